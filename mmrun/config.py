@@ -1,0 +1,85 @@
+"""Every key that YAML may say. A *node* is a mapping with a `_target_`: what `compose.make` turns into an object."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmrun.errors import ConfigError
+
+__all__ = ["BudgetConfig", "ConfigError", "RunConfig", "StageConfig", "StrategyConfig", "TrainerConfig"]
+
+
+@dataclass
+class BudgetConfig:
+    """What all stages of a run may spend together. At most one is set; none means 10 epochs.
+
+    A stage that reads k of the M modalities spends k/M for each row and step, so that one epoch is: every modality of
+    every training row read once.
+    """
+
+    epochs: float | None = None  # passes over the training rows
+    steps: int | None = None  # optimiser steps
+    samples: int | None = None  # rows
+    flops: float | None = None  # forward and backward, counted on the first batch of a stage
+    seconds: float | None = None  # of training, evaluation not counted
+
+
+@dataclass
+class StageConfig:
+    """One stage of a strategy: an objective, what learns, on which rows, for which share of the budget."""
+
+    objective: Any = None  # node
+    train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
+    for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
+    rows: str = "labelled"  # labelled | all | unlabelled
+    share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
+    optimizer: Any = None  # node; None: the run's
+    lr: float | None = None  # None: the optimiser's
+    lr_scale: dict[str, float] = field(default_factory=dict)  # glob -> factor on lr; the last match counts
+    schedule: str = "cosine"  # cosine | linear | constant
+    warmup: float = 0.05  # of the stage
+    clip: float | None = 1.0  # largest gradient norm
+    accumulate: int = 1  # micro-batches that a batch is cut into
+    keep: str = "best"  # best | last: which weights the next stage gets
+    monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
+    patience: int | None = None  # evaluations without a better one before the stage ends; None: no early stopping
+    reuse: bool = False  # store the result, and load it where everything that determines it is the same
+
+
+@dataclass
+class StrategyConfig:
+    """Named stages, in order."""
+
+    stages: dict[str, StageConfig] = field(default_factory=dict)
+
+
+@dataclass
+class TrainerConfig:
+    """How the engine runs: nothing here names a method."""
+
+    batch_size: int = 64  # rows of an optimiser step, over all devices
+    eval_batch_size: int = 256
+    precision: str = "fp32"  # fp32 | bf16 | fp16
+    device: str = "auto"  # auto | cpu
+    evaluate_every: float = 1.0  # epochs
+    save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
+    trackers: list[str] = field(default_factory=list)  # of accelerate: tensorboard, wandb, ...
+    progress: bool = True  # a live bar, on a terminal
+
+
+@dataclass
+class RunConfig:
+    """One run, resolved. What stands in a run folder's config.yaml."""
+
+    dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus `labelled`
+    modalities: list[str] | None = None  # None: all that the data set names
+    encoder: dict[str, Any] = field(default_factory=dict)  # node by modality, each with a `prepare` node
+    fusion: Any = None  # node
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    optimizer: Any = None  # node
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    seed: int = 0
+    experiment: str = "default"  # the folder under outputs
+    outputs: str = "outputs"
+    cache: str = "~/.cache/mmrun"  # prepared columns, reused stages
+    choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...

@@ -1,0 +1,50 @@
+"""What every data set is after it was opened and before anything is decoded: named columns, targets, a split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Column:
+    """The raw values of one modality, one entry a row: a path, a string, an array, a dict of cells, or None where missing."""
+
+    kind: str
+    values: Sequence[Any]
+    where: Sequence[str] | None = None  # "my.csv:17" for each row, so that an error can name it
+
+    def present(self) -> np.ndarray:  # [N] bool
+        """Tell which rows have a value."""
+        return np.array([value is not None for value in self.values], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One column to be predicted."""
+
+    task: str  # classification | multilabel | regression
+    values: np.ndarray  # [N] int64 classes (-100 unknown) | [N, C] float32 labels | [N] or [N, C] float32 numbers (NaN unknown)
+    names: list[str]  # class, label or output names
+
+
+@dataclass(frozen=True)
+class Table:
+    """A data set: rows in one fixed order."""
+
+    ids: list[str]
+    columns: dict[str, Column]  # by modality
+    targets: dict[str, Target]  # by task name
+    split: np.ndarray  # [N] str, each one of SPLITS
+    fingerprint: str  # of the content, the same on every machine
+    groups: np.ndarray | None = None  # [N], rows of one group never stand in two splits
+    root: Path | None = None  # the folder that relative paths start from
+    skipped: list[str] = field(default_factory=list)  # bad rows left out under on_error=skip: "file:row: reason"
+
+    def rows(self, split: str) -> np.ndarray:  # [n] int64, ascending
+        """Give the row numbers of a split."""
+        return np.flatnonzero(self.split == split)
