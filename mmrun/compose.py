@@ -1,20 +1,50 @@
-"""Shell words -> a checked RunConfig, and a node -> an object. The one module that knows Hydra."""
+"""Shell words -> a checked RunConfig, and a node -> an object. The one module that knows Hydra.
+
+A word is what is typed after `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~strategy.stages.pretrain`.
+"""
 
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from omegaconf import OmegaConf
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from mmrun.config import RunConfig, check
 from mmrun.errors import ConfigError
 
-ALLOWED = ("mmrun.", "torch.optim.")  # what a `_target_` may name; a config that came with a run is data
+ALLOWED = ("mmrun.", "torch.optim.")  # what a `_target_` may name: a config that came with a run is data
+
+DEFAULT_ENCODER = {
+    "image": "cnn",
+    "text": "gru",
+    "audio": "logmel_cnn",
+    "tabular": "mlp",
+    "series": "cnn1d",
+}
+
+
+# ---------------------------------------------------------------------------------------------- where the YAML files are
 
 
 def config_dir() -> Path:
@@ -24,9 +54,37 @@ def config_dir() -> Path:
     return repository if (repository / "train.yaml").is_file() else package / "configs"
 
 
+class UserConfigs(SearchPathPlugin):
+    """Puts the user's folders before the shipped one, so that a file of the same name replaces ours."""
+
+    folders: ClassVar[list[Path]] = []
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Prepend the folders; the first is searched first."""
+        for folder in reversed(self.folders):
+            search_path.prepend("user", f"file://{folder}")
+
+
+Plugins.instance().register(UserConfigs)
+ConfigStore.instance().store("schema", RunConfig)
+
+
+def use_config_dirs(extra: Sequence[str | Path] = ()) -> None:
+    """Search ./configs, and before it `extra`, ahead of the shipped configs in every later composition."""
+    own = Path.cwd() / "configs"
+    folders = [Path(folder).resolve() for folder in extra]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {folder}: no such folder")
+    if own.is_dir() and own != config_dir():
+        folders.append(own)
+    UserConfigs.folders = folders
+
+
 def options(group: str) -> list[str]:
     """Give the names of a group's YAML files: options("fusion") -> ["attention", "concat", ...]."""
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    folders = [*UserConfigs.folders, config_dir()]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def option(group: str, name: str) -> dict[str, Any]:
@@ -38,10 +96,199 @@ def option(group: str, name: str) -> dict[str, Any]:
     return node
 
 
+# ------------------------------------------------------------------------------------------------------ words -> RunConfig
+
+
+def load(words: Sequence[str]) -> RunConfig:
+    """Compose and check one run."""
+    composed = _compose(_rewrite(words))
+    choices = _choices(composed)
+    with _hydra_errors(words):
+        config: RunConfig = OmegaConf.to_object(_without_hydra(composed))  # type: ignore[assignment]
+    config.choices = {**choices, **config.choices}
+    _keep_modalities(config)
+    check(config)
+    return config
+
+
+def expand(words: Sequence[str]) -> list[list[str]]:
+    """Give the words of every run of a sweep: seed=0,1 fusion=sum,mean -> four lists, in the order of the words."""
+    with _hydra_errors(words):
+        overrides = OverridesParser.create().parse_overrides(list(words))
+        batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return [list(job) for batch in batches for job in batch]
+
+
+def restore(config: Mapping[str, Any]) -> RunConfig:
+    """Make a RunConfig of the mapping that a run folder keeps."""
+    with _hydra_errors([]):
+        typed = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(dict(config)))
+        restored: RunConfig = OmegaConf.to_object(typed)  # type: ignore[assignment]
+    check(restored)
+    return restored
+
+
+def as_dict(config: RunConfig) -> dict[str, Any]:
+    """Give the plain mapping of a run's config: what is hashed, written and shown."""
+    return asdict(config)
+
+
+def _compose(words: Sequence[str]) -> DictConfig:
+    with _hydra_errors(words), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return hydra_compose("train", overrides=list(words), return_hydra_config=True)
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    config = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    OmegaConf.resolve(config)
+    return config
+
+
+def _choices(composed: DictConfig) -> dict[str, str]:
+    """Tell which YAML file stands where: {"strategy": "component", "encoder.image": "cnn", ...}."""
+    chosen = {}
+    for key, name in composed.hydra.runtime.choices.items():
+        group, _, package = key.partition("@")
+        if not group.startswith("hydra") and name is not None:
+            chosen[package or group.replace("/", ".")] = name
+    return chosen
+
+
+def _rewrite(words: Sequence[str]) -> list[str]:
+    """Give the words as Hydra wants them: a choice by its place, `encoder.image=cnn`, becomes one by its group.
+
+    Every modality of the data set gets an encoder: the default one of its kind where no word names another.
+    """
+    plain = [word for word in words if not _key(word).startswith(("encoder", "~encoder"))]
+    first = _compose(_by_group(plain, {}))
+    with _hydra_errors(words):
+        kinds = _kinds(OmegaConf.to_container(first.dataset, resolve=True))
+        wanted = first.modalities or list(kinds)
+    for modality in wanted:
+        if modality not in kinds:
+            raise ConfigError(
+                f"modalities: the data set has no '{modality}'{nearest(modality, kinds)} (it has {', '.join(kinds)})"
+            )
+    places = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in wanted}
+    chosen = set(_choices(first))
+    rewritten = _by_group(words, places, chosen)
+    named = {_key(word).partition("@")[2] for word in rewritten} | chosen
+    for place, group in places.items():
+        if place not in named:
+            modality = place.removeprefix("encoder.")
+            rewritten.insert(0, f"+{group}@{place}={DEFAULT_ENCODER[kinds[modality]]}")
+    return rewritten
+
+
+def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
+    """Turn `place=name` into `group@place=name` where the place holds a node of that group."""
+    rewritten = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        place = key.lstrip("+~").replace("/", ".")
+        last = place.rpartition(".")[2]
+        group = places.get(place)
+        if group is None and place.startswith("strategy.stages.") and last in ("objective", "optimizer"):
+            group = last
+        names = value.split(",")
+        if group is None or not equals or any(name.startswith(("{", "[", "$")) for name in names):
+            rewritten.append(word)
+            continue
+        for name in names:
+            if name not in options(group):
+                known = ", ".join(options(group))
+                raise ConfigError(
+                    f"{place}: no option '{name}' in {group}{nearest(name, options(group))} (there are {known})"
+                )
+        plus = "" if place in chosen or last == "objective" else "+"
+        rewritten.append(f"{plus}{group}@{place}={value}")
+    return rewritten
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
+
+
+def _kinds(dataset: Any) -> dict[str, str]:
+    """Tell the modalities of a data set and their kinds: from its YAML, or from the user's file where that decides."""
+    source = import_module(target(dataset, "dataset").__module__)
+    if hasattr(source, "describe"):
+        described: dict[str, str] = make(
+            {**dataset, "_target_": f"{source.__name__}.describe"}, "dataset", drop=("labelled",)
+        )
+        return described
+    return dict(dataset["kinds"])
+
+
+def _keep_modalities(config: RunConfig) -> None:
+    """Leave out the encoders of modalities that the run does not read, so that they are no part of its identity."""
+    if config.modalities is None:
+        config.modalities = list(config.encoder)
+    config.encoder = {modality: config.encoder[modality] for modality in config.modalities}
+    config.choices = {
+        place: name
+        for place, name in config.choices.items()
+        if not place.startswith("encoder.") or place.removeprefix("encoder.") in config.encoder
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------ errors
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Give "; did you mean 'x'?" for the nearest known word, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
+    """Says in one line what Hydra and OmegaConf say in ten."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+
+    def __enter__(self) -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, HydraException | OmegaConfBaseException):
+            raise ConfigError(_in_one_line(error, self.words)) from None
+
+
+def _in_one_line(error: BaseException, words: Sequence[str]) -> str:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        known = list(error.options or options(group))
+        return f"{group}: no option '{name}'{nearest(name, known)} (there are {', '.join(known)})"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is no override: {str(error.__cause__ or error).splitlines()[0]}"
+    if isinstance(error, ConfigCompositionException):
+        cause = error.__cause__
+        if isinstance(cause, OmegaConfBaseException):
+            return _in_one_line(cause, words)
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        place, _, key = error.full_key.rpartition(".")
+        siblings = _siblings(place)
+        if key in siblings or not siblings:
+            return f"{error.full_key}: {str(error.msg or error).splitlines()[0]}"
+        return f"no key '{error.full_key}'{nearest(key, siblings)} ({place or 'a run'} has {', '.join(siblings)})"
+    return str(error).splitlines()[0]
+
+
+def _siblings(place: str) -> list[str]:
+    """Give the keys that stand at a place of the default composition, or of any stage."""
+    node: Any = OmegaConf.structured(RunConfig)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        node = hydra_compose("train")
+    parts = place.split(".") if place else []
+    if parts[:2] == ["strategy", "stages"] and len(parts) == 3:
+        parts[2] = next(iter(node.strategy.stages))
+    for part in parts:
+        node = node.get(part) if OmegaConf.is_dict(node) and part in node else None
+    return [str(key) for key in node] if OmegaConf.is_dict(node) else []
+
+
+# -------------------------------------------------------------------------------------------------------- node -> object
 
 
 def target(node: Mapping[str, Any], where: str) -> Callable[..., Any]:
@@ -56,23 +303,32 @@ def target(node: Mapping[str, Any], where: str) -> Callable[..., Any]:
         raise ConfigError(f"{where}._target_: {path}: {error}") from None
 
 
-def make(node: Mapping[str, Any], where: str, offer: Mapping[str, Any] | None = None, **objects: Any) -> Any:
-    """Build what a node describes: its values, the live `objects`, and of `offer` what the signature names.
+def make(
+    node: Mapping[str, Any],
+    where: str,
+    offer: Mapping[str, Any] | None = None,
+    drop: Sequence[str] = (),
+    **objects: Any,
+) -> Any:
+    """Build what a node describes: its values less `drop`, the live `objects`, and of `offer` what the signature names.
 
     A node inside the node is handed over as a maker, a callable with offers of its own: maker(**offer). An error blames
     the YAML key, `where`.
     """
     call = target(node, where)
-    values = {key: _maker(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"}
+    values = {k: _maker(v, f"{where}.{k}") for k, v in node.items() if k != "_target_" and k not in drop}
     names = inspect.signature(call).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in names.values())
     for key in values:
         if key not in names and not open_ended:
-            raise ConfigError(f"{where}.{key}: {node['_target_']} takes no such argument{nearest(key, names)}")
+            raise ConfigError(
+                f"{where}.{key}: {node['_target_']} takes no such argument{nearest(key, names)}"
+            )
     offered = {key: value for key, value in (offer or {}).items() if key in names and key not in values}
     given = {**values, **offered, **objects}
     for key, parameter in names.items():
-        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and key not in given:
+        needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if needed and key not in given:
             raise ConfigError(f"{where}: {node['_target_']} needs '{key}', which nothing here gives")
     return call(**given)
 

@@ -28,8 +28,12 @@ class StageConfig:
     """One stage of a strategy: an objective, what learns, on which rows, for which share of the budget."""
 
     objective: Any = None  # node
-    train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
-    for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
+    train: list[str] = field(
+        default_factory=list
+    )  # globs over parameter names; {modality} stands for the copy's
+    for_each: str | None = (
+        None  # "modality": one copy of the stage per modality, each with its part of the share
+    )
     rows: str = "labelled"  # labelled | all | unlabelled
     share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Any = None  # node; None: the run's
@@ -40,8 +44,12 @@ class StageConfig:
     clip: float | None = 1.0  # largest gradient norm
     accumulate: int = 1  # micro-batches that a batch is cut into
     keep: str = "best"  # best | last: which weights the next stage gets
-    monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
-    patience: int | None = None  # evaluations without a better one before the stage ends; None: no early stopping
+    monitor: str = (
+        "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
+    )
+    patience: int | None = (
+        None  # evaluations without a better one before the stage ends; None: no early stopping
+    )
     reuse: bool = False  # store the result, and load it where everything that determines it is the same
 
 
@@ -83,3 +91,60 @@ class RunConfig:
     outputs: str = "outputs"
     cache: str = "~/.cache/mmrun"  # prepared columns, reused stages
     choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...
+
+
+ONE_OF = {
+    "rows": ("labelled", "all", "unlabelled"),
+    "for_each": (None, "modality"),
+    "schedule": ("cosine", "linear", "constant"),
+    "keep": ("best", "last"),
+    "precision": ("fp32", "bf16", "fp16"),
+    "device": ("auto", "cpu"),
+}
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what the types let through: values outside their range, a strategy without stages, two budgets."""
+    _one_of(config.trainer, "trainer")
+    _positive(config.trainer, "trainer", "batch_size", "eval_batch_size", "evaluate_every")
+    for key, value in vars(config.budget).items():
+        if value is not None and value <= 0:
+            raise ConfigError(f"budget.{key}: {value} is not above 0")
+    budgets = [key for key, value in vars(config.budget).items() if value is not None]
+    if len(budgets) > 1:
+        one, *rest = budgets
+        raise ConfigError(
+            f"budget: both {one} and {' and '.join(rest)} are set; add budget.{one}=null to drop one"
+        )
+    if not 0 < config.dataset["labelled"] <= 1:
+        raise ConfigError(
+            f"dataset.labelled: {config.dataset['labelled']} is not a share above 0 and up to 1"
+        )
+    if not config.strategy.stages:
+        raise ConfigError("strategy.stages: a strategy needs at least one stage")
+    for name, stage in config.strategy.stages.items():
+        where = f"strategy.stages.{name}"
+        _one_of(stage, where)
+        _positive(stage, where, "share", "accumulate")
+        for key in ("objective", "optimizer"):
+            value = getattr(stage, key)
+            if not isinstance(value, dict) and not (key == "optimizer" and value is None):
+                raise ConfigError(f"{where}.{key}: {value!r} is no node; choose one with {where}.{key}=NAME")
+        if not stage.train:
+            raise ConfigError(
+                f"{where}.train: names no parameters; say which learn, for example [encoder, fusion, head]"
+            )
+
+
+def _one_of(part: Any, where: str) -> None:
+    for key, known in ONE_OF.items():
+        value = getattr(part, key, known[0])
+        if value not in known:
+            names = ", ".join(str(item) for item in known if item is not None)
+            raise ConfigError(f"{where}.{key}: {value!r} is not one of {names}")
+
+
+def _positive(part: Any, where: str, *keys: str) -> None:
+    for key in keys:
+        if getattr(part, key) <= 0:
+            raise ConfigError(f"{where}.{key}: {getattr(part, key)} is not above 0")

@@ -1,0 +1,43 @@
+"""What training costs, counted and not estimated."""
+
+import resource
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmrun.types import Batch
+
+
+def flops_per_step(learner: nn.Module, batch: Batch) -> float:
+    """Count the floating-point operations of one forward and backward pass, and leave no trace of it.
+
+    Matrix products, convolutions and attention are counted, a multiply-add as two. Fused recurrent kernels are not seen.
+    """
+    buffers = {name: buffer.clone() for name, buffer in learner.named_buffers()}
+    devices = [batch.index.device] if batch.index.is_cuda else []
+    with torch.random.fork_rng(devices), FlopCounterMode(display=False) as counter:
+        learner(batch)["loss"].backward()
+    with torch.no_grad():
+        for name, buffer in learner.named_buffers():
+            buffer.copy_(buffers[name])
+    learner.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops())
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new reading of the peak; on a CPU the system keeps one for the whole process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Give the most bytes held: on the GPU since the last reset, on a CPU by the process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def count(parameters: list[nn.Parameter]) -> int:
+    """Count the numbers in some parameters."""
+    return sum(parameter.numel() for parameter in parameters)

@@ -1,0 +1,86 @@
+"""What a stage means: the copies it stands for, the parameters that learn in it, its part of the budget."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from mmrun.config import StageConfig, StrategyConfig
+from mmrun.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as the engine runs it."""
+
+    name: str  # pretrain, or pretrain-image for a copy
+    where: str  # the YAML key that made it, for errors
+    config: StageConfig
+    modalities: tuple[str, ...]  # that its objective reads
+    share: float  # of the whole budget; all stages of a strategy sum to 1
+    reads: float  # share of the run's modalities that a row of this stage passes through
+
+
+def expand(strategy: StrategyConfig, modalities: Iterable[str]) -> list[Stage]:
+    """Give the stages in order, a `for_each: modality` stage as one copy per modality."""
+    every = tuple(modalities)
+    total = sum(stage.share for stage in strategy.stages.values())
+    stages = []
+    for name, config in strategy.stages.items():
+        where, share = f"strategy.stages.{name}", config.share / total
+        if config.for_each is None:
+            stages.append(Stage(name, where, config, every, share, 1.0))
+            continue
+        for modality in every:
+            train = [glob.replace("{modality}", modality) for glob in config.train]
+            copy = replace(config, train=train)
+            stages.append(
+                Stage(f"{name}-{modality}", where, copy, (modality,), share / len(every), 1 / len(every))
+            )
+    return stages
+
+
+def matches(name: str, glob: str) -> bool:
+    """Tell whether a glob names a parameter: `encoder.image` stands for all that lies below it, `*` for anything."""
+    return fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*")
+
+
+def trainable(names: Iterable[str], stage: Stage) -> set[str]:
+    """Give the names of the parameters that learn; a glob that names none is an error."""
+    known = list(names)
+    learning: set[str] = set()
+    for glob in stage.config.train:
+        hits = {name for name in known if matches(name, glob)}
+        if not hits:
+            raise ConfigError(
+                f"{stage.where}.train: '{glob}' names no parameter (the model has {outline(known)})"
+            )
+        learning |= hits
+    for glob in stage.config.lr_scale:
+        if not any(matches(name, glob) for name in learning):
+            raise ConfigError(
+                f"{stage.where}.lr_scale: '{glob}' names no parameter that learns in this stage"
+            )
+    return learning
+
+
+def outline(names: Iterable[str]) -> str:
+    """Give the first two levels of parameter names, for an error: encoder.image, encoder.text, fusion.project ..."""
+    heads = {".".join(name.split(".")[:2]) for name in names}
+    return ", ".join(sorted(heads))
+
+
+def parameter_groups(
+    named: Iterable[tuple[str, nn.Parameter]], lr_scale: Mapping[str, float], lr: float
+) -> list[dict[str, Any]]:
+    """Give one optimiser group per scale of the learning rate; `base_lr` is what the schedule multiplies."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in named:
+        scale = 1.0
+        for glob, factor in lr_scale.items():
+            if matches(name, glob):
+                scale = factor
+        groups.setdefault(scale, []).append(parameter)
+    return [{"params": params, "lr": lr * scale, "base_lr": lr * scale} for scale, params in groups.items()]
