@@ -1,0 +1,103 @@
+"""The command line. Each verb is one small module, imported only when the verb is typed, so that help is instant.
+
+A verb's module has `HELP`, `add_arguments(parser)` and `run(args) -> exit code`. `train` alone reads its words itself:
+they are Hydra's, `mmrun.cli.train.main(words) -> exit code`.
+
+Exit codes: 0 done, 1 a run failed, 2 bad usage or input, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import mmrun
+from mmrun.errors import ConfigError, MmrunError
+
+VERBS = {  # in the order in which one reads them
+    "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
+    "resume": ("mmrun.cli.resume", "go on with a run that was interrupted"),
+    "ls": ("mmrun.cli.ls", "list runs: state, progress, headline figure"),
+    "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),
+    "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
+    "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),
+    "data": ("mmrun.cli.data", "look at a data set before training on it"),
+    "doctor": ("mmrun.cli.doctor", "tell whether this machine has what mmrun needs"),
+    "completion": ("mmrun.cli.completion", "give the shell tab completion"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other part of mmrun does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ConfigError(f"{message} (see `{self.prog} -h`)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and give the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except MmrunError as error:
+        print(f"mmrun: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("mmrun: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return 0
+
+
+def verb_parser(verb: str) -> Parser:
+    """Build the parser of any verb but `train`."""
+    module = import_module(VERBS[verb][0])
+    parser = Parser(prog=f"mmrun {verb}", description=module.HELP, allow_abbrev=False)
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words:
+        print(_help(), file=sys.stderr)
+        return 2
+    verb, *rest = words
+    if verb in ("-h", "--help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        print(f"mmrun {mmrun.__version__}")
+        return 0
+    if verb not in VERBS:
+        from mmrun.compose import nearest  # late: it brings Hydra along
+
+        raise ConfigError(f"no verb '{verb}'{nearest(verb, VERBS)} (there are {', '.join(VERBS)})")
+    if verb == "train":
+        code: int = import_module(VERBS["train"][0]).main(rest)
+        return code
+    args = verb_parser(verb).parse_args(rest)
+    done: int = args.run(args)
+    return done
+
+
+def _help() -> str:
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {verb:{width}}{line}" for verb, (_, line) in VERBS.items())
+    return f"usage: mmrun VERB ...    (`mmrun VERB -h` tells more; `mmrun --version`)\n\n{mmrun.__doc__}\n\n{verbs}"
+
+
+def _reader_left() -> bool:
+    """Tell whether it is stdout that broke, as under `| head`, and make the flush at exit quiet."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

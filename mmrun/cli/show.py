@@ -1,0 +1,97 @@
+"""`mmrun show`: one run on a screen."""
+
+import argparse
+import json
+from typing import Any
+
+from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.runs.folder import RunFolder
+from mmrun.runs.index import resolve, status
+
+HELP = "Show one run: what was asked for, where it stands, what came out and what it cost."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", help="its folder, or enough of its name or hash to be the only one below outputs")
+    parser.add_argument("--format", choices=["table", "json"], default="table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the run."""
+    shown = resolve(args.run)
+    metrics = shown.metrics() if shown.finished else None
+    if args.format == "json":
+        print(json.dumps({**_head(shown), "metrics": metrics}, indent=1))
+        return 0
+    _print_head(_head(shown))
+    if metrics is not None:
+        _print_metrics(metrics["metrics"])
+        _print_per_class(metrics["per_class"])
+        _print_cost(metrics["cost"])
+    return 0
+
+
+def _head(run: RunFolder) -> dict[str, Any]:
+    config = run.config()
+    files = (run.config_file, run.environment_file, run.log_file, run.text_log, run.metrics_file)
+    folders = (run.predictions, run.checkpoints)
+    return {
+        "run": run.name,
+        "status": status(run),
+        "choices": config["choices"],
+        "overrides": run.overrides(),
+        "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
+        "seed": config["seed"],
+        "paths": {path.name: str(path) for path in (run.path, *files, *folders) if path.exists()},
+    }
+
+
+def _print_head(head: dict[str, Any]) -> None:
+    print(head["run"])
+    said = head["status"]
+    where = (
+        "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} of the budget"
+    )
+    print(f"  {said['status']}{where}{': ' + said['message'] if said['message'] else ''}")
+    budget = ", ".join(f"{unit}={value:g}" for unit, value in head["budget"].items())
+    print(f"  choices    {' '.join(f'{key}={name}' for key, name in head['choices'].items())}")
+    print(f"  overrides  {' '.join(head['overrides']) or 'none'}")
+    print(f"  budget     {budget or 'default'}, seed {head['seed']}")
+    for name, path in head["paths"].items():
+        print(f"  {name:17}{path}" if name != head["run"] else f"  {'folder':17}{path}")
+
+
+def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
+    names = sorted({name for figures in metrics.values() for name in figures})
+    rows = [[name, *(number(figures.get(name)) for figures in metrics.values())] for name in names]
+    print_table(["metric", *metrics], rows, title="")
+
+
+def _print_per_class(per_class: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
+    for split, tasks in per_class.items():
+        for task, classes in tasks.items():
+            names = list(next(iter(classes.values()), {}))
+            rows = [[label, *(number(figures[name]) for name in names)] for label, figures in classes.items()]
+            print_table([f"{task} ({split})", *names], rows)
+
+
+def _print_cost(cost: dict[str, Any]) -> None:
+    header = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
+    stages = {**cost["stages"], "all": {**cost, "objective": "", "reused": False}}
+    print_table(header, [_cost_cells(name, stage) for name, stage in stages.items()], left=2)
+
+
+def _cost_cells(name: str, cost: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} (reused)" if cost["reused"] else name,
+        cost["objective"],
+        f"{cost['epochs']:.3g}",
+        count(cost["steps"]),
+        count(cost["samples"]),
+        duration(cost["seconds"]),
+        count(cost["flops"]),
+        size(cost["peak_memory"]),
+        count(cost["learned_parameters"]),
+        count(cost["total_parameters"]),
+    ]
