@@ -28,7 +28,9 @@ class Target:
     """One column to be predicted."""
 
     task: str  # classification | multilabel | regression
-    values: np.ndarray  # [N] int64 classes (-100 unknown) | [N, C] float32 labels | [N] or [N, C] float32 numbers (NaN unknown)
+    values: (
+        np.ndarray
+    )  # [N] int64 classes (-100 unknown) | [N, C] float32 labels | [N] or [N, C] float32 numbers (NaN unknown)
     names: list[str]  # class, label or output names
 
 
@@ -44,6 +46,7 @@ class Table:
     groups: np.ndarray | None = None  # [N], rows of one group never stand in two splits
     root: Path | None = None  # the folder that relative paths start from
     skipped: list[str] = field(default_factory=list)  # bad rows left out under on_error=skip: "file:row: reason"
+    on_error: str = "raise"  # raise | skip: what becomes of a row that turns out bad when it is decoded
 
     def rows(self, split: str) -> np.ndarray:  # [n] int64, ascending
         """Give the row numbers of a split."""

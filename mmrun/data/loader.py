@@ -1,0 +1,137 @@
+"""Batches from prepared columns: row order is a function of (seed, epoch) alone, and any batch can be asked for."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmrun.data.store import LazyColumn, Prepared
+from mmrun.types import HIDDEN_CLASS, Batch, Input
+
+SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # stored integers that stand for 0..1 and -1..1
+
+
+class Loader:
+    """Some rows of a data set as batches on a device.
+
+    Training reads `batch(step)`: the stream of rows is one permutation per epoch after the other, batch `step` is its
+    positions step * batch_size and on, so that all batches are of one size and nothing needs to be saved to resume.
+    Evaluation reads `ordered()`: every row once. `batch_size` counts the rows of all `world` ranks together.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Prepared],
+        targets: Mapping[str, np.ndarray],
+        rows: np.ndarray,
+        batch_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        hidden: np.ndarray | None = None,  # rows whose targets may not be seen
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        assert batch_size % world == 0, "the ranks share a batch evenly"
+        self.columns = dict(columns)
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = torch.device(device)
+        self.rank, self.world = rank, world
+        self.targets = {name: torch.from_numpy(hide(values, hidden)) for name, values in targets.items()}
+        self._orders: dict[int, np.ndarray] = {}
+        self._ahead: tuple[int, Future[Batch]] | None = None
+        lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader") if lazy else None
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """How many batches the rows fill; the last one of an epoch is filled up from the next."""
+        return len(self.rows) / self.batch_size
+
+    def order(self, epoch: int) -> np.ndarray:  # [n] int64
+        """Give the rows in the order of an epoch."""
+        if epoch not in self._orders:
+            rng = np.random.default_rng([zlib.crc32(b"order"), self.seed, epoch])
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = self.rows[rng.permutation(len(self.rows))]
+        return self._orders[epoch]
+
+    def batch(self, step: int) -> Batch:
+        """Give the batch of a training step: this rank's share."""
+        if self._pool is None:
+            return self._gather(self._stream(step))
+        if self._ahead is not None and self._ahead[0] == step:
+            batch = self._ahead[1].result()
+        else:
+            batch = self._gather(self._stream(step))
+        self._ahead = (step + 1, self._pool.submit(self._gather, self._stream(step + 1)))
+        return batch
+
+    def ordered(self) -> Iterator[Batch]:
+        """Give all rows in order, each once; ranks divide each batch.
+
+        Every rank gives as many batches: where the last does not divide, its last row is repeated; the index tells.
+        """
+        shares = [self._share(self.rows[i : i + self.batch_size]) for i in range(0, len(self.rows), self.batch_size)]
+        if self._pool is None:
+            yield from map(self._gather, shares)
+            return
+        ahead = [self._pool.submit(self._gather, share) for share in shares[:1]]
+        for share in shares[1:]:
+            ahead.append(self._pool.submit(self._gather, share))
+            yield ahead.pop(0).result()
+        for future in ahead:
+            yield future.result()
+
+    def _stream(self, step: int) -> np.ndarray:
+        """Give this rank's rows of a training step."""
+        local = self.batch_size // self.world
+        start = step * self.batch_size + self.rank * local
+        pieces, needed = [], local
+        while needed > 0:
+            epoch, at = divmod(start, len(self.rows))
+            pieces.append(self.order(epoch)[at : at + needed])
+            start, needed = start + len(pieces[-1]), needed - len(pieces[-1])
+        return np.concatenate(pieces)
+
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        """Give this rank's part of a batch."""
+        local = -(-len(rows) // self.world)
+        padded = np.concatenate([rows, np.repeat(rows[-1:], local * self.world - len(rows))])
+        return padded[self.rank * local : (self.rank + 1) * local]
+
+    def _gather(self, rows: np.ndarray) -> Batch:
+        index = torch.from_numpy(rows)
+        pin = self.device.type == "cuda"
+        inputs: dict[str, Input] = {}
+        for name, column in self.columns.items():
+            parts = {part: self._to_device(t) for part, t in column.gather(index, pin).items()}
+            inputs[name] = parts[""] if list(parts) == [""] else parts
+        return Batch(
+            inputs=inputs,
+            present={name: self._small(column.present[index]) for name, column in self.columns.items()},
+            targets={name: self._small(values[index]) for name, values in self.targets.items()},
+            index=self._small(index),
+        )
+
+    def _small(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+
+    def _to_device(self, stored: Tensor) -> Tensor:
+        """Move in the small stored type, then make what models read: integers that stand for levels become floats."""
+        tensor = stored.to(self.device, non_blocking=True)
+        if tensor.dtype in SCALE:
+            return tensor.float().div_(SCALE[tensor.dtype])
+        return tensor.long() if tensor.dtype == torch.int32 else tensor
+
+
+def hide(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+    """Copy targets with those of the given rows made unknown."""
+    hidden = values.copy()
+    if rows is not None:
+        hidden[rows] = HIDDEN_CLASS if np.issubdtype(values.dtype, np.integer) else np.nan
+    return hidden

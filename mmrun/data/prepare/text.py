@@ -1,0 +1,117 @@
+"""Strings and UTF-8 text files, cut into subwords."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrun.data.table import Column
+from mmrun.errors import ConfigError, DataError
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary of our own
+
+
+class Tokens:
+    """Decode to int32 ids and a mask [T]: byte-pair subwords (Sennrich et al., 2016) learned on the training rows.
+
+    Or those of a ready tokenizer of transformers: `tokenizer` is its name on the hub, or its folder.
+    """
+
+    def __init__(self, vocab_size: int = 4096, max_tokens: int = 64, tokenizer: str | None = None) -> None:
+        self.vocab_size = vocab_size
+        self.max_tokens = max_tokens
+        self.tokenizer = tokenizer
+        self.facts: dict[str, Any] = {}
+
+    def fit(self, column: Column, rows: np.ndarray) -> None:
+        """Learn the vocabulary, or load the ready one."""
+        if self.tokenizer is None:
+            made, ids = _train(_readable(column, rows), self.vocab_size), {"pad_id": 0, "mask_id": 4}
+        else:
+            made, ids = _ready(self.tokenizer)
+        self._use(made, ids)
+
+    def decode(self, value: str | Path) -> dict[str, np.ndarray]:
+        """Give ids and mask of one text; a file is read as UTF-8."""
+        encoded = self._tokenizer.encode(read_text(value))
+        return {
+            "ids": np.array(encoded.ids, dtype=np.int32),
+            "mask": np.array(encoded.attention_mask, dtype=bool),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Give the whole tokenizer, so that it is not needed again, and its ids for padding and masking."""
+        return {"tokenizer": self._tokenizer.to_str(), **self.facts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what `state` was taken from."""
+        from tokenizers import Tokenizer
+
+        self.max_tokens = state["max_tokens"]
+        self._use(Tokenizer.from_str(state["tokenizer"]), {key: state[key] for key in ("pad_id", "mask_id")})
+
+    def _use(self, tokenizer: Any, ids: dict[str, int]) -> None:
+        tokenizer.enable_truncation(self.max_tokens)
+        tokenizer.enable_padding(
+            length=self.max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
+        )
+        self._tokenizer = tokenizer
+        self.facts = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": self.max_tokens, **ids}
+
+
+def read_text(value: str | Path) -> str:
+    """Give the string itself, or what the file says."""
+    if isinstance(value, str):
+        return value
+    try:
+        return value.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{value.name} is no UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise DataError(f"{value.name} cannot be read ({error.strerror})") from None
+
+
+def _readable(column: Column, rows: np.ndarray) -> Iterator[str]:
+    """Give the training texts; one that cannot be read is reported when all rows are decoded."""
+    for row in rows:
+        value = column.values[row]
+        try:
+            text = None if value is None else read_text(value)
+        except DataError:
+            continue
+        if text is not None:
+            yield text
+
+
+def _train(texts: Iterator[str], vocab_size: int) -> Any:  # tokenizers.Tokenizer
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", continuing_subword_prefix="##", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(SPECIAL), continuing_subword_prefix="##", show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _ready(name: str) -> tuple[Any, dict[str, int]]:
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"tokenizer: {name!r} is neither a folder nor on this machine's hub cache ({type(error).__name__}); "
+            "name a folder that holds tokenizer.json, or leave it null to train one"
+        ) from None
+    if not loaded.is_fast:
+        raise ConfigError(f"tokenizer: {name!r} has no tokenizer.json; choose a model that has one")
+    pad = 0 if loaded.pad_token_id is None else loaded.pad_token_id
+    mask = loaded.unk_token_id if loaded.mask_token_id is None else loaded.mask_token_id
+    return loaded.backend_tokenizer, {"pad_id": pad, "mask_id": pad if mask is None else mask}

@@ -1,0 +1,1 @@
+"""Where rows come from: a file a data set, each with one function that gives a `Table`."""

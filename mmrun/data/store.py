@@ -1,0 +1,215 @@
+"""Prepared columns: each raw value decoded once, then gathered by row at memory speed."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmrun.data.table import Column
+from mmrun.errors import DataError, RunError
+from mmrun.types import Preparer
+
+FORMAT = 1  # of the files under the cache folder; counts in their names
+CHUNK = 256  # rows decoded between two writes
+DAY = 86400  # seconds
+MEND = "replace it, or leave such rows out with dataset.on_error=skip"
+Arrays = dict[str, np.ndarray]
+
+
+class MappedColumn:
+    """A column that was decoded as a whole, in memory or mapped from files: parts [N, ...], zeros where missing."""
+
+    def __init__(self, parts: dict[str, Tensor], present: np.ndarray, bad: dict[int, str]) -> None:
+        self.parts = parts
+        self.present = torch.from_numpy(present)  # [N] bool
+        self.bad = list(bad.values())  # "file:row: reason" of each row that cannot be decoded
+        self.bad_rows = np.array(list(bad), dtype=np.int64)
+
+    def gather(self, rows: Tensor, pin: bool = False) -> dict[str, Tensor]:
+        """Copy the given rows together, into page-locked memory where asked."""
+        gathered = {}
+        for name, part in self.parts.items():
+            shape = (len(rows), *part.shape[1:])
+            gathered[name] = torch.empty(shape, dtype=part.dtype, pin_memory=pin)
+            torch.index_select(part, 0, rows, out=gathered[name])
+        return gathered
+
+
+class LazyColumn:
+    """A column too large to be kept: the same bits, decoded by threads each time they are asked for."""
+
+    def __init__(self, column: Column, preparer: Preparer, blank: Arrays, bad: dict[int, str]) -> None:
+        self._column, self._preparer, self._blank = column, preparer, blank
+        self.present = torch.from_numpy(_present(column, bad))
+        self.bad = list(bad.values())
+        self.bad_rows = np.array(list(bad), dtype=np.int64)
+        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+
+    def gather(self, rows: Tensor, pin: bool = False) -> dict[str, Tensor]:
+        """Decode the given rows, into page-locked memory where asked."""
+        decoded = list(self._pool.map(self._decode, rows.tolist()))
+        parts = {name: torch.from_numpy(np.stack([arrays[name] for arrays in decoded])) for name in self._blank}
+        return {name: part.pin_memory() for name, part in parts.items()} if pin else parts
+
+    def _decode(self, row: int) -> Arrays:
+        if not self.present[row]:
+            return self._blank
+        decoded = _attempt(self._column, self._preparer, self._blank, row)
+        if isinstance(decoded, str):
+            raise DataError(f"{decoded}; {MEND}")
+        return decoded
+
+
+Prepared = MappedColumn | LazyColumn
+
+
+def open_column(
+    column: Column, preparer: Preparer, key: str, cache_dir: Path, limit_bytes: int, on_error: str = "raise"
+) -> Prepared:
+    """Decode a column, or find it decoded: files into the cache folder, what is in memory into memory.
+
+    `key` names the data (fingerprint and modality); with the preparer's state it makes the name in the cache. A column
+    beyond `limit_bytes`, or beyond the room on the disk, is not kept but decoded anew for each batch. A row that cannot
+    be decoded raises; under on_error="skip" it is missing here and listed in `bad` and `bad_rows`: leave it out.
+    """
+    blank = _blank(column, preparer)
+    size = len(column.values) * sum(array.nbytes for array in blank.values())
+    if size <= limit_bytes and not any(isinstance(value, Path) for value in column.values):
+        return _in_memory(column, preparer, blank, on_error)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    says = json.dumps([FORMAT, key, column.kind, type(preparer).__name__, preparer.state()], sort_keys=True)
+    folder = cache_dir / hashlib.sha256(says.encode()).hexdigest()[:32]
+    if not folder.is_dir():
+        if size > min(limit_bytes, shutil.disk_usage(cache_dir).free):
+            bad = {} if on_error == "raise" else _find_bad(column, preparer, blank)
+            return LazyColumn(column, preparer, blank, bad)
+        _write(column, preparer, blank, folder, on_error)
+    return _mapped(column, folder, on_error)
+
+
+def _blank(column: Column, preparer: Preparer) -> Arrays:
+    """Give the arrays of a missing row: zeros, in the shapes of the first row that can be decoded."""
+    for value in column.values:
+        try:
+            if value is not None:
+                return {name: np.zeros_like(array) for name, array in preparer.decode(value).items()}
+        except DataError:
+            continue  # reported when all rows are decoded
+    where = "" if column.where is None else f"{column.where[0]} and on: "
+    raise DataError(
+        f"{where}no row has a readable {column.kind}; mend the column, or leave it out with modalities=[...]"
+    )
+
+
+def _attempt(column: Column, preparer: Preparer, blank: Arrays, row: int) -> Arrays | str:
+    """Decode one row, or say where and why that cannot be done."""
+    value = column.values[row]
+    try:
+        return blank if value is None else preparer.decode(value)
+    except DataError as error:
+        return f"{f'row {row}' if column.where is None else column.where[row]}: {error}"
+
+
+def _in_memory(column: Column, preparer: Preparer, blank: Arrays, on_error: str) -> MappedColumn:
+    parts = {name: np.zeros((len(column.values), *a.shape), dtype=a.dtype) for name, a in blank.items()}
+    bad: dict[int, str] = {}
+    for row in range(len(column.values)):
+        decoded = _attempt(column, preparer, blank, row)
+        if isinstance(decoded, str):
+            bad[row] = decoded
+        else:
+            for name, array in decoded.items():
+                parts[name][row] = array
+    _refuse(bad, on_error)
+    return MappedColumn({name: torch.from_numpy(p) for name, p in parts.items()}, _present(column, bad), bad)
+
+
+def _chunks(column: Column, preparer: Preparer, blank: Arrays) -> Iterator[tuple[list[Arrays], dict[int, str]]]:
+    """Decode all rows by threads, in order; give each chunk's arrays, and its bad rows with the reasons."""
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        for start in range(0, len(column.values), CHUNK):
+            rows = range(start, min(start + CHUNK, len(column.values)))
+            results = list(pool.map(partial(_attempt, column, preparer, blank), rows))
+            bad = {row: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
+            yield [blank if isinstance(result, str) else result for result in results], bad
+
+
+def _find_bad(column: Column, preparer: Preparer, blank: Arrays) -> dict[int, str]:
+    return {row: reason for _, bad in _chunks(column, preparer, blank) for row, reason in bad.items()}
+
+
+def _write(column: Column, preparer: Preparer, blank: Arrays, folder: Path, on_error: str) -> None:
+    """Decode into a folder under a temporary name, then rename: the first wins, and half a folder is never read."""
+    for stale in folder.parent.glob(f"{folder.name}.*.partial"):  # what a killed run left behind
+        if time.time() - stale.stat().st_mtime > DAY:
+            shutil.rmtree(stale, ignore_errors=True)
+    half = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
+    try:
+        all_bad = {}
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(open(half / _file(name), "wb")) for name in blank}
+            for name, array in blank.items():
+                shape = (len(column.values), *array.shape)
+                header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(files[name], header)
+            for chunk, bad in _chunks(column, preparer, blank):
+                _refuse(bad, on_error)
+                all_bad.update(bad)
+                for name, file in files.items():
+                    file.write(np.stack([arrays[name] for arrays in chunk]).tobytes())
+            for file in files.values():
+                _sync(file)
+        with open(half / "meta.json", "w", encoding="utf-8") as meta:
+            json.dump({"parts": list(blank), "bad": all_bad}, meta)
+            _sync(meta)
+        try:
+            half.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first, with the same bits
+                raise
+    except OSError as error:
+        raise RunError(
+            f"{folder.parent}: cannot be written ({error.strerror}); free room, or set cache=FOLDER"
+        ) from None
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _mapped(column: Column, folder: Path, on_error: str) -> MappedColumn:
+    meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    bad = {int(row): reason for row, reason in meta["bad"].items()}
+    _refuse(bad, on_error)
+    arrays = {name: np.load(folder / _file(name), mmap_mode="c") for name in meta["parts"]}
+    return MappedColumn({name: torch.from_numpy(a) for name, a in arrays.items()}, _present(column, bad), bad)
+
+
+def _refuse(bad: dict[int, str], on_error: str) -> None:
+    if bad and on_error == "raise":
+        raise DataError(f"{next(iter(bad.values()))}; {MEND}")
+
+
+def _present(column: Column, bad: dict[int, str]) -> np.ndarray:
+    present = column.present()
+    present[list(bad)] = False
+    return present
+
+
+def _file(part: str) -> str:
+    return f"{part or 'value'}.npy"
+
+
+def _sync(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
