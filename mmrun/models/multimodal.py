@@ -1,0 +1,50 @@
+"""The model of every run: an encoder a modality, a fusion, a head a task, and a probe on each encoder."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from mmrun.errors import ConfigError
+from mmrun.types import Batch, Encoder, Features, Fusion, Input, Task
+
+
+class Multimodal(nn.Module):
+    """Joins the parts. Its parameter names are what stages and the shell speak of.
+
+    encoder.<modality>.*   fusion.*   head.<task>.*   probe.<modality>.<task>.*
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, tasks: Mapping[str, Task]) -> None:
+        super().__init__()
+        for word, names in (("modality", encoders), ("task", tasks)):
+            for name in names:
+                _check_name(word, name)
+        self.encoder = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.head = nn.ModuleDict({name: fusion.head(task.num_outputs) for name, task in tasks.items()})
+        self.probe = nn.ModuleDict()
+        for modality, encoder in encoders.items():
+            probes = {name: nn.Linear(encoder.dim, task.num_outputs) for name, task in tasks.items()}
+            self.probe[modality] = nn.ModuleDict(probes)
+
+    def encode(self, inputs: Mapping[str, Input]) -> dict[str, Features]:
+        """Encode the given modalities, each by its own encoder."""
+        return {modality: self.encoder[modality](x) for modality, x in inputs.items()}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:  # by task, [B, C]
+        """Predict every task from all modalities together."""
+        fused = self.fusion(self.encode(batch.inputs), batch.present)
+        return {task: head(fused) for task, head in self.head.items()}
+
+    def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:  # by task, [B, C]
+        """Predict every task from one modality alone, by its probes."""
+        pooled = self.encoder[modality](batch.inputs[modality]).pooled
+        return {task: probe(pooled) for task, probe in self.probe[modality].named_children()}
+
+
+def _check_name(word: str, name: str) -> None:
+    """Refuse what cannot stand in a parameter name: a dot, and the words that a ModuleDict keeps for itself."""
+    if not name or "." in name or hasattr(nn.ModuleDict(), name):
+        raise ConfigError(
+            f"{word} '{name}': this cannot be part of a parameter name; rename it, for example 'my_{word}'"
+        )

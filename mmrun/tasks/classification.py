@@ -1,0 +1,90 @@
+"""One class out of several."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmrun.data.table import Target
+from mmrun.tasks.metrics import Hits, calibration_error, ranking
+from mmrun.types import HIDDEN_CLASS
+
+
+class Classification:
+    """Predicts which one of `classes` a row has."""
+
+    headline = "accuracy"
+
+    def __init__(self, name: str, classes: list[str], counts: np.ndarray) -> None:  # counts [C], training rows
+        self.name = name
+        self.classes = classes
+        self.num_outputs = len(classes)
+        weights = np.where(counts > 0, counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
+        self.class_weights = torch.as_tensor(weights, dtype=torch.float32)  # [C], 1 on average over training rows
+
+    @classmethod
+    def of(cls, name: str, target: Target, train_rows: np.ndarray) -> "Classification":
+        """Make the task of a target column."""
+        known = target.values[train_rows]
+        counts = np.bincount(known[known != HIDDEN_CLASS], minlength=len(target.names))
+        return cls(name, target.names, counts)
+
+    def loss(self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, balanced: bool = False) -> Tensor:
+        """Mean cross-entropy over the visible rows. output [B, C], target [B].
+
+        `balanced` lets every class count the same, however many training rows it has.
+        """
+        self._move(output.device)
+        total = F.cross_entropy(
+            output.float(),
+            target,
+            self.class_weights if balanced else None,
+            ignore_index=HIDDEN_CLASS,
+            reduction="sum",
+            label_smoothing=label_smoothing,
+        )
+        return total / (target != HIDDEN_CLASS).sum().clamp(min=1)
+
+    def scores(self, output: Tensor) -> Tensor:
+        """Probability of each class."""
+        return output.float().softmax(-1)
+
+    def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Figures of a whole split; none where every row is hidden."""
+        visible = target != HIDDEN_CLASS
+        scores, target = scores[visible], target[visible]
+        if len(target) == 0:
+            return {}
+        hits, predicted = self._hits(scores, target), scores.argmax(1)
+        likelihood = scores[np.arange(len(target)), target].clip(np.finfo(np.float32).tiny)
+        truth = target[:, None] == np.arange(self.num_outputs)
+        return {
+            "accuracy": float((predicted == target).mean()),
+            "balanced_accuracy": float(hits.recall[hits.true > 0].mean()),
+            "f1_macro": float(hits.f1[hits.used].mean()),
+            "f1_weighted": float((hits.f1 * hits.true).sum() / len(target)),
+            "precision_macro": float(hits.precision[hits.used].mean()),
+            "recall_macro": float(hits.recall[hits.used].mean()),
+            **ranking(scores, truth, np.ones_like(truth)),
+            "calibration_error": calibration_error(scores.max(1), predicted == target),
+            "nll": float(-np.log(likelihood, dtype=np.float64).mean()),
+        }
+
+    def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and number of rows by class."""
+        visible = target != HIDDEN_CLASS
+        return self._hits(scores[visible], target[visible]).per_class(self.classes)
+
+    def _move(self, device: torch.device) -> None:
+        """Bring the weights to the device once, not at every step."""
+        if self.class_weights.device != device:
+            self.class_weights = self.class_weights.to(device)
+
+    def _hits(self, scores: np.ndarray, target: np.ndarray) -> Hits:
+        predicted = scores.argmax(1)
+        C = self.num_outputs
+        return Hits(
+            both=np.bincount(target[predicted == target], minlength=C),
+            true=np.bincount(target, minlength=C),
+            predicted=np.bincount(predicted, minlength=C),
+        )

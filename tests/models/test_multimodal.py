@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmrun.errors import ConfigError
+from mmrun.models.multimodal import Multimodal
+from mmrun.tasks.classification import Classification
+from mmrun.tasks.regression import Regression
+from mmrun.types import Batch, Encoder, Features, Fusion
+
+
+class AsIs(Encoder):
+    kind, dim = "series", 2
+
+    def forward(self, x):
+        return Features(x)
+
+
+class Sum(Fusion):
+    dim = 2
+
+    def forward(self, features, present):
+        return sum(own.pooled * present[name].unsqueeze(1) for name, own in features.items())
+
+
+TASKS = {
+    "label": Classification("label", ["a", "b", "c"], np.ones(3)),
+    "age": Regression("age", ["age"], np.zeros(1), np.ones(1)),
+}
+
+
+def model(*modalities):
+    return Multimodal({name: AsIs() for name in modalities}, Sum(), TASKS)
+
+
+def batch():
+    inputs = {"front": torch.tensor([[1.0, 2.0]]), "rear": torch.tensor([[10.0, 20.0]])}
+    present = {"front": torch.tensor([True]), "rear": torch.tensor([False])}
+    return Batch(inputs, present, {}, torch.tensor([0]))
+
+
+def test_parameter_names_are_the_public_words():
+    assert [name for name, _ in model("front", "rear").named_parameters()] == [
+        "head.label.weight",
+        "head.label.bias",
+        "head.age.weight",
+        "head.age.bias",
+        "probe.front.label.weight",
+        "probe.front.label.bias",
+        "probe.front.age.weight",
+        "probe.front.age.bias",
+        "probe.rear.label.weight",
+        "probe.rear.label.bias",
+        "probe.rear.age.weight",
+        "probe.rear.age.bias",
+    ]
+
+
+def test_forward_fuses_what_is_present_and_gives_every_task():
+    both = model("front", "rear")
+    outputs = both(batch())
+    assert torch.equal(outputs["label"], both.head["label"](torch.tensor([[1.0, 2.0]])))
+    assert outputs["age"].shape == (1, 1)
+
+
+def test_unimodal_reads_one_encoder_through_its_probe():
+    both = model("front", "rear")
+    outputs = both.unimodal(batch(), "rear")
+    assert torch.equal(outputs["label"], both.probe["rear"]["label"](torch.tensor([[10.0, 20.0]])))
+    assert outputs["age"].shape == (1, 1)
+
+
+def test_encode_reads_what_it_is_given():
+    assert list(model("front", "rear").encode({"rear": torch.zeros(1, 2)})) == ["rear"]
+
+
+def test_a_fusion_may_bring_its_own_head():
+    class Voting(Sum):
+        def head(self, num_outputs):
+            return nn.Identity()
+
+    voting = Multimodal({"front": AsIs(), "rear": AsIs()}, Voting(), TASKS)
+    assert voting(batch())["label"].tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("name", ["a.b", "", "values", "type", "training"])
+def test_a_name_that_no_parameter_can_have_is_refused(name):
+    with pytest.raises(ConfigError) as caught:
+        model(name)
+    expected = f"modality '{name}': this cannot be part of a parameter name; rename it, for example 'my_modality'"
+    assert str(caught.value) == expected
