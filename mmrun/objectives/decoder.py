@@ -1,0 +1,36 @@
+"""What the pretexts share: a decoder from a vector to a grid, and blocks to hide."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GridDecoder(nn.Module):
+    """Grows a pooled vector into a grid, doubling its sides from 4 or less: image, spectrogram or (1 high) series."""
+
+    def __init__(self, dim: int, channels: int, height: int, width: int, hidden: int = 128) -> None:
+        super().__init__()
+        sizes = [(height, width)]
+        while max(sizes[0]) > 4:
+            sizes.insert(0, (-(-sizes[0][0] // 2), -(-sizes[0][1] // 2)))
+        self.start = (hidden, *sizes[0])
+        self.seed = nn.Linear(dim, hidden * sizes[0][0] * sizes[0][1])
+        blocks: list[nn.Module] = []
+        for size in sizes[1:]:
+            narrower = max(hidden // 2, 16)
+            conv = nn.Conv2d(hidden, narrower, 3, padding=1)
+            blocks += [nn.GroupNorm(1, hidden), nn.GELU(), nn.Upsample(size), conv]
+            hidden = narrower
+        self.grow = nn.Sequential(
+            *blocks, nn.GroupNorm(1, hidden), nn.GELU(), nn.Conv2d(hidden, channels, 3, padding=1)
+        )
+
+    def forward(self, pooled: Tensor) -> Tensor:  # [B, D] -> [B, C, H, W]
+        """Decode each row."""
+        return self.grow(self.seed(pooled).unflatten(1, self.start)).float()
+
+
+def hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
+    """Draw blocks of a coarse grid, each with probability `ratio`: [B, 1, *size] bool, True where hidden."""
+    drawn = torch.rand(len(x), 1, *grid, device=x.device) < ratio
+    return F.interpolate(drawn.float(), size) > 0.5
