@@ -133,6 +133,11 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
     return asdict(config)
 
 
+def as_yaml(config: RunConfig) -> str:
+    """Give a run's config as it is read."""
+    return OmegaConf.to_yaml(OmegaConf.create(as_dict(config)))
+
+
 def _compose(words: Sequence[str]) -> DictConfig:
     with _hydra_errors(words), initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra_compose("train", overrides=list(words), return_hydra_config=True)

@@ -90,6 +90,7 @@ class RunConfig:
     experiment: str = "default"  # the folder under outputs
     outputs: str = "outputs"
     cache: str = "~/.cache/mmrun"  # prepared columns, reused stages
+    cache_limit: float = 50.0  # GB a modality; a larger one is decoded anew for each batch
     choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -72,15 +72,50 @@ class Plan:
         }[self.schedule]
 
 
+class Tally:
+    """Sums of losses, kept on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Add the losses of one micro-batch."""
+        for name, loss in losses.items():
+            value = loss.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """Give the means since the last call."""
+        means = {name: (total / self.count).item() for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
+
+
 @dataclass
 class Progress:
-    """Where a stage stands: all of it but tensors, so that it can be written and taken up again."""
+    """Where a stage stands: what, beside weights and random states, is needed to go on from here."""
 
     step: int = 0
     seconds: float = 0.0  # of training, evaluation not counted
     best: float | None = None  # the monitored figure
     best_step: int = 0
     stale: int = 0  # evaluations since then
+    tally: Tally = field(default_factory=Tally)  # losses since the last evaluation
+
+    def state(self) -> dict[str, Any]:
+        """Give all of it as JSON values."""
+        sums = {name: total.item() for name, total in self.tally.sums.items()}
+        return {**vars(self), "tally": {"sums": sums, "count": self.tally.count}}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "Progress":
+        """Make what `state` was taken from."""
+        progress = cls(**{key: value for key, value in state.items() if key != "tally"})
+        progress.tally.sums = {name: torch.tensor(total) for name, total in state["tally"]["sums"].items()}
+        progress.tally.count = state["tally"]["count"]
+        return progress
 
 
 class Batches(Protocol):
@@ -122,7 +157,6 @@ def fit(
     `learner` and `optimizer` are as `accelerator.prepare` gave them; each optimiser group holds a `base_lr`.
     `validate` gives the monitored figure and all figures of the validation rows.
     """
-    tally = Tally()
     learner.train()
     while not finished(plan, progress):
         began = time.perf_counter()
@@ -134,7 +168,7 @@ def fit(
             with nullcontext() if number == len(parts) else accelerator.no_sync(learner):
                 losses = learner(part)
                 accelerator.backward(losses["loss"] / len(parts))
-            tally.add(losses)
+            progress.tally.add(losses)
         if plan.clip is not None:
             accelerator.clip_grad_norm_(learner.parameters(), plan.clip)
         optimizer.step()
@@ -147,7 +181,7 @@ def fit(
             progress.step % plan.evaluate_every == 0
             or plan.allowance.spent(progress.step, progress.seconds) >= 1
         ):
-            means = tally.means()
+            means = progress.tally.means()
             if not math.isfinite(means["loss"]):
                 raise RunError(
                     f"the loss is {means['loss']} after step {progress.step}; try a lower learning rate"
@@ -175,27 +209,6 @@ def judge(progress: Progress, figure: float, higher_is_better: bool) -> None:
         progress.best, progress.best_step, progress.stale = figure, progress.step, 0
     else:
         progress.stale += 1
-
-
-class Tally:
-    """Sums of losses, kept on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-
-    def add(self, losses: dict[str, Tensor]) -> None:
-        """Add the losses of one micro-batch."""
-        for name, loss in losses.items():
-            value = loss.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
-
-    def means(self) -> dict[str, float]:
-        """Give the means since the last call."""
-        means = {name: (total / self.count).item() for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return means
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:

@@ -1,0 +1,59 @@
+"""mmrun train: one run, or with -m a sweep. Its words are overrides of the config, in any order among the flags."""
+
+import argparse
+
+HELP = "train a run; with -m a sweep of runs"
+
+EPILOG = """\
+words:
+  strategy=component               choose a YAML file of a group (`mmrun options` lists them)
+  encoder.image=resnet18           choose one modality's encoder
+  budget.epochs=20 seed=1          set a key
+  +optimizer.amsgrad=true          add a key
+  ~strategy.stages.pretrain        take a key away
+  -m seed=0,1,2 fusion=sum,gated   one run for each combination
+
+A run that was finished before is found, not repeated; one that was cut off goes on.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Compose and train."""
+    from mmrun.cli import Parser
+
+    parser = Parser(prog="mmrun train", description=HELP, epilog=EPILOG, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_arguments(parser)
+    return run(parser.parse_intermixed_args(words))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags; every other word is an override."""
+    parser.add_argument("words", nargs="*", metavar="WORD", help="key=value, as below")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination of a,b,c values")
+    parser.add_argument("--cfg", choices=["job"], help="print the composed config, and train nothing")
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="search YAML here first")
+    parser.add_argument("--again", action="store_true", help="repeat a finished run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compose; then print, sweep or train."""
+    from mmrun import compose
+
+    compose.use_config_dirs(args.config_dir)
+    if args.multirun:
+        from mmrun.cli.sweep import sweep
+
+        return sweep(args.words, args.config_dir, args.again)
+    config = compose.load(args.words)
+    if args.cfg is not None:
+        print(compose.as_yaml(config), end="")
+        return 0
+
+    from mmrun.cli.terminal import Terminal, print_result
+    from mmrun.run import run as run_one
+
+    with Terminal(live=config.trainer.progress) as terminal:
+        folder = run_one(config, terminal, args.words, args.again)
+    print_result(folder)
+    return 0

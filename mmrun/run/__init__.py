@@ -1,0 +1,101 @@
+"""One run, top to bottom."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from mmrun.compose import as_dict
+from mmrun.config import RunConfig
+from mmrun.errors import ConfigError
+from mmrun.run import build, figures, stage
+from mmrun.run.build import check
+from mmrun.run.session import Session, Watch
+from mmrun.runs.environment import environment
+from mmrun.runs.folder import RunFolder, where
+from mmrun.training.stages import expand, trainable
+
+__all__ = ["Watch", "check", "run"]
+
+
+def run(
+    config: RunConfig,
+    watch: Watch,
+    words: Sequence[str] = (),
+    again: bool = False,
+    folder: RunFolder | None = None,
+) -> RunFolder:
+    """Train, evaluate and write one run; go on where an earlier call was cut off; find it where it is finished.
+
+    The folder is where the config says, or the given one.
+    """
+    accelerator = _accelerator(config)
+    if folder is None:
+        folder = RunFolder(where(as_dict(config)))
+    writes = accelerator.is_main_process
+    with folder.alone() if writes else nullcontext():
+        if again and writes:
+            folder.clear()
+        accelerator.wait_for_everyone()
+        if folder.finished:
+            watch.note(f"{folder.path} is finished; --again repeats it")
+            return folder
+        if writes and not folder.config_file.exists():
+            folder.create(as_dict(config), words, environment(str(accelerator.device), torch.get_num_threads()))
+        try:
+            _train(_open(config, folder, watch, accelerator))
+        except KeyboardInterrupt:
+            _say(folder, writes, "interrupted", None)
+            raise
+        except Exception as error:
+            _say(folder, writes, "failed", f"{type(error).__name__}: {error}")
+            raise
+        accelerator.wait_for_everyone()
+    return folder
+
+
+def _train(session: Session) -> None:
+    """Train every stage in order, evaluate once, write the result."""
+    session.watch.run(session.folder.name, [item.name for item in session.stages])
+    if session.config.trainer.trackers:
+        session.accelerator.init_trackers(session.folder.name)
+    costs = {item.name: stage.train(session, item) for item in session.stages}
+    evaluation = figures.evaluate(session)
+    session.accelerator.end_training()
+    if session.writes:
+        session.folder.finish(figures.summary(session, costs, evaluation))
+
+
+def _open(config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator) -> Session:
+    data = build.data(config)
+    columns = build.columns(config, data)
+    for line in data.table.skipped:
+        watch.note(f"skipped {line}")
+    model = build.model(config, data).to(accelerator.device)
+    stages = expand(config.strategy, config.encoder)
+    names = [name for name, _ in model.named_parameters()]
+    learning = {item.name: trainable(names, item) for item in stages}
+    return Session(config, folder, watch, accelerator, data, columns, model, stages, learning)
+
+
+def _accelerator(config: RunConfig) -> Accelerator:
+    trainer = config.trainer
+    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+    try:
+        return Accelerator(
+            mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
+            cpu=trainer.device == "cpu",
+            log_with=trainer.trackers or None,
+            project_dir=str(where(as_dict(config))),
+        )
+    except ValueError as error:
+        raise ConfigError(f"trainer: {error}") from None
+
+
+def _say(folder: RunFolder, writes: bool, state: str, message: str | None) -> None:
+    if writes:
+        folder.set_status(state, message=message)

@@ -1,0 +1,82 @@
+"""What is open while a run trains: handed from the flow of the run to its stages and to the evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from accelerate import Accelerator
+from torch import Tensor
+
+from mmrun.config import RunConfig
+from mmrun.data.loader import Loader
+from mmrun.data.store import Prepared
+from mmrun.models.multimodal import Multimodal
+from mmrun.run.build import Data
+from mmrun.runs.folder import RunFolder
+from mmrun.streams import stream
+from mmrun.training.stages import Stage
+
+
+class Watch(Protocol):
+    """Who looks on: a terminal, or nobody."""
+
+    def run(self, name: str, stages: Sequence[str]) -> None:
+        """Learn that a run begins, and its stages."""
+
+    def stage(self, name: str) -> None:
+        """Learn that a stage begins or goes on."""
+
+    def step(self, spent: float, rows: int, losses: dict[str, Tensor]) -> None:
+        """See a step: the part of the stage's allowance that is spent, its rows, the losses still on the device."""
+
+    def figures(self, stage: str, figures: dict[str, float]) -> None:
+        """See what an evaluation gave."""
+
+    def note(self, text: str) -> None:
+        """Hear something worth a line."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run, opened."""
+
+    config: RunConfig
+    folder: RunFolder
+    watch: Watch
+    accelerator: Accelerator
+    data: Data
+    columns: dict[str, Prepared]
+    model: Multimodal
+    stages: list[Stage]
+    learning: dict[str, set[str]]  # by stage: names of the model's parameters that learn in it
+
+    @property
+    def writes(self) -> bool:
+        """Tell whether this process is the one that writes the run folder."""
+        return self.accelerator.is_main_process
+
+    def loader(self, rows: np.ndarray, batch_size: int, order: str = "order") -> Loader:
+        """Give batches of some rows on this process's device; `order` names the random stream of their order."""
+        return Loader(
+            self.columns,
+            {name: target.values for name, target in self.data.table.targets.items()},
+            rows,
+            batch_size,
+            stream(self.config.seed, order),
+            self.accelerator.device,
+            hidden=self.data.rows["unlabelled"],
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+
+    def evaluation_loader(self, split: str) -> Loader:
+        """Give the rows of a split, in order."""
+        return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size)
+
+
+def heads_that_learn(names: set[str]) -> list[str]:
+    """Tell which outputs some parameters train: "" for the fused one, a modality for its probe."""
+    fused = [""] if any(name.startswith("head.") for name in names) else []
+    probes = {name.split(".")[1] for name in names if name.startswith("probe.")}
+    return fused + sorted(probes)

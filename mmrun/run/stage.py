@@ -1,0 +1,195 @@
+"""One stage of one run: from its line in the strategy to trained weights on disk."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmrun.run import build, figures
+from mmrun.run.session import Session, heads_that_learn
+from mmrun.streams import stream
+from mmrun.training import budget, checkpoint, cost, engine
+from mmrun.training.stages import Stage
+
+HEARTBEAT = 5.0  # seconds between two signs of life in status.json
+
+
+def train(session: Session, stage: Stage) -> dict[str, Any]:
+    """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost."""
+    last = session.folder.checkpoint(stage.name, "last")
+    kept = session.folder.checkpoint(stage.name, stage.config.keep)
+    if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
+        session.watch.stage(stage.name)
+        StageTraining(session, stage).run()
+        session.accelerator.wait_for_everyone()
+    _, weights = checkpoint.load(kept, "model")
+    checkpoint.load_weights(session.model, weights, kept)
+    ledger: dict[str, Any] = checkpoint.load(last)[0]["cost"]
+    return ledger
+
+
+class StageTraining:
+    """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
+
+    def __init__(self, session: Session, stage: Stage) -> None:
+        self.session, self.stage = session, stage
+        config, accelerator = session.config, session.accelerator
+        torch.manual_seed(stream(config.seed, f"stage/{stage.name}/{accelerator.process_index}"))
+        learning = session.learning[stage.name]
+        for name, parameter in session.model.named_parameters():
+            parameter.requires_grad_(name in learning)
+        objective = build.objective(config, stage, session.data, session.model)
+        self.bare = engine.Learner(session.model, objective).to(accelerator.device)
+        learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
+        optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
+
+        self.batches = session.loader(session.data.rows[stage.config.rows], config.trainer.batch_size)
+        self.bare.train()
+        self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
+        self.learned_parameters = cost.count([p for _, p in learned])
+        self.learner, self.optimizer = accelerator.prepare(self.bare, optimizer)
+        self.progress = engine.Progress()
+        self.validate, self.plan = self._plan(heads_that_learn(learning))
+        self.last = session.folder.checkpoint(stage.name, "last")
+        self.best = session.folder.checkpoint(stage.name, "best")
+        self.saved = self.beat = time.monotonic()
+        cost.reset_peak_memory(accelerator.device)
+
+    def run(self) -> None:
+        """Train to the end."""
+        if checkpoint.exists(self.last):
+            self._restore()
+        elif self.session.writes:
+            self._save()
+        engine.fit(
+            self.learner,
+            self.batches,
+            self.optimizer,
+            self.plan,
+            self.progress,
+            self.session.accelerator,
+            self.validate,
+            self,
+        )
+        if self.session.writes:
+            state = {"finished": True, "cost": self._cost()}
+            checkpoint.save(self.last, {"model": self.session.model.state_dict()}, state)
+
+    def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, figures.Figures]], engine.Plan]:
+        """Say how long to train, how often to look, and at which figure."""
+        config, stage = self.session.config, self.stage.config
+        rows, batch_size = len(self.session.data.rows["all"]), config.trainer.batch_size
+        names = figures.headline(self.session, heads) if stage.monitor == "headline" else [stage.monitor]
+        by_loss = stage.monitor == "loss"
+        return self._validate_loss if by_loss else lambda: self._validate_heads(heads, names), engine.Plan(
+            allowance=budget.allowance(config.budget, self.stage, rows, batch_size, self.flops),
+            evaluate_every=max(1, round(config.trainer.evaluate_every * rows / batch_size)),
+            higher_is_better=not by_loss and figures.higher_is_better(names[0]),
+            schedule=stage.schedule,
+            warmup=stage.warmup,
+            clip=stage.clip,
+            accumulate=stage.accumulate,
+            patience=stage.patience,
+        )
+
+    def _validate_loss(self) -> tuple[float, figures.Figures]:
+        session = self.session
+        batches = session.evaluation_loader("val").ordered()
+        seed = stream(session.config.seed, "evaluation")
+        losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
+        return losses["loss"], losses
+
+    def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, figures.Figures]:
+        session = self.session
+        batches = session.evaluation_loader("val").ordered()
+        outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
+        found = figures.of_outputs(session, outputs, targets)
+        return figures.monitored(found, names, self.stage.where), found
+
+    # ------------------------------------------------------------------------------------------ what the engine tells
+
+    def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None:
+        """Show a step."""
+        spent = self.plan.allowance.spent(progress.step, progress.seconds)
+        self.session.watch.step(spent, self.session.config.trainer.batch_size, losses)
+
+    def evaluated(self, progress: engine.Progress, losses: figures.Figures, found: figures.Figures) -> None:
+        """Log and show the figures of an evaluation."""
+        session = self.session
+        values = {f"train/{name}": value for name, value in losses.items()}
+        values |= {f"val/{name}": value for name, value in found.items()}
+        if session.writes:
+            ledger = {key: self._cost()[key] for key in ("epochs", "samples", "seconds", "flops")}
+            session.folder.log({"event": "evaluated", "stage": self.stage.name, "step": progress.step, **ledger, **values})
+        if session.config.trainer.trackers:
+            session.accelerator.log({f"{self.stage.name}/{k}": v for k, v in values.items()}, step=progress.step)
+        session.watch.figures(self.stage.name, values)
+
+    def improved(self, progress: engine.Progress) -> None:
+        """Keep the weights of the best evaluation so far."""
+        if self.session.writes and self.stage.config.keep == "best":
+            state = {"step": progress.step, "figure": progress.best}
+            checkpoint.save(self.best, {"model": self.session.model.state_dict()}, state)
+
+    def settled(self, progress: engine.Progress) -> None:
+        """Take a checkpoint and give a sign of life where it is time."""
+        now = time.monotonic()
+        if not self.session.writes:
+            return
+        if now - self.saved >= self.session.config.trainer.save_every:
+            self._save()
+            self.saved = now
+        if now - self.beat >= HEARTBEAT:
+            spent = self.plan.allowance.spent(progress.step, progress.seconds)
+            self.session.folder.set_status("running", self.stage.name, progress.step, min(1.0, spent))
+            self.beat = now
+
+    # ---------------------------------------------------------------------------------------------------- checkpoints
+
+    def _save(self) -> None:
+        optimizer, rest = checkpoint.optimizer_state(self.optimizer)
+        scaler = self.session.accelerator.scaler
+        state = {
+            "finished": False,
+            "progress": self.progress.state(),
+            "optimizer": rest,
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "log_size": self.session.folder.log_size(),
+            "world": self.session.accelerator.num_processes,
+        }
+        parts = {"learner": self.bare.state_dict(), "optimizer": optimizer, "random": checkpoint.random_state()}
+        checkpoint.save(self.last, parts, state)
+
+    def _restore(self) -> None:
+        session = self.session
+        state, learner, optimizer, random = checkpoint.load(self.last, "learner", "optimizer", "random")
+        checkpoint.load_weights(self.bare, learner, self.last)
+        checkpoint.restore_optimizer(self.optimizer, optimizer, state["optimizer"])
+        if session.accelerator.scaler is not None:
+            session.accelerator.scaler.load_state_dict(state["scaler"])
+        self.progress = engine.Progress.of(state["progress"])
+        if session.accelerator.num_processes == state["world"] == 1:
+            checkpoint.restore_random(random)
+        if session.writes:
+            session.folder.truncate_log(state["log_size"])
+        session.watch.note(f"{self.stage.name}: goes on after step {self.progress.step}")
+
+    def _cost(self) -> dict[str, Any]:
+        session, progress = self.session, self.progress
+        samples = progress.step * session.config.trainer.batch_size
+        return {
+            "objective": type(self.bare.objective).__name__,
+            "epochs": samples * self.stage.reads / len(session.data.rows["all"]),
+            "steps": progress.step,
+            "best_step": progress.best_step,
+            "samples": samples,
+            "seconds": progress.seconds,
+            "flops": self.flops * progress.step,
+            "peak_memory": cost.peak_memory(session.accelerator.device),
+            "learned_parameters": self.learned_parameters,
+            "total_parameters": cost.count(list(session.model.parameters())),
+            "reused": False,
+        }

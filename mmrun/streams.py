@@ -1,0 +1,21 @@
+"""Named random streams: what is drawn under one name does not depend on what else the run does."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def stream(seed: int, name: str) -> int:  # 63 bits
+    """Give the seed of one named stream of a run: stream(0, "init/encoder.image")."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@contextmanager
+def drawn_from(seed: int, name: str) -> Iterator[None]:
+    """Let torch's global generator of the CPU draw from one named stream, and go on as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream(seed, name))
+        yield
