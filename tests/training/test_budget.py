@@ -1,0 +1,46 @@
+import pytest
+
+from mmrun.config import BudgetConfig, StageConfig, StrategyConfig
+from mmrun.training.budget import Allowance, allowance
+from mmrun.training.stages import expand
+
+MODALITIES = ["image", "audio", "text"]
+COMPONENT = StrategyConfig(
+    {
+        "pretrain": StageConfig(for_each="modality", train=["encoder.{modality}"], share=0.5),
+        "finetune": StageConfig(train=["encoder"], share=0.5),
+    }
+)
+SCRATCH = StrategyConfig({"train": StageConfig(train=["encoder"])})
+
+
+def steps(budget, strategy, flops=1.0):
+    stages = expand(strategy, MODALITIES)
+    return [allowance(budget, s, train_rows=1000, batch_size=10, flops_per_step=flops).steps for s in stages]
+
+
+@pytest.mark.parametrize(
+    ("budget", "scratch", "component"),
+    [
+        (BudgetConfig(epochs=6), [600], [300, 300, 300, 300]),
+        (BudgetConfig(samples=6000), [600], [300, 300, 300, 300]),
+        (BudgetConfig(steps=600), [600], [300, 300, 300, 300]),
+        (BudgetConfig(flops=600.0), [600], [100, 100, 100, 300]),
+        (BudgetConfig(), [1000], [500, 500, 500, 500]),
+    ],
+)
+def test_two_strategies_under_one_budget_spend_the_same(budget, scratch, component):
+    """A stage on one of three modalities spends a third a step; FLOPs are counted as they are."""
+    assert steps(budget, SCRATCH) == scratch
+    assert steps(budget, COMPONENT) == component
+
+
+def test_seconds_are_divided_by_share():
+    stages = expand(COMPONENT, MODALITIES)
+    told = [allowance(BudgetConfig(seconds=60), s, 1000, 10, 1.0) for s in stages]
+    assert told == [Allowance(seconds=10.0)] * 3 + [Allowance(seconds=30.0)]
+    assert Allowance(seconds=10.0).spent(steps=5, seconds=2.5) == 0.25
+
+
+def test_the_smallest_share_is_one_step():
+    assert steps(BudgetConfig(epochs=0.001), SCRATCH) == [1]

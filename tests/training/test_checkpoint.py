@@ -1,0 +1,78 @@
+import pytest
+import torch
+from torch import nn
+
+from mmrun.errors import RunError
+from mmrun.training import checkpoint
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    tensors = {"a": torch.arange(3.0), "b": torch.eye(2, dtype=torch.bfloat16)}
+    checkpoint.save(tmp_path / "last", {"model": tensors}, {"step": 3})
+    state, model = checkpoint.load(tmp_path / "last", "model")
+    assert state == {"step": 3}
+    assert all(torch.equal(model[name], tensors[name]) for name in tensors)
+
+
+def test_tied_weights_are_written_twice_and_not_refused(tmp_path):
+    weight = torch.ones(2)
+    checkpoint.save(tmp_path / "last", {"model": {"a": weight, "b": weight}}, {})
+    _, model = checkpoint.load(tmp_path / "last", "model")
+    assert model["b"].tolist() == [1.0, 1.0]
+
+
+def test_a_new_checkpoint_takes_the_place_of_the_old_one_at_once(tmp_path):
+    for step in range(3):
+        checkpoint.save(tmp_path / "last", {}, {"step": step})
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+    assert checkpoint.load(tmp_path / "last") == ({"step": 2},)
+
+
+def test_a_kill_between_the_renames_loses_nothing(tmp_path):
+    checkpoint.save(tmp_path / "last", {}, {"step": 1})
+    (tmp_path / "last").rename(tmp_path / "last.old")
+    assert checkpoint.exists(tmp_path / "last")
+    assert checkpoint.load(tmp_path / "last") == ({"step": 1},)
+
+
+def test_a_damaged_checkpoint_is_said_so(tmp_path):
+    checkpoint.save(tmp_path / "last", {"model": {"a": torch.ones(8)}}, {})
+    whole = (tmp_path / "last" / "model.safetensors").read_bytes()
+    (tmp_path / "last" / "model.safetensors").write_bytes(whole[:-5])
+    with pytest.raises(RunError, match="last: damaged checkpoint"):
+        checkpoint.load(tmp_path / "last", "model")
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    with pytest.raises(RunError, match=r"do not fit this model: .*size mismatch for weight"):
+        checkpoint.load_weights(nn.Linear(2, 2), nn.Linear(3, 2).state_dict(), tmp_path)
+
+
+@pytest.mark.parametrize("make", [torch.optim.AdamW, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)])
+def test_an_optimizer_goes_on_as_if_it_had_never_stopped(tmp_path, make):
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = make(model.parameters())
+    x = torch.randn(8, 4)
+
+    def step():
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    tensors, rest = checkpoint.optimizer_state(optimizer)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    checkpoint.save(tmp_path / "last", {"optimizer": tensors, "random": checkpoint.random_state()}, {"rest": rest})
+    drawn = torch.randn(3)
+    step()
+    expected = model.weight.clone()
+
+    model.load_state_dict(weights)
+    optimizer = make(model.parameters())
+    state, tensors, random = checkpoint.load(tmp_path / "last", "optimizer", "random")
+    checkpoint.restore_optimizer(optimizer, tensors, state["rest"])
+    checkpoint.restore_random(random)
+    assert torch.equal(torch.randn(3), drawn)
+    step()
+    assert torch.equal(model.weight, expected)

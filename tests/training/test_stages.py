@@ -1,0 +1,63 @@
+import pytest
+from torch import nn
+
+from mmrun.config import StageConfig, StrategyConfig
+from mmrun.errors import ConfigError
+from mmrun.training.stages import expand, matches, parameter_groups, trainable
+
+NAMES = ["encoder.image.conv.weight", "encoder.text.embed.weight", "fusion.project.weight", "head.label.weight"]
+
+
+def stage(**config):
+    (only,) = expand(StrategyConfig({"train": StageConfig(**config)}), ["image", "text"])
+    return only
+
+
+def test_a_stage_for_each_modality_becomes_one_copy_each_and_divides_its_share():
+    strategy = StrategyConfig(
+        {
+            "pretrain": StageConfig(for_each="modality", train=["encoder.{modality}"], share=1.0),
+            "finetune": StageConfig(train=["encoder", "head"], share=3.0),
+        }
+    )
+    told = [(s.name, s.modalities, s.config.train, s.share, s.reads) for s in expand(strategy, ["image", "text"])]
+    assert told == [
+        ("pretrain-image", ("image",), ["encoder.image"], 0.125, 0.5),
+        ("pretrain-text", ("text",), ["encoder.text"], 0.125, 0.5),
+        ("finetune", ("image", "text"), ["encoder", "head"], 0.75, 1.0),
+    ]
+
+
+def test_a_glob_names_what_lies_below_it_and_nothing_beside_it():
+    assert matches("encoder.image.conv.weight", "encoder")
+    assert matches("encoder.image.conv.weight", "encoder.image")
+    assert matches("encoder.image.conv.weight", "encoder.*.conv")
+    assert matches("encoder.image.conv.weight", "*.weight")
+    assert not matches("encoder.image2.conv.weight", "encoder.image")
+
+
+def test_trainable_names_the_parameters_that_learn():
+    assert trainable(NAMES, stage(train=["encoder.text", "head"])) == {"encoder.text.embed.weight", "head.label.weight"}
+
+
+def test_a_glob_that_names_nothing_is_an_error():
+    with pytest.raises(ConfigError) as error:
+        trainable(NAMES, stage(train=["encoder", "encodr.text"]))
+    assert str(error.value) == (
+        "strategy.stages.train.train: 'encodr.text' names no parameter "
+        "(the model has encoder.image, encoder.text, fusion.project, head.label)"
+    )
+    with pytest.raises(ConfigError, match=r"lr_scale: 'fusion' names no parameter that learns in this stage"):
+        trainable(NAMES, stage(train=["encoder"], lr_scale={"fusion": 0.1}))
+
+
+def test_learning_rates_are_scaled_by_the_last_glob_that_matches():
+    named = [(name, nn.Parameter()) for name in NAMES]
+    groups = parameter_groups(named, {"encoder": 0.1, "encoder.text": 0.5}, lr=1.0)
+    told = [(group["base_lr"], len(group["params"])) for group in groups]
+    assert told == [(0.1, 1), (0.5, 1), (1.0, 2)]
+
+
+def test_shares_are_divided_by_their_sum():
+    strategy = StrategyConfig({name: StageConfig(train=["head"]) for name in "abcd"})
+    assert [s.share for s in expand(strategy, ["image"])] == [0.25] * 4
