@@ -51,7 +51,7 @@ def _print_head(head: dict[str, Any]) -> None:
     print(head["run"])
     said = head["status"]
     where = (
-        "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} of the budget"
+        "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} done"
     )
     print(f"  {said['status']}{where}{': ' + said['message'] if said['message'] else ''}")
     budget = ", ".join(f"{unit}={value:g}" for unit, value in head["budget"].items())

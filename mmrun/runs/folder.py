@@ -1,24 +1,31 @@
 """The folder of one run: every path in it, how each file is written, and how it is read."""
 
+import fcntl
 import hashlib
 import json
-import math
 import os
+import platform
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml  # type: ignore[import-untyped]
-
-from mmrun.errors import DataError
+from mmrun.errors import RunError
+from mmrun.runs.files import plain, read_json, read_yaml, write_json, write_whole, write_yaml
 
 SCHEMA = 1  # of metrics.json, see docs/metrics.schema.json
-METRIC_VERSION = 1  # rises when a metric's definition changes, so that old and new figures are not compared unnoticed
 
-WITHOUT_EFFECT = ("outputs", "experiment", "cache", "choices")  # keys that cannot change a result
+WITHOUT_EFFECT = ("outputs", "experiment", "cache", "cache_limit", "choices")  # keys that cannot change a result
 TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every")
+
+LIBRARIES = (
+    *("mmrun", "torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
+    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
+)
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -30,14 +37,58 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def where(config: Mapping[str, Any]) -> Path:
-    """Give the folder that belongs to a resolved config: outputs/digits/digits-component-s0-1a2b3c4d."""
+    """Give the folder that belongs to a resolved config: outputs/default/digits-component-s0-1a2b3c4d."""
     choices = config["choices"]
     name = f"{choices['dataset']}-{choices['strategy']}-s{config['seed']}-{identity(config)}".replace("/", ".")
     return Path(config["outputs"]).expanduser() / config["experiment"] / name
 
 
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """Describe machine and code as far as they can change a result, naming neither the machine nor its user."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {library: version(library) for library in LIBRARIES},
+        "git": _git_state(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "threads": threads,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def version(library: str) -> str | None:
+    """Give the installed version without importing the library; None where it is not installed."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"{path}: another process trains this run; wait for it or stop it") from None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Give the commit of the working directory and whether its files differ from it; None outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "changed": _git("status", "--porcelain") != ""}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
 class RunFolder:
-    """One run on disk. A file stands under its final name only when it is whole."""
+    """One run on disk."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -51,6 +102,7 @@ class RunFolder:
         self.predictions = self.path / "predictions"
         self.checkpoints = self.path / "checkpoints"
         self.text_log = self.path / "log.txt"
+        self._said: dict[str, Any] = {"status": None, "stage": None, "step": 0, "progress": 0.0, "message": None}
         self._log: TextIO | None = None
 
     def checkpoint(self, stage: str, which: str) -> Path:
@@ -64,42 +116,58 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------------------- writing
 
-    def create(self, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]) -> None:
-        """Open the folder of a run that starts."""
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from training this run; the system lets go when this one dies, however it dies."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_whole(self.overrides_file, yaml.safe_dump(list(overrides)))
-        _write_whole(self.environment_file, _json(environment))
-        _write_whole(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            _lock(descriptor, self.path)
+            yield
+        finally:
+            os.close(descriptor)
+            self.close()
+
+    def create(self, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]) -> None:
+        """Write down what a run that starts was asked for."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.overrides_file, list(overrides))
+        write_json(self.environment_file, environment)
+        write_yaml(self.config_file, dict(config))
         self.set_status("running")
 
     def clear(self) -> None:
-        """Take away what an earlier run of the same config left, `metrics.json` first: it stops being finished."""
+        """Take away what an earlier run of the same config left, `metrics.json` first: it is finished no more."""
         self.close()
-        for file in (self.metrics_file, self.status_file, self.log_file, self.text_log):
-            file.unlink(missing_ok=True)
-        for folder in (self.predictions, self.checkpoints):
-            shutil.rmtree(folder, ignore_errors=True)
+        self.metrics_file.unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def set_status(
         self,
         state: str,
         stage: str | None = None,
-        step: int = 0,
-        progress: float = 0.0,
+        step: int | None = None,
+        progress: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Say where the run is: running | finished | failed | interrupted. `progress` is the part of the budget spent.
+        """Say where the run is: running | finished | failed | interrupted. What is not given stays as last said.
 
-        A running run says so again every few seconds; one that fell silent counts as interrupted.
+        `progress` is the part of the stage that is done. A run says "running" again every few seconds: one that fell silent
+        counts as interrupted.
         """
-        said = {"status": state, "stage": stage, "step": step, "progress": progress, "message": message}
-        _write_whole(self.status_file, _json({**said, "heartbeat": time.time()}))
+        news = {"status": state, "stage": stage, "step": step, "progress": progress, "message": message}
+        self._said |= {key: value for key, value in news.items() if value is not None}
+        write_json(self.status_file, {**self._said, "heartbeat": time.time()})
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one event."""
         if self._log is None:
             self._log = self.log_file.open("a", encoding="utf-8")
-        self._log.write(json.dumps(_plain(event), allow_nan=False) + "\n")
+        self._log.write(json.dumps(plain(event), allow_nan=False) + "\n")
         self._log.flush()
 
     def log_size(self) -> int:  # bytes
@@ -115,7 +183,7 @@ class RunFolder:
     def write_predictions(
         self, split: str, ids: Sequence[str], targets: Mapping[str, Any], scores: Mapping[str, Any]
     ) -> None:
-        """Keep what a model said about each row: columns id, <task>.target ..., <output>.scores ... (lists)."""
+        """Keep what the model said about each row: columns id, <task>.target ..., <output>.scores ... (lists)."""
         import pyarrow
         from pyarrow import parquet
 
@@ -123,14 +191,12 @@ class RunFolder:
         columns |= {f"{task}.target": values.tolist() for task, values in targets.items()}
         columns |= {f"{output}.scores": values.tolist() for output, values in scores.items()}
         self.predictions.mkdir(exist_ok=True)
-        file = self.predictions / f"{split}.parquet"
-        unfinished = _unfinished(file)
-        parquet.write_table(pyarrow.table(columns), unfinished)
-        _put(unfinished, file)
+        table = pyarrow.table(columns)
+        write_whole(self.predictions / f"{split}.parquet", lambda path: parquet.write_table(table, path))
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json, which makes the run a finished one."""
-        _write_whole(self.metrics_file, _json({"schema": SCHEMA, "metric_version": METRIC_VERSION, **metrics}))
+        write_json(self.metrics_file, {"schema": SCHEMA, **metrics})
         self.set_status("finished", progress=1.0)
         self.close()
 
@@ -144,19 +210,23 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """Give the resolved config."""
-        return _read_yaml(self.config_file)
+        config: dict[str, Any] = read_yaml(self.config_file)
+        return config
 
     def overrides(self) -> list[str]:
         """Give the words that were typed after `mmrun train`."""
-        return _read_yaml(self.overrides_file)
+        words: list[str] = read_yaml(self.overrides_file)
+        return words
 
     def metrics(self) -> dict[str, Any]:
         """Give what metrics.json holds."""
-        return _read_json(self.metrics_file)
+        metrics: dict[str, Any] = read_json(self.metrics_file)
+        return metrics
 
     def status(self) -> dict[str, Any]:
         """Give what was last said by `set_status`."""
-        return _read_json(self.status_file)
+        said: dict[str, Any] = read_json(self.status_file)
+        return said
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Give the logged events; a last line that a killed run left half written is none."""
@@ -164,66 +234,3 @@ class RunFolder:
             for line in lines:
                 if line.endswith("\n"):
                     yield json.loads(line)
-
-
-# --------------------------------------------------------------------------------------------------------- files
-
-
-def _json(value: Any) -> str:
-    return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """Give what JSON and YAML can say; a number that is not finite becomes null, which every reader understands."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # a number or an array of NumPy's
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
-
-
-def _write_whole(file: Path, text: str) -> None:
-    unfinished = _unfinished(file)
-    unfinished.write_text(text, encoding="utf-8")
-    _put(unfinished, file)
-
-
-def _unfinished(file: Path) -> Path:
-    return file.with_name(f".{file.name}.{os.getpid()}")
-
-
-def _put(unfinished: Path, file: Path) -> None:
-    """Give a file its final name, so that it is found whole or not at all even after the power went."""
-    _sync(unfinished)
-    os.replace(unfinished, file)
-    _sync(file.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file; is this the folder of a run that got so far?") from None
-    except ValueError as error:
-        raise DataError(f"{file}: this is not JSON ({error}); remove the run's folder and train it again") from None
-
-
-def _read_yaml(file: Path) -> Any:
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file; is this the folder of a run?") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{file}: this is not YAML ({error}); remove the run's folder and train it again") from None

@@ -21,7 +21,7 @@ class Summary:
     name: str  # path below the folder that was searched
     status: str  # running | finished | failed | interrupted | damaged
     stage: str | None
-    progress: float  # part of the budget spent
+    progress: float  # part of the stage that is done
     metric: str | None  # the headline figure on the test rows
     value: float | None
     seconds: float | None  # of training
