@@ -1,6 +1,6 @@
 """Shell words -> a checked RunConfig, and a node -> an object. The one module that knows Hydra.
 
-A word is what is typed after `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~strategy.stages.pretrain`.
+A word is what is typed after `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~trainer.trackers`.
 """
 
 import difflib
@@ -44,7 +44,7 @@ DEFAULT_ENCODER = {
 }
 
 
-# ---------------------------------------------------------------------------------------------- where the YAML files are
+# -------------------------------------------------------------------------------------- where the YAML files are
 
 
 def config_dir() -> Path:
@@ -96,7 +96,7 @@ def option(group: str, name: str) -> dict[str, Any]:
     return node
 
 
-# ------------------------------------------------------------------------------------------------------ words -> RunConfig
+# -------------------------------------------------------------------------------------------- words -> RunConfig
 
 
 def load(words: Sequence[str]) -> RunConfig:
@@ -144,7 +144,7 @@ def _compose(words: Sequence[str]) -> DictConfig:
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:
-    config = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     OmegaConf.resolve(config)
     return config
 
@@ -237,7 +237,7 @@ def _keep_modalities(config: RunConfig) -> None:
     }
 
 
-# ------------------------------------------------------------------------------------------------------------------ errors
+# -------------------------------------------------------------------------------------------------------- errors
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -293,7 +293,7 @@ def _siblings(place: str) -> list[str]:
     return [str(key) for key in node] if OmegaConf.is_dict(node) else []
 
 
-# -------------------------------------------------------------------------------------------------------- node -> object
+# ------------------------------------------------------------------------------------------------ node -> object
 
 
 def target(node: Mapping[str, Any], where: str) -> Callable[..., Any]:
@@ -326,9 +326,7 @@ def make(
     open_ended = any(p.kind is p.VAR_KEYWORD for p in names.values())
     for key in values:
         if key not in names and not open_ended:
-            raise ConfigError(
-                f"{where}.{key}: {node['_target_']} takes no such argument{nearest(key, names)}"
-            )
+            raise ConfigError(f"{where}.{key}: {node['_target_']} takes no such argument{nearest(key, names)}")
     offered = {key: value for key, value in (offer or {}).items() if key in names and key not in values}
     given = {**values, **offered, **objects}
     for key, parameter in names.items():

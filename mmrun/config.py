@@ -28,12 +28,8 @@ class StageConfig:
     """One stage of a strategy: an objective, what learns, on which rows, for which share of the budget."""
 
     objective: Any = None  # node
-    train: list[str] = field(
-        default_factory=list
-    )  # globs over parameter names; {modality} stands for the copy's
-    for_each: str | None = (
-        None  # "modality": one copy of the stage per modality, each with its part of the share
-    )
+    train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
+    for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
     rows: str = "labelled"  # labelled | all | unlabelled
     share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Any = None  # node; None: the run's
@@ -44,12 +40,8 @@ class StageConfig:
     clip: float | None = 1.0  # largest gradient norm
     accumulate: int = 1  # micro-batches that a batch is cut into
     keep: str = "best"  # best | last: which weights the next stage gets
-    monitor: str = (
-        "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
-    )
-    patience: int | None = (
-        None  # evaluations without a better one before the stage ends; None: no early stopping
-    )
+    monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
+    patience: int | None = None  # evaluations without a better one before the stage ends; None: no early stopping
     reuse: bool = False  # store the result, and load it where everything that determines it is the same
 
 
@@ -114,13 +106,9 @@ def check(config: RunConfig) -> None:
     budgets = [key for key, value in vars(config.budget).items() if value is not None]
     if len(budgets) > 1:
         one, *rest = budgets
-        raise ConfigError(
-            f"budget: both {one} and {' and '.join(rest)} are set; add budget.{one}=null to drop one"
-        )
+        raise ConfigError(f"budget: both {one} and {' and '.join(rest)} are set; add budget.{one}=null to drop one")
     if not 0 < config.dataset["labelled"] <= 1:
-        raise ConfigError(
-            f"dataset.labelled: {config.dataset['labelled']} is not a share above 0 and up to 1"
-        )
+        raise ConfigError(f"dataset.labelled: {config.dataset['labelled']} is not a share above 0 and up to 1")
     if not config.strategy.stages:
         raise ConfigError("strategy.stages: a strategy needs at least one stage")
     for name, stage in config.strategy.stages.items():

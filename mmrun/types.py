@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     inputs: dict[str, Input]  # by modality
     present: dict[str, Tensor]  # by modality, [B] bool; a missing one is filled with zeros, never dropped
     targets: dict[str, Tensor]  # by task: [B] int64 classes, [B, C] float labels, [B] or [B, C] float numbers
-    index: Tensor  # [B] int64, row number in the data set
+    index: Tensor  # type: ignore[assignment]  # [B] int64, row number in the data set
 
 
 class Encoder(nn.Module):
@@ -64,6 +64,7 @@ class Task(Protocol):
 
     name: str
     num_outputs: int
+    headline: str  # its main figure
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over the rows whose target is not hidden; a zero with a gradient where all are. output [B, num_outputs]."""

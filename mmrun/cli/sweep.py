@@ -85,5 +85,3 @@ def _report(jobs: Sequence[Sequence[str]], folders: Sequence[RunFolder]) -> int:
         console.print(f"  repeat it: mmrun train {shlex.join(words)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(jobs) - failed} of {len(jobs)} runs finished", highlight=False)
     return 1 if failed else 0
-
-

@@ -65,7 +65,8 @@ class Terminal:
 
     def figures(self, stage: str, figures: dict[str, float]) -> None:
         """Say an evaluation in a line."""
-        shown = [name for name in ("train/loss", "val/loss") if name in figures]
+        losses = ("train/loss", "val/loss")
+        shown: list[str] = [name for name in losses if name in figures]
         shown += [name for name in figures if name.rpartition("/")[0] != "" and _is_headline(name)]
         line = "  ".join(f"{name} {figures[name]:.4f}" for name in shown)
         self.console.print(f"{stage:>16}  {line}", highlight=False)

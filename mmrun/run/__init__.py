@@ -13,8 +13,7 @@ from mmrun.errors import ConfigError
 from mmrun.run import build, figures, stage
 from mmrun.run.build import check
 from mmrun.run.session import Session, Watch
-from mmrun.runs.environment import environment
-from mmrun.runs.folder import RunFolder, where
+from mmrun.runs.folder import RunFolder, environment, where
 from mmrun.training.stages import expand, trainable
 
 __all__ = ["Watch", "check", "run"]

@@ -104,9 +104,7 @@ def objective(config: RunConfig, stage: Stage, opened: Data, built: Multimodal) 
     return made
 
 
-def optimizer(
-    config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.Parameter]]
-) -> torch.optim.Optimizer:
+def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
     """Build a stage's optimiser over the named parameters that learn."""
     node: Mapping[str, Any] = config.optimizer if stage.config.optimizer is None else stage.config.optimizer
     where = "optimizer" if stage.config.optimizer is None else f"{stage.where}.optimizer"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -123,7 +122,8 @@ class StageTraining:
         values |= {f"val/{name}": value for name, value in found.items()}
         if session.writes:
             ledger = {key: self._cost()[key] for key in ("epochs", "samples", "seconds", "flops")}
-            session.folder.log({"event": "evaluated", "stage": self.stage.name, "step": progress.step, **ledger, **values})
+            event = {"event": "evaluated", "stage": self.stage.name, "step": progress.step}
+            session.folder.log({**event, **ledger, **values})
         if session.config.trainer.trackers:
             session.accelerator.log({f"{self.stage.name}/{k}": v for k, v in values.items()}, step=progress.step)
         session.watch.figures(self.stage.name, values)

@@ -32,9 +32,7 @@ def chosen(budget: BudgetConfig) -> tuple[str, float]:
     return "epochs", DEFAULT_EPOCHS
 
 
-def allowance(
-    budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: int, flops_per_step: float
-) -> Allowance:
+def allowance(budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: int, flops_per_step: float) -> Allowance:
     """Divide the budget: the stage's share, in steps of its own.
 
     A stage that reads a third of the modalities spends a third of a step or sample each, and so may take three times as

@@ -42,15 +42,13 @@ def exists(folder: Path) -> bool:
     return folder.exists()
 
 
-def load(folder: Path, *parts: str) -> tuple[dict[str, Any], *tuple[Tensors, ...]]:
+def load(folder: Path, *parts: str) -> tuple[Any, ...]:
     """Give the state and the named parts."""
     try:
         state = json.loads((folder / "state.json").read_text())
         return state, *(load_file(folder / f"{part}.safetensors") for part in parts)
     except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(
-            f"{folder}: damaged checkpoint ({error}); remove the folder to go on without it"
-        ) from None
+        raise RunError(f"{folder}: damaged checkpoint ({error}); remove the folder to go on without it") from None
 
 
 def _unshared(tensors: Tensors) -> Tensors:
@@ -72,13 +70,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-# ------------------------------------------------------------------------------------ what else a training is made of
+# ------------------------------------------------------------------------------- what else a training is made of
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
     """Split an optimiser's state into tensors, named `<parameter number>.<buffer>`, and JSON values."""
     whole = optimizer.state_dict()
-    tensors, values = {}, {}
+    tensors: Tensors = {}
+    values: dict[str, Any] = {}
     for number, buffers in whole["state"].items():
         for name, value in buffers.items():
             (tensors if isinstance(value, Tensor) else values)[f"{number}.{name}"] = value

@@ -12,7 +12,7 @@ from mmrun.types import Batch
 def flops_per_step(learner: nn.Module, batch: Batch) -> float:
     """Count the floating-point operations of one forward and backward pass, and leave no trace of it.
 
-    Matrix products, convolutions and attention are counted, a multiply-add as two. Fused recurrent kernels are not seen.
+    Matrix products, convolutions and attention are counted, a multiply-add as two; fused recurrent kernels are not.
     """
     buffers = {name: buffer.clone() for name, buffer in learner.named_buffers()}
     devices = [batch.index.device] if batch.index.is_cuda else []

@@ -152,7 +152,7 @@ def fit(
     validate: Callable[[], tuple[float, dict[str, float]]],
     events: Events,
 ) -> None:
-    """Train until the allowance is spent or the figure no longer improves. `progress` says where to start, and moves on.
+    """Train until the allowance is spent or the figure no longer improves; `progress` says where to start and moves on.
 
     `learner` and `optimizer` are as `accelerator.prepare` gave them; each optimiser group holds a `base_lr`.
     `validate` gives the monitored figure and all figures of the validation rows.
@@ -177,15 +177,10 @@ def fit(
         progress.seconds += time.perf_counter() - began
         events.stepped(progress, losses)
 
-        if (
-            progress.step % plan.evaluate_every == 0
-            or plan.allowance.spent(progress.step, progress.seconds) >= 1
-        ):
+        if progress.step % plan.evaluate_every == 0 or plan.allowance.spent(progress.step, progress.seconds) >= 1:
             means = progress.tally.means()
             if not math.isfinite(means["loss"]):
-                raise RunError(
-                    f"the loss is {means['loss']} after step {progress.step}; try a lower learning rate"
-                )
+                raise RunError(f"the loss is {means['loss']} after step {progress.step}; try a lower learning rate")
             learner.eval()
             figure, figures = validate()
             learner.train()
@@ -227,13 +222,11 @@ def _chunk(value: Any, parts: int) -> list[Any]:
     return [{key: items[i] for key, items in pieces.items()} for i in range(number)]
 
 
-# ------------------------------------------------------------------------------------------------------------ evaluation
+# ---------------------------------------------------------------------------------------------------- evaluation
 
 
 @torch.no_grad()
-def mean_losses(
-    learner: nn.Module, batches: Iterator[Batch], accelerator: Accelerator, seed: int
-) -> dict[str, float]:
+def mean_losses(learner: nn.Module, batches: Iterator[Batch], accelerator: Accelerator, seed: int) -> dict[str, float]:
     """Give the mean losses over some rows, with random masks that are the same at each call."""
     totals: dict[str, Tensor] = {}
     rows = 0
@@ -254,7 +247,7 @@ Outputs = dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modalit
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, heads: list[str], batches: Iterator[Batch], accelerator: Accelerator
+    model: Any, heads: list[str], batches: Iterator[Batch], accelerator: Accelerator
 ) -> tuple[Outputs, dict[str, Tensor], Tensor]:
     """Give outputs, targets and row numbers, one of each row in ascending order, on the CPU of every process."""
     kept: list[tuple[Outputs, dict[str, Tensor], Tensor]] = []

@@ -36,9 +36,7 @@ def expand(strategy: StrategyConfig, modalities: Iterable[str]) -> list[Stage]:
         for modality in every:
             train = [glob.replace("{modality}", modality) for glob in config.train]
             copy = replace(config, train=train)
-            stages.append(
-                Stage(f"{name}-{modality}", where, copy, (modality,), share / len(every), 1 / len(every))
-            )
+            stages.append(Stage(f"{name}-{modality}", where, copy, (modality,), share / len(every), 1 / len(every)))
     return stages
 
 
@@ -54,15 +52,11 @@ def trainable(names: Iterable[str], stage: Stage) -> set[str]:
     for glob in stage.config.train:
         hits = {name for name in known if matches(name, glob)}
         if not hits:
-            raise ConfigError(
-                f"{stage.where}.train: '{glob}' names no parameter (the model has {outline(known)})"
-            )
+            raise ConfigError(f"{stage.where}.train: '{glob}' names no parameter (the model has {outline(known)})")
         learning |= hits
     for glob in stage.config.lr_scale:
         if not any(matches(name, glob) for name in learning):
-            raise ConfigError(
-                f"{stage.where}.lr_scale: '{glob}' names no parameter that learns in this stage"
-            )
+            raise ConfigError(f"{stage.where}.lr_scale: '{glob}' names no parameter that learns in this stage")
     return learning
 
 
