@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.objectives.decoder import GridDecoder, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, checked_share, hidden_blocks
 from mmrun.types import Features
 
 
@@ -22,7 +22,7 @@ class DenoiseTabular(nn.Module):
         noise: float = 0.1,
     ) -> None:
         super().__init__()
-        self.ratio = ratio
+        self.ratio = checked_share(ratio, "tabular")
         self.noise = noise
         self.widths = [num_numeric, *cardinalities]
         self.decoder = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, sum(self.widths)))
@@ -55,7 +55,7 @@ class DenoiseSeries(nn.Module):
 
     def __init__(self, dim: int, in_channels: int, num_steps: int, ratio: float = 0.4, spans: int = 16) -> None:
         super().__init__()
-        self.ratio = ratio
+        self.ratio = checked_share(ratio, "series")
         self.spans = spans
         self.decoder = GridDecoder(dim, in_channels, 1, num_steps)
 

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from mmrun.objectives.pretext import checked_share
 from mmrun.types import Features
-
-NONE = -1  # a slot of `positions` that a short row does not use
 
 
 class MaskedLM(nn.Module):
@@ -19,7 +18,7 @@ class MaskedLM(nn.Module):
         super().__init__()
         self.vocab_size = vocab_size
         self.mask_id = mask_id
-        self.ratio = ratio
+        self.ratio = checked_share(ratio, "text")
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
 
     def corrupt(self, x: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.models.encoders.logmel import LogMel
-from mmrun.objectives.decoder import GridDecoder, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, checked_share, hidden_blocks
 from mmrun.types import Features
 
 
@@ -28,7 +28,7 @@ class MaskedSpectrogram(nn.Module):
         max_frames: int = 64,
     ) -> None:
         super().__init__()
-        self.ratio = ratio
+        self.ratio = checked_share(ratio, "audio")
         self.spans = spans
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length)
         self.size = (n_mels, min(1 + num_samples // hop_length, max_frames))

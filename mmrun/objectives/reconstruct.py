@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.objectives.decoder import GridDecoder, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, checked_share, hidden_blocks
 from mmrun.types import Features
 
 
@@ -25,7 +25,7 @@ class Reconstruct(nn.Module):
         resolution: int = 64,
     ) -> None:
         super().__init__()
-        self.ratio = ratio
+        self.ratio = checked_share(ratio, "image")
         self.grid = grid
         self.noise = noise
         self.size = min(image_size, resolution)

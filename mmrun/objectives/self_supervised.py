@@ -1,26 +1,15 @@
 """Learn from inputs alone: hide or spoil a part of each modality, and recover it from what its encoder says."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.types import Batch, Features, Input, Objective
-
-
-class Pretext(Protocol):
-    """What a module of one kind does, in two phases: all modalities are spoiled before any is encoded."""
-
-    def corrupt(self, x: Input) -> tuple[Input, Input]:
-        """Give what the encoder sees and what is to be recovered; `x` itself stays as it is."""
-        ...
-
-    def loss(self, features: Features, wanted: Input) -> Tensor:  # [B]
-        """Tell for each row how far from it the features are."""
-        ...
+from mmrun.objectives.pretext import Pretext
+from mmrun.types import Batch, Features, Objective
 
 
 class SelfSupervised(Objective):
@@ -41,7 +30,7 @@ class SelfSupervised(Objective):
     ) -> None:
         super().__init__()
         if joint and set(kinds) != set(dims):
-            raise ConfigError("objective.joint: the fusion needs every modality; drop the stage's for_each, or this")
+            raise ConfigError("objective.joint: the fusion needs every modality, and for_each gives one; drop either")
         self.joint = joint
         pretexts = nn.ModuleDict()
         for modality, kind in kinds.items():

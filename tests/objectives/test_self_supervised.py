@@ -3,6 +3,7 @@ import torch
 from five_kinds import DIM, DIMS, FACTS, KINDS, batch, model
 from torch import nn
 
+from mmrun.compose import make, option
 from mmrun.errors import ConfigError
 from mmrun.objectives.denoise import DenoiseSeries, DenoiseTabular
 from mmrun.objectives.masked_lm import MaskedLM
@@ -91,8 +92,16 @@ def test_wrong_config_is_refused():
     assert str(caught.value) == "objective.by_kind: nothing for 'title', which is text (there are image)"
     with pytest.raises(ConfigError) as caught:
         SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, FACTS, joint=True)
-    expected = "objective.joint: the fusion needs every modality; drop the stage's for_each, or this"
+    expected = "objective.joint: the fusion needs every modality, and for_each gives one; drop either"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(("kind", "modality"), [(kind, modality) for modality, kind in KINDS.items()])
+def test_a_ratio_that_is_no_share_is_refused(kind, modality):
+    node = {**option("objective", "self_supervised")["by_kind"][kind], "ratio": 1.5}
+    with pytest.raises(ConfigError) as caught:
+        make(node, "pretext", {"dim": DIM, **FACTS[modality]})
+    assert str(caught.value) == f"objective.by_kind.{kind}.ratio: 1.5 is not between 0 and 1"
 
 
 # ---- the pretexts

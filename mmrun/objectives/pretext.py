@@ -1,8 +1,25 @@
-"""What the pretexts share: a decoder from a vector to a grid, and blocks to hide."""
+"""What recovers one modality that was spoiled: the contract, and what several of them need."""
+
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmrun.errors import ConfigError
+from mmrun.types import Features, Input
+
+
+class Pretext(Protocol):
+    """What a module of one kind does, in two phases: all modalities are spoiled before any is encoded."""
+
+    def corrupt(self, x: Input) -> tuple[Input, Input]:
+        """Give what the encoder sees and what is to be recovered; `x` itself stays as it is."""
+        ...
+
+    def loss(self, features: Features, wanted: Input) -> Tensor:  # [B]
+        """Tell for each row how far from it the features are."""
+        ...
 
 
 class GridDecoder(nn.Module):
@@ -34,3 +51,10 @@ def hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tuple[in
     """Draw blocks of a coarse grid, each with probability `ratio`: [B, 1, *size] bool, True where hidden."""
     drawn = torch.rand(len(x), 1, *grid, device=x.device) < ratio
     return F.interpolate(drawn.float(), size) > 0.5
+
+
+def checked_share(ratio: float, kind: str) -> float:
+    """Refuse a ratio that is no share."""
+    if not 0 <= ratio <= 1:
+        raise ConfigError(f"objective.by_kind.{kind}.ratio: {ratio} is not between 0 and 1")
+    return ratio
