@@ -89,14 +89,24 @@ def open_column(
     if size <= limit_bytes and not any(isinstance(value, Path) for value in column.values):
         return _in_memory(column, preparer, blank, on_error)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    says = json.dumps([FORMAT, key, column.kind, type(preparer).__name__, preparer.state()], sort_keys=True)
-    folder = cache_dir / hashlib.sha256(says.encode()).hexdigest()[:32]
+    folder = cache_dir / _name(column, preparer, key)
     if not folder.is_dir():
         if size > min(limit_bytes, shutil.disk_usage(cache_dir).free):
             bad = {} if on_error == "raise" else _find_bad(column, preparer, blank)
             return LazyColumn(column, preparer, blank, bad)
         _write(column, preparer, blank, folder, on_error)
     return _mapped(column, folder, on_error)
+
+
+def _name(column: Column, preparer: Preparer, key: str) -> str:
+    """Hash what decides the decoded bits; sizes and times too, so that a file that was replaced is decoded anew."""
+    says = [FORMAT, key, column.kind, type(preparer).__name__, preparer.state()]
+    digest = hashlib.sha256(json.dumps(says, sort_keys=True).encode())
+    for value in column.values:
+        if isinstance(value, Path):
+            stat = os.stat(value)
+            digest.update(b"%d %d\n" % (stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()[:32]
 
 
 def _blank(column: Column, preparer: Preparer) -> Arrays:

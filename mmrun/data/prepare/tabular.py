@@ -1,0 +1,79 @@
+"""Cells: numbers and categories of one row."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mmrun.data.table import Column
+from mmrun.errors import DataError
+
+Cell = float | int | bool | str | None
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how tables of numbers mark a gap
+
+
+class Cells:
+    """Decode a dict of cells to standardised numbers [F] with a mask of the missing, and category numbers [K].
+
+    A column is numeric where every cell of the training rows is a number or a mark such as NA, unless `categorical`
+    names it. Missing numbers become the mean (0); missing categories, and those that no training row has, are number 0.
+    """
+
+    def __init__(self, categorical: list[str] | None = None) -> None:
+        self.categorical = categorical
+        self.numeric: dict[str, tuple[float, float]] = {}  # by column: mean and deviation
+        self.categories: dict[str, dict[str, int]] = {}  # by column: the number of each category
+        self.facts: dict[str, Any] = {}
+
+    def fit(self, column: Column, rows: np.ndarray) -> None:
+        """Tell numbers from categories; learn means, deviations and categories."""
+        cells = [column.values[row] for row in rows if column.values[row] is not None]
+        forced = self.categorical or []
+        self.numeric, self.categories = {}, {}
+        for name in cells[0] if cells else []:
+            numbers = [as_number(row[name]) for row in cells]
+            if name in forced or None in numbers:
+                words = sorted({str(row[name]) for row in cells if row[name] is not None})
+                self.categories[name] = {word: number for number, word in enumerate(words, start=1)}
+            else:
+                known = [number for number in numbers if number is not None and not math.isnan(number)] or [0.0]
+                self.numeric[name] = (float(np.mean(known)), float(np.std(known)) or 1.0)
+        self._state_facts()
+
+    def decode(self, value: dict[str, Cell]) -> dict[str, np.ndarray]:
+        """Give one row of cells."""
+        numbers = np.zeros(len(self.numeric), dtype=np.float32)
+        missing = np.zeros(len(self.numeric), dtype=bool)
+        for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
+            number = as_number(value[name])
+            if number is None:
+                raise DataError(f"'{name}' is {value[name]!r}, but a number in all training rows")
+            missing[i] = math.isnan(number)
+            numbers[i] = 0.0 if missing[i] else (number - mean) / deviation
+        known = [self.categories[name].get(str(value[name]), 0) for name in self.categories]
+        return {"numeric": numbers, "missing": missing, "categorical": np.array(known, dtype=np.int64)}
+
+    def state(self) -> dict[str, Any]:
+        """Give the statistics of the training rows."""
+        return {"numeric": {n: list(v) for n, v in self.numeric.items()}, "categories": self.categories}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what `state` was taken from."""
+        self.numeric = {name: (mean, deviation) for name, (mean, deviation) in state["numeric"].items()}
+        self.categories = state["categories"]
+        self._state_facts()
+
+    def _state_facts(self) -> None:
+        cardinalities = [len(words) + 1 for words in self.categories.values()]
+        self.facts = {"num_numeric": len(self.numeric), "cardinalities": cardinalities}
+
+
+def as_number(cell: Cell) -> float | None:
+    """Give the number of a cell, NaN for one that is missing, None for a word."""
+    if cell is None or str(cell).strip().lower() in MISSING:
+        return math.nan
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else math.nan
