@@ -102,10 +102,12 @@ def option(group: str, name: str) -> dict[str, Any]:
 def load(words: Sequence[str]) -> RunConfig:
     """Compose and check one run."""
     composed = _compose(_rewrite(words))
-    choices = _choices(composed)
     with _hydra_errors(words):
-        config: RunConfig = OmegaConf.to_object(_without_hydra(composed))  # type: ignore[assignment]
-    config.choices = {**choices, **config.choices}
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        config = _typed(OmegaConf.to_container(own, resolve=True))
+    config.choices = _choices(composed)
+    if "experiment" in config.choices:
+        config.experiment = config.choices["experiment"]
     _keep_modalities(config)
     check(config)
     return config
@@ -119,13 +121,17 @@ def expand(words: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
-def restore(config: Mapping[str, Any]) -> RunConfig:
+def restore(values: Mapping[str, Any]) -> RunConfig:
     """Make a RunConfig of the mapping that a run folder keeps."""
     with _hydra_errors([]):
-        typed = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(dict(config)))
-        restored: RunConfig = OmegaConf.to_object(typed)  # type: ignore[assignment]
-    check(restored)
-    return restored
+        config = _typed(dict(values))
+    check(config)
+    return config
+
+
+def _typed(values: Any) -> RunConfig:
+    config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), values))
+    return config
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
@@ -141,12 +147,6 @@ def as_yaml(config: RunConfig) -> str:
 def _compose(words: Sequence[str]) -> DictConfig:
     with _hydra_errors(words), initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra_compose("train", overrides=list(words), return_hydra_config=True)
-
-
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    OmegaConf.resolve(config)
-    return config
 
 
 def _choices(composed: DictConfig) -> dict[str, str]:
@@ -181,8 +181,8 @@ def _rewrite(words: Sequence[str]) -> list[str]:
     for place, group in places.items():
         if place not in named:
             modality = place.removeprefix("encoder.")
-            rewritten.insert(0, f"+{group}@{place}={DEFAULT_ENCODER[kinds[modality]]}")
-    return rewritten
+            rewritten.append(f"+{group}@{place}={DEFAULT_ENCODER[kinds[modality]]}")
+    return [*rewritten, f"modalities=[{','.join(wanted)}]"]
 
 
 def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
@@ -227,8 +227,7 @@ def _kinds(dataset: Any) -> dict[str, str]:
 
 def _keep_modalities(config: RunConfig) -> None:
     """Leave out the encoders of modalities that the run does not read, so that they are no part of its identity."""
-    if config.modalities is None:
-        config.modalities = list(config.encoder)
+    assert config.modalities is not None
     config.encoder = {modality: config.encoder[modality] for modality in config.modalities}
     config.choices = {
         place: name

@@ -37,7 +37,7 @@ class StageConfig:
     lr_scale: dict[str, float] = field(default_factory=dict)  # glob -> factor on lr; the last match counts
     schedule: str = "cosine"  # cosine | linear | constant
     warmup: float = 0.05  # of the stage
-    clip: float | None = 1.0  # largest gradient norm
+    clip: float | None = None  # largest gradient norm
     accumulate: int = 1  # micro-batches that a batch is cut into
     keep: str = "best"  # best | last: which weights the next stage gets
     monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
@@ -79,7 +79,7 @@ class RunConfig:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     seed: int = 0
-    experiment: str = "default"  # the folder under outputs
+    experiment: str = "default"  # the folder under outputs: the name of the chosen experiment
     outputs: str = "outputs"
     cache: str = "~/.cache/mmrun"  # prepared columns, reused stages
     cache_limit: float = 50.0  # GB a modality; a larger one is decoded anew for each batch

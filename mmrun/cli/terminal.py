@@ -69,7 +69,7 @@ class Terminal:
         shown: list[str] = [name for name in losses if name in figures]
         shown += [name for name in figures if name.rpartition("/")[0] != "" and _is_headline(name)]
         line = "  ".join(f"{name} {figures[name]:.4f}" for name in shown)
-        self.console.print(f"{stage:>16}  {line}", highlight=False)
+        self.console.print(f"{stage:>16}  {line}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Say a line."""
@@ -77,7 +77,7 @@ class Terminal:
 
 
 def _is_headline(name: str) -> bool:
-    return name.startswith("val/") and name.split("/")[1].rpartition(".")[2] in ("accuracy", "average_precision", "r2")
+    return name.startswith("val/") and name.split("/")[1].rpartition(".")[2] == "accuracy"
 
 
 def print_result(folder: RunFolder) -> None:
