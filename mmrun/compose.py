@@ -102,7 +102,7 @@ def option(group: str, name: str) -> dict[str, Any]:
 def load(words: Sequence[str]) -> RunConfig:
     """Compose and check one run."""
     composed = _compose(_rewrite(words))
-    with _hydra_errors(words):
+    with _hydra_errors():
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         config = _typed(OmegaConf.to_container(own, resolve=True))
     config.choices = _choices(composed)
@@ -115,7 +115,7 @@ def load(words: Sequence[str]) -> RunConfig:
 
 def expand(words: Sequence[str]) -> list[list[str]]:
     """Give the words of every run of a sweep: seed=0,1 fusion=sum,mean -> four lists, in the order of the words."""
-    with _hydra_errors(words):
+    with _hydra_errors():
         overrides = OverridesParser.create().parse_overrides(list(words))
         batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return [list(job) for batch in batches for job in batch]
@@ -123,7 +123,7 @@ def expand(words: Sequence[str]) -> list[list[str]]:
 
 def restore(values: Mapping[str, Any]) -> RunConfig:
     """Make a RunConfig of the mapping that a run folder keeps."""
-    with _hydra_errors([]):
+    with _hydra_errors():
         config = _typed(dict(values))
     check(config)
     return config
@@ -145,7 +145,7 @@ def as_yaml(config: RunConfig) -> str:
 
 
 def _compose(words: Sequence[str]) -> DictConfig:
-    with _hydra_errors(words), initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra_compose("train", overrides=list(words), return_hydra_config=True)
 
 
@@ -166,7 +166,7 @@ def _rewrite(words: Sequence[str]) -> list[str]:
     """
     plain = [word for word in words if not _key(word).startswith(("encoder", "~encoder"))]
     first = _compose(_by_group(plain, {}))
-    with _hydra_errors(words):
+    with _hydra_errors():
         kinds = _kinds(OmegaConf.to_container(first.dataset, resolve=True))
         wanted = first.modalities or list(kinds)
     for modality in wanted:
@@ -248,47 +248,35 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
     """Says in one line what Hydra and OmegaConf say in ten."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = words
-
     def __enter__(self) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
-            raise ConfigError(_in_one_line(error, self.words)) from None
+            raise ConfigError(_in_one_line(error)) from None
 
 
-def _in_one_line(error: BaseException, words: Sequence[str]) -> str:
+def _in_one_line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         known = list(error.options or options(group))
         return f"{group}: no option '{name}'{nearest(name, known)} (there are {', '.join(known)})"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is no override: {str(error.__cause__ or error).splitlines()[0]}"
+        return f"{error.override!r} cannot be read; write key=value (quote what the shell or Hydra would take apart)"
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
         if isinstance(cause, OmegaConfBaseException):
-            return _in_one_line(cause, words)
+            return _in_one_line(cause)
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         place, _, key = error.full_key.rpartition(".")
-        siblings = _siblings(place)
+        siblings = _siblings(error.parent_node)
         if key in siblings or not siblings:
             return f"{error.full_key}: {str(error.msg or error).splitlines()[0]}"
         return f"no key '{error.full_key}'{nearest(key, siblings)} ({place or 'a run'} has {', '.join(siblings)})"
     return str(error).splitlines()[0]
 
 
-def _siblings(place: str) -> list[str]:
-    """Give the keys that stand at a place of the default composition, or of any stage."""
-    node: Any = OmegaConf.structured(RunConfig)
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        node = hydra_compose("train")
-    parts = place.split(".") if place else []
-    if parts[:2] == ["strategy", "stages"] and len(parts) == 3:
-        parts[2] = next(iter(node.strategy.stages))
-    for part in parts:
-        node = node.get(part) if OmegaConf.is_dict(node) and part in node else None
+def _siblings(node: Any) -> list[str]:
     return [str(key) for key in node] if OmegaConf.is_dict(node) else []
 
 

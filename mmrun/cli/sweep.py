@@ -17,7 +17,7 @@ from mmrun.runs.folder import RunFolder, where
 from mmrun.runs.index import headline
 
 
-def sweep(words: Sequence[str], config_dirs: Sequence[str], again: bool) -> int:
+def sweep(words: Sequence[str], again: bool) -> int:
     """Compose and check every run, train what is not finished, and say at the end what became of each."""
     launch = [word for word in words if word.lstrip("+~").startswith("hydra")]
     jobs = compose.expand([word for word in words if word not in launch])
@@ -26,8 +26,9 @@ def sweep(words: Sequence[str], config_dirs: Sequence[str], again: bool) -> int:
     Console(stderr=True).print(f"a sweep of {len(jobs)} runs", highlight=False)
     node = {
         "job": 0,
-        "jobs": jobs,
-        "config_dirs": list(config_dirs),
+        "jobs": [
+            {"words": words, "config": compose.as_dict(config)} for words, config in zip(jobs, configs, strict=True)
+        ],
         "again": again,
         "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
         "hydra": {
@@ -58,9 +59,7 @@ def job(sweep: DictConfig) -> None:
     from mmrun.cli.terminal import Terminal
     from mmrun.run import run
 
-    compose.use_config_dirs(list(sweep.config_dirs))
-    words = list(sweep.jobs[sweep.job])
-    config = compose.load(words)
+    words, config = list(sweep.jobs[sweep.job].words), compose.restore(sweep.jobs[sweep.job].config)
     with Terminal(live=config.trainer.progress) as terminal:
         try:
             run(config, terminal, words, sweep.again)

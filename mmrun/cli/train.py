@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.multirun:
         from mmrun.cli.sweep import sweep
 
-        return sweep(args.words, args.config_dir, args.again)
+        return sweep(args.words, args.again)
     config = compose.load(args.words)
     if args.cfg is not None:
         print(compose.as_yaml(config), end="")

@@ -14,7 +14,6 @@ from mmrun.run import build, figures, stage
 from mmrun.run.build import check
 from mmrun.run.session import Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
-from mmrun.training.stages import expand, trainable
 
 __all__ = ["Watch", "check", "run"]
 
@@ -41,10 +40,11 @@ def run(
         if folder.finished:
             watch.note(f"{folder.path} is finished; --again repeats it")
             return folder
+        session = _open(config, folder, watch, accelerator)
         if writes and not folder.config_file.exists():
             folder.create(as_dict(config), words, environment(str(accelerator.device), torch.get_num_threads()))
         try:
-            _train(_open(config, folder, watch, accelerator))
+            _train(session)
         except KeyboardInterrupt:
             _say(folder, writes, "interrupted", None)
             raise
@@ -57,10 +57,10 @@ def run(
 
 def _train(session: Session) -> None:
     """Train every stage in order, evaluate once, write the result."""
-    session.watch.run(session.folder.name, [item.name for item in session.stages])
+    session.watch.run(session.folder.name, list(session.stages))
     if session.config.trainer.trackers:
         session.accelerator.init_trackers(session.folder.name)
-    costs = {item.name: stage.train(session, item) for item in session.stages}
+    costs = {name: stage.train(session, item, learning) for name, (item, learning) in session.stages.items()}
     evaluation = figures.evaluate(session)
     session.accelerator.end_training()
     if session.writes:
@@ -69,14 +69,13 @@ def _train(session: Session) -> None:
 
 def _open(config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator) -> Session:
     data = build.data(config)
+    model = build.model(config, data)
+    stages = build.stages(config, data, model)
     columns = build.columns(config, data)
     for line in data.table.skipped:
         watch.note(f"skipped {line}")
-    model = build.model(config, data).to(accelerator.device)
-    stages = expand(config.strategy, config.encoder)
-    names = [name for name, _ in model.named_parameters()]
-    learning = {item.name: trainable(names, item) for item in stages}
-    return Session(config, folder, watch, accelerator, data, columns, model, stages, learning)
+    model.to(accelerator.device)
+    return Session(config, folder, watch, accelerator, data, columns, model, stages)
 
 
 def _accelerator(config: RunConfig) -> Accelerator:

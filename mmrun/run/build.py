@@ -115,12 +115,22 @@ def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.
     return made
 
 
-def check(config: RunConfig) -> None:
-    """Build everything of a run but its decoded columns, so that what cannot work is said before anything trains."""
-    opened = data(config)
-    built = model(config, opened)
+def stages(config: RunConfig, opened: Data, built: Multimodal) -> dict[str, tuple[Stage, set[str]]]:
+    """Give each stage by name, with the names of the parameters that learn in it.
+
+    Its objective and optimiser are built once for trial: what cannot work is said before anything trains.
+    """
     parameters = dict(built.named_parameters())
+    resolved = {}
     for stage in expand(config.strategy, config.encoder):
-        names = trainable(parameters, stage)
+        learning = trainable(parameters, stage)
         objective(config, stage, opened, built)
-        optimizer(config, stage, [(name, parameters[name]) for name in sorted(names)])
+        optimizer(config, stage, [(name, parameters[name]) for name in sorted(learning)])
+        resolved[stage.name] = (stage, learning)
+    return resolved
+
+
+def check(config: RunConfig) -> None:
+    """Build everything of a run but its decoded columns."""
+    opened = data(config)
+    stages(config, opened, model(config, opened))

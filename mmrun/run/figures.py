@@ -54,8 +54,7 @@ def higher_is_better(figure: str) -> bool:
 
 def evaluate(session: Session) -> dict[str, Any]:
     """Open the validation and test rows at the end, keep the predictions, and give all figures."""
-    learned = set().union(*session.learning.values())
-    heads = heads_that_learn(learned)
+    heads = heads_that_learn(session.learned)
     metrics: dict[str, Figures] = {}
     per_class: dict[str, Any] = {}
     chosen = "fused" if "" in heads else ""
@@ -94,10 +93,9 @@ def summary(session: Session, costs: dict[str, dict[str, Any]], evaluation: dict
     """Give what metrics.json holds."""
     config, data = session.config, session.data
     unit, amount = budget.chosen(config.budget)
-    learned = set().union(*session.learning.values())
     total: dict[str, Any] = {key: sum(stage[key] for stage in costs.values()) for key in TOTALS}
     total["peak_memory"] = max(stage["peak_memory"] for stage in costs.values())
-    total["learned_parameters"] = cost.count([p for n, p in session.model.named_parameters() if n in learned])
+    total["learned_parameters"] = cost.count([p for n, p in session.model.named_parameters() if n in session.learned])
     total["total_parameters"] = cost.count(list(session.model.parameters()))
     return {
         "run": session.folder.name,

@@ -48,8 +48,12 @@ class Session:
     data: Data
     columns: dict[str, Prepared]
     model: Multimodal
-    stages: list[Stage]
-    learning: dict[str, set[str]]  # by stage: names of the model's parameters that learn in it
+    stages: dict[str, tuple[Stage, set[str]]]  # by name: the stage, the names of the model's parameters that learn
+
+    @property
+    def learned(self) -> set[str]:
+        """Give the names of the parameters that learn in any stage."""
+        return set().union(*(learning for _, learning in self.stages.values()))
 
     @property
     def writes(self) -> bool:

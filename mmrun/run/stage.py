@@ -16,13 +16,13 @@ from mmrun.training.stages import Stage
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 
 
-def train(session: Session, stage: Stage) -> dict[str, Any]:
+def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
     """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost."""
     last = session.folder.checkpoint(stage.name, "last")
     kept = session.folder.checkpoint(stage.name, stage.config.keep)
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         session.watch.stage(stage.name)
-        StageTraining(session, stage).run()
+        StageTraining(session, stage, learning).run()
         session.accelerator.wait_for_everyone()
     _, weights = checkpoint.load(kept, "model")
     checkpoint.load_weights(session.model, weights, kept)
@@ -33,11 +33,10 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
 class StageTraining:
     """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
 
-    def __init__(self, session: Session, stage: Stage) -> None:
+    def __init__(self, session: Session, stage: Stage, learning: set[str]) -> None:
         self.session, self.stage = session, stage
         config, accelerator = session.config, session.accelerator
         torch.manual_seed(stream(config.seed, f"stage/{stage.name}/{accelerator.process_index}"))
-        learning = session.learning[stage.name]
         for name, parameter in session.model.named_parameters():
             parameter.requires_grad_(name in learning)
         objective = build.objective(config, stage, session.data, session.model)
