@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 a run failed, 2 bad usage or input, 130 interrupted.
 
 import argparse
 import os
+import select
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -56,11 +57,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def verb_parser(verb: str) -> Parser:
-    """Build the parser of any verb but `train`."""
+    """Build a verb's parser."""
     module = import_module(VERBS[verb][0])
     parser = Parser(prog=f"mmrun {verb}", description=module.HELP, allow_abbrev=False)
     module.add_arguments(parser)
-    parser.set_defaults(run=module.run)
     return parser
 
 
@@ -79,12 +79,9 @@ def _dispatch(words: list[str]) -> int:
         from mmrun.compose import nearest  # late: it brings Hydra along
 
         raise ConfigError(f"no verb '{verb}'{nearest(verb, VERBS)} (there are {', '.join(VERBS)})")
-    if verb == "train":
-        code: int = import_module(VERBS["train"][0]).main(rest)
-        return code
-    args = verb_parser(verb).parse_args(rest)
-    done: int = args.run(args)
-    return done
+    module = import_module(VERBS[verb][0])
+    code: int = module.main(rest) if verb == "train" else module.run(verb_parser(verb).parse_args(rest))
+    return code
 
 
 def _help() -> str:
@@ -94,10 +91,10 @@ def _help() -> str:
 
 
 def _reader_left() -> bool:
-    """Tell whether it is stdout that broke, as under `| head`, and make the flush at exit quiet."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    """Tell whether it is stdout that broke, as under `| head`, and keep the flush at exit quiet."""
+    watch = select.poll()
+    watch.register(sys.stdout, select.POLLOUT)
+    left = any(event & select.POLLERR for _, event in watch.poll(0))
+    if left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return left

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HELP = "Compare groups of finished runs: mean and 95 % interval, difference to a baseline and its p, and cost."
 
-LATEX_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"})
+LATEX_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"<": "$<$"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,12 +79,13 @@ def _title(compared: "Comparison") -> str:
         return title
     paired = f"paired by {', '.join(compared.paired)}" if compared.paired else "not paired"
     correct = ", p corrected by Holm" if compared.correct == "holm" else ""
-    best = "; * surely better, and the best" if any(row.best for row in compared.rows) else ""
+    best = "; * best, p < 0.05" if any(row.best for row in compared.rows) else ""
     return f"{title}; difference to {compared.against}, {paired}{correct}{best}"
 
 
 def _header(compared: "Comparison") -> list[str]:
-    difference = [] if compared.against is None else ["difference", "95 % interval", "p"]
+    pairs = ["pairs"] if compared.paired else []
+    difference = [] if compared.against is None else [*pairs, "difference", "95 % interval", "p"]
     costs = ["samples", "time", "FLOPs", "memory", "learned"]
     return [*compared.by, "n", "mean", "sd", "95 % interval", *difference, *costs]
 
@@ -93,6 +94,8 @@ def _cells(compared: "Comparison", row: "Row") -> list[str]:
     cells = [*row.group, str(row.n), number(row.mean), number(row.sd), _interval(row.low, row.high)]
     if compared.against is not None:
         p = row.p if compared.correct == "none" else row.p_adjusted
+        if compared.paired:
+            cells.append("-" if row.pairs is None else str(row.pairs))
         sign = "+" if row.difference is not None and row.difference > 0 else ""
         cells.append(f"{sign}{number(row.difference)}{' *' if row.best else ''}")
         cells += [_interval(row.difference_low, row.difference_high), _p(p)]
@@ -116,7 +119,8 @@ def _p(p: float | None) -> str:
 
 def _table(compared: "Comparison") -> None:
     rows = [_cells(compared, row) for row in compared.rows]
-    print_table(_header(compared), rows, left=len(compared.by), title=_title(compared))
+    print(_title(compared))
+    print_table(_header(compared), rows, left=len(compared.by))
 
 
 def _markdown(compared: "Comparison") -> None:

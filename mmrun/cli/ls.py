@@ -53,12 +53,11 @@ def _print_csv(runs: list[Summary]) -> None:
 
 
 def _print_table(runs: list[Summary]) -> None:
-    header = ["run", "status", "at", "test", "seconds", "age"]
+    header = ["run", "status", "at", "test", "time", "age"]
     print_table(header, [_cells(run) for run in runs], left=3)
 
 
 def _cells(run: Summary) -> list[str]:
     at = "" if run.status == "finished" else f"{run.stage or 'start'} {run.progress:.0%}"
     figure = f"{run.metric} {number(run.value)}" if run.metric is not None else "-"
-    seconds = "-" if run.seconds is None else f"{run.seconds:.1f}"
-    return [run.name, run.status, at, figure, seconds, duration(run.age)]
+    return [run.name, run.status, at, figure, duration(run.seconds), duration(run.age)]

@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     _print_head(_head(shown))
     if metrics is not None:
         _print_metrics(metrics["metrics"])
-        _print_per_class(metrics["per_class"])
+        if "test" in metrics["per_class"]:
+            _print_per_class(metrics["per_class"]["test"])
         _print_cost(metrics["cost"])
     return 0
 
@@ -48,37 +49,35 @@ def _head(run: RunFolder) -> dict[str, Any]:
 
 
 def _print_head(head: dict[str, Any]) -> None:
-    print(head["run"])
-    said = head["status"]
-    where = (
-        "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} done"
-    )
-    print(f"  {said['status']}{where}{': ' + said['message'] if said['message'] else ''}")
-    budget = ", ".join(f"{unit}={value:g}" for unit, value in head["budget"].items())
+    said, paths = head["status"], dict(head["paths"])
+    at = "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} done"
+    budget = " ".join(f"budget.{unit}={value:g}" for unit, value in head["budget"].items())
+    print(f"{head['run']}: {said['status']}{at}{': ' + said['message'] if said['message'] else ''}")
+    print(f"  asked for  {' '.join(head['overrides']) or 'the defaults'}")
     print(f"  choices    {' '.join(f'{key}={name}' for key, name in head['choices'].items())}")
-    print(f"  overrides  {' '.join(head['overrides']) or 'none'}")
-    print(f"  budget     {budget or 'default'}, seed {head['seed']}")
-    for name, path in head["paths"].items():
-        print(f"  {name:17}{path}" if name != head["run"] else f"  {'folder':17}{path}")
+    print(f"  budget     {budget or 'default'}, seed={head['seed']}")
+    print(f"  folder     {paths.pop(head['run'])}: {' '.join(paths)}")
 
 
 def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
     names = sorted({name for figures in metrics.values() for name in figures})
     rows = [[name, *(number(figures.get(name)) for figures in metrics.values())] for name in names]
-    print_table(["metric", *metrics], rows, title="")
+    print()
+    print_table(["metric", *metrics], rows)
 
 
-def _print_per_class(per_class: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
-    for split, tasks in per_class.items():
-        for task, classes in tasks.items():
-            names = list(next(iter(classes.values()), {}))
-            rows = [[label, *(number(figures[name]) for name in names)] for label, figures in classes.items()]
-            print_table([f"{task} ({split})", *names], rows)
+def _print_per_class(per_class: dict[str, dict[str, dict[str, float]]]) -> None:
+    for task, classes in per_class.items():
+        names = list(next(iter(classes.values())))
+        rows = [[label, *(number(figures[name]) for name in names)] for label, figures in classes.items()]
+        print()
+        print_table([f"{task} (test)", *names], rows)
 
 
 def _print_cost(cost: dict[str, Any]) -> None:
     header = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
     stages = {**cost["stages"], "all": {**cost, "objective": "", "reused": False}}
+    print()
     print_table(header, [_cost_cells(name, stage) for name, stage in stages.items()], left=2)
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, title: str = "") -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """Print aligned columns, the first `left` of them to the left; no cell is cut where the reader is no terminal."""
     from rich import box
     from rich.console import Console
@@ -21,7 +21,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int 
     with console.capture() as captured:  # printed by ourselves: rich would exit 1 where `head` has read enough
         console.print(table)
     lines = [line.rstrip() for line in captured.get().rstrip("\n").split("\n")]
-    print("\n".join([title, *lines] if title else lines))
+    print("\n".join(lines))
 
 
 def number(value: float | None) -> str:
@@ -57,7 +57,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     if seconds < 60:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"

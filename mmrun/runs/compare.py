@@ -33,7 +33,7 @@ class Row:
     difference_high: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
-    best: bool = False  # the best mean, and the interval of its difference to the baseline excludes 0
+    best: bool = False  # the best mean, and better than the baseline with p < 0.05 (the corrected p, where one is)
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,13 @@ def _corrected(rows: list[Row]) -> list[Row]:
 
 
 def _marked(rows: list[Row], lower_is_better: bool) -> list[Row]:
-    """Mark the best of each baseline and the rows compared with it, where that row surely beats the baseline."""
-    sign = -1 if lower_is_better else 1
-    marked = []
+    """Mark the best of a baseline and the rows compared with it, where chance hardly explains that it is better."""
+    best = []
     for _, family in groupby(rows, key=lambda row: row.group if row.baseline is None else row.baseline):
-        members = list(family)
-        best = max(members, key=lambda row: sign * row.mean)
-        for row in members:
-            low, high = row.difference_low, row.difference_high
-            surely = low is not None and high is not None and (high < 0 if lower_is_better else low > 0)
-            marked.append(replace(row, best=row is best and surely))
-    return marked
+        best.append((min if lower_is_better else max)(family, key=lambda row: row.mean))
+    return [replace(row, best=row in best and _significant(row)) for row in rows]
+
+
+def _significant(row: Row) -> bool:
+    p = row.p if row.p_adjusted is None else row.p_adjusted
+    return p is not None and p < 1 - statistics.LEVEL

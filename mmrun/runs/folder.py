@@ -156,8 +156,8 @@ class RunFolder:
     ) -> None:
         """Say where the run is: running | finished | failed | interrupted. What is not given stays as last said.
 
-        `progress` is the part of the stage that is done. A run says "running" again every few seconds: one that fell silent
-        counts as interrupted.
+        `progress` is the part of the stage that is done. A run says "running" again every few seconds: one that fell
+        silent counts as interrupted.
         """
         news = {"status": state, "stage": stage, "step": step, "progress": progress, "message": message}
         self._said |= {key: value for key, value in news.items() if value is not None}

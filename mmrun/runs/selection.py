@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrun.errors import ConfigError
+from mmrun.runs.folder import WITHOUT_EFFECT
 from mmrun.runs.index import find, status
 
 Metrics = dict[str, Any]  # what a metrics.json holds
@@ -133,7 +134,8 @@ def grouped(runs: list[Metrics], by: Sequence[str]) -> Groups:
 def _values(runs: list[Metrics], key: str) -> set[str]:
     values = {text(lookup(run, key)) for run in runs if lookup(run, key) is not None}
     if not values:
-        known = {name for run in runs for name in [*run["choices"], *(leaf for leaf, _ in leaves(run["config"]))]}
+        known = {name for run in runs for name in run["choices"]}
+        known |= {leaf for run in runs for leaf, _ in leaves(run["config"]) if leaf.split(".")[0] not in WITHOUT_EFFECT}
         raise _unknown(f"no run has the key '{key}'", key, known)
     return values
 
@@ -173,5 +175,5 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> ConfigError:
     from mmrun.compose import nearest  # late: it brings Hydra along
 
     names = sorted(known)
-    listed = ", ".join(names) if len(names) <= 20 else f"{', '.join(names[:20])}, and {len(names) - 20} more"
-    return ConfigError(f"{what}{nearest(word, names)} (there are {listed})")
+    listed = f" (there are {', '.join(names)})" if len(names) <= 20 else ""
+    return ConfigError(f"{what}{nearest(word, names)}{listed}")
