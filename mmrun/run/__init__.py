@@ -32,17 +32,17 @@ def run(
     accelerator = _accelerator(config)
     if folder is None:
         folder = RunFolder(where(as_dict(config)))
+    if folder.finished and not again:
+        watch.note(f"{folder.path} is finished; --again repeats it")
+        return folder
+    session = _open(config, folder, watch, accelerator)
     writes = accelerator.is_main_process
     with folder.alone() if writes else nullcontext():
-        if again and writes:
+        if writes and again:
             folder.clear()
-        accelerator.wait_for_everyone()
-        if folder.finished:
-            watch.note(f"{folder.path} is finished; --again repeats it")
-            return folder
-        session = _open(config, folder, watch, accelerator)
         if writes and not folder.config_file.exists():
             folder.create(as_dict(config), words, environment(str(accelerator.device), torch.get_num_threads()))
+        accelerator.wait_for_everyone()
         try:
             _train(session)
         except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from mmrun.compose import as_dict
 from mmrun.data import split
 from mmrun.errors import ConfigError
 from mmrun.run.session import Session, heads_that_learn
-from mmrun.tasks.metrics import METRICS
+from mmrun.tasks.metrics import METRICS, VERSION
 from mmrun.training import budget, cost, engine
 
 Figures = dict[str, float]
@@ -98,6 +98,7 @@ def summary(session: Session, costs: dict[str, dict[str, Any]], evaluation: dict
     total["learned_parameters"] = cost.count([p for n, p in session.model.named_parameters() if n in session.learned])
     total["total_parameters"] = cost.count(list(session.model.parameters()))
     return {
+        "metric_version": VERSION,
         "run": session.folder.name,
         "seed": config.seed,
         "choices": config.choices,

@@ -62,6 +62,8 @@ class StageTraining:
             self._restore()
         elif self.session.writes:
             self._save()
+        if self.session.writes:
+            self.session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
         engine.fit(
             self.learner,
             self.batches,
