@@ -149,10 +149,10 @@ def answer(task: str) -> Callable[[Any], Any]:
     return {"classification": _class, "multilabel": _labels, "regression": _numbers}[task]
 
 
-def encode(task: str, answers: Sequence[Any], column: str) -> Target:
+def encode(task: str, answers: Sequence[Any], column: str, file: str) -> Target:
     """Make the target of all rows; a row without an answer is hidden."""
     if task == "regression":
-        return _encode_numbers(answers, column)
+        return _encode_numbers(answers, column, file)
     if task == "multilabel":
         names = _in_order({label for labels in answers if labels is not None for label in labels})
         matrix = np.zeros((len(answers), len(names)), dtype=np.float32)
@@ -166,16 +166,18 @@ def encode(task: str, answers: Sequence[Any], column: str) -> Target:
 
     names = _in_order({name for name in answers if name is not None})
     if len(names) < 2:
-        raise DataError(f"column '{column}': {len(names)} classes ({', '.join(names)}); a target has at least two")
+        raise DataError(
+            f"{file}: column '{column}': all rows are {', '.join(names)}; a target has at least two classes"
+        )
     number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     number[None] = HIDDEN_CLASS
     return Target(task, np.array([number[name] for name in answers], dtype=np.int64), names)
 
 
-def _encode_numbers(answers: Sequence[np.ndarray | None], column: str) -> Target:
+def _encode_numbers(answers: Sequence[np.ndarray | None], column: str, file: str) -> Target:
     widths = {len(numbers) for numbers in answers if numbers is not None}
     if len(widths) != 1:
-        raise DataError(f"column '{column}': lists of {sorted(widths)} numbers; give every row as many")
+        raise DataError(f"{file}: column '{column}': lists of {sorted(widths)} numbers; give every row as many")
     width = widths.pop()
     blank = np.full(width, np.nan)
     matrix = np.array([blank if numbers is None else numbers for numbers in answers], dtype=np.float32)

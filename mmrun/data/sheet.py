@@ -14,7 +14,7 @@ from mmrun.errors import DataError
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SAMPLE = 1000  # rows by which columns are told
 LONGEST_CELL = 1 << 30  # characters; the csv module's own limit is 128 Ki
-Row = tuple[int, dict[str, Any] | str]  # its line, and its cells by name or what is wrong with it
+Row = tuple[int, dict[str, Any], str]  # its line, its cells by name, what is wrong with it as a whole
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,10 @@ def read_sheet(path: Path, limit: int | None = None) -> Sheet:
     rows = list(islice(read(path), limit))
     if not rows:
         raise DataError(f"{path}: holds no rows; give a header and at least one row")
-    names = dict.fromkeys(name for _, cells in rows[:SAMPLE] if isinstance(cells, dict) for name in cells)
-    columns = {
-        name: [None if isinstance(cells, str) else _cell(cells.get(name)) for _, cells in rows] for name in names
-    }
-    broken = {row: cells for row, (_, cells) in enumerate(rows) if isinstance(cells, str)}
-    return Sheet(path.name, columns, [line for line, _ in rows], broken)
+    names = dict.fromkeys(name for _, cells, _ in rows[:SAMPLE] for name in cells)
+    columns = {name: [_cell(cells.get(name)) for _, cells, _ in rows] for name in names}
+    broken = {row: wrong for row, (_, _, wrong) in enumerate(rows) if wrong}
+    return Sheet(path.name, columns, [line for line, _, _ in rows], broken)
 
 
 def _cell(value: Any) -> Any:
@@ -80,19 +78,22 @@ def _csv(path: Path) -> Iterator[Row]:
             line = reader.line_num + 1
             for cells in reader:
                 if cells:
-                    yield line, _csv_row(header, cells)
+                    wrong = _wrong(header, cells)
+                    named = dict.fromkeys(header) if wrong else dict(zip(header, cells, strict=True))
+                    named.pop("", None)  # an index column has no name
+                    yield line, named, wrong
                 line = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path.name}:{reader.line_num}: {error}; mend the quotes of this line") from None
 
 
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | str:
+def _wrong(header: list[str], cells: list[str]) -> str:
     if len(cells) != len(header):
         return f"has {len(cells)} cells, where the header has {len(header)}; quote cells that hold the separator"
     for name, cell in zip(header, cells, strict=True):
         if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
             return f"column '{name}': is no UTF-8 text; save the file as UTF-8"
-    return {name: cell for name, cell in zip(header, cells, strict=True) if name}  # an index column has no name
+    return ""
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
@@ -103,11 +104,12 @@ def _json_lines(path: Path) -> Iterator[Row]:
             try:
                 cells = json.loads(content)
             except UnicodeDecodeError:
-                yield line, "is no UTF-8 text; save the file as UTF-8"
+                yield line, {}, "is no UTF-8 text; save the file as UTF-8"
             except ValueError as error:
-                yield line, f"is no JSON ({error}); write one object a line"
+                yield line, {}, f"is no JSON ({error}); write one object a line"
             else:
-                yield line, cells if isinstance(cells, dict) else "is no JSON object; write one object a line"
+                whole = isinstance(cells, dict)
+                yield line, cells if whole else {}, "" if whole else "is no JSON object; write one object a line"
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -117,7 +119,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         with ParquetFile(path) as file:
             rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
-            yield from enumerate(rows, start=1)
+            yield from ((number, row, "") for number, row in enumerate(rows, start=1))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path.name}: is damaged, or no Parquet file ({type(error).__name__}); write it anew"

@@ -64,18 +64,14 @@ class Steps:
 
 def read_series(value: Path | np.ndarray) -> np.ndarray:  # [C, T]
     """Give the numbers of one series."""
-    if isinstance(value, Path):
-        try:
-            array = np.load(value, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{value.name} is damaged, or no .npy array ({type(error).__name__})") from None
-        name = value.name
-    else:
-        array, name = np.asarray(value), "a series"
+    name = value.name if isinstance(value, Path) else "the series"
+    try:
+        array = np.load(value, allow_pickle=False) if isinstance(value, Path) else np.asarray(value)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{name} is damaged, or no array of numbers ({type(error).__name__})") from None
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{name} holds {array.dtype} {list(array.shape)}; a series is numbers [channels, steps] or [steps]"
-        )
+        shape = list(array.shape)
+        raise DataError(f"{name} is {array.dtype} {shape}, but a series is numbers [channels, steps] or [steps]")
     return array[None] if array.ndim == 1 else array
 
 

@@ -47,10 +47,10 @@ def manifest(
     file = _locate(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file)
+    rows = cells.Rows(sheet, on_error)
     layout = _Layout(sheet, columns, kinds, target, split, group, id)
     tasks = _tasks(sheet, layout.targets, task)
 
-    rows = cells.Rows(sheet, on_error)
     files = cells.Files(folder, allow_outside)
     values = {name: cells.values(rows, modality, files) for name, modality in layout.modalities.items()}
     rows.need_one_of(values)
@@ -64,7 +64,10 @@ def manifest(
 
     keep = rows.kept()
     lines = [sheet.lines[row] for row in keep]
-    targets = {name: cells.encode(tasks[name], [answers[name][row] for row in keep], name) for name in layout.targets}
+    targets = {
+        name: cells.encode(tasks[name], [answers[name][row] for row in keep], name, sheet.name)
+        for name in layout.targets
+    }
     kept_groups = None if groups is None else np.array([groups[row] for row in keep])
     kept_split = None if said_split is None else np.array([said_split[row] for row in keep])
     return Table(

@@ -92,9 +92,8 @@ def _check(
     noise: float,
 ) -> None:
     if abs(redundancy + uniqueness + synergy - 1) > 1e-6 or min(redundancy, uniqueness, synergy) < 0:
-        raise ConfigError(
-            f"dataset: redundancy={redundancy}, uniqueness={uniqueness}, synergy={synergy}; shares that sum to 1"
-        )
+        given = f"redundancy={redundancy}, uniqueness={uniqueness}, synergy={synergy}"
+        raise ConfigError(f"dataset: {given}; they are shares that sum to 1")
     for name, value, least, most in (
         ("num_rows", num_rows, 3, float("inf")),
         ("num_modalities", num_modalities, 1, len(ascii_lowercase)),

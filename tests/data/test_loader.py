@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmrun.data.loader import Loader, hide
+from mmrun.data.prepare.image import Pixels
+from mmrun.data.store import LazyColumn, MappedColumn, open_column
+from mmrun.data.table import Column
+
+N = 10
+
+
+def columns():
+    rows = torch.arange(N)
+    present = np.ones(N, dtype=bool)
+    present[4] = False
+    return {
+        "image": MappedColumn({"": rows.to(torch.uint8).reshape(N, 1, 1, 1)}, present, {}),
+        "audio": MappedColumn({"waveform": rows.to(torch.int16)[:, None], "length": rows}, np.ones(N, bool), {}),
+        "text": MappedColumn({"ids": rows.int()[:, None], "mask": rows[:, None] > 0}, np.ones(N, bool), {}),
+    }
+
+
+def loader(rows=None, **arguments):
+    arguments = {"batch_size": 4, "seed": 0, **arguments}
+    rows = np.arange(N) if rows is None else np.array(rows)
+    return Loader(columns(), {"label": np.arange(N), "height": np.linspace(0, 1, N)}, rows, **arguments)
+
+
+def test_the_stream_is_one_permutation_after_the_other():
+    loaded = loader(rows=[1, 3, 5, 7, 9, 2, 4])
+    stream = torch.cat([loaded.batch(step).index for step in range(7)]).tolist()
+    epochs = [stream[start : start + 7] for start in range(0, 28, 7)]
+    assert all(sorted(epoch) == [1, 2, 3, 4, 5, 7, 9] for epoch in epochs)
+    assert epochs == [loaded.order(epoch).tolist() for epoch in range(4)]
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert loaded.steps_per_epoch == 7 / 4
+
+
+def test_any_batch_can_be_asked_for():
+    one, other = loader(), loader()
+    forward = [one.batch(step).index.tolist() for step in range(8)]
+    backward = [other.batch(step).index.tolist() for step in reversed(range(8))]
+    assert forward == backward[::-1]
+    assert forward != [loader(seed=1).batch(step).index.tolist() for step in range(8)]
+
+
+def test_a_batch_larger_than_the_rows():
+    index = loader(rows=[0, 1, 2], batch_size=8).batch(0).index.tolist()
+    assert sorted(index[:3]) == sorted(index[3:6]) == [0, 1, 2]
+
+
+def test_stored_types_become_what_models_read():
+    batch = loader(rows=[5], batch_size=1).batch(0)
+    assert batch.inputs["image"].tolist() == [[[[pytest.approx(5 / 255)]]]]
+    assert batch.inputs["audio"]["waveform"].tolist() == [[5 / 32768]]
+    assert batch.inputs["audio"]["length"].tolist() == [5]
+    assert batch.inputs["text"]["ids"].dtype == torch.int64
+    assert batch.inputs["text"]["mask"].dtype == torch.bool
+    assert batch.targets["label"].tolist() == [5]
+    assert batch.index.tolist() == [5]
+
+
+def test_presence_is_told():
+    batch = next(loader(batch_size=N).ordered())
+    assert batch.present["image"].tolist() == [row != 4 for row in range(N)]
+    assert batch.present["text"].all()
+
+
+def test_hidden_targets():
+    batch = next(loader(batch_size=N, hidden=np.array([2, 3])).ordered())
+    assert batch.targets["label"].tolist() == [0, 1, -100, -100, 4, 5, 6, 7, 8, 9]
+    assert batch.targets["height"].isnan().tolist() == [row in (2, 3) for row in range(N)]
+    labels = np.zeros((3, 2), dtype=np.float32)
+    assert np.isnan(hide(labels, np.array([1]))).any(axis=1).tolist() == [False, True, False]
+    assert not np.isnan(labels).any()
+
+
+def test_in_order_every_row_once():
+    assert [batch.index.tolist() for batch in loader().ordered()] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert list(loader(rows=np.zeros(0, dtype=int)).ordered()) == []
+
+
+def test_ranks_share_a_batch():
+    alone = [loader().batch(step).index.tolist() for step in range(5)]
+    ranks = [loader(rank=rank, world=2) for rank in range(2)]
+    together = [[row for rank in ranks for row in rank.batch(step).index.tolist()] for step in range(5)]
+    assert together == alone
+
+
+def test_ranks_share_the_evaluation():
+    shares = [[b.index.tolist() for b in loader(rows=range(9), rank=rank, world=2).ordered()] for rank in range(2)]
+    assert shares == [[[0, 1], [4, 5], [8]], [[2, 3], [6, 7], [8]]]
+
+
+def test_a_lazy_column_gives_the_same_batches(tmp_path):
+    paths = []
+    for row in range(N):
+        paths.append(tmp_path / f"{row}.png")
+        Image.fromarray(np.full((4, 4), row * 20, dtype=np.uint8)).save(paths[-1])
+    column = Column("image", paths)
+    kept, lazy = (open_column(column, Pixels(4, 1), str(limit), tmp_path / "c", limit) for limit in (1 << 20, 1))
+    assert isinstance(lazy, LazyColumn)
+    one, two = (Loader({"image": c}, {}, np.arange(N), batch_size=4, seed=0) for c in (kept, lazy))
+    for step in (0, 1, 2, 7, 3):
+        assert (one.batch(step).inputs["image"] == two.batch(step).inputs["image"]).all()
+    for a, b in zip(one.ordered(), two.ordered(), strict=True):
+        assert (a.inputs["image"] == b.inputs["image"]).all()
+        assert (a.index == b.index).all()

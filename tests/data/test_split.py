@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from mmrun.data.split import fingerprint, known, labelled_rows, make_split, strata
+from mmrun.data.table import Table, Target
+from mmrun.errors import ConfigError, DataError
+
+
+def table_of(values: np.ndarray, task: str = "classification", split: np.ndarray | None = None) -> Table:
+    split = np.full(len(values), "train") if split is None else split
+    ids = [str(row) for row in range(len(values))]
+    return Table(ids, {}, {"label": Target(task, values, ["a", "b"])}, split, "f")
+
+
+def test_eighty_ten_ten_in_every_class():
+    classes = np.repeat([0, 1, 2], [500, 300, 200])
+    split = make_split(1000, seed=0, strata=classes)
+    counts = {name: np.bincount(classes[split == name]).tolist() for name in ("train", "val", "test")}
+    assert counts == {"train": [400, 240, 160], "val": [50, 30, 20], "test": [50, 30, 20]}
+
+
+def test_a_split_is_a_function_of_its_seed():
+    one, same, other = (make_split(100, seed) for seed in (0, 0, 1))
+    assert (one == same).all()
+    assert (one != other).any()
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+
+
+def test_three_rows_are_the_fewest():
+    assert sorted(make_split(3, 0).tolist()) == ["test", "train", "val"]
+    assert sorted(make_split(9, 0).tolist()) == ["test", *["train"] * 7, "val"]
+    with pytest.raises(DataError) as error:
+        make_split(2, 0)
+    assert str(error.value) == "2 rows cannot be split in three; give more rows"
+
+
+def test_a_group_stays_together():
+    rng = np.random.default_rng(0)
+    groups, classes = rng.integers(0, 60, 900), rng.integers(0, 3, 900)
+    split = make_split(900, 0, classes, groups)
+    assert all(len(set(split[groups == group])) == 1 for group in range(60))
+    shares = [np.mean(split == name) for name in ("train", "val", "test")]
+    np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.03)
+
+
+def test_three_groups_fill_three_splits():
+    groups = np.repeat(["x", "y", "z"], [50, 2, 1])
+    assert sorted(set(make_split(53, 0, groups=groups))) == ["test", "train", "val"]
+    with pytest.raises(DataError) as error:
+        make_split(50, 0, groups=np.repeat(["x", "y"], 25))
+    assert str(error.value) == "2 groups cannot be split in three; give more groups, or no group column"
+
+
+def test_labelled_shares_are_nested_and_stratified():
+    classes = np.repeat([0, 1], [180, 20])
+    table = table_of(classes)
+    tenth, fifth, all_of_it = (labelled_rows(table, share, seed=3) for share in (0.1, 0.2, 1.0))
+    assert np.bincount(classes[tenth]).tolist() == [18, 2]
+    assert set(tenth) < set(fifth) < set(all_of_it)
+    assert all_of_it.tolist() == list(range(200))
+    assert set(tenth) != set(labelled_rows(table, 0.1, seed=4))
+
+
+def test_every_class_keeps_a_labelled_row():
+    classes = np.repeat([0, 1], [999, 1])
+    assert 999 in labelled_rows(table_of(classes), 0.001, seed=0)
+
+
+def test_only_training_rows_with_a_target_are_labelled():
+    classes = np.array([0, 1, -100, 0, 1, 0])
+    split = np.array(["train", "train", "train", "val", "test", "train"])
+    assert labelled_rows(table_of(classes, split=split), 1.0, 0).tolist() == [0, 1, 5]
+
+
+def test_numbers_are_labelled_over_their_whole_range():
+    numbers = np.arange(1000, dtype=np.float32)
+    rows = labelled_rows(table_of(numbers, "regression"), 0.1, 0)
+    assert np.histogram(numbers[rows], bins=10, range=(0, 1000))[0].tolist() == [10] * 10
+
+
+def test_strata_and_known_of_every_task():
+    labels = np.array([[0, 1], [np.nan, np.nan]], dtype=np.float32)
+    assert strata(Target("multilabel", labels, ["a", "b"])).tolist() == [0, 0]
+    assert known(Target("multilabel", labels, ["a", "b"])).tolist() == [True, False]
+    assert known(Target("regression", np.array([1.5, np.nan]), ["y"])).tolist() == [True, False]
+    assert known(Target("classification", np.array([0, -100]), ["a", "b"])).tolist() == [True, False]
+
+
+def test_a_share_that_is_none():
+    with pytest.raises(ConfigError) as error:
+        labelled_rows(table_of(np.array([0, 1])), 0.0, 0)
+    assert str(error.value) == "dataset.labelled: 0.0 is no share of the training rows; it is above 0 and at most 1"
+
+
+def test_no_target_at_all():
+    with pytest.raises(DataError) as error:
+        labelled_rows(table_of(np.array([-100, -100])), 1.0, 0)
+    message = "no training row has a target; give some, or check the name of the target column"
+    assert str(error.value) == message

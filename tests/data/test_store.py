@@ -1,0 +1,211 @@
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmrun.data.prepare.image import Pixels
+from mmrun.data.prepare.tabular import Cells
+from mmrun.data.prepare.text import Tokens
+from mmrun.data.store import LazyColumn, MappedColumn, open_column
+from mmrun.data.table import Column
+from mmrun.errors import DataError, RunError
+
+PLENTY = 1 << 30  # bytes
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twenty pictures, the fourth row missing."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for row in range(20):
+        path = tmp_path / f"{row}.png"
+        Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(path)
+        paths.append(path)
+    paths[3] = None
+    return Column("image", paths, [f"my.csv:{row + 2}: column 'photo'" for row in range(20)])
+
+
+def parts_of(prepared):
+    return prepared.gather(torch.arange(20))[""]
+
+
+def test_files_are_decoded_once_into_the_cache(pictures, tmp_path):
+    cache = tmp_path / "cache"
+    prepared = open_column(pictures, Pixels(8, 3), "data/image", cache, PLENTY)
+    assert isinstance(prepared, MappedColumn)
+    assert prepared.parts[""].shape == (20, 3, 8, 8)
+    assert prepared.present.tolist() == [row != 3 for row in range(20)]
+    assert (prepared.parts[""][3] == 0).all()
+    assert (prepared.parts[""][5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
+    (folder,) = cache.iterdir()
+    assert sorted(file.name for file in folder.iterdir()) == ["meta.json", "value.npy"]
+    written = (folder / "value.npy").stat().st_mtime_ns
+    again = open_column(pictures, Pixels(8, 3), "data/image", cache, PLENTY)
+    assert (parts_of(again) == parts_of(prepared)).all()
+    assert (folder / "value.npy").stat().st_mtime_ns == written
+
+
+def test_another_preparer_key_or_file_is_decoded_anew(pictures, tmp_path):
+    cache = tmp_path / "cache"
+    for size, key in ((8, "one"), (4, "one"), (8, "two"), (8, "one")):
+        open_column(pictures, Pixels(size, 3), key, cache, PLENTY)
+    assert len(list(cache.iterdir())) == 3
+    Image.fromarray(np.zeros((9, 7, 3), dtype=np.uint8)).save(pictures.values[0])
+    assert (parts_of(open_column(pictures, Pixels(8, 3), "one", cache, PLENTY))[0] == 0).all()
+
+
+def test_what_is_in_memory_needs_no_file(tmp_path):
+    cells = Cells()
+    column = Column("tabular", [{"x": 1.0}, None, {"x": 3.0}])
+    cells.fit(column, np.array([0, 1, 2]))
+    prepared = open_column(column, cells, "data/cells", tmp_path / "cache", PLENTY)
+    assert prepared.parts["numeric"].tolist() == [[-1.0], [0.0], [1.0]]
+    assert prepared.present.tolist() == [True, False, True]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_column_beyond_the_limit_gives_the_same_bits(pictures, tmp_path):
+    mapped = open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY)
+    lazy = open_column(pictures, Pixels(8, 3), "one", tmp_path / "other", 100)
+    assert isinstance(lazy, LazyColumn)
+    assert list((tmp_path / "other").iterdir()) == []
+    rows = torch.tensor([7, 3, 7, 0, 19])
+    assert (lazy.gather(rows)[""] == mapped.gather(rows)[""]).all()
+    assert (lazy.present == mapped.present).all()
+    tokens = Tokens(60, 8)
+    texts = Column("text", ["a cat", "a dog", None])
+    tokens.fit(texts, np.arange(3))
+    small = open_column(texts, tokens, "two", tmp_path / "other", 1)
+    large = open_column(texts, tokens, "two", tmp_path / "other", PLENTY)
+    for name, part in large.gather(torch.arange(3)).items():
+        assert (small.gather(torch.arange(3))[name] == part).all()
+
+
+@pytest.mark.parametrize("limit", [PLENTY, 100])
+def test_a_bad_row_is_named(pictures, tmp_path, limit):
+    pictures.values[5].write_bytes(b"no picture")
+    cache = tmp_path / "cache"
+    message = (
+        "my.csv:7: column 'photo': 5.png is damaged, or no picture (UnidentifiedImageError); "
+        "replace it, or leave such rows out with dataset.on_error=skip"
+    )
+    with pytest.raises(DataError) as error:
+        parts_of(open_column(pictures, Pixels(8, 3), "one", cache, limit))
+    assert str(error.value) == message
+    assert list(cache.iterdir()) == []
+    prepared = open_column(pictures, Pixels(8, 3), "one", cache, limit, on_error="skip")
+    assert prepared.bad == [message.partition("; replace")[0]]
+    assert prepared.bad_rows.tolist() == [5]
+    assert prepared.present.tolist() == [row not in (3, 5) for row in range(20)]
+    assert (parts_of(prepared)[5] == 0).all()
+    with pytest.raises(DataError, match=r"my.csv:7"):  # a cache made by skipping excuses nothing later
+        parts_of(open_column(pictures, Pixels(8, 3), "one", cache, limit))
+
+
+def test_a_bad_row_in_memory(tmp_path):
+    cells = Cells()
+    column = Column("tabular", [{"x": "1"}, {"x": "2"}, {"x": "many"}], ["a.csv:2", "a.csv:3", "a.csv:4"])
+    cells.fit(column, np.array([0, 1]))
+    with pytest.raises(DataError) as error:
+        open_column(column, cells, "one", tmp_path, PLENTY)
+    assert str(error.value) == (
+        "a.csv:4: 'x' is 'many', but a number in all training rows; "
+        "replace it, or leave such rows out with dataset.on_error=skip"
+    )
+    assert open_column(column, cells, "one", tmp_path, PLENTY, on_error="skip").bad_rows.tolist() == [2]
+
+
+def test_no_readable_row_at_all(tmp_path):
+    column = Column("image", [None, None], ["my.csv:2: column 'photo'", "my.csv:3: column 'photo'"])
+    with pytest.raises(DataError) as error:
+        open_column(column, Pixels(8, 3), "one", tmp_path, PLENTY)
+    assert str(error.value) == (
+        "my.csv:2: column 'photo' and on: no row has a readable image; "
+        "mend the column, or leave it out with modalities=[...]"
+    )
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from mmrun.data.prepare.image import Pixels
+from mmrun.data.store import open_column
+from mmrun.data.table import Column
+
+class Slow(Pixels):
+    def decode(self, value):
+        if value.stem == "12":
+            print("half way", flush=True)
+            time.sleep(60)
+        return super().decode(value)
+
+Slow.__name__ = "Pixels"
+folder = Path(sys.argv[1])
+column = Column("image", [folder / f"{row}.png" for row in range(20)])
+open_column(column, Slow(8, 3), "one", folder / "cache", 1 << 30)
+"""
+
+
+def test_killed_half_way(pictures, tmp_path):
+    pictures.values[3] = pictures.values[2]
+    shutil.copy(tmp_path / "2.png", tmp_path / "3.png")
+    cache = tmp_path / "cache"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"half way\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (left,) = cache.iterdir()
+    assert left.name.endswith(".partial")
+    column = Column("image", [tmp_path / f"{row}.png" for row in range(20)])
+    prepared = open_column(column, Pixels(8, 3), "one", cache, PLENTY)
+    assert (parts_of(prepared)[12].numpy() == Pixels(8, 3).decode(tmp_path / "12.png")[""]).all()
+    long_ago = time.time() - 2 * 86400
+    os.utime(left, (long_ago, long_ago))
+    shutil.rmtree(cache / left.name.partition(".")[0])
+    open_column(column, Pixels(8, 3), "one", cache, PLENTY)
+    assert not left.exists()
+
+
+def _open(column, cache):
+    open_column(column, Pixels(8, 3), "one", cache, PLENTY)
+
+
+def test_two_processes_at_once(pictures, tmp_path):
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=_open, args=(pictures, tmp_path / "cache")) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert json.loads((folder / "meta.json").read_text()) == {"parts": [""], "bad": {}}
+
+
+def test_a_disk_without_room_means_decoding_anew(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert isinstance(open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY), LazyColumn)
+
+
+def test_a_disk_that_fills_up(pictures, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError) as error:
+        open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY)
+    assert str(error.value) == (
+        f"{tmp_path}/cache: cannot be written (No space left on device); free room, or set cache=FOLDER"
+    )
+    assert list((tmp_path / "cache").iterdir()) == []
