@@ -1,0 +1,1 @@
+"""The parts of a multimodal model, and the model they make."""

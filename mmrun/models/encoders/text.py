@@ -1,0 +1,101 @@
+"""Text encoders that learn from scratch. Tokens stand where the ids stood: T is the same."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmrun.models.encoders.sequence import Blocks, Recurrent, masked_mean, readable
+from mmrun.types import Encoder, Features
+
+
+class Rnn(Encoder):
+    """Embeddings read by a GRU or LSTM; pooled: the last state."""
+
+    kind = "text"
+
+    def __init__(
+        self,
+        vocab_size: int,
+        pad_id: int,
+        cell: str,
+        dim: int = 128,
+        embedding_dim: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = Recurrent(cell, embedding_dim, dim, num_layers, bidirectional, dropout)
+
+    def forward(self, x: dict[str, Tensor]) -> Features:
+        embedded = self.dropout(self.embedding(x["ids"]))  # [B, T, E]
+        return self.recurrent(embedded, readable(x["mask"]))
+
+
+class TextCnn(Encoder):
+    """Convolutions of several widths over the words, the strongest answer of each kept (Kim 2014)."""
+
+    kind = "text"
+
+    def __init__(
+        self,
+        vocab_size: int,
+        pad_id: int,
+        embedding_dim: int = 128,
+        channels: int = 64,
+        kernels: Sequence[int] = (3, 4, 5),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.dim = channels * len(kernels)
+        self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
+        self.convolutions = nn.ModuleList(nn.Conv1d(embedding_dim, channels, kernel) for kernel in kernels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: dict[str, Tensor]) -> Features:
+        mask = readable(x["mask"])
+        embedded = (self.embedding(x["ids"]) * mask.unsqueeze(-1)).transpose(1, 2)  # [B, E, T]
+        answers = []
+        for convolution in self.convolutions:
+            around = convolution.kernel_size[0] - 1
+            answers.append(F.relu(convolution(F.pad(embedded, (around // 2, around - around // 2)))))
+        tokens = torch.cat(answers, dim=1).transpose(1, 2)  # [B, T, D]
+        strongest = (tokens * mask.unsqueeze(-1)).amax(dim=1)  # no answer is below zero
+        return Features(self.dropout(strongest), tokens, mask)
+
+
+class Transformer(Encoder):
+    """Transformer blocks over embeddings with learned positions; pooled: the mean of the real tokens."""
+
+    kind = "text"
+
+    def __init__(
+        self,
+        vocab_size: int,
+        max_tokens: int,
+        pad_id: int,
+        dim: int = 128,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.embedding = nn.Embedding(vocab_size, dim, padding_idx=pad_id)
+        self.position = nn.Parameter(torch.empty(max_tokens, dim))
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.position, std=0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)
+
+    def forward(self, x: dict[str, Tensor]) -> Features:
+        mask = readable(x["mask"])
+        embedded = self.embedding(x["ids"]) + self.position[: mask.shape[1]]
+        tokens = self.blocks(self.dropout(embedded), mask)  # [B, T, D]
+        return Features(masked_mean(tokens, mask), tokens, mask)
