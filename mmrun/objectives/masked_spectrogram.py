@@ -23,8 +23,8 @@ class MaskedSpectrogram(nn.Module):
         ratio: float = 0.4,
         spans: int = 16,
         n_mels: int = 64,
-        n_fft: int = 400,
-        hop_length: int = 160,
+        n_fft: int = 256,
+        hop_length: int = 128,
         max_frames: int = 64,
     ) -> None:
         super().__init__()

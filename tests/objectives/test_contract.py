@@ -7,6 +7,7 @@ import torch
 from five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
 
 from mmrun.compose import make, option, options
+from mmrun.models.multimodal import Multimodal
 
 NAMES = options("objective")
 
@@ -84,3 +85,14 @@ def test_gradient_reaches_all_encoders_and_everything_the_objective_owns(name):
     objective(learner, batch())["loss"].backward()
     silent = [key for key, p in [*objective.named_parameters(), *learner.encoder.named_parameters()] if p.grad is None]
     assert silent in ([], ["title.mix.weight", "title.mix.bias"])  # tokens: only fusions and word models read them
+
+
+@pytest.mark.parametrize("name", options("fusion"))
+def test_joint_pretraining_teaches_every_fusion(name):
+    torch.manual_seed(0)
+    fusion = make(option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
+    learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
+    losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, batch())
+    losses["loss"].backward()
+    assert losses["loss"].isfinite()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())
