@@ -1,5 +1,6 @@
 """One run, top to bottom."""
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -15,7 +16,7 @@ from mmrun.run.build import check
 from mmrun.run.session import Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
 
-__all__ = ["Watch", "check", "run"]
+__all__ = ["Watch", "check", "open_session", "run"]
 
 
 def run(
@@ -35,7 +36,7 @@ def run(
     if folder.finished and not again:
         watch.note(f"{folder.path} is finished; --again repeats it")
         return folder
-    session = _open(config, folder, watch, accelerator)
+    session = open_session(config, folder, watch, accelerator)
     writes = accelerator.is_main_process
     with folder.alone() if writes else nullcontext():
         if writes and again:
@@ -67,7 +68,8 @@ def _train(session: Session) -> None:
         session.folder.finish(figures.summary(session, costs, evaluation))
 
 
-def _open(config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator) -> Session:
+def open_session(config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator) -> Session:
+    """Make everything that a run trains with: the data, decoded, and the model."""
     data = build.data(config)
     model = build.model(config, data)
     stages = build.stages(config, data, model)
@@ -82,6 +84,9 @@ def _accelerator(config: RunConfig) -> Accelerator:
     trainer = config.trainer
     if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun sets
+    if trainer.batch_size % world or trainer.eval_batch_size % world:
+        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     try:
         return Accelerator(

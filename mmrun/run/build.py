@@ -95,7 +95,7 @@ def objective(config: RunConfig, stage: Stage, opened: Data, built: Multimodal) 
     offer = {
         "tasks": opened.tasks,
         "kinds": {modality: opened.kinds[modality] for modality in stage.modalities},
-        "dims": {modality: built.encoder[modality].dim for modality in stage.modalities},
+        "dims": {modality: encoder.dim for modality, encoder in built.encoder.items()},
         "fusion_dim": built.fusion.dim,
         "facts": {modality: opened.facts[modality] for modality in stage.modalities},
     }

@@ -60,7 +60,7 @@ def evaluate(session: Session) -> dict[str, Any]:
     chosen = "fused" if "" in heads else ""
     session.model.eval()
     for name in ("val", "test") if heads else ():
-        batches = session.evaluation_loader(name).ordered()
+        batches = session.ordered(name, session.columns)
         outputs, targets, rows = engine.predict(session.model, heads, batches, session.accelerator)
         metrics[name] = of_outputs(session, outputs, targets)
         if not chosen:  # no fused head: the probe that validation prefers speaks for the run

@@ -1,6 +1,6 @@
 """What is open while a run trains: handed from the flow of the run to its stages and to the evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from mmrun.run.build import Data
 from mmrun.runs.folder import RunFolder
 from mmrun.streams import stream
 from mmrun.training.stages import Stage
+from mmrun.types import Batch
 
 
 class Watch(Protocol):
@@ -60,23 +61,23 @@ class Session:
         """Tell whether this process is the one that writes the run folder."""
         return self.accelerator.is_main_process
 
-    def loader(self, rows: np.ndarray, batch_size: int, order: str = "order") -> Loader:
-        """Give batches of some rows on this process's device; `order` names the random stream of their order."""
+    def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str]) -> Loader:
+        """Give batches of some rows and modalities on this process's device."""
         return Loader(
-            self.columns,
+            {modality: self.columns[modality] for modality in modalities},
             {name: target.values for name, target in self.data.table.targets.items()},
             rows,
             batch_size,
-            stream(self.config.seed, order),
+            stream(self.config.seed, "order"),
             self.accelerator.device,
             hidden=self.data.rows["unlabelled"],
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
 
-    def evaluation_loader(self, split: str) -> Loader:
+    def ordered(self, split: str, modalities: Iterable[str]) -> Iterator[Batch]:
         """Give the rows of a split, in order."""
-        return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size)
+        return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities).ordered()
 
 
 def heads_that_learn(names: set[str]) -> list[str]:

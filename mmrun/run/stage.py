@@ -44,7 +44,8 @@ class StageTraining:
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
 
-        self.batches = session.loader(session.data.rows[stage.config.rows], config.trainer.batch_size)
+        rows = session.data.rows[stage.config.rows]
+        self.batches = session.loader(rows, config.trainer.batch_size, stage.modalities)
         self.bare.train()
         self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
         self.learned_parameters = cost.count([p for _, p in learned])
@@ -97,14 +98,14 @@ class StageTraining:
 
     def _validate_loss(self) -> tuple[float, figures.Figures]:
         session = self.session
-        batches = session.evaluation_loader("val").ordered()
+        batches = session.ordered("val", self.stage.modalities)
         seed = stream(session.config.seed, "evaluation")
         losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
         return losses["loss"], losses
 
     def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, figures.Figures]:
         session = self.session
-        batches = session.evaluation_loader("val").ordered()
+        batches = session.ordered("val", self.stage.modalities)
         outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
         found = figures.of_outputs(session, outputs, targets)
         return figures.monitored(found, names, self.stage.where), found

@@ -1,0 +1,80 @@
+import pytest
+
+from mmrun.cli import main
+
+STRATEGIES = "component, frozen, holistic, scratch, unimodal"
+
+
+def said(capsys, *words):
+    assert main(["train", *words]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") <= 2
+    return err.removeprefix("mmrun: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("strategy.stages.train.lrr=3", "no key 'strategy.stages.train.lrr'; did you mean 'lr'? ("),
+        ("stratgy=component", "no key 'stratgy'; did you mean 'strategy'? ("),
+        ("strategy.stages.trian.lr=3", "no key 'strategy.stages.trian'; did you mean 'train'? ("),
+        ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
+        ("encoder.image.dimm=3", "no key 'encoder.image.dimm'; did you mean 'dim'? ("),
+        ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
+        ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
+        ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
+        ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),
+        ("strategy.stages.train.objective=tsk", "strategy.stages.train.objective: no option 'tsk' in objective; did you"),
+        ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted to Integer"),
+        ("trainer.precision=fp8", "trainer.precision: 'fp8' is not one of fp32, bf16, fp16"),
+        ("trainer.batch_size=0", "trainer.batch_size: 0 is not above 0"),
+        ("strategy.stages.train.rows=some", "strategy.stages.train.rows: 'some' is not one of labelled, all, unlabelled"),
+        ("dataset.labelled=0", "dataset.labelled: 0 is not a share above 0 and up to 1"),
+        ("budget.epochs=-1", "budget.epochs: -1.0 is not above 0"),
+        ("modalities=[image,smell]", "modalities: the data set has no 'smell' (it has image, audio, text)"),
+        ("strategy.stages.train.train=[encodr]", "strategy.stages.train.train: 'encodr' names no parameter (the model has "),
+        ("+optimizer.foo=1", "optimizer.foo: torch.optim.AdamW takes no such argument"),
+        ("+fusion._target_=os.system", "fusion._target_: 'os.system' is not one of mmrun.*, torch.optim.*"),
+        ("seed", "'seed' cannot be read; write key=value"),
+        ("~strategy.stages.pretrain", "Could not delete from config. 'strategy.stages.pretrain' does not exist."),
+        ("trainer.trackers=[nosuch]", "trainer.trackers: "),
+        ("--nosuch", "unrecognized arguments: --nosuch (see `mmrun train -h`)"),
+        ("--config-dir=nowhere", "--config-dir "),
+    ],
+)
+def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, word, answer):
+    monkeypatch.chdir(tmp_path)
+    assert said(capsys, word).startswith(answer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_budgets_are_refused(capsys):
+    answer = "budget: both epochs and steps are set; add budget.epochs=null to drop one"
+    assert said(capsys, "budget.epochs=1", "budget.steps=3") == answer
+
+
+def test_the_composed_config_can_be_read(capsys):
+    assert main(["train", "--cfg", "job", "strategy=component", "modalities=[image]", "encoder.image.dim=48"]) == 0
+    out = capsys.readouterr().out
+    assert "for_each: modality" in out
+    assert "dim: 48" in out
+    assert "  audio:" not in out.split("encoder:")[1].split("fusion:")[0]
+
+
+def test_configs_of_the_working_folder_come_first(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, rate in (("configs", 0.125), ("other", 0.25)):
+        file = tmp_path / folder / "optimizer" / "adamw.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"_target_: torch.optim.AdamW\nlr: {rate}\n")
+    assert main(["train", "--cfg", "job"]) == 0
+    assert "lr: 0.125" in capsys.readouterr().out
+    assert main(["train", "--cfg", "job", "--config-dir", "other"]) == 0
+    assert "lr: 0.25" in capsys.readouterr().out
+
+
+def test_flags_may_stand_among_the_words(capsys):
+    assert main(["train", "seed=7", "--cfg", "job", "budget.steps=3"]) == 0
+    out = capsys.readouterr().out
+    assert "seed: 7" in out
+    assert "steps: 3" in out
