@@ -13,7 +13,7 @@ from mmrun.types import Features, Fusion
 MAX_PRODUCT = 2**16  # numbers of an outer product for one row; its linear layer has dim times as many weights
 
 
-def bounded(
+def _bounded(
     project: nn.ModuleDict, features: dict[str, Features], present: dict[str, Tensor]
 ) -> Tensor:  # [B, M, width]
     """Give tanh(W_i x_i + b_i), zero where missing: products of many of them stay within -1..1."""
@@ -43,7 +43,7 @@ class TensorFusion(Fusion):
 
     def product(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, (1 + width) ** M]
         """Give the flattened outer product; the last modality's place runs fastest."""
-        vectors = F.pad(bounded(self.project, features, present), (1, 0), value=1.0)
+        vectors = F.pad(_bounded(self.project, features, present), (1, 0), value=1.0)
         return functools.reduce(lambda one, other: (one[:, :, None] * other[:, None, :]).flatten(1), vectors.unbind(1))
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
@@ -76,7 +76,7 @@ class LowRank(Fusion):
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
         """Fuse."""
-        vectors = bounded(self.project, features, present).unbind(1)
+        vectors = _bounded(self.project, features, present).unbind(1)
         terms = [factor(vector) for factor, vector in zip(self.factor.values(), vectors, strict=True)]
         product = functools.reduce(torch.mul, terms).unflatten(1, (self.rank, self.dim))
         return self.dropout(product.sum(1) + self.bias)
@@ -119,7 +119,8 @@ class Multiplicative(Fusion):
     """Multiplicative interactions (Jayakumar, Czarnecki, Menick, Schwarz, Rae, Osindero, Teh, Harley, Pascanu, 2020).
 
     The first modality's vector h meets the others in turn: h <- matrix(z) h + shift(z), both affine in the other's z,
-    which is the paper's z'Wh + Vh + Uz + b. Every vector is tanh(W_i x_i + b_i) first; a missing one leaves h as it is.
+    which is the paper's z'Wh + Vh + Uz + b. Every vector is tanh(W_i x_i + b_i) first. A missing modality leaves h as
+    it is; where the first is missing, h starts from zero.
     """
 
     def __init__(self, dims: dict[str, int], dim: int = 128, width: int = 16, dropout: float = 0.0) -> None:
