@@ -7,8 +7,10 @@ from contextlib import nullcontext
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
 
-from mmrun.compose import as_dict
+from mmrun.compose import as_dict, nearest
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
 from mmrun.run import build, figures, stage
@@ -87,16 +89,21 @@ def _accelerator(config: RunConfig) -> Accelerator:
     world = int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun sets
     if trainer.batch_size % world or trainer.eval_batch_size % world:
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+    known = [kind.value for kind in LoggerType if kind is not LoggerType.ALL]
+    installed = [kind.value for kind in get_available_trackers()]
+    for name in trainer.trackers:
+        if name not in known:
+            there = f"(there are {', '.join(known)})"
+            raise ConfigError(f"trainer.trackers: no tracker '{name}'{nearest(name, known)} {there}")
+        if name not in installed:
+            raise ConfigError(f"trainer.trackers: '{name}' is not installed; pip install {name}, or leave it out")
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    try:
-        return Accelerator(
-            mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
-            cpu=trainer.device == "cpu",
-            log_with=trainer.trackers or None,
-            project_dir=str(where(as_dict(config))),
-        )
-    except ValueError as error:
-        raise ConfigError(f"trainer: {error}") from None
+    return Accelerator(
+        mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
+        cpu=trainer.device == "cpu",
+        log_with=trainer.trackers or None,
+        project_dir=str(where(as_dict(config))),
+    )
 
 
 def _say(folder: RunFolder, writes: bool, state: str, message: str | None) -> None:

@@ -19,7 +19,7 @@ def said(capsys, *words):
         ("stratgy=component", "no key 'stratgy'; did you mean 'strategy'? ("),
         ("strategy.stages.trian.lr=3", "no key 'strategy.stages.trian'; did you mean 'train'? ("),
         ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
-        ("encoder.image.dimm=3", "no key 'encoder.image.dimm'; did you mean 'dim'? ("),
+        ("encoder.image.kernel=3", "no key 'encoder.image.kernel'; did you mean 'kernels'? ("),
         ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
         ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
@@ -34,10 +34,11 @@ def said(capsys, *words):
         ("modalities=[image,smell]", "modalities: the data set has no 'smell' (it has image, audio, text)"),
         ("strategy.stages.train.train=[encodr]", "strategy.stages.train.train: 'encodr' names no parameter (the model has "),
         ("+optimizer.foo=1", "optimizer.foo: torch.optim.AdamW takes no such argument"),
-        ("+fusion._target_=os.system", "fusion._target_: 'os.system' is not one of mmrun.*, torch.optim.*"),
+        ("fusion._target_=os.system", "fusion._target_: 'os.system' is not one of mmrun.*, torch.optim.*"),
         ("seed", "'seed' cannot be read; write key=value"),
         ("~strategy.stages.pretrain", "Could not delete from config. 'strategy.stages.pretrain' does not exist."),
-        ("trainer.trackers=[nosuch]", "trainer.trackers: "),
+        ("trainer.trackers=[tensorbord]", "trainer.trackers: no tracker 'tensorbord'; did you mean 'tensorboard'? ("),
+        ("trainer.trackers=[wandb]", "trainer.trackers: 'wandb' is not installed; pip install wandb, or leave it out"),
         ("--nosuch", "unrecognized arguments: --nosuch (see `mmrun train -h`)"),
         ("--config-dir=nowhere", "--config-dir "),
     ],
@@ -54,10 +55,10 @@ def test_two_budgets_are_refused(capsys):
 
 
 def test_the_composed_config_can_be_read(capsys):
-    assert main(["train", "--cfg", "job", "strategy=component", "modalities=[image]", "encoder.image.dim=48"]) == 0
+    assert main(["train", "--cfg", "job", "strategy=component", "modalities=[image]", "encoder.image.kernels=[3,3,7]"]) == 0
     out = capsys.readouterr().out
     assert "for_each: modality" in out
-    assert "dim: 48" in out
+    assert "- 7" in out
     assert "  audio:" not in out.split("encoder:")[1].split("fusion:")[0]
 
 
