@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
 
-from mmrun.compose import as_dict, nearest
+from mmrun.compose import as_dict, nearest, restore
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
 from mmrun.run import build, figures, stage
@@ -18,7 +18,7 @@ from mmrun.run.build import check
 from mmrun.run.session import Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
 
-__all__ = ["Watch", "check", "open_session", "run"]
+__all__ = ["Watch", "check", "open_session", "reopen", "run"]
 
 
 def run(
@@ -80,6 +80,17 @@ def open_session(config: RunConfig, folder: RunFolder, watch: Watch, accelerator
         watch.note(f"skipped {line}")
     model.to(accelerator.device)
     return Session(config, folder, watch, accelerator, data, columns, model, stages)
+
+
+def reopen(folder: RunFolder, watch: Watch) -> Session:
+    """Open a finished run again, its final weights in the model, to evaluate or predict with."""
+    if not folder.finished:
+        raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
+    config = restore(folder.config())
+    session = open_session(config, folder, watch, _accelerator(config))
+    stage.load_final(session)
+    session.model.eval()
+    return session
 
 
 def _accelerator(config: RunConfig) -> Accelerator:

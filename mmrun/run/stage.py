@@ -30,6 +30,14 @@ def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
     return ledger
 
 
+def load_final(session: Session) -> None:
+    """Put the weights with which the last stage ended into the model."""
+    last, _ = list(session.stages.values())[-1]
+    kept = session.folder.checkpoint(last.name, last.config.keep)
+    _, weights = checkpoint.load(kept, "model")
+    checkpoint.load_weights(session.model, weights, kept)
+
+
 class StageTraining:
     """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
 
