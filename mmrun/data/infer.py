@@ -44,8 +44,10 @@ def modalities(
             if name not in reserved:
                 one = _modality(name, [name], sheet, kinds.get(name))
                 modality = "tabular" if one.kind == "tabular" and name not in kinds else name
-                before = found[modality].columns if modality in found else []
-                found[modality] = Modality(kinds.get(modality, one.kind), [*before, name], one.reason)
+                if modality in found:  # numbers and categories go together
+                    reasons = dict.fromkeys([*found[modality].reason.split(" and "), one.reason])
+                    one = Modality("tabular", [*found[modality].columns, name], " and ".join(reasons))
+                found[modality] = one
     if not found:
         raise DataError(f"{sheet.name}: no column is left for a modality; it has {', '.join(sheet.columns)}")
     for modality, kind in kinds.items():

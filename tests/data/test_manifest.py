@@ -42,8 +42,8 @@ def test_files_of_every_kind(media):
         "d,,tone.ogg,,,dog,training\n",
     )
     table = manifest(path)
-    assert describe(path) == {name: column.kind for name, column in table.columns.items()}
-    assert describe(path) == {"photo": "image", "voice": "audio", "note": "text", "ramp": "series"}
+    assert describe(path=path) == {name: column.kind for name, column in table.columns.items()}
+    assert describe(path=path) == {"photo": "image", "voice": "audio", "note": "text", "ramp": "series"}
     assert table.ids == ["a", "b", "c", "d"]
     assert table.split.tolist() == ["train", "val", "test", "train"]
     assert table.targets["label"].names == ["cat", "dog"]
@@ -75,7 +75,7 @@ def test_columns_and_kinds_may_be_said(media):
 def test_numbers_and_categories_are_one_tabular_modality(tmp_path):
     path = write(tmp_path, rows("age,town,remark,label", "31,Rome,I feel fine,0", "4,Oslo,so do I,1"))
     table = manifest(path, kinds={"remark": "text"})
-    assert describe(path, kinds={"remark": "text"}) == {"tabular": "tabular", "remark": "text"}
+    assert describe(path=path, kinds={"remark": "text"}) == {"tabular": "tabular", "remark": "text"}
     assert table.columns["tabular"].values[1] == {"age": "4", "town": "Oslo"}
 
 
@@ -271,6 +271,11 @@ def test_rows_that_cannot_be(tmp_path, line, message):
     assert len(table.ids) == 12
 
 
+def test_too_few_rows_to_split(tmp_path):
+    path = write(tmp_path, "text,label\na,0\nb,1\n")
+    assert refused(DataError, path) == "my.csv: 2 rows cannot be split in three; give more rows"
+
+
 def test_numbers_that_are_none(tmp_path):
     path = write(tmp_path, rows("text,label", "a,1.5", "b,much", "c,2.5"))
     assert refused(DataError, path, {"text": "text"}, task="regression") == (
@@ -378,7 +383,7 @@ def test_describing_a_file_brings_no_torch_along(tmp_path):
     path = write(tmp_path, rows("text,label", "a,0", "b,1"))
     code = (
         "import sys; from mmrun.data.sources.manifest import describe; "
-        f"print(describe({path!r}, {{'words': 'text'}}, on_error='raise'), 'torch' in sys.modules)"
+        f"print(describe(path={path!r}, columns={{'words': 'text'}}, on_error='raise'), 'torch' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=os.getcwd(), check=True)
     assert printed.stdout == "{'words': 'tabular'} False\n"

@@ -45,14 +45,14 @@ class Waveform:
         Waveform.__init__(self, state["sample_rate"], state["seconds"])
 
 
-def read_sound(path: Path, seconds: float) -> tuple[np.ndarray, int]:
-    """Read the beginning of a file: float32 [S] or [S, channels], and the rate."""
+def read_sound(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """Read a file, or its beginning: float32 [S] or [S, channels], and the rate."""
     import soundfile
 
     try:
         with soundfile.SoundFile(path) as file:
-            samples = file.read(math.ceil(seconds * file.samplerate), dtype="float32")
-            rate = file.samplerate
+            frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
+            samples, rate = file.read(frames, dtype="float32"), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path.name} is damaged, or no sound ({type(error).__name__})") from None
     if len(samples) == 0:

@@ -32,7 +32,7 @@ class Pixels:
             pixels = value if value.ndim == 3 else value[None]
             if pixels.shape == (self.channels, self.size, self.size):
                 return {"": pixels}
-        return {"": _square(_open(value, self.size), self.size, self.channels)}
+        return {"": _square(open_image(value, self.size), self.size, self.channels)}
 
     def state(self) -> dict[str, Any]:
         """Give size and channels."""
@@ -53,7 +53,7 @@ def _readable(column: Column, rows: np.ndarray, size: int) -> list[np.ndarray]:
     for row in rows[:NUM_LOOKED_AT]:
         try:
             value = column.values[row]
-            pictures += [] if value is None else [_square(_open(value, size), size, 3)]
+            pictures += [] if value is None else [_square(open_image(value, size), size, 3)]
         except DataError:
             continue
     return pictures
@@ -63,14 +63,16 @@ def _is_grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[:1]).all())
 
 
-def _open(value: Path | np.ndarray, size: int) -> Any:  # PIL.Image.Image
+def open_image(value: Path | np.ndarray, size: int | None = None) -> Any:  # PIL.Image.Image
+    """Give the upright picture; a JPEG is decoded at a half, a quarter ... where that is enough for `size` pixels."""
     from PIL import Image, ImageOps
 
     if isinstance(value, np.ndarray):
         return Image.fromarray(value if value.ndim == 2 else value.transpose(1, 2, 0).squeeze())
     try:
         with Image.open(value) as image:
-            image.draft(None, (size, size))  # a JPEG is decoded at a half, a quarter ... where that is enough
+            if size is not None:
+                image.draft(None, (size, size))
             upright = ImageOps.exif_transpose(image)
             upright.load()
             return upright

@@ -86,7 +86,7 @@ def manifest(
     )
 
 
-def describe(
+def look(
     path: str | None,
     columns: Mapping[str, Names] | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -96,11 +96,15 @@ def describe(
     id: str | None = "id",
     hint: str = "set dataset.path=FILE",
     **others: Any,
-) -> dict[str, str]:
-    """Tell modality -> kind as `manifest` will, by the header and the first rows alone."""
+) -> dict[str, infer.Modality]:
+    """Tell what the modalities are as `manifest` will, by the header and the first rows alone."""
     sheet = read_sheet(_locate(path, hint), limit=SAMPLE)
-    layout = _Layout(sheet, columns, kinds, target, split, group, id)
-    return {name: modality.kind for name, modality in layout.modalities.items()}
+    return _Layout(sheet, columns, kinds, target, split, group, id).modalities
+
+
+def describe(**arguments: Any) -> dict[str, str]:
+    """Tell modality -> kind; the arguments are those of `manifest`."""
+    return {name: modality.kind for name, modality in look(**arguments).items()}
 
 
 class _Layout:
@@ -185,7 +189,10 @@ def _split(
         )
     split = np.full(len(answered), "train", dtype="<U5")
     by_row = strata(next(iter(targets.values())))[answered]
-    split[answered] = make_split(len(by_row), seed, by_row, groups)
+    try:
+        split[answered] = make_split(len(by_row), seed, by_row, groups)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
     return split
 
 

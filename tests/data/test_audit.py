@@ -1,0 +1,192 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from mmrun.cli import main
+from mmrun.data.audit import audit
+from mmrun.data.sources.digits import digits
+from mmrun.data.sources.manifest import manifest
+from mmrun.data.sources.synthetic import synthetic
+
+
+@pytest.fixture
+def folder(media):
+    """Thirty rows that can all be used: a picture, a sound, a sentence and two cells each."""
+    rng = np.random.default_rng(0)
+    lines = ["id,photo,voice,text,age,town,label,split"]
+    for row in range(30):
+        shutil.copy(media / "colour.png", media / f"{row}.png")
+        with open(media / f"{row}.png", "ab") as file:
+            file.write(bytes([row]))  # behind the picture's end: no two files are alike
+        soundfile.write(media / f"{row}.wav", rng.normal(0, 0.1, 800 + row), 8000)
+        split = "train" if row < 10 else "val" if row < 20 else "test"
+        lines.append(f"{row},{row}.png,{row}.wav,this is {row},{row},{'ab'[row % 2]},{'xy'[row % 2]},{split}")
+    (media / "my.csv").write_text("\n".join(lines) + "\n")
+    return media
+
+
+def change(folder, line, old, new):
+    lines = (folder / "my.csv").read_text().splitlines()
+    lines[line - 1] = lines[line - 1].replace(old, new)
+    (folder / "my.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_nothing_to_complain_of(folder):
+    audited = audit(manifest(str(folder / "my.csv")))
+    assert audited.bad == audited.warnings == []
+    assert audited.rows == {"train": 10, "val": 10, "test": 10}
+    assert audited.modalities == {
+        "photo": {
+            "kind": "image",
+            "missing": 0.0,
+            "looked_at": 30,
+            "width": {"least": 48, "median": 48.0, "most": 48},
+            "height": {"least": 32, "median": 32.0, "most": 32},
+            "modes": {"RGB": 30},
+        },
+        "voice": {
+            "kind": "audio",
+            "missing": 0.0,
+            "looked_at": 30,
+            "seconds": {"least": 0.1, "median": 0.1018125, "most": 0.103625},
+            "rates": {8000: 30},
+        },
+        "text": {
+            "kind": "text",
+            "missing": 0.0,
+            "looked_at": 30,
+            "words": {"least": 3, "median": 3.0, "most": 3},
+            "different": 30,
+        },
+        "tabular": {"kind": "tabular", "missing": 0.0, "looked_at": 30, "numeric": ["age"], "categories": {"town": 2}},
+    }
+    assert audited.targets == {
+        "label": {
+            "task": "classification",
+            "hidden": 0,
+            "counts": {split: {"x": 5, "y": 5} for split in ("train", "val", "test")},
+        }
+    }
+
+
+def test_what_is_suspicious(folder):
+    shutil.copy(folder / "0.png", folder / "25.png")
+    soundfile.write(folder / "3.wav", np.zeros(500), 8000)
+    change(folder, 14, "this is 12", "this is 2")
+    change(folder, 31, ",test", ",train")
+    for line in range(2, 32):
+        change(folder, line, ",a,", ",c,")
+        change(folder, line, ",b,", ",c,")
+    for line in range(2, 12):
+        change(folder, line, ",y,train", ",x,train")
+    change(folder, 31, ",y,", ",x,")
+    assert audit(
+        manifest(str(folder / "my.csv"), {"photo": "photo", "voice": "voice", "text": "text", "where": ["town", "age"]})
+    ).warnings == [
+        "photo: 1 rows of test are training rows as well; the first is my.csv:27: column 'photo'",
+        "voice: 1 of 30 sounds are silent",
+        "text: 1 rows of val are training rows as well; the first is my.csv:14: column 'text'",
+        "where: column 'town' is the same in all training rows",
+        "test: 9 rows say little",
+        "label: no training row is 'y'",
+    ]
+
+
+def test_words_that_repeat_by_nature_are_no_leak():
+    assert audit(digits(), 50).warnings == []
+    assert audit(synthetic(100)).warnings == []
+
+
+def test_missing_modalities_and_hidden_targets(folder):
+    for line in range(2, 20):
+        change(folder, line, f"{line - 2}.wav", "")
+    change(folder, 2, ",x,train", ",,train")
+    audited = audit(manifest(str(folder / "my.csv")))
+    assert audited.warnings == ["voice: missing in 60% of the rows"]
+    assert audited.modalities["voice"]["missing"] == 0.6
+    assert audited.targets["label"]["hidden"] == 1
+
+
+def test_numbers_are_told_by_split(folder):
+    audited = audit(manifest(str(folder / "my.csv"), {"photo": "photo"}, target="age"))
+    assert audited.targets["age"]["numbers"]["val"] == {"least": 10.0, "median": 14.5, "most": 19.0}
+
+
+def test_only_a_sample_is_decoded(folder):
+    (folder / "29.png").write_bytes(b"no picture")
+    assert audit(manifest(str(folder / "my.csv")), 2).modalities["photo"]["looked_at"] == 2
+    assert audit(manifest(str(folder / "my.csv")), None).bad == [
+        "my.csv:31: column 'photo': 29.png is damaged, or no picture (UnidentifiedImageError)"
+    ]
+
+
+def check(folder, capsys, *words):
+    code = main(["data", "check", str(folder / "my.csv"), *words])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_the_verb_says_what_a_file_holds(folder, capsys):
+    code, printed, _ = check(folder, capsys)
+    assert code == 0
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert lines[0] == "30 rows: 10 train, 10 val, 10 test"
+    assert "photo image file names photo width 48; height 32; modes RGB (30) 0.0%" in lines
+    assert "tabular tabular numbers and categories age, town numeric age; categories town (2) 0.0%" in lines
+    assert "label: classification, 0 training rows without one" in lines
+    assert "x 5 5 5" in lines
+
+
+def test_the_verb_lists_bad_rows_and_says_no(folder, capsys):
+    for row in range(10, 16):
+        os.remove(folder / f"{row}.png")
+        (folder / f"{row + 4}.wav").write_bytes(b"no sound")
+    code, printed, _ = check(folder, capsys)
+    assert code == 2
+    assert "  my.csv:12: column 'photo': '10.png' is not there; mend the name, or set dataset.root=FOLDER\n" in printed
+    assert "10 bad rows:" in printed
+    assert "  my.csv:18: column 'voice': 16.wav is damaged, or no sound (LibsndfileError)\n" in printed
+    assert check(folder, capsys, "on_error=skip")[0] == 0
+
+
+def test_more_bad_rows_than_are_printed(folder, capsys):
+    for row in range(25):
+        os.remove(folder / f"{row}.png")
+    code, printed, _ = check(folder, capsys)
+    assert code == 2
+    assert printed.endswith("  and 5 more (--format json lists all)\n")
+    code, printed, _ = check(folder, capsys, "--format", "json")
+    assert code == 2
+    assert len(json.loads(printed)["bad"]) == 25
+
+
+def test_the_verb_takes_the_words_of_the_data_set(folder, capsys):
+    code, printed, _ = check(folder, capsys, "columns.image=photo", "dataset.target=[label, town]", "--format", "json")
+    assert code == 0
+    found = json.loads(printed)
+    assert list(found["modalities"]) == ["image"]
+    assert found["modalities"]["image"]["told_by"] == "its name"
+    assert list(found["targets"]) == ["label", "town"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "targt=label",
+            "dataset.targt: mmrun.data.sources.manifest.manifest takes no such argument; did you mean 'target'?",
+        ),
+        ("label", "'label' is no KEY=VALUE; write target=diagnosis, say"),
+        (
+            "target=lable",
+            "dataset.target: my.csv has no column 'lable'; did you mean 'label'? "
+            "(it has id, photo, voice, text, age, town, label, split)",
+        ),
+    ],
+)
+def test_the_verb_refuses(folder, capsys, word, message):
+    assert check(folder, capsys, word) == (2, "", f"mmrun: {message}\n")
