@@ -88,7 +88,8 @@ def reopen(folder: RunFolder, watch: Watch) -> Session:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
     config = restore(folder.config())
     session = open_session(config, folder, watch, _accelerator(config))
-    stage.load_final(session)
+    last, _ = list(session.stages.values())[-1]
+    stage.load_kept(session, last)
     session.model.eval()
     return session
 

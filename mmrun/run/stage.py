@@ -19,21 +19,18 @@ HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
     """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost."""
     last = session.folder.checkpoint(stage.name, "last")
-    kept = session.folder.checkpoint(stage.name, stage.config.keep)
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         session.watch.stage(stage.name)
         StageTraining(session, stage, learning).run()
         session.accelerator.wait_for_everyone()
-    _, weights = checkpoint.load(kept, "model")
-    checkpoint.load_weights(session.model, weights, kept)
+    load_kept(session, stage)
     ledger: dict[str, Any] = checkpoint.load(last)[0]["cost"]
     return ledger
 
 
-def load_final(session: Session) -> None:
-    """Put the weights with which the last stage ended into the model."""
-    last, _ = list(session.stages.values())[-1]
-    kept = session.folder.checkpoint(last.name, last.config.keep)
+def load_kept(session: Session, stage: Stage) -> None:
+    """Put the weights with which a finished stage ended into the model."""
+    kept = session.folder.checkpoint(stage.name, stage.config.keep)
     _, weights = checkpoint.load(kept, "model")
     checkpoint.load_weights(session.model, weights, kept)
 
