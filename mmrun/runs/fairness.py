@@ -28,7 +28,8 @@ def differences(runs: Sequence[Metrics], keys: Sequence[str]) -> list[str]:
             found[tuple(text(lookup(run, key)) for key in apart)][text(read(run))] += 1
         unlike = [values for values in found.values() if len(values) > 1]
         if unlike:
-            said = ", ".join(f"{value} (n={count})" for value, count in sorted(unlike[0].items()))
+            counts = sum(unlike, Counter())
+            said = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(counts.items()))
             notices.append(f"{name} differs between compared runs: {said}")
     return notices
 

@@ -1,0 +1,120 @@
+"""The command itself: help at once, one line an error, the right exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmrun
+from mmrun.cli import VERBS, main, verb_parser
+from mmrun.errors import DataError
+
+REPOSITORY = Path(mmrun.__file__).parents[1]
+
+HEAVY = ("torch", "hydra", "omegaconf", "rich", "numpy", "scipy", "yaml", "mmrun.compose")
+
+
+def shell(line, **options):
+    return subprocess.run(line, shell=True, capture_output=True, text=True, **options)
+
+
+def test_help_lists_the_verbs(capsys):
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("usage: mmrun VERB ...")
+    assert [line.split()[0] for line in lines[4:]] == list(VERBS)
+
+
+def test_no_verb_is_bad_usage(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("usage: mmrun VERB ...")
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mmrun {mmrun.__version__}\n"
+
+
+def test_help_imports_nothing_heavy():
+    code = f"import sys; from mmrun.cli import main; main(['-h']); print([m for m in {HEAVY} if m in sys.modules])"
+    assert shell(f'{sys.executable} -c "{code}"', cwd=REPOSITORY).stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_what_it_is_for_without_torch_or_hydra(verb):
+    code = (
+        "import sys; from mmrun.cli import verb_parser; "
+        f"print(verb_parser('{verb}').format_help()); print([m for m in ('torch', 'hydra') if m in sys.modules])"
+    )
+    lines = shell(f'{sys.executable} -c "{code}"', cwd=REPOSITORY).stdout.splitlines()
+    assert lines[0].startswith(f"usage: mmrun {verb}")
+    assert lines[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["comparr"],
+            f"mmrun: no verb 'comparr'; did you mean 'compare'? (there are {', '.join(VERBS)})\n",
+        ),
+        (["ls", "--srt", "age"], "mmrun: unrecognized arguments: --srt (see `mmrun ls -h`)\n"),
+        (["show"], "mmrun: the following arguments are required: run (see `mmrun show -h`)\n"),
+        (["ls", "--for", "csv"], "mmrun: unrecognized arguments: --for (see `mmrun ls -h`)\n"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(capsys, words, message):
+    assert main(words) == 2
+    assert capsys.readouterr().err == message
+
+
+def failing(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (DataError("my.csv:3: no image"), 2, "mmrun: my.csv:3: no image\n"),
+        (KeyboardInterrupt(), 130, "mmrun: interrupted\n"),
+    ],
+)
+def test_an_error_is_said_without_a_traceback(capsys, monkeypatch, error, code, message):
+    monkeypatch.setattr("mmrun.cli.ls.run", failing(error))
+    assert main(["ls"]) == code
+    assert capsys.readouterr().err == message
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    monkeypatch.setattr("mmrun.cli.ls.run", failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["ls"])
+
+
+def test_a_reader_may_leave_early():
+    line = f"{sys.executable} -m mmrun options fusion; echo $? >&2"
+    done = shell(f"({line}) | head -n 1", cwd=REPOSITORY)
+    assert done.stdout.startswith("fusion=")
+    assert done.stderr == "0\n"
+
+
+def test_the_words_of_train_arrive_untouched(monkeypatch):
+    heard = []
+    monkeypatch.setattr("mmrun.cli.train.main", lambda words: heard.append(words) or 7)
+    assert main(["train", "-m", "seed=0,1", "--cfg", "job"]) == 7
+    assert heard == [["-m", "seed=0,1", "--cfg", "job"]]
+
+
+def test_a_verbs_help_exits_0(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "-h"])
+    assert stopped.value.code == 0
+    assert "--against VALUE" in capsys.readouterr().out
+
+
+def test_flags_are_typed_in_full():
+    assert verb_parser("ls").allow_abbrev is False

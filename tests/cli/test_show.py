@@ -1,0 +1,72 @@
+"""mmrun show."""
+
+import json
+
+import pytest
+from runs.fabricate import finished, started
+
+from mmrun.cli import main
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "outputs"
+
+
+def test_a_finished_run_on_a_screen(outputs, capsys):
+    run = finished(outputs, 0.875, "component")
+    assert main(["show", run.name]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if not line.startswith("─")]
+    assert lines == [
+        f"{run.name}: finished",
+        "asked for strategy=component seed=0",
+        "choices dataset=digits strategy=component fusion=concat encoder.image=cnn",
+        "budget budget.epochs=10, seed=0",
+        f"folder outputs/default/{run.name}: config.yaml environment.json metrics.json",
+        "",
+        "metric val test",
+        "accuracy 0.8750 0.8750",
+        "accuracy/image - 0.4375",
+        "loss 0.5000 0.1250",
+        "",
+        "label (test) precision recall f1 count",
+        "zero 1.0000 0.5000 0.6667 18",
+        "",
+        "stage objective epochs steps samples time FLOPs memory learned of",
+        "train Task 10 230 14.4k 10.0 s 1.5T 512 MiB 25.3k 25.3k",
+        "all 10 230 14.4k 10.0 s 1.5T 512 MiB 25.3k 25.3k",
+    ]
+
+
+def test_a_failed_run_says_why_and_where(outputs, capsys):
+    run = started(outputs)
+    run.set_status("running", "finetune", step=12, progress=0.4)
+    run.set_status("failed", message="RunError: the loss is nan")
+    assert main(["show", str(run.path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{run.name}: failed at finetune, 40% done: RunError: the loss is nan\n")
+
+
+def test_json_holds_all_of_it(outputs, capsys):
+    run = finished(outputs, 0.875)
+    assert main(["show", run.name, "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["run"] == run.name
+    assert shown["status"]["status"] == "finished"
+    assert shown["overrides"] == ["strategy=scratch", "seed=0"]
+    assert shown["budget"] == {"epochs": 10.0}
+    assert shown["metrics"] == run.metrics()
+    assert shown["paths"]["config.yaml"] == f"outputs/default/{run.name}/config.yaml"
+
+
+def test_a_run_without_metrics_has_none_in_json(outputs, capsys):
+    run = started(outputs)
+    assert main(["show", run.name, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] is None
+
+
+def test_a_name_with_a_typo(outputs, capsys):
+    run = finished(outputs, 0.875)
+    typo = run.name.replace("scratch", "scrach")
+    assert main(["show", typo]) == 2
+    assert capsys.readouterr().err == f"mmrun: no run '{typo}'; did you mean '{run.name}'? (`mmrun ls` lists them)\n"
