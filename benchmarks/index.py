@@ -1,0 +1,68 @@
+"""How long `mmrun ls` and `mmrun compare` take over many runs: seconds of the whole command, and a run's share.
+
+python benchmarks/index.py [RUNS]
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+STRATEGIES = ("scratch", "holistic", "component", "frozen", "unimodal")
+
+
+def main() -> None:
+    num_runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(num_runs):
+            write(Path(folder) / "outputs" / "default", STRATEGIES[number % 5], number // 5)
+        for words in (["--version"], ["ls"], ["compare", "--against", "scratch", "--paired", "seed"]):
+            seconds = min(measure(words, folder) for _ in range(3))
+            print(f"mmrun {words[0]:10} {seconds:.2f} s over {num_runs} runs, {seconds / num_runs * 1e3:.2f} ms a run")
+
+
+def measure(words: list[str], folder: str) -> float:
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "mmrun", *words], cwd=folder, check=True, capture_output=True, env=ENVIRONMENT
+    )
+    return time.perf_counter() - started
+
+
+def write(outputs: Path, strategy: str, seed: int) -> None:
+    """Write as much of a run as the two commands read, in its usual size."""
+    name = f"digits-{strategy}-s{seed}-{seed:08x}"
+    run = outputs / name
+    run.mkdir(parents=True)
+    cost = dict.fromkeys(("epochs", "steps", "samples", "seconds", "flops", "peak_memory"), 1.0)
+    cost |= {"learned_parameters": 25_300, "total_parameters": 25_300}
+    stages = {f"stage{number}": {"objective": "Task", **cost, "reused": False} for number in range(4)}
+    figures = {f"figure{number}/{head}": 0.5 for number in range(12) for head in ("image", "audio", "text")}
+    classes = {f"class{number}": dict.fromkeys(("precision", "recall", "f1", "count"), 0.5) for number in range(10)}
+    metrics = {
+        "metric_version": 1,
+        "run": name,
+        "seed": seed,
+        "choices": {"dataset": "digits", "strategy": strategy},
+        "config": {
+            "seed": seed,
+            "trainer": {"precision": "fp32"},
+            "encoder": {f"modality{number}": dict.fromkeys(map(str, range(20)), 1.0) for number in range(3)},
+        },
+        "budget": {"epochs": 10.0},
+        "dataset": {"fingerprint": "f", "split": "s", "labelled": 1.0},
+        "metrics": {"val": figures, "test": {"accuracy": 0.5 + (seed * 7919 % 101) / 1000, **figures}},
+        "per_class": {split: {"label": classes} for split in ("val", "test")},
+        "cost": {**cost, "stages": stages},
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    (run / "status.json").write_text(json.dumps({"status": "finished"}))
+    (run / "config.yaml").touch()
+
+
+if __name__ == "__main__":
+    main()
