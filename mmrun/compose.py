@@ -175,7 +175,7 @@ def _rewrite(words: Sequence[str]) -> list[str]:
                 f"modalities: the data set has no '{modality}'{nearest(modality, kinds)} (it has {', '.join(kinds)})"
             )
     places = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in wanted}
-    chosen = set(_choices(first))
+    chosen = {place for place in _choices(first) if place in places}  # by an experiment
     rewritten = _by_group(words, places, chosen)
     named = {_key(word).partition("@")[2] for word in rewritten} | chosen
     for place, group in places.items():
@@ -186,8 +186,8 @@ def _rewrite(words: Sequence[str]) -> list[str]:
 
 
 def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
-    """Turn `place=name` into `group@place=name` where the place holds a node of that group."""
-    rewritten = []
+    """Turn `place=name` into `group@place=name` where the place holds a node of that group; the last one counts."""
+    rewritten: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         place = key.lstrip("+~").replace("/", ".")
@@ -197,7 +197,7 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
             group = last
         names = value.split(",")
         if group is None or not equals or any(name.startswith(("{", "[", "$")) for name in names):
-            rewritten.append(word)
+            rewritten[word] = word
             continue
         for name in names:
             if name not in options(group):
@@ -206,8 +206,8 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
                     f"{place}: no option '{name}' in {group}{nearest(name, options(group))} (there are {known})"
                 )
         plus = "" if place in chosen or last == "objective" else "+"
-        rewritten.append(f"{plus}{group}@{place}={value}")
-    return rewritten
+        rewritten[place] = f"{plus}{group}@{place}={value}"
+    return list(rewritten.values())
 
 
 def _key(word: str) -> str:

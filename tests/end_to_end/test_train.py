@@ -40,7 +40,9 @@ def test_two_strategies_under_one_budget_spend_the_same(shell):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(shell):
-    first, again, other = (shell.train(f"outputs={name}", f"seed={seed}") for name, seed in [("a", 0), ("b", 0), ("c", 1)])
+    first, again, other = (
+        shell.train(f"outputs={name}", f"seed={seed}") for name, seed in [("a", 0), ("b", 0), ("c", 1)]
+    )
     assert weights(first) == weights(again)
     assert metrics(first)["metrics"] == metrics(again)["metrics"]
     assert weights(first) != weights(other)
@@ -71,11 +73,11 @@ def test_what_cannot_change_a_result_does_not_change_the_run(shell):
     assert shell.train().name != shell.train("trainer.batch_size=32").name
 
 
-@pytest.mark.parametrize("budget", ["steps=3", "samples=200", "flops=1e8", "seconds=0.2"])
+@pytest.mark.parametrize("budget", ["steps=3", "samples=200", "flops=5e9", "seconds=0.2"])
 def test_budgets_of_every_unit(shell, budget):
     unit, amount = budget.split("=")
     cost = metrics(shell.train("budget.epochs=null", f"budget.{budget}"))["cost"]
-    assert cost[unit] == pytest.approx(float(amount), rel=0.75)
+    assert cost[unit] == pytest.approx(float(amount), rel=0.5)
 
 
 @pytest.mark.parametrize(
