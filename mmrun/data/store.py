@@ -22,7 +22,7 @@ from mmrun.errors import DataError, RunError
 from mmrun.types import Preparer
 
 FORMAT = 1  # of the files under the cache folder; counts in their names
-CHUNK = 256  # rows decoded between two writes
+CHUNK = 64  # rows decoded between two writes
 DAY = 86400  # seconds
 MEND = "replace it, or leave such rows out with dataset.on_error=skip"
 Arrays = dict[str, np.ndarray]
@@ -178,7 +178,7 @@ def _write(column: Column, preparer: Preparer, blank: Arrays, folder: Path, on_e
                 _refuse(bad, on_error)
                 all_bad.update(bad)
                 for name, file in files.items():
-                    file.write(np.stack([arrays[name] for arrays in chunk]).tobytes())
+                    file.writelines(arrays[name].tobytes() for arrays in chunk)
             for file in files.values():
                 _sync(file)
         with open(half / "meta.json", "w", encoding="utf-8") as meta:

@@ -300,6 +300,7 @@ def test_numbers_that_are_none(tmp_path):
             {"columns": {"image": "foto"}},
             "dataset.columns.image: my.csv has no column 'foto'; did you mean 'photo'? (it has photo, age, label)",
         ),
+        ({"target": []}, "dataset.target: no column is named; name at least one"),
         ({"group": "patient"}, "dataset.group: my.csv has no column 'patient' (it has photo, age, label)"),
         ({"split": "fold"}, "dataset.split: my.csv has no column 'fold' (it has photo, age, label)"),
         (

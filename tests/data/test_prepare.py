@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,10 +133,22 @@ def test_subwords_are_learned_from_the_training_rows():
     assert tokens.decode("the " * 50)["mask"].all()
 
 
-def test_the_vocabulary_is_the_same_every_time():
-    words = [f"{a}{b}{c}" for a in "abcde" for b in "fghij" for c in "klmno"]
-    states = {json.dumps(fitted(Tokens(100, 8), "text", words).state()) for _ in range(5)}
+TRAIN = """
+import json, numpy as np
+from mmrun.data.prepare.text import Tokens
+from mmrun.data.table import Column
+words = [f"{a}{b}{c} {c}{a}." for a in "abcde" for b in "fghij" for c in "klmno"]
+tokens = Tokens(100, 8)
+tokens.fit(Column("text", words), np.arange(len(words)))
+print(json.dumps(tokens.state()))
+"""
+
+
+def test_the_vocabulary_is_the_same_in_every_process():
+    runs = [subprocess.Popen([sys.executable, "-c", TRAIN], stdout=subprocess.PIPE) for _ in range(4)]
+    states = {run.communicate()[0] for run in runs}
     assert len(states) == 1
+    assert json.loads(states.pop())["vocab_size"] == 100
 
 
 def test_a_text_file(media):
@@ -196,11 +210,12 @@ def test_codes_can_be_categories():
     assert cells.decode(rows[1])["categorical"].tolist() == [2]
 
 
-def test_a_word_among_numbers():
+@pytest.mark.parametrize("cell", ["old", ["a", "list"]])
+def test_a_word_among_numbers(cell):
     cells = fitted(Cells(), "tabular", [{"age": "20"}, {"age": "30"}])
     with pytest.raises(DataError) as error:
-        cells.decode({"age": "old"})
-    assert str(error.value) == "'age' is 'old', but a number in all training rows"
+        cells.decode({"age": cell})
+    assert str(error.value) == f"'age' is {cell!r}, but a number in all training rows"
 
 
 def test_series_are_standardised_cut_and_padded(media):

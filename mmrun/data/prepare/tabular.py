@@ -74,6 +74,6 @@ def as_number(cell: Cell) -> float | None:
         return math.nan
     try:
         number = float(cell)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else math.nan

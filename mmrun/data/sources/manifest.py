@@ -121,6 +121,8 @@ class _Layout:
         id: str | None,
     ) -> None:
         self.targets = [target] if isinstance(target, str) else list(target)
+        if not self.targets:
+            raise ConfigError("dataset.target: no column is named; name at least one")
         for name in self.targets:
             infer.require(sheet, name, "dataset.target")
         if group is not None:
