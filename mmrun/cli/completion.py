@@ -127,9 +127,9 @@ def _keys(typed: str, places: dict[str, str], chosen: dict[str, str]) -> list[st
         if not typed.startswith(f"{place}."):
             keys.append(f"{place}.")
             continue
-        names = (
-            [chosen[place]] if place in chosen and chosen[place] in yaml_files.files(group) else yaml_files.files(group)
-        )
+        names = list(yaml_files.files(group))
+        if place in chosen and chosen[place] in names:
+            names = [chosen[place]]
         keys += [f"{place}.{key.name}" for name in names for key in yaml_files.read(group, name).keys]
     stages = {key.rsplit(".", 1)[0] for key in keys if key.startswith("strategy.stages.")}
     keys += [f"{stage}.{field.name}" for stage in stages for field in fields(StageConfig)]

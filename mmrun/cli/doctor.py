@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """Make every check, the quick ones first."""
     yield Check("python", "ok", platform.python_version())
-    yield from (_library(name) for name in (*LIBRARIES, "rich") if name != "mmrun")
+    yield from (_library(name) for name in (*LIBRARIES, "rich"))
     yield from (_extra(extra, library) for extra, library in EXTRAS.items())
     yield _configs()
     yield _cache()

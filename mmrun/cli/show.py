@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from typing import Any
 
 from mmrun.cli.table import count, duration, number, print_table, size
@@ -26,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _print_head(_head(shown))
     if metrics is not None:
-        _print_metrics(metrics["metrics"])
+        if metrics["metrics"]:  # a run that only pre-trains has none
+            _print_metrics(metrics["metrics"])
         if "test" in metrics["per_class"]:
             _print_per_class(metrics["per_class"]["test"])
         _print_cost(metrics["cost"])
@@ -53,7 +55,7 @@ def _print_head(head: dict[str, Any]) -> None:
     at = "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} done"
     budget = " ".join(f"budget.{unit}={value:g}" for unit, value in head["budget"].items())
     print(f"{head['run']}: {said['status']}{at}{': ' + said['message'] if said['message'] else ''}")
-    print(f"  asked for  {' '.join(head['overrides']) or 'the defaults'}")
+    print(f"  asked for  {shlex.join(head['overrides']) or 'the defaults'}")
     print(f"  choices    {' '.join(f'{key}={name}' for key, name in head['choices'].items())}")
     print(f"  budget     {budget or 'default'}, seed={head['seed']}")
     print(f"  folder     {paths.pop(head['run'])}: {' '.join(paths)}")

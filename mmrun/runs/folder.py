@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
+import mmrun
 from mmrun.errors import RunError
 from mmrun.runs.files import plain, read_json, read_yaml, write_json, write_whole, write_yaml
 
@@ -23,7 +24,7 @@ WITHOUT_EFFECT = ("outputs", "experiment", "cache", "cache_limit", "choices")  #
 TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every")
 
 LIBRARIES = (
-    *("mmrun", "torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
+    *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
     *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
 )
 
@@ -50,7 +51,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": {"mmrun": mmrun.__version__, **{library: version(library) for library in LIBRARIES}},
         "git": _git_state(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": threads,

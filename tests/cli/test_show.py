@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from runs.fabricate import finished, started
+from runs.fabricate import finished, metrics, started
 
 from mmrun.cli import main
 
@@ -70,3 +70,16 @@ def test_a_name_with_a_typo(outputs, capsys):
     typo = run.name.replace("scratch", "scrach")
     assert main(["show", typo]) == 2
     assert capsys.readouterr().err == f"mmrun: no run '{typo}'; did you mean '{run.name}'? (`mmrun ls` lists them)\n"
+
+
+def test_a_run_that_only_pre_trained_has_cost_and_no_figures(outputs, capsys):
+    run = started(outputs)
+    run.finish({**metrics(run.config(), run.name, 0.5), "headline": None, "metrics": {}, "per_class": {}})
+    assert main(["show", run.name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[5:7] == [
+        "",
+        "stage   objective   epochs   steps   samples     time   FLOPs    memory   learned      of",
+    ]
+    assert main(["ls"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1:3] == ["finished", "-"]

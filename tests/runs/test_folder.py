@@ -198,7 +198,7 @@ def test_a_run_is_trained_by_one_process_and_free_again_when_that_is_killed(tmp_
 def test_the_environment_names_versions_and_commit_but_no_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = environment("cpu", threads=1)
-    assert found["versions"].keys() == set(LIBRARIES)
+    assert found["versions"].keys() == {"mmrun", *LIBRARIES}
     assert found["versions"]["torch"].startswith("2.")
     assert (found["device"], found["threads"], found["git"]) == ("cpu", 1, None)
     assert os.uname().nodename not in json.dumps(found)
