@@ -3,7 +3,6 @@
 A word is what is typed after `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~trainer.trackers`.
 """
 
-import difflib
 import functools
 import inspect
 import os
@@ -30,8 +29,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mmrun.config import RunConfig, check
-from mmrun.errors import ConfigError
+from mmrun.config import RunConfig, check, config_dir
+from mmrun.errors import ConfigError, nearest
 
 ALLOWED = ("mmrun.", "torch.optim.")  # what a `_target_` may name: a config that came with a run is data
 
@@ -45,13 +44,6 @@ DEFAULT_ENCODER = {
 
 
 # -------------------------------------------------------------------------------------- where the YAML files are
-
-
-def config_dir() -> Path:
-    """Find the shipped configs: the repository's while mmrun is developed, else those inside the wheel."""
-    package = Path(__file__).resolve().parent
-    repository = package.parent / "configs"
-    return repository if (repository / "train.yaml").is_file() else package / "configs"
 
 
 class UserConfigs(SearchPathPlugin):
@@ -237,12 +229,6 @@ def _keep_modalities(config: RunConfig) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- errors
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Give "; did you mean 'x'?" for the nearest known word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 class _hydra_errors:  # noqa: N801 - a context manager, used as a statement

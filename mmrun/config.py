@@ -1,11 +1,17 @@
 """Every key that YAML may say. A *node* is a mapping with a `_target_`: what `compose.make` turns into an object."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mmrun.errors import ConfigError
 
-__all__ = ["BudgetConfig", "ConfigError", "RunConfig", "StageConfig", "StrategyConfig", "TrainerConfig"]
+
+def config_dir() -> Path:
+    """Find the shipped YAML files: the repository's while mmrun is developed, else those inside the wheel."""
+    package = Path(__file__).resolve().parent
+    repository = package.parent / "configs"
+    return repository if (repository / "train.yaml").is_file() else package / "configs"
 
 
 @dataclass

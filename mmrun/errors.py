@@ -4,6 +4,10 @@ Each message says where (file:row or key), what was found, and the mend.
 """
 
 
+import difflib
+from collections.abc import Iterable
+
+
 class MmrunError(Exception):
     """A failure that is said in words, not by a traceback. `exit_code` is what the shell sees."""
 
@@ -24,3 +28,9 @@ class DataError(MmrunError):
 
 class RunError(MmrunError):
     """A run started well and could not go on: a loss that is not finite, a damaged checkpoint."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Give "; did you mean 'x'?" for the nearest known word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import mmrun
-from mmrun.errors import ConfigError, MmrunError
+from mmrun.errors import ConfigError, MmrunError, nearest
 
 VERBS = {  # in the order in which one reads them
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
@@ -76,8 +76,6 @@ def _dispatch(words: list[str]) -> int:
         print(f"mmrun {mmrun.__version__}")
         return 0
     if verb not in VERBS:
-        from mmrun.compose import nearest  # late: it brings Hydra along
-
         raise ConfigError(f"no verb '{verb}'{nearest(verb, VERBS)} (there are {', '.join(VERBS)})")
     module = import_module(VERBS[verb][0])
     code: int = module.main(rest) if verb == "train" else module.run(verb_parser(verb).parse_args(rest))

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-import mmrun
 from mmrun.cli.table import print_table
-from mmrun.errors import ConfigError
+from mmrun.config import config_dir
+from mmrun.errors import ConfigError, nearest
 
 HELP = "List the groups of options, or the options of a group with their keys and default values."
 
@@ -52,8 +52,6 @@ def run(args: argparse.Namespace) -> int:
     wanted = args.group.replace(".", "/").strip("/")
     chosen = [group for group in known if group == wanted or group.startswith(f"{wanted}/")]
     if not chosen:
-        from mmrun.compose import nearest  # late: it brings Hydra along
-
         raise ConfigError(f"no group '{args.group}'{nearest(wanted, known)} (there are {', '.join(known)})")
     options = [read(group, name) for group in chosen for name in files(group)]
     if args.format == "json":
@@ -68,10 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def config_folders() -> list[Path]:
     """Give the folders that hold YAML, the user's own ./configs before the shipped one."""
-    package = Path(mmrun.__file__).resolve().parent
-    repository = package.parent / "configs"
-    shipped = repository if (repository / "train.yaml").is_file() else package / "configs"
-    own = Path.cwd() / "configs"
+    shipped, own = config_dir(), Path.cwd() / "configs"
     return [own, shipped] if own.is_dir() and own != shipped else [shipped]
 
 

@@ -10,9 +10,9 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
 
-from mmrun.compose import as_dict, nearest, restore
+from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, nearest
 from mmrun.run import build, figures, stage
 from mmrun.run.build import check
 from mmrun.run.session import Session, Watch

@@ -24,15 +24,24 @@ def said(capsys, *words):
         ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
         ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),
-        ("strategy.stages.train.objective=tsk", "strategy.stages.train.objective: no option 'tsk' in objective; did you"),
+        (
+            "strategy.stages.train.objective=tsk",
+            "strategy.stages.train.objective: no option 'tsk' in objective; did you",
+        ),
         ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted to Integer"),
         ("trainer.precision=fp8", "trainer.precision: 'fp8' is not one of fp32, bf16, fp16"),
         ("trainer.batch_size=0", "trainer.batch_size: 0 is not above 0"),
-        ("strategy.stages.train.rows=some", "strategy.stages.train.rows: 'some' is not one of labelled, all, unlabelled"),
+        (
+            "strategy.stages.train.rows=some",
+            "strategy.stages.train.rows: 'some' is not one of labelled, all, unlabelled",
+        ),
         ("dataset.labelled=0", "dataset.labelled: 0 is not a share above 0 and up to 1"),
         ("budget.epochs=-1", "budget.epochs: -1.0 is not above 0"),
         ("modalities=[image,smell]", "modalities: the data set has no 'smell' (it has image, audio, text)"),
-        ("strategy.stages.train.train=[encodr]", "strategy.stages.train.train: 'encodr' names no parameter (the model has "),
+        (
+            "strategy.stages.train.train=[encodr]",
+            "strategy.stages.train.train: 'encodr' names no parameter (the model has ",
+        ),
         ("+optimizer.foo=1", "optimizer.foo: torch.optim.AdamW takes no such argument"),
         ("fusion._target_=os.system", "fusion._target_: 'os.system' is not one of mmrun.*, torch.optim.*"),
         ("seed", "'seed' cannot be read; write key=value"),
@@ -55,7 +64,10 @@ def test_two_budgets_are_refused(capsys):
 
 
 def test_the_composed_config_can_be_read(capsys):
-    assert main(["train", "--cfg", "job", "strategy=component", "modalities=[image]", "encoder.image.kernels=[3,3,7]"]) == 0
+    assert (
+        main(["train", "--cfg", "job", "strategy=component", "modalities=[image]", "encoder.image.kernels=[3,3,7]"])
+        == 0
+    )
     out = capsys.readouterr().out
     assert "for_each: modality" in out
     assert "- 7" in out
