@@ -168,13 +168,10 @@ def _rewrite(words: Sequence[str]) -> list[str]:
             )
     places = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in wanted}
     chosen = {place for place in _choices(first) if place in places}  # by an experiment
-    rewritten = _by_group(words, places, chosen)
-    named = {_key(word).partition("@")[2] for word in rewritten} | chosen
-    for place, group in places.items():
-        if place not in named:
-            modality = place.removeprefix("encoder.")
-            rewritten.append(f"+{group}@{place}={DEFAULT_ENCODER[kinds[modality]]}")
-    return [*rewritten, f"modalities=[{','.join(wanted)}]"]
+    defaults = [
+        f"{place}={DEFAULT_ENCODER[kinds[place.removeprefix('encoder.')]]}" for place in places if place not in chosen
+    ]
+    return [*_by_group([*defaults, *words], places, chosen), f"modalities=[{','.join(wanted)}]"]
 
 
 def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
@@ -182,7 +179,7 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
     rewritten: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        place = key.lstrip("+~").replace("/", ".")
+        place = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         last = place.rpartition(".")[2]
         group = places.get(place)
         if group is None and place.startswith("strategy.stages.") and last in ("objective", "optimizer"):
@@ -198,7 +195,8 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
                     f"{place}: no option '{name}' in {group}{nearest(name, options(group))} (there are {known})"
                 )
         plus = "" if place in chosen or last == "objective" else "+"
-        rewritten[place] = f"{plus}{group}@{place}={value}"
+        at = "" if place == group.replace("/", ".") else f"@{place}"
+        rewritten[place] = f"{plus}{group}{at}={value}"
     return list(rewritten.values())
 
 
