@@ -1,5 +1,6 @@
 import pytest
 
+from mmrun import compose
 from mmrun.cli import main
 
 STRATEGIES = "component, frozen, holistic, scratch, unimodal"
@@ -91,3 +92,15 @@ def test_flags_may_stand_among_the_words(capsys):
     out = capsys.readouterr().out
     assert "seed: 7" in out
     assert "steps: 3" in out
+
+
+@pytest.mark.parametrize("experiment", compose.options("experiment"))
+def test_an_experiment_sets_keys_and_the_shell_has_the_last_word(experiment, monkeypatch, tmp_path):
+    (tmp_path / "manifest.csv").write_text("image,audio,text,label,split\na.png,a.wav,a,0,train\n")
+    monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path))
+    plain = compose.load([f"experiment={experiment}"])
+    assert plain.experiment == experiment
+    changed = compose.load([f"experiment={experiment}", "optimizer.lr=0.5", "encoder.image=cnn", "fusion=gated"])
+    assert changed.optimizer["lr"] == 0.5
+    assert changed.choices["encoder.image"] == "cnn"
+    assert changed.modalities == plain.modalities == ["image", "audio"]
