@@ -22,6 +22,6 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run import run as run_one
 
     with Terminal(live=config.trainer.progress) as terminal:
-        run_one(config, terminal, folder=folder)
+        run_one(config, terminal, folder.overrides(), folder=folder)
     print_result(folder)
     return 0

@@ -15,10 +15,10 @@ from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, nearest
 from mmrun.run import build, figures, stage
 from mmrun.run.build import check
-from mmrun.run.session import Session, Watch
+from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
 
-__all__ = ["Watch", "check", "open_session", "reopen", "run"]
+__all__ = ["Pruned", "Watch", "check", "open_session", "reopen", "run"]
 
 
 def run(
@@ -27,10 +27,11 @@ def run(
     words: Sequence[str] = (),
     again: bool = False,
     folder: RunFolder | None = None,
+    wait: bool = False,
 ) -> RunFolder:
     """Train, evaluate and write one run; go on where an earlier call was cut off; find it where it is finished.
 
-    The folder is where the config says, or the given one.
+    The folder is where the config says, or the given one. A run that another process trains is an error, or waited for.
     """
     accelerator = _accelerator(config)
     if folder is None:
@@ -40,16 +41,21 @@ def run(
         return folder
     session = open_session(config, folder, watch, accelerator)
     writes = accelerator.is_main_process
-    with folder.alone() if writes else nullcontext():
+    with folder.alone(watch.note if wait else None) if writes else nullcontext():
         if writes and again:
             folder.clear()
-        if writes and not folder.config_file.exists():
+        if writes and not folder.environment_file.exists():
             folder.create(as_dict(config), words, environment(str(accelerator.device), torch.get_num_threads()))
         accelerator.wait_for_everyone()
+        if folder.finished:  # by another process, while this one opened the data or waited
+            return folder
         try:
             _train(session)
         except KeyboardInterrupt:
             _say(folder, writes, "interrupted", None)
+            raise
+        except Pruned as reason:
+            _say(folder, writes, "pruned", str(reason))
             raise
         except Exception as error:
             _say(folder, writes, "failed", f"{type(error).__name__}: {error}")

@@ -19,6 +19,10 @@ from mmrun.training.stages import Stage
 from mmrun.types import Batch
 
 
+class Pruned(Exception):  # noqa: N818 - it is no error
+    """Raised by a watch to end a run that is not worth its budget; the run keeps its checkpoint and can be resumed."""
+
+
 class Watch(Protocol):
     """Who looks on: a terminal, or nobody."""
 
@@ -32,7 +36,7 @@ class Watch(Protocol):
         """See a step: the part of the stage's allowance that is spent, its rows, the losses still on the device."""
 
     def figures(self, stage: str, figures: dict[str, float]) -> None:
-        """See what an evaluation gave."""
+        """See what an evaluation gave; may raise Pruned."""
 
     def note(self, text: str) -> None:
         """Hear something worth a line."""

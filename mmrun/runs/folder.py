@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -67,11 +67,14 @@ def version(library: str) -> str | None:
         return None
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path, wait: Callable[[str], None] | None) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunError(f"{path}: another process trains this run; wait for it or stop it") from None
+        if wait is None:
+            raise RunError(f"{path}: another process trains this run; wait for it or stop it") from None
+        wait(f"{path}: another process trains this run; waiting for it")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _git_state() -> dict[str, Any] | None:
@@ -118,23 +121,30 @@ class RunFolder:
     # ------------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep every other process from training this run; the system lets go when this one dies, however it dies."""
+    def alone(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Keep every other process from training this run; the system lets go when this one dies, however it dies.
+
+        Where another one trains it now: an error, or, with `wait`, a word to `wait` and patience.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            _lock(descriptor, self.path)
+            _lock(descriptor, self.path, wait)
             yield
         finally:
             os.close(descriptor)
             self.close()
 
-    def create(self, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]) -> None:
-        """Write down what a run that starts was asked for."""
+    def ask(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+        """Write down what a run is asked for; it waits until somebody starts it."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_yaml(self.overrides_file, list(overrides))
-        write_json(self.environment_file, environment)
         write_yaml(self.config_file, dict(config))
+
+    def create(self, config: Mapping[str, Any], overrides: Sequence[str], environment: Mapping[str, Any]) -> None:
+        """Write down what a run that starts was asked for, and where it starts."""
+        self.ask(config, overrides)
+        write_json(self.environment_file, environment)
         self.set_status("running")
 
     def clear(self) -> None:
@@ -155,7 +165,7 @@ class RunFolder:
         progress: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Say where the run is: running | finished | failed | interrupted. What is not given stays as last said.
+        """Say where the run is: running | finished | failed | interrupted | pruned. What is not given stays as it was.
 
         `progress` is the part of the stage that is done. A run says "running" again every few seconds: one that fell
         silent counts as interrupted.

@@ -19,7 +19,7 @@ class Summary:
     """One line about a run."""
 
     name: str  # path below the folder that was searched
-    status: str  # running | finished | failed | interrupted | damaged
+    status: str  # waiting | running | finished | failed | interrupted | pruned | damaged
     stage: str | None
     progress: float  # part of the stage that is done
     metric: str | None  # the headline figure on the test rows
@@ -73,8 +73,8 @@ def status(run: RunFolder) -> dict[str, Any]:
     """Give a run's status as it is now: finished where there are metrics, interrupted where it fell silent."""
     if run.finished:
         return {"status": "finished", "stage": None, "step": 0, "progress": 1.0, "message": None}
-    if not run.status_file.exists():  # created, and stopped before it could say a word
-        return {"status": "interrupted", "stage": None, "step": 0, "progress": 0.0, "message": None}
+    if not run.status_file.exists():  # asked for, by a sweep that did not come to it yet
+        return {"status": "waiting", "stage": None, "step": 0, "progress": 0.0, "message": None}
     said = run.status()
     if said["status"] == "running" and time.time() - said["heartbeat"] > SILENT_AFTER:
         said["status"] = "interrupted"

@@ -70,10 +70,10 @@ def test_a_running_run_that_fell_silent_was_interrupted(outputs):
     assert status(run)["status"] == "interrupted"
 
 
-def test_a_run_killed_before_its_first_word_was_interrupted(outputs):
+def test_a_run_that_was_asked_for_and_not_begun_waits(outputs):
     run = started(outputs)
     run.status_file.unlink()
-    assert status(run)["status"] == "interrupted"
+    assert status(run)["status"] == "waiting"
 
 
 def test_metrics_count_more_than_an_old_status(outputs):
