@@ -39,6 +39,7 @@ class LogMelCnn(Encoder):
         self.mix = nn.Linear(channels[-1] * num_bands, dim)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         picture = self.blocks(self.logmel(x["waveform"]).unsqueeze(1))  # [B, C, bands, T]
         tokens = F.relu(self.mix(picture.flatten(1, 2).transpose(1, 2)))  # [B, T, D]
         return _over_time(tokens, x["length"], self.samples_per_token)
@@ -79,6 +80,7 @@ class Mfcc(Encoder):
         self.samples_per_token = hop_length * 2 ** len(channels)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         coefficients = self.norm(self.cepstrum(self.logmel(x["waveform"])))  # [B, n_mfcc, frames]
         tokens = self.blocks(coefficients).transpose(1, 2)  # [B, T, D]
         return _over_time(tokens, x["length"], self.samples_per_token)

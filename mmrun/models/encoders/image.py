@@ -18,13 +18,14 @@ class Cnn(Encoder):
     kind = "image"
 
     def __init__(
-        self, in_channels: int, channels: Sequence[int] = (32, 64, 128), kernels: Sequence[int] = (3, 3, 3)
+        self, in_channels: int, channels: Sequence[int] = (16, 32, 64), kernels: Sequence[int] = (3, 3, 3)
     ) -> None:
         super().__init__()
         self.dim = channels[-1]
         self.blocks = convolutions(in_channels, channels, kernels)
 
     def forward(self, x: Tensor) -> Features:  # [B, C, H, W]
+        """Encode."""
         picture = self.blocks((x - 0.5) / 0.5)  # [B, D, H', W']
         tokens = picture.flatten(2).transpose(1, 2)  # [B, H'W', D]
         return Features(tokens.mean(dim=1), tokens)
@@ -33,7 +34,7 @@ class Cnn(Encoder):
 def convolutions(in_channels: int, channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
     """Make blocks that each halve height and width, rounded up: [B, in_channels, H, W] -> [B, channels[-1], H', W'].
 
-    Each pools before its norm, which then has a quarter of the work and, but for the sign of its scale, the same result.
+    Each pools before its norm, which then has a quarter of the work.
     """
     if len(channels) != len(kernels):
         raise ConfigError(f"channels={list(channels)} and kernels={list(kernels)}: give each block one of both")

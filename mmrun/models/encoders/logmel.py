@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 
-SILENCE = 1e-8  # power under which all is silence: 80 dB below a clip that is as loud as can be
+SILENCE = 1e-8  # power under which all is silence: 80 dB below what it is measured against
 
 
 class LogMel(nn.Module):
@@ -39,17 +39,17 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(sample_rate, n_fft, n_mels, mel_scale), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:  # [B, S] -> [B, n_mels, 1 + S // hop_length]
+        """Transform a batch of clips."""
         with torch.autocast(waveform.device.type, enabled=False):  # silence is below what 16 bits can say
             spectrum = torch.stft(
                 waveform.float(), self.n_fft, self.hop_length, window=self.window, return_complex=True
             )
             power = spectrum.abs().square() / self.window.sum().square()  # [B, n_fft // 2 + 1, frames]
-            logs = (self.filters @ power).clamp(min=SILENCE).log()
+            bands = self.filters @ power
             if self.normalize == "clip":
-                quietest = math.log(SILENCE)
-                logs = (logs - logs.amax(dim=(1, 2), keepdim=True)).clamp(min=quietest)
-                return (logs + 8.0) / 3.0
-            return (logs + 11.0) / 2.5
+                loudest = bands.amax(dim=(1, 2), keepdim=True).clamp(min=1e-20)
+                return ((bands / loudest).clamp(min=SILENCE).log() + 8.0) / 3.0
+            return (bands.clamp(min=SILENCE).log() + 11.0) / 2.5
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, mel_scale: str) -> Tensor:  # [n_mels, n_fft // 2 + 1]
@@ -92,4 +92,5 @@ class Cepstrum(nn.Module):
         self.register_buffer("cosines", cosines, persistent=False)  # [n_mfcc, n_mels], orthonormal rows
 
     def forward(self, logmel: Tensor) -> Tensor:  # [B, n_mels, frames] -> [B, n_mfcc, frames]
+        """Transform a batch of frames."""
         return self.cosines @ logmel

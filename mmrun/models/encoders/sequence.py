@@ -53,7 +53,8 @@ class Recurrent(nn.Module):
             network(in_dim, width, num_layers, batch_first=True, dropout=between) if bidirectional else None
         )
 
-    def forward(self, x: Tensor, mask: Tensor) -> Features:  # [B, T, in_dim], [B, T]; pooled: the last states
+    def forward(self, x: Tensor, mask: Tensor) -> Features:  # [B, T, in_dim], [B, T]
+        """Read; pooled: the last states."""
         last = last_position(mask)
         tokens = self.forwards(x)[0]
         pooled = at(tokens, last)
@@ -83,6 +84,7 @@ class Blocks(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # [B, T, D] -> [B, T, D]
+        """Read what is real."""
         padding = None if mask is None else ~mask
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=padding)

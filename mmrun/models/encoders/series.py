@@ -12,9 +12,10 @@ from mmrun.types import Encoder, Features
 
 
 class StepNorm(nn.LayerNorm):
-    """Normalises each time step over its channels: neither padding nor the other rows have a say, as in a batch norm."""
+    """Normalises each time step over its channels: padding and other rows have no say, as in batch norms."""
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, T] -> [B, C, T]
+        """Normalise."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -42,6 +43,7 @@ class Cnn1d(Encoder):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         values, mask = x["values"], readable(x["mask"])  # [B, C, T], [B, T]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             values = convolution(values * mask.unsqueeze(1))
@@ -69,11 +71,12 @@ class Rnn(Encoder):
         self.recurrent = Recurrent(cell, in_channels, dim, num_layers, bidirectional, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         return self.recurrent(x["values"].transpose(1, 2), readable(x["mask"]))
 
 
 class Tcn(Encoder):
-    """A temporal convolutional network (Bai et al. 2018), with layer norms for its weight norms; pooled: the last step."""
+    """A temporal convolutional network (Bai et al. 2018), layer norms for its weight norms; pooled: the last step."""
 
     kind = "series"
 
@@ -86,6 +89,7 @@ class Tcn(Encoder):
         self.levels = nn.Sequential(*(_Level(dim, kernel, 2**level, dropout) for level in range(num_levels)))
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         mask = readable(x["mask"])
         tokens = self.levels(self.inward(x["values"])).transpose(1, 2)  # [B, T, D]
         return Features(at(tokens, last_position(mask)), tokens, mask)

@@ -22,6 +22,7 @@ class Categories(nn.Module):
         self.register_buffer("first", torch.tensor(starts, dtype=torch.int64), persistent=False)  # [K]
 
     def forward(self, categorical: Tensor) -> Tensor:  # [B, K] -> [B, K, E]
+        """Embed."""
         return self.embedding(categorical + self.first)
 
 
@@ -50,13 +51,14 @@ class Mlp(Encoder):
         )
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         embedded = self.categories(x["categorical"]).flatten(1)  # [B, K * E]
         row = torch.cat([x["numeric"], x["missing"].to(embedded.dtype), embedded], dim=1)
         return Features(self.layers(row))
 
 
 class FtTransformer(Encoder):
-    """Each cell is a token, read by a transformer; pooled: a class token (Gorishniy et al. 2021, with GELU for ReGLU)."""
+    """Each cell is a token, read by a transformer; pooled: a class token (Gorishniy et al. 2021, but GELU)."""
 
     kind = "tabular"
 
@@ -82,6 +84,7 @@ class FtTransformer(Encoder):
         self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         numeric = x["numeric"].unsqueeze(-1) * self.slope + x["missing"].unsqueeze(-1) * self.missing
         cells = torch.cat([numeric, self.categories(x["categorical"])], dim=1) + self.column  # [B, F + K, D]
         read = self.blocks(torch.cat([self.summary.expand(len(cells), 1, -1), cells], dim=1))

@@ -33,6 +33,7 @@ class Rnn(Encoder):
         self.recurrent = Recurrent(cell, embedding_dim, dim, num_layers, bidirectional, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         embedded = self.dropout(self.embedding(x["ids"]))  # [B, T, E]
         return self.recurrent(embedded, readable(x["mask"]))
 
@@ -54,16 +55,18 @@ class TextCnn(Encoder):
         super().__init__()
         self.dim = channels * len(kernels)
         self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
+        self.kernels = kernels
         self.convolutions = nn.ModuleList(nn.Conv1d(embedding_dim, channels, kernel) for kernel in kernels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         mask = readable(x["mask"])
         embedded = (self.embedding(x["ids"]) * mask.unsqueeze(-1)).transpose(1, 2)  # [B, E, T]
         answers = []
-        for convolution in self.convolutions:
-            around = convolution.kernel_size[0] - 1
-            answers.append(F.relu(convolution(F.pad(embedded, (around // 2, around - around // 2)))))
+        for convolution, kernel in zip(self.convolutions, self.kernels, strict=True):
+            around = F.pad(embedded, ((kernel - 1) // 2, kernel // 2))  # as many answers as words
+            answers.append(F.relu(convolution(around)))
         tokens = torch.cat(answers, dim=1).transpose(1, 2)  # [B, T, D]
         strongest = (tokens * mask.unsqueeze(-1)).amax(dim=1)  # no answer is below zero
         return Features(self.dropout(strongest), tokens, mask)
@@ -95,6 +98,7 @@ class Transformer(Encoder):
         self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
         mask = readable(x["mask"])
         embedded = self.embedding(x["ids"]) + self.position[: mask.shape[1]]
         tokens = self.blocks(self.dropout(embedded), mask)  # [B, T, D]

@@ -1,0 +1,272 @@
+"""Weights from files, folders and the hub: loaded exactly, or refused in words and at once."""
+
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from socket import create_server
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from mmrun.errors import ConfigError
+from mmrun.models.encoders import pretrained
+from mmrun.models.encoders.hf import HfImage, HfText
+from mmrun.models.encoders.hf_audio import hf_audio
+from mmrun.models.encoders.timm import Timm
+
+Tiny = Callable[[str], str]
+SMALL = {"in_channels": 3, "image_size": 32}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Go online, with the given address for the hub."""
+    pretrained.reachable.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(pretrained, "PATIENCE", 0.3)
+    yield lambda address: monkeypatch.setattr(constants, "ENDPOINT", address)
+    pretrained.reachable.cache_clear()
+
+
+def test_a_silent_hub_is_given_up_soon(hub: Callable[[str], None]) -> None:
+    with create_server(("127.0.0.1", 0)) as silent:
+        hub(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        assert pretrained.reachable() is False
+        assert time.monotonic() - began < 3
+
+
+def test_without_a_hub_timm_says_what_would_mend(hub: Callable[[str], None]) -> None:
+    hub("http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(ConfigError) as caught:
+        Timm("resnet18", **SMALL, pretrained=True)
+    assert str(caught.value) == (
+        "weights for resnet18 are not cached and the hub cannot be reached; "
+        "pass pretrained=false, or pretrained=<a file of weights>"
+    )
+
+
+def test_offline_transformers_say_what_would_mend() -> None:
+    for build in (lambda: HfText("nobody/nothing", 60, 12), lambda: hf_audio("nobody/nothing", 16000, 16000)):
+        with pytest.raises(ConfigError) as caught:
+            build()
+        assert str(caught.value) == (
+            "weights for nobody/nothing are not cached and the hub cannot be reached; "
+            "pass model=<a local folder> (with pretrained=false its config.json is enough)"
+        )
+
+
+def test_a_hub_that_answers_is_asked_once(hub: Callable[[str], None]) -> None:
+    asked = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        hub(f"http://127.0.0.1:{server.server_port}")
+        assert [pretrained.reachable(), pretrained.reachable()] == [True, True]
+        server.shutdown()
+    assert asked == ["/"]
+
+
+def test_what_is_cached_needs_no_hub_and_what_is_not_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(local_only: bool) -> str:
+        asked.append(local_only)
+        if local_only:
+            raise OSError("not in the cache")
+        return "weights"
+
+    monkeypatch.setattr(pretrained, "reachable", lambda: True)
+    assert pretrained.fetch(load, "it", "mend it") == "weights"
+    assert pretrained.fetch(lambda local_only: local_only, "it", "mend it") is True
+    assert asked == [True, False]
+
+    def refuse(local_only: bool) -> str:
+        raise OSError("no such repository\nand ten more lines")
+
+    with pytest.raises(ConfigError) as caught:
+        pretrained.fetch(refuse, "it", "mend it")
+    assert str(caught.value) == "the hub does not give it (no such repository); mend it"
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize("num_classes", [0, 7, 1000])
+def test_timm_loads_weights_from_a_file(suffix: str, num_classes: int, tmp_path: Path) -> None:
+    trained = timm.create_model("resnet18", num_classes=num_classes).eval()
+    path = tmp_path / f"weights.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(trained.state_dict(), path)
+    encoder = Timm("resnet18", **SMALL, pretrained=str(path)).eval()
+    pixels = torch.rand(2, 3, 32, 32)
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+    wanted = trained.forward_features((pixels - mean) / std).mean((2, 3))
+    torch.testing.assert_close(encoder(pixels).pooled, wanted)
+
+
+def test_timm_adapts_weights_to_grey_and_to_size(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict(), path)
+    encoder = Timm("vit_tiny_patch16_224", in_channels=1, image_size=64, pretrained=str(path))
+    features = encoder(torch.rand(2, 1, 64, 64))
+    assert (features.pooled.shape, features.tokens.shape) == ((2, 192), (2, 17, 192))
+
+
+class Harmful:
+    """What runs a command where a file is unpickled without care."""
+
+    def __reduce__(self) -> Any:
+        return print, ("harm is done",)
+
+
+def test_timm_refuses_what_is_no_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "it.pth"
+    unsafe = "pretrained: it.pth is neither safetensors nor a .pth of tensors alone"
+    path.write_text("hello")
+    assert refused("resnet18", path) == unsafe
+    torch.save({"conv1.weight": Harmful()}, path)
+    assert refused("resnet18", path) == unsafe
+    assert "harm" not in capsys.readouterr().out
+    torch.save(timm.create_model("resnet18").state_dict(), path)
+    assert refused("resnet34", path) == "pretrained: the weights in it.pth are not those of timm's resnet34"
+    path.unlink()
+    assert refused("resnet18", path) == f"pretrained={path}: there is no such file; give one, or true, or false"
+
+
+def refused(model: str, path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Timm(model, **SMALL, pretrained=str(path))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("resnt18", "timm has no model 'resnt18'; did you mean 'resnet18'?"),
+        ("resnet18.a9_in1k", "timm has no model 'resnet18.a9_in1k'; did you mean 'resnet18.a3_in1k'?"),
+        ("dinosaur!", "timm has no model 'dinosaur!'"),
+        (
+            "test_vit",
+            "test_vit cannot read 8 x 8 pixels (Input height (8) should be divisible by patch size (16).)",
+        ),
+    ],
+)
+def test_timm_says_what_it_cannot_build(model: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Timm(model, in_channels=3, image_size=8, pretrained=False)
+    assert str(caught.value) == message
+
+
+def test_transformers_weights_are_loaded_as_they_are(tiny: Tiny) -> None:
+    from transformers import BertModel, ViTModel
+
+    ids = torch.randint(5, 60, (2, 12))
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    with torch.no_grad():
+        wanted = BertModel.from_pretrained(tiny("bert")).eval()(ids).last_hidden_state
+        torch.testing.assert_close(HfText(tiny("bert"), 60, 12).eval()({"ids": ids, "mask": mask}).tokens, wanted)
+        pixels = torch.rand(2, 3, 32, 32)
+        mean, std = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])[..., None, None]
+        vit, encoder = ViTModel.from_pretrained(tiny("vit")).eval(), HfImage(tiny("vit"), **SMALL).eval()
+        torch.testing.assert_close(encoder(pixels).tokens, vit((pixels - mean) / std).last_hidden_state)
+        grey = pixels[:, :1]
+        torch.testing.assert_close(encoder(grey).pooled, encoder(grey.expand(-1, 3, -1, -1)).pooled)
+
+
+def test_random_weights_are_drawn_anew(tiny: Tiny) -> None:
+    first, second = (HfText(tiny("bert"), 60, 12, pretrained=False).net.state_dict() for _ in range(2))
+    assert list(first) == list(second)
+    name = "embeddings.word_embeddings.weight"
+    assert not torch.equal(first[name], second[name])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda tiny: HfText(tiny("bert"), 60, 12, pool="max"), "pool='max': tokens are pooled by mean, cls or last"),
+        (
+            lambda tiny: HfText(tiny("gpt2"), 61, 12),
+            "{folder}/gpt2 cannot read 12 tokens of 61; pass prepare.tokenizer={folder}/gpt2, or fewer max_tokens "
+            "(index out of range in self)",
+        ),
+        (
+            lambda tiny: HfText(tiny("gpt2"), 60, 21),
+            "{folder}/gpt2 cannot read 21 tokens of 60; pass prepare.tokenizer={folder}/gpt2, or fewer max_tokens "
+            "(index out of range in self)",
+        ),
+        (
+            lambda tiny: HfImage(tiny("vit"), 2, 32),
+            "{folder}/vit cannot read 2 x 32 x 32 pixels (The size of tensor a (2) must match the size of tensor b (3) "
+            "at non-singleton dimension 1)",
+        ),
+        (
+            lambda tiny: hf_audio(tiny("whisper"), 8000, 8000),
+            "{folder}/whisper reads sound at 16000 Hz, not 8000; pass prepare.sample_rate=16000",
+        ),
+        (
+            lambda tiny: hf_audio(tiny("whisper"), 16000, 16001),
+            "{folder}/whisper cannot read 16001 samples (it reads 16000 at most)",
+        ),
+        (
+            lambda tiny: hf_audio(tiny("ast"), 16000, 32000),
+            "{folder}/ast cannot read 32000 samples (it reads 16320 at most)",
+        ),
+        (
+            lambda tiny: hf_audio(tiny("bert"), 16000, 16000, pretrained=False),
+            "audio models are wav2vec 2.0 and its kin, Whisper and AST, not bert",
+        ),
+    ],
+)
+def test_transformers_say_what_they_cannot_read(build: Callable[[Tiny], Any], message: str, tiny: Tiny) -> None:
+    folder = Path(tiny("bert")).parent
+    with pytest.raises(ConfigError) as caught:
+        build(tiny)
+    assert str(caught.value) == message.replace("{folder}", str(folder))
+
+
+def test_weights_without_their_preprocessor_are_refused(tiny: Tiny) -> None:
+    with pytest.raises(ConfigError, match=r"resnet: .*; save the processor of .*resnet beside its weights$"):
+        HfImage(tiny("resnet"), **SMALL)
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+@pytest.mark.parametrize("name", ["whisper", "ast"])
+def test_spectrograms_are_those_of_the_extractor(name: str, tiny: Tiny) -> None:
+    from transformers import AutoFeatureExtractor
+
+    sound = np.random.default_rng(0).normal(size=9000).astype(np.float32) / 8
+    wanted = next(iter(AutoFeatureExtractor.from_pretrained(tiny(name))(sound, sampling_rate=16000).values()))[0]
+    encoder = hf_audio(tiny(name), 16000, 12000)
+    waveform = torch.nn.functional.pad(torch.from_numpy(sound)[None], (0, 3000))
+    given = [waveform] if name == "whisper" else [waveform, torch.tensor([9000])]
+    np.testing.assert_allclose(encoder.spectrogram(*given)[0].numpy(), wanted, atol=2e-4)
+
+
+def test_wav2vec_reads_what_its_extractor_gives(tiny: Tiny) -> None:
+    from transformers import AutoFeatureExtractor, Wav2Vec2Model
+
+    sound = np.random.default_rng(0).normal(size=9000).astype(np.float32) / 8 + 0.1
+    extractor = AutoFeatureExtractor.from_pretrained(tiny("wav2vec2"))
+    read = extractor([sound], sampling_rate=16000, padding="max_length", max_length=12000, return_tensors="pt")
+    with torch.no_grad():
+        wanted = Wav2Vec2Model.from_pretrained(tiny("wav2vec2")).eval()(**read).last_hidden_state
+        waveform = torch.nn.functional.pad(torch.from_numpy(sound)[None], (0, 3000))
+        encoder = hf_audio(tiny("wav2vec2"), 16000, 12000).eval()
+        features = encoder({"waveform": waveform, "length": torch.tensor([9000])})
+    assert features.mask.sum().item() == 27
+    torch.testing.assert_close(features.tokens[0, :27], wanted[0, :27], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(features.pooled[0], wanted[0, :27].mean(0), atol=1e-4, rtol=1e-3)

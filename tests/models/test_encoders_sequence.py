@@ -1,0 +1,68 @@
+"""The parts of sequence encoders, each against a plain way to say the same."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmrun.models.encoders.sequence import Blocks, Recurrent, last_position, masked_mean, readable
+from mmrun.models.encoders.series import Tcn
+from mmrun.models.encoders.text import TextCnn
+
+MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [False, False, False, False]])
+
+
+def test_an_empty_row_reads_its_first_token() -> None:
+    assert readable(MASK).tolist() == [[True] * 4, [True, True, False, False], [True, False, False, False]]
+
+
+def test_pooling_counts_real_tokens_alone() -> None:
+    tokens = torch.tensor([[[1.0], [2.0], [3.0], [6.0]], [[1.0], [2.0], [99.0], [99.0]]])
+    assert masked_mean(tokens, MASK[:2]).tolist() == [[3.0], [1.5]]
+    assert last_position(MASK[:2]).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_recurrent_reads_each_row_as_if_alone(cell: str) -> None:
+    torch.manual_seed(0)
+    recurrent = Recurrent(cell, 3, 8, 1, bidirectional=True, dropout=0.0)
+    plain = (nn.GRU if cell == "gru" else nn.LSTM)(3, 4, bidirectional=True, batch_first=True)
+    state = dict(recurrent.forwards.state_dict())
+    state |= {f"{name}_reverse": value for name, value in recurrent.backwards.state_dict().items()}
+    plain.load_state_dict(state)
+    x = torch.randn(2, 4, 3)
+    pooled, tokens, _ = recurrent(x, MASK[:2])
+    for row, length in enumerate([4, 2]):
+        wanted = plain(x[row : row + 1, :length])[0][0]  # [length, 8]
+        torch.testing.assert_close(tokens[row, :length], wanted)
+        torch.testing.assert_close(pooled[row], torch.cat([wanted[-1, :4], wanted[0, 4:]]))
+
+
+def test_blocks_give_the_same_with_and_without_gradients() -> None:
+    torch.manual_seed(0)
+    blocks, x = Blocks(8, 2, 2, 2.0, 0.0).eval(), torch.randn(2, 4, 8)
+    with torch.no_grad():  # torch takes another path here
+        quick = blocks(x, MASK[:2])
+    torch.testing.assert_close(quick[MASK[:2]], blocks(x, MASK[:2])[MASK[:2]], atol=1e-5, rtol=1e-4)
+
+
+def test_blocks_start_different() -> None:
+    first, second = Blocks(8, 2, 2, 2.0, 0.0).layers
+    assert not torch.equal(first.linear1.weight, second.linear1.weight)
+
+
+def test_tcn_never_looks_ahead() -> None:
+    torch.manual_seed(0)
+    tcn, values = Tcn(1, dim=8, num_levels=3).eval(), torch.randn(1, 1, 20)
+    mask = torch.ones(1, 20, dtype=torch.bool)
+    changed = values.clone()
+    changed[0, 0, 12] += 1
+    moved = (tcn({"values": values, "mask": mask}).tokens - tcn({"values": changed, "mask": mask}).tokens)[0]
+    assert (moved.abs().amax(dim=1) > 1e-6).tolist() == [False] * 12 + [True] * 8
+
+
+def test_textcnn_keeps_the_strongest_answer() -> None:
+    torch.manual_seed(0)
+    textcnn = TextCnn(vocab_size=20, pad_id=0, embedding_dim=4, channels=5, kernels=(3, 4)).eval()
+    features = textcnn({"ids": torch.tensor([[5, 6, 7, 0]]), "mask": torch.tensor([[True, True, True, False]])})
+    assert features.tokens.shape == (1, 4, 10)
+    assert torch.equal(features.pooled, features.tokens[:, :3].amax(dim=1))
