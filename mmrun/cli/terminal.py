@@ -1,5 +1,6 @@
 """How a run looks on a terminal: a live bar, a line an evaluation, a table at the end. Elsewhere: lines alone."""
 
+import os
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,11 +16,16 @@ from mmrun.runs.folder import RunFolder
 REDRAW = 0.25  # seconds between two readings of the loss, which wait for the device
 
 
+def speaks() -> bool:
+    """Tell whether this process prints: of those that torchrun starts, the first alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Terminal:
     """Watches a run. Data goes to stdout at the end; all that is said on the way goes to stderr."""
 
     def __init__(self, live: bool = True) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=not speaks())
         self.bar = Progress(
             TextColumn("{task.description:>16}"),
             BarColumn(),
@@ -82,6 +88,8 @@ def _is_headline(name: str) -> bool:
 
 def print_result(folder: RunFolder) -> None:
     """Print a finished run: its figures, what each stage cost, where it lies."""
+    if not speaks():
+        return
     metrics = folder.metrics()
     console = Console()
     console.print(_figures(metrics["metrics"]))

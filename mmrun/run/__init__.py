@@ -61,6 +61,7 @@ def run(
             _say(folder, writes, "failed", f"{type(error).__name__}: {error}")
             raise
         accelerator.wait_for_everyone()
+    accelerator.end_training()
     return folder
 
 
@@ -71,7 +72,6 @@ def _train(session: Session) -> None:
         session.accelerator.init_trackers(session.folder.name)
     costs = {name: stage.train(session, item, learning) for name, (item, learning) in session.stages.items()}
     evaluation = figures.evaluate(session)
-    session.accelerator.end_training()
     if session.writes:
         session.folder.finish(figures.summary(session, costs, evaluation))
 

@@ -30,7 +30,7 @@ class Shell:
         return Path(out.split()[-1])
 
 
-@pytest.fixture()
+@pytest.fixture
 def shell(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
