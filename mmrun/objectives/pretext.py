@@ -25,7 +25,7 @@ class Pretext(Protocol):
 class GridDecoder(nn.Module):
     """Grows a pooled vector into a grid, doubling its sides from 4 or less: image, spectrogram or (1 high) series."""
 
-    def __init__(self, dim: int, channels: int, height: int, width: int, hidden: int = 128) -> None:
+    def __init__(self, dim: int, channels: int, height: int, width: int, hidden: int = 64) -> None:
         super().__init__()
         sizes = [(height, width)]
         while max(sizes[0]) > 4:
@@ -34,7 +34,7 @@ class GridDecoder(nn.Module):
         self.seed = nn.Linear(dim, hidden * sizes[0][0] * sizes[0][1])
         blocks: list[nn.Module] = []
         for size in sizes[1:]:
-            narrower = max(hidden // 2, 16)
+            narrower = max(hidden // 2, 8)
             conv = nn.Conv2d(hidden, narrower, 3, padding=1)
             blocks += [nn.GroupNorm(1, hidden), nn.GELU(), nn.Upsample(size), conv]
             hidden = narrower
