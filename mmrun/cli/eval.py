@@ -1,0 +1,194 @@
+"""`mmrun eval`: what a finished run's modalities are worth, how noise hurts it, whom it serves worst."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from mmrun.cli.table import number, print_table
+from mmrun.errors import ConfigError
+
+HELP = "Evaluate a finished run with modalities missing or spoiled: what each one is worth. Kept in evaluation.json."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
+    parser.add_argument("--split", choices=["val", "test"], default="test", help="default: test")
+    parser.add_argument(
+        "--all", action="store_true", help="also under noise of growing severity, and the encoders before the fusion"
+    )
+    parser.add_argument(
+        "--ceilings", metavar="RUN", help="a run of strategy=unimodal that says what each modality reaches alone"
+    )
+    parser.add_argument("--group", metavar="COLUMN", help="also by the values of a column of the data set's file")
+    parser.add_argument("--format", choices=["table", "json"], default="table")
+    what_if = parser.add_argument_group("what if (printed, not kept)")
+    what_if.add_argument("--missing", metavar="MODALITY[,...]", help="without these modalities")
+    what_if.add_argument("--noise", metavar="MODALITY=SEVERITY[,...]", help="with these spoiled, from 0 to 1")
+    what_if.add_argument(
+        "--fill",
+        choices=["absent", "zeros", "shuffled"],
+        default="absent",
+        help="what is missing is known to be absent (default), is all zeros, or is another row's",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, keep and print."""
+    from mmrun.runs.index import resolve
+
+    folder = resolve(args.run)
+    unimodal = None if args.ceilings is None else resolve(args.ceilings)
+    missing, noise = _what_if(args, list(folder.config()["encoder"]))
+
+    from mmrun import evaluation
+    from mmrun.cli.terminal import Terminal
+    from mmrun.run import reopen
+
+    session = reopen(folder, Terminal(live=False))
+    if missing or noise:
+        answers = evaluation.what_if(session, args.split, missing, noise, args.fill)
+        print(json.dumps(answers, indent=1)) if args.format == "json" else _print_answers(answers)
+        return 0
+    found = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
+    evaluation.keep(folder, found)
+    if args.format == "json":
+        print((folder.path / evaluation.FILE).read_text("utf-8"), end="")
+    else:
+        _print_evaluation(found)
+    for name, said in found["synergy"].items():
+        if said["flagged"]:
+            print(f"note: {name}: the fusion adds nothing to {said['best']} alone", file=sys.stderr)
+    return 0
+
+
+def _what_if(args: argparse.Namespace, modalities: Sequence[str]) -> tuple[list[str], dict[str, float]]:
+    """Read --missing and --noise."""
+    missing = [] if args.missing is None else args.missing.split(",")
+    for modality in missing:
+        _check_known("--missing", modality, modalities)
+    if set(missing) == set(modalities):
+        raise ConfigError(f"--missing {args.missing}: nothing is left; name fewer than all of {', '.join(modalities)}")
+    noise = {}
+    for word in [] if args.noise is None else args.noise.split(","):
+        modality, _, severity = word.partition("=")
+        _check_known("--noise", modality, modalities)
+        if modality in missing:
+            raise ConfigError(f"--noise {word}: {modality} is --missing already; name it once")
+        noise[modality] = _severity(word, severity)
+    return missing, noise
+
+
+def _check_known(flag: str, modality: str, modalities: Sequence[str]) -> None:
+    if modality not in modalities:
+        from mmrun.compose import nearest  # late: it brings Hydra along
+
+        near = nearest(modality, modalities)
+        raise ConfigError(f"{flag}: the run has no modality '{modality}'{near} (it has {', '.join(modalities)})")
+
+
+def _severity(word: str, text: str) -> float:
+    try:
+        severity = float(text)
+    except ValueError:
+        raise ConfigError(f"--noise {word}: not of the form MODALITY=SEVERITY, as in image=0.3") from None
+    if not 0 <= severity <= 1:
+        raise ConfigError(f"--noise {word}: a severity lies between 0 and 1")
+    return severity
+
+
+# ------------------------------------------------------------------------------------------------------ in tables
+
+
+def _print_answers(answers: Sequence[dict[str, Any]]) -> None:
+    columns = ["as it is", *(_condition(answer["given"]) for answer in answers[1:])]
+    names = list(answers[0]["metrics"])
+    print_table(["metric", *columns], [[n, *(number(a["metrics"].get(n)) for a in answers)] for n in names])
+
+
+def _condition(given: dict[str, Any]) -> str:
+    """Say a condition: "no audio, image gaussian 0.3"."""
+    said = [f"no {modality}" for modality, what in given.items() if what is None]
+    for modality, what in given.items():
+        if what is not None and what[0] != "clean":
+            said.append(f"{modality} {what[0]}" + (f" {what[1]:g}" if what[1] > 0 else ""))
+    return ", ".join(said)
+
+
+def _print_evaluation(found: dict[str, Any]) -> None:
+    for name in found["headlines"]:
+        print(f"{found['run']}: {name} on {found['rows']} {found['split']} rows\n")
+        _print_missing(found, name)
+        _print_worth(found, name)
+        if "robustness" in found:
+            _print_robustness(found["robustness"], name)
+    if found.get("drift"):
+        _print_drift(found["drift"])
+    for task, said in found.get("groups", {}).items():
+        _print_groups(task, said)
+
+
+def _print_missing(found: dict[str, Any], name: str) -> None:
+    fills = found["missing"]
+    rows = [["none", *[number(found["constant"][name])] * len(fills)]]
+    for same in zip(*fills.values(), strict=True):
+        rows.append([" ".join(same[0]["present"]), *(number(one["metrics"][name]) for one in same)])
+    print_table(["with; the others are", *fills], rows)
+
+
+def _print_worth(found: dict[str, Any], name: str) -> None:
+    said = found["synergy"][name]
+    worth = found["shapley"][name]["absent"]
+    print()
+    print_table(["modality", "Shapley", "alone"], [[m, number(worth[m]), number(said["alone"][m])] for m in worth])
+    print(f"\nfusion {number(said['fused'])}, {said['best']} alone {number(said['alone'][said['best']])}: ", end="")
+    print(f"synergy gap {said['gap']:+.4f} (alone: {said['ceilings']})")
+
+
+def _print_robustness(robustness: dict[str, Any], name: str) -> None:
+    rows = []
+    for modality, said in robustness["figures"][name].items():
+        for corruption, curve in said["curves"].items():
+            rows.append([modality, corruption, *_robust(curve["fused"], curve)])
+        if len(said["curves"]) > 1:
+            rows.append([modality, "mean", *_robust([None] * len(robustness["severities"]), said)])
+    print()
+    severities = [f"{severity:g}" for severity in robustness["severities"]]
+    print_table(["noise in", "corruption", *severities, "relative", "effective"], rows, left=2)
+
+
+def _robust(values: Sequence[float | None], said: dict[str, Any]) -> list[str]:
+    cells = ["" if value is None else number(value) for value in values]
+    return [*cells, number(said["relative"]), f"{said['effective']:+.4f}"]
+
+
+def _print_drift(drift: dict[str, Any]) -> None:
+    tasks = list(next(iter(drift.values()))["probe"])
+    header = [
+        "encoder",
+        "since the end of",
+        "CKA",
+        *(f"{task}: probe {when}" for task in tasks for when in ("then", "now")),
+    ]
+    rows = []
+    for modality, said in drift.items():
+        probes = [number(said["probe"][task][when]) for task in tasks for when in ("before", "after")]
+        rows.append([modality, said["after_stage"], number(said["cka"]), *probes])
+    print()
+    print_table(header, rows, left=2)
+
+
+def _print_groups(task: str, said: dict[str, Any]) -> None:
+    names = [name for name in next(iter(said["groups"].values())) if name != "rows"]
+    rows = [
+        [
+            f"{group or '(empty)'}{' (worst)' if group == said['worst'] else ''}",
+            str(one["rows"]),
+            *(number(one.get(n)) for n in names),
+        ]
+        for group, one in said["groups"].items()
+    ]
+    print()
+    print_table([f"{said['column']} ({task})", "rows", *names], rows)

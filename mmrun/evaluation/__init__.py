@@ -1,0 +1,155 @@
+"""What a finished run is worth, beyond its figures: what each modality gives, how noise hurts, who is served worst.
+
+`evaluate` gives all of it as JSON values, `keep` puts that into the run's folder, where reports find it.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from mmrun.errors import ConfigError
+from mmrun.evaluation import calibration, contribution, groups, robustness
+from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
+from mmrun.evaluation.corruptions import CORRUPTIONS
+from mmrun.evaluation.drift import drift
+from mmrun.evaluation.predictions import stored
+from mmrun.run import figures
+from mmrun.run.session import Session, heads_that_learn
+from mmrun.runs.files import read_json, write_json
+from mmrun.runs.folder import RunFolder
+from mmrun.tasks.metrics import VERSION
+
+FILE = "evaluation.json"  # in the run folder
+SCHEMA = 1  # of that file, see docs/evaluation.md
+OWN_CEILINGS = "this run, the other modalities absent"
+
+
+def evaluate(
+    session: Session,
+    split: str = "test",
+    everything: bool = False,
+    unimodal: RunFolder | None = None,
+    group: str | None = None,
+) -> dict[str, Any]:
+    """Evaluate a finished run; with `everything` also under noise, and its encoders before and after fusion.
+
+    `unimodal` is a run whose probes say what each modality reaches alone, `group` a column of the data set's file.
+    """
+    _check(session)
+    modalities = list(session.columns)
+    ceilings = None if unimodal is None else contribution.ceilings(unimodal, session, split)
+    by_group = None if group is None else _by_group(session, split, group)
+    matrix = list(contribution.matrix(modalities))
+    points = list(robustness.points(session.data.kinds)) if everything else []
+    conditions = [condition for _, _, condition in matrix] + [condition for _, condition in points]
+    measured, targets = measure(session, split, conditions)
+    subsets = {(fill, subset): found for (fill, subset, _), found in zip(matrix, measured, strict=False)}
+    spoiled = {point: found for (point, _), found in zip(points, measured[len(matrix) :], strict=True)}
+    constant = contribution.constant(session, targets)
+    whole = subsets["absent", tuple(modalities)]
+    headlines = [name for name in figures.headline(session, [""]) if name in whole]
+
+    found: dict[str, Any] = {
+        "schema": SCHEMA,
+        "metric_version": VERSION,
+        "run": session.folder.name,
+        "split": split,
+        "rows": len(session.data.rows[split]),
+        "modalities": modalities,
+        "headlines": headlines,
+        "metrics": whole,
+        "constant": constant,
+        "missing": _missing(subsets),
+        "shapley": {name: _shapley(subsets, constant, modalities, name) for name in headlines},
+        "synergy": {},
+        "classes": _classes(session, split),
+    }
+    for name in headlines:
+        alone = {m: subsets["absent", (m,)][name] for m in modalities} if ceilings is None else ceilings[name]
+        said = OWN_CEILINGS if unimodal is None else unimodal.name
+        found["synergy"][name] = contribution.synergy(whole[name], alone, said)
+    if everything:
+        found["robustness"] = robustness.curves(spoiled, headlines)
+        found["drift"] = drift(session)
+    if by_group is not None:
+        found["groups"] = by_group
+    return found
+
+
+def what_if(
+    session: Session, split: str, missing: list[str], noise: Mapping[str, float], fill: str = "absent"
+) -> list[dict[str, Any]]:
+    """Give the figures as they are, and without some modalities, others spoiled: in each way that their kinds know."""
+    _check(session)
+    modalities = list(session.columns)
+    left = tuple(modality for modality in modalities if modality not in missing)
+    start = contribution.condition(left, modalities, fill)
+    conditions: list[Condition] = [dict.fromkeys(modalities, CLEAN)]
+    for names in product(*(CORRUPTIONS[session.data.kinds[modality]] for modality in noise)):
+        spoiled = {m: Given(name, severity) for (m, severity), name in zip(noise.items(), names, strict=True)}
+        conditions.append({**start, **spoiled})
+    measured, _ = measure(session, split, conditions)
+    return [
+        {"given": {m: [*condition[m]] if m in condition else None for m in modalities}, "metrics": found}
+        for condition, found in zip(conditions, measured, strict=True)
+    ]
+
+
+def keep(folder: RunFolder, found: Mapping[str, Any]) -> None:
+    """Write evaluation.json; parts that an earlier evaluation of the same split found, and this one did not, stay."""
+    file = folder.path / FILE
+    earlier = read_json(file) if file.exists() else {}
+    same = all(earlier.get(key) == found[key] for key in ("schema", "metric_version", "split"))
+    write_json(file, {**earlier, **found} if same else found)
+
+
+def _check(session: Session) -> None:
+    """Refuse a run without a fused model, and one whose data are gone."""
+    if session.data.table.fingerprint != session.folder.metrics()["dataset"]["fingerprint"]:
+        raise ConfigError(f"{session.folder.name}: its data set has changed since it was trained; bring that one back")
+    heads = heads_that_learn(session.learned)
+    if "" not in heads:
+        does = f"probes of {', '.join(heads)} alone" if heads else "no head at all"
+        raise ConfigError(
+            f"{session.folder.name}: its strategy trains {does}, so there is no fused model to evaluate; "
+            "name a run of another strategy, and give a unimodal one with --ceilings"
+        )
+
+
+def _missing(subsets: Mapping[tuple[str, contribution.Subset], Mapping[str, float]]) -> dict[str, list[Any]]:
+    listed: dict[str, list[Any]] = {fill: [] for fill in contribution.FILLS}
+    for (fill, subset), found in subsets.items():
+        listed[fill].append({"present": list(subset), "metrics": found})
+    return listed
+
+
+def _shapley(
+    subsets: Mapping[tuple[str, contribution.Subset], Mapping[str, float]],
+    constant: Mapping[str, float],
+    modalities: list[str],
+    name: str,
+) -> dict[str, dict[str, float]]:  # by fill, by modality
+    worth = {}
+    for fill in contribution.FILLS:
+        value = {subset: found[name] for (own, subset), found in subsets.items() if own == fill}
+        worth[fill] = contribution.shapley({(): constant[name], **value}, modalities)
+    return worth
+
+
+def _classes(session: Session, split: str) -> dict[str, Any]:
+    found = {}
+    for name, task in session.data.tasks.items():
+        _, scores, target = stored(session.folder, split, name)
+        told = calibration.classes(task, scores, target)
+        if told is not None:
+            found[name] = told
+    return found
+
+
+def _by_group(session: Session, split: str, group: str) -> dict[str, Any]:  # by task
+    values = groups.column(session.config.dataset, group)
+    found = {}
+    for name, task in session.data.tasks.items():
+        ids, scores, target = stored(session.folder, split, name)
+        found[name] = groups.by_group(task, scores, target, [values[id] for id in ids], group)
+    return found

@@ -1,0 +1,108 @@
+"""What each modality is worth: figures of every subset, Shapley values, and what fusion adds to the best modality."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from math import factorial
+from typing import Any
+
+import numpy as np
+
+from mmrun.errors import ConfigError
+from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition
+from mmrun.run import figures
+from mmrun.run.session import Session
+from mmrun.runs.folder import RunFolder
+
+FILLS = {"absent": None, "zeros": ZEROS, "shuffled": SHUFFLED}  # what stands in the place of what is left out
+Subset = tuple[str, ...]  # modalities, in the order of the run
+Figures = dict[str, float]
+
+
+def subsets(modalities: Sequence[str]) -> list[Subset]:
+    """Give the 2^M - 1 subsets that hold something, the smallest first."""
+    return [subset for size in range(1, len(modalities) + 1) for subset in combinations(modalities, size)]
+
+
+def condition(subset: Subset, modalities: Sequence[str], fill: str) -> Condition:
+    """Say what each modality gives when only a subset is as it is."""
+    given = FILLS[fill]
+    return {m: CLEAN if m in subset else given for m in modalities if m in subset or given is not None}  # type: ignore[misc]
+
+
+def matrix(modalities: Sequence[str]) -> Iterator[tuple[str, Subset, Condition]]:
+    """Give every subset under every fill policy."""
+    for fill in FILLS:
+        for subset in subsets(modalities):
+            yield fill, subset, condition(subset, modalities, fill)
+
+
+def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
+    """Give the figures of what knows no modality: the class frequencies, or the mean, of the labelled training rows."""
+    found = {}
+    for name, task in session.data.tasks.items():
+        known = session.data.table.targets[name].values[session.data.rows["labelled"]]
+        if np.issubdtype(known.dtype, np.integer):
+            known = np.eye(task.num_outputs)[known[known >= 0]]
+        guess = np.nanmean(known.reshape(len(known), -1), axis=0)  # [C]
+        scores = np.tile(guess.astype(np.float32), (len(targets[name]), 1))
+        for figure, value in task.metrics(scores, targets[name]).items():
+            found[figures.name_of(figure, name, "", len(session.data.tasks))] = value
+    return found
+
+
+def shapley(value: Mapping[Subset, float], modalities: Sequence[str]) -> dict[str, float]:
+    """Give each modality its mean gain over all orders in which modalities can be added (Shapley, 1953), exactly.
+
+    `value` holds every subset, the empty one too. The gains sum to the value of all less that of none.
+    """
+    worth = {}
+    for modality in modalities:
+        others = [other for other in modalities if other != modality]
+        gains = []
+        for size in range(len(modalities)):
+            weight = factorial(size) * factorial(len(others) - size) / factorial(len(modalities))
+            for subset in combinations(others, size):
+                joined = tuple(m for m in modalities if m in subset or m == modality)
+                gains.append(weight * (value[joined] - value[subset]))
+        worth[modality] = sum(gains)
+    return worth
+
+
+def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str, Any]:
+    """Say what the fusion adds to the best modality alone; where that is nothing, the run is flagged."""
+    best = max(alone, key=lambda modality: alone[modality])
+    gap = fused - alone[best]
+    return {
+        "fused": fused,
+        "alone": dict(alone),
+        "best": best,
+        "gap": gap,
+        "flagged": gap <= 0,
+        "ceilings": ceilings,
+    }
+
+
+def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dict[str, float]]:
+    """Read from a unimodal run what each modality reaches alone: by headline figure, then by modality."""
+    where = f"--ceilings {unimodal.name}"
+    if not unimodal.finished:
+        raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal.path}")
+    theirs, ours = unimodal.metrics(), session.folder.metrics()
+    for what, key in (("data", "fingerprint"), ("split", "split"), ("labelled share", "labelled")):
+        if theirs["dataset"][key] != ours["dataset"][key]:
+            raise ConfigError(f"{where}: its {what} is not that of {session.folder.name}; give a run on the same data")
+    if theirs["seed"] != ours["seed"]:
+        raise ConfigError(f"{where}: its seed is {theirs['seed']}, not {ours['seed']}; give a run of the same seed")
+    found: dict[str, dict[str, float]] = {}
+    tasks = session.data.tasks
+    for task in tasks.values():
+        name = figures.name_of(task.headline, task.name, "", len(tasks))
+        for modality in session.columns:
+            alone = figures.name_of(task.headline, task.name, modality, len(tasks))
+            if alone not in theirs["metrics"].get(split, {}):
+                raise ConfigError(
+                    f"{where}: has no {alone} on the {split} rows; give a run of strategy=unimodal with the modalities "
+                    f"{', '.join(session.columns)}"
+                )
+            found.setdefault(name, {})[modality] = theirs["metrics"][split][alone]
+    return found
