@@ -231,6 +231,20 @@ def test_loaded_equals_saved(case: str, build: Build) -> None:
         assert torch.equal(encoder(x).pooled, other(x).pooled)
 
 
+OWN = [name for name, node in NODES.items() if "pretrained" not in node]
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")
+@pytest.mark.parametrize("case", OWN)
+def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> None:
+    encoder, x = build(case), rows(kind_of(case))
+    sizes = tree_map(lambda _: {0: torch.export.Dim("batch")}, x)
+    exported = torch.export.export(encoder, (x,), dynamic_shapes=(sizes,)).module()
+    more = take(x, [1, 0, 1, 2, 0])
+    with torch.no_grad():
+        close(exported(more).pooled, encoder(more).pooled)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

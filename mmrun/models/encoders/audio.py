@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmrun.models.encoders.image import convolutions
+from mmrun.models.encoders.image import Convolutions
 from mmrun.models.encoders.logmel import Cepstrum, LogMel
 from mmrun.models.encoders.sequence import masked_mean, readable
 from mmrun.types import Encoder, Features
@@ -33,7 +33,7 @@ class LogMelCnn(Encoder):
         super().__init__()
         self.dim = dim
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length, mel_scale, normalize)
-        self.blocks = convolutions(1, channels, kernels)
+        self.blocks = Convolutions(1, channels, kernels)
         self.samples_per_token = hop_length * 2 ** len(channels)
         num_bands = -(-n_mels // 2 ** len(channels))  # each block halves them, rounded up
         self.mix = nn.Linear(channels[-1] * num_bands, dim)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
@@ -22,7 +23,7 @@ class Cnn(Encoder):
     ) -> None:
         super().__init__()
         self.dim = channels[-1]
-        self.blocks = convolutions(in_channels, channels, kernels)
+        self.blocks = Convolutions(in_channels, channels, kernels)
 
     def forward(self, x: Tensor) -> Features:  # [B, C, H, W]
         """Encode."""
@@ -31,21 +32,27 @@ class Cnn(Encoder):
         return Features(tokens.mean(dim=1), tokens)
 
 
-def convolutions(in_channels: int, channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
-    """Make blocks that each halve height and width, rounded up: [B, in_channels, H, W] -> [B, channels[-1], H', W'].
+class Convolutions(nn.Sequential):
+    """Blocks that each halve height and width, rounded up. Each pools before its norm, which then has less to do.
 
-    Each pools before its norm, which then has a quarter of the work.
+    Channels stand last in memory: on a CPU that halves the time of a step, most of which was pooling.
     """
-    if len(channels) != len(kernels):
-        raise ConfigError(f"channels={list(channels)} and kernels={list(kernels)}: give each block one of both")
-    return nn.Sequential(
-        *(
-            nn.Sequential(
-                nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
-                nn.MaxPool2d(2, ceil_mode=True),
-                nn.BatchNorm2d(after),
-                nn.ReLU(),
+
+    def __init__(self, in_channels: int, channels: Sequence[int], kernels: Sequence[int]) -> None:
+        if len(channels) != len(kernels):
+            raise ConfigError(f"channels={list(channels)} and kernels={list(kernels)}: give each block one of both")
+        super().__init__(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
+                    nn.MaxPool2d(2, ceil_mode=True),
+                    nn.BatchNorm2d(after),
+                    nn.ReLU(),
+                )
+                for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True)
             )
-            for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True)
         )
-    )
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, in_channels, H, W] -> [B, channels[-1], H', W']
+        """Convolve."""
+        return super().forward(x.to(memory_format=torch.channels_last))

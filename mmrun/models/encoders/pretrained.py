@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.types import Features
 
-T = TypeVar("T")
+Loaded = TypeVar("Loaded")
 PATIENCE = 3.0  # seconds that the hub has to answer; the libraries themselves would try for 47
 
 
-def fetch(load: Callable[[bool], T], name: str, mend: str) -> T:
+def fetch(load: Callable[[bool], Loaded], name: str, mend: str) -> Loaded:
     """Call load(local_only): from the cache or a folder first, and from the hub only where nothing is there."""
     try:
         return load(True)

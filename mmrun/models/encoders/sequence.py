@@ -29,7 +29,7 @@ def last_position(mask: Tensor) -> Tensor:  # [B, T] -> [B] int64
 
 def at(tokens: Tensor, position: Tensor) -> Tensor:  # [B, T, D], [B] -> [B, D]
     """Take one token of each row."""
-    return tokens[torch.arange(len(tokens), device=tokens.device), position]
+    return tokens.gather(1, position.view(-1, 1, 1).expand(-1, -1, tokens.shape[2])).squeeze(1)
 
 
 class Recurrent(nn.Module):
@@ -59,13 +59,18 @@ class Recurrent(nn.Module):
         tokens = self.forwards(x)[0]
         pooled = at(tokens, last)
         if self.backwards is not None:
-            steps = torch.arange(x.shape[1], device=x.device)
-            mirrored = last.unsqueeze(1) - steps
-            order = torch.where(mirrored >= 0, mirrored, steps).unsqueeze(-1)  # [B, T, 1], its own inverse
-            back = self.backwards(x.take_along_dim(order, dim=1))[0].take_along_dim(order, dim=1)
+            back = _mirror(self.backwards(_mirror(x, last))[0], last)
             tokens = torch.cat([tokens, back], dim=-1)
             pooled = torch.cat([pooled, back[:, 0]], dim=-1)
         return Features(pooled, tokens, mask)
+
+
+def _mirror(x: Tensor, last: Tensor) -> Tensor:  # [B, T, D], [B] -> [B, T, D]
+    """Turn each row around, up to its last real token; what stands behind it stays there."""
+    steps = torch.arange(x.shape[1], device=x.device)
+    mirrored = last.unsqueeze(1) - steps
+    order = torch.where(mirrored >= 0, mirrored, steps).unsqueeze(-1)  # [B, T, 1]
+    return x.gather(1, order.expand(-1, -1, x.shape[2]))
 
 
 class Blocks(nn.Module):

@@ -87,5 +87,5 @@ class FtTransformer(Encoder):
         """Encode."""
         numeric = x["numeric"].unsqueeze(-1) * self.slope + x["missing"].unsqueeze(-1) * self.missing
         cells = torch.cat([numeric, self.categories(x["categorical"])], dim=1) + self.column  # [B, F + K, D]
-        read = self.blocks(torch.cat([self.summary.expand(len(cells), 1, -1), cells], dim=1))
+        read = self.blocks(torch.cat([self.summary.expand(cells.shape[0], 1, -1), cells], dim=1))
         return Features(read[:, 0], read[:, 1:])
