@@ -79,10 +79,10 @@ def options(group: str) -> list[str]:
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def option(group: str, name: str) -> dict[str, Any]:
-    """Give the node that one YAML file of a group stands for, its defaults list applied."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        node: Any = OmegaConf.to_container(hydra_compose(f"{group}/{name}"), resolve=True)
+def option(group: str, name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """Give the node that one YAML file of a group stands for, its defaults list and some overrides applied."""
+    with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        node: Any = OmegaConf.to_container(hydra_compose(f"{group}/{name}", overrides=list(words)), resolve=True)
     for key in group.split("/"):
         node = node[key]
     return node

@@ -1,48 +1,70 @@
-"""mmrun train -m: many runs from one command. Hydra launches them: one after the other, or as its launcher does."""
+"""mmrun train -m: many runs from one command."""
 
 import json
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
 from rich.console import Console
 
 from mmrun import compose
+from mmrun.cli.launch import Cell, Launcher
 from mmrun.config import RunConfig
-from mmrun.errors import MmrunError
-from mmrun.runs.folder import RunFolder, where
-from mmrun.runs.index import headline
+from mmrun.errors import ConfigError
+from mmrun.runs.index import headline, status
 
 
 def sweep(words: Sequence[str], again: bool) -> int:
     """Compose and check every run, train what is not finished, and say at the end what became of each."""
-    launch = [word for word in words if word.lstrip("+~").startswith("hydra")]
-    jobs = compose.expand([word for word in words if word not in launch])
-    configs = [compose.load(job) for job in jobs]
-    _check(configs)
-    Console(stderr=True).print(f"a sweep of {len(jobs)} runs", highlight=False)
-    node = {
-        "job": 0,
-        "jobs": [
-            {"words": words, "config": compose.as_dict(config)} for words, config in zip(jobs, configs, strict=True)
-        ],
-        "again": again,
-        "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
-        "hydra": {
-            "output_subdir": None,
-            "sweep": {"dir": f"{configs[0].outputs}/.sweeps", "subdir": "${hydra:job.num}"},
-        },
-    }
-    ConfigStore.instance().store("mmrun_sweep", node)
-    sys.argv = ["mmrun", "--multirun", f"job=range({len(jobs)})", *launch]
-    hydra.main(version_base="1.3", config_path=None, config_name="mmrun_sweep")(job)()
-    return _report(jobs, [RunFolder(where(compose.as_dict(config))) for config in configs])
+    words, launch, search = sort(words)
+    if search:
+        return _search(words, search, launch, again)
+    refuse_intervals(words)
+    asked = [Cell.of(job) for job in compose.expand(words)]
+    cells = list({cell.folder.path: cell for cell in asked}.values())
+    launcher = Launcher(launch, cells[0].folder.path.parent / ".sweeps")
+    left = [cell for cell in cells if again or not cell.folder.finished]
+    check([cell.config for cell in left])
+    said = Console(stderr=True)
+    if len(cells) < len(asked):
+        said.print(f"{len(asked) - len(cells)} of {len(asked)} combinations ask for a run that another asks for too")
+    finished = f", {len(cells) - len(left)} of them finished before" if len(left) < len(cells) else ""
+    said.print(f"a sweep of {len(cells)} runs{finished}", highlight=False)
+    try:
+        reasons = launcher.launch(cells, again)
+    except KeyboardInterrupt:
+        done = sum(cell.folder.finished for cell in cells)
+        said.print(f"{done} of {len(cells)} runs are finished; the same command goes on", highlight=False)
+        raise
+    return _report(cells, reasons)
 
 
-def _check(configs: Sequence[RunConfig]) -> None:
+def _search(words: Sequence[str], search: Sequence[str], launch: Sequence[str], again: bool) -> int:
+    try:
+        import optuna  # noqa: F401 - only to know; it is an extra
+    except ModuleNotFoundError:
+        raise ConfigError(f"{search[0]}: a search needs Optuna; pip install 'mmrun[tune]'") from None
+    from mmrun.cli import search as searching
+
+    return searching.search(words, search, launch, again)
+
+
+def sort(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Part the words of the runs from the launcher's (hydra/launcher=joblib) and the search's (sweep=tpe)."""
+    keys = {word: word.partition("=")[0].lstrip("+~") for word in words}
+    launch = [word for word, key in keys.items() if key.startswith("hydra")]
+    search = [word for word, key in keys.items() if key == "sweep" or key.startswith("sweep.")]
+    return [word for word in words if word not in launch + search], launch, search
+
+
+def refuse_intervals(words: Sequence[str]) -> None:
+    """Refuse what only a search can draw from."""
+    for word in words:
+        if "interval(" in word:
+            raise ConfigError(f"{word}: an interval is drawn from by a search; add sweep=random or sweep=tpe")
+
+
+def check(configs: Iterable[RunConfig]) -> None:
     """Check each run that differs in more than its seed, before the first one trains."""
     from mmrun.run import check
 
@@ -54,33 +76,35 @@ def _check(configs: Sequence[RunConfig]) -> None:
             checked.add(told)
 
 
-def job(sweep: DictConfig) -> None:
-    """Train one run of a sweep, in whatever process the launcher chose; a failure is kept for the report."""
-    from mmrun.cli.terminal import Terminal
-    from mmrun.run import run
-
-    words, config = list(sweep.jobs[sweep.job].words), compose.restore(sweep.jobs[sweep.job].config)
-    with Terminal(live=config.trainer.progress) as terminal:
-        try:
-            run(config, terminal, words, sweep.again)
-        except MmrunError as error:
-            terminal.note(f"failed: {error}")
-        except Exception:
-            terminal.console.print_exception()
-
-
-def _report(jobs: Sequence[Sequence[str]], folders: Sequence[RunFolder]) -> int:
-    console = Console()
-    failed = 0
-    for words, folder in zip(jobs, folders, strict=True):
-        if folder.finished:
-            figure, value = headline(folder.metrics())
-            shown = "" if value is None else f"test/{figure} {value:.4f}"
-            console.print(f"{folder.path}  {shown}", highlight=False, soft_wrap=True)
+def _report(cells: Sequence[Cell], reasons: Mapping[Path, str]) -> int:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    failed = []
+    for cell in cells:
+        if not cell.folder.finished:
+            failed.append(cell)
             continue
-        failed += 1
-        reason = folder.status()["message"] if folder.status_file.exists() else "it never began"
-        console.print(f"{folder.path}  failed: {reason}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"  repeat it: mmrun train {shlex.join(words)}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(jobs) - failed} of {len(jobs)} runs finished", highlight=False)
+        figure, value = headline(cell.folder.metrics())
+        console.print(f"{cell.folder.path}" if value is None else f"{cell.folder.path}  test/{figure} {value:.4f}")
+    for cell in failed:
+        console.print(f"{cell.folder.path}  {why(cell, reasons)}")
+        console.print(f"  repeat it: {command(cell.words)}")
+    console.print(f"{len(cells) - len(failed)} of {len(cells)} runs finished")
     return 1 if failed else 0
+
+
+def why(cell: Cell, reasons: Mapping[Path, str]) -> str:
+    """Say why a run is not finished."""
+    if cell.folder.path in reasons:
+        return f"failed: {reasons[cell.folder.path]}"
+    said = status(cell.folder)
+    return {
+        "failed": f"failed: {said['message']}",
+        "running": "not finished: its process died, or still runs",
+        "waiting": "not finished: it never began",
+    }.get(said["status"], said["status"])
+
+
+def command(words: Sequence[str]) -> str:
+    """Give what to type for one run."""
+    folders = [folder for folder in compose.UserConfigs.folders if folder != Path.cwd() / "configs"]
+    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *words])

@@ -1,0 +1,152 @@
+"""Runs handed to Hydra's launcher: one after the other in this process, in several processes, or to a cluster.
+
+A job is only the path of a run folder, and the folder says what is asked for. So a sweep that is killed leaves nothing
+but runs: finished, half done, waiting.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from mmrun import compose
+from mmrun.compose import nearest
+from mmrun.config import RunConfig
+from mmrun.errors import ConfigError, MmrunError
+from mmrun.runs.folder import RunFolder, where
+
+EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep."""
+
+    words: list[str]
+    config: RunConfig
+    folder: RunFolder
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "Cell":
+        """Compose a run."""
+        config = compose.load(words)
+        return cls(list(words), config, RunFolder(where(compose.as_dict(config))))
+
+
+class Launcher:
+    """Hydra's launcher, as `hydra/launcher=NAME` and `hydra.launcher.KEY=VALUE` choose it."""
+
+    def __init__(self, words: Sequence[str], folder: Path) -> None:
+        node = {
+            "job": "",
+            "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
+            "hydra": {"output_subdir": None, "sweep": {"dir": str(folder), "subdir": "."}},
+        }
+        ConfigStore.instance().store("mmrun_sweep", node)
+        loader = ConfigLoaderImpl(create_config_search_path(None))
+        try:
+            config = Hydra("mmrun", loader).compose_config("mmrun_sweep", list(words), RunMode.MULTIRUN)
+            self.launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=HydraContext(loader, Callbacks()), task_function=job, config=config
+            )
+        except MissingConfigException as error:
+            raise ConfigError(_missing(str(error.missing_cfg_file), error.options or [])) from None
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(str(error).splitlines()[0]) from None
+        self.folder = folder
+        self.alone = config.hydra.runtime.choices["hydra/launcher"] == "basic"  # one run at a time, on this terminal
+
+    def launch(
+        self, cells: Sequence[Cell], again: bool = False, trials: Sequence[Mapping[str, Any] | None] = ()
+    ) -> dict[Path, str]:
+        """Train the runs that are not finished, and give by folder why some failed.
+
+        `trials`: for each run of a search, what a `search.trials.Report` is made of.
+        """
+        jobs = {}
+        for number, (cell, trial) in enumerate(zip(cells, trials or [None] * len(cells), strict=True), start=1):
+            if again or not cell.folder.finished:
+                cell.folder.ask(compose.as_dict(cell.config), cell.words)
+                at = f"{number} of {len(cells)}"
+                path = cell.folder.path
+                jobs[path] = {"run": str(path), "at": at, "again": again, "live": self.alone, "trial": trial}
+        reasons: dict[Path, str] = {}
+        while jobs:
+            began = time.time()
+            try:
+                returned = self.launcher.launch([[f"job={_quoted(job)}"] for job in jobs.values()], initial_job_idx=0)
+                reasons |= {path: said.return_value for path, said in zip(jobs, returned, strict=True)}
+                break
+            except BrokenProcessPool as error:  # a worker was killed, and the others with it: go on with the rest
+                _note(f"a process was killed: {str(error).splitlines()[0]}")
+                rest = {path: job for path, job in jobs.items() if not _touched(RunFolder(path), began)}
+                jobs = rest if len(rest) < len(jobs) else {}
+            except Exception as error:  # of the launcher: what became of the runs stands in their folders
+                _note(f"the launcher gave up: {type(error).__name__}: {error}")
+                break
+        return {path: reason for path, reason in reasons.items() if reason is not None}
+
+
+def job(sweep: DictConfig) -> str | None:
+    """Train one run in whatever process the launcher chose; give the reason where it failed."""
+    from mmrun.cli.terminal import Terminal
+    from mmrun.run import Pruned, run
+
+    asked = json.loads(sweep.job)
+    folder = RunFolder(asked["run"])
+    words, config = folder.overrides(), compose.restore(folder.config())
+    live = asked["live"] and config.trainer.progress
+    if asked["trial"] is None:
+        watch = Terminal(live)
+    else:
+        from mmrun.cli.search import PruningTerminal  # late: it brings Optuna along, an extra
+
+        watch = PruningTerminal(live, folder, asked["trial"])
+    with watch as terminal:
+        terminal.note(f"run {asked['at']}")
+        try:
+            run(config, terminal, words, asked["again"], folder, wait=True)
+        except Pruned as reason:
+            terminal.note(f"pruned: {reason}")
+        except MmrunError as error:
+            terminal.note(f"failed: {error}")
+            return f"{type(error).__name__}: {error}"
+        except Exception as error:
+            terminal.console.print_exception()
+            return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _touched(folder: RunFolder, since: float) -> bool:
+    return folder.finished or (folder.status_file.exists() and folder.status_file.stat().st_mtime >= since)
+
+
+def _quoted(job: Mapping[str, Any]) -> str:
+    return QuotedString(json.dumps(job, ensure_ascii=False), Quote.single).with_quotes()
+
+
+def _missing(file: str, known: Sequence[str]) -> str:
+    group, _, name = file.rpartition("/")
+    if group == "hydra/launcher" and name in EXTRAS:
+        return f"hydra/launcher={name} is not installed; pip install 'mmrun[{EXTRAS[name]}]'"
+    return f"{group}: no option '{name}'{nearest(name, known)} (there are {', '.join(known)})"
+
+
+def _note(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

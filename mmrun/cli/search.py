@@ -1,0 +1,159 @@
+"""mmrun train -m sweep=tpe: a sweep that chooses its runs, with the same number of trials for each strategy."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mmrun import compose
+from mmrun.cli.launch import Cell, Launcher
+from mmrun.cli.sweep import check, command, why
+from mmrun.cli.table import number, print_table
+from mmrun.cli.terminal import Terminal
+from mmrun.config import RunConfig
+from mmrun.errors import ConfigError, MmrunError
+from mmrun.run import Pruned, build, figures
+from mmrun.runs.files import write_json
+from mmrun.runs.folder import RunFolder
+from mmrun.runs.index import status
+from mmrun.search import Search
+from mmrun.search.space import arms
+from mmrun.search.trials import Report, Trial, Trials, alone
+
+CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # numbers of trials after which the curve is printed
+WITHOUT_EFFECT = ("trials", "at_once")  # keys that another call of the same search may change
+
+
+def search(words: Sequence[str], settings: Sequence[str], launch: Sequence[str], again: bool) -> int:
+    """Draw, train and judge trials until every arm has its number; say what was found."""
+    if again:
+        raise ConfigError("--again repeats runs, not a search; another sweep.seed draws anew")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("sweep: a search trains each run in one process; leave torchrun out")
+    name, node = _settings(settings)
+    chosen: Search = compose.make(node, "sweep")
+    every = arms(words, chosen)
+    corners = [Cell.of(words) for arm in every for words in arm.corners()]
+    launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
+    check([cell.config for cell in corners])
+    metric = _metric(corners[0].config, chosen)
+    file = launcher.folder / f"{name}-{_identity(words, node)}.journal"
+    said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    said.print(f"a search for the best val/{metric}, kept in {file}")
+    with alone(file):
+        trials = [Trials(chosen, arm, file, metric, figures.higher_is_better(metric)) for arm in every]
+        try:
+            over = _run(trials, launcher, said)
+        except KeyboardInterrupt:
+            said.print("the same command goes on with the search")
+            raise
+        return _report(trials, chosen, file) if over else 1
+
+
+def _settings(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Compose the YAML file that sweep=NAME chooses with the further words."""
+    names = [word.partition("=")[2] for word in words if word.partition("=")[0] == "sweep"]
+    if not names:
+        raise ConfigError(f"{words[0]}: say which search is meant: sweep={'|'.join(compose.options('sweep'))}")
+    return names[-1], compose.option("sweep", names[-1], [word for word in words if not word.startswith("sweep=")])
+
+
+def _identity(words: Sequence[str], node: dict[str, Any]) -> str:
+    decisive = {key: value for key, value in node.items() if key not in WITHOUT_EFFECT}
+    return hashlib.sha256(json.dumps([sorted(words), decisive], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _metric(config: RunConfig, search: Search) -> str:
+    """Give the figure that selects."""
+    tasks = build.data(config).tasks
+    names = [figures.name_of(task.headline, name, "", len(tasks)) for name, task in tasks.items()]
+    return names[0] if search.metric is None else search.metric
+
+
+def _run(arms: Sequence[Trials], launcher: Launcher, said: Console) -> bool:
+    """Train round by round, a few trials of each arm in each, so that no arm is ahead; tell whether all are over."""
+    while drawn := [(arm, trial) for arm in arms for trial in arm.next()]:
+        if not _train(drawn, launcher, said):
+            return False
+    return True
+
+
+def _train(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, said: Console) -> bool:
+    cells = []
+    for arm, trial in drawn:
+        said.print(f"{arm.name}: {' '.join(trial.words[len(arm.arm.fixed) :])}")
+        try:
+            cells.append((arm, trial, Cell.of(trial.words)))
+        except MmrunError as error:  # two choices that do not go together
+            said.print(f"failed: {error}")
+            arm.refuse(trial, str(error))
+    new = [item for item in cells if not (item[1].resumed and status(item[2].folder)["status"] == "pruned")]
+    reports = [arm.report(trial) for arm, trial, _ in new]
+    reasons = launcher.launch([cell for _, _, cell in new], trials=reports)
+    over = True
+    for arm, trial, cell in cells:
+        if not arm.tell(trial, cell.folder, reasons.get(cell.folder.path)):
+            said.print(f"{cell.folder.path}  {why(cell, reasons)}; the same command goes on")
+            over = False
+    return over
+
+
+class PruningTerminal(Terminal):
+    """Ends a run whose validation figure is not among the best at this point of the search."""
+
+    def __init__(self, live: bool, folder: RunFolder, trial: dict[str, Any]) -> None:
+        super().__init__(live)
+        self.folder, self.report = folder, Report(**trial)
+
+    def figures(self, stage: str, figures: dict[str, float]) -> None:
+        """Say an evaluation in a line, and tell the search."""
+        super().figures(stage, figures)
+        key = self.report.key
+        if key not in figures:
+            return
+        number = sum(key in event for event in self.folder.events())  # goes on where the run does
+        if not self.report.worth_it(figures[key], number):
+            raise Pruned(f"{key} {figures[key]:.4f} at evaluation {number} is not among the best")
+
+
+# --------------------------------------------------------------------------------------------------------- results
+
+
+def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
+    """Print the best of each arm and how good it is after so many trials; write all of it beside the journal."""
+    results = [arm.result() for arm in arms]
+    print_table(
+        ["", "trials", "finished", "pruned", "failed", "epochs", f"best val/{arms[0].metric}", "its test"],
+        [_cells(result) for result in results],
+    )
+    kind = "expected best" if search.independent else "best so far"
+    longest = max(len(result["curve"]) for result in results)
+    marks = sorted({*(k for k in CURVE if k < longest), longest})
+    print()
+    print_table(
+        [f"{kind} after trials", *map(str, marks)],
+        [[r["arm"], *(number(dict(enumerate(r["curve"], 1)).get(k)) for k in marks)] for r in results],
+    )
+    table = file.with_suffix(".json")
+    write_json(table, {"metric": f"val/{arms[0].metric}", "curve": kind, "arms": results})
+    print(f"\n{table}")
+    for result in results:
+        if result["best"] is not None:
+            print(f"best of {result['arm']}: {command(result['best']['words'])}")
+    failures = [failure for result in results for failure in result["failed"]]
+    for failure in failures:
+        print(f"failed: {failure['reason']}\n  repeat it: {command(failure['words'])}")
+    return 1 if failures else 0
+
+
+def _cells(result: dict[str, Any]) -> list[str]:
+    best = result["best"]
+    counts = [*(str(result[key]) for key in ("trials", "finished", "pruned")), str(len(result["failed"]))]
+    counts.append(number(result["epochs"]))
+    if best is None:
+        return [result["arm"], *counts, "-", "-"]
+    return [result["arm"], *counts, number(best["value"]), number(best["test"])]

@@ -1,0 +1,51 @@
+"""Search: trials drawn by Optuna, halted early where they are not worth it, the same number for each strategy.
+
+Runs are judged by validation rows alone. All that a search knows lies in one file, so that a killed one goes on; and
+what it draws depends on its seed and on the trials before, so that it goes on as it would have.
+"""
+
+from collections.abc import Callable
+
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from mmrun.errors import ConfigError
+
+
+class Search:
+    """How to search: what a file of configs/sweep says."""
+
+    def __init__(
+        self,
+        trials: int | None,
+        per: str,
+        metric: str | None,
+        sampler: Callable[..., BaseSampler] | None,
+        prune: int | None,
+        first_rung: int,
+        at_once: int,
+        seed: int,
+    ) -> None:
+        for key, value in {"trials": trials, "first_rung": first_rung, "at_once": at_once}.items():
+            if value is not None and value < 1:
+                raise ConfigError(f"sweep.{key}: {value} is not above 0")
+        if prune is not None and prune < 2:
+            raise ConfigError(f"sweep.prune: {prune} is not 2 or more; null trains every trial to its end")
+        if trials is None and sampler is not None:
+            raise ConfigError("sweep.trials: null means all combinations, which is for sweep=grid; give a number")
+        self.trials, self.per, self.metric, self.sampler = trials, per, metric, sampler
+        self.prune, self.first_rung, self.at_once, self.seed = prune, first_rung, at_once, seed
+
+    @property
+    def independent(self) -> bool:
+        """Tell whether a trial is drawn without regard to the others."""
+        return self.sampler is None or isinstance(self.sampler(seed=0), RandomSampler)
+
+
+def random(seed: int) -> BaseSampler:
+    """Draw evenly from every range (Bergstra and Bengio, 2012)."""
+    return RandomSampler(seed=seed)
+
+
+def tpe(seed: int, startup: int) -> BaseSampler:
+    """Draw near the good trials so far: tree-structured Parzen estimators (Bergstra et al., 2011)."""
+    return TPESampler(seed=seed, n_startup_trials=startup)

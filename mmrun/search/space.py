@@ -1,0 +1,96 @@
+"""Where a search looks: words with a range become Optuna's distributions, and draws from these become words again."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import HydraException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from mmrun.errors import ConfigError
+from mmrun.search import Search
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is searched for one value of the word that `per` names: words with a value, and words with a range."""
+
+    name: str
+    fixed: list[str]
+    space: dict[str, BaseDistribution]  # by key, as typed
+
+    def words(self, values: dict[str, Any]) -> list[str]:
+        """Give the words of a run."""
+        return [*self.fixed, *(f"{key}={_text(values[key])}" for key in self.space)]
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Give all of them, where every range is a list of choices."""
+        lists = [distribution.choices for distribution in self.space.values()]  # type: ignore[attr-defined]
+        return (dict(zip(self.space, values, strict=True)) for values in itertools.product(*lists))
+
+    @property
+    def size(self) -> float:
+        """Count the combinations."""
+        lists = [getattr(distribution, "choices", None) for distribution in self.space.values()]
+        return math.prod(math.inf if choices is None else len(choices) for choices in lists)
+
+    def corners(self) -> list[list[str]]:
+        """Give the words of a few runs in which each choice, and each end of an interval, occurs."""
+        first = {key: _ends(distribution)[0] for key, distribution in self.space.items()}
+        others = [{**first, key: value} for key, d in self.space.items() for value in _ends(d)[1:]]
+        return [self.words(values) for values in [first, *others]]
+
+
+def arms(words: Sequence[str], search: Search) -> list[Arm]:
+    """Read the words; each value of the word that `search.per` names gets trials of its own."""
+    fixed, space, names = [], {}, [""]
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            raise ConfigError(f"{word!r} cannot be read; write key=value, key=a,b or key=interval(0,1)") from None
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            fixed.append(word)
+        elif key == search.per and override.is_discrete_sweep():
+            names = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        elif key == "seed":
+            raise ConfigError(f"{word}: a search would choose the luckiest seed; search with one, and repeat the best")
+        else:
+            space[key] = _distribution(override, search)
+    if not space:
+        raise ConfigError("nothing to search; give a word a range: optimizer.lr=tag(log,interval(1e-4,1e-2))")
+    return [Arm(name, [*fixed, name] if name else fixed, space) for name in names]
+
+
+def _distribution(override: Override, search: Search) -> BaseDistribution:
+    sweep = override.value()
+    if not isinstance(sweep, IntervalSweep):
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    if search.sampler is None:
+        raise ConfigError(f"{override.input_line}: a grid needs choices; add sweep=random or sweep=tpe")
+    log = "log" in sweep.tags
+    kind = IntDistribution if isinstance(sweep.start, int) and isinstance(sweep.end, int) else FloatDistribution
+    try:
+        return kind(sweep.start, sweep.end, log=log)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"{override.input_line}: {error}") from None
+
+
+def _ends(distribution: BaseDistribution) -> Sequence[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return [distribution.low, distribution.high]  # type: ignore[attr-defined]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
