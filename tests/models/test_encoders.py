@@ -261,6 +261,7 @@ def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> 
             {"kernels": [3]},
             "channels=[32, 64, 128] and kernels=[3]: give each block one of both",
         ),
+        ("image/lenet", {"kernels": [5, 4, 3, 3]}, "kernels=[5, 4, 3, 3]: they have a middle only where they are odd"),
         ("audio/mfcc", {"mel_scale": "bark"}, "mel_scale='bark': mel scales are htk and slaney"),
         (
             "audio/logmel_cnn",
@@ -273,6 +274,20 @@ def test_what_cannot_be_built_is_said(name: str, change: dict[str, Any], message
     with pytest.raises(ConfigError) as caught:
         compose.make({**NODES[name], **change}, "encoder.it", FACTS[kind_of(name)], drop=("prepare",))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["tabular/mlp", "tabular/ft_transformer"])
+@pytest.mark.parametrize(("num_numeric", "cardinalities"), [(3, []), (0, [4, 6])])
+def test_tables_may_be_all_numbers_or_all_categories(name: str, num_numeric: int, cardinalities: list[int]) -> None:
+    facts = {"num_numeric": num_numeric, "cardinalities": cardinalities}
+    encoder = compose.make(NODES[name], "encoder.it", facts, drop=("prepare",))
+    whole = rows("tabular")
+    x = {key: whole[key][:, :num_numeric] for key in ("numeric", "missing")}
+    x["categorical"] = whole["categorical"][:, : len(cardinalities)]
+    features = encoder(x)
+    score(features).backward()
+    assert features.pooled.isfinite().all()
+    assert all(p.grad is not None for p in encoder.parameters() if p.numel())
 
 
 def test_own_encoders_import_no_library() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmrun.models.encoders.image import Convolutions
+from mmrun.models.encoders.convolution import Convolutions
 from mmrun.models.encoders.logmel import Cepstrum, LogMel
 from mmrun.models.encoders.sequence import masked_mean, readable
 from mmrun.types import Encoder, Features

@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmrun.errors import ConfigError
+from mmrun.models.encoders.convolution import check_blocks
 from mmrun.models.encoders.sequence import Recurrent, at, last_position, masked_mean, readable
 from mmrun.types import Encoder, Features
 
@@ -32,8 +32,7 @@ class Cnn1d(Encoder):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if len(channels) != len(kernels):
-            raise ConfigError(f"channels={list(channels)} and kernels={list(kernels)}: give each block one of both")
+        check_blocks(channels, kernels)
         self.dim = channels[-1]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, after, kernel, stride=2, padding=kernel // 2)
