@@ -41,11 +41,12 @@ def search(words: Sequence[str], settings: Sequence[str], launch: Sequence[str],
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
     check([cell.config for cell in corners])
     metric = _metric(corners[0].config, chosen)
+    higher_is_better = figures.higher_is_better(metric)
     file = launcher.folder / f"{name}-{_identity(words, node)}.journal"
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     said.print(f"a search for the best val/{metric}, kept in {file}")
     with alone(file):
-        trials = [Trials(chosen, arm, file, metric, figures.higher_is_better(metric)) for arm in every]
+        trials = [Trials(chosen, arm, file, metric, higher_is_better) for arm in every]
         try:
             over = _run(trials, launcher, said)
         except KeyboardInterrupt:

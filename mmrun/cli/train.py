@@ -2,6 +2,8 @@
 
 import argparse
 
+from mmrun.errors import ConfigError
+
 HELP = "train a run; with -m a sweep of runs"
 
 EPILOG = """\
@@ -12,6 +14,8 @@ words:
   +optimizer.amsgrad=true          add a key
   ~strategy.stages.pretrain        take a key away
   -m seed=0,1,2 fusion=sum,gated   one run for each combination
+  -m sweep=tpe 'optimizer.lr=tag(log,interval(1e-4,1e-2))'   a search, judged by validation rows
+  -m hydra/launcher=joblib         several runs at a time; submitit_slurm: on a cluster
 
 A run that was finished before is found, not repeated; one that was cut off goes on.
 """
@@ -45,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         from mmrun.cli.sweep import sweep
 
         return sweep(args.words, args.again)
+    for word in args.words:
+        if word.startswith(("sweep=", "hydra/")):
+            raise ConfigError(f"{word}: is for a sweep; add -m")
     config = compose.load(args.words)
     if args.cfg is not None:
         print(compose.as_yaml(config), end="")

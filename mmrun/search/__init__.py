@@ -25,11 +25,11 @@ class Search:
         at_once: int,
         seed: int,
     ) -> None:
-        for key, value in {"trials": trials, "first_rung": first_rung, "at_once": at_once}.items():
-            if value is not None and value < 1:
-                raise ConfigError(f"sweep.{key}: {value} is not above 0")
-        if prune is not None and prune < 2:
-            raise ConfigError(f"sweep.prune: {prune} is not 2 or more; null trains every trial to its end")
+        least = {"trials": (trials, 1), "prune": (prune, 2), "first_rung": (first_rung, 1), "at_once": (at_once, 1)}
+        for key, (value, low) in least.items():
+            whole = isinstance(value, int) and value >= low
+            if not whole and not (value is None and key in ("trials", "prune")):
+                raise ConfigError(f"sweep.{key}: {value!r} is not a whole number from {low} on")
         if trials is None and sampler is not None:
             raise ConfigError("sweep.trials: null means all combinations, which is for sweep=grid; give a number")
         self.trials, self.per, self.metric, self.sampler = trials, per, metric, sampler
