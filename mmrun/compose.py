@@ -34,6 +34,8 @@ from mmrun.errors import ConfigError, nearest
 
 ALLOWED = ("mmrun.", "torch.optim.")  # what a `_target_` may name: a config that came with a run is data
 
+FREE = {"columns", "kinds", "lr_scale"}  # mappings whose keys the user makes up: a word there needs no +
+
 DEFAULT_ENCODER = {
     "image": "cnn",
     "text": "gru",
@@ -179,6 +181,8 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
     rewritten: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
+        if FREE & set(key.split(".")) and not key.startswith(("+", "~")):
+            word = f"++{word}"
         place = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         last = place.rpartition(".")[2]
         group = places.get(place)

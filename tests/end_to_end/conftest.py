@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mmrun import compose
 from mmrun.cli import main
 
 SMALL = ["modalities=[image,text]", "encoder.image=lenet", "budget.epochs=0.2", "trainer.progress=false"]
@@ -34,7 +35,8 @@ class Shell:
 def shell(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
-    return Shell(capsys)
+    yield Shell(capsys)
+    compose.UserConfigs.folders = []  # a test's own ./configs ends with it
 
 
 def metrics(folder):

@@ -14,7 +14,9 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
     words = ["train", *WORDS, "trainer.device=cpu"]
     assert shell(*words, "outputs=one")[0] == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29571"]
-    done = subprocess.run([*torchrun, "-m", "mmrun", *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [*torchrun, "-m", "mmrun", *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train/loss") == 1  # one process speaks
     one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))

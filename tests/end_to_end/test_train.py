@@ -88,7 +88,7 @@ def test_budgets_of_every_unit(shell, budget):
         ["optimizer=sgd"],
         ["strategy.stages.train.accumulate=2", "strategy.stages.train.clip=0.5"],
         ["strategy.stages.train.schedule=linear", "strategy.stages.train.warmup=0.2"],
-        ["+strategy.stages.train.lr_scale={encoder: 0.1}", "strategy.stages.train.lr=3e-4"],
+        ["strategy.stages.train.lr_scale={encoder: 0.1}", "strategy.stages.train.lr=3e-4"],
         ["strategy.stages.train.optimizer=adam"],
         ["strategy.stages.train.keep=last", "strategy.stages.train.monitor=f1_macro"],
         ["strategy.stages.train.monitor=loss", "trainer.evaluate_every=0.05", "strategy.stages.train.patience=1"],
