@@ -26,9 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from mmrun import compose
-from mmrun.compose import nearest
 from mmrun.config import RunConfig
-from mmrun.errors import ConfigError, MmrunError
+from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.runs.folder import RunFolder, where
 
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
