@@ -70,7 +70,9 @@ def test_digits_are_the_same_every_time():
 
 
 def test_digits_without_noise_say_what_they_are():
-    table = digits(image_noise=0, image_occlusion=0, audio_snr=60, text_wrong=0, text_typos=0, languages=["en"])
+    table = digits(
+        image_noise=0, image_occlusion=0, audio_snr=60, audio_spread=0, text_wrong=0, text_typos=0, languages=["en"]
+    )
     row = int(np.flatnonzero(table.targets["label"].values == 7)[0])
     assert table.columns["text"].values[row] == "seven"
     samples, rate = table.columns["audio"].values[row]
@@ -119,7 +121,10 @@ def test_no_single_modality_suffices_and_together_they_do():
     assert np.mean(scores.argmax(1) == labels[rest]) > max(right.values()) + 0.08
 
 
-def test_a_language_that_is_none():
+def test_a_language_and_a_share_that_are_none():
+    with pytest.raises(ConfigError) as error:
+        digits(image_occlusion=1.5)
+    assert str(error.value) == "dataset.image_occlusion: 1.5 is no share; it lies between 0 and 1"
     with pytest.raises(ConfigError) as error:
         digits(languages=["en", "la"])
     assert str(error.value) == "dataset.languages: ['en', 'la']; choose at least one of de, en, es, fr, it"

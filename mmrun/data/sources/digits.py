@@ -24,10 +24,11 @@ WORDS = {
 
 
 def digits(
-    image_noise: float = 0.45,
+    image_noise: float = 0.35,
     image_occlusion: float = 0.3,
-    audio_snr: float = -17.0,
-    text_wrong: float = 0.3,
+    audio_snr: float = -13.0,
+    audio_spread: float = 8.0,
+    text_wrong: float = 0.25,
     text_typos: float = 0.2,
     languages: list[str] | tuple[str, ...] = ("de", "en", "es", "fr", "it"),
     data_seed: int = 0,
@@ -41,6 +42,9 @@ def digits(
         raise ConfigError(
             f"dataset.kinds: digits has {KINDS}, found {kinds}; leave modalities out with modalities=[...]"
         )
+    for knob, share in (("image_occlusion", image_occlusion), ("text_wrong", text_wrong), ("text_typos", text_typos)):
+        if not 0 <= share <= 1:
+            raise ConfigError(f"dataset.{knob}: {share} is no share; it lies between 0 and 1")
     unknown = [language for language in languages if language not in WORDS]
     if unknown or not languages:
         raise ConfigError(f"dataset.languages: {list(languages)}; choose at least one of {', '.join(WORDS)}")
@@ -51,16 +55,17 @@ def digits(
     image_rng, audio_rng, text_rng = (np.random.default_rng([data_seed, stream]) for stream in range(3))
     columns = {
         "image": Column("image", _images(raw.images, image_noise, image_occlusion, image_rng)),
-        "audio": Column("audio", _tones(classes, audio_snr, audio_rng)),
+        "audio": Column("audio", _tones(classes, audio_snr, audio_spread, audio_rng)),
         "text": Column("text", _words(classes, text_wrong, text_typos, sorted(languages), text_rng)),
     }
-    recipe = [image_noise, image_occlusion, audio_snr, text_wrong, text_typos, sorted(languages), data_seed]
+    knobs = [image_noise, image_occlusion, audio_snr, audio_spread, text_wrong, text_typos]
+    recipe = json.dumps(["digits", REVISION, knobs, sorted(languages), data_seed])
     return Table(
         ids=[f"digit-{row:04d}" for row in range(len(classes))],
         columns=columns,
         targets={"label": Target("classification", classes, [str(digit) for digit in range(10)])},
         split=make_split(len(classes), data_seed, classes),
-        fingerprint=hashlib.sha256(json.dumps(["digits", REVISION, *recipe]).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(recipe.encode()).hexdigest(),
     )
 
 
@@ -78,16 +83,18 @@ def _images(pictures: np.ndarray, noise: float, occlusion: float, rng: np.random
     return list(images[:, None])
 
 
-def _tones(classes: np.ndarray, snr: float, rng: np.random.Generator) -> list[tuple[np.ndarray, int]]:
-    """Sound each digit's two tones, at phases of chance, in white noise `snr` dB below them."""
+def _tones(classes: np.ndarray, snr: float, spread: float, rng: np.random.Generator) -> list[tuple[np.ndarray, int]]:
+    """Sound each digit's two tones, at phases of chance, `snr` dB above white noise; rows differ by `spread` dB."""
     angle = 2 * np.pi * np.arange(NUM_SAMPLES) / SAMPLE_RATE
-    sound = rng.standard_normal((len(classes), NUM_SAMPLES), dtype=np.float32) * np.float32(10 ** (-snr / 20))
+    decibels = rng.normal(snr, spread, (len(classes), 1))
+    noise = (10 ** (-decibels / 20)).astype(np.float32)  # [N, 1], its deviation; each tone has power 1/2
+    sound = rng.standard_normal((len(classes), NUM_SAMPLES), dtype=np.float32) * noise
     for hertz in (LOW, HIGH):
         phase = rng.uniform(0, 2 * np.pi, (len(classes), 1)).astype(np.float32)
         wave = np.array(hertz)[:, None] * angle  # [10, S]
         sine, cosine = np.sin(wave).astype(np.float32)[classes], np.cos(wave).astype(np.float32)[classes]
-        sound += sine * np.cos(phase) + cosine * np.sin(phase)  # each tone has power 1/2
-    loudness = 32767 / 5 / (1 + 10 ** (-snr / 10)) ** 0.5  # five deviations fit into 16 bits
+        sound += sine * np.cos(phase) + cosine * np.sin(phase)
+    loudness = 32767 / 5 / np.sqrt(1 + noise**2)  # five deviations fit into 16 bits
     return [(samples, SAMPLE_RATE) for samples in np.clip(np.rint(sound * loudness), -32768, 32767).astype(np.int16)]
 
 
