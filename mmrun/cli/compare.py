@@ -1,36 +1,54 @@
 """`mmrun compare`: groups of runs side by side, with statistics and cost."""
 
 import argparse
-import csv
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.cli.table import print_table
+from mmrun.errors import ConfigError
 from mmrun.runs.index import OUTPUTS
 
 if TYPE_CHECKING:
-    from mmrun.runs.compare import Comparison, Row
+    from mmrun.runs.compare import Question
+    from mmrun.runs.tables import Result
 
 HELP = "Compare groups of finished runs: mean and 95 % interval, difference to a baseline and its p, and cost."
-
-LATEX_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"<": "$<$"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    add_question(parser, "strategy", "test/accuracy")
+    along = parser.add_argument_group("instead of one comparison").add_mutually_exclusive_group()
+    along.add_argument(
+        "--across",
+        metavar="KEY",
+        help="a comparison for each value of a key (dataset.labelled, budget.epochs, cost.total_parameters), and where "
+        "the groups' curves cross",
+    )
+    along.add_argument(
+        "--over",
+        metavar="KEY[,KEY]",
+        help="ranks over several data sets, or other keys: Friedman's test, Nemenyi's critical difference",
+    )
+    along.add_argument(
+        "--examples", action="store_true", help="two runs, row by row, from their stored predictions: mmrun compare A B"
+    )
+    parser.add_argument("--format", choices=["table", "md", "csv", "json", "latex"], default="table")
+
+
+def add_question(parser: argparse.ArgumentParser, by: str | None, metric: str | None) -> None:
+    """Declare what `compare` and `report` are both asked."""
     parser.add_argument("folders", nargs="*", type=Path, default=[OUTPUTS], help="where to look (default: outputs)")
     parser.add_argument(
         "--by",
         metavar="KEY[,KEY]",
-        default="strategy",
+        default=by,
         help="what makes a group: a choice (strategy, fusion, dataset, encoder.image) or any key of the config "
-        "(dataset.labelled, budget.epochs)",
+        "(dataset.labelled, budget.epochs); default: strategy",
     )
-    parser.add_argument("--metric", metavar="SPLIT/NAME", default="test/accuracy", help="default: test/accuracy")
+    parser.add_argument("--metric", metavar="SPLIT/NAME", default=metric, help="default: test/accuracy")
     parser.add_argument(
         "--against",
         metavar="VALUE",
@@ -41,134 +59,117 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY[,KEY]",
         nargs="?",
         const="seed",
-        help="compare runs one by one with the baseline's of the same seed, or other keys (paired t-test); "
-        "without it the groups count as independent (Welch's t-test)",
+        help="compare runs one by one with the baseline's of the same seed, or other keys; "
+        "without it the groups count as independent",
     )
     parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="only runs that have these values")
-    parser.add_argument(
-        "--correct", choices=["holm", "none"], default="holm", help="for testing several groups (default: holm)"
+    statistics = parser.add_argument_group("statistics (docs/statistics.md)")
+    statistics.add_argument(
+        "--test",
+        choices=["t", "wilcoxon", "permutation"],
+        default="t",
+        help="of the differences (default: t; Welch's where the groups are independent)",
     )
-    parser.add_argument("--format", choices=["table", "md", "csv", "json", "latex"], default="table")
+    statistics.add_argument(
+        "--interval", choices=["t", "bca"], default="t", help="Student's (default) or bootstrapped, for 20 runs or more"
+    )
+    statistics.add_argument(
+        "--correct", choices=["holm", "bh", "none"], default="holm", help="for testing several groups (default: holm)"
+    )
+    cost = parser.add_argument_group("cost")
+    cost.add_argument(
+        "--match",
+        choices=["budget", "epochs", "seconds", "flops"],
+        default="budget",
+        help="what groups must have spent alike to be on equal terms (default: the budget they were given)",
+    )
+    cost.add_argument(
+        "--amortise",
+        metavar="K",
+        type=int,
+        default=1,
+        help="divide what encoders learned alone by the number of fusions that start from it, and say from which "
+        "number on that pays",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the comparison, and on stderr what to know before believing it."""
-    from mmrun.runs.compare import compare  # late: SciPy takes half a second, and `-h` needs none
-
-    compared = compare(
-        args.folders,
-        [key.replace("/", ".") for key in args.by.split(",")],
-        args.metric,
-        args.against,
-        [] if args.paired is None else args.paired.replace("/", ".").split(","),
-        args.where,
-        args.correct,
-    )
-    PRINTERS[args.format](compared)
-    for notice in compared.notices:
+    """Print what was found, and on stderr what to know before believing it."""
+    result = _found(args)
+    _print(result, args.format)
+    for notice in result.notices:
         print(f"note: {notice}", file=sys.stderr)
     return 0
 
 
-# ------------------------------------------------------------------------------------------------ the table, in words
+def question(args: argparse.Namespace) -> "Question":
+    """Read what is asked."""
+    from mmrun.runs.compare import Question  # late: SciPy takes half a second, and `-h` needs none
+
+    return Question(
+        metric=args.metric,
+        by=keys(args.by),
+        against=args.against,
+        paired=() if args.paired is None else keys(args.paired),
+        test=args.test,
+        interval=args.interval,
+        correct=args.correct,
+        match=args.match,
+        amortise=args.amortise,
+    )
 
 
-def _title(compared: "Comparison") -> str:
-    title = f"{compared.metric}, {'lower' if compared.lower_is_better else 'higher'} is better"
-    if compared.against is None:
-        return title
-    paired = f"paired by {', '.join(compared.paired)}" if compared.paired else "not paired"
-    correct = ", p corrected by Holm" if compared.correct == "holm" else ""
-    best = "; * best, p < 0.05" if any(row.best for row in compared.rows) else ""
-    return f"{title}; difference to {compared.against}, {paired}{correct}{best}"
+def keys(words: str) -> tuple[str, ...]:
+    """Read KEY[,KEY]; encoder/image is encoder.image."""
+    return tuple(words.replace("/", ".").split(","))
 
 
-def _header(compared: "Comparison") -> list[str]:
-    pairs = ["pairs"] if compared.paired else []
-    difference = [] if compared.against is None else [*pairs, "difference", "95 % interval", "p"]
-    costs = ["samples", "time", "FLOPs", "memory", "learned"]
-    return [*compared.by, "n", "mean", "sd", "95 % interval", *difference, *costs]
+def _found(args: argparse.Namespace) -> "Result":
+    asked = question(args)
+    if args.examples:
+        return _examples(args)
+    from mmrun.runs import selection
+
+    runs, notices = selection.finished(args.folders)
+    runs = selection.filtered(runs, args.where)
+    if args.across is not None:
+        from mmrun.runs.curves import across
+
+        return across(runs, asked, args.across.replace("/", "."), notices)
+    if args.over is not None:
+        from mmrun.runs.ranks import rank
+
+        return rank(runs, asked, keys(args.over), notices)
+    from mmrun.runs.compare import compare
+
+    return compare(runs, asked, notices)
 
 
-def _cells(compared: "Comparison", row: "Row") -> list[str]:
-    cells = [*row.group, str(row.n), number(row.mean), number(row.sd), _interval(row.low, row.high)]
-    if compared.against is not None:
-        p = row.p if compared.correct == "none" else row.p_adjusted
-        if compared.paired:
-            cells.append("-" if row.pairs is None else str(row.pairs))
-        sign = "+" if row.difference is not None and row.difference > 0 else ""
-        cells.append(f"{sign}{number(row.difference)}{' *' if row.best else ''}")
-        cells += [_interval(row.difference_low, row.difference_high), _p(p)]
-    cost = row.cost
-    cells += [count(cost["samples"]), duration(cost["seconds"]), count(cost["flops"]), size(cost["peak_memory"])]
-    return [*cells, count(cost["learned_parameters"])]
+def _examples(args: argparse.Namespace) -> "Result":
+    from mmrun.runs.examples import examine
+    from mmrun.runs.index import resolve
+
+    if len(args.folders) != 2:
+        raise ConfigError(f"--examples: name two runs, not {len(args.folders)}: mmrun compare A B --examples")
+    one, other = (resolve(str(run)) for run in args.folders)
+    return examine(one, other, args.metric.partition("/")[0])
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None else f"{number(low)} .. {number(high)}"
+def _print(result: "Result", format: str) -> None:
+    from mmrun.runs import formats, tables
 
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-# -------------------------------------------------------------------------------------------------------- the formats
-
-
-def _table(compared: "Comparison") -> None:
-    rows = [_cells(compared, row) for row in compared.rows]
-    print(_title(compared))
-    print_table(_header(compared), rows, left=len(compared.by))
-
-
-def _markdown(compared: "Comparison") -> None:
-    header, left = _header(compared), len(compared.by)
-    print(f"{_title(compared)}\n")
-    _print_bars(header)
-    _print_bars(["---" if place < left else "---:" for place in range(len(header))])
-    for row in compared.rows:
-        _print_bars([cell.replace("|", "\\|").replace("*", "\\*") for cell in _cells(compared, row)])
-    if compared.notices:
-        print()
-    for notice in compared.notices:
-        print(f"- Note: {notice}")
-
-
-def _print_bars(cells: Sequence[str]) -> None:
-    print(f"| {' | '.join(cells)} |")
-
-
-def _latex(compared: "Comparison") -> None:
-    left, right = "l" * len(compared.by), "r" * (len(_header(compared)) - len(compared.by))
-    print(f"% {_title(compared)}\n\\begin{{tabular}}{{{left}{right}}}\n\\toprule")
-    _print_latex(_header(compared))
-    print("\\midrule")
-    for row in compared.rows:
-        _print_latex(_cells(compared, row))
-    print("\\bottomrule\n\\end{tabular}")
-    for notice in compared.notices:
-        print(f"\\par\\footnotesize Note: {notice.translate(LATEX_ESCAPES)}")
-
-
-def _print_latex(cells: Sequence[str]) -> None:
-    print(f"{' & '.join(cell.translate(LATEX_ESCAPES) for cell in cells)} \\\\")
-
-
-def _csv(compared: "Comparison") -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    for place, row in enumerate(compared.rows):
-        figures = asdict(row)
-        group, runs, cost = figures.pop("group"), figures.pop("runs"), figures.pop("cost")
-        figures["baseline"] = None if row.baseline is None else ",".join(row.baseline)
-        if place == 0:
-            writer.writerow([*compared.by, *figures, *cost, "runs"])
-        writer.writerow([*group, *figures.values(), *cost.values(), " ".join(runs)])
-
-
-def _json(compared: "Comparison") -> None:
-    print(json.dumps(asdict(compared), indent=1))
-
-
-PRINTERS = {"table": _table, "md": _markdown, "csv": _csv, "json": _json, "latex": _latex}
+    if format == "json":
+        print(json.dumps(tables.as_json(result), indent=1))
+    elif format == "csv":
+        print(formats.comma_separated(tables.records(result)), end="")
+    elif format == "md":
+        print("\n\n".join(map(formats.markdown, tables.tables(result))))
+        print("".join(f"\n- Note: {notice}" for notice in result.notices), end="\n" if result.notices else "")
+    elif format == "latex":
+        print("\n\n".join(map(formats.latex, tables.tables(result))))
+        for notice in result.notices:
+            print(f"\\par\\footnotesize Note: {formats.escaped(notice)}")
+    else:
+        for place, table in enumerate(tables.tables(result)):
+            print(f"{chr(10) if place else ''}{table.caption}")
+            print_table(table.header, table.rows, table.left)

@@ -3,15 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 
 from mmrun.errors import ConfigError
-from mmrun.runs import fairness, selection, statistics
-from mmrun.runs.folder import WITHOUT_EFFECT
-from mmrun.runs.selection import Group, Groups, Metrics, figure, leaves, lookup, text
+from mmrun.runs import costs, effects, fairness, selection, statistics
+from mmrun.runs.effects import Improvement
+from mmrun.runs.selection import Group, Groups, Metrics, figure, leaves_that_differ, lookup, text
 
 LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
-COSTS = ("samples", "seconds", "flops", "peak_memory", "learned_parameters")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of some runs."""
+
+    metric: str = "test/accuracy"
+    by: tuple[str, ...] = ("strategy",)  # keys; runs with the same values form a group
+    against: str | None = None  # the baseline: a value of one key of `by`, or one of each
+    paired: tuple[str, ...] = ()  # keys; empty: the groups count as independent
+    test: str = "t"  # t | wilcoxon | permutation
+    interval: str = "t"  # t | bca
+    correct: str = "holm"  # holm | bh | none
+    match: str = "budget"  # what compared groups must have spent alike: budget | epochs | seconds | flops
+    amortise: int = 1  # the number of fusions that share what encoders learned alone
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Tell the metric's direction."""
+        return any(part in LOWER_IS_BETTER for part in self.metric.replace("/", ".").split("."))
 
 
 @dataclass(frozen=True)
@@ -25,7 +43,7 @@ class Row:
     sd: float | None
     low: float | None  # 95 % interval of the mean
     high: float | None
-    cost: dict[str, float | None]  # means
+    cost: costs.Costs  # means; amortised where that is asked for
     baseline: Group | None = None
     pairs: int | None = None  # behind the difference, where paired
     difference: float | None = None  # to the baseline, in the metric's own unit
@@ -33,62 +51,53 @@ class Row:
     difference_high: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
-    best: bool = False  # the best mean, and better than the baseline with p < 0.05 (the corrected p, where one is)
+    effect: float | None = None  # Hedges' g
+    improvement: Improvement | None = None  # the chance that a run beats one of the baseline's
+    detectable: float | None = None  # the smallest true difference that so many runs find in 4 of 5 cases
+    break_even: dict[str, int | None] | None = None  # by cost: fusions from which this costs less than the baseline
+    unmatched: tuple[str, ...] = ()  # in what it is not on equal terms with the baseline
+    best: bool = False  # of all on equal terms: the best mean, better than the baseline with p < 0.05 (p_adjusted)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The rows, a baseline before those compared with it, and what to know before believing them."""
 
-    metric: str
-    lower_is_better: bool
-    by: list[str]
-    against: str | None
-    paired: list[str]  # keys; empty: unpaired
-    correct: str  # holm | none
+    question: Question
     rows: list[Row]
     notices: list[str]
 
 
-def compare(
-    folders: Sequence[Path],
-    by: Sequence[str],
-    metric: str,
-    against: str | None = None,
-    paired: Sequence[str] = (),
-    where: Sequence[str] = (),
-    correct: str = "holm",
-) -> Comparison:
-    """Group the finished runs below some folders by choices or config keys, and compare the groups.
-
-    `against` is a value of one key of `by`, or one of each. Without keys in `paired` the groups count as independent.
-    """
-    if paired and against is None:
+def compare(runs: Sequence[Metrics], question: Question, notices: Sequence[str] = ()) -> Comparison:
+    """Group finished runs by choices or config keys, and compare the groups. `notices` are what is known already."""
+    if question.paired and question.against is None:
         raise ConfigError("--paired: with the runs of which group? Name it with --against")
-    runs, notices = selection.finished(folders)
-    runs, left_out = selection.measured(selection.filtered(runs, where), metric)
-    groups = selection.grouped(runs, by)
+    if question.amortise < 1:
+        raise ConfigError(f"--amortise: {question.amortise} is no number of fusions; 1 charges all to one")
+    having, left_out = selection.measured(list(runs), question.metric)
+    groups = selection.grouped(having, question.by)
+    against = question.against
     baselines = {} if against is None else selection.baselines(groups, selection.typed(against))
-    unlike = fairness.differences(runs, [*by, *paired])
-    notices += left_out + unlike + fairness.unequal_seeds(groups, paired or ["seed"]) + fairness.few_runs(groups)
+    found = [*notices, *left_out]
+    found += fairness.differences(having, [*question.by, *question.paired], question.match).values()
+    found += fairness.unequal_seeds(groups, question.paired or ["seed"]) + fairness.few_runs(groups)
 
     rows = []
     for group in selection.ordered(groups, baselines):
-        row = _row(group, groups[group], metric)
+        row = _row(group, groups[group], question)
         if group in baselines:
-            row = _compared(row, groups, baselines[group], metric, paired)
+            row = _compared(row, groups, baselines[group], question)
+            row, said = _judged(row, groups, question)
+            found += said
         rows.append(row)
-    if correct == "holm":
-        rows = _corrected(rows)
-    lower = any(part in LOWER_IS_BETTER for part in metric.replace("/", ".").split("."))
-    if not unlike:
-        rows = _marked(rows, lower)
-    return Comparison(metric, lower, list(by), against, list(paired), correct, rows, notices)
+    if question.paired:
+        found += fairness.blunt_test(question.test, [row.pairs for row in rows if row.pairs is not None])
+    return Comparison(question, _marked(_corrected(rows, question.correct), question.lower_is_better), found)
 
 
-def _row(group: Group, runs: list[Metrics], metric: str) -> Row:
-    values = _figures(runs, metric)
-    mean = statistics.mean(values)
+def _row(group: Group, runs: list[Metrics], question: Question) -> Row:
+    values = figures(runs, question.metric)
+    mean = statistics.mean(values, question.interval)
     return Row(
         group=group,
         runs=[run["run"] for run in runs],
@@ -97,77 +106,107 @@ def _row(group: Group, runs: list[Metrics], metric: str) -> Row:
         sd=statistics.deviation(values),
         low=mean.low,
         high=mean.high,
-        cost={name: _mean_cost(runs, name) for name in COSTS},
+        cost=costs.mean_costs(runs, question.amortise),
     )
 
 
-def _figures(runs: list[Metrics], metric: str) -> list[float]:
+def figures(runs: Sequence[Metrics], metric: str) -> list[float]:
+    """Give a figure of each run that has it."""
     return [value for run in runs if (value := figure(run, metric)) is not None]
 
 
-def _mean_cost(runs: list[Metrics], name: str) -> float | None:
-    costs = [run["cost"][name] for run in runs if run["cost"][name] is not None]
-    return sum(costs) / len(costs) if costs else None
+# -------------------------------------------------------------------------------------------------- the difference
 
 
-def _compared(row: Row, groups: Groups, baseline: Group, metric: str, paired: Sequence[str]) -> Row:
+def _compared(row: Row, groups: Groups, baseline: Group, question: Question) -> Row:
     runs, base_runs, pairs = groups[row.group], groups[baseline], None
-    if paired:
-        by_pair, base_by_pair = _by_pair(runs, paired), _by_pair(base_runs, paired)
-        both = sorted(by_pair.keys() & base_by_pair.keys())
-        runs, base_runs, pairs = [by_pair[key] for key in both], [base_by_pair[key] for key in both], len(both)
-        if not both:
-            return replace(row, baseline=baseline, pairs=0)
-    estimate = statistics.paired_difference if paired else statistics.difference
-    found = estimate(_figures(runs, metric), _figures(base_runs, metric))
+    row = replace(row, baseline=baseline)
+    if question.paired:
+        runs, base_runs = pair(runs, base_runs, question.paired)
+        pairs = len(runs)
+        if not pairs:
+            return replace(row, pairs=0)
+    values, base_values = figures(runs, question.metric), figures(base_runs, question.metric)
+    if question.paired:
+        found = statistics.paired_difference(values, base_values, question.test, question.interval)
+        effect, detectable = effects.paired_effect, effects.paired_detectable
+    else:
+        found = statistics.difference(values, base_values, question.test, question.interval)
+        effect, detectable = effects.effect, effects.smallest_detectable
     return replace(
         row,
-        baseline=baseline,
         pairs=pairs,
         difference=found.value,
         difference_low=found.low,
         difference_high=found.high,
         p=found.p,
+        effect=effect(values, base_values),
+        improvement=effects.improvement(values, base_values, question.lower_is_better),
+        detectable=detectable(values, base_values),
     )
+
+
+def pair(runs: list[Metrics], base_runs: list[Metrics], keys: Sequence[str]) -> tuple[list[Metrics], list[Metrics]]:
+    """Give the runs of two groups that have a partner in the other, in one order."""
+    by_pair, base_by_pair = _by_pair(runs, keys), _by_pair(base_runs, keys)
+    both = sorted(by_pair.keys() & base_by_pair.keys())
+    return [by_pair[key] for key in both], [base_by_pair[key] for key in both]
 
 
 def _by_pair(runs: list[Metrics], keys: Sequence[str]) -> dict[tuple[str, ...], Metrics]:
     found: dict[tuple[str, ...], Metrics] = {}
     for run in runs:
-        pair = tuple(text(lookup(run, key)) for key in keys)
-        if pair in found:
-            other = found[pair]
-            same = " ".join(f"{key}={value}" for key, value in zip(keys, pair, strict=True))
+        of_run = tuple(text(lookup(run, key)) for key in keys)
+        if of_run in found:
+            other = found[of_run]
+            same = " ".join(f"{key}={value}" for key, value in zip(keys, of_run, strict=True))
+            unlike = leaves_that_differ(other, run)
             raise ConfigError(
                 f"--paired: {other['run']} and {run['run']} are of one group and both have {same}; "
-                f"tell them apart with --where or --by{_unlike_key(other, run)}"
+                f"tell them apart with --where or --by{f', for example {unlike[0]}' if unlike else ''}"
             )
-        found[pair] = run
+        found[of_run] = run
     return found
 
 
-def _unlike_key(one: Metrics, other: Metrics) -> str:
-    """Name a key by which two runs of one group differ."""
-    choices = [key for key in one["choices"] if lookup(one, key) != lookup(other, key)]
-    values = [key for key, value in leaves(one["config"]) if value != lookup(other, key)]
-    keys = choices + [key for key in values if key.split(".")[0] not in WITHOUT_EFFECT]
-    return f", for example {keys[0]}" if keys else ""
+# -------------------------------------------------------------------------------------------------- is it believable
 
 
-def _corrected(rows: list[Row]) -> list[Row]:
+def _judged(row: Row, groups: Groups, question: Question) -> tuple[Row, list[str]]:
+    """Say in what a row is not on equal terms with its baseline, and from how many fusions on it would cost less."""
+    assert row.baseline is not None
+    runs, base_runs = groups[row.group], groups[row.baseline]
+    keys = [*question.by, *question.paired]
+    unmatched = list(fairness.differences([*runs, *base_runs], keys, question.match))
+    asked_apart = any(key.startswith("budget") for key in keys) and question.match == "budget"
+    overspent = None
+    if "budget" not in unmatched and not asked_apart:
+        overspent = fairness.overspent(row.group, runs, row.baseline, base_runs, question.match)
+    if overspent is not None:
+        unmatched.append("spending")
+    pays = {name: costs.break_even(runs, base_runs, name) for name in costs.PAYS}
+    judged = replace(row, unmatched=tuple(unmatched), break_even=pays)
+    return judged, [] if overspent is None else [overspent]
+
+
+def _corrected(rows: list[Row], correct: str) -> list[Row]:
+    if correct == "none":
+        return rows
     tested = [row.p for row in rows if row.p is not None]
-    adjusted = iter(statistics.holm(tested))
+    adjusted = iter(statistics.CORRECTIONS[correct](tested))
     return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]
 
 
 def _marked(rows: list[Row], lower_is_better: bool) -> list[Row]:
-    """Mark the best of a baseline and the rows compared with it, where chance hardly explains that it is better."""
+    """Mark the best of a baseline and the rows on equal terms with it, where chance hardly explains its lead."""
     best = []
     for _, family in groupby(rows, key=lambda row: row.group if row.baseline is None else row.baseline):
-        best.append((min if lower_is_better else max)(family, key=lambda row: row.mean))
-    return [replace(row, best=row in best and _significant(row)) for row in rows]
+        ranked = [row for row in family if not row.unmatched]
+        best.append((min if lower_is_better else max)(ranked, key=lambda row: row.mean))
+    return [replace(row, best=row in best and significant(row)) for row in rows]
 
 
-def _significant(row: Row) -> bool:
+def significant(row: Row) -> bool:
+    """Tell whether chance hardly explains a row's difference."""
     p = row.p if row.p_adjusted is None else row.p_adjusted
     return p is not None and p < 1 - statistics.LEVEL

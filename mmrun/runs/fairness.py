@@ -16,12 +16,21 @@ ALIKE: tuple[tuple[str, Callable[[Metrics], Any], tuple[str, ...]], ...] = (
     ("metric version", lambda run: run["metric_version"], ()),
     ("precision", lambda run: run["config"]["trainer"]["precision"], ("trainer.precision",)),
 )
+# A stage that reads one of M modalities spends 1/M for a row or step, as the budget does; `cost.epochs` counts so.
+SPENT_IN = {"epochs": "epochs", "steps": "epochs", "samples": "epochs", "seconds": "seconds", "flops": "flops"}
+TOLERANCE = 0.05  # of what the baseline spent
+MATCHES = ("budget", "epochs", "seconds", "flops")  # what --match can go by
 
 
-def differences(runs: Sequence[Metrics], keys: Sequence[str]) -> list[str]:
-    """Say what differs between compared runs, less what --by or --paired, the `keys`, hold apart."""
-    notices = []
+def differences(runs: Sequence[Metrics], keys: Sequence[str], match: str = "budget") -> dict[str, str]:
+    """Say what differs between compared runs, by its name, less what --by or --paired, the `keys`, hold apart.
+
+    Runs matched by what they spent may have been given any budget.
+    """
+    said = {}
     for name, read, explained_by in ALIKE:
+        if name == "budget" and match != "budget":
+            continue
         apart = [key for key in keys if any(fnmatch(key, glob) for glob in explained_by)]
         found: dict[Group, Counter[str]] = defaultdict(Counter)
         for run in runs:
@@ -29,9 +38,23 @@ def differences(runs: Sequence[Metrics], keys: Sequence[str]) -> list[str]:
         unlike = [values for values in found.values() if len(values) > 1]
         if unlike:
             counts = sum(unlike, Counter())
-            said = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(counts.items()))
-            notices.append(f"{name} differs between compared runs: {said}")
-    return notices
+            values = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(counts.items()))
+            said[name] = f"{name} differs between compared runs: {values}"
+    return said
+
+
+def overspent(
+    group: Group, runs: Sequence[Metrics], baseline: Group, base_runs: Sequence[Metrics], match: str
+) -> str | None:
+    """Say where a group spent, on average, clearly more or less than its baseline; None where it did not.
+
+    Equal budgets can be spent unequally: by early stopping, or where a small budget is rounded to whole steps.
+    """
+    unit = match if match != "budget" else SPENT_IN[next(iter(base_runs[0]["budget"]))]
+    spent, base_spent = (sum(run["cost"][unit] for run in some) / len(some) for some in (runs, base_runs))
+    if abs(spent - base_spent) <= TOLERANCE * base_spent:
+        return None
+    return f"{','.join(group)} spent {spent:.3g} {unit}, {','.join(baseline)} {base_spent:.3g}: more than 5 % apart"
 
 
 def unequal_seeds(groups: Groups, keys: Sequence[str]) -> list[str]:
@@ -50,3 +73,10 @@ def few_runs(groups: Groups) -> list[str]:
     """Say where so few runs stand behind a row that its interval is missing or means little."""
     few = [f"{','.join(group)} (n={len(runs)})" for group, runs in sorted(groups.items()) if len(runs) < 3]
     return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(few)}"] if few else []
+
+
+def blunt_test(test: str, pairs: Sequence[int]) -> list[str]:
+    """Say where so few pairs are tested by signs or ranks that p cannot become small."""
+    if test == "t" or not pairs or (least := min(pairs)) < 1 or 2 / 2**least < 0.05:
+        return []
+    return [f"with {least} pairs p of the {test} test cannot be below {2 / 2**least:.4g}"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmrun.errors import ConfigError, DataError
+from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.runs.folder import RunFolder
 
 SILENT_AFTER = 300  # seconds without a heartbeat, after which a running run counts as interrupted
@@ -60,8 +60,6 @@ def resolve(run: str) -> RunFolder:
         return meant[0]
     if meant:
         raise ConfigError(f"'{run}' may be any of {', '.join(str(found.path) for found in meant[:5])}: say more of it")
-    from mmrun.compose import nearest  # late: it brings Hydra along
-
     raise ConfigError(f"no run '{run}'{nearest(run, [found.name for found in runs])} (`mmrun ls` lists them)")
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, nearest
 from mmrun.runs.folder import WITHOUT_EFFECT
 from mmrun.runs.index import find, status
 
-Metrics = dict[str, Any]  # what a metrics.json holds
+Metrics = dict[str, Any]  # what a metrics.json holds, and as "folder" where it lies
 Group = tuple[str, ...]  # one value for each --by key
 Groups = dict[Group, list[Metrics]]
 
@@ -17,10 +17,13 @@ Groups = dict[Group, list[Metrics]]
 
 
 def lookup(run: Metrics, key: str) -> Any:
-    """Give a choice (strategy, encoder.image) or the value of a dotted config key; None where the run has none."""
+    """Give a choice (strategy, encoder.image) or the value of a dotted config key; None where the run has none.
+
+    cost.total_parameters, and what else the run cost, counts as a key too.
+    """
     if key in run["choices"]:
         return run["choices"][key]
-    node = run["config"]
+    node = run if key.startswith("cost.") else run["config"]
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return None
@@ -70,6 +73,13 @@ def number(word: str) -> float | None:
         return None
 
 
+def leaves_that_differ(one: Metrics, other: Metrics) -> list[str]:
+    """Name the keys by which two runs differ, those that name a choice first."""
+    choices = [key for key in one["choices"] if lookup(one, key) != lookup(other, key)]
+    values = [key for key, value in leaves(one["config"]) if value != lookup(other, key)]
+    return choices + [key for key in values if key.split(".")[0] not in WITHOUT_EFFECT]
+
+
 # ------------------------------------------------------------------------------------------------- which runs
 
 
@@ -83,7 +93,7 @@ def finished(folders: Sequence[Path]) -> tuple[list[Metrics], list[str]]:
         elif found.name in runs:
             twice.append(found.name)
         else:
-            runs[found.name] = found.metrics()
+            runs[found.name] = {**found.metrics(), "folder": found.path}
     notices = []
     if unfinished:
         notices.append(f"not finished and left out: {counted(unfinished, 'run')}")
@@ -172,8 +182,6 @@ def counted(names: Sequence[str], noun: str) -> str:
 
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> ConfigError:
-    from mmrun.compose import nearest  # late: it brings Hydra along
-
     names = sorted(known)
     listed = f" (there are {', '.join(names)})" if len(names) <= 20 else ""
     return ConfigError(f"{what}{nearest(word, names)}{listed}")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 from runs.fabricate import finished, started
 
@@ -24,7 +25,10 @@ def outputs(tmp_path, monkeypatch):
     return outputs
 
 
-TITLE = "test/accuracy, higher is better; difference to scratch, paired by seed, p corrected by Holm; * best, p < 0.05"
+TITLE = (
+    "test/accuracy, higher is better; difference to scratch, paired by seed (paired t), p corrected by Holm; "
+    "* best, p < 0.05"
+)
 
 
 def cells(line):
@@ -34,20 +38,20 @@ def cells(line):
 def test_a_table(outputs, capsys):
     assert main(COMPARE) == 0
     out, err = capsys.readouterr()
-    title, header, _, baseline, row = out.splitlines()
+    title, header, _, baseline, row, blank, cost_title, cost_header, _, cost, _ = out.splitlines()
     assert title == TITLE
     assert cells(header) == [
         *("strategy", "n", "mean", "sd", "95 % interval", "pairs", "difference", "95 % interval", "p"),
-        *("samples", "time", "FLOPs", "memory", "learned"),
+        *("effect", "P(better)", "detectable"),
     ]
-    assert cells(baseline) == [
-        *("scratch", "3", "0.6000", "0.1000", "0.3516 .. 0.8484", "-", "-", "-", "-"),
-        *("14.4k", "10.0 s", "1.5T", "512 MiB", "25.3k"),
-    ]
+    assert cells(baseline) == ["scratch", "3", "0.6000", "0.1000", "0.3516 .. 0.8484", *["-"] * 7]
     assert cells(row) == [
         *("under_score", "3", "0.6500", "0.1005", "0.4003 .. 0.8997", "3", "+0.0500 *", "0.0475 .. 0.0525", "<0.001"),
-        *("14.4k", "10.0 s", "1.5T", "512 MiB", "25.3k"),
+        *("+28.21", "0.67", "0.0033"),
     ]
+    assert (blank, cost_title) == ("", "cost of a run")
+    assert cells(cost_header) == ["strategy", "epochs", "samples", "time", "FLOPs", "memory", "learned"]
+    assert cells(cost) == ["scratch", "10", "14.4k", "10.0 s", "1.5T", "512 MiB", "25.3k"]
     assert err == ""
 
 
@@ -55,15 +59,106 @@ def test_without_a_baseline_there_is_no_difference(outputs, capsys):
     assert main(["compare", "outputs"]) == 0
     title, header, *_ = capsys.readouterr().out.splitlines()
     assert title == "test/accuracy, higher is better"
-    assert cells(header)[:6] == ["strategy", "n", "mean", "sd", "95 % interval", "samples"]
+    assert cells(header) == ["strategy", "n", "mean", "sd", "95 % interval"]
 
 
 def test_unpaired_and_uncorrected(outputs, capsys):
     assert main(["compare", "--against", "scratch", "--correct", "none", "--metric", "test/loss"]) == 0
-    title, header, *_, row = capsys.readouterr().out.splitlines()
-    assert title == "test/loss, lower is better; difference to scratch, not paired"
+    title, header, _, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert title == "test/loss, lower is better; difference to scratch, not paired (Welch's t)"
     assert "pairs" not in header
     assert cells(row)[5] == "-0.0500"
+
+
+def test_other_tests_and_corrections_are_named(outputs, capsys):
+    assert main([*COMPARE, "--test", "permutation", "--interval", "bca", "--correct", "bh"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == (
+        "test/accuracy, higher is better; difference to scratch, paired by seed (permutation of signs), "
+        "p corrected by Benjamini and Hochberg"
+    )
+    assert err == "note: with 3 pairs p of the permutation test cannot be below 0.25\n"
+
+
+def test_what_is_not_on_equal_terms_is_flagged(outputs, capsys):
+    for seed in range(3):
+        finished(outputs, 0.9, "component", seed, budget={"epochs": 20.0, "steps": None})
+    assert main(COMPARE) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == f"{TITLE}; ! not on equal terms"
+    assert cells(out.splitlines()[4])[6] == "+0.3000 !"
+    assert cells(out.splitlines()[5])[6] == "+0.0500 *"
+    assert err == "note: budget differs between compared runs: epochs=10 (n=6), epochs=20 (n=3)\n"
+
+
+def test_amortised_costs_say_from_when_they_pay(outputs, capsys):
+    assert main([*COMPARE, "--amortise", "3"]) == 0
+    _, title, header, _, _, row = capsys.readouterr().out.splitlines()[-6:]
+    assert title == "cost of a run; what encoders learned alone is shared by 3 fusions"
+    assert cells(header)[-3:] == ["fewer epochs from", "less time from", "fewer FLOPs from"]
+    assert cells(row)[-3:] == ["never", "never", "never"]
+
+
+def test_across_a_key(outputs, capsys):
+    for seed in range(3):
+        for strategy, accuracy in (("scratch", 0.40), ("under_score", 0.35)):
+            finished(outputs, accuracy + seed / 100, strategy, seed, dataset__labelled=0.5)
+    assert main([*COMPARE, "--across", "dataset.labelled"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].endswith("p corrected by Holm; * best there, p < 0.05; ! not on equal terms")
+    assert cells(lines[1]) == ["strategy", "dataset.labelled=0.5", "dataset.labelled=1"]
+    assert cells(lines[4]) == ["under_score", "0.3600", "0.6500 *"]
+    assert lines[6] == "where means cross, by straight lines on a linear axis"
+    assert cells(lines[9]) == ["under_score", "scratch", "overtakes", "0.75", "0.748 .. 0.753", "100%"]
+    assert err == ""
+    assert main([*COMPARE, "--across", "dataset/labelled", "--format", "csv"]) == 0
+    assert [row["dataset.labelled"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == [
+        *("0.5", "0.5", "1.0", "1.0"),
+    ]
+    assert main([*COMPARE, "--across", "dataset.labelled", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["crossings"][0]["at"] == pytest.approx(0.75)
+    assert (found["values"], found["logarithmic"], len(found["comparisons"])) == ([0.5, 1.0], False, 2)
+
+
+def test_over_data_sets(outputs, capsys):
+    choices = {"dataset": "avdigits", "fusion": "concat", "encoder.image": "cnn"}
+    for strategy, accuracy in (("scratch", 0.7), ("under_score", 0.8)):
+        finished(outputs, accuracy, strategy, choices=choices | {"strategy": strategy}, dataset={"labelled": 0.5})
+    assert main(["compare", "--over", "dataset"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == (
+        "test/accuracy, higher is better; ranks over 2 values of dataset; Wilcoxon's signed ranks 0.0000, p 0.500; "
+        "apart: none"
+    )
+    assert cells(lines[1]) == ["strategy", "mean rank", "avdigits", "digits"]
+    assert cells(lines[3]) == ["under_score", "1.00", "0.8000", "0.6500"]
+    assert err == "note: 2 data sets: p of the signed ranks cannot be below 0.5\n"
+    assert main(["compare", "--over", "dataset", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "strategy,rank,statistic,p,critical,avdigits,digits"
+
+
+def test_two_runs_row_by_row(outputs, capsys):
+    names = []
+    for strategy, wrong in (("scratch", (0, 1, 2)), ("under_score", (3,))):
+        run = finished(outputs, 0.5, strategy, seed=7)
+        scores = [[0.9, 0.1] if row not in wrong else [0.1, 0.9] for row in range(5)]
+        run.write_predictions(
+            "test", [f"r{row}" for row in range(5)], {"label": np.zeros(5, int)}, {"label": np.array(scores)}
+        )
+        names.append(run.name)
+    assert main(["compare", names[1][:-4], names[0], "--examples"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"A = {names[1]}, B = {names[0]}, test rows, interval by paired bootstrap"
+    assert cells(lines[3])[:6] == ["label", "accuracy", "5", "0.8000", "0.4000", "+0.4000"]
+    assert cells(lines[3])[7:] == ["McNemar, exact", "0.625", "3", "1"]
+    assert [cells(line) for line in lines[-2:]] == [["label", "A", "r0, r1, r2"], ["label", "B", "r3"]]
+    assert main(["compare", *names, "--examples", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tasks"][0]["only_one"] == ["r3"]
+    assert main(["compare", names[0], "--examples"]) == 2
+    assert capsys.readouterr().err == "mmrun: --examples: name two runs, not 1: mmrun compare A B --examples\n"
 
 
 def test_markdown_has_the_notes_below(outputs, capsys):
@@ -75,8 +170,9 @@ def test_markdown_has_the_notes_below(outputs, capsys):
     assert lines[2].startswith("| strategy | n | mean | sd | 95 % interval | pairs | difference |")
     assert lines[3].startswith("| --- | ---: | ---: |")
     assert lines[5].startswith("| under_score | 3 | 0.6500 | 0.1005 | 0.4003 .. 0.8997 | 3 | +0.0500 \\* |")
+    assert lines[7] == "cost of a run"
     note = f"not finished and left out: 1 run ({run.name} (running))"
-    assert lines[7] == f"- Note: {note}"
+    assert lines[-1] == f"- Note: {note}"
     assert err == f"note: {note}\n"
 
 
@@ -85,13 +181,13 @@ def test_latex_is_escaped_and_has_the_notes_below(outputs, capsys):
     assert main([*COMPARE, "--format", "latex"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"% {TITLE}"
-    assert lines[1:3] == ["\\begin{tabular}{lrrrrrrrrrrrrr}", "\\toprule"]
+    assert lines[1:3] == ["\\begin{tabular}{lrrrrrrrrrrr}", "\\toprule"]
     assert lines[3].startswith("strategy & n & mean & sd & 95 \\% interval & pairs &")
     assert lines[6].startswith("under\\_score & 3 & 0.6500 &")
     assert "& $<$0.001 &" in lines[6]
-    assert lines[6].endswith("& 25.3k \\\\")
     assert lines[7:9] == ["\\bottomrule", "\\end{tabular}"]
-    assert lines[9].startswith("\\par\\footnotesize Note: not finished and left out: 1 run (digits-scratch-s9-")
+    assert lines[10] == "% cost of a run"
+    assert lines[-1].startswith("\\par\\footnotesize Note: not finished and left out: 1 run (digits-scratch-s9-")
 
 
 def test_csv_has_the_figures_in_full(outputs, capsys):
@@ -111,14 +207,18 @@ def test_json_has_everything(outputs, capsys):
     started(outputs, seed=9)
     assert main([*COMPARE, "--format", "json", "--where", "seed=0,1", "dataset=digits"]) == 0
     compared = json.loads(capsys.readouterr().out)
-    assert {key: compared[key] for key in ("metric", "lower_is_better", "by", "against", "paired", "correct")} == {
+    assert compared["question"] == {
         "metric": "test/accuracy",
-        "lower_is_better": False,
         "by": ["strategy"],
         "against": "scratch",
         "paired": ["seed"],
+        "test": "t",
+        "interval": "t",
         "correct": "holm",
+        "match": "budget",
+        "amortise": 1,
     }
+    assert compared["lower_is_better"] is False
     assert [row["group"] for row in compared["rows"]] == [["scratch"], ["under_score"]]
     assert compared["rows"][1]["difference"] == pytest.approx(0.0505)
     assert compared["rows"][1]["pairs"] == 2

@@ -12,7 +12,7 @@ def config(strategy: str = "scratch", seed: int = 0, **changes: Any) -> dict[str
         "dataset": {"_target_": "mmrun.data.sources.digits.digits", "labelled": 1.0},
         "encoder": {"image": {"_target_": "mmrun.models.encoders.cnn.CNN", "dim": 64}},
         "fusion": {"_target_": "mmrun.models.fusions.simple.Concat", "dim": 128},
-        "strategy": {"stages": {"train": {"train": ["encoder"], "share": 1.0}}},
+        "strategy": {"stages": {"train": {"train": ["encoder", "fusion", "head"], "share": 1.0}}},
         "budget": {"epochs": 10.0, "steps": None},
         "trainer": {"precision": "fp32", "progress": True, "trackers": [], "save_every": 60.0},
         "seed": seed,
@@ -23,7 +23,8 @@ def config(strategy: str = "scratch", seed: int = 0, **changes: Any) -> dict[str
         "choices": {"dataset": "digits", "strategy": strategy, "fusion": "concat", "encoder.image": "cnn"},
     }
     if strategy != "scratch":
-        resolved["strategy"]["stages"]["pretrain"] = {"train": ["encoder"], "share": 1.0}
+        pretrain = {"train": ["encoder.{modality}"], "share": 1.0}
+        resolved["strategy"]["stages"] = {"pretrain": pretrain, **resolved["strategy"]["stages"]}
     for key, value in changes.items():
         *places, last = key.split("__")
         node = resolved

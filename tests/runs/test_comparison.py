@@ -6,7 +6,10 @@ import pytest
 from runs.fabricate import finished, started
 
 from mmrun.errors import ConfigError
-from mmrun.runs.compare import LOWER_IS_BETTER, compare
+from mmrun.runs import selection
+from mmrun.runs.compare import LOWER_IS_BETTER, Question
+from mmrun.runs.compare import compare as compare_runs
+from mmrun.runs.costs import shared_stages
 from mmrun.runs.files import read_json, write_json
 from mmrun.tasks.metrics import METRICS
 
@@ -16,6 +19,12 @@ T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
 @pytest.fixture
 def outputs(tmp_path):
     return tmp_path / "outputs"
+
+
+def compare(folders, by, metric, against=None, paired=(), where=(), **asked):
+    runs, notices = selection.finished(folders)
+    question = Question(metric, tuple(by), against, tuple(paired), **asked)
+    return compare_runs(selection.filtered(runs, where), question, notices)
 
 
 def three_seeds(outputs, strategy, accuracies, **changes):
@@ -49,6 +58,7 @@ def test_a_row_has_mean_deviation_interval_and_cost(outputs):
         pytest.approx(0.6 + 0.1 * T2 / math.sqrt(3)),
     )
     assert row.cost == {
+        "epochs": 10.0,
         "samples": 14_370,
         "seconds": 10.0,
         "flops": 1.5e12,
@@ -116,20 +126,113 @@ def test_the_best_is_marked_where_chance_hardly_explains_it(outputs):
     compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
     assert {row.group[0]: row.best for row in compared.rows} == {"scratch": False, "component": True, "holistic": False}
     lower = compare([outputs], ["strategy"], "test/loss", "scratch", ["seed"])  # 1 - accuracy
-    assert lower.lower_is_better
+    assert lower.question.lower_is_better
     assert {row.group[0]: row.best for row in lower.rows} == {"scratch": False, "component": True, "holistic": False}
 
 
-def test_nothing_is_marked_where_runs_are_not_on_equal_terms(outputs):
+def test_what_is_not_on_equal_terms_is_flagged_and_never_ranked(outputs):
     three_seeds(outputs, "scratch", [0.500, 0.700, 0.600])
-    three_seeds(outputs, "component", [0.550, 0.751, 0.649], budget={"epochs": 20.0, "steps": None})
+    three_seeds(outputs, "component", [0.650, 0.851, 0.749], budget={"epochs": 20.0, "steps": None})
+    three_seeds(outputs, "holistic", [0.540, 0.741, 0.639])
     compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
-    assert not any(row.best for row in compared.rows)
-    assert compared.notices == ["budget differs between compared runs: epochs=10 (n=3), epochs=20 (n=3)"]
+    found = {row.group[0]: row for row in compared.rows}
+    assert {name: row.unmatched for name, row in found.items()} == {
+        "scratch": (),
+        "component": ("budget",),
+        "holistic": (),
+    }
+    assert {name: row.best for name, row in found.items()} == {"scratch": False, "component": False, "holistic": True}
+    assert compared.notices == ["budget differs between compared runs: epochs=10 (n=6), epochs=20 (n=3)"]
+
+
+def test_an_equal_budget_that_was_not_spent_is_flagged(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.9, 0.9, 0.9]):
+        rewrite(run, cost__epochs=9.4)  # of 10: stopped early
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.rows[1].unmatched == ("spending",)
+    assert compared.notices == ["component spent 9.4 epochs, scratch 10: more than 5 % apart"]
+    rewrite(run, cost__epochs=10.4)  # the mean is 9.73
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1].unmatched == ()
+
+
+def test_runs_can_be_matched_by_what_they_spent(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.9, 0.9, 0.9], budget={"epochs": None, "steps": 300}):
+        rewrite(run, cost__epochs=20.0, cost__flops=1.55e12)
+    by_flops = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"], match="flops")
+    assert (by_flops.rows[1].unmatched, by_flops.notices) == ((), [])
+    by_epochs = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"], match="epochs")
+    assert by_epochs.rows[1].unmatched == ("spending",)
+    by_budget = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert by_budget.rows[1].unmatched == ("budget",)
+
+
+def test_what_encoders_learned_alone_is_shared_by_several_fusions(outputs):
+    base = {"epochs": 10.0, "seconds": 10.0, "flops": 1e12, "samples": 100}
+    half = {key: value / 2 for key, value in base.items()}
+    dear = {"epochs": 6.0, "seconds": 12.0, "flops": 3e12, "samples": 60}
+    finished(outputs, 0.5, "scratch")
+    run = finished(outputs, 0.6, "component")
+    rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": base})
+    stages = {"pretrain-image": half, "pretrain": dear, "train": half}
+    rewrite(run, cost__stages=stages, cost__epochs=16.0, cost__seconds=22.0, cost__flops=4e12, cost__samples=160)
+    asked = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch"}
+    whole, shared = (compare([outputs], **asked, amortise=fusions).rows[1] for fusions in (1, 4))
+    assert (whole.cost["epochs"], whole.cost["seconds"]) == (16.0, 22.0)
+    assert (shared.cost["epochs"], shared.cost["seconds"], shared.cost["flops"]) == (
+        *(5 + 11 / 4, 5 + 17 / 4),
+        5e11 + 3.5e12 / 4,
+    )
+    assert shared.cost["peak_memory"] == whole.cost["peak_memory"]
+    # scratch costs 10 epochs, 10 s, 1.5 TFLOP: 5 + 11 / k < 10 from k = 3, 5 + 17 / k from 4, 0.5 + 3.5 / k from 4
+    assert whole.break_even == shared.break_even == {"epochs": 3, "seconds": 4, "flops": 4}
+    assert compare([outputs], ["strategy"], "test/accuracy", "component").rows[1].break_even == {
+        "epochs": 1,
+        "seconds": 1,
+        "flops": 1,
+    }
+
+
+def test_what_no_fusion_follows_or_what_a_fusion_touched_is_not_shared(outputs):
+    run = finished(outputs, 0.5, "component")
+    base = run.metrics() | {"folder": run.path}
+    costs = {"pretrain-image": {}, "pretrain-images": {}, "train": {}}
+
+    def shared(**stages):
+        base["config"]["strategy"]["stages"] = {name: {"train": train} for name, train in stages.items()}
+        return shared_stages(base | {"cost": {"stages": costs}})
+
+    assert shared(pretrain=["encoder.{modality}"], train=["fusion"]) == ["pretrain-image"]
+    assert shared(train=["fusion"], pretrain=["encoder.{modality}"]) == []
+    assert shared(pretrain=["encoder.{modality}"]) == []
+    assert shared(pretrain=["encoder", "fusion"], train=["head"]) == []
+    assert shared(pretrain=["*"], train=["head"]) == []
 
 
 def test_directions_are_those_of_the_metrics():
     assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
+
+
+def test_a_row_says_how_large_how_likely_and_how_small(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])
+    row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1]
+    assert row.effect == pytest.approx(2 * math.sqrt(1 / math.pi))  # d_z is 2; J of 2 degrees is 1 / sqrt(pi)
+    assert row.improvement.value == pytest.approx(6 / 9)
+    assert row.detectable == pytest.approx(0.01 * 3.2640435498)
+
+
+def test_the_test_and_the_interval_are_chosen(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])
+    asked = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch", "correct": "none"}
+    signed = compare([outputs], **asked, paired=["seed"], test="permutation", interval="bca")
+    assert signed.rows[1].p == 0.25  # of 8 ways to set the signs, 2 are as extreme
+    assert 0.01 <= signed.rows[1].difference_low < 0.02 < signed.rows[1].difference_high <= 0.03
+    assert signed.notices == ["with 3 pairs p of the permutation test cannot be below 0.25"]
+    # of 20 ways to order the six, the rank sum is as far from the middle in 14
+    assert compare([outputs], **asked, test="wilcoxon").rows[1].p == pytest.approx(0.7)
 
 
 # --------------------------------------------------------------------------------------------------------------- groups
@@ -277,6 +380,12 @@ def test_what_no_run_has_is_an_error_with_the_nearest(outputs, asked, message):
     with pytest.raises(ConfigError) as raised:
         compare([outputs], **{"by": ["strategy"], "metric": "test/accuracy", **asked})
     assert str(raised.value) == message
+
+
+def test_fusions_are_counted_from_one(outputs):
+    finished(outputs, 0.5)
+    with pytest.raises(ConfigError, match=r"^--amortise: 0 is no number of fusions; 1 charges all to one$"):
+        compare([outputs], ["strategy"], "test/accuracy", amortise=0)
 
 
 def test_a_pair_that_is_not_unique_names_both_runs_and_what_tells_them_apart(outputs):
