@@ -4,16 +4,24 @@ import argparse
 import csv
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.table import duration, number, print_table
 from mmrun.runs.index import OUTPUTS, Summary, find, summary
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 HELP = "List the runs below a folder: state, progress, headline figure on the test rows, training time, age."
+
+HEADER = ["run", "status", "at", "test", "time", "age"]
+UNDER_WAY = ("running", "waiting")
+REDRAW = 1.0  # seconds
 
 ORDERS: dict[str, Callable[[Summary], Any]] = {
     "name": lambda run: run.name,
@@ -29,10 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=OUTPUTS, help="where to look (default: outputs)")
     parser.add_argument("--format", choices=["table", "json", "csv"], default="table")
     parser.add_argument("--sort", choices=ORDERS, default="name", help="value: highest first; age: newest first")
+    parser.add_argument("--watch", action="store_true", help="keep the table up to date until all runs are over, or ^C")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list; how many there are of each state goes to stderr."""
+    if args.watch:
+        return _watch(args.folder)
     runs = sorted((summary(found, args.folder) for found in find(args.folder)), key=ORDERS[args.sort])
     if args.format == "json":
         print(json.dumps([asdict(run) for run in runs], indent=1))
@@ -40,10 +51,46 @@ def run(args: argparse.Namespace) -> int:
         _print_csv(runs)
     elif runs:
         _print_table(runs)
+    print(_counts(runs, args.folder), file=sys.stderr)
+    return 0
+
+
+def _watch(folder: Path) -> int:
+    """Draw the table anew, what moves on top, until no run is under way or waits for its turn."""
+    from rich.console import Console
+    from rich.live import Live
+
+    over: dict[Path, Summary] = {}  # they stay as they are, and are not read again
+    list(find(folder))  # or say that there is no such folder
+    with Live(console=Console(), auto_refresh=False) as live:
+        try:
+            while True:
+                runs = {run.path: over.get(run.path) or summary(run, folder) for run in find(folder)}
+                over = {path: run for path, run in runs.items() if run.status == "finished"}
+                live.update(_moving(list(runs.values()), folder), refresh=True)
+                if not any(run.status in UNDER_WAY for run in runs.values()):
+                    return 0
+                time.sleep(REDRAW)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _moving(runs: list[Summary], folder: Path) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    title = _counts(runs, folder)
+    table = Table(*HEADER[:5], title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    rank = {"running": 0, "failed": 1, "waiting": 3}  # the rest lies between
+    for run in sorted(runs, key=lambda run: (rank.get(run.status, 2), run.age)):
+        table.add_row(*_cells(run)[:5])
+    return table
+
+
+def _counts(runs: list[Summary], folder: Path) -> str:
     counts = Counter(run.status for run in runs)
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    print(f"{len(runs)} runs below {args.folder}{': ' if runs else ''}{said}", file=sys.stderr)
-    return 0
+    return f"{len(runs)} runs below {folder}{': ' if runs else ''}{said}"
 
 
 def _print_csv(runs: list[Summary]) -> None:
@@ -53,8 +100,7 @@ def _print_csv(runs: list[Summary]) -> None:
 
 
 def _print_table(runs: list[Summary]) -> None:
-    header = ["run", "status", "at", "test", "time", "age"]
-    print_table(header, [_cells(run) for run in runs], left=3)
+    print_table(HEADER, [_cells(run) for run in runs], left=3)
 
 
 def _cells(run: Summary) -> list[str]:
