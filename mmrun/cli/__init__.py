@@ -25,6 +25,7 @@ VERBS = {  # in the order in which one reads them
     "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
     "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),
     "data": ("mmrun.cli.data", "look at a data set before training on it"),
+    "cache": ("mmrun.cli.cache", "see or clear what runs share: decoded columns, reused stages"),
     "doctor": ("mmrun.cli.doctor", "tell whether this machine has what mmrun needs"),
     "completion": ("mmrun.cli.completion", "give the shell tab completion"),
 }

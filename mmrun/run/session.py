@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from accelerate import Accelerator
@@ -59,6 +59,15 @@ class Session:
     def learned(self) -> set[str]:
         """Give the names of the parameters that learn in any stage."""
         return set().union(*(learning for _, learning in self.stages.values()))
+
+    def node(self, part: str) -> Any:
+        """Give the config that made a part of the model: of encoder.image its node, of a head or probe its tasks."""
+        kind, _, name = part.partition(".")
+        if kind == "fusion":
+            return [self.config.fusion, {m: encoder.dim for m, encoder in self.model.encoder.items()}]
+        if kind == "encoder":
+            return self.config.encoder[name]
+        return {task: self.data.table.targets[task].names for task in self.data.tasks}
 
     @property
     def writes(self) -> bool:

@@ -1,30 +1,44 @@
 """One stage of one run: from its line in the strategy to trained weights on disk."""
 
+import hashlib
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmrun.data import split
 from mmrun.run import build, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
-from mmrun.training import budget, checkpoint, cost, engine
+from mmrun.training import budget, checkpoint, cost, engine, reuse
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 
 
-def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
-    """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost."""
+def train(session: Session, stage: Stage, learning: set[str], history: dict[str, str]) -> dict[str, Any]:
+    """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost.
+
+    `history` tells which result each part of the model came from, and is brought up to date.
+    """
     last = session.folder.checkpoint(stage.name, "last")
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         session.watch.stage(stage.name)
-        StageTraining(session, stage, learning).run()
+        training = StageTraining(session, stage, learning, history)
+        if stage.config.reuse:
+            training.run_or_reuse(Path(session.config.cache).expanduser() / "stages" / training.key)
+        else:
+            training.run()
         session.accelerator.wait_for_everyone()
     load_kept(session, stage)
-    ledger: dict[str, Any] = checkpoint.load(last)[0]["cost"]
+    (state,) = checkpoint.load(last)
+    history.update(dict.fromkeys({reuse.part(name) for name in learning}, state["key"]))
+    ledger: dict[str, Any] = state["cost"]
     return ledger
 
 
@@ -38,7 +52,7 @@ def load_kept(session: Session, stage: Stage) -> None:
 class StageTraining:
     """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
 
-    def __init__(self, session: Session, stage: Stage, learning: set[str]) -> None:
+    def __init__(self, session: Session, stage: Stage, learning: set[str], history: dict[str, str]) -> None:
         self.session, self.stage = session, stage
         config, accelerator = session.config, session.accelerator
         torch.manual_seed(stream(config.seed, f"stage/{stage.name}/{accelerator.process_index}"))
@@ -52,11 +66,14 @@ class StageTraining:
         rows = session.data.rows[stage.config.rows]
         self.batches = session.loader(rows, config.trainer.batch_size, stage.modalities)
         self.bare.train()
-        self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
+        with reuse.parts_run(session.model) as parts:
+            self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
+        self.learns = {reuse.part(name) for name in learning}
         self.learned_parameters = cost.count([p for _, p in learned])
         self.learner, self.optimizer = accelerator.prepare(self.bare, optimizer)
         self.progress = engine.Progress()
         self.validate, self.plan = self._plan(heads_that_learn(learning))
+        self.key = reuse.key(self._determinants(parts | self.learns, history))
         self.last = session.folder.checkpoint(stage.name, "last")
         self.best = session.folder.checkpoint(stage.name, "best")
         self.saved = self.beat = time.monotonic()
@@ -81,8 +98,51 @@ class StageTraining:
             self,
         )
         if self.session.writes:
-            state = {"finished": True, "cost": self._cost()}
-            checkpoint.save(self.last, {"model": self.session.model.state_dict()}, state)
+            self._finish(self._cost())
+
+    def run_or_reuse(self, stored: Path) -> None:
+        """Load the stage from where an earlier run stored it; else train it, and store it."""
+        session = self.session
+        with reuse.exclusive(stored) if session.writes else nullcontext():
+            session.accelerator.wait_for_everyone()
+            if not checkpoint.exists(stored):
+                self.run()
+                if session.writes:
+                    load_kept(session, self.stage)
+                    weights = reuse.tensors_of(session.model.state_dict(), self.learns)
+                    checkpoint.save(stored, {"model": weights}, {"stage": self.stage.name, "cost": self._cost()})
+            elif session.writes:
+                state, weights = checkpoint.load(stored, "model")
+                session.model.load_state_dict(weights, strict=False)
+                session.watch.note(f"{self.stage.name}: reused, charged {state['cost']['seconds']:.1f} s")
+                self._finish({**state["cost"], "reused": True})
+                if self.stage.config.keep == "best":
+                    checkpoint.save(self.best, {"model": session.model.state_dict()}, {"reused": True})
+
+    def _finish(self, ledger: dict[str, Any]) -> None:
+        state = {"finished": True, "cost": ledger, "key": self.key}
+        checkpoint.save(self.last, {"model": self.session.model.state_dict()}, state)
+
+    def _determinants(self, parts: set[str], history: dict[str, str]) -> dict[str, Any]:
+        """Give all that the weights after this stage depend on."""
+        session, stage = self.session, self.stage
+        config = session.config
+        return {
+            "stage": {**asdict(stage.config), "reuse": None, "modalities": stage.modalities, "name": stage.name},
+            "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
+            "parts": {name: session.node(name) for name in sorted(parts)},
+            "history": {name: history[name] for name in sorted(parts) if name in history},
+            "prepare": {modality: config.encoder[modality]["prepare"] for modality in stage.modalities},
+            "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
+            "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
+            "allowance": asdict(self.plan.allowance),
+            "trainer": {
+                key: getattr(config.trainer, key)
+                for key in ("batch_size", "eval_batch_size", "precision", "evaluate_every")
+            },
+            "device": [session.accelerator.device.type, session.accelerator.num_processes],
+            "seed": config.seed,
+        }
 
     def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, figures.Figures]], engine.Plan]:
         """Say how long to train, how often to look, and at which figure."""

@@ -1,0 +1,91 @@
+import multiprocessing
+from pathlib import Path
+
+from mmrun.cli import main
+from tests.end_to_end.conftest import SMALL, metrics, weights
+
+PRETRAINED = ["pretrain-image", "pretrain-text"]
+
+
+def reused(folder):
+    return [name for name, stage in metrics(folder)["cost"]["stages"].items() if stage["reused"]]
+
+
+def counted(folder):
+    """The costs that are counted, not timed."""
+    stages = metrics(folder)["cost"]["stages"]
+    return {name: [stage[key] for key in ("steps", "samples", "flops", "epochs")] for name, stage in stages.items()}
+
+
+def test_a_second_run_loads_what_the_first_one_trained_and_pays_for_it(shell):
+    first = shell.train("strategy=component", "fusion=concat")
+    alone = shell.train("strategy=component", "fusion=gated", "cache=other", "outputs=alone")
+    second = shell.train("strategy=component", "fusion=gated")
+    assert (reused(first), reused(alone), reused(second)) == ([], [], PRETRAINED)
+    assert weights(second).keys() == weights(alone).keys()
+    kept = [name for name in weights(alone) if name.parts[1] == "finetune" or name.parts[2] == "best"]
+    assert all(weights(second)[name] == weights(alone)[name] for name in kept)
+    assert metrics(second)["metrics"] == metrics(alone)["metrics"]
+    assert counted(second) == counted(alone)
+
+
+def test_whatever_changes_a_result_is_not_reused(shell):
+    shell.train("strategy=component")
+    for words in (
+        ["seed=1"],
+        ["optimizer.lr=1e-4"],
+        ["encoder.image.kernels=[3,3,3,3]", "encoder.text=textcnn"],
+        ["dataset.image_noise=0.1", "dataset.text_wrong=0.1"],
+        ["strategy.stages.pretrain.objective.by_kind.image.ratio=0.1", "strategy.stages.pretrain.rows=labelled",
+         "dataset.labelled=0.5"],
+        ["budget.epochs=0.4"],
+        ["trainer.batch_size=32"],
+    ):  # fmt: skip
+        assert reused(shell.train("strategy=component", *words)) == [], words
+    assert reused(shell.train("strategy=component", "encoder.image=cnn")) == ["pretrain-text"]
+    assert reused(shell.train("strategy=component", "strategy.stages.finetune.lr=1e-4")) == PRETRAINED
+
+
+def test_reuse_can_be_switched_off(shell):
+    shell.train("strategy=component", "strategy.stages.pretrain.reuse=false")
+    assert reused(shell.train("strategy=component", "fusion=gated")) == []
+
+
+def train_quietly(words):
+    main(["train", *words])
+
+
+def test_two_processes_at_once_train_a_stage_once(shell):
+    words = [["strategy=component", *SMALL, f"fusion={fusion}"] for fusion in ("concat", "gated")]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=train_quietly, args=(each,)) for each in words]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    folders = Path("outputs").glob("*/*component*")
+    assert sorted(name for folder in folders for name in reused(folder)) == PRETRAINED
+
+
+def test_the_cache_can_be_seen_verified_and_cleared(shell):
+    shell.train("strategy=component")
+    code, out, _ = shell("cache", "ls")
+    assert code == 0
+    assert "pretrain-image" in out
+    assert out.splitlines()[-1].split(":")[1].startswith(" 2 entries")
+    assert shell("cache", "verify")[:2] == (0, "2 of 2 entries are whole\n")
+    assert shell("cache", "clear", "--older", "1h")[1].split(": ")[1] == "0 entries removed, 0.0 MB\n"
+    file = next(Path("cache/stages").glob("*/model.safetensors"))
+    file.write_bytes(file.read_bytes()[:-9])
+    code, out, _ = shell("cache", "verify")
+    assert code == 1
+    assert f"{file.parent}: damaged checkpoint" in out
+    assert shell("cache", "clear")[0] == 0
+    assert list(Path("cache/stages").glob("*/")) == []
+
+
+def test_an_age_that_is_none_is_refused(shell):
+    assert shell("cache", "clear", "--older", "soon")[::2] == (
+        2,
+        "mmrun: --older soon: not an age; write for example 12h, 30d or 8w\n",
+    )
