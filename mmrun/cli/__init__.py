@@ -21,6 +21,7 @@ VERBS = {  # in the order in which one reads them
     "resume": ("mmrun.cli.resume", "go on with a run that was interrupted"),
     "ls": ("mmrun.cli.ls", "list runs: state, progress, headline figure"),
     "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),
+    "diff": ("mmrun.cli.diff", "show in what two runs differ"),
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
     "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
     "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),

@@ -1,0 +1,96 @@
+"""`mmrun diff`: in what two runs differ."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.runs.files import read_json
+from mmrun.runs.folder import RunFolder
+from mmrun.runs.index import resolve
+from mmrun.runs.selection import leaves, text
+
+HELP = "Show in what two runs differ: config, code, data and environment, and their figures side by side."
+
+PARTS = ("config", "code", "data", "environment")
+COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "learned_parameters", "total_parameters")
+Pairs = dict[str, tuple[Any, Any]]  # by key: the value in each run, None where it has none
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("a", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
+    parser.add_argument("b", metavar="RUN")
+    parser.add_argument("--format", choices=["table", "json"], default="table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the differences."""
+    a, b = resolve(args.a), resolve(args.b)
+    found = differences(a, b)
+    if args.format == "json":
+        print(json.dumps({"runs": [str(a.path), str(b.path)], **found}, indent=1))
+        return 0
+    print(f"a  {a.path}\nb  {b.path}")
+    for part in PARTS:
+        _print(part, found[part])
+    for part in ("metrics", "cost"):
+        if found[part] is not None:
+            print()
+            print_table([part, "a", "b", "b - a"], [_cells(key, *pair) for key, pair in found[part].items()])
+    return 0
+
+
+def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
+    """Give, part by part, the keys whose values differ, and the figures and costs of both.
+
+    A part that a run does not have yet is None: environment and code before it starts, the rest before it is finished.
+    """
+    found: dict[str, Any] = dict.fromkeys((*PARTS, "metrics", "cost"))
+    found["config"] = _unlike(_config(a), _config(b))
+    if a.environment_file.exists() and b.environment_file.exists():
+        one, other = read_json(a.environment_file), read_json(b.environment_file)
+        found["code"] = _unlike(one.pop("git") or {}, other.pop("git") or {})
+        found["environment"] = _unlike(one, other)
+    if a.finished and b.finished:
+        one, other = a.metrics(), b.metrics()
+        found["data"] = _unlike(one["dataset"], other["dataset"])
+        found["metrics"] = _both(_figures(one), _figures(other))
+        found["cost"] = _both(*({key: run["cost"][key] for key in COSTS} for run in (one, other)))
+    return found
+
+
+def _config(run: RunFolder) -> dict[str, Any]:
+    config = run.config()
+    choices: dict[str, Any] = config.pop("choices")
+    return {**choices, **config}
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    return {f"{split}/{name}": value for split, found in metrics["metrics"].items() for name, value in found.items()}
+
+
+def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
+    return {key: (x, y) for key, (x, y) in _both(a, b).items() if x != y}
+
+
+def _both(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
+    one, other = dict(leaves(a)), dict(leaves(b))
+    return {key: (one.get(key), other.get(key)) for key in {**one, **other}}
+
+
+def _print(part: str, pairs: Pairs | None) -> None:
+    if not pairs:
+        print(f"\n{part}: {'not known yet of both' if pairs is None else 'the same'}")
+        return
+    print()
+    rows = [[key, *("-" if value is None else text(value) for value in pair)] for key, pair in pairs.items()]
+    print_table([part, "a", "b"], rows, left=3)
+
+
+def _cells(key: str, a: float | None, b: float | None) -> list[str]:
+    write = {"seconds": duration, "peak_memory": size}.get(key, count if key in COSTS else number)
+    less = None if a is None or b is None else b - a
+    sign = "-" if less is not None and less < 0 else ""
+    return [key, write(a), write(b), sign + write(None if less is None else abs(less))]
