@@ -33,7 +33,7 @@ def run(
 
     The folder is where the config says, or the given one. A run that another process trains is an error, or waited for.
     """
-    accelerator = _accelerator(config)
+    accelerator = make_accelerator(config)
     if folder is None:
         folder = RunFolder(where(as_dict(config)))
     if folder.finished and not again:
@@ -94,14 +94,14 @@ def reopen(folder: RunFolder, watch: Watch) -> Session:
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
     config = restore(folder.config())
-    session = open_session(config, folder, watch, _accelerator(config))
+    session = open_session(config, folder, watch, make_accelerator(config))
     last, _ = list(session.stages.values())[-1]
     stage.load_kept(session, last)
     session.model.eval()
     return session
 
 
-def _accelerator(config: RunConfig) -> Accelerator:
+def make_accelerator(config: RunConfig) -> Accelerator:
     trainer = config.trainer
     if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
