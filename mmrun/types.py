@@ -67,7 +67,7 @@ class Task(Protocol):
     headline: str  # its main figure
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean over the rows whose target is not hidden; a zero with a gradient where all are. output [B, num_outputs]."""
+        """Mean over the rows whose target is not hidden, 0 where all are. output [B, num_outputs]."""
         ...
 
     def scores(self, output: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class Preparer(Protocol):
     facts: dict[str, Any]
 
     def fit(self, column: Any, rows: np.ndarray) -> None:
-        """Learn from the given (training) rows of a data.table.Column what decoding needs: vocabulary, mean and deviation."""
+        """Learn from the (training) rows of a data.table.Column what decoding needs: vocabulary, mean and deviation."""
         ...
 
     def decode(self, value: Any) -> dict[str, np.ndarray]:

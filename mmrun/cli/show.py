@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _head(run: RunFolder) -> dict[str, Any]:
     config = run.config()
-    files = (run.config_file, run.environment_file, run.log_file, run.text_log, run.metrics_file)
+    files = (run.config_file, run.environment_file, run.log_file, run.metrics_file)
     folders = (run.predictions, run.checkpoints)
     return {
         "run": run.name,

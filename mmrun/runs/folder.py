@@ -105,7 +105,6 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.json"
         self.predictions = self.path / "predictions"
         self.checkpoints = self.path / "checkpoints"
-        self.text_log = self.path / "log.txt"
         self._said: dict[str, Any] = {"status": None, "stage": None, "step": 0, "progress": 0.0, "message": None}
         self._log: TextIO | None = None
 

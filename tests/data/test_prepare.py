@@ -178,8 +178,9 @@ def test_a_ready_tokenizer(tmp_path):
 def test_a_tokenizer_that_is_not_there():
     with pytest.raises(ConfigError) as error:
         fitted(Tokens(tokenizer="/no/such/folder"), "text", TEXTS)
-    assert str(error.value).startswith(
-        "tokenizer: '/no/such/folder' is neither a folder nor on this machine's hub cache"
+    assert str(error.value) == (
+        "the tokenizer's files of /no/such/folder are not cached and the hub cannot be reached; "
+        "set prepare.tokenizer to a folder that holds tokenizer.json, or to null to train one"
     )
 
 

@@ -15,8 +15,8 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from mmrun import hub as hub_module
 from mmrun.errors import ConfigError
-from mmrun.models.encoders import pretrained
 from mmrun.models.encoders.hf import HfImage, HfText
 from mmrun.models.encoders.hf_audio import hf_audio
 from mmrun.models.encoders.timm import Timm
@@ -28,18 +28,18 @@ SMALL = {"in_channels": 3, "image_size": 32}
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Go online, with the given address for the hub."""
-    pretrained.reachable.cache_clear()
+    hub_module.reachable.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(pretrained, "PATIENCE", 0.3)
+    monkeypatch.setattr(hub_module, "PATIENCE", 0.3)
     yield lambda address: monkeypatch.setattr(constants, "ENDPOINT", address)
-    pretrained.reachable.cache_clear()
+    hub_module.reachable.cache_clear()
 
 
 def test_a_silent_hub_is_given_up_soon(hub: Callable[[str], None]) -> None:
     with create_server(("127.0.0.1", 0)) as silent:
         hub(f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
-        assert pretrained.reachable() is False
+        assert hub_module.reachable() is False
         assert time.monotonic() - began < 3
 
 
@@ -78,7 +78,7 @@ def test_a_hub_that_answers_is_asked_once(hub: Callable[[str], None]) -> None:
     with HTTPServer(("127.0.0.1", 0), Hub) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         hub(f"http://127.0.0.1:{server.server_port}")
-        assert [pretrained.reachable(), pretrained.reachable()] == [True, True]
+        assert [hub_module.reachable(), hub_module.reachable()] == [True, True]
         server.shutdown()
     assert asked == ["/"]
 
@@ -92,16 +92,16 @@ def test_what_is_cached_needs_no_hub_and_what_is_not_is_asked_for(monkeypatch: p
             raise OSError("not in the cache")
         return "weights"
 
-    monkeypatch.setattr(pretrained, "reachable", lambda: True)
-    assert pretrained.fetch(load, "it", "mend it") == "weights"
-    assert pretrained.fetch(lambda local_only: local_only, "it", "mend it") is True
+    monkeypatch.setattr(hub_module, "reachable", lambda: True)
+    assert hub_module.fetch(load, "it", "mend it") == "weights"
+    assert hub_module.fetch(lambda local_only: local_only, "it", "mend it") is True
     assert asked == [True, False]
 
     def refuse(local_only: bool) -> str:
         raise OSError("no such repository\nand ten more lines")
 
     with pytest.raises(ConfigError) as caught:
-        pretrained.fetch(refuse, "it", "mend it")
+        hub_module.fetch(refuse, "it", "mend it")
     assert str(caught.value) == "the hub does not give it (no such repository); mend it"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
+from mmrun.hub import fetch
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary of our own
 
@@ -102,13 +103,12 @@ def _train(texts: Iterator[str], vocab_size: int) -> Any:  # tokenizers.Tokenize
 def _ready(name: str) -> tuple[Any, dict[str, int]]:
     from transformers import AutoTokenizer
 
-    try:
-        loaded = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"tokenizer: {name!r} is neither a folder nor on this machine's hub cache ({type(error).__name__}); "
-            "name a folder that holds tokenizer.json, or leave it null to train one"
-        ) from None
+    loaded = fetch(
+        lambda local_only: AutoTokenizer.from_pretrained(name, local_files_only=local_only, trust_remote_code=False),
+        name,
+        "set prepare.tokenizer to a folder that holds tokenizer.json, or to null to train one",
+        what="the tokenizer's files of",
+    )
     if not loaded.is_fast:
         raise ConfigError(f"tokenizer: {name!r} has no tokenizer.json; choose a model that has one")
     pad = 0 if loaded.pad_token_id is None else loaded.pad_token_id

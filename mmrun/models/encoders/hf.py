@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModel
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.pretrained import fetch, try_out
+from mmrun.hub import fetch
+from mmrun.models.encoders.pretrained import try_out
 from mmrun.models.encoders.sequence import at, last_position, masked_mean, readable
 from mmrun.types import Encoder, Features
 

@@ -11,7 +11,8 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.pretrained import fetch, try_out
+from mmrun.hub import fetch
+from mmrun.models.encoders.pretrained import try_out
 from mmrun.types import Encoder, Features
 
 
