@@ -14,8 +14,8 @@ SMALL = ["modalities=[image,text]", "encoder.image=lenet", "budget.epochs=0.2", 
 class Shell:
     """Types mmrun commands in an empty folder."""
 
-    def __init__(self, capsys):
-        self.capsys = capsys
+    def __init__(self, capsys, folder):
+        self.capsys, self.folder = capsys, folder
 
     def __call__(self, *words):
         """Give exit code, stdout and stderr."""
@@ -35,7 +35,7 @@ class Shell:
 def shell(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
-    yield Shell(capsys)
+    yield Shell(capsys, tmp_path)
     compose.UserConfigs.folders = []  # a test's own ./configs ends with it
 
 
