@@ -22,6 +22,7 @@ VERBS = {  # in the order in which one reads them
     "ls": ("mmrun.cli.ls", "list runs: state, progress, headline figure"),
     "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),
     "diff": ("mmrun.cli.diff", "show in what two runs differ"),
+    "verify": ("mmrun.cli.verify", "train a stage again and tell whether the same bits come out"),
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
     "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
     "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),

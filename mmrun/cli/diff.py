@@ -48,14 +48,14 @@ def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
     A part that a run does not have yet is None: environment and code before it starts, the rest before it is finished.
     """
     found: dict[str, Any] = dict.fromkeys((*PARTS, "metrics", "cost"))
-    found["config"] = _unlike(_config(a), _config(b))
+    found["config"] = unlike(_config(a), _config(b))
     if a.environment_file.exists() and b.environment_file.exists():
         one, other = read_json(a.environment_file), read_json(b.environment_file)
-        found["code"] = _unlike(one.pop("git") or {}, other.pop("git") or {})
-        found["environment"] = _unlike(one, other)
+        found["code"] = unlike(one.pop("git") or {}, other.pop("git") or {})
+        found["environment"] = unlike(one, other)
     if a.finished and b.finished:
         one, other = a.metrics(), b.metrics()
-        found["data"] = _unlike(one["dataset"], other["dataset"])
+        found["data"] = unlike(one["dataset"], other["dataset"])
         found["metrics"] = _both(_figures(one), _figures(other))
         found["cost"] = _both(*({key: run["cost"][key] for key in COSTS} for run in (one, other)))
     return found
@@ -71,7 +71,8 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {f"{split}/{name}": value for split, found in metrics["metrics"].items() for name, value in found.items()}
 
 
-def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
+def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
+    """Give the values of the dotted keys in which two mappings differ."""
     return {key: (x, y) for key, (x, y) in _both(a, b).items() if x != y}
 
 

@@ -1,0 +1,101 @@
+"""`mmrun verify`: train a stage of a finished run once more, and tell whether the same weights come out."""
+
+import argparse
+import hashlib
+import math
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmrun.cli.diff import unlike
+from mmrun.errors import ConfigError, nearest
+from mmrun.runs.files import read_json
+from mmrun.runs.folder import RunFolder, environment
+from mmrun.runs.index import resolve
+from mmrun.runs.selection import text
+
+if TYPE_CHECKING:
+    from mmrun.run.session import Session
+
+HELP = "Train a stage of a finished run again, from the weights before it, and tell whether the same bits come out."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
+    parser.add_argument("--stage", help="which (default: the last)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, compare, and give 0 where every weight is identical."""
+    import torch
+
+    from mmrun.cli.terminal import Terminal
+    from mmrun.run import reopen
+
+    folder = resolve(args.run)
+    recorded = read_json(folder.environment_file)
+    torch.set_num_threads(recorded["threads"])  # it decides in which order numbers are added up
+    with Terminal() as terminal:
+        session = reopen(folder, terminal)
+        name = _stage(session, args.stage)
+        kept = folder.checkpoint(name, session.stages[name][0].config.keep)
+        with tempfile.TemporaryDirectory() as scratch:
+            again = train_again(session, name, RunFolder(scratch))
+            told = differing(kept, again)
+        here = environment(str(session.accelerator.device), torch.get_num_threads())
+    if not told:
+        print(f"{folder.path}: {name} trained again: identical, sha256 {_digest(kept)} ...")
+        return 0
+    print(f"{folder.path}: {name} trained again: different in {told}")
+    for key, (then, now) in unlike(recorded, here).items():
+        print(f"not as it was then: {key} {text(then)}, now {text(now)}", file=sys.stderr)
+    return 1
+
+
+def _stage(session: "Session", wanted: str | None) -> str:
+    names = list(session.stages)
+    if session.config.budget.seconds is not None:
+        raise ConfigError("a budget in seconds ends at another step each time: this run cannot be repeated bit for bit")
+    if wanted is not None and wanted not in names:
+        raise ConfigError(f"--stage: no stage '{wanted}'{nearest(wanted, names)} (the run has {', '.join(names)})")
+    return wanted or names[-1]
+
+
+def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
+    """Train one stage, from the weights before it, into another folder; give the checkpoint with which it ends."""
+    from mmrun.run import build
+    from mmrun.run.stage import StageTraining, load_kept
+
+    names = list(session.stages)
+    if name == names[0]:
+        session.model.load_state_dict(build.model(session.config, session.data).state_dict())
+    else:
+        before, _ = session.stages[names[names.index(name) - 1]]
+        load_kept(session, before)
+    trainer = replace(session.config.trainer, save_every=math.inf, trackers=[])
+    again = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
+    stage, learning = session.stages[name]
+    again.watch.stage(name)
+    StageTraining(again, stage, learning, {}).run()
+    folder.close()
+    return folder.checkpoint(name, stage.config.keep)
+
+
+def differing(one: Path, other: Path) -> str:
+    """Say in which weights two checkpoints differ, and by how much at most; nothing where all are identical."""
+    from mmrun.training import checkpoint
+
+    _, a = checkpoint.load(one, "model")
+    _, b = checkpoint.load(other, "model")
+    unlike = [name for name in a if not a[name].equal(b[name])]
+    if not unlike:
+        return ""
+    apart = max((a[name].double() - b[name].double()).abs().max().item() for name in unlike)
+    return f"{len(unlike)} of {len(a)} tensors, at most {apart:.2g} apart: {', '.join(unlike[:3])} ..."
+
+
+def _digest(checkpoint: Path) -> str:
+    return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()[:16]
