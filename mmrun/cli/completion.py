@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from mmrun.cli import VERBS, verb_parser
 from mmrun.cli import options as yaml_files

@@ -18,7 +18,13 @@ from mmrun.runs.folder import LIBRARIES, version
 
 HELP = "Tell whether this machine has what mmrun needs; exit code 1 where something is broken."
 
-EXTRAS = {"tensorboard": "tensorboard", "parallel": "hydra-joblib-launcher"}  # extra -> the library it brings
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2")  # needed too, but no version of them changes a result
+EXTRAS = {  # extra -> the library it brings
+    "tensorboard": "tensorboard",
+    "parallel": "hydra-joblib-launcher",
+    "slurm": "hydra-submitit-launcher",
+    "tune": "optuna",
+}
 LITTLE_DISK = 2 * 1024**3
 
 
@@ -55,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """Make every check, the quick ones first."""
     yield Check("python", "ok", platform.python_version())
-    yield from (_library(name) for name in (*LIBRARIES, "rich"))
+    yield from (_library(name) for name in (*LIBRARIES, *WITHOUT_EFFECT))
     yield from (_extra(extra, library) for extra, library in EXTRAS.items())
     yield _configs()
     yield _cache()

@@ -33,8 +33,7 @@ def test_a_machine_that_has_everything(capsys):
 
 
 def test_it_knows_all_that_the_project_depends_on():
-    light = {"pyyaml"}
-    assert {name(need) for need in PROJECT["dependencies"]} - light <= {*LIBRARIES, "rich"}
+    assert {name(need) for need in PROJECT["dependencies"]} == {*LIBRARIES, *doctor.WITHOUT_EFFECT}
     extras = {extra: needs for extra, needs in PROJECT["optional-dependencies"].items() if extra != "dev"}
     assert {extra: name(needs[0]) for extra, needs in extras.items()} == doctor.EXTRAS
 
