@@ -18,12 +18,14 @@ from mmrun.errors import ConfigError, MmrunError, nearest
 
 VERBS = {  # in the order in which one reads them
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
+    "plan": ("mmrun.cli.plan", "predict hours, disk and what is shared, before anything runs"),
     "resume": ("mmrun.cli.resume", "go on with a run that was interrupted"),
     "ls": ("mmrun.cli.ls", "list runs: state, progress, headline figure"),
     "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),
     "diff": ("mmrun.cli.diff", "show in what two runs differ"),
     "verify": ("mmrun.cli.verify", "train a stage again and tell whether the same bits come out"),
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
+    "report": ("mmrun.cli.report", "write one page that answers what runs were made to tell"),
     "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
     "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),
     "data": ("mmrun.cli.data", "look at a data set before training on it"),

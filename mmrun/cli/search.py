@@ -55,6 +55,14 @@ def search(words: Sequence[str], settings: Sequence[str], launch: Sequence[str],
         return _report(trials, chosen, file) if over else 1
 
 
+def stand_ins(words: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
+    """Give the words of runs in which each choice and each end of an interval occurs, and the number of all trials."""
+    _, node = _settings(settings)
+    chosen: Search = compose.make(node, "sweep")
+    every = arms(words, chosen)
+    return [words for arm in every for words in arm.corners()], sum(arm.trials(chosen) for arm in every)
+
+
 def _settings(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Compose the YAML file that sweep=NAME chooses with the further words."""
     names = [word.partition("=")[2] for word in words if word.partition("=")[0] == "sweep"]

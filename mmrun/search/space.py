@@ -37,11 +37,11 @@ class Arm:
         lists = [distribution.choices for distribution in self.space.values()]  # type: ignore[attr-defined]
         return (dict(zip(self.space, values, strict=True)) for values in itertools.product(*lists))
 
-    @property
-    def size(self) -> float:
-        """Count the combinations."""
+    def trials(self, search: Search) -> int:
+        """Give the number of trials: no more than there are combinations."""
         lists = [getattr(distribution, "choices", None) for distribution in self.space.values()]
-        return math.prod(math.inf if choices is None else len(choices) for choices in lists)
+        size = math.prod(math.inf if choices is None else len(choices) for choices in lists)
+        return int(size if search.trials is None else min(search.trials, size))
 
     def corners(self) -> list[list[str]]:
         """Give the words of a few runs in which each choice, and each end of an interval, occurs."""

@@ -2,7 +2,6 @@
 
 import fcntl
 import itertools
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class Trials:
         """Give what is to be trained together: first what an earlier call drew and did not come to; none at the end."""
         known = [trial for trial in self.all() if trial.number not in self.failed_before]
         open_ = [trial for trial in known if trial.state is TrialState.RUNNING]
-        left = min(self.search.trials or math.inf, self.arm.size) - len(known)
+        left = self.arm.trials(self.search) - len(known)
         trials = [Trial(trial.number, trial.user_attrs[DRAWN], True) for trial in open_]
         while len(trials) < self.search.at_once and left > 0:
             drawn = self._draw()

@@ -1,0 +1,164 @@
+"""`mmrun plan`: what a run or a sweep will take, before any of it runs."""
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmrun.cli.table import count, duration, print_table, size
+
+if TYPE_CHECKING:
+    from mmrun.cli.launch import Cell
+    from mmrun.run.forecast import RunForecast
+
+KEPT = {"disk": "on disk, for all runs that read it so", "memory": "in memory, by each run"}
+
+HELP = "Time a few real steps of each stage, and predict hours, disk and what runs share. Trains and keeps nothing."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign] # flags among the words, as in train
+    parser.add_argument("words", nargs="*", metavar="WORD", help="as after `mmrun train`")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination, or a search")
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="search YAML here first")
+    parser.add_argument("--format", choices=["table", "json"], default="table")
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Runs that differ in no more than their seed."""
+
+    label: str  # the words that set them apart
+    seeds: list[int]  # of those that are not finished
+    runs: float  # for which these stand; in a search more than are listed
+    forecast: "RunForecast"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the forecast."""
+    from mmrun import compose
+
+    compose.use_config_dirs(args.config_dir)
+    cells, trials = _cells(args.words, args.multirun)
+    left = [cell for cell in cells if trials is not None or not cell.folder.finished]
+    found = _forecasts(left, len(left) if trials is None else trials)
+    told = {"asked": len(cells) if trials is None else trials, "finished": len(cells) - len(left), **_totals(found)}
+    if args.format == "json":
+        print(json.dumps({**told, "alike": [asdict(group) for group in found]}, indent=1))
+    else:
+        _print(found, told, trials is not None)
+    return 0
+
+
+def _cells(words: Sequence[str], multirun: bool) -> tuple[list["Cell"], int | None]:
+    """Compose the runs; of a search, runs that stand for its trials, and how many these are."""
+    from mmrun import compose
+    from mmrun.cli.launch import Cell
+    from mmrun.cli.sweep import refuse_intervals, sort
+
+    words, _, search = sort(words)
+    if search:
+        from mmrun.cli.search import stand_ins
+
+        stands, trials = stand_ins(words, search)
+        return [Cell.of(words) for words in stands], trials
+    refuse_intervals(words)
+    asked = [Cell.of(job) for job in (compose.expand(words) if multirun else [words])]
+    return list({cell.folder.path: cell for cell in asked}.values()), None
+
+
+def _forecasts(cells: Sequence["Cell"], runs: int) -> list[Alike]:
+    from mmrun import compose
+    from mmrun.cli.terminal import Terminal
+    from mmrun.run.forecast import forecast
+
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(json.dumps({**compose.as_dict(cell.config), "seed": None}, sort_keys=True), []).append(cell)
+    found = []
+    with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
+        for group in alike.values():
+            label = _label(group[0].words, [cell.words for cell in cells])
+            terminal.note(f"timing {label}")
+            timed = forecast(group[0].config, Path(scratch), terminal)
+            seeds = [cell.config.seed for cell in group]
+            found.append(Alike(label, seeds, runs * len(group) / len(cells), timed))
+    return found
+
+
+def _label(words: Sequence[str], of_all: Sequence[Sequence[str]]) -> str:
+    """Give the words that not all runs have, the seed aside."""
+    apart = [w for w in words if not w.startswith("seed=") and not all(w in others for others in of_all)]
+    return " ".join(apart) or "run"
+
+
+def _totals(found: Sequence[Alike]) -> dict[str, Any]:
+    """Add up. A stage with reuse=true that gives the same weights as another is trained once."""
+    seconds, asked, different, stored = 0.0, 0.0, set(), 0
+    for group in found:
+        share = group.runs / len(group.seeds)
+        for seed, stage in itertools.product(group.seeds, group.forecast.stages):
+            new = (stage.key, seed) not in different
+            different.add((stage.key, seed))
+            asked += share
+            if new or not stage.reuse:
+                seconds += share * stage.seconds
+            if new and stage.reuse:
+                stored += stage.stored
+        seconds += group.runs * group.forecast.around
+    columns = {column.key: column for group in found for column in group.forecast.columns}
+    on_disk = [column for column in columns.values() if column.kept == "disk"]
+    return {
+        "seconds": seconds + sum(column.seconds for column in on_disk),
+        "longest": max((group.forecast.seconds for group in found), default=0.0),
+        "stages": {"asked": asked, "different": len(different)},
+        "bytes": {
+            "checkpoints": sum(group.runs * sum(s.checkpoints for s in group.forecast.stages) for group in found),
+            "stages": stored,
+            "columns": sum(column.size for column in on_disk),
+        },
+        "columns": [asdict(column) for column in columns.values()],
+    }
+
+
+def _print(found: Sequence[Alike], told: dict[str, Any], search: bool) -> None:
+    header = ["run", "stage", "runs", "steps", "a step", "validation", "a run", "FLOPs", "checkpoints"]
+    if found:
+        print_table(header, list(_rows(found)), left=2)
+        print()
+    finished = f", {told['finished']} of them finished" if told["finished"] else ""
+    halted = "; halving ends some earlier" if search else ""
+    print(
+        f"{told['asked']} runs{finished}: about {duration(told['seconds'])} one after the other, "
+        f"the longest {duration(told['longest'])}{halted}"
+    )
+    stages, disk = told["stages"], told["bytes"]
+    print(
+        f"{stages['asked']:g} stages, {stages['different']} different; the same ones are trained once where reuse=true"
+    )
+    print(f"disk: checkpoints {size(disk['checkpoints'])}; in the cache {size(disk['stages'])} of stages, ", end="")
+    print(f"{size(disk['columns'])} of columns")
+    for column in told["columns"]:
+        kept = "decoded anew for each batch" if column["kept"] == "nowhere" else f"kept {KEPT[column['kept']]}"
+        print(f"column {column['modality']}: {size(column['size'])}, {duration(column['seconds'])} to decode, {kept}")
+
+
+def _rows(found: Sequence[Alike]) -> Iterable[list[str]]:
+    for group in found:
+        for stage in group.forecast.stages:
+            yield [
+                group.label,
+                stage.name,
+                f"{group.runs:.3g}",
+                count(stage.steps),
+                f"{1000 * stage.step:.3g} ms",
+                f"{stage.evaluations} x {1000 * stage.evaluation:.3g} ms",
+                duration(stage.seconds),
+                count(stage.flops),
+                size(stage.checkpoints),
+            ]

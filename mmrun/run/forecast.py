@@ -1,0 +1,209 @@
+"""What a run will take, from a few of its real steps: nothing is kept, and no column is decoded but for these."""
+
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmrun.config import RunConfig
+from mmrun.data.store import open_column
+from mmrun.data.table import Column
+from mmrun.run import build, figures, make_accelerator
+from mmrun.run.session import Session, Watch
+from mmrun.run.stage import StageTraining
+from mmrun.runs.folder import RunFolder
+from mmrun.training import engine, reuse
+from mmrun.training.budget import Allowance
+from mmrun.training.stages import Stage
+from mmrun.types import Batch, Preparer
+
+LONG_ENOUGH = 1.0  # seconds of steps that are timed
+DECODED = 8  # rows whose decoding is timed
+
+
+@dataclass(frozen=True)
+class ColumnForecast:
+    """A prepared column."""
+
+    key: str  # the same for runs that share it
+    modality: str
+    rows: int
+    size: int  # bytes
+    seconds: float  # to decode all of it
+    kept: str  # memory | disk | nowhere: decoded anew for each batch
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """A stage of a run."""
+
+    name: str
+    key: str  # the same for stages that give the same weights
+    reuse: bool
+    steps: int
+    step: float  # seconds
+    evaluations: int
+    evaluation: float  # seconds
+    seconds: float  # all together
+    flops: float
+    checkpoints: int  # bytes that stay in the run folder
+    stored: int  # bytes in the cache, where it is reused
+
+
+@dataclass(frozen=True)
+class RunForecast:
+    """A run."""
+
+    stages: list[StageForecast]
+    around: float  # seconds to open the data, to decode what is kept in memory, to evaluate at the end
+    columns: list[ColumnForecast]
+
+    @property
+    def seconds(self) -> float:
+        """Give the time of the whole run, its columns on disk before."""
+        return self.around + sum(stage.seconds for stage in self.stages)
+
+
+def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
+    """Open a run as if to train it, and time a few steps of each stage."""
+    began = time.perf_counter()
+    config = replace(config, trainer=replace(config.trainer, trackers=[], save_every=math.inf))
+    accelerator = make_accelerator(config)
+    data = build.data(config)
+    model = build.model(config, data)
+    stages = build.stages(config, data, model)
+    table = data.table
+    columns = {  # no byte is allowed to be kept: rows are decoded as they are asked for
+        modality: open_column(table.columns[modality], preparer, f"{table.fingerprint}/{modality}", scratch, 0)
+        for modality, preparer in data.preparers.items()
+    }
+    model.to(accelerator.device)
+    session = Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages)
+    opened = time.perf_counter() - began
+    prepared = [
+        _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preparer)
+        for name, preparer in data.preparers.items()
+    ]
+    history: dict[str, str] = {}
+    timed = []
+    for stage, learning in stages.values():
+        found = _stage(session, stage, learning, history, prepared)
+        history.update(dict.fromkeys({reuse.part(name) for name in learning}, found.key))
+        timed.append(found)
+    session.model.eval()
+    opened += sum(column.seconds for column in prepared if column.kept == "memory")
+    return RunForecast(timed, opened + _forward(session, session.model, session.columns, "val", "test"), prepared)
+
+
+def _stage(
+    session: Session, stage: Stage, learning: set[str], history: dict[str, str], columns: Sequence[ColumnForecast]
+) -> StageForecast:
+    training = StageTraining(session, stage, learning, history)
+    batches = _Again([training.batches.batch(number) for number in range(2)])
+    _steps(training, batches, 1)  # the first is slower
+    once = _steps(training, batches, 1)
+    number = max(1, min(20, int(LONG_ENOUGH / once)))
+    step = _steps(training, batches, number) / number
+    for column in columns:
+        if column.kept == "nowhere" and column.modality in stage.modalities:  # decoded while the last step runs
+            step = max(step, column.seconds / column.rows * session.config.trainer.batch_size)
+    allowance = training.plan.allowance
+    steps = allowance.steps or max(1, round((allowance.seconds or 0.0) / step))
+    evaluations = math.ceil(steps / training.plan.evaluate_every)
+    training.learner.eval()
+    evaluation = _forward(session, training.learner, stage.modalities, "val")
+    weights = _size(session.model.state_dict())
+    return StageForecast(
+        name=stage.name,
+        key=training.key,
+        reuse=stage.config.reuse,
+        steps=steps,
+        step=step,
+        evaluations=evaluations,
+        evaluation=evaluation,
+        seconds=steps * step + evaluations * evaluation,
+        flops=steps * training.flops,
+        checkpoints=weights * (2 if stage.config.keep == "best" else 1),
+        stored=_size(reuse.tensors_of(session.model.state_dict(), training.learns)),
+    )
+
+
+class _Again:
+    """The same few batches, over and over: what is timed is the training, not the reading."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def batch(self, step: int) -> Batch:
+        return self.batches[step % len(self.batches)]
+
+
+class _Silent:
+    """Hears nothing of what the engine tells."""
+
+    def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None: ...
+
+    def evaluated(self, progress: engine.Progress, losses: figures.Figures, found: figures.Figures) -> None: ...
+
+    def improved(self, progress: engine.Progress) -> None: ...
+
+    def settled(self, progress: engine.Progress) -> None: ...
+
+
+def _steps(training: StageTraining, batches: _Again, number: int) -> float:  # seconds
+    plan = replace(training.plan, allowance=Allowance(steps=number), evaluate_every=number, schedule="constant")
+    nothing: Callable[[], tuple[float, figures.Figures]] = lambda: (0.0, {})  # noqa: E731
+    began = time.perf_counter()
+    engine.fit(
+        training.learner,
+        batches,
+        training.optimizer,
+        plan,
+        engine.Progress(),
+        training.session.accelerator,
+        nothing,
+        _Silent(),
+    )
+    return time.perf_counter() - began
+
+
+def _forward(session: Session, call: Callable[[Batch], object], modalities: Iterable[str], *splits: str) -> float:
+    """Time one batch of an evaluation, and give the seconds that all rows of the splits take."""
+    batch = next(session.ordered(splits[0], modalities))
+    rows = sum(len(session.data.rows[split]) for split in splits)
+    began = time.perf_counter()
+    with torch.no_grad():
+        call(batch)
+    if batch.index.is_cuda:
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) * rows / len(batch.index)
+
+
+def _column(config: RunConfig, key: str, modality: str, column: Column, preparer: Preparer) -> ColumnForecast:
+    values = list(itertools.islice((value for value in column.values if value is not None), DECODED))
+    began = time.perf_counter()
+    decoded = [preparer.decode(value) for value in values]
+    seconds = (time.perf_counter() - began) / len(values)
+    rows = len(column.values)
+    size = rows * sum(array.nbytes for array in decoded[0].values())
+    from_files = any(isinstance(value, Path) for value in values)
+    fits = size <= config.cache_limit * 1e9
+    return ColumnForecast(
+        key=f"{key}/{json.dumps(preparer.state(), sort_keys=True)}",
+        modality=modality,
+        rows=rows,
+        size=size,
+        seconds=seconds * rows / ((os.cpu_count() or 1) if from_files else 1),
+        kept=("disk" if from_files else "memory") if fits else "nowhere",
+    )
+
+
+def _size(tensors: dict[str, Tensor]) -> int:  # bytes
+    return sum(tensor.nbytes for tensor in tensors.values())
