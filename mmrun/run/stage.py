@@ -61,7 +61,7 @@ class StageTraining:
         objective = build.objective(config, stage, session.data, session.model)
         self.bare = engine.Learner(session.model, objective).to(accelerator.device)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
-        optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
+        self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
 
         rows = session.data.rows[stage.config.rows]
         self.batches = session.loader(rows, config.trainer.batch_size, stage.modalities)
@@ -70,7 +70,7 @@ class StageTraining:
             self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
         self.learns = {reuse.part(name) for name in learning}
         self.learned_parameters = cost.count([p for _, p in learned])
-        self.learner, self.optimizer = accelerator.prepare(self.bare, optimizer)
+        self.learner = accelerator.prepare(self.bare)
         self.progress = engine.Progress()
         self.validate, self.plan = self._plan(heads_that_learn(learning))
         self.key = reuse.key(self._determinants(parts | self.learns, history))

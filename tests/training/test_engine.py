@@ -55,7 +55,7 @@ def train(plan, figures=None, progress=None, lr=0.01, rows=None):
     accelerator = Accelerator(cpu=True)
     learner = Learner(Line(), Squares())
     optimizer = torch.optim.SGD([{"params": learner.parameters(), "base_lr": lr}], lr=lr)
-    learner, optimizer = accelerator.prepare(learner, optimizer)
+    learner = accelerator.prepare(learner)
     notes = Notes()
     told = iter(figures or [])
     validate = lambda: (next(told, 0.0), {})  # noqa: E731
