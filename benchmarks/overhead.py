@@ -1,4 +1,4 @@
-"""Engine against a bare hand-written PyTorch loop: same model, data, batch size, optimiser; samples/s, engine over bare.
+"""Engine against a bare hand-written PyTorch loop: same model, data, batch size, optimiser; samples/s, ours over bare.
 
     scripts/bench overhead [--dataset digits] [--modalities image,audio] [--batch-size 40] [--steps 20] [--rounds 15]
 
