@@ -51,6 +51,9 @@ class Trials:
         self.study = optuna.create_study(
             storage=_storage(file), study_name=self.name, direction=direction, load_if_exists=True
         )
+        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if DRAWN not in trial.user_attrs:  # killed while it was drawn
+                self.study.tell(trial.number, state=TrialState.FAIL)
         failed = [trial for trial in self.all() if trial.state is TrialState.FAIL]
         self.failed_before = {trial.number for trial in failed}  # they are tried once more
         self.repeat = [trial.params for trial in failed]
@@ -63,14 +66,14 @@ class Trials:
         """Give what is to be trained together: first what an earlier call drew and did not come to; none at the end."""
         known = [trial for trial in self.all() if trial.number not in self.failed_before]
         open_ = [trial for trial in known if trial.state is TrialState.RUNNING]
-        left = self.arm.trials(self.search) - len(known)
         trials = [Trial(trial.number, trial.user_attrs[DRAWN], True) for trial in open_]
-        while len(trials) < self.search.at_once and left > 0:
+        together = self.search.at_once
+        wanted = -len(known) % together if open_ else together  # a round that was cut off is filled up, no more
+        for _ in range(min(wanted, self.arm.trials(self.search) - len(known))):
             drawn = self._draw()
             if drawn is None:
                 break
             trials.append(drawn)
-            left -= 1
         return trials
 
     def tell(self, trial: Trial, folder: RunFolder, failure: str | None) -> bool:

@@ -1,0 +1,102 @@
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from mmrun import compose
+from mmrun.errors import ConfigError
+from mmrun.search.space import arms
+
+
+def search(name="random", *words):
+    return compose.make(compose.option("sweep", name, words), "sweep")
+
+
+def test_words_with_a_range_are_searched():
+    words = [
+        *("seed=3", "fusion=concat,gated", "strategy.stages.train.lr=tag(log,interval(1e-4,1e-2))"),
+        *("fusion.dim=int(interval(8,64))", "optimizer.weight_decay=interval(0,0.1)"),
+        "trainer.batch_size=range(16,64,16)",
+    ]
+    (arm,) = arms(words, search())
+    assert (arm.name, arm.fixed) == ("", ["seed=3"])
+    assert arm.space == {
+        "fusion": CategoricalDistribution(["concat", "gated"]),
+        "strategy.stages.train.lr": FloatDistribution(1e-4, 1e-2, log=True),
+        "fusion.dim": IntDistribution(8, 64),
+        "optimizer.weight_decay": FloatDistribution(0.0, 0.1),
+        "trainer.batch_size": CategoricalDistribution(["16", "32", "48"]),
+    }
+
+
+def test_each_strategy_is_an_arm_of_its_own():
+    found = arms(["optimizer.lr=1e-3,1e-2", "strategy=scratch,frozen"], search())
+    assert [(arm.name, arm.fixed) for arm in found] == [
+        ("strategy=scratch", ["strategy=scratch"]),
+        ("strategy=frozen", ["strategy=frozen"]),
+    ]
+    assert all(list(arm.space) == ["optimizer.lr"] for arm in found)
+
+
+def test_corners_show_every_choice_and_every_end():
+    (arm,) = arms(["+optimizer.eps=interval(0.25,0.75)", "fusion=sum,mean,max"], search())
+    assert arm.corners() == [
+        ["+optimizer.eps=0.25", "fusion=sum"],
+        ["+optimizer.eps=0.75", "fusion=sum"],
+        ["+optimizer.eps=0.25", "fusion=mean"],
+        ["+optimizer.eps=0.25", "fusion=max"],
+    ]
+
+
+def test_numbers_are_typed_as_one_reads_them():
+    (arm,) = arms(["optimizer.lr=interval(0,1)", "fusion.dim=int(interval(1,9))"], search())
+    assert arm.words({"optimizer.lr": 0.00012345678, "fusion.dim": 7}) == ["optimizer.lr=0.0001235", "fusion.dim=7"]
+
+
+def test_there_are_no_more_trials_than_combinations():
+    (arm,) = arms(["fusion=sum,mean,max", "fusion.dim=8,16"], search())
+    assert [arm.trials(search("random", f"sweep.trials={n}")) for n in (4, 100)] == [4, 6]
+    assert arm.trials(search("grid")) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "answer"),
+    [
+        ("random", "seed=0,1", "a search would choose the luckiest seed; search with one, and repeat the best"),
+        ("grid", "fusion.dim=interval(1,2)", "a grid needs choices; add sweep=random or sweep=tpe"),
+        ("random", "optimizer.lr=tag(log,interval(0,1))", ""),  # in Optuna's words
+        ("random", "optimizer.lr=interval(1,0)", ""),
+    ],
+)
+def test_what_cannot_be_searched_is_said(name, word, answer):
+    with pytest.raises(ConfigError) as raised:
+        arms([word], search(name))
+    assert str(raised.value).startswith(f"{word}: {answer}")
+
+
+def test_words_that_cannot_be_searched_are_said():
+    with pytest.raises(ConfigError, match=r"^'optimizer.lr=interval\(0,' cannot be read; write key=value, key=a,b or"):
+        arms(["optimizer.lr=interval(0,"], search())
+    with pytest.raises(ConfigError, match=r"^nothing to search; give a word a range: optimizer\.lr=tag"):
+        arms(["fusion=sum"], search())
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("sweep.trials=many", "sweep.trials: 'many' is not a whole number from 1 on"),
+        ("sweep.prune=1", "sweep.prune: 1 is not a whole number from 2 on"),
+        ("sweep.trials=null", "sweep.trials: null means all combinations, which is for sweep=grid; give a number"),
+        ("sweep.trails=3", "no key 'sweep.trails'; did you mean 'trials'? (sweep has _target_, sampler, trials, per, "),
+    ],
+)
+def test_settings_that_do_not_fit_are_said(word, answer):
+    with pytest.raises(ConfigError) as raised:
+        search("random", word)
+    assert str(raised.value).startswith(answer)
+
+
+@pytest.mark.parametrize("name", compose.options("sweep"))
+def test_every_search_can_be_made(name):
+    assert compose.options("sweep") == ["grid", "random", "tpe"]
+    made = search(name)
+    assert made.independent == (name != "tpe")
+    assert (made.trials, made.per, made.metric, made.seed) == (None if name == "grid" else 20, "strategy", None, 0)
