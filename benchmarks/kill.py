@@ -49,7 +49,7 @@ def main() -> int:
 
 def start(outputs: Path) -> subprocess.Popen[bytes]:
     """Start the run."""
-    command = [sys.executable, "-m", "mmrun", "train", *WORDS, f"outputs={outputs}"]
+    command = [sys.executable, "-m", "mmrun", "train", *WORDS, f"outputs={outputs}", f"cache={outputs}-cache"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
