@@ -58,9 +58,8 @@ def run(args: argparse.Namespace) -> int:
         print((folder.path / evaluation.FILE).read_text("utf-8"), end="")
     else:
         _print_evaluation(found)
-    for name, said in found["synergy"].items():
-        if said["flagged"]:
-            print(f"note: {name}: the fusion adds nothing to {said['best']} alone", file=sys.stderr)
+    for line in _notes(found):
+        print(f"note: {line}", file=sys.stderr)
     return 0
 
 
@@ -99,6 +98,20 @@ def _severity(word: str, text: str) -> float:
     return severity
 
 
+def _notes(found: dict[str, Any]) -> list[str]:
+    """Say what to know before believing the figures."""
+    notes = []
+    if not found["saw_missing"]:
+        notes.append(
+            "in training every row had every modality, so this model was never taught what it is asked here: "
+            "strategy=modality_dropout teaches it, --ceilings RUN says what each modality reaches alone"
+        )
+    for name, said in found["synergy"].items():
+        if said["flagged"]:
+            notes.append(f"{name}: the fusion adds nothing to {said['best']} alone ({said['gap']:+.4f})")
+    return notes
+
+
 # ------------------------------------------------------------------------------------------------------ in tables
 
 
@@ -135,7 +148,7 @@ def _print_missing(found: dict[str, Any], name: str) -> None:
     rows = [["none", *[number(found["constant"][name])] * len(fills)]]
     for same in zip(*fills.values(), strict=True):
         rows.append([" ".join(same[0]["present"]), *(number(one["metrics"][name]) for one in same)])
-    print_table(["with; the others are", *fills], rows)
+    print_table(["kept", *(f"others {fill}" for fill in fills)], rows)
 
 
 def _print_worth(found: dict[str, Any], name: str) -> None:

@@ -8,10 +8,9 @@ from itertools import product
 from typing import Any
 
 from mmrun.errors import ConfigError
-from mmrun.evaluation import calibration, contribution, groups, robustness
+from mmrun.evaluation import calibration, contribution, drift, groups, robustness
 from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
-from mmrun.evaluation.drift import drift
 from mmrun.evaluation.predictions import stored
 from mmrun.run import figures
 from mmrun.run.session import Session, heads_that_learn
@@ -56,6 +55,7 @@ def evaluate(
         "split": split,
         "rows": len(session.data.rows[split]),
         "modalities": modalities,
+        "saw_missing": contribution.saw_missing(session),
         "headlines": headlines,
         "metrics": whole,
         "constant": constant,
@@ -70,7 +70,7 @@ def evaluate(
         found["synergy"][name] = contribution.synergy(whole[name], alone, said)
     if everything:
         found["robustness"] = robustness.curves(spoiled, headlines)
-        found["drift"] = drift(session)
+        found["drift"] = drift.of_encoders(session)
     if by_group is not None:
         found["groups"] = by_group
     return found

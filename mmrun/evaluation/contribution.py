@@ -9,6 +9,7 @@ import numpy as np
 
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition
+from mmrun.objectives.modality_dropout import ModalityDropout
 from mmrun.run import figures
 from mmrun.run.session import Session
 from mmrun.runs.folder import RunFolder
@@ -48,6 +49,14 @@ def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
         for figure, value in task.metrics(scores, targets[name]).items():
             found[figures.name_of(figure, name, "", len(session.data.tasks))] = value
     return found
+
+
+def saw_missing(session: Session) -> bool:
+    """Tell whether the fused head learned from rows that lack a modality: only then are subsets fairly asked for."""
+    dropout = f"{ModalityDropout.__module__}.{ModalityDropout.__qualname__}"
+    dropped = any(one.config.objective["_target_"] == dropout for one, _ in session.stages.values())
+    rows = session.data.rows["labelled"]
+    return dropped or not all(column.present.numpy()[rows].all() for column in session.columns.values())
 
 
 def shapley(value: Mapping[Subset, float], modalities: Sequence[str]) -> dict[str, float]:

@@ -23,7 +23,7 @@ class Read(NamedTuple):
     pooled: np.ndarray  # [n, D]
 
 
-def drift(session: Session) -> dict[str, Any]:
+def of_encoders(session: Session) -> dict[str, Any]:
     """Compare, by modality; an encoder that no stage but the last one taught is left out. The model stays as it is.
 
     `cka` is 1 where the geometry of the features is unchanged. `probe` holds the accuracy, by task, of a logistic

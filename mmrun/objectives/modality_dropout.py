@@ -19,7 +19,7 @@ class ModalityDropout(Objective):
     """
 
     def __init__(
-        self, task: Callable[..., Objective], tasks: Mapping[str, AnyTask], kinds: Iterable[str], rate: float = 0.5
+        self, task: Callable[..., Objective], tasks: Mapping[str, AnyTask], kinds: Iterable[str], rate: float = 0.25
     ) -> None:
         super().__init__()
         if not 0 <= rate <= 1:

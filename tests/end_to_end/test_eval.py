@@ -1,0 +1,106 @@
+import csv
+import json
+
+import pytest
+
+
+def evaluation(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_a_run_is_evaluated_in_words_and_in_json(shell):
+    folder = shell.train("strategy=component")
+    code, out, err = shell("eval", folder)
+    assert (code, out.splitlines()[0]) == (0, f"{folder.name}: accuracy on 180 test rows")
+    assert "note: in training every row had every modality" in err
+    assert [line.split()[0] for line in out.splitlines() if line.startswith(("none", "image", "text"))] == [
+        "none", "image", "text", "image", "image", "text"
+    ]  # fmt: skip
+    assert "synergy gap" in out
+    assert "robustness" not in evaluation(folder)
+
+    code, out, _ = shell("eval", folder.name, "--all", "--format", "json")
+    assert code == 0
+    assert json.loads(out) == evaluation(folder)
+    assert set(evaluation(folder)["drift"]) == {"image", "text"}
+
+    code, out, _ = shell("eval", folder, "--all", "--split", "val")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines() if "gaussian" in line] == [["image", "gaussian"]]
+    assert "pretrain-text" in out
+    assert evaluation(folder)["split"] == "val"
+
+
+def test_what_if_is_printed_and_not_kept(shell):
+    folder = shell.train()
+    code, out, _ = shell("eval", folder, "--missing", "text", "--noise", "image=0.3")
+    assert code == 0
+    header = " ".join(out.splitlines()[0].split())
+    assert header == "metric as it is no text, image gaussian 0.3 no text, image occlusion 0.3"
+    code, out, _ = shell("eval", folder, "--missing", "text", "--fill", "shuffled", "--format", "json")
+    assert [answer["given"]["text"] for answer in json.loads(out)] == [["clean", 0.0], ["shuffled", 0.0]]
+    assert not (folder / "evaluation.json").exists()
+
+
+def test_a_fusion_that_adds_nothing_is_said(shell):
+    folder = shell.train("strategy=modality_dropout", "strategy.stages.train.lr=0.0")
+    ceilings = shell.train("strategy=unimodal", "budget.epochs=1")
+    code, out, err = shell("eval", folder, "--ceilings", ceilings)
+    assert code == 0
+    said = evaluation(folder)["synergy"]["accuracy"]
+    assert said["flagged"]
+    assert f"synergy gap {said['gap']:+.4f} (alone: {ceilings.name})" in out
+    assert err == f"note: accuracy: the fusion adds nothing to {said['best']} alone ({said['gap']:+.4f})\n"
+
+
+def test_groups_by_a_column_of_the_users_own_file(shell, tmp_path):
+    with open(tmp_path / "rows.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["height", "note", "site", "split", "label"])
+        for row in range(240):
+            split = ("train", "train", "val", "test")[row % 4]
+            label = row // 4 % 2
+            word = ("short", "tall")[label]
+            writer.writerow([150 + 40 * label + row % 7, f"a {word} one", "north" if row % 3 else "", split, label])
+    words = ["dataset=manifest", "dataset.path=rows.csv", "dataset.columns={body:[height],note:note}"]
+    code, out, err = shell("train", *words, "dataset.kinds={body:tabular,note:text}", "budget.epochs=1")
+    assert code == 0, err
+    run = out.split()[-1]
+    code, out, err = shell("eval", run, "--group", "site")
+    assert code == 0, err
+    assert [line.split()[0] for line in out.splitlines()[-4:]][::2] == ["site", "north"]
+    assert out.splitlines()[-1].startswith("(empty)")
+    told = json.loads(shell("eval", run, "--format", "json")[1])["groups"]["label"]
+    assert (told["column"], told["groups"][""]["rows"]) == ("site", 20)
+    assert shell("eval", run, "--group", "sight") == (
+        2, "", "mmrun: --group sight: rows.csv has no such column; did you mean 'site'? "
+        "(it has height, note, site, split, label)\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--missing", "txt"], "--missing: the run has no modality 'txt'; did you mean 'text'? (it has image, text)"),
+        (["--missing", "image,text"], "--missing image,text: nothing is left; name fewer than all of image, text"),
+        (["--noise", "sound=0.1"], "--noise: the run has no modality 'sound' (it has image, text)"),
+        (["--noise", "image"], "--noise image: not of the form MODALITY=SEVERITY, as in image=0.3"),
+        (["--noise", "image=2"], "--noise image=2: a severity lies between 0 and 1"),
+        (["--noise", "text=0.1", "--missing", "text"], "--noise text=0.1: text is --missing already; name it once"),
+        (
+            ["--group", "site"],
+            "--group site: this data set has no file with columns; only one made of a manifest has",
+        ),
+    ],
+)
+def test_what_cannot_be_asked(shell, words, said):
+    assert shell("eval", shell.train("budget.epochs=0.05"), *words) == (2, "", f"mmrun: {said}\n")
+
+
+def test_an_unfinished_run_is_refused(shell):
+    folder = shell.train("budget.epochs=0.05")
+    (folder / "metrics.json").unlink()
+    code, out, err = shell("eval", folder.name)
+    assert (code, out) == (2, "")
+    where = f"outputs/default/{folder.name}"
+    assert err == f"mmrun: {where}: this run is not finished; mmrun resume {where}\n"

@@ -1,0 +1,35 @@
+"""One small real run of two stages, trained once, and a way to train others."""
+
+import pytest
+
+from mmrun import compose
+from mmrun.run import reopen, run
+
+SMALL = [
+    *("modalities=[image,text]", "encoder.image=lenet", "encoder.text=textcnn"),
+    *("encoder.text.prepare.max_tokens=8", "encoder.text.channels=16"),
+]
+
+
+class Nobody:
+    def run(self, name, stages): ...
+    def stage(self, name): ...
+    def step(self, spent, rows, losses): ...
+    def figures(self, stage, figures): ...
+    def note(self, text): ...
+
+
+def train(folder, *words):
+    """Train a run and open it again."""
+    config = compose.load([*words, f"outputs={folder}/outputs", f"cache={folder}/cache", "trainer.progress=false"])
+    return reopen(run(config, Nobody()), Nobody())
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="session")
+def session(folder):
+    return train(folder, *SMALL, "strategy=component", "budget.epochs=1", "trainer.eval_batch_size=64")
