@@ -1,6 +1,6 @@
 """Shapley values and synergy gap against the truth, on rows whose redundant, unique and synergetic shares are known.
 
-    scripts/bench contribution [--strategies modality_dropout,scratch] [--fusion concat] [--rows 8000] [--epochs 10]
+    scripts/bench contribution [--strategies modality_dropout,scratch] [--fusion concat] [--rows 8000] [--epochs 20] [WORD ...]
 
 For each mix: what is true, what `mmrun eval` finds under each fill policy, and the largest error over the Shapley
 values, the synergy gap and the figures of single subsets. The row called uneven has a modality that tells twice as much
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--strategies", default="modality_dropout,scratch")
     parser.add_argument("--fusion", default="concat")
     parser.add_argument("--rows", type=int, default=8000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("words", nargs="*", help="further words of `mmrun train`")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -72,8 +72,8 @@ def test_groups_by_a_column_of_the_users_own_file(shell, tmp_path):
     assert out.splitlines()[-1].startswith("(empty)")
     told = json.loads(shell("eval", run, "--format", "json")[1])["groups"]["label"]
     assert (told["column"], told["groups"][""]["rows"]) == ("site", 20)
-    assert shell("eval", run, "--group", "sight") == (
-        2, "", "mmrun: --group sight: rows.csv has no such column; did you mean 'site'? "
+    assert shell("eval", run, "--group", "cite") == (
+        2, "", "mmrun: --group cite: rows.csv has no such column; did you mean 'site'? "
         "(it has height, note, site, split, label)\n",
     )  # fmt: skip
 
