@@ -19,7 +19,7 @@ HELP = "Compare groups of finished runs: mean and 95 % interval, difference to a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add_question(parser, "strategy", "test/accuracy")
+    add_question(parser, "test/accuracy")
     along = parser.add_argument_group("instead of one comparison").add_mutually_exclusive_group()
     along.add_argument(
         "--across",
@@ -38,17 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["table", "md", "csv", "json", "latex"], default="table")
 
 
-def add_question(parser: argparse.ArgumentParser, by: str | None, metric: str | None) -> None:
+def add_question(parser: argparse.ArgumentParser, metric: str | None) -> None:
     """Declare what `compare` and `report` are both asked."""
     parser.add_argument("folders", nargs="*", type=Path, default=[OUTPUTS], help="where to look (default: outputs)")
     parser.add_argument(
         "--by",
         metavar="KEY[,KEY]",
-        default=by,
+        default="strategy",
         help="what makes a group: a choice (strategy, fusion, dataset, encoder.image) or any key of the config "
         "(dataset.labelled, budget.epochs); default: strategy",
     )
-    parser.add_argument("--metric", metavar="SPLIT/NAME", default=metric, help="default: test/accuracy")
+    told = "what the first run puts first" if metric is None else metric
+    parser.add_argument("--metric", metavar="SPLIT/NAME", default=metric, help=f"default: {told}")
     parser.add_argument(
         "--against",
         metavar="VALUE",
@@ -107,7 +108,7 @@ def question(args: argparse.Namespace) -> "Question":
     from mmrun.runs.compare import Question  # late: SciPy takes half a second, and `-h` needs none
 
     return Question(
-        metric=args.metric,
+        metric="" if args.metric is None else args.metric,
         by=keys(args.by),
         against=args.against,
         paired=() if args.paired is None else keys(args.paired),

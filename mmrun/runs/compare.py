@@ -16,7 +16,7 @@ LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
 class Question:
     """What is asked of some runs."""
 
-    metric: str = "test/accuracy"
+    metric: str = "test/accuracy"  # empty: a report chooses it
     by: tuple[str, ...] = ("strategy",)  # keys; runs with the same values form a group
     against: str | None = None  # the baseline: a value of one key of `by`, or one of each
     paired: tuple[str, ...] = ()  # keys; empty: the groups count as independent

@@ -1,0 +1,145 @@
+"""mmrun report: files, formats, and the page in a real browser."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs.fabricate import detail, finished
+
+from mmrun.cli import main
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """Three seeds of two strategies, with all that a run folder holds."""
+    monkeypatch.chdir(tmp_path)
+    for strategy, accuracies in (("holistic", [0.60, 0.70, 0.65]), ("component", [0.70, 0.81, 0.74])):
+        for seed, accuracy in enumerate(accuracies):
+            detail(finished(tmp_path / "outputs", accuracy, strategy, seed))
+    return tmp_path / "outputs"
+
+
+def test_a_page_is_written_and_its_answers_are_said(outputs, capsys, tmp_path):
+    assert main(["report"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    answer, where = err.splitlines()
+    assert answer.startswith(
+        "component beats holistic by 0.100 [0.075, 0.125] at equal budget (10 epochs), n = 3, p = 0.003"
+    )
+    assert where == "wrote report.html"
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>\n<html lang=")
+
+
+def test_caveats_are_said_with_the_answers(outputs, capsys):
+    finished(outputs, 0.5, "holistic", seed=3)
+    assert main(["report", "outputs", "-o", "some/where/page.html"]) == 0
+    err = capsys.readouterr().err
+    assert "note: not every group has the same seed: component has 0, 1, 2; holistic has 0, 1, 2, 3\n" in err
+    assert err.endswith("wrote some/where/page.html\n")
+
+
+def test_other_formats_go_to_stdout(outputs, capsys):
+    assert main(["report", "--format", "md"]) == 0
+    assert capsys.readouterr().out.startswith("# test/accuracy by strategy\n\n- **component beats holistic by")
+    assert main(["report", "--format", "latex"]) == 0
+    assert "\\section{test/accuracy by strategy}" in capsys.readouterr().out
+    assert main(["report", "--format", "csv", "--where", "seed=0,1", "--metric", "test/loss"]) == 0
+    base, row = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (base["strategy"], row["strategy"], row["pairs"]) == ("holistic", "component", "2")
+    assert float(row["difference"]) == pytest.approx(-0.105)
+
+
+def test_figures_are_written_for_paper(outputs, capsys, tmp_path):
+    assert main(["report", "--format", "md", "-o", "text/report.md", "--figures", "figures"]) == 0
+    written = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {path.rpartition(".")[2] for path in written} == {"svg", "pdf"}
+    assert len(written) == 2 * 9
+    linked = re.findall(r"\]\((.*?)\)", (tmp_path / "text" / "report.md").read_text())
+    assert len(linked) == 9
+    assert all((tmp_path / "text" / link).is_file() for link in linked)
+    assert (tmp_path / "figures" / "comparison-quality-flops.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_what_is_asked_like_compare_is_answered_alike(outputs, capsys):
+    asked = ["--against", "component", "--paired", "seed", "--test", "permutation", "--correct", "none"]
+    assert main(["report", "-o", "page.html", *asked]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("holistic and component cannot be told apart: -0.100")
+    assert "note: with 3 pairs p of the permutation test cannot be below 0.25\n" in err
+
+
+def test_nothing_to_report_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    assert main(["report"]) == 2
+    assert capsys.readouterr().err == "mmrun: no finished run below outputs\n"
+
+
+# ------------------------------------------------------------------------------------------------- in a real browser
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Give a function that opens a page in headless Chromium, and gives what it wrote to stdout and to its console."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+
+    def open_page(file, *flags, width=1280):
+        found = subprocess.run(
+            [
+                *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+                *("--enable-logging=stderr", "--virtual-time-budget=3000", f"--user-data-dir={tmp_path / 'profile'}"),
+                *(f"--window-size={width},2000", *flags, f"file://{file}"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return found.stdout, [line for line in found.stderr.splitlines() if "CONSOLE" in line]
+
+    return open_page
+
+
+@pytest.fixture
+def page(outputs, tmp_path, capsys):
+    assert main(["report", "-o", "page.html"]) == 0
+    return tmp_path / "page.html"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
+def test_it_is_drawn_without_a_complaint(page, browser, tmp_path, width, dark):
+    theme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    _, console = browser(page, f"--screenshot={tmp_path / 'shot.png'}", *theme, width=width)
+    assert console == []
+    pixels = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB"))
+    assert pixels.shape == (2000, width, 3)
+    paper = pixels[2, 2]
+    assert paper.max() < 40 if dark else paper.min() == 255
+    assert 0.02 < (np.abs(pixels.astype(int) - paper).max(axis=2) > 60).mean() < 0.6  # neither blank nor all ink
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+
+
+def test_a_click_sorts_a_column_and_a_second_one_turns_it(page, browser, tmp_path):
+    script = """<script>
+    const table = [...document.querySelectorAll("table")].at(-1), button = table.tHead.querySelectorAll("button")[3];
+    const column = () => [...table.tBodies[0].rows].map((row) => row.cells[3].textContent).join(" ");
+    button.click(); const up = column(), sort = button.parentElement.getAttribute("aria-sort");
+    button.click(); const down = column();
+    const wide = document.documentElement.scrollWidth > innerWidth;
+    document.title = JSON.stringify([up, sort, down, wide]);
+    </script></body>"""
+    tried = tmp_path / "tried.html"
+    tried.write_text(page.read_text().replace("</body>", script))
+    out, console = browser(tried, "--dump-dom", width=390)
+    assert console == []
+    assert '["0.6000 0.6500 0.7000 0.7000 0.7400 0.8100","ascending",' in out
+    assert '"0.8100 0.7400 0.7000 0.7000 0.6500 0.6000",false]</title>' in out
