@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,11 +39,13 @@ def main() -> int:
         expected = result(folder)
         same = 0
         for number in range(args.moments):
-            where = kill_once(root / str(number), rng.uniform(0, length))
-            finish(root / str(number))
-            identical = result(next((root / str(number)).glob("*/*"))) == expected
+            outputs = root / str(number)
+            while (where := kill_once(outputs, rng.uniform(0, length))) is None:
+                shutil.rmtree(outputs)  # it had finished: no kill
+            finish(outputs)
+            identical = result(next(outputs.glob("*/*"))) == expected
             same += identical
-            print(f"{number + 1:3}  killed {where:32} {'identical' if identical else 'DIFFERENT'}", flush=True)
+            print(f"{number + 1:3}  killed {where:40} {'identical' if identical else 'DIFFERENT'}", flush=True)
     print(f"{same} of {args.moments} identical")
     return 0 if same == args.moments else 1
 
@@ -63,16 +66,18 @@ def wait_for_folder(outputs: Path, process: subprocess.Popen[bytes]) -> Path:
     raise SystemExit("the run ended before it began; try it by hand: mmrun train " + " ".join(WORDS))
 
 
-def kill_once(outputs: Path, after: float) -> str:
-    """Kill a run some seconds after it opened its folder, and tell where it was."""
+def kill_once(outputs: Path, after: float) -> str | None:
+    """Kill a run some seconds after it opened its folder, and tell where it was; None where it was over."""
     process = start(outputs)
     folder = wait_for_folder(outputs, process)
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    if (folder / "metrics.json").exists():
+        return None
     lasts = sorted(folder.glob("checkpoints/*/last/state.json"), key=lambda file: file.stat().st_mtime)
-    if (folder / "metrics.json").exists() or not lasts:
-        return f"after {after:.1f} s ({'finished' if lasts else 'nothing saved'})"
+    if not lasts:
+        return f"after {after:.1f} s (nothing saved)"
     state = json.loads(lasts[-1].read_text())
     step = "end" if state["finished"] else f"step {state['progress']['step']}"
     return f"after {after:.1f} s ({lasts[-1].parent.parent.name}, {step})"
