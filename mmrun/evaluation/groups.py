@@ -11,12 +11,13 @@ from mmrun.data.sheet import SUFFIXES, read_sheet
 from mmrun.errors import ConfigError
 from mmrun.types import Task
 
+MANIFEST = "mmrun.data.sources.manifest.manifest"  # the one source that is a file
 MOST_GROUPS = 100
 
 
 def column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
     """Read a column of the file that a data set was opened from, by the id of each row; "" where a cell is empty."""
-    if dataset["_target_"] != "mmrun.data.sources.manifest.manifest":
+    if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"--group {name}: this data set has no file with columns; only one made of a manifest has")
     sheet = read_sheet(_file(Path(dataset["path"]).expanduser()))
     if name not in sheet.columns:

@@ -1,0 +1,121 @@
+"""What a finished run says of new rows: a file with the columns of the one it was trained on, targets not needed."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mmrun.data import cells
+from mmrun.data.infer import Modality
+from mmrun.data.loader import Loader
+from mmrun.data.sheet import Sheet, Where, read_sheet
+from mmrun.data.sources import manifest
+from mmrun.data.store import MappedColumn, Prepared, open_column
+from mmrun.data.table import Column
+from mmrun.errors import ConfigError
+from mmrun.evaluation.groups import MANIFEST
+from mmrun.run.session import Session
+from mmrun.tasks.classification import Classification
+from mmrun.tasks.multilabel import Multilabel
+from mmrun.tasks.regression import Regression
+from mmrun.types import Task
+
+
+class Predicted(NamedTuple):
+    """One named column for each thing that is said of the rows."""
+
+    columns: dict[str, list[Any]]
+    absent: list[str]  # modalities of which the file has nothing
+
+
+def predict(session: Session, file: Path, root: Path | None = None) -> Predicted:
+    """Predict every row of a file; file names in it start from `root`, or from the file's own folder.
+
+    Modalities of which the file has no column, or no cell, count as absent.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; name one with the columns of the run's own data")
+    sheet = read_sheet(file)
+    prepared = _columns(session, sheet, file.parent if root is None else root)
+    size = session.config.trainer.eval_batch_size
+    loader = Loader(prepared, {}, np.arange(len(sheet.lines)), size, device=session.accelerator.device)
+    head = session.folder.metrics()["headline"]
+    if head is None:
+        raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it predicts nothing")
+    outputs: dict[str, list[torch.Tensor]] = {name: [] for name in session.data.tasks}
+    with torch.no_grad(), session.accelerator.autocast():
+        for batch in loader.ordered():
+            probe = head.removeprefix("probe.")
+            by_task = session.model(batch) if head == "fused" else session.model.unimodal(batch, probe)
+            for name, output in by_task.items():
+                outputs[name].append(session.data.tasks[name].scores(output).cpu())
+    said: dict[str, list[Any]] = {"id": _ids(session.config.dataset, sheet)}
+    for name, task in session.data.tasks.items():
+        said.update(_in_words(name, task, torch.cat(outputs[name]).numpy()))
+    return Predicted(said, [modality for modality, column in prepared.items() if not column.present.any()])
+
+
+def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Prepared]:
+    """Decode the modalities as they were decoded for training."""
+    dataset = session.config.dataset
+    if dataset["_target_"] != MANIFEST:
+        raise ConfigError(f"{session.folder.name}: was not trained on a file, so no other file can be like it")
+    arguments = {key: value for key, value in dataset.items() if key not in ("_target_", "labelled")}
+    layout = {m: one for m, one in manifest.look(**arguments).items() if m in session.columns}
+    rows = cells.Rows(sheet, "raise")
+    files = cells.Files(root, dataset["allow_outside"])
+    values = {m: cells.values(rows, one, files) for m, one in layout.items() if _has(sheet, m, one)}
+    if not values:
+        wanted = ", ".join(column for one in layout.values() for column in one.columns)
+        raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({wanted})")
+    rows.need_one_of(values)
+    prepared: dict[str, Prepared] = {}
+    for modality, one in layout.items():
+        if modality in values and any(value is not None for value in values[modality]):
+            column = Column(one.kind, values[modality], Where(sheet.name, sheet.lines, one.columns))
+            cache = Path(session.config.cache).expanduser() / "columns"
+            prepared[modality] = open_column(column, session.data.preparers[modality], "predict", cache, 0)
+        else:
+            prepared[modality] = _absent(session.columns[modality], len(sheet.lines))
+    return prepared
+
+
+def _has(sheet: Sheet, modality: str, one: Modality) -> bool:
+    """Tell whether the file has the modality; a part of its columns is no use."""
+    there = [column for column in one.columns if column in sheet.columns]
+    if there and len(there) < len(one.columns):
+        lacking = ", ".join(column for column in one.columns if column not in there)
+        raise ConfigError(
+            f"{sheet.name}: of '{modality}' the columns {lacking} are not there; add them, or take out all"
+        )
+    return bool(there)
+
+
+def _absent(like: Prepared, num_rows: int) -> MappedColumn:
+    """Make a column in which every row is missing."""
+    parts = like.gather(torch.zeros(1, dtype=torch.int64))
+    blank = {name: torch.zeros_like(part).expand(num_rows, *part.shape[1:]) for name, part in parts.items()}
+    return MappedColumn(blank, np.zeros(num_rows, dtype=bool), {})
+
+
+def _ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
+    named = sheet.columns[dataset["id"]] if dataset["id"] in sheet.columns else [None] * len(sheet.lines)
+    lines = [f"{sheet.name}:{line}" for line in sheet.lines]
+    return [line if cell is None else str(cell) for cell, line in zip(named, lines, strict=True)]
+
+
+def _in_words(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, list[Any]]]:
+    """Give the columns of a task: its answer, then the probability of each class or label."""
+    if isinstance(task, Regression):
+        yield from zip(task.outputs, scores.T.tolist(), strict=True)
+        return
+    if isinstance(task, Classification):
+        names = task.classes
+        yield name, [names[number] for number in scores.argmax(1)]
+    if isinstance(task, Multilabel):
+        names = task.labels
+        yield name, ["|".join(label for label, on in zip(names, row, strict=True) if on) for row in scores >= 0.5]
+    for label, column in zip(names, scores.T.round(6).tolist(), strict=True):
+        yield f"{name}={label}", column
