@@ -64,7 +64,7 @@ def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
 def _config(run: RunFolder) -> dict[str, Any]:
     config = run.config()
     choices: dict[str, Any] = config.pop("choices")
-    return {**choices, **config}
+    return {**choices, **dict(leaves(config))}
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:

@@ -1,27 +1,61 @@
+import json
 from pathlib import Path
 
+import pytest
+
+from mmrun.cli import launch, main
 from tests.end_to_end.conftest import SMALL, metrics
+
+TINY = [*SMALL, "budget.epochs=0.1"]
+
+
+def finished_in(out):
+    return [Path(line.split()[0]) for line in out.splitlines() if line.startswith("outputs") and "test/" in line]
 
 
 def test_a_sweep_runs_every_combination_and_once(shell):
     words = ["train", "-m", *SMALL, "strategy=scratch,frozen", "seed=0,1"]
-    code, out, _ = shell(*words)
+    code, out, err = shell(*words)
     assert code == 0
-    folders = [Path(line.split()[0]) for line in out.splitlines() if line.startswith("outputs")]
+    assert "a sweep of 4 runs\n" in err
+    folders = finished_in(out)
     asked = [(metrics(f)["choices"]["strategy"], metrics(f)["seed"]) for f in folders]
     assert asked == [("scratch", 0), ("scratch", 1), ("frozen", 0), ("frozen", 1)]
     assert out.splitlines()[-1] == "4 of 4 runs finished"
     stamps = [(f / "metrics.json").stat().st_mtime_ns for f in folders]
-    assert shell(*words)[0] == 0
+    code, out, err = shell(*words)
+    assert (code, finished_in(out)) == (0, folders)
+    assert "a sweep of 4 runs, 4 of them finished before\n" in err
     assert stamps == [(f / "metrics.json").stat().st_mtime_ns for f in folders]
 
 
 def test_a_failed_run_does_not_stop_the_others(shell):
-    code, out, _ = shell("train", "-m", *SMALL, "optimizer.lr=1e-3,1e30")
+    code, out, _ = shell("train", "-m", *SMALL, "optimizer.lr=1e30,1e-3")
     assert code == 1
-    assert "failed: RunError: the loss is nan" in out
-    assert "repeat it: mmrun train " in out
-    assert out.splitlines()[-1] == "1 of 2 runs finished"
+    good, bad, repeat, count = out.splitlines()
+    assert "test/accuracy" in good
+    assert "failed: RunError: the loss is nan" in bad
+    assert repeat.startswith("  repeat it: mmrun train 'modalities=[image,text]' encoder.image=lenet ")
+    assert repeat.endswith(" optimizer.lr=1e+30")
+    assert count == "1 of 2 runs finished"
+
+
+def test_a_bug_in_one_run_does_not_stop_the_others(shell, monkeypatch):
+    from mmrun import run
+
+    monkeypatch.setattr(run.figures, "evaluate", lambda session: {}[session.config.seed])
+    code, out, err = shell("train", "-m", *TINY, "seed=0,1")
+    assert code == 1
+    reasons = [line.partition("  ")[2] for line in out.splitlines()[:4:2]]
+    assert reasons == ["failed: KeyError: 0", "failed: KeyError: 1"]
+    assert "Traceback" in err
+
+
+def test_combinations_that_ask_for_the_same_run_are_run_once(shell):
+    code, out, err = shell("train", "-m", *TINY, "trainer.save_every=10,20", "seed=0,1")
+    assert code == 0
+    assert "2 of 4 combinations ask for a run that another asks for too\n" in err
+    assert out.splitlines()[-1] == "2 of 2 runs finished"
 
 
 def test_nothing_starts_before_every_run_is_known_to_fit(shell):
@@ -31,8 +65,104 @@ def test_nothing_starts_before_every_run_is_known_to_fit(shell):
     assert not Path("outputs").exists()
 
 
+def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
+    from mmrun import run
+
+    whole = run.figures.evaluate
+
+    def interrupt_the_second(session):
+        if session.config.seed == 1:
+            raise KeyboardInterrupt
+        return whole(session)
+
+    monkeypatch.setattr(run.figures, "evaluate", interrupt_the_second)
+    words = ["train", "-m", *TINY, "seed=0,1,2"]
+    code, _, err = shell(*words)
+    assert code == 130
+    assert "1 of 3 runs are finished; the same command goes on\nmmrun: interrupted\n" in err
+    states = {run["name"].split("-")[2]: run["status"] for run in json.loads(shell("ls", "--format", "json")[1])}
+    assert states == {"s0": "finished", "s1": "interrupted", "s2": "waiting"}
+    code, out, _ = shell("resume", next(Path("outputs/default").glob("*-s2-*")))  # one that waits can be started alone
+    assert code == 0
+    monkeypatch.setattr(run.figures, "evaluate", whole)
+    code, out, err = shell(*words)
+    assert code == 0
+    assert "2 of them finished before" in err
+    assert "train: goes on" not in err  # the second one had trained; it was evaluated alone
+    assert out.splitlines()[-1] == "3 of 3 runs finished"
+
+
 def test_runs_may_be_launched_in_processes(shell):
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
-    code, out, _ = shell("train", "-m", *SMALL, *words)
+    code, out, _ = shell("train", "-m", *TINY, *words)
     assert code == 0
     assert out.splitlines()[-1] == "2 of 2 runs finished"
+
+
+def test_runs_may_be_submitted_as_to_a_cluster(shell):
+    code, out, _ = shell("train", "-m", *TINY, "hydra/launcher=submitit_local", "seed=0")
+    assert code == 0
+    assert out.splitlines()[-1] == "1 of 1 runs finished"
+
+
+def test_a_search_gives_each_strategy_as_many_trials(shell):
+    """A grid halved at its first rung: the second trial of each strategy is worse than the first, and ends there."""
+    words = [
+        *("train", "-m", *SMALL, "sweep=grid", "sweep.prune=2", "sweep.at_once=1", "budget.epochs=0.3"),
+        *("trainer.evaluate_every=0.1", "strategy=scratch,frozen", "optimizer.lr=3e-2,1e-6"),
+    ]
+    code, out, err = shell(*words)
+    assert code == 0, err
+    table = [line.split() for line in out.splitlines()]
+    assert table[0][:6] == ["trials", "finished", "pruned", "failed", "epochs", "best"]
+    assert table[2][:5] == ["strategy=scratch", "2", "1", "1", "0"]
+    assert table[3][:5] == ["strategy=frozen", "2", "1", "1", "0"]
+    (file,) = Path("outputs/default/.sweeps").glob("grid-*.json")
+    told = json.loads(file.read_text())
+    assert (told["metric"], told["curve"]) == ("val/accuracy", "expected best")
+    for arm in told["arms"]:
+        good, bad = arm["values"]
+        assert arm["best"]["words"][-1] == "optimizer.lr=0.03"
+        assert arm["best"]["value"] == good > bad
+        assert arm["curve"] == pytest.approx([(good + bad) / 2, 0.75 * good + 0.25 * bad])
+    assert (
+        told["arms"][0]["best"]["test"] == metrics(Path(told["arms"][0]["best"]["run"]))["metrics"]["test"]["accuracy"]
+    )
+    before = {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("status.json")}
+    assert shell(*words)[:2] == (0, out)
+    assert {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("status.json")} == before
+
+    states = {run["name"]: run["status"] for run in json.loads(shell("ls", "--format", "json")[1])}
+    assert sorted(states.values()) == ["finished", "finished", "pruned", "pruned"]
+    pruned = next(name for name, status in states.items() if status == "pruned")
+    assert shell("resume", f"outputs/{pruned}")[0] == 0  # it kept its checkpoint
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (
+            ["-m", "hydra/launcher=jobli"],
+            "hydra/launcher: no option 'jobli'; did you mean 'joblib'? (there are ",
+        ),
+        (["-m", "hydra/launcher=far"], "hydra/launcher=far is not installed; pip install 'mmrun[slurm]'"),
+        (
+            ["-m", "optimizer.lr=interval(0,1)"],
+            "optimizer.lr=interval(0,1): an interval is drawn from by a search",
+        ),
+        (["-m", "sweep=tpee"], "sweep: no option 'tpee'; did you mean 'tpe'? (there are grid, random, tpe)"),
+        (["-m", "sweep.trials=3"], "sweep.trials=3: say which search is meant: sweep=grid|random|tpe"),
+        (["-m", "sweep=grid", "fusion=sum,mean", "sweep.metric=accurcy"], "'accurcy' is no figure; there are "),
+        (
+            ["-m", "sweep=grid", "fusion=sum,mean", "--again"],
+            "--again repeats runs, not a search; another ",
+        ),
+        (["sweep=tpe"], "sweep=tpe: is for a sweep; add -m"),
+    ],
+)
+def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, words, answer):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(launch.EXTRAS, "far", "slurm")
+    assert main(["train", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"mmrun: {answer}")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,54 @@
+"""mmrun plan."""
+
+import json
+
+import pytest
+
+from mmrun.run import forecast
+from tests.end_to_end.conftest import SMALL
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(forecast, "LONG_ENOUGH", 0.02)
+
+
+def plan(shell, *words):
+    code, out, err = shell("plan", *SMALL, *words, "--format", "json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_a_sweep_is_foretold_and_nothing_is_kept(shell):
+    told = plan(shell, "-m", "strategy=component", "fusion=concat,sum", "seed=0,1")
+    assert (told["asked"], told["finished"]) == (4, 0)
+    assert [group["label"] for group in told["alike"]] == ["fusion=concat", "fusion=sum"]
+    assert told["stages"] == {"asked": 12.0, "different": 8}  # two are pre-trained for both fusions, by seed
+    stage = told["alike"][0]["forecast"]["stages"][0]
+    assert (stage["name"], stage["steps"], stage["evaluations"]) == ("pretrain-image", 2, 1)
+    assert stage["seconds"] == pytest.approx(2 * stage["step"] + stage["evaluation"])
+    each = [[s["seconds"] for s in group["forecast"]["stages"]] for group in told["alike"]]
+    around = [group["forecast"]["around"] for group in told["alike"]]
+    assert told["seconds"] == pytest.approx(2 * (sum(each[0]) + each[1][2] + sum(around)))
+    assert {column["modality"]: column["kept"] for column in told["columns"]} == {"image": "memory", "text": "memory"}
+    assert list(shell.folder.iterdir()) == []
+
+
+def test_the_disk_is_foretold_to_the_byte_of_the_weights(shell):
+    told = plan(shell)
+    folder = shell.train()
+    kept = sum(file.stat().st_size for file in folder.glob("checkpoints/*/*/model.safetensors"))
+    assert told["bytes"]["checkpoints"] == pytest.approx(kept, rel=0.02)  # names and shapes come on top
+    again = plan(shell)
+    assert (again["asked"], again["finished"], again["seconds"]) == (1, 1, 0.0)
+
+
+def test_a_search_is_foretold_by_its_corners(shell):
+    ranges = ["optimizer.lr=interval(1e-4,1e-2)", "strategy=scratch,frozen"]
+    told = plan(shell, "-m", "sweep=tpe", "sweep.trials=6", *ranges)
+    assert told["asked"] == 12
+    assert [group["runs"] for group in told["alike"]] == [3.0] * 4
+    code, out, _ = shell("plan", *SMALL)
+    assert code == 0
+    assert out.splitlines()[0].split()[:4] == ["run", "stage", "runs", "steps"]
+    assert "\n1 runs: about " in out

@@ -1,0 +1,36 @@
+"""mmrun verify."""
+
+from safetensors.torch import load_file, save_file
+
+
+def test_each_stage_comes_out_the_same(shell):
+    folder = shell.train("strategy=component")
+    for words, stage in [([], "finetune"), (["--stage", "pretrain-image"], "pretrain-image")]:
+        before = sorted(folder.rglob("*"))
+        code, out, _ = shell("verify", folder, *words)
+        assert code == 0
+        assert out.startswith(f"{folder}: {stage} trained again: identical, sha256 ")
+        assert sorted(folder.rglob("*")) == before
+
+    file = folder / "checkpoints/finetune/best/model.safetensors"
+    weights = load_file(file)
+    weights["head.label.bias"][3] += 0.25
+    save_file(weights, file)
+    environment = folder / "environment.json"
+    environment.write_text(environment.read_text().replace('"python": "', '"python": "0.'))
+    code, out, err = shell("verify", folder)
+    assert code == 1
+    told = f"different in 1 of {len(weights)} tensors, at most 0.25 apart: head.label.bias"
+    assert out.startswith(f"{folder}: finetune trained again: {told}")
+    assert "not as it was then: python 0.3." in err
+
+
+def test_what_cannot_be_verified_is_said(shell):
+    folder = shell.train("budget.epochs=null", "budget.seconds=0.1")
+    assert shell("verify", folder)[::2] == (
+        2,
+        "mmrun: a budget in seconds ends at another step each time: this run cannot be repeated bit for bit\n",
+    )
+    folder = shell.train()
+    code, _, err = shell("verify", folder, "--stage", "trian")
+    assert (code, err) == (2, "mmrun: --stage: no stage 'trian'; did you mean 'train'? (the run has train)\n")

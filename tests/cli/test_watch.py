@@ -1,0 +1,37 @@
+"""mmrun ls --watch."""
+
+import pytest
+from runs.fabricate import finished, started
+
+from mmrun.cli import ls, main
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "outputs"
+
+
+def test_it_ends_when_all_runs_are_over(outputs, capsys, monkeypatch):
+    finished(outputs, 0.875, seed=0)
+    under_way = started(outputs, seed=1)
+    moments = iter([lambda: under_way.set_status("running", "train", 30, 0.25), lambda: under_way.set_status("failed")])
+    monkeypatch.setattr(ls.time, "sleep", lambda seconds: next(moments)())
+    assert main(["ls", "--watch"]) == 0
+    assert next(moments, None) is None
+    title, *_ = capsys.readouterr().out.strip().splitlines()
+    assert title.strip() == "2 runs below outputs: 1 failed, 1 finished"
+
+
+def test_ctrl_c_ends_it_well(outputs, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    started(outputs, seed=1)
+    monkeypatch.setattr(ls.time, "sleep", interrupt)
+    assert main(["ls", "--watch"]) == 0
+
+
+def test_no_folder_is_said(outputs, capsys):
+    assert main(["ls", "--watch"]) == 2
+    assert capsys.readouterr().err.startswith("mmrun: outputs: no such folder; ")
