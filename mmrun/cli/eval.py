@@ -194,14 +194,14 @@ def _print_drift(drift: dict[str, Any]) -> None:
 
 
 def _print_groups(task: str, said: dict[str, Any]) -> None:
-    names = [name for name in next(iter(said["groups"].values())) if name != "rows"]
     rows = [
         [
-            f"{group or '(empty)'}{' (worst)' if group == said['worst'] else ''}",
+            group or "(empty)",
             str(one["rows"]),
-            *(number(one.get(n)) for n in names),
+            number(one.get(said["headline"])),
+            "worst" if group == said["worst"] else "",
         ]
         for group, one in said["groups"].items()
     ]
     print()
-    print_table([f"{said['column']} ({task})", "rows", *names], rows)
+    print_table([f"{said['column']} ({task})", "rows", said["headline"], ""], rows)

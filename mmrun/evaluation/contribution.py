@@ -78,7 +78,7 @@ def shapley(value: Mapping[Subset, float], modalities: Sequence[str]) -> dict[st
 
 
 def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str, Any]:
-    """Say what the fusion adds to the best modality alone; where that is nothing, the run is flagged."""
+    """Say what the fusion adds to the best modality alone; a fusion of several that adds nothing is flagged."""
     best = max(alone, key=lambda modality: alone[modality])
     gap = fused - alone[best]
     return {
@@ -86,7 +86,7 @@ def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str
         "alone": dict(alone),
         "best": best,
         "gap": gap,
-        "flagged": gap <= 0,
+        "flagged": gap <= 0 and len(alone) > 1,
         "ceilings": ceilings,
     }
 

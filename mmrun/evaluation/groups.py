@@ -43,7 +43,7 @@ def by_group(task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequenc
         found[str(values[group])] = {"rows": int(counts[group]), **task.metrics(scores[rows], target[rows])}
     known = {group: figures[task.headline] for group, figures in found.items() if task.headline in figures}
     worst = min(known, key=lambda group: known[group]) if known else None
-    return {"column": name, "groups": found, "worst": worst}
+    return {"column": name, "headline": task.headline, "groups": found, "worst": worst}
 
 
 def _file(path: Path) -> Path:

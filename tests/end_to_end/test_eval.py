@@ -1,8 +1,6 @@
 import csv
 import json
 
-import pytest
-
 
 def evaluation(folder):
     return json.loads((folder / "evaluation.json").read_text())
@@ -68,8 +66,9 @@ def test_groups_by_a_column_of_the_users_own_file(shell, tmp_path):
     run = out.split()[-1]
     code, out, err = shell("eval", run, "--group", "site")
     assert code == 0, err
-    assert [line.split()[0] for line in out.splitlines()[-4:]][::2] == ["site", "north"]
-    assert out.splitlines()[-1].startswith("(empty)")
+    header, _, north, empty = (line.split() for line in out.splitlines()[-4:])
+    assert header == ["site", "(label)", "rows", "accuracy"]
+    assert (north[:2], empty[:2]) == (["north", "40"], ["(empty)", "20"])
     told = json.loads(shell("eval", run, "--format", "json")[1])["groups"]["label"]
     assert (told["column"], told["groups"][""]["rows"]) == ("site", 20)
     assert shell("eval", run, "--group", "cite") == (
@@ -78,23 +77,18 @@ def test_groups_by_a_column_of_the_users_own_file(shell, tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_what_cannot_be_asked(shell):
+    folder = shell.train("budget.epochs=0.05")
+    for words, said in [
         (["--missing", "txt"], "--missing: the run has no modality 'txt'; did you mean 'text'? (it has image, text)"),
         (["--missing", "image,text"], "--missing image,text: nothing is left; name fewer than all of image, text"),
         (["--noise", "sound=0.1"], "--noise: the run has no modality 'sound' (it has image, text)"),
         (["--noise", "image"], "--noise image: not of the form MODALITY=SEVERITY, as in image=0.3"),
         (["--noise", "image=2"], "--noise image=2: a severity lies between 0 and 1"),
         (["--noise", "text=0.1", "--missing", "text"], "--noise text=0.1: text is --missing already; name it once"),
-        (
-            ["--group", "site"],
-            "--group site: this data set has no file with columns; only one made of a manifest has",
-        ),
-    ],
-)
-def test_what_cannot_be_asked(shell, words, said):
-    assert shell("eval", shell.train("budget.epochs=0.05"), *words) == (2, "", f"mmrun: {said}\n")
+        (["--group", "site"], "--group site: this data set has no file with columns; only one made of a manifest has"),
+    ]:
+        assert shell("eval", folder, *words) == (2, "", f"mmrun: {said}\n")
 
 
 def test_an_unfinished_run_is_refused(shell):

@@ -65,4 +65,5 @@ def test_a_fusion_that_adds_nothing_is_flagged():
         "ceilings": "some run",
     }
     assert synergy(0.5, {"a": 0.5, "b": 0.4}, "")["flagged"]
+    assert not synergy(0.5, {"a": 0.5}, "")["flagged"]  # nothing was fused
     assert synergy(0.5, {"a": 0.6, "b": 0.4}, "")["gap"] == pytest.approx(-0.1)
