@@ -101,7 +101,7 @@ def _severity(word: str, text: str) -> float:
 def _notes(found: dict[str, Any]) -> list[str]:
     """Say what to know before believing the figures."""
     notes = []
-    if not found["saw_missing"]:
+    if len(found["modalities"]) > 1 and not found["saw_missing"]:
         notes.append(
             "in training every row had every modality, so this model was never taught what it is asked here: "
             "strategy=modality_dropout teaches it, --ceilings RUN says what each modality reaches alone"
