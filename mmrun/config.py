@@ -68,6 +68,7 @@ class TrainerConfig:
     device: str = "auto"  # auto | cpu
     evaluate_every: float = 1.0  # epochs
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
+    diagnose: bool = False  # log, at each evaluation, how the modalities share in learning
     trackers: list[str] = field(default_factory=list)  # of accelerate: tensorboard, wandb, ...
     progress: bool = True  # a live bar, on a terminal
 

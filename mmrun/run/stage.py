@@ -15,7 +15,7 @@ from mmrun.data import split
 from mmrun.run import build, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
-from mmrun.training import budget, checkpoint, cost, engine, reuse
+from mmrun.training import budget, checkpoint, cost, engine, reuse, trial
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
@@ -187,6 +187,9 @@ class StageTraining:
         session = self.session
         values = {f"train/{name}": value for name, value in losses.items()}
         values |= {f"val/{name}": value for name, value in found.items()}
+        if session.config.trainer.diagnose:
+            self.bare.train()
+            values |= trial.balance(self.bare, self.batches.batch(progress.step))
         if session.writes:
             ledger = {key: self._cost()[key] for key in ("epochs", "samples", "seconds", "flops")}
             event = {"event": "evaluated", "stage": self.stage.name, "step": progress.step}

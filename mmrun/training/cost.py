@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmrun.training.trial import without_trace
 from mmrun.types import Batch
 
 
@@ -14,14 +15,8 @@ def flops_per_step(learner: nn.Module, batch: Batch) -> float:
 
     Matrix products, convolutions and attention are counted, a multiply-add as two; fused recurrent kernels are not.
     """
-    buffers = {name: buffer.clone() for name, buffer in learner.named_buffers()}
-    devices = [batch.index.device] if batch.index.is_cuda else []
-    with torch.random.fork_rng(devices), FlopCounterMode(display=False) as counter:
+    with without_trace(learner, batch.index.device), FlopCounterMode(display=False) as counter:
         learner(batch)["loss"].backward()
-    with torch.no_grad():
-        for name, buffer in learner.named_buffers():
-            buffer.copy_(buffers[name])
-    learner.zero_grad(set_to_none=True)
     return float(counter.get_total_flops())
 
 

@@ -189,9 +189,7 @@ def fit(
         events.settled(progress)
 
 
-def apply(
-    optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, clip: float | None
-) -> None:
+def apply(optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, clip: float | None) -> None:
     """Let the optimiser use the gradients, and clear them. `scaler`: of fp16, which skips steps that overflowed.
 
     accelerate's own optimiser wrapper looks for a package on disk at every step, a tenth of a small model's time.

@@ -119,3 +119,29 @@ def test_unimodal_names_the_probe_that_validation_prefers(shell):
     best = max(("image", "text"), key=lambda name: told["metrics"]["val"][f"accuracy/{name}"])
     assert told["headline"] == f"probe.{best}"
     assert told["metrics"]["test"]["accuracy"] == told["metrics"]["test"][f"accuracy/{best}"]
+
+
+def test_how_modalities_share_in_learning_is_logged_and_changes_nothing(shell):
+    plain, watched = shell.train("outputs=a"), shell.train("outputs=b", "trainer.diagnose=true")
+    event = json.loads((watched / "log.jsonl").read_text().splitlines()[-1])
+    assert event["gradient/image"] + event["gradient/text"] == pytest.approx(1.0)
+    assert -1.0 <= event["conflict/image-text"] <= 1.0
+    assert plain.name == watched.name
+    assert weights(plain) == weights(watched)
+
+
+def test_a_text_model_from_a_folder_with_its_own_tokenizer(shell):
+    from tokenizers import Tokenizer, models
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "zero", "one", "two", "three"]
+    own = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    fast = PreTrainedTokenizerFast(tokenizer_object=own, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]")
+    fast.save_pretrained("tiny")
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    BertModel(config).save_pretrained("tiny")
+    told = metrics(shell.train("encoder.text=hf", "encoder.text.model=tiny", "strategy=component"))
+    assert told["choices"]["encoder.text"] == "hf"
+    assert told["cost"]["stages"]["pretrain-text"]["learned_parameters"] > 0
