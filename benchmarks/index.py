@@ -1,4 +1,4 @@
-"""How long `mmrun ls` and `mmrun compare` take over many runs: seconds of the whole command, and a run's share.
+"""How long `mmrun ls`, `compare` and `report` take over many runs: seconds of the whole command, and a run's share.
 
 python benchmarks/index.py [RUNS]
 """
@@ -11,8 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
+from mmrun.runs.folder import RunFolder
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 STRATEGIES = ("scratch", "holistic", "component", "frozen", "unimodal")
+ROWS, CLASSES = 360, 10  # of the test split
 
 
 def main() -> None:
@@ -20,7 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(num_runs):
             write(Path(folder) / "outputs" / "default", STRATEGIES[number % 5], number // 5)
-        for words in (["--version"], ["ls"], ["compare", "--against", "scratch", "--paired", "seed"]):
+        for words in (["--version"], ["ls"], ["compare", "--against", "scratch", "--paired", "seed"], ["report"]):
             seconds = min(measure(words, folder) for _ in range(3))
             print(f"mmrun {words[0]:10} {seconds:.2f} s over {num_runs} runs, {seconds / num_runs * 1e3:.2f} ms a run")
 
@@ -34,16 +39,33 @@ def measure(words: list[str], folder: str) -> float:
 
 
 def write(outputs: Path, strategy: str, seed: int) -> None:
-    """Write as much of a run as the two commands read, in its usual size."""
+    """Write as much of a run as the commands read, in its usual size."""
     name = f"digits-{strategy}-s{seed}-{seed:08x}"
-    run = outputs / name
-    run.mkdir(parents=True)
+    run = RunFolder(outputs / name)
+    run.path.mkdir(parents=True)
+    metrics = figures(name, strategy, seed)
+    (run.path / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    (run.path / "status.json").write_text(json.dumps({"status": "finished"}))
+    (run.path / "config.yaml").touch()
+    said = {"python": "3.11", "device": "cpu", "versions": dict.fromkeys(map(str, range(16)), "1.0"), "git": None}
+    run.environment_file.write_text(json.dumps(said))
+    log(run, metrics["metrics"]["val"])
+    rng = np.random.default_rng(seed)
+    target, scores = rng.integers(0, CLASSES, ROWS), rng.dirichlet(np.ones(CLASSES), ROWS)
+    run.predictions.mkdir()
+    run.write_predictions("test", [f"row{row}" for row in range(ROWS)], {"label": target}, {"label": scores})
+
+
+def figures(name: str, strategy: str, seed: int) -> dict:
+    """Give what metrics.json holds."""
     cost = dict.fromkeys(("epochs", "steps", "samples", "seconds", "flops", "peak_memory"), 1.0)
     cost |= {"learned_parameters": 25_300, "total_parameters": 25_300}
     stages = {f"stage{number}": {"objective": "Task", **cost, "reused": False} for number in range(4)}
     figures = {f"figure{number}/{head}": 0.5 for number in range(12) for head in ("image", "audio", "text")}
-    classes = {f"class{number}": dict.fromkeys(("precision", "recall", "f1", "count"), 0.5) for number in range(10)}
-    metrics = {
+    classes = {
+        f"class{number}": dict.fromkeys(("precision", "recall", "f1", "count"), 0.5) for number in range(CLASSES)
+    }
+    return {
         "metric_version": 1,
         "run": name,
         "seed": seed,
@@ -51,17 +73,35 @@ def write(outputs: Path, strategy: str, seed: int) -> None:
         "config": {
             "seed": seed,
             "trainer": {"precision": "fp32"},
+            "strategy": {"stages": {name: {"train": ["encoder", "fusion"]} for name in stages}},
             "encoder": {f"modality{number}": dict.fromkeys(map(str, range(20)), 1.0) for number in range(3)},
         },
         "budget": {"epochs": 10.0},
         "dataset": {"fingerprint": "f", "split": "s", "labelled": 1.0},
-        "metrics": {"val": figures, "test": {"accuracy": 0.5 + (seed * 7919 % 101) / 1000, **figures}},
+        "headline": "fused",
+        "metrics": {
+            "val": {"accuracy": 0.5, **figures},
+            "test": {"accuracy": 0.5 + (seed * 7919 % 101) / 1000, **figures},
+        },
         "per_class": {split: {"label": classes} for split in ("val", "test")},
         "cost": {**cost, "stages": stages},
     }
-    (run / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    (run / "status.json").write_text(json.dumps({"status": "finished"}))
-    (run / "config.yaml").touch()
+
+
+def log(run: RunFolder, validated: dict[str, float]) -> None:
+    """Write ten evaluations of each stage."""
+    lines = [
+        {
+            "event": "evaluated",
+            "stage": f"stage{stage}",
+            "step": step,
+            **dict.fromkeys(("epochs", "samples", "seconds", "flops"), step / 10),
+            **{f"val/{name}": value for name, value in validated.items()},
+        }
+        for stage in range(4)
+        for step in range(1, 11)
+    ]
+    run.log_file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 if __name__ == "__main__":

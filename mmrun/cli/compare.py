@@ -96,16 +96,18 @@ def add_question(parser: argparse.ArgumentParser, metric: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found, and on stderr what to know before believing it."""
+    from mmrun.runs import tables  # late: SciPy takes half a second, and `-h` needs none
+
     result = _found(args)
     _print(result, args.format)
-    for notice in result.notices:
+    for notice in tables.notices(result):
         print(f"note: {notice}", file=sys.stderr)
     return 0
 
 
 def question(args: argparse.Namespace) -> "Question":
     """Read what is asked."""
-    from mmrun.runs.compare import Question  # late: SciPy takes half a second, and `-h` needs none
+    from mmrun.runs.compare import Question
 
     return Question(
         metric="" if args.metric is None else args.metric,
@@ -157,18 +159,19 @@ def _examples(args: argparse.Namespace) -> "Result":
 
 
 def _print(result: "Result", format: str) -> None:
-    from mmrun.runs import formats, tables
+    from mmrun.runs import formats, records, tables
 
+    notices = tables.notices(result)
     if format == "json":
-        print(json.dumps(tables.as_json(result), indent=1))
+        print(json.dumps(records.as_json(result), indent=1))
     elif format == "csv":
-        print(formats.comma_separated(tables.records(result)), end="")
+        print(formats.comma_separated(records.records(result)), end="")
     elif format == "md":
         print("\n\n".join(map(formats.markdown, tables.tables(result))))
-        print("".join(f"\n- Note: {notice}" for notice in result.notices), end="\n" if result.notices else "")
+        print("".join(f"\n- Note: {notice}" for notice in notices), end="\n" if notices else "")
     elif format == "latex":
         print("\n\n".join(map(formats.latex, tables.tables(result))))
-        for notice in result.notices:
+        for notice in notices:
             print(f"\\par\\footnotesize Note: {formats.escaped(notice)}")
     else:
         for place, table in enumerate(tables.tables(result)):

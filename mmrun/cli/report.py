@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(report: "Report", folder: Path) -> None:
-    from mmrun.runs.report.content import stem
     from mmrun.runs.report.pictures import save
+    from mmrun.runs.report.section import stem
 
     for section in report.sections:
         for plot in section.plots:

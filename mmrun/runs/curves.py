@@ -46,7 +46,7 @@ class Curves:
     values: list[float]
     comparisons: list[Comparison]
     crossings: list[Crossing]
-    notices: list[str]
+    notices: list[str]  # about the curves; each comparison has its own
 
 
 def across(runs: Sequence[Metrics], question: Question, key: str, notices: Sequence[str] = ()) -> Curves:
@@ -55,10 +55,7 @@ def across(runs: Sequence[Metrics], question: Question, key: str, notices: Seque
     values = list(by_value)
     logarithmic = values[0] > 0 and values[-1] / values[0] > WIDE
     comparisons = [compare.compare(by_value[value], question) for value in values]
-    found = list(notices)
-    for value, compared in zip(values, comparisons, strict=True):
-        found += [f"{key}={value:g}: {notice}" for notice in compared.notices]
-    crossings = []
+    crossings, found = [], list(notices)
     for group, baseline in _pairs(comparisons):
         differences, few = _differences(by_value, group, baseline, question)  # [S, V]
         found += few

@@ -77,7 +77,7 @@ def leaves_that_differ(one: Metrics, other: Metrics) -> list[str]:
     """Name the keys by which two runs differ, those that name a choice first."""
     choices = [key for key in one["choices"] if lookup(one, key) != lookup(other, key)]
     values = [key for key, value in leaves(one["config"]) if value != lookup(other, key)]
-    return choices + [key for key in values if key.split(".")[0] not in WITHOUT_EFFECT]
+    return [key for key in choices + values if key.split(".")[0] not in WITHOUT_EFFECT]
 
 
 # ------------------------------------------------------------------------------------------------- which runs

@@ -10,6 +10,7 @@ from mmrun.errors import ConfigError
 from mmrun.runs import selection
 from mmrun.runs.compare import Question
 from mmrun.runs.curves import across, zeros
+from mmrun.runs.tables import notices
 
 PAIRED = Question(against="scratch", paired=("seed",))
 
@@ -20,8 +21,8 @@ def outputs(tmp_path):
 
 
 def curves(outputs, question=PAIRED, key="dataset.labelled"):
-    runs, notices = selection.finished([outputs])
-    return across(runs, question, key, notices)
+    runs, left_out = selection.finished([outputs])
+    return across(runs, question, key, left_out)
 
 
 def four_seeds(outputs, strategy, labelled, accuracies):
@@ -92,8 +93,8 @@ def test_without_common_seeds_there_is_no_interval(outputs):
     found = curves(outputs)
     (crossing,) = found.crossings
     assert (crossing.at, crossing.low, crossing.share) == (pytest.approx(0.75), None, None)
-    assert found.notices[-1] == "component and scratch share 0 seed at every value: a crossing has no interval"
-    assert found.notices[0].startswith("dataset.labelled=0.5: not every group has the same seed")
+    assert found.notices == ["component and scratch share 0 seed at every value: a crossing has no interval"]
+    assert notices(found)[1].startswith("dataset.labelled=0.5: not every group has the same seed")
 
 
 def test_the_size_of_the_model_is_an_axis(outputs):

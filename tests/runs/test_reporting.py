@@ -11,7 +11,7 @@ from runs.test_comparison import rewrite
 
 from mmrun.errors import ConfigError
 from mmrun.runs.compare import Question
-from mmrun.runs.report import content, findings, insight, logs, page, papers, pictures, plots
+from mmrun.runs.report import content, findings, insight, logs, page, papers, pictures, plots, section
 
 ANY = Question(metric="")  # all left to the report
 
@@ -202,7 +202,7 @@ def test_settings_are_folded_where_there_are_several(outputs):
         *("Along dataset.labelled", "Comparison at dataset.labelled=0.1", "Comparison at dataset.labelled=1"),
         *("Configs that differ", "Environment", "Runs"),
     ]
-    assert len({content.stem(section, plot) for section in report.sections for plot in section.plots}) == sum(
+    assert len({section.stem(part, plot) for part in report.sections for plot in part.plots}) == sum(
         len(section.plots) for section in report.sections
     )
 

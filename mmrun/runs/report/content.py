@@ -1,38 +1,25 @@
 """From findings to sections of tables and plots: the order in which one reads them."""
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from mmrun.runs import selection, tables
-from mmrun.runs.folder import WITHOUT_EFFECT
-from mmrun.runs.report import insight, logs, plots
+from mmrun.runs import records, selection, tables
+from mmrun.runs.report import insight, logs, plots, provenance
 from mmrun.runs.report.answer import Answer, answers
 from mmrun.runs.report.findings import Findings, Setting
 from mmrun.runs.report.plots import Look, Plot
-from mmrun.runs.selection import Group, Metrics, figure, leaves, lookup, text
+from mmrun.runs.report.section import Section
+from mmrun.runs.selection import Group, Metrics
 from mmrun.runs.tables import Table
-from mmrun.runs.wording import duration, number, signed
+from mmrun.runs.wording import number, signed
 
 DRAWN = 6  # settings that get pictures of their own
 MATRICES = 6  # groups whose confusion is drawn
 CLASSES = 20  # with more, a matrix cannot be read
 EPOCHS = "epochs (each modality counting its part)"
 COSTS = {"flops": "FLOPs", "seconds": "seconds of training", "epochs": EPOCHS}
-
-
-@dataclass
-class Section:
-    """A part of a report; one that is `closed` is unfolded by who wants it."""
-
-    title: str
-    text: str = ""
-    tables: list[Table] = field(default_factory=list)
-    plots: list[Plot] = field(default_factory=list)
-    closed: bool = False
-    listed: bool = True  # among the links at the top
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,7 @@ def compose(findings: Findings) -> Report:
     sections = [*_across(findings, look)]
     for place, setting in enumerate(findings.settings):
         sections += _setting(findings, setting, look, drawn=place < DRAWN)
-    sections += [_configs(findings, list(look)), _machines(machines), _runs(findings)]
+    sections += [provenance.configs(findings, list(look)), provenance.environment(machines), provenance.runs(findings)]
     return Report(
         title=f"{question.metric} by {', '.join(question.by)}",
         about=tables.about(question),
@@ -75,9 +62,7 @@ def _caveats(findings: Findings, machines: Mapping[str, Mapping[str, int]], memo
         where = findings.where(setting)
         found += [f"{where}: {notice}" if where else notice for notice in setting.compared.notices]
     for name, curves in findings.curves:
-        of_settings = set(found)
-        new = [notice for notice in curves.notices if notice not in of_settings]
-        found += [f"{name}: {notice}" if name else notice for notice in new]
+        found += [f"{name}: {notice}" if name else notice for notice in curves.notices]
     if findings.ranking is not None:
         found += findings.ranking.notices
     for name, values in machines.items():
@@ -195,71 +180,9 @@ def _classes(groups: Mapping[Group, list[Metrics]], split: str, look: Mapping[Gr
     return drawn + [insight.confusion(group, said) for group, said in list(of_task.items())[:MATRICES] if few]
 
 
-# -------------------------------------------------------------------------------------- how it was made
-
-
-def _configs(findings: Findings, order: list[Group]) -> Section:
-    """Show the keys in which the groups differ, and those only."""
-    cells = selection.grouped(findings.runs, findings.question.by)
-    groups = {group: cells[group] for group in order}
-    values: dict[str, dict[Group, set[str]]] = {}
-    for group, runs in groups.items():
-        for run in runs:
-            for key, value in [*((key, lookup(run, key)) for key in run["choices"]), *leaves(run["config"])]:
-                values.setdefault(key, {}).setdefault(group, set()).add(text(value))
-    rows = []
-    for key, of_groups in values.items():
-        if key.split(".")[0] in (*WITHOUT_EFFECT, "seed") or key in findings.question.by:
-            continue
-        cells = [" or ".join(sorted(of_groups.get(group, {"-"}))) for group in groups]
-        if len(set(cells)) > 1:
-            rows.append([key, *cells])
-    header = ["key", *(",".join(group) for group in groups)]
-    said = "" if rows else "The groups differ in nothing but what they are grouped by."
-    table = [Table("keys of the config in which the groups differ", header, rows, len(header))] if rows else []
-    return Section("Configs that differ", said, table, closed=True)
-
-
-def _machines(machines: Mapping[str, Mapping[str, int]]) -> Section:
-    rows = [
-        [name, "; ".join(f"{v} (n={n})" if len(found) > 1 else v for v, n in found.items())]
-        for name, found in machines.items()
-    ]
-    if not rows:
-        return Section("Environment", "No run says where it was made.", closed=True)
-    return Section("Environment", tables=[Table("machine and code", ["what", "found"], rows, 2)], closed=True)
-
-
-def _runs(findings: Findings) -> Section:
-    metric = findings.question.metric
-    keys = [*findings.question.by, *findings.apart, "seed"]
-    rows = [
-        [
-            run["run"],
-            *(text(lookup(run, key)) for key in keys),
-            number(figure(run, metric)),
-            f"{run['cost']['epochs']:.3g}",
-            duration(run["cost"]["seconds"]),
-        ]
-        for run in findings.runs
-    ]
-    table = Table("every run behind this page", ["run", *keys, metric, "epochs", "time"], rows, len(keys) + 1)
-    return Section("Runs", tables=[table], closed=True)
-
-
 def _records(findings: Findings) -> list[dict[str, Any]]:
     found = []
     for setting in findings.settings:
         where = dict(zip(findings.apart, setting.values, strict=True))
-        found += [{**where, **record} for record in tables.records(setting.compared)]
+        found += [{**where, **record} for record in records.records(setting.compared)]
     return found
-
-
-def slug(title: str) -> str:
-    """Give a name for the address of a section."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def stem(section: Section, plot: Plot) -> str:
-    """Give the name of a plot's files, less their suffix."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{slug(section.title)}-{plot.name}")

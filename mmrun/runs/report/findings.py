@@ -83,21 +83,16 @@ def _headline(runs: Sequence[Metrics]) -> str:
 
 def _apart(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[str, ...]:
     """Find the keys, one after the other, in which runs differ that are alike in all keys so far."""
-    found: list[str] = []
     seen: dict[Group, Metrics] = {}
     for run in runs:
-        place = tuple(text(lookup(run, key)) for key in [*keys, *found])
-        if place not in seen:
-            seen[place] = run
+        other = seen.setdefault(tuple(text(lookup(run, key)) for key in keys), run)
+        if other is run:
             continue
-        unlike = leaves_that_differ(seen[place], run)
+        unlike = leaves_that_differ(other, run)
         if not unlike:
-            raise ConfigError(
-                f"{seen[place]['run']} and {run['run']} are the same run twice; leave one out with --where"
-            )
-        found.append(unlike[0])
+            raise ConfigError(f"{other['run']} and {run['run']} are the same run twice; take one folder away")
         return (unlike[0], *_apart(runs, [*keys, unlike[0]]))
-    return tuple(found)
+    return ()
 
 
 def _baseline(groups: Mapping[Group, object]) -> str | None:

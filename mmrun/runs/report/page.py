@@ -7,9 +7,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import mmrun
-from mmrun.runs.report.content import Report, slug
+from mmrun.runs.report.content import Report
 from mmrun.runs.report.pictures import inline
 from mmrun.runs.report.plots import Plot
+from mmrun.runs.report.section import slug
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 UNITS |= {"min": 60, "h": 3600, "d": 86_400}

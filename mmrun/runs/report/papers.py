@@ -1,7 +1,8 @@
 """A report as Markdown, LaTeX or CSV."""
 
 from mmrun.runs import formats
-from mmrun.runs.report.content import Report, stem
+from mmrun.runs.report.content import Report
+from mmrun.runs.report.section import stem
 
 
 def markdown(report: Report, figures: str | None) -> str:

@@ -96,7 +96,8 @@ def quality_over_cost(
         costs = [run["cost"][cost] for row in known for run in runs[row.group]]
         if min(costs) > 0 and max(costs) / min(costs) > 10:
             axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        if cost == "flops":
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlabel(words)
         axes.set_ylabel(metric)
         axes.legend()

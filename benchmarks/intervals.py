@@ -1,6 +1,6 @@
 """Do the statistics of `mmrun compare` keep their word? Simulated: how often intervals cover, how often Holm errs.
 
-python benchmarks/statistics.py [COMPARISONS]
+python benchmarks/intervals.py [COMPARISONS]
 """
 
 import sys
@@ -13,6 +13,7 @@ from mmrun.runs import statistics
 warnings.filterwarnings("ignore")  # of SciPy, that a bootstrap of five equal values has no spread
 
 SEEDS = (5, 10, 20)
+MORE_SEEDS = 50  # where the bootstrap comes into its own
 STRATEGIES = 8  # all equal: a baseline and seven compared with it
 TEST_ROWS = 360  # an accuracy is a count of these
 
@@ -21,7 +22,7 @@ def main() -> None:
     comparisons = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
     rng = np.random.default_rng(0)
     print(f"95 % intervals of a paired difference that is 0.02, {comparisons} comparisons each:")
-    for seeds in SEEDS:
+    for seeds in (*SEEDS, MORE_SEEDS):
         for name, draw in DRAWS.items():
             for interval, number in (("t", comparisons), ("bca", comparisons // 4)):
                 share = coverage(seeds, draw, interval, number, rng)
