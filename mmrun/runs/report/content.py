@@ -164,7 +164,7 @@ def _synergy(found: Mapping[Group, list[dict[str, Any]]], name: str) -> Table:
         fused = number(mean(one["fused"] for one in said))
         rows.append([",".join(group), str(len(said)), fused, *alone, f"{signed(gap)}{' !' if gap <= 0 else ''}"])
     header = ["group", "runs", "fused", *(f"{modality} alone" for modality in modalities), "synergy gap"]
-    caption = f"{name}, means of the runs that `mmrun eval` saw; the gap is fused less the best alone; ! adds nothing"
+    caption = f"{name}, means of the runs that mmrun eval saw; the gap is fused less the best alone; ! adds nothing"
     return Table(caption, header, rows)
 
 
