@@ -1,6 +1,6 @@
 """Shapley values and synergy gap against the truth, on rows whose redundant, unique and synergetic shares are known.
 
-    scripts/bench contribution [--strategies modality_dropout,scratch] [--fusion concat] [--rows 8000] [--epochs 20] [WORD ...]
+    scripts/bench contribution [--strategies modality_dropout,scratch] [--fusion concat] [--rows N] [--epochs 20] [WORD]
 
 For each mix: what is true, what `mmrun eval` finds under each fill policy, and the largest error over the Shapley
 values, the synergy gap and the figures of single subsets. The row called uneven has a modality that tells twice as much

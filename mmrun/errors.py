@@ -3,7 +3,6 @@
 Each message says where (file:row or key), what was found, and the mend.
 """
 
-
 import difflib
 from collections.abc import Iterable
 

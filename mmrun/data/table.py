@@ -12,7 +12,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Column:
-    """The raw values of one modality, an entry a row: a path, a string, an array, a dict of cells; None where missing."""
+    """The raw values of one modality, an entry a row: a path, a string, an array, a dict of cells; None: missing."""
 
     kind: str
     values: Sequence[Any]

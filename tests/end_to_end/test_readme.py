@@ -53,8 +53,10 @@ def test_a_command_of_the_readme(shell, tmp_path, command):
         manifest = "dataset=manifest" in words
         words += FEW[:2] if manifest else [w for w in FEW if w.split("=")[0] not in command]
         words = [word for word in words if not word.startswith("budget.epochs=3")]
-    if words[0] in ("compare", "ls", "show", "resume"):
+    if words[0] in ("compare", "ls", "show", "resume", "report", "eval", "diff", "verify"):
         assert shell("train", "-m", "strategy=scratch,holistic,component", "seed=0,1", *FEW)[0] == 0
+    if words[0] == "plan":
+        words += FEW
     words = [str(next(Path("outputs").glob("*/*component*"))) if word == "RUN" else word for word in words]
     code, out, err = shell(*words)
     assert code == 0, err
