@@ -32,7 +32,7 @@ def tables(result: Result) -> list[Table]:
     if isinstance(result, Comparison):
         return [figures(result), costs(result)]
     if isinstance(result, Curves):
-        return [means(result), crossings(result)]
+        return [means(result), crossings(result)] if result.crossings else [means(result)]
     if isinstance(result, Ranking):
         return [ranks(result)]
     return [examples(result), flipped(result)]
@@ -137,7 +137,8 @@ def means(curves: Curves) -> Table:
             cells = rows.setdefault(row.group, ["-"] * len(curves.values))
             cells[place] = f"{number(row.mean)}{' !' if row.unmatched else ' *' if row.best else ''}"
     header = [*curves.question.by, *(f"{curves.across}={value:g}" for value in curves.values)]
-    caption = f"mean {about(curves.question)}; * best there, p < 0.05; ! not on equal terms"
+    marks = "" if curves.question.against is None else "; * best there, p < 0.05; ! not on equal terms"
+    caption = f"mean {about(curves.question)}{marks}"
     return Table(caption, header, [[*group, *cells] for group, cells in rows.items()], len(curves.question.by))
 
 

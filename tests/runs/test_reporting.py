@@ -102,6 +102,14 @@ def test_single_runs_are_not_tested(outputs):
     )
 
 
+def test_equal_figures_are_level(outputs):
+    for strategy in ("holistic", "component"):
+        runs(outputs, strategy, [0.5, 0.6, 0.7])
+    assert said(outputs)[0].startswith(
+        "component is level with holistic at equal budget (10 epochs), n = 3, not tested"
+    )
+
+
 def test_one_group_has_nothing_beside_it(outputs):
     runs(outputs, "scratch", [0.5, 0.6, 0.7])
     assert said(outputs) == ["scratch reaches 0.600 [0.352, 0.848], n = 3; nothing here to compare it with."]

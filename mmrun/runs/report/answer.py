@@ -66,8 +66,8 @@ def _verdict(row: Row, question: Question, terms: str, tested: str) -> tuple[str
         said = f"{group} is {_amount(row)} {side} {baseline}, {tested}, but not on equal terms"
         return f"{said} ({', '.join(row.unmatched)}): no verdict", "unmatched"
     if row.p is None:
-        side = "above" if row.difference > 0 else "below"
-        return f"{group} is {_amount(row)} {side} {baseline} {terms}, {tested}: no verdict", "undecided"
+        amount = f"{_amount(row)} {'above' if row.difference > 0 else 'below'}" if row.difference else "level with"
+        return f"{group} is {amount} {baseline} {terms}, {tested}: no verdict", "undecided"
     if not significant(row):
         seen = "" if row.detectable is None else f" (so few runs would show a difference of {short(row.detectable)})"
         said = f"{group} and {baseline} cannot be told apart: {_signed(row)} {terms}, {tested}"
