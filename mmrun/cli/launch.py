@@ -69,7 +69,7 @@ class Launcher:
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error).splitlines()[0]) from None
         self.folder = folder
-        self.alone = config.hydra.runtime.choices["hydra/launcher"] == "basic"  # one run at a time, on this terminal
+        self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"  # on this terminal
 
     def launch(
         self, cells: Sequence[Cell], again: bool = False, trials: Sequence[Mapping[str, Any] | None] = ()
@@ -84,7 +84,7 @@ class Launcher:
                 cell.folder.ask(compose.as_dict(cell.config), cell.words)
                 at = f"{number} of {len(cells)}"
                 path = cell.folder.path
-                jobs[path] = {"run": str(path), "at": at, "again": again, "live": self.alone, "trial": trial}
+                jobs[path] = {"run": str(path), "at": at, "again": again, "live": self.one_by_one, "trial": trial}
         reasons: dict[Path, str] = {}
         while jobs:
             began = time.time()
