@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -89,21 +89,29 @@ def _differences(
 ) -> tuple[np.ndarray, list[str]]:  # [S, V]
     """Give the differences of the seeds that both groups have at every value; the means alone where there are none."""
     keys = question.paired or ("seed",)
-    columns: list[dict[tuple[str, ...], float]] = []
-    means = []
+    columns, means = [], []
     for runs in by_value.values():
-        figures: list[dict[tuple[str, ...], float]] = []
-        for wanted in (group, baseline):
-            own = [run for run in runs if tuple(text(lookup(run, key)) for key in question.by) == wanted]
-            measured = [(run, value) for run in own if (value := figure(run, question.metric)) is not None]
-            figures.append({tuple(text(lookup(run, key)) for key in keys): value for run, value in measured})
-        columns.append({seed: value - figures[1][seed] for seed, value in figures[0].items() if seed in figures[1]})
-        means.append(np.mean(list(figures[0].values())) - np.mean(list(figures[1].values())))
+        one, other = (_by_seed(runs, wanted, question, keys) for wanted in (group, baseline))
+        single = [seed for seed in one.keys() & other.keys() if len(one[seed]) == len(other[seed]) == 1]
+        columns.append({seed: one[seed][0] - other[seed][0] for seed in single})
+        means.append(np.mean([*chain(*one.values())]) - np.mean([*chain(*other.values())]))
     seeds = sorted(set.intersection(*(set(column) for column in columns)))
     if len(seeds) < 2:
         said = f"{','.join(group)} and {','.join(baseline)} share {len(seeds)} {','.join(keys)} at every value"
         return np.array([means]), [f"{said}: a crossing has no interval"]
     return np.array([[column[seed] for column in columns] for seed in seeds]), []
+
+
+def _by_seed(
+    runs: Sequence[Metrics], group: Group, question: Question, keys: Sequence[str]
+) -> dict[tuple[str, ...], list[float]]:
+    """Give a group's figures by seed, or by what else pairs them."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        value = figure(run, question.metric)
+        if value is not None and tuple(text(lookup(run, key)) for key in question.by) == group:
+            found.setdefault(tuple(text(lookup(run, key)) for key in keys), []).append(value)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------- crossings

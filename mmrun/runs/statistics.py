@@ -1,5 +1,6 @@
 """Means and differences with 95 % intervals, their tests, corrections for many tests: SciPy's wherever it has one."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -106,7 +107,9 @@ def _signs(differences: np.ndarray) -> Any:
 
 def _welch(values: Sequence[float], baseline: Sequence[float]) -> Any:
     """Allow for unequal variances (Welch, 1947)."""
-    return stats.ttest_ind(values, baseline, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # one side may be all alike: the other's spread is enough
+        return stats.ttest_ind(values, baseline, equal_var=False)
 
 
 def _exchanges(values: Sequence[float], baseline: Sequence[float]) -> Any:

@@ -97,6 +97,18 @@ def test_without_common_seeds_there_is_no_interval(outputs):
     assert notices(found)[1].startswith("dataset.labelled=0.5: not every group has the same seed")
 
 
+def test_several_runs_of_one_seed_are_no_pair(outputs):
+    for labelled in (0.5, 1.0):
+        four_seeds(outputs, "scratch", labelled, [0.5, 0.6])
+        for dim in (64, 128):
+            for seed in range(2):
+                gain = dim / 640 if labelled == 1.0 else -0.1
+                finished(outputs, 0.55 + gain, "component", seed, dataset__labelled=labelled, fusion__dim=dim)
+    found = curves(outputs, Question(against="scratch"))
+    assert found.crossings[0].at == pytest.approx(0.5 + 0.5 * 0.1 / 0.25)  # the mean gain goes from -0.1 to 0.15
+    assert found.notices == ["component and scratch share 0 seed at every value: a crossing has no interval"]
+
+
 def test_the_size_of_the_model_is_an_axis(outputs):
     for seed, dim in enumerate((64, 128)):
         for strategy in ("scratch", "component"):

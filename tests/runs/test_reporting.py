@@ -228,6 +228,17 @@ def test_what_differs_is_shown_and_warned_of(outputs):
     ]
 
 
+def test_a_caveat_of_some_settings_names_them(outputs):
+    for labelled, seeds in ((0.1, 2), (0.5, 3), (1.0, 3)):
+        for strategy in ("scratch", "component"):
+            runs(outputs, strategy, [0.5, 0.6, 0.7][:seeds], dataset__labelled=labelled)
+    assert content.compose(findings.find([outputs], ANY)).caveats == [
+        "at 1 setting (dataset.labelled=0.1): fewer than 3 runs, so a very wide interval, or none at n=1: "
+        "component (n=2), scratch (n=2)",
+        "memory is that of the whole process where runs trained on a CPU: it is not compared",
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------- what runs hold
 
 

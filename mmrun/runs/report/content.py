@@ -58,9 +58,13 @@ def compose(findings: Findings) -> Report:
 def _caveats(findings: Findings, machines: Mapping[str, Mapping[str, int]], memory: bool) -> list[str]:
     """Give everything to know before believing the answers, what concerns all runs first."""
     found = list(findings.notices)
+    places: dict[str, list[str]] = {}
     for setting in findings.settings:
-        where = findings.where(setting)
-        found += [f"{where}: {notice}" if where else notice for notice in setting.compared.notices]
+        for notice in setting.compared.notices:
+            places.setdefault(notice, []).append(findings.where(setting))
+    for notice, where in places.items():
+        everywhere = len(where) == len(findings.settings)
+        found.append(notice if everywhere else f"at {selection.counted(where, 'setting')}: {notice}")
     for name, curves in findings.curves:
         found += [f"{name}: {notice}" if name else notice for notice in curves.notices]
     if findings.ranking is not None:
@@ -84,7 +88,7 @@ def _across(findings: Findings, look: Mapping[Group, Look]) -> Iterator[Section]
     if findings.ranking is not None:
         title = f"Over {', '.join(findings.ranking.over)}"
         yield Section(
-            title, tables=[tables.ranks(findings.ranking)], plots=[plots.critical_difference(findings.ranking)]
+            title, tables=[tables.ranks(findings.ranking)], plots=[plots.critical_difference(findings.ranking, look)]
         )
 
 

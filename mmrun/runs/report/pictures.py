@@ -24,6 +24,7 @@ STYLE = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.hashsalt": "mmrun",  # the same file from the same runs
 }
 ON_PAGE = {

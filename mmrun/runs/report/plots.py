@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from mmrun.runs.compare import Row, figures
 from mmrun.runs.curves import Curves
@@ -96,8 +96,8 @@ def quality_over_cost(
         costs = [run["cost"][cost] for row in known for run in runs[row.group]]
         if min(costs) > 0 and max(costs) / min(costs) > 10:
             axes.set_xscale("log")
-        if cost == "flops":
-            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost == "flops" else "{x:g}")
         axes.set_xlabel(words)
         axes.set_ylabel(metric)
         axes.legend()
@@ -183,20 +183,17 @@ def crossover(curves: Curves, look: Mapping[Group, Look]) -> Plot:
     return Plot("crossover", caption, alt, draw)
 
 
-def critical_difference(ranking: Ranking) -> Plot:
+def critical_difference(ranking: Ranking, look: Mapping[Group, Look]) -> Plot:
     """Show mean ranks on a line; a bar joins groups that lie within the critical difference (Demsar, 2006)."""
     names = [",".join(group) for group in ranking.groups]
 
     def draw(axes: Axes) -> None:
         k = len(names)
-        for place, (name, rank) in enumerate(zip(names, ranking.ranks, strict=True)):
-            axes.plot([rank, rank], [0, place + 1], color="grey", linewidth=0.8)
-            axes.annotate(
-                f"{name}  {rank:.2f}", (rank, place + 1), xytext=(4, 0), textcoords="offset points", va="center"
-            )
-            axes.plot(
-                [rank], [0], color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)], clip_on=False
-            )
+        for place, (name, rank, group) in enumerate(zip(names, ranking.ranks, ranking.groups, strict=True)):
+            height = k - place  # so that no line crosses the name of one before it
+            axes.plot([rank, rank], [0, height], color="grey", linewidth=0.8)
+            axes.annotate(f"{name}  {rank:.2f}", (rank, height), xytext=(4, 0), textcoords="offset points", va="center")
+            axes.plot([rank], [0], color=look[group].colour, marker=look[group].marker, clip_on=False)
         for height, (first, last) in enumerate(together(ranking.ranks, ranking.critical)):
             axes.plot(
                 [ranking.ranks[first], ranking.ranks[last]], [-0.4 - 0.25 * height] * 2, linewidth=3, color="grey"
