@@ -50,6 +50,16 @@ def test_the_first_line_answers_the_question(outputs):
     ]
 
 
+def test_shared_costs_are_said_to_be(outputs):
+    runs(outputs, "scratch", [0.50, 0.70, 0.60])
+    for run in runs(outputs, "component", [0.55, 0.751, 0.649]):
+        half = {"epochs": 5.0, "seconds": 5.0, "flops": 7.5e11, "samples": 7_185}
+        rewrite(run, cost__stages={"pretrain-image": half, "train": half})
+    assert said(outputs, Question(metric="", amortise=5))[0].endswith(
+        "p <0.001; shared by 5 fusions, it costs 0.6x the time and 0.6x the FLOPs."
+    )
+
+
 def test_what_chance_explains_is_not_told_apart(outputs):
     runs(outputs, "holistic", [0.50, 0.70, 0.60])
     runs(outputs, "component", [0.51, 0.72, 0.63])

@@ -46,7 +46,7 @@ def _of_setting(setting: Setting, where: str, memory: bool) -> list[Answer]:
     for row in rows:
         assert row.baseline is not None
         text, verdict = _verdict(row, compared.question, _terms(setting, compared.question), _tested(row, compared))
-        cost = "" if verdict == "unmatched" else _cost(row, bases[row.baseline], memory)
+        cost = "" if verdict == "unmatched" else _cost(row, bases[row.baseline], memory, compared.question.amortise)
         found.append(Answer(f"{prefix}{text}{cost}.", verdict))
     return found
 
@@ -115,9 +115,10 @@ def _terms(setting: Setting, question: Question) -> str:
     return f"at equal budget ({amount:g} {UNITS[unit]})"
 
 
-def _cost(row: Row, base: Row, memory: bool) -> str:
+def _cost(row: Row, base: Row, memory: bool, fusions: int) -> str:
     """Name the costs that differ, or say that none does."""
     said, compared = [], []
+    shared = f"shared by {fusions} fusions, " if fusions > 1 else ""
     for name, words in COSTS.items():
         cost, base_cost = row.cost[name], base.cost[name]
         if cost is None or base_cost is None or not base_cost or (name == "peak_memory" and not memory):
@@ -127,8 +128,8 @@ def _cost(row: Row, base: Row, memory: bool) -> str:
         if abs(ratio - 1) > WORTH_SAYING:
             said.append(f"{ratio:.2g}x the {words}")
     if said:
-        return f"; it costs {_listed(said)}"
-    return f"; {_listed(compared)} are within 10 %" if compared else ""
+        return f"; {shared}it costs {_listed(said)}"
+    return f"; {shared}{_listed(compared)} are within 10 %" if compared else ""
 
 
 def _crossing(crossing: Crossing, curves: Curves, where: str) -> Answer:

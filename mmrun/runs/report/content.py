@@ -116,12 +116,9 @@ def _setting(findings: Findings, setting: Setting, look: Mapping[Group, Look], d
 
 
 def _quality(setting: Setting, groups: Mapping[Group, list[Metrics]], look: Mapping[Group, Look]) -> list[Plot]:
-    rows, question = setting.compared.rows, setting.compared.question
+    rows = setting.compared.rows
     known = [cost for cost in ("flops", "seconds") if all(row.cost[cost] is not None for row in rows)]
-    return [
-        plots.quality_over_cost(rows, groups, question.metric, question.lower_is_better, cost, COSTS[cost], look)
-        for cost in known
-    ]
+    return [plots.quality_over_cost(setting.compared, groups, cost, COSTS[cost], look) for cost in known]
 
 
 def _learning(

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from mmrun.runs.compare import Row, figures
+from mmrun.runs.compare import Comparison, Row, figures
+from mmrun.runs.costs import mean_costs
 from mmrun.runs.curves import Curves
 from mmrun.runs.ranks import Ranking
 from mmrun.runs.report.logs import mean_curve
@@ -58,31 +59,19 @@ def looks(groups: Sequence[Group]) -> dict[Group, Look]:
 
 
 def quality_over_cost(
-    rows: Sequence[Row],
-    runs: Mapping[Group, Sequence[Metrics]],
-    metric: str,
-    lower: bool,
-    cost: str,
-    words: str,
-    look: Mapping[Group, Look],
+    compared: Comparison, runs: Mapping[Group, Sequence[Metrics]], cost: str, words: str, look: Mapping[Group, Look]
 ) -> Plot:
-    """Each group's mean over its mean cost, its runs behind it, and the front that no other group beats in both."""
-    known = [row for row in rows if row.cost[cost] is not None]
-    front = pareto([(float(row.cost[cost] or 0), row.mean) for row in known], lower)
+    """Show each group's mean over its mean cost, its runs, and the front that no other group beats in both."""
+    metric, fusions = compared.question.metric, compared.question.amortise
+    known = [row for row in compared.rows if row.cost[cost] is not None]
+    front = pareto([(float(row.cost[cost] or 0), row.mean) for row in known], compared.question.lower_is_better)
+    costs = {row.group: [mean_costs([run], fusions)[cost] or 0 for run in runs[row.group]] for row in known}
 
     def draw(axes: Axes) -> None:
         for row in known:
             own = look[row.group]
-            costs = [run["cost"][cost] for run in runs[row.group]]
-            axes.scatter(
-                costs,
-                figures(runs[row.group], metric),
-                s=16,
-                color=own.colour,
-                marker=own.marker,
-                alpha=0.5,
-                linewidths=0,
-            )
+            each: Style = {"s": 16, "color": own.colour, "marker": own.marker, "alpha": 0.5, "linewidths": 0}
+            axes.scatter(costs[row.group], figures(runs[row.group], metric), **each)
             bar = None if row.low is None or row.high is None else [[row.mean - row.low], [row.high - row.mean]]
             style: Style = {
                 "color": own.colour,
@@ -93,8 +82,8 @@ def quality_over_cost(
             }
             axes.errorbar([row.cost[cost] or 0], [row.mean], yerr=bar, label=",".join(row.group), **style)
         axes.step(*zip(*front, strict=True), where="post", color="grey", linewidth=1, linestyle=":", zorder=0)
-        costs = [run["cost"][cost] for row in known for run in runs[row.group]]
-        if min(costs) > 0 and max(costs) / min(costs) > 10:
+        least, most = min(map(min, costs.values())), max(map(max, costs.values()))
+        if least > 0 and most / least > 10:
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost == "flops" else "{x:g}")
