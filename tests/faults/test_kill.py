@@ -1,0 +1,80 @@
+"""A run killed in the middle of a stage and gone on with, against one left alone (`scripts/bench kill` tries many)."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmrun.cli import main
+
+WORDS = [
+    "strategy=component", "modalities=[image,text]", "encoder.image=lenet", "budget.epochs=2", "trainer.save_every=0",
+    "trainer.evaluate_every=0.3",
+]  # fmt: skip
+
+
+def command(folder, verb, *words):
+    return [sys.executable, "-m", "mmrun", verb, *words, *([f"cache={folder}/cache"] if verb == "train" else [])]
+
+
+def result(folder):
+    """All that may not differ: weights, figures, and the log less its seconds."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return (
+        {p.relative_to(folder): p.read_bytes() for p in folder.glob("checkpoints/*/*/model.safetensors")},
+        [metrics["metrics"], metrics["per_class"], metrics["cost"]["flops"]],
+        [{key: value for key, value in event.items() if key != "seconds"} for event in events],
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The result of the run that was left alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(folder, "train", *WORDS), cwd=folder, check=True, capture_output=True)
+    return result(next(folder.glob("outputs/*/*")))
+
+
+def kill_at(folder, stage, step):
+    """Start the run, and kill it once a checkpoint of this stage and step stands."""
+    process = subprocess.Popen(
+        command(folder, "train", *WORDS), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None:
+        for file in folder.glob(f"outputs/*/*/checkpoints/{stage}/last/state.json"):
+            try:
+                state = json.loads(file.read_text())
+            except FileNotFoundError:
+                continue  # just being replaced
+            if not state["finished"] and state["progress"]["step"] >= step:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return next(folder.glob("outputs/*/*"))
+        time.sleep(0.001)
+    raise AssertionError("the run ended before it was killed")
+
+
+@pytest.mark.parametrize("moments", [[("pretrain-text", 3)], [("pretrain-image", 1), ("finetune", 5)]])
+def test_a_killed_run_ends_as_if_it_had_never_stopped(tmp_path, whole, moments):
+    for stage, step in moments:
+        folder = kill_at(tmp_path, stage, step)
+        assert not (folder / "metrics.json").exists()
+    subprocess.run(command(tmp_path, "resume", str(folder)), cwd=tmp_path, check=True, capture_output=True)
+    assert result(folder) == whole
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path, monkeypatch, capsys):
+    folder = kill_at(tmp_path, "pretrain-image", 2)
+    file = folder / "checkpoints/pretrain-image/last/learner.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    monkeypatch.chdir(tmp_path)
+    assert main(["resume", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert f"{Path(*folder.parts)}/checkpoints/pretrain-image/last: damaged checkpoint" in said
+    assert "remove the folder to go on without it" in said
+    assert (folder / "config.yaml").exists()
