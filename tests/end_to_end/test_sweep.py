@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,9 @@ def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, words
     assert main(["train", *words]) == 2
     assert capsys.readouterr().err.startswith(f"mmrun: {answer}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_without_optuna_is_answered_in_a_line(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["train", "-m", "sweep=tpe", "fusion=sum,mean"]) == 2
+    assert capsys.readouterr().err == "mmrun: sweep=tpe: a search needs Optuna; pip install 'mmrun[tune]'\n"
