@@ -5,8 +5,9 @@ but runs: finished, half done, waiting.
 """
 
 import json
+import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from mmrun import compose
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.runs.folder import RunFolder, where
+from mmrun.runs.index import status
 
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
 
@@ -114,7 +116,7 @@ def job(sweep: DictConfig) -> str | None:
     if asked["trial"] is None:
         watch = Terminal(live)
     else:
-        from mmrun.cli.search import PruningTerminal  # late: it brings Optuna along, an extra
+        from mmrun.cli.pruning import PruningTerminal  # late: it brings Optuna along, an extra
 
         watch = PruningTerminal(live, folder, asked["trial"])
     with watch as terminal:
@@ -130,6 +132,36 @@ def job(sweep: DictConfig) -> str | None:
             terminal.console.print_exception()
             return f"{type(error).__name__}: {error}"
     return None
+
+
+def check(configs: Iterable[RunConfig]) -> None:
+    """Check each run that differs in more than its seed, before the first one trains."""
+    from mmrun.run import check
+
+    checked = set()
+    for config in configs:
+        told = json.dumps({**compose.as_dict(config), "seed": None}, sort_keys=True)
+        if told not in checked:
+            check(config)
+            checked.add(told)
+
+
+def why(cell: Cell, reasons: Mapping[Path, str]) -> str:
+    """Say why a run is not finished."""
+    if cell.folder.path in reasons:
+        return f"failed: {reasons[cell.folder.path]}"
+    said = status(cell.folder)
+    return {
+        "failed": f"failed: {said['message']}",
+        "running": "not finished: its process died, or still runs",
+        "waiting": "not finished: it never began",
+    }.get(said["status"], said["status"])
+
+
+def command(words: Sequence[str]) -> str:
+    """Give what to type for one run."""
+    folders = [folder for folder in compose.UserConfigs.folders if folder != Path.cwd() / "configs"]
+    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *words])
 
 
 def _touched(folder: RunFolder, since: float) -> bool:

@@ -10,19 +10,16 @@ from typing import Any
 from rich.console import Console
 
 from mmrun import compose
-from mmrun.cli.launch import Cell, Launcher
-from mmrun.cli.sweep import check, command, why
+from mmrun.cli.launch import Cell, Launcher, check, command, why
 from mmrun.cli.table import number, print_table
-from mmrun.cli.terminal import Terminal
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
-from mmrun.run import Pruned, build, figures
+from mmrun.run import build, figures
 from mmrun.runs.files import write_json
-from mmrun.runs.folder import RunFolder
 from mmrun.runs.index import status
 from mmrun.search import Search
 from mmrun.search.space import arms
-from mmrun.search.trials import Report, Trial, Trials, alone
+from mmrun.search.trials import Trial, Trials, alone
 
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # numbers of trials after which the curve is printed
 WITHOUT_EFFECT = ("trials", "at_once")  # keys that another call of the same search may change
@@ -109,24 +106,6 @@ def _train(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, said: Cons
             said.print(f"{cell.folder.path}  {why(cell, reasons)}; the same command goes on")
             over = False
     return over
-
-
-class PruningTerminal(Terminal):
-    """Ends a run whose validation figure is not among the best at this point of the search."""
-
-    def __init__(self, live: bool, folder: RunFolder, trial: dict[str, Any]) -> None:
-        super().__init__(live)
-        self.folder, self.report = folder, Report(**trial)
-
-    def figures(self, stage: str, figures: dict[str, float]) -> None:
-        """Say an evaluation in a line, and tell the search."""
-        super().figures(stage, figures)
-        key = self.report.key
-        if key not in figures:
-            return
-        number = sum(key in event for event in self.folder.events())  # goes on where the run does
-        if not self.report.worth_it(figures[key], number):
-            raise Pruned(f"{key} {figures[key]:.4f} at evaluation {number} is not among the best")
 
 
 # --------------------------------------------------------------------------------------------------------- results

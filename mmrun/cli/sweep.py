@@ -1,17 +1,14 @@
 """mmrun train -m: many runs from one command."""
 
-import json
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from mmrun import compose
-from mmrun.cli.launch import Cell, Launcher
-from mmrun.config import RunConfig
+from mmrun.cli.launch import Cell, Launcher, check, command, why
 from mmrun.errors import ConfigError
-from mmrun.runs.index import headline, status
+from mmrun.runs.index import headline
 
 
 def sweep(words: Sequence[str], again: bool) -> int:
@@ -64,18 +61,6 @@ def refuse_intervals(words: Sequence[str]) -> None:
             raise ConfigError(f"{word}: an interval is drawn from by a search; add sweep=random or sweep=tpe")
 
 
-def check(configs: Iterable[RunConfig]) -> None:
-    """Check each run that differs in more than its seed, before the first one trains."""
-    from mmrun.run import check
-
-    checked = set()
-    for config in configs:
-        told = json.dumps({**compose.as_dict(config), "seed": None}, sort_keys=True)
-        if told not in checked:
-            check(config)
-            checked.add(told)
-
-
 def _report(cells: Sequence[Cell], reasons: Mapping[Path, str]) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     failed = []
@@ -90,21 +75,3 @@ def _report(cells: Sequence[Cell], reasons: Mapping[Path, str]) -> int:
         console.print(f"  repeat it: {command(cell.words)}")
     console.print(f"{len(cells) - len(failed)} of {len(cells)} runs finished")
     return 1 if failed else 0
-
-
-def why(cell: Cell, reasons: Mapping[Path, str]) -> str:
-    """Say why a run is not finished."""
-    if cell.folder.path in reasons:
-        return f"failed: {reasons[cell.folder.path]}"
-    said = status(cell.folder)
-    return {
-        "failed": f"failed: {said['message']}",
-        "running": "not finished: its process died, or still runs",
-        "waiting": "not finished: it never began",
-    }.get(said["status"], said["status"])
-
-
-def command(words: Sequence[str]) -> str:
-    """Give what to type for one run."""
-    folders = [folder for folder in compose.UserConfigs.folders if folder != Path.cwd() / "configs"]
-    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *words])
