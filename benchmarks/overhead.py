@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from mmrun import compose
-from mmrun.run import open_session
+from mmrun.run.flow import open_session
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
 from mmrun.training import engine

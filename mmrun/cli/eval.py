@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun import evaluation
     from mmrun.cli.terminal import Terminal
-    from mmrun.run import reopen
+    from mmrun.run.flow import reopen
 
     session = reopen(folder, Terminal(live=False))
     if missing or noise:

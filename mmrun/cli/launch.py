@@ -107,7 +107,8 @@ class Launcher:
 def job(sweep: DictConfig) -> str | None:
     """Train one run in whatever process the launcher chose; give the reason where it failed."""
     from mmrun.cli.terminal import Terminal
-    from mmrun.run import Pruned, run
+    from mmrun.run.flow import run
+    from mmrun.run.session import Pruned
 
     asked = json.loads(sweep.job)
     folder = RunFolder(asked["run"])
@@ -136,7 +137,7 @@ def job(sweep: DictConfig) -> str | None:
 
 def check(configs: Iterable[RunConfig]) -> None:
     """Check each run that differs in more than its seed, before the first one trains."""
-    from mmrun.run import check
+    from mmrun.run.build import check
 
     checked = set()
     for config in configs:

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun.cli.terminal import Terminal
     from mmrun.evaluation.predict import predict
-    from mmrun.run import reopen
+    from mmrun.run.flow import reopen
     from mmrun.runs.files import write_whole
 
     predicted = predict(reopen(folder, Terminal(live=False)), args.file, args.root)

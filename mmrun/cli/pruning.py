@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmrun.cli.terminal import Terminal
-from mmrun.run import Pruned
+from mmrun.run.session import Pruned
 from mmrun.runs.folder import RunFolder
 from mmrun.search.trials import Report
 

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     config = compose.restore(folder.config())
 
     from mmrun.cli.terminal import Terminal, print_result
-    from mmrun.run import run as run_one
+    from mmrun.run.flow import run as run_one
 
     with Terminal(live=config.trainer.progress) as terminal:
         run_one(config, terminal, folder.overrides(), folder=folder)

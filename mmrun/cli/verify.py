@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.run import reopen
+    from mmrun.run.flow import reopen
 
     folder = resolve(args.run)
     recorded = read_json(folder.environment_file)

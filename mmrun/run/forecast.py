@@ -15,7 +15,8 @@ from torch import Tensor
 from mmrun.config import RunConfig
 from mmrun.data.store import open_column
 from mmrun.data.table import Column
-from mmrun.run import build, figures, make_accelerator
+from mmrun.run import build, figures
+from mmrun.run.flow import make_accelerator
 from mmrun.run.session import Session, Watch
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder

@@ -3,7 +3,7 @@
 import pytest
 
 from mmrun import compose
-from mmrun.run import reopen, run
+from mmrun.run.flow import reopen, run
 
 SMALL = [
     *("modalities=[image,text]", "encoder.image=lenet", "encoder.text=textcnn"),

@@ -1,0 +1,128 @@
+"""One run, top to bottom."""
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
+
+from mmrun.compose import as_dict, restore
+from mmrun.config import RunConfig
+from mmrun.errors import ConfigError, nearest
+from mmrun.run import build, figures, stage
+from mmrun.run.session import Pruned, Session, Watch
+from mmrun.runs.folder import RunFolder, environment, where
+
+
+def run(
+    config: RunConfig,
+    watch: Watch,
+    words: Sequence[str] = (),
+    again: bool = False,
+    folder: RunFolder | None = None,
+    wait: bool = False,
+) -> RunFolder:
+    """Train, evaluate and write one run; go on where an earlier call was cut off; find it where it is finished.
+
+    The folder is where the config says, or the given one. A run that another process trains is an error, or waited for.
+    """
+    accelerator = make_accelerator(config)
+    if folder is None:
+        folder = RunFolder(where(as_dict(config)))
+    if folder.finished and not again:
+        watch.note(f"{folder.path} is finished; --again repeats it")
+        return folder
+    session = open_session(config, folder, watch, accelerator)
+    writes = accelerator.is_main_process
+    with folder.alone(watch.note if wait else None) if writes else nullcontext():
+        if writes and again:
+            folder.clear()
+        if writes and not folder.environment_file.exists():
+            folder.create(as_dict(config), words, environment(str(accelerator.device), torch.get_num_threads()))
+        accelerator.wait_for_everyone()
+        if folder.finished:  # by another process, while this one opened the data or waited
+            return folder
+        try:
+            _train(session)
+        except KeyboardInterrupt:
+            _say(folder, writes, "interrupted", None)
+            raise
+        except Pruned as reason:
+            _say(folder, writes, "pruned", str(reason))
+            raise
+        except Exception as error:
+            _say(folder, writes, "failed", f"{type(error).__name__}: {error}")
+            raise
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return folder
+
+
+def _train(session: Session) -> None:
+    """Train every stage in order, evaluate once, write the result."""
+    session.watch.run(session.folder.name, list(session.stages))
+    if session.config.trainer.trackers:
+        session.accelerator.init_trackers(session.folder.name)
+    history: dict[str, str] = {}
+    costs = {name: stage.train(session, item, learning, history) for name, (item, learning) in session.stages.items()}
+    evaluation = figures.evaluate(session)
+    if session.writes:
+        session.folder.finish(figures.summary(session, costs, evaluation))
+
+
+def open_session(config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator) -> Session:
+    """Make everything that a run trains with: the data, decoded, and the model."""
+    data = build.data(config)
+    model = build.model(config, data)
+    stages = build.stages(config, data, model)
+    columns = build.columns(config, data)
+    for line in data.table.skipped:
+        watch.note(f"skipped {line}")
+    model.to(accelerator.device)
+    return Session(config, folder, watch, accelerator, data, columns, model, stages)
+
+
+def reopen(folder: RunFolder, watch: Watch) -> Session:
+    """Open a finished run again, its final weights in the model, to evaluate or predict with."""
+    if not folder.finished:
+        raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
+    config = restore(folder.config())
+    session = open_session(config, folder, watch, make_accelerator(config))
+    last, _ = list(session.stages.values())[-1]
+    stage.load_kept(session, last)
+    session.model.eval()
+    return session
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """Choose device and precision; what this machine lacks is said before anything else is done."""
+    trainer = config.trainer
+    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun sets
+    if trainer.batch_size % world or trainer.eval_batch_size % world:
+        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+    known = [kind.value for kind in LoggerType if kind is not LoggerType.ALL]
+    installed = [kind.value for kind in get_available_trackers()]
+    for name in trainer.trackers:
+        if name not in known:
+            there = f"(there are {', '.join(known)})"
+            raise ConfigError(f"trainer.trackers: no tracker '{name}'{nearest(name, known)} {there}")
+        if name not in installed:
+            raise ConfigError(f"trainer.trackers: '{name}' is not installed; pip install {name}, or leave it out")
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+    return Accelerator(
+        mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
+        cpu=trainer.device == "cpu",
+        log_with=trainer.trackers or None,
+        project_dir=str(where(as_dict(config))),
+    )
+
+
+def _say(folder: RunFolder, writes: bool, state: str, message: str | None) -> None:
+    if writes:
+        folder.set_status(state, message=message)
