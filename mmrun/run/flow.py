@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import LoggerType
+from accelerate.utils import DistributedDataParallelKwargs, LoggerType
 
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
@@ -16,6 +16,9 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.run import build, figures, stage
 from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
+
+# An objective may leave parameters that are told to learn without a gradient: masked tokens pass through no pooler.
+UNUSED = DistributedDataParallelKwargs(find_unused_parameters=True)
 
 
 def run(
@@ -120,6 +123,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         cpu=trainer.device == "cpu",
         log_with=trainer.trackers or None,
         project_dir=str(where(as_dict(config))),
+        kwargs_handlers=[UNUSED],
     )
 
 

@@ -27,6 +27,16 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
     assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
 
 
+def test_a_part_without_a_gradient_is_no_hindrance(shell, tmp_path):
+    """The task does not read the probes, though they are told to learn."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29572"]
+    words = ["modalities=[text]", "strategy.stages.train.train=[encoder,fusion,head,probe]", "budget.steps=4"]
+    command = [*torchrun, "-m", "mmrun", "train", *words, "trainer.device=cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(metrics(next(tmp_path.glob("outputs/*/*")))["cost"]["stages"]) == ["train"]
+
+
 def test_a_batch_that_does_not_divide_is_refused(shell, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     code, _, err = shell("train", *WORDS)
