@@ -36,6 +36,9 @@ VERBS = {  # in the order in which one reads them
 }
 
 
+SPIN = "10000"  # turns that an idle OpenMP thread waits: as quick as ever alone, half the time beside other work
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as every other part of mmrun does."""
 
@@ -47,6 +50,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and give the exit code."""
     words = sys.argv[1:] if argv is None else argv
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     try:
         code = _dispatch(words)
         sys.stdout.flush()
