@@ -21,6 +21,7 @@ from mmrun import compose
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.evaluation import contribution, evaluate
 from mmrun.run.flow import reopen, run
+from mmrun.run.session import Nobody
 
 MIXES = {  # redundancy, uniqueness, synergy, modalities
     "redundancy": (1.0, 0.0, 0.0, 2),
@@ -125,16 +126,6 @@ def report(title, true, found) -> dict[str, float]:
 
 def line(worth) -> str:
     return "  ".join(f"{m} {value:+.3f}" for m, value in worth.items())
-
-
-class Nobody:
-    """Looks on and says nothing."""
-
-    def run(self, name, stages): ...
-    def stage(self, name): ...
-    def step(self, spent, rows, losses): ...
-    def figures(self, stage, figures): ...
-    def note(self, text): ...
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 
 from mmrun import compose
 from mmrun.run.flow import open_session
+from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
 from mmrun.training import engine
@@ -61,16 +62,6 @@ def timed(block, args) -> float:  # samples/s
     began = time.perf_counter()
     block()
     return args.steps * args.batch_size / (time.perf_counter() - began)
-
-
-class Nobody:
-    """Looks on and says nothing."""
-
-    def run(self, name, stages): ...
-    def stage(self, name): ...
-    def step(self, spent, rows, losses): ...
-    def figures(self, stage, figures): ...
-    def note(self, text): ...
 
 
 class NoEvaluation:

@@ -42,6 +42,10 @@ class Watch(Protocol):
         """Hear something worth a line."""
 
 
+class Nobody(Watch):
+    """Looks on and says nothing."""
+
+
 @dataclass(frozen=True)
 class Session:
     """One run, opened."""

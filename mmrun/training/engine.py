@@ -192,7 +192,7 @@ def fit(
 def apply(optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, clip: float | None) -> None:
     """Let the optimiser use the gradients, and clear them. `scaler`: of fp16, which skips steps that overflowed.
 
-    accelerate's own optimiser wrapper looks for a package on disk at every step, a tenth of a small model's time.
+    accelerate's own optimiser wrapper is left out: it looks for a package on disk at every step.
     """
     if scaler is not None:
         scaler.unscale_(optimizer)

@@ -97,6 +97,7 @@ def test_budgets_of_every_unit(shell, budget):
         ["~strategy.stages.pretrain", "strategy=component"],
         ["encoder/image=cnn", "fusion=low_rank"],
         ["trainer.trackers=[tensorboard]"],
+        ["cache_limit=1e-6"],
     ],
     ids=lambda words: " ".join(words),
 )

@@ -4,19 +4,12 @@ import pytest
 
 from mmrun import compose
 from mmrun.run.flow import reopen, run
+from mmrun.run.session import Nobody
 
 SMALL = [
     *("modalities=[image,text]", "encoder.image=lenet", "encoder.text=textcnn"),
     *("encoder.text.prepare.max_tokens=8", "encoder.text.channels=16"),
 ]
-
-
-class Nobody:
-    def run(self, name, stages): ...
-    def stage(self, name): ...
-    def step(self, spent, rows, losses): ...
-    def figures(self, stage, figures): ...
-    def note(self, text): ...
 
 
 def train(folder, *words):
