@@ -79,7 +79,7 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     again = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
     stage, learning = session.stages[name]
     again.watch.stage(name)
-    StageTraining(again, stage, learning, {}).run()
+    StageTraining(again, stage, learning).run()
     folder.close()
     return folder.checkpoint(name, stage.config.keep)
 

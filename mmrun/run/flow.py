@@ -70,8 +70,7 @@ def _train(session: Session) -> None:
     session.watch.run(session.folder.name, list(session.stages))
     if session.config.trainer.trackers:
         session.accelerator.init_trackers(session.folder.name)
-    history: dict[str, str] = {}
-    costs = {name: stage.train(session, item, learning, history) for name, (item, learning) in session.stages.items()}
+    costs = {name: stage.train(session, item, learning) for name, (item, learning) in session.stages.items()}
     evaluation = figures.evaluate(session)
     if session.writes:
         session.folder.finish(figures.summary(session, costs, evaluation))

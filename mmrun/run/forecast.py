@@ -92,11 +92,13 @@ def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
         _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preparer)
         for name, preparer in data.preparers.items()
     ]
-    history: dict[str, str] = {}
+    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    taught: dict[str, str] = {}  # by part of the model: the key of the stage that taught it last
     timed = []
     for stage, learning in stages.values():
-        found = _stage(session, stage, learning, history, prepared)
-        history.update(dict.fromkeys({reuse.part(name) for name in learning}, found.key))
+        model.load_state_dict(first)
+        found = _stage(session, stage, learning, taught, prepared)
+        taught.update(dict.fromkeys({reuse.part(name) for name in learning}, found.key))
         timed.append(found)
     session.model.eval()
     opened += sum(column.seconds for column in prepared if column.kept == "memory")
@@ -104,9 +106,11 @@ def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
 
 
 def _stage(
-    session: Session, stage: Stage, learning: set[str], history: dict[str, str], columns: Sequence[ColumnForecast]
+    session: Session, stage: Stage, learning: set[str], taught: dict[str, str], columns: Sequence[ColumnForecast]
 ) -> StageForecast:
-    training = StageTraining(session, stage, learning, history)
+    training = StageTraining(session, stage, learning)
+    before = {part: taught[part] for part in sorted(training.parts) if part in taught}
+    key = reuse.key({"own": training.key(), "before": before})
     batches = _Again([training.batches.batch(number) for number in range(2)])
     _steps(training, batches, 1)  # the first is slower
     once = _steps(training, batches, 1)
@@ -123,7 +127,7 @@ def _stage(
     weights = _size(session.model.state_dict())
     return StageForecast(
         name=stage.name,
-        key=training.key,
+        key=key,
         reuse=stage.config.reuse,
         steps=steps,
         step=step,

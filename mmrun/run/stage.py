@@ -21,23 +21,19 @@ from mmrun.training.stages import Stage
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 
 
-def train(session: Session, stage: Stage, learning: set[str], history: dict[str, str]) -> dict[str, Any]:
-    """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost.
-
-    `history` tells which result each part of the model came from, and is brought up to date.
-    """
+def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
+    """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost."""
     last = session.folder.checkpoint(stage.name, "last")
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         session.watch.stage(stage.name)
-        training = StageTraining(session, stage, learning, history)
+        training = StageTraining(session, stage, learning)
         if stage.config.reuse:
-            training.run_or_reuse(Path(session.config.cache).expanduser() / "stages" / training.key)
+            training.run_or_reuse(Path(session.config.cache).expanduser() / "stages" / training.key())
         else:
             training.run()
         session.accelerator.wait_for_everyone()
     load_kept(session, stage)
     (state,) = checkpoint.load(last)
-    history.update(dict.fromkeys({reuse.part(name) for name in learning}, state["key"]))
     ledger: dict[str, Any] = state["cost"]
     return ledger
 
@@ -52,7 +48,7 @@ def load_kept(session: Session, stage: Stage) -> None:
 class StageTraining:
     """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
 
-    def __init__(self, session: Session, stage: Stage, learning: set[str], history: dict[str, str]) -> None:
+    def __init__(self, session: Session, stage: Stage, learning: set[str]) -> None:
         self.session, self.stage = session, stage
         config, accelerator = session.config, session.accelerator
         torch.manual_seed(stream(config.seed, f"stage/{stage.name}/{accelerator.process_index}"))
@@ -69,11 +65,11 @@ class StageTraining:
         with reuse.parts_run(session.model) as parts:
             self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
         self.learns = {reuse.part(name) for name in learning}
+        self.parts = parts | self.learns  # what of the model this stage runs or teaches
         self.learned_parameters = cost.count([p for _, p in learned])
         self.learner = accelerator.prepare(self.bare)
         self.progress = engine.Progress()
         self.validate, self.plan = self._plan(heads_that_learn(learning))
-        self.key = reuse.key(self._determinants(parts | self.learns, history))
         self.last = session.folder.checkpoint(stage.name, "last")
         self.best = session.folder.checkpoint(stage.name, "best")
         self.saved = self.beat = time.monotonic()
@@ -120,18 +116,18 @@ class StageTraining:
                     checkpoint.save(self.best, {"model": session.model.state_dict()}, {"reused": True})
 
     def _finish(self, ledger: dict[str, Any]) -> None:
-        state = {"finished": True, "cost": ledger, "key": self.key}
-        checkpoint.save(self.last, {"model": self.session.model.state_dict()}, state)
+        checkpoint.save(self.last, {"model": self.session.model.state_dict()}, {"finished": True, "cost": ledger})
 
-    def _determinants(self, parts: set[str], history: dict[str, str]) -> dict[str, Any]:
-        """Give all that the weights after this stage depend on."""
+    def key(self) -> str:
+        """Give the name of this stage's result: a hash of all that it depends on, the weights it starts from included."""
         session, stage = self.session, self.stage
         config = session.config
-        return {
+        weights = reuse.tensors_of(session.model.state_dict(), self.parts)
+        determinants = {
             "stage": {**asdict(stage.config), "reuse": None, "modalities": stage.modalities, "name": stage.name},
             "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
-            "parts": {name: session.node(name) for name in sorted(parts)},
-            "history": {name: history[name] for name in sorted(parts) if name in history},
+            "parts": {name: session.node(name) for name in sorted(self.parts)},
+            "weights": [reuse.digest(weights), reuse.digest(self.bare.objective.state_dict())],
             "prepare": {modality: config.encoder[modality]["prepare"] for modality in stage.modalities},
             "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
             "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
@@ -143,6 +139,7 @@ class StageTraining:
             "device": [session.accelerator.device.type, session.accelerator.num_processes],
             "seed": config.seed,
         }
+        return reuse.key(determinants)
 
     def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, figures.Figures]], engine.Plan]:
         """Say how long to train, how often to look, and at which figure."""

@@ -24,6 +24,15 @@ def key(determinants: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Hash some weights, names and bits."""
+    told = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        told.update(name.encode())
+        told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return told.hexdigest()
+
+
 @functools.cache
 def _code() -> str:
     digest = hashlib.sha256()
