@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     found = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
     evaluation.keep(folder, found)
     if args.format == "json":
-        print((folder.path / evaluation.FILE).read_text("utf-8"), end="")
+        print(folder.evaluation_file.read_text("utf-8"), end="")
     else:
         _print_evaluation(found)
     for line in _notes(found):

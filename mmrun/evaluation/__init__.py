@@ -11,15 +11,14 @@ from mmrun.errors import ConfigError
 from mmrun.evaluation import calibration, contribution, drift, groups, robustness
 from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
-from mmrun.evaluation.predictions import stored
 from mmrun.run import figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.runs.files import read_json, write_json
 from mmrun.runs.folder import RunFolder
+from mmrun.runs.predictions import stored
 from mmrun.tasks.metrics import VERSION
 
-FILE = "evaluation.json"  # in the run folder
-SCHEMA = 1  # of that file, see docs/evaluation.md
+SCHEMA = 1  # of evaluation.json, see docs/evaluation.md
 OWN_CEILINGS = "this run, the other modalities absent"
 
 
@@ -97,10 +96,9 @@ def what_if(
 
 def keep(folder: RunFolder, found: Mapping[str, Any]) -> None:
     """Write evaluation.json; parts that an earlier evaluation of the same split found, and this one did not, stay."""
-    file = folder.path / FILE
-    earlier = read_json(file) if file.exists() else {}
+    earlier = read_json(folder.evaluation_file) if folder.evaluation_file.exists() else {}
     same = all(earlier.get(key) == found[key] for key in ("schema", "metric_version", "split"))
-    write_json(file, {**earlier, **found} if same else found)
+    write_json(folder.evaluation_file, {**earlier, **found} if same else found)
 
 
 def _check(session: Session) -> None:

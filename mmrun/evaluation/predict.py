@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from mmrun.config import LABELS
 from mmrun.data import cells
 from mmrun.data.infer import Modality
 from mmrun.data.loader import Loader
@@ -62,7 +63,7 @@ def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Prepared]:
     dataset = session.config.dataset
     if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"{session.folder.name}: was not trained on a file, so no other file can be like it")
-    arguments = {key: value for key, value in dataset.items() if key not in ("_target_", "labelled")}
+    arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
     layout = {m: one for m, one in manifest.look(**arguments).items() if m in session.columns}
     rows = cells.Rows(sheet, "raise")
     files = cells.Files(root, dataset["allow_outside"])

@@ -8,16 +8,8 @@ from scipy import stats
 from mmrun.errors import ConfigError, DataError
 from mmrun.runs import fairness, statistics
 from mmrun.runs.folder import RunFolder
+from mmrun.runs.predictions import Answers, speaker, stored, tasks_of
 from mmrun.runs.selection import Metrics
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one run said about the rows of a split, for one task."""
-
-    ids: list[str]
-    scores: np.ndarray  # [N, C]
-    target: np.ndarray  # [N] classes, or [N, C]
 
 
 @dataclass(frozen=True)
@@ -59,37 +51,11 @@ def examine(one: RunFolder, other: RunFolder, split: str) -> Examples:
     notices = list(fairness.differences(measured, []).values())
     tasks = []
     for task in tasks_of(one, split):
-        answers = [stored(run, metrics, split, task) for run, metrics in zip((one, other), measured, strict=True)]
+        answers = [stored(run, split, task, speaker(m)) for run, m in zip((one, other), measured, strict=True)]
         first, second, said = _aligned(task, *answers)
         notices += said
         tasks.append(compared(task, first, second))
     return Examples(one.name, other.name, split, tasks, notices)
-
-
-# ------------------------------------------------------------------------------------------------------ predictions
-
-
-def tasks_of(run: RunFolder, split: str) -> list[str]:
-    """Name the tasks of which predictions are stored."""
-    from pyarrow import parquet
-
-    file = run.predictions / f"{split}.parquet"
-    if not file.exists():
-        raise DataError(f"{file}: no such file; the run stored no predictions of the {split} rows")
-    names = parquet.read_schema(file).names
-    return [name.removesuffix(".target") for name in names if name.endswith(".target")]
-
-
-def stored(run: RunFolder, metrics: Metrics, split: str, task: str) -> Answers:
-    """Read what the head that speaks for a run said."""
-    from pyarrow import parquet
-
-    head = metrics["headline"].partition("probe.")[2]
-    scores = f"{task}/{head}.scores" if head else f"{task}.scores"
-    table = parquet.read_table(run.predictions / f"{split}.parquet", columns=["id", f"{task}.target", scores])
-    return Answers(
-        table["id"].to_pylist(), np.array(table[scores].to_pylist()), np.array(table[f"{task}.target"].to_pylist())
-    )
 
 
 def _aligned(task: str, one: Answers, other: Answers) -> tuple[Answers, Answers, list[str]]:

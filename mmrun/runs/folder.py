@@ -103,6 +103,7 @@ class RunFolder:
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
+        self.evaluation_file = self.path / "evaluation.json"  # what mmrun eval found
         self.predictions = self.path / "predictions"
         self.checkpoints = self.path / "checkpoints"
         self._said: dict[str, Any] = {"status": None, "stage": None, "step": 0, "progress": 0.0, "message": None}
