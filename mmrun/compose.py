@@ -29,12 +29,16 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mmrun.config import RunConfig, check, config_dir
+from mmrun.config import LABELS, RunConfig, check, config_dir
 from mmrun.errors import ConfigError, nearest
 
 ALLOWED = ("mmrun.", "torch.optim.")  # what a `_target_` may name: a config that came with a run is data
 
 FREE = {"columns", "kinds", "lr_scale"}  # mappings whose keys the user makes up: a word there needs no +
+
+ADAPT = "strategy.adapt"  # where an adapter stands, if any
+
+INIT = "init"  # a key that every encoder has: the part of another run that it starts from
 
 DEFAULT_ENCODER = {
     "image": "cnn",
@@ -158,7 +162,7 @@ def _rewrite(words: Sequence[str]) -> list[str]:
 
     Every modality of the data set gets an encoder: the default one of its kind where no word names another.
     """
-    plain = [word for word in words if not _key(word).startswith(("encoder", "~encoder"))]
+    plain = [word for word in words if not _key(word).startswith(("encoder", "~encoder", ADAPT))]
     first = _compose(_by_group(plain, {}))
     with _hydra_errors():
         kinds = _kinds(OmegaConf.to_container(first.dataset, resolve=True))
@@ -168,10 +172,11 @@ def _rewrite(words: Sequence[str]) -> list[str]:
             raise ConfigError(
                 f"modalities: the data set has no '{modality}'{nearest(modality, kinds)} (it has {', '.join(kinds)})"
             )
-    places = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in wanted}
-    chosen = {place for place in _choices(first) if place in places}  # by an experiment
+    encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in wanted}
+    places = {**encoders, ADAPT: "adapter"}
+    chosen = {place for place in _choices(first) if place in places}  # by an experiment, or the strategy
     defaults = [
-        f"{place}={DEFAULT_ENCODER[kinds[place.removeprefix('encoder.')]]}" for place in places if place not in chosen
+        f"{place}={DEFAULT_ENCODER[kinds[place.removeprefix('encoder.')]]}" for place in encoders if place not in chosen
     ]
     return [*_by_group([*defaults, *words], places, chosen), f"modalities=[{','.join(wanted)}]"]
 
@@ -181,7 +186,8 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
     rewritten: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if FREE & set(key.split(".")) and not key.startswith(("+", "~")):
+        owner, _, own = key.rpartition(".")
+        if FREE & set(key.split(".")) or (owner in places and own == INIT):
             word = f"++{word}"
         place = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         last = place.rpartition(".")[2]
@@ -212,9 +218,7 @@ def _kinds(dataset: Any) -> dict[str, str]:
     """Tell the modalities of a data set and their kinds: from its YAML, or from the user's file where that decides."""
     source = import_module(target(dataset, "dataset").__module__)
     if hasattr(source, "describe"):
-        described: dict[str, str] = make(
-            {**dataset, "_target_": f"{source.__name__}.describe"}, "dataset", drop=("labelled",)
-        )
+        described: dict[str, str] = make({**dataset, "_target_": f"{source.__name__}.describe"}, "dataset", drop=LABELS)
         return described
     return dict(dataset["kinds"])
 

@@ -36,7 +36,7 @@ class StageConfig:
     objective: Any = None  # node
     train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
     for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
-    rows: str = "labelled"  # labelled | all | unlabelled
+    rows: str = "labelled"  # labelled | all | unlabelled | bootstrap: as many labelled ones, drawn with replacement
     share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Any = None  # node; None: the run's
     lr: float | None = None  # None: the optimiser's
@@ -46,6 +46,7 @@ class StageConfig:
     clip: float | None = None  # largest gradient norm
     accumulate: int = 1  # micro-batches that a batch is cut into
     keep: str = "best"  # best | last: which weights the next stage gets
+    average: float | None = None  # decay, a step, of a moving average of the weights, which then is what counts
     monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
     patience: int | None = None  # evaluations without a better one before the stage ends; None: no early stopping
     reuse: bool = False  # store the result, and load it where everything that determines it is the same
@@ -56,6 +57,7 @@ class StrategyConfig:
     """Named stages, in order."""
 
     stages: dict[str, StageConfig] = field(default_factory=dict)
+    adapt: Any = None  # node of models.adapters; None: encoders as they are
 
 
 @dataclass
@@ -77,11 +79,14 @@ class TrainerConfig:
 class RunConfig:
     """One run, resolved. What stands in a run folder's config.yaml."""
 
-    dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus `labelled`
+    dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus LABELS
     modalities: list[str] | None = None  # None: all that the data set names
-    encoder: dict[str, Any] = field(default_factory=dict)  # node by modality, each with a `prepare` node
+    encoder: dict[str, Any] = field(
+        default_factory=dict
+    )  # node by modality, with a `prepare` node, and `init` if any
     fusion: Any = None  # node
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    balance: Any = None  # node of objectives.balance; None: gradients as they are
     optimizer: Any = None  # node
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -93,8 +98,10 @@ class RunConfig:
     choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...
 
 
+LABELS = ("labelled", "shots")  # keys of every data set: which training rows' targets are seen
+
 ONE_OF = {
-    "rows": ("labelled", "all", "unlabelled"),
+    "rows": ("labelled", "all", "unlabelled", "bootstrap"),
     "for_each": (None, "modality"),
     "schedule": ("cosine", "linear", "constant"),
     "keep": ("best", "last"),
@@ -114,14 +121,15 @@ def check(config: RunConfig) -> None:
     if len(budgets) > 1:
         one, *rest = budgets
         raise ConfigError(f"budget: both {one} and {' and '.join(rest)} are set; add budget.{one}=null to drop one")
-    if not 0 < config.dataset["labelled"] <= 1:
-        raise ConfigError(f"dataset.labelled: {config.dataset['labelled']} is not a share above 0 and up to 1")
+    _labels(config.dataset["labelled"], config.dataset["shots"])
     if not config.strategy.stages:
         raise ConfigError("strategy.stages: a strategy needs at least one stage")
     for name, stage in config.strategy.stages.items():
         where = f"strategy.stages.{name}"
         _one_of(stage, where)
         _positive(stage, where, "share", "accumulate")
+        if stage.average is not None and not 0 < stage.average < 1:
+            raise ConfigError(f"{where}.average: {stage.average} is not a decay between 0 and 1; 0.99 is usual")
         for key in ("objective", "optimizer"):
             value = getattr(stage, key)
             if not isinstance(value, dict) and not (key == "optimizer" and value is None):
@@ -130,6 +138,15 @@ def check(config: RunConfig) -> None:
             raise ConfigError(
                 f"{where}.train: names no parameters; say which learn, for example [encoder, fusion, head]"
             )
+
+
+def _labels(labelled: float, shots: int | None) -> None:
+    if not 0 < labelled <= 1:
+        raise ConfigError(f"dataset.labelled: {labelled} is not a share above 0 and up to 1")
+    if shots is not None and (not isinstance(shots, int) or shots < 1):
+        raise ConfigError(f"dataset.shots: {shots} is not a number of rows above 0")
+    if shots is not None and labelled < 1:
+        raise ConfigError("dataset: both labelled and shots are set; add dataset.labelled=1 to drop one")
 
 
 def _one_of(part: Any, where: str) -> None:

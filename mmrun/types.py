@@ -3,6 +3,7 @@
 B rows of a batch, T tokens of one modality, D width, C classes or outputs, H x W pixels, S audio samples, F columns.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -44,6 +45,12 @@ class Encoder(nn.Module):
 
     kind: str
     dim: int
+
+    def fit(self, batches: Iterable[Input]) -> None:
+        """Learn what no gradient teaches, into buffers, before training: from the training rows that have the modality.
+
+        Most encoders have nothing of the kind, and ask for no batch.
+        """
 
 
 class Fusion(nn.Module):
@@ -88,6 +95,14 @@ class Objective(nn.Module):
 
     An objective owns its own parameters (decoder, projection, teacher).
     """
+
+    def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
+        """Add the gradients of what `forward` gave to those of the parameters: by default the loss's own.
+
+        `scale` makes a loss fit the micro-batches of a step and the precision. What weighs the gradients of several
+        losses against each other overrides this.
+        """
+        scale(losses["loss"]).backward()
 
 
 class Preparer(Protocol):

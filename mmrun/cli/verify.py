@@ -72,6 +72,7 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     names = list(session.stages)
     if name == names[0]:
         session.model.load_state_dict(build.model(session.config, session.data).state_dict())
+        build.fit(session.data, session.columns, session.model, session.accelerator.device)
     else:
         before, _ = session.stages[names[names.index(name) - 1]]
         load_kept(session, before)

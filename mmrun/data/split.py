@@ -75,10 +75,12 @@ def known(target: Target) -> np.ndarray:  # [N] bool
     return ~(missing if missing.ndim == 1 else missing.all(axis=1))
 
 
-def labelled_rows(table: Table, share: float, seed: int) -> np.ndarray:  # [n] int64, ascending
-    """Choose the training rows whose target may be seen: of each class the same share, and at least one row.
+def labelled_rows(
+    table: Table, share: float, seed: int, shots: int | None = None
+) -> np.ndarray:  # [n] int64, ascending
+    """Choose the training rows whose target may be seen: of each class the same share and at least one row, or `shots`.
 
-    For one seed the rows of a smaller share are among those of a larger one.
+    For one seed the rows of a smaller share, or of fewer shots, are among those of a larger one.
     """
     if not 0 < share <= 1:
         raise ConfigError(f"dataset.labelled: {share} is no share of the training rows; it is above 0 and at most 1")
@@ -91,7 +93,14 @@ def labelled_rows(table: Table, share: float, seed: int) -> np.ndarray:  # [n] i
     order = rng.permutation(len(rows))
     rows, by_row = rows[order], by_row[order]
     members = [rows[by_row == stratum] for stratum in np.unique(by_row)]
-    return np.sort(np.concatenate([m[: max(1, round(share * len(m)))] for m in members]))
+    counts = [max(1, round(share * len(m))) if shots is None else shots for m in members]
+    return np.sort(np.concatenate([m[:count] for m, count in zip(members, counts, strict=True)]))
+
+
+def bootstrap_rows(rows: np.ndarray, seed: int) -> np.ndarray:  # [n] int64, ascending, with repetitions
+    """Draw as many rows as there are, with replacement (bagging: Breiman, 1996)."""
+    rng = np.random.default_rng([zlib.crc32(b"bootstrap"), seed])
+    return np.sort(rng.choice(rows, len(rows)))
 
 
 def fingerprint(split: np.ndarray) -> str:

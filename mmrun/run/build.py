@@ -1,25 +1,29 @@
 """Config becomes objects, here alone: the data, the model, and for each stage its objective and optimiser."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from mmrun.compose import make
-from mmrun.config import RunConfig
+from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
+from mmrun.data.loader import Loader
 from mmrun.data.store import Prepared, open_column
 from mmrun.data.table import SPLITS, Table
-from mmrun.errors import DataError
+from mmrun.errors import ConfigError, DataError
 from mmrun.models.multimodal import Multimodal
+from mmrun.run import earlier
 from mmrun.streams import drawn_from
 from mmrun.tasks import for_target
+from mmrun.training import checkpoint
 from mmrun.training.stages import Stage, expand, parameter_groups, trainable
-from mmrun.types import Encoder, Objective, Preparer, Task
+from mmrun.types import Encoder, Input, Objective, Preparer, Task
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Data:
     kinds: dict[str, str]  # of the run's modalities
     preparers: dict[str, Preparer]  # fitted on the training rows
     tasks: dict[str, Task]
-    rows: dict[str, np.ndarray]  # all | labelled | unlabelled (training rows) | val | test -> row numbers, ascending
+    rows: dict[str, np.ndarray]  # all | labelled | unlabelled | bootstrap | val | test -> row numbers, ascending
 
     @property
     def facts(self) -> dict[str, dict[str, Any]]:
@@ -40,13 +44,14 @@ class Data:
 
 def data(config: RunConfig) -> Data:
     """Open the data set and fit what training rows decide: vocabularies, means, the labelled share."""
-    table: Table = make(config.dataset, "dataset", drop=("labelled",))
+    table: Table = make(config.dataset, "dataset", drop=LABELS)
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: no row is in the {name} split; each of {', '.join(SPLITS)} needs some")
     train = table.rows("train")
-    labelled = split.labelled_rows(table, config.dataset["labelled"], config.seed)
+    labelled = split.labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
     rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
+    rows["bootstrap"] = split.bootstrap_rows(labelled, config.seed)
     rows |= {name: table.rows(name) for name in ("val", "test")}
     preparers = {}
     for modality, node in config.encoder.items():
@@ -67,19 +72,27 @@ def columns(config: RunConfig, opened: Data) -> dict[str, Prepared]:
         key = f"{table.fingerprint}/{modality}"
         column = open_column(table.columns[modality], preparer, key, folder, limit, table.on_error)
         for name, rows in opened.rows.items():
-            opened.rows[name] = np.setdiff1d(rows, column.bad_rows)
+            opened.rows[name] = rows[~np.isin(rows, column.bad_rows)]
         table.skipped.extend(column.bad)
         prepared[modality] = column
     return prepared
 
 
-def model(config: RunConfig, opened: Data) -> Multimodal:
-    """Build the whole model; each part draws its first weights from a stream of its own."""
+def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
+    """Build the whole model; each part draws its first weights from a stream of its own.
+
+    `begin`: encoders start from the parts of other runs that their `init` names; needless where weights are loaded.
+    """
     encoders: dict[str, Encoder] = {}
     for modality, node in config.encoder.items():
         where = f"encoder.{modality}"
         with drawn_from(config.seed, f"init/{where}"):
-            encoders[modality] = make(node, where, opened.facts[modality], drop=("prepare",))
+            encoders[modality] = make(node, where, opened.facts[modality], drop=("prepare", "init"))
+        if begin and "init" in node:
+            earlier.fill(encoders[modality], node["init"], f"{where}.init")
+        if config.strategy.adapt is not None:
+            with drawn_from(config.seed, f"init/adapt.{modality}"):
+                make(config.strategy.adapt, "strategy.adapt", encoder=encoders[modality])
     offer = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in opened.tasks.values()),
@@ -90,9 +103,15 @@ def model(config: RunConfig, opened: Data) -> Multimodal:
         return Multimodal(encoders, fusion, opened.tasks)
 
 
-def objective(config: RunConfig, stage: Stage, opened: Data, built: Multimodal) -> Objective:
-    """Build a stage's objective, which sees the modalities of the stage alone."""
+def objective(config: RunConfig, stage: Stage, learning: set[str], opened: Data, built: Multimodal) -> Objective:
+    """Build a stage's objective, which sees the modalities of the stage alone; with a `balance`, what balances it.
+
+    `model` is the model as the stage finds it, to copy from; `open_run` gives the model of a finished run, a teacher.
+    """
+    where = f"{stage.where}.objective"
     offer = {
+        "model": built,
+        "open_run": partial(_finished, f"{where}.teacher", config, opened),
         "tasks": opened.tasks,
         "kinds": {modality: opened.kinds[modality] for modality in stage.modalities},
         "dims": {modality: encoder.dim for modality, encoder in built.encoder.items()},
@@ -100,8 +119,30 @@ def objective(config: RunConfig, stage: Stage, opened: Data, built: Multimodal) 
         "facts": {modality: opened.facts[modality] for modality in stage.modalities},
     }
     with drawn_from(config.seed, f"init/objective/{stage.name}"):
-        made: Objective = make(stage.config.objective, f"{stage.where}.objective", offer)
+        made: Objective = make(stage.config.objective, where, offer)
+        if config.balance is not None and balanced(learning):
+            made = make(config.balance, "balance", offer, objective=made)
     return made
+
+
+def balanced(learning: set[str]) -> bool:
+    """Tell whether there is something to balance: a head and several encoders that learn together."""
+    return len({name.split(".")[1] for name in learning if name.startswith("encoder.")}) > 1 and any(
+        name.startswith("head.") for name in learning
+    )
+
+
+def _finished(where: str, config: RunConfig, opened: Data, run: str) -> Multimodal:
+    """Give the model of a finished run that reads the same prepared data; nothing in it learns."""
+    folder, other = earlier.config_of(run, where)
+    for modality, node in other.encoder.items():
+        if modality not in config.encoder or config.encoder[modality]["prepare"] != node["prepare"]:
+            raise ConfigError(
+                f"{where}: {folder.name} reads {modality} in another way; give encoder.{modality}.prepare alike"
+            )
+    built = model(other, opened, begin=False)
+    checkpoint.load_weights(built, earlier.weights(folder, other), folder.path)
+    return built.requires_grad_(False).eval()
 
 
 def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
@@ -115,22 +156,41 @@ def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.
     return made
 
 
-def stages(config: RunConfig, opened: Data, built: Multimodal) -> dict[str, tuple[Stage, set[str]]]:
-    """Give each stage by name, with the names of the parameters that learn in it.
+Stages = dict[str, tuple[Stage, set[str]]]  # by name, with the names of the parameters that learn in it
 
-    Its objective and optimiser are built once for trial: what cannot work is said before anything trains.
-    """
+
+def stages(config: RunConfig, built: Multimodal) -> Stages:
+    """Give the stages of a run, in order."""
+    names = [name for name, _ in built.named_parameters()]
+    return {stage.name: (stage, trainable(names, stage)) for stage in expand(config.strategy, config.encoder)}
+
+
+def rehearse(config: RunConfig, opened: Data, built: Multimodal, resolved: Stages) -> None:
+    """Build every objective and optimiser once for trial: what cannot work is said before anything is decoded."""
     parameters = dict(built.named_parameters())
-    resolved = {}
-    for stage in expand(config.strategy, config.encoder):
-        learning = trainable(parameters, stage)
-        objective(config, stage, opened, built)
+    for stage, learning in resolved.values():
+        objective(config, stage, learning, opened, built)
         optimizer(config, stage, [(name, parameters[name]) for name in sorted(learning)])
-        resolved[stage.name] = (stage, learning)
-    return resolved
+    if config.balance is not None and not any(balanced(learning) for _, learning in resolved.values()):
+        raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
+
+
+def fit(opened: Data, columns: Mapping[str, Prepared], built: Multimodal, device: torch.device) -> None:
+    """Let encoders learn what no gradient teaches, from the training rows that have their modality."""
+    for modality, encoder in cast(Mapping[str, Encoder], built.encoder).items():
+        encoder.fit(
+            _inputs(modality, Loader({modality: columns[modality]}, {}, opened.rows["all"], 256, device=device))
+        )
+
+
+def _inputs(modality: str, loader: Loader) -> Iterator[Input]:
+    for batch in loader.ordered():
+        x, present = batch.inputs[modality], batch.present[modality]
+        yield {part: tensor[present] for part, tensor in x.items()} if isinstance(x, dict) else x[present]
 
 
 def check(config: RunConfig) -> None:
     """Build everything of a run but its decoded columns."""
     opened = data(config)
-    stages(config, opened, model(config, opened))
+    built = model(config, opened)
+    rehearse(config, opened, built, stages(config, built))

@@ -76,15 +76,24 @@ def _train(session: Session) -> None:
         session.folder.finish(figures.summary(session, costs, evaluation))
 
 
-def open_session(config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator) -> Session:
-    """Make everything that a run trains with: the data, decoded, and the model."""
+def open_session(
+    config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator, begin: bool = True
+) -> Session:
+    """Make everything that a run trains with: the data, decoded, and the model.
+
+    `begin`: with its first weights, and everything tried that training needs; else the weights are to be loaded.
+    """
     data = build.data(config)
-    model = build.model(config, data)
-    stages = build.stages(config, data, model)
+    model = build.model(config, data, begin)
+    stages = build.stages(config, model)
+    if begin:
+        build.rehearse(config, data, model, stages)
     columns = build.columns(config, data)
     for line in data.table.skipped:
         watch.note(f"skipped {line}")
     model.to(accelerator.device)
+    if begin:
+        build.fit(data, columns, model, accelerator.device)
     return Session(config, folder, watch, accelerator, data, columns, model, stages)
 
 
@@ -93,7 +102,7 @@ def reopen(folder: RunFolder, watch: Watch) -> Session:
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
     config = restore(folder.config())
-    session = open_session(config, folder, watch, make_accelerator(config))
+    session = open_session(config, folder, watch, make_accelerator(config), begin=False)
     last, _ = list(session.stages.values())[-1]
     stage.load_kept(session, last)
     session.model.eval()

@@ -79,7 +79,8 @@ def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
     accelerator = make_accelerator(config)
     data = build.data(config)
     model = build.model(config, data)
-    stages = build.stages(config, data, model)
+    stages = build.stages(config, model)
+    build.rehearse(config, data, model, stages)
     table = data.table
     columns = {  # no byte is allowed to be kept: rows are decoded as they are asked for
         modality: open_column(table.columns[modality], preparer, f"{table.fingerprint}/{modality}", scratch, 0)

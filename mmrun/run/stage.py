@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mmrun.run import build, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
 from mmrun.training import budget, checkpoint, cost, engine, reuse, trial
+from mmrun.training.average import Average
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
@@ -54,10 +55,11 @@ class StageTraining:
         torch.manual_seed(stream(config.seed, f"stage/{stage.name}/{accelerator.process_index}"))
         for name, parameter in session.model.named_parameters():
             parameter.requires_grad_(name in learning)
-        objective = build.objective(config, stage, session.data, session.model)
+        objective = build.objective(config, stage, learning, session.data, session.model)
         self.bare = engine.Learner(session.model, objective).to(accelerator.device)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
+        self.average = None if stage.config.average is None else Average(learned, stage.config.average)
 
         rows = session.data.rows[stage.config.rows]
         self.batches = session.loader(rows, config.trainer.batch_size, stage.modalities)
@@ -94,7 +96,8 @@ class StageTraining:
             self,
         )
         if self.session.writes:
-            self._finish(self._cost())
+            with self._weights_that_count():
+                self._finish(self._cost())
 
     def run_or_reuse(self, stored: Path) -> None:
         """Load the stage from where an earlier run stored it; else train it, and store it."""
@@ -119,7 +122,7 @@ class StageTraining:
         checkpoint.save(self.last, {"model": self.session.model.state_dict()}, {"finished": True, "cost": ledger})
 
     def key(self) -> str:
-        """Give the name of this stage's result: a hash of all that it depends on, the weights it starts from included."""
+        """Give the name of this stage's result: a hash of all it depends on, the weights it starts from included."""
         session, stage = self.session, self.stage
         config = session.config
         weights = reuse.tensors_of(session.model.state_dict(), self.parts)
@@ -158,24 +161,32 @@ class StageTraining:
             patience=stage.patience,
         )
 
+    def _weights_that_count(self) -> AbstractContextManager[None]:
+        """Let the model have the averaged weights meanwhile, where there are any."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
     def _validate_loss(self) -> tuple[float, figures.Figures]:
         session = self.session
         batches = session.ordered("val", self.stage.modalities)
         seed = stream(session.config.seed, "evaluation")
-        losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
+        with self._weights_that_count():
+            losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
         return losses["loss"], losses
 
     def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, figures.Figures]:
         session = self.session
         batches = session.ordered("val", self.stage.modalities)
-        outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
+        with self._weights_that_count():
+            outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
         found = figures.of_outputs(session, outputs, targets)
         return figures.monitored(found, names, self.stage.where), found
 
     # ------------------------------------------------------------------------------------------ what the engine tells
 
     def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None:
-        """Show a step."""
+        """Show a step, and let the average follow it."""
+        if self.average is not None:
+            self.average.update(progress.step)
         spent = self.plan.allowance.spent(progress.step, progress.seconds)
         self.session.watch.step(spent, self.session.config.trainer.batch_size, losses)
 
@@ -199,7 +210,8 @@ class StageTraining:
         """Keep the weights of the best evaluation so far."""
         if self.session.writes and self.stage.config.keep == "best":
             state = {"step": progress.step, "figure": progress.best}
-            checkpoint.save(self.best, {"model": self.session.model.state_dict()}, state)
+            with self._weights_that_count():
+                checkpoint.save(self.best, {"model": self.session.model.state_dict()}, state)
 
     def settled(self, progress: engine.Progress) -> None:
         """Take a checkpoint and give a sign of life where it is time."""
@@ -228,6 +240,8 @@ class StageTraining:
             "world": self.session.accelerator.num_processes,
         }
         parts = {"learner": self.bare.state_dict(), "optimizer": optimizer, "random": checkpoint.random_state()}
+        if self.average is not None:
+            parts["average"] = self.average.values
         checkpoint.save(self.last, parts, state)
 
     def _restore(self) -> None:
@@ -235,6 +249,9 @@ class StageTraining:
         state, learner, optimizer, random = checkpoint.load(self.last, "learner", "optimizer", "random")
         checkpoint.load_weights(self.bare, learner, self.last)
         checkpoint.restore_optimizer(self.optimizer, optimizer, state["optimizer"])
+        if self.average is not None:
+            _, values = checkpoint.load(self.last, "average")
+            self.average.restore(values)
         if session.accelerator.scaler is not None:
             session.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = engine.Progress.of(state["progress"])

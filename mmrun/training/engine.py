@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -158,6 +159,7 @@ def fit(
     `learner` is as `accelerator.prepare` gave it; each group of the plain `optimizer` holds a `base_lr`.
     `validate` gives the monitored figure and all figures of the validation rows.
     """
+    bare = accelerator.unwrap_model(learner)
     learner.train()
     while not finished(plan, progress):
         began = time.perf_counter()
@@ -165,10 +167,11 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         parts = split(batches.batch(progress.step), plan.accumulate)
+        scale = partial(scaled, accelerator.scaler, len(parts))
         for number, part in enumerate(parts, start=1):
             with nullcontext() if number == len(parts) else accelerator.no_sync(learner):
                 losses = learner(part)
-                accelerator.backward(losses["loss"] / len(parts))
+                bare.objective.backward(bare.model, losses, scale)
             progress.tally.add(losses)
         apply(optimizer, learner, accelerator.scaler, plan.clip)
         progress.step += 1
@@ -187,6 +190,12 @@ def fit(
             if progress.stale == 0:
                 events.improved(progress)
         events.settled(progress)
+
+
+def scaled(scaler: GradScaler | None, parts: int, loss: Tensor) -> Tensor:
+    """Make a loss one of several micro-batches', and large enough for fp16."""
+    share = loss / parts
+    return share if scaler is None else scaler.scale(share)
 
 
 def apply(optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, clip: float | None) -> None:

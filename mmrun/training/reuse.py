@@ -29,7 +29,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     told = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         told.update(name.encode())
-        told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return told.hexdigest()
 
 

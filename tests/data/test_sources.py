@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mmrun.compose import make, option, options
+from mmrun.config import LABELS
 from mmrun.data.infer import KINDS
 from mmrun.data.prepare.tabular import Cells
 from mmrun.data.sources.digits import digits
@@ -20,7 +21,7 @@ def open_option(name: str, tmp_path) -> Table:
         path.write_text("age,label\n" + "".join(f"{row},{row % 2}\n" for row in range(30)))
         node["path"] = str(path)
     try:
-        return make(node, "dataset", drop=("labelled",))
+        return make(node, "dataset", drop=LABELS)
     except DataError as error:
         if name == "avdigits":
             pytest.skip(str(error))

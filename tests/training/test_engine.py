@@ -8,7 +8,7 @@ from torch import nn
 from mmrun.errors import RunError
 from mmrun.training.budget import Allowance
 from mmrun.training.engine import Learner, Plan, Progress, fit, predict, split
-from mmrun.types import Batch
+from mmrun.types import Batch, Objective
 
 
 class Line(nn.Module):
@@ -20,7 +20,7 @@ class Line(nn.Module):
         return {"label": self.line(batch.inputs["x"])}
 
 
-class Squares(nn.Module):
+class Squares(Objective):
     def forward(self, model, batch):
         return {"loss": (model(batch)["label"] - batch.targets["y"]).square().mean()}
 

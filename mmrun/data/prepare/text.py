@@ -28,7 +28,8 @@ class Tokens:
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Learn the vocabulary, or load the ready one."""
         if self.tokenizer is None:
-            made, ids = _train(_readable(column, rows), self.vocab_size), {"pad_id": 0, "mask_id": 4}
+            made = _train(_readable(column, rows), self.vocab_size)
+            ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL)))}
         else:
             made, ids = _ready(self.tokenizer)
         self._use(made, ids)
@@ -42,7 +43,7 @@ class Tokens:
         }
 
     def state(self) -> dict[str, Any]:
-        """Give the whole tokenizer, so that it is not needed again, and its ids for padding and masking."""
+        """Give the whole tokenizer, so that it is not needed again, and the ids of what is no word."""
         return {"tokenizer": self._tokenizer.to_str(), **self.facts}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -50,9 +51,10 @@ class Tokens:
         from tokenizers import Tokenizer
 
         self.max_tokens = state["max_tokens"]
-        self._use(Tokenizer.from_str(state["tokenizer"]), {key: state[key] for key in ("pad_id", "mask_id")})
+        ids = {key: state[key] for key in ("pad_id", "mask_id", "special_ids")}
+        self._use(Tokenizer.from_str(state["tokenizer"]), ids)
 
-    def _use(self, tokenizer: Any, ids: dict[str, int]) -> None:
+    def _use(self, tokenizer: Any, ids: dict[str, Any]) -> None:
         tokenizer.enable_truncation(self.max_tokens)
         tokenizer.enable_padding(
             length=self.max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
@@ -100,7 +102,7 @@ def _train(texts: Iterator[str], vocab_size: int) -> Any:  # tokenizers.Tokenize
     return tokenizer
 
 
-def _ready(name: str) -> tuple[Any, dict[str, int]]:
+def _ready(name: str) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoTokenizer
 
     loaded = fetch(
@@ -113,4 +115,5 @@ def _ready(name: str) -> tuple[Any, dict[str, int]]:
         raise ConfigError(f"tokenizer: {name!r} has no tokenizer.json; choose a model that has one")
     pad = 0 if loaded.pad_token_id is None else loaded.pad_token_id
     mask = loaded.unk_token_id if loaded.mask_token_id is None else loaded.mask_token_id
-    return loaded.backend_tokenizer, {"pad_id": pad, "mask_id": pad if mask is None else mask}
+    ids = {"pad_id": pad, "mask_id": pad if mask is None else mask, "special_ids": sorted(loaded.all_special_ids)}
+    return loaded.backend_tokenizer, ids
