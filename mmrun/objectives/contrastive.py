@@ -26,20 +26,22 @@ class Contrastive(Objective):
         kinds: Mapping[str, str],
         dims: Mapping[str, int],
         dim: int = 128,
+        num_layers: int = 1,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         if len(kinds) < 2:
             raise ConfigError(f"objective: contrast needs two modalities, and here is only {', '.join(kinds)}")
-        self.project = nn.ModuleDict({modality: nn.Linear(dims[modality], dim, bias=False) for modality in kinds})
+        self.normalize = normalize
+        self.project = nn.ModuleDict({modality: _projection(dims[modality], dim, num_layers) for modality in kinds})
         self.pair = nn.ModuleDict({f"{a}-{b}": pair_loss() for a, b in combinations(kinds, 2)})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the mean over the pairs and its parts, "loss/<modality>-<modality>"."""
         features = model.encode({modality: batch.inputs[modality] for modality in self.project})
-        projected = {
-            modality: F.normalize(linear(features[modality].pooled).float(), dim=-1)
-            for modality, linear in self.project.items()
-        }
+        projected = {modality: project(features[modality].pooled).float() for modality, project in self.project.items()}
+        if self.normalize:
+            projected = {modality: F.normalize(vectors, dim=-1) for modality, vectors in projected.items()}
         parts = {}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
             for (a, b), (name, pair) in zip(combinations(self.project, 2), self.pair.items(), strict=True):
@@ -57,10 +59,7 @@ class InfoNCE(nn.Module):
     def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
         """Mean cross-entropy over the rows that have both."""
         logits = self.log_scale.clamp(max=math.log(100)).exp() * a @ b.T  # [B, B]
-        own = torch.arange(len(a), device=a.device)
-        absent = ~both & (own != own.unsqueeze(1))  # no row is to be mixed up with one that lacks a half
-        logits = logits.masked_fill(absent | absent.T, torch.finfo(logits.dtype).min)
-        rows = F.cross_entropy(logits, own, reduction="none") + F.cross_entropy(logits.T, own, reduction="none")
+        rows = tell_apart(logits, both) + tell_apart(logits.T, both)
         return rows.where(both, 0).sum() / (2 * both.sum().clamp(min=1))
 
 
@@ -78,3 +77,48 @@ class PairwiseSigmoid(nn.Module):
         sign = 2 * torch.eye(len(a), device=a.device) - 1
         pairs = F.softplus(-sign * logits) * (both & both.unsqueeze(1))
         return pairs.sum() / both.sum().clamp(min=1)
+
+
+class VicReg(nn.Module):
+    """Invariance, variance, covariance (Bardes et al., 2022): no row is compared with another."""
+
+    def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
+        super().__init__()
+        self.invariance, self.variance, self.covariance = invariance, variance, covariance
+
+    def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
+        """Weigh how far halves are apart, how narrow a dimension is, and how much two dimensions say the same.
+
+        All of it over the rows that have both; of fewer than two nothing can be said, and the last two are 0.
+        """
+        there = both.unsqueeze(1)
+        count = both.sum()
+        apart = (a - b).square().where(there, 0).mean(1).sum() / count.clamp(min=1)
+        narrow, alike = a.new_zeros(()), a.new_zeros(())
+        for half in (a, b):
+            mean = half.where(there, 0).sum(0) / count.clamp(min=1)
+            centred = (half - mean).where(there, 0)
+            covariance = centred.T @ centred / (count - 1).clamp(min=1)  # [D, D]
+            own = covariance.diagonal()
+            narrow = narrow + F.relu(1 - (own + 1e-4).sqrt()).mean() / 2
+            alike = alike + (covariance.square().sum() - own.square().sum()) / len(own)
+        return self.invariance * apart + (self.variance * narrow + self.covariance * alike) * (count > 1)
+
+
+def tell_apart(logits: Tensor, there: Tensor) -> Tensor:  # [B, B], [B] bool -> [B]
+    """Cross-entropy of each row's search for its own column; a row that is not there is no column of another."""
+    own = torch.arange(len(logits), device=logits.device)
+    absent = ~there & (own != own.unsqueeze(1))
+    return F.cross_entropy(logits.masked_fill(absent, torch.finfo(logits.dtype).min), own, reduction="none")
+
+
+def _projection(width: int, dim: int, num_layers: int) -> nn.Module:
+    """Make a linear layer, or several with GELU between."""
+    if num_layers < 1:
+        raise ConfigError(f"objective.num_layers: {num_layers}; a projection has one at least")
+    wide: list[nn.Module] = []
+    for _ in range(num_layers - 1):
+        wide += [nn.Linear(width, dim), nn.GELU()]
+        width = dim
+    last = nn.Linear(width, dim, bias=False)
+    return nn.Sequential(*wide, last) if wide else last

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.objectives.pretext import GridDecoder, checked_share, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, Pretext, checked_share, hidden_blocks
 from mmrun.types import Features
 
 
-class DenoiseTabular(nn.Module):
+class DenoiseTabular(Pretext):
     """A denoising autoencoder of a row's cells (Vincent et al., 2010): some go missing, the other numbers get noise."""
 
     def __init__(
@@ -27,7 +27,7 @@ class DenoiseTabular(nn.Module):
         self.widths = [num_numeric, *cardinalities]
         self.decoder = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, sum(self.widths)))
 
-    def corrupt(self, x: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Take cells away, as if they were missing, and add noise to the numbers."""
         numeric, missing, categorical = x["numeric"], x["missing"], x["categorical"]
         gone = torch.rand(numeric.shape, device=numeric.device) < self.ratio
@@ -50,7 +50,7 @@ class DenoiseTabular(nn.Module):
         return (torch.cat(each, 1) * real).sum(1) / real.sum(1).clamp(min=1)
 
 
-class DenoiseSeries(nn.Module):
+class DenoiseSeries(Pretext):
     """Hides spans of time in all channels (Zerveas et al., 2021), and decodes all of it from the pooled vector."""
 
     def __init__(self, dim: int, in_channels: int, num_steps: int, ratio: float = 0.4, spans: int = 16) -> None:
@@ -59,7 +59,7 @@ class DenoiseSeries(nn.Module):
         self.spans = spans
         self.decoder = GridDecoder(dim, in_channels, 1, num_steps)
 
-    def corrupt(self, x: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Set some of `spans` equal spans of time to 0, the mean."""
         values = x["values"]  # [B, C, T]
         hidden = hidden_blocks(values, self.ratio, (self.spans,), (values.shape[2],))

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from mmrun.objectives.pretext import checked_share
+from mmrun.objectives.pretext import Pretext, checked_share
 from mmrun.types import Features
 
 
-class MaskedLM(nn.Module):
+class MaskedLM(Pretext):
     """Masked language modelling (Devlin et al., 2019): 80 % of the chosen become the mask, 10 % any word, 10 % stay.
 
     An encoder without tokens names all chosen words from the pooled vector at once. Every row gives the same number of
@@ -21,7 +21,7 @@ class MaskedLM(nn.Module):
         self.ratio = checked_share(ratio, "text")
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
 
-    def corrupt(self, x: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Choose `ratio` of each row's real tokens, at least one, and spoil them."""
         ids, real = x["ids"], x["mask"]  # [B, T]
         slots = max(1, round(self.ratio * ids.shape[1]))  # K

@@ -2,14 +2,14 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrun.models.encoders.logmel import LogMel
-from mmrun.objectives.pretext import GridDecoder, checked_share, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, Pretext, checked_share, hidden_blocks
 from mmrun.types import Features
 
 
-class MaskedSpectrogram(nn.Module):
+class MaskedSpectrogram(Pretext):
     """Masked modelling of the log-mel spectrogram (Huang et al., 2022), decoded whole from the pooled vector.
 
     What is wanted is each clip's spectrogram less its own mean and deviation, so that loudness does not count.
@@ -34,7 +34,7 @@ class MaskedSpectrogram(nn.Module):
         self.size = (n_mels, min(1 + num_samples // hop_length, max_frames))
         self.decoder = GridDecoder(dim, 1, *self.size)
 
-    def corrupt(self, x: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Silence some of `spans` equal spans of time."""
         waveform = x["waveform"]  # [B, S]
         hidden = hidden_blocks(waveform, self.ratio, (self.spans,), (waveform.shape[1],)).squeeze(1)

@@ -1,25 +1,35 @@
-"""What recovers one modality that was spoiled: the contract, and what several of them need."""
+"""What one encoder learns from its modality alone: the contract, and what several of them need."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.types import Features, Input
+from mmrun.types import Features
+
+View = TypeVar("View", Tensor, dict[str, Tensor])
 
 
-class Pretext(Protocol):
+class Pretext(nn.Module):
     """What a module of one kind does, in two phases: all modalities are spoiled before any is encoded."""
 
-    def corrupt(self, x: Input) -> tuple[Input, Input]:
-        """Give what the encoder sees and what is to be recovered; `x` itself stays as it is."""
-        ...
+    alone = False  # True: the fused vector would give away what is to be found, so that it may not help
 
-    def loss(self, features: Features, wanted: Input) -> Tensor:  # [B]
-        """Tell for each row how far from it the features are."""
-        ...
+    loss: Callable[[Features, Any], Tensor]  # the features, what is wanted -> [B], how far each row is from it
+
+    def check(self, encoder: nn.Module, where: str) -> None:
+        """Refuse an encoder, the one at the YAML key `where`, that cannot learn this; any can learn most."""
+
+    def corrupt(self, x: Any, present: Tensor) -> tuple[Any, Any]:  # Input, [B] bool
+        """Give what the encoder sees and what is wanted, here the input itself for both; `x` stays as it is.
+
+        What compares rows with each other needs to know which are there; it may show the encoder two views of each,
+        one after the other: [2B].
+        """
+        return x, x
 
 
 class GridDecoder(nn.Module):
@@ -53,8 +63,22 @@ def hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tuple[in
     return F.interpolate(drawn.float(), size) > 0.5
 
 
-def checked_share(ratio: float, kind: str) -> float:
-    """Refuse a ratio that is no share."""
-    if not 0 <= ratio <= 1:
-        raise ConfigError(f"objective.by_kind.{kind}.ratio: {ratio} is not between 0 and 1")
-    return ratio
+def both(first: View, second: View) -> View:
+    """Lay two views one after the other: [2B]."""
+    if isinstance(first, dict):
+        return {name: torch.cat([part, second[name]]) for name, part in first.items()}
+    return torch.cat([first, second])
+
+
+def checked_share(share: float, kind: str, key: str = "ratio") -> float:
+    """Refuse a number that is no share."""
+    if not 0 <= share <= 1:
+        raise ConfigError(f"objective.by_kind.{kind}.{key}: {share} is not between 0 and 1")
+    return share
+
+
+def checked_positive(value: float, kind: str, key: str) -> float:
+    """Refuse what is not above 0."""
+    if value <= 0:
+        raise ConfigError(f"objective.by_kind.{kind}.{key}: {value} is not above 0")
+    return value

@@ -2,13 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmrun.objectives.pretext import GridDecoder, checked_share, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, Pretext, checked_share, hidden_blocks
 from mmrun.types import Features
 
 
-class Reconstruct(nn.Module):
+class Reconstruct(Pretext):
     """A denoising autoencoder (Vincent et al., 2010) that also hides blocks (He et al., 2022).
 
     What is wanted is the whole image less its own mean and deviation, so that dark and bright ones count the same.
@@ -31,7 +31,7 @@ class Reconstruct(nn.Module):
         self.size = min(image_size, resolution)
         self.decoder = GridDecoder(dim, in_channels, self.size, self.size)
 
-    def corrupt(self, x: Tensor) -> tuple[Tensor, Tensor]:  # [B, C, H, W]
+    def corrupt(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:  # [B, C, H, W], [B]
         """Hide blocks behind the image's mean colour, add noise everywhere."""
         mean = x.mean((2, 3), keepdim=True)
         hidden = hidden_blocks(x, self.ratio, (self.grid, self.grid), tuple(x.shape[2:]))

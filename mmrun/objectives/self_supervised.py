@@ -29,24 +29,22 @@ class SelfSupervised(Objective):
         joint: bool = False,
     ) -> None:
         super().__init__()
-        if joint and set(kinds) != set(dims):
-            raise ConfigError("objective.joint: the fusion needs every modality, and for_each gives one; drop either")
+        if joint:
+            need_every("objective.joint", kinds, dims)
         self.joint = joint
-        pretexts = nn.ModuleDict()
-        for modality, kind in kinds.items():
-            if kind not in by_kind:
-                raise ConfigError(
-                    f"objective.by_kind: nothing for '{modality}', which is {kind} (there are {', '.join(by_kind)})"
-                )
-            dim = dims[modality] + (fusion_dim if joint else 0)
-            pretexts[modality] = by_kind[kind](dim=dim, **facts[modality])
-        self.pretext = cast(Mapping[str, Pretext], pretexts)
+        widths = {modality: dims[modality] + (fusion_dim if joint else 0) for modality in kinds}
+        self.pretext = pretexts(by_kind, kinds, widths, facts, "objective.joint" if joint else None)
+        self.checked = False
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the loss and its parts, "loss/<modality>": each the mean over the rows that have the modality."""
+        if not self.checked:  # here, since an objective is not shown the model before
+            for modality, pretext in self.pretext.items():
+                pretext.check(model.encoder[modality], f"encoder.{modality}")
+            self.checked = True
         spoiled, wanted = {}, {}
         for modality, pretext in self.pretext.items():
-            spoiled[modality], wanted[modality] = pretext.corrupt(batch.inputs[modality])
+            spoiled[modality], wanted[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])
         features = model.encode(spoiled)
         if self.joint:
             fused = model.fusion(features, batch.present)
@@ -54,9 +52,43 @@ class SelfSupervised(Objective):
         parts = {}
         for modality, pretext in self.pretext.items():
             rows = pretext.loss(features[modality], wanted[modality])
-            present = batch.present[modality]
-            parts[f"loss/{modality}"] = rows.where(present, 0).sum() / present.sum().clamp(min=1)
+            parts[f"loss/{modality}"] = mean_over(rows, batch.present[modality])
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+
+def need_every(where: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:
+    """Refuse a stage that does not read every modality of the model."""
+    if set(kinds) != set(dims):
+        raise ConfigError(f"{where}: the fusion needs every modality, and for_each gives one; drop either")
+
+
+def pretexts(
+    by_kind: Mapping[str, Callable[..., Any]],
+    kinds: Mapping[str, str],
+    dims: Mapping[str, int],  # of what each modality is recovered from
+    facts: Mapping[str, Mapping[str, Any]],
+    helped: str | None = None,  # the YAML key that has the fused vector help
+) -> Mapping[str, Pretext]:  # also an nn.Module
+    """Make the pretext of each modality."""
+    made = nn.ModuleDict()
+    for modality, kind in kinds.items():
+        if kind not in by_kind:
+            raise ConfigError(
+                f"objective.by_kind: nothing for '{modality}', which is {kind} (there are {', '.join(by_kind)})"
+            )
+        pretext: Pretext = by_kind[kind](dim=dims[modality], **facts[modality])
+        if helped is not None and pretext.alone:
+            name = type(pretext).__name__
+            raise ConfigError(
+                f"{helped}: the fused vector would tell {name} what it is to find; choose another by_kind.{kind}"
+            )
+        made[modality] = pretext
+    return cast(Mapping[str, Pretext], made)
+
+
+def mean_over(rows: Tensor, counted: Tensor) -> Tensor:  # [B], [B] bool
+    """Average the rows that count; 0 where none does."""
+    return rows.where(counted, 0).sum() / counted.sum().clamp(min=1)
 
 
 def _beside(own: Features, fused: Tensor) -> Features:

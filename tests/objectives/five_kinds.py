@@ -50,7 +50,7 @@ class Flat(Encoder):
 
 
 class Words(Encoder):
-    """Embeddings; the pooled vector is their mean."""
+    """Embeddings; tokens read their running mean, so nothing to the right of them, and pooled is the mean of all."""
 
     kind, dim = "text", DIM
 
@@ -64,9 +64,10 @@ class Words(Encoder):
         embedded = self.embed(x["ids"])
         real = x["mask"].unsqueeze(-1)
         pooled = (embedded * real).sum(1) / real.sum(1).clamp(min=1)
-        return (
-            Features(pooled, self.mix(embedded + pooled.unsqueeze(1)), x["mask"]) if self.tokens else Features(pooled)
-        )
+        if not self.tokens:
+            return Features(pooled)
+        running = embedded.cumsum(1) / torch.arange(1, embedded.shape[1] + 1, device=embedded.device).unsqueeze(1)
+        return Features(pooled, self.mix(embedded + running), x["mask"])
 
 
 class Side(Fusion):
@@ -102,7 +103,7 @@ def batch(*modalities: str, rows: int = 8) -> Batch:
             "mask": torch.arange(10) < lengths.unsqueeze(1),
         },
         "sound": {
-            "waveform": torch.rand(rows, 2000, generator=draw) * 2 - 1,
+            "waveform": torch.rand(rows, 2000, generator=draw) - 0.5 + torch.linspace(-0.2, 0.2, rows).unsqueeze(1),
             "length": torch.tensor([2000, 900] * (rows // 2)),
         },
         "cells": {

@@ -12,6 +12,7 @@ from mmrun.objectives.reconstruct import Reconstruct
 from mmrun.objectives.self_supervised import SelfSupervised
 from mmrun.types import Features
 
+HERE = torch.ones(1, dtype=torch.bool)  # of no concern to what recovers each row by itself
 BY_KIND = {
     "image": lambda dim, in_channels, image_size: Reconstruct(dim, in_channels, image_size),
     "text": lambda dim, vocab_size, mask_id, **_: MaskedLM(dim, vocab_size, mask_id),
@@ -80,7 +81,7 @@ def test_each_part_is_the_mean_over_the_rows_that_have_the_modality():
     data.present["photo"][4:] = False
     pretext = photo.pretext["photo"]
     torch.manual_seed(2)
-    spoiled, wanted = pretext.corrupt(data.inputs["photo"])
+    spoiled, wanted = pretext.corrupt(data.inputs["photo"], data.present["photo"])
     expected = pretext.loss(learner.encode({"photo": spoiled})["photo"], wanted)[:4].mean()
     torch.manual_seed(2)
     assert photo(learner, data)["loss"].item() == pytest.approx(expected.item())
@@ -109,7 +110,7 @@ def test_a_ratio_that_is_no_share_is_refused(kind, modality):
 
 def test_reconstruct_hides_blocks_behind_the_mean_and_keeps_the_rest():
     x = torch.rand(64, 1, 16, 16)
-    spoiled, wanted = Reconstruct(DIM, 1, 16, ratio=0.25, grid=4, noise=0.0).corrupt(x)
+    spoiled, wanted = Reconstruct(DIM, 1, 16, ratio=0.25, grid=4, noise=0.0).corrupt(x, HERE)
     assert torch.equal(wanted, x)
     kept = (spoiled == x).unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)  # [B, 1, 4, 4, 16 pixels of a block]
     assert torch.equal(kept.all(-1), kept.any(-1))  # whole blocks
@@ -138,7 +139,7 @@ def text(rows=200):
 
 def test_masked_lm_chooses_the_same_share_of_every_row():
     x = text()
-    spoiled, wanted = MaskedLM(DIM, 1000, mask_id=4, ratio=0.3).corrupt(x)
+    spoiled, wanted = MaskedLM(DIM, 1000, mask_id=4, ratio=0.3).corrupt(x, HERE)
     assert wanted["chosen"].sum(1).tolist() == [6, 2, 1, 0] * 50  # at least one where there is a word
     changed = spoiled["ids"] != x["ids"]
     assert not changed[~x["mask"]].any()  # padding is never touched
@@ -186,7 +187,7 @@ def test_masked_lm_teaches_an_encoder_with_and_without_tokens(tokens):
 
 def test_masked_spectrogram_silences_whole_spans():
     x = {"waveform": torch.rand(50, 160) + 1, "length": torch.full((50,), 160)}
-    spoiled, wanted = MaskedSpectrogram(DIM, 8000, 160, ratio=0.4, spans=16, n_mels=8).corrupt(x)
+    spoiled, wanted = MaskedSpectrogram(DIM, 8000, 160, ratio=0.4, spans=16, n_mels=8).corrupt(x, HERE)
     silent = (spoiled["waveform"] == 0).unflatten(1, (16, 10))
     assert torch.equal(silent.all(-1), silent.any(-1))
     assert silent.float().mean().item() == pytest.approx(0.4, abs=0.06)
@@ -215,11 +216,11 @@ def cells():
 
 def test_denoise_tabular_takes_cells_away_as_if_they_were_missing():
     pretext = DenoiseTabular(DIM, 2, [3, 4], ratio=1.0)
-    spoiled, _ = pretext.corrupt(cells())
+    spoiled, _ = pretext.corrupt(cells(), HERE)
     assert spoiled["numeric"].tolist() == [[0.0, 0.0]]
     assert spoiled["missing"].tolist() == [[True, True]]
     assert spoiled["categorical"].tolist() == [[0, 0]]
-    spoiled, _ = DenoiseTabular(DIM, 2, [3, 4], ratio=0.0).corrupt(cells())
+    spoiled, _ = DenoiseTabular(DIM, 2, [3, 4], ratio=0.0).corrupt(cells(), HERE)
     assert spoiled["numeric"][0, 0] != 1.0  # noise
     assert spoiled["numeric"][0, 1] == 0.0  # none where there is nothing
     assert spoiled["missing"].tolist() == [[False, True]]
@@ -248,13 +249,13 @@ def test_denoise_tabular_of_numbers_alone_or_categories_alone():
             },
         ),
     ):
-        _, wanted = pretext.corrupt(x)
+        _, wanted = pretext.corrupt(x, HERE)
         assert pretext.loss(Features(torch.randn(2, DIM)), wanted).isfinite().all()
 
 
 def test_denoise_series_hides_spans_in_all_channels():
     x = {"values": torch.rand(50, 3, 32) + 1, "mask": torch.ones(50, 32, dtype=torch.bool)}
-    spoiled, wanted = DenoiseSeries(DIM, 3, 32, ratio=0.4, spans=16).corrupt(x)
+    spoiled, wanted = DenoiseSeries(DIM, 3, 32, ratio=0.4, spans=16).corrupt(x, HERE)
     hidden = (spoiled["values"] == 0).unflatten(2, (16, 2))
     assert torch.equal(hidden.all(-1).all(1), hidden.any(-1).any(1))
     assert hidden.float().mean().item() == pytest.approx(0.4, abs=0.06)

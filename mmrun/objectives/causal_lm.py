@@ -1,0 +1,46 @@
+"""Text: foretell each word from those before it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmrun.errors import ConfigError
+from mmrun.objectives.pretext import Pretext
+from mmrun.types import Features
+
+
+class CausalLM(Pretext):
+    """Causal language modelling (Radford et al., 2018). The encoder's tokens must see nothing to the right of them."""
+
+    alone = True
+
+    def __init__(self, dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
+
+    def check(self, encoder: nn.Module, where: str) -> None:
+        """Read three texts that begin alike; were the first tokens to differ, the encoder would see ahead."""
+        device = next(encoder.parameters()).device
+        last = torch.tensor([[1, 2, 3, 4], [1, 2, 5, 6], [1, 2, 3, 4]], device=device)  # from the vocabulary's end
+        real = torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]], device=device)
+        modes = [(module, module.training) for module in encoder.modules()]
+        encoder.eval()
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            tokens = encoder({"ids": (-last) % self.vocab_size, "mask": real}).tokens
+        for module, mode in modes:
+            module.training = mode
+        mend = f"take one that reads left to right: {where}=gru {where}.bidirectional=false, or {where}.model=gpt2"
+        if tokens is None or tokens.shape[1] != last.shape[1]:
+            raise ConfigError(f"{where}: it gives no token for each word, and causal_lm foretells from them; {mend}")
+        begin = tokens[:, :2]
+        if not torch.allclose(begin, begin[:1].expand_as(begin), rtol=1e-4, atol=1e-5):
+            raise ConfigError(f"{where}: its tokens see the words that causal_lm is to foretell; {mend}")
+
+    def loss(self, features: Features, wanted: dict[str, Tensor]) -> Tensor:  # [B]
+        """Mean cross-entropy over a row's real tokens but the first."""
+        assert features.tokens is not None  # by check
+        words, real = wanted["ids"][:, 1:], wanted["mask"][:, 1:]  # [B, T - 1]
+        logits = self.head(features.tokens[:, :-1]).float()  # [B, T - 1, V]
+        surprise = F.cross_entropy(logits.transpose(1, 2), words, reduction="none")
+        return (surprise * real).sum(1) / real.sum(1).clamp(min=1)

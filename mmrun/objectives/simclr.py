@@ -1,0 +1,89 @@
+"""Images: know two views of one picture among those of all others."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmrun.objectives.pretext import Pretext, both, checked_positive, checked_share
+from mmrun.types import Features
+
+
+class SimClr(Pretext):
+    """Contrast of two augmented views (Chen et al., 2020), by crop, mirror, colour and grey; without blur.
+
+    The other pictures are those of the same micro-batch and process: fewer with `accumulate`, not more with more
+    devices.
+    """
+
+    alone = True
+
+    def __init__(
+        self,
+        dim: int,
+        crop: float = 0.3,
+        flip: float = 0.5,
+        jitter: float = 0.4,
+        gray: float = 0.2,
+        temperature: float = 0.5,
+        projection_dim: int = 64,
+    ) -> None:
+        super().__init__()
+        self.crop = checked_positive(checked_share(crop, "image", "crop"), "image", "crop")
+        self.flip = checked_share(flip, "image", "flip")
+        self.jitter = checked_share(jitter, "image", "jitter")
+        self.gray = checked_share(gray, "image", "gray")
+        self.temperature = checked_positive(temperature, "image", "temperature")
+        self.project = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, projection_dim))
+
+    def corrupt(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:  # [B, C, H, W], [B]
+        """Give two views of each picture, and which rows there are to be told apart."""
+        return both(self.view(x), self.view(x)), present
+
+    def loss(self, features: Features, wanted: Tensor) -> Tensor:  # [2B, D], [B] -> [B]
+        """How hard each picture's views find each other."""
+        first, second = self.project(features.pooled).float().chunk(2)
+        return nt_xent(first, second, wanted, self.temperature)
+
+    def view(self, x: Tensor) -> Tensor:  # [B, C, H, W]
+        """Draw a view of each picture, on its device."""
+        x = _crop(x, self.crop, self.flip)
+        brightness, contrast, saturation = (1 + self.jitter * (2 * _draw(x) - 1) for _ in range(3))
+        x = x * brightness
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = mean + contrast * (x - mean)
+        if x.shape[1] == 3:
+            grey = x.mean(1, keepdim=True)
+            x = grey + torch.where(_draw(x) < self.gray, 0.0, saturation) * (x - grey)
+        return x.clamp(0, 1)
+
+
+def nt_xent(first: Tensor, second: Tensor, there: Tensor, temperature: float) -> Tensor:  # [B, D] twice, [B] -> [B]
+    """Cross-entropy of each view's search for the other among all views, in the mean of a row's two.
+
+    Similarities are cosines over `temperature`. A row that is not there is found by no other.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        views = F.normalize(torch.cat([first, second]), dim=-1)  # [2B, D]
+        own = torch.arange(len(views), device=views.device)
+        other = own.roll(len(first))
+        absent = ~there.repeat(2) & (own != other.unsqueeze(1))
+        logits = views @ views.T / temperature
+        logits = logits.masked_fill(absent | (own == own.unsqueeze(1)), torch.finfo(logits.dtype).min)
+        return F.cross_entropy(logits, other, reduction="none").view(2, -1).mean(0)
+
+
+def _draw(x: Tensor) -> Tensor:  # [B, 1, 1, 1], 0..1
+    return torch.rand(len(x), 1, 1, 1, device=x.device)
+
+
+def _crop(x: Tensor, least: float, flip: float) -> Tensor:
+    """Enlarge a part of each picture to the whole, 3:4 to 4:3 in shape, at least this share of the area."""
+    area = least + (1 - least) * torch.rand(len(x), device=x.device)
+    ratio = (4 / 3) ** (2 * torch.rand(len(x), device=x.device) - 1)
+    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    across, down = (2 * torch.rand(2, len(x), device=x.device) - 1) * torch.stack([1 - width, 1 - height])
+    mirror = torch.where(torch.rand(len(x), device=x.device) < flip, -1.0, 1.0)
+    zero = torch.zeros_like(width)
+    place = torch.stack([width * mirror, zero, across, zero, height, down], 1).view(-1, 2, 3)
+    grid = F.affine_grid(place, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
