@@ -31,6 +31,11 @@ def _save(name: str, path: Path) -> None:
     processor = None
     if name == "bert":
         model = hf.BertModel(hf.BertConfig(vocab_size=VOCAB, max_position_embeddings=LONGEST, **SIZE))
+    elif name == "minilm":  # a narrow BERT of many heads
+        shape = {"hidden_size": 24, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 96}
+        model = hf.BertModel(hf.BertConfig(vocab_size=VOCAB, max_position_embeddings=LONGEST, **shape))
+    elif name == "roberta":  # the first two positions are never used
+        model = hf.RobertaModel(hf.RobertaConfig(vocab_size=VOCAB, max_position_embeddings=LONGEST + 2, **SIZE))
     elif name == "gpt2":
         model = hf.GPT2Model(hf.GPT2Config(vocab_size=VOCAB, n_positions=LONGEST, n_embd=32, n_layer=2, n_head=2))
     elif name == "t5":
@@ -41,6 +46,14 @@ def _save(name: str, path: Path) -> None:
     elif name == "vit":
         model = hf.ViTModel(hf.ViTConfig(image_size=32, patch_size=8, **SIZE))
         processor = hf.ViTImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6])
+    elif name == "dinov2":
+        model = hf.Dinov2Model(hf.Dinov2Config(image_size=32, patch_size=8, mlp_ratio=2, **SIZE))
+        processor = hf.ViTImageProcessor()
+    elif name == "siglip":
+        text = {"vocab_size": VOCAB, "max_position_embeddings": LONGEST, **SIZE}
+        picture = {"image_size": 32, "patch_size": 8, **SIZE}
+        model = hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=picture))
+        processor = hf.ViTImageProcessor()
     elif name == "resnet":
         model = hf.ResNetModel(hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
     elif name == "wav2vec2":

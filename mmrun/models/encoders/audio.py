@@ -1,5 +1,6 @@
 """Small audio encoders that learn from scratch. Their tokens are steps in time."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -84,6 +85,52 @@ class Mfcc(Encoder):
         coefficients = self.norm(self.cepstrum(self.logmel(x["waveform"])))  # [B, n_mfcc, frames]
         tokens = self.blocks(coefficients).transpose(1, 2)  # [B, T, D]
         return _over_time(tokens, x["length"], self.samples_per_token)
+
+
+class WaveNet(Encoder):
+    """Gated, dilated, causal convolutions on the wave itself, with residual and skip ways (van den Oord et al. 2016).
+
+    As in the paper's speech recognition they are pooled to coarse steps at the end. A strided convolution at the
+    beginning makes that affordable: each layer works on S / stride steps.
+    """
+
+    kind = "audio"
+
+    def __init__(
+        self,
+        dim: int = 64,
+        channels: int = 32,
+        num_layers: int = 8,
+        num_cycles: int = 1,
+        kernel: int = 2,
+        stride: int = 16,
+        pool: int = 10,
+    ) -> None:
+        super().__init__()
+        self.dim, self.stride, self.pool = dim, stride, pool
+        dilations = [2**layer for layer in range(num_layers)] * num_cycles
+        self.receptive_field = stride * (2 + (kernel - 1) * sum(dilations))  # samples that a step hears, its own last
+        self.inward = nn.Conv1d(1, channels, 2 * stride, stride)
+        self.past = [(kernel - 1) * dilation for dilation in dilations]
+        self.dilated = nn.ModuleList(nn.Conv1d(channels, 2 * channels, kernel, dilation=d) for d in dilations)
+        self.residual = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations[1:])
+        self.skip = nn.Linear(len(dilations) * channels, dim)  # of all layers: their skip ways' sum
+        self.outward = nn.Linear(dim, dim)
+
+    def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
+        waveform = x["waveform"].unsqueeze(1)  # [B, 1, S]
+        loud = waveform.sign() * torch.log1p(255 * waveform.abs()) / math.log(256)  # mu-law: quiet sounds are heard too
+        steps = self.inward(F.pad(loud, (self.stride, -loud.shape[2] % self.stride)))  # [B, C, steps]
+        skipped = []
+        for layer, (past, dilated) in enumerate(zip(self.past, self.dilated, strict=True)):
+            signal, gate = dilated(F.pad(steps, (past, 0))).chunk(2, dim=1)
+            gated = signal.tanh() * gate.sigmoid()
+            skipped.append(F.avg_pool1d(gated, self.pool, ceil_mode=True))  # before the skip way: less to multiply
+            if layer < len(self.residual):
+                steps = steps + self.residual[layer](gated)
+        tokens = F.relu(self.skip(torch.cat(skipped, dim=1).transpose(1, 2)))  # [B, T, D]
+        return _over_time(F.relu(self.outward(tokens)), x["length"], self.stride * self.pool)
 
 
 def _over_time(tokens: Tensor, length: Tensor, samples_per_token: int) -> Features:  # [B, T, D], [B] samples

@@ -18,8 +18,11 @@ from mmrun.types import Encoder, Features
 MEND = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
 
 
-def load(model: str, pretrained: bool, **changes: Any) -> Any:  # transformers.PreTrainedModel
-    """Load or draw a model in fp32, its config changed first. Code that comes with a model is never run."""
+def load(model: str, pretrained: bool, checkpoint: bool, **changes: Any) -> Any:  # transformers.PreTrainedModel
+    """Load or draw a model in fp32, its config changed first. Code that comes with a model is never run.
+
+    With `checkpoint` its backward pass computes activations again instead of keeping them.
+    """
 
     def found(local_only: bool) -> Any:
         options = {"local_files_only": local_only, "trust_remote_code": False}
@@ -33,6 +36,12 @@ def load(model: str, pretrained: bool, **changes: Any) -> Any:  # transformers.P
     net = fetch(found, model, MEND)
     if hasattr(getattr(net, "pooler", None), "dense"):
         net.pooler = None  # BERT's is for a task of its own, and ViT's often comes untrained
+    if checkpoint:
+        if not net.supports_gradient_checkpointing:
+            raise ConfigError(f"checkpoint: {model} cannot compute activations again; pass checkpoint=false")
+        renamed = hasattr(net, "activation_checkpointing_enable")  # in transformers 5
+        enable = net.activation_checkpointing_enable if renamed else net.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return net
 
 
@@ -52,9 +61,11 @@ class HfImage(Encoder):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: str, in_channels: int, image_size: int, pretrained: bool = True) -> None:
+    def __init__(
+        self, model: str, in_channels: int, image_size: int, pretrained: bool = True, checkpoint: bool = False
+    ) -> None:
         super().__init__()
-        net = load(model, pretrained)
+        net = load(model, pretrained, checkpoint, use_mask_token=False)  # it stands in for hidden patches; none are
         self.net = getattr(net, "vision_model", net)  # CLIP and its kin read text too
         settings = preprocessor(ImageProcessingMixin.get_image_processor_dict, model) if pretrained else {}
         for name in ("mean", "std"):
@@ -82,13 +93,19 @@ class HfText(Encoder):
     kind = "text"
 
     def __init__(
-        self, model: str, vocab_size: int, max_tokens: int, pretrained: bool = True, pool: str = "mean"
+        self,
+        model: str,
+        vocab_size: int,
+        max_tokens: int,
+        pretrained: bool = True,
+        pool: str = "mean",
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if pool not in ("mean", "cls", "last"):
             raise ConfigError(f"pool={pool!r}: tokens are pooled by mean, cls or last")
         self.pool = pool
-        net = load(model, pretrained, use_cache=False)
+        net = load(model, pretrained, checkpoint, use_cache=False)
         if net.config.is_encoder_decoder:
             net = net.get_encoder()
         self.net = getattr(net, "text_model", net)  # CLIP and its kin read images too

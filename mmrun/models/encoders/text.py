@@ -1,6 +1,7 @@
 """Text encoders that learn from scratch. Tokens stand where the ids stood: T is the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,42 @@ class TextCnn(Encoder):
         tokens = torch.cat(answers, dim=1).transpose(1, 2)  # [B, T, D]
         strongest = (tokens * mask.unsqueeze(-1)).amax(dim=1)  # no answer is below zero
         return Features(self.dropout(strongest), tokens, mask)
+
+
+class Bow(Encoder):
+    """A weighted bag of words (Spärck Jones 1972), read by one linear layer; the order of words is lost. No tokens.
+
+    A word counts the more the fewer training rows have it; before `fit` all count alike. Marks such as [CLS] and
+    unknown words do not count.
+    """
+
+    kind = "text"
+    idf: Tensor
+
+    def __init__(self, vocab_size: int, special_ids: Sequence[int], dim: int = 128) -> None:
+        super().__init__()
+        self.dim = dim
+        words = torch.ones(vocab_size)
+        words[list(special_ids)] = 0.0
+        self.register_buffer("idf", words)  # [V], inverse document frequency
+        self.linear = nn.Linear(vocab_size, dim)
+
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Learn how rare each word is, smoothed as in scikit-learn: ln((1 + rows) / (1 + rows with it)) + 1."""
+        num_rows, num_with = 0, torch.zeros_like(self.idf)
+        for x in batches:
+            counts = self.counts(x)
+            num_rows, num_with = num_rows + len(counts), num_with + (counts > 0).sum(dim=0)
+        self.idf.copy_(torch.where(self.idf > 0, ((1 + num_rows) / (1 + num_with)).log() + 1, 0.0))
+
+    def counts(self, x: dict[str, Tensor]) -> Tensor:  # [B, V]
+        """Tell how often each row has each id."""
+        none = torch.zeros(x["ids"].shape[0], len(self.idf), device=self.idf.device)
+        return none.scatter_add(1, x["ids"], x["mask"].float())
+
+    def forward(self, x: dict[str, Tensor]) -> Features:
+        """Encode."""
+        return Features(self.linear(F.normalize(self.counts(x) * self.idf, dim=1)))
 
 
 class Transformer(Encoder):

@@ -19,19 +19,28 @@ from mmrun.types import Encoder, Features
 class Timm(Encoder):
     """A model of timm without its classifier; the tokens are its last feature map, or all tokens of a transformer.
 
-    `pretrained` is true (timm's own weights, kept in the hub's cache), false, or a file of weights.
+    `pretrained` is true (timm's own weights, kept in the hub's cache), false, or a file of weights. With `checkpoint`
+    the backward pass computes activations again instead of keeping them; batch norms then see each batch twice.
     """
 
     kind = "image"
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: str, in_channels: int, image_size: int, pretrained: bool | str = True) -> None:
+    def __init__(
+        self,
+        model: str,
+        in_channels: int,
+        image_size: int | tuple[int, int],
+        pretrained: bool | str = True,
+        checkpoint: bool = False,
+    ) -> None:
         super().__init__()
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         config = _config(model)
         shape: dict[str, Any] = {"in_chans": in_channels}
         if config.fixed_input_size:
-            shape["img_size"] = image_size
+            shape["img_size"] = (height, width)
         if pretrained is False:
             self.net = timm.create_model(model, num_classes=0, **shape)
         else:
@@ -40,12 +49,17 @@ class Timm(Encoder):
         for name, values in (("mean", config.mean), ("std", config.std)):
             value = torch.tensor(values) if in_channels == len(values) else torch.tensor(values).mean()
             self.register_buffer(name, value.view(-1, 1, 1), persistent=False)
-        pixels = torch.zeros(1, in_channels, image_size, image_size)
-        try_out(self, pixels, f"{model} cannot read {image_size} x {image_size} pixels")
+        try_out(self, torch.zeros(1, in_channels, height, width), f"{model} cannot read {height} x {width} pixels")
+        if checkpoint:
+            _recompute(self.net, model)
 
-    def forward(self, x: Tensor) -> Features:  # [B, C, H, W]
+    def forward(self, x: Tensor) -> Features:  # [B, C, H, W], 0..1
         """Encode."""
-        grid = self.net.forward_features((x - self.mean) / self.std)
+        return self.read((x - self.mean) / self.std)
+
+    def read(self, x: Tensor) -> Features:  # [B, C, H, W]
+        """Encode what is normalised already."""
+        grid = self.net.forward_features(x)
         pooled = self.net.forward_head(grid, pre_logits=True)  # [B, D]
         if self.net.num_features != self.dim:  # a layer after pooling makes another width: MobileNetV3, VGG
             return Features(pooled)
@@ -53,6 +67,14 @@ class Timm(Encoder):
             last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
             grid = grid.flatten(1, 2) if last else grid.flatten(2).transpose(1, 2)
         return Features(pooled, grid)  # tokens [B, T, D]
+
+
+def _recompute(net: Any, model: str) -> None:
+    try:
+        net.set_grad_checkpointing(True)
+    except (AssertionError, AttributeError):  # how timm says no differs from model to model
+        mend = "pass checkpoint=false"
+        raise ConfigError(f"checkpoint: timm's {model} cannot compute activations again; {mend}") from None
 
 
 def _config(model: str) -> Any:  # timm's PretrainedCfg
