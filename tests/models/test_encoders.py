@@ -76,8 +76,7 @@ def build(tiny: Callable[[str], str]) -> Build:
             node["pretrained"] = False
         torch.manual_seed(0)
         encoder = compose.make(node, "encoder.it", FACTS[kind_of(case)], drop=("prepare",))
-        if hasattr(encoder, "fit"):
-            encoder.fit(many(kind_of(case)))
+        encoder.fit(many(kind_of(case)))
         return encoder.eval()
 
     return built

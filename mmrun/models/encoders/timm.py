@@ -72,7 +72,7 @@ class Timm(Encoder):
 def _recompute(net: Any, model: str) -> None:
     try:
         net.set_grad_checkpointing(True)
-    except (AssertionError, AttributeError):  # how timm says no differs from model to model
+    except AssertionError:
         mend = "pass checkpoint=false"
         raise ConfigError(f"checkpoint: timm's {model} cannot compute activations again; {mend}") from None
 

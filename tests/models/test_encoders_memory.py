@@ -1,0 +1,108 @@
+"""Less memory, the same numbers: activations computed again, and attention that never holds its whole matrix."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from mmrun.errors import ConfigError
+from mmrun.models.encoders.hf import HfImage, HfText
+from mmrun.models.encoders.hf_audio import hf_audio
+from mmrun.models.encoders.logmel_timm import LogMelTimm
+from mmrun.models.encoders.sequence import Blocks
+from mmrun.models.encoders.tabular import FtTransformer
+from mmrun.models.encoders.text import Transformer
+from mmrun.models.encoders.timm import Timm
+from mmrun.types import Encoder
+
+Tiny = Callable[[str], str]
+IMAGES = ("vit", "dinov2", "siglip", "clip")
+TEXTS = ("bert", "minilm", "roberta", "gpt2", "clip")
+SOUNDS = ("wav2vec2", "hubert", "whisper", "ast")
+HF = [f"{kind}/{name}" for kind, names in (("image", IMAGES), ("text", TEXTS), ("audio", SOUNDS)) for name in names]
+TIMM = ["timm/resnet18", "timm/test_vit", "timm/convnext_atto", "spectrogram/resnet18"]
+
+
+def build(case: str, tiny: Tiny, checkpoint: bool = False) -> Encoder:
+    kind, _, name = case.partition("/")
+    more = {"checkpoint": checkpoint}
+    if kind == "timm":
+        return Timm(name, in_channels=1, image_size=32, pretrained=False, **more)
+    if kind == "spectrogram":
+        return LogMelTimm(16000, 16000, name, n_mels=32, **more)
+    if kind == "image":
+        return HfImage(tiny(name), in_channels=3, image_size=32, pretrained=False, **more)
+    if kind == "text":
+        return HfText(tiny(name), vocab_size=60, max_tokens=12, pretrained=False, **more)
+    return hf_audio(tiny(name), sample_rate=16000, num_samples=16000, pretrained=False, **more)
+
+
+def rows(case: str) -> Any:
+    kind, generator = case.partition("/")[0], torch.Generator().manual_seed(1)
+    if kind in ("timm", "image"):
+        return torch.rand(2, 1, 32, 32, generator=generator)
+    if kind == "text":
+        mask = torch.arange(12) < torch.tensor([[12], [7]])
+        return {"ids": torch.randint(5, 60, (2, 12), generator=generator) * mask, "mask": mask}
+    length = torch.tensor([16000, 9000])
+    noise = torch.randn(2, 16000, generator=generator) / 8
+    return {"waveform": noise * (torch.arange(16000) < length[:, None]), "length": length}
+
+
+def learn(encoder: Encoder, x: Any) -> tuple[int, dict[str, Tensor]]:
+    """Tell how many layers were called in a forward and a backward pass, and every gradient."""
+    calls: list[nn.Module] = []
+    layers = (nn.Linear, nn.LayerNorm, nn.Conv2d)
+    hooks = [m.register_forward_hook(lambda m, *_: calls.append(m)) for m in encoder.modules() if isinstance(m, layers)]
+    torch.manual_seed(2)  # of dropout
+    encoder.train()(x).pooled.square().sum().backward()
+    for hook in hooks:
+        hook.remove()
+    return len(calls), {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("case", [*HF, *TIMM])
+def test_activations_computed_again_give_the_same_gradients(case: str, tiny: Tiny) -> None:
+    kept, again = build(case, tiny), build(case, tiny, checkpoint=True)
+    again.load_state_dict(kept.state_dict())
+    calls, wanted = learn(kept, rows(case))
+    more_calls, gradients = learn(again, rows(case))
+    assert more_calls > calls * 1.3
+    assert list(gradients) == list(wanted)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, wanted[name], msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_what_cannot_compute_again_says_so(tiny: Tiny) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Timm("dla46_c", 3, 32, pretrained=False, checkpoint=True)
+    assert str(caught.value) == "checkpoint: timm's dla46_c cannot compute activations again; pass checkpoint=false"
+    with pytest.raises(ConfigError) as caught:
+        HfImage(tiny("resnet"), 3, 32, pretrained=False, checkpoint=True)
+    assert str(caught.value) == f"checkpoint: {tiny('resnet')} cannot compute activations again; pass checkpoint=false"
+
+
+def operations(encoder: nn.Module, *x: Any) -> set[str]:
+    with profile(activities=[ProfilerActivity.CPU]) as trace:
+        encoder.train()(*x)
+    return {event.key for event in trace.key_averages()}
+
+
+@pytest.mark.parametrize("case", [*HF, "timm/test_vit"])
+def test_library_models_use_scaled_dot_product_attention(case: str, tiny: Tiny) -> None:
+    assert "aten::scaled_dot_product_attention" in operations(build(case, tiny), rows(case))
+
+
+def test_own_transformers_use_scaled_dot_product_attention() -> None:
+    text = rows("text/own")
+    table = {"numeric": torch.zeros(2, 3), "missing": torch.zeros(2, 3, dtype=torch.bool)}
+    table["categorical"] = torch.zeros(2, 0, dtype=torch.int64)
+    for found in (
+        operations(Transformer(60, 12, 0), text),
+        operations(FtTransformer(3, []), table),
+        operations(Blocks(8, 1, 2, 2.0, 0.1), torch.zeros(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)),
+    ):
+        assert "aten::scaled_dot_product_attention" in found
