@@ -27,6 +27,7 @@ VERBS = {  # in the order in which one reads them
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
     "report": ("mmrun.cli.report", "write one page that answers what runs were made to tell"),
     "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
+    "ensemble": ("mmrun.cli.ensemble", "tell what several runs say together"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),
     "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),
     "data": ("mmrun.cli.data", "look at a data set before training on it"),

@@ -62,11 +62,12 @@ def test_a_command_of_the_readme(shell, tmp_path, monkeypatch, trained, command)
         manifest = "dataset=manifest" in words
         words += FEW[:2] if manifest else [w for w in FEW if w.split("=")[0] not in command]
         words = [word for word in words if not word.startswith("budget.epochs=3")]
-    if words[0] in ("compare", "ls", "show", "resume", "report", "eval", "diff", "verify"):
+    if words[0] in ("compare", "ls", "show", "resume", "report", "eval", "diff", "verify", "ensemble"):
         monkeypatch.chdir(trained)
     if words[0] == "plan":
         words += FEW
-    words = [str(next(Path("outputs").glob("*/*component*"))) if word == "RUN" else word for word in words]
+    runs = iter(sorted(Path("outputs").glob("*/*component*")))
+    words = [str(next(runs)) if word == "RUN" else word for word in words]
     code, out, err = shell(*words)
     assert code == 0, err
     assert out or err

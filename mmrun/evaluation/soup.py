@@ -1,0 +1,44 @@
+"""Several runs as one model: the mean of their weights (model soups: Wortsman et al., 2022)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mmrun.errors import ConfigError
+from mmrun.run import earlier
+from mmrun.run.flow import reopen
+from mmrun.run.session import Watch
+from mmrun.runs.folder import RunFolder
+from mmrun.runs.predictions import speaker
+from mmrun.training import checkpoint, engine
+
+
+def soup(runs: Sequence[RunFolder], splits: Sequence[str], watch: Watch) -> dict[str, dict[str, np.ndarray]]:
+    """Give what the mean of the runs' weights says, by split and task: [N, C], rows in the order of stored predictions.
+
+    It is sensible for runs that started from the same weights and were fine-tuned in different ways.
+    """
+    session = reopen(runs[0], watch)
+    checkpoint.load_weights(session.model, mean_weights(runs), runs[0].path)
+    head = speaker(runs[0].metrics())
+    said = {}
+    for split in splits:
+        batches = session.ordered(split, session.columns)
+        outputs, _, _ = engine.predict(session.model, [head], batches, session.accelerator)
+        said[split] = {task: session.data.tasks[task].scores(output).numpy() for task, output in outputs[head].items()}
+    return said
+
+
+def mean_weights(runs: Sequence[RunFolder]) -> dict[str, torch.Tensor]:
+    """Give the mean of the runs' final weights; counters are the first one's."""
+    every = [earlier.weights(*earlier.config_of(str(run.path), "--method soup")) for run in runs]
+    first = every[0]
+    for run, weights in zip(runs, every, strict=True):
+        unlike = [name for name in first if name not in weights or weights[name].shape != first[name].shape]
+        if unlike or len(weights) != len(first):
+            raise ConfigError(f"--method soup: {run.name} has other parts than {runs[0].name}; give runs of one model")
+    return {
+        name: torch.stack([weights[name] for weights in every]).mean(0) if tensor.is_floating_point() else tensor
+        for name, tensor in first.items()
+    }
