@@ -30,7 +30,7 @@ class CausalLM(Pretext):
             tokens = encoder({"ids": (-last) % self.vocab_size, "mask": real}).tokens
         for module, mode in modes:
             module.training = mode
-        mend = f"take one that reads left to right: {where}=gru {where}.bidirectional=false, or {where}.model=gpt2"
+        mend = f"try {where}=gru {where}.bidirectional=false, or {where}=hf {where}.model=gpt2"
         if tokens is None or tokens.shape[1] != last.shape[1]:
             raise ConfigError(f"{where}: it gives no token for each word, and causal_lm foretells from them; {mend}")
         begin = tokens[:, :2]

@@ -71,4 +71,4 @@ class MaskedAutoencoder(Pretext):
         if tokens is None or tokens.shape[1] - side**2 not in PREFIXES:
             return features.pooled.unsqueeze(1).expand(-1, self.grid**2, -1)
         picture = tokens[:, -(side**2) :].transpose(1, 2).unflatten(2, (side, side))  # [B, D, side, side]
-        return F.interpolate(picture, (self.grid, self.grid), mode="bilinear").flatten(2).transpose(1, 2)
+        return F.interpolate(picture, (self.grid, self.grid)).flatten(2).transpose(1, 2)

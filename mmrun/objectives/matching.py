@@ -31,7 +31,7 @@ class Matching(Objective):
         """Give the loss, and that of true and of exchanged rows."""
         features = model.encode({modality: batch.inputs[modality] for modality in self.modalities})
         donors, judged = exchange(torch.stack([batch.present[modality] for modality in self.modalities], 1))
-        false = {name: _take(features[name], donor) for name, donor in zip(self.modalities, donors.T, strict=True)}
+        false = {name: take(features[name], donor) for name, donor in zip(self.modalities, donors.T, strict=True)}
         answers = [self.judge(model.fusion(rows, batch.present)).float().squeeze(1) for rows in (features, false)]
         parts = {
             "loss/true": mean_over(F.softplus(-answers[0]), judged),
@@ -56,6 +56,7 @@ def exchange(present: Tensor) -> tuple[Tensor, Tensor]:  # [B, M] bool -> [B, M]
     return donors.where(chosen, rows), possible.any(1)
 
 
-def _take(features: Features, rows: Tensor) -> Features:
+def take(features: Features, rows: Tensor) -> Features:
+    """Give the features of these rows, in this order."""
     tokens, mask = (None if part is None else part[rows] for part in (features.tokens, features.mask))
     return Features(features.pooled[rows], tokens, mask)

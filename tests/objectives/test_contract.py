@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmrun.compose import make, option, options
 from mmrun.models.multimodal import Multimodal
@@ -86,6 +87,14 @@ def test_gradient_reaches_all_encoders_and_everything_the_objective_owns(name):
     objective(learner, batch())["loss"].backward()
     silent = [key for key, p in [*objective.named_parameters(), *learner.encoder.named_parameters()] if p.grad is None]
     assert silent in ([], ["title.mix.weight", "title.mix.bias"])  # tokens: only fusions and word models read them
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_waits_for_the_device(name):
+    objective, learner, data = build(name), model(), batch()
+    objective(learner, data)  # the first call may look at an encoder
+    with FakeTensorMode(allow_non_fake_inputs=True):  # tensors without values: nothing can depend on one
+        objective(learner, data)["loss"].backward()
 
 
 @pytest.mark.parametrize("name", options("fusion"))

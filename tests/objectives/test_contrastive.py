@@ -2,20 +2,27 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from five_kinds import DIMS, batch, model
+from sklearn.datasets import load_digits
 
 from mmrun.errors import ConfigError
-from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid
+from mmrun.models.encoders.image import Cnn
+from mmrun.models.fusions.simple import Concat
+from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid, VicReg
+from mmrun.types import Batch
 
 EYE = torch.eye(2)
+UNSCALED = {"num_layers": 2, "normalize": False}
 BOTH = torch.tensor([True, True])
 MATCH = math.log(math.e + 1) - 1  # softplus(-1): a similarity of 1 against one of 0
 
 
-def three(pair_loss=InfoNCE):
+def three(pair_loss=InfoNCE, **changes):
     torch.manual_seed(1)
     kinds = {"photo": "image", "title": "text", "cells": "tabular"}
-    return Contrastive(pair_loss, kinds, DIMS, dim=16)
+    return Contrastive(pair_loss, kinds, DIMS, dim=16, **changes)
 
 
 def test_info_nce_of_two_rows_that_match():
@@ -36,7 +43,49 @@ def test_pairwise_sigmoid_of_two_rows_that_match():
     assert loss.item() == pytest.approx(MATCH + math.log(2))
 
 
-@pytest.mark.parametrize("pair", [InfoNCE(), PairwiseSigmoid()])
+def vicreg(a, b, **weight):
+    only = {"invariance": 0.0, "variance": 0.0, "covariance": 0.0, **weight}
+    a, b = torch.tensor(a), torch.tensor(b)
+    return VicReg(**only)(a, b, torch.ones(len(a), dtype=torch.bool)).item()
+
+
+def test_vicreg_invariance_is_the_mean_squared_distance():
+    assert vicreg([[1.0, 2.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], invariance=1.0) == 1.0  # 4 of one number in four
+
+
+def test_vicreg_variance_wants_a_deviation_of_one_in_every_dimension():
+    wide, narrow = [[3.0, 1.0], [-3.0, -1.0]], [[0.3, 0.0], [-0.3, 0.0]]  # variances 18 and 2; 0.18 and 0
+    assert vicreg(wide, wide, variance=1.0) == 0.0
+    expected = ((1 - math.sqrt(0.1801)) + (1 - math.sqrt(0.0001))) / 2
+    assert vicreg(narrow, narrow, variance=1.0) == pytest.approx(expected)
+    assert vicreg(wide, narrow, variance=1.0) == pytest.approx(expected / 2)
+
+
+def test_vicreg_covariance_wants_dimensions_that_say_different_things():
+    same, other = [[1.0, 2.0], [-1.0, -2.0]], [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    assert vicreg(same, same, covariance=1.0) == pytest.approx(2 * (2 * 4.0**2) / 2)  # covariance 4, twice, over D = 2
+    assert vicreg(other, other, covariance=1.0) == 0.0
+
+
+def test_vicreg_keeps_dimensions_from_collapsing():
+    learner, data, objective = (
+        model("photo", "title", "cells"),
+        batch("photo", "title", "cells", rows=16),
+        three(VicReg, **UNSCALED),
+    )
+    optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        objective(learner, data)["loss"].backward()
+        optimizer.step()
+    features = learner.encode(data.inputs)
+    photo, cells = (objective.project[name](features[name].pooled) for name in ("photo", "cells"))
+    assert photo.std(0).min() > 0.4  # those of one point are 0
+    distance = torch.cdist(photo, cells)
+    assert distance.argmin(1).tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("pair", [InfoNCE(), PairwiseSigmoid(), VicReg()])
 def test_a_row_that_lacks_a_half_is_neither_asked_nor_offered(pair):
     torch.manual_seed(0)
     a, b = torch.randn(2, 4, 3)
@@ -62,7 +111,7 @@ def test_rows_find_their_other_halves(pair_loss):
         optimizer.step()
     features = learner.encode(data.inputs)
     photo, cells = (objective.project[name](features[name].pooled) for name in ("photo", "cells"))
-    similarity = torch.nn.functional.normalize(photo) @ torch.nn.functional.normalize(cells).T
+    similarity = F.normalize(photo) @ F.normalize(cells).T
     assert similarity.argmax(1).tolist() == list(range(8))
 
 
@@ -70,3 +119,29 @@ def test_one_modality_is_no_pair():
     with pytest.raises(ConfigError) as caught:
         Contrastive(InfoNCE, {"photo": "image"}, DIMS)
     assert str(caught.value) == "objective: contrast needs two modalities, and here is only photo"
+
+
+@pytest.mark.parametrize(("pair_loss", "changes"), [(InfoNCE, {}), (PairwiseSigmoid, {}), (VicReg, UNSCALED)])
+def test_halves_of_digits_never_seen_find_each_other_far_above_chance(pair_loss, changes):
+    """Real training: the upper halves of 64 handwritten digits look for their lower halves, chance being 1 in 64."""
+    torch.manual_seed(0)
+    digits = torch.tensor(load_digits().images, dtype=torch.float32).unsqueeze(1) / 16  # [1797, 1, 8, 8]
+    halves = {"upper": digits[:, :, :4], "lower": digits[:, :, 4:]}
+    dims, kinds = dict.fromkeys(halves, 64), dict.fromkeys(halves, "image")
+    learner = Multimodal({name: Cnn(1, (32, 64), (3, 3)) for name in halves}, Concat(dims), {})
+    objective = Contrastive(pair_loss, kinds, dims, dim=64, **changes)
+    optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
+    here = dict.fromkeys(halves, torch.ones(128, dtype=torch.bool))
+    for _ in range(100):
+        rows = torch.randint(1400, (128,))
+        data = Batch({name: x[rows] for name, x in halves.items()}, here, {}, rows)
+        optimizer.zero_grad()
+        objective(learner, data)["loss"].backward()
+        optimizer.step()
+    learner.eval()
+    found = []
+    for first in range(1400, 1400 + 6 * 64, 64):  # rows of which training saw none
+        features = learner.encode({name: x[first : first + 64] for name, x in halves.items()})
+        upper, lower = (F.normalize(objective.project[name](features[name].pooled), dim=-1) for name in halves)
+        found.append((upper @ lower.T).argmax(1) == torch.arange(64))
+    assert torch.stack(found).float().mean().item() > 8 / 64

@@ -1,0 +1,52 @@
+"""What is learned before the task, chosen as a user types it."""
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.end_to_end.conftest import metrics
+
+PRETRAIN = "strategy.stages.pretrain.objective"
+ALL = "modalities=[image,audio,text]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"{PRETRAIN}=vae"],
+        [f"{PRETRAIN}=mae"],
+        [f"{PRETRAIN}=contrastive_audio", f"pretext/image@{PRETRAIN}.by_kind.image=autoencoder"],
+        [f"{PRETRAIN}=simclr", f"pretext/text@{PRETRAIN}.by_kind.text=causal_lm", "encoder.text.bidirectional=false"],
+    ],
+    ids=lambda words: words[0].rpartition("=")[2],
+)
+def test_each_encoder_learns_apart_in_the_way_of_its_kind(shell, words):
+    told = metrics(shell.train("strategy=component", ALL, *words))
+    assert list(told["cost"]["stages"]) == ["pretrain-image", "pretrain-audio", "pretrain-text", "finetune"]
+
+
+def test_tables_learn_by_contrast(shell):
+    words = ["dataset=synthetic", "dataset.num_rows=300", "strategy=component", f"{PRETRAIN}=scarf"]
+    code, _, err = shell("train", "budget.epochs=1", *words)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("name", ["itm", "cross_modal_masked", "vicreg"])
+def test_the_whole_model_learns_across_modalities(shell, name):
+    folder = shell.train("strategy=holistic", ALL, f"{PRETRAIN}={name}")
+    assert list(metrics(folder)["cost"]["stages"]) == ["pretrain", "finetune"]
+    assert load_file(folder / "checkpoints" / "pretrain" / "best" / "model.safetensors")
+
+
+def test_an_encoder_that_sees_ahead_cannot_foretell(shell):
+    code, _, err = shell(
+        "train", "strategy=component", "modalities=[text]", "budget.epochs=0.2", f"{PRETRAIN}=causal_lm"
+    )
+    assert code == 2
+    assert "encoder.text: its tokens see the words that causal_lm is to foretell; try encoder.text=gru " in err
+
+
+def test_joint_training_would_tell_two_views_what_they_are_to_find(shell):
+    code, _, err = shell("train", "strategy=holistic", f"{PRETRAIN}=simclr", f"{PRETRAIN}.joint=true")
+    assert code == 2
+    expected = "objective.joint: the fused vector would tell SimClr what it is to find; choose another by_kind.image"
+    assert err == f"mmrun: {expected}\n"

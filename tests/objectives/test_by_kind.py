@@ -1,0 +1,56 @@
+"""The choice of a pretext by kind: what the YAML files say, and how it is typed."""
+
+import pytest
+from five_kinds import DIM, FACTS, KINDS
+
+from mmrun.compose import load, make, option, options
+from mmrun.objectives.pretext import Pretext
+
+DEFAULT = option("objective", "self_supervised")
+CHANGES = {
+    "autoencoder": ("image", "autoencoder"),
+    "vae": ("image", "vae"),
+    "mae": ("image", "mae"),
+    "simclr": ("image", "simclr"),
+    "causal_lm": ("text", "causal_lm"),
+    "contrastive_audio": ("audio", "contrastive_audio"),
+    "scarf": ("tabular", "scarf"),
+}
+
+
+def test_every_kind_has_pretexts_and_each_can_be_made():
+    assert set(DEFAULT["by_kind"]) == set(KINDS.values())
+    for modality, kind in KINDS.items():
+        names = options(f"pretext/{kind}")
+        assert names
+        for name in names:
+            node = option(f"pretext/{kind}", name)
+            assert isinstance(make(node, "pretext", {"dim": DIM, **FACTS[modality]}), Pretext)
+
+
+def test_every_pretext_has_an_objective():
+    listed = {(kind, name) for kind in KINDS.values() for name in options(f"pretext/{kind}")}
+    default = {(kind, name) for kind, name in listed if option(f"pretext/{kind}", name) == DEFAULT["by_kind"][kind]}
+    assert set(CHANGES.values()) == listed - default
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_objective_changes_one_kind_and_leaves_the_others(name):
+    kind, pretext = CHANGES[name]
+    expected = {**DEFAULT, "by_kind": {**DEFAULT["by_kind"], kind: option(f"pretext/{kind}", pretext)}}
+    assert option("objective", name) == expected
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_it_is_chosen_on_the_shell(name):
+    config = load(["strategy=component", f"strategy.stages.pretrain.objective={name}"])
+    assert config.strategy.stages["pretrain"].objective == option("objective", name)
+
+
+def test_two_kinds_are_chosen_on_the_shell():
+    where = "strategy.stages.pretrain.objective"
+    words = [f"{where}=simclr", f"pretext/text@{where}.by_kind.text=causal_lm", f"{where}.by_kind.image.flip=0"]
+    objective = load(["strategy=component", *words]).strategy.stages["pretrain"].objective
+    assert objective["by_kind"]["image"] == {**option("pretext/image", "simclr"), "flip": 0}
+    assert objective["by_kind"]["text"] == option("pretext/text", "causal_lm")
+    assert objective["by_kind"]["audio"] == DEFAULT["by_kind"]["audio"]

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
+
+from mmrun.compose import make, option, options
+from mmrun.errors import ConfigError
+from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.cross_modal import CrossModal
+
+OFFER = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "facts": FACTS}
+
+
+def objective(**changes):
+    torch.manual_seed(1)
+    return make(option("objective", "cross_modal_masked"), "objective", {**OFFER, **changes})
+
+
+def only(*modalities):
+    return {key: {name: OFFER[key][name] for name in modalities} for key in ("kinds", "dims", "facts")}
+
+
+def test_a_modality_is_hidden_whole_from_what_recovers_it():
+    learner, data = model("cells", "sensor"), batch("cells", "sensor")
+    data.inputs["sensor"]["values"].requires_grad_()
+    pretext = objective(**only("cells", "sensor"))
+    loss = pretext(learner, data)["loss/cells"]
+    encoded = list(learner.encoder["cells"].parameters())
+    gradients = torch.autograd.grad(loss, [*encoded, data.inputs["sensor"]["values"]], allow_unused=True)
+    assert all(gradient is None or not gradient.any() for gradient in gradients[:-1])
+    assert gradients[-1].any()
+
+
+def test_rows_with_nothing_to_recover_from_do_not_count():
+    learner, data, pretext = model("cells", "sensor"), batch("cells", "sensor"), objective(**only("cells", "sensor"))
+    data.present["sensor"][:] = False
+    losses = pretext(learner, data)
+    assert {part: loss.item() for part, loss in losses.items()} == {
+        "loss": 0.0,
+        "loss/cells": 0.0,
+        "loss/sensor": 0.0,
+    }
+
+
+def recovered(learned_from_others):
+    """Train on tables whose numbers are those of the series beside them; tell how well the table is recovered."""
+    learner, pretext = model("cells", "sensor"), objective(**only("cells", "sensor"))
+    optimizer = torch.optim.Adam([*learner.parameters(), *pretext.parameters()], lr=1e-2)
+    for _ in range(150):
+        data = batch("cells", "sensor", rows=32)
+        values = torch.randn(32, 2, 1)
+        data.inputs["sensor"]["values"] = values.expand(32, 2, 12).clone()
+        numbers = values.squeeze(2) if learned_from_others else torch.randn(32, 2)
+        data.inputs["cells"]["numeric"] = torch.cat([numbers, numbers[:, :1]], 1)
+        data.inputs["cells"]["categorical"].zero_()  # none
+        losses = pretext(learner, data)
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+    return losses["loss/cells"].item()
+
+
+def test_what_others_tell_is_recovered_and_what_they_do_not_is_not():
+    assert recovered(learned_from_others=True) < 0.2
+    assert recovered(learned_from_others=False) > 0.6  # the variance, 1, is all that is left
+
+
+def test_it_needs_all_modalities_and_more_than_one():
+    with pytest.raises(ConfigError) as caught:
+        objective(kinds={"cells": "tabular"})
+    assert str(caught.value) == "objective: the fusion needs every modality, and for_each gives one; drop either"
+    with pytest.raises(ConfigError) as caught:
+        objective(**only("cells"))
+    assert str(caught.value) == "objective: others must help, and here is only cells; add a modality"
+
+
+def test_two_views_cannot_be_told_from_the_others():
+    by_kind = {"image": lambda dim, **_: make(option("pretext/image", "simclr"), "pretext", {"dim": dim})}
+    kinds = {"photo": "image", "rear": "image"}
+    with pytest.raises(ConfigError) as caught:
+        CrossModal(by_kind, kinds, dict.fromkeys(kinds, 12), 6, dict.fromkeys(kinds, FACTS["photo"]))
+    assert str(caught.value) == (
+        "objective: the fused vector would tell SimClr what it is to find; choose another by_kind.image"
+    )
+
+
+@pytest.mark.parametrize("name", options("fusion"))
+def test_it_teaches_every_fusion(name):
+    torch.manual_seed(0)
+    fusion = make(option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
+    learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
+    objective(fusion_dim=fusion.dim)(learner, batch())["loss"].backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())
