@@ -69,6 +69,7 @@ class TrainerConfig:
     precision: str = "fp32"  # fp32 | bf16 | fp16
     device: str = "auto"  # auto | cpu
     evaluate_every: float = 1.0  # epochs
+    features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
     diagnose: bool = False  # log, at each evaluation, how the modalities share in learning
     trackers: list[str] = field(default_factory=list)  # of accelerate: tensorboard, wandb, ...

@@ -20,6 +20,7 @@ HIDDEN_CLASS = -100  # the target of a row whose class may not be seen; cross-en
 #   tabular  {"numeric": [B, F] float, standardised, 0 where missing; "missing": [B, F] bool;
 #             "categorical": [B, K] int64, 0 where missing or never seen in training}
 #   series   {"values": [B, C, T] float, standardised, zero-padded; "mask": [B, T] bool}
+# The model also takes {"pooled": ...} with the parts of Features that a frozen encoder gave before; encoders do not.
 Input = Tensor | dict[str, Tensor]
 
 

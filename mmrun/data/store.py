@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -31,8 +31,9 @@ Arrays = dict[str, np.ndarray]
 class MappedColumn:
     """A column that was decoded as a whole, in memory or mapped from files: parts [N, ...], zeros where missing."""
 
-    def __init__(self, parts: dict[str, Tensor], present: np.ndarray, bad: dict[int, str]) -> None:
+    def __init__(self, parts: dict[str, Tensor], present: np.ndarray, bad: dict[int, str], name: str = "") -> None:
         self.parts = parts
+        self.name = name  # a hash of all that decides the decoded bits
         self.present = torch.from_numpy(present)  # [N] bool
         self.bad = list(bad.values())  # "file:row: reason" of each row that cannot be decoded
         self.bad_rows = np.array(list(bad), dtype=np.int64)
@@ -50,8 +51,9 @@ class MappedColumn:
 class LazyColumn:
     """A column too large to be kept: the same bits, decoded by threads each time they are asked for."""
 
-    def __init__(self, column: Column, preparer: Preparer, blank: Arrays, bad: dict[int, str]) -> None:
+    def __init__(self, column: Column, preparer: Preparer, blank: Arrays, bad: dict[int, str], name: str) -> None:
         self._column, self._preparer, self._blank = column, preparer, blank
+        self.name = name
         self.present = torch.from_numpy(_present(column, bad))
         self.bad = list(bad.values())
         self.bad_rows = np.array(list(bad), dtype=np.int64)
@@ -86,14 +88,15 @@ def open_column(
     """
     blank = _blank(column, preparer)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
+    name = _name(column, preparer, key)
     if size <= limit_bytes and not any(isinstance(value, Path) for value in column.values):
-        return _in_memory(column, preparer, blank, on_error)
+        return _in_memory(column, preparer, blank, name, on_error)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    folder = cache_dir / _name(column, preparer, key)
+    folder = cache_dir / name
     if not folder.is_dir():
         if size > min(limit_bytes, shutil.disk_usage(cache_dir).free):
             bad = {} if on_error == "raise" else _find_bad(column, preparer, blank)
-            return LazyColumn(column, preparer, blank, bad)
+            return LazyColumn(column, preparer, blank, bad, name)
         _write(column, preparer, blank, folder, on_error)
     return _mapped(column, folder, on_error)
 
@@ -132,18 +135,19 @@ def _attempt(column: Column, preparer: Preparer, blank: Arrays, row: int) -> Arr
         return f"{f'row {row}' if column.where is None else column.where[row]}: {error}"
 
 
-def _in_memory(column: Column, preparer: Preparer, blank: Arrays, on_error: str) -> MappedColumn:
-    parts = {name: np.zeros((len(column.values), *a.shape), dtype=a.dtype) for name, a in blank.items()}
+def _in_memory(column: Column, preparer: Preparer, blank: Arrays, name: str, on_error: str) -> MappedColumn:
+    parts = {part: np.zeros((len(column.values), *a.shape), dtype=a.dtype) for part, a in blank.items()}
     bad: dict[int, str] = {}
     for row in range(len(column.values)):
         decoded = _attempt(column, preparer, blank, row)
         if isinstance(decoded, str):
             bad[row] = decoded
         else:
-            for name, array in decoded.items():
-                parts[name][row] = array
+            for part, array in decoded.items():
+                parts[part][row] = array
     _refuse(bad, on_error)
-    return MappedColumn({name: torch.from_numpy(p) for name, p in parts.items()}, _present(column, bad), bad)
+    tensors = {part: torch.from_numpy(array) for part, array in parts.items()}
+    return MappedColumn(tensors, _present(column, bad), bad, name)
 
 
 def _chunks(column: Column, preparer: Preparer, blank: Arrays) -> Iterator[tuple[list[Arrays], dict[int, str]]]:
@@ -161,29 +165,42 @@ def _find_bad(column: Column, preparer: Preparer, blank: Arrays) -> dict[int, st
 
 
 def _write(column: Column, preparer: Preparer, blank: Arrays, folder: Path, on_error: str) -> None:
-    """Decode into a folder under a temporary name, then rename: the first wins, and half a folder is never read."""
+    """Decode into a folder."""
+    bad: dict[int, str] = {}
+
+    def decoded() -> Iterator[list[Arrays]]:
+        for chunk, found in _chunks(column, preparer, blank):
+            _refuse(found, on_error)
+            bad.update(found)
+            yield chunk
+
+    keep(folder, len(column.values), blank, decoded(), {"parts": list(blank), "bad": bad})
+
+
+def keep(folder: Path, num_rows: int, blank: Arrays, chunks: Iterable[list[Arrays]], meta: dict[str, Any]) -> None:
+    """Write arrays under a temporary name, then rename: the first wins, and half a folder is never read.
+
+    `blank` has the shapes of one row, the arrays of a chunk follow each other; `meta` is read when all are written.
+    """
     for stale in folder.parent.glob(f"{folder.name}.*.partial"):  # what a killed run left behind
         if time.time() - stale.stat().st_mtime > DAY:
             shutil.rmtree(stale, ignore_errors=True)
     half = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
     try:
-        all_bad = {}
         with ExitStack() as stack:
             files = {name: stack.enter_context(open(half / _file(name), "wb")) for name in blank}
             for name, array in blank.items():
-                shape = (len(column.values), *array.shape)
+                shape = (num_rows, *array.shape)
                 header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(files[name], header)
-            for chunk, bad in _chunks(column, preparer, blank):
-                _refuse(bad, on_error)
-                all_bad.update(bad)
+            for chunk in chunks:
                 for name, file in files.items():
                     file.writelines(arrays[name].tobytes() for arrays in chunk)
             for file in files.values():
                 _sync(file)
-        with open(half / "meta.json", "w", encoding="utf-8") as meta:
-            json.dump({"parts": list(blank), "bad": all_bad}, meta)
-            _sync(meta)
+        with open(half / "meta.json", "w", encoding="utf-8") as about:
+            json.dump(meta, about)
+            _sync(about)
         try:
             half.rename(folder)
         except OSError:
@@ -201,8 +218,12 @@ def _mapped(column: Column, folder: Path, on_error: str) -> MappedColumn:
     meta = json.loads((folder / "meta.json").read_text("utf-8"))
     bad = {int(row): reason for row, reason in meta["bad"].items()}
     _refuse(bad, on_error)
-    arrays = {name: np.load(folder / _file(name), mmap_mode="c") for name in meta["parts"]}
-    return MappedColumn({name: torch.from_numpy(a) for name, a in arrays.items()}, _present(column, bad), bad)
+    return MappedColumn(mapped(folder, meta["parts"]), _present(column, bad), bad, folder.name)
+
+
+def mapped(folder: Path, parts: Iterable[str]) -> dict[str, Tensor]:
+    """Open the arrays of a folder that `keep` wrote, without reading them."""
+    return {part: torch.from_numpy(np.load(folder / _file(part), mmap_mode="c")) for part in parts}
 
 
 def _refuse(bad: dict[int, str], on_error: str) -> None:

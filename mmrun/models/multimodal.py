@@ -29,7 +29,11 @@ class Multimodal(nn.Module):
 
     def encode(self, inputs: Mapping[str, Input]) -> dict[str, Features]:
         """Encode the given modalities, each by its own encoder."""
-        return {modality: self.encoder[modality](x) for modality, x in inputs.items()}
+        return {modality: self.features(modality, x) for modality, x in inputs.items()}
+
+    def features(self, modality: str, x: Input) -> Features:
+        """Encode one modality, unless the batch holds what its frozen encoder gave before (training.features)."""
+        return Features(**x) if isinstance(x, dict) and "pooled" in x else self.encoder[modality](x)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:  # by task, [B, C]
         """Predict every task from all modalities together."""
@@ -38,7 +42,7 @@ class Multimodal(nn.Module):
 
     def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:  # by task, [B, C]
         """Predict every task from one modality alone, by its probes."""
-        pooled = self.encoder[modality](batch.inputs[modality]).pooled
+        pooled = self.features(modality, batch.inputs[modality]).pooled
         return {task: probe(pooled) for task, probe in self.probe[modality].named_children()}
 
 
