@@ -26,6 +26,7 @@ class SelfSupervised(Objective):
         dims: Mapping[str, int],
         fusion_dim: int,
         facts: Mapping[str, Mapping[str, Any]],
+        model: Multimodal,
         joint: bool = False,
     ) -> None:
         super().__init__()
@@ -34,14 +35,11 @@ class SelfSupervised(Objective):
         self.joint = joint
         widths = {modality: dims[modality] + (fusion_dim if joint else 0) for modality in kinds}
         self.pretext = pretexts(by_kind, kinds, widths, facts, "objective.joint" if joint else None)
-        self.checked = False
+        for modality, pretext in self.pretext.items():
+            pretext.check(model.encoder[modality], f"encoder.{modality}")
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the loss and its parts, "loss/<modality>": each the mean over the rows that have the modality."""
-        if not self.checked:  # here, since an objective is not shown the model before
-            for modality, pretext in self.pretext.items():
-                pretext.check(model.encoder[modality], f"encoder.{modality}")
-            self.checked = True
         spoiled, wanted = {}, {}
         for modality, pretext in self.pretext.items():
             spoiled[modality], wanted[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])

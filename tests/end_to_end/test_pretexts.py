@@ -38,11 +38,10 @@ def test_the_whole_model_learns_across_modalities(shell, name):
 
 
 def test_an_encoder_that_sees_ahead_cannot_foretell(shell):
-    code, _, err = shell(
-        "train", "strategy=component", "modalities=[text]", "budget.epochs=0.2", f"{PRETRAIN}=causal_lm"
-    )
+    code, _, err = shell("train", "strategy=component", f"{PRETRAIN}=causal_lm")
     assert code == 2
-    assert "encoder.text: its tokens see the words that causal_lm is to foretell; try encoder.text=gru " in err
+    seen = "mmrun: encoder.text: its tokens see the words that causal_lm is to foretell; try encoder.text=gru "
+    assert err.startswith(seen)  # before any other encoder is trained
 
 
 def test_joint_training_would_tell_two_views_what_they_are_to_find(shell):

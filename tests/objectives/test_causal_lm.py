@@ -1,6 +1,6 @@
 import pytest
 import torch
-from five_kinds import DIMS, FACTS, batch, model
+from five_kinds import DIMS, FACTS, model
 from torch import nn
 
 from mmrun.errors import ConfigError
@@ -63,12 +63,11 @@ def test_gpt2_may_learn_it_and_bert_may_not(tmp_path):
         check(hf_text(tmp_path / "bert", BertConfig(vocab_size=20, max_position_embeddings=10, **size)))
 
 
-def test_an_encoder_without_tokens_is_refused_at_the_first_step():
+def test_an_encoder_without_tokens_is_refused_before_the_first_step():
     facts = {"title": FACTS["title"]}
     made = {"text": lambda dim, vocab_size, **_: CausalLM(dim, vocab_size)}
-    objective = SelfSupervised(made, {"title": "text"}, {"title": DIMS["title"]}, 6, facts)
     with pytest.raises(ConfigError) as caught:
-        objective(model("title", tokens=False), batch("title"))
+        SelfSupervised(made, {"title": "text"}, DIMS, 6, facts, model("title", tokens=False))
     expected = f"encoder.title: it gives no token for each word, and causal_lm foretells from them; {MEND}"
     assert str(caught.value) == expected
 

@@ -34,9 +34,10 @@ class Gives(nn.Module):
 
 
 def objective(*modalities, joint=False):
+    learner = model()
     torch.manual_seed(1)
     kinds, dims = ({name: table[name] for name in modalities or KINDS} for table in (KINDS, DIMS))
-    return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, facts=FACTS, joint=joint)
+    return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, facts=FACTS, model=learner, joint=joint)
 
 
 def taught(learner):
@@ -89,10 +90,10 @@ def test_each_part_is_the_mean_over_the_rows_that_have_the_modality():
 
 def test_wrong_config_is_refused():
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised({"image": BY_KIND["image"]}, {"title": "text"}, DIMS, 6, FACTS)
+        SelfSupervised({"image": BY_KIND["image"]}, {"title": "text"}, DIMS, 6, FACTS, model())
     assert str(caught.value) == "objective.by_kind: nothing for 'title', which is text (there are image)"
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, FACTS, joint=True)
+        SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, FACTS, model(), joint=True)
     expected = "objective.joint: the fusion needs every modality, and for_each gives one; drop either"
     assert str(caught.value) == expected
 
