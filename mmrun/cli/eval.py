@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from mmrun.cli.table import number, print_table
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, MmrunError
 
 HELP = "Evaluate a finished run with modalities missing or spoiled: what each one is worth. Kept in evaluation.json."
 
@@ -61,6 +62,30 @@ def run(args: argparse.Namespace) -> int:
     for line in _notes(found):
         print(f"note: {line}", file=sys.stderr)
     return 0
+
+
+def evaluate_lacking(runs: Sequence[dict[str, Any]], split: str) -> None:
+    """Evaluate wholly, and keep, those of some finished runs that were not; one that cannot be is said and left out."""
+    from mmrun.runs.evaluations import lacking
+    from mmrun.runs.folder import RunFolder
+
+    left = [RunFolder(run["folder"]) for run in lacking(runs, split)]
+    if not left:
+        return
+
+    from mmrun import evaluation
+    from mmrun.cli.terminal import Terminal
+    from mmrun.run.flow import reopen
+
+    for place, folder in enumerate(left, start=1):
+        began = time.monotonic()
+        try:
+            evaluation.keep(folder, evaluation.evaluate(reopen(folder, Terminal(live=False)), split, everything=True))
+        except MmrunError as error:
+            print(f"note: not evaluated: {error}", file=sys.stderr)
+            continue
+        seconds = time.monotonic() - began
+        print(f"evaluated {place} of {len(left)}: {folder.name} ({seconds:.1f} s)", file=sys.stderr)
 
 
 def _what_if(args: argparse.Namespace, modalities: Sequence[str]) -> tuple[list[str], dict[str, float]]:

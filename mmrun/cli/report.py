@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keys that hold settings apart, each compared for itself (default: those in which runs of one group and "
         "seed differ); crossings are sought along those whose values are numbers, ranks over the others",
     )
+    parser.add_argument(
+        "--eval",
+        action="store_true",
+        help="first evaluate the runs that `mmrun eval --all` has not seen, some seconds each: what each modality is "
+        "worth, noise, encoders before and after; where it is cut off, the next call goes on",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; others: stdout")
     parser.add_argument("--format", choices=["html", "md", "latex", "csv"], default="html")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="also write every plot here, as SVG and PDF")
@@ -33,7 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.runs.report import content, findings
 
     apart = () if args.apart is None else keys(args.apart)
-    report = content.compose(findings.find(args.folders, question(args), args.where, apart))
+    found = findings.find(args.folders, question(args), args.where, apart)
+    if args.eval:
+        from mmrun.cli.eval import evaluate_lacking
+
+        evaluate_lacking(found.runs, found.question.metric.partition("/")[0])
+    report = content.compose(found)
     output = Path("report.html") if args.output is None and args.format == "html" else args.output
     if args.figures is not None:
         _draw(report, args.figures)
@@ -47,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         print(answer.text, file=sys.stderr)
     for caveat in report.caveats:
         print(f"note: {caveat}", file=sys.stderr)
+    if report.hint:
+        print(f"hint: {report.hint}", file=sys.stderr)
     if output is not None:
         print(f"wrote {output}", file=sys.stderr)
     return 0

@@ -13,13 +13,13 @@ from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
 from mmrun.run import figures
 from mmrun.run.session import Session, heads_that_learn
+from mmrun.runs.evaluations import OWN_CEILINGS
 from mmrun.runs.files import read_json, write_json
 from mmrun.runs.folder import RunFolder
 from mmrun.runs.predictions import stored
 from mmrun.tasks.metrics import VERSION
 
 SCHEMA = 1  # of evaluation.json, see docs/evaluation.md
-OWN_CEILINGS = "this run, the other modalities absent"
 
 
 def evaluate(

@@ -12,7 +12,7 @@ MOST_POINTS = 101  # of a curve
 class Binned(NamedTuple):
     """Rows by their confidence: in each bin how many, the sum of their confidence, and how many are right."""
 
-    count: np.ndarray  # all [BINS]
+    rows: np.ndarray  # all [BINS]
     confidence: np.ndarray
     right: np.ndarray
 
@@ -49,12 +49,12 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list[A
     """
     found = binned(confidence, correct)
     mean, accuracy = (
-        [float(s / n) if n else None for s, n in zip(total, found.count, strict=True)]
+        [float(s / n) if n else None for s, n in zip(total, found.rows, strict=True)]
         for total in (found.confidence, found.right)
     )
     return {
         "upper": [(number + 1) / BINS for number in range(BINS)],
-        "count": found.count.tolist(),
+        "count": found.rows.tolist(),
         "confidence": mean,
         "accuracy": accuracy,
     }
@@ -98,7 +98,7 @@ def curve(true: np.ndarray, score: np.ndarray) -> Curve:  # both [N]
 
 def thinned(drawn: Curve) -> dict[str, list[float]]:
     """Give evenly many points of a curve, its ends among them, as JSON values."""
-    corners = np.any(np.diff([drawn.false_positive_rate, drawn.recall], 2), axis=0)
+    corners = np.any(np.diff([drawn.false_positive_rate, drawn.recall], 2).round(12), axis=0)
     roc = np.flatnonzero(np.concatenate([[True], corners, [True]]))
     return {
         "false_positive_rate": _thin(drawn.false_positive_rate[roc]),

@@ -61,9 +61,9 @@ def test_figures_are_written_for_paper(outputs, capsys, tmp_path):
     assert main(["report", "--format", "md", "-o", "text/report.md", "--figures", "figures"]) == 0
     written = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {path.rpartition(".")[2] for path in written} == {"svg", "pdf"}
-    assert len(written) == 2 * 9
+    assert len(written) == 2 * 19
     linked = re.findall(r"\]\((.*?)\)", (tmp_path / "text" / "report.md").read_text())
-    assert len(linked) == 9
+    assert len(linked) == 19
     assert all((tmp_path / "text" / link).is_file() for link in linked)
     assert (tmp_path / "figures" / "comparison-quality-flops.pdf").read_bytes().startswith(b"%PDF")
 
@@ -74,6 +74,15 @@ def test_what_is_asked_like_compare_is_answered_alike(outputs, capsys):
     err = capsys.readouterr().err
     assert err.startswith("holistic and component cannot be told apart: -0.100")
     assert "note: with 3 pairs p of the permutation test cannot be below 0.25\n" in err
+
+
+def test_runs_that_were_not_evaluated_are_hinted_at(outputs, capsys):
+    next(outputs.glob("*/*/evaluation.json")).unlink()
+    assert main(["report"]) == 0
+    assert capsys.readouterr().err.splitlines()[-2] == (
+        "hint: 1 of 6 runs were not asked what they say when modalities are missing or spoiled; "
+        "the same command with --eval asks them first."
+    )
 
 
 def test_nothing_to_report_is_one_line(tmp_path, monkeypatch, capsys):

@@ -98,3 +98,28 @@ def test_an_unfinished_run_is_refused(shell):
     assert (code, out) == (2, "")
     where = f"outputs/default/{folder.name}"
     assert err == f"mmrun: {where}: this run is not finished; mmrun resume {where}\n"
+
+
+def test_a_report_can_evaluate_first(shell):
+    kept, changed, left = (shell.train(f"seed={seed}") for seed in range(3))
+    shell.train("strategy=unimodal")
+    shell("eval", kept, "--all")
+    before = (kept / "evaluation.json").read_bytes()
+    metrics = json.loads((changed / "metrics.json").read_text())
+    metrics["dataset"]["fingerprint"] = "other"
+    (changed / "metrics.json").write_text(json.dumps(metrics))
+    code, _, err = shell("report", "--eval")
+    assert code == 0
+    lines = err.splitlines()
+    assert (
+        f"note: not evaluated: {changed.name}: its data set has changed since it was trained; bring that one back"
+        in lines
+    )
+    assert [line.split(" (")[0] for line in lines if line.startswith("evaluated")] == [f"evaluated 2 of 2: {left.name}"]
+    assert lines[-2].startswith("hint: 1 of 3 runs were not asked")
+    assert (kept / "evaluation.json").read_bytes() == before
+    assert {"shapley", "robustness", "drift"} <= evaluation(left).keys()
+    page = (shell.folder / "report.html").read_text()
+    assert all(
+        f'<h2 id="{name}-title">' in page for name in ("what-each-modality-is-worth", "when-a-modality-goes-bad")
+    )

@@ -3,7 +3,6 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmrun.evaluation import calibration
-from mmrun.runs import classified
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.metrics import calibration_error
 from mmrun.tasks.multilabel import Multilabel
@@ -29,25 +28,11 @@ def test_the_bins_hold_all_rows_and_give_the_calibration_error():
     assert sum(gaps) / 400 == pytest.approx(calibration_error(scores.max(1), correct), abs=1e-6)
 
 
-def test_a_bin_without_rows_has_no_mean():
-    told = classified.reliability(np.array([0.95, 0.99]), np.array([True, False]))
-    assert told["count"] == [0] * 14 + [2]
-    assert told["confidence"] == [None] * 14 + [pytest.approx(0.97)]
-    assert told["accuracy"] == [None] * 14 + [0.5]
-
-
 def test_rows_of_the_confusion_matrix_are_the_true_classes_and_hidden_ones_do_not_count():
     target = np.array([0, 0, 1, 2, -100])
     scores = np.eye(3, dtype=np.float32)[[0, 1, 1, 0, 2]]
     told = calibration.classes(TASK, scores, target)["confusion"]
     assert told == {"classes": ["a", "b", "c"], "counts": [[1, 1, 0], [0, 1, 0], [1, 0, 0]]}
-
-
-def test_of_many_classes_the_most_frequent_are_shown():
-    target = np.concatenate([np.arange(60), np.arange(10, 60)])
-    told = classified.confusion([f"c{i}" for i in range(60)], target, target)
-    assert told["classes"] == [f"c{i}" for i in range(10, 60)]
-    assert told["counts"] == (2 * np.eye(50, dtype=int)).tolist()
 
 
 def test_the_curves_enclose_the_areas_that_are_reported():

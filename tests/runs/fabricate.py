@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.runs.evaluations import OWN_CEILINGS
 from mmrun.runs.files import read_json, write_json
 from mmrun.runs.folder import RunFolder, where
 
@@ -97,6 +98,7 @@ def detail(run: RunFolder, device: str = "cuda", classes: tuple[str, ...] = ("ca
     accuracy, rows = run.metrics()["metrics"]["test"]["accuracy"], 20
     for epochs, part in ((5.0, 0.5), (10.0, 1.0)):
         figures = {"train/loss": 1 - part, "val/accuracy": accuracy * part}
+        figures |= {"gradient/image": 0.75, "gradient/text": 0.25, "conflict/image-text": 0.5 - part}
         run.log({"event": "evaluated", "stage": "train", "epochs": epochs, "seconds": epochs, **figures})
     run.close()
     target = np.arange(rows) % len(classes)
@@ -107,23 +109,34 @@ def detail(run: RunFolder, device: str = "cuda", classes: tuple[str, ...] = ("ca
     found["per_class"] = {"test": {"label": {name: {"f1": 0.5} for name in classes}}}
     write_json(run.metrics_file, found)
     write_json(run.environment_file, {"python": "3.11", "device": device, "versions": {"torch": "2.15.0"}, "git": None})
-    write_json(run.path / "evaluation.json", evaluation(run.name, accuracy))
+    write_json(run.evaluation_file, evaluation(run.name, accuracy))
     return run
 
 
 def evaluation(name: str, accuracy: float) -> dict[str, Any]:
     """As much of evaluation.json as a report reads, of a run with two modalities."""
     subsets = {("image",): accuracy - 0.1, ("text",): accuracy - 0.3, ("image", "text"): accuracy}
+    fused = [accuracy, accuracy - 0.2]
+    curves = {"gaussian": {"fused": fused}, "occlusion": {"fused": fused}}
+    noise = {"relative": accuracy - 0.1, "effective": 0.05, "curves": curves}
+    probe = {"label": {"before": accuracy - 0.2, "after": accuracy - 0.1}}
+    sites = {"north": {"rows": 14, "accuracy": accuracy + 0.1}, "": {"rows": 6, "accuracy": accuracy - 0.15}}
     listed = [{"present": list(subset), "metrics": {"accuracy": value}} for subset, value in subsets.items()]
     alone = {"image": accuracy - 0.1, "text": accuracy - 0.3}
+    synergy = {"fused": accuracy, "alone": alone, "best": "image", "gap": 0.1, "ceilings": OWN_CEILINGS}
     return {
         "schema": 1,
+        "metric_version": 1,
         "run": name,
         "split": "test",
         "modalities": ["image", "text"],
         "saw_missing": False,
         "headlines": ["accuracy"],
+        "metrics": {"accuracy": accuracy},
         "missing": {"absent": listed, "zeros": listed},
         "shapley": {"accuracy": {"absent": {"image": accuracy / 2, "text": accuracy / 4}}},
-        "synergy": {"accuracy": {"fused": accuracy, "alone": alone, "best": "image", "gap": 0.1}},
+        "synergy": {"accuracy": synergy},
+        "robustness": {"severities": [0.0, 0.8], "figures": {"accuracy": {"image": noise, "text": noise}}},
+        "drift": {"image": {"after_stage": "pretrain-image", "rows": 180, "cka": 0.5, "probe": probe}},
+        "groups": {"label": {"column": "site", "headline": "accuracy", "worst": "", "groups": sites}},
     }

@@ -11,7 +11,7 @@ from runs.test_comparison import rewrite
 
 from mmrun.errors import ConfigError
 from mmrun.runs.compare import Question
-from mmrun.runs.report import content, findings, insight, logs, page, papers, pictures, plots, section
+from mmrun.runs.report import content, findings, logs, looks, page, papers, pictures, plots, section, worth
 
 ANY = Question(metric="")  # all left to the report
 
@@ -174,6 +174,22 @@ def test_settings_can_be_named(outputs):
     assert [found.where(setting) for setting in found.settings] == ["fusion.dim=64"]
 
 
+def test_a_setting_without_the_baseline_is_shown_alone(outputs):
+    for dim in (32, 64):
+        runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
+    for dim in (32, 64, 128):
+        runs(outputs, "component", [0.55, 0.651, 0.749], fusion__dim=dim)
+    found = findings.find([outputs], ANY)
+    assert found.question.paired == ("seed",)
+    assert [curves.values for _, curves in found.curves] == [[32, 64]]
+    assert said(outputs)[1].startswith("fusion.dim=32: component beats scratch by 0.050 ")
+    assert said(outputs)[-1] == (
+        "fusion.dim=128: component reaches 0.650 [0.403, 0.897], n = 3; nothing here to compare it with."
+    )
+    with pytest.raises(ConfigError, match=r"^--against: no group 'scrtch'"):
+        findings.find([outputs], Question(metric="", against="scrtch"))
+
+
 def test_runs_without_figures_are_an_error(outputs):
     rewrite(finished(outputs, 0.5), metrics={})
     with pytest.raises(ConfigError, match=r"^no run has a figure on the test rows; name one with --metric$"):
@@ -187,24 +203,16 @@ def test_sections_come_in_the_order_of_reading(outputs):
     detailed(outputs)
     report = content.compose(findings.find([outputs], ANY))
     assert [section.title for section in report.sections] == [
-        *("Comparison", "Learning curves", "What each modality is worth", "Calibration and classes"),
+        *("Comparison", "Learning curves", "What each modality is worth", "When a modality goes bad", "By site"),
+        *("Calibration and classes", "How the modalities share in learning", "Encoders before and after"),
         *("Configs that differ", "Environment", "Runs"),
     ]
-    comparison, curves, worth, classes, configs, environment, every = report.sections
+    comparison, curves, *_, configs, environment, every = report.sections
     assert [plot.name for plot in comparison.plots] == ["quality-flops", "quality-seconds"]
     assert curves.plots[0].alt == (
         "Learning curves of val/accuracy over epochs (each modality counting its part). "
         "holistic from 0.3250 to 0.6500; component from 0.3750 to 0.7500."
     )
-    assert worth.text == (
-        "No row of the training data of holistic, component lacked a modality: what they say without one is a guess."
-    )
-    assert worth.tables[0].rows[0] == ["holistic", "3", "0.6500", "0.5500", "0.3500", "+0.1000"]
-    assert [plot.name for plot in worth.plots] == ["shapley", "missing-holistic", "missing-component"]
-    assert worth.plots[0].alt == (
-        "Bar chart of Shapley values. holistic: image 0.3250, text 0.1625; component: image 0.3750, text 0.1875."
-    )
-    assert [plot.name for plot in classes.plots] == ["calibration", "confusion-holistic", "confusion-component"]
     assert configs.text == "The groups differ in nothing but what they are grouped by."
     assert environment.tables[0].rows == [["python", "3.11"], ["device", "cuda"], ["torch", "2.15.0"]]
     assert len(every.tables[0].rows) == 6
@@ -263,23 +271,15 @@ def test_a_learning_curve_begins_where_the_stages_before_it_ended(outputs):
         run.log({"event": "evaluated", "stage": stage, "epochs": epochs, **figures})
     run.close()
     cost = run.metrics()["cost"] | {"stages": {"pretrain": {"epochs": 3.0}, "train": {"epochs": 2.0}}}
-    found = {**run.metrics(), "cost": cost, "folder": run.path}
-    assert logs.learning_curve(found, "val/accuracy", "epochs").tolist() == [[4.0, 0.25], [5.0, 0.5]]
-    assert logs.learning_curve(found, "val/f1", "epochs").shape == (0, 2)
+    events = logs.evaluated({**run.metrics(), "cost": cost, "folder": run.path}, "epochs")
+    assert logs.curve(events, "val/accuracy").tolist() == [[4.0, 0.25], [5.0, 0.5]]
+    assert logs.curve(events, "val/f1").shape == (0, 2)
 
 
 def test_mean_curves_cover_what_all_cover():
     found = logs.mean_curve([np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[1.0, 3.0], [3.0, 3.0]])])
     assert found[0].tolist() == [1.0, 2.0]
     assert found[-1].tolist() == [2.0, 2.5]
-
-
-def test_predictions_of_all_seeds_are_added_up():
-    found = logs.Classified(["cat", "dog"])
-    found.add(np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]), np.array([0, 1, -100]))  # the last class is hidden
-    found.add(np.array([[0.3, 0.7]]), np.array([1]))
-    assert found.confusion.tolist() == [[1, 0], [1, 1]]
-    assert found.calibration_error == pytest.approx((abs(1 - 1.8) + abs(1 - 0.7)) / 3)
 
 
 def test_the_front_is_what_nothing_beats_in_both():
@@ -289,7 +289,7 @@ def test_the_front_is_what_nothing_beats_in_both():
 
 
 def test_groups_look_different_without_colour():
-    found = plots.looks([(str(number),) for number in range(20)])
+    found = looks.looks([(str(number),) for number in range(20)])
     assert len({(look.marker, look.line) for look in found.values()}) == 20
 
 
@@ -371,7 +371,7 @@ def test_cells_are_sorted_by_their_number(cell, number):
 
 
 def test_a_picture_takes_its_colours_from_the_page():
-    plot = insight.shapley({("a",): {"image": [0.5, 0.7]}}, "accuracy", plots.looks([("a",)]))
+    plot = worth.shapley({("a",): {"image": [0.5, 0.7]}}, "accuracy", looks.looks([("a",)]))
     svg = pictures.inline(plot, "plot7")
     root = ElementTree.fromstring(svg)
     assert root.attrib["role"] == "img"
@@ -397,4 +397,4 @@ def test_markdown_and_latex_say_the_same(outputs):
     text = papers.latex(report, "figures")
     assert "\\item component beats holistic by " in text
     assert "\\includegraphics[width=\\linewidth]{figures/what-each-modality-is-worth-shapley.pdf}" in text
-    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 5
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 10

@@ -2,22 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from statistics import mean
 from typing import Any
 
 from mmrun.runs import records, selection, tables
-from mmrun.runs.report import insight, logs, plots, provenance
+from mmrun.runs.compare import Question
+from mmrun.runs.report import classes, drift, gradients, logs, plots, provenance, robustness, served, worth
 from mmrun.runs.report.answer import Answer, answers
 from mmrun.runs.report.findings import Findings, Setting
-from mmrun.runs.report.plots import Look, Plot
+from mmrun.runs.report.looks import Look, looks
+from mmrun.runs.report.plots import Plot
 from mmrun.runs.report.section import Section
 from mmrun.runs.selection import Group, Metrics
-from mmrun.runs.tables import Table
-from mmrun.runs.wording import number, signed
 
 DRAWN = 6  # settings that get pictures of their own
-MATRICES = 6  # groups whose confusion is drawn
-CLASSES = 20  # with more, a matrix cannot be read
 EPOCHS = "epochs (each modality counting its part)"
 COSTS = {"flops": "FLOPs", "seconds": "seconds of training", "epochs": EPOCHS}
 
@@ -30,6 +27,7 @@ class Report:
     about: str
     answers: list[Answer]
     caveats: list[str]
+    hint: str  # what more could be known; "" where all is
     sections: list[Section]
     records: list[dict[str, Any]]  # the figures in full
 
@@ -38,7 +36,7 @@ def compose(findings: Findings) -> Report:
     """Put findings in the order in which one reads them."""
     question = findings.question
     every = [row.group for setting in findings.settings for row in setting.compared.rows]
-    look = plots.looks(list(dict.fromkeys(every)))
+    look = looks(list(dict.fromkeys(every)))
     machines = logs.environments(findings.runs)
     memory = not any(device == "cpu" for device in machines.get("device", {"cpu": 1}))
     sections = [*_across(findings, look)]
@@ -50,6 +48,7 @@ def compose(findings: Findings) -> Report:
         about=tables.about(question),
         answers=answers(findings, memory),
         caveats=_caveats(findings, machines, memory),
+        hint=worth.unasked(findings.runs, question),
         sections=sections,
         records=_records(findings),
     )
@@ -103,16 +102,28 @@ def _setting(findings: Findings, setting: Setting, look: Mapping[Group, Look], d
     groups = {row.group: cells[row.group] for row in setting.compared.rows}
     folded = len(findings.settings) > 1
     yield Section(f"Comparison{suffix}", tables=compared, plots=_quality(setting, groups, look))
-    curves = _learning(setting, groups, findings.question.metric, look)
-    if curves is not None:
-        yield Section(f"Learning curves{suffix}", plots=[curves], closed=folded, listed=not folded)
-    worth = _worth(groups, findings.question.metric, look)
-    if worth is not None:
-        worth.title, worth.closed, worth.listed = f"{worth.title}{suffix}", folded, not folded
-        yield worth
-    classes = _classes(groups, findings.question.metric.partition("/")[0], look)
-    if classes:
-        yield Section(f"Calibration and classes{suffix}", plots=classes, closed=folded, listed=not folded)
+    for section in _evidence(groups, findings.question, look):
+        section.title, section.closed, section.listed = f"{section.title}{suffix}", folded, not folded
+        yield section
+
+
+def _evidence(
+    groups: Mapping[Group, list[Metrics]], question: Question, look: Mapping[Group, Look]
+) -> Iterator[Section]:
+    """Give what else the runs hold, each part where some run has it."""
+    unit = logs.spent_in([run for runs in groups.values() for run in runs])
+    words = COSTS[unit]
+    name, kept = worth.kept(groups, question.metric)
+    parts = (
+        _learning(groups, question.metric, unit, words, look),
+        worth.section(groups, kept, name, question, look),
+        robustness.section(kept, name, look),
+        served.section(kept, name, look),
+        classes.section(groups, question.metric, look),
+        gradients.section(groups, unit, words, look),
+        drift.section(kept, look),
+    )
+    yield from (part for part in parts if part is not None)
 
 
 def _quality(setting: Setting, groups: Mapping[Group, list[Metrics]], look: Mapping[Group, Look]) -> list[Plot]:
@@ -122,63 +133,13 @@ def _quality(setting: Setting, groups: Mapping[Group, list[Metrics]], look: Mapp
 
 
 def _learning(
-    setting: Setting, groups: Mapping[Group, list[Metrics]], metric: str, look: Mapping[Group, Look]
-) -> Plot | None:
-    unit, name = logs.spent_in(setting.runs), f"val/{metric.partition('/')[2]}"
-    drawn = {}
-    for group, runs in groups.items():
-        curves = [curve for run in runs if len(curve := logs.learning_curve(run, name, unit))]
-        if curves:
-            drawn[group] = curves
-    return plots.learning(drawn, name, COSTS[unit], look) if drawn else None
-
-
-def _worth(groups: Mapping[Group, list[Metrics]], metric: str, look: Mapping[Group, Look]) -> Section | None:
-    """Show what `mmrun eval` found about the groups that it was asked about."""
-    split, _, name = metric.partition("/")
-    found = {group: logs.evaluations(runs, split, name) for group, runs in groups.items()}
-    found = {group: evaluated for group, evaluated in found.items() if evaluated}
-    if not found:
-        return None
-    worth = {group: logs.worth(evaluated, name) for group, evaluated in found.items()}
-    untaught = [",".join(group) for group, evaluated in found.items() if not all(e["saw_missing"] for e in evaluated)]
-    said = (
-        f"No row of the training data of {', '.join(untaught)} lacked a modality: what they say without one is a guess."
-    )
-    drawn = [insight.missing(group, *logs.missing(evaluated, name), name) for group, evaluated in found.items()]
-    return Section(
-        "What each modality is worth",
-        said if untaught else "",
-        [_synergy(found, name)],
-        [insight.shapley(worth, name, look), *drawn],
-    )
-
-
-def _synergy(found: Mapping[Group, list[dict[str, Any]]], name: str) -> Table:
-    """Show what the fusion adds to the best modality alone."""
-    modalities = list(next(iter(found.values()))[0]["modalities"])
-    rows = []
-    for group, evaluated in found.items():
-        said = [one["synergy"][name] for one in evaluated]
-        alone = [number(mean(one["alone"][modality] for one in said)) for modality in modalities]
-        gap = mean(one["gap"] for one in said)
-        fused = number(mean(one["fused"] for one in said))
-        rows.append([",".join(group), str(len(said)), fused, *alone, f"{signed(gap)}{' !' if gap <= 0 else ''}"])
-    header = ["group", "runs", "fused", *(f"{modality} alone" for modality in modalities), "synergy gap"]
-    caption = f"{name}, means of the runs that mmrun eval saw; the gap is fused less the best alone; ! adds nothing"
-    return Table(caption, header, rows)
-
-
-def _classes(groups: Mapping[Group, list[Metrics]], split: str, look: Mapping[Group, Look]) -> list[Plot]:
-    """Draw calibration and confusion of the first task that has classes, from stored predictions."""
-    found = {group: said for group, runs in groups.items() if (said := logs.classified(runs, split))}
-    if not found:
-        return []
-    task = next(iter(next(iter(found.values()))))
-    of_task = {group: said[task] for group, said in found.items() if task in said}
-    drawn = [insight.calibration(of_task, look)]
-    few = len(next(iter(of_task.values())).names) <= CLASSES
-    return drawn + [insight.confusion(group, said) for group, said in list(of_task.items())[:MATRICES] if few]
+    groups: Mapping[Group, list[Metrics]], metric: str, unit: str, words: str, look: Mapping[Group, Look]
+) -> Section | None:
+    name = f"val/{metric.partition('/')[2]}"
+    every = {group: [logs.curve(logs.evaluated(run, unit), name) for run in runs] for group, runs in groups.items()}
+    drawn = {group: [curve for curve in curves if len(curve)] for group, curves in every.items()}
+    drawn = {group: curves for group, curves in drawn.items() if curves}
+    return Section("Learning curves", plots=[plots.learning(drawn, name, words, look)]) if drawn else None
 
 
 def _records(findings: Findings) -> list[dict[str, Any]]:

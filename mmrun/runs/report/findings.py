@@ -59,10 +59,16 @@ def find(folders: Sequence[Path], question: Question, where: Sequence[str] = (),
     apart = tuple(apart) or _apart(runs, [*question.by, *(question.paired or ["seed"])])
     cells = grouped(runs, apart)
     question = replace(question, against=question.against or _baseline(grouped(runs, question.by)))
+    if question.against is not None:
+        selection.baselines(
+            grouped(runs, question.by), selection.typed(question.against)
+        )  # or it is said to be unknown
     question = replace(question, paired=question.paired or _paired(cells, question))
-    settings = [
-        Setting(values, cells[values], compare(cells[values], question)) for values in selection.ordered(cells, {})
-    ]
+    alone = replace(question, against=None, paired=())
+    settings = []
+    for values in selection.ordered(cells, {}):
+        asked = question if _has_baseline(cells[values], question) else alone
+        settings.append(Setting(values, cells[values], compare(cells[values], asked)))
     return Findings(
         question=question,
         apart=apart,
@@ -103,11 +109,20 @@ def _baseline(groups: Mapping[Group, object]) -> str | None:
     return next((name for name in BASELINES if name in values), ",".join(selection.ordered(groups, {})[0]))
 
 
+def _has_baseline(runs: list[Metrics], question: Question) -> bool:
+    """Tell whether there is anything to compare with among some runs; a sweep may have holes."""
+    groups = grouped(runs, question.by)
+    against = None if question.against is None else selection.typed(question.against)
+    return against is None or against in groups or any((value,) == against for group in groups for value in group)
+
+
 def _paired(cells: Mapping[Group, list[Metrics]], question: Question) -> tuple[str, ...]:
     """Pair by seed where every group shares one with its baseline; otherwise the groups count as independent."""
     if question.against is None:
         return ()
     for runs in cells.values():
+        if not _has_baseline(runs, question):
+            continue
         groups = grouped(runs, question.by)
         seeds = {group: {run["seed"] for run in of_group} for group, of_group in groups.items()}
         pairs = selection.baselines(groups, selection.typed(question.against))
@@ -125,9 +140,10 @@ def _curves(runs: list[Metrics], question: Question, apart: Sequence[str]) -> li
         others = [other for other in apart if other != key]
         cells = grouped(runs, others)
         for values in selection.ordered(cells, {}):
-            if len(grouped(cells[values], [key])) > 1:
+            points = [point for point in grouped(cells[values], [key]).values() if _has_baseline(point, question)]
+            if len(points) > 1:
                 said = ", ".join(f"{other}={value}" for other, value in zip(others, values, strict=True))
-                found.append((said, across(cells[values], question, key)))
+                found.append((said, across([run for point in points for run in point], question, key)))
     return found
 
 

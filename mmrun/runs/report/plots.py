@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,16 +12,11 @@ from mmrun.runs.costs import mean_costs
 from mmrun.runs.curves import Curves
 from mmrun.runs.ranks import Ranking
 from mmrun.runs.report.logs import mean_curve
+from mmrun.runs.report.looks import Look, Style, key
 from mmrun.runs.selection import Group, Metrics
 from mmrun.runs.wording import number
 
-# Okabe & Ito (2008): told apart with any colour vision; the yellow, pale on white, comes last
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", ":", "-.")
 FEW = 12  # runs a group that are each drawn
-
-Style = dict[str, Any]  # what Matplotlib's functions take
 
 
 @dataclass(frozen=True)
@@ -35,24 +29,6 @@ class Plot:
     draw: Callable[[Axes], None]
     width: float = 5.0  # inches
     height: float = 3.3
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a group is drawn, the same in every picture."""
-
-    colour: str
-    marker: str
-    line: str
-
-
-def looks(groups: Sequence[Group]) -> dict[Group, Look]:
-    """Give every group colour, marker and line of its own."""
-    found = {}
-    for place, group in enumerate(groups):
-        n = len(COLOURS)
-        found[group] = Look(COLOURS[place % n], MARKERS[place % n], LINES[(place // n) % len(LINES)])
-    return found
 
 
 # ------------------------------------------------------------------------------------------------- quality and cost
@@ -89,7 +65,7 @@ def quality_over_cost(
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost == "flops" else "{x:g}")
         axes.set_xlabel(words)
         axes.set_ylabel(metric)
-        axes.legend()
+        key(axes)
 
     said = "; ".join(f"{','.join(row.group)}: {number(row.mean)} at {number(row.cost[cost])}" for row in known)
     caption = f"{metric} over {words}: means with 95 % intervals, runs as small marks, the Pareto front dotted"
@@ -111,22 +87,35 @@ def pareto(points: Sequence[tuple[float, float]], lower: bool) -> list[tuple[flo
 def learning(curves: Mapping[Group, Sequence[np.ndarray]], figure: str, words: str, look: Mapping[Group, Look]) -> Plot:
     """Show a figure while the runs spend their budget: thin lines are runs, thick ones their mean."""
     means = {group: mean_curve(of_group) for group, of_group in curves.items()}
+    said = "; ".join(f"{','.join(g)} from {number(m[0, 1])} to {number(m[-1, 1])}" for g, m in means.items())
+    caption = f"{figure} while the budget is spent, pre-training included; thick lines are means over the seeds"
+    alt = f"Learning curves of {figure} over {words}. {said}."
+    return Plot("learning", caption, alt, over_budget(curves, figure, words, look))
+
+
+def over_budget(
+    curves: Mapping[Group, Sequence[np.ndarray]],
+    figure: str,
+    words: str,
+    look: Mapping[Group, Look],
+    level: float | None = None,
+) -> Callable[[Axes], None]:
+    """Give what draws a line a run, thick ones as their mean, and a dotted one at a level that means something."""
+    means = {group: mean_curve(of_group) for group, of_group in curves.items()}
 
     def draw(axes: Axes) -> None:
+        if level is not None:
+            axes.axhline(level, color="grey", linewidth=1, linestyle=":")
         for group, mean in means.items():
             own = look[group]
             for curve in curves[group] if len(curves[group]) <= FEW else ():
-                axes.plot(*curve.T, color=own.colour, linewidth=0.7, alpha=0.35)
-            every = max(1, len(mean) // 6)
-            style: Style = {"color": own.colour, "linestyle": own.line, "marker": own.marker, "markevery": every}
-            axes.plot(*mean.T, label=",".join(group), **style)
+                axes.plot(*curve.T, color=own.colour, linewidth=0.8, alpha=0.5)
+            axes.plot(*mean.T, label=",".join(group), **own.style(len(mean)))
         axes.set_xlabel(f"spent: {words}")
         axes.set_ylabel(figure)
-        axes.legend()
+        key(axes)
 
-    said = "; ".join(f"{','.join(g)} from {number(m[0, 1])} to {number(m[-1, 1])}" for g, m in means.items())
-    caption = f"{figure} while the budget is spent, pre-training included; thick lines are means over the seeds"
-    return Plot("learning", caption, f"Learning curves of {figure} over {words}. {said}.", draw)
+    return draw
 
 
 # ---------------------------------------------------------------------------------------------- along an axis, ranks
@@ -160,7 +149,7 @@ def crossover(curves: Curves, look: Mapping[Group, Look]) -> Plot:
         axes.minorticks_off()
         axes.set_xlabel(curves.across)
         axes.set_ylabel(curves.question.metric)
-        axes.legend()
+        key(axes)
 
     said = "; ".join(f"{','.join(g)}: " + ", ".join(number(r.mean) for _, r in points) for g, points in lines.items())
     at = ", ".join(f"{place:.3g}" for place, _, _ in crossings) or "none"
