@@ -58,7 +58,7 @@ class Probe(Objective):
         for modality in self.modalities:
             outputs = model.unimodal(batch, modality)
             present = batch.present[modality]
-            losses = [loss(outputs[name], _hide(batch.targets[name], present)) for name, loss in self.losses.items()]
+            losses = [loss(outputs[name], hide(batch.targets[name], present)) for name, loss in self.losses.items()]
             parts[modality] = torch.stack(losses).sum()
         total = torch.stack(list(parts.values())).sum()
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
@@ -78,7 +78,7 @@ def _losses(
     return losses
 
 
-def _hide(target: Tensor, present: Tensor) -> Tensor:  # [B, ...], [B]
+def hide(target: Tensor, present: Tensor) -> Tensor:  # [B, ...], [B]
     """Hide the targets of rows that are not present."""
     hidden = float("nan") if target.is_floating_point() else HIDDEN_CLASS
     return target.masked_fill(~present.view(-1, *[1] * (target.dim() - 1)), hidden)
