@@ -146,11 +146,11 @@ def values(rows: Rows, modality: Modality, files: Files) -> list[Any]:
 
 def answer(task: str) -> Callable[[Any], Any]:
     """Give what reads a target's cell: a class name, a list of labels, or numbers."""
-    return {"classification": _class, "multilabel": _labels, "regression": _numbers}[task]
+    return {"classification": _class, "ordinal": _class, "multilabel": _labels, "regression": _numbers}[task]
 
 
-def encode(task: str, answers: Sequence[Any], column: str, file: str) -> Target:
-    """Make the target of all rows; a row without an answer is hidden."""
+def encode(task: str, answers: Sequence[Any], column: str, file: str, order: Sequence[str] | None = None) -> Target:
+    """Make the target of all rows; a row without an answer is hidden. `order`: of ordinal classes, lowest first."""
     if task == "regression":
         return _encode_numbers(answers, column, file)
     if task == "multilabel":
@@ -169,9 +169,31 @@ def encode(task: str, answers: Sequence[Any], column: str, file: str) -> Target:
         raise DataError(
             f"{file}: column '{column}': all rows are {', '.join(names)}; a target has at least two classes"
         )
+    if task == "ordinal":
+        names = _ranked(names, order, column, file)
     number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     number[None] = HIDDEN_CLASS
     return Target(task, np.array([number[name] for name in answers], dtype=np.int64), names)
+
+
+def _ranked(names: list[str], order: Sequence[str] | None, column: str, file: str) -> list[str]:
+    """Put the classes of an ordinal target in order: the one that is said, else that of numbers."""
+    if order is None:
+        numbers = {name: as_number(name) for name in names}
+        words = [name for name, number in numbers.items() if number is None]
+        if words:
+            raise DataError(
+                f"{file}: column '{column}': '{words[0]}' is no number; say the order with "
+                f"dataset.order=[{','.join(names)}], lowest first"
+            )
+        return sorted(names, key=lambda name: numbers[name] or 0.0)
+    ranked = [_class(name) for name in order]
+    unknown = [name for name in names if name not in ranked]
+    if unknown:
+        raise DataError(
+            f"{file}: column '{column}': '{unknown[0]}' is not in dataset.order ({', '.join(ranked)}); add it"
+        )
+    return ranked
 
 
 def _encode_numbers(answers: Sequence[np.ndarray | None], column: str, file: str) -> Target:

@@ -10,7 +10,7 @@ from mmrun.data.sheet import SAMPLE, Sheet
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # as types.KINDS, which would bring torch along
-TASKS = ("classification", "multilabel", "regression")
+TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is said, never inferred
 MOST_CATEGORIES = 20  # a column of more different words is free text
 MOST_CLASSES = 50  # a target of more different whole numbers is a number
 SUFFIXES = {

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from mmrun.data.table import SPLITS, Table, Target
+from mmrun.data.table import CLASSES, SPLITS, Table, Target
 from mmrun.errors import ConfigError, DataError
 
 PATTERN = ("val", "test", *["train"] * 8)  # of ten rows: 80/10/10
@@ -58,7 +58,7 @@ def _by_group(strata: np.ndarray, groups: np.ndarray, rng: np.random.Generator) 
 
 def strata(target: Target) -> np.ndarray:  # [N] int64
     """Give what the rows are stratified by: the class, or the quantile of the (first) number; label sets are not."""
-    if target.task == "classification":
+    if target.task in CLASSES:
         return target.values
     if target.task == "multilabel":
         return np.zeros(len(target.values), dtype=np.int64)
@@ -69,7 +69,7 @@ def strata(target: Target) -> np.ndarray:  # [N] int64
 
 def known(target: Target) -> np.ndarray:  # [N] bool
     """Tell which rows' target is given."""
-    if target.task == "classification":
+    if target.task in CLASSES:
         return target.values >= 0
     missing = np.isnan(target.values)
     return ~(missing if missing.ndim == 1 else missing.all(axis=1))

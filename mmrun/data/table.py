@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+CLASSES = ("classification", "ordinal")  # tasks whose targets are class numbers
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Column:
 class Target:
     """One column to be predicted."""
 
-    task: str  # classification | multilabel | regression
+    task: str  # classification | ordinal | multilabel | regression
     values: (
         np.ndarray
     )  # [N] int64 classes (-100 unknown) | [N, C] float32 labels | [N] or [N, C] float32 numbers (NaN unknown)
-    names: list[str]  # class, label or output names
+    names: list[str]  # class (of an ordinal target, lowest first), label or output names
 
 
 @dataclass(frozen=True)

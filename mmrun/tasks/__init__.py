@@ -4,15 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmrun.data.table import Target
+from mmrun.data.table import CLASSES, Target
 from mmrun.errors import DataError
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
+from mmrun.tasks.ordinal import Ordinal
 from mmrun.tasks.regression import Regression
 from mmrun.types import HIDDEN_CLASS, Task
 
 TASKS: dict[str, Callable[[str, Target, np.ndarray], Task]] = {
     "classification": Classification.of,
+    "ordinal": Ordinal.of,
     "multilabel": Multilabel.of,
     "regression": Regression.of,
 }
@@ -21,9 +23,9 @@ TASKS: dict[str, Callable[[str, Target, np.ndarray], Task]] = {
 def for_target(name: str, target: Target, train_rows: np.ndarray) -> Task:
     """Make the task that a target column asks for; class counts, mean and deviation come from the training rows."""
     values = target.values[train_rows].reshape(len(train_rows), -1)
-    known = values != HIDDEN_CLASS if target.task == "classification" else ~np.isnan(values)
+    known = values != HIDDEN_CLASS if target.task in CLASSES else ~np.isnan(values)
     for column, seen in enumerate(known.any(0)):
         if not seen:
-            what = "a class" if target.task == "classification" else f"a value of '{target.names[column]}'"
+            what = "a class" if target.task in CLASSES else f"a value of '{target.names[column]}'"
             raise DataError(f"target '{name}': no labelled training row has {what}; label some, or drop the target")
     return TASKS[target.task](name, target, train_rows)

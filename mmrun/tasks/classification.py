@@ -45,6 +45,21 @@ class Classification:
         )
         return total / (target != HIDDEN_CLASS).sum().clamp(min=1)
 
+    def focal(self, output: Tensor, target: Tensor, gamma: float = 2.0, balanced: bool = False) -> Tensor:
+        """Cross-entropy times (1 - p)^gamma (Lin et al., 2017): rows that are right already count less."""
+        each = F.cross_entropy(output.float(), target, ignore_index=HIDDEN_CLASS, reduction="none")
+        wrong = (-torch.expm1(-each)).clamp(min=torch.finfo(each.dtype).eps)  # 1 - p; above 0, where powers have slopes
+        return self._mean(wrong.pow(gamma) * each, target, balanced)
+
+    def hinge(self, output: Tensor, target: Tensor, balanced: bool = False) -> Tensor:
+        """How far the true class is from leading by 1: the loss of a multiclass SVM (Crammer & Singer, 2001).
+
+        Outputs so trained are margins: their softmax has the right order, and is no probability.
+        """
+        output, own = output.float(), target.clamp(min=0).unsqueeze(1)  # of a hidden row any class will do
+        truth = output.gather(1, own)
+        return self._mean((output + 1).scatter(1, own, truth).amax(1) - truth.squeeze(1), target, balanced)
+
     def scores(self, output: Tensor) -> Tensor:
         """Probability of each class."""
         return output.float().softmax(-1)
@@ -74,6 +89,13 @@ class Classification:
         """Precision, recall, F1 and number of rows by class."""
         visible = target != HIDDEN_CLASS
         return self._hits(scores[visible], target[visible]).per_class(self.classes)
+
+    def _mean(self, each: Tensor, target: Tensor, balanced: bool) -> Tensor:  # [B], [B]
+        """Average over the visible rows; `balanced` weighs them by class."""
+        self._move(each.device)
+        visible = target != HIDDEN_CLASS
+        weight = self.class_weights[target.clamp(min=0)] if balanced else 1.0
+        return (weight * each).where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:
         """Bring the weights to the device once, not at every step."""

@@ -15,6 +15,7 @@ METRICS = {  # is higher better?
     "accuracy": True,
     "balanced_accuracy": True,
     "exact_match": True,
+    "quadratic_kappa": True,
     "f1_macro": True,
     "f1_micro": True,
     "f1_weighted": True,

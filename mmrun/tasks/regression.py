@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmrun.data.table import Target
@@ -28,11 +29,27 @@ class Regression:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean squared error of the standardised visible numbers. output [B, C], target [B] or [B, C]."""
+        error, visible = self._error(output, target)
+        return (error.square() * visible).sum() / visible.sum().clamp(min=1)
+
+    def l1(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean absolute error of the standardised visible numbers: one far off weighs no more than many near."""
+        error, visible = self._error(output, target)
+        return (error.abs() * visible).sum() / visible.sum().clamp(min=1)
+
+    def huber(self, output: Tensor, target: Tensor, delta: float = 1.0) -> Tensor:
+        """Half the squared error up to `delta` standard deviations, from there on linear (Huber, 1964)."""
+        error, visible = self._error(output, target)
+        each = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
+        return (each * visible).sum() / visible.sum().clamp(min=1)
+
+    def _error(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:  # both [B, C]
+        """Give how far the standardised numbers are off, and which are visible."""
         self._move(output.device)
         target = target.reshape(output.shape)
         visible = ~target.isnan()
         wanted = torch.where(visible, (target - self.mean) / self.std, 0)
-        return ((output.float() - wanted).square() * visible).sum() / visible.sum().clamp(min=1)
+        return output.float() - wanted, visible
 
     def scores(self, output: Tensor) -> Tensor:
         """Numbers in the target's own unit."""

@@ -160,6 +160,33 @@ def test_a_task_may_be_said_and_targets_be_several(tmp_path):
     assert manifest(path, {"text": "text"}, target="stars", task="classification").targets["stars"].names == ["1", "5"]
 
 
+def test_classes_of_an_ordinal_target_stand_in_their_order(tmp_path):
+    path = write(tmp_path, rows("text,stars,size", "hi,10,small", "ho,2.5,large", "ha,-1,medium"))
+    numbers = manifest(path, {"text": "text"}, target="stars", task="ordinal").targets["stars"]
+    assert (numbers.task, numbers.names, numbers.values[:3].tolist()) == ("ordinal", ["-1", "2.5", "10"], [2, 1, 0])
+    order = ["small", "medium", "large", "huge"]
+    words = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order)
+    assert (words.targets["size"].names, words.targets["size"].values[:3].tolist()) == (order, [0, 2, 1])
+    other = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order[::-1])
+    assert words.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (
+            None,
+            "my.csv: column 'size': 'large' is no number; say the order with dataset.order=[large,medium,small], "
+            "lowest first",
+        ),
+        (["small", "large"], "my.csv: column 'size': 'medium' is not in dataset.order (small, large); add it"),
+    ],
+)
+def test_words_have_no_order_of_their_own(tmp_path, order, message):
+    path = write(tmp_path, rows("text,size", "hi,small", "ho,large", "ha,medium"))
+    assert refused(DataError, path, {"text": "text"}, target="size", task="ordinal", order=order) == message
+
+
 def test_rows_without_a_target_are_for_training(tmp_path):
     path = write(tmp_path, rows("text,label", *["hi,0", "ho,1"] * 15, *["ha,"] * 30, count=60))
     table = manifest(path, {"text": "text"})
@@ -314,7 +341,15 @@ def test_numbers_that_are_none(tmp_path):
         ),
         (
             {"task": "ranking"},
-            "dataset.task: label: ranking; a target (label) is classification, multilabel, regression",
+            "dataset.task: label: ranking; a target (label) is classification, ordinal, multilabel, regression",
+        ),
+        (
+            {"order": ["0", "1"]},
+            "dataset.order: no target is ordinal; say dataset.task=ordinal, or leave the order out",
+        ),
+        (
+            {"task": "ordinal", "order": {"lable": ["0", "1"]}},
+            "dataset.order.lable: there is no such ordinal target (there are label)",
         ),
         ({"on_error": "ignore"}, "dataset.on_error: 'ignore'; choose raise or skip"),
     ],

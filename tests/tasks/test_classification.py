@@ -114,3 +114,24 @@ def test_scores_are_probabilities_in_fp32():
     scores = TASK.scores(torch.zeros(1, 3, dtype=torch.bfloat16))
     assert scores.dtype is torch.float32
     assert torch.allclose(scores, torch.full((1, 3), 1 / 3))
+
+
+def test_focal_loss_is_cross_entropy_times_the_share_that_is_wrong():
+    task = Classification("pet", ["a", "b", "c"], np.array([1, 2, 3]))
+    output, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, -100, 1])
+    assert task.focal(output, target, gamma=0.0).item() == pytest.approx(task.loss(output, target).item(), rel=1e-6)
+    p = output.softmax(1)[target != -100].gather(1, target[target != -100, None])
+    assert task.focal(output, target, gamma=2.0).item() == pytest.approx((-((1 - p) ** 2) * p.log()).mean().item())
+    sure = torch.tensor([[30.0, 0, 0]], requires_grad=True)
+    task.focal(sure, torch.tensor([0]), gamma=0.5).backward()
+    assert sure.grad.isfinite().all()
+
+
+def test_the_hinge_is_how_far_the_true_class_is_from_leading_by_one():
+    task = Classification("pet", ["a", "b", "c"], np.array([1, 2, 3]))
+    output = torch.tensor([[2.0, 0.5, 0.0], [2.0, 1.5, 0.0], [0.0, 3.0, 1.0], [9.0, 0.0, 0.0]])
+    target = torch.tensor([0, 0, 2, -100])
+    assert task.hinge(output, target).item() == pytest.approx((0.0 + 0.5 + 3.0) / 3)
+    weights = task.class_weights[target[:3]]
+    expected = (weights * torch.tensor([0.0, 0.5, 3.0])).mean().item()
+    assert task.hinge(output, target, balanced=True).item() == pytest.approx(expected)

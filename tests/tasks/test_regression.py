@@ -57,3 +57,11 @@ def test_mean_and_deviation_come_from_the_known_training_rows_alone():
     task = Regression.of("t", target, np.array([0, 1, 2]))
     assert task.mean.tolist() == [5.0, 7.0]
     assert task.std.tolist() == [5.0, 1.0]  # what does not vary is only shifted
+
+
+def test_absolute_and_huber_errors():
+    task = Regression("age", ["age"], np.array([10.0]), np.array([2.0]))
+    output, target = torch.tensor([[0.0], [0.0], [0.0]]), torch.tensor([11.0, 16.0, np.nan])  # 0.5 and 3 deviations off
+    assert task.l1(output, target).item() == pytest.approx((0.5 + 3) / 2)
+    assert task.huber(output, target, delta=1.0).item() == pytest.approx((0.5 * 0.25 + (3 - 0.5)) / 2)
+    assert task.huber(output, target, delta=9.0).item() == pytest.approx(task.loss(output, target).item() / 2)

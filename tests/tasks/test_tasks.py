@@ -8,6 +8,7 @@ from mmrun.tasks.metrics import METRICS
 
 TARGETS = {
     "classification": Target("classification", np.array([0, 1, -100, 1]), ["cat", "dog"]),
+    "ordinal": Target("ordinal", np.array([0, 1, -100, 1]), ["young", "old"]),
     "multilabel": Target("multilabel", np.array([[1, 0], [0, 1], [np.nan, 1], [1, 1]]), ["cat", "dog"]),
     "regression": Target("regression", np.array([1.0, 2.0, np.nan, 4.0]), ["years"]),
 }

@@ -28,6 +28,7 @@ def manifest(
     kinds: Mapping[str, str] | None = None,
     target: Names = "label",
     task: str | Mapping[str, str] | None = None,
+    order: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     split: str | None = "split",
     group: str | None = None,
     id: str | None = "id",
@@ -50,6 +51,7 @@ def manifest(
     rows = cells.Rows(sheet, on_error)
     layout = _Layout(sheet, columns, kinds, target, split, group, id)
     tasks = _tasks(sheet, layout.targets, task)
+    orders = _orders(tasks, order)
 
     files = cells.Files(folder, allow_outside)
     values = {name: cells.values(rows, modality, files) for name, modality in layout.modalities.items()}
@@ -65,7 +67,7 @@ def manifest(
     keep = rows.kept()
     lines = [sheet.lines[row] for row in keep]
     targets = {
-        name: cells.encode(tasks[name], [answers[name][row] for row in keep], name, sheet.name)
+        name: cells.encode(tasks[name], [answers[name][row] for row in keep], name, sheet.name, orders[name])
         for name in layout.targets
     }
     kept_groups = None if groups is None else np.array([groups[row] for row in keep])
@@ -78,7 +80,7 @@ def manifest(
         },
         targets=targets,
         split=_split(sheet.name, kept_split, targets, kept_groups, split_seed),
-        fingerprint=_fingerprint(file, files, layout, tasks, [] if len(keep) == len(sheet.lines) else lines),
+        fingerprint=_fingerprint(file, files, layout, tasks, orders, [] if len(keep) == len(sheet.lines) else lines),
         groups=kept_groups,
         root=folder,
         skipped=rows.skipped(),
@@ -169,6 +171,20 @@ def _tasks(sheet: Sheet, targets: Sequence[str], said: str | Mapping[str, str] |
     return {name: by_name[name] for name in targets}
 
 
+def _orders(
+    tasks: Mapping[str, str], said: Sequence[str] | Mapping[str, Sequence[str]] | None
+) -> dict[str, Sequence[str] | None]:
+    """Give the order of each target's classes, where one is said."""
+    ordinal = [name for name, task in tasks.items() if task == "ordinal"]
+    by_name = dict(said) if isinstance(said, Mapping) else dict.fromkeys(ordinal, said)
+    if said is not None and not ordinal:
+        raise ConfigError("dataset.order: no target is ordinal; say dataset.task=ordinal, or leave the order out")
+    for name in by_name:
+        if name not in ordinal:
+            raise ConfigError(f"dataset.order.{name}: there is no such ordinal target (there are {', '.join(ordinal)})")
+    return {name: by_name.get(name) for name in tasks}
+
+
 def _split_word(cell: Any) -> str:
     word = str(cell).strip().lower()
     if word not in SPLIT_WORDS:
@@ -206,10 +222,27 @@ def _refuse_torn(name: str, split: np.ndarray, groups: np.ndarray) -> None:
         raise DataError(f"{name}: group '{group}' is in {one} and in {other}; keep the rows of a group in one split")
 
 
-def _fingerprint(file: Path, files: cells.Files, layout: _Layout, tasks: Mapping[str, str], kept: list[int]) -> str:
+def _fingerprint(
+    file: Path,
+    files: cells.Files,
+    layout: _Layout,
+    tasks: Mapping[str, str],
+    orders: Mapping[str, Sequence[str] | None],
+    kept: list[int],
+) -> str:
     """Hash the file, what it names and how it is read; no absolute path, so that it is the same on every machine."""
     with open(file, "rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     read_as = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
-    said = [content, sorted(files.sizes.items()), read_as, dict(tasks), layout.id, layout.group, kept]
+    ranked = {name: list(order) for name, order in orders.items() if order is not None}
+    said = [
+        content,
+        sorted(files.sizes.items()),
+        read_as,
+        dict(tasks),
+        layout.id,
+        layout.group,
+        kept,
+        *([ranked] if ranked else []),
+    ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
