@@ -1,4 +1,4 @@
-"""mmrun cache: what is kept between runs: decoded columns and trained stages."""
+"""mmrun cache: what is kept between runs: decoded columns, trained stages and features of frozen encoders."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError, MmrunError
 
-HELP = "See, verify or clear what runs share: decoded columns and reused stages."
+HELP = "See, verify or clear what runs share: decoded columns, reused stages, features."
 
 SECONDS = {"h": 3600, "d": 86400, "w": 604800}
 
@@ -20,7 +20,7 @@ SECONDS = {"h": 3600, "d": 86400, "w": 604800}
 class Entry:
     """One thing that is kept."""
 
-    kind: str  # column | stage
+    kind: str  # column | stage | feature
     name: str
     about: str
     size: int  # bytes
@@ -74,8 +74,8 @@ def seconds(age: str) -> float:
 def found(cache: Path) -> list[Entry]:
     """Give everything that is kept, the newest first."""
     entries = []
-    for kind, sub, about in (("column", "columns", _about_column), ("stage", "stages", _about_stage)):
-        for path in (cache / sub).glob("*/"):
+    for kind, about in (("column", _about_column), ("stage", _about_stage), ("feature", _about_features)):
+        for path in (cache / f"{kind}s").glob("*/"):
             size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
             entries.append(Entry(kind, path.name, about(path), size, time.time() - path.stat().st_mtime))
     return sorted(entries, key=lambda entry: entry.age)
@@ -87,6 +87,14 @@ def _about_column(path: Path) -> str:
     return ", ".join(file.name for file in sorted(path.glob("*.npy")))
 
 
+def _about_features(path: Path) -> str:
+    try:
+        about: str = json.loads((path / "meta.json").read_text())["about"]
+    except (OSError, ValueError):
+        return "being written, or left by a kill"
+    return about
+
+
 def _about_stage(path: Path) -> str:
     try:
         state = json.loads((path / "state.json").read_text())
@@ -96,7 +104,7 @@ def _about_stage(path: Path) -> str:
 
 
 def verify(cache: Path, entries: list[Entry]) -> int:
-    """Read every stage and column as a run would, and name what is damaged."""
+    """Open every stage, column and feature as a run would, and name what is damaged."""
     import numpy as np
 
     from mmrun.training import checkpoint
