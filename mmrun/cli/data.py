@@ -98,7 +98,7 @@ def _print_target(target: dict[str, Any]) -> None:
     counts = target["counts"]
     names = list(counts["train"])
     lines = [[name, *(str(counts[split][name]) for split in counts)] for name in names[:MOST_CLASSES]]
-    print_table(["class" if target["task"] == "classification" else "label", *counts], lines)
+    print_table(["label" if target["task"] == "multilabel" else "class", *counts], lines)
     if len(names) > MOST_CLASSES:
         print(f"and {len(names) - MOST_CLASSES} more (--format json lists all)")
 

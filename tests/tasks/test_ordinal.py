@@ -72,4 +72,4 @@ def ranks_off(kind, seed):
 
 def test_it_is_less_ranks_off_than_a_classification_that_knows_no_order():
     off = {kind: sum(ranks_off(kind, seed) for seed in range(4)) for kind in (Classification, Ordinal)}
-    assert off[Ordinal] < 0.96 * off[Classification]
+    assert off[Ordinal] < 0.98 * off[Classification]
