@@ -17,6 +17,7 @@ from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
 from mmrun.training import budget, checkpoint, cost, engine, reuse, trial
 from mmrun.training.average import Average
+from mmrun.training.gradients import split as split_batch
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
@@ -183,6 +184,16 @@ class StageTraining:
 
     # ------------------------------------------------------------------------------------------ what the engine tells
 
+    def cut(self, progress: engine.Progress) -> None:
+        """Say, and log, that memory ran out."""
+        session, parts = self.session, progress.accumulate
+        rows = -(-session.config.trainer.batch_size // parts)
+        session.watch.note(
+            f"{self.stage.name}: out of memory; a batch is cut into {parts} micro-batches of {rows} rows"
+        )
+        event = {"event": "out_of_memory", "stage": self.stage.name, "step": progress.step, "accumulate": parts}
+        session.folder.log(event)
+
     def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None:
         """Show a step, and let the average follow it."""
         if self.average is not None:
@@ -197,7 +208,8 @@ class StageTraining:
         values |= {f"val/{name}": value for name, value in found.items()}
         if session.config.trainer.diagnose:
             self.bare.train()
-            values |= trial.balance(self.bare, self.batches.batch(progress.step))
+            batch = split_batch(self.batches.batch(progress.step), progress.accumulate)[0]
+            values |= trial.balance(self.bare, batch)
         if session.writes:
             ledger = {key: self._cost()[key] for key in ("epochs", "samples", "seconds", "flops")}
             event = {"event": "evaluated", "stage": self.stage.name, "step": progress.step}
@@ -272,6 +284,7 @@ class StageTraining:
             "samples": samples,
             "seconds": progress.seconds,
             "flops": self.flops * progress.step,
+            "accumulate": max(progress.accumulate, self.stage.config.accumulate),
             "peak_memory": cost.peak_memory(session.accelerator.device),
             "learned_parameters": self.learned_parameters,
             "total_parameters": cost.count(list(session.model.parameters())),

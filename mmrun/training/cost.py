@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmrun.training.gradients import refuse_one_row, split
 from mmrun.training.trial import without_trace
 from mmrun.types import Batch
 
@@ -14,10 +15,15 @@ def flops_per_step(learner: nn.Module, batch: Batch) -> float:
     """Count the floating-point operations of one forward and backward pass, and leave no trace of it.
 
     Matrix products, convolutions and attention are counted, a multiply-add as two; fused recurrent kernels are not.
+    Of a batch that memory does not hold one half is counted, twice.
     """
-    with without_trace(learner, batch.index.device), FlopCounterMode(display=False) as counter:
-        learner(batch)["loss"].backward()
-    return float(counter.get_total_flops())
+    try:
+        with without_trace(learner, batch.index.device), FlopCounterMode(display=False) as counter:
+            learner(batch)["loss"].backward()
+        return float(counter.get_total_flops())
+    except torch.OutOfMemoryError as error:
+        refuse_one_row(batch, error)
+    return 2 * flops_per_step(learner, split(batch, 2)[0])
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from torch.amp import GradScaler
 
 from mmrun.errors import RunError
 from mmrun.training.budget import Allowance
+from mmrun.training.gradients import Gradients
 from mmrun.types import Batch, Objective
 
 
@@ -82,7 +82,7 @@ class Tally:
         self.count = 0
 
     def add(self, losses: dict[str, Tensor]) -> None:
-        """Add the losses of one micro-batch."""
+        """Add the losses of one step."""
         for name, loss in losses.items():
             value = loss.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -104,6 +104,7 @@ class Progress:
     best: float | None = None  # the monitored figure
     best_step: int = 0
     stale: int = 0  # evaluations since then
+    accumulate: int = 1  # micro-batches a step: as planned, or more where memory ran out
     tally: Tally = field(default_factory=Tally)  # losses since the last evaluation
 
     def state(self) -> dict[str, Any]:
@@ -130,6 +131,9 @@ class Batches(Protocol):
 
 class Events(Protocol):
     """What the loop tells while it runs."""
+
+    def cut(self, progress: Progress) -> None:
+        """Memory ran out: from this step on a batch is cut into as many micro-batches as `progress.accumulate` says."""
 
     def stepped(self, progress: Progress, losses: dict[str, Tensor]) -> None:
         """One step was made; the losses are still on the device."""
@@ -159,21 +163,18 @@ def fit(
     `learner` is as `accelerator.prepare` gave it; each group of the plain `optimizer` holds a `base_lr`.
     `validate` gives the monitored figure and all figures of the validation rows.
     """
-    bare = accelerator.unwrap_model(learner)
+    gradients = Gradients(
+        learner, accelerator, max(plan.accumulate, progress.accumulate), partial(cut, progress, events)
+    )
     learner.train()
     while not finished(plan, progress):
         began = time.perf_counter()
         factor = plan.rate(plan.allowance.spent(progress.step, progress.seconds))
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        parts = split(batches.batch(progress.step), plan.accumulate)
-        scale = partial(scaled, accelerator.scaler, len(parts))
-        for number, part in enumerate(parts, start=1):
-            with nullcontext() if number == len(parts) else accelerator.no_sync(learner):
-                losses = learner(part)
-                bare.objective.backward(bare.model, losses, scale)
-            progress.tally.add(losses)
+        losses = gradients.add(batches.batch(progress.step))
         apply(optimizer, learner, accelerator.scaler, plan.clip)
+        progress.tally.add(losses)
         progress.step += 1
         progress.seconds += time.perf_counter() - began
         events.stepped(progress, losses)
@@ -192,10 +193,10 @@ def fit(
         events.settled(progress)
 
 
-def scaled(scaler: GradScaler | None, parts: int, loss: Tensor) -> Tensor:
-    """Make a loss one of several micro-batches', and large enough for fp16."""
-    share = loss / parts
-    return share if scaler is None else scaler.scale(share)
+def cut(progress: Progress, events: Events, parts: int) -> None:
+    """Note that a step takes more micro-batches than before."""
+    progress.accumulate = parts
+    events.cut(progress)
 
 
 def apply(optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, clip: float | None) -> None:
@@ -228,22 +229,6 @@ def judge(progress: Progress, figure: float, higher_is_better: bool) -> None:
         progress.best, progress.best_step, progress.stale = figure, progress.step, 0
     else:
         progress.stale += 1
-
-
-def split(batch: Batch, parts: int) -> list[Batch]:
-    """Cut a batch into micro-batches of equal size; fewer where it has not so many rows."""
-    if parts == 1:
-        return [batch]
-    pieces = [_chunk(field, parts) for field in batch]
-    return [Batch(*fields) for fields in zip(*pieces, strict=True)]
-
-
-def _chunk(value: Any, parts: int) -> list[Any]:
-    if isinstance(value, Tensor):
-        return list(value.chunk(parts))
-    pieces = {key: _chunk(item, parts) for key, item in value.items()}
-    number = len(next(iter(pieces.values())))
-    return [{key: items[i] for key, items in pieces.items()} for i in range(number)]
 
 
 # ---------------------------------------------------------------------------------------------------- evaluation

@@ -14,12 +14,14 @@ from mmrun.types import Batch
 def without_trace(learner: nn.Module, device: torch.device) -> Iterator[None]:
     """Give back batch statistics, random states and empty gradients as they were."""
     buffers = {name: buffer.clone() for name, buffer in learner.named_buffers()}
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
-    with torch.no_grad():
-        for name, buffer in learner.named_buffers():
-            buffer.copy_(buffers[name])
-    learner.zero_grad(set_to_none=True)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in learner.named_buffers():
+                buffer.copy_(buffers[name])
+        learner.zero_grad(set_to_none=True)
 
 
 def balance(learner: nn.Module, batch: Batch) -> dict[str, float]:

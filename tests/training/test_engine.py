@@ -7,7 +7,7 @@ from torch import nn
 
 from mmrun.errors import RunError
 from mmrun.training.budget import Allowance
-from mmrun.training.engine import Learner, Plan, Progress, fit, predict, split
+from mmrun.training.engine import Learner, Plan, Progress, fit, predict
 from mmrun.types import Batch, Objective
 
 
@@ -35,7 +35,10 @@ class Rows:
 
 class Notes:
     def __init__(self):
-        self.steps, self.losses, self.improvements, self.saves = [], [], [], []
+        self.steps, self.losses, self.improvements, self.saves, self.cuts = [], [], [], [], []
+
+    def cut(self, progress):
+        self.cuts.append((progress.step, progress.accumulate))
 
     def stepped(self, progress, losses):
         self.steps.append(progress.step)
@@ -89,13 +92,6 @@ def test_gradients_are_clipped():
     torch.manual_seed(0)
     start = Line().line.weight
     assert (held.model.line.weight - start).abs() < 1e-7 < (free.model.line.weight - start).abs()
-
-
-def test_a_batch_is_cut_into_equal_parts():
-    batch = Rows().batch(0)
-    parts = split(batch, 2)
-    assert [part.inputs["x"].flatten().tolist() for part in parts] == [[1.0, 2.0], [3.0, 4.0]]
-    assert [part.index.tolist() for part in parts] == [[0, 1], [2, 3]]
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():
