@@ -28,7 +28,20 @@ _mmrun() {
 complete -o default -F _mmrun mmrun
 """
 
-ZSH = f"autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n{BASH}"
+ZSH = """\
+autoload -U +X compinit && compinit
+_mmrun() {
+    local word
+    local -a whole open
+    for word in ${(f)"$(mmrun completion --words "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)"}; do
+        if [[ $word == *[=./] ]]; then open+=("$word"); else whole+=("$word"); fi
+    done
+    (( $#whole + $#open )) || { _files; return }
+    (( $#whole )) && compadd -a whole
+    (( $#open )) && compadd -S '' -a open
+}
+compdef _mmrun mmrun
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

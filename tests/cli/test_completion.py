@@ -1,19 +1,25 @@
 """mmrun completion: what Tab offers, from Python and from a real bash."""
 
+import os
+import pty
+import select
 import shlex
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from runs.fabricate import started
 
 import mmrun
-from mmrun.cli import VERBS, main
+from mmrun.cli import VERBS
 from mmrun.cli.completion import complete
 from mmrun.compose import options
 
 REPOSITORY = Path(mmrun.__file__).parents[1]
+ZSH = shutil.which("zsh")
 
 
 @pytest.mark.parametrize(
@@ -100,11 +106,53 @@ def test_in_bash():
     ]
 
 
-def test_zsh_borrows_the_script_of_bash(capsys):
-    assert main(["completion", "zsh"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["autoload -U +X compinit && compinit", "autoload -U +X bashcompinit && bashcompinit"]
-    assert lines[-1] == "complete -o default -F _mmrun mmrun"
+@pytest.mark.skipif(ZSH is None, reason="no zsh on this machine: apt-get install zsh")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("mmrun compl", "mmrun completion "),
+        ("mmrun train seed=1 strategy=comp", "mmrun train seed=1 strategy=component "),
+        ("mmrun train strategy=scratch,comp", "mmrun train strategy=scratch,component "),
+        ("mmrun train trainer.prec", "mmrun train trainer.precision="),
+        ("mmrun predict run table.c", "mmrun predict run table.csv "),
+    ],
+)
+def test_tab_in_zsh(tmp_path, typed, completed):
+    """Type in a terminal, press Tab, and ask zsh what stands on its line then."""
+    (tmp_path / "mmrun").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mmrun "$@"\n')
+    (tmp_path / "mmrun").chmod(0o755)
+    (tmp_path / "table.csv").touch()
+    (tmp_path / ".zshrc").write_text(
+        "PS1='ready> '\n"
+        'show() { print -r -- "$BUFFER" > line; BUFFER=; }; zle -N show; bindkey "^G" show\n'
+        'eval "$(mmrun completion zsh)"\n'
+    )
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        [ZSH, "-i"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment, start_new_session=True
+    )
+    try:
+        seen, line, deadline = "", tmp_path / "line", time.monotonic() + 60
+        while "ready> " not in seen and time.monotonic() < deadline:
+            seen += _said(ours)
+        os.write(ours, f"{typed}\t\a".encode())
+        while not (line.exists() and line.read_text()) and time.monotonic() < deadline:
+            seen += _said(ours)
+        assert line.exists(), seen
+        assert line.read_text() == f"{completed}\n", seen
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+def _said(terminal):
+    """Read what a terminal shows within a moment."""
+    readable, _, _ = select.select([terminal], [], [], 0.1)
+    return os.read(terminal, 4096).decode(errors="replace") if readable else ""
 
 
 def test_no_hydra_is_imported():
