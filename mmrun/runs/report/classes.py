@@ -199,7 +199,7 @@ def confusion(group: Group, found: Classified) -> Plot:
     wrong = found.confusion - np.diag(found.confusion.diagonal())
     true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
     most = f"most often {found.names[true]} is taken for {found.names[predicted]}: {shares[true, predicted]:.0%}"
-    side = min(5.0, 1.6 + 0.2 * len(found.names))
+    side = max(3.2, min(5.0, 1.6 + 0.2 * len(found.names)))
     name = ",".join(group)
     caption = f"{name}: confusion, % of each true class, all seeds together"
     return Plot(f"confusion-{name}", caption, f"Confusion matrix of {name}; {most}.", draw, side, side)
