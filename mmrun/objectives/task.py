@@ -1,84 +1,191 @@
 """Learn the tasks themselves: through all modalities together, or through each encoder alone."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, nearest
 from mmrun.models.multimodal import Multimodal
-from mmrun.tasks.classification import Classification
-from mmrun.types import HIDDEN_CLASS, Batch, Objective
+from mmrun.objectives.losses import losses_of, one_of
+from mmrun.tasks.regression import Regression
+from mmrun.types import HIDDEN_CLASS, Batch, Features, Input, Objective
 from mmrun.types import Task as AnyTask
 
+PENALTIES = {
+    "l2": lambda fused: fused.square().mean(),
+    "l1": lambda fused: fused.abs().mean(),
+    "variance": lambda fused: fused.var(0, correction=0).mean(),
+}
 
-class Task(Objective):
-    """The tasks from all modalities together: the weighted sum of their losses."""
+
+class Answers(NamedTuple):
+    """What a model says of some rows."""
+
+    heads: dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modality's probe) -> task -> [B, C]
+    fused: Tensor | None = None  # [B, D]
+
+
+class Supervised(Objective):
+    """Learns from targets, in three phases, so that what wraps it can change what lies between them."""
+
+    encode: Callable[[Multimodal, Mapping[str, Input]], dict[str, Features]]
+    read: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], Answers]  # given what is present
+    judge: Callable[
+        [Answers, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]
+    ]  # present, targets -> the losses
+
+    def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
+        """Give the loss and its parts."""
+        answers = self.read(model, self.encode(model, batch.inputs), batch.present)
+        return self.judge(answers, batch.present, batch.targets)
+
+
+class Task(Supervised):
+    """The tasks from all modalities together: the weighted sum of their losses.
+
+    `weighting`: fixed, or by a noise that is learned for each task (uncertainty: Kendall et al., 2018), on top of the
+    fixed weights. `unimodal`: what the losses of each encoder's probe count beside (deep supervision of each modality;
+    Wang et al., 2020), one number or one a modality. `penalty`: on the fused vector, l1 | l2 | variance.
+    """
 
     def __init__(
         self,
         tasks: Mapping[str, AnyTask],
+        kinds: Iterable[str] = (),
         weights: Mapping[str, float] | None = None,
+        weighting: str = "fixed",
+        loss: Mapping[str, str] | None = None,
+        gamma: float = 2.0,
+        delta: float = 1.0,
         label_smoothing: float = 0.0,
         balanced: bool = False,
+        unimodal: float | Mapping[str, float] = 0.0,
+        penalty: str | None = None,
+        penalty_weight: float = 0.01,
     ) -> None:
         super().__init__()
-        for name in weights or {}:
-            if name not in tasks:
-                raise ConfigError(f"objective.weights.{name}: no such task (there are {', '.join(tasks)})")
+        _check_names("objective.weights", "task", weights or {}, tasks)
+        one_of("objective.weighting", weighting, ("fixed", "uncertainty"))
+        if penalty is not None:
+            one_of("objective.penalty", penalty, tuple(PENALTIES))
         self.weights = {**dict.fromkeys(tasks, 1.0), **(weights or {})}
-        self.losses = _losses(tasks, label_smoothing, balanced)
+        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, balanced)
+        self.unimodal = _by_modality(unimodal, list(kinds))
+        self.penalty, self.penalty_weight = penalty, penalty_weight
+        self.uncertainty = Uncertainty(tasks) if weighting == "uncertainty" else None
 
-    def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts, "loss/<task>"."""
-        outputs = model(batch)
-        parts = {name: loss(outputs[name], batch.targets[name]) for name, loss in self.losses.items()}
-        total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
-        return {"loss": total, **{f"loss/{name}": part for name, part in parts.items()}}
+    def encode(self, model: Multimodal, inputs: Mapping[str, Input]) -> dict[str, Features]:
+        """Encode every modality."""
+        return model.encode(inputs)
+
+    def read(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> Answers:
+        """Answer by the heads, and by the probes that count."""
+        fused = model.fusion(features, present)
+        alone = {modality: model.decide_alone(modality, features[modality].pooled) for modality in self.unimodal}
+        return Answers({"": model.decide(fused), **alone}, fused)
+
+    def judge(self, answers: Answers, present: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
+        outputs, fused = answers.heads[""], answers.fused
+        parts = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
+        weighed = [self.weights[name] * part for name, part in parts.items()]
+        if self.uncertainty is not None:
+            weighed = self.uncertainty(dict(zip(parts, weighed, strict=True)))
+        for modality, weight in self.unimodal.items():
+            each = _alone(answers, modality, present, targets, self.losses)
+            parts[f"probe.{modality}"] = torch.stack(each).sum()
+            weighed.append(weight * parts[f"probe.{modality}"])
+        if self.penalty is not None and fused is not None:
+            parts["penalty"] = PENALTIES[self.penalty](fused.float())
+            weighed.append(self.penalty_weight * parts["penalty"])
+        return {"loss": torch.stack(weighed).sum(), **{f"loss/{name}": part for name, part in parts.items()}}
 
 
-class Probe(Objective):
+class Uncertainty(nn.Module):
+    """Weighs the losses of several tasks by the noise that each is taken to have (Kendall et al., 2018).
+
+    With s the logarithm of its variance, a task counts exp(-s) loss + s / 2; a regression half of the first term.
+    """
+
+    def __init__(self, tasks: Mapping[str, AnyTask]) -> None:
+        super().__init__()
+        self.log_variance = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in tasks})
+        self.factor = {name: 0.5 if isinstance(task, Regression) else 1.0 for name, task in tasks.items()}
+
+    def forward(self, losses: dict[str, Tensor]) -> list[Tensor]:
+        """Weigh each loss."""
+        noise = {name: self.log_variance[name] for name in losses}
+        return [self.factor[name] * (-noise[name]).exp() * loss + noise[name] / 2 for name, loss in losses.items()]
+
+
+class Probe(Supervised):
     """The tasks from each modality alone, through its encoder and `probe.<modality>`: unimodal training."""
 
     def __init__(
         self,
         tasks: Mapping[str, AnyTask],
         kinds: Iterable[str],
+        modalities: Sequence[str] | None = None,
+        loss: Mapping[str, str] | None = None,
+        gamma: float = 2.0,
+        delta: float = 1.0,
         label_smoothing: float = 0.0,
         balanced: bool = False,
     ) -> None:
         super().__init__()
-        self.modalities = list(kinds)
-        self.losses = _losses(tasks, label_smoothing, balanced)
+        known = list(kinds)
+        _check_names("objective.modalities", "modality", modalities or (), known)
+        self.modalities = known if modalities is None else list(modalities)
+        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, balanced)
 
-    def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts, "loss/<modality>". Rows that lack a modality do not count for it."""
+    def encode(self, model: Multimodal, inputs: Mapping[str, Input]) -> dict[str, Features]:
+        """Encode the modalities in question."""
+        return model.encode({modality: inputs[modality] for modality in self.modalities})
+
+    def read(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> Answers:
+        """Answer by each modality's probe."""
+        return Answers({name: model.decide_alone(name, features[name].pooled) for name in self.modalities})
+
+    def judge(self, answers: Answers, present: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
         parts = {}
-        for modality in self.modalities:
-            outputs = model.unimodal(batch, modality)
-            present = batch.present[modality]
-            losses = [loss(outputs[name], hide(batch.targets[name], present)) for name, loss in self.losses.items()]
-            parts[modality] = torch.stack(losses).sum()
+        for modality in answers.heads:
+            parts[modality] = torch.stack(_alone(answers, modality, present, targets, self.losses)).sum()
         total = torch.stack(list(parts.values())).sum()
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
 
 
-def _losses(
-    tasks: Mapping[str, AnyTask], label_smoothing: float, balanced: bool
-) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """Give each task's loss, the classifications' with what only they can do."""
-    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {name: task.loss for name, task in tasks.items()}
-    classifications = {name: task for name, task in tasks.items() if isinstance(task, Classification)}
-    if not classifications and (label_smoothing > 0 or balanced):
-        key = "balanced" if balanced else "label_smoothing"
-        raise ConfigError(f"objective.{key}: no task is a classification (there are {', '.join(tasks)}); leave it out")
-    for name, task in classifications.items():
-        losses[name] = partial(task.loss, label_smoothing=label_smoothing, balanced=balanced)
-    return losses
+def _alone(
+    answers: Answers,
+    modality: str,
+    present: dict[str, Tensor],
+    targets: dict[str, Tensor],
+    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+) -> list[Tensor]:
+    """Give the loss of each task by one modality's probe, over the rows that have the modality."""
+    outputs, here = answers.heads[modality], present[modality]
+    return [loss(outputs[name], hide(targets[name], here)) for name, loss in losses.items()]
 
 
 def hide(target: Tensor, present: Tensor) -> Tensor:  # [B, ...], [B]
     """Hide the targets of rows that are not present."""
     hidden = float("nan") if target.is_floating_point() else HIDDEN_CLASS
     return target.masked_fill(~present.view(-1, *[1] * (target.dim() - 1)), hidden)
+
+
+def _by_modality(unimodal: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
+    """Give the weight of each probe that counts."""
+    if not isinstance(unimodal, Mapping):
+        return dict.fromkeys(kinds, unimodal) if unimodal > 0 else {}
+    _check_names("objective.unimodal", "modality", unimodal, kinds)
+    return {modality: weight for modality, weight in unimodal.items() if weight > 0}
+
+
+def _check_names(where: str, word: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse the name of a task or modality that is not there."""
+    for name in given:
+        if name not in known:
+            there = ", ".join(known)
+            raise ConfigError(f"{where}.{name}: no such {word}{nearest(name, known)} (there are {there})")

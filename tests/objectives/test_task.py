@@ -44,7 +44,7 @@ def test_what_no_task_can_do_is_refused():
     assert str(caught.value) == "objective.balanced: no task is a classification (there are age); leave it out"
     with pytest.raises(ConfigError) as caught:
         Task(TASKS, weights={"lable": 2.0})
-    assert str(caught.value) == "objective.weights.lable: no such task (there are label, age)"
+    assert str(caught.value) == "objective.weights.lable: no such task; did you mean 'label'? (there are label, age)"
 
 
 def test_the_task_teaches_encoder_fusion_and_head_but_no_probe():
