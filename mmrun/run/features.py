@@ -1,6 +1,7 @@
 """Which features a stage of a run reads in place of inputs, and where they are kept."""
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmrun.run.session import Session
 from mmrun.training import reuse
 from mmrun.training.budget import Allowance
 from mmrun.training.engine import Learner
-from mmrun.training.features import FeatureColumn, answers_of, open_features, readable, size
+from mmrun.training.features import FeatureColumn, open_features, readable, size
 from mmrun.training.gradients import split
 from mmrun.training.stages import Stage
 from mmrun.types import Batch, Encoder
@@ -37,12 +38,12 @@ def columns(
     the loss where there are none.
     """
     config = session.config
-    once = len(session.data.rows[stage.config.rows])
-    if not config.trainer.features or allowance.steps is None or allowance.steps * config.trainer.batch_size <= once:
+    once = math.ceil(len(session.data.rows[stage.config.rows]) / config.trainer.batch_size)  # in steps
+    if not config.trainer.features or allowance.steps is None or allowance.steps <= once:
         return {}
     rows = read_by(session, stage)
     piece = split(batch, -(-len(batch.index) // TRIED))[0]
-    usable = readable(learner, piece, lambda batch: answers_of(learner, heads, session.accelerator, batch))
+    usable = readable(learner, piece, heads, session.accelerator)
     folder = Path(config.cache).expanduser() / "features"
     folder.mkdir(parents=True, exist_ok=True)
     found, new = {}, False
@@ -71,13 +72,14 @@ def read_by(session: Session, stage: Stage) -> np.ndarray:
     return np.union1d(session.data.rows[stage.config.rows], session.data.rows["val"])
 
 
-def cost(found: dict[str, FeatureColumn], rows: int, flops: float) -> dict[str, Any]:
+def cost(found: dict[str, FeatureColumn], rows: np.ndarray, flops: float) -> dict[str, Any]:
     """Give what the features of the rows learned from cost, whoever computed them; `flops` are those of one row.
 
     Evaluation is not charged anywhere, and so not the share of the rows of validation.
     """
-    seconds = sum(column.meta["seconds"] * rows / len(column.rows) for column in found.values())
-    return {"of": list(found), "rows": rows, "seconds": seconds, "flops": flops * rows}
+    number = len(np.unique(rows))
+    seconds = sum(column.meta["seconds"] * number / len(column.rows) for column in found.values())
+    return {"of": list(found), "rows": number, "seconds": seconds, "flops": flops * number}
 
 
 def _key(session: Session, modality: str, rows: np.ndarray, parts: dict[str, Tensor]) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmrun.data import split
-from mmrun.run import build, figures
+from mmrun.run import build, features, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
 from mmrun.training import budget, checkpoint, cost, engine, reuse, trial
@@ -72,7 +72,9 @@ class StageTraining:
         self.learned_parameters = cost.count([p for _, p in learned])
         self.learner = accelerator.prepare(self.bare)
         self.progress = engine.Progress()
-        self.validate, self.plan = self._plan(heads_that_learn(learning))
+        self.heads = heads_that_learn(learning)
+        self.validate, self.plan = self._plan(self.heads)
+        self.features: dict[str, Any] | None = None  # what computing those of frozen encoders cost, where that was done
         self.last = session.folder.checkpoint(stage.name, "last")
         self.best = session.folder.checkpoint(stage.name, "best")
         self.saved = self.beat = time.monotonic()
@@ -80,6 +82,7 @@ class StageTraining:
 
     def run(self) -> None:
         """Train to the end."""
+        self._read_features()
         if checkpoint.exists(self.last):
             self._restore()
         elif self.session.writes:
@@ -99,6 +102,20 @@ class StageTraining:
         if self.session.writes:
             with self._weights_that_count():
                 self._finish(self._cost())
+
+    def _read_features(self) -> None:
+        """Put features in place of the inputs that frozen encoders alone read; from here on a step costs less."""
+        session, stage = self.session, self.stage
+        heads = [] if stage.config.monitor == "loss" else self.heads
+        batch, allowance = self.batches.batch(0), self.plan.allowance
+        found = features.columns(session, stage, self.bare, batch, heads, allowance, self._give_sign)
+        if found:
+            self.session = replace(session, columns=session.columns | found)
+            self.batches = self.session.loader(self.batches.rows, self.batches.batch_size, stage.modalities)
+            inputs, world = self.flops, session.accelerator.num_processes
+            self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * world
+            of_row = (inputs - self.flops) / self.batches.batch_size
+            self.features = features.cost(found, self.batches.rows, of_row)
 
     def run_or_reuse(self, stored: Path) -> None:
         """Load the stage from where an earlier run stored it; else train it, and store it."""
@@ -138,7 +155,7 @@ class StageTraining:
             "allowance": asdict(self.plan.allowance),
             "trainer": {
                 key: getattr(config.trainer, key)
-                for key in ("batch_size", "eval_batch_size", "precision", "evaluate_every")
+                for key in ("batch_size", "eval_batch_size", "precision", "evaluate_every", "features")
             },
             "device": [session.accelerator.device.type, session.accelerator.num_processes],
             "seed": config.seed,
@@ -228,12 +245,14 @@ class StageTraining:
     def settled(self, progress: engine.Progress) -> None:
         """Take a checkpoint and give a sign of life where it is time."""
         now = time.monotonic()
-        if not self.session.writes:
-            return
-        if now - self.saved >= self.session.config.trainer.save_every:
+        if self.session.writes and now - self.saved >= self.session.config.trainer.save_every:
             self._save()
             self.saved = now
-        if now - self.beat >= HEARTBEAT:
+        self._give_sign()
+
+    def _give_sign(self) -> None:
+        now, progress = time.monotonic(), self.progress
+        if self.session.writes and now - self.beat >= HEARTBEAT:
             spent = self.plan.allowance.spent(progress.step, progress.seconds)
             self.session.folder.set_status("running", self.stage.name, progress.step, min(1.0, spent))
             self.beat = now
@@ -276,14 +295,16 @@ class StageTraining:
     def _cost(self) -> dict[str, Any]:
         session, progress = self.session, self.progress
         samples = progress.step * session.config.trainer.batch_size
+        once = {"seconds": 0.0, "flops": 0.0} if self.features is None else self.features
         return {
             "objective": type(self.bare.objective).__name__,
             "epochs": samples * self.stage.reads / len(session.data.rows["all"]),
             "steps": progress.step,
             "best_step": progress.best_step,
             "samples": samples,
-            "seconds": progress.seconds,
-            "flops": self.flops * progress.step,
+            "seconds": progress.seconds + once["seconds"],
+            "flops": self.flops * progress.step + once["flops"],
+            "features": self.features,
             "accumulate": max(progress.accumulate, self.stage.config.accumulate),
             "peak_memory": cost.peak_memory(session.accelerator.device),
             "learned_parameters": self.learned_parameters,

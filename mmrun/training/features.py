@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,23 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # the last bits differ with gradients swit
 Answers = dict[str, Tensor]
 
 
-def readable(learner: Learner, batch: Batch, answers: Callable[[Batch], Answers]) -> dict[str, dict[str, Tensor]]:
+def readable(
+    learner: Learner, batch: Batch, heads: Iterable[str], accelerator: Accelerator
+) -> dict[str, dict[str, Tensor]]:
     """Tell of which modalities features will do, and which of their parts: by modality, those parts of this batch.
 
     It is tried: features take the place of the inputs, and the answers have to stay. What reads the inputs itself, or
     hands others to the encoder, fails on features or answers otherwise. Tokens are no part where nothing touches them.
+    `heads`: what validation looks at; the loss where there are none.
     """
+    answers = partial(_answers, learner, heads, accelerator)
     encoders: Any = learner.model.encoder
     frozen = [modality for modality in batch.inputs if _is_frozen(encoders[modality])]
     wanted = answers(batch) if frozen else {}
     found: dict[str, dict[str, Tensor]] = {}
     for modality in frozen:
-        given = _parts(encoders[modality](batch.inputs[modality]))
+        with accelerator.autocast():
+            given = _parts(encoders[modality](batch.inputs[modality]))
         for names in dict.fromkeys([("pooled",), tuple(given)]):  # the fewest that will do
             tried = {name: part if name in names else UNREAD for name, part in given.items()}
             if _agree(wanted, answers, batch._replace(inputs={**batch.inputs, **found, modality: tried})):
@@ -44,8 +50,8 @@ def readable(learner: Learner, batch: Batch, answers: Callable[[Batch], Answers]
     return found
 
 
-def answers_of(learner: Learner, heads: Iterable[str], accelerator: Accelerator, batch: Batch) -> Answers:
-    """Give all that a stage makes of a batch: its losses, those of validation, and outputs of heads; leave no trace."""
+def _answers(learner: Learner, heads: Iterable[str], accelerator: Accelerator, batch: Batch) -> Answers:
+    """Give all that training and validation make of a batch, and leave no trace."""
     model: Any = learner.model
     found: Answers = {}
     try:
