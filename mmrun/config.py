@@ -68,6 +68,11 @@ class TrainerConfig:
     eval_batch_size: int = 256
     precision: str = "fp32"  # fp32 | bf16 | fp16
     device: str = "auto"  # auto | cpu
+    compile: Any = False  # true | false | auto: on a GPU | reduce-overhead: with CUDA graphs | max-autotune
+    channels_last: Any = "auto"  # images and their convolutions by pixel: true | false | auto: on a GPU
+    tf32: bool = True  # on a GPU, let fp32 products be rounded to TF32's 10 bits
+    deterministic: bool = True  # on a GPU, kernels that give the same bits each time, before quicker ones
+    offload_activations: bool = False  # keep what the backward pass needs in the CPU's memory
     evaluate_every: float = 1.0  # epochs
     features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
@@ -94,7 +99,7 @@ class RunConfig:
     seed: int = 0
     experiment: str = "default"  # the folder under outputs: the name of the chosen experiment
     outputs: str = "outputs"
-    cache: str = "~/.cache/mmrun"  # prepared columns, reused stages
+    cache: str = "~/.cache/mmrun"  # prepared columns, reused stages, features
     cache_limit: float = 50.0  # GB a modality; a larger one is decoded anew for each batch
     choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...
 
@@ -108,6 +113,8 @@ ONE_OF = {
     "keep": ("best", "last"),
     "precision": ("fp32", "bf16", "fp16"),
     "device": ("auto", "cpu"),
+    "compile": (False, True, "auto", "reduce-overhead", "max-autotune"),
+    "channels_last": ("auto", False, True),
 }
 
 

@@ -16,6 +16,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.run import build, figures, stage
 from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
+from mmrun.training import device
 
 # An objective may leave parameters that are told to learn without a gradient: masked tokens pass through no pooler.
 UNUSED = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -92,6 +93,8 @@ def open_session(
     for line in data.table.skipped:
         watch.note(f"skipped {line}")
     model.to(accelerator.device)
+    if device.chosen(config.trainer.channels_last, accelerator.device):
+        device.channels_last(model)
     if begin:
         build.fit(data, columns, model, accelerator.device)
     return Session(config, folder, watch, accelerator, data, columns, model, stages)
@@ -126,13 +129,15 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         if name not in installed:
             raise ConfigError(f"trainer.trackers: '{name}' is not installed; pip install {name}, or leave it out")
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
         cpu=trainer.device == "cpu",
         log_with=trainer.trackers or None,
         project_dir=str(where(as_dict(config))),
         kwargs_handlers=[UNUSED],
     )
+    device.set_up(accelerator.device, trainer.deterministic, trainer.tf32)
+    return accelerator
 
 
 def _say(folder: RunFolder, writes: bool, state: str, message: str | None) -> None:

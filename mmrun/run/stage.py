@@ -5,22 +5,26 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import save_on_cpu
 
 from mmrun.data import split
 from mmrun.run import build, features, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
-from mmrun.training import budget, checkpoint, cost, engine, reuse, trial
+from mmrun.training import budget, checkpoint, cost, device, engine, reuse, trial
 from mmrun.training.average import Average
+from mmrun.training.compile import MODES, compile_learner
 from mmrun.training.gradients import split as split_batch
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
+NUMERIC = ("compile", "channels_last", "tf32", "deterministic")  # keys of the trainer that change the bits
 
 
 def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
@@ -57,7 +61,9 @@ class StageTraining:
         for name, parameter in session.model.named_parameters():
             parameter.requires_grad_(name in learning)
         objective = build.objective(config, stage, learning, session.data, session.model)
-        self.bare = engine.Learner(session.model, objective).to(accelerator.device)
+        offload = partial(save_on_cpu, pin_memory=accelerator.device.type == "cuda")
+        saving = offload if config.trainer.offload_activations else nullcontext
+        self.bare = engine.Learner(session.model, objective, saving).to(accelerator.device)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
         self.average = None if stage.config.average is None else Average(learned, stage.config.average)
@@ -82,6 +88,7 @@ class StageTraining:
 
     def run(self) -> None:
         """Train to the end."""
+        trainer, accelerator = self.session.config.trainer, self.session.accelerator
         self._read_features()
         if checkpoint.exists(self.last):
             self._restore()
@@ -89,13 +96,18 @@ class StageTraining:
             self._save()
         if self.session.writes:
             self.session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
+        if device.chosen(trainer.compile, accelerator.device):
+            mode = trainer.compile if trainer.compile in MODES else "default"
+            parts = max(self.plan.accumulate, self.progress.accumulate)
+            batch = split_batch(self.batches.batch(self.progress.step), parts)[0]
+            compile_learner(self.learner, batch, mode, accelerator, self._note)
         engine.fit(
             self.learner,
             self.batches,
             self.optimizer,
             self.plan,
             self.progress,
-            self.session.accelerator,
+            accelerator,
             self.validate,
             self,
         )
@@ -139,6 +151,9 @@ class StageTraining:
     def _finish(self, ledger: dict[str, Any]) -> None:
         checkpoint.save(self.last, {"model": self.session.model.state_dict()}, {"finished": True, "cost": ledger})
 
+    def _note(self, text: str) -> None:
+        self.session.watch.note(f"{self.stage.name}: {text}")
+
     def key(self) -> str:
         """Give the name of this stage's result: a hash of all it depends on, the weights it starts from included."""
         session, stage = self.session, self.stage
@@ -155,7 +170,7 @@ class StageTraining:
             "allowance": asdict(self.plan.allowance),
             "trainer": {
                 key: getattr(config.trainer, key)
-                for key in ("batch_size", "eval_batch_size", "precision", "evaluate_every", "features")
+                for key in ("batch_size", "eval_batch_size", "precision", *NUMERIC, "evaluate_every", "features")
             },
             "device": [session.accelerator.device.type, session.accelerator.num_processes],
             "seed": config.seed,
@@ -205,9 +220,7 @@ class StageTraining:
         """Say, and log, that memory ran out."""
         session, parts = self.session, progress.accumulate
         rows = -(-session.config.trainer.batch_size // parts)
-        session.watch.note(
-            f"{self.stage.name}: out of memory; a batch is cut into {parts} micro-batches of {rows} rows"
-        )
+        self._note(f"out of memory; a batch is cut into {parts} micro-batches of {rows} rows")
         event = {"event": "out_of_memory", "stage": self.stage.name, "step": progress.step, "accumulate": parts}
         session.folder.log(event)
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -21,14 +22,21 @@ from mmrun.types import Batch, Objective
 class Learner(nn.Module):
     """A model with the objective that teaches it, as one module: what DDP wraps, so that every gradient is averaged."""
 
-    def __init__(self, model: nn.Module, objective: Objective) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        saving: Callable[[], AbstractContextManager[Any]] = nullcontext,  # where activations wait for the backward pass
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
+        self.saving = saving
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Give the loss and its named parts."""
-        losses: dict[str, Tensor] = self.objective(self.model, batch)
+        with self.saving():
+            losses: dict[str, Tensor] = self.objective(self.model, batch)
         return losses
 
     def train(self, mode: bool = True) -> "Learner":

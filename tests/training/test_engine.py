@@ -1,4 +1,5 @@
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -142,3 +143,21 @@ def test_predictions_hold_every_row_once_and_in_order():
     assert rows.tolist() == [2, 3, 4, 5, 6, 7]
     assert targets["y"].flatten().tolist() == [6.0, 8.0, 4.0, 6.0, 2.0, 8.0]
     assert outputs[""]["label"].shape == (6, 1)
+
+
+def test_activations_may_wait_elsewhere_for_the_backward_pass():
+    """Gradients are the same, bit for bit."""
+    moved = []
+
+    def saving():
+        return torch.autograd.graph.saved_tensors_hooks(lambda t: moved.append(t.shape) or t.clone(), lambda t: t)
+
+    gradients = []
+    for place in (nullcontext, saving, torch.autograd.graph.save_on_cpu):
+        torch.manual_seed(0)
+        learner = Learner(Line(), Squares(), place)
+        learner(Rows().batch(0))["loss"].backward()
+        gradients.append(learner.model.line.weight.grad)
+    assert gradients[0].equal(gradients[1])
+    assert gradients[0].equal(gradients[2])
+    assert (4, 1) in moved
