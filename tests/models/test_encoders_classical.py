@@ -1,5 +1,6 @@
 """What is fitted instead of learned is what scikit-learn computes from the same rows, whatever the batches were."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from sklearn.decomposition import PCA, FastICA, IncrementalPCA
 from sklearn.feature_extraction.text import TfidfTransformer
 from torch import Tensor
 
+from mmrun.data.prepare.text import Tokens
+from mmrun.data.table import Column
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.classical import BLOCK, MOST_ROWS, Pixels, Projection, Row, Spectrum, Steps
 from mmrun.models.encoders.text import Bow
@@ -104,6 +107,13 @@ def test_nothing_is_said_before_fitting(method: str) -> None:
     assert pooled(Pixels(1, 6, method, 4), pictures(3)).tolist() == [[0.0] * 4] * 3
 
 
+def test_precision_of_the_run_does_not_matter() -> None:
+    encoder, x = fitted("pca", pictures(100)), pictures(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = pooled(encoder, x)
+    assert np.array_equal(mixed, pooled(encoder, x))
+
+
 def test_what_is_fitted_is_saved_in_shapes_known_before() -> None:
     encoder = fitted("pca", pictures(100))
     fresh = Pixels(1, 6, "pca", 4)
@@ -171,6 +181,19 @@ def test_a_bag_of_words_weighs_them_as_scikit_learn_does() -> None:
         read = bow({"ids": ids, "mask": mask})
     np.testing.assert_allclose(read.pooled, tfidf.transform(counts[:, 3:]).toarray(), atol=1e-6)
     assert read.tokens is None
+
+
+def test_a_bag_of_words_counts_no_marks() -> None:
+    tokens = Tokens(vocab_size=60, max_tokens=8)
+    tokens.fit(Column("text", ["a cat", "a dog", "the cat and the dog"]), np.arange(3))
+    assert tokens.facts["special_ids"] == [0, 1, 2, 3, 4]
+    bow = Bow(tokens.facts["vocab_size"], tokens.facts["special_ids"])
+    nothing = tokens.decode("")  # [CLS] [SEP]
+    read = bow({"ids": torch.tensor([nothing["ids"].tolist()]), "mask": torch.tensor([nothing["mask"].tolist()])})
+    torch.testing.assert_close(read.pooled[0], bow.linear.bias)
+    again = Tokens()
+    again.restore(json.loads(json.dumps(tokens.state())))
+    assert again.facts == tokens.facts
 
 
 def test_a_bag_of_words_does_not_know_their_order() -> None:

@@ -187,6 +187,19 @@ def test_transformers_weights_are_loaded_as_they_are(tiny: Tiny) -> None:
         torch.testing.assert_close(encoder(grey).pooled, encoder(grey.expand(-1, 3, -1, -1)).pooled)
 
 
+def test_tokens_are_pooled_as_asked(tiny: Tiny) -> None:
+    ids, mask = torch.randint(5, 60, (2, 5)), torch.tensor([[True, True, True, False, False], [True] + [False] * 4])
+    with torch.no_grad():
+        mean, cls, last = (
+            HfText(tiny("bert"), 60, 12, pool=pool).eval()({"ids": ids, "mask": mask})
+            for pool in ("mean", "cls", "last")
+        )
+    first, second = mean.tokens
+    torch.testing.assert_close(mean.pooled, torch.stack([first[:3].mean(dim=0), second[0]]))
+    torch.testing.assert_close(cls.pooled, torch.stack([first[0], second[0]]))
+    torch.testing.assert_close(last.pooled, torch.stack([first[2], second[0]]))
+
+
 def test_random_weights_are_drawn_anew(tiny: Tiny) -> None:
     first, second = (HfText(tiny("bert"), 60, 12, pretrained=False).net.state_dict() for _ in range(2))
     assert list(first) == list(second)

@@ -54,7 +54,9 @@ class Projection(Encoder):
 
     def forward(self, x: Input) -> Features:
         """Encode."""
-        return Features(F.linear(self.values(x) - self.mean, self.weight))
+        values = self.values(x).float()
+        with torch.autocast(values.device.type, enabled=False):  # weak components are small differences, made large
+            return Features(F.linear(values - self.mean, self.weight))
 
 
 class Pixels(Projection):
