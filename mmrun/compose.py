@@ -123,6 +123,7 @@ def restore(values: Mapping[str, Any]) -> RunConfig:
     """Make a RunConfig of the mapping that a run folder keeps."""
     with _hydra_errors():
         config = _typed(dict(values))
+    config.dataset = {**dict.fromkeys(LABELS), **config.dataset}  # runs older than a key of these lack it
     check(config)
     return config
 
