@@ -1,0 +1,54 @@
+"""Every strategy and every balance on avdigits (image, audio and text) at one equal budget, with all labels and few.
+
+Prints the tables of docs/results.md. Runs that are finished are found again, so it may be stopped and started.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from mmrun.compose import options
+
+NEEDS_MORE = ("multitask",)  # several targets, which avdigits has not
+
+SETTING = (
+    "experiment=avdigits", "modalities=[image,audio,text]", "encoder.text=transformer", "trainer.progress=false",
+)  # fmt: skip
+
+
+def mmrun(*words: str, ok: tuple[int, ...] = (0,)) -> str:
+    done = subprocess.run([sys.executable, "-m", "mmrun", *words], stdout=subprocess.PIPE, text=True)
+    if done.returncode not in ok:
+        raise SystemExit(done.returncode)
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"))
+    parser.add_argument("--epochs", type=float, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--labelled", default="1.0,0.1")
+    parser.add_argument("--strategies", default=",".join(s for s in options("strategy") if s not in NEEDS_MORE))
+    parser.add_argument("--balances", default=",".join(options("balance")))
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    args = parser.parse_args()
+
+    words = [
+        *SETTING, f"budget.epochs={args.epochs:g}", f"seed={','.join(map(str, range(args.seeds)))}",
+        f"dataset.labelled={args.labelled}", f"outputs={args.outputs}",
+    ]  # fmt: skip
+    if args.jobs > 1:
+        words += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.jobs}"]
+    mmrun(
+        "train", "-m", *words, f"strategy={args.strategies}", ok=(0, 1)
+    )  # a run that fails is named, and the rest go on
+    mmrun("train", "-m", *words, f"balance={args.balances}", ok=(0, 1))
+    across = ["--across", "dataset.labelled", "--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
+    for by, against, where in (("strategy", "scratch", "balance=none"), ("balance", "none", "strategy=scratch")):
+        print(mmrun("compare", str(args.outputs), "--by", by, "--against", against, "--where", where, *across))
+
+
+if __name__ == "__main__":
+    main()
