@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what_if.add_argument("--missing", metavar="MODALITY[,...]", help="without these modalities")
     what_if.add_argument("--noise", metavar="MODALITY=SEVERITY[,...]", help="with these spoiled, from 0 to 1")
     what_if.add_argument(
+        "--zero-shot",
+        metavar="PROMPTS",
+        help="name classes by words, in the space where a stage aligned text: 'the digit {}', or a prompt for each "
+        "class, commas between them",
+    )
+    what_if.add_argument(
         "--fill",
         choices=["absent", "zeros", "shuffled"],
         default="absent",
@@ -49,6 +55,12 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run.flow import reopen
 
     session = reopen(folder, Terminal(live=False))
+    if args.zero_shot is not None:
+        from mmrun.evaluation.zero_shot import zero_shot
+
+        named = zero_shot(session, args.split, args.zero_shot.split(","))
+        print(json.dumps(named, indent=1)) if args.format == "json" else _print_zero_shot(named)
+        return 0
     if missing or noise:
         answers = evaluation.what_if(session, args.split, missing, noise, args.fill)
         print(json.dumps(answers, indent=1)) if args.format == "json" else _print_answers(answers)
@@ -153,6 +165,17 @@ def _condition(given: dict[str, Any]) -> str:
         if what is not None and what[0] != "clean":
             said.append(f"{modality} {what[0]}" + (f" {what[1]:g}" if what[1] > 0 else ""))
     return ", ".join(said)
+
+
+def _print_zero_shot(named: dict[str, Any]) -> None:
+    header = list(next(iter(named["figures"].values())))
+    print_table(
+        ["modality", *header],
+        [[modality, *(number(figures[name]) for name in header)] for modality, figures in named["figures"].items()],
+    )
+    print(
+        f"{named['split']} rows, by the prompts {', '.join(named['prompts'])} after {named['stage']}", file=sys.stderr
+    )
 
 
 def _print_evaluation(found: dict[str, Any]) -> None:

@@ -17,10 +17,11 @@ from mmrun.data import split
 from mmrun.run import build, features, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
-from mmrun.training import budget, checkpoint, cost, device, engine, reuse, trial
+from mmrun.training import budget, checkpoint, cost, device, engine, meter, reuse, trial
 from mmrun.training.average import Average
 from mmrun.training.compile import MODES, compile_learner
 from mmrun.training.gradients import split as split_batch
+from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
@@ -88,7 +89,8 @@ class StageTraining:
 
     def run(self) -> None:
         """Train to the end."""
-        trainer, accelerator = self.session.config.trainer, self.session.accelerator
+        session = self.session
+        trainer, accelerator = session.config.trainer, session.accelerator
         self._read_features()
         if checkpoint.exists(self.last):
             self._restore()
@@ -101,9 +103,13 @@ class StageTraining:
             parts = max(self.plan.accumulate, self.progress.accumulate)
             batch = split_batch(self.batches.batch(self.progress.step), parts)[0]
             compile_learner(self.learner, batch, mode, accelerator, self._note)
+        profile = Profile(self.batches, self.bare, session.folder.profile(self.stage.name), self._profiled)
+        batches = profile if trainer.profile and session.writes else self.batches
+        peak = meter.peak_of(accelerator.device, trainer.precision, trainer.tf32)
+        self.meter = meter.Meter(batches, accelerator.device, peak, self.progress)
         engine.fit(
             self.learner,
-            self.batches,
+            self.meter,
             self.optimizer,
             self.plan,
             self.progress,
@@ -137,19 +143,29 @@ class StageTraining:
             if not checkpoint.exists(stored):
                 self.run()
                 if session.writes:
-                    load_kept(session, self.stage)
-                    weights = reuse.tensors_of(session.model.state_dict(), self.learns)
-                    checkpoint.save(stored, {"model": weights}, {"stage": self.stage.name, "cost": self._cost()})
+                    kept = session.folder.checkpoint(self.stage.name, self.stage.config.keep)
+                    _, weights, objective = checkpoint.load(kept, "model", "objective")
+                    parts = {"model": reuse.tensors_of(weights, self.learns), "objective": objective}
+                    checkpoint.save(stored, parts, {"stage": self.stage.name, "cost": self._cost()})
             elif session.writes:
-                state, weights = checkpoint.load(stored, "model")
+                state, weights, objective = checkpoint.load(stored, "model", "objective")
                 session.model.load_state_dict(weights, strict=False)
+                checkpoint.load_weights(self.bare.objective, objective, stored)
                 session.watch.note(f"{self.stage.name}: reused, charged {state['cost']['seconds']:.1f} s")
                 self._finish({**state["cost"], "reused": True})
                 if self.stage.config.keep == "best":
-                    checkpoint.save(self.best, {"model": session.model.state_dict()}, {"reused": True})
+                    checkpoint.save(self.best, self._result(), {"reused": True})
 
     def _finish(self, ledger: dict[str, Any]) -> None:
-        checkpoint.save(self.last, {"model": self.session.model.state_dict()}, {"finished": True, "cost": ledger})
+        checkpoint.save(self.last, self._result(), {"finished": True, "cost": ledger})
+
+    def _result(self) -> dict[str, dict[str, Tensor]]:
+        """Give what a stage leaves: the model's weights, and the objective's own (projections, decoders)."""
+        return {"model": self.session.model.state_dict(), "objective": self.bare.objective.state_dict()}
+
+    def _profiled(self, found: dict[str, float]) -> None:
+        self._note(f"{told(found)}; {self.session.folder.profile(self.stage.name)}")
+        self.session.folder.log({"event": "profile", "stage": self.stage.name, **found})
 
     def _note(self, text: str) -> None:
         self.session.watch.note(f"{self.stage.name}: {text}")
@@ -200,7 +216,7 @@ class StageTraining:
 
     def _validate_loss(self) -> tuple[float, figures.Figures]:
         session = self.session
-        batches = session.ordered("val", self.stage.modalities)
+        batches = session.counted("val", self.stage.modalities)
         seed = stream(session.config.seed, "evaluation")
         with self._weights_that_count():
             losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
@@ -236,6 +252,7 @@ class StageTraining:
         session = self.session
         values = {f"train/{name}": value for name, value in losses.items()}
         values |= {f"val/{name}": value for name, value in found.items()}
+        values |= self.meter.figures(progress, session.config.trainer.batch_size, self.flops)
         if session.config.trainer.diagnose:
             self.bare.train()
             batch = split_batch(self.batches.batch(progress.step), progress.accumulate)[0]
@@ -253,7 +270,7 @@ class StageTraining:
         if self.session.writes and self.stage.config.keep == "best":
             state = {"step": progress.step, "figure": progress.best}
             with self._weights_that_count():
-                checkpoint.save(self.best, {"model": self.session.model.state_dict()}, state)
+                checkpoint.save(self.best, self._result(), state)
 
     def settled(self, progress: engine.Progress) -> None:
         """Take a checkpoint and give a sign of life where it is time."""
@@ -317,6 +334,7 @@ class StageTraining:
             "samples": samples,
             "seconds": progress.seconds + once["seconds"],
             "flops": self.flops * progress.step + once["flops"],
+            "samples_per_second": samples / progress.seconds,  # of training alone
             "features": self.features,
             "accumulate": max(progress.accumulate, self.stage.config.accumulate),
             "peak_memory": cost.peak_memory(session.accelerator.device),
