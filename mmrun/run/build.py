@@ -162,7 +162,10 @@ Stages = dict[str, tuple[Stage, set[str]]]  # by name, with the names of the par
 def stages(config: RunConfig, built: Multimodal) -> Stages:
     """Give the stages of a run, in order."""
     names = [name for name, _ in built.named_parameters()]
-    return {stage.name: (stage, trainable(names, stage)) for stage in expand(config.strategy, config.encoder)}
+    fixed = [
+        f"encoder.{name}" for name, encoder in built.encoder.items() if not any(True for _ in encoder.parameters())
+    ]
+    return {stage.name: (stage, trainable(names, stage, fixed)) for stage in expand(config.strategy, config.encoder)}
 
 
 def rehearse(config: RunConfig, opened: Data, built: Multimodal, resolved: Stages) -> None:

@@ -45,15 +45,21 @@ def matches(name: str, glob: str) -> bool:
     return fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*")
 
 
-def trainable(names: Iterable[str], stage: Stage) -> set[str]:
-    """Give the names of the parameters that learn; a glob that names none is an error."""
+def trainable(names: Iterable[str], stage: Stage, fixed: Iterable[str] = ()) -> set[str]:
+    """Give the names of the parameters that learn; a glob that names none is an error.
+
+    `fixed` are parts of the model without parameters, which may be named, but not alone.
+    """
     known = list(names)
     learning: set[str] = set()
     for glob in stage.config.train:
         hits = {name for name in known if matches(name, glob)}
-        if not hits:
+        if not hits and not any(matches(part, glob) for part in fixed):
             raise ConfigError(f"{stage.where}.train: '{glob}' names no parameter (the model has {outline(known)})")
         learning |= hits
+    if not learning:
+        named = ", ".join(stage.config.train)
+        raise ConfigError(f"{stage.where}.train: {named} has no parameters, so nothing learns; choose another encoder")
     for glob in stage.config.lr_scale:
         if not any(matches(name, glob) for name in learning):
             raise ConfigError(f"{stage.where}.lr_scale: '{glob}' names no parameter that learns in this stage")

@@ -51,6 +51,15 @@ def test_a_glob_that_names_nothing_is_an_error():
         trainable(NAMES, stage(train=["encoder"], lr_scale={"fusion": 0.1}))
 
 
+def test_a_part_without_parameters_may_be_named_but_not_alone():
+    assert trainable(NAMES, stage(train=["encoder.pca", "head"]), ["encoder.pca"]) == {"head.label.weight"}
+    with pytest.raises(ConfigError) as error:
+        trainable(NAMES, stage(train=["encoder.pca"]), ["encoder.pca"])
+    assert str(error.value) == (
+        "strategy.stages.train.train: encoder.pca has no parameters, so nothing learns; choose another encoder"
+    )
+
+
 def test_learning_rates_are_scaled_by_the_last_glob_that_matches():
     named = [(name, nn.Parameter()) for name in NAMES]
     groups = parameter_groups(named, {"encoder": 0.1, "encoder.text": 0.5}, lr=1.0)
