@@ -1,11 +1,37 @@
+import numpy as np
 import pytest
 import torch
 from five_kinds import KINDS, TASKS, batch, model
+from sklearn.datasets import load_digits
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from mmrun.errors import ConfigError
+from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Probe, Task
+from mmrun.tasks.classification import Classification
+from mmrun.tasks.ordinal import Ordinal
+from mmrun.types import Batch, Encoder, Features, Fusion
 
 AGE = {"age": TASKS["age"]}
+
+
+class Flatten(Encoder):
+    """Pixels as they are."""
+
+    kind, dim = "image", 64
+
+    def forward(self, x):
+        return Features(x.flatten(1))
+
+
+class Same(Fusion):
+    """The only modality."""
+
+    dim = 64
+
+    def forward(self, features, present):
+        return features["photo"].pooled
 
 
 def test_the_loss_is_the_weighted_sum_of_the_tasks():
@@ -72,3 +98,153 @@ def test_a_probe_counts_the_rows_that_have_the_modality():
     )
     assert Probe(TASKS, ["photo"])(learner, data)["loss"].item() == pytest.approx(expected.item())
     assert torch.equal(data.targets["label"], four.targets["label"])
+
+
+def test_a_loss_is_chosen_by_kind_of_task():
+    learner, data = model("photo"), batch("photo")
+    outputs = learner(data)
+    losses = Task(TASKS, loss={"classification": "focal", "regression": "l1"}, gamma=1.0)(learner, data)
+    assert losses["loss/label"].item() == TASKS["label"].focal(outputs["label"], data.targets["label"], 1.0).item()
+    assert losses["loss/age"].item() == TASKS["age"].l1(outputs["age"], data.targets["age"]).item()
+    losses = Probe(TASKS, ["photo"], loss={"classification": "hinge", "regression": "huber"}, delta=0.1)(learner, data)
+    alone = learner.unimodal(data, "photo")
+    expected = TASKS["label"].hinge(alone["label"], data.targets["label"])
+    expected += TASKS["age"].huber(alone["age"], data.targets["age"], 0.1)
+    assert losses["loss"].item() == pytest.approx(expected.item())
+
+
+def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
+    stars = Ordinal("label", ["a", "b", "c"], np.array([4, 2, 2]))
+    learner, data = model("photo"), batch("photo")
+    output, target = learner(data)["label"], data.targets["label"]
+    loss = Task({"label": stars}, balanced=True)(learner, data)["loss"]
+    assert loss.item() == stars.loss(output, target, balanced=True).item()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "keywords", "message"),
+    [
+        (
+            TASKS,
+            {"loss": {"classification": "focul"}},
+            "loss.classification: 'focul' is not one of cross_entropy, focal, hinge; did you mean 'focal'?",
+        ),
+        (TASKS, {"loss": {"ranking": "l1"}}, "loss.ranking: a loss is chosen for classification and regression"),
+        (
+            AGE,
+            {"loss": {"classification": "hinge"}},
+            "loss.classification: no task is a classification (there are age); leave it out",
+        ),
+        (
+            {"label": TASKS["label"]},
+            {"loss": {"regression": "l1"}},
+            "loss.regression: no task is a regression (there are label); leave it out",
+        ),
+        (
+            TASKS,
+            {"loss": {"classification": "hinge"}, "label_smoothing": 0.1},
+            "label_smoothing: hinge knows no smoothing; set it to 0",
+        ),
+        (TASKS, {"gamma": -1.0}, "gamma: -1.0 is below 0"),
+        (TASKS, {"delta": 0.0}, "delta: 0.0 is not above 0"),
+        (TASKS, {"weighting": "learned"}, "weighting: 'learned' is not one of fixed, uncertainty"),
+        (TASKS, {"penalty": "l3"}, "penalty: 'l3' is not one of l2, l1, variance"),
+        (
+            TASKS,
+            {"kinds": ["photo"], "unimodal": {"foto": 1.0}},
+            "unimodal.foto: no such modality; did you mean 'photo'? (there are photo)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(tasks, keywords, message):
+    with pytest.raises(ConfigError) as caught:
+        Task(tasks, **keywords)
+    assert str(caught.value) == f"objective.{message}"
+
+
+def test_uncertainty_weighs_a_task_by_its_noise():
+    """Where s is best, a classification of loss l has s = log(2 l), a regression s = log(l)."""
+    objective, learner, data = Task(TASKS, weighting="uncertainty"), model("photo"), batch("photo")
+    losses = objective(learner, data)
+    assert losses["loss"].item() == pytest.approx(losses["loss/label"].item() + losses["loss/age"].item() / 2)
+    noise = objective.uncertainty.log_variance
+    with torch.no_grad():
+        noise["label"].copy_((2 * losses["loss/label"]).log())
+        noise["age"].copy_(losses["loss/age"].log())
+    objective(learner, data)["loss"].backward()
+    assert noise["label"].grad.item() == pytest.approx(0, abs=1e-6)
+    assert noise["age"].grad.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_uncertainty_finds_how_noisy_a_task_is():
+    torch.manual_seed(0)
+    objective, learner, data = Task(TASKS, weighting="uncertainty"), model("photo"), batch("photo", rows=32)
+    optimizer = torch.optim.SGD([*learner.parameters(), *objective.parameters()], lr=1e-2)
+    for _ in range(400):
+        data.targets["age"] = 10 * torch.randn(32)  # noise and nothing else
+        optimizer.zero_grad()
+        objective(learner, data)["loss"].backward()
+        optimizer.step()
+    variance = objective.uncertainty.log_variance["age"].exp().item()
+    assert variance == pytest.approx(100, rel=0.2)
+
+
+def test_losses_of_single_modalities_count_beside_the_fused_one():
+    learner, data = model("photo", "cells"), batch("photo", "cells")
+    data.present["cells"][2:] = False
+    fused = Task(TASKS)(learner, data)["loss"].item()
+    alone = Probe(TASKS, ["photo", "cells"])(learner, data)
+    losses = Task(TASKS, ["photo", "cells"], unimodal={"photo": 0.5, "cells": 2.0})(learner, data)
+    assert set(losses) == {"loss", "loss/label", "loss/age", "loss/probe.photo", "loss/probe.cells"}
+    expected = fused + 0.5 * alone["loss/photo"].item() + 2.0 * alone["loss/cells"].item()
+    assert losses["loss"].item() == pytest.approx(expected)
+    same = Task(TASKS, ["photo", "cells"], unimodal=0.3)(learner, data)["loss"].item()
+    assert same == pytest.approx(fused + 0.3 * alone["loss"].item())
+
+
+@pytest.mark.parametrize(
+    ("penalty", "expected"), [("l2", lambda z: z.pow(2).mean()), ("l1", lambda z: z.abs().mean()), ("variance", None)]
+)
+def test_a_penalty_on_the_fused_vector(penalty, expected):
+    learner, data = model("photo"), batch("photo")
+    fused = learner.fusion(learner.encode(data.inputs), data.present)
+    losses = Task(TASKS, penalty=penalty, penalty_weight=0.5)(learner, data)
+    wanted = (fused - fused.mean(0)).square().mean() if expected is None else expected(fused)
+    assert losses["loss/penalty"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    plain = Task(TASKS)(learner, data)["loss"].item()
+    assert losses["loss"].item() == pytest.approx(plain + 0.5 * wanted.item())
+
+
+def test_a_probe_may_read_some_of_the_modalities():
+    losses = Probe(TASKS, ["photo", "cells"], modalities=["cells"])(model(), batch())
+    assert set(losses) == {"loss", "loss/cells"}
+    with pytest.raises(ConfigError) as caught:
+        Probe(TASKS, ["photo"], modalities=["cells"])
+    assert str(caught.value) == "objective.modalities.cells: no such modality (there are photo)"
+
+
+def test_the_head_that_learns_by_the_hinge_is_a_linear_svm():
+    """On frozen features, digits: the same rows as scikit-learn's, but where two margins are nearly alike."""
+    digits = load_digits()
+    x = StandardScaler().fit_transform(digits.data)[:, :, None, None].reshape(-1, 1, 8, 8).astype(np.float32)
+    y, counts = digits.target, np.bincount(digits.target[:1000])
+    svm = LinearSVC(C=0.01, multi_class="crammer_singer", max_iter=5000).fit(x[:1000].reshape(1000, 64), y[:1000])
+    learner = Multimodal({"photo": Flatten()}, Same(), {"label": Classification("label", list("0123456789"), counts)})
+    objective = Task({"label": Classification("label", list("0123456789"), counts)}, loss={"classification": "hinge"})
+    rows = torch.arange(1000)
+    data = Batch(
+        {"photo": torch.from_numpy(x[:1000])},
+        {"photo": rows >= 0},
+        {"label": torch.from_numpy(y[:1000])},
+        rows,
+    )
+    optimizer = torch.optim.Adam(learner.head.parameters(), lr=1e-2, weight_decay=1 / (0.01 * 1000))  # 1 / (C n)
+    for _ in range(300):
+        optimizer.zero_grad()
+        objective(learner, data)["loss"].backward()
+        optimizer.step()
+    new = data._replace(inputs={"photo": torch.from_numpy(x[1000:])}, present={"photo": torch.ones(797) > 0})
+    said = learner(new)["label"].argmax(1).numpy()
+    agreement = (said == svm.predict(x[1000:].reshape(-1, 64))).mean()
+    assert agreement >= 0.95
+    assert (said == y[1000:]).mean() > 0.85
