@@ -77,6 +77,7 @@ class TrainerConfig:
     features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
     diagnose: bool = False  # log, at each evaluation, how the modalities share in learning
+    profile: bool = False  # look at a few steps of each stage: a trace, and where the time goes
     trackers: list[str] = field(default_factory=list)  # of accelerate: tensorboard, wandb, ...
     progress: bool = True  # a live bar, on a terminal
 
@@ -161,7 +162,7 @@ def _one_of(part: Any, where: str) -> None:
     for key, known in ONE_OF.items():
         value = getattr(part, key, known[0])
         if value not in known:
-            names = ", ".join(str(item) for item in known if item is not None)
+            names = ", ".join(str(item).lower() for item in known if item is not None)
             raise ConfigError(f"{where}.{key}: {value!r} is not one of {names}")
 
 

@@ -156,5 +156,5 @@ def _values(place: str, places: dict[str, str]) -> Iterable[str]:
     if place.startswith("strategy.stages.") and last in ("objective", "optimizer"):
         return yaml_files.files(last)
     if place.startswith(("trainer.", "strategy.stages.")) and last in ONE_OF:
-        return [value for value in ONE_OF[last] if value is not None]
+        return [str(value).lower() for value in ONE_OF[last] if value is not None]
     return []

@@ -2,12 +2,13 @@
 
 import zlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmrun.data.ahead import Ahead, AtOnce
 from mmrun.data.store import LazyColumn, Prepared
 from mmrun.types import HIDDEN_CLASS, Batch, Input
 
@@ -43,9 +44,10 @@ class Loader:
         self.rank, self.world = rank, world
         self.targets = {name: torch.from_numpy(hide(values, hidden)) for name, values in targets.items()}
         self._orders: dict[int, np.ndarray] = {}
-        self._ahead: tuple[int, Future[Batch]] | None = None
         lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader") if lazy else None
+        waits = lazy or self.device.type == "cuda"  # for files or for copies: better while the device computes
+        self._maker: Any = Ahead(self._gather, self.device) if waits else AtOnce(self._gather)
+        self._begun: dict[int, Any] = {}  # by step
 
     @property
     def steps_per_epoch(self) -> float:
@@ -62,30 +64,31 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """Give the batch of a training step: this rank's share."""
-        if self._pool is None:
-            return self._gather(self._stream(step))
-        if self._ahead is not None and self._ahead[0] == step:
-            batch = self._ahead[1].result()
-        else:
-            batch = self._gather(self._stream(step))
-        self._ahead = (step + 1, self._pool.submit(self._gather, self._stream(step + 1)))
-        return batch
+        begun = self._begun[step] if step in self._begun else self._maker.begin(self._stream(step))
+        self._begun = {step + 1: self._maker.begin(self._stream(step + 1))}
+        return self._maker.take(begun)
 
     def ordered(self) -> Iterator[Batch]:
         """Give all rows in order, each once; ranks divide each batch.
 
         Every rank gives as many batches: where the last does not divide, its last row is repeated; the index tells.
         """
-        shares = [self._share(self.rows[i : i + self.batch_size]) for i in range(0, len(self.rows), self.batch_size)]
-        if self._pool is None:
-            yield from map(self._gather, shares)
-            return
-        ahead = [self._pool.submit(self._gather, share) for share in shares[:1]]
-        for share in shares[1:]:
-            ahead.append(self._pool.submit(self._gather, share))
-            yield ahead.pop(0).result()
-        for future in ahead:
-            yield future.result()
+        for batch, _ in self.counted():
+            yield batch
+
+    def counted(self) -> Iterator[tuple[Batch, int]]:
+        """Give what `ordered` gives, and how many rows of each batch are no repetition: the first ones."""
+        begun: list[tuple[Any, int]] = []
+        for start in range(0, len(self.rows), self.batch_size):
+            share, own = self._share(self.rows[start : start + self.batch_size])
+            begun.append((self._maker.begin(share), own))
+            if len(begun) == 2:
+                yield self._taken(*begun.pop(0))
+        for item in begun:
+            yield self._taken(*item)
+
+    def _taken(self, begun: Any, own: int) -> tuple[Batch, int]:
+        return self._maker.take(begun), own
 
     def _stream(self, step: int) -> np.ndarray:
         """Give this rank's rows of a training step."""
@@ -98,11 +101,12 @@ class Loader:
             start, needed = start + len(pieces[-1]), needed - len(pieces[-1])
         return np.concatenate(pieces)
 
-    def _share(self, rows: np.ndarray) -> np.ndarray:
-        """Give this rank's part of a batch."""
+    def _share(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
+        """Give this rank's part of a batch, and how many of its rows are no repetition."""
         local = -(-len(rows) // self.world)
         padded = np.concatenate([rows, np.repeat(rows[-1:], local * self.world - len(rows))])
-        return padded[self.rank * local : (self.rank + 1) * local]
+        start = self.rank * local
+        return padded[start : start + local], min(local, max(0, len(rows) - start))
 
     def _gather(self, rows: np.ndarray) -> Batch:
         index = torch.from_numpy(rows)

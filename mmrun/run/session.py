@@ -92,6 +92,10 @@ class Session:
             world=self.accelerator.num_processes,
         )
 
+    def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:
+        """Give the rows of a split, in order, and of each batch how many rows count."""
+        return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities).counted()
+
     def ordered(self, split: str, modalities: Iterable[str]) -> Iterator[Batch]:
         """Give the rows of a split, in order."""
         return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities).ordered()

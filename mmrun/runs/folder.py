@@ -21,7 +21,7 @@ from mmrun.runs.files import plain, read_json, read_yaml, write_json, write_whol
 SCHEMA = 1  # of metrics.json, see docs/metrics.schema.json
 
 WITHOUT_EFFECT = ("outputs", "experiment", "cache", "cache_limit", "choices")  # keys that cannot change a result
-TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "diagnose")
+TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "diagnose", "profile")
 
 LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
@@ -112,6 +112,10 @@ class RunFolder:
     def checkpoint(self, stage: str, which: str) -> Path:
         """Give the folder of a stage's `last` or `best` checkpoint."""
         return self.checkpoints / stage / which
+
+    def profile(self, stage: str) -> Path:
+        """Give the file of a stage's trace, which chrome://tracing or Perfetto show."""
+        return self.path / "profiles" / f"{stage}.json"
 
     @property
     def finished(self) -> bool:

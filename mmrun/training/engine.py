@@ -15,7 +15,7 @@ from torch.amp import GradScaler
 
 from mmrun.errors import RunError
 from mmrun.training.budget import Allowance
-from mmrun.training.gradients import Gradients
+from mmrun.training.gradients import Gradients, first_rows
 from mmrun.types import Batch, Objective
 
 
@@ -188,7 +188,9 @@ def fit(
         events.stepped(progress, losses)
 
         if progress.step % plan.evaluate_every == 0 or plan.allowance.spent(progress.step, progress.seconds) >= 1:
-            means = progress.tally.means()
+            began = time.perf_counter()
+            means = progress.tally.means()  # waits for the steps that a GPU has still to do
+            progress.seconds += time.perf_counter() - began
             if not math.isfinite(means["loss"]):
                 raise RunError(f"the loss is {means['loss']} after step {progress.step}; try a lower learning rate")
             learner.eval()
@@ -243,20 +245,24 @@ def judge(progress: Progress, figure: float, higher_is_better: bool) -> None:
 
 
 @torch.no_grad()
-def mean_losses(learner: nn.Module, batches: Iterator[Batch], accelerator: Accelerator, seed: int) -> dict[str, float]:
-    """Give the mean losses over some rows, with random masks that are the same at each call."""
+def mean_losses(
+    learner: nn.Module, batches: Iterator[tuple[Batch, int]], accelerator: Accelerator, seed: int
+) -> dict[str, float]:
+    """Give the mean losses over some rows, with random masks that are the same at each call.
+
+    Each batch comes with how many of its rows count: the last ones may be there for an even share alone.
+    """
     totals: dict[str, Tensor] = {}
     rows = 0
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        for batch in batches:
-            size = len(batch.index)
-            for name, loss in learner(batch).items():
+        for batch, size in batches:
+            for name, loss in learner(first_rows(batch, max(1, size))).items():
                 totals[name] = totals.get(name, torch.zeros((), device=loss.device)) + loss.float() * size
             rows += size
-    reduced = {name: accelerator.reduce(total / rows, reduction="mean") for name, total in totals.items()}
-    return {name: total.item() for name, total in reduced.items()}
+    everywhere = accelerator.reduce(torch.tensor(float(rows), device=accelerator.device))
+    return {name: (accelerator.reduce(total) / everywhere).item() for name, total in totals.items()}
 
 
 Outputs = dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modality's probe) -> task -> [N, C]

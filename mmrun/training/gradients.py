@@ -105,6 +105,17 @@ def _chunk(value: Any, parts: int) -> list[Any]:
     return [{key: items[i] for key, items in pieces.items()} for i in range(number)]
 
 
+def first_rows(batch: Batch, number: int) -> Batch:
+    """Give a batch's first rows."""
+    return batch if number == len(batch.index) else Batch(*(_first(field, number) for field in batch))
+
+
+def _first(value: Any, number: int) -> Any:
+    if isinstance(value, Tensor):
+        return value[:number]
+    return {key: _first(item, number) for key, item in value.items()}
+
+
 def _device_random(device: torch.device) -> list[Tensor]:
     return [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
 

@@ -108,3 +108,12 @@ def test_a_lazy_column_gives_the_same_batches(tmp_path):
     for a, b in zip(one.ordered(), two.ordered(), strict=True):
         assert (a.inputs["image"] == b.inputs["image"]).all()
         assert (a.index == b.index).all()
+
+
+def test_repeated_rows_are_not_counted():
+    """Nine rows in batches of four for four ranks: three of them repeat the last row."""
+    shares = [
+        [(b.index.tolist(), own) for b, own in loader(rows=range(9), rank=rank, world=4).counted()] for rank in range(4)
+    ]
+    assert shares[0] == [([0], 1), ([4], 1), ([8], 1)]
+    assert shares[3] == [([3], 1), ([7], 1), ([8], 0)]

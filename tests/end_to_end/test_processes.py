@@ -1,12 +1,25 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file
 
 from tests.end_to_end.conftest import metrics
 
-WORDS = ["modalities=[text]", "encoder.text.dropout=0", "budget.epochs=1", "trainer.batch_size=32"]
+WORDS = [
+    "strategy.stages.train.monitor=loss",
+    "trainer.eval_batch_size=26",
+    "modalities=[text]",
+    "encoder.text.dropout=0",
+    "budget.epochs=1",
+    "trainer.batch_size=32",
+]
+
+
+def last_event(run):
+    return json.loads((run / "log.jsonl").read_text().splitlines()[-1])
 
 
 def test_two_processes_train_as_one_does(shell, tmp_path):
@@ -22,6 +35,8 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
     one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))
     assert one.name == two.name
     assert metrics(two)["metrics"]["test"]["accuracy"] == metrics(one)["metrics"]["test"]["accuracy"]
+    losses = [last_event(run)["val/loss"] for run in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # the 180th row, repeated for an even share, counts once
     assert metrics(two)["cost"]["samples"] == metrics(one)["cost"]["samples"]
     left, right = (load_file(run / "checkpoints/train/last/model.safetensors") for run in (one, two))
     assert all(left[name].allclose(right[name], atol=1e-4) for name in left)

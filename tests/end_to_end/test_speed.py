@@ -42,9 +42,9 @@ def alike(one, other, atol):
     [
         (
             "trainer.compile=yes",
-            "mmrun: trainer.compile: 'yes' is not one of False, True, auto, reduce-overhead, max-autotune\n",
+            "mmrun: trainer.compile: 'yes' is not one of false, true, auto, reduce-overhead, max-autotune\n",
         ),
-        ("trainer.channels_last=2", "mmrun: trainer.channels_last: 2 is not one of auto, False, True\n"),
+        ("trainer.channels_last=2", "mmrun: trainer.channels_last: 2 is not one of auto, false, true\n"),
     ],
 )
 def test_words_that_are_none_are_refused(shell, word, message):

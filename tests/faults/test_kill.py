@@ -22,13 +22,13 @@ def command(folder, verb, *words):
 
 
 def result(folder):
-    """All that may not differ: weights, figures, and the log less its seconds."""
+    """All that may not differ: weights, figures, and the log less its seconds and speeds."""
     metrics = json.loads((folder / "metrics.json").read_text())
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return (
         {p.relative_to(folder): p.read_bytes() for p in folder.glob("checkpoints/*/*/model.safetensors")},
         [metrics["metrics"], metrics["per_class"], metrics["cost"]["flops"]],
-        [{key: value for key, value in event.items() if key != "seconds"} for event in events],
+        [{k: value for k, value in event.items() if k != "seconds" and not k.startswith("speed/")} for event in events],
     )
 
 

@@ -1,0 +1,72 @@
+"""Who makes batches: the caller when it asks, or a thread before it asks."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmrun.types import Batch
+
+Make = Callable[[np.ndarray], Batch]
+
+
+class AtOnce:
+    """Makes a batch when it is taken: best where gathering rows takes the cores that training needs."""
+
+    def __init__(self, make: Make) -> None:
+        self.make = make
+
+    def begin(self, rows: np.ndarray) -> np.ndarray:
+        """Note what will be asked for."""
+        return rows
+
+    def take(self, begun: np.ndarray) -> Batch:
+        """Make it."""
+        return self.make(begun)
+
+
+Begun = Future[tuple[Batch, Any]]
+
+
+class Ahead:
+    """Makes batches in a thread: files are decoded, or rows copied to a GPU, while the device computes.
+
+    A GPU receives them on a stream of their own; the stream that computes waits for the copy of its batch alone, and
+    their memory is not used again before it is done with them.
+    """
+
+    def __init__(self, make: Make, device: torch.device) -> None:
+        self.make, self.device = make, device
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def begin(self, rows: np.ndarray) -> Begun:
+        """Start to make a batch."""
+        return self.pool.submit(self._make, rows)
+
+    def take(self, begun: Begun) -> Batch:
+        """Wait until it is made."""
+        batch, copied = begun.result()
+        if copied is not None:
+            computing = torch.cuda.current_stream(self.device)
+            computing.wait_event(copied)
+            for tensor in tensors(batch):
+                tensor.record_stream(computing)
+        return batch
+
+    def _make(self, rows: np.ndarray) -> tuple[Batch, Any]:
+        with torch.cuda.stream(self.stream):  # None: no other stream
+            batch = self.make(rows)
+        return batch, None if self.stream is None else self.stream.record_event()
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Give every tensor of a batch."""
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors(item)
