@@ -48,8 +48,8 @@ class Learner(nn.Module):
 
 
 def _still(module: nn.Module) -> None:
-    """Put every part that has parameters, none of which learns, into eval mode."""
-    parameters = list(module.parameters())
+    """Put every part that has parameters, none of which learns, into eval mode; an objective does train."""
+    parameters = [] if isinstance(module, Objective) else list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
         return

@@ -22,6 +22,7 @@ from mmrun.objectives.balance.unimodal import heard, lead, mean_of_others, modul
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
+from mmrun.training.engine import Learner
 from mmrun.types import Batch, Encoder, Features, Fusion, Objective
 
 NAMES = options("balance")
@@ -591,5 +592,13 @@ def test_umt_pulls_each_encoder_to_itself_as_the_stage_found_it():
     assert losses["loss/teacher/a"].item() == pytest.approx((1 + 4) / 2)
     assert losses["loss/teacher/b"].item() == 0.0
     assert losses["loss"].item() == pytest.approx(Task(TWO)(learner, data)["loss"].item() + 25.0)
+
+
+def test_umt_trains_though_nothing_of_its_own_learns():
+    learner = pair(TWO)
+    balance = Umt(Agm(Task(TWO), TWO, BOTH), learner, BOTH)
+    Learner(learner, balance).train()
+    assert balance.training
+    assert balance.objective.training
+    assert not any(module.training for module in balance.teacher.modules())
     assert not any(p.requires_grad for p in balance.teacher.parameters())
-    assert not any(module.training for module in balance.train().teacher.modules())

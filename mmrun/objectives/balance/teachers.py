@@ -26,12 +26,6 @@ class Umt(Objective):
         self.objective, self.weight = objective, weight
         self.teacher = nn.ModuleDict({m: copy.deepcopy(model.encoder[m]).requires_grad_(False).eval() for m in kinds})
 
-    def train(self, mode: bool = True) -> "Umt":
-        """Switch to training, less the teachers."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
-
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give what the wrapped objective gives, and how far each modality is from its teacher."""
         if not self.training:

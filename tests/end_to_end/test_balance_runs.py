@@ -1,0 +1,60 @@
+"""Balance, chosen on the shell."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from mmrun import compose
+from tests.end_to_end.conftest import SMALL, metrics, weights
+
+
+@pytest.mark.parametrize("name", compose.options("balance"))
+def test_every_balance_trains_on_any_strategy(shell, name):
+    words = ["strategy=component", "budget.epochs=0.5"]
+    plain, folder = shell.train(*words), shell.train(*words, f"balance={name}")
+    told = metrics(folder)
+    assert told["choices"]["balance"] == name
+    assert told["cost"]["stages"]["pretrain-image"]["reused"]  # the stages before know nothing of it
+    first, second = (load_file(run / "checkpoints/finetune/last/model.safetensors") for run in (plain, folder))
+    assert first.keys() == second.keys()  # nothing of it stays in the model
+    assert any(not first[key].equal(second[key]) for key in first if key.startswith("encoder"))
+
+
+@pytest.mark.parametrize("name", ["agm", "gradient_blending"])
+def test_the_same_bits_again_and_half_precision_and_micro_batches(shell, name):
+    words = [f"balance={name}", "strategy.stages.train.accumulate=2", "trainer.precision=bf16"]
+    first, again = shell.train(*words, "outputs=a"), shell.train(*words, "outputs=b")
+    assert weights(first) == weights(again)
+    assert shell("verify", first)[0] == 0
+
+
+@pytest.mark.parametrize("strategy", ["unimodal", "frozen"])
+def test_where_nothing_can_be_balanced_it_is_said(shell, strategy):
+    told = "mmrun: balance: no stage of this strategy trains several encoders with a head; drop balance\n"
+    assert shell("train", *SMALL, f"strategy={strategy}", "balance=pcgrad")[::2] == (2, told)
+
+
+def test_an_unknown_one_is_answered_with_what_there_is(shell):
+    code, _, err = shell("train", *SMALL, "balance=pcgrd")
+    assert code == 2
+    assert "did you mean 'pcgrad'?" in err
+
+
+@pytest.mark.parametrize(("name", "port"), [("pcgrad", 29573), ("ogm_ge", 29574)])
+def test_two_processes_balance_as_one_does(shell, tmp_path, name, port):
+    """Without batch statistics and random masks, weights agree to rounding: gradients are averaged, scores shared."""
+    words = ["dataset=synthetic", "encoder.a.dropout=0", "encoder.b.dropout=0", f"balance={name}", "trainer.device=cpu"]
+    words += ["budget.steps=6", *(["balance.noise=false"] if name == "ogm_ge" else [])]
+    assert shell("train", *words, "outputs=one")[0] == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    done = subprocess.run(
+        [*torchrun, "-m", "mmrun", "train", *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    left, right = (
+        load_file(next(Path(run).glob("*/*")) / "checkpoints/train/last/model.safetensors") for run in ("one", "two")
+    )
+    assert all(left[key].allclose(right[key], atol=1e-4) for key in left)
