@@ -20,6 +20,7 @@ from mmrun.training.stages import Stage
 from mmrun.types import Batch, Encoder
 
 TRIED = 32  # rows of a batch on which it is tried
+NUMERIC = ("channels_last", "tf32", "deterministic")  # keys of the trainer that change an encoder's last bits
 
 
 def columns(
@@ -91,7 +92,8 @@ def _key(session: Session, modality: str, rows: np.ndarray, parts: dict[str, Ten
         "column": session.columns[modality].name,
         "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
         "parts": {name: str(part.dtype) for name, part in parts.items()},
-        "trainer": [config.trainer.eval_batch_size, config.trainer.precision, session.accelerator.device.type],
+        "trainer": {key: getattr(config.trainer, key) for key in ("eval_batch_size", "precision", *NUMERIC)},
+        "device": session.accelerator.device.type,
     }
     return reuse.key(determinants)
 
