@@ -62,6 +62,7 @@ class StageTraining:
         for name, parameter in session.model.named_parameters():
             parameter.requires_grad_(name in learning)
         objective = build.objective(config, stage, learning, session.data, session.model)
+        self.balance = config.balance if build.balanced(learning) else None
         offload = partial(save_on_cpu, pin_memory=accelerator.device.type == "cuda")
         saving = offload if config.trainer.offload_activations else nullcontext
         self.bare = engine.Learner(session.model, objective, saving).to(accelerator.device)
@@ -179,6 +180,7 @@ class StageTraining:
             "stage": {**asdict(stage.config), "reuse": None, "modalities": stage.modalities, "name": stage.name},
             "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
             "parts": {name: session.node(name) for name in sorted(self.parts)},
+            "strategy": [config.strategy.adapt, self.balance],
             "weights": [reuse.digest(weights), reuse.digest(self.bare.objective.state_dict())],
             "prepare": {modality: config.encoder[modality]["prepare"] for modality in stage.modalities},
             "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],

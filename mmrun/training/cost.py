@@ -6,12 +6,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmrun.training.engine import Learner
 from mmrun.training.gradients import refuse_one_row, split
 from mmrun.training.trial import without_trace
 from mmrun.types import Batch
 
 
-def flops_per_step(learner: nn.Module, batch: Batch) -> float:
+def flops_per_step(learner: Learner, batch: Batch) -> float:
     """Count the floating-point operations of one forward and backward pass, and leave no trace of it.
 
     Matrix products, convolutions and attention are counted, a multiply-add as two; fused recurrent kernels are not.
@@ -19,7 +20,7 @@ def flops_per_step(learner: nn.Module, batch: Batch) -> float:
     """
     try:
         with without_trace(learner, batch.index.device), FlopCounterMode(display=False) as counter:
-            learner(batch)["loss"].backward()
+            learner.objective.backward(learner.model, learner(batch), lambda loss: loss)
         return float(counter.get_total_flops())
     except torch.OutOfMemoryError as error:
         refuse_one_row(batch, error)

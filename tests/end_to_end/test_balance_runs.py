@@ -31,6 +31,19 @@ def test_the_same_bits_again_and_half_precision_and_micro_batches(shell, name):
     assert shell("verify", first)[0] == 0
 
 
+def test_a_stage_is_reused_only_under_the_same_balance(shell):
+    words = ["strategy.stages.train.reuse=true", "balance=agm"]
+    first = metrics(shell.train(*words, "outputs=a"))["cost"]["stages"]["train"]
+    again = metrics(shell.train(*words, "outputs=b"))["cost"]["stages"]["train"]
+    other = metrics(shell.train(*words, "balance.alpha=0.5"))["cost"]["stages"]["train"]
+    assert [stage["reused"] for stage in (first, again, other)] == [False, True, False]
+
+
+def test_every_pass_backward_is_counted(shell):
+    plain, twice = (metrics(shell.train(*words))["cost"] for words in ([], ["balance=mmpareto"]))
+    assert 1.5 < (twice["flops"] / twice["steps"]) / (plain["flops"] / plain["steps"]) < 1.8  # 1 + 2 + 2, once 1 + 2
+
+
 @pytest.mark.parametrize("strategy", ["unimodal", "frozen"])
 def test_where_nothing_can_be_balanced_it_is_said(shell, strategy):
     told = "mmrun: balance: no stage of this strategy trains several encoders with a head; drop balance\n"
