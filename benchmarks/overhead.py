@@ -42,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         session = open_session(config, RunFolder(scratch), Nobody(), Accelerator(cpu=True))
         (stage, learning) = session.stages["train"]
-        training = StageTraining(session, stage, learning, {})
+        training = StageTraining(session, stage, learning)
         bare = Bare(copy.deepcopy(session.model), training, args.batch_size)
         ratios, rates = [], []
         for _ in range(args.rounds + 1):  # the first warms up

@@ -120,6 +120,8 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     world = int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun sets
     if trainer.batch_size % world or trainer.eval_batch_size % world:
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+    if world > 1 and config.budget.seconds is not None:
+        raise ConfigError("budget.seconds: several processes have several clocks; use epochs, steps, samples or flops")
     known = [kind.value for kind in LoggerType if kind is not LoggerType.ALL]
     installed = [kind.value for kind in get_available_trackers()]
     for name in trainer.trackers:

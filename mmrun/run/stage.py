@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import save_on_cpu
+from torch.nn import SyncBatchNorm
 
 from mmrun.data import split
 from mmrun.run import build, features, figures
@@ -58,7 +59,7 @@ class StageTraining:
     def __init__(self, session: Session, stage: Stage, learning: set[str]) -> None:
         self.session, self.stage = session, stage
         config, accelerator = session.config, session.accelerator
-        torch.manual_seed(stream(config.seed, f"stage/{stage.name}/{accelerator.process_index}"))
+        torch.manual_seed(self._seed())
         for name, parameter in session.model.named_parameters():
             parameter.requires_grad_(name in learning)
         objective = build.objective(config, stage, learning, session.data, session.model)
@@ -66,6 +67,8 @@ class StageTraining:
         offload = partial(save_on_cpu, pin_memory=accelerator.device.type == "cuda")
         saving = offload if config.trainer.offload_activations else nullcontext
         self.bare = engine.Learner(session.model, objective, saving).to(accelerator.device)
+        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+            SyncBatchNorm.convert_sync_batchnorm(self.bare)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
         self.average = None if stage.config.average is None else Average(learned, stage.config.average)
@@ -87,6 +90,11 @@ class StageTraining:
         self.best = session.folder.checkpoint(stage.name, "best")
         self.saved = self.beat = time.monotonic()
         cost.reset_peak_memory(accelerator.device)
+
+    def _seed(self, since: str = "") -> int:
+        """Give the seed of this process's noise: in a stage that several processes go on with, anew from a step on."""
+        process = self.session.accelerator.process_index
+        return stream(self.session.config.seed, f"stage/{self.stage.name}/{process}{since}")
 
     def run(self) -> None:
         """Train to the end."""
@@ -320,6 +328,8 @@ class StageTraining:
         self.progress = engine.Progress.of(state["progress"])
         if session.accelerator.num_processes == state["world"] == 1:
             checkpoint.restore_random(random)
+        else:
+            torch.manual_seed(self._seed(f"/{self.progress.step}"))
         if session.writes:
             session.folder.truncate_log(state["log_size"])
         session.watch.note(f"{self.stage.name}: goes on after step {self.progress.step}")

@@ -96,9 +96,9 @@ class Tally:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
 
-    def means(self) -> dict[str, float]:
+    def means(self) -> dict[str, Tensor]:
         """Give the means since the last call."""
-        means = {name: (total / self.count).item() for name, total in self.sums.items()}
+        means = {name: total / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
 
@@ -188,8 +188,8 @@ def fit(
         events.stepped(progress, losses)
 
         if progress.step % plan.evaluate_every == 0 or plan.allowance.spent(progress.step, progress.seconds) >= 1:
-            began = time.perf_counter()
-            means = progress.tally.means()  # waits for the steps that a GPU has still to do
+            began = time.perf_counter()  # what follows waits for the steps that a GPU has still to do
+            means = {name: accelerator.reduce(mean, "mean").item() for name, mean in progress.tally.means().items()}
             progress.seconds += time.perf_counter() - began
             if not math.isfinite(means["loss"]):
                 raise RunError(f"the loss is {means['loss']} after step {progress.step}; try a lower learning rate")

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ WORDS = [
 ]
 
 
+def torchrun(port):
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    return [*run, "-m", "mmrun"]
+
+
 def last_event(run):
     return json.loads((run / "log.jsonl").read_text().splitlines()[-1])
 
@@ -26,17 +32,14 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
     """Without batch statistics and random masks the weights agree to rounding, the figures exactly."""
     words = ["train", *WORDS, "trainer.device=cpu"]
     assert shell(*words, "outputs=one")[0] == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29571"]
-    done = subprocess.run(
-        [*torchrun, "-m", "mmrun", *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = subprocess.run([*torchrun(29571), *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train/loss") == 1  # one process speaks
     one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))
     assert one.name == two.name
     assert metrics(two)["metrics"]["test"]["accuracy"] == metrics(one)["metrics"]["test"]["accuracy"]
-    losses = [last_event(run)["val/loss"] for run in (one, two)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # the 180th row, repeated for an even share, counts once
+    for loss in ("train/loss", "val/loss"):  # rows that are repeated for an even share count once
+        assert last_event(two)[loss] == pytest.approx(last_event(one)[loss], rel=1e-5)
     assert metrics(two)["cost"]["samples"] == metrics(one)["cost"]["samples"]
     left, right = (load_file(run / "checkpoints/train/last/model.safetensors") for run in (one, two))
     assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
@@ -44,9 +47,8 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
 
 def test_a_part_without_a_gradient_is_no_hindrance(shell, tmp_path):
     """The task does not read the probes, though they are told to learn."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29572"]
     words = ["modalities=[text]", "strategy.stages.train.train=[encoder,fusion,head,probe]", "budget.steps=4"]
-    command = [*torchrun, "-m", "mmrun", "train", *words, "trainer.device=cpu"]
+    command = [*torchrun(29572), "train", *words, "trainer.device=cpu"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(metrics(next(tmp_path.glob("outputs/*/*")))["cost"]["stages"]) == ["train"]
@@ -57,3 +59,47 @@ def test_a_batch_that_does_not_divide_is_refused(shell, monkeypatch):
     code, _, err = shell("train", *WORDS)
     assert code == 2
     assert err == "mmrun: trainer: batch_size and eval_batch_size must divide evenly over 3 processes\n"
+
+
+def test_several_processes_have_several_clocks(shell, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = shell("train", "budget.seconds=1")
+    assert code == 2
+    assert err == (
+        "mmrun: budget.seconds: several processes have several clocks; use epochs, steps, samples or flops\n"
+    )
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_processes(shell, tmp_path, first, then):
+    """Rows are a function of the step, so that the weights are those of a run that was never stopped."""
+    starts = {1: [sys.executable, "-m", "mmrun"], 2: torchrun(29573 + first)}
+    words = [*WORDS, "trainer.device=cpu", "trainer.save_every=0", "trainer.evaluate_every=100"]
+    process = subprocess.Popen(
+        [*starts[first], "train", *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert stopped_at(process, tmp_path, step=3), "the run ended before it was stopped"
+    (run,) = tmp_path.glob("outputs/*/*")
+    done = subprocess.run([*starts[then], "resume", run], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("train: goes on after step") == 1
+    assert shell("train", *words, "outputs=whole")[0] == 0
+    (whole,) = tmp_path.glob("whole/*/*")
+    left, right = (load_file(folder / "checkpoints/train/last/model.safetensors") for folder in (run, whole))
+    assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
+
+
+def stopped_at(process, folder, step):
+    """Stop a run once a checkpoint of this step stands."""
+    while process.poll() is None:
+        for file in folder.glob("outputs/*/*/checkpoints/train/last/state.json"):
+            try:
+                state = json.loads(file.read_text())
+            except FileNotFoundError:
+                continue  # just being replaced
+            if not state["finished"] and state["progress"]["step"] >= step:
+                process.terminate()
+                process.wait()
+                return True
+        time.sleep(0.001)
+    return False
