@@ -64,7 +64,7 @@ class StrategyConfig:
 class TrainerConfig:
     """How the engine runs: nothing here names a method."""
 
-    batch_size: int = 64  # rows of an optimiser step, over all devices
+    batch_size: Any = 64  # rows of an optimiser step, over all devices; auto: as many as memory holds
     eval_batch_size: int = 256
     precision: str = "fp32"  # fp32 | bf16 | fp16
     device: str = "auto"  # auto | cpu
@@ -122,7 +122,11 @@ ONE_OF = {
 def check(config: RunConfig) -> None:
     """Refuse what the types let through: values outside their range, a strategy without stages, two budgets."""
     _one_of(config.trainer, "trainer")
-    _positive(config.trainer, "trainer", "batch_size", "eval_batch_size", "evaluate_every")
+    if config.trainer.batch_size != "auto":
+        if not isinstance(config.trainer.batch_size, int):
+            raise ConfigError(f"trainer.batch_size: {config.trainer.batch_size!r} is neither a number of rows nor auto")
+        _positive(config.trainer, "trainer", "batch_size")
+    _positive(config.trainer, "trainer", "eval_batch_size", "evaluate_every")
     for key, value in vars(config.budget).items():
         if value is not None and value <= 0:
             raise ConfigError(f"budget.{key}: {value} is not above 0")

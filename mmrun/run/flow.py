@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, LoggerType
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, nearest
-from mmrun.run import build, figures, stage
+from mmrun.run import build, figures, sizing, stage
 from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
 from mmrun.training import device
@@ -51,7 +51,7 @@ def run(
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
         try:
-            _train(session)
+            _train(sizing.sized(session))
         except KeyboardInterrupt:
             _say(folder, writes, "interrupted", None)
             raise
@@ -104,7 +104,7 @@ def reopen(folder: RunFolder, watch: Watch) -> Session:
     """Open a finished run again, its final weights in the model, to evaluate or predict with."""
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
-    config = restore(folder.config())
+    config = sizing.recorded(restore(folder.config()), folder)
     session = open_session(config, folder, watch, make_accelerator(config), begin=False)
     last, _ = list(session.stages.values())[-1]
     stage.load_kept(session, last)
@@ -118,7 +118,8 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
     world = int(os.environ.get("WORLD_SIZE", "1"))  # what torchrun sets
-    if trainer.batch_size % world or trainer.eval_batch_size % world:
+    sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
+    if any(size % world for size in sizes):
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
     if world > 1 and config.budget.seconds is not None:
         raise ConfigError("budget.seconds: several processes have several clocks; use epochs, steps, samples or flops")

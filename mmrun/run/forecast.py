@@ -15,7 +15,7 @@ from torch import Tensor
 from mmrun.config import RunConfig
 from mmrun.data.store import open_column
 from mmrun.data.table import Column
-from mmrun.run import build, figures
+from mmrun.run import build, figures, sizing
 from mmrun.run.flow import make_accelerator
 from mmrun.run.session import Session, Watch
 from mmrun.run.stage import StageTraining
@@ -87,7 +87,7 @@ def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
         for modality, preparer in data.preparers.items()
     }
     model.to(accelerator.device)
-    session = Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages)
+    session = sizing.sized(Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages))
     opened = time.perf_counter() - began
     prepared = [
         _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preparer)

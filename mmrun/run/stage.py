@@ -53,6 +53,16 @@ def load_kept(session: Session, stage: Stage) -> None:
     checkpoint.load_weights(session.model, weights, kept)
 
 
+def make_learner(session: Session, stage: Stage, learning: set[str]) -> engine.Learner:
+    """Join the model with a stage's objective, and let learn what the stage wants."""
+    for name, parameter in session.model.named_parameters():
+        parameter.requires_grad_(name in learning)
+    objective = build.objective(session.config, stage, learning, session.data, session.model)
+    offload = partial(save_on_cpu, pin_memory=session.accelerator.device.type == "cuda")
+    saving = offload if session.config.trainer.offload_activations else nullcontext
+    return engine.Learner(session.model, objective, saving).to(session.accelerator.device)
+
+
 class StageTraining:
     """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
 
@@ -60,15 +70,10 @@ class StageTraining:
         self.session, self.stage = session, stage
         config, accelerator = session.config, session.accelerator
         torch.manual_seed(self._seed())
-        for name, parameter in session.model.named_parameters():
-            parameter.requires_grad_(name in learning)
-        objective = build.objective(config, stage, learning, session.data, session.model)
-        self.balance = config.balance if build.balanced(learning) else None
-        offload = partial(save_on_cpu, pin_memory=accelerator.device.type == "cuda")
-        saving = offload if config.trainer.offload_activations else nullcontext
-        self.bare = engine.Learner(session.model, objective, saving).to(accelerator.device)
+        self.bare = make_learner(session, stage, learning)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             SyncBatchNorm.convert_sync_batchnorm(self.bare)
+        self.balance = config.balance if build.balanced(learning) else None
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
         self.average = None if stage.config.average is None else Average(learned, stage.config.average)

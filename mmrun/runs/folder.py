@@ -151,6 +151,10 @@ class RunFolder:
         write_json(self.environment_file, environment)
         self.set_status("running")
 
+    def set_environment(self, **facts: Any) -> None:
+        """Add to what is known of where the run was made."""
+        write_json(self.environment_file, {**self.environment(), **facts})
+
     def clear(self) -> None:
         """Take away what an earlier run of the same config left, `metrics.json` first: it is finished no more."""
         self.close()
@@ -227,6 +231,11 @@ class RunFolder:
         """Give the resolved config."""
         config: dict[str, Any] = read_yaml(self.config_file)
         return config
+
+    def environment(self) -> dict[str, Any]:
+        """Give what is known of machine and code; nothing of a run that was never started."""
+        known: dict[str, Any] = read_json(self.environment_file) if self.environment_file.exists() else {}
+        return known
 
     def overrides(self) -> list[str]:
         """Give the words that were typed after `mmrun train`."""

@@ -1,6 +1,6 @@
 """A look at training from aside: a pass forward and backward that leaves no trace in the run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
 
@@ -22,6 +22,35 @@ def without_trace(learner: nn.Module, device: torch.device) -> Iterator[None]:
             for name, buffer in learner.named_buffers():
                 buffer.copy_(buffers[name])
         learner.zero_grad(set_to_none=True)
+
+
+def attempt(learner: nn.Module, batch: Batch) -> None:
+    """Take a pass forward and backward, as much memory taken as AdamW keeps: two numbers a parameter that learns."""
+    learner.train()
+    learned = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    with without_trace(learner, batch.index.device):
+        kept = [torch.empty_like(parameter) for parameter in learned for _ in range(2)]
+        learner(batch)["loss"].backward()
+        del kept
+
+
+def largest(attempt: Callable[[int], None], limit: int) -> int:
+    """Give the largest power of two up to a limit with which an attempt does not run out of memory: 1 at least."""
+    size = 1
+    while 2 * size <= limit and _fits(attempt, 2 * size):
+        size *= 2
+    return size
+
+
+def _fits(attempt: Callable[[int], None], size: int) -> bool:
+    try:
+        attempt(size)
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return True
 
 
 def balance(learner: nn.Module, batch: Batch) -> dict[str, float]:

@@ -1,8 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
 from mmrun.training.engine import Learner
-from mmrun.training.trial import balance, without_trace
+from mmrun.training.trial import balance, largest, without_trace
 from mmrun.types import Batch
 
 
@@ -58,3 +59,12 @@ def test_no_trace_is_left():
     assert all(torch.equal(before[name], tensor) for name, tensor in learner.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is None for p in learner.parameters())
+
+
+@pytest.mark.parametrize(("room", "limit", "found"), [(20, 256, 16), (1000, 256, 256), (1000, 300, 256), (1, 256, 1)])
+def test_the_largest_power_of_two_that_fits(room, limit, found):
+    def attempt(rows):
+        if rows > room:
+            raise torch.OutOfMemoryError
+
+    assert largest(attempt, limit) == found
