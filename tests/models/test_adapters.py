@@ -1,0 +1,244 @@
+"""Adapters: encoders unchanged at first and for ever, but for the few parameters that learn."""
+
+import copy
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmrun import compose
+from mmrun.errors import ConfigError
+from mmrun.models.adapters import Prompt
+from mmrun.models.encoders.hf import HfImage, HfText
+from mmrun.models.encoders.hf_audio import hf_audio
+from mmrun.models.encoders.image import Cnn
+from mmrun.models.encoders.tabular import FtTransformer
+from mmrun.models.encoders.text import Rnn, Transformer
+from mmrun.models.encoders.timm import Timm
+from mmrun.types import Encoder
+
+NAMES = compose.options("adapter")
+TEXT = {"ids": torch.randint(5, 60, (3, 12), generator=torch.Generator().manual_seed(0)), "mask": torch.ones(3, 12) > 0}
+TEXT["mask"][1, 5:] = False
+IMAGE = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+CELLS = {
+    "numeric": torch.randn(3, 2, generator=torch.Generator().manual_seed(0)),
+    "missing": torch.zeros(3, 2, dtype=torch.bool),
+    "categorical": torch.tensor([[1], [2], [3]]),
+}
+SOUND = {
+    "waveform": torch.rand(3, 16000, generator=torch.Generator().manual_seed(0)) - 0.5,
+    "length": torch.tensor([16000] * 3),
+}
+Tiny = Callable[[str], str]
+
+# What each adapter can adapt.
+LINEAR = {
+    "bert": lambda tiny: HfText(tiny("bert"), 60, 12),
+    "gpt2": lambda tiny: HfText(tiny("gpt2"), 60, 12, pool="last"),
+    "t5": lambda tiny: HfText(tiny("t5"), 60, 12, pretrained=False),
+    "hf vit": lambda tiny: HfImage(tiny("vit"), 3, 32),
+    "hf siglip": lambda tiny: HfImage(tiny("siglip"), 3, 32),
+    "timm vit": lambda tiny: Timm("test_vit", 3, 32, pretrained=False),
+    "own text": lambda tiny: Transformer(60, 12, 0, dim=16, num_heads=2),
+    "own table": lambda tiny: FtTransformer(2, [5], dim=16, num_heads=2),
+    "whisper": lambda tiny: hf_audio(tiny("whisper"), 16000, 16000),
+    "wav2vec2": lambda tiny: hf_audio(tiny("wav2vec2"), 16000, 16000),
+    "ast": lambda tiny: hf_audio(tiny("ast"), 16000, 16000),
+}
+CASES = [
+    (name, case)
+    for name in ("lora", "adapter", "prompt")
+    for case in [*LINEAR, *(["cnn", "timm resnet", "timm same"] if name == "lora" else [])]
+    if name != "prompt" or case not in ("whisper", "wav2vec2")
+]
+OTHERS = {
+    "cnn": lambda tiny: Cnn(3, (8, 16), (3, 3)),
+    "timm resnet": lambda tiny: Timm("test_resnet", 3, 32, pretrained=False),
+    "timm same": lambda tiny: Timm("tf_efficientnet_lite0", 3, 32, pretrained=False),
+    "gru": lambda tiny: Rnn(60, 0, "gru"),
+}
+
+
+def build(case: str, tiny: Tiny) -> Encoder:
+    torch.manual_seed(0)
+    return {**LINEAR, **OTHERS}[case](tiny)
+
+
+def adapt(name: str, encoder: Encoder, **changes: Any) -> bool:
+    torch.manual_seed(1)
+    node = {**compose.option("adapter", name), **changes}
+    offer = {"max_tokens": 12} if encoder.kind == "text" else {}
+    return compose.make(node, "strategy.adapt", offer, encoder=encoder)
+
+
+def rows(encoder: Encoder) -> Any:
+    return {"image": IMAGE, "text": TEXT, "tabular": CELLS, "audio": SOUND}[encoder.kind]
+
+
+def read(encoder: Encoder) -> list[Tensor]:
+    """Encode without gradients, as in evaluation: there torch has quicker paths."""
+    with torch.no_grad():
+        features = encoder.eval()(rows(encoder))
+    return [features.pooled, *([] if features.tokens is None else [features.tokens])]
+
+
+def close(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, atol=1e-5, rtol=1e-4) for a, b in zip(first, second, strict=True)
+    )
+
+
+def train(encoder: Encoder, steps: int = 3) -> None:
+    learning = [p for p in encoder.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(learning, lr=1.0)
+    encoder.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        features = encoder(rows(encoder))
+        features.pooled[:, ::2].mean().backward()
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        optimizer.step()
+
+
+def test_they_are_found() -> None:
+    assert NAMES == ["adapter", "lora", "prompt"]
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_few_parameters_learn_and_the_others_stay_as_they_are(name: str, case: str, tiny: Tiny) -> None:
+    encoder = build(case, tiny)
+    before, plain = read(encoder), {p.data_ptr(): p.detach().clone() for p in encoder.parameters()}
+    assert adapt(name, encoder) is True
+    base = [p for p in encoder.parameters() if p.data_ptr() in plain]
+    own = [(n, p) for n, p in encoder.named_parameters() if p.data_ptr() not in plain]
+    assert len(base) == len(plain)
+    assert not any(p.requires_grad for p in base)
+    assert own
+    assert all(p.requires_grad for _, p in own)
+    assert name == "prompt" or close(read(encoder), before)  # nothing has changed yet
+    start = read(encoder)
+    train(encoder)
+    assert all(torch.equal(p, plain[p.data_ptr()]) for p in base)
+    assert not close(read(encoder), start)
+    silent = [n for n, p in own if p.grad is None]
+    assert not silent
+    assert [part.shape for part in read(encoder)] == [part.shape for part in before]
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_training_and_evaluation_see_the_same_encoder(name: str, case: str, tiny: Tiny) -> None:
+    """A fused path that reads the bare weights would tell."""
+    encoder = build(case, tiny)
+    adapt(name, encoder)
+    train(encoder)
+    quick = read(encoder)
+    features = encoder(rows(encoder))
+    assert close([features.pooled.detach(), *([] if features.tokens is None else [features.tokens.detach()])], quick)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_copy_has_an_adapter_of_its_own_and_a_state_brings_it_back(name: str, case: str, tiny: Tiny) -> None:
+    encoder = build(case, tiny)
+    adapt(name, encoder)
+    first, twin = read(encoder), copy.deepcopy(encoder)
+    train(encoder)
+    assert close(read(twin), first)
+    fresh = build(case, tiny)
+    adapt(name, fresh)
+    fresh.load_state_dict(encoder.state_dict())
+    assert close(read(fresh), read(encoder))
+    train(twin)
+    assert close(read(twin), read(encoder))
+
+
+@pytest.mark.parametrize("case", ["bert", "gpt2", "timm vit", "own text", "timm resnet"])
+def test_lora_merged_into_the_weights_gives_the_same(case: str, tiny: Tiny) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    encoder = build(case, tiny)
+    adapt("lora", encoder, rank=2, alpha=4.0)
+    train(encoder)
+    apart = read(encoder)
+    layers = [module for module in encoder.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.merge()
+    assert layers
+    assert close(read(encoder), apart)
+
+
+def test_lora_adds_the_product_times_alpha_over_rank() -> None:
+    encoder = FtTransformer(2, [5], dim=16, num_heads=2, num_layers=1)
+    weight = encoder.blocks.layers[0].linear1.weight.detach().clone()
+    adapt("lora", encoder, rank=2, alpha=6.0)
+    layer = encoder.blocks.layers[0].linear1
+    nn.init.normal_(layer.lora_B["default"].weight)
+    x = torch.randn(4, 16)
+    product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    assert torch.allclose(layer(x), x @ (weight + 3.0 * product).T + layer.bias, atol=1e-5)
+
+
+def test_lora_takes_convolutions_where_it_is_told_to(tiny: Tiny) -> None:
+    assert adapt("lora", build("cnn", tiny)) is True
+    assert adapt("lora", build("cnn", tiny), convolutions=False) is False
+
+
+def test_bottlenecks_stand_after_attention_and_mlp(tiny: Tiny) -> None:
+    encoder = build("bert", tiny)
+    adapt("adapter", encoder, dim=4)
+    found = [name for name, module in encoder.named_modules() if type(module).__name__ == "Bottleneck"]
+    one = ["net.encoder.layer.0.attention.output.dense", "net.encoder.layer.0.output.dense"]
+    assert found == [*one, *(name.replace("0", "1") for name in one)]
+    learning = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    assert learning == 4 * (32 * 4 + 4 + 4 * 32 + 32)
+
+
+def test_prompts_are_read_by_every_token() -> None:
+    prompt = Prompt(2, 3)
+    tokens, mask = torch.zeros(1, 4, 3), torch.tensor([[True, True, False, False]])
+    longer, seen = prompt.enter(nn.Identity(), (tokens, mask))
+    assert torch.equal(longer[0, :2], prompt.vectors)
+    assert seen.tolist() == [[True, True, True, True, False, False]]
+    assert prompt.leave(nn.Identity(), (), longer).shape == (1, 4, 3)
+
+
+@pytest.mark.parametrize(("name", "case"), [("adapter", "cnn"), ("prompt", "cnn"), ("prompt", "gru"), ("lora", "gru")])
+def test_what_cannot_be_adapted_learns_as_a_whole_or_not_at_all(name: str, case: str, tiny: Tiny) -> None:
+    encoder = build(case, tiny)
+    assert adapt(name, encoder) is False
+    assert all(p.requires_grad for p in encoder.parameters())
+    assert adapt(name, encoder, others="stay") is False
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("lora", {"rank": 0}, "strategy.adapt.rank: 0 is below 1"),
+        ("adapter", {"dim": 0}, "strategy.adapt.dim: 0 is below 1"),
+        ("prompt", {"num_vectors": 0}, "strategy.adapt.num_vectors: 0 is below 1"),
+        ("lora", {"others": "leave"}, "strategy.adapt.others: 'leave' is not one of learn, stay"),
+    ],
+)
+def test_what_cannot_be_is_said(name: str, changes: dict[str, Any], told: str, tiny: Tiny) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adapt(name, build("gru", tiny), **changes)
+    assert str(caught.value) == told
+
+
+def test_more_vectors_than_a_model_can_read_are_refused(tiny: Tiny) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adapt("prompt", build("bert", tiny), num_vectors=9)
+    assert str(caught.value).startswith(
+        "strategy.adapt.num_vectors: 9 vectors and 12 tokens are too many for this model ("
+    )
+
+
+def test_lora_without_peft_says_what_to_install(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ConfigError) as caught:
+        adapt("lora", build("bert", tiny))
+    assert str(caught.value) == "strategy.adapt: LoRA needs peft; pip install 'mmrun[lora]'"
