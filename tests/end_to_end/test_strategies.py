@@ -78,12 +78,12 @@ class StopAt(Nobody):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "stage"), [("mean_teacher", "train"), ("pseudo_label", "pseudo_label"), ("distill", "distill")]
+    ("strategy", "stage"), [("mean_teacher", "agree"), ("pseudo_label", "pseudo_label"), ("distill", "distill")]
 )
 def test_what_owns_a_teacher_goes_on_exactly(tmp_path, strategy, stage):
     words = [*SMALL, f"strategy={strategy}", "budget.epochs=0.3", "dataset.labelled=0.5", "trainer.save_every=0"]
     if strategy == "mean_teacher":
-        words.append("strategy.stages.train.objective.rampup=5")
+        words.append("strategy.stages.agree.objective.rampup=5")
     whole, cut = (
         compose.load([*words, f"outputs={tmp_path}/{name}", f"cache={tmp_path}/cache"]) for name in ("whole", "cut")
     )
