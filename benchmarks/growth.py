@@ -1,6 +1,6 @@
 """Samples/s and memory of a training, from ten thousand rows to a million.
 
-    scripts/bench growth [--rows 10000,100000,1000000] [--columns 8] [--steps 400] [--rounds 5]
+    scripts/bench growth [--rows 10000,100000,1000000] [--columns 8] [--steps 100] [--rounds 40]
 
 Rows of numbers in a Parquet file, strategy `holistic`, a small MLP. Each size is opened in a process of its own; then
 the processes take turns at blocks of steps, so that what else the machine does meets all alike. Memory is what a
@@ -30,8 +30,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--columns", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=400, help="of a block")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=100, help="of a block")
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--open", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.open:
@@ -52,10 +52,11 @@ def main() -> int:
         for child in children.values():
             child.stdin.close()
             child.wait()
-    first = np.median(rates[sizes[0]][1:])
+    first = np.array(rates[sizes[0]][1:])
     for size in sizes:
-        rate = np.median(rates[size][1:])
-        print(f"{size:9,} rows: {rate:8.0f} samples/s, x {rate / first:.3f}; {held[size]:6.0f} MB held")
+        rate = np.array(rates[size][1:])
+        ratio = np.median(rate / first)
+        print(f"{size:9,} rows: {np.median(rate):8.0f} samples/s, x {ratio:.3f}; {held[size]:6.0f} MB held")
     print(f"load {os.getloadavg()[0]:.1f}")
     return 0
 

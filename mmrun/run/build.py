@@ -64,7 +64,10 @@ def data(config: RunConfig) -> Data:
 
 
 def columns(config: RunConfig, opened: Data) -> dict[str, Prepared]:
-    """Decode each modality, or find it decoded by an earlier run; rows found bad are taken from `opened.rows`."""
+    """Decode each modality, or find it decoded by an earlier run; then let go of the raw values, which outweigh it.
+
+    Rows found bad are taken from `opened.rows`.
+    """
     folder, limit = Path(config.cache).expanduser() / "columns", int(config.cache_limit * 1e9)
     table = opened.table
     prepared = {}
@@ -75,6 +78,7 @@ def columns(config: RunConfig, opened: Data) -> dict[str, Prepared]:
             opened.rows[name] = rows[~np.isin(rows, column.bad_rows)]
         table.skipped.extend(column.bad)
         prepared[modality] = column
+    table.columns.clear()
     return prepared
 
 
