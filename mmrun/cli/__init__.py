@@ -19,6 +19,7 @@ from mmrun.errors import ConfigError, MmrunError, nearest
 VERBS = {  # in the order in which one reads them
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
     "plan": ("mmrun.cli.plan", "predict hours, disk and what is shared, before anything runs"),
+    "bench": ("mmrun.cli.bench", "time training steps and answers of a config on this machine"),
     "resume": ("mmrun.cli.resume", "go on with a run that was interrupted"),
     "ls": ("mmrun.cli.ls", "list runs: state, progress, headline figure"),
     "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),

@@ -13,6 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, LoggerType
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, nearest
+from mmrun.models.multimodal import Multimodal
 from mmrun.run import build, figures, sizing, stage
 from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
@@ -92,12 +93,17 @@ def open_session(
     columns = build.columns(config, data)
     for line in data.table.skipped:
         watch.note(f"skipped {line}")
-    model.to(accelerator.device)
-    if device.chosen(config.trainer.channels_last, accelerator.device):
-        device.channels_last(model)
+    place(model, config, accelerator)
     if begin:
         build.fit(data, columns, model, accelerator.device)
     return Session(config, folder, watch, accelerator, data, columns, model, stages)
+
+
+def place(model: Multimodal, config: RunConfig, accelerator: Accelerator) -> None:
+    """Move a model to the device, in the layout that the run wants there."""
+    model.to(accelerator.device)
+    if device.chosen(config.trainer.channels_last, accelerator.device):
+        device.channels_last(model)
 
 
 def reopen(folder: RunFolder, watch: Watch) -> Session:

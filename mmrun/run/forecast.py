@@ -16,7 +16,7 @@ from mmrun.config import RunConfig
 from mmrun.data.store import open_column
 from mmrun.data.table import Column
 from mmrun.run import build, figures, sizing
-from mmrun.run.flow import make_accelerator
+from mmrun.run.flow import make_accelerator, place
 from mmrun.run.session import Session, Watch
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
@@ -75,20 +75,9 @@ class RunForecast:
 def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
     """Open a run as if to train it, and time a few steps of each stage."""
     began = time.perf_counter()
-    config = replace(config, trainer=replace(config.trainer, trackers=[], save_every=math.inf))
-    accelerator = make_accelerator(config)
-    data = build.data(config)
-    model = build.model(config, data)
-    stages = build.stages(config, model)
-    build.rehearse(config, data, model, stages)
-    table = data.table
-    columns = {  # no byte is allowed to be kept: rows are decoded as they are asked for
-        modality: open_column(table.columns[modality], preparer, f"{table.fingerprint}/{modality}", scratch, 0)
-        for modality, preparer in data.preparers.items()
-    }
-    model.to(accelerator.device)
-    session = sizing.sized(Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages))
+    session = open_undecoded(config, scratch, watch)
     opened = time.perf_counter() - began
+    data, model, table = session.data, session.model, session.data.table
     prepared = [
         _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preparer)
         for name, preparer in data.preparers.items()
@@ -96,7 +85,7 @@ def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     taught: dict[str, str] = {}  # by part of the model: the key of the stage that taught it last
     timed = []
-    for stage, learning in stages.values():
+    for stage, learning in session.stages.values():
         model.load_state_dict(first)
         found = _stage(session, stage, learning, taught, prepared)
         taught.update(dict.fromkeys({reuse.part(name) for name in learning}, found.key))
@@ -106,13 +95,30 @@ def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
     return RunForecast(timed, opened + _forward(session, session.model, session.columns, "val", "test"), prepared)
 
 
+def open_undecoded(config: RunConfig, scratch: Path, watch: Watch) -> Session:
+    """Open a run as if to train it; rows are decoded as they are asked for, and no byte of them is kept."""
+    config = replace(config, trainer=replace(config.trainer, trackers=[], save_every=math.inf))
+    accelerator = make_accelerator(config)
+    data = build.data(config)
+    model = build.model(config, data)
+    stages = build.stages(config, model)
+    build.rehearse(config, data, model, stages)
+    table = data.table
+    columns = {
+        modality: open_column(table.columns[modality], preparer, f"{table.fingerprint}/{modality}", scratch, 0)
+        for modality, preparer in data.preparers.items()
+    }
+    place(model, config, accelerator)
+    return sizing.sized(Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages))
+
+
 def _stage(
     session: Session, stage: Stage, learning: set[str], taught: dict[str, str], columns: Sequence[ColumnForecast]
 ) -> StageForecast:
     training = StageTraining(session, stage, learning)
     before = {part: taught[part] for part in sorted(training.parts) if part in taught}
     key = reuse.key({"own": training.key(), "before": before})
-    batches = _Again([training.batches.batch(number) for number in range(2)])
+    batches = Again([training.batches.batch(number) for number in range(2)])
     _steps(training, batches, 1)  # the first is slower
     once = _steps(training, batches, 1)
     number = max(1, min(20, int(LONG_ENOUGH / once)))
@@ -141,13 +147,14 @@ def _stage(
     )
 
 
-class _Again:
+class Again:
     """The same few batches, over and over: what is timed is the training, not the reading."""
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
 
     def batch(self, step: int) -> Batch:
+        """Give one of them."""
         return self.batches[step % len(self.batches)]
 
 
@@ -165,7 +172,7 @@ class _Silent:
     def settled(self, progress: engine.Progress) -> None: ...
 
 
-def _steps(training: StageTraining, batches: _Again, number: int) -> float:  # seconds
+def _steps(training: StageTraining, batches: Again, number: int) -> float:  # seconds
     plan = replace(training.plan, allowance=Allowance(steps=number), evaluate_every=number, schedule="constant")
     nothing: Callable[[], tuple[float, figures.Figures]] = lambda: (0.0, {})  # noqa: E731
     began = time.perf_counter()

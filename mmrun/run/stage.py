@@ -112,11 +112,7 @@ class StageTraining:
             self._save()
         if self.session.writes:
             self.session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
-        if device.chosen(trainer.compile, accelerator.device):
-            mode = trainer.compile if trainer.compile in MODES else "default"
-            parts = max(self.plan.accumulate, self.progress.accumulate)
-            batch = split_batch(self.batches.batch(self.progress.step), parts)[0]
-            compile_learner(self.learner, batch, mode, accelerator, self._note)
+        self.compile()
         profile = Profile(self.batches, self.bare, session.folder.profile(self.stage.name), self._profiled)
         batches = profile if trainer.profile and session.writes else self.batches
         peak = meter.peak_of(accelerator.device, trainer.precision, trainer.tf32)
@@ -176,6 +172,15 @@ class StageTraining:
     def _result(self) -> dict[str, dict[str, Tensor]]:
         """Give what a stage leaves: the model's weights, and the objective's own (projections, decoders)."""
         return {"model": self.session.model.state_dict(), "objective": self.bare.objective.state_dict()}
+
+    def compile(self) -> None:
+        """Let torch compile the training pass, where the run wants it."""
+        wanted, accelerator = self.session.config.trainer.compile, self.session.accelerator
+        if device.chosen(wanted, accelerator.device):
+            parts = max(self.plan.accumulate, self.progress.accumulate)
+            batch = split_batch(self.batches.batch(self.progress.step), parts)[0]
+            mode = wanted if wanted in MODES else "default"
+            compile_learner(self.learner, batch, mode, accelerator, self._note)
 
     def _profiled(self, found: dict[str, float]) -> None:
         self._note(f"{told(found)}; {self.session.folder.profile(self.stage.name)}")
