@@ -49,7 +49,7 @@ class Multimodal(nn.Module):
 
     def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:  # by task, [B, C]
         """Predict every task from one modality alone, by its probes."""
-        return self.decide_alone(modality, self.encoder[modality](batch.inputs[modality]).pooled)
+        return self.decide_alone(modality, self.features(modality, batch.inputs[modality]).pooled)
 
 
 def _check_name(word: str, name: str) -> None:
