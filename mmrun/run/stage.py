@@ -20,7 +20,7 @@ from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
 from mmrun.training import budget, checkpoint, cost, device, engine, meter, reuse, trial
 from mmrun.training.average import Average
-from mmrun.training.compile import MODES, compile_learner
+from mmrun.training.compile import compile_learner, mode_of, uncompile
 from mmrun.training.gradients import split as split_batch
 from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
@@ -179,8 +179,7 @@ class StageTraining:
         if device.chosen(wanted, accelerator.device):
             parts = max(self.plan.accumulate, self.progress.accumulate)
             batch = split_batch(self.batches.batch(self.progress.step), parts)[0]
-            mode = wanted if wanted in MODES else "default"
-            compile_learner(self.learner, batch, mode, accelerator, self._note)
+            compile_learner(self.learner, batch, mode_of(wanted, parts), accelerator, self._note)
 
     def _profiled(self, found: dict[str, float]) -> None:
         self._note(f"{told(found)}; {self.session.folder.profile(self.stage.name)}")
@@ -257,6 +256,9 @@ class StageTraining:
         session, parts = self.session, progress.accumulate
         rows = -(-session.config.trainer.batch_size // parts)
         self._note(f"out of memory; a batch is cut into {parts} micro-batches of {rows} rows")
+        if session.config.trainer.compile == "reduce-overhead":
+            uncompile(self.bare)
+            self._note("training goes on uncompiled: CUDA graphs allow one micro-batch a step")
         event = {"event": "out_of_memory", "stage": self.stage.name, "step": progress.step, "accumulate": parts}
         session.folder.log(event)
 

@@ -12,7 +12,12 @@ from mmrun.training.gradients import scaled
 from mmrun.training.trial import without_trace
 from mmrun.types import Batch
 
-MODES = ("default", "reduce-overhead", "max-autotune")  # torch.compile's; the second replays CUDA graphs
+
+def mode_of(wanted: bool | str, parts: int) -> str:
+    """Give torch.compile's mode. CUDA graphs are for steps of one micro-batch: a second would overwrite gradients."""
+    if wanted == "reduce-overhead":
+        return "default" if parts > 1 else "reduce-overhead"
+    return "max-autotune-no-cudagraphs" if wanted == "max-autotune" else "default"
 
 
 def compile_learner(
@@ -32,8 +37,13 @@ def compile_learner(
     except torch.OutOfMemoryError:
         pass  # no fault of the compiler: the engine cuts batches that memory does not hold
     except Exception as error:  # the same pass went well, uncompiled, when its operations were counted
-        bare._compiled_call_impl = None
+        uncompile(bare)
         note(f"training goes on uncompiled: {type(error).__name__}: {reason(error)}")
+
+
+def uncompile(module: nn.Module) -> None:
+    """Let a module be what it was."""
+    module._compiled_call_impl = None
 
 
 def reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mmrun.training.compile import compile_learner
+from mmrun.training.compile import compile_learner, mode_of
 from mmrun.training.engine import Learner, predict
 from mmrun.training.gradients import Gradients
 from mmrun.types import Batch, Objective
@@ -86,3 +86,17 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(monkeypatch):
     compile_learner(learner, batch(0), "default", accelerator, notes.append)
     assert notes == ["training goes on uncompiled: RuntimeError: no C++ compiler"]
     assert Gradients(learner, accelerator, 1, print).add(batch(0))["loss"].isfinite()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parts", "mode"),
+    [
+        (True, 1, "default"),
+        ("auto", 4, "default"),
+        ("max-autotune", 4, "max-autotune-no-cudagraphs"),
+        ("reduce-overhead", 1, "reduce-overhead"),
+        ("reduce-overhead", 2, "default"),
+    ],
+)
+def test_cuda_graphs_are_for_steps_of_one_micro_batch(wanted, parts, mode):
+    assert mode_of(wanted, parts) == mode
