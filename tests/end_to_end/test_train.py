@@ -13,7 +13,7 @@ STAGES = {
     "component": ["pretrain-image", "pretrain-text", "finetune"],
     "holistic": ["pretrain", "finetune"],
 }
-NEEDS = dict.fromkeys(("adapter", "prompt"), ["encoder.text=transformer"])  # they adapt transformers
+NEEDS = {name: ["encoder.text=transformer"] for name in ("adapter", "prompt")}  # what they can adapt
 
 
 def test_every_strategy_is_here():

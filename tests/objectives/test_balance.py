@@ -18,7 +18,7 @@ from mmrun.objectives.balance.conflicts import MMPareto, Pcgrad, shortest, witho
 from mmrun.objectives.balance.modulation import Agm, OgmGe, probability_of_truth
 from mmrun.objectives.balance.prototypes import Pmr, Prototypes
 from mmrun.objectives.balance.teachers import Umt
-from mmrun.objectives.balance.unimodal import heard, lead, mean_of_others, modulated
+from mmrun.objectives.balance.unimodal import heard, lead, mean_of_others, modulated, with_features
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
@@ -291,12 +291,24 @@ def test_gradients_are_changed_on_their_way_and_only_meanwhile():
     assert weight.grad.tolist() == [[5.0, 3.0], [3.0, 3.0]]
 
 
-def test_calls_are_heard_and_only_meanwhile():
-    layer = nn.Identity()
-    with heard(layer) as calls:
-        assert (layer(1), layer(2)) == (1, 2)
-    layer(3)
-    assert calls == [(1, 1), (2, 2)]
+def test_the_last_pass_over_the_batch_that_can_teach_is_heard():
+    learner = pair(TWO)
+    encoder, x = learner.encoder["a"], torch.tensor([[1.0, 2.0]])
+    with heard(learner, ["a", "b"], num_rows=1) as given:
+        for row in (x, 2 * x, torch.cat([x, x])):
+            encoder(row)
+        with torch.no_grad():
+            encoder(3 * x)
+    encoder(4 * x)
+    assert given.keys() == {"a"}
+    assert given["a"].pooled.tolist() == [[2.0, 4.0]]
+
+
+def test_features_that_were_computed_before_will_do():
+    learner, data = pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
+    stored = data._replace(inputs={**data.inputs, "a": {"pooled": torch.tensor([[5.0, 5.0]])}})
+    _, features = with_features(Task(TWO), learner, stored, ["a", "b"])
+    assert [own.pooled.tolist() for own in features.values()] == [[[5.0, 5.0]], [[0.0, 1.0]]]
 
 
 # ------------------------------------------------------------------------------------------------------------ OGM-GE

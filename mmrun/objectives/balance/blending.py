@@ -59,12 +59,13 @@ class GradientBlending(Objective):
             return self.objective(model, batch)
         held = batch.index % HELD_OUT == 0
         kept = batch._replace(targets={name: hide(target, ~held) for name, target in batch.targets.items()})
-        losses, features, fused = with_features(self.objective, model, kept)
+        losses, features = with_features(self.objective, model, kept, list(self.probes.linear))
         outputs = self.probes(pooled(features))
         alone = torch.stack(list(self.probes.losses(outputs, kept).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
         with torch.no_grad():
-            self._observe({"joint": model.decide(fused), **outputs}, batch, held)
+            joint = model.decide(model.fusion(features, {m: batch.present[m] for m in features}))
+            self._observe({"joint": joint, **outputs}, batch, held)
         named = {f"loss/alone/{m}": loss.detach() for m, loss in zip(self.probes.linear, alone, strict=True)}
         return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **named}
 

@@ -51,7 +51,7 @@ class Pcgrad(Objective):
         assert isinstance(model, Multimodal)
         alone = [self.unimodal * loss for name, loss in losses.items() if name.startswith("loss/alone/")]
         parts = [losses[f"loss/{task}"] for task in self.tasks if f"loss/{task}" in losses]
-        weights = torch.autograd.grad(losses["loss"], parts, retain_graph=True, allow_unused=True)
+        weights = torch.autograd.grad(losses["loss"], parts, retain_graph=True, allow_unused=True) if parts else ()
         weighted = [w * part for w, part in zip(weights, parts, strict=True) if w is not None]
         separate = [*weighted[1:], *([torch.stack(alone).sum()] if alone else [])]
         rest = losses["loss"] - torch.stack(separate).sum()  # the first task, and whatever is no task's
@@ -126,7 +126,7 @@ def _with_alone(
     """Give the losses of an objective, and those of each modality alone, which teach its encoder too."""
     if probes is None:
         return objective(model, batch)
-    losses, features, _ = with_features(objective, model, batch)
+    losses, features = with_features(objective, model, batch, list(probes.linear))
     alone = probes.losses(probes(pooled(features)), batch)
     total = losses["loss"] + weight * torch.stack(list(alone.values())).sum()
     return {**losses, "loss": total, **{f"loss/alone/{m}": loss for m, loss in alone.items()}}

@@ -61,7 +61,7 @@ class OgmGe(Objective):
         """Give what the wrapped objective gives, and what teaches the probes."""
         if not self.training:
             return self.objective(model, batch)
-        losses, features, _ = with_features(self.objective, model, batch)
+        losses, features = with_features(self.objective, model, batch, self.modalities)
         outputs = self.probes({m: vector.detach() for m, vector in pooled(features).items()})
         alone = self.probes.losses(outputs, batch)
         scores = [self._score(outputs[m], batch, batch.present[m]) for m in self.modalities]
@@ -138,7 +138,7 @@ class Agm(Objective):
         """Give what the wrapped objective gives."""
         if not self.training:
             return self.objective(model, batch)
-        losses, features, _ = with_features(self.objective, model, batch)
+        losses, features = with_features(self.objective, model, batch, self.modalities)
         with torch.no_grad(), _still(model.fusion, model.head):
             surprise = self._surprise(model, features, batch)
         counted = torch.stack([known(self.tasks, batch, batch.present[m]) for m in self.modalities])

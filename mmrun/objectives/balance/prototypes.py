@@ -86,7 +86,7 @@ class Pmr(Objective):
         """Give what the wrapped objective gives, and what helps those behind."""
         if not self.training:
             return self.objective(model, batch)
-        losses, features, _ = with_features(self.objective, model, batch)
+        losses, features = with_features(self.objective, model, batch, self.modalities)
         vectors = pooled(features)
         total, parts = losses["loss"], {}
         for name, prototypes in self.prototypes.items():

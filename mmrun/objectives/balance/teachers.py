@@ -30,7 +30,7 @@ class Umt(Objective):
         """Give what the wrapped objective gives, and how far each modality is from its teacher."""
         if not self.training:
             return self.objective(model, batch)
-        losses, features, _ = with_features(self.objective, model, batch)
+        losses, features = with_features(self.objective, model, batch, list(self.teacher))
         with torch.no_grad():
             wanted = pooled({m: teacher(batch.inputs[m]) for m, teacher in self.teacher.items()})
         parts = {}

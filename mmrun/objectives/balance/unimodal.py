@@ -1,7 +1,8 @@
 """What the methods share: what each modality gives alone, how it stands among the others, where gradients go."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,27 +51,33 @@ def hide(target: Tensor, rows: Tensor) -> Tensor:  # [B, ...], [B] bool
 
 
 @contextmanager
-def heard(module: nn.Module) -> Iterator[list[tuple[Any, Any]]]:
-    """Note each call of a module meanwhile: its first argument, and what it gave."""
-    calls: list[tuple[Any, Any]] = []
+def heard(model: Multimodal, modalities: Iterable[str], num_rows: int) -> Iterator[dict[str, Features]]:
+    """Note what encoders give for so many rows meanwhile, by modality: of several passes the last that can teach.
 
-    def note(_: nn.Module, args: tuple[Any, ...], gave: Any) -> None:
-        calls.append((args[0], gave))
+    Earlier ones may have served to find the worst inputs, and their graphs be gone.
+    """
+    given: dict[str, Features] = {}
 
-    hook = module.register_forward_hook(note)
+    def note(modality: str, encoder: nn.Module, args: Any, features: Features) -> None:
+        if torch.is_grad_enabled() and len(features.pooled) == num_rows:
+            given[modality] = features
+
+    hooks = [model.encoder[m].register_forward_hook(partial(note, m)) for m in modalities]
     try:
-        yield calls
+        yield given
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def with_features(
-    objective: Objective, model: Multimodal, batch: Batch
-) -> tuple[dict[str, Tensor], dict[str, Features], Tensor]:
-    """Give the losses of an objective, and what its first pass had for the fusion to read, and the fused vectors."""
-    with heard(model.fusion) as calls:
+    objective: Objective, model: Multimodal, batch: Batch, modalities: Sequence[str]
+) -> tuple[dict[str, Tensor], dict[str, Features]]:
+    """Give the losses of an objective, and the features of the batch, by modality, as its own pass made them."""
+    with heard(model, modalities, len(batch.index)) as given:
         losses = objective(model, batch)
-    return losses, *calls[0]
+    silent = model.encode({m: batch.inputs[m] for m in modalities if m not in given})  # those computed before, on disk
+    return losses, {m: given[m] if m in given else silent[m] for m in modalities}
 
 
 def pooled(features: Mapping[str, Features]) -> dict[str, Tensor]:  # by modality, [B, D]
