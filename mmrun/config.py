@@ -35,12 +35,14 @@ class StageConfig:
 
     objective: Any = None  # node
     train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
+    top: float | None = None  # share of each encoder's modules that learn, from its output down; None: all named
     for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
     rows: str = "labelled"  # labelled | all | unlabelled | bootstrap: as many labelled ones, drawn with replacement
     share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Any = None  # node; None: the run's
     lr: float | None = None  # None: the optimiser's
     lr_scale: dict[str, float] = field(default_factory=dict)  # glob -> factor on lr; the last match counts
+    layer_decay: float | None = None  # factor on the lr of an encoder's first module; it grows evenly to 1 at the last
     schedule: str = "cosine"  # cosine | linear | constant
     warmup: float = 0.05  # of the stage
     clip: float | None = None  # largest gradient norm
@@ -141,6 +143,10 @@ def check(config: RunConfig) -> None:
         where = f"strategy.stages.{name}"
         _one_of(stage, where)
         _positive(stage, where, "share", "accumulate")
+        for key in ("top", "layer_decay"):
+            share = getattr(stage, key)
+            if share is not None and not 0 < share <= 1:
+                raise ConfigError(f"{where}.{key}: {share} is not a share above 0 and up to 1")
         if stage.average is not None and not 0 < stage.average < 1:
             raise ConfigError(f"{where}.average: {stage.average} is not a decay between 0 and 1; 0.99 is usual")
         for key in ("objective", "optimizer"):

@@ -161,7 +161,11 @@ def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.
     where = "optimizer" if stage.config.optimizer is None else f"{stage.where}.optimizer"
     lr = node["lr"] if stage.config.lr is None else stage.config.lr
     made: torch.optim.Optimizer = make(
-        node, where, drop=("lr",), params=parameter_groups(learning, stage.config.lr_scale, lr), lr=lr
+        node,
+        where,
+        drop=("lr",),
+        params=parameter_groups(learning, stage.config.lr_scale, lr, stage.config.layer_decay),
+        lr=lr,
     )
     return made
 

@@ -57,6 +57,8 @@ def trainable(names: Iterable[str], stage: Stage, fixed: Iterable[str] = ()) -> 
         if not hits and not any(matches(part, glob) for part in fixed):
             raise ConfigError(f"{stage.where}.train: '{glob}' names no parameter (the model has {outline(known)})")
         learning |= hits
+    if stage.config.top is not None:
+        learning = {name for name, level in levels(known).items() if name in learning and level > 1 - stage.config.top}
     if not learning:
         named = ", ".join(stage.config.train)
         raise ConfigError(f"{stage.where}.train: {named} has no parameters, so nothing learns; choose another encoder")
@@ -66,6 +68,26 @@ def trainable(names: Iterable[str], stage: Stage, fixed: Iterable[str] = ()) -> 
     return learning
 
 
+def levels(names: Iterable[str]) -> dict[str, float]:
+    """Tell how high in its encoder each parameter lies, above 0 and up to 1 at the output; all others are at 1.
+
+    It goes by the order in which an encoder's modules were built, which is that of its layers in timm, transformers and
+    here.
+    """
+    level: dict[str, float] = {}
+    modules: dict[str, list[str]] = {}  # by encoder, first to last
+    for name in names:
+        owner, module = ".".join(name.split(".")[:2]), name.rpartition(".")[0]
+        inside = modules.setdefault(owner, [])
+        if module not in inside:
+            inside.append(module)
+        level[name] = float(inside.index(module) + 1)
+    return {
+        name: place / len(modules[".".join(name.split(".")[:2])]) if name.startswith("encoder.") else 1.0
+        for name, place in level.items()
+    }
+
+
 def outline(names: Iterable[str]) -> str:
     """Give the first two levels of parameter names, for an error: encoder.image, encoder.text, fusion.project ..."""
     heads = {".".join(name.split(".")[:2]) for name in names}
@@ -73,14 +95,21 @@ def outline(names: Iterable[str]) -> str:
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, nn.Parameter]], lr_scale: Mapping[str, float], lr: float
+    named: Iterable[tuple[str, nn.Parameter]],
+    lr_scale: Mapping[str, float],
+    lr: float,
+    layer_decay: float | None = None,
 ) -> list[dict[str, Any]]:
     """Give one optimiser group per scale of the learning rate; `base_lr` is what the schedule multiplies."""
     groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in named:
+    every = list(named)
+    level = levels(name for name, _ in every)
+    for name, parameter in every:
         scale = 1.0
         for glob, factor in lr_scale.items():
             if matches(name, glob):
                 scale = factor
+        if layer_decay is not None:
+            scale *= layer_decay ** (1 - level[name])
         groups.setdefault(scale, []).append(parameter)
     return [{"params": params, "lr": lr * scale, "base_lr": lr * scale} for scale, params in groups.items()]

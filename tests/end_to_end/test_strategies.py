@@ -27,7 +27,7 @@ def moved(folder, before, after):
     ("strategy", "stages", "learning"),
     [
         ("probe_then_finetune", ["probe", "finetune"], [{"encoder", "fusion", "head"}]),
-        ("gradual_unfreezing", ["head", "fusion", "all"], [{"fusion", "head"}, {"encoder", "fusion", "head"}]),
+        ("gradual_unfreezing", ["head", "top", "all"], [{"encoder", "fusion", "head"}] * 2),
         (
             "component_frozen_first",
             ["pretrain-text", "fuse", "finetune"],
@@ -49,13 +49,23 @@ def test_each_stage_teaches_what_it_says(shell, strategy, stages, learning):
     assert told == learning
 
 
+def test_only_upper_layers_are_fine_tuned(shell):
+    for strategy, before, after in (("holistic_top", "pretrain", "finetune"), ("gradual_unfreezing", "head", "top")):
+        run = shell.train(f"strategy={strategy}", "encoder.text=textcnn")
+        first, second = kept(run, before), kept(run, after)
+        still = [name for name in first if torch.equal(first[name], second[name])]
+        assert "encoder.image.blocks.0.0.weight" in still
+        assert "encoder.text.embedding.weight" in still
+        assert "encoder.image.blocks.3.0.weight" not in still
+
+
 def test_layer_rates_leave_encoders_nearer_to_where_they_were(shell):
     start = kept(shell.train("strategy=frozen"), "train")
     way = {}
     for strategy in ("scratch", "layer_rates"):
         end = kept(shell.train(f"strategy={strategy}", "optimizer=sgd"), "train")
         way[strategy] = sum((end[n] - start[n]).abs().sum() for n in end if n == "encoder.text.embedding.weight")
-    assert way["layer_rates"] < 0.2 * way["scratch"]
+    assert way["layer_rates"] < 0.3 * way["scratch"]
 
 
 class Stopped(Exception):  # noqa: N818 - as if the machine went off

@@ -1,9 +1,10 @@
 import pytest
 from torch import nn
 
+from mmrun import compose
 from mmrun.config import StageConfig, StrategyConfig
 from mmrun.errors import ConfigError
-from mmrun.training.stages import expand, matches, parameter_groups, trainable
+from mmrun.training.stages import expand, levels, matches, parameter_groups, trainable
 
 NAMES = ["encoder.image.conv.weight", "encoder.text.embed.weight", "fusion.project.weight", "head.label.weight"]
 
@@ -70,3 +71,23 @@ def test_learning_rates_are_scaled_by_the_last_glob_that_matches():
 def test_shares_are_divided_by_their_sum():
     strategy = StrategyConfig({name: StageConfig(train=["head"]) for name in "abcd"})
     assert [s.share for s in expand(strategy, ["image"])] == [0.25] * 4
+
+
+def test_levels_go_by_the_order_of_modules_within_an_encoder():
+    names = [
+        "encoder.a.low.weight",
+        "encoder.a.low.bias",
+        "encoder.a.high.weight",
+        "encoder.b.only.weight",
+        "head.x.weight",
+    ]
+    assert list(levels(names).values()) == [0.5, 0.5, 1.0, 1.0, 1.0]
+    assert trainable(names, stage(train=["encoder", "head"], top=0.5)) == set(names[2:])
+    groups = parameter_groups([(name, nn.Parameter()) for name in names], {"head": 2.0}, lr=1.0, layer_decay=0.01)
+    assert [(round(group["base_lr"], 6), len(group["params"])) for group in groups] == [(0.1, 2), (1.0, 2), (2.0, 1)]
+
+
+@pytest.mark.parametrize("key", ["top", "layer_decay"])
+def test_a_share_that_is_none_is_refused(key):
+    with pytest.raises(ConfigError, match=f"strategy.stages.train.{key}: 0.0 is not a share above 0 and up to 1"):
+        compose.load([f"strategy.stages.train.{key}=0"])
