@@ -12,7 +12,7 @@ from mmrun.evaluation import calibration, contribution, drift, groups, robustnes
 from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
 from mmrun.run import figures
-from mmrun.run.session import Session, heads_that_learn
+from mmrun.run.session import Session
 from mmrun.runs.evaluations import OWN_CEILINGS
 from mmrun.runs.files import read_json, write_json
 from mmrun.runs.folder import RunFolder
@@ -105,7 +105,7 @@ def _check(session: Session) -> None:
     """Refuse a run without a fused model, and one whose data are gone."""
     if session.data.table.fingerprint != session.folder.metrics()["dataset"]["fingerprint"]:
         raise ConfigError(f"{session.folder.name}: its data set has changed since it was trained; bring that one back")
-    heads = heads_that_learn(session.learned)
+    heads = session.heads
     if "" not in heads:
         does = f"probes of {', '.join(heads)} alone" if heads else "no head at all"
         raise ConfigError(

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrun.compose import as_dict
 from mmrun.data import split
 from mmrun.errors import ConfigError
-from mmrun.run.session import Session, heads_that_learn
+from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION
 from mmrun.training import budget, cost, engine
 
@@ -54,7 +54,7 @@ def higher_is_better(figure: str) -> bool:
 
 def evaluate(session: Session) -> dict[str, Any]:
     """Open the validation and test rows at the end, keep the predictions, and give all figures."""
-    heads = heads_that_learn(session.learned)
+    heads = session.heads
     metrics: dict[str, Figures] = {}
     per_class: dict[str, Any] = {}
     chosen = "fused" if "" in heads else ""

@@ -64,6 +64,18 @@ class Session:
         """Give the names of the parameters that learn in any stage."""
         return set().union(*(learning for _, learning in self.stages.values()))
 
+    @property
+    def heads(self) -> list[str]:
+        """Give the outputs that the run trained: "" the fused one, a modality for its probe.
+
+        A probe whose encoder went on learning without it says nothing any more, and is left out.
+        """
+        found: set[str] = set()
+        for _, learning in self.stages.values():
+            moved = {name.split(".")[1] for name in learning if name.startswith("encoder.")}
+            found = (found - moved) | set(heads_that_learn(learning))
+        return sorted(found)
+
     def node(self, part: str) -> Any:
         """Give the config that made a part of the model: of encoder.image its node, of a head or probe its tasks."""
         kind, _, name = part.partition(".")

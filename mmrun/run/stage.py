@@ -15,6 +15,7 @@ from torch.autograd.graph import save_on_cpu
 from torch.nn import SyncBatchNorm
 
 from mmrun.data import split
+from mmrun.models.multimodal import Multimodal
 from mmrun.run import build, features, figures
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
@@ -24,6 +25,7 @@ from mmrun.training.compile import compile_learner, mode_of, uncompile
 from mmrun.training.gradients import split as split_batch
 from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
+from mmrun.types import Objective
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 NUMERIC = ("compile", "channels_last", "tf32", "deterministic")  # keys of the trainer that change the bits
@@ -61,6 +63,12 @@ def make_learner(session: Session, stage: Stage, learning: set[str]) -> engine.L
     offload = partial(save_on_cpu, pin_memory=session.accelerator.device.type == "cuda")
     saving = offload if session.config.trainer.offload_activations else nullcontext
     return engine.Learner(session.model, objective, saving).to(session.accelerator.device)
+
+
+def without_models(objective: Objective) -> dict[str, Tensor]:
+    """Give an objective's weights, less those of whole models that it learns from."""
+    models = tuple(f"{name}." for name, module in objective.named_modules() if isinstance(module, Multimodal))
+    return {name: tensor for name, tensor in objective.state_dict().items() if not name.startswith(models)}
 
 
 class StageTraining:
@@ -160,7 +168,7 @@ class StageTraining:
             elif session.writes:
                 state, weights, objective = checkpoint.load(stored, "model", "objective")
                 session.model.load_state_dict(weights, strict=False)
-                checkpoint.load_weights(self.bare.objective, objective, stored)
+                self.bare.objective.load_state_dict(objective, strict=False)
                 session.watch.note(f"{self.stage.name}: reused, charged {state['cost']['seconds']:.1f} s")
                 self._finish({**state["cost"], "reused": True})
                 if self.stage.config.keep == "best":
@@ -171,7 +179,8 @@ class StageTraining:
 
     def _result(self) -> dict[str, dict[str, Tensor]]:
         """Give what a stage leaves: the model's weights, and the objective's own (projections, decoders)."""
-        return {"model": self.session.model.state_dict(), "objective": self.bare.objective.state_dict()}
+        own = without_models(self.bare.objective)
+        return {"model": self.session.model.state_dict(), "objective": own}
 
     def compile(self) -> None:
         """Let torch compile the training pass, where the run wants it."""

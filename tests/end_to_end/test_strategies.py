@@ -169,3 +169,15 @@ def test_tasks_of_three_kinds_at_once(shell):
     place = header.index("size")
     assert (first[place], last[place]) == ("small", "huge")
     assert shell("eval", told["run"])[0] == 0
+
+
+def test_a_probe_whose_encoder_went_on_without_it_is_not_asked(shell):
+    after = metrics(shell.train("strategy=component_supervised"))["metrics"]["test"]
+    assert [name for name in after if name.startswith("accuracy")] == ["accuracy"]
+    still = metrics(shell.train("strategy=unimodal"))["metrics"]["test"]
+    assert {name for name in still if name.startswith("accuracy")} == {"accuracy", "accuracy/image", "accuracy/text"}
+
+
+def test_a_teacher_is_not_kept_with_what_it_taught(shell):
+    run = shell.train("strategy=distill")
+    assert load_file(run / "checkpoints/distill/best/objective.safetensors") == {}
