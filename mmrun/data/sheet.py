@@ -120,6 +120,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         with ParquetFile(path) as file:
             rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
             yield from ((number, row, "") for number, row in enumerate(rows, start=1))
+        pyarrow.default_memory_pool().release_unused()  # it keeps all that it ever held
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path.name}: is damaged, or no Parquet file ({type(error).__name__}); write it anew"

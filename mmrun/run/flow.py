@@ -85,6 +85,8 @@ def open_session(
 
     `begin`: with its first weights, and everything tried that training needs; else the weights are to be loaded.
     """
+    if begin:
+        import torch._dynamo  # noqa: F401  # the first optimiser imports it; after the data it would pin their memory
     data = build.data(config)
     model = build.model(config, data, begin)
     stages = build.stages(config, model)
