@@ -107,6 +107,7 @@ def load(words: Sequence[str]) -> RunConfig:
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _keep_modalities(config)
+    config.balance = config.balance or None  # balance=none is a run without
     check(config)
     return config
 
@@ -247,6 +248,8 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
             raise ConfigError(_in_one_line(error)) from None
+        if isinstance(error, ValueError) and "must be a string or a list" in str(error):  # Hydra on `fusion=null`
+            raise ConfigError("null is no option of a group; leave the word out, or name an option") from None
 
 
 def _in_one_line(error: BaseException) -> str:

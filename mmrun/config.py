@@ -90,9 +90,7 @@ class RunConfig:
 
     dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus LABELS
     modalities: list[str] | None = None  # None: all that the data set names
-    encoder: dict[str, Any] = field(
-        default_factory=dict
-    )  # node by modality, with a `prepare` node, and `init` if any
+    encoder: dict[str, Any] = field(default_factory=dict)  # node by modality, with a `prepare` node, and `init` if any
     fusion: Any = None  # node
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     balance: Any = None  # node of objectives.balance; None: gradients as they are

@@ -11,7 +11,7 @@ from mmrun import compose
 from tests.end_to_end.conftest import SMALL, metrics, weights
 
 
-@pytest.mark.parametrize("name", compose.options("balance"))
+@pytest.mark.parametrize("name", [name for name in compose.options("balance") if name != "none"])
 def test_every_balance_trains_on_any_strategy(shell, name):
     words = ["strategy=component", "budget.epochs=0.5"]
     plain, folder = shell.train(*words), shell.train(*words, f"balance={name}")
@@ -71,3 +71,9 @@ def test_two_processes_balance_as_one_does(shell, tmp_path, name, port):
         load_file(next(Path(run).glob("*/*")) / "checkpoints/train/last/model.safetensors") for run in ("one", "two")
     )
     assert all(left[key].allclose(right[key], atol=1e-4) for key in left)
+
+
+def test_none_is_a_run_without(shell):
+    assert shell.train("balance=none") == shell.train()
+    told = "mmrun: null is no option of a group; leave the word out, or name an option\n"
+    assert shell("train", "balance=null")[::2] == (2, told)

@@ -25,7 +25,7 @@ from mmrun.tasks.multilabel import Multilabel
 from mmrun.training.engine import Learner
 from mmrun.types import Batch, Encoder, Features, Fusion, Objective
 
-NAMES = options("balance")
+NAMES = [name for name in options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]
 
 
