@@ -67,7 +67,8 @@ def _stage(session: "Session", wanted: str | None) -> str:
 def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     """Train one stage, from the weights before it, into another folder; give the checkpoint with which it ends."""
     from mmrun.run import build
-    from mmrun.run.stage import StageTraining, load_kept
+    from mmrun.run.kept import load_kept
+    from mmrun.run.stage import StageTraining
 
     names = list(session.stages)
     if name == names[0]:

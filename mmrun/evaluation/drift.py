@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from mmrun.run import stage
+from mmrun.run.kept import load_kept
 from mmrun.run.session import Session
 from mmrun.streams import stream
 from mmrun.tasks.classification import Classification
@@ -35,11 +35,11 @@ def of_encoders(session: Session) -> dict[str, Any]:
     before = {}
     try:
         for modality, first in taught.items():
-            stage.load_kept(session, first)
+            load_kept(session, first)
             session.model.eval()
             before[modality] = _both(session, modality, train)
     finally:
-        stage.load_kept(session, last(session))
+        load_kept(session, last(session))
         session.model.eval()
     return {
         modality: {

@@ -14,7 +14,7 @@ from mmrun.data.table import Column
 from mmrun.errors import ConfigError
 from mmrun.objectives.contrastive import Contrastive
 from mmrun.run import build
-from mmrun.run import stage as stages
+from mmrun.run.kept import load_kept
 from mmrun.run.session import Session
 from mmrun.tasks.classification import Classification
 from mmrun.training import checkpoint
@@ -49,7 +49,7 @@ def _aligned(session: Session) -> tuple[Stage, Contrastive]:
     for stage, learning in reversed(session.stages.values()):
         objective = build.objective(session.config, stage, learning, session.data, session.model)
         if isinstance(objective, Contrastive) and "text" in {session.data.kinds[m] for m in objective.project}:
-            stages.load_kept(session, stage)
+            load_kept(session, stage)
             kept = session.folder.checkpoint(stage.name, stage.config.keep)
             _, weights = checkpoint.load(kept, "objective")
             checkpoint.load_weights(objective, weights, kept)

@@ -15,6 +15,7 @@ from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, nearest
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import build, figures, sizing, stage
+from mmrun.run.kept import load_kept
 from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
 from mmrun.training import device
@@ -115,7 +116,7 @@ def reopen(folder: RunFolder, watch: Watch) -> Session:
     config = sizing.recorded(restore(folder.config()), folder)
     session = open_session(config, folder, watch, make_accelerator(config), begin=False)
     last, _ = list(session.stages.values())[-1]
-    stage.load_kept(session, last)
+    load_kept(session, last)
     session.model.eval()
     return session
 

@@ -85,6 +85,10 @@ class Session:
             return self.config.encoder[name]
         return {task: self.data.table.targets[task].names for task in self.data.tasks}
 
+    def noise(self, stage: str, since: str = "") -> int:
+        """Give the seed of this process's noise: in a stage that several processes go on with, anew from a step on."""
+        return stream(self.config.seed, f"stage/{stage}/{self.accelerator.process_index}{since}")
+
     @property
     def writes(self) -> bool:
         """Tell whether this process is the one that writes the run folder."""

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,8 @@ from torch.autograd.graph import save_on_cpu
 from torch.nn import SyncBatchNorm
 
 from mmrun.data import split
-from mmrun.models.multimodal import Multimodal
 from mmrun.run import build, features, figures
+from mmrun.run.kept import Kept, load_kept
 from mmrun.run.session import Session, heads_that_learn
 from mmrun.streams import stream
 from mmrun.training import budget, checkpoint, cost, device, engine, meter, reuse, trial
@@ -25,7 +25,6 @@ from mmrun.training.compile import compile_learner, mode_of, uncompile
 from mmrun.training.gradients import split as split_batch
 from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
-from mmrun.types import Objective
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 NUMERIC = ("compile", "channels_last", "tf32", "deterministic")  # keys of the trainer that change the bits
@@ -48,13 +47,6 @@ def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
     return ledger
 
 
-def load_kept(session: Session, stage: Stage) -> None:
-    """Put the weights with which a finished stage ended into the model."""
-    kept = session.folder.checkpoint(stage.name, stage.config.keep)
-    _, weights = checkpoint.load(kept, "model")
-    checkpoint.load_weights(session.model, weights, kept)
-
-
 def make_learner(session: Session, stage: Stage, learning: set[str]) -> engine.Learner:
     """Join the model with a stage's objective, and let learn what the stage wants."""
     for name, parameter in session.model.named_parameters():
@@ -65,19 +57,13 @@ def make_learner(session: Session, stage: Stage, learning: set[str]) -> engine.L
     return engine.Learner(session.model, objective, saving).to(session.accelerator.device)
 
 
-def without_models(objective: Objective) -> dict[str, Tensor]:
-    """Give an objective's weights, less those of whole models that it learns from."""
-    models = tuple(f"{name}." for name, module in objective.named_modules() if isinstance(module, Multimodal))
-    return {name: tensor for name, tensor in objective.state_dict().items() if not name.startswith(models)}
-
-
 class StageTraining:
     """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
 
     def __init__(self, session: Session, stage: Stage, learning: set[str]) -> None:
         self.session, self.stage = session, stage
         config, accelerator = session.config, session.accelerator
-        torch.manual_seed(self._seed())
+        torch.manual_seed(session.noise(stage.name))
         self.bare = make_learner(session, stage, learning)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             SyncBatchNorm.convert_sync_batchnorm(self.bare)
@@ -99,27 +85,22 @@ class StageTraining:
         self.heads = heads_that_learn(learning)
         self.validate, self.plan = self._plan(self.heads)
         self.features: dict[str, Any] | None = None  # what computing those of frozen encoders cost, where that was done
-        self.last = session.folder.checkpoint(stage.name, "last")
-        self.best = session.folder.checkpoint(stage.name, "best")
+        self.kept = Kept(session, stage, self.bare, self.optimizer, self.average)
         self.saved = self.beat = time.monotonic()
         cost.reset_peak_memory(accelerator.device)
-
-    def _seed(self, since: str = "") -> int:
-        """Give the seed of this process's noise: in a stage that several processes go on with, anew from a step on."""
-        process = self.session.accelerator.process_index
-        return stream(self.session.config.seed, f"stage/{self.stage.name}/{process}{since}")
 
     def run(self) -> None:
         """Train to the end."""
         session = self.session
         trainer, accelerator = session.config.trainer, session.accelerator
         self._read_features()
-        if checkpoint.exists(self.last):
-            self._restore()
-        elif self.session.writes:
-            self._save()
-        if self.session.writes:
-            self.session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
+        if checkpoint.exists(self.kept.last):
+            self.progress = self.kept.restore()
+            self._note(f"goes on after step {self.progress.step}")
+        elif session.writes:
+            self.kept.save(self.progress)
+        if session.writes:
+            session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
         self.compile()
         profile = Profile(self.batches, self.bare, session.folder.profile(self.stage.name), self._profiled)
         batches = profile if trainer.profile and session.writes else self.batches
@@ -135,9 +116,8 @@ class StageTraining:
             self.validate,
             self,
         )
-        if self.session.writes:
-            with self._weights_that_count():
-                self._finish(self._cost())
+        if session.writes:
+            self.kept.finish(self._cost())
 
     def _read_features(self) -> None:
         """Put features in place of the inputs that frozen encoders alone read; from here on a step costs less."""
@@ -161,26 +141,10 @@ class StageTraining:
             if not checkpoint.exists(stored):
                 self.run()
                 if session.writes:
-                    kept = session.folder.checkpoint(self.stage.name, self.stage.config.keep)
-                    _, weights, objective = checkpoint.load(kept, "model", "objective")
-                    parts = {"model": reuse.tensors_of(weights, self.learns), "objective": objective}
-                    checkpoint.save(stored, parts, {"stage": self.stage.name, "cost": self._cost()})
+                    self.kept.store(stored, self.learns, self._cost())
             elif session.writes:
-                state, weights, objective = checkpoint.load(stored, "model", "objective")
-                session.model.load_state_dict(weights, strict=False)
-                self.bare.objective.load_state_dict(objective, strict=False)
-                session.watch.note(f"{self.stage.name}: reused, charged {state['cost']['seconds']:.1f} s")
-                self._finish({**state["cost"], "reused": True})
-                if self.stage.config.keep == "best":
-                    checkpoint.save(self.best, self._result(), {"reused": True})
-
-    def _finish(self, ledger: dict[str, Any]) -> None:
-        checkpoint.save(self.last, self._result(), {"finished": True, "cost": ledger})
-
-    def _result(self) -> dict[str, dict[str, Tensor]]:
-        """Give what a stage leaves: the model's weights, and the objective's own (projections, decoders)."""
-        own = without_models(self.bare.objective)
-        return {"model": self.session.model.state_dict(), "objective": own}
+                ledger = self.kept.take(stored)
+                self._note(f"reused, charged {ledger['seconds']:.1f} s")
 
     def compile(self) -> None:
         """Let torch compile the training pass, where the run wants it."""
@@ -238,22 +202,18 @@ class StageTraining:
             patience=stage.patience,
         )
 
-    def _weights_that_count(self) -> AbstractContextManager[None]:
-        """Let the model have the averaged weights meanwhile, where there are any."""
-        return nullcontext() if self.average is None else self.average.in_place()
-
     def _validate_loss(self) -> tuple[float, figures.Figures]:
         session = self.session
         batches = session.counted("val", self.stage.modalities)
         seed = stream(session.config.seed, "evaluation")
-        with self._weights_that_count():
+        with self.kept.weights_that_count():
             losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
         return losses["loss"], losses
 
     def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, figures.Figures]:
         session = self.session
         batches = session.ordered("val", self.stage.modalities)
-        with self._weights_that_count():
+        with self.kept.weights_that_count():
             outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
         found = figures.of_outputs(session, outputs, targets)
         return figures.monitored(found, names, self.stage.where), found
@@ -299,15 +259,13 @@ class StageTraining:
     def improved(self, progress: engine.Progress) -> None:
         """Keep the weights of the best evaluation so far."""
         if self.session.writes and self.stage.config.keep == "best":
-            state = {"step": progress.step, "figure": progress.best}
-            with self._weights_that_count():
-                checkpoint.save(self.best, self._result(), state)
+            self.kept.keep_best(progress)
 
     def settled(self, progress: engine.Progress) -> None:
         """Take a checkpoint and give a sign of life where it is time."""
         now = time.monotonic()
         if self.session.writes and now - self.saved >= self.session.config.trainer.save_every:
-            self._save()
+            self.kept.save(progress)
             self.saved = now
         self._give_sign()
 
@@ -317,43 +275,6 @@ class StageTraining:
             spent = self.plan.allowance.spent(progress.step, progress.seconds)
             self.session.folder.set_status("running", self.stage.name, progress.step, min(1.0, spent))
             self.beat = now
-
-    # ---------------------------------------------------------------------------------------------------- checkpoints
-
-    def _save(self) -> None:
-        optimizer, rest = checkpoint.optimizer_state(self.optimizer)
-        scaler = self.session.accelerator.scaler
-        state = {
-            "finished": False,
-            "progress": self.progress.state(),
-            "optimizer": rest,
-            "scaler": None if scaler is None else scaler.state_dict(),
-            "log_size": self.session.folder.log_size(),
-            "world": self.session.accelerator.num_processes,
-        }
-        parts = {"learner": self.bare.state_dict(), "optimizer": optimizer, "random": checkpoint.random_state()}
-        if self.average is not None:
-            parts["average"] = self.average.values
-        checkpoint.save(self.last, parts, state)
-
-    def _restore(self) -> None:
-        session = self.session
-        state, learner, optimizer, random = checkpoint.load(self.last, "learner", "optimizer", "random")
-        checkpoint.load_weights(self.bare, learner, self.last)
-        checkpoint.restore_optimizer(self.optimizer, optimizer, state["optimizer"])
-        if self.average is not None:
-            _, values = checkpoint.load(self.last, "average")
-            self.average.restore(values)
-        if session.accelerator.scaler is not None:
-            session.accelerator.scaler.load_state_dict(state["scaler"])
-        self.progress = engine.Progress.of(state["progress"])
-        if session.accelerator.num_processes == state["world"] == 1:
-            checkpoint.restore_random(random)
-        else:
-            torch.manual_seed(self._seed(f"/{self.progress.step}"))
-        if session.writes:
-            session.folder.truncate_log(state["log_size"])
-        session.watch.note(f"{self.stage.name}: goes on after step {self.progress.step}")
 
     def _cost(self) -> dict[str, Any]:
         session, progress = self.session, self.progress

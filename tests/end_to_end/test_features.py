@@ -143,7 +143,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(shell, monkeypatch)
     def interrupted(self, progress, losses, found):
         evaluated(self, progress, losses, found)
         if progress.step == 8:
-            self._save()
+            self.kept.save(progress)
         if progress.step >= 12:
             raise KeyboardInterrupt
 
