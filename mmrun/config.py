@@ -75,6 +75,7 @@ class TrainerConfig:
     tf32: bool = True  # on a GPU, let fp32 products be rounded to TF32's 10 bits
     deterministic: bool = True  # on a GPU, kernels that give the same bits each time, before quicker ones
     offload_activations: bool = False  # keep what the backward pass needs in the CPU's memory
+    bucket: bool = False  # texts of like length share batches, cropped to the longest; compile wants one width
     evaluate_every: float = 1.0  # epochs
     features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
@@ -127,6 +128,8 @@ def check(config: RunConfig) -> None:
             raise ConfigError(f"trainer.batch_size: {config.trainer.batch_size!r} is neither a number of rows nor auto")
         _positive(config.trainer, "trainer", "batch_size")
     _positive(config.trainer, "trainer", "eval_batch_size", "evaluate_every")
+    if config.trainer.bucket and config.trainer.compile is not False:
+        raise ConfigError("trainer: bucket gives texts of many widths, and compile wants one; drop one of the two")
     for key, value in vars(config.budget).items():
         if value is not None and value <= 0:
             raise ConfigError(f"budget.{key}: {value} is not above 0")

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mmrun.types import Batch
 
-Make = Callable[[np.ndarray], Batch]
+Make = Callable[..., Batch]  # of rows, and how
 
 
 class AtOnce:
@@ -19,13 +18,13 @@ class AtOnce:
     def __init__(self, make: Make) -> None:
         self.make = make
 
-    def begin(self, rows: np.ndarray) -> np.ndarray:
+    def begin(self, *asked: Any) -> tuple[Any, ...]:
         """Note what will be asked for."""
-        return rows
+        return asked
 
-    def take(self, begun: np.ndarray) -> Batch:
+    def take(self, begun: tuple[Any, ...]) -> Batch:
         """Make it."""
-        return self.make(begun)
+        return self.make(*begun)
 
 
 Begun = Future[tuple[Batch, Any]]
@@ -43,9 +42,9 @@ class Ahead:
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def begin(self, rows: np.ndarray) -> Begun:
+    def begin(self, *asked: Any) -> Begun:
         """Start to make a batch."""
-        return self.pool.submit(self._make, rows)
+        return self.pool.submit(self._make, *asked)
 
     def take(self, begun: Begun) -> Batch:
         """Wait until it is made."""
@@ -57,9 +56,9 @@ class Ahead:
                 tensor.record_stream(computing)
         return batch
 
-    def _make(self, rows: np.ndarray) -> tuple[Batch, Any]:
+    def _make(self, *asked: Any) -> tuple[Batch, Any]:
         with torch.cuda.stream(self.stream):  # None: no other stream
-            batch = self.make(rows)
+            batch = self.make(*asked)
         return batch, None if self.stream is None else self.stream.record_event()
 
 

@@ -2,12 +2,14 @@
 
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmrun.data import buckets
 from mmrun.data.ahead import Ahead, AtOnce
 from mmrun.data.store import LazyColumn, Prepared
 from mmrun.types import HIDDEN_CLASS, Batch, Input
@@ -21,6 +23,9 @@ class Loader:
     Training reads `batch(step)`: the stream of rows is one permutation per epoch after the other, batch `step` is its
     positions step * batch_size and on, so that all batches are of one size and nothing needs to be saved to resume.
     Evaluation reads `ordered()`: every row once. `batch_size` counts the rows of all `world` ranks together.
+
+    `bucket`: rows whose texts are of like length share batches of training, and padding that all rows of a batch have
+    is cut off. Batch 0 is whole: what is counted or tried on it, operations or memory, is the most that any takes.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Loader:
         hidden: np.ndarray | None = None,  # rows whose targets may not be seen
         rank: int = 0,
         world: int = 1,
+        bucket: bool = False,
     ) -> None:
         assert batch_size % world == 0, "the ranks share a batch evenly"
         self.columns = dict(columns)
@@ -42,6 +48,7 @@ class Loader:
         self.seed = seed
         self.device = torch.device(device)
         self.rank, self.world = rank, world
+        self.bucket = bucket
         self.targets = {name: torch.from_numpy(hide(values, hidden)) for name, values in targets.items()}
         self._orders: dict[int, np.ndarray] = {}
         lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
@@ -59,13 +66,17 @@ class Loader:
         if epoch not in self._orders:
             rng = np.random.default_rng([zlib.crc32(b"order"), self.seed, epoch])
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
-            self._orders[epoch] = self.rows[rng.permutation(len(self.rows))]
+            order = self.rows[rng.permutation(len(self.rows))]
+            if self._lengths is not None:
+                start = epoch * len(order)
+                order = buckets.bucketed(order, self._lengths[order], start, self.batch_size, rng)
+            self._orders[epoch] = order
         return self._orders[epoch]
 
     def batch(self, step: int) -> Batch:
         """Give the batch of a training step: this rank's share."""
-        begun = self._begun[step] if step in self._begun else self._maker.begin(self._stream(step))
-        self._begun = {step + 1: self._maker.begin(self._stream(step + 1))}
+        begun = self._begun[step] if step in self._begun else self._begin(step)
+        self._begun = {step + 1: self._begin(step + 1)}
         return self._maker.take(begun)
 
     def ordered(self) -> Iterator[Batch]:
@@ -81,11 +92,18 @@ class Loader:
         begun: list[tuple[Any, int]] = []
         for start in range(0, len(self.rows), self.batch_size):
             share, own = self._share(self.rows[start : start + self.batch_size])
-            begun.append((self._maker.begin(share), own))
+            begun.append((self._maker.begin(share, self.bucket), own))
             if len(begun) == 2:
                 yield self._taken(*begun.pop(0))
         for item in begun:
             yield self._taken(*item)
+
+    @cached_property
+    def _lengths(self) -> np.ndarray | None:  # [N]
+        return buckets.lengths(self.columns.values()) if self.bucket else None
+
+    def _begin(self, step: int) -> Any:
+        return self._maker.begin(self._stream(step), self.bucket and step > 0)
 
     def _taken(self, begun: Any, own: int) -> tuple[Batch, int]:
         return self._maker.take(begun), own
@@ -108,12 +126,14 @@ class Loader:
         start = self.rank * local
         return padded[start : start + local], min(local, max(0, len(rows) - start))
 
-    def _gather(self, rows: np.ndarray) -> Batch:
+    def _gather(self, rows: np.ndarray, crop: bool = False) -> Batch:
         index = torch.from_numpy(rows)
         pin = self.device.type == "cuda"
         inputs: dict[str, Input] = {}
         for name, column in self.columns.items():
-            parts = {part: self._to_device(t) for part, t in column.gather(index, pin).items()}
+            stored = column.gather(index, pin)
+            kept = buckets.cropped(stored) if crop else stored
+            parts = {part: self._to_device(tensor) for part, tensor in kept.items()}
             inputs[name] = parts[""] if list(parts) == [""] else parts
         return Batch(
             inputs=inputs,

@@ -106,6 +106,7 @@ class Session:
             hidden=self.data.rows["unlabelled"],
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
+            bucket=self.config.trainer.bucket,
         )
 
     def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:
