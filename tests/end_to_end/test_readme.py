@@ -102,10 +102,10 @@ def test_the_scripts_are_there():
 
 
 def test_a_strategy_of_ones_own(shell):
-    file = Path("configs/strategy/probe_then_finetune.yaml")
+    file = Path("configs/strategy/heads_first.yaml")
     file.parent.mkdir(parents=True)
     file.write_text(block("yaml", "stages:"))
-    folder = shell.train("strategy=probe_then_finetune")
+    folder = shell.train("strategy=heads_first")
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"probe", "finetune"}
 
 
