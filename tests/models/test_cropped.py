@@ -1,0 +1,38 @@
+"""How much padding stands behind a text changes nothing that is made of it: batches may be cropped."""
+
+import pytest
+import torch
+
+from mmrun.data import buckets
+from tests.models import test_fusions as fusions
+from tests.models.test_encoders import CASES, build, rows, take  # noqa: F401 - build is a fixture
+
+TEXTS = [case for case in CASES if case.startswith("text/")]
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
+    encoder, x = build(case), take(rows("text"), [1, 2])  # 6 tokens, and none
+    cut = buckets.cropped(x)
+    assert (x["ids"].shape, cut["ids"].shape) == ((2, 12), (2, 8))
+    with torch.no_grad():
+        padded, cropped = encoder(x), encoder(cut)
+    torch.testing.assert_close(cropped.pooled, padded.pooled, **CLOSE)
+    if padded.tokens is not None:
+        assert cropped.mask.equal(padded.mask[:, :8])
+        torch.testing.assert_close(cropped.tokens[cropped.mask], padded.tokens[padded.mask], **CLOSE)
+
+
+@pytest.mark.parametrize("name", fusions.CASES)
+@pytest.mark.parametrize("count", [2, 3])
+def test_cropped_tokens_are_fused_the_same(name, count):
+    fusion = fusions.build(name, count)
+    features, present = fusions.example(count, tokens=True)
+    _, tokens, mask = features["text"]
+    longest = int(mask.sum(1).max())
+    assert longest < mask.shape[1]
+    cut = features["text"]._replace(tokens=tokens[:, :longest], mask=mask[:, :longest])
+    with torch.no_grad():
+        padded, cropped = fusion(features, present), fusion({**features, "text": cut}, present)
+    torch.testing.assert_close(cropped, padded, **CLOSE)
