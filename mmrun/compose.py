@@ -108,6 +108,7 @@ def load(words: Sequence[str]) -> RunConfig:
         config.experiment = config.choices["experiment"]
     _keep_modalities(config)
     config.balance = config.balance or None  # balance=none is a run without
+    config.augment = config.augment or None
     check(config)
     return config
 

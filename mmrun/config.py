@@ -95,6 +95,7 @@ class RunConfig:
     fusion: Any = None  # node
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     balance: Any = None  # node of objectives.balance; None: gradients as they are
+    augment: Any = None  # node of objectives.augment; None: inputs as they are
     optimizer: Any = None  # node
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

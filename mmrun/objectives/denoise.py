@@ -29,16 +29,7 @@ class DenoiseTabular(Pretext):
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Take cells away, as if they were missing, and add noise to the numbers."""
-        numeric, missing, categorical = x["numeric"], x["missing"], x["categorical"]
-        gone = torch.rand(numeric.shape, device=numeric.device) < self.ratio
-        noisy = numeric + self.noise * torch.randn_like(numeric)
-        dropped = torch.rand(categorical.shape, device=numeric.device) < self.ratio
-        spoiled = {
-            "numeric": noisy.masked_fill(gone | missing, 0),
-            "missing": missing | gone,
-            "categorical": categorical.masked_fill(dropped, 0),
-        }
-        return spoiled, x
+        return lose_cells(x, self.ratio, self.noise), x
 
     def loss(self, features: Features, wanted: dict[str, Tensor]) -> Tensor:  # [B]
         """Mean over a row's cells that really have a value: squared error of a number, cross-entropy of a category."""
@@ -48,6 +39,19 @@ class DenoiseTabular(Pretext):
         for column, category in zip(logits, wanted["categorical"].unbind(1), strict=True):
             each.append(F.cross_entropy(column, category, reduction="none").unsqueeze(1))
         return (torch.cat(each, 1) * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+def lose_cells(x: dict[str, Tensor], ratio: float, noise: float) -> dict[str, Tensor]:
+    """Let a share of a table's cells go missing, and add noise to the other numbers."""
+    numeric, missing, categorical = x["numeric"], x["missing"], x["categorical"]  # [B, F], [B, F], [B, K]
+    gone = torch.rand(numeric.shape, device=numeric.device) < ratio
+    noisy = numeric + noise * torch.randn_like(numeric)
+    dropped = torch.rand(categorical.shape, device=numeric.device) < ratio
+    return {
+        "numeric": noisy.masked_fill(gone | missing, 0),
+        "missing": missing | gone,
+        "categorical": categorical.masked_fill(dropped, 0),
+    }
 
 
 class DenoiseSeries(Pretext):

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.objectives.pretext import Pretext, both, checked_positive, checked_share
+from mmrun.objectives.views import cropped, relit
 from mmrun.types import Features
 
 
@@ -46,15 +47,7 @@ class SimClr(Pretext):
 
     def view(self, x: Tensor) -> Tensor:  # [B, C, H, W]
         """Draw a view of each picture, on its device."""
-        x = _crop(x, self.crop, self.flip)
-        brightness, contrast, saturation = (1 + self.jitter * (2 * _draw(x) - 1) for _ in range(3))
-        x = x * brightness
-        mean = x.mean((1, 2, 3), keepdim=True)
-        x = mean + contrast * (x - mean)
-        if x.shape[1] == 3:
-            grey = x.mean(1, keepdim=True)
-            x = grey + torch.where(_draw(x) < self.gray, 0.0, saturation) * (x - grey)
-        return x.clamp(0, 1)
+        return relit(cropped(x, self.crop, self.flip), self.jitter, self.gray)
 
 
 def nt_xent(first: Tensor, second: Tensor, there: Tensor, temperature: float) -> Tensor:  # [B, D] twice, [B] -> [B]
@@ -70,20 +63,3 @@ def nt_xent(first: Tensor, second: Tensor, there: Tensor, temperature: float) ->
         logits = views @ views.T / temperature
         logits = logits.masked_fill(absent | (own == own.unsqueeze(1)), torch.finfo(logits.dtype).min)
         return F.cross_entropy(logits, other, reduction="none").view(2, -1).mean(0)
-
-
-def _draw(x: Tensor) -> Tensor:  # [B, 1, 1, 1], 0..1
-    return torch.rand(len(x), 1, 1, 1, device=x.device)
-
-
-def _crop(x: Tensor, least: float, flip: float) -> Tensor:
-    """Enlarge a part of each picture to the whole, 3:4 to 4:3 in shape, at least this share of the area."""
-    area = least + (1 - least) * torch.rand(len(x), device=x.device)
-    ratio = (4 / 3) ** (2 * torch.rand(len(x), device=x.device) - 1)
-    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    across, down = (2 * torch.rand(2, len(x), device=x.device) - 1) * torch.stack([1 - width, 1 - height])
-    mirror = torch.where(torch.rand(len(x), device=x.device) < flip, -1.0, 1.0)
-    zero = torch.zeros_like(width)
-    place = torch.stack([width * mirror, zero, across, zero, height, down], 1).view(-1, 2, 3)
-    grid = F.affine_grid(place, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

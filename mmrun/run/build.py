@@ -16,14 +16,14 @@ from mmrun.data import split
 from mmrun.data.loader import Loader
 from mmrun.data.store import Prepared, open_column
 from mmrun.data.table import SPLITS, Table
-from mmrun.errors import ConfigError, DataError
+from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import earlier
 from mmrun.streams import drawn_from
 from mmrun.tasks import for_target
 from mmrun.training import checkpoint
 from mmrun.training.stages import Stage, expand, parameter_groups, trainable
-from mmrun.types import Encoder, Input, Objective, Preparer, Task
+from mmrun.types import KINDS, Encoder, Input, Objective, Preparer, Task
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
 
 
 def objective(config: RunConfig, stage: Stage, learning: set[str], opened: Data, built: Multimodal) -> Objective:
-    """Build a stage's objective, which sees the modalities of the stage alone; with a `balance`, what balances it.
+    """Build a stage's objective, which sees the modalities of the stage alone; around it, a balance; then augmentation.
 
     `model` is the model as the stage finds it, to copy from; `open_run` gives the model of a finished run, a teacher.
     """
@@ -132,7 +132,19 @@ def objective(config: RunConfig, stage: Stage, learning: set[str], opened: Data,
         made: Objective = make(stage.config.objective, where, offer)
         if config.balance is not None and balanced(learning):
             made = make(config.balance, "balance", offer, objective=made)
+        augmenting = augmentation(config, stage, learning, opened)
+        if augmenting is not None:
+            made = make(augmenting, "augment", offer, objective=made)
     return made
+
+
+def augmentation(config: RunConfig, stage: Stage, learning: set[str], opened: Data) -> dict[str, Any] | None:
+    """Give what augments a stage's inputs, of its kinds alone; None where no head or probe learns, or nothing does."""
+    if config.augment is None or not any(name.startswith(("head.", "probe.")) for name in learning):
+        return None
+    kinds = {opened.kinds[modality] for modality in stage.modalities}
+    by_kind = {kind: node for kind, node in config.augment["by_kind"].items() if kind in kinds and node is not None}
+    return {**config.augment, "by_kind": by_kind} if by_kind else None
 
 
 def balanced(learning: set[str]) -> bool:
@@ -190,6 +202,23 @@ def rehearse(config: RunConfig, opened: Data, built: Multimodal, resolved: Stage
         optimizer(config, stage, [(name, parameters[name]) for name in sorted(learning)])
     if config.balance is not None and not any(balanced(learning) for _, learning in resolved.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
+    _check_augment(config, opened, resolved)
+
+
+def _check_augment(config: RunConfig, opened: Data, resolved: Stages) -> None:
+    """Refuse kinds that there are not, and an augmentation that no stage would see."""
+    if config.augment is None:
+        return
+    for kind in config.augment["by_kind"]:
+        if kind not in KINDS:
+            raise ConfigError(
+                f"augment.by_kind.{kind}: no such kind{nearest(kind, KINDS)} (there are {', '.join(KINDS)})"
+            )
+    if all(augmentation(config, *one, opened) is None for one in resolved.values()):
+        named = ", ".join(f"{modality} ({kind})" for modality, kind in opened.kinds.items())
+        raise ConfigError(
+            f"augment: no stage of this strategy trains a head on what it changes, of {named}; drop augment"
+        )
 
 
 def fit(opened: Data, columns: Mapping[str, Prepared], built: Multimodal, device: torch.device) -> None:

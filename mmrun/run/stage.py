@@ -68,6 +68,7 @@ class StageTraining:
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             SyncBatchNorm.convert_sync_batchnorm(self.bare)
         self.balance = config.balance if build.balanced(learning) else None
+        self.augment = build.augmentation(config, stage, learning, session.data)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
         self.average = None if stage.config.average is None else Average(learned, stage.config.average)
@@ -170,7 +171,7 @@ class StageTraining:
             "stage": {**asdict(stage.config), "reuse": None, "modalities": stage.modalities, "name": stage.name},
             "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
             "parts": {name: session.node(name) for name in sorted(self.parts)},
-            "strategy": [config.strategy.adapt, self.balance],
+            "strategy": [config.strategy.adapt, self.balance, self.augment],
             "weights": [reuse.digest(weights), reuse.digest(self.bare.objective.state_dict())],
             "prepare": {modality: config.encoder[modality]["prepare"] for modality in stage.modalities},
             "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
