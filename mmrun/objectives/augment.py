@@ -101,7 +101,8 @@ class AugmentText(nn.Module):
     def forward(self, x: Parts) -> Parts:
         """Hide some words of each text."""
         ids = x["ids"]  # [B, T]
-        hidden = (torch.rand(ids.shape, device=ids.device) < self.drop) & x["mask"] & ~torch.isin(ids, self.special)
+        words = x["mask"] & (ids.unsqueeze(-1) != self.special).all(-1)  # torch.isin may wait for the device
+        hidden = words & (torch.rand(ids.shape, device=ids.device) < self.drop)
         return {**x, "ids": ids.masked_fill(hidden, self.mask_id)}
 
 

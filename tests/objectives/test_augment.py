@@ -1,0 +1,254 @@
+"""Augmented inputs: what every YAML promises, what each kind does on literal cases, and what it is worth."""
+
+import copy
+
+import pytest
+import torch
+from five_kinds import FACTS, KINDS, TASKS, batch, model
+from sklearn.datasets import load_digits
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mmrun.compose import make, option, options
+from mmrun.errors import ConfigError
+from mmrun.objectives.augment import AugmentAudio, AugmentImage, AugmentSeries, AugmentTabular, AugmentText
+from mmrun.objectives.task import Task
+from mmrun.objectives.views import cropped
+from mmrun.types import Objective
+
+NAMES = [name for name in options("augment") if name != "none"]
+
+
+class Seen(Objective):
+    """Keeps the batch that it is given, and how its gradients are asked for."""
+
+    def forward(self, model, batch):
+        self.batch = batch
+        return {"loss": torch.zeros(())}
+
+    def backward(self, model, losses, scale):
+        self.asked = (model, losses, scale)
+
+
+def build(name, objective, kinds=KINDS):
+    return make(option("augment", name), "augment", {"kinds": kinds, "facts": FACTS}, objective=objective)
+
+
+def seen(name, data, seed=0):
+    """Give what the wrapped objective sees of a batch."""
+    augment = build(name, Seen())
+    torch.manual_seed(seed)
+    augment(None, data)
+    return augment.objective.batch
+
+
+def parts(x):
+    return x if isinstance(x, dict) else {"": x}
+
+
+def every(data):
+    return {(m, name): tensor for m, x in data.inputs.items() for name, tensor in parts(x).items()}
+
+
+def test_they_are_found():
+    assert NAMES == ["light", "strong"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_modality_is_changed_and_nothing_but_its_values(name):
+    data = batch()
+    before, given = copy.deepcopy(data), seen(name, data)
+    for key, tensor in every(before).items():
+        assert every(data)[key].equal(tensor)  # the batch's own
+        new = every(given)[key]
+        assert (new.shape, new.dtype) == (tensor.shape, tensor.dtype)
+        if key[1] in ("length", "mask"):
+            assert new.equal(tensor)
+    for modality in KINDS:
+        own, other = parts(data.inputs[modality]), parts(given.inputs[modality])
+        assert given.inputs[modality] is not data.inputs[modality]
+        assert any(not own[part].equal(other[part]) for part in own)
+    assert given[1:] == data[1:]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_stay_in_their_range_and_padding_is_padding(name):
+    data = batch()
+    data.inputs["sound"]["waveform"][1::2, 900:] = 0
+    data.inputs["sensor"]["values"][:, :, 9:] = 0
+    given = seen(name, data).inputs
+    assert 0 <= given["photo"].min() < given["photo"].max() <= 1
+    assert -1 <= given["sound"]["waveform"].min() < given["sound"]["waveform"].max() <= 1
+    assert not given["sound"]["waveform"][1::2, 900:].any()
+    assert not given["sensor"]["values"][:, :, 9:].any()
+    real = data.inputs["title"]["mask"]
+    assert given["title"]["ids"][~real].equal(data.inputs["title"]["ids"][~real])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_and_another_another_in_half_precision_too(name):
+    first, again, other = (every(seen(name, batch(), seed)) for seed in (0, 0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = every(seen(name, batch()))
+    assert all(first[key].equal(again[key]) and first[key].equal(half[key]) for key in first)
+    assert any(not first[key].equal(other[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_validation_sees_the_rows_as_they_are(name):
+    learner, data = model(), batch()
+    augment = build(name, Task(TASKS)).eval()
+    expected = Task(TASKS)(learner, data)
+    assert augment(learner, data) == expected
+    assert augment.train()(learner, data)["loss"] != expected["loss"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_waits_for_the_device(name):
+    learner, data, augment = model(), batch(), build(name, Task(TASKS))
+    with FakeTensorMode(allow_non_fake_inputs=True):  # tensors without values: nothing can depend on one
+        augment(learner, data)["loss"].backward()
+
+
+def test_gradients_are_those_of_the_wrapped_objective():
+    augment = build("light", Seen())
+    asked = (object(), {}, len)
+    augment.backward(*asked)
+    assert augment.objective.asked == asked
+    assert list(augment.state_dict()) == []
+
+
+def test_a_kind_without_anything_keeps_its_own_input():
+    node = option("augment", "light")
+    del node["by_kind"]["text"]
+    augment = make(node, "augment", {"kinds": KINDS, "facts": FACTS}, objective=Seen())
+    data = batch()
+    augment(None, data)
+    assert augment.objective.batch.inputs["title"] is data.inputs["title"]
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: AugmentImage(0.0, 0.0, 0.2), "augment.by_kind.image.crop: 0.0 is not above 0"),
+        (lambda: AugmentImage(0.8, 0.0, 1.2), "augment.by_kind.image.jitter: 1.2 is not between 0 and 1"),
+        (lambda: AugmentAudio(0.1, -3.0, 20.0), "augment.by_kind.audio.gain: -3.0 is below 0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(made, message):
+    with pytest.raises(ConfigError) as error:
+        made()
+    assert str(error.value) == message
+
+
+# -------------------------------------------------------------------------------------------------------- by kind
+
+
+@pytest.mark.parametrize("least", [0.3, 0.9])
+def test_a_crop_shows_at_least_the_share_of_the_area_that_it_says(least):
+    torch.manual_seed(0)
+    across = ((torch.arange(64) + 0.5) / 64).expand(1000, 1, 64, 64)
+    view = cropped(torch.cat([across, across.mT], 1), least)
+    inner = (view[:, 0, 0, 50] - view[:, 0, 0, 13]) * 64 / 37, (view[:, 1, 50, 0] - view[:, 1, 13, 0]) * 64 / 37
+    area = inner[0] * inner[1]  # of sides measured away from the border
+    assert area.min() == pytest.approx(least, abs=0.01)
+    assert area.max() == pytest.approx(1, abs=0.01)
+
+
+def test_pictures_at_zero_are_as_they_were():
+    x = torch.rand(4, 3, 9, 7)
+    assert torch.allclose(AugmentImage(1.0, 0.0, 0.0)(x), x, atol=1e-5)
+    assert torch.allclose(AugmentImage(1.0, 1.0, 0.0)(x), x.flip(3), atol=1e-5)
+
+
+def test_a_sound_moves_within_its_length():
+    torch.manual_seed(0)
+    waveform = torch.zeros(200, 20)
+    waveform[:, 4] = 0.5
+    length = torch.full((200,), 10)
+    moved = AugmentAudio(0.3, 0.0, 200.0)({"waveform": waveform, "length": length})["waveform"].round(decimals=3)
+    assert set(moved.argmax(1).tolist()) == {1, 2, 3, 4, 5, 6, 7}
+    assert moved.sum(1).tolist() == pytest.approx([0.5] * 200)
+
+
+def test_what_leaves_a_sound_does_not_come_back_and_its_volume_is_its_own():
+    torch.manual_seed(0)
+    x = {"waveform": torch.full((500, 10), 0.1), "length": torch.full((500,), 10)}
+    gone = AugmentAudio(1.0, 0.0, 200.0)(x)["waveform"].round(decimals=3)
+    assert gone.unique().tolist() == pytest.approx([0.0, 0.1])
+    assert (gone == 0).any(1).float().mean() > 0.9
+    loud = AugmentAudio(0.0, 6.0, 200.0)(x)["waveform"]
+    assert loud.std(1).max() < 1e-6
+    assert (loud.min().item(), loud.max().item()) == pytest.approx((0.0501, 0.1995), rel=0.01)
+
+
+def test_noise_is_as_far_below_the_sound_as_it_says():
+    torch.manual_seed(0)
+    x = {"waveform": 0.1 * torch.randn(200, 2000), "length": torch.full((200,), 2000)}
+    noise = AugmentAudio(0.0, 0.0, 20.0)(x)["waveform"] - x["waveform"]
+    ratio = noise.std(1) / x["waveform"].std(1)
+    assert ratio.max() == pytest.approx(0.1, abs=0.01)
+    assert ratio.mean() == pytest.approx(0.05, abs=0.01)
+    silence = {"waveform": torch.zeros(2, 50), "length": torch.tensor([50, 0])}
+    assert not AugmentAudio(0.1, 3.0, 20.0)(silence)["waveform"].any()
+
+
+def test_words_are_hidden_and_marks_are_not():
+    x = {"ids": torch.tensor([[2, 7, 8, 3, 0]] * 1000), "mask": torch.tensor([[True] * 4 + [False]] * 1000)}
+    hidden = AugmentText(1.0, mask_id=4, special_ids=[0, 1, 2, 3, 4])(x)
+    assert hidden["ids"].unique(dim=0).tolist() == [[2, 4, 4, 3, 0]]
+    assert AugmentText(1.0, mask_id=4)(x)["ids"][0].tolist() == [4, 4, 4, 4, 0]  # where nobody tells what is no word
+    torch.manual_seed(0)
+    some = AugmentText(0.2, 4, [0, 1, 2, 3, 4])(x)["ids"]
+    assert (some == 4).float().sum().item() / 2000 == pytest.approx(0.2, abs=0.03)
+
+
+def test_cells_go_missing_and_numbers_that_are_missing_stay_so():
+    x = {
+        "numeric": torch.tensor([[1.0, 0.0]]),
+        "missing": torch.tensor([[False, True]]),
+        "categorical": torch.tensor([[3]]),
+    }
+    noisy = AugmentTabular(0.1, 0.0)(x)
+    assert noisy["numeric"][0, 0] != 1
+    assert (noisy["numeric"][0, 1].item(), noisy["missing"].tolist()) == (0.0, [[False, True]])
+    gone = AugmentTabular(0.1, 1.0)(x)
+    assert [gone[part].tolist() for part in x] == [[[0.0, 0.0]], [[True, True]], [[0]]]
+
+
+def test_a_series_loses_one_span_and_each_channel_its_scale():
+    torch.manual_seed(0)
+    x = {"values": torch.ones(300, 2, 20), "mask": (torch.arange(20) < 10).expand(300, 20)}
+    changed = AugmentSeries(0.0, 0.5, 0.4)(x)["values"]
+    assert not changed[:, :, 10:].any()
+    lost = changed[:, 0, :10] == 0
+    assert set(lost.sum(1).tolist()) == {0, 1, 2, 3, 4}
+    assert (lost.int().diff(dim=1) == 1).sum(1).max() <= 1  # it is in one piece
+    assert lost.any(0).all()  # and anywhere
+    scale = changed.amax(2)
+    assert (scale.min().item(), scale.max().item()) == pytest.approx((0.5, 1.5), abs=0.01)
+    assert not torch.allclose(scale[:, 0], scale[:, 1])
+
+
+# ----------------------------------------------------------------------------------------------- what it is worth
+
+
+def accuracy_on_shifted(change):
+    """Learn ten digits by a hundred pictures; tell what is right of pictures that are moved by a pixel."""
+    torch.manual_seed(0)
+    digits = load_digits()
+    x = torch.from_numpy(digits.images).float().unsqueeze(1) / 16
+    y = torch.from_numpy(digits.target)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(change(x[:100])), y[:100]).backward()
+        optimizer.step()
+    moved = torch.cat([x[100:].roll(by, side) for by in (-1, 1) for side in (2, 3)])
+    return (net(moved).argmax(1) == y[100:].repeat(4)).float().mean().item()
+
+
+def test_crops_are_worth_something_where_pictures_move():
+    plain, augmented = accuracy_on_shifted(lambda x: x), accuracy_on_shifted(AugmentImage(0.4, 0.0, 0.0))
+    assert augmented > plain + 0.1
