@@ -27,7 +27,10 @@ from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
-NUMERIC = ("compile", "channels_last", "tf32", "deterministic")  # keys of the trainer that change the bits
+DECISIVE = (  # keys of the trainer that change what comes out of a stage
+    *("batch_size", "eval_batch_size", "evaluate_every", "bucket", "features"),
+    *("precision", "compile", "channels_last", "tf32", "deterministic"),
+)
 
 
 def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
@@ -177,10 +180,7 @@ class StageTraining:
             "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
             "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
             "allowance": asdict(self.plan.allowance),
-            "trainer": {
-                key: getattr(config.trainer, key)
-                for key in ("batch_size", "eval_batch_size", "precision", *NUMERIC, "evaluate_every", "features")
-            },
+            "trainer": {key: getattr(config.trainer, key) for key in DECISIVE},
             "device": [session.accelerator.device.type, session.accelerator.num_processes],
             "seed": config.seed,
         }

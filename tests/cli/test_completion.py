@@ -36,8 +36,8 @@ ZSH = shutil.which("zsh")
         ("mmrun train --cfg ", ["job"]),
         ("mmrun train se", ["seed="]),
         ("mmrun train strat", ["strategy.", "strategy="]),
-        ("mmrun train strategy=comp", ["strategy=component"]),
-        ("mmrun train -m strategy=scratch,comp", ["strategy=scratch,component"]),
+        ("mmrun train strategy=froz", ["strategy=frozen"]),
+        ("mmrun train -m strategy=scratch,froz", ["strategy=scratch,frozen"]),
         ("mmrun train encoder/image=cn", ["encoder/image=cnn"]),
         ("mmrun train enc", ["encoder."]),
         ("mmrun train budget.s", ["budget.samples=", "budget.seconds=", "budget.steps="]),
@@ -86,10 +86,10 @@ eval "$(mmrun completion bash)"
 complete -p mmrun
 tab() {{ COMP_LINE=$1 COMP_POINT=${{#1}}; _mmrun; printf '%s\\n' "${{COMPREPLY[@]}}"; }}
 tab 'mmrun compl'
-tab 'mmrun train seed=1 strategy=comp'
-tab 'mmrun train strategy=scratch,comp'
+tab 'mmrun train seed=1 strategy=froz'
+tab 'mmrun train strategy=scratch,froz'
 COMP_WORDBREAKS=' '
-tab 'mmrun train strategy=comp'
+tab 'mmrun train strategy=froz'
 """
 
 
@@ -100,9 +100,9 @@ def test_in_bash():
     assert done.stdout.splitlines() == [
         "complete -o default -F _mmrun mmrun",
         "completion",
-        "component",  # bash takes "=" as the end of a word
-        "scratch,component",
-        "strategy=component",
+        "frozen",  # bash takes "=" as the end of a word
+        "scratch,frozen",
+        "strategy=frozen",
     ]
 
 
@@ -111,8 +111,8 @@ def test_in_bash():
     ("typed", "completed"),
     [
         ("mmrun compl", "mmrun completion "),
-        ("mmrun train seed=1 strategy=comp", "mmrun train seed=1 strategy=component "),
-        ("mmrun train strategy=scratch,comp", "mmrun train strategy=scratch,component "),
+        ("mmrun train seed=1 strategy=froz", "mmrun train seed=1 strategy=frozen "),
+        ("mmrun train strategy=scratch,froz", "mmrun train strategy=scratch,frozen "),
         ("mmrun train trainer.prec", "mmrun train trainer.precision="),
         ("mmrun predict run table.c", "mmrun predict run table.csv "),
     ],
