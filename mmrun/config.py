@@ -76,6 +76,7 @@ class TrainerConfig:
     deterministic: bool = True  # on a GPU, kernels that give the same bits each time, before quicker ones
     offload_activations: bool = False  # keep what the backward pass needs in the CPU's memory
     bucket: bool = False  # texts of like length share batches, cropped to the longest; compile wants one width
+    shard: bool = False  # under torchrun, cut each parameter over the devices: for encoders larger than one
     evaluate_every: float = 1.0  # epochs
     features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
@@ -131,6 +132,8 @@ def check(config: RunConfig) -> None:
     _positive(config.trainer, "trainer", "eval_batch_size", "evaluate_every")
     if config.trainer.bucket and config.trainer.compile is not False:
         raise ConfigError("trainer: bucket gives texts of many widths, and compile wants one; drop one of the two")
+    if config.trainer.shard:
+        _shardable(config)
     for key, value in vars(config.budget).items():
         if value is not None and value <= 0:
             raise ConfigError(f"budget.{key}: {value} is not above 0")
@@ -168,6 +171,23 @@ def _labels(labelled: float, shots: int | None) -> None:
         raise ConfigError(f"dataset.shots: {shots} is not a number of rows above 0")
     if shots is not None and labelled < 1:
         raise ConfigError("dataset: both labelled and shots are set; add dataset.labelled=1 to drop one")
+
+
+def _shardable(config: RunConfig) -> None:
+    """Refuse what reads or moves whole parameters or gradients, and what was never tried on shares of them."""
+    trainer = config.trainer
+    asked = {
+        "trainer.precision=fp16": trainer.precision == "fp16",
+        "trainer.batch_size=auto": trainer.batch_size == "auto",
+        "trainer.compile": trainer.compile is not False,
+        "trainer.channels_last=true": trainer.channels_last is True,
+        "trainer.diagnose": trainer.diagnose,
+        "balance": config.balance is not None,
+        **{f"strategy.stages.{n}.average": stage.average is not None for n, stage in config.strategy.stages.items()},
+    }
+    for key, there in asked.items():
+        if there:
+            raise ConfigError(f"trainer.shard: goes not with {key}; drop one of the two")
 
 
 def _one_of(part: Any, where: str) -> None:

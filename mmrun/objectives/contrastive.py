@@ -54,7 +54,7 @@ class InfoNCE(nn.Module):
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
 
     def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
         """Mean cross-entropy over the rows that have both."""
@@ -68,8 +68,8 @@ class PairwiseSigmoid(nn.Module):
 
     def __init__(self, temperature: float = 0.1, bias: float = -10.0) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        self.bias = nn.Parameter(torch.tensor(float(bias)))
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
+        self.bias = nn.Parameter(torch.tensor([float(bias)]))
 
     def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
         """Sum over a row's pairs, mean over the rows that have both."""

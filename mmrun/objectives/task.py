@@ -111,12 +111,12 @@ class Uncertainty(nn.Module):
 
     def __init__(self, tasks: Mapping[str, AnyTask]) -> None:
         super().__init__()
-        self.log_variance = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in tasks})
+        self.log_variance = nn.ParameterDict({name: nn.Parameter(torch.zeros(1)) for name in tasks})
         self.factor = {name: 0.5 if isinstance(task, Regression) else 1.0 for name, task in tasks.items()}
 
     def forward(self, losses: dict[str, Tensor]) -> list[Tensor]:
         """Weigh each loss."""
-        noise = {name: self.log_variance[name] for name in losses}
+        noise = {name: self.log_variance[name].squeeze(0) for name in losses}
         return [self.factor[name] * (-noise[name]).exp() * loss + noise[name] / 2 for name, loss in losses.items()]
 
 

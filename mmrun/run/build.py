@@ -198,7 +198,12 @@ def rehearse(config: RunConfig, opened: Data, built: Multimodal, resolved: Stage
     """Build every objective and optimiser once for trial: what cannot work is said before anything is decoded."""
     parameters = dict(built.named_parameters())
     for stage, learning in resolved.values():
-        objective(config, stage, learning, opened, built)
+        made = objective(config, stage, learning, opened, built)
+        if config.trainer.shard and any(isinstance(module, Multimodal) for module in made.modules()):
+            raise ConfigError(
+                f"{stage.where}.objective: {type(made).__name__} has a whole model to learn from, which "
+                "trainer.shard does not cut; drop one of the two"
+            )
         optimizer(config, stage, [(name, parameters[name]) for name in sorted(learning)])
     if config.balance is not None and not any(balanced(learning) for _, learning in resolved.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")

@@ -40,7 +40,7 @@ def columns(
     """
     config = session.config
     once = math.ceil(len(session.data.rows[stage.config.rows]) / config.trainer.batch_size)  # in steps
-    if not config.trainer.features or allowance.steps is None or allowance.steps <= once:
+    if not config.trainer.features or config.trainer.shard or allowance.steps is None or allowance.steps <= once:
         return {}
     rows = read_by(session, stage)
     piece = split(batch, -(-len(batch.index) // TRIED))[0]

@@ -19,6 +19,7 @@ from mmrun.run.kept import load_kept
 from mmrun.run.session import Pruned, Session, Watch
 from mmrun.runs.folder import RunFolder, environment, where
 from mmrun.training import device
+from mmrun.training.placement import Placement, Replicated
 
 # An objective may leave parameters that are told to learn without a gradient: masked tokens pass through no pooler.
 UNUSED = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -96,17 +97,21 @@ def open_session(
     columns = build.columns(config, data)
     for line in data.table.skipped:
         watch.note(f"skipped {line}")
-    place(model, config, accelerator)
+    placement = place(model, config, accelerator, begin and config.trainer.shard)
     if begin:
         build.fit(data, columns, model, accelerator.device)
-    return Session(config, folder, watch, accelerator, data, columns, model, stages)
+    return Session(config, folder, watch, accelerator, data, columns, model, stages, placement)
 
 
-def place(model: Multimodal, config: RunConfig, accelerator: Accelerator) -> None:
-    """Move a model to the device, in the layout that the run wants there."""
-    model.to(accelerator.device)
-    if device.chosen(config.trainer.channels_last, accelerator.device):
-        device.channels_last(model)
+def place(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
+    """Bring a model to the devices, whole or shared out, and tell how it lies there."""
+    placement: Placement = Replicated(accelerator, device.chosen(config.trainer.channels_last, accelerator.device))
+    if shard:
+        from mmrun.training.sharded import Sharded
+
+        placement = Sharded(accelerator)
+    placement.put(model)
+    return placement
 
 
 def reopen(folder: RunFolder, watch: Watch) -> Session:

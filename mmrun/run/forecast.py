@@ -108,8 +108,10 @@ def open_undecoded(config: RunConfig, scratch: Path, watch: Watch) -> Session:
         modality: open_column(table.columns[modality], preparer, f"{table.fingerprint}/{modality}", scratch, 0)
         for modality, preparer in data.preparers.items()
     }
-    place(model, config, accelerator)
-    return sizing.sized(Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages))
+    placement = place(model, config, accelerator)
+    return sizing.sized(
+        Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages, placement)
+    )
 
 
 def _stage(

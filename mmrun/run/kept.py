@@ -22,11 +22,11 @@ def load_kept(session: Session, stage: Stage) -> None:
     """Put the weights with which a finished stage ended into the model."""
     kept = session.folder.checkpoint(stage.name, stage.config.keep)
     _, weights = checkpoint.load(kept, "model")
-    checkpoint.load_weights(session.model, weights, kept)
+    checkpoint.load_weights(session.model, session.placement.own(weights, session.model.state_dict()), kept)
 
 
 class Kept:
-    """The checkpoints of one stage; what writes is for the process that writes the run folder.
+    """The checkpoints of one stage. All processes keep together, and the one that writes the run folder writes.
 
     `last` holds all that training goes on from, and of a finished stage its result; `best` that of the best evaluation.
     A result is the model's weights, averaged ones where there are any, and the objective's own.
@@ -47,16 +47,21 @@ class Kept:
     def finish(self, ledger: dict[str, Any]) -> None:
         """Keep the result with which the stage ends, and what it cost."""
         with self.weights_that_count():
-            checkpoint.save(self.last, self._result(), {"finished": True, "cost": ledger})
+            self._write(self.last, self._result(), {"finished": True, "cost": ledger})
 
     def keep_best(self, progress: Progress) -> None:
         """Keep the result of the best evaluation so far."""
         with self.weights_that_count():
-            checkpoint.save(self.best, self._result(), {"step": progress.step, "figure": progress.best})
+            self._write(self.best, self._result(), {"step": progress.step, "figure": progress.best})
 
     def _result(self) -> dict[str, dict[str, Tensor]]:
         own = without_models(self.learner.objective)
         return {"model": self.learner.model.state_dict(), "objective": own}
+
+    def _write(self, folder: Path, parts: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        whole = {part: self.session.placement.whole(tensors) for part, tensors in parts.items()}
+        if self.session.writes:
+            checkpoint.save(folder, whole, state)
 
     # ------------------------------------------------------------------------------------------------- to go on from
 
@@ -75,14 +80,16 @@ class Kept:
         parts = {"learner": self.learner.state_dict(), "optimizer": optimizer, "random": checkpoint.random_state()}
         if self.average is not None:
             parts["average"] = self.average.values
-        checkpoint.save(self.last, parts, state)
+        self._write(self.last, parts, state)
 
     def restore(self) -> Progress:
         """Put everything back as it was when it was saved, and give how far training had come."""
         session, scaler = self.session, self.session.accelerator.scaler
         state, learner, optimizer, random = checkpoint.load(self.last, "learner", "optimizer", "random")
-        checkpoint.load_weights(self.learner, learner, self.last)
-        checkpoint.restore_optimizer(self.optimizer, optimizer, state["optimizer"])
+        own = session.placement.own
+        checkpoint.load_weights(self.learner, own(learner, self.learner.state_dict()), self.last)
+        buffers = own(optimizer, checkpoint.parameters_of(self.optimizer, optimizer))
+        checkpoint.restore_optimizer(self.optimizer, buffers, state["optimizer"])
         if self.average is not None:
             _, values = checkpoint.load(self.last, "average")
             self.average.restore(values)
@@ -109,12 +116,12 @@ class Kept:
     def take(self, folder: Path) -> dict[str, Any]:
         """Finish the stage with what an earlier run stored, and give what that cost."""
         state, weights, objective = checkpoint.load(folder, "model", "objective")
-        self.learner.model.load_state_dict(weights, strict=False)
-        self.learner.objective.load_state_dict(objective, strict=False)
+        for module, tensors in ((self.learner.model, weights), (self.learner.objective, objective)):
+            module.load_state_dict(self.session.placement.own(tensors, module.state_dict()), strict=False)
         ledger: dict[str, Any] = {**state["cost"], "reused": True}
-        checkpoint.save(self.last, self._result(), {"finished": True, "cost": ledger})
+        self._write(self.last, self._result(), {"finished": True, "cost": ledger})
         if self.stage.config.keep == "best":
-            checkpoint.save(self.best, self._result(), {"reused": True})
+            self._write(self.best, self._result(), {"reused": True})
         return ledger
 
 

@@ -15,6 +15,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.run.build import Data
 from mmrun.runs.folder import RunFolder
 from mmrun.streams import stream
+from mmrun.training.placement import Placement
 from mmrun.training.stages import Stage
 from mmrun.types import Batch
 
@@ -58,6 +59,7 @@ class Session:
     columns: dict[str, Prepared]
     model: Multimodal
     stages: dict[str, tuple[Stage, set[str]]]  # by name: the stage, the names of the model's parameters that learn
+    placement: Placement
 
     @property
     def learned(self) -> set[str]:

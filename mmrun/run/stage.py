@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import save_on_cpu
-from torch.nn import SyncBatchNorm
 
 from mmrun.data import split
 from mmrun.run import build, features, figures
@@ -29,7 +28,7 @@ from mmrun.training.stages import Stage
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 DECISIVE = (  # keys of the trainer that change what comes out of a stage
     *("batch_size", "eval_batch_size", "evaluate_every", "bucket", "features"),
-    *("precision", "compile", "channels_last", "tf32", "deterministic"),
+    *("precision", "compile", "channels_last", "tf32", "deterministic", "shard"),
 )
 
 
@@ -68,8 +67,8 @@ class StageTraining:
         config, accelerator = session.config, session.accelerator
         torch.manual_seed(session.noise(stage.name))
         self.bare = make_learner(session, stage, learning)
-        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-            SyncBatchNorm.convert_sync_batchnorm(self.bare)
+        self.objective = type(self.bare.objective).__name__  # before torch makes a class of its own of what it cuts
+        session.placement.share(self.bare)
         self.balance = config.balance if build.balanced(learning) else None
         self.augment = build.augmentation(config, stage, learning, session.data)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
@@ -84,7 +83,7 @@ class StageTraining:
         self.learns = {reuse.part(name) for name in learning}
         self.parts = parts | self.learns  # what of the model this stage runs or teaches
         self.learned_parameters = cost.count([p for _, p in learned])
-        self.learner = accelerator.prepare(self.bare)
+        self.learner = session.placement.prepare(self.bare)
         self.progress = engine.Progress()
         self.heads = heads_that_learn(learning)
         self.validate, self.plan = self._plan(self.heads)
@@ -101,7 +100,7 @@ class StageTraining:
         if checkpoint.exists(self.kept.last):
             self.progress = self.kept.restore()
             self._note(f"goes on after step {self.progress.step}")
-        elif session.writes:
+        else:
             self.kept.save(self.progress)
         if session.writes:
             session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
@@ -120,8 +119,7 @@ class StageTraining:
             self.validate,
             self,
         )
-        if session.writes:
-            self.kept.finish(self._cost())
+        self.kept.finish(self._cost())
 
     def _read_features(self) -> None:
         """Put features in place of the inputs that frozen encoders alone read; from here on a step costs less."""
@@ -146,7 +144,7 @@ class StageTraining:
                 self.run()
                 if session.writes:
                     self.kept.store(stored, self.learns, self._cost())
-            elif session.writes:
+            else:
                 ledger = self.kept.take(stored)
                 self._note(f"reused, charged {ledger['seconds']:.1f} s")
 
@@ -169,13 +167,14 @@ class StageTraining:
         """Give the name of this stage's result: a hash of all it depends on, the weights it starts from included."""
         session, stage = self.session, self.stage
         config = session.config
-        weights = reuse.tensors_of(session.model.state_dict(), self.parts)
+        weights = session.placement.whole(reuse.tensors_of(session.model.state_dict(), self.parts))
+        objective = session.placement.whole(self.bare.objective.state_dict())
         determinants = {
             "stage": {**asdict(stage.config), "reuse": None, "modalities": stage.modalities, "name": stage.name},
             "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
             "parts": {name: session.node(name) for name in sorted(self.parts)},
             "strategy": [config.strategy.adapt, self.balance, self.augment],
-            "weights": [reuse.digest(weights), reuse.digest(self.bare.objective.state_dict())],
+            "weights": [reuse.digest(weights), reuse.digest(objective)],
             "prepare": {modality: config.encoder[modality]["prepare"] for modality in stage.modalities},
             "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
             "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
@@ -184,7 +183,7 @@ class StageTraining:
             "device": [session.accelerator.device.type, session.accelerator.num_processes],
             "seed": config.seed,
         }
-        return reuse.key(determinants)
+        return session.placement.agreed(reuse.key(determinants))
 
     def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, figures.Figures]], engine.Plan]:
         """Say how long to train, how often to look, and at which figure."""
@@ -259,13 +258,13 @@ class StageTraining:
 
     def improved(self, progress: engine.Progress) -> None:
         """Keep the weights of the best evaluation so far."""
-        if self.session.writes and self.stage.config.keep == "best":
+        if self.stage.config.keep == "best":
             self.kept.keep_best(progress)
 
     def settled(self, progress: engine.Progress) -> None:
         """Take a checkpoint and give a sign of life where it is time."""
         now = time.monotonic()
-        if self.session.writes and now - self.saved >= self.session.config.trainer.save_every:
+        if self.session.placement.agreed(now - self.saved >= self.session.config.trainer.save_every):
             self.kept.save(progress)
             self.saved = now
         self._give_sign()
@@ -282,7 +281,7 @@ class StageTraining:
         samples = progress.step * session.config.trainer.batch_size
         once = {"seconds": 0.0, "flops": 0.0} if self.features is None else self.features
         return {
-            "objective": type(self.bare.objective).__name__,
+            "objective": self.objective,
             "epochs": samples * self.stage.reads / len(session.data.rows["all"]),
             "steps": progress.step,
             "best_step": progress.best_step,

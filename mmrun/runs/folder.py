@@ -21,7 +21,7 @@ from mmrun.runs.files import plain, read_json, read_yaml, write_json, write_whol
 SCHEMA = 1  # of metrics.json, see docs/metrics.schema.json
 
 WITHOUT_EFFECT = ("outputs", "experiment", "cache", "cache_limit", "choices")  # keys that cannot change a result
-TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "diagnose", "profile")
+TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "diagnose", "profile", "shard")
 
 LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),

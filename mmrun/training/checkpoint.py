@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str
         for name, value in buffers.items():
             (tensors if isinstance(value, Tensor) else values)[f"{number}.{name}"] = value
     return tensors, {"values": values, "param_groups": whole["param_groups"]}
+
+
+def parameters_of(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> Tensors:
+    """Give the parameter to which each of the tensors belongs that `optimizer_state` named."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {name: parameters[int(name.partition(".")[0])] for name in names}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, rest: dict[str, Any]) -> None:
