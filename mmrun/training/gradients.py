@@ -28,12 +28,14 @@ class Gradients:
         self.parts, self.grown = parts, grown
         norms = [module for module in self.bare.modules() if isinstance(module, _NormBase)]
         self.statistics = [buffer for norm in norms for buffer in norm.buffers()]
+        self.before = [buffer.clone() for buffer in self.statistics]  # as they were when the step began
 
     def add(self, batch: Batch) -> dict[str, Tensor]:
         """Add the gradients of a batch, and give its losses, still on the device."""
         while True:
             random = [torch.get_rng_state(), *_device_random(self.accelerator.device)]
-            statistics = [buffer.clone() for buffer in self.statistics]
+            if self.statistics:
+                torch._foreach_copy_(self.before, self.statistics)
             try:
                 return self._add(batch)
             except torch.OutOfMemoryError as error:
@@ -41,7 +43,7 @@ class Gradients:
             # Not within `except`: until its end the traceback keeps all that the failed attempt held.
             self._cut(len(batch.index))
             self.learner.zero_grad(set_to_none=True)
-            _put_back(self.statistics, statistics, random, self.accelerator.device)
+            _put_back(self.statistics, self.before, random, self.accelerator.device)
 
     def _add(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch.index)
