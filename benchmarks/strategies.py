@@ -37,17 +37,17 @@ def main() -> None:
 
     words = [
         *SETTING, f"budget.epochs={args.epochs:g}", f"seed={','.join(map(str, range(args.seeds)))}",
-        f"dataset.labelled={args.labelled}", f"outputs={args.outputs}",
+        f"dataset.labelled={args.labelled}",
     ]  # fmt: skip
     if args.jobs > 1:
         words += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.jobs}"]
-    mmrun(
-        "train", "-m", *words, f"strategy={args.strategies}", ok=(0, 1)
-    )  # a run that fails is named, and the rest go on
-    mmrun("train", "-m", *words, f"balance={args.balances}", ok=(0, 1))
     across = ["--across", "dataset.labelled", "--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
-    for by, against, where in (("strategy", "scratch", "balance=none"), ("balance", "none", "strategy=scratch")):
-        print(mmrun("compare", str(args.outputs), "--by", by, "--against", against, "--where", where, *across))
+    for by, names, against in (("strategy", args.strategies, "scratch"), ("balance", args.balances, "none")):
+        folder = args.outputs / by
+        mmrun(
+            "train", "-m", *words, f"{by}={names}", f"outputs={folder}", ok=(0, 1)
+        )  # what fails is named; others go on
+        print(mmrun("compare", str(folder), "--by", by, "--against", against, *across))
 
 
 if __name__ == "__main__":
