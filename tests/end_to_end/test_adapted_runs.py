@@ -58,7 +58,8 @@ def test_stages_are_reused_only_with_the_same_adapter(shell):
 
 
 def test_adapters_are_balanced_too(shell):
-    shell.train("strategy=lora", "balance=pcgrad", *TRANSFORMER)
+    run = shell.train("strategy=lora", "balance=pcgrad", *TRANSFORMER)
+    assert metrics(run)["cost"]["stages"]["train"]["objective"] == "Pcgrad"
 
 
 def test_where_nothing_can_be_adapted_it_is_said(shell):
