@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmrun.data.infer import Modality
+from mmrun.data.packed import Packed, Records
 from mmrun.data.prepare.series import read_series
 from mmrun.data.prepare.tabular import as_number
 from mmrun.data.sheet import Sheet
@@ -33,9 +34,11 @@ class Rows:
             raise DataError(said)
         self._bad.setdefault(row, said)
 
-    def each(self, column: str, read: Callable[[Any], Any], required: bool = False) -> list[Any]:
+    def each(self, column: str, read: Callable[[Any], Any], required: bool = False) -> Packed:
         """Read every cell of a column; None where it is empty or bad."""
-        values: list[Any] = []
+        return Packed(self._read(column, read, required))
+
+    def _read(self, column: str, read: Callable[[Any], Any], required: bool) -> Iterator[Any]:
         for row, cell in enumerate(self._sheet.columns[column]):
             value = None
             try:
@@ -45,15 +48,13 @@ class Rows:
                     raise DataError("is empty; fill it in")
             except DataError as error:
                 self.refuse(row, f"column '{column}': {error}")
-            values.append(value)
-        return values
+            yield value
 
-    def together(self, columns: Sequence[str]) -> list[dict[str, Any] | None]:
+    def together(self, columns: Sequence[str]) -> Records:
         """Give the cells of several columns, row by row; None where all are empty."""
-        by_row = zip(*(self._sheet.columns[name] for name in columns), strict=True)
-        return [None if all(c is None for c in row) else dict(zip(columns, row, strict=True)) for row in by_row]
+        return Records({name: self._sheet.columns[name] for name in columns})
 
-    def unique(self, column: str) -> list[str]:
+    def unique(self, column: str) -> Packed:
         """Read a column whose cells name the rows."""
         names = self.each(column, str, required=True)
         first: dict[str, int] = {}
@@ -65,8 +66,8 @@ class Rows:
 
     def need_one_of(self, values: Mapping[str, Sequence[Any]]) -> None:
         """Refuse rows in which every modality is empty."""
-        for row in range(len(self._sheet.lines)):
-            if all(column[row] is None for column in values.values()):
+        for row, of_row in enumerate(zip(*values.values(), strict=True)):
+            if all(value is None for value in of_row):
                 self.refuse(row, f"{', '.join(values)}: all are empty; fill one in, or take the row out")
 
     def need_answers(self, column: str, answers: Sequence[Any], split: Sequence[str | None]) -> None:
@@ -77,10 +78,10 @@ class Rows:
                     row, f"column '{column}': is empty, and the row is in {name}; fill it in, or move it to train"
                 )
 
-    def kept(self) -> list[int]:
+    def kept(self) -> np.ndarray:  # [n] int64, ascending
         """Give the rows that are left."""
-        kept = [row for row in range(len(self._sheet.lines)) if row not in self._bad]
-        if not kept:
+        kept = np.setdiff1d(np.arange(len(self._sheet.lines)), list(self._bad))
+        if len(kept) == 0:
             raise DataError(f"{next(iter(self._bad.values()))} (and no other row is left)")
         return kept
 
@@ -136,7 +137,7 @@ class Files:
         return series
 
 
-def values(rows: Rows, modality: Modality, files: Files) -> list[Any]:
+def values(rows: Rows, modality: Modality, files: Files) -> Packed | Records:
     """Read the raw values of a modality."""
     if modality.kind == "tabular":
         return rows.together(modality.columns)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ def _modality(modality: str, names: list[str], sheet: Sheet, said: str | None) -
         return Modality("tabular", names, "several columns")
     if modality in KINDS:
         return Modality(modality, names, "its name")
-    known = [cell for cell in sheet.columns[names[0]][:SAMPLE] if cell is not None]
+    known = [cell for cell in islice(sheet.columns[names[0]], SAMPLE) if cell is not None]
     if not known:
         raise DataError(
             f"{sheet.name}: column '{names[0]}' is empty in the first {SAMPLE} rows; "

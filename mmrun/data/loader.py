@@ -154,8 +154,9 @@ class Loader:
 
 
 def hide(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-    """Copy targets with those of the given rows made unknown."""
+    """Give targets with those of the given rows made unknown; the given ones stay as they are."""
+    if rows is None or len(rows) == 0:
+        return values
     hidden = values.copy()
-    if rows is not None:
-        hidden[rows] = HIDDEN_CLASS if np.issubdtype(values.dtype, np.integer) else np.nan
+    hidden[rows] = HIDDEN_CLASS if np.issubdtype(values.dtype, np.integer) else np.nan
     return hidden

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from mmrun.data.packed import PIECE, Packed, release
 from mmrun.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -17,29 +20,46 @@ LONGEST_CELL = 1 << 30  # characters; the csv module's own limit is 128 Ki
 Row = tuple[int, dict[str, Any], str]  # its line, its cells by name, what is wrong with it as a whole
 
 
+class Piece(NamedTuple):
+    """Some rows that follow each other, by column."""
+
+    lines: list[int]
+    columns: dict[str, list[Any]]
+    broken: dict[int, str]  # row of the piece -> what is wrong with it as a whole
+
+
 @dataclass(frozen=True)
 class Sheet:
     """Rows in the order of the file."""
 
     name: str  # "my.csv"
-    columns: dict[str, list[Any]]  # by column name; None where empty
-    lines: list[int]  # of each row
+    columns: dict[str, Packed]  # by column name; None where empty
+    lines: np.ndarray  # [N] int64, of each row
     broken: dict[int, str]  # row -> what is wrong with it as a whole
 
+    def places(self, columns: Sequence[str] = ()) -> "Places":
+        """Give the place of each row: "my.csv:17", with columns "my.csv:17: column 'photo'"."""
+        named = ", ".join(f"'{column}'" for column in columns)
+        return Places(self.name, self.lines, f": column{'s' if len(columns) > 1 else ''} {named}" if columns else "")
 
-class Where(Sequence[str]):
-    """The place of each row, written out only when asked for: "my.csv:17: column 'photo'"."""
 
-    def __init__(self, name: str, lines: Sequence[int], columns: Sequence[str]) -> None:
-        self._name, self._lines = name, lines
-        plural = "s" if len(columns) > 1 else ""
-        self._columns = f"column{plural} " + ", ".join(f"'{column}'" for column in columns)
+@dataclass(frozen=True)
+class Places(Sequence[str]):
+    """The place of each row, written out only when asked for."""
+
+    name: str
+    lines: np.ndarray  # [N] int64
+    rest: str
+
+    def taken(self, rows: np.ndarray) -> "Places":
+        """Give the places of some rows."""
+        return Places(self.name, self.lines[rows], self.rest)
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self.lines)
 
     def __getitem__(self, row: Any) -> Any:
-        return f"{self._name}:{self._lines[row]}: {self._columns}"
+        return f"{self.name}:{self.lines[row]}{self.rest}"
 
 
 def read_sheet(path: Path, limit: int | None = None) -> Sheet:
@@ -47,14 +67,39 @@ def read_sheet(path: Path, limit: int | None = None) -> Sheet:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: '{suffix}' is no table mmrun reads; give one of {', '.join(SUFFIXES)}")
-    read = _parquet if suffix == ".parquet" else _json_lines if suffix in (".jsonl", ".ndjson") else _csv
-    rows = list(islice(read(path), limit))
-    if not rows:
+    if suffix == ".parquet":
+        pieces = _parquet(path, limit)
+    else:
+        read = _json_lines if suffix in (".jsonl", ".ndjson") else _csv
+        pieces = _pieces(islice(read(path), limit))
+    columns: dict[str, Packed] = {}
+    lines: list[np.ndarray] = []
+    broken: dict[int, str] = {}
+    num_rows = 0
+    for piece in pieces:
+        columns = columns or {name: Packed() for name in piece.columns}  # later pieces have the same
+        for name, column in columns.items():
+            column.extend([_cell(cell) for cell in piece.columns[name]])
+        broken |= {num_rows + row: wrong for row, wrong in piece.broken.items()}
+        lines.append(np.array(piece.lines, dtype=np.int64))
+        num_rows += len(piece.lines)
+    if num_rows == 0:
         raise DataError(f"{path}: holds no rows; give a header and at least one row")
-    names = dict.fromkeys(name for _, cells, _ in rows[:SAMPLE] for name in cells)
-    columns = {name: [_cell(cells.get(name)) for _, cells, _ in rows] for name in names}
-    broken = {row: wrong for row, (_, _, wrong) in enumerate(rows) if wrong}
-    return Sheet(path.name, columns, [line for line, _, _ in rows], broken)
+    release()
+    return Sheet(path.name, columns, np.concatenate(lines), broken)
+
+
+def _pieces(rows: Iterator[Row]) -> Iterator[Piece]:
+    """Turn rows into columns: those that the first rows have."""
+    names: list[str] | None = None
+    while piece := list(islice(rows, PIECE)):
+        if names is None:
+            names = list(dict.fromkeys(name for _, cells, _ in piece[:SAMPLE] for name in cells))
+        yield Piece(
+            [line for line, _, _ in piece],
+            {name: [cells.get(name) for _, cells, _ in piece] for name in names},
+            {row: wrong for row, (_, _, wrong) in enumerate(piece) if wrong},
+        )
 
 
 def _cell(value: Any) -> Any:
@@ -112,15 +157,19 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 yield line, cells if whole else {}, "" if whole else "is no JSON object; write one object a line"
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path, limit: int | None) -> Iterator[Piece]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    start = 0
     try:
         with ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
-            yield from ((number, row, "") for number, row in enumerate(rows, start=1))
-        pyarrow.default_memory_pool().release_unused()  # it keeps all that it ever held
+            for batch in file.iter_batches(PIECE if limit is None else min(limit, PIECE)):
+                part = batch if limit is None else batch.slice(0, limit - start)
+                yield Piece(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})
+                start += len(part)
+                if start == limit:
+                    break
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path.name}: is damaged, or no Parquet file ({type(error).__name__}); write it anew"

@@ -23,6 +23,7 @@ from mmrun.types import Preparer
 
 FORMAT = 1  # of the files under the cache folder; counts in their names
 CHUNK = 64  # rows decoded between two writes
+IN_MEMORY = 1 << 25  # bytes decoded of a column that is not read from files; what is larger is mapped from the cache
 DAY = 86400  # seconds
 MEND = "replace it, or leave such rows out with dataset.on_error=skip"
 Arrays = dict[str, np.ndarray]
@@ -80,7 +81,7 @@ Prepared = MappedColumn | LazyColumn
 def open_column(
     column: Column, preparer: Preparer, key: str, cache_dir: Path, limit_bytes: int, on_error: str = "raise"
 ) -> Prepared:
-    """Decode a column, or find it decoded: files into the cache folder, what is in memory into memory.
+    """Decode a column, or find it decoded: into the cache folder; into memory what is small and not read from files.
 
     `key` names the data (fingerprint and modality); with the preparer's state it makes the name in the cache. A column
     beyond `limit_bytes`, or beyond the room on the disk, is not kept but decoded anew for each batch. A row that cannot
@@ -89,7 +90,7 @@ def open_column(
     blank = _blank(column, preparer)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
     name = _name(column, preparer, key)
-    if size <= limit_bytes and not any(isinstance(value, Path) for value in column.values):
+    if size <= min(limit_bytes, IN_MEMORY) and not any(isinstance(value, Path) for value in column.values):
         return _in_memory(column, preparer, blank, name, on_error)
     cache_dir.mkdir(parents=True, exist_ok=True)
     folder = cache_dir / name

@@ -39,7 +39,7 @@ class Target:
 class Table:
     """A data set: rows in one fixed order."""
 
-    ids: list[str]
+    ids: Sequence[str]
     columns: dict[str, Column]  # by modality
     targets: dict[str, Target]  # by task name
     split: np.ndarray  # [N] str, each one of SPLITS

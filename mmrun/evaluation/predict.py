@@ -11,7 +11,7 @@ from mmrun.config import LABELS
 from mmrun.data import cells
 from mmrun.data.infer import Modality
 from mmrun.data.loader import Loader
-from mmrun.data.sheet import Sheet, Where, read_sheet
+from mmrun.data.sheet import Sheet, read_sheet
 from mmrun.data.sources import manifest
 from mmrun.data.store import MappedColumn, Prepared, open_column
 from mmrun.data.table import Column
@@ -75,7 +75,7 @@ def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Prepared]:
     prepared: dict[str, Prepared] = {}
     for modality, one in layout.items():
         if modality in values and any(value is not None for value in values[modality]):
-            column = Column(one.kind, values[modality], Where(sheet.name, sheet.lines, one.columns))
+            column = Column(one.kind, values[modality], sheet.places(one.columns))
             cache = Path(session.config.cache).expanduser() / "columns"
             prepared[modality] = open_column(column, session.data.preparers[modality], "predict", cache, 0)
         else:
@@ -103,8 +103,7 @@ def _absent(like: Prepared, num_rows: int) -> MappedColumn:
 
 def _ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
     named = sheet.columns[dataset["id"]] if dataset["id"] in sheet.columns else [None] * len(sheet.lines)
-    lines = [f"{sheet.name}:{line}" for line in sheet.lines]
-    return [line if cell is None else str(cell) for cell, line in zip(named, lines, strict=True)]
+    return [place if cell is None else str(cell) for cell, place in zip(named, sheet.places(), strict=True)]
 
 
 def _in_words(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, list[Any]]]:

@@ -14,6 +14,7 @@ from mmrun.compose import make
 from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
+from mmrun.data.packed import release
 from mmrun.data.store import Prepared, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
@@ -79,6 +80,7 @@ def columns(config: RunConfig, opened: Data) -> dict[str, Prepared]:
         table.skipped.extend(column.bad)
         prepared[modality] = column
     table.columns.clear()
+    release()
     return prepared
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmrun.data import store
 from mmrun.data.prepare.image import Pixels
 from mmrun.data.prepare.tabular import Cells
 from mmrun.data.prepare.text import Tokens
@@ -73,6 +74,19 @@ def test_what_is_in_memory_needs_no_file(tmp_path):
     assert prepared.parts["numeric"].tolist() == [[-1.0], [0.0], [1.0]]
     assert prepared.present.tolist() == [True, False, True]
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_large_is_mapped_from_the_cache(tmp_path, monkeypatch):
+    tokens, texts = Tokens(60, 8), Column("text", ["a cat", "a dog", None])
+    tokens.fit(texts, np.arange(3))
+    small = open_column(texts, tokens, "one", tmp_path, PLENTY)
+    monkeypatch.setattr(store, "IN_MEMORY", 1)
+    large = open_column(texts, tokens, "one", tmp_path, PLENTY)
+    [folder] = tmp_path.iterdir()
+    assert folder.name == large.name == small.name
+    assert large.present.tolist() == [True, True, False]
+    for name, part in small.parts.items():
+        assert (large.parts[name] == part).all()
 
 
 def test_a_column_beyond_the_limit_gives_the_same_bits(pictures, tmp_path):

@@ -1,10 +1,14 @@
 """Cells: numbers and categories of one row."""
 
 import math
+from array import array
+from collections.abc import Iterable
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
+from mmrun.data.packed import Records
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
@@ -27,16 +31,17 @@ class Cells:
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Tell numbers from categories; learn means, deviations and categories."""
-        cells = [column.values[row] for row in rows if column.values[row] is not None]
-        forced = self.categorical or []
+        records = Records.of(column.values)
+        wanted = np.isin(np.arange(len(records)), rows)
+        some = any(record is not None for record in compress(records, wanted))
         self.numeric, self.categories = {}, {}
-        for name in cells[0] if cells else []:
-            numbers = [as_number(row[name]) for row in cells]
-            if name in forced or None in numbers:
-                words = sorted({str(row[name]) for row in cells if row[name] is not None})
+        for name, cells in records.columns.items() if some else ():
+            numbers = None if name in (self.categorical or []) else _numbers(compress(cells, wanted))
+            if numbers is None:
+                words = sorted({str(cell) for cell in compress(cells, wanted) if cell is not None})
                 self.categories[name] = {word: number for number, word in enumerate(words, start=1)}
             else:
-                known = [number for number in numbers if number is not None and not math.isnan(number)] or [0.0]
+                known = numbers[~np.isnan(numbers)] if not np.isnan(numbers).all() else np.zeros(1)
                 self.numeric[name] = (float(np.mean(known)), float(np.std(known)) or 1.0)
         self._state_facts()
 
@@ -70,6 +75,8 @@ class Cells:
 
 def as_number(cell: Cell) -> float | None:
     """Give the number of a cell, NaN for one that is missing, None for a word."""
+    if isinstance(cell, float):
+        return cell if math.isfinite(cell) else math.nan
     if cell is None or str(cell).strip().lower() in MISSING:
         return math.nan
     try:
@@ -77,3 +84,14 @@ def as_number(cell: Cell) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else math.nan
+
+
+def _numbers(cells: Iterable[Cell]) -> np.ndarray | None:  # [n] float64
+    """Give the numbers of cells, NaN for the missing; None where one is a word."""
+    numbers = array("d")
+    for cell in cells:
+        number = as_number(cell)
+        if number is None:
+            return None
+        numbers.append(number)
+    return np.array(numbers)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmrun.data import cells, infer
-from mmrun.data.sheet import SAMPLE, SUFFIXES, Sheet, Where, read_sheet
+from mmrun.data.sheet import SAMPLE, SUFFIXES, Sheet, read_sheet
 from mmrun.data.split import known, make_split, strata
 from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError, DataError
@@ -57,7 +57,7 @@ def manifest(
     values = {name: cells.values(rows, modality, files) for name, modality in layout.modalities.items()}
     rows.need_one_of(values)
     answers = {name: rows.each(name, cells.answer(tasks[name])) for name in layout.targets}
-    ids = [f"{sheet.name}:{line}" for line in sheet.lines] if layout.id is None else rows.unique(layout.id)
+    ids = sheet.places() if layout.id is None else rows.unique(layout.id)
     groups = None if group is None else rows.each(group, str, required=True)
     said_split = None if layout.split is None else rows.each(layout.split, _split_word, required=True)
     if said_split is not None:
@@ -65,22 +65,21 @@ def manifest(
             rows.need_answers(name, answers[name], said_split)
 
     keep = rows.kept()
-    lines = [sheet.lines[row] for row in keep]
     targets = {
-        name: cells.encode(tasks[name], [answers[name][row] for row in keep], name, sheet.name, orders[name])
+        name: cells.encode(tasks[name], answers[name].taken(keep), name, sheet.name, orders[name])
         for name in layout.targets
     }
-    kept_groups = None if groups is None else np.array([groups[row] for row in keep])
-    kept_split = None if said_split is None else np.array([said_split[row] for row in keep])
+    kept_groups = None if groups is None else np.array(list(groups.taken(keep)))
+    kept_split = None if said_split is None else np.array(list(said_split.taken(keep)))
     return Table(
-        ids=[ids[row] for row in keep],
+        ids=ids.taken(keep),
         columns={
-            name: Column(kind, [values[name][row] for row in keep], Where(sheet.name, lines, names))
+            name: Column(kind, values[name].taken(keep), sheet.places(names).taken(keep))
             for name, (kind, names, _) in layout.modalities.items()
         },
         targets=targets,
         split=_split(sheet.name, kept_split, targets, kept_groups, split_seed),
-        fingerprint=_fingerprint(file, files, layout, tasks, orders, [] if len(keep) == len(sheet.lines) else lines),
+        fingerprint=_fingerprint(file, files, layout, tasks, orders, sheet.lines[keep] if rows.skipped() else None),
         groups=kept_groups,
         root=folder,
         skipped=rows.skipped(),
@@ -228,7 +227,7 @@ def _fingerprint(
     layout: _Layout,
     tasks: Mapping[str, str],
     orders: Mapping[str, Sequence[str] | None],
-    kept: list[int],
+    kept: np.ndarray | None,
 ) -> str:
     """Hash the file, what it names and how it is read; no absolute path, so that it is the same on every machine."""
     with open(file, "rb") as stream:
@@ -242,7 +241,7 @@ def _fingerprint(
         dict(tasks),
         layout.id,
         layout.group,
-        kept,
+        [] if kept is None else kept.tolist(),
         *([ranked] if ranked else []),
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
