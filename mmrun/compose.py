@@ -27,14 +27,14 @@ from hydra.errors import (
 )
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmrun.config import LABELS, RunConfig, check, config_dir
 from mmrun.errors import ConfigError, nearest
 
 ALLOWED = ("mmrun.", "torch.optim.")  # what a `_target_` may name: a config that came with a run is data
 
-FREE = {"columns", "kinds", "lr_scale"}  # mappings whose keys the user makes up: a word there needs no +
+FREE = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # the user's own keys: no + needed
 
 ADAPT = "strategy.adapt"  # where an adapter stands, if any
 
@@ -267,6 +267,8 @@ def _in_one_line(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         place, _, key = error.full_key.rpartition(".")
         siblings = _siblings(error.parent_node)
+        if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
+            return f"no key '{error.full_key}': {place} is empty"
         if key in siblings or not siblings:
             return f"{error.full_key}: {str(error.msg or error).splitlines()[0]}"
         return f"no key '{error.full_key}'{nearest(key, siblings)} ({place or 'a run'} has {', '.join(siblings)})"

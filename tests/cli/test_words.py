@@ -22,6 +22,7 @@ def said(capsys, *words):
         ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
         ("encoder.image.kernel=3", "no key 'encoder.image.kernel'; did you mean 'kernels'? ("),
         ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
+        ("balance.unimodal=2", "no key 'balance.unimodal': balance is empty"),
         ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
         ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),
