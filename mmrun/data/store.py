@@ -90,16 +90,24 @@ def open_column(
     blank = _blank(column, preparer)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
     name = _name(column, preparer, key)
-    if size <= min(limit_bytes, IN_MEMORY) and not any(isinstance(value, Path) for value in column.values):
+    kept = where_kept(size, any(isinstance(value, Path) for value in column.values), limit_bytes)
+    if kept == "memory":
         return _in_memory(column, preparer, blank, name, on_error)
     cache_dir.mkdir(parents=True, exist_ok=True)
     folder = cache_dir / name
     if not folder.is_dir():
-        if size > min(limit_bytes, shutil.disk_usage(cache_dir).free):
+        if kept == "nowhere" or size > shutil.disk_usage(cache_dir).free:
             bad = {} if on_error == "raise" else _find_bad(column, preparer, blank)
             return LazyColumn(column, preparer, blank, bad, name)
         _write(column, preparer, blank, folder, on_error)
     return _mapped(column, folder, on_error)
+
+
+def where_kept(size: int, from_files: bool, limit_bytes: int) -> str:
+    """Tell where a column of so many bytes is kept: in memory, on disk, or nowhere."""
+    if size > limit_bytes:
+        return "nowhere"
+    return "memory" if size <= IN_MEMORY and not from_files else "disk"
 
 
 def _name(column: Column, preparer: Preparer, key: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mmrun.config import RunConfig
-from mmrun.data.store import open_column
+from mmrun.data.store import open_column, where_kept
 from mmrun.data.table import Column
 from mmrun.run import build, figures, sizing
 from mmrun.run.flow import make_accelerator, place
@@ -211,14 +211,13 @@ def _column(config: RunConfig, key: str, modality: str, column: Column, preparer
     rows = len(column.values)
     size = rows * sum(array.nbytes for array in decoded[0].values())
     from_files = any(isinstance(value, Path) for value in values)
-    fits = size <= config.cache_limit * 1e9
     return ColumnForecast(
         key=f"{key}/{json.dumps(preparer.state(), sort_keys=True)}",
         modality=modality,
         rows=rows,
         size=size,
         seconds=seconds * rows / ((os.cpu_count() or 1) if from_files else 1),
-        kept=("disk" if from_files else "memory") if fits else "nowhere",
+        kept=where_kept(size, from_files, int(config.cache_limit * 1e9)),
     )
 
 
