@@ -127,14 +127,15 @@ def _totals(found: Sequence[Alike]) -> dict[str, Any]:
 
 
 def _print(found: Sequence[Alike], told: dict[str, Any], search: bool) -> None:
-    header = ["run", "stage", "runs", "steps", "a step", "validation", "a run", "FLOPs", "checkpoints"]
+    header = ["run", "stage", "runs", "features", "steps", "a step", "validation", "a run", "FLOPs", "checkpoints"]
     if found:
         print_table(header, list(_rows(found)), left=2)
         print()
     finished = f", {told['finished']} of them finished" if told["finished"] else ""
     halted = "; halving ends some earlier" if search else ""
+    runs = "1 run" if told["asked"] == 1 else f"{told['asked']} runs"
     print(
-        f"{told['asked']} runs{finished}: about {duration(told['seconds'])} one after the other, "
+        f"{runs}{finished}: about {duration(told['seconds'])} one after the other, "
         f"the longest {duration(told['longest'])}{halted}"
     )
     stages, disk = told["stages"], told["bytes"]
@@ -155,6 +156,7 @@ def _rows(found: Sequence[Alike]) -> Iterable[list[str]]:
                 group.label,
                 stage.name,
                 f"{group.runs:.3g}",
+                duration(stage.features) if stage.features > 0 else "-",
                 count(stage.steps),
                 f"{1000 * stage.step:.3g} ms",
                 f"{stage.evaluations} x {1000 * stage.evaluation:.3g} ms",

@@ -32,23 +32,14 @@ def columns(
     allowance: Allowance,
     alive: Callable[[], None],
 ) -> dict[str, FeatureColumn]:
-    """Give the features that a stage can read in place of inputs, by modality: computed now, or by an earlier run.
-
-    They pay where training rows are read more than once. That depends on the config alone, not on what an earlier run
-    left, and a budget of seconds does not tell: so the same run gives the same bits. `heads`: what validation looks at,
-    the loss where there are none.
-    """
+    """Give the features that a stage reads in place of inputs, by modality: computed now, or by an earlier run."""
     config = session.config
-    once = math.ceil(len(session.data.rows[stage.config.rows]) / config.trainer.batch_size)  # in steps
-    if not config.trainer.features or config.trainer.shard or allowance.steps is None or allowance.steps <= once:
-        return {}
+    reads = usable(session, stage, learner, batch, heads, allowance)
     rows = read_by(session, stage)
-    piece = split(batch, -(-len(batch.index) // TRIED))[0]
-    usable = readable(learner, piece, heads, session.accelerator)
     folder = Path(config.cache).expanduser() / "features"
     folder.mkdir(parents=True, exist_ok=True)
     found, new = {}, False
-    for modality, parts in usable.items():
+    for modality, parts in reads.items():
         kept = folder / _key(session, modality, rows, parts)
         needed = size(rows, parts)
         if not kept.is_dir() and needed > min(config.cache_limit * 1e9, shutil.disk_usage(folder).free):
@@ -61,11 +52,28 @@ def columns(
             encoder, modality, column, rows, parts, kept, batch_size, session.accelerator, alive
         )
     if found:
-        taken = sum(size(rows, usable[modality]) for modality in found)
+        taken = sum(size(rows, reads[modality]) for modality in found)
         when = "once" if new else "by an earlier run"
         about = f"{len(rows)} rows, {_bytes(taken)}"
         session.watch.note(f"{stage.name}: features of {', '.join(found)} computed {when} ({about})")
     return found
+
+
+def usable(
+    session: Session, stage: Stage, learner: Learner, batch: Batch, heads: list[str], allowance: Allowance
+) -> dict[str, dict[str, Tensor]]:
+    """Tell of which modalities features will do, and which of their parts, those of some of the batch's rows.
+
+    They pay where training rows are read more than once. That depends on the config alone, not on what an earlier run
+    left, and a budget of seconds does not tell: so the same run gives the same bits. `heads`: what validation looks at,
+    the loss where there are none.
+    """
+    config = session.config
+    once = math.ceil(len(session.data.rows[stage.config.rows]) / config.trainer.batch_size)  # in steps
+    if not config.trainer.features or config.trainer.shard or allowance.steps is None or allowance.steps <= once:
+        return {}
+    piece = split(batch, -(-len(batch.index) // TRIED))[0]
+    return readable(learner, piece, heads, session.accelerator)
 
 
 def read_by(session: Session, stage: Stage) -> np.ndarray:

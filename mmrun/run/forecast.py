@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,13 +16,14 @@ from torch import Tensor
 from mmrun.config import RunConfig
 from mmrun.data.store import open_column, where_kept
 from mmrun.data.table import Column
-from mmrun.run import build, figures, sizing
+from mmrun.run import build, features, figures, sizing
 from mmrun.run.flow import make_accelerator, place
 from mmrun.run.session import Session, Watch
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
-from mmrun.training import engine, reuse
+from mmrun.training import cost, engine, reuse
 from mmrun.training.budget import Allowance
+from mmrun.training.features import stand_in
 from mmrun.training.stages import Stage
 from mmrun.types import Batch, Preparer
 
@@ -50,6 +52,7 @@ class StageForecast:
     reuse: bool
     steps: int
     step: float  # seconds
+    features: float  # seconds to compute, once, what is read in place of inputs
     evaluations: int
     evaluation: float  # seconds
     seconds: float  # all together
@@ -120,19 +123,26 @@ def _stage(
     training = StageTraining(session, stage, learning)
     before = {part: taught[part] for part in sorted(training.parts) if part in taught}
     key = reuse.key({"own": training.key(), "before": before})
-    batches = Again([training.batches.batch(number) for number in range(2)])
+    whole = [training.batches.batch(number) for number in range(2)]
+    reads = features.usable(session, stage, training.bare, whole[0], training.judged, training.plan.allowance)
+    change = partial(stand_in, session.model, names=reads, accelerator=session.accelerator)
+    began = time.perf_counter()
+    batches = Again([change(batch) for batch in whole])
+    encoded = (time.perf_counter() - began) / len(whole) / session.config.trainer.batch_size  # a row
     _steps(training, batches, 1)  # the first is slower
-    once = _steps(training, batches, 1)
-    number = max(1, min(20, int(LONG_ENOUGH / once)))
+    number = max(1, min(20, int(LONG_ENOUGH / _steps(training, batches, 1))))
     step = _steps(training, batches, number) / number
-    for column in columns:
-        if column.kept == "nowhere" and column.modality in stage.modalities:  # decoded while the last step runs
+    for column in columns:  # one that is kept nowhere is decoded while the last step runs
+        if column.kept == "nowhere" and column.modality in set(stage.modalities) - set(reads):
             step = max(step, column.seconds / column.rows * session.config.trainer.batch_size)
     allowance = training.plan.allowance
     steps = allowance.steps or max(1, round((allowance.seconds or 0.0) / step))
     evaluations = math.ceil(steps / training.plan.evaluate_every)
     training.learner.eval()
-    evaluation = _forward(session, training.learner, stage.modalities, "val")
+    evaluation = _forward(session, training.learner, stage.modalities, "val", change=change)
+    flops = training.flops if not reads else cost.flops_per_step(training.bare, batches.batch(0))
+    of_row = (training.flops - flops) / session.config.trainer.batch_size
+    once = encoded * len(features.read_by(session, stage)) if reads else 0.0
     weights = _size(session.model.state_dict())
     return StageForecast(
         name=stage.name,
@@ -140,10 +150,11 @@ def _stage(
         reuse=stage.config.reuse,
         steps=steps,
         step=step,
+        features=once,
         evaluations=evaluations,
         evaluation=evaluation,
-        seconds=steps * step + evaluations * evaluation,
-        flops=steps * training.flops,
+        seconds=once + steps * step + evaluations * evaluation,
+        flops=steps * flops + len(session.data.rows[stage.config.rows]) * of_row,
         checkpoints=weights * (2 if stage.config.keep == "best" else 1),
         stored=_size(reuse.tensors_of(session.model.state_dict(), training.learns)),
     )
@@ -191,9 +202,15 @@ def _steps(training: StageTraining, batches: Again, number: int) -> float:  # se
     return time.perf_counter() - began
 
 
-def _forward(session: Session, call: Callable[[Batch], object], modalities: Iterable[str], *splits: str) -> float:
+def _forward(
+    session: Session,
+    call: Callable[[Batch], object],
+    modalities: Iterable[str],
+    *splits: str,
+    change: Callable[[Batch], Batch] = lambda batch: batch,
+) -> float:
     """Time one batch of an evaluation, and give the seconds that all rows of the splits take."""
-    batch = next(session.ordered(splits[0], modalities))
+    batch = change(next(session.ordered(splits[0], modalities)))
     rows = sum(len(session.data.rows[split]) for split in splits)
     began = time.perf_counter()
     with torch.no_grad():

@@ -85,8 +85,9 @@ class StageTraining:
         self.learned_parameters = cost.count([p for _, p in learned])
         self.learner = session.placement.prepare(self.bare)
         self.progress = engine.Progress()
-        self.heads = heads_that_learn(learning)
-        self.validate, self.plan = self._plan(self.heads)
+        heads = heads_that_learn(learning)
+        self.judged = [] if stage.config.monitor == "loss" else heads  # what validation looks at; none: the loss
+        self.validate, self.plan = self._plan(heads)
         self.features: dict[str, Any] | None = None  # what computing those of frozen encoders cost, where that was done
         self.kept = Kept(session, stage, self.bare, self.optimizer, self.average)
         self.saved = self.beat = time.monotonic()
@@ -124,9 +125,8 @@ class StageTraining:
     def _read_features(self) -> None:
         """Put features in place of the inputs that frozen encoders alone read; from here on a step costs less."""
         session, stage = self.session, self.stage
-        heads = [] if stage.config.monitor == "loss" else self.heads
         batch, allowance = self.batches.batch(0), self.plan.allowance
-        found = features.columns(session, stage, self.bare, batch, heads, allowance, self._give_sign)
+        found = features.columns(session, stage, self.bare, batch, self.judged, allowance, self._give_sign)
         if found:
             self.session = replace(session, columns=session.columns | found)
             self.batches = self.session.loader(self.batches.rows, self.batches.batch_size, stage.modalities)

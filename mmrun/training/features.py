@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,17 @@ def readable(
                 found[modality] = {name: given[name] for name in names}
                 break
     return found
+
+
+@torch.no_grad()
+def stand_in(model: Any, batch: Batch, names: Mapping[str, Iterable[str]], accelerator: Accelerator) -> Batch:
+    """Give a batch in which features take the place of inputs; `names`: of their parts, by modality."""
+    given = {}
+    for modality, wanted in names.items():
+        with accelerator.autocast():
+            parts = _parts(model.encoder[modality](batch.inputs[modality]))
+        given[modality] = {name: parts[name] for name in wanted}
+    return batch._replace(inputs={**batch.inputs, **given})
 
 
 def _answers(learner: Learner, heads: Iterable[str], accelerator: Accelerator, batch: Batch) -> Answers:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmrun.run import forecast
-from tests.end_to_end.conftest import SMALL
+from tests.end_to_end.conftest import SMALL, metrics
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,21 @@ def test_the_disk_is_foretold_to_the_byte_of_the_weights(shell):
     assert (again["asked"], again["finished"], again["seconds"]) == (1, 1, 0.0)
 
 
+def test_features_of_frozen_encoders_are_foretold(shell):
+    words = ["strategy=frozen", "budget.epochs=2"]
+    [stage] = plan(shell, *words)["alike"][0]["forecast"]["stages"]
+    cost = metrics(shell.train(*words))["cost"]
+    assert cost["stages"]["train"]["features"]["of"] == ["image", "text"]
+    assert stage["flops"] == pytest.approx(cost["flops"])
+    assert stage["features"] > 0
+    assert stage["seconds"] == pytest.approx(
+        stage["features"] + stage["steps"] * stage["step"] + stage["evaluations"] * stage["evaluation"]
+    )
+    [without] = plan(shell, *words, "trainer.features=false")["alike"][0]["forecast"]["stages"]
+    assert without["features"] == 0
+    assert without["flops"] > stage["flops"]
+
+
 def test_a_search_is_foretold_by_its_corners(shell):
     ranges = ["optimizer.lr=interval(1e-4,1e-2)", "strategy=scratch,frozen"]
     told = plan(shell, "-m", "sweep=tpe", "sweep.trials=6", *ranges)
@@ -50,5 +65,5 @@ def test_a_search_is_foretold_by_its_corners(shell):
     assert [group["runs"] for group in told["alike"]] == [3.0] * 4
     code, out, _ = shell("plan", *SMALL)
     assert code == 0
-    assert out.splitlines()[0].split()[:4] == ["run", "stage", "runs", "steps"]
-    assert "\n1 runs: about " in out
+    assert out.splitlines()[0].split()[:5] == ["run", "stage", "runs", "features", "steps"]
+    assert "\n1 run: about " in out
