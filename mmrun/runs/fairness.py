@@ -19,6 +19,7 @@ ALIKE: tuple[tuple[str, Callable[[Metrics], Any], tuple[str, ...]], ...] = (
 # A stage that reads one of M modalities spends 1/M for a row or step, as the budget does; `cost.epochs` counts so.
 SPENT_IN = {"epochs": "epochs", "steps": "epochs", "samples": "epochs", "seconds": "seconds", "flops": "flops"}
 TOLERANCE = 0.05  # of what the baseline spent
+FEW = 3  # groups that are like most others are named, up to so many
 MATCHES = ("budget", "epochs", "seconds", "flops")  # what --match can go by
 
 
@@ -59,14 +60,18 @@ def overspent(
 
 def unequal_seeds(groups: Groups, keys: Sequence[str]) -> list[str]:
     """Say where the groups do not cover the same seeds, or other pairing keys."""
-    covered = {
-        group: sorted({" ".join(text(lookup(run, key)) for key in keys) for run in runs})
-        for group, runs in groups.items()
-    }
-    if len({tuple(values) for values in covered.values()}) == 1:
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)  # names of groups by what they cover
+    for group, runs in sorted(groups.items()):
+        alike[tuple(sorted({" ".join(text(lookup(run, key)) for key in keys) for run in runs}))].append(",".join(group))
+    if len(alike) == 1:
         return []
-    said = "; ".join(f"{','.join(group)} has {', '.join(values)}" for group, values in sorted(covered.items()))
-    return [f"not every group has the same {','.join(keys)}: {said}"]
+    said = []
+    by_number = sorted(alike.items(), key=lambda item: len(item[1]))  # what most cover last
+    for values, names in by_number:
+        many = len(names) > FEW and values == by_number[-1][0]
+        who = f"the {len(names)} others" if many else ", ".join(names)
+        said.append(f"{who} {'has' if len(names) == 1 else 'have'} {', '.join(values)}")
+    return [f"not every group has the same {','.join(keys)}: {'; '.join(said)}"]
 
 
 def few_runs(groups: Groups) -> list[str]:

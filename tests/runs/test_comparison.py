@@ -101,6 +101,15 @@ def test_only_common_seeds_are_paired(outputs):
     ]
 
 
+def test_of_many_groups_those_unlike_the_others_are_named(outputs):
+    for strategy in ("scratch", "component", "holistic", "frozen"):
+        three_seeds(outputs, strategy, [0.5, 0.6, 0.7])
+    for strategy in ("lora", "adapter"):
+        finished(outputs, 0.71, strategy, seed=2)
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.notices[0] == ("not every group has the same seed: adapter, lora have 2; the 4 others have 0, 1, 2")
+
+
 def test_no_common_seed_no_difference(outputs):
     finished(outputs, 0.5, "scratch", seed=0)
     finished(outputs, 0.6, "component", seed=1)
