@@ -172,7 +172,7 @@ def _print(result: "Result", format: str) -> None:
     elif format == "latex":
         print("\n\n".join(map(formats.latex, tables.tables(result))))
         for notice in notices:
-            print(f"\\par\\footnotesize Note: {formats.escaped(notice)}")
+            print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escaped(notice)}\\par}}")
     else:
         for place, table in enumerate(tables.tables(result)):
             print(f"{chr(10) if place else ''}{table.caption}")
