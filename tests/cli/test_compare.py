@@ -187,7 +187,9 @@ def test_latex_is_escaped_and_has_the_notes_below(outputs, capsys):
     assert "& $<$0.001 &" in lines[6]
     assert lines[7:9] == ["\\bottomrule", "\\end{tabular}"]
     assert lines[10] == "% cost of a run"
-    assert lines[-1].startswith("\\par\\smallskip{\\footnotesize Note: not finished and left out: 1 run (digits-scratch-s9-")
+    assert lines[-1].startswith(
+        "\\par\\smallskip{\\footnotesize Note: not finished and left out: 1 run (digits-scratch-s9-"
+    )
 
 
 def test_csv_has_the_figures_in_full(outputs, capsys):
