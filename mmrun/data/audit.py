@@ -157,7 +157,7 @@ def _range(values: Sequence[float]) -> dict[str, float] | None:
 
 def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str]) -> None:
     """Tell of evaluated rows whose file or text is a training row's too, unless such are many by nature."""
-    in_files = any(isinstance(value, Path) for value in column.values)
+    in_files = column.from_files
     if not in_files and column.kind != "text":
         return
     content = _contents(column.values)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmrun.data.infer import Modality
-from mmrun.data.packed import Packed, Records
+from mmrun.data.packed import Packed, Records, present
 from mmrun.data.prepare.series import read_series
 from mmrun.data.prepare.tabular import as_number
 from mmrun.data.sheet import Sheet
@@ -66,9 +66,8 @@ class Rows:
 
     def need_one_of(self, values: Mapping[str, Sequence[Any]]) -> None:
         """Refuse rows in which every modality is empty."""
-        for row, of_row in enumerate(zip(*values.values(), strict=True)):
-            if all(value is None for value in of_row):
-                self.refuse(row, f"{', '.join(values)}: all are empty; fill one in, or take the row out")
+        for row in np.flatnonzero(~np.any([present(column) for column in values.values()], axis=0)).tolist():
+            self.refuse(row, f"{', '.join(values)}: all are empty; fill one in, or take the row out")
 
     def need_answers(self, column: str, answers: Sequence[Any], split: Sequence[str | None]) -> None:
         """Refuse rows that are to be evaluated and have no target."""

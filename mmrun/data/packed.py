@@ -102,6 +102,14 @@ class _Array(Sequence[Any]):
         return Path(value) if self._are_paths and value is not None else value
 
 
+def present(values: Sequence[Any]) -> np.ndarray:  # [N] bool
+    """Tell which values are not None; of records, which have a cell that is not."""
+    if isinstance(values, Records) and values.columns:
+        there: np.ndarray = np.any([present(column) for column in values.columns.values()], axis=0)
+        return there
+    return np.fromiter((value is not None for value in values), dtype=bool, count=len(values))
+
+
 def release() -> None:
     """Give back to the system what columns held that are gone; Arrow keeps it for later."""
     if "pyarrow" in sys.modules:

@@ -90,7 +90,7 @@ def open_column(
     blank = _blank(column, preparer)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
     name = _name(column, preparer, key)
-    kept = where_kept(size, any(isinstance(value, Path) for value in column.values), limit_bytes)
+    kept = where_kept(size, column.from_files, limit_bytes)
     if kept == "memory":
         return _in_memory(column, preparer, blank, name, on_error)
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _name(column: Column, preparer: Preparer, key: str) -> str:
     """Hash what decides the decoded bits; sizes and times too, so that a file that was replaced is decoded anew."""
     says = [FORMAT, key, column.kind, type(preparer).__name__, preparer.state()]
     digest = hashlib.sha256(json.dumps(says, sort_keys=True).encode())
-    for value in column.values:
+    for value in column.values if column.from_files else ():
         if isinstance(value, Path):
             stat = os.stat(value)
             digest.update(b"%d %d\n" % (stat.st_size, stat.st_mtime_ns))
@@ -160,11 +160,12 @@ def _in_memory(column: Column, preparer: Preparer, blank: Arrays, name: str, on_
 
 
 def _chunks(column: Column, preparer: Preparer, blank: Arrays) -> Iterator[tuple[list[Arrays], dict[int, str]]]:
-    """Decode all rows by threads, in order; give each chunk's arrays, and its bad rows with the reasons."""
+    """Decode all rows in order, files by threads; give each chunk's arrays, and its bad rows with the reasons."""
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        each = pool.map if column.from_files else map
         for start in range(0, len(column.values), CHUNK):
             rows = range(start, min(start + CHUNK, len(column.values)))
-            results = list(pool.map(partial(_attempt, column, preparer, blank), rows))
+            results = list(each(partial(_attempt, column, preparer, blank), rows))
             bad = {row: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
             yield [blank if isinstance(result, str) else result for result in results], bad
 

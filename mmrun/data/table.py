@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.packed import present
+
 SPLITS = ("train", "val", "test")
 CLASSES = ("classification", "ordinal")  # tasks whose targets are class numbers
 
@@ -21,7 +23,12 @@ class Column:
 
     def present(self) -> np.ndarray:  # [N] bool
         """Tell which rows have a value."""
-        return np.array([value is not None for value in self.values], dtype=bool)
+        return present(self.values)
+
+    @property
+    def from_files(self) -> bool:
+        """Tell whether any row is read from a file."""
+        return self.kind != "tabular" and any(isinstance(value, Path) for value in self.values)
 
 
 @dataclass(frozen=True)
