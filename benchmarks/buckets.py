@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from mmrun import compose
-from mmrun.run.flow import open_session
+from mmrun.run.flow import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
@@ -47,7 +46,8 @@ def main() -> int:
             *(f"encoder.text={args.encoder}", f"encoder.text.prepare.max_tokens={LONGEST}", "fusion=concat"),
             *(f"trainer.batch_size={args.batch_size}", "trainer.save_every=1e9", "trainer.bucket=true"),
         ]
-        session = open_session(compose.load(words), RunFolder(folder / "run"), Nobody(), Accelerator(cpu=True))
+        config = compose.load(words)
+        session = open_session(config, RunFolder(folder / "run"), Nobody(), make_accelerator(config))
         trainer = replace(session.config.trainer, bucket=False)
         stage, learning = session.stages["train"]
         padded = StageTraining(replace(session, config=replace(session.config, trainer=trainer)), stage, learning)

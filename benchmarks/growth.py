@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from mmrun import compose
-from mmrun.run.flow import open_session
+from mmrun.run.flow import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
@@ -93,7 +92,7 @@ def serve(file: Path, steps: int) -> int:
     words = ["dataset=manifest", f"dataset.path={file}", "trainer.device=cpu", f"cache={file.parent}/cache"]
     config = compose.load(words)
     began, before = time.perf_counter(), held()
-    session = open_session(config, RunFolder(file.parent / file.stem), Nobody(), Accelerator(cpu=True))
+    session = open_session(config, RunFolder(file.parent / file.stem), Nobody(), make_accelerator(config))
     stage, learning = session.stages["train"]
     training = StageTraining(session, stage, learning)
     print(f"opened in {time.perf_counter() - began:.1f} s, {held():.0f} MB held ({before:.0f} before)", flush=True)

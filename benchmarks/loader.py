@@ -1,6 +1,6 @@
 """Training from files against a plain PyTorch script: samples/s after the first epoch, ours over plain.
 
-    scripts/bench loader [--rows 2000] [--size 32] [--rounds 3] [--threads 1]
+    scripts/bench loader [--rows 2000] [--size 32] [--rounds 3] [--threads N]
 
 2,000 JPEGs of 256 px and as many WAVs of one second. The plain side is a Dataset that decodes both, a DataLoader with
 two workers that stay, and the same model, loss and optimiser in a loop by hand; ours is the engine. They take turns, an
@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from accelerate import Accelerator
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmrun import compose
-from mmrun.run.flow import open_session
+from mmrun.run.flow import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
@@ -37,9 +36,10 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--size", type=int, default=32, help="pixels that the model reads")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of torch, on either side; its own choice where none is given")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         labels = files(folder, args.rows)
@@ -51,8 +51,9 @@ def main() -> int:
             *("encoder.sound.channels=[4,8,16]", "encoder.sound.kernels=[3,3,3]"),
             *("fusion=concat", f"trainer.batch_size={BATCH}"),
         ]
+        config = compose.load(words)
         began = time.perf_counter()
-        session = open_session(compose.load(words), RunFolder(folder / "run"), Nobody(), Accelerator(cpu=True))
+        session = open_session(config, RunFolder(folder / "run"), Nobody(), make_accelerator(config))
         print(f"decoded once in {time.perf_counter() - began:.1f} s")
         stage, learning = session.stages["train"]
         ours = Ours(StageTraining(session, stage, learning), args.rows // BATCH)

@@ -14,10 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from mmrun import compose
-from mmrun.run.flow import open_session
+from mmrun.run.flow import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
 from mmrun.runs.folder import RunFolder
@@ -37,10 +36,10 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     words = [f"dataset={args.dataset}", f"modalities=[{args.modalities}]", "encoder.image=lenet"]
-    words += [f"trainer.batch_size={args.batch_size}", "trainer.progress=false", "trainer.save_every=1e9"]
+    words += [f"trainer.batch_size={args.batch_size}", "trainer.device=cpu", "trainer.save_every=1e9"]
     config = compose.load(words)
     with tempfile.TemporaryDirectory() as scratch:
-        session = open_session(config, RunFolder(scratch), Nobody(), Accelerator(cpu=True))
+        session = open_session(config, RunFolder(scratch), Nobody(), make_accelerator(config))
         (stage, learning) = session.stages["train"]
         training = StageTraining(session, stage, learning)
         bare = Bare(copy.deepcopy(session.model), training, args.batch_size)

@@ -9,8 +9,10 @@ from torch import nn
 def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
     """Choose between the same bits each time and the quickest kernels, and whether fp32 may be rounded to TF32.
 
-    On a CPU nothing is to be chosen: the same threads give the same bits there.
+    On a CPU the same threads give the same bits. There, numbers too small for full precision (below 1e-38) count as 0:
+    Adam's averages fade into these where gradients have ended, and its step would take a quarter longer.
     """
+    torch.set_flush_denormal(True)  # for this thread, and those that torch starts from here on
     if device.type != "cuda":
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with the first product of matrices

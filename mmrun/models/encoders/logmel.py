@@ -44,8 +44,8 @@ class LogMel(nn.Module):
             spectrum = torch.stft(
                 waveform.float(), self.n_fft, self.hop_length, window=self.window, return_complex=True
             )
-            power = spectrum.abs().square() / self.window.sum().square()  # [B, n_fft // 2 + 1, frames]
-            bands = self.filters @ power
+            power = spectrum.real.square() + spectrum.imag.square()  # [B, n_fft // 2 + 1, frames]
+            bands = self.filters @ power / self.window.sum().square()
             if self.normalize == "clip":
                 loudest = bands.amax(dim=(1, 2), keepdim=True).clamp(min=1e-20)
                 return ((bands / loudest).clamp(min=SILENCE).log() + 8.0) / 3.0
