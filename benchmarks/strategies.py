@@ -41,13 +41,15 @@ def main() -> None:
     ]  # fmt: skip
     if args.jobs > 1:
         words += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.jobs}"]
-    across = ["--across", "dataset.labelled", "--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
+    figure = ["--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
     for by, names, against in (("strategy", args.strategies, "scratch"), ("balance", args.balances, "none")):
         folder = args.outputs / by
-        mmrun(
-            "train", "-m", *words, f"{by}={names}", f"outputs={folder}", ok=(0, 1)
-        )  # what fails is named; others go on
-        print(mmrun("compare", str(folder), "--by", by, "--against", against, *across))
+        sweep = [*words, f"{by}={names}", f"outputs={folder}"]
+        mmrun("train", "-m", *sweep, ok=(0, 1))  # what fails is named; others go on
+        compared = ["compare", str(folder), "--by", by, "--against", against, *figure]
+        for share in args.labelled.split(","):
+            print(f"\n## {by}, dataset.labelled={share}\n")
+            print(mmrun(*compared, "--where", f"dataset.labelled={share}"))
 
 
 if __name__ == "__main__":
