@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.losses import summed
 from mmrun.objectives.self_supervised import mean_over, need_every, pretexts
 from mmrun.types import Batch, Features, Objective
 
@@ -43,4 +44,4 @@ class CrossModal(Objective):
             _, wanted = pretext.corrupt(batch.inputs[modality], here)
             rows = pretext.loss(Features(model.fusion(features, others)), wanted)
             parts[f"loss/{modality}"] = mean_over(rows, here & torch.stack(list(others.values())).any(0))
-        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+        return {"loss": summed(parts.values()), **parts}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import one_of
+from mmrun.objectives.losses import one_of, summed
 from mmrun.objectives.self_supervised import mean_over, need_every
 from mmrun.objectives.task import Answers, Probe, Supervised
 from mmrun.objectives.teacher import Said, Teacher, frozen
@@ -84,7 +84,7 @@ class Distill(Objective):
             here = present[head] if head else anything(present)
             for name, task in self.tasks.items():
                 each.append(mean_over(apart(task, outputs[name], said.outputs[name], self.temperature), here))
-        return torch.stack(each).sum()
+        return summed(each)
 
 
 def apart(task: AnyTask, output: Tensor, wanted: Tensor, temperature: float) -> Tensor:  # [B, C], [B, C] -> [B]

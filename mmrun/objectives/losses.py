@@ -1,8 +1,9 @@
 """Which loss each task has: what the arguments of the objectives `task` and `probe` choose."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 
+import torch
 from torch import Tensor
 
 from mmrun.errors import ConfigError, nearest
@@ -12,6 +13,11 @@ from mmrun.types import Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # output [B, C], target -> scalar
 FORMS = {"classification": ("cross_entropy", "focal", "hinge"), "regression": ("mse", "l1", "huber")}  # usual one first
+
+
+def summed(losses: Iterable[Tensor]) -> Tensor:
+    """Add losses up; a single one is given as it is, without an operation to run and to differentiate."""
+    return reduce(torch.add, losses)
 
 
 def losses_of(

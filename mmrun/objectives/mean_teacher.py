@@ -9,6 +9,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.continuous import noisy
 from mmrun.objectives.distill import anything
+from mmrun.objectives.losses import summed
 from mmrun.objectives.modality_dropout import leave_out
 from mmrun.objectives.self_supervised import mean_over
 from mmrun.objectives.task import Supervised
@@ -69,7 +70,7 @@ class MeanTeacher(Objective):
             for name, task in self.tasks.items():
                 distance = (told(task, outputs[name]) - told(task, said[name])).square().mean(1)
                 each.append(mean_over(distance, here))
-        consistency = torch.stack(each).sum()
+        consistency = summed(each)
         return {**losses, "loss": losses["loss"] + weight * consistency, "loss/consistency": consistency}
 
     def _ramp(self) -> Tensor | float:

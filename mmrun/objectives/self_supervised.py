@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.losses import summed
 from mmrun.objectives.pretext import Pretext
 from mmrun.types import Batch, Features, Objective
 
@@ -51,7 +52,7 @@ class SelfSupervised(Objective):
         for modality, pretext in self.pretext.items():
             rows = pretext.loss(features[modality], wanted[modality])
             parts[f"loss/{modality}"] = mean_over(rows, batch.present[modality])
-        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+        return {"loss": summed(parts.values()), **parts}
 
 
 def need_every(where: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:

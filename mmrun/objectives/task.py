@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError, nearest
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import losses_of, one_of
+from mmrun.objectives.losses import losses_of, one_of, summed
 from mmrun.tasks.regression import Regression
 from mmrun.types import HIDDEN_CLASS, Batch, Features, Input, Objective
 from mmrun.types import Task as AnyTask
@@ -90,17 +90,17 @@ class Task(Supervised):
         """Give the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
         outputs, fused = answers.heads[""], answers.fused
         parts = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
-        weighed = [self.weights[name] * part for name, part in parts.items()]
+        weighed = [part if self.weights[name] == 1 else self.weights[name] * part for name, part in parts.items()]
         if self.uncertainty is not None:
             weighed = self.uncertainty(dict(zip(parts, weighed, strict=True)))
         for modality, weight in self.unimodal.items():
             each = _alone(answers, modality, present, targets, self.losses)
-            parts[f"probe.{modality}"] = torch.stack(each).sum()
+            parts[f"probe.{modality}"] = summed(each)
             weighed.append(weight * parts[f"probe.{modality}"])
         if self.penalty is not None and fused is not None:
             parts["penalty"] = PENALTIES[self.penalty](fused.float())
             weighed.append(self.penalty_weight * parts["penalty"])
-        return {"loss": torch.stack(weighed).sum(), **{f"loss/{name}": part for name, part in parts.items()}}
+        return {"loss": summed(weighed), **{f"loss/{name}": part for name, part in parts.items()}}
 
 
 class Uncertainty(nn.Module):
@@ -152,8 +152,8 @@ class Probe(Supervised):
         """Give the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
         parts = {}
         for modality in answers.heads:
-            parts[modality] = torch.stack(_alone(answers, modality, present, targets, self.losses)).sum()
-        total = torch.stack(list(parts.values())).sum()
+            parts[modality] = summed(_alone(answers, modality, present, targets, self.losses))
+        total = summed(parts.values())
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.unimodal import Probes, learning, over_processes, pooled, with_features
+from mmrun.objectives.losses import summed
 from mmrun.types import Batch, Objective, Task
 
 TINY = torch.finfo(torch.float32).tiny
@@ -53,8 +54,8 @@ class Pcgrad(Objective):
         parts = [losses[f"loss/{task}"] for task in self.tasks if f"loss/{task}" in losses]
         weights = torch.autograd.grad(losses["loss"], parts, retain_graph=True, allow_unused=True) if parts else ()
         weighted = [w * part for w, part in zip(weights, parts, strict=True) if w is not None]
-        separate = [*weighted[1:], *([torch.stack(alone).sum()] if alone else [])]
-        rest = losses["loss"] - torch.stack(separate).sum()  # the first task, and whatever is no task's
+        separate = [*weighted[1:], *([summed(alone)] if alone else [])]
+        rest = losses["loss"] - summed(separate)  # the first task, and whatever is no task's
         _add_gradients(model, self, [rest, *separate], scale, without_conflicts)
 
 
@@ -101,7 +102,7 @@ class MMPareto(Objective):
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add the gradients, those of each encoder made one."""
         assert isinstance(model, Multimodal)
-        alone = torch.stack([loss for name, loss in losses.items() if name.startswith("loss/alone/")]).sum()
+        alone = summed(loss for name, loss in losses.items() if name.startswith("loss/alone/"))
         _add_gradients(model, self, [losses["loss"] - alone, alone], scale, self.direction, fusion=False)
 
     def direction(self, gradients: Tensor) -> Tensor:  # [2, P] -> [P]
@@ -128,7 +129,7 @@ def _with_alone(
         return objective(model, batch)
     losses, features = with_features(objective, model, batch, list(probes.linear))
     alone = probes.losses(probes(pooled(features)), batch)
-    total = losses["loss"] + weight * torch.stack(list(alone.values())).sum()
+    total = losses["loss"] + weight * summed(alone.values())
     return {**losses, "loss": total, **{f"loss/alone/{m}": loss for m, loss in alone.items()}}
 
 

@@ -20,6 +20,7 @@ from mmrun.objectives.balance.unimodal import (
     task_loss,
     with_features,
 )
+from mmrun.objectives.losses import summed
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import HIDDEN_CLASS, Batch, Features, Objective, Task
@@ -67,7 +68,7 @@ class OgmGe(Objective):
         scores = [self._score(outputs[m], batch, batch.present[m]) for m in self.modalities]
         factor = self.factor(*over_processes(torch.stack(scores)).unbind(1))
         self.factors = dict(zip(self.modalities, factor.unbind(), strict=True))
-        total = losses["loss"] + torch.stack(list(alone.values())).sum()
+        total = losses["loss"] + summed(alone.values())
         return {**losses, "loss": total, **{f"loss/alone/{m}": loss.detach() for m, loss in alone.items()}}
 
     def _score(self, outputs: Mapping[str, Tensor], batch: Batch, present: Tensor) -> Tensor:  # [2]

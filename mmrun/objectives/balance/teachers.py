@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.unimodal import pooled, with_features
+from mmrun.objectives.losses import summed
 from mmrun.types import Batch, Objective
 
 
@@ -38,5 +39,5 @@ class Umt(Objective):
             there = batch.present[m]
             each = (vector - wanted[m]).square().mean(1).where(there, 0.0)  # [B]
             parts[m] = each.sum() / there.sum().clamp(min=1)
-        total = losses["loss"] + self.weight * torch.stack(list(parts.values())).sum()
+        total = losses["loss"] + self.weight * summed(parts.values())
         return {**losses, "loss": total, **{f"loss/teacher/{m}": part for m, part in parts.items()}}

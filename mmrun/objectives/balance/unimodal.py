@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.losses import summed
 from mmrun.types import HIDDEN_CLASS, Batch, Features, Objective, Task
 
 
@@ -35,7 +36,7 @@ class Probes(nn.Module):
 def task_loss(tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], batch: Batch, rows: Tensor) -> Tensor:
     """Sum the losses of the tasks over some rows, [B] bool."""
     losses = [task.loss(outputs[name], hide(batch.targets[name], rows)) for name, task in tasks.items()]
-    return torch.stack(losses).sum()
+    return summed(losses)
 
 
 def known(tasks: Mapping[str, Task], batch: Batch, rows: Tensor) -> Tensor:  # [B] bool -> scalar bool
