@@ -15,9 +15,13 @@ def test_convolutions_are_laid_out_by_pixel_and_give_the_same():
     torch.testing.assert_close(net(x), before)
 
 
-def test_a_cpu_is_left_as_it_is():
+def test_on_a_cpu_subnormal_numbers_alone_are_dealt_with():
+    tiny = torch.tensor([2e-38])
+    torch.set_flush_denormal(False)
+    assert (tiny / 4).item() > 0
     set_up(torch.device("cpu"), deterministic=True, tf32=False)
     assert not torch.are_deterministic_algorithms_enabled()
+    assert (tiny / 4).item() == 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
