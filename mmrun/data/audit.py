@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmrun.data.packed import Records
 from mmrun.data.prepare.audio import read_sound
 from mmrun.data.prepare.image import open_image
 from mmrun.data.prepare.series import read_series
@@ -71,7 +73,7 @@ def _each(column: Column, rows: np.ndarray, read: Callable[[Any], Any]) -> tuple
         try:
             return read(column.values[row])
         except DataError as error:
-            return DataError(f"{f'row {row}' if column.where is None else column.where[row]}: {error}")
+            return DataError(f"{column.place(row)}: {error}")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(attempt, rows.tolist()))
@@ -122,18 +124,24 @@ def _series(table: Table, name: str, column: Column, rows: np.ndarray, warnings:
 
 
 def _tabular(table: Table, name: str, column: Column, rows: np.ndarray, warnings: list[str]) -> Seen:
-    cells = Cells()
+    cells, records = Cells(), Records.of(column.values)
     cells.fit(column, table.rows("train"))
-    _, bad = _each(column, np.flatnonzero(column.present()), cells.decode)
-    train = [column.values[row] for row in table.rows("train") if column.values[row] is not None]
+    bad = []
+    for row, record in enumerate(records):
+        try:
+            if record is not None:
+                cells.decode(record)
+        except DataError as error:
+            bad.append(f"{column.place(row)}: {error}")
+    in_train = table.split == "train"
+    number = (in_train & column.present()).sum()
     for one in [*cells.numeric, *cells.categories]:
-        different = {str(row[one]) for row in train if row[one] is not None}
-        if len(different) < 2:
+        known = (str(cell) for cell in compress(records.columns[one], in_train) if cell is not None)
+        first, words = next(known, None), len(cells.categories.get(one, ()))
+        if all(other == first for other in known):
             warnings.append(f"{name}: column '{one}' is the same in all training rows")
-        elif one in cells.categories and len(different) > max(20, len(train) // 2):
-            warnings.append(
-                f"{name}: column '{one}' has {len(different)} words in {len(train)} rows: a name, no category?"
-            )
+        elif words > max(20, number // 2):
+            warnings.append(f"{name}: column '{one}' has {words} words in {number} rows: a name, no category?")
     return {"numeric": list(cells.numeric), "categories": {n: len(words) for n, words in cells.categories.items()}}, bad
 
 
@@ -166,7 +174,7 @@ def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str])
     for split in ("val", "test"):
         known_before = [row for row in table.rows(split) if content[row] in in_training]
         if known_before and not by_nature:
-            first = f"row {known_before[0]}" if column.where is None else column.where[known_before[0]]
+            first = column.place(known_before[0])
             warnings.append(
                 f"{name}: {len(known_before)} rows of {split} are training rows as well; the first is {first}"
             )

@@ -141,7 +141,7 @@ def _attempt(column: Column, preparer: Preparer, blank: Arrays, row: int) -> Arr
     try:
         return blank if value is None else preparer.decode(value)
     except DataError as error:
-        return f"{f'row {row}' if column.where is None else column.where[row]}: {error}"
+        return f"{column.place(row)}: {error}"
 
 
 def _in_memory(column: Column, preparer: Preparer, blank: Arrays, name: str, on_error: str) -> MappedColumn:

@@ -25,6 +25,10 @@ class Column:
         """Tell which rows have a value."""
         return present(self.values)
 
+    def place(self, row: int) -> str:
+        """Name a row, for an error."""
+        return f"row {row}" if self.where is None else self.where[row]
+
     @property
     def from_files(self) -> bool:
         """Tell whether any row is read from a file."""
