@@ -140,9 +140,9 @@ def test_a_key_that_tells_runs_apart_makes_settings_and_an_axis(outputs):
         "test/accuracy",
     )
     answers = said(outputs)
-    assert answers[0] == "component falls behind scratch at dataset.labelled = 0.329 [0.316, 0.355]."
-    assert answers[1].startswith("dataset.labelled=0.01: component beats scratch by 0.030 [0.029, 0.032] at equal")
-    assert answers[2].startswith("dataset.labelled=1: component falls short of scratch by 0.010 [0.008, 0.011] at")
+    assert answers[0].startswith("dataset.labelled=0.01: component beats scratch by 0.030 [0.029, 0.032] at equal")
+    assert answers[1].startswith("dataset.labelled=1: component falls short of scratch by 0.010 [0.008, 0.011] at")
+    assert answers[2] == "component falls behind scratch at dataset.labelled = 0.329 [0.316, 0.355]."
 
 
 def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
@@ -182,10 +182,23 @@ def test_a_setting_without_the_baseline_is_shown_alone(outputs):
     found = findings.find([outputs], ANY)
     assert found.question.paired == ("seed",)
     assert [curves.values for _, curves in found.curves] == [[32, 64]]
-    assert said(outputs)[1].startswith("fusion.dim=32: component beats scratch by 0.050 ")
-    assert said(outputs)[-1] == (
-        "fusion.dim=128: component reaches 0.650 [0.403, 0.897], n = 3; nothing here to compare it with."
+    assert said(outputs)[0].startswith("fusion.dim=32: component beats scratch by 0.050 ")
+    assert "fusion.dim=128: component reaches 0.650 [0.403, 0.897], n = 3; nothing here to compare it with." in said(
+        outputs
     )
+
+
+def test_what_cannot_be_told_comes_last(outputs):
+    for dim, gain in ((32, 0.0), (64, 0.05)):
+        runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
+        runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.699 + gain], fusion__dim=dim)
+    answers = said(outputs)
+    assert answers[0].startswith("fusion.dim=64: component beats scratch by 0.050 ")
+    assert answers[-1].startswith("fusion.dim=32: component and scratch cannot be told apart: ")
+
+
+def test_a_baseline_that_is_not_there_is_named(outputs):
+    runs(outputs, "scratch", [0.5, 0.6, 0.7])
     with pytest.raises(ConfigError, match=r"^--against: no group 'scrtch'"):
         findings.find([outputs], Question(metric="", against="scrtch"))
 

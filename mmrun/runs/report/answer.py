@@ -15,16 +15,19 @@ COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "learned_
 UNITS = {"epochs": "epochs", "steps": "steps", "samples": "samples", "seconds": "s", "flops": "FLOPs"}
 
 
+TELLING = ("better", "worse", "note", "unmatched", "undecided")  # verdicts, what tells most first
+
+
 @dataclass(frozen=True)
 class Answer:
     """One sentence, and what it amounts to."""
 
     text: str
-    verdict: str  # better | worse | undecided | unmatched | note
+    verdict: str  # one of TELLING
 
 
 def answers(findings: Findings, memory: bool) -> list[Answer]:
-    """Answer the question, setting by setting. `memory` tells whether its peak can be compared."""
+    """Answer the question: first what was told apart, last what was not. `memory`: whether its peak can be compared."""
     found = []
     for name, curves in findings.curves:
         found += [_crossing(crossing, curves, name) for crossing in curves.crossings]
@@ -32,7 +35,7 @@ def answers(findings: Findings, memory: bool) -> list[Answer]:
         found.append(_ranked(findings.ranking))
     for setting in findings.settings:
         found += _of_setting(setting, findings.where(setting), memory)
-    return found
+    return sorted(found, key=lambda answer: TELLING.index(answer.verdict))
 
 
 def _of_setting(setting: Setting, where: str, memory: bool) -> list[Answer]:
@@ -138,7 +141,7 @@ def _crossing(crossing: Crossing, curves: Curves, where: str) -> Answer:
     if crossing.at is None:
         span = f"{curves.across} = {curves.values[0]:g} and {curves.values[-1]:g}"
         some = "" if not crossing.share else f" (in {crossing.share:.0%} of resamples they do)"
-        return Answer(f"{prefix}{group} and {baseline} do not cross between {span}{some}.", "note")
+        return Answer(f"{prefix}{group} and {baseline} do not cross between {span}{some}.", "undecided")
     verb = "overtakes" if crossing.overtakes else "falls behind"
     interval = "" if crossing.low is None else f" [{crossing.low:.3g}, {crossing.high:.3g}]"
     share = "" if crossing.share is None or crossing.share >= 0.95 else f", in {crossing.share:.0%} of resamples"
@@ -153,7 +156,7 @@ def _ranked(ranking: Ranking) -> Answer:
             f"{over}, no group ranks clearly before another (mean ranks: {ranks}; p {_p(ranking.p)}).", "undecided"
         )
     apart = [f"{_name(better)} before {_name(worse)}" for better, worse in ranking.apart]
-    return Answer(f"{over}, {_listed(apart)} (mean ranks: {ranks}; p {_p(ranking.p)}).", "note")
+    return Answer(f"{over}, {_listed(apart)} (mean ranks: {ranks}; p {_p(ranking.p)}).", "better")
 
 
 def _p(p: float | None) -> str:
