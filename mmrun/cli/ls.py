@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.table import duration, number, print_table
+from mmrun.cli.table import duration, number, print_table, several
 from mmrun.runs.index import OUTPUTS, Summary, find, summary
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _moving(runs: list[Summary], folder: Path) -> "Table":
 def _counts(runs: list[Summary], folder: Path) -> str:
     counts = Counter(run.status for run in runs)
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return f"{len(runs)} runs below {folder}{': ' if runs else ''}{said}"
+    return f"{several(len(runs), 'run')} below {folder}{': ' if runs else ''}{said}"
 
 
 def _print_csv(runs: list[Summary]) -> None:

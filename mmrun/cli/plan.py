@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.table import count, duration, print_table, size
+from mmrun.cli.table import count, duration, print_table, several, size
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import Cell
@@ -133,9 +133,8 @@ def _print(found: Sequence[Alike], told: dict[str, Any], search: bool) -> None:
         print()
     finished = f", {told['finished']} of them finished" if told["finished"] else ""
     halted = "; halving ends some earlier" if search else ""
-    runs = "1 run" if told["asked"] == 1 else f"{told['asked']} runs"
     print(
-        f"{runs}{finished}: about {duration(told['seconds'])} one after the other, "
+        f"{several(told['asked'], 'run')}{finished}: about {duration(told['seconds'])} one after the other, "
         f"the longest {duration(told['longest'])}{halted}"
     )
     stages, disk = told["stages"], told["bytes"]

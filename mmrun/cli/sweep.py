@@ -9,6 +9,7 @@ from mmrun import compose
 from mmrun.cli.launch import Cell, Launcher, check, command, why
 from mmrun.errors import ConfigError
 from mmrun.runs.index import headline
+from mmrun.runs.wording import several
 
 
 def sweep(words: Sequence[str], again: bool) -> int:
@@ -26,12 +27,12 @@ def sweep(words: Sequence[str], again: bool) -> int:
     if len(cells) < len(asked):
         said.print(f"{len(asked) - len(cells)} of {len(asked)} combinations ask for a run that another asks for too")
     finished = f", {len(cells) - len(left)} of them finished before" if len(left) < len(cells) else ""
-    said.print(f"a sweep of {len(cells)} runs{finished}", highlight=False)
+    said.print(f"a sweep of {several(len(cells), 'run')}{finished}", highlight=False)
     try:
         reasons = launcher.launch(cells, again)
     except KeyboardInterrupt:
         done = sum(cell.folder.finished for cell in cells)
-        said.print(f"{done} of {len(cells)} runs are finished; the same command goes on", highlight=False)
+        said.print(f"{done} of {several(len(cells), 'run')} finished; the same command goes on", highlight=False)
         raise
     return _report(cells, reasons)
 
@@ -73,5 +74,5 @@ def _report(cells: Sequence[Cell], reasons: Mapping[Path, str]) -> int:
     for cell in failed:
         console.print(f"{cell.folder.path}  {why(cell, reasons)}")
         console.print(f"  repeat it: {command(cell.words)}")
-    console.print(f"{len(cells) - len(failed)} of {len(cells)} runs finished")
+    console.print(f"{len(cells) - len(failed)} of {several(len(cells), 'run')} finished")
     return 1 if failed else 0

@@ -4,9 +4,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from mmrun.runs.wording import count, duration, number, size
+from mmrun.runs.wording import count, duration, number, several, size
 
-__all__ = ["count", "duration", "number", "print_table", "size"]
+__all__ = ["count", "duration", "number", "print_table", "several", "size"]
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:

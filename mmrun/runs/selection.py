@@ -7,6 +7,7 @@ from typing import Any
 from mmrun.errors import ConfigError, nearest
 from mmrun.runs.folder import WITHOUT_EFFECT
 from mmrun.runs.index import find, status
+from mmrun.runs.wording import several
 
 Metrics = dict[str, Any]  # what a metrics.json holds, and as "folder" where it lies
 Group = tuple[str, ...]  # one value for each --by key
@@ -178,7 +179,7 @@ def ordered(groups: Iterable[Group], baseline: Mapping[Group, Group]) -> list[Gr
 def counted(names: Sequence[str], noun: str) -> str:
     """Write "2 runs (a, b)", and no more than five names."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({', '.join(names[:5])}{more})"
+    return f"{several(len(names), noun)} ({', '.join(names[:5])}{more})"
 
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> ConfigError:

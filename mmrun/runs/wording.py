@@ -35,6 +35,11 @@ def count(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def several(number: int, noun: str) -> str:
+    """Write "1 run", "2 runs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def size(value: float | None) -> str:
     """Write bytes: 512 MiB."""
     if value is None:

@@ -80,7 +80,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
     words = ["train", "-m", *TINY, "seed=0,1,2"]
     code, _, err = shell(*words)
     assert code == 130
-    assert "1 of 3 runs are finished; the same command goes on\nmmrun: interrupted\n" in err
+    assert "1 of 3 runs finished; the same command goes on\nmmrun: interrupted\n" in err
     states = {run["name"].split("-")[2]: run["status"] for run in json.loads(shell("ls", "--format", "json")[1])}
     assert states == {"s0": "finished", "s1": "interrupted", "s2": "waiting"}
     code, out, _ = shell("resume", next(Path("outputs/default").glob("*-s2-*")))  # one that waits can be started alone
@@ -103,7 +103,7 @@ def test_runs_may_be_launched_in_processes(shell):
 def test_runs_may_be_submitted_as_to_a_cluster(shell):
     code, out, _ = shell("train", "-m", *TINY, "hydra/launcher=submitit_local", "seed=0")
     assert code == 0
-    assert out.splitlines()[-1] == "1 of 1 runs finished"
+    assert out.splitlines()[-1] == "1 of 1 run finished"
 
 
 def test_a_search_gives_each_strategy_as_many_trials(shell):
