@@ -1,5 +1,6 @@
 """The gradients of one batch, in as many micro-batches as memory asks for."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -27,15 +28,17 @@ class Gradients:
         self.bare = accelerator.unwrap_model(learner)
         self.parts, self.grown = parts, grown
         norms = [module for module in self.bare.modules() if isinstance(module, _NormBase)]
-        self.statistics = [buffer for norm in norms for buffer in norm.buffers()]
-        self.before = [buffer.clone() for buffer in self.statistics]  # as they were when the step began
+        self.statistics: dict[torch.dtype, list[Tensor]] = defaultdict(list)  # of one type each: copied by one kernel
+        for buffer in (buffer for norm in norms for buffer in norm.buffers()):
+            self.statistics[buffer.dtype].append(buffer)
+        self.before = {dtype: [b.clone() for b in buffers] for dtype, buffers in self.statistics.items()}
 
     def add(self, batch: Batch) -> dict[str, Tensor]:
         """Add the gradients of a batch, and give its losses, still on the device."""
         while True:
             random = [torch.get_rng_state(), *_device_random(self.accelerator.device)]
-            if self.statistics:
-                torch._foreach_copy_(self.before, self.statistics)
+            for dtype, before in self.before.items():
+                torch._foreach_copy_(before, self.statistics[dtype])
             try:
                 return self._add(batch)
             except torch.OutOfMemoryError as error:
@@ -43,7 +46,9 @@ class Gradients:
             # Not within `except`: until its end the traceback keeps all that the failed attempt held.
             self._cut(len(batch.index))
             self.learner.zero_grad(set_to_none=True)
-            _put_back(self.statistics, self.before, random, self.accelerator.device)
+            for dtype, before in self.before.items():
+                torch._foreach_copy_(self.statistics[dtype], before)
+            _put_back(random, self.accelerator.device)
 
     def _add(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch.index)
@@ -122,9 +127,7 @@ def _device_random(device: torch.device) -> list[Tensor]:
     return [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
 
 
-def _put_back(buffers: list[Tensor], values: list[Tensor], random: list[Tensor], device: torch.device) -> None:
-    for buffer, value in zip(buffers, values, strict=True):
-        buffer.copy_(value)
+def _put_back(random: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(random[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(random[1], device)
