@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,6 +129,7 @@ def _stage(
     change = partial(stand_in, session.model, names=reads, accelerator=session.accelerator)
     began = time.perf_counter()
     batches = Again([change(batch) for batch in whole])
+    _wait(session)
     encoded = (time.perf_counter() - began) / len(whole) / session.config.trainer.batch_size  # a row
     _steps(training, batches, 1)  # the first is slower
     number = max(1, min(20, int(LONG_ENOUGH / _steps(training, batches, 1))))
@@ -138,10 +140,11 @@ def _stage(
     allowance = training.plan.allowance
     steps = allowance.steps or max(1, round((allowance.seconds or 0.0) / step))
     evaluations = math.ceil(steps / training.plan.evaluate_every)
-    training.learner.eval()
-    evaluation = _forward(session, training.learner, stage.modalities, "val", change=change)
     flops = training.flops if not reads else cost.flops_per_step(training.bare, batches.batch(0))
     of_row = (training.flops - flops) / session.config.trainer.batch_size
+    learned_from = len(np.unique(session.data.rows[stage.config.rows]))
+    training.learner.eval()
+    evaluation = _forward(session, training.learner, stage.modalities, "val", change=change)
     once = encoded * len(features.read_by(session, stage)) if reads else 0.0
     weights = _size(session.model.state_dict())
     return StageForecast(
@@ -154,7 +157,7 @@ def _stage(
         evaluations=evaluations,
         evaluation=evaluation,
         seconds=once + steps * step + evaluations * evaluation,
-        flops=steps * flops + len(session.data.rows[stage.config.rows]) * of_row,
+        flops=steps * flops + learned_from * of_row,
         checkpoints=weights * (2 if stage.config.keep == "best" else 1),
         stored=_size(reuse.tensors_of(session.model.state_dict(), training.learns)),
     )
@@ -215,9 +218,14 @@ def _forward(
     began = time.perf_counter()
     with torch.no_grad():
         call(batch)
-    if batch.index.is_cuda:
-        torch.cuda.synchronize()
+    _wait(session)
     return (time.perf_counter() - began) * rows / len(batch.index)
+
+
+def _wait(session: Session) -> None:
+    """Let a GPU do all that was asked of it."""
+    if session.accelerator.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def _column(config: RunConfig, key: str, modality: str, column: Column, preparer: Preparer) -> ColumnForecast:
