@@ -20,7 +20,7 @@ import torch
 from mmrun import compose
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.evaluation import contribution, evaluate
-from mmrun.run.flow import reopen, run
+from mmrun.run.pipeline import reopen, run
 from mmrun.run.session import Nobody
 
 MIXES = {  # redundancy, uniqueness, synergy, modalities

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from mmrun import compose
-from mmrun.run import flow
+from mmrun.results.folder import RunFolder
+from mmrun.run import pipeline
 from mmrun.run.session import Nobody
-from mmrun.runs.folder import RunFolder
 
 
 class Clock(Nobody):
@@ -81,7 +81,7 @@ def epoch(args, table: Path, scratch: Path, features: bool, number: int) -> floa
         *(f"cache={scratch}/cache-{number}", f"outputs={scratch}/{number}"),
     ]
     config, clock = compose.load(words), Clock()
-    flow.run(config, clock, words, folder=RunFolder(scratch / f"run-{number}-{features}"))
+    pipeline.run(config, clock, words, folder=RunFolder(scratch / f"run-{number}-{features}"))
     return float(np.median(np.diff(clock.times)))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from mmrun import compose
-from mmrun.run import flow
+from mmrun.run import pipeline
 from mmrun.run.session import Nobody
 
 FUSIONS = ("concat", "sum", "gated", "attention", "bilinear", "tensor", "late", "moe")
@@ -67,7 +67,7 @@ def swept(words: list[str]) -> float:
 def timed(words: list[str], scratch: str) -> float:
     """Give the seconds of what a run trains: pre-training where it is the first, and fine-tuning."""
     clock = Clock()
-    flow.run(compose.load([*words, f"outputs={scratch}/alone"]), clock)
+    pipeline.run(compose.load([*words, f"outputs={scratch}/alone"]), clock)
     ended = time.perf_counter()
     first = min(clock.began.values())
     return ended - first

@@ -21,11 +21,11 @@ import torch
 from transformers import BertConfig
 
 from mmrun import compose
-from mmrun.run.flow import make_accelerator, open_session
+from mmrun.results.folder import RunFolder
+from mmrun.run.pipeline import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
-from mmrun.runs.folder import RunFolder
-from mmrun.training import cost, engine, meter
+from mmrun.training import cost, engine, throughput
 from mmrun.training.budget import Allowance
 from mmrun.types import Batch
 
@@ -87,7 +87,7 @@ def measure(name: str, words: list[str], scratch: Path, batch_size: int, steps: 
     ((stage, learning),) = session.stages.values()
     training = StageTraining(session, stage, learning)
     training.compile()
-    peak = meter.peak_of(device, "bf16", True)
+    peak = throughput.peak_of(device, "bf16", True)
     by_hand = ByHand(model, training, batch_size)
     ours, theirs = [], []
     for _ in range(rounds + 1):  # the first warms up
@@ -137,7 +137,7 @@ def engine_steps(training: StageTraining, steps: int) -> float:  # seconds that 
     progress = training.progress
     plan = replace(training.plan, allowance=Allowance(steps=progress.step + steps), evaluate_every=10**9)
     device, accelerator = training.session.accelerator.device, training.session.accelerator
-    batches = meter.Meter(training.batches, device, None, progress)
+    batches = throughput.Meter(training.batches, device, None, progress)
     nothing = lambda: (0.0, {})  # noqa: E731
     engine.fit(training.learner, batches, training.optimizer, plan, progress, accelerator, nothing, Silent())
     return batches.waited

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from mmrun import compose
-from mmrun.run.flow import make_accelerator, open_session
+from mmrun.results.folder import RunFolder
+from mmrun.run.pipeline import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
-from mmrun.runs.folder import RunFolder
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrun.runs.folder import RunFolder
+from mmrun.results.folder import RunFolder
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 STRATEGIES = ("scratch", "holistic", "component", "frozen", "unimodal")

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from mmrun.runs import statistics
+from mmrun.results import statistics
 
 warnings.filterwarnings("ignore")  # of SciPy, that a bootstrap of five equal values has no spread
 

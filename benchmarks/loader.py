@@ -22,10 +22,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmrun import compose
-from mmrun.run.flow import make_accelerator, open_session
+from mmrun.results.folder import RunFolder
+from mmrun.run.pipeline import make_accelerator, open_session
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
-from mmrun.runs.folder import RunFolder
 from mmrun.types import Batch
 
 PIXELS, RATE, BATCH = 256, 8000, 40

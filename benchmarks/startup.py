@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-IMPORTS = "import mmrun.cli.train, mmrun.run.flow, mmrun.cli.terminal"
+IMPORTS = "import mmrun.cli.train, mmrun.run.pipeline, mmrun.cli.terminal"
 
 
 def main() -> int:

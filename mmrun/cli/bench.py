@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
+    from mmrun.results.folder import environment
     from mmrun.run.bench import bench
-    from mmrun.runs.folder import environment
 
     compose.use_config_dirs(args.config_dir)
     config = compose.load(args.words)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError
-from mmrun.runs.index import OUTPUTS
+from mmrun.results.index import OUTPUTS
 
 if TYPE_CHECKING:
-    from mmrun.runs.compare import Question
-    from mmrun.runs.tables import Result
+    from mmrun.results.compare import Question
+    from mmrun.results.tables import Result
 
 HELP = "Compare groups of finished runs: mean and 95 % interval, difference to a baseline and its p, and cost."
 
@@ -96,7 +96,7 @@ def add_question(parser: argparse.ArgumentParser, metric: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found, and on stderr what to know before believing it."""
-    from mmrun.runs import tables  # late: SciPy takes half a second, and `-h` needs none
+    from mmrun.results import tables  # late: SciPy takes half a second, and `-h` needs none
 
     result = _found(args)
     _print(result, args.format)
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 def question(args: argparse.Namespace) -> "Question":
     """Read what is asked."""
-    from mmrun.runs.compare import Question
+    from mmrun.results.compare import Question
 
     return Question(
         metric="" if args.metric is None else args.metric,
@@ -131,26 +131,26 @@ def _found(args: argparse.Namespace) -> "Result":
     asked = question(args)
     if args.examples:
         return _examples(args)
-    from mmrun.runs import selection
+    from mmrun.results import selection
 
     runs, notices = selection.finished(args.folders)
     runs = selection.filtered(runs, args.where)
     if args.across is not None:
-        from mmrun.runs.curves import across
+        from mmrun.results.curves import across
 
         return across(runs, asked, args.across.replace("/", "."), notices)
     if args.over is not None:
-        from mmrun.runs.ranks import rank
+        from mmrun.results.ranks import rank
 
         return rank(runs, asked, keys(args.over), notices)
-    from mmrun.runs.compare import compare
+    from mmrun.results.compare import compare
 
     return compare(runs, asked, notices)
 
 
 def _examples(args: argparse.Namespace) -> "Result":
-    from mmrun.runs.examples import examine
-    from mmrun.runs.index import resolve
+    from mmrun.results.examples import examine
+    from mmrun.results.index import resolve
 
     if len(args.folders) != 2:
         raise ConfigError(f"--examples: name two runs, not {len(args.folders)}: mmrun compare A B --examples")
@@ -159,7 +159,7 @@ def _examples(args: argparse.Namespace) -> "Result":
 
 
 def _print(result: "Result", format: str) -> None:
-    from mmrun.runs import formats, records, tables
+    from mmrun.results import formats, records, tables
 
     notices = tables.notices(result)
     if format == "json":

@@ -94,7 +94,7 @@ def _possible(before: list[str], last: str) -> Iterable[str]:
 
 
 def _runs() -> list[str]:
-    from mmrun.runs.index import OUTPUTS, find
+    from mmrun.results.index import OUTPUTS, find
 
     return [found.name for found in find(OUTPUTS)] if OUTPUTS.is_dir() else []
 

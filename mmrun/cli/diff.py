@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmrun.cli.table import count, duration, number, print_table, size
-from mmrun.runs.files import read_json
-from mmrun.runs.folder import RunFolder
-from mmrun.runs.index import resolve
-from mmrun.runs.selection import leaves, text
+from mmrun.results.files import read_json
+from mmrun.results.folder import RunFolder
+from mmrun.results.index import resolve
+from mmrun.results.selection import leaves, text
 
 HELP = "Show in what two runs differ: config, code, data and environment, and their figures side by side."
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmrun.cli.options import config_folders
 from mmrun.cli.table import print_table, size
 from mmrun.config import RunConfig
-from mmrun.runs.folder import LIBRARIES, version
+from mmrun.results.folder import LIBRARIES, version
 
 HELP = "Tell whether this machine has what mmrun needs; exit code 1 where something is broken."
 

@@ -10,7 +10,7 @@ from mmrun.cli.table import number, print_table
 from mmrun.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from mmrun.runs.folder import RunFolder
+    from mmrun.results.folder import RunFolder
     from mmrun.types import Task
 
 HELP = (
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the members' figures and those of each way to combine them."""
-    from mmrun.runs.index import resolve
+    from mmrun.results.index import resolve
 
     runs = [resolve(name) for name in args.runs]
     methods = args.method.split(",")

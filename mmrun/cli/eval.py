@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, keep and print."""
-    from mmrun.runs.index import resolve
+    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
     unimodal = None if args.ceilings is None else resolve(args.ceilings)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun import evaluation
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.flow import reopen
+    from mmrun.run.pipeline import reopen
 
     session = reopen(folder, Terminal(live=False))
     if args.zero_shot is not None:
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate_lacking(runs: Sequence[dict[str, Any]], split: str) -> None:
     """Evaluate wholly, and keep, those of some finished runs that were not; one that cannot be is said and left out."""
-    from mmrun.runs.evaluations import lacking
-    from mmrun.runs.folder import RunFolder
+    from mmrun.results.evaluations import lacking
+    from mmrun.results.folder import RunFolder
 
     left = [RunFolder(run["folder"]) for run in lacking(runs, split)]
     if not left:
@@ -87,7 +87,7 @@ def evaluate_lacking(runs: Sequence[dict[str, Any]], split: str) -> None:
 
     from mmrun import evaluation
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.flow import reopen
+    from mmrun.run.pipeline import reopen
 
     for place, folder in enumerate(left, start=1):
         began = time.monotonic()

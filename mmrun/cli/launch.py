@@ -29,8 +29,8 @@ from rich.console import Console
 from mmrun import compose
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
-from mmrun.runs.folder import RunFolder, where
-from mmrun.runs.index import status
+from mmrun.results.folder import RunFolder, where
+from mmrun.results.index import status
 
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
 
@@ -107,7 +107,7 @@ class Launcher:
 def job(sweep: DictConfig) -> str | None:
     """Train one run in whatever process the launcher chose; give the reason where it failed."""
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.flow import run
+    from mmrun.run.pipeline import run
     from mmrun.run.session import Pruned
 
     asked = json.loads(sweep.job)

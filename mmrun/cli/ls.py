@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.table import duration, number, print_table, several
-from mmrun.runs.index import OUTPUTS, Summary, find, summary
+from mmrun.results.index import OUTPUTS, Summary, find, summary
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,7 +13,7 @@ from mmrun.cli.table import count, duration, print_table, several, size
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import Cell
-    from mmrun.run.forecast import RunForecast
+    from mmrun.run.estimate import RunForecast
 
 KEPT = {"disk": "on disk, for all runs that read it so", "memory": "in memory, by each run"}
 
@@ -75,7 +75,7 @@ def _cells(words: Sequence[str], multirun: bool) -> tuple[list["Cell"], int | No
 def _forecasts(cells: Sequence["Cell"], runs: int) -> list[Alike]:
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.forecast import forecast
+    from mmrun.run.estimate import forecast
 
     alike: dict[str, list[Cell]] = {}
     for cell in cells:

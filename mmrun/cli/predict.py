@@ -21,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and write one line a row."""
-    from mmrun.runs.index import resolve
+    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
 
     from mmrun.cli.terminal import Terminal
     from mmrun.evaluation.predict import predict
-    from mmrun.run.flow import reopen
-    from mmrun.runs.files import write_whole
+    from mmrun.results.files import write_whole
+    from mmrun.run.pipeline import reopen
 
     predicted = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
     for modality in predicted.absent:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from mmrun.cli.terminal import Terminal
+from mmrun.results.folder import RunFolder
 from mmrun.run.session import Pruned
-from mmrun.runs.folder import RunFolder
 from mmrun.search.trials import Report
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmrun.cli.compare import add_question, keys, question
 
 if TYPE_CHECKING:
-    from mmrun.runs.report.content import Report
+    from mmrun.results.report.content import Report
 
 HELP = "Write one page that answers what finished runs were made to tell, with tables, plots and every caveat."
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report; its answers go to stderr too."""
-    from mmrun.runs.report import content, findings
+    from mmrun.results.report import content, findings
 
     apart = () if args.apart is None else keys(args.apart)
     found = findings.find(args.folders, question(args), args.where, apart)
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(report: "Report", folder: Path) -> None:
-    from mmrun.runs.report.pictures import save
-    from mmrun.runs.report.section import stem
+    from mmrun.results.report.section import stem
+    from mmrun.results.report.svg import save
 
     for section in report.sections:
         for plot in section.plots:
@@ -75,12 +75,12 @@ def _draw(report: "Report", folder: Path) -> None:
 
 
 def _written(report: "Report", format: str, figures: Path | None, output: Path | None) -> str:
-    from mmrun.runs import formats
-    from mmrun.runs.report import page, papers
+    from mmrun.results import formats
+    from mmrun.results.report import page, text_formats
 
     if format == "html":
         return page.html(report)
     if format == "csv":
         return formats.comma_separated(report.records)
     link = None if figures is None else os.path.relpath(figures, Path() if output is None else output.parent)
-    return papers.markdown(report, link) if format == "md" else papers.latex(report, link)
+    return text_formats.markdown(report, link) if format == "md" else text_formats.latex(report, link)

@@ -13,13 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Take the config that the run folder keeps, and train what is missing."""
     from mmrun import compose
-    from mmrun.runs.index import resolve
+    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
     config = compose.restore(folder.config())
 
     from mmrun.cli.terminal import Terminal, print_result
-    from mmrun.run.flow import run as run_one
+    from mmrun.run.pipeline import run as run_one
 
     with Terminal(live=config.trainer.progress) as terminal:
         run_one(config, terminal, folder.overrides(), folder=folder)

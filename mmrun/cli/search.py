@@ -14,9 +14,10 @@ from mmrun.cli.launch import Cell, Launcher, check, command, why
 from mmrun.cli.table import number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
-from mmrun.run import build, figures
-from mmrun.runs.files import write_json
-from mmrun.runs.index import status
+from mmrun.results.files import write_json
+from mmrun.results.index import status
+from mmrun.run import build
+from mmrun.run import metrics as run_metrics
 from mmrun.search import Search
 from mmrun.search.space import arms
 from mmrun.search.trials import Trial, Trials, alone
@@ -38,7 +39,7 @@ def search(words: Sequence[str], settings: Sequence[str], launch: Sequence[str],
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
     check([cell.config for cell in corners])
     metric = _metric(corners[0].config, chosen)
-    higher_is_better = figures.higher_is_better(metric)
+    higher_is_better = run_metrics.higher_is_better(metric)
     file = launcher.folder / f"{name}-{_identity(words, node)}.journal"
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     said.print(f"a search for the best val/{metric}, kept in {file}")
@@ -76,7 +77,7 @@ def _identity(words: Sequence[str], node: dict[str, Any]) -> str:
 def _metric(config: RunConfig, search: Search) -> str:
     """Give the figure that selects."""
     tasks = build.data(config).tasks
-    names = [figures.name_of(task.headline, name, "", len(tasks)) for name, task in tasks.items()]
+    names = [run_metrics.name_of(task.headline, name, "", len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
 
 

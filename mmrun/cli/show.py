@@ -6,8 +6,8 @@ import shlex
 from typing import Any
 
 from mmrun.cli.table import count, duration, number, print_table, size
-from mmrun.runs.folder import RunFolder
-from mmrun.runs.index import resolve, status
+from mmrun.results.folder import RunFolder
+from mmrun.results.index import resolve, status
 
 HELP = "Show one run: what was asked for, where it stands, what came out and what it cost."
 

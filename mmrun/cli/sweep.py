@@ -8,8 +8,8 @@ from rich.console import Console
 from mmrun import compose
 from mmrun.cli.launch import Cell, Launcher, check, command, why
 from mmrun.errors import ConfigError
-from mmrun.runs.index import headline
-from mmrun.runs.wording import several
+from mmrun.results.formatting import several
+from mmrun.results.index import headline
 
 
 def sweep(words: Sequence[str], again: bool) -> int:

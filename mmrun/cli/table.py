@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from mmrun.runs.wording import count, duration, number, several, size
+from mmrun.results.formatting import count, duration, number, several, size
 
 __all__ = ["count", "duration", "number", "print_table", "several", "size"]
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from torch import Tensor
 
-from mmrun.runs.folder import RunFolder
+from mmrun.results.folder import RunFolder
 
 REDRAW = 0.25  # seconds between two readings of the loss, which wait for the device
 

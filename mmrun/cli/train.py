@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     from mmrun.cli.terminal import Terminal, print_result
-    from mmrun.run.flow import run as run_one
+    from mmrun.run.pipeline import run as run_one
 
     with Terminal(live=config.trainer.progress) as terminal:
         folder = run_one(config, terminal, args.words, args.again)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.diff import unlike
 from mmrun.errors import ConfigError, nearest
-from mmrun.runs.files import read_json
-from mmrun.runs.folder import RunFolder, environment
-from mmrun.runs.index import resolve
-from mmrun.runs.selection import text
+from mmrun.results.files import read_json
+from mmrun.results.folder import RunFolder, environment
+from mmrun.results.index import resolve
+from mmrun.results.selection import text
 
 if TYPE_CHECKING:
     from mmrun.run.session import Session
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.flow import reopen
+    from mmrun.run.pipeline import reopen
 
     folder = resolve(args.run)
     recorded = read_json(folder.environment_file)
@@ -67,8 +67,8 @@ def _stage(session: "Session", wanted: str | None) -> str:
 def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     """Train one stage, from the weights before it, into another folder; give the checkpoint with which it ends."""
     from mmrun.run import build
-    from mmrun.run.kept import load_kept
     from mmrun.run.stage import StageTraining
+    from mmrun.run.stage_checkpoints import load_kept
 
     names = list(session.stages)
     if name == names[0]:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from mmrun.data.packed import Records
-from mmrun.data.prepare.audio import read_sound
-from mmrun.data.prepare.image import open_image
-from mmrun.data.prepare.series import read_series
-from mmrun.data.prepare.tabular import Cells
-from mmrun.data.prepare.text import read_text
+from mmrun.data.preprocess.audio import read_sound
+from mmrun.data.preprocess.image import open_image
+from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.preprocess.text import read_text
 from mmrun.data.split import known
 from mmrun.data.table import SPLITS, Column, Table, Target
 from mmrun.errors import DataError

@@ -11,10 +11,10 @@ import numpy as np
 
 from mmrun.data.infer import Modality
 from mmrun.data.packed import Packed, Records, present
-from mmrun.data.prepare.series import read_series
-from mmrun.data.prepare.tabular import as_number
-from mmrun.data.sheet import Sheet
+from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.tabular import as_number
 from mmrun.data.table import Target
+from mmrun.data.table_file import Sheet
 from mmrun.errors import DataError
 
 

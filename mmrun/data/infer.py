@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from mmrun.data.prepare.tabular import as_number
-from mmrun.data.sheet import SAMPLE, Sheet
+from mmrun.data.preprocess.tabular import as_number
+from mmrun.data.table_file import SAMPLE, Sheet
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # as types.KINDS, which would bring torch along

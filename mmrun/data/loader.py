@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmrun.data import buckets
-from mmrun.data.ahead import Ahead, AtOnce
+from mmrun.data import length_groups
+from mmrun.data.prefetch import Ahead, AtOnce
 from mmrun.data.store import LazyColumn, Prepared
 from mmrun.types import HIDDEN_CLASS, Batch, Input
 
@@ -69,7 +69,7 @@ class Loader:
             order = self.rows[rng.permutation(len(self.rows))]
             if self._lengths is not None:
                 start = epoch * len(order)
-                order = buckets.bucketed(order, self._lengths[order], start, self.batch_size, rng)
+                order = length_groups.bucketed(order, self._lengths[order], start, self.batch_size, rng)
             self._orders[epoch] = order
         return self._orders[epoch]
 
@@ -100,7 +100,7 @@ class Loader:
 
     @cached_property
     def _lengths(self) -> np.ndarray | None:  # [N]
-        return buckets.lengths(self.columns.values()) if self.bucket else None
+        return length_groups.lengths(self.columns.values()) if self.bucket else None
 
     def _begin(self, step: int) -> Any:
         return self._maker.begin(self._stream(step), self.bucket and step > 0)
@@ -132,7 +132,7 @@ class Loader:
         inputs: dict[str, Input] = {}
         for name, column in self.columns.items():
             stored = column.gather(index, pin)
-            kept = buckets.cropped(stored) if crop else stored
+            kept = length_groups.cropped(stored) if crop else stored
             parts = {part: self._to_device(tensor) for part, tensor in kept.items()}
             inputs[name] = parts[""] if list(parts) == [""] else parts
         return Batch(

@@ -8,15 +8,15 @@ from itertools import product
 from typing import Any
 
 from mmrun.errors import ConfigError
-from mmrun.evaluation import calibration, contribution, drift, groups, robustness
+from mmrun.evaluation import calibration, contribution, drift, robustness, subgroups
 from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
-from mmrun.run import figures
+from mmrun.results.evaluations import OWN_CEILINGS
+from mmrun.results.files import read_json, write_json
+from mmrun.results.folder import RunFolder
+from mmrun.results.predictions import stored
+from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
-from mmrun.runs.evaluations import OWN_CEILINGS
-from mmrun.runs.files import read_json, write_json
-from mmrun.runs.folder import RunFolder
-from mmrun.runs.predictions import stored
 from mmrun.tasks.metrics import VERSION
 
 SCHEMA = 1  # of evaluation.json, see docs/evaluation.md
@@ -45,7 +45,7 @@ def evaluate(
     spoiled = {point: found for (point, _), found in zip(points, measured[len(matrix) :], strict=True)}
     constant = contribution.constant(session, targets)
     whole = subsets["absent", tuple(modalities)]
-    headlines = [name for name in figures.headline(session, [""]) if name in whole]
+    headlines = [name for name in run_metrics.headline(session, [""]) if name in whole]
 
     found: dict[str, Any] = {
         "schema": SCHEMA,
@@ -145,9 +145,9 @@ def _classes(session: Session, split: str) -> dict[str, Any]:
 
 
 def _by_group(session: Session, split: str, group: str) -> dict[str, Any]:  # by task
-    values = groups.column(session.config.dataset, group)
+    values = subgroups.column(session.config.dataset, group)
     found = {}
     for name, task in session.data.tasks.items():
         ids, scores, target = stored(session.folder, split, name)
-        found[name] = groups.by_group(task, scores, target, [values[id] for id in ids], group)
+        found[name] = subgroups.by_group(task, scores, target, [values[id] for id in ids], group)
     return found

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.runs.classified import confusion, curves, reliability, thinned
+from mmrun.results.classification import confusion, curves, reliability, thinned
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import HIDDEN_CLASS, Task

@@ -12,9 +12,9 @@ import torch
 from torch import Generator, Tensor
 
 from mmrun.evaluation.corruptions import CORRUPTIONS
-from mmrun.run import figures
+from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
-from mmrun.streams import stream
+from mmrun.seeding import stream
 from mmrun.types import Batch, Features, Input
 
 
@@ -38,7 +38,8 @@ def measure(
     distinct = {frozenset(condition.items()): condition for condition in conditions}
     outputs, targets = answer(session, split, list(distinct.values()))
     found = {
-        key: figures.of_outputs(session, {"": by_task}, targets) for key, by_task in zip(distinct, outputs, strict=True)
+        key: run_metrics.of_outputs(session, {"": by_task}, targets)
+        for key, by_task in zip(distinct, outputs, strict=True)
     }
     return [found[frozenset(condition.items())] for condition in conditions], {
         task: target.numpy() for task, target in targets.items()

@@ -10,9 +10,9 @@ import numpy as np
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition
 from mmrun.objectives.modality_dropout import ModalityDropout
-from mmrun.run import figures
+from mmrun.results.folder import RunFolder
+from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
-from mmrun.runs.folder import RunFolder
 
 FILLS = {"absent": None, "zeros": ZEROS, "shuffled": SHUFFLED}  # what stands in the place of what is left out
 Subset = tuple[str, ...]  # modalities, in the order of the run
@@ -47,7 +47,7 @@ def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
         guess = np.nanmean(known.reshape(len(known), -1), axis=0)  # [C]
         scores = np.tile(guess.astype(np.float32), (len(targets[name]), 1))
         for figure, value in task.metrics(scores, targets[name]).items():
-            found[figures.name_of(figure, name, "", len(session.data.tasks))] = value
+            found[run_metrics.name_of(figure, name, "", len(session.data.tasks))] = value
     return found
 
 
@@ -105,9 +105,9 @@ def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dic
     found: dict[str, dict[str, float]] = {}
     tasks = session.data.tasks
     for task in tasks.values():
-        name = figures.name_of(task.headline, task.name, "", len(tasks))
+        name = run_metrics.name_of(task.headline, task.name, "", len(tasks))
         for modality in session.columns:
-            alone = figures.name_of(task.headline, task.name, modality, len(tasks))
+            alone = run_metrics.name_of(task.headline, task.name, modality, len(tasks))
             if alone not in theirs["metrics"].get(split, {}):
                 raise ConfigError(
                     f"{where}: has no {alone} on the {split} rows; give a run of strategy=unimodal with the modalities "

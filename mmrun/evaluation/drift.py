@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from mmrun.run.kept import load_kept
 from mmrun.run.session import Session
-from mmrun.streams import stream
+from mmrun.run.stage_checkpoints import load_kept
+from mmrun.seeding import stream
 from mmrun.tasks.classification import Classification
 from mmrun.training.stages import Stage
 from mmrun.types import HIDDEN_CLASS

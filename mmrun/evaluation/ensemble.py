@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmrun.errors import ConfigError, DataError
-from mmrun.runs.folder import RunFolder
-from mmrun.runs.predictions import Answers, speaker, stored
+from mmrun.results.folder import RunFolder
+from mmrun.results.predictions import Answers, speaker, stored
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.metrics import METRICS
 from mmrun.tasks.regression import Regression

@@ -11,12 +11,12 @@ from mmrun.config import LABELS
 from mmrun.data import cells
 from mmrun.data.infer import Modality
 from mmrun.data.loader import Loader
-from mmrun.data.sheet import Sheet, read_sheet
 from mmrun.data.sources import manifest
 from mmrun.data.store import MappedColumn, Prepared, open_column
 from mmrun.data.table import Column
+from mmrun.data.table_file import Sheet, read_sheet
 from mmrun.errors import ConfigError
-from mmrun.evaluation.groups import MANIFEST
+from mmrun.evaluation.subgroups import MANIFEST
 from mmrun.run.session import Session
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from mmrun.errors import ConfigError
-from mmrun.run import earlier
-from mmrun.run.flow import reopen
+from mmrun.results.folder import RunFolder
+from mmrun.results.predictions import speaker
+from mmrun.run import init_from
+from mmrun.run.pipeline import reopen
 from mmrun.run.session import Watch
-from mmrun.runs.folder import RunFolder
-from mmrun.runs.predictions import speaker
 from mmrun.training import checkpoint, engine
 
 
@@ -32,7 +32,7 @@ def soup(runs: Sequence[RunFolder], splits: Sequence[str], watch: Watch) -> dict
 
 def mean_weights(runs: Sequence[RunFolder]) -> dict[str, torch.Tensor]:
     """Give the mean of the runs' final weights; counters are the first one's."""
-    every = [earlier.weights(*earlier.config_of(str(run.path), "--method soup")) for run in runs]
+    every = [init_from.weights(*init_from.config_of(str(run.path), "--method soup")) for run in runs]
     first = every[0]
     for run, weights in zip(runs, every, strict=True):
         unlike = [name for name in first if name not in weights or weights[name].shape != first[name].shape]

@@ -14,8 +14,8 @@ from mmrun.data.table import Column
 from mmrun.errors import ConfigError
 from mmrun.objectives.contrastive import Contrastive
 from mmrun.run import build
-from mmrun.run.kept import load_kept
 from mmrun.run.session import Session
+from mmrun.run.stage_checkpoints import load_kept
 from mmrun.tasks.classification import Classification
 from mmrun.training import checkpoint
 from mmrun.training.stages import Stage

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from mmrun.config import RunConfig
-from mmrun.run.figures import Figures
-from mmrun.run.forecast import Again, open_undecoded
+from mmrun.run.estimate import Again, open_undecoded
+from mmrun.run.metrics import Figures
 from mmrun.run.session import Session, Watch
 from mmrun.run.stage import StageTraining
-from mmrun.training import cost, engine, meter
+from mmrun.training import cost, engine, throughput
 from mmrun.training.budget import Allowance
-from mmrun.training.gradients import first_rows
+from mmrun.training.grad_accumulation import first_rows
 from mmrun.training.stages import Stage
 
 WARM_UP = 3  # calls that are not counted
@@ -137,7 +137,7 @@ def _wait(device: torch.device) -> None:
 
 def _timing(session: Session, what: str, rows: int, times: Sequence[float], flops: float | None) -> Timing:
     device, trainer = session.accelerator.device, session.config.trainer
-    peak = meter.peak_of(device, trainer.precision, trainer.tf32)
+    peak = throughput.peak_of(device, trainer.precision, trainer.tf32)
     rate = None if flops is None else flops * len(times) / sum(times)
     p50, p99 = np.percentile(times, [50, 99])
     return Timing(

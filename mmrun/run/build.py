@@ -19,8 +19,8 @@ from mmrun.data.store import Prepared, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.models.multimodal import Multimodal
-from mmrun.run import earlier
-from mmrun.streams import drawn_from
+from mmrun.run import init_from
+from mmrun.seeding import drawn_from
 from mmrun.tasks import for_target
 from mmrun.training import checkpoint
 from mmrun.training.stages import Stage, expand, parameter_groups, trainable
@@ -96,7 +96,7 @@ def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
         with drawn_from(config.seed, f"init/{where}"):
             encoders[modality] = make(node, where, opened.facts[modality], drop=("prepare", "init"))
         if begin and "init" in node:
-            earlier.fill(encoders[modality], node["init"], f"{where}.init")
+            init_from.fill(encoders[modality], node["init"], f"{where}.init")
         if config.strategy.adapt is not None:
             with drawn_from(config.seed, f"init/adapt.{modality}"):
                 adapted |= make(
@@ -158,14 +158,14 @@ def balanced(learning: set[str]) -> bool:
 
 def _finished(where: str, config: RunConfig, opened: Data, run: str) -> Multimodal:
     """Give the model of a finished run that reads the same prepared data; nothing in it learns."""
-    folder, other = earlier.config_of(run, where)
+    folder, other = init_from.config_of(run, where)
     for modality, node in other.encoder.items():
         if modality not in config.encoder or config.encoder[modality]["prepare"] != node["prepare"]:
             raise ConfigError(
                 f"{where}: {folder.name} reads {modality} in another way; give encoder.{modality}.prepare alike"
             )
     built = model(other, opened, begin=False)
-    checkpoint.load_weights(built, earlier.weights(folder, other), folder.path)
+    checkpoint.load_weights(built, init_from.weights(folder, other), folder.path)
     return built.requires_grad_(False).eval()
 
 

@@ -15,7 +15,7 @@ from mmrun.training import reuse
 from mmrun.training.budget import Allowance
 from mmrun.training.engine import Learner
 from mmrun.training.features import FeatureColumn, open_features, readable, size
-from mmrun.training.gradients import split
+from mmrun.training.grad_accumulation import split
 from mmrun.training.stages import Stage
 from mmrun.types import Batch, Encoder
 

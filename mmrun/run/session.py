@@ -12,9 +12,9 @@ from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
 from mmrun.data.store import Prepared
 from mmrun.models.multimodal import Multimodal
+from mmrun.results.folder import RunFolder
 from mmrun.run.build import Data
-from mmrun.runs.folder import RunFolder
-from mmrun.streams import stream
+from mmrun.seeding import stream
 from mmrun.training.placement import Placement
 from mmrun.training.stages import Stage
 from mmrun.types import Batch

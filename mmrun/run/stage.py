@@ -14,14 +14,15 @@ from torch import Tensor
 from torch.autograd.graph import save_on_cpu
 
 from mmrun.data import split
-from mmrun.run import build, features, figures
-from mmrun.run.kept import Kept, load_kept
+from mmrun.run import build, features
+from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session, heads_that_learn
-from mmrun.streams import stream
-from mmrun.training import budget, checkpoint, cost, device, engine, meter, reuse, trial
-from mmrun.training.average import Average
+from mmrun.run.stage_checkpoints import Kept, load_kept
+from mmrun.seeding import stream
+from mmrun.training import budget, checkpoint, cost, device, dry_run, engine, reuse, throughput
 from mmrun.training.compile import compile_learner, mode_of, uncompile
-from mmrun.training.gradients import split as split_batch
+from mmrun.training.ema import Average
+from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
 
@@ -108,8 +109,8 @@ class StageTraining:
         self.compile()
         profile = Profile(self.batches, self.bare, session.folder.profile(self.stage.name), self._profiled)
         batches = profile if trainer.profile and session.writes else self.batches
-        peak = meter.peak_of(accelerator.device, trainer.precision, trainer.tf32)
-        self.meter = meter.Meter(batches, accelerator.device, peak, self.progress)
+        peak = throughput.peak_of(accelerator.device, trainer.precision, trainer.tf32)
+        self.meter = throughput.Meter(batches, accelerator.device, peak, self.progress)
         engine.fit(
             self.learner,
             self.meter,
@@ -185,16 +186,16 @@ class StageTraining:
         }
         return session.placement.agreed(reuse.key(determinants))
 
-    def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, figures.Figures]], engine.Plan]:
+    def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, run_metrics.Figures]], engine.Plan]:
         """Say how long to train, how often to look, and at which figure."""
         config, stage = self.session.config, self.stage.config
         rows, batch_size = len(self.session.data.rows["all"]), config.trainer.batch_size
-        names = figures.headline(self.session, heads) if stage.monitor == "headline" else [stage.monitor]
+        names = run_metrics.headline(self.session, heads) if stage.monitor == "headline" else [stage.monitor]
         by_loss = stage.monitor == "loss"
         return self._validate_loss if by_loss else lambda: self._validate_heads(heads, names), engine.Plan(
             allowance=budget.allowance(config.budget, self.stage, rows, batch_size, self.flops),
             evaluate_every=max(1, round(config.trainer.evaluate_every * rows / batch_size)),
-            higher_is_better=not by_loss and figures.higher_is_better(names[0]),
+            higher_is_better=not by_loss and run_metrics.higher_is_better(names[0]),
             schedule=stage.schedule,
             warmup=stage.warmup,
             clip=stage.clip,
@@ -202,7 +203,7 @@ class StageTraining:
             patience=stage.patience,
         )
 
-    def _validate_loss(self) -> tuple[float, figures.Figures]:
+    def _validate_loss(self) -> tuple[float, run_metrics.Figures]:
         session = self.session
         batches = session.counted("val", self.stage.modalities)
         seed = stream(session.config.seed, "evaluation")
@@ -210,13 +211,13 @@ class StageTraining:
             losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
         return losses["loss"], losses
 
-    def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, figures.Figures]:
+    def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, run_metrics.Figures]:
         session = self.session
         batches = session.ordered("val", self.stage.modalities)
         with self.kept.weights_that_count():
             outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
-        found = figures.of_outputs(session, outputs, targets)
-        return figures.monitored(found, names, self.stage.where), found
+        found = run_metrics.of_outputs(session, outputs, targets)
+        return run_metrics.monitored(found, names, self.stage.where), found
 
     # ------------------------------------------------------------------------------------------ what the engine tells
 
@@ -238,7 +239,7 @@ class StageTraining:
         spent = self.plan.allowance.spent(progress.step, progress.seconds)
         self.session.watch.step(spent, self.session.config.trainer.batch_size, losses)
 
-    def evaluated(self, progress: engine.Progress, losses: figures.Figures, found: figures.Figures) -> None:
+    def evaluated(self, progress: engine.Progress, losses: run_metrics.Figures, found: run_metrics.Figures) -> None:
         """Log and show the figures of an evaluation."""
         session = self.session
         values = {f"train/{name}": value for name, value in losses.items()}
@@ -247,7 +248,7 @@ class StageTraining:
         if session.config.trainer.diagnose:
             self.bare.train()
             batch = split_batch(self.batches.batch(progress.step), progress.accumulate)[0]
-            values |= trial.balance(self.bare, batch)
+            values |= dry_run.balance(self.bare, batch)
         if session.writes:
             ledger = {key: self._cost()[key] for key in ("epochs", "samples", "seconds", "flops")}
             event = {"event": "evaluated", "stage": self.stage.name, "step": progress.step}

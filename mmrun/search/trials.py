@@ -17,12 +17,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mmrun.errors import RunError
-from mmrun.runs.folder import RunFolder
-from mmrun.runs.index import status
-from mmrun.runs.selection import figure
+from mmrun.results.folder import RunFolder
+from mmrun.results.index import status
+from mmrun.results.selection import figure
 from mmrun.search import Search
 from mmrun.search.space import Arm
-from mmrun.streams import stream
+from mmrun.seeding import stream
 
 ATTEMPTS = 100  # to draw a trial that was not drawn before
 LOCKED = 10  # seconds after which the lock of a killed process is broken; a living one holds it for milliseconds

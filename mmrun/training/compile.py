@@ -8,8 +8,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mmrun.training.gradients import scaled
-from mmrun.training.trial import without_trace
+from mmrun.training.dry_run import without_trace
+from mmrun.training.grad_accumulation import scaled
 from mmrun.types import Batch
 
 

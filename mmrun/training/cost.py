@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmrun.training.dry_run import without_trace
 from mmrun.training.engine import Learner
-from mmrun.training.gradients import refuse_one_row, split
-from mmrun.training.trial import without_trace
+from mmrun.training.grad_accumulation import refuse_one_row, split
 from mmrun.types import Batch
 
 

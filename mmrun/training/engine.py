@@ -15,7 +15,7 @@ from torch.amp import GradScaler
 
 from mmrun.errors import RunError
 from mmrun.training.budget import Allowance
-from mmrun.training.gradients import Gradients, first_rows
+from mmrun.training.grad_accumulation import Gradients, first_rows
 from mmrun.types import Batch, Objective
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from mmrun.data.loader import Loader
 from mmrun.data.store import Arrays, MappedColumn, Prepared, keep, mapped
+from mmrun.training.dry_run import without_trace
 from mmrun.training.engine import Learner
 from mmrun.training.reuse import exclusive
-from mmrun.training.trial import without_trace
 from mmrun.types import Batch, Encoder, Features
 
 UNREAD: Any = object()  # stands for what nothing should read: whatever is done with it fails

@@ -1,4 +1,4 @@
-"""mmrun compare: what is printed. The figures themselves are tested with mmrun.runs.compare."""
+"""mmrun compare: what is printed. The figures themselves are tested with mmrun.results.compare."""
 
 import csv
 import io

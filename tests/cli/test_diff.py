@@ -6,7 +6,7 @@ import pytest
 from runs.fabricate import finished, started
 
 from mmrun.cli import main
-from mmrun.runs.files import write_json
+from mmrun.results.files import write_json
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from mmrun.run import forecast
+from mmrun.run import estimate
 from tests.end_to_end.conftest import SMALL, metrics
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(forecast, "LONG_ENOUGH", 0.02)
+    monkeypatch.setattr(estimate, "LONG_ENOUGH", 0.02)
 
 
 def plan(shell, *words):

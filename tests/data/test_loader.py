@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from mmrun.data.loader import Loader, hide
-from mmrun.data.prepare.image import Pixels
+from mmrun.data.preprocess.image import Pixels
 from mmrun.data.store import LazyColumn, MappedColumn, open_column
 from mmrun.data.table import Column
 

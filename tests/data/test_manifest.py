@@ -9,7 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from mmrun.data.prepare.image import Pixels
+from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
 

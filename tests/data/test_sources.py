@@ -4,7 +4,7 @@ import pytest
 from mmrun.compose import make, option, options
 from mmrun.config import LABELS
 from mmrun.data.infer import KINDS
-from mmrun.data.prepare.tabular import Cells
+from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sources.digits import digits
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.data.table import SPLITS, Table

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from mmrun.data import store
-from mmrun.data.prepare.image import Pixels
-from mmrun.data.prepare.tabular import Cells
-from mmrun.data.prepare.text import Tokens
+from mmrun.data.preprocess.image import Pixels
+from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.preprocess.text import Tokens
 from mmrun.data.store import LazyColumn, MappedColumn, open_column
 from mmrun.data.table import Column
 from mmrun.errors import DataError, RunError
@@ -153,7 +153,7 @@ def test_no_readable_row_at_all(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from mmrun.data.prepare.image import Pixels
+from mmrun.data.preprocess.image import Pixels
 from mmrun.data.store import open_column
 from mmrun.data.table import Column
 

@@ -6,7 +6,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.evaluation import evaluate
-from mmrun.run.flow import reopen, run
+from mmrun.run.pipeline import reopen, run
 from mmrun.run.session import Nobody
 
 QUICK = ["optimizer.lr=5e-3", "trainer.progress=false"]

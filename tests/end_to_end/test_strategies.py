@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmrun import compose
-from mmrun.run.flow import run
+from mmrun.run.pipeline import run
 from mmrun.run.session import Nobody
 from tests.end_to_end.conftest import SMALL, metrics
 

@@ -42,9 +42,9 @@ def test_a_failed_run_does_not_stop_the_others(shell):
 
 
 def test_a_bug_in_one_run_does_not_stop_the_others(shell, monkeypatch):
-    from mmrun.run import figures
+    from mmrun.run import metrics as run_metrics
 
-    monkeypatch.setattr(figures, "evaluate", lambda session: {}[session.config.seed])
+    monkeypatch.setattr(run_metrics, "evaluate", lambda session: {}[session.config.seed])
     code, out, err = shell("train", "-m", *TINY, "seed=0,1")
     assert code == 1
     reasons = [line.partition("  ")[2] for line in out.splitlines()[:4:2]]
@@ -67,16 +67,16 @@ def test_nothing_starts_before_every_run_is_known_to_fit(shell):
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
-    from mmrun.run import figures
+    from mmrun.run import metrics as run_metrics
 
-    whole = figures.evaluate
+    whole = run_metrics.evaluate
 
     def interrupt_the_second(session):
         if session.config.seed == 1:
             raise KeyboardInterrupt
         return whole(session)
 
-    monkeypatch.setattr(figures, "evaluate", interrupt_the_second)
+    monkeypatch.setattr(run_metrics, "evaluate", interrupt_the_second)
     words = ["train", "-m", *TINY, "seed=0,1,2"]
     code, _, err = shell(*words)
     assert code == 130
@@ -85,7 +85,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
     assert states == {"s0": "finished", "s1": "interrupted", "s2": "waiting"}
     code, out, _ = shell("resume", next(Path("outputs/default").glob("*-s2-*")))  # one that waits can be started alone
     assert code == 0
-    monkeypatch.setattr(figures, "evaluate", whole)
+    monkeypatch.setattr(run_metrics, "evaluate", whole)
     code, out, err = shell(*words)
     assert code == 0
     assert "2 of them finished before" in err

@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmrun.evaluation.soup import mean_weights
-from mmrun.runs.folder import RunFolder
+from mmrun.results.folder import RunFolder
 from tests.end_to_end.conftest import metrics
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mmrun.run.flow import reopen
+from mmrun.results.folder import RunFolder
+from mmrun.run.pipeline import reopen
 from mmrun.run.session import Nobody
 from mmrun.run.stage import StageTraining
-from mmrun.runs.folder import RunFolder
 from mmrun.training import engine
 from tests.end_to_end.conftest import metrics, weights
 

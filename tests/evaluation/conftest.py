@@ -3,7 +3,7 @@
 import pytest
 
 from mmrun import compose
-from mmrun.run.flow import reopen, run
+from mmrun.run.pipeline import reopen, run
 from mmrun.run.session import Nobody
 
 SMALL = [

@@ -8,7 +8,7 @@ from mmrun import evaluation
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import Given
 from mmrun.evaluation.contribution import ceilings, constant, saw_missing
-from mmrun.runs.files import plain
+from mmrun.results.files import plain
 from tests.evaluation.conftest import SMALL, train
 
 

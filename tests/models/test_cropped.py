@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmrun.data import buckets
+from mmrun.data import length_groups
 from tests.models import test_fusions as fusions
 from tests.models.test_encoders import CASES, build, rows, take  # noqa: F401 - build is a fixture
 
@@ -14,7 +14,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
     encoder, x = build(case), take(rows("text"), [1, 2])  # 6 tokens, and none
-    cut = buckets.cropped(x)
+    cut = length_groups.cropped(x)
     assert (x["ids"].shape, cut["ids"].shape) == ((2, 12), (2, 8))
     with torch.no_grad():
         padded, cropped = encoder(x), encoder(cut)

@@ -147,7 +147,7 @@ def test_yaml_lists_every_argument(name: str) -> None:
 @pytest.mark.parametrize("name", NODES)
 def test_prepares_what_it_reads(name: str) -> None:
     preparer = compose.make(NODES[name]["prepare"], f"encoder.{name}.prepare")
-    assert type(preparer).__module__ == f"mmrun.data.prepare.{kind_of(name)}"
+    assert type(preparer).__module__ == f"mmrun.data.preprocess.{kind_of(name)}"
     if name == "text/hf":
         assert preparer.tokenizer == NODES[name]["model"]
 

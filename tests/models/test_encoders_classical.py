@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA, FastICA, IncrementalPCA
 from sklearn.feature_extraction.text import TfidfTransformer
 from torch import Tensor
 
-from mmrun.data.prepare.text import Tokens
+from mmrun.data.preprocess.text import Tokens
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.classical import BLOCK, MOST_ROWS, Pixels, Projection, Row, Spectrum, Steps

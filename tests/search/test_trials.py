@@ -6,7 +6,7 @@ from runs.fabricate import finished, started
 
 from mmrun import compose
 from mmrun.errors import RunError
-from mmrun.runs.folder import RunFolder
+from mmrun.results.folder import RunFolder
 from mmrun.search.space import arms
 from mmrun.search.trials import Report, Trials, alone, best_so_far, expected_best
 

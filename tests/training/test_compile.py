@@ -9,7 +9,7 @@ from torch import nn
 
 from mmrun.training.compile import compile_learner, mode_of
 from mmrun.training.engine import Learner, predict
-from mmrun.training.gradients import Gradients
+from mmrun.training.grad_accumulation import Gradients
 from mmrun.types import Batch, Objective
 
 HEADERS = Path(sysconfig.get_paths()["include"]) / "Python.h"

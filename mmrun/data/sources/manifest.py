@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mmrun.data import cells, infer
-from mmrun.data.sheet import SAMPLE, SUFFIXES, Sheet, read_sheet
 from mmrun.data.split import known, make_split, strata
 from mmrun.data.table import Column, Table, Target
+from mmrun.data.table_file import SAMPLE, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
 
 SPLIT_WORDS = {

@@ -1,0 +1,51 @@
+"""What a run folder keeps of a model's answers: predictions/<split>.parquet, read here alone."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmrun.errors import DataError
+from mmrun.results.folder import RunFolder
+
+
+class Answers(NamedTuple):
+    """What one head said about the rows of a split, for one task."""
+
+    ids: list[str]
+    scores: np.ndarray  # [N, C]
+    target: np.ndarray  # [N] classes or numbers, or [N, C]
+
+
+def tasks_of(run: RunFolder, split: str) -> list[str]:
+    """Name the tasks of which predictions are stored."""
+    from pyarrow import parquet
+
+    file = run.predictions / f"{split}.parquet"
+    if not file.exists():
+        raise DataError(f"{file}: no such file; the run stored no predictions of the {split} rows")
+    names = parquet.read_schema(file).names
+    return [name.removesuffix(".target") for name in names if name.endswith(".target")]
+
+
+def speaker(metrics: Mapping[str, Any]) -> str:
+    """Name the head that speaks for a run: a probe's modality, or "" for the fused one."""
+    name: str = metrics["headline"].partition("probe.")[2]
+    return name
+
+
+def stored(run: RunFolder, split: str, task: str, head: str = "") -> Answers:
+    """Read what a head said about the rows of a split, in order."""
+    from pyarrow import parquet
+
+    scores, target = f"{task}/{head}.scores" if head else f"{task}.scores", f"{task}.target"
+    table = parquet.read_table(run.predictions / f"{split}.parquet", columns=["id", target, scores])
+    return Answers(table["id"].to_pylist(), _array(table[scores]).astype(np.float32), _array(table[target]))
+
+
+def _array(column: Any) -> np.ndarray:
+    """Give a column of numbers, or of lists that are equally long."""
+    from pyarrow import types
+
+    values = column.combine_chunks()
+    return np.asarray(values.flatten()).reshape(len(values), -1) if types.is_list(values.type) else np.asarray(values)

@@ -1,0 +1,80 @@
+"""Plots as SVG that takes its colours from the page, and as files for a paper."""
+
+import io
+import re
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from mmrun.results.report.plots import Plot
+
+INK, GRID = "#010203", "#040506"  # stand in the SVG for what the page's light or dark theme decides
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "legend.fontsize": 9,
+    "legend.framealpha": 0.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.hashsalt": "mmrun",  # the same file from the same runs
+}
+ON_PAGE = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    "grid.color": GRID,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
+}
+ON_PAPER = {"grid.color": "#dddddd", "svg.fonttype": "path", "pdf.fonttype": 42}
+
+
+def inline(plot: Plot, id: str) -> str:
+    """Draw a plot as an SVG element; `id` is its own on the page."""
+    written = io.StringIO()
+    with matplotlib.rc_context({**STYLE, **ON_PAGE}):
+        figure = _drawn(plot)
+        FigureCanvasSVG(figure).print_svg(written, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = written.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{id}-', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{id}-", svg)
+    svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid)")
+    svg = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg viewBox="\1" role="img" aria-labelledby="{id}-alt">',
+        svg,
+        count=1,
+    )
+    title = f'<title id="{id}-alt">{_escaped(plot.alt)}</title>'
+    return svg.replace(">", f">{title}", 1)
+
+
+def save(plot: Plot, file: Path) -> None:
+    """Draw a plot as an SVG and a PDF file; `file` has no suffix."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({**STYLE, **ON_PAPER}):
+        figure = _drawn(plot)
+        figure.savefig(f"{file}.svg", metadata={"Date": None})
+        figure.savefig(f"{file}.pdf", metadata={"CreationDate": None})
+
+
+def _drawn(plot: Plot) -> Figure:
+    figure = Figure((plot.width, plot.height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    plot.draw(axes)
+    return figure
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+
+from mmrun.data import length_groups
+from mmrun.data.loader import Loader
+from mmrun.data.preprocess.text import Tokens
+from mmrun.data.store import LazyColumn, MappedColumn, open_column
+from mmrun.data.table import Column
+
+N, LONGEST, SIZE = 300, 40, 8
+LENGTHS = np.random.default_rng(0).integers(1, LONGEST + 1, N)
+EVERY = np.ones(N, dtype=bool)
+
+
+def text(lengths=LENGTHS):
+    mask = torch.arange(LONGEST) < torch.from_numpy(lengths)[:, None]
+    return MappedColumn({"ids": (torch.arange(N)[:, None] * mask).int(), "mask": mask}, lengths > 0, {})
+
+
+def loader(columns=None, rows=None, **arguments):
+    arguments = {"batch_size": SIZE, "bucket": True, **arguments}
+    return Loader(
+        {"text": text()} if columns is None else columns, {}, np.arange(N) if rows is None else rows, **arguments
+    )
+
+
+def widths(loaded, steps):
+    return [loaded.batch(step).inputs["text"]["mask"].shape[1] for step in steps]
+
+
+def test_neighbours_in_length_share_a_batch_and_batches_come_by_chance():
+    order = np.arange(100, 112)
+    lengths = np.array([9, 1, 8, 2, 7, 3, 6, 4, 5, 0, 12, 11])
+    found = [length_groups.bucketed(order, lengths, 0, 4, np.random.default_rng(seed)) for seed in range(50)]
+    for batches in found:
+        assert sorted(sorted(batch) for batch in batches.reshape(3, 4).tolist()) == [
+            [100, 102, 110, 111],
+            [101, 103, 105, 109],
+            [104, 106, 107, 108],
+        ]
+    assert {batches[0] for batches in found} == set(order)
+
+
+@pytest.mark.parametrize(("start", "size", "before", "after"), [(0, 5, 0, 2), (3, 5, 2, 0), (6, 5, 4, 3), (1, 4, 3, 1)])
+def test_rows_of_a_batch_across_two_epochs_stay(start, size, before, after):
+    """The stream is cut from its own beginning."""
+    found = length_groups.bucketed(np.arange(12), np.arange(12)[::-1], start, size, np.random.default_rng(0))
+    assert sorted(found) == list(range(12))
+    assert found[:before].tolist() == list(range(before))
+    assert found[12 - after :].tolist() == list(range(12 - after, 12))
+    whole = found[before : 12 - after].reshape(-1, size)
+    assert (np.ptp(whole, axis=1) == size - 1).all()  # neighbours
+
+
+@pytest.mark.parametrize("rows", [N, 299, 21, 8, 5])
+def test_every_row_once_in_each_epoch(rows):
+    loaded = loader(rows=np.arange(rows))
+    stream = torch.cat([loaded.batch(step).index for step in range(4 * rows // SIZE + 1)]).numpy()
+    epochs = stream[: 4 * rows].reshape(4, rows)
+    assert (np.sort(epochs) == np.arange(rows)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_any_batch_can_be_asked_for():
+    one, other = loader(), loader()
+    steps = range(80)  # more than two epochs
+    forward = [one.batch(step).index.tolist() for step in steps]
+    assert forward == [other.batch(step).index.tolist() for step in reversed(steps)][::-1]
+    assert forward != [loader(seed=1).batch(step).index.tolist() for step in steps]
+
+
+def test_batches_are_cropped_to_their_longest_text():
+    loaded = loader()
+    for step in range(1, 80):
+        batch = loaded.batch(step)
+        longest = LENGTHS[batch.index].max()
+        width = -(-longest // 8) * 8
+        mask = torch.arange(width) < torch.from_numpy(LENGTHS)[batch.index][:, None]
+        assert batch.inputs["text"]["mask"].equal(mask)
+        assert batch.inputs["text"]["ids"].equal(batch.index[:, None] * mask)
+    assert np.mean(widths(loaded, range(1, 38))) < 0.65 * LONGEST
+    assert np.mean(widths(loader(bucket=False), range(1, 38))) == LONGEST
+
+
+def test_the_first_batch_is_whole():
+    assert widths(loader({"text": text(np.full(N, 3))}), [0, 1, 0]) == [LONGEST, 8, LONGEST]
+
+
+def test_the_order_of_lengths_is_left_to_chance():
+    """A window holds all 37 batches of the epoch: their lengths neither rise nor fall over it."""
+    means = [LENGTHS[loader(seed=seed).order(0)[:296]].reshape(37, SIZE).mean(1) for seed in range(30)]
+    assert abs(np.mean([np.corrcoef(np.arange(37), mean)[0, 1] for mean in means])) < 0.1
+
+
+def test_evaluation_keeps_its_order_and_is_cropped():
+    plain, cropped = loader(bucket=False).ordered(), loader().ordered()
+    for one, other in zip(plain, cropped, strict=True):
+        assert one.index.equal(other.index)
+        width = other.inputs["text"]["mask"].shape[1]
+        assert width == -(-LENGTHS[one.index].max() // 8) * 8
+        assert one.inputs["text"]["ids"][:, :width].equal(other.inputs["text"]["ids"])
+
+
+def test_ranks_share_a_batch():
+    alone, ranks = loader(), [loader(rank=rank, world=2) for rank in range(2)]
+    for step in range(80):
+        assert torch.cat([rank.batch(step).index for rank in ranks]).equal(alone.batch(step).index)
+
+
+def test_rows_are_sorted_by_the_length_of_all_their_texts():
+    other = text(LONGEST - LENGTHS)  # together, all rows are alike
+    assert length_groups.lengths([text(), other]).tolist() == [LONGEST] * N
+    batch = loader({"text": text(), "other": text(np.full(N, 9))}).batch(1)
+    assert batch.inputs["other"]["mask"].shape[1] == 16
+    assert batch.inputs["text"]["mask"].shape[1] == -(-LENGTHS[batch.index].max() // 8) * 8
+
+
+def test_a_batch_without_any_text_has_a_width():
+    assert widths(loader({"text": text(np.zeros(N, dtype=int))}), [1]) == [8]
+
+
+def test_what_is_no_text_stays_as_it_is():
+    features = {"pooled": torch.ones(N, 3), "tokens": torch.ones(N, LONGEST, 3), "mask": torch.zeros(N, LONGEST) > 0}
+    series = {"values": torch.ones(N, 2, LONGEST), "mask": torch.zeros(N, LONGEST) > 0}
+    columns = {"text": MappedColumn(features, EVERY, {}), "series": MappedColumn(series, EVERY, {})}
+    one, other = loader(columns), loader(columns, bucket=False)
+    assert one.order(0).tolist() == other.order(0).tolist()
+    batch = one.batch(1)
+    assert batch.inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
+    assert batch.inputs["series"]["mask"].shape == (SIZE, LONGEST)
+
+
+def test_texts_that_are_not_kept_are_cropped_in_the_order_of_chance(tmp_path):
+    column, tokens = Column("text", ["a b c"] * N), Tokens(max_tokens=LONGEST)
+    tokens.fit(column, np.arange(N))
+    lazy = open_column(column, tokens, "few", tmp_path, 0)
+    assert isinstance(lazy, LazyColumn)
+    loaded = loader({"text": lazy})
+    assert loaded.order(0).tolist() == loader({"text": lazy}, bucket=False).order(0).tolist()
+    assert widths(loaded, [0, 1]) == [LONGEST, 8]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_was_page_locked_stays_so():
+    parts = text().gather(torch.arange(4), pin=True)
+    assert all(part.is_pinned() for part in length_groups.cropped(parts).values())

@@ -1,0 +1,278 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from mmrun.data.preprocess.audio import Waveform
+from mmrun.data.preprocess.image import Pixels
+from mmrun.data.preprocess.series import Steps
+from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.preprocess.text import Tokens
+from mmrun.data.table import Column
+from mmrun.errors import ConfigError, DataError
+
+TEXTS = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog", None]
+
+
+def fitted(preparer, kind, values):
+    preparer.fit(Column(kind, values), np.arange(len(values)))
+    return preparer
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_pictures_are_scaled_and_cut_square(media, suffix):
+    pixels = fitted(Pixels(16), "image", [media / f"colour.{suffix}", None])
+    decoded = pixels.decode(media / f"colour.{suffix}")[""]
+    assert (decoded.dtype, decoded.shape) == (np.uint8, (3, 16, 16))
+    assert pixels.facts == {"in_channels": 3, "image_size": 16}
+    red = decoded[0].mean(0)  # the middle two thirds of a ramp from 0 to 255
+    assert abs(red[0] - 48) < 8
+    assert abs(red[-1] - 207) < 8
+
+
+def test_grey_pictures_stay_grey(media):
+    pixels = fitted(Pixels(16), "image", [media / "grey.png", media / "grey.jpg"])
+    assert pixels.facts["in_channels"] == 1
+    assert pixels.decode(media / "colour.png")[""].shape == (1, 16, 16)
+    assert fitted(Pixels(16), "image", [media / "grey.png", media / "colour.png"]).facts["in_channels"] == 3
+    assert fitted(Pixels(16, channels=3), "image", [media / "grey.png"]).decode(media / "grey.png")[""].shape[0] == 3
+
+
+def test_a_picture_in_memory_is_taken_as_it_is():
+    picture = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    pixels = fitted(Pixels(8), "image", [picture])
+    assert (pixels.decode(picture)[""] == picture).all()
+    assert fitted(Pixels(4), "image", [picture]).decode(picture[0])[""].shape == (1, 4, 4)
+
+
+def test_sixteen_bits_and_rotated_cameras(tmp_path):
+    Image.fromarray(np.full((8, 8), 128 * 256, dtype=np.uint16)).save(tmp_path / "xray.png")
+    assert (Pixels(8, channels=1).decode(tmp_path / "xray.png")[""] == 128).all()
+    half = np.zeros((8, 8), dtype=np.uint8)
+    half[:4] = 255  # bright above
+    rotated = Image.Exif()
+    rotated[0x0112] = 6  # the camera was held upright: turn by 90 degrees to the right
+    Image.fromarray(half).save(tmp_path / "phone.png", exif=rotated)
+    decoded = Pixels(8, channels=1).decode(tmp_path / "phone.png")[""][0]
+    assert (decoded[:, 4:] == 255).all()
+    assert (decoded[:, :4] == 0).all()
+
+
+def test_a_damaged_picture(media):
+    whole = (media / "colour.png").read_bytes()
+    (media / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError) as error:
+        Pixels(16, channels=3).decode(media / "cut.png")
+    assert str(error.value) == "cut.png is damaged, or no picture (OSError)"
+    with pytest.raises(DataError) as error:
+        Pixels(16, channels=3).decode(media / "note.txt")
+    assert str(error.value) == "note.txt is damaged, or no picture (UnidentifiedImageError)"
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
+def test_sounds_of_every_format(media, suffix):
+    decoded = Waveform(8000, 1.0).decode(media / f"tone.{suffix}")
+    assert (decoded["waveform"].dtype, decoded["waveform"].shape) == (np.int16, (8000,))
+    assert decoded["length"] == 8000
+    spectrum = np.abs(np.fft.rfft(decoded["waveform"][2000:6000].astype(float)))
+    assert spectrum.argmax() * 2 == 440
+    assert abs(np.abs(decoded["waveform"].astype(int)).max() - 16384) < 1600  # of a half; MP3 rings at the ends
+
+
+def test_a_sound_is_cut_padded_mixed_and_resampled(media):
+    short = Waveform(8000, 1.5).decode(media / "tone.wav")
+    assert short["length"] == 8000
+    assert (short["waveform"][8000:] == 0).all()
+    assert Waveform(8000, 0.25).decode(media / "tone.wav")["length"] == 2000
+    mixed = Waveform(8000, 1.0).decode(media / "stereo.wav")["waveform"].astype(int)
+    assert abs(mixed.max() - 8192) < 3
+    faster = Waveform(16000, 1.0).decode(media / "tone.wav")
+    assert faster["length"] == 16000
+    assert np.abs(np.fft.rfft(faster["waveform"].astype(float))).argmax() == 440
+
+
+def test_sixteen_bits_survive_unchanged(tmp_path):
+    samples = np.random.default_rng(0).integers(-32768, 32768, 500).astype(np.int16)
+    soundfile.write(tmp_path / "exact.wav", samples, 8000)
+    waveform = Waveform(8000, 0.0625)
+    assert waveform.facts == {"sample_rate": 8000, "num_samples": 500}
+    assert (waveform.decode(tmp_path / "exact.wav")["waveform"] == samples).all()
+    assert (waveform.decode((samples, 8000))["waveform"] == samples).all()
+    assert (waveform.decode((samples / 32768, 8000))["waveform"] == samples).all()
+
+
+def test_a_damaged_and_an_empty_sound(media):
+    with pytest.raises(DataError) as error:
+        Waveform(8000, 1.0).decode(media / "note.txt")
+    assert str(error.value) == "note.txt is damaged, or no sound (LibsndfileError)"
+    soundfile.write(media / "silent.wav", np.zeros(0), 8000)
+    with pytest.raises(DataError) as error:
+        Waveform(8000, 1.0).decode(media / "silent.wav")
+    assert str(error.value) == "silent.wav holds no sound (0 samples)"
+
+
+def test_subwords_are_learned_from_the_training_rows():
+    tokens = fitted(Tokens(vocab_size=60, max_tokens=12), "text", TEXTS)
+    decoded = tokens.decode("The CAT sat")
+    assert (decoded["ids"].dtype, decoded["ids"].shape) == (np.int32, (12,))
+    assert decoded["ids"][0] == 2  # [CLS]
+    length = int(decoded["mask"].sum())
+    assert decoded["ids"][length - 1] == 3  # [SEP]
+    assert (decoded["ids"][length:] == 0).all()
+    assert (decoded["ids"] == tokens.decode("the cat sat")["ids"]).all()
+    assert 1 in tokens.decode("ж")["ids"]  # [UNK]
+    assert tokens.facts["pad_id"] == 0
+    assert tokens.facts["mask_id"] == 4
+    assert tokens.facts["max_tokens"] == 12
+    assert 30 < tokens.facts["vocab_size"] <= 60
+    assert tokens.decode("the " * 50)["ids"][-1] == 3
+    assert tokens.decode("the " * 50)["mask"].all()
+
+
+TRAIN = """
+import json, numpy as np
+from mmrun.data.preprocess.text import Tokens
+from mmrun.data.table import Column
+words = [f"{a}{b}{c} {c}{a}." for a in "abcde" for b in "fghij" for c in "klmno"]
+tokens = Tokens(100, 8)
+tokens.fit(Column("text", words), np.arange(len(words)))
+print(json.dumps(tokens.state()))
+"""
+
+
+def test_the_vocabulary_is_the_same_in_every_process():
+    runs = [subprocess.Popen([sys.executable, "-c", TRAIN], stdout=subprocess.PIPE) for _ in range(4)]
+    states = {run.communicate()[0] for run in runs}
+    assert len(states) == 1
+    assert json.loads(states.pop())["vocab_size"] == 100
+
+
+def test_a_text_file(media):
+    tokens = fitted(Tokens(60, 12), "text", [media / "note.txt", "Grüß Dich"])
+    assert (tokens.decode(media / "note.txt")["ids"] == tokens.decode("GRÜß DICH")["ids"]).all()
+    (media / "latin.txt").write_bytes("grüß".encode("latin-1"))
+    with pytest.raises(DataError) as error:
+        tokens.decode(media / "latin.txt")
+    assert str(error.value) == "latin.txt is no UTF-8 text (byte 2)"
+
+
+def test_a_ready_tokenizer(tmp_path):
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    own = fitted(Tokens(60, 12), "text", TEXTS)
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(own.state()["tokenizer"]), pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(tmp_path)
+    ready = fitted(Tokens(max_tokens=6, tokenizer=str(tmp_path)), "text", TEXTS)
+    assert ready.facts["max_tokens"] == 6
+    assert ready.facts["pad_id"] == 0
+    assert ready.facts["mask_id"] == 1  # none of its own: the unknown word's
+    assert ready.decode("the cat")["ids"].tolist()[:3] == own.decode("the cat")["ids"].tolist()[:3]
+
+
+def test_a_tokenizer_that_is_not_there():
+    with pytest.raises(ConfigError) as error:
+        fitted(Tokens(tokenizer="/no/such/folder"), "text", TEXTS)
+    assert str(error.value) == (
+        "the tokenizer's files of /no/such/folder are not cached and the hub cannot be reached; "
+        "set prepare.tokenizer to a folder that holds tokenizer.json, or to null to train one"
+    )
+
+
+def test_cells_are_standardised_by_training_rows():
+    rows = [
+        {"age": "20", "town": "Rome", "same": 7},
+        {"age": "40", "town": "Oslo", "same": 7},
+        {"age": "NA", "town": None, "same": 7},
+        {"age": 1000, "town": "Bonn", "same": 8},
+    ]
+    cells = Cells()
+    cells.fit(Column("tabular", rows), np.array([0, 1, 2]))
+    assert cells.facts == {"num_numeric": 2, "cardinalities": [3]}
+    first, gap, unseen = cells.decode(rows[0]), cells.decode(rows[2]), cells.decode(rows[3])
+    assert first["numeric"].tolist() == [-1.0, 0.0]
+    assert first["categorical"].tolist() == [2]
+    assert gap["numeric"].tolist() == [0.0, 0.0]
+    assert gap["missing"].tolist() == [True, False]
+    assert gap["categorical"].tolist() == [0]
+    assert unseen["numeric"].tolist() == [97.0, 1.0]
+    assert unseen["categorical"].tolist() == [0]
+
+
+def test_codes_can_be_categories():
+    rows = [{"zip": 10115}, {"zip": 20095}]
+    cells = fitted(Cells(categorical=["zip"]), "tabular", rows)
+    assert cells.facts == {"num_numeric": 0, "cardinalities": [3]}
+    assert cells.decode(rows[1])["categorical"].tolist() == [2]
+
+
+@pytest.mark.parametrize("cell", ["old", ["a", "list"]])
+def test_a_word_among_numbers(cell):
+    cells = fitted(Cells(), "tabular", [{"age": "20"}, {"age": "30"}])
+    with pytest.raises(DataError) as error:
+        cells.decode({"age": cell})
+    assert str(error.value) == f"'age' is {cell!r}, but a number in all training rows"
+
+
+def test_series_are_standardised_cut_and_padded(media):
+    steps = fitted(Steps(10), "series", [media / "ramp.npy", None])
+    decoded = steps.decode(media / "ramp.npy")
+    assert steps.facts == {"in_channels": 2, "num_steps": 10}
+    np.testing.assert_allclose(decoded["values"].mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(decoded["values"].std(1), 1, atol=1e-6)
+    short = steps.decode(np.array([[4.5, np.nan], [9.0, 9.0]]))
+    assert (short["values"] == 0).all()  # the mean, and a gap
+    assert short["mask"].tolist() == [True, True, *[False] * 8]
+    assert fitted(Steps(3), "series", [[1, 2, 3, 400]]).decode([1, 2, 3, 400])["mask"].all()
+
+
+def test_a_constant_channel_is_safe():
+    steps = fitted(Steps(3), "series", [[0.1, 0.1, 0.1]])
+    assert np.abs(steps.decode([0.1, 0.1, 0.1])["values"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([[1, 2], [3, 4]], "a series of 2 channels, where the training rows have 1"),
+        ([[1, 2], [3]], "the series is damaged, or no array of numbers (ValueError)"),
+        ([], "the series is float64 [0], but a series is numbers [channels, steps] or [steps]"),
+        (["a"], "the series is <U1 [1], but a series is numbers [channels, steps] or [steps]"),
+    ],
+)
+def test_series_that_are_none(value, message):
+    steps = fitted(Steps(4), "series", [[1, 2, 3]])
+    with pytest.raises(DataError) as error:
+        steps.decode(value)
+    assert str(error.value) == message
+
+
+def test_no_pickle_is_ever_opened(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError) as error:
+        fitted(Steps(4), "series", [[1, 2, 3]]).decode(tmp_path / "objects.npy")
+    assert str(error.value) == "objects.npy is damaged, or no array of numbers (ValueError)"
+
+
+@pytest.mark.parametrize(
+    ("preparer", "blank", "kind", "values"),
+    [
+        (Pixels(8), Pixels(1), "image", [np.zeros((3, 8, 8), dtype=np.uint8)]),
+        (Tokens(60, 12), Tokens(), "text", TEXTS),
+        (Waveform(8000, 0.1), Waveform(1, 1), "audio", [(np.ones(300, dtype=np.int16), 8000)]),
+        (Cells(), Cells(), "tabular", [{"x": 1.0, "c": "a"}, {"x": 4.0, "c": "b"}]),
+        (Steps(4), Steps(1), "series", [[1, 5, 3]]),
+    ],
+)
+def test_what_is_restored_decodes_alike(preparer, blank, kind, values):
+    fitted(preparer, kind, values)
+    blank.restore(json.loads(json.dumps(preparer.state())))
+    assert blank.facts == preparer.facts
+    assert blank.state() == preparer.state()
+    for name, array in preparer.decode(values[0]).items():
+        assert (blank.decode(values[0])[name] == array).all()

@@ -1,0 +1,419 @@
+"""Comparisons of made-up runs, each answer worked out by hand."""
+
+import math
+
+import pytest
+from runs.fabricate import finished, started
+
+from mmrun.errors import ConfigError
+from mmrun.results import selection
+from mmrun.results.compare import LOWER_IS_BETTER, Question
+from mmrun.results.compare import compare as compare_runs
+from mmrun.results.costs import shared_stages
+from mmrun.results.files import read_json, write_json
+from mmrun.tasks.metrics import METRICS
+
+T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return tmp_path / "outputs"
+
+
+def compare(folders, by, metric, against=None, paired=(), where=(), **asked):
+    runs, notices = selection.finished(folders)
+    question = Question(metric, tuple(by), against, tuple(paired), **asked)
+    return compare_runs(selection.filtered(runs, where), question, notices)
+
+
+def three_seeds(outputs, strategy, accuracies, **changes):
+    return [finished(outputs, accuracy, strategy, seed, **changes) for seed, accuracy in enumerate(accuracies)]
+
+
+def rewrite(run, **changes):
+    """Change a finished run's metrics.json; keys are dotted with "__" for the dot."""
+    found = read_json(run.metrics_file)
+    for key, value in changes.items():
+        *places, last = key.split("__")
+        node = found
+        for place in places:
+            node = node[place]
+        node[last] = value
+    write_json(run.metrics_file, found)
+
+
+# -------------------------------------------------------------------------------------------------------------- figures
+
+
+def test_a_row_has_mean_deviation_interval_and_cost(outputs):
+    runs = three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    compared = compare([outputs], ["strategy"], "test/accuracy")
+    (row,) = compared.rows
+    assert row.group == ("scratch",)
+    assert set(row.runs) == {run.name for run in runs}
+    assert (row.n, row.mean, row.sd) == (3, pytest.approx(0.6), pytest.approx(0.1))
+    assert (row.low, row.high) == (
+        pytest.approx(0.6 - 0.1 * T2 / math.sqrt(3)),
+        pytest.approx(0.6 + 0.1 * T2 / math.sqrt(3)),
+    )
+    assert row.cost == {
+        "epochs": 10.0,
+        "samples": 14_370,
+        "seconds": 10.0,
+        "flops": 1.5e12,
+        "peak_memory": 512 * 1024**2,
+        "learned_parameters": 25_300,
+    }
+    assert (row.baseline, row.pairs, row.difference, row.p, row.best) == (None, None, None, None, False)
+    assert compared.notices == []
+
+
+def test_differences_are_paired_by_seed(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])  # +0.01, +0.02, +0.03: mean 0.02, sd 0.01
+    base, row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows
+    assert (base.group, base.difference) == (("scratch",), None)
+    assert (row.baseline, row.pairs, row.difference) == (("scratch",), 3, pytest.approx(0.02))
+    assert row.difference_low == pytest.approx(0.02 - 0.01 * T2 / math.sqrt(3))
+    t = 2 * math.sqrt(3)
+    assert row.p == pytest.approx(1 - t / math.sqrt(2 + t * t)) == pytest.approx(0.0741799)
+    assert not row.best
+
+
+def test_without_pairs_the_groups_are_independent(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])
+    _, row = compare([outputs], ["strategy"], "test/accuracy", "scratch").rows
+    assert (row.pairs, row.difference) == (None, pytest.approx(0.02))
+    assert row.p > 0.8
+
+
+def test_only_common_seeds_are_paired(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    finished(outputs, 0.71, "component", seed=2)
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    row = compared.rows[1]
+    assert (row.n, row.pairs, row.difference, row.p) == (1, 1, pytest.approx(0.01), None)
+    assert compared.notices == [
+        "not every group has the same seed: component has 2; scratch has 0, 1, 2",
+        "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=1)",
+    ]
+
+
+def test_of_many_groups_those_unlike_the_others_are_named(outputs):
+    for strategy in ("scratch", "component", "holistic", "frozen"):
+        three_seeds(outputs, strategy, [0.5, 0.6, 0.7])
+    for strategy in ("lora", "adapter"):
+        finished(outputs, 0.71, strategy, seed=2)
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.notices[0] == ("not every group has the same seed: adapter, lora have 2; the 4 others have 0, 1, 2")
+
+
+def test_no_common_seed_no_difference(outputs):
+    finished(outputs, 0.5, "scratch", seed=0)
+    finished(outputs, 0.6, "component", seed=1)
+    row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1]
+    assert (row.pairs, row.difference, row.p) == (0, None, None)
+
+
+def test_p_is_corrected_over_the_rows(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])
+    three_seeds(outputs, "frozen", [0.50, 0.71, 0.60])
+    holm = {row.group[0]: row for row in compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows}
+    assert holm["component"].p_adjusted == pytest.approx(2 * holm["component"].p)
+    assert holm["frozen"].p_adjusted == pytest.approx(holm["frozen"].p)
+    plain = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"], correct="none").rows
+    assert [row.p_adjusted for row in plain] == [None, None, None]
+
+
+def test_the_best_is_marked_where_chance_hardly_explains_it(outputs):
+    three_seeds(outputs, "scratch", [0.500, 0.700, 0.600])
+    three_seeds(outputs, "component", [0.550, 0.751, 0.649])
+    three_seeds(outputs, "holistic", [0.540, 0.741, 0.639])
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert {row.group[0]: row.best for row in compared.rows} == {"scratch": False, "component": True, "holistic": False}
+    lower = compare([outputs], ["strategy"], "test/loss", "scratch", ["seed"])  # 1 - accuracy
+    assert lower.question.lower_is_better
+    assert {row.group[0]: row.best for row in lower.rows} == {"scratch": False, "component": True, "holistic": False}
+
+
+def test_what_is_not_on_equal_terms_is_flagged_and_never_ranked(outputs):
+    three_seeds(outputs, "scratch", [0.500, 0.700, 0.600])
+    three_seeds(outputs, "component", [0.650, 0.851, 0.749], budget={"epochs": 20.0, "steps": None})
+    three_seeds(outputs, "holistic", [0.540, 0.741, 0.639])
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    found = {row.group[0]: row for row in compared.rows}
+    assert {name: row.unmatched for name, row in found.items()} == {
+        "scratch": (),
+        "component": ("budget",),
+        "holistic": (),
+    }
+    assert {name: row.best for name, row in found.items()} == {"scratch": False, "component": False, "holistic": True}
+    assert compared.notices == ["budget differs between compared runs: epochs=10 (n=6), epochs=20 (n=3)"]
+
+
+def test_an_equal_budget_that_was_not_spent_is_flagged(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.9, 0.9, 0.9]):
+        rewrite(run, cost__epochs=9.4)  # of 10: stopped early
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.rows[1].unmatched == ("spending",)
+    assert compared.notices == ["component spent 9.4 epochs, scratch 10: more than 5 % apart"]
+    rewrite(run, cost__epochs=10.4)  # the mean is 9.73
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1].unmatched == ()
+
+
+def test_runs_can_be_matched_by_what_they_spent(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.9, 0.9, 0.9], budget={"epochs": None, "steps": 300}):
+        rewrite(run, cost__epochs=20.0, cost__flops=1.55e12)
+    by_flops = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"], match="flops")
+    assert (by_flops.rows[1].unmatched, by_flops.notices) == ((), [])
+    by_epochs = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"], match="epochs")
+    assert by_epochs.rows[1].unmatched == ("spending",)
+    by_budget = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert by_budget.rows[1].unmatched == ("budget",)
+
+
+def test_what_encoders_learned_alone_is_shared_by_several_fusions(outputs):
+    base = {"epochs": 10.0, "seconds": 10.0, "flops": 1e12, "samples": 100}
+    half = {key: value / 2 for key, value in base.items()}
+    dear = {"epochs": 6.0, "seconds": 12.0, "flops": 3e12, "samples": 60}
+    finished(outputs, 0.5, "scratch")
+    run = finished(outputs, 0.6, "component")
+    rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": base})
+    stages = {"pretrain-image": half, "pretrain": dear, "train": half}
+    rewrite(run, cost__stages=stages, cost__epochs=16.0, cost__seconds=22.0, cost__flops=4e12, cost__samples=160)
+    asked = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch"}
+    whole, shared = (compare([outputs], **asked, amortise=fusions).rows[1] for fusions in (1, 4))
+    assert (whole.cost["epochs"], whole.cost["seconds"]) == (16.0, 22.0)
+    assert (shared.cost["epochs"], shared.cost["seconds"], shared.cost["flops"]) == (
+        *(5 + 11 / 4, 5 + 17 / 4),
+        5e11 + 3.5e12 / 4,
+    )
+    assert shared.cost["peak_memory"] == whole.cost["peak_memory"]
+    # scratch costs 10 epochs, 10 s, 1.5 TFLOP: 5 + 11 / k < 10 from k = 3, 5 + 17 / k from 4, 0.5 + 3.5 / k from 4
+    assert whole.break_even == shared.break_even == {"epochs": 3, "seconds": 4, "flops": 4}
+    assert compare([outputs], ["strategy"], "test/accuracy", "component").rows[1].break_even == {
+        "epochs": 1,
+        "seconds": 1,
+        "flops": 1,
+    }
+
+
+def test_what_no_fusion_follows_or_what_a_fusion_touched_is_not_shared(outputs):
+    run = finished(outputs, 0.5, "component")
+    base = run.metrics() | {"folder": run.path}
+    costs = {"pretrain-image": {}, "pretrain-images": {}, "train": {}}
+
+    def shared(**stages):
+        base["config"]["strategy"]["stages"] = {name: {"train": train} for name, train in stages.items()}
+        return shared_stages(base | {"cost": {"stages": costs}})
+
+    assert shared(pretrain=["encoder.{modality}"], train=["fusion"]) == ["pretrain-image"]
+    assert shared(train=["fusion"], pretrain=["encoder.{modality}"]) == []
+    assert shared(pretrain=["encoder.{modality}"]) == []
+    assert shared(pretrain=["encoder", "fusion"], train=["head"]) == []
+    assert shared(pretrain=["*"], train=["head"]) == []
+
+
+def test_directions_are_those_of_the_metrics():
+    assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
+
+
+def test_a_row_says_how_large_how_likely_and_how_small(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])
+    row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1]
+    assert row.effect == pytest.approx(2 * math.sqrt(1 / math.pi))  # d_z is 2; J of 2 degrees is 1 / sqrt(pi)
+    assert row.improvement.value == pytest.approx(6 / 9)
+    assert row.detectable == pytest.approx(0.01 * 3.2640435498)
+
+
+def test_the_test_and_the_interval_are_chosen(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    three_seeds(outputs, "component", [0.51, 0.72, 0.63])
+    asked = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch", "correct": "none"}
+    signed = compare([outputs], **asked, paired=["seed"], test="permutation", interval="bca")
+    assert signed.rows[1].p == 0.25  # of 8 ways to set the signs, 2 are as extreme
+    assert 0.01 <= signed.rows[1].difference_low < 0.02 < signed.rows[1].difference_high <= 0.03
+    assert signed.notices == ["with 3 pairs p of the permutation test cannot be below 0.25"]
+    # of 20 ways to order the six, the rank sum is as far from the middle in 14
+    assert compare([outputs], **asked, test="wilcoxon").rows[1].p == pytest.approx(0.7)
+
+
+# --------------------------------------------------------------------------------------------------------------- groups
+
+
+def test_groups_are_by_any_key_and_ordered_by_size_after_the_baseline(outputs):
+    for dim in (128, 16, 1024):
+        finished(outputs, 0.5, fusion__dim=dim)
+    rows = compare([outputs], ["fusion.dim"], "test/accuracy", against="128").rows
+    assert [row.group for row in rows] == [("128",), ("16",), ("1024",)]
+
+
+def test_a_number_may_be_written_otherwise(outputs):
+    for share in (0.1, 1.0):
+        finished(outputs, 0.5, dataset__labelled=share)
+    rows = compare([outputs], ["dataset.labelled"], "test/accuracy", against="1.0").rows
+    assert [row.group for row in rows] == [("1",), ("0.1",)]
+    assert [row.group for row in compare([outputs], ["seed"], "test/accuracy", where=["dataset.labelled=.1"]).rows] == [
+        ("0",)
+    ]
+
+
+def test_with_two_keys_a_group_is_compared_with_the_one_alike_but_for_the_baselines_value(outputs):
+    for dataset, gain in (("digits", 0.1), ("avdigits", 0.2)):
+        choices = {"dataset": dataset, "fusion": "concat", "encoder.image": "cnn"}
+        for strategy, accuracy in (("scratch", 0.5), ("component", 0.5 + gain)):
+            finished(outputs, accuracy, strategy, choices=choices | {"strategy": strategy}, dataset={"labelled": gain})
+    rows = compare([outputs], ["dataset", "strategy"], "test/accuracy", against="scratch").rows
+    assert [(row.group, row.baseline, row.difference) for row in rows] == [
+        (("avdigits", "scratch"), None, None),
+        (("avdigits", "component"), ("avdigits", "scratch"), pytest.approx(0.2)),
+        (("digits", "scratch"), None, None),
+        (("digits", "component"), ("digits", "scratch"), pytest.approx(0.1)),
+    ]
+    rows = compare([outputs], ["dataset", "strategy"], "test/accuracy", against="digits,scratch").rows
+    assert [row.baseline for row in rows] == [None] + 3 * [("digits", "scratch")]
+
+
+def test_a_run_without_the_key_is_a_group_of_its_own(outputs):
+    finished(outputs, 0.5)
+    finished(outputs, 0.6, fusion={"_target_": "mmrun.models.fusions.simple.Sum"})
+    assert [row.group for row in compare([outputs], ["fusion.dim"], "test/accuracy").rows] == [("128",), ("none",)]
+
+
+def test_conditions_leave_runs_out(outputs):
+    for seed in range(4):
+        finished(outputs, 0.5, seed=seed)
+        finished(outputs, 0.6, "component", seed=seed)
+    (row,) = compare([outputs], ["strategy"], "test/accuracy", where=["seed=1,2", "strategy=component"]).rows
+    assert (row.group, row.n) == (("component",), 2)
+
+
+# -------------------------------------------------------------------------------------------------------------- notices
+
+
+@pytest.mark.parametrize(
+    ("change", "notice"),
+    [
+        (
+            {"dataset__fingerprint": "other"},
+            "data fingerprint differs between compared runs: f-digits (n=3), other (n=3)",
+        ),
+        ({"dataset__split": "s9"}, "split differs between compared runs: s0 (n=3), s9 (n=3)"),
+        ({"budget": {"steps": 7}}, "budget differs between compared runs: epochs=10 (n=3), steps=7 (n=3)"),
+        ({"dataset__labelled": 0.1}, "labelled share differs between compared runs: 0.1 (n=3), 1 (n=3)"),
+        ({"metric_version": 2}, "metric version differs between compared runs: 1 (n=3), 2 (n=3)"),
+        ({"config__trainer__precision": "bf16"}, "precision differs between compared runs: bf16 (n=3), fp32 (n=3)"),
+    ],
+)
+def test_what_should_be_alike_and_is_not_is_said(outputs, change, notice):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.5, 0.6, 0.7]):
+        rewrite(run, **change)
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == [notice]
+
+
+def test_a_split_that_follows_the_seed_is_alike_within_each_pair(outputs):
+    for strategy in ("scratch", "component"):
+        for seed, run in enumerate(three_seeds(outputs, strategy, [0.5, 0.6, 0.7])):
+            rewrite(run, dataset__split=f"s{seed}")
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == []
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch").notices == [
+        "split differs between compared runs: s0 (n=2), s1 (n=2), s2 (n=2)"
+    ]
+
+
+def test_what_a_key_holds_apart_is_not_remarked(outputs):
+    for epochs in (5.0, 10.0):
+        three_seeds(outputs, "scratch", [0.5, 0.6, 0.7], budget={"epochs": epochs, "steps": None})
+    assert compare([outputs], ["budget.epochs"], "test/accuracy").notices == []
+    assert compare([outputs], ["strategy"], "test/accuracy").notices == [
+        "budget differs between compared runs: epochs=10 (n=3), epochs=5 (n=3)"
+    ]
+
+
+def test_runs_that_are_left_out_are_named(outputs):
+    runs = three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    rewrite(finished(outputs, 0.5, seed=3), metrics__test={"loss": 0.1})
+    rewrite(finished(outputs, 0.5, seed=4), metrics__test__accuracy=None)
+    failed, running = started(outputs, seed=5), started(outputs, seed=6)
+    failed.set_status("failed")
+    compared = compare([outputs], ["strategy"], "test/accuracy")
+    assert set(compared.rows[0].runs) == {run.name for run in runs}
+    assert (
+        compared.notices[0] == f"not finished and left out: 2 runs ({failed.name} (failed), {running.name} (running))"
+    )
+    assert compared.notices[1].startswith("without test/accuracy and left out: 2 runs (digits-scratch-s3-")
+
+
+def test_a_run_found_twice_counts_once(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    assert compare([outputs, outputs / "default"], ["strategy"], "test/accuracy").rows[0].n == 3
+    again = finished(outputs, 0.5, seed=0, experiment="copy")
+    compared = compare([outputs], ["strategy"], "test/accuracy")
+    assert compared.rows[0].n == 3
+    assert compared.notices == [f"in more than one folder and counted once: 1 run ({again.name})"]
+
+
+# --------------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"by": ["stratgy"]},
+            "no run has the key 'stratgy'; did you mean 'strategy'? (there are budget.epochs, budget.steps, dataset, "
+            "dataset._target_, dataset.labelled, encoder.image, encoder.image._target_, encoder.image.dim, fusion, "
+            "fusion._target_, fusion.dim, seed, strategy, strategy.stages.train.share, strategy.stages.train.train, "
+            "trainer.precision, trainer.progress, trainer.save_every, trainer.trackers)",
+        ),
+        (
+            {"metric": "test/acuracy"},
+            "--metric: no run has 'test/acuracy'; did you mean 'test/accuracy'? (there are test/accuracy, "
+            "test/accuracy/image, test/loss, val/accuracy, val/loss)",
+        ),
+        ({"against": "scrach"}, "--against: no group 'scrach'; did you mean 'scratch'? (there are scratch)"),
+        ({"where": ["dataset=digts"]}, "--where: no run has dataset=digts; did you mean 'digits'? (there are digits)"),
+        ({"where": ["digits"]}, "--where digits: not of the form key=value"),
+        ({"paired": ["seed"]}, "--paired: with the runs of which group? Name it with --against"),
+    ],
+)
+def test_what_no_run_has_is_an_error_with_the_nearest(outputs, asked, message):
+    finished(outputs, 0.5)
+    with pytest.raises(ConfigError) as raised:
+        compare([outputs], **{"by": ["strategy"], "metric": "test/accuracy", **asked})
+    assert str(raised.value) == message
+
+
+def test_fusions_are_counted_from_one(outputs):
+    finished(outputs, 0.5)
+    with pytest.raises(ConfigError, match=r"^--amortise: 0 is no number of fusions; 1 charges all to one$"):
+        compare([outputs], ["strategy"], "test/accuracy", amortise=0)
+
+
+def test_a_pair_that_is_not_unique_names_both_runs_and_what_tells_them_apart(outputs):
+    finished(outputs, 0.5)
+    one = finished(outputs, 0.6, "component")
+    two = finished(outputs, 0.7, "component", fusion__dim=64)
+    names = sorted([one.name, two.name])
+    with pytest.raises(ConfigError) as raised:
+        compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert str(raised.value) == (
+        f"--paired: {names[0]} and {names[1]} are of one group and both have seed=0; "
+        "tell them apart with --where or --by, for example fusion.dim"
+    )
+
+
+def test_no_finished_run_is_an_error(outputs):
+    run = started(outputs)
+    with pytest.raises(ConfigError) as raised:
+        compare([outputs], ["strategy"], "test/accuracy")
+    assert str(raised.value) == (
+        f"no finished run below {outputs}; not finished and left out: 1 run ({run.name} (running))"
+    )

@@ -1,0 +1,89 @@
+"""Ranks over made-up data sets. The published examples stand in test_published.py."""
+
+import pytest
+from runs.fabricate import finished
+
+from mmrun.errors import ConfigError
+from mmrun.results import selection
+from mmrun.results.compare import Question
+from mmrun.results.ranks import rank
+
+STRATEGIES = ("component", "holistic", "scratch")
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return tmp_path / "outputs"
+
+
+def on(outputs, dataset, **accuracies):
+    for strategy, accuracy in accuracies.items():
+        choices = {"dataset": dataset, "strategy": strategy, "fusion": "concat", "encoder.image": "cnn"}
+        finished(outputs, accuracy, strategy, choices=choices, dataset={"labelled": 1.0, "name": dataset})
+
+
+def ranking(outputs, **asked):
+    runs, notices = selection.finished([outputs])
+    return rank(runs, Question(**asked), ["dataset"], notices)
+
+
+def test_the_better_have_the_lower_rank(outputs):
+    for number in range(10):
+        on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6 + 0.2 * (number == 0))  # one tie
+    found = ranking(outputs)
+    assert found.groups == [("component",), ("holistic",), ("scratch",)]
+    assert found.ranks == pytest.approx([1.05, 2.1, 2.85])
+    assert (found.test, len(found.blocks)) == ("friedman", 10)
+    assert found.p < 0.001
+    assert found.critical == pytest.approx(2.344 * (3 * 4 / (6 * 10)) ** 0.5, abs=1e-3)  # 1.048
+    assert found.apart == [(("component",), ("holistic",)), (("component",), ("scratch",))]
+    assert found.means[0] == pytest.approx([0.8, 0.7, 0.8])
+    assert found.notices == []
+
+
+def test_lower_is_better_turns_the_ranks(outputs):
+    for number in range(3):
+        on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6)
+    assert ranking(outputs, metric="test/loss").groups == [("component",), ("holistic",), ("scratch",)]
+    found = ranking(outputs)
+    assert found.notices == ["Friedman's chi-square is an approximation that wants 10 data sets or so, and there are 3"]
+
+
+def test_two_groups_are_tested_by_signed_ranks(outputs):
+    for number in range(6):
+        on(outputs, f"set{number}", component=0.8 + number / 100, scratch=0.7)
+    found = ranking(outputs)
+    assert (found.test, found.p, found.critical) == ("wilcoxon", 2 / 2**6, None)
+    assert found.apart == [(("component",), ("scratch",))]
+
+
+def test_nothing_is_apart_where_chance_explains_it(outputs):
+    for number in range(4):
+        better = 0.8 if number % 2 else 0.6
+        on(outputs, f"set{number}", component=better, holistic=0.7, scratch=1.4 - better)
+    found = ranking(outputs)
+    assert (found.ranks, found.p, found.apart) == ([2.0, 2.0, 2.0], 1.0, [])
+
+
+def test_ties_everywhere_are_not_tested(outputs):
+    for number in range(3):
+        on(outputs, f"set{number}", component=0.7, holistic=0.7, scratch=0.7)
+    assert (ranking(outputs).statistic, ranking(outputs).p) == (None, None)
+
+
+def test_an_incomplete_data_set_is_left_out_and_said(outputs):
+    for number in range(2):
+        on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6)
+    on(outputs, "set2", component=0.8)
+    found = ranking(outputs)
+    assert found.blocks == [("set0",), ("set1",)]
+    assert found.notices[0] == "set2 is left out: not every group has runs on it"
+
+
+def test_one_data_set_is_no_ranking(outputs):
+    on(outputs, "set0", component=0.8, scratch=0.6)
+    with pytest.raises(ConfigError) as raised:
+        ranking(outputs)
+    assert str(raised.value) == (
+        "--over dataset: 2 groups complete on 1 values of dataset; a ranking needs two of each"
+    )

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from mmrun.training.engine import Progress
+from mmrun.training.throughput import Meter, peak_flops, peak_of
+
+
+class Numbers:
+    def batch(self, step):
+        return step
+
+
+def test_speed_is_that_since_the_last_time():
+    progress = Progress(step=10, seconds=5.0)
+    meter = Meter(Numbers(), torch.device("cpu"), 1e9, progress)
+    assert meter.batch(10) == 10
+    meter.waited = 0.5
+    progress.step, progress.seconds = 14, 7.0
+    found = meter.figures(progress, rows=32, flops=1e8)
+    assert found.pop("speed/peak_memory") > 1e6
+    assert found == {"speed/samples_per_second": 64.0, "speed/data_wait": 0.25, "speed/mfu": pytest.approx(0.2)}
+    progress.step, progress.seconds = 15, 8.0
+    assert meter.figures(progress, rows=32, flops=1e8)["speed/samples_per_second"] == 32.0
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tf32", "teraflops"),
+    [
+        ("NVIDIA H200", "bf16", True, 989),
+        ("NVIDIA H100 PCIe", "bf16", True, 756),
+        ("NVIDIA H100 80GB HBM3", "fp32", True, 495),
+        ("NVIDIA A100-SXM4-40GB", "fp32", False, 19.5),
+        ("NVIDIA L40S", "fp16", True, 362),
+        ("Tesla V100-SXM2-16GB", "fp32", True, 15.7),
+    ],
+)
+def test_what_a_gpu_could_do(name, precision, tf32, teraflops):
+    assert peak_flops(name, precision, tf32) == pytest.approx(teraflops * 1e12)
+
+
+def test_where_the_peak_is_not_known_there_is_no_share_of_it():
+    assert peak_flops("GeForce 256", "fp32", True) is None
+    assert peak_of(torch.device("cpu"), "fp32", True) is None
+    progress = Progress()
+    meter = Meter(Numbers(), torch.device("cpu"), None, progress)
+    progress.step, progress.seconds = 1, 1.0
+    assert "speed/mfu" not in meter.figures(progress, 1, 1.0)
