@@ -21,7 +21,7 @@ from mmrun import compose
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.evaluation import contribution, evaluate
 from mmrun.run.pipeline import reopen, run
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 
 MIXES = {  # redundancy, uniqueness, synergy, modalities
     "redundancy": (1.0, 0.0, 0.0, 2),
@@ -57,8 +57,8 @@ def main() -> int:
 
 
 def trained(words):
-    folder = run(compose.load(words), Nobody())
-    return reopen(folder, Nobody())
+    folder = run(compose.load(words), NullCallback())
+    return reopen(folder, NullCallback())
 
 
 def dataset(name, mix, rows, folder) -> list[str]:

@@ -20,10 +20,10 @@ from PIL import Image
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run import pipeline
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 
 
-class Clock(Nobody):
+class Clock(NullCallback):
     """Notes when evaluations are made, and what is said."""
 
     def __init__(self) -> None:
@@ -76,8 +76,8 @@ def epoch(args, table: Path, scratch: Path, features: bool, number: int) -> floa
     """Give the seconds of an epoch: the median of all but the first."""
     words = [
         *("strategy=frozen", "dataset=manifest", f"dataset.path={table}", f"encoder.photo={args.encoder}"),
-        *(f"encoder.photo.prepare.size={args.size}", f"budget.epochs={args.epochs}", "trainer.batch_size=32"),
-        *("encoder.photo.pretrained=false", "trainer.device=cpu", f"trainer.features={str(features).lower()}"),
+        *(f"encoder.photo.preprocess.size={args.size}", f"budget.epochs={args.epochs}", "trainer.batch_size=32"),
+        *("encoder.photo.pretrained=false", "trainer.device=cpu", f"trainer.cache_features={str(features).lower()}"),
         *(f"cache={scratch}/cache-{number}", f"outputs={scratch}/{number}"),
     ]
     config, clock = compose.load(words), Clock()

@@ -21,12 +21,12 @@ import torch
 
 from mmrun import compose
 from mmrun.run import pipeline
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 
 FUSIONS = ("concat", "sum", "gated", "attention", "bilinear", "tensor", "late", "moe")
 
 
-class Clock(Nobody):
+class Clock(NullCallback):
     """Notes when stages begin."""
 
     def __init__(self) -> None:

@@ -22,11 +22,11 @@ from transformers import BertConfig
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import make_accelerator, open_session
-from mmrun.run.session import Nobody
+from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import cost, engine, throughput
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.types import Batch
 
 
@@ -60,10 +60,10 @@ def models(scratch: Path, tiny: bool) -> dict[str, list[str]]:
     bert = [
         f"encoder.text.model={scratch}/bert",
         "encoder.text.pretrained=false",
-        "encoder.text.prepare.tokenizer=null",
+        "encoder.text.preprocess.tokenizer=null",
     ]
     vit = f"encoder.image.model=vit_{'tiny' if tiny else 'base'}_patch16_224"
-    image = [f"encoder.image.prepare.size={pixels}", "encoder.image.pretrained=false"]
+    image = [f"encoder.image.preprocess.size={pixels}", "encoder.image.pretrained=false"]
     vit_bert = ["modalities=[image,text]", "encoder.image=timm", vit, *image, "encoder.text=hf", *bert]
     resnet = ["encoder.image=resnet18" if tiny else "encoder.image=resnet50", *image]
     return {"vit_bert": vit_bert, "resnet_gru_cnn": [*resnet, "encoder.text=gru", "encoder.audio=logmel_cnn"]}
@@ -78,10 +78,10 @@ class Block:
 
 
 def measure(name: str, words: list[str], scratch: Path, batch_size: int, steps: int, rounds: int) -> None:
-    words = [*words, "fusion=concat", "encoder.text.prepare.max_tokens=64", f"trainer.batch_size={batch_size}"]
+    words = [*words, "fusion=concat", "encoder.text.preprocess.max_tokens=64", f"trainer.batch_size={batch_size}"]
     words += ["trainer.precision=bf16", "trainer.compile=auto", "trainer.save_every=1e9", "trainer.deterministic=false"]
     config = compose.load([*words, f"cache={scratch}"])
-    session = open_session(config, RunFolder(scratch / name), Notes(), make_accelerator(config))
+    session = open_session(config, RunFolder(scratch / name), Notes(), build_accelerator(config))
     device = session.accelerator.device
     model = copy.deepcopy(session.model)
     ((stage, learning),) = session.stages.values()
@@ -122,7 +122,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class Notes(Nobody):
+class Notes(NullCallback):
     """Says what the engine has to say: that it could not compile, above all."""
 
     def note(self, text: str) -> None:
@@ -135,7 +135,7 @@ class Silent(engine.Events):
 
 def engine_steps(training: StageTraining, steps: int) -> float:  # seconds that were waited for data
     progress = training.progress
-    plan = replace(training.plan, allowance=Allowance(steps=progress.step + steps), evaluate_every=10**9)
+    plan = replace(training.plan, allowance=StageBudget(steps=progress.step + steps), evaluate_every=10**9)
     device, accelerator = training.session.accelerator.device, training.session.accelerator
     batches = throughput.Meter(training.batches, device, None, progress)
     nothing = lambda: (0.0, {})  # noqa: E731

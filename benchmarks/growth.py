@@ -20,8 +20,8 @@ import torch
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import make_accelerator, open_session
-from mmrun.run.session import Nobody
+from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 
 
@@ -92,7 +92,7 @@ def serve(file: Path, steps: int) -> int:
     words = ["dataset=manifest", f"dataset.path={file}", "trainer.device=cpu", f"cache={file.parent}/cache"]
     config = compose.load(words)
     began, before = time.perf_counter(), held()
-    session = open_session(config, RunFolder(file.parent / file.stem), Nobody(), make_accelerator(config))
+    session = open_session(config, RunFolder(file.parent / file.stem), NullCallback(), build_accelerator(config))
     stage, learning = session.stages["train"]
     training = StageTraining(session, stage, learning)
     print(f"opened in {time.perf_counter() - began:.1f} s, {held():.0f} MB held ({before:.0f} before)", flush=True)

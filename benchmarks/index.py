@@ -59,7 +59,7 @@ def write(outputs: Path, strategy: str, seed: int) -> None:
 def figures(name: str, strategy: str, seed: int) -> dict:
     """Give what metrics.json holds."""
     cost = dict.fromkeys(("epochs", "steps", "samples", "seconds", "flops", "peak_memory"), 1.0)
-    cost |= {"learned_parameters": 25_300, "total_parameters": 25_300}
+    cost |= {"trainable_parameters": 25_300, "total_parameters": 25_300}
     stages = {f"stage{number}": {"objective": "Task", **cost, "reused": False} for number in range(4)}
     figures = {f"figure{number}/{head}": 0.5 for number in range(12) for head in ("image", "audio", "text")}
     classes = {

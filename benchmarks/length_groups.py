@@ -1,4 +1,4 @@
-"""Texts of many lengths: steps/s with trainer.bucket=true over those without, a transformer, the engine of a real run.
+"""Texts of many lengths: steps/s with trainer.group_by_length=true over those without, for a transformer.
 
     scripts/bench buckets [--rows 1920] [--batch-size 32] [--encoder transformer] [--rounds 7] [--threads 1]
 
@@ -19,11 +19,11 @@ import torch
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import make_accelerator, open_session
-from mmrun.run.session import Nobody
+from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import engine
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 
 LONGEST = 128  # tokens, the marks at both ends included
 MEDIAN, SPREAD = 32, 0.7  # tokens, and the deviation of their logarithm
@@ -43,12 +43,12 @@ def main() -> int:
         write(folder / "table.csv", args.rows)
         words = [
             *("dataset=manifest", f"dataset.path={folder}/table.csv", f"cache={folder}/cache", "trainer.device=cpu"),
-            *(f"encoder.text={args.encoder}", f"encoder.text.prepare.max_tokens={LONGEST}", "fusion=concat"),
-            *(f"trainer.batch_size={args.batch_size}", "trainer.save_every=1e9", "trainer.bucket=true"),
+            *(f"encoder.text={args.encoder}", f"encoder.text.preprocess.max_tokens={LONGEST}", "fusion=concat"),
+            *(f"trainer.batch_size={args.batch_size}", "trainer.save_every=1e9", "trainer.group_by_length=true"),
         ]
         config = compose.load(words)
-        session = open_session(config, RunFolder(folder / "run"), Nobody(), make_accelerator(config))
-        trainer = replace(session.config.trainer, bucket=False)
+        session = open_session(config, RunFolder(folder / "run"), NullCallback(), build_accelerator(config))
+        trainer = replace(session.config.trainer, group_by_length=False)
         stage, learning = session.stages["train"]
         padded = StageTraining(replace(session, config=replace(session.config, trainer=trainer)), stage, learning)
         bucketed = StageTraining(session, stage, learning)
@@ -84,7 +84,7 @@ def write(file: Path, rows: int) -> None:
 
 def timed(training: StageTraining, steps: int) -> float:  # seconds
     """Train an epoch; nothing is evaluated or saved."""
-    plan = replace(training.plan, allowance=Allowance(steps=training.progress.step + steps), evaluate_every=10**9)
+    plan = replace(training.plan, allowance=StageBudget(steps=training.progress.step + steps), evaluate_every=10**9)
     began = time.perf_counter()
     engine.fit(
         training.learner,

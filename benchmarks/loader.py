@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import make_accelerator, open_session
-from mmrun.run.session import Nobody
+from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.types import Batch
 
@@ -45,15 +45,15 @@ def main() -> int:
         labels = files(folder, args.rows)
         words = [
             *("dataset=manifest", f"dataset.path={folder}/table.csv", "trainer.device=cpu", f"cache={folder}/cache"),
-            *("encoder.photo=lenet", f"encoder.photo.prepare.size={args.size}", "encoder.sound=logmel_cnn"),
-            *(f"encoder.sound.prepare.sample_rate={RATE}", "encoder.sound.prepare.seconds=1"),
+            *("encoder.photo=lenet", f"encoder.photo.preprocess.size={args.size}", "encoder.sound=logmel_cnn"),
+            *(f"encoder.sound.preprocess.sample_rate={RATE}", "encoder.sound.preprocess.seconds=1"),
             *("encoder.sound.n_fft=1024", "encoder.sound.hop_length=512", "encoder.sound.n_mels=32"),
             *("encoder.sound.channels=[4,8,16]", "encoder.sound.kernels=[3,3,3]"),
             *("fusion=concat", f"trainer.batch_size={BATCH}"),
         ]
         config = compose.load(words)
         began = time.perf_counter()
-        session = open_session(config, RunFolder(folder / "run"), Nobody(), make_accelerator(config))
+        session = open_session(config, RunFolder(folder / "run"), NullCallback(), build_accelerator(config))
         print(f"decoded once in {time.perf_counter() - began:.1f} s")
         stage, learning = session.stages["train"]
         ours = Ours(StageTraining(session, stage, learning), args.rows // BATCH)

@@ -17,11 +17,11 @@ import torch
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import make_accelerator, open_session
-from mmrun.run.session import Nobody
+from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import engine
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.types import Batch
 
 
@@ -39,7 +39,7 @@ def main() -> int:
     words += [f"trainer.batch_size={args.batch_size}", "trainer.device=cpu", "trainer.save_every=1e9"]
     config = compose.load(words)
     with tempfile.TemporaryDirectory() as scratch:
-        session = open_session(config, RunFolder(scratch), Nobody(), make_accelerator(config))
+        session = open_session(config, RunFolder(scratch), NullCallback(), build_accelerator(config))
         (stage, learning) = session.stages["train"]
         training = StageTraining(session, stage, learning)
         bare = Bare(copy.deepcopy(session.model), training, args.batch_size)
@@ -75,7 +75,7 @@ class NoEvaluation:
 
 
 def engine_block(training: StageTraining, steps: int) -> None:
-    allowance = Allowance(steps=training.progress.step + steps)
+    allowance = StageBudget(steps=training.progress.step + steps)
     plan = replace(training.plan, allowance=allowance, evaluate_every=10**9)
     engine.fit(
         training.learner,
@@ -100,7 +100,7 @@ class Bare:
         self.present = {name: torch.ones(batch_size, dtype=torch.bool) for name in self.inputs}
         learned = [p for name, p in model.named_parameters() if not name.startswith("probe.")]
         node = training.session.config.optimizer
-        self.optimizer = compose.make(node, "optimizer", params=learned)
+        self.optimizer = compose.instantiate(node, "optimizer", params=learned)
         self.order, self.at = torch.randperm(len(self.targets)), 0
 
     def block(self, steps: int) -> None:

@@ -85,10 +85,10 @@ def options(group: str) -> list[str]:
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def option(group: str, name: str, words: Sequence[str] = ()) -> dict[str, Any]:
+def option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Give the node that one YAML file of a group stands for, its defaults list and some overrides applied."""
     with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        node: Any = OmegaConf.to_container(hydra_compose(f"{group}/{name}", overrides=list(words)), resolve=True)
+        node: Any = OmegaConf.to_container(hydra_compose(f"{group}/{name}", overrides=list(overrides)), resolve=True)
     for key in group.split("/"):
         node = node[key]
     return node
@@ -97,9 +97,9 @@ def option(group: str, name: str, words: Sequence[str] = ()) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------- words -> RunConfig
 
 
-def load(words: Sequence[str]) -> RunConfig:
+def load(overrides: Sequence[str]) -> RunConfig:
     """Compose and check one run."""
-    composed = _compose(_rewrite(words))
+    composed = _compose(_rewrite(overrides))
     with _hydra_errors():
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         config = _typed(OmegaConf.to_container(own, resolve=True))
@@ -113,11 +113,11 @@ def load(words: Sequence[str]) -> RunConfig:
     return config
 
 
-def expand(words: Sequence[str]) -> list[list[str]]:
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Give the words of every run of a sweep: seed=0,1 fusion=sum,mean -> four lists, in the order of the words."""
     with _hydra_errors():
-        overrides = OverridesParser.create().parse_overrides(list(words))
-        batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [list(job) for batch in batches for job in batch]
 
 
@@ -145,9 +145,9 @@ def as_yaml(config: RunConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(as_dict(config)))
 
 
-def _compose(words: Sequence[str]) -> DictConfig:
+def _compose(overrides: Sequence[str]) -> DictConfig:
     with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", overrides=list(words), return_hydra_config=True)
+        return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
 
 
 def _choices(composed: DictConfig) -> dict[str, str]:
@@ -160,12 +160,12 @@ def _choices(composed: DictConfig) -> dict[str, str]:
     return chosen
 
 
-def _rewrite(words: Sequence[str]) -> list[str]:
+def _rewrite(overrides: Sequence[str]) -> list[str]:
     """Give the words as Hydra wants them: a choice by its place, `encoder.image=cnn`, becomes one by its group.
 
     Every modality of the data set gets an encoder: the default one of its kind where no word names another.
     """
-    plain = [word for word in words if not _key(word).startswith(("encoder", "~encoder", ADAPT))]
+    plain = [override for override in overrides if not _key(override).startswith(("encoder", "~encoder", ADAPT))]
     first = _compose(_by_group(plain, {}))
     with _hydra_errors():
         kinds = _kinds(OmegaConf.to_container(first.dataset, resolve=True))
@@ -181,17 +181,17 @@ def _rewrite(words: Sequence[str]) -> list[str]:
     defaults = [
         f"{place}={DEFAULT_ENCODER[kinds[place.removeprefix('encoder.')]]}" for place in encoders if place not in chosen
     ]
-    return [*_by_group([*defaults, *words], places, chosen), f"modalities=[{','.join(wanted)}]"]
+    return [*_by_group([*defaults, *overrides], places, chosen), f"modalities=[{','.join(wanted)}]"]
 
 
-def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
+def _by_group(overrides: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
     """Turn `place=name` into `group@place=name` where the place holds a node of that group; the last one counts."""
     rewritten: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
+    for override in overrides:
+        key, equals, value = override.partition("=")
         owner, _, own = key.rpartition(".")
         if FREE & set(key.split(".")) or (owner in places and own == INIT):
-            word = f"++{word}"
+            override = f"++{override}"
         place = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         last = place.rpartition(".")[2]
         group = places.get(place)
@@ -199,7 +199,7 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
             group = last
         names = value.split(",")
         if group is None or not equals or any(name.startswith(("{", "[", "$")) for name in names):
-            rewritten[word] = word
+            rewritten[override] = override
             continue
         for name in names:
             if name not in options(group):
@@ -213,15 +213,17 @@ def _by_group(words: Sequence[str], places: Mapping[str, str], chosen: Iterable[
     return list(rewritten.values())
 
 
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+")
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
 def _kinds(dataset: Any) -> dict[str, str]:
     """Tell the modalities of a data set and their kinds: from its YAML, or from the user's file where that decides."""
     source = import_module(target(dataset, "dataset").__module__)
     if hasattr(source, "describe"):
-        described: dict[str, str] = make({**dataset, "_target_": f"{source.__name__}.describe"}, "dataset", drop=LABELS)
+        described: dict[str, str] = instantiate(
+            {**dataset, "_target_": f"{source.__name__}.describe"}, "dataset", drop=LABELS
+        )
         return described
     return dict(dataset["kinds"])
 
@@ -282,22 +284,22 @@ def _siblings(node: Any) -> list[str]:
 # ------------------------------------------------------------------------------------------------ node -> object
 
 
-def target(node: Mapping[str, Any], where: str) -> Callable[..., Any]:
+def target(node: Mapping[str, Any], key_path: str) -> Callable[..., Any]:
     """Find the class or function that a node's `_target_` names."""
     path = node.get("_target_")
     if not isinstance(path, str) or not path.startswith(ALLOWED):
-        raise ConfigError(f"{where}._target_: {path!r} is not one of {', '.join(p + '*' for p in ALLOWED)}")
+        raise ConfigError(f"{key_path}._target_: {path!r} is not one of {', '.join(p + '*' for p in ALLOWED)}")
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"{where}._target_: {path}: {error}") from None
+        raise ConfigError(f"{key_path}._target_: {path}: {error}") from None
 
 
-def make(
+def instantiate(
     node: Mapping[str, Any],
-    where: str,
-    offer: Mapping[str, Any] | None = None,
+    key_path: str,
+    optional_kwargs: Mapping[str, Any] | None = None,
     drop: Sequence[str] = (),
     **objects: Any,
 ) -> Any:
@@ -306,29 +308,29 @@ def make(
     A node inside the node is handed over as a maker, a callable with offers of its own: maker(**offer). An error blames
     the YAML key, `where`.
     """
-    call = target(node, where)
-    values = {k: _maker(v, f"{where}.{k}") for k, v in node.items() if k != "_target_" and k not in drop}
+    call = target(node, key_path)
+    values = {k: _deferred(v, f"{key_path}.{k}") for k, v in node.items() if k != "_target_" and k not in drop}
     names = inspect.signature(call).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in names.values())
     for key in values:
         if key not in names and not open_ended:
-            raise ConfigError(f"{where}.{key}: {node['_target_']} takes no such argument{nearest(key, names)}")
-    offered = {key: value for key, value in (offer or {}).items() if key in names and key not in values}
-    given = {**values, **offered, **objects}
+            raise ConfigError(f"{key_path}.{key}: {node['_target_']} takes no such argument{nearest(key, names)}")
+    optional = {key: value for key, value in (optional_kwargs or {}).items() if key in names and key not in values}
+    given = {**values, **optional, **objects}
     for key, parameter in names.items():
         needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         if needed and key not in given:
-            raise ConfigError(f"{where}: {node['_target_']} needs '{key}', which nothing here gives")
+            raise ConfigError(f"{key_path}: {node['_target_']} needs '{key}', which nothing here gives")
     return call(**given)
 
 
-def _maker(value: Any, where: str) -> Any:
+def _deferred(value: Any, key_path: str) -> Any:
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return functools.partial(_make_offered, value, where)
-        return {key: _maker(item, f"{where}.{key}") for key, item in value.items()}
+            return functools.partial(_instantiate_nested, value, key_path)
+        return {key: _deferred(item, f"{key_path}.{key}") for key, item in value.items()}
     return value
 
 
-def _make_offered(node: Mapping[str, Any], where: str, **offer: Any) -> Any:
-    return make(node, where, offer)
+def _instantiate_nested(node: Mapping[str, Any], key_path: str, **optional_kwargs: Any) -> Any:
+    return instantiate(node, key_path, optional_kwargs)

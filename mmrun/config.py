@@ -35,7 +35,9 @@ class StageConfig:
 
     objective: Any = None  # node
     train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
-    top: float | None = None  # share of each encoder's modules that learn, from its output down; None: all named
+    unfreeze_top: float | None = (
+        None  # share of each encoder's modules that learn, from its output down; None: all named
+    )
     for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
     rows: str = "labelled"  # labelled | all | unlabelled | bootstrap: as many labelled ones, drawn with replacement
     share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
@@ -45,10 +47,10 @@ class StageConfig:
     layer_decay: float | None = None  # factor on the lr of an encoder's first module; it grows evenly to 1 at the last
     schedule: str = "cosine"  # cosine | linear | constant
     warmup: float = 0.05  # of the stage
-    clip: float | None = None  # largest gradient norm
-    accumulate: int = 1  # micro-batches that a batch is cut into
+    max_grad_norm: float | None = None  # largest gradient norm
+    grad_accum_steps: int = 1  # micro-batches that a batch is cut into
     keep: str = "best"  # best | last: which weights the next stage gets
-    average: float | None = None  # decay, a step, of a moving average of the weights, which then is what counts
+    ema_decay: float | None = None  # decay, a step, of a moving average of the weights, which then is what counts
     monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
     patience: int | None = None  # evaluations without a better one before the stage ends; None: no early stopping
     reuse: bool = False  # store the result, and load it where everything that determines it is the same
@@ -75,12 +77,12 @@ class TrainerConfig:
     tf32: bool = True  # on a GPU, let fp32 products be rounded to TF32's 10 bits
     deterministic: bool = True  # on a GPU, kernels that give the same bits each time, before quicker ones
     offload_activations: bool = False  # keep what the backward pass needs in the CPU's memory
-    bucket: bool = False  # texts of like length share batches, cropped to the longest; compile wants one width
-    shard: bool = False  # under torchrun, cut each parameter over the devices: for encoders larger than one
+    group_by_length: bool = False  # texts of like length share batches, cropped to the longest; compile wants one width
+    fsdp: bool = False  # under torchrun, cut each parameter over the devices: for encoders larger than one
     evaluate_every: float = 1.0  # epochs
-    features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
+    cache_features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
     save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
-    diagnose: bool = False  # log, at each evaluation, how the modalities share in learning
+    log_modality_gradients: bool = False  # log, at each evaluation, how the modalities share in learning
     profile: bool = False  # look at a few steps of each stage: a trace, and where the time goes
     trackers: list[str] = field(default_factory=list)  # of accelerate: tensorboard, wandb, ...
     progress: bool = True  # a live bar, on a terminal
@@ -92,7 +94,9 @@ class RunConfig:
 
     dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus LABELS
     modalities: list[str] | None = None  # None: all that the data set names
-    encoder: dict[str, Any] = field(default_factory=dict)  # node by modality, with a `prepare` node, and `init` if any
+    encoder: dict[str, Any] = field(
+        default_factory=dict
+    )  # node by modality, with a `preprocess` node, and `init` if any
     fusion: Any = None  # node
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     balance: Any = None  # node of objectives.balance; None: gradients as they are
@@ -103,7 +107,7 @@ class RunConfig:
     seed: int = 0
     experiment: str = "default"  # the folder under outputs: the name of the chosen experiment
     outputs: str = "outputs"
-    cache: str = "~/.cache/mmrun"  # prepared columns, reused stages, features
+    cache: str = "~/.cache/mmrun"  # preprocessed columns, reused stages, features
     cache_limit: float = 50.0  # GB a modality; a larger one is decoded anew for each batch
     choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...
 
@@ -130,9 +134,11 @@ def check(config: RunConfig) -> None:
             raise ConfigError(f"trainer.batch_size: {config.trainer.batch_size!r} is neither a number of rows nor auto")
         _positive(config.trainer, "trainer", "batch_size")
     _positive(config.trainer, "trainer", "eval_batch_size", "evaluate_every")
-    if config.trainer.bucket and config.trainer.compile is not False:
-        raise ConfigError("trainer: bucket gives texts of many widths, and compile wants one; drop one of the two")
-    if config.trainer.shard:
+    if config.trainer.group_by_length and config.trainer.compile is not False:
+        raise ConfigError(
+            "trainer: group_by_length gives texts of many widths, and compile wants one; drop one of the two"
+        )
+    if config.trainer.fsdp:
         _shardable(config)
     for key, value in vars(config.budget).items():
         if value is not None and value <= 0:
@@ -145,22 +151,22 @@ def check(config: RunConfig) -> None:
     if not config.strategy.stages:
         raise ConfigError("strategy.stages: a strategy needs at least one stage")
     for name, stage in config.strategy.stages.items():
-        where = f"strategy.stages.{name}"
-        _one_of(stage, where)
-        _positive(stage, where, "share", "accumulate")
-        for key in ("top", "layer_decay"):
+        key_path = f"strategy.stages.{name}"
+        _one_of(stage, key_path)
+        _positive(stage, key_path, "share", "grad_accum_steps")
+        for key in ("unfreeze_top", "layer_decay"):
             share = getattr(stage, key)
             if share is not None and not 0 < share <= 1:
-                raise ConfigError(f"{where}.{key}: {share} is not a share above 0 and up to 1")
-        if stage.average is not None and not 0 < stage.average < 1:
-            raise ConfigError(f"{where}.average: {stage.average} is not a decay between 0 and 1; 0.99 is usual")
+                raise ConfigError(f"{key_path}.{key}: {share} is not a share above 0 and up to 1")
+        if stage.ema_decay is not None and not 0 < stage.ema_decay < 1:
+            raise ConfigError(f"{key_path}.ema_decay: {stage.ema_decay} is not a decay between 0 and 1; 0.99 is usual")
         for key in ("objective", "optimizer"):
             value = getattr(stage, key)
             if not isinstance(value, dict) and not (key == "optimizer" and value is None):
-                raise ConfigError(f"{where}.{key}: {value!r} is no node; choose one with {where}.{key}=NAME")
+                raise ConfigError(f"{key_path}.{key}: {value!r} is no node; choose one with {key_path}.{key}=NAME")
         if not stage.train:
             raise ConfigError(
-                f"{where}.train: names no parameters; say which learn, for example [encoder, fusion, head]"
+                f"{key_path}.train: names no parameters; say which learn, for example [encoder, fusion, head]"
             )
 
 
@@ -181,24 +187,26 @@ def _shardable(config: RunConfig) -> None:
         "trainer.batch_size=auto": trainer.batch_size == "auto",
         "trainer.compile": trainer.compile is not False,
         "trainer.channels_last=true": trainer.channels_last is True,
-        "trainer.diagnose": trainer.diagnose,
+        "trainer.log_modality_gradients": trainer.log_modality_gradients,
         "balance": config.balance is not None,
-        **{f"strategy.stages.{n}.average": stage.average is not None for n, stage in config.strategy.stages.items()},
+        **{
+            f"strategy.stages.{n}.ema_decay": stage.ema_decay is not None for n, stage in config.strategy.stages.items()
+        },
     }
     for key, there in asked.items():
         if there:
-            raise ConfigError(f"trainer.shard: goes not with {key}; drop one of the two")
+            raise ConfigError(f"trainer.fsdp: goes not with {key}; drop one of the two")
 
 
-def _one_of(part: Any, where: str) -> None:
+def _one_of(part: Any, key_path: str) -> None:
     for key, known in ONE_OF.items():
         value = getattr(part, key, known[0])
         if value not in known:
             names = ", ".join(str(item).lower() for item in known if item is not None)
-            raise ConfigError(f"{where}.{key}: {value!r} is not one of {names}")
+            raise ConfigError(f"{key_path}.{key}: {value!r} is not one of {names}")
 
 
-def _positive(part: Any, where: str, *keys: str) -> None:
+def _positive(part: Any, key_path: str, *keys: str) -> None:
     for key in keys:
         if getattr(part, key) <= 0:
-            raise ConfigError(f"{where}.{key}: {getattr(part, key)} is not above 0")
+            raise ConfigError(f"{key_path}.{key}: {getattr(part, key)} is not above 0")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # what a modality can be
 
-HIDDEN_CLASS = -100  # the target of a row whose class may not be seen; cross-entropy ignores it. Numbers hide as NaN.
+IGNORE_INDEX = -100  # the target of a row whose class may not be seen; cross-entropy ignores it. Numbers hide as NaN.
 
 # What an encoder reads, by kind:
 #   image    [B, C, H, W] float, 0..1
@@ -72,7 +72,7 @@ class Task(Protocol):
 
     name: str
     num_outputs: int
-    headline: str  # its main figure
+    primary_metric: str
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over the rows whose target is not hidden, 0 where all are. output [B, num_outputs]."""
@@ -106,13 +106,13 @@ class Objective(nn.Module):
         scale(losses["loss"]).backward()
 
 
-class Preparer(Protocol):
+class Preprocessor(Protocol):
     """Makes raw values of one modality into arrays, once: fitted on training rows, then applied to all rows.
 
-    `facts` are what encoders and objectives may ask for by argument name: `in_channels`, `vocab_size` ...
+    `metadata` are what encoders and objectives may ask for by argument name: `in_channels`, `vocab_size` ...
     """
 
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
     def fit(self, column: Any, rows: np.ndarray) -> None:
         """Learn from the (training) rows of a data.table.Column what decoding needs: vocabulary, mean and deviation."""

@@ -21,7 +21,7 @@ VERBS = {  # in the order in which one reads them
     "plan": ("mmrun.cli.plan", "predict hours, disk and what is shared, before anything runs"),
     "bench": ("mmrun.cli.bench", "time training steps and answers of a config on this machine"),
     "resume": ("mmrun.cli.resume", "go on with a run that was interrupted"),
-    "ls": ("mmrun.cli.ls", "list runs: state, progress, headline figure"),
+    "ls": ("mmrun.cli.ls", "list runs: state, progress, primary metric"),
     "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),
     "diff": ("mmrun.cli.diff", "show in what two runs differ"),
     "verify": ("mmrun.cli.verify", "train a stage again and tell whether the same bits come out"),

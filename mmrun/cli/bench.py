@@ -18,7 +18,7 @@ HELP = "Time steps of each stage, and answers of the model to a batch and to one
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign] # flags among the words, as in train
-    parser.add_argument("words", nargs="*", metavar="WORD", help="as after `mmrun train`")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as after `mmrun train`")
     parser.add_argument("--seconds", type=float, default=2.0, help="that each measurement takes (default 2)")
     parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="search YAML here first")
     parser.add_argument("--format", choices=["table", "json"], default="table")
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run.bench import bench
 
     compose.use_config_dirs(args.config_dir)
-    config = compose.load(args.words)
+    config = compose.load(args.overrides)
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         found = bench(config, Path(scratch), terminal, args.seconds)
     name = "cpu" if config.trainer.device == "cpu" or not torch.cuda.is_available() else "cuda"

@@ -22,13 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_question(parser, "test/accuracy")
     along = parser.add_argument_group("instead of one comparison").add_mutually_exclusive_group()
     along.add_argument(
-        "--across",
+        "--curve-over",
         metavar="KEY",
         help="a comparison for each value of a key (dataset.labelled, budget.epochs, cost.total_parameters), and where "
         "the groups' curves cross",
     )
     along.add_argument(
-        "--over",
+        "--rank-over",
         metavar="KEY[,KEY]",
         help="ranks over several data sets, or other keys: Friedman's test, Nemenyi's critical difference",
     )
@@ -135,14 +135,14 @@ def _found(args: argparse.Namespace) -> "Result":
 
     runs, notices = selection.finished(args.folders)
     runs = selection.filtered(runs, args.where)
-    if args.across is not None:
+    if args.curve_over is not None:
         from mmrun.results.curves import across
 
-        return across(runs, asked, args.across.replace("/", "."), notices)
-    if args.over is not None:
+        return across(runs, asked, args.curve_over.replace("/", "."), notices)
+    if args.rank_over is not None:
         from mmrun.results.ranks import rank
 
-        return rank(runs, asked, keys(args.over), notices)
+        return rank(runs, asked, keys(args.rank_over), notices)
     from mmrun.results.compare import compare
 
     return compare(runs, asked, notices)

@@ -30,15 +30,15 @@ def run(args: argparse.Namespace) -> int:
     """Print the audit; 2 where a run would refuse the file."""
     from dataclasses import asdict
 
-    from mmrun.compose import make
+    from mmrun.compose import instantiate
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
 
     node = _node(args.file, args.words)
     leaves_out = node["on_error"] == "skip"
     module = node["_target_"].rpartition(".")[0]
-    found = make({**node, "_target_": f"{module}.look"}, "dataset", drop=LABELS)
-    table = make({**node, "on_error": "skip"}, "dataset", drop=LABELS)
+    found = instantiate({**node, "_target_": f"{module}.look"}, "dataset", drop=LABELS)
+    table = instantiate({**node, "on_error": "skip"}, "dataset", drop=LABELS)
     audited = audit(table, None if args.all else 1000)
     for name, modality in found.items():
         audited.modalities[name]["columns"] = modality.columns

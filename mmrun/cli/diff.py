@@ -14,7 +14,7 @@ from mmrun.results.selection import leaves, text
 HELP = "Show in what two runs differ: config, code, data and environment, and their figures side by side."
 
 PARTS = ("config", "code", "data", "environment")
-COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "learned_parameters", "total_parameters")
+COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "trainable_parameters", "total_parameters")
 Pairs = dict[str, tuple[Any, Any]]  # by key: the value in each run, None where it has none
 
 

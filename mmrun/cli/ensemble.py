@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"members": [run.name for run in runs], "tasks": found}, indent=1))
         return 0
     for name, task in tasks.items():
-        _print(name if len(tasks) > 1 else "", args.metric or task.headline, found[name])
+        _print(name if len(tasks) > 1 else "", args.metric or task.primary_metric, found[name])
     return 0
 
 
@@ -64,7 +64,7 @@ def _check(runs: Sequence["RunFolder"], methods: Sequence[str]) -> None:
     for run in runs:
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
-        if run.metrics()["headline"] is None:
+        if run.metrics()["primary_head"] is None:
             raise ConfigError(f"{run.path}: this run predicts nothing; give runs that train a head")
 
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="also under noise of growing severity, and the encoders before the fusion"
     )
     parser.add_argument(
-        "--ceilings", metavar="RUN", help="a run of strategy=unimodal that says what each modality reaches alone"
+        "--unimodal-runs", metavar="RUN", help="a run of strategy=unimodal that says what each modality reaches alone"
     )
     parser.add_argument("--group", metavar="COLUMN", help="also by the values of a column of the data set's file")
     parser.add_argument("--format", choices=["table", "json"], default="table")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
-    unimodal = None if args.ceilings is None else resolve(args.ceilings)
+    unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
     missing, noise = _what_if(args, list(folder.config()["encoder"]))
 
     from mmrun import evaluation
@@ -141,7 +141,7 @@ def _notes(found: dict[str, Any]) -> list[str]:
     if len(found["modalities"]) > 1 and not found["saw_missing"]:
         notes.append(
             "in training every row had every modality, so this model was never taught what it is asked here: "
-            "strategy=modality_dropout teaches it, --ceilings RUN says what each modality reaches alone"
+            "strategy=modality_dropout teaches it, --unimodal-runs RUN says what each modality reaches alone"
         )
     for name, said in found["synergy"].items():
         if said["flagged"]:
@@ -168,10 +168,10 @@ def _condition(given: dict[str, Any]) -> str:
 
 
 def _print_zero_shot(named: dict[str, Any]) -> None:
-    header = list(next(iter(named["figures"].values())))
+    header = list(next(iter(named["metrics"].values())))
     print_table(
         ["modality", *header],
-        [[modality, *(number(figures[name]) for name in header)] for modality, figures in named["figures"].items()],
+        [[modality, *(number(figures[name]) for name in header)] for modality, figures in named["metrics"].items()],
     )
     print(
         f"{named['split']} rows, by the prompts {', '.join(named['prompts'])} after {named['stage']}", file=sys.stderr
@@ -179,7 +179,7 @@ def _print_zero_shot(named: dict[str, Any]) -> None:
 
 
 def _print_evaluation(found: dict[str, Any]) -> None:
-    for name in found["headlines"]:
+    for name in found["primary_metrics"]:
         print(f"{found['run']}: {name} on {found['rows']} {found['split']} rows\n")
         _print_missing(found, name)
         _print_worth(found, name)
@@ -210,7 +210,7 @@ def _print_worth(found: dict[str, Any], name: str) -> None:
 
 def _print_robustness(robustness: dict[str, Any], name: str) -> None:
     rows = []
-    for modality, said in robustness["figures"][name].items():
+    for modality, said in robustness["metrics"][name].items():
         for corruption, curve in said["curves"].items():
             rows.append([modality, corruption, *_robust(curve["fused"], curve)])
         if len(said["curves"]) > 1:
@@ -246,10 +246,10 @@ def _print_groups(task: str, said: dict[str, Any]) -> None:
         [
             group or "(empty)",
             str(one["rows"]),
-            number(one.get(said["headline"])),
+            number(one.get(said["primary_metric"])),
             "worst" if group == said["worst"] else "",
         ]
         for group, one in said["groups"].items()
     ]
     print()
-    print_table([f"{said['column']} ({task})", "rows", said["headline"], ""], rows)
+    print_table([f"{said['column']} ({task})", "rows", said["primary_metric"], ""], rows)

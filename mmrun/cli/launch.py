@@ -29,31 +29,31 @@ from rich.console import Console
 from mmrun import compose
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
-from mmrun.results.folder import RunFolder, where
+from mmrun.results.folder import RunFolder, run_path
 from mmrun.results.index import status
 
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepRun:
     """One run of a sweep."""
 
-    words: list[str]
+    overrides: list[str]
     config: RunConfig
     folder: RunFolder
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> "Cell":
+    def of(cls, overrides: Sequence[str]) -> "SweepRun":
         """Compose a run."""
-        config = compose.load(words)
-        return cls(list(words), config, RunFolder(where(compose.as_dict(config))))
+        config = compose.load(overrides)
+        return cls(list(overrides), config, RunFolder(run_path(compose.as_dict(config))))
 
 
 class Launcher:
     """Hydra's launcher, as `hydra/launcher=NAME` and `hydra.launcher.KEY=VALUE` choose it."""
 
-    def __init__(self, words: Sequence[str], folder: Path) -> None:
+    def __init__(self, overrides: Sequence[str], folder: Path) -> None:
         node = {
             "job": "",
             "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
@@ -62,7 +62,7 @@ class Launcher:
         ConfigStore.instance().store("mmrun_sweep", node)
         loader = ConfigLoaderImpl(create_config_search_path(None))
         try:
-            config = Hydra("mmrun", loader).compose_config("mmrun_sweep", list(words), RunMode.MULTIRUN)
+            config = Hydra("mmrun", loader).compose_config("mmrun_sweep", list(overrides), RunMode.MULTIRUN)
             self.launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=HydraContext(loader, Callbacks()), task_function=job, config=config
             )
@@ -74,19 +74,21 @@ class Launcher:
         self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"  # on this terminal
 
     def launch(
-        self, cells: Sequence[Cell], again: bool = False, trials: Sequence[Mapping[str, Any] | None] = ()
+        self, sweep_runs: Sequence[SweepRun], rerun: bool = False, trials: Sequence[Mapping[str, Any] | None] = ()
     ) -> dict[Path, str]:
         """Train the runs that are not finished, and give by folder why some failed.
 
         `trials`: for each run of a search, what a `search.trials.Report` is made of.
         """
         jobs = {}
-        for number, (cell, trial) in enumerate(zip(cells, trials or [None] * len(cells), strict=True), start=1):
-            if again or not cell.folder.finished:
-                cell.folder.ask(compose.as_dict(cell.config), cell.words)
-                at = f"{number} of {len(cells)}"
-                path = cell.folder.path
-                jobs[path] = {"run": str(path), "at": at, "again": again, "live": self.one_by_one, "trial": trial}
+        for number, (sweep_run, trial) in enumerate(
+            zip(sweep_runs, trials or [None] * len(sweep_runs), strict=True), start=1
+        ):
+            if rerun or not sweep_run.folder.finished:
+                sweep_run.folder.ask(compose.as_dict(sweep_run.config), sweep_run.overrides)
+                at = f"{number} of {len(sweep_runs)}"
+                path = sweep_run.folder.path
+                jobs[path] = {"run": str(path), "at": at, "rerun": rerun, "live": self.one_by_one, "trial": trial}
         reasons: dict[Path, str] = {}
         while jobs:
             began = time.time()
@@ -112,7 +114,7 @@ def job(sweep: DictConfig) -> str | None:
 
     asked = json.loads(sweep.job)
     folder = RunFolder(asked["run"])
-    words, config = folder.overrides(), compose.restore(folder.config())
+    overrides, config = folder.overrides(), compose.restore(folder.config())
     live = asked["live"] and config.trainer.progress
     if asked["trial"] is None:
         watch = Terminal(live)
@@ -123,7 +125,7 @@ def job(sweep: DictConfig) -> str | None:
     with watch as terminal:
         terminal.note(f"run {asked['at']}")
         try:
-            run(config, terminal, words, asked["again"], folder, wait=True)
+            run(config, terminal, overrides, asked["rerun"], folder, wait=True)
         except Pruned as reason:
             terminal.note(f"pruned: {reason}")
         except MmrunError as error:
@@ -147,11 +149,11 @@ def check(configs: Iterable[RunConfig]) -> None:
             checked.add(told)
 
 
-def why(cell: Cell, reasons: Mapping[Path, str]) -> str:
+def why(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
     """Say why a run is not finished."""
-    if cell.folder.path in reasons:
-        return f"failed: {reasons[cell.folder.path]}"
-    said = status(cell.folder)
+    if sweep_run.folder.path in reasons:
+        return f"failed: {reasons[sweep_run.folder.path]}"
+    said = status(sweep_run.folder)
     return {
         "failed": f"failed: {said['message']}",
         "running": "not finished: its process died, or still runs",
@@ -159,10 +161,10 @@ def why(cell: Cell, reasons: Mapping[Path, str]) -> str:
     }.get(said["status"], said["status"])
 
 
-def command(words: Sequence[str]) -> str:
+def command(overrides: Sequence[str]) -> str:
     """Give what to type for one run."""
     folders = [folder for folder in compose.UserConfigs.folders if folder != Path.cwd() / "configs"]
-    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *words])
+    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *overrides])
 
 
 def _touched(folder: RunFolder, since: float) -> bool:

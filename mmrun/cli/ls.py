@@ -17,7 +17,7 @@ from mmrun.results.index import OUTPUTS, Summary, find, summary
 if TYPE_CHECKING:
     from rich.table import Table
 
-HELP = "List the runs below a folder: state, progress, headline figure on the test rows, training time, age."
+HELP = "List the runs below a folder: state, progress, primary metric on the test rows, training time, age."
 
 HEADER = ["run", "status", "at", "test", "time", "age"]
 UNDER_WAY = ("running", "waiting")

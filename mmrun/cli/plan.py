@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmrun.cli.table import count, duration, print_table, several, size
 
 if TYPE_CHECKING:
-    from mmrun.cli.launch import Cell
+    from mmrun.cli.launch import SweepRun
     from mmrun.run.estimate import RunForecast
 
 KEPT = {"disk": "on disk, for all runs that read it so", "memory": "in memory, by each run"}
@@ -23,7 +23,7 @@ HELP = "Time a few real steps of each stage, and predict hours, disk and what ru
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign] # flags among the words, as in train
-    parser.add_argument("words", nargs="*", metavar="WORD", help="as after `mmrun train`")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as after `mmrun train`")
     parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination, or a search")
     parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="search YAML here first")
     parser.add_argument("--format", choices=["table", "json"], default="table")
@@ -44,10 +44,14 @@ def run(args: argparse.Namespace) -> int:
     from mmrun import compose
 
     compose.use_config_dirs(args.config_dir)
-    cells, trials = _cells(args.words, args.multirun)
-    left = [cell for cell in cells if trials is not None or not cell.folder.finished]
+    sweep_runs, trials = _sweep_runs(args.overrides, args.multirun)
+    left = [sweep_run for sweep_run in sweep_runs if trials is not None or not sweep_run.folder.finished]
     found = _forecasts(left, len(left) if trials is None else trials)
-    told = {"asked": len(cells) if trials is None else trials, "finished": len(cells) - len(left), **_totals(found)}
+    told = {
+        "asked": len(sweep_runs) if trials is None else trials,
+        "finished": len(sweep_runs) - len(left),
+        **_totals(found),
+    }
     if args.format == "json":
         print(json.dumps({**told, "alike": [asdict(group) for group in found]}, indent=1))
     else:
@@ -55,45 +59,47 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cells(words: Sequence[str], multirun: bool) -> tuple[list["Cell"], int | None]:
+def _sweep_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["SweepRun"], int | None]:
     """Compose the runs; of a search, runs that stand for its trials, and how many these are."""
     from mmrun import compose
-    from mmrun.cli.launch import Cell
+    from mmrun.cli.launch import SweepRun
     from mmrun.cli.sweep import refuse_intervals, sort
 
-    words, _, search = sort(words)
+    overrides, _, search = sort(overrides)
     if search:
         from mmrun.cli.search import stand_ins
 
-        stands, trials = stand_ins(words, search)
-        return [Cell.of(words) for words in stands], trials
-    refuse_intervals(words)
-    asked = [Cell.of(job) for job in (compose.expand(words) if multirun else [words])]
-    return list({cell.folder.path: cell for cell in asked}.values()), None
+        stands, trials = stand_ins(overrides, search)
+        return [SweepRun.of(overrides) for overrides in stands], trials
+    refuse_intervals(overrides)
+    asked = [SweepRun.of(job) for job in (compose.expand_sweep(overrides) if multirun else [overrides])]
+    return list({sweep_run.folder.path: sweep_run for sweep_run in asked}.values()), None
 
 
-def _forecasts(cells: Sequence["Cell"], runs: int) -> list[Alike]:
+def _forecasts(sweep_runs: Sequence["SweepRun"], runs: int) -> list[Alike]:
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
     from mmrun.run.estimate import forecast
 
-    alike: dict[str, list[Cell]] = {}
-    for cell in cells:
-        alike.setdefault(json.dumps({**compose.as_dict(cell.config), "seed": None}, sort_keys=True), []).append(cell)
+    alike: dict[str, list[SweepRun]] = {}
+    for sweep_run in sweep_runs:
+        alike.setdefault(json.dumps({**compose.as_dict(sweep_run.config), "seed": None}, sort_keys=True), []).append(
+            sweep_run
+        )
     found = []
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         for group in alike.values():
-            label = _label(group[0].words, [cell.words for cell in cells])
+            label = _label(group[0].overrides, [sweep_run.overrides for sweep_run in sweep_runs])
             terminal.note(f"timing {label}")
             timed = forecast(group[0].config, Path(scratch), terminal)
-            seeds = [cell.config.seed for cell in group]
-            found.append(Alike(label, seeds, runs * len(group) / len(cells), timed))
+            seeds = [sweep_run.config.seed for sweep_run in group]
+            found.append(Alike(label, seeds, runs * len(group) / len(sweep_runs), timed))
     return found
 
 
-def _label(words: Sequence[str], of_all: Sequence[Sequence[str]]) -> str:
+def _label(overrides: Sequence[str], of_all: Sequence[Sequence[str]]) -> str:
     """Give the words that not all runs have, the seed aside."""
-    apart = [w for w in words if not w.startswith("seed=") and not all(w in others for others in of_all)]
+    apart = [w for w in overrides if not w.startswith("seed=") and not all(w in others for others in of_all)]
     return " ".join(apart) or "run"
 
 

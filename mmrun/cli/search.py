@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from mmrun import compose
-from mmrun.cli.launch import Cell, Launcher, check, command, why
+from mmrun.cli.launch import Launcher, SweepRun, check, command, why
 from mmrun.cli.table import number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
@@ -23,24 +23,24 @@ from mmrun.search.space import arms
 from mmrun.search.trials import Trial, Trials, alone
 
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # numbers of trials after which the curve is printed
-WITHOUT_EFFECT = ("trials", "at_once")  # keys that another call of the same search may change
+WITHOUT_EFFECT = ("trials", "parallel_trials")  # keys that another call of the same search may change
 
 
-def search(words: Sequence[str], settings: Sequence[str], launch: Sequence[str], again: bool) -> int:
+def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
     """Draw, train and judge trials until every arm has its number; say what was found."""
-    if again:
-        raise ConfigError("--again repeats runs, not a search; another sweep.seed draws anew")
+    if rerun:
+        raise ConfigError("--rerun repeats runs, not a search; another sweep.seed draws anew")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("sweep: a search trains each run in one process; leave torchrun out")
     name, node = _settings(settings)
-    chosen: Search = compose.make(node, "sweep")
-    every = arms(words, chosen)
-    corners = [Cell.of(words) for arm in every for words in arm.corners()]
+    chosen: Search = compose.instantiate(node, "sweep")
+    every = arms(overrides, chosen)
+    corners = [SweepRun.of(overrides) for arm in every for overrides in arm.corners()]
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
-    check([cell.config for cell in corners])
+    check([sweep_run.config for sweep_run in corners])
     metric = _metric(corners[0].config, chosen)
     higher_is_better = run_metrics.higher_is_better(metric)
-    file = launcher.folder / f"{name}-{_identity(words, node)}.journal"
+    file = launcher.folder / f"{name}-{_identity(overrides, node)}.journal"
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     said.print(f"a search for the best val/{metric}, kept in {file}")
     with alone(file):
@@ -53,31 +53,33 @@ def search(words: Sequence[str], settings: Sequence[str], launch: Sequence[str],
         return _report(trials, chosen, file) if over else 1
 
 
-def stand_ins(words: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
+def stand_ins(overrides: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
     """Give the words of runs in which each choice and each end of an interval occurs, and the number of all trials."""
     _, node = _settings(settings)
-    chosen: Search = compose.make(node, "sweep")
-    every = arms(words, chosen)
-    return [words for arm in every for words in arm.corners()], sum(arm.trials(chosen) for arm in every)
+    chosen: Search = compose.instantiate(node, "sweep")
+    every = arms(overrides, chosen)
+    return [overrides for arm in every for overrides in arm.corners()], sum(arm.trials(chosen) for arm in every)
 
 
-def _settings(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def _settings(overrides: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Compose the YAML file that sweep=NAME chooses with the further words."""
-    names = [word.partition("=")[2] for word in words if word.partition("=")[0] == "sweep"]
+    names = [override.partition("=")[2] for override in overrides if override.partition("=")[0] == "sweep"]
     if not names:
-        raise ConfigError(f"{words[0]}: say which search is meant: sweep={'|'.join(compose.options('sweep'))}")
-    return names[-1], compose.option("sweep", names[-1], [word for word in words if not word.startswith("sweep=")])
+        raise ConfigError(f"{overrides[0]}: say which search is meant: sweep={'|'.join(compose.options('sweep'))}")
+    return names[-1], compose.option(
+        "sweep", names[-1], [override for override in overrides if not override.startswith("sweep=")]
+    )
 
 
-def _identity(words: Sequence[str], node: dict[str, Any]) -> str:
+def _identity(overrides: Sequence[str], node: dict[str, Any]) -> str:
     decisive = {key: value for key, value in node.items() if key not in WITHOUT_EFFECT}
-    return hashlib.sha256(json.dumps([sorted(words), decisive], sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([sorted(overrides), decisive], sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _metric(config: RunConfig, search: Search) -> str:
     """Give the figure that selects."""
     tasks = build.data(config).tasks
-    names = [run_metrics.name_of(task.headline, name, "", len(tasks)) for name, task in tasks.items()]
+    names = [run_metrics.metric_name(task.primary_metric, name, "", len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
 
 
@@ -90,21 +92,21 @@ def _run(arms: Sequence[Trials], launcher: Launcher, said: Console) -> bool:
 
 
 def _train(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, said: Console) -> bool:
-    cells = []
+    sweep_runs = []
     for arm, trial in drawn:
-        said.print(f"{arm.name}: {' '.join(trial.words[len(arm.arm.fixed) :])}")
+        said.print(f"{arm.name}: {' '.join(trial.overrides[len(arm.arm.fixed) :])}")
         try:
-            cells.append((arm, trial, Cell.of(trial.words)))
+            sweep_runs.append((arm, trial, SweepRun.of(trial.overrides)))
         except MmrunError as error:  # two choices that do not go together
             said.print(f"failed: {error}")
             arm.refuse(trial, str(error))
-    new = [item for item in cells if not (item[1].resumed and status(item[2].folder)["status"] == "pruned")]
+    new = [item for item in sweep_runs if not (item[1].resumed and status(item[2].folder)["status"] == "pruned")]
     reports = [arm.report(trial) for arm, trial, _ in new]
-    reasons = launcher.launch([cell for _, _, cell in new], trials=reports)
+    reasons = launcher.launch([sweep_run for _, _, sweep_run in new], trials=reports)
     over = True
-    for arm, trial, cell in cells:
-        if not arm.tell(trial, cell.folder, reasons.get(cell.folder.path)):
-            said.print(f"{cell.folder.path}  {why(cell, reasons)}; the same command goes on")
+    for arm, trial, sweep_run in sweep_runs:
+        if not arm.tell(trial, sweep_run.folder, reasons.get(sweep_run.folder.path)):
+            said.print(f"{sweep_run.folder.path}  {why(sweep_run, reasons)}; the same command goes on")
             over = False
     return over
 
@@ -117,7 +119,7 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
     results = [arm.result() for arm in arms]
     print_table(
         ["", "trials", "finished", "pruned", "failed", "epochs", f"best val/{arms[0].metric}", "its test"],
-        [_cells(result) for result in results],
+        [_sweep_runs(result) for result in results],
     )
     kind = "expected best" if search.independent else "best so far"
     longest = max(len(result["curve"]) for result in results)
@@ -139,7 +141,7 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
     return 1 if failures else 0
 
 
-def _cells(result: dict[str, Any]) -> list[str]:
+def _sweep_runs(result: dict[str, Any]) -> list[str]:
     best = result["best"]
     counts = [*(str(result[key]) for key in ("trials", "finished", "pruned")), str(len(result["failed"]))]
     counts.append(number(result["epochs"]))

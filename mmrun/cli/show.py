@@ -93,6 +93,6 @@ def _cost_cells(name: str, cost: dict[str, Any]) -> list[str]:
         duration(cost["seconds"]),
         count(cost["flops"]),
         size(cost["peak_memory"]),
-        count(cost["learned_parameters"]),
+        count(cost["trainable_parameters"]),
         count(cost["total_parameters"]),
     ]

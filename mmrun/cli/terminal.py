@@ -117,6 +117,6 @@ def _costs(cost: dict[str, Any]) -> Table:
             f"{spent['samples']:,}",
             f"{spent['seconds']:.1f}",
             f"{spent['flops'] / 1e12:.3f}",
-            f"{spent['learned_parameters']:,}",
+            f"{spent['trainable_parameters']:,}",
         )
     return table

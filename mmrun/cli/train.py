@@ -21,23 +21,23 @@ A run that was finished before is found, not repeated; one that was cut off goes
 """
 
 
-def main(words: list[str]) -> int:
+def main(overrides: list[str]) -> int:
     """Compose and train."""
     from mmrun.cli import Parser
 
     parser = Parser(prog="mmrun train", description=HELP, epilog=EPILOG, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_arguments(parser)
-    return run(parser.parse_intermixed_args(words))
+    return run(parser.parse_intermixed_args(overrides))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags; every other word is an override."""
-    parser.add_argument("words", nargs="*", metavar="WORD", help="key=value, as below")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as below")
     parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination of a,b,c values")
     parser.add_argument("--cfg", choices=["job"], help="print the composed config, and train nothing")
     parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="search YAML here first")
-    parser.add_argument("--again", action="store_true", help="repeat a finished run")
+    parser.add_argument("--rerun", action="store_true", help="repeat a finished run")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
     if args.multirun:
         from mmrun.cli.sweep import sweep
 
-        return sweep(args.words, args.again)
-    for word in args.words:
-        if word.startswith(("sweep=", "hydra/")):
-            raise ConfigError(f"{word}: is for a sweep; add -m")
-    config = compose.load(args.words)
+        return sweep(args.overrides, args.rerun)
+    for override in args.overrides:
+        if override.startswith(("sweep=", "hydra/")):
+            raise ConfigError(f"{override}: is for a sweep; add -m")
+    config = compose.load(args.overrides)
     if args.cfg is not None:
         print(compose.as_yaml(config), end="")
         return 0
@@ -61,6 +61,6 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run.pipeline import run as run_one
 
     with Terminal(live=config.trainer.progress) as terminal:
-        folder = run_one(config, terminal, args.words, args.again)
+        folder = run_one(config, terminal, args.overrides, args.rerun)
     print_result(folder)
     return 0

@@ -68,7 +68,7 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     """Train one stage, from the weights before it, into another folder; give the checkpoint with which it ends."""
     from mmrun.run import build
     from mmrun.run.stage import StageTraining
-    from mmrun.run.stage_checkpoints import load_kept
+    from mmrun.run.stage_checkpoints import load_stage_weights
 
     names = list(session.stages)
     if name == names[0]:
@@ -76,7 +76,7 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
         build.fit(session.data, session.columns, session.model, session.accelerator.device)
     else:
         before, _ = session.stages[names[names.index(name) - 1]]
-        load_kept(session, before)
+        load_stage_weights(session, before)
     trainer = replace(session.config.trainer, save_every=math.inf, trackers=[])
     again = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
     stage, learning = session.stages[name]

@@ -162,7 +162,7 @@ def encode(task: str, answers: Sequence[Any], column: str, file: str, order: Seq
             if labels is None:
                 matrix[row] = np.nan
         return Target(task, matrix, names)
-    from mmrun.types import HIDDEN_CLASS  # late: it brings torch along, which `describe` does not wait for
+    from mmrun.types import IGNORE_INDEX  # late: it brings torch along, which `describe` does not wait for
 
     names = _in_order({name for name in answers if name is not None})
     if len(names) < 2:
@@ -172,7 +172,7 @@ def encode(task: str, answers: Sequence[Any], column: str, file: str, order: Seq
     if task == "ordinal":
         names = _ranked(names, order, column, file)
     number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
-    number[None] = HIDDEN_CLASS
+    number[None] = IGNORE_INDEX
     return Target(task, np.array([number[name] for name in answers], dtype=np.int64), names)
 
 

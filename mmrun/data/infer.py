@@ -61,12 +61,12 @@ def modalities(
     return found
 
 
-def require(sheet: Sheet, name: str, where: str) -> None:
+def require(sheet: Sheet, name: str, key_path: str) -> None:
     """Refuse a column that the file does not have."""
     if name not in sheet.columns:
         close = get_close_matches(name, sheet.columns, n=1)
         meant = f"; did you mean '{close[0]}'?" if close else ""
-        raise ConfigError(f"{where}: {sheet.name} has no column '{name}'{meant} (it has {', '.join(sheet.columns)})")
+        raise ConfigError(f"{key_path}: {sheet.name} has no column '{name}'{meant} (it has {', '.join(sheet.columns)})")
 
 
 def _modality(modality: str, names: list[str], sheet: Sheet, said: str | None) -> Modality:

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmrun.data.store import MappedColumn, Prepared
+from mmrun.data.store import MappedColumn, PreprocessedColumn
 
 WINDOW = 50  # batches among which rows are sorted: longer ones gain little more, and order rows less by chance
 MULTIPLE = 8  # tokens that a width is rounded up to: few shapes, and ones that suit tensor cores
 
 
-def lengths(columns: Iterable[Prepared]) -> np.ndarray | None:  # [N]
+def lengths(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:  # [N]
     """Count the tokens of every row, over all texts; None where no text is at hand. A missing one has none.
 
     Texts that are decoded anew for each batch are not read for this, and features of texts are none.

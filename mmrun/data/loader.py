@@ -1,4 +1,4 @@
-"""Batches from prepared columns: row order is a function of (seed, epoch) alone, and any batch can be asked for."""
+"""Batches from preprocessed columns: row order is a function of (seed, epoch) alone, and any batch can be asked for."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mmrun.data import length_groups
-from mmrun.data.prefetch import Ahead, AtOnce
-from mmrun.data.store import LazyColumn, Prepared
-from mmrun.types import HIDDEN_CLASS, Batch, Input
+from mmrun.data.prefetch import Prefetcher, SyncBatcher
+from mmrun.data.store import LazyColumn, PreprocessedColumn
+from mmrun.types import IGNORE_INDEX, Batch, Input
 
 SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # stored integers that stand for 0..1 and -1..1
 
@@ -24,13 +24,13 @@ class Loader:
     positions step * batch_size and on, so that all batches are of one size and nothing needs to be saved to resume.
     Evaluation reads `ordered()`: every row once. `batch_size` counts the rows of all `world` ranks together.
 
-    `bucket`: rows whose texts are of like length share batches of training, and padding that all rows of a batch have
+    `group_by_length`: rows whose texts are of like length share batches of training, and padding that all rows of a batch have
     is cut off. Batch 0 is whole: what is counted or tried on it, operations or memory, is the most that any takes.
     """
 
     def __init__(
         self,
-        columns: Mapping[str, Prepared],
+        columns: Mapping[str, PreprocessedColumn],
         targets: Mapping[str, np.ndarray],
         rows: np.ndarray,
         batch_size: int,
@@ -39,7 +39,7 @@ class Loader:
         hidden: np.ndarray | None = None,  # rows whose targets may not be seen
         rank: int = 0,
         world: int = 1,
-        bucket: bool = False,
+        group_by_length: bool = False,
     ) -> None:
         assert batch_size % world == 0, "the ranks share a batch evenly"
         self.columns = dict(columns)
@@ -48,12 +48,12 @@ class Loader:
         self.seed = seed
         self.device = torch.device(device)
         self.rank, self.world = rank, world
-        self.bucket = bucket
+        self.group_by_length = group_by_length
         self.targets = {name: torch.from_numpy(hide(values, hidden)) for name, values in targets.items()}
         self._orders: dict[int, np.ndarray] = {}
         lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
         waits = lazy or self.device.type == "cuda"  # for files or for copies: better while the device computes
-        self._maker: Any = Ahead(self._gather, self.device) if waits else AtOnce(self._gather)
+        self._maker: Any = Prefetcher(self._gather, self.device) if waits else SyncBatcher(self._gather)
         self._begun: dict[int, Any] = {}  # by step
 
     @property
@@ -75,9 +75,9 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """Give the batch of a training step: this rank's share."""
-        begun = self._begun[step] if step in self._begun else self._begin(step)
+        pending = self._begun[step] if step in self._begun else self._begin(step)
         self._begun = {step + 1: self._begin(step + 1)}
-        return self._maker.take(begun)
+        return self._maker.result(pending)
 
     def ordered(self) -> Iterator[Batch]:
         """Give all rows in order, each once; ranks divide each batch.
@@ -89,24 +89,24 @@ class Loader:
 
     def counted(self) -> Iterator[tuple[Batch, int]]:
         """Give what `ordered` gives, and how many rows of each batch are no repetition: the first ones."""
-        begun: list[tuple[Any, int]] = []
+        pending: list[tuple[Any, int]] = []
         for start in range(0, len(self.rows), self.batch_size):
             share, own = self._share(self.rows[start : start + self.batch_size])
-            begun.append((self._maker.begin(share, self.bucket), own))
-            if len(begun) == 2:
-                yield self._taken(*begun.pop(0))
-        for item in begun:
+            pending.append((self._maker.submit(share, self.group_by_length), own))
+            if len(pending) == 2:
+                yield self._taken(*pending.pop(0))
+        for item in pending:
             yield self._taken(*item)
 
     @cached_property
     def _lengths(self) -> np.ndarray | None:  # [N]
-        return length_groups.lengths(self.columns.values()) if self.bucket else None
+        return length_groups.lengths(self.columns.values()) if self.group_by_length else None
 
     def _begin(self, step: int) -> Any:
-        return self._maker.begin(self._stream(step), self.bucket and step > 0)
+        return self._maker.submit(self._stream(step), self.group_by_length and step > 0)
 
-    def _taken(self, begun: Any, own: int) -> tuple[Batch, int]:
-        return self._maker.take(begun), own
+    def _taken(self, pending: Any, own: int) -> tuple[Batch, int]:
+        return self._maker.result(pending), own
 
     def _stream(self, step: int) -> np.ndarray:
         """Give this rank's rows of a training step."""
@@ -158,5 +158,5 @@ def hide(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
     if rows is None or len(rows) == 0:
         return values
     hidden = values.copy()
-    hidden[rows] = HIDDEN_CLASS if np.issubdtype(values.dtype, np.integer) else np.nan
+    hidden[rows] = IGNORE_INDEX if np.issubdtype(values.dtype, np.integer) else np.nan
     return hidden

@@ -9,46 +9,46 @@ from torch import Tensor
 
 from mmrun.types import Batch
 
-Make = Callable[..., Batch]  # of rows, and how
+BuildBatch = Callable[..., Batch]  # of rows, and how
 
 
-class AtOnce:
+class SyncBatcher:
     """Makes a batch when it is taken: best where gathering rows takes the cores that training needs."""
 
-    def __init__(self, make: Make) -> None:
-        self.make = make
+    def __init__(self, build_batch: BuildBatch) -> None:
+        self.build_batch = build_batch
 
-    def begin(self, *asked: Any) -> tuple[Any, ...]:
+    def submit(self, *asked: Any) -> tuple[Any, ...]:
         """Note what will be asked for."""
         return asked
 
-    def take(self, begun: tuple[Any, ...]) -> Batch:
+    def result(self, pending: tuple[Any, ...]) -> Batch:
         """Make it."""
-        return self.make(*begun)
+        return self.build_batch(*pending)
 
 
-Begun = Future[tuple[Batch, Any]]
+Pending = Future[tuple[Batch, Any]]
 
 
-class Ahead:
+class Prefetcher:
     """Makes batches in a thread: files are decoded, or rows copied to a GPU, while the device computes.
 
     A GPU receives them on a stream of their own; the stream that computes waits for the copy of its batch alone, and
     their memory is not used again before it is done with them.
     """
 
-    def __init__(self, make: Make, device: torch.device) -> None:
-        self.make, self.device = make, device
+    def __init__(self, build_batch: BuildBatch, device: torch.device) -> None:
+        self.build_batch, self.device = build_batch, device
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def begin(self, *asked: Any) -> Begun:
+    def submit(self, *asked: Any) -> Pending:
         """Start to make a batch."""
         return self.pool.submit(self._make, *asked)
 
-    def take(self, begun: Begun) -> Batch:
+    def result(self, pending: Pending) -> Batch:
         """Wait until it is made."""
-        batch, copied = begun.result()
+        batch, copied = pending.result()
         if copied is not None:
             computing = torch.cuda.current_stream(self.device)
             computing.wait_event(copied)
@@ -58,7 +58,7 @@ class Ahead:
 
     def _make(self, *asked: Any) -> tuple[Batch, Any]:
         with torch.cuda.stream(self.stream):  # None: no other stream
-            batch = self.make(*asked)
+            batch = self.build_batch(*asked)
         return batch, None if self.stream is None else self.stream.record_event()
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mmrun.data.table import Column
 from mmrun.errors import DataError, RunError
-from mmrun.types import Preparer
+from mmrun.types import Preprocessor
 
 FORMAT = 1  # of the files under the cache folder; counts in their names
 CHUNK = 64  # rows decoded between two writes
@@ -52,8 +52,10 @@ class MappedColumn:
 class LazyColumn:
     """A column too large to be kept: the same bits, decoded by threads each time they are asked for."""
 
-    def __init__(self, column: Column, preparer: Preparer, blank: Arrays, bad: dict[int, str], name: str) -> None:
-        self._column, self._preparer, self._blank = column, preparer, blank
+    def __init__(
+        self, column: Column, preprocessor: Preprocessor, blank: Arrays, bad: dict[int, str], name: str
+    ) -> None:
+        self._column, self._preprocessor, self._blank = column, preprocessor, blank
         self.name = name
         self.present = torch.from_numpy(_present(column, bad))
         self.bad = list(bad.values())
@@ -69,37 +71,37 @@ class LazyColumn:
     def _decode(self, row: int) -> Arrays:
         if not self.present[row]:
             return self._blank
-        decoded = _attempt(self._column, self._preparer, self._blank, row)
+        decoded = _attempt(self._column, self._preprocessor, self._blank, row)
         if isinstance(decoded, str):
             raise DataError(f"{decoded}; {MEND}")
         return decoded
 
 
-Prepared = MappedColumn | LazyColumn
+PreprocessedColumn = MappedColumn | LazyColumn
 
 
 def open_column(
-    column: Column, preparer: Preparer, key: str, cache_dir: Path, limit_bytes: int, on_error: str = "raise"
-) -> Prepared:
+    column: Column, preprocessor: Preprocessor, key: str, cache_dir: Path, limit_bytes: int, on_error: str = "raise"
+) -> PreprocessedColumn:
     """Decode a column, or find it decoded: into the cache folder; into memory what is small and not read from files.
 
-    `key` names the data (fingerprint and modality); with the preparer's state it makes the name in the cache. A column
+    `key` names the data (fingerprint and modality); with the preprocessor's state it makes the name in the cache. A column
     beyond `limit_bytes`, or beyond the room on the disk, is not kept but decoded anew for each batch. A row that cannot
     be decoded raises; under on_error="skip" it is missing here and listed in `bad` and `bad_rows`: leave it out.
     """
-    blank = _blank(column, preparer)
+    blank = _blank(column, preprocessor)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
-    name = _name(column, preparer, key)
+    name = _name(column, preprocessor, key)
     kept = where_kept(size, column.from_files, limit_bytes)
     if kept == "memory":
-        return _in_memory(column, preparer, blank, name, on_error)
+        return _in_memory(column, preprocessor, blank, name, on_error)
     cache_dir.mkdir(parents=True, exist_ok=True)
     folder = cache_dir / name
     if not folder.is_dir():
         if kept == "nowhere" or size > shutil.disk_usage(cache_dir).free:
-            bad = {} if on_error == "raise" else _find_bad(column, preparer, blank)
-            return LazyColumn(column, preparer, blank, bad, name)
-        _write(column, preparer, blank, folder, on_error)
+            bad = {} if on_error == "raise" else _find_bad(column, preprocessor, blank)
+            return LazyColumn(column, preprocessor, blank, bad, name)
+        _write(column, preprocessor, blank, folder, on_error)
     return _mapped(column, folder, on_error)
 
 
@@ -110,9 +112,9 @@ def where_kept(size: int, from_files: bool, limit_bytes: int) -> str:
     return "memory" if size <= IN_MEMORY and not from_files else "disk"
 
 
-def _name(column: Column, preparer: Preparer, key: str) -> str:
+def _name(column: Column, preprocessor: Preprocessor, key: str) -> str:
     """Hash what decides the decoded bits; sizes and times too, so that a file that was replaced is decoded anew."""
-    says = [FORMAT, key, column.kind, type(preparer).__name__, preparer.state()]
+    says = [FORMAT, key, column.kind, type(preprocessor).__name__, preprocessor.state()]
     digest = hashlib.sha256(json.dumps(says, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
         if isinstance(value, Path):
@@ -121,12 +123,12 @@ def _name(column: Column, preparer: Preparer, key: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _blank(column: Column, preparer: Preparer) -> Arrays:
+def _blank(column: Column, preprocessor: Preprocessor) -> Arrays:
     """Give the arrays of a missing row: zeros, in the shapes of the first row that can be decoded."""
     for value in column.values:
         try:
             if value is not None:
-                return {name: np.zeros_like(array) for name, array in preparer.decode(value).items()}
+                return {name: np.zeros_like(array) for name, array in preprocessor.decode(value).items()}
         except DataError:
             continue  # reported when all rows are decoded
     where = "" if column.where is None else f"{column.where[0]} and on: "
@@ -135,20 +137,20 @@ def _blank(column: Column, preparer: Preparer) -> Arrays:
     )
 
 
-def _attempt(column: Column, preparer: Preparer, blank: Arrays, row: int) -> Arrays | str:
+def _attempt(column: Column, preprocessor: Preprocessor, blank: Arrays, row: int) -> Arrays | str:
     """Decode one row, or say where and why that cannot be done."""
     value = column.values[row]
     try:
-        return blank if value is None else preparer.decode(value)
+        return blank if value is None else preprocessor.decode(value)
     except DataError as error:
         return f"{column.place(row)}: {error}"
 
 
-def _in_memory(column: Column, preparer: Preparer, blank: Arrays, name: str, on_error: str) -> MappedColumn:
+def _in_memory(column: Column, preprocessor: Preprocessor, blank: Arrays, name: str, on_error: str) -> MappedColumn:
     parts = {part: np.zeros((len(column.values), *a.shape), dtype=a.dtype) for part, a in blank.items()}
     bad: dict[int, str] = {}
     for row in range(len(column.values)):
-        decoded = _attempt(column, preparer, blank, row)
+        decoded = _attempt(column, preprocessor, blank, row)
         if isinstance(decoded, str):
             bad[row] = decoded
         else:
@@ -159,27 +161,27 @@ def _in_memory(column: Column, preparer: Preparer, blank: Arrays, name: str, on_
     return MappedColumn(tensors, _present(column, bad), bad, name)
 
 
-def _chunks(column: Column, preparer: Preparer, blank: Arrays) -> Iterator[tuple[list[Arrays], dict[int, str]]]:
+def _chunks(column: Column, preprocessor: Preprocessor, blank: Arrays) -> Iterator[tuple[list[Arrays], dict[int, str]]]:
     """Decode all rows in order, files by threads; give each chunk's arrays, and its bad rows with the reasons."""
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
         each = pool.map if column.from_files else map
         for start in range(0, len(column.values), CHUNK):
             rows = range(start, min(start + CHUNK, len(column.values)))
-            results = list(each(partial(_attempt, column, preparer, blank), rows))
+            results = list(each(partial(_attempt, column, preprocessor, blank), rows))
             bad = {row: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
             yield [blank if isinstance(result, str) else result for result in results], bad
 
 
-def _find_bad(column: Column, preparer: Preparer, blank: Arrays) -> dict[int, str]:
-    return {row: reason for _, bad in _chunks(column, preparer, blank) for row, reason in bad.items()}
+def _find_bad(column: Column, preprocessor: Preprocessor, blank: Arrays) -> dict[int, str]:
+    return {row: reason for _, bad in _chunks(column, preprocessor, blank) for row, reason in bad.items()}
 
 
-def _write(column: Column, preparer: Preparer, blank: Arrays, folder: Path, on_error: str) -> None:
+def _write(column: Column, preprocessor: Preprocessor, blank: Arrays, folder: Path, on_error: str) -> None:
     """Decode into a folder."""
     bad: dict[int, str] = {}
 
     def decoded() -> Iterator[list[Arrays]]:
-        for chunk, found in _chunks(column, preparer, blank):
+        for chunk, found in _chunks(column, preprocessor, blank):
             _refuse(found, on_error)
             bad.update(found)
             yield chunk

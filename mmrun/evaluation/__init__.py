@@ -45,7 +45,7 @@ def evaluate(
     spoiled = {point: found for (point, _), found in zip(points, measured[len(matrix) :], strict=True)}
     constant = contribution.constant(session, targets)
     whole = subsets["absent", tuple(modalities)]
-    headlines = [name for name in run_metrics.headline(session, [""]) if name in whole]
+    primary_metrics = [name for name in run_metrics.primary_metrics(session, [""]) if name in whole]
 
     found: dict[str, Any] = {
         "schema": SCHEMA,
@@ -55,20 +55,20 @@ def evaluate(
         "rows": len(session.data.rows[split]),
         "modalities": modalities,
         "saw_missing": contribution.saw_missing(session),
-        "headlines": headlines,
+        "primary_metrics": primary_metrics,
         "metrics": whole,
         "constant": constant,
         "missing": _missing(subsets),
-        "shapley": {name: _shapley(subsets, constant, modalities, name) for name in headlines},
+        "shapley": {name: _shapley(subsets, constant, modalities, name) for name in primary_metrics},
         "synergy": {},
         "classes": _classes(session, split),
     }
-    for name in headlines:
+    for name in primary_metrics:
         alone = {m: subsets["absent", (m,)][name] for m in modalities} if ceilings is None else ceilings[name]
         said = OWN_CEILINGS if unimodal is None else unimodal.name
         found["synergy"][name] = contribution.synergy(whole[name], alone, said)
     if everything:
-        found["robustness"] = robustness.curves(spoiled, headlines)
+        found["robustness"] = robustness.curves(spoiled, primary_metrics)
         found["drift"] = drift.of_encoders(session)
     if by_group is not None:
         found["groups"] = by_group
@@ -110,7 +110,7 @@ def _check(session: Session) -> None:
         does = f"probes of {', '.join(heads)} alone" if heads else "no head at all"
         raise ConfigError(
             f"{session.folder.name}: its strategy trains {does}, so there is no fused model to evaluate; "
-            "name a run of another strategy, and give a unimodal one with --ceilings"
+            "name a run of another strategy, and give a unimodal one with --unimodal-runs"
         )
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from mmrun.results.classification import confusion, curves, reliability, thinned
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
-from mmrun.types import HIDDEN_CLASS, Task
+from mmrun.types import IGNORE_INDEX, Task
 
 
 def classes(task: Task, scores: np.ndarray, target: np.ndarray) -> dict[str, Any] | None:
     """Give all that concerns probabilities and classes; None for a task that has neither."""
     if isinstance(task, Classification):
-        visible = target != HIDDEN_CLASS
+        visible = target != IGNORE_INDEX
         scores, target = scores[visible], target[visible]
         predicted = scores.argmax(1)
         truth = target[:, None] == np.arange(task.num_outputs)

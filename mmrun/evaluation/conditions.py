@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from mmrun.evaluation.corruptions import CORRUPTIONS
 from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
-from mmrun.seeding import stream
+from mmrun.seeding import named_seed
 from mmrun.types import Batch, Features, Input
 
 
@@ -38,7 +38,7 @@ def measure(
     distinct = {frozenset(condition.items()): condition for condition in conditions}
     outputs, targets = answer(session, split, list(distinct.values()))
     found = {
-        key: run_metrics.of_outputs(session, {"": by_task}, targets)
+        key: run_metrics.compute_metrics(session, {"": by_task}, targets)
         for key, by_task in zip(distinct, outputs, strict=True)
     }
     return [found[frozenset(condition.items())] for condition in conditions], {
@@ -102,7 +102,7 @@ def _content(
         )
     if given == SHUFFLED:
         return other[modality]
-    seed = stream(session.config.seed, f"evaluation/{modality}/{given.name}/{number}")
+    seed = named_seed(session.config.seed, f"evaluation/{modality}/{given.name}/{number}")
     draw = Generator(session.accelerator.device).manual_seed(seed)
     spoiled: Input = CORRUPTIONS[session.data.kinds[modality]][given.name](x, given.severity, draw)
     return spoiled
@@ -126,4 +126,4 @@ def _joined(parts: Sequence[Outputs]) -> Outputs:
 
 
 def _rng(session: Session, name: str) -> np.random.Generator:
-    return np.random.default_rng(stream(session.config.seed, f"evaluation/{name}"))
+    return np.random.default_rng(named_seed(session.config.seed, f"evaluation/{name}"))

@@ -47,7 +47,7 @@ def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
         guess = np.nanmean(known.reshape(len(known), -1), axis=0)  # [C]
         scores = np.tile(guess.astype(np.float32), (len(targets[name]), 1))
         for figure, value in task.metrics(scores, targets[name]).items():
-            found[run_metrics.name_of(figure, name, "", len(session.data.tasks))] = value
+            found[run_metrics.metric_name(figure, name, "", len(session.data.tasks))] = value
     return found
 
 
@@ -92,8 +92,8 @@ def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str
 
 
 def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dict[str, float]]:
-    """Read from a unimodal run what each modality reaches alone: by headline figure, then by modality."""
-    where = f"--ceilings {unimodal.name}"
+    """Read from a unimodal run what each modality reaches alone: by primary metric, then by modality."""
+    where = f"--unimodal-runs {unimodal.name}"
     if not unimodal.finished:
         raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal.path}")
     theirs, ours = unimodal.metrics(), session.folder.metrics()
@@ -105,9 +105,9 @@ def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dic
     found: dict[str, dict[str, float]] = {}
     tasks = session.data.tasks
     for task in tasks.values():
-        name = run_metrics.name_of(task.headline, task.name, "", len(tasks))
+        name = run_metrics.metric_name(task.primary_metric, task.name, "", len(tasks))
         for modality in session.columns:
-            alone = run_metrics.name_of(task.headline, task.name, modality, len(tasks))
+            alone = run_metrics.metric_name(task.primary_metric, task.name, modality, len(tasks))
             if alone not in theirs["metrics"].get(split, {}):
                 raise ConfigError(
                     f"{where}: has no {alone} on the {split} rows; give a run of strategy=unimodal with the modalities "

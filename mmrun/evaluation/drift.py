@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from mmrun.run.session import Session
-from mmrun.run.stage_checkpoints import load_kept
-from mmrun.seeding import stream
+from mmrun.run.stage_checkpoints import load_stage_weights
+from mmrun.seeding import named_seed
 from mmrun.tasks.classification import Classification
 from mmrun.training.stages import Stage
-from mmrun.types import HIDDEN_CLASS
+from mmrun.types import IGNORE_INDEX
 
 PROBE_ROWS = 10_000  # training rows that a linear probe is fitted on, at most
 
@@ -35,11 +35,11 @@ def of_encoders(session: Session) -> dict[str, Any]:
     before = {}
     try:
         for modality, first in taught.items():
-            load_kept(session, first)
+            load_stage_weights(session, first)
             session.model.eval()
             before[modality] = _both(session, modality, train)
     finally:
-        load_kept(session, last(session))
+        load_stage_weights(session, last(session))
         session.model.eval()
     return {
         modality: {
@@ -93,17 +93,17 @@ def probe(session: Session, task: str, train: Read, val: Read) -> float:
     from sklearn.preprocessing import StandardScaler
 
     target = session.data.table.targets[task].values
-    known = target[train.rows] != HIDDEN_CLASS
+    known = target[train.rows] != IGNORE_INDEX
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is as good for a comparison
         linear.fit(train.pooled[known], target[train.rows][known])
-    seen = target[val.rows] != HIDDEN_CLASS
+    seen = target[val.rows] != IGNORE_INDEX
     return float(linear.score(val.pooled[seen], target[val.rows][seen]))
 
 
 def _some(session: Session, rows: np.ndarray) -> np.ndarray:
-    rng = np.random.default_rng(stream(session.config.seed, "evaluation/probe"))
+    rng = np.random.default_rng(named_seed(session.config.seed, "evaluation/probe"))
     return np.sort(rng.permutation(rows)[:PROBE_ROWS])
 
 

@@ -12,7 +12,7 @@ from mmrun.data import cells
 from mmrun.data.infer import Modality
 from mmrun.data.loader import Loader
 from mmrun.data.sources import manifest
-from mmrun.data.store import MappedColumn, Prepared, open_column
+from mmrun.data.store import MappedColumn, PreprocessedColumn, open_column
 from mmrun.data.table import Column
 from mmrun.data.table_file import Sheet, read_sheet
 from mmrun.errors import ConfigError
@@ -39,10 +39,10 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predicted
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; name one with the columns of the run's own data")
     sheet = read_sheet(file)
-    prepared = _columns(session, sheet, file.parent if root is None else root)
+    preprocessed = _columns(session, sheet, file.parent if root is None else root)
     size = session.config.trainer.eval_batch_size
-    loader = Loader(prepared, {}, np.arange(len(sheet.lines)), size, device=session.accelerator.device)
-    head = session.folder.metrics()["headline"]
+    loader = Loader(preprocessed, {}, np.arange(len(sheet.lines)), size, device=session.accelerator.device)
+    head = session.folder.metrics()["primary_head"]
     if head is None:
         raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it predicts nothing")
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in session.data.tasks}
@@ -55,10 +55,10 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predicted
     said: dict[str, list[Any]] = {"id": _ids(session.config.dataset, sheet)}
     for name, task in session.data.tasks.items():
         said.update(_in_words(name, task, torch.cat(outputs[name]).numpy()))
-    return Predicted(said, [modality for modality, column in prepared.items() if not column.present.any()])
+    return Predicted(said, [modality for modality, column in preprocessed.items() if not column.present.any()])
 
 
-def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Prepared]:
+def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, PreprocessedColumn]:
     """Decode the modalities as they were decoded for training."""
     dataset = session.config.dataset
     if dataset["_target_"] != MANIFEST:
@@ -72,15 +72,15 @@ def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Prepared]:
         wanted = ", ".join(column for one in layout.values() for column in one.columns)
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({wanted})")
     rows.need_one_of(values)
-    prepared: dict[str, Prepared] = {}
+    preprocessed: dict[str, PreprocessedColumn] = {}
     for modality, one in layout.items():
         if modality in values and any(value is not None for value in values[modality]):
             column = Column(one.kind, values[modality], sheet.places(one.columns))
             cache = Path(session.config.cache).expanduser() / "columns"
-            prepared[modality] = open_column(column, session.data.preparers[modality], "predict", cache, 0)
+            preprocessed[modality] = open_column(column, session.data.preprocessors[modality], "predict", cache, 0)
         else:
-            prepared[modality] = _absent(session.columns[modality], len(sheet.lines))
-    return prepared
+            preprocessed[modality] = _absent(session.columns[modality], len(sheet.lines))
+    return preprocessed
 
 
 def _has(sheet: Sheet, modality: str, one: Modality) -> bool:
@@ -94,7 +94,7 @@ def _has(sheet: Sheet, modality: str, one: Modality) -> bool:
     return bool(there)
 
 
-def _absent(like: Prepared, num_rows: int) -> MappedColumn:
+def _absent(like: PreprocessedColumn, num_rows: int) -> MappedColumn:
     """Make a column in which every row is missing."""
     parts = like.gather(torch.zeros(1, dtype=torch.int64))
     blank = {name: torch.zeros_like(part).expand(num_rows, *part.shape[1:]) for name, part in parts.items()}

@@ -30,17 +30,17 @@ def points(kinds: Mapping[str, str]) -> Iterator[tuple[Point, Condition]]:
                 yield Point(spoiled, corruption, severity, True), {spoiled: given}
 
 
-def curves(figures: Mapping[Point, Mapping[str, float]], headlines: Sequence[str]) -> dict[str, Any]:
-    """Gather the points to curves, and say what each modality's are worth; by headline figure, then by modality."""
+def curves(figures: Mapping[Point, Mapping[str, float]], primary_metrics: Sequence[str]) -> dict[str, Any]:
+    """Gather the points to curves, and say what each modality's are worth; by primary metric, then by modality."""
     summed: dict[str, Any] = {}
-    for headline in headlines:
-        summed[headline] = {}
+    for primary_metric in primary_metrics:
+        summed[primary_metric] = {}
         for modality in dict.fromkeys(point.modality for point in figures):
             corruptions = dict.fromkeys(point.corruption for point in figures if point.modality == modality)
             drawn = {}
             for corruption in corruptions:
                 fused, alone = (
-                    [figures[Point(modality, corruption, severity, part)][headline] for severity in SEVERITIES]
+                    [figures[Point(modality, corruption, severity, part)][primary_metric] for severity in SEVERITIES]
                     for part in (False, True)
                 )
                 drawn[corruption] = {
@@ -52,8 +52,8 @@ def curves(figures: Mapping[Point, Mapping[str, float]], headlines: Sequence[str
             mean = {
                 kind: float(np.mean([curve[kind] for curve in drawn.values()])) for kind in ("relative", "effective")
             }
-            summed[headline][modality] = {**mean, "curves": drawn}
-    return {"severities": list(SEVERITIES), "figures": summed}
+            summed[primary_metric][modality] = {**mean, "curves": drawn}
+    return {"severities": list(SEVERITIES), "metrics": summed}
 
 
 def relative(curve: Sequence[float]) -> float:

@@ -10,11 +10,11 @@ from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import speaker
 from mmrun.run import init_from
 from mmrun.run.pipeline import reopen
-from mmrun.run.session import Watch
+from mmrun.run.session import Callback
 from mmrun.training import checkpoint, engine
 
 
-def soup(runs: Sequence[RunFolder], splits: Sequence[str], watch: Watch) -> dict[str, dict[str, np.ndarray]]:
+def soup(runs: Sequence[RunFolder], splits: Sequence[str], watch: Callback) -> dict[str, dict[str, np.ndarray]]:
     """Give what the mean of the runs' weights says, by split and task: [N, C], rows in the order of stored predictions.
 
     It is sensible for runs that started from the same weights and were fine-tuned in different ways.

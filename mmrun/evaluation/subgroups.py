@@ -31,7 +31,7 @@ def column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
 
 
 def by_group(task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequence[str], name: str) -> dict[str, Any]:
-    """Give the figures of each group's rows, the largest group first, and the group with the worst headline figure."""
+    """Give the figures of each group's rows, the largest group first, and the group with the worst primary metric."""
     values, number, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
     if len(values) > MOST_GROUPS:
         raise ConfigError(
@@ -41,9 +41,9 @@ def by_group(task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequenc
     for group in np.argsort(-counts, kind="stable"):
         rows = number == group
         found[str(values[group])] = {"rows": int(counts[group]), **task.metrics(scores[rows], target[rows])}
-    known = {group: figures[task.headline] for group, figures in found.items() if task.headline in figures}
+    known = {group: figures[task.primary_metric] for group, figures in found.items() if task.primary_metric in figures}
     worst = min(known, key=lambda group: known[group]) if known else None
-    return {"column": name, "headline": task.headline, "groups": found, "worst": worst}
+    return {"column": name, "primary_metric": task.primary_metric, "groups": found, "worst": worst}
 
 
 def _file(path: Path) -> Path:

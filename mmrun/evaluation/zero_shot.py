@@ -15,7 +15,7 @@ from mmrun.errors import ConfigError
 from mmrun.objectives.contrastive import Contrastive
 from mmrun.run import build
 from mmrun.run.session import Session
-from mmrun.run.stage_checkpoints import load_kept
+from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.tasks.classification import Classification
 from mmrun.training import checkpoint
 from mmrun.training.stages import Stage
@@ -41,7 +41,7 @@ def zero_shot(session: Session, split: str, wanted: Sequence[str]) -> dict[str, 
         anchors = _project(session, objective, text, _read(session, text, prompts))  # [C, D]
         others = [modality for modality in objective.project if modality != text]
         figures = {modality: _figures(session, objective, modality, anchors, split, task) for modality in others}
-    return {"stage": stage.name, "split": split, "prompts": prompts, "figures": figures}
+    return {"stage": stage.name, "split": split, "prompts": prompts, "metrics": figures}
 
 
 def _aligned(session: Session) -> tuple[Stage, Contrastive]:
@@ -49,7 +49,7 @@ def _aligned(session: Session) -> tuple[Stage, Contrastive]:
     for stage, learning in reversed(session.stages.values()):
         objective = build.objective(session.config, stage, learning, session.data, session.model)
         if isinstance(objective, Contrastive) and "text" in {session.data.kinds[m] for m in objective.project}:
-            load_kept(session, stage)
+            load_stage_weights(session, stage)
             kept = session.folder.checkpoint(stage.name, stage.config.keep)
             _, weights = checkpoint.load(kept, "objective")
             checkpoint.load_weights(objective, weights, kept)
@@ -73,7 +73,7 @@ def _prompts(wanted: Sequence[str], classes: Sequence[str]) -> list[str]:
 
 def _read(session: Session, text: str, prompts: list[str]) -> Batch:
     """Read prompts as the rows were read."""
-    column = open_column(Column("text", prompts), session.data.preparers[text], "prompts", Path(), 2**30)
+    column = open_column(Column("text", prompts), session.data.preprocessors[text], "prompts", Path(), 2**30)
     rows = torch.arange(len(prompts)).numpy()
     return next(Loader({text: column}, {}, rows, len(prompts), device=session.accelerator.device).ordered())
 

@@ -1,7 +1,7 @@
 """Adapters: a few parameters that learn inside an encoder whose own stay as they are, in every stage of a run.
 
 Each changes an encoder in place and tells whether it could. One that it cannot adapt learns as a whole, or not at all
-(`others`: learn | stay).
+(`fallback`: learn | stay).
 """
 
 import re
@@ -25,7 +25,7 @@ def lora(
     alpha: float = 16.0,
     dropout: float = 0.0,
     convolutions: bool = True,
-    others: str = "learn",
+    fallback: str = "learn",
 ) -> bool:
     """Add a product of two thin matrices to every linear layer and 2D convolution (LoRA: Hu et al., 2022), by peft.
 
@@ -39,7 +39,7 @@ def lora(
         if _is_linear(module) or (convolutions and type(module) is nn.Conv2d and module.groups == 1)
     }
     if not found:
-        return _leave(encoder, others)
+        return _leave(encoder, fallback)
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
@@ -78,7 +78,7 @@ class Bottleneck(nn.Module):
         return given + self.adapter_up(torch.relu(self.adapter_down(given)))
 
 
-def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: int = 16, others: str = "learn") -> bool:
+def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: int = 16, fallback: str = "learn") -> bool:
     """Put a bottleneck after the last linear layer of each attention and each MLP (Houlsby et al., 2019).
 
     `layers`: globs over the names of such layers within an encoder. Of torch's own transformer layers only the MLPs can
@@ -91,7 +91,7 @@ def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: int = 16, others: 
         if _is_linear(module) and any(fnmatchcase(f".{name}", glob) for glob in layers)
     }
     if not found:
-        return _leave(encoder, others)
+        return _leave(encoder, fallback)
     _freeze(encoder)
     for name, module in found.items():
         parent, _, own = name.rpartition(".")
@@ -149,7 +149,7 @@ class Prompt(nn.Module):
         return given
 
 
-def prompt(encoder: Encoder, num_vectors: int = 8, others: str = "learn", max_tokens: int | None = None) -> bool:
+def prompt(encoder: Encoder, num_vectors: int = 8, fallback: str = "learn", max_tokens: int | None = None) -> bool:
     """Put learned vectors beside the tokens (Lester et al., 2021; for images Jia et al., 2022).
 
     Transformers that read words, pictures, sounds or tables can have them: of transformers, the ViTs of timm, our own.
@@ -176,7 +176,7 @@ def prompt(encoder: Encoder, num_vectors: int = 8, others: str = "learn", max_to
         net.embeddings.register_forward_hook(made.append)
         net.register_forward_hook(made.drop)
     else:
-        return _leave(encoder, others)
+        return _leave(encoder, fallback)
     return True
 
 
@@ -199,10 +199,10 @@ def _freeze(encoder: Encoder) -> None:
             module.activation_relu_or_gelu = 0  # so says torch that its fused path, in evaluation, will not do
 
 
-def _leave(encoder: Encoder, others: str) -> bool:
-    if others not in ("learn", "stay"):
-        raise ConfigError(f"strategy.adapt.others: {others!r} is not one of learn, stay")
-    if others == "stay":
+def _leave(encoder: Encoder, fallback: str) -> bool:
+    if fallback not in ("learn", "stay"):
+        raise ConfigError(f"strategy.adapt.fallback: {fallback!r} is not one of learn, stay")
+    if fallback == "stay":
         encoder.requires_grad_(False)
     return False
 

@@ -35,21 +35,21 @@ class Multimodal(nn.Module):
         """Encode one modality, unless the batch holds what its frozen encoder gave before (training.features)."""
         return Features(**x) if isinstance(x, dict) and "pooled" in x else self.encoder[modality](x)
 
-    def decide(self, fused: Tensor) -> dict[str, Tensor]:  # [B, D] -> by task, [B, C]
+    def head_outputs(self, fused: Tensor) -> dict[str, Tensor]:  # [B, D] -> by task, [B, C]
         """Predict every task from the fused vector."""
         return {task: head(fused) for task, head in self.head.items()}
 
-    def decide_alone(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:  # [B, D] -> by task, [B, C]
+    def probe_outputs(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:  # [B, D] -> by task, [B, C]
         """Predict every task from one modality's pooled features, by its probes."""
         return {task: probe(pooled) for task, probe in self.probe[modality].named_children()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:  # by task, [B, C]
         """Predict every task from all modalities together."""
-        return self.decide(self.fusion(self.encode(batch.inputs), batch.present))
+        return self.head_outputs(self.fusion(self.encode(batch.inputs), batch.present))
 
     def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:  # by task, [B, C]
         """Predict every task from one modality alone, by its probes."""
-        return self.decide_alone(modality, self.features(modality, batch.inputs[modality]).pooled)
+        return self.probe_outputs(modality, self.features(modality, batch.inputs[modality]).pooled)
 
 
 def _check_name(word: str, name: str) -> None:

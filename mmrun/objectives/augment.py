@@ -26,11 +26,11 @@ class Augment(Objective):
         objective: Objective,
         by_kind: Mapping[str, Callable[..., nn.Module]],
         kinds: Mapping[str, str],
-        facts: Mapping[str, Mapping[str, Any]],
+        metadata: Mapping[str, Mapping[str, Any]],
     ) -> None:
         super().__init__()
         self.objective = objective
-        self.change = nn.ModuleDict({m: by_kind[kind](**facts[m]) for m, kind in kinds.items() if kind in by_kind})
+        self.change = nn.ModuleDict({m: by_kind[kind](**metadata[m]) for m, kind in kinds.items() if kind in by_kind})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give what the wrapped objective gives."""

@@ -19,7 +19,7 @@ class CausalLM(Pretext):
         self.vocab_size = vocab_size
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
 
-    def check(self, encoder: nn.Module, where: str) -> None:
+    def check(self, encoder: nn.Module, key_path: str) -> None:
         """Read three texts that begin alike; were the first tokens to differ, the encoder would see ahead."""
         device = next(encoder.parameters()).device
         last = torch.tensor([[1, 2, 3, 4], [1, 2, 5, 6], [1, 2, 3, 4]], device=device)  # from the vocabulary's end
@@ -30,12 +30,12 @@ class CausalLM(Pretext):
             tokens = encoder({"ids": (-last) % self.vocab_size, "mask": real}).tokens
         for module, mode in modes:
             module.training = mode
-        mend = f"try {where}=gru {where}.bidirectional=false, or {where}=hf {where}.model=gpt2"
+        mend = f"try {key_path}=gru {key_path}.bidirectional=false, or {key_path}=hf {key_path}.model=gpt2"
         if tokens is None or tokens.shape[1] != last.shape[1]:
-            raise ConfigError(f"{where}: it gives no token for each word, and causal_lm foretells from them; {mend}")
+            raise ConfigError(f"{key_path}: it gives no token for each word, and causal_lm foretells from them; {mend}")
         begin = tokens[:, :2]
         if not torch.allclose(begin, begin[:1].expand_as(begin), rtol=1e-4, atol=1e-5):
-            raise ConfigError(f"{where}: its tokens see the words that causal_lm is to foretell; {mend}")
+            raise ConfigError(f"{key_path}: its tokens see the words that causal_lm is to foretell; {mend}")
 
     def loss(self, features: Features, wanted: dict[str, Tensor]) -> Tensor:  # [B]
         """Mean cross-entropy over a row's real tokens but the first."""

@@ -26,13 +26,13 @@ class CrossModal(Objective):
         kinds: Mapping[str, str],
         dims: Mapping[str, int],
         fusion_dim: int,
-        facts: Mapping[str, Mapping[str, Any]],
+        metadata: Mapping[str, Mapping[str, Any]],
     ) -> None:
         super().__init__()
         need_every("objective", kinds, dims)
         if len(kinds) < 2:
             raise ConfigError(f"objective: others must help, and here is only {', '.join(kinds)}; add a modality")
-        self.pretext = pretexts(by_kind, kinds, dict.fromkeys(kinds, fusion_dim), facts, helped="objective")
+        self.pretext = pretexts(by_kind, kinds, dict.fromkeys(kinds, fusion_dim), metadata, helped="objective")
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the loss and its parts, "loss/<modality>": means over the rows that have it and another."""

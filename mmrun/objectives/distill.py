@@ -11,8 +11,8 @@ from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.losses import one_of, summed
 from mmrun.objectives.self_supervised import mean_over, need_every
-from mmrun.objectives.task import Answers, Probe, Supervised
-from mmrun.objectives.teacher import Said, Teacher, frozen
+from mmrun.objectives.task import ModelOutputs, Probe, Supervised
+from mmrun.objectives.teacher import Teacher, TeacherOutputs, frozen
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Encoder, Features, Objective
@@ -65,25 +65,25 @@ class Distill(Objective):
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the loss and its parts: loss/hard, loss/soft, loss/match."""
         features = self.task.encode(model, batch.inputs)
-        answers = self.task.read(model, features, batch.present)
+        outputs = self.task.predict(model, features, batch.present)
         said = self.teacher(batch)
         parts = {
-            "loss/hard": self.task.judge(answers, batch.present, batch.targets)["loss"],
-            "loss/soft": self._soft(answers, said, batch.present),
+            "loss/hard": self.task.compute_losses(outputs, batch.present, batch.targets)["loss"],
+            "loss/soft": self._soft(outputs, said, batch.present),
         }
         loss = (1 - self.alpha) * parts["loss/hard"] + self.alpha * parts["loss/soft"]
         if self.match is not None:
-            parts["loss/match"] = self.match(features, answers.fused, said, batch.present)
+            parts["loss/match"] = self.match(features, outputs.fused, said, batch.present)
             loss = loss + self.match_weight * parts["loss/match"]
         return {"loss": loss, **parts}
 
-    def _soft(self, answers: Answers, said: Said, present: dict[str, Tensor]) -> Tensor:
+    def _soft(self, outputs: ModelOutputs, said: TeacherOutputs, present: dict[str, Tensor]) -> Tensor:
         """Sum up how far the answers are from the teacher's, over tasks and heads."""
         each = []
-        for head, outputs in answers.heads.items():
+        for head, by_task in outputs.heads.items():
             here = present[head] if head else anything(present)
             for name, task in self.tasks.items():
-                each.append(mean_over(apart(task, outputs[name], said.outputs[name], self.temperature), here))
+                each.append(mean_over(apart(task, by_task[name], said.outputs[name], self.temperature), here))
         return summed(each)
 
 
@@ -127,7 +127,7 @@ class Match(nn.Module):
             self.project.append(nn.Identity() if same else nn.Linear(own[modality], wanted))
 
     def forward(
-        self, features: dict[str, Features], fused: Tensor | None, said: Said, present: dict[str, Tensor]
+        self, features: dict[str, Features], fused: Tensor | None, said: TeacherOutputs, present: dict[str, Tensor]
     ) -> Tensor:
         """Average over all that is compared."""
         mine, here = {name: own.pooled for name, own in features.items()}, {**present, "": anything(present)}

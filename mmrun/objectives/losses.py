@@ -26,20 +26,20 @@ def losses_of(
     gamma: float = 2.0,
     delta: float = 1.0,
     label_smoothing: float = 0.0,
-    balanced: bool = False,
+    class_balanced: bool = False,
 ) -> dict[str, Loss]:
     """Give each task's loss. `loss` chooses among FORMS by kind of task; multilabel and ordinal tasks have but one."""
     forms = {kind: (loss or {}).get(kind, usual) for kind, (usual, *_) in FORMS.items()}
-    _check(tasks, loss or {}, gamma, delta, label_smoothing, balanced)
+    _check(tasks, loss or {}, gamma, delta, label_smoothing, class_balanced)
     made: dict[str, Loss] = {}
     for name, task in tasks.items():
         made[name] = task.loss
         if isinstance(task, Classification):
-            made[name] = partial(task.loss, label_smoothing=label_smoothing, balanced=balanced)
+            made[name] = partial(task.loss, label_smoothing=label_smoothing, class_balanced=class_balanced)
         if type(task) is Classification and forms["classification"] == "focal":
-            made[name] = partial(task.focal, gamma=gamma, balanced=balanced)
+            made[name] = partial(task.focal, gamma=gamma, class_balanced=class_balanced)
         if type(task) is Classification and forms["classification"] == "hinge":
-            made[name] = partial(task.hinge, balanced=balanced)
+            made[name] = partial(task.hinge, class_balanced=class_balanced)
         if isinstance(task, Regression) and forms["regression"] == "l1":
             made[name] = task.l1
         if isinstance(task, Regression) and forms["regression"] == "huber":
@@ -53,7 +53,7 @@ def _check(
     gamma: float,
     delta: float,
     label_smoothing: float,
-    balanced: bool,
+    class_balanced: bool,
 ) -> None:
     """Refuse what no task can do, what does not go together, and numbers out of range."""
     kinds = {
@@ -68,7 +68,7 @@ def _check(
         one_of(f"objective.loss.{kind}", form, FORMS[kind])
         if form != FORMS[kind][0] and not kinds[kind]:
             raise _nothing_of_the_kind(f"objective.loss.{kind}", kind, tasks)
-    for key, given in (("label_smoothing", label_smoothing > 0), ("balanced", balanced)):
+    for key, given in (("label_smoothing", label_smoothing > 0), ("class_balanced", class_balanced)):
         if given and not any(isinstance(task, Classification) for task in tasks.values()):
             raise _nothing_of_the_kind(f"objective.{key}", "classification", tasks)
     form = loss.get("classification", "cross_entropy")
@@ -80,11 +80,11 @@ def _check(
         raise ConfigError(f"objective.delta: {delta} is not above 0")
 
 
-def one_of(where: str, value: str, known: Sequence[str]) -> None:
+def one_of(key_path: str, value: str, known: Sequence[str]) -> None:
     """Refuse a word that is none of those known."""
     if value not in known:
-        raise ConfigError(f"{where}: '{value}' is not one of {', '.join(known)}{nearest(str(value), known)}")
+        raise ConfigError(f"{key_path}: '{value}' is not one of {', '.join(known)}{nearest(str(value), known)}")
 
 
-def _nothing_of_the_kind(where: str, kind: str, tasks: Mapping[str, Task]) -> ConfigError:
-    return ConfigError(f"{where}: no task is a {kind} (there are {', '.join(tasks)}); leave it out")
+def _nothing_of_the_kind(key_path: str, kind: str, tasks: Mapping[str, Task]) -> ConfigError:
+    return ConfigError(f"{key_path}: no task is a {kind} (there are {', '.join(tasks)}); leave it out")

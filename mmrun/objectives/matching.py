@@ -25,17 +25,19 @@ class Matching(Objective):
         if len(kinds) < 2:
             raise ConfigError(f"objective: matching needs two modalities, and here is only {', '.join(kinds)}")
         self.modalities = list(kinds)
-        self.judge = nn.Sequential(nn.Linear(fusion_dim, fusion_dim), nn.GELU(), nn.Linear(fusion_dim, 1))
+        self.matching_head = nn.Sequential(nn.Linear(fusion_dim, fusion_dim), nn.GELU(), nn.Linear(fusion_dim, 1))
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the loss, and that of true and of exchanged rows."""
         features = model.encode({modality: batch.inputs[modality] for modality in self.modalities})
         donors, judged = exchange(torch.stack([batch.present[modality] for modality in self.modalities], 1))
         false = {name: take(features[name], donor) for name, donor in zip(self.modalities, donors.T, strict=True)}
-        answers = [self.judge(model.fusion(rows, batch.present)).float().squeeze(1) for rows in (features, false)]
+        outputs = [
+            self.matching_head(model.fusion(rows, batch.present)).float().squeeze(1) for rows in (features, false)
+        ]
         parts = {
-            "loss/true": mean_over(F.softplus(-answers[0]), judged),
-            "loss/exchanged": mean_over(F.softplus(answers[1]), judged),
+            "loss/true": mean_over(F.softplus(-outputs[0]), judged),
+            "loss/exchanged": mean_over(F.softplus(outputs[1]), judged),
         }
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
 

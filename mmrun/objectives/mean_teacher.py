@@ -13,7 +13,7 @@ from mmrun.objectives.losses import summed
 from mmrun.objectives.modality_dropout import leave_out
 from mmrun.objectives.self_supervised import mean_over
 from mmrun.objectives.task import Supervised
-from mmrun.objectives.teacher import Follower
+from mmrun.objectives.teacher import EMATeacher
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Objective
@@ -39,17 +39,17 @@ class MeanTeacher(Objective):
         decay: float = 0.99,
         weight: float = 1.0,
         rampup: int = 0,
-        rate: float = 0.25,
+        drop_prob: float = 0.25,
         noise: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        for key, share in (("decay", decay), ("rate", rate)):
+        for key, share in (("decay", decay), ("drop_prob", drop_prob)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"objective.{key}: {share} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
         self.tasks, self.kinds, self.noise = dict(tasks), dict(kinds), dict(noise or {})
-        self.decay, self.weight, self.rampup, self.rate = decay, weight, rampup, rate
-        self.teacher = Follower(model)
+        self.decay, self.weight, self.rampup, self.drop_prob = decay, weight, rampup, drop_prob
+        self.teacher = EMATeacher(model)
         self.register_buffer("step", torch.zeros(()))  # training batches so far
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
@@ -60,15 +60,15 @@ class MeanTeacher(Objective):
         self.teacher.follow(model, 1 - (self.step / (self.step + 1)).clamp(max=self.decay))
         weight = self.weight * self._ramp()
         self.step += 1
-        seen = noisy(batch, self.kinds, self.noise)._replace(present=leave_out(batch.present, self.rate))
-        answers = self.task.read(model, self.task.encode(model, seen.inputs), seen.present)
+        seen = noisy(batch, self.kinds, self.noise)._replace(present=leave_out(batch.present, self.drop_prob))
+        outputs = self.task.predict(model, self.task.encode(model, seen.inputs), seen.present)
         said = self.teacher(noisy(batch, self.kinds, self.noise)).outputs
-        losses = self.task.judge(answers, seen.present, batch.targets)
+        losses = self.task.compute_losses(outputs, seen.present, batch.targets)
         each = []
-        for head, outputs in answers.heads.items():
+        for head, by_task in outputs.heads.items():
             here = seen.present[head] if head else anything(seen.present)
             for name, task in self.tasks.items():
-                distance = (told(task, outputs[name]) - told(task, said[name])).square().mean(1)
+                distance = (told(task, by_task[name]) - told(task, said[name])).square().mean(1)
                 each.append(mean_over(distance, here))
         consistency = summed(each)
         return {**losses, "loss": losses["loss"] + weight * consistency, "loss/consistency": consistency}

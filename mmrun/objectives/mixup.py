@@ -46,10 +46,10 @@ class MixUp(Objective):
             for modality, own in self.task.encode(model, batch.inputs).items()
         }
         present = {modality: here | here[partner] for modality, here in batch.present.items()}
-        answers = self.task.read(model, features, present)
-        first = self.task.judge(answers, present, batch.targets)
+        outputs = self.task.predict(model, features, present)
+        first = self.task.compute_losses(outputs, present, batch.targets)
         targets = {name: target[partner] for name, target in batch.targets.items()}
-        second = self.task.judge(answers, present, targets)
+        second = self.task.compute_losses(outputs, present, targets)
         return {name: torch.lerp(second[name], loss, share) for name, loss in first.items()}
 
 

@@ -19,26 +19,30 @@ class ModalityDropout(Objective):
     """
 
     def __init__(
-        self, task: Callable[..., Objective], tasks: Mapping[str, AnyTask], kinds: Iterable[str], rate: float = 0.25
+        self,
+        task: Callable[..., Objective],
+        tasks: Mapping[str, AnyTask],
+        kinds: Iterable[str],
+        drop_prob: float = 0.25,
     ) -> None:
         super().__init__()
-        if not 0 <= rate <= 1:
-            raise ConfigError(f"objective.rate: {rate} is not between 0 and 1")
+        if not 0 <= drop_prob <= 1:
+            raise ConfigError(f"objective.drop_prob: {drop_prob} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
-        self.rate = rate
+        self.drop_prob = drop_prob
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give what the wrapped objective gives."""
         if self.training:
-            batch = batch._replace(present=leave_out(batch.present, self.rate))
+            batch = batch._replace(present=leave_out(batch.present, self.drop_prob))
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
 
 
-def leave_out(present: dict[str, Tensor], rate: float) -> dict[str, Tensor]:  # by modality, [B] bool
+def leave_out(present: dict[str, Tensor], drop_prob: float) -> dict[str, Tensor]:  # by modality, [B] bool
     """Draw which of the present modalities stay; of a row that would lose all, the one drawn highest does."""
     here = torch.stack(list(present.values()), dim=1)  # [B, M]
     drawn = torch.rand(here.shape, device=here.device).masked_fill(~here, -1.0)
     highest = drawn == drawn.amax(dim=1, keepdim=True)
-    stays = here & ((drawn >= rate) | highest)
+    stays = here & ((drawn >= drop_prob) | highest)
     return dict(zip(present, stays.unbind(1), strict=True))

@@ -20,7 +20,7 @@ class Pretext(nn.Module):
 
     loss: Callable[[Features, Any], Tensor]  # the features, what is wanted -> [B], how far each row is from it
 
-    def check(self, encoder: nn.Module, where: str) -> None:
+    def check(self, encoder: nn.Module, key_path: str) -> None:
         """Refuse an encoder, the one at the YAML key `where`, that cannot learn this; any can learn most."""
 
     def corrupt(self, x: Any, present: Tensor) -> tuple[Any, Any]:  # Input, [B] bool

@@ -9,7 +9,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.teacher import frozen
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
-from mmrun.types import HIDDEN_CLASS, Batch, Objective
+from mmrun.types import IGNORE_INDEX, Batch, Objective
 from mmrun.types import Task as AnyTask
 
 
@@ -54,7 +54,7 @@ def fill(task: AnyTask, scores: Tensor, target: Tensor, threshold: float) -> Ten
     """Give the targets, the hidden ones of which scores are sure filled in."""
     if isinstance(task, Classification):
         sure, said = scores.max(1)
-        return said.where((target == HIDDEN_CLASS) & (sure >= threshold), target)
+        return said.where((target == IGNORE_INDEX) & (sure >= threshold), target)
     if isinstance(task, Multilabel):
         on = scores >= 0.5
         return on.to(target.dtype).where(target.isnan() & (scores.where(on, 1 - scores) >= threshold), target)

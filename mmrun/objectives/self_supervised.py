@@ -26,7 +26,7 @@ class SelfSupervised(Objective):
         kinds: Mapping[str, str],
         dims: Mapping[str, int],
         fusion_dim: int,
-        facts: Mapping[str, Mapping[str, Any]],
+        metadata: Mapping[str, Mapping[str, Any]],
         model: Multimodal,
         joint: bool = False,
     ) -> None:
@@ -35,7 +35,7 @@ class SelfSupervised(Objective):
             need_every("objective.joint", kinds, dims)
         self.joint = joint
         widths = {modality: dims[modality] + (fusion_dim if joint else 0) for modality in kinds}
-        self.pretext = pretexts(by_kind, kinds, widths, facts, "objective.joint" if joint else None)
+        self.pretext = pretexts(by_kind, kinds, widths, metadata, "objective.joint" if joint else None)
         for modality, pretext in self.pretext.items():
             pretext.check(model.encoder[modality], f"encoder.{modality}")
 
@@ -55,17 +55,17 @@ class SelfSupervised(Objective):
         return {"loss": summed(parts.values()), **parts}
 
 
-def need_every(where: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:
+def need_every(key_path: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:
     """Refuse a stage that does not read every modality of the model."""
     if set(kinds) != set(dims):
-        raise ConfigError(f"{where}: the fusion needs every modality, and for_each gives one; drop either")
+        raise ConfigError(f"{key_path}: the fusion needs every modality, and for_each gives one; drop either")
 
 
 def pretexts(
     by_kind: Mapping[str, Callable[..., Any]],
     kinds: Mapping[str, str],
     dims: Mapping[str, int],  # of what each modality is recovered from
-    facts: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Mapping[str, Any]],
     helped: str | None = None,  # the YAML key that has the fused vector help
 ) -> Mapping[str, Pretext]:  # also an nn.Module
     """Make the pretext of each modality."""
@@ -75,7 +75,7 @@ def pretexts(
             raise ConfigError(
                 f"objective.by_kind: nothing for '{modality}', which is {kind} (there are {', '.join(by_kind)})"
             )
-        pretext: Pretext = by_kind[kind](dim=dims[modality], **facts[modality])
+        pretext: Pretext = by_kind[kind](dim=dims[modality], **metadata[modality])
         if helped is not None and pretext.alone:
             name = type(pretext).__name__
             raise ConfigError(

@@ -10,7 +10,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.losses import losses_of, one_of, summed
 from mmrun.tasks.regression import Regression
-from mmrun.types import HIDDEN_CLASS, Batch, Features, Input, Objective
+from mmrun.types import IGNORE_INDEX, Batch, Features, Input, Objective
 from mmrun.types import Task as AnyTask
 
 PENALTIES = {
@@ -20,7 +20,7 @@ PENALTIES = {
 }
 
 
-class Answers(NamedTuple):
+class ModelOutputs(NamedTuple):
     """What a model says of some rows."""
 
     heads: dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modality's probe) -> task -> [B, C]
@@ -31,22 +31,22 @@ class Supervised(Objective):
     """Learns from targets, in three phases, so that what wraps it can change what lies between them."""
 
     encode: Callable[[Multimodal, Mapping[str, Input]], dict[str, Features]]
-    read: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], Answers]  # given what is present
-    judge: Callable[
-        [Answers, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]
+    predict: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], ModelOutputs]  # given what is present
+    compute_losses: Callable[
+        [ModelOutputs, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]
     ]  # present, targets -> the losses
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give the loss and its parts."""
-        answers = self.read(model, self.encode(model, batch.inputs), batch.present)
-        return self.judge(answers, batch.present, batch.targets)
+        outputs = self.predict(model, self.encode(model, batch.inputs), batch.present)
+        return self.compute_losses(outputs, batch.present, batch.targets)
 
 
 class Task(Supervised):
     """The tasks from all modalities together: the weighted sum of their losses.
 
     `weighting`: fixed, or by a noise that is learned for each task (uncertainty: Kendall et al., 2018), on top of the
-    fixed weights. `unimodal`: what the losses of each encoder's probe count beside (deep supervision of each modality;
+    fixed weights. `unimodal_weight`: what the losses of each encoder's probe count beside (deep supervision of each modality;
     Wang et al., 2020), one number or one a modality. `penalty`: on the fused vector, l1 | l2 | variance.
     """
 
@@ -60,8 +60,8 @@ class Task(Supervised):
         gamma: float = 2.0,
         delta: float = 1.0,
         label_smoothing: float = 0.0,
-        balanced: bool = False,
-        unimodal: float | Mapping[str, float] = 0.0,
+        class_balanced: bool = False,
+        unimodal_weight: float | Mapping[str, float] = 0.0,
         penalty: str | None = None,
         penalty_weight: float = 0.01,
     ) -> None:
@@ -71,8 +71,8 @@ class Task(Supervised):
         if penalty is not None:
             one_of("objective.penalty", penalty, tuple(PENALTIES))
         self.weights = {**dict.fromkeys(tasks, 1.0), **(weights or {})}
-        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, balanced)
-        self.unimodal = _by_modality(unimodal, list(kinds))
+        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, class_balanced)
+        self.unimodal_weight = _by_modality(unimodal_weight, list(kinds))
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.uncertainty = Uncertainty(tasks) if weighting == "uncertainty" else None
 
@@ -80,21 +80,26 @@ class Task(Supervised):
         """Encode every modality."""
         return model.encode(inputs)
 
-    def read(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> Answers:
+    def predict(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> ModelOutputs:
         """Answer by the heads, and by the probes that count."""
         fused = model.fusion(features, present)
-        alone = {modality: model.decide_alone(modality, features[modality].pooled) for modality in self.unimodal}
-        return Answers({"": model.decide(fused), **alone}, fused)
+        alone = {
+            modality: model.probe_outputs(modality, features[modality].pooled) for modality in self.unimodal_weight
+        }
+        return ModelOutputs({"": model.head_outputs(fused), **alone}, fused)
 
-    def judge(self, answers: Answers, present: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Give the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
-        outputs, fused = answers.heads[""], answers.fused
-        parts = {name: loss(outputs[name], targets[name]) for name, loss in self.losses.items()}
+        fused = outputs.fused
+        by_task = outputs.heads[""]
+        parts = {name: loss(by_task[name], targets[name]) for name, loss in self.losses.items()}
         weighed = [part if self.weights[name] == 1 else self.weights[name] * part for name, part in parts.items()]
         if self.uncertainty is not None:
             weighed = self.uncertainty(dict(zip(parts, weighed, strict=True)))
-        for modality, weight in self.unimodal.items():
-            each = _alone(answers, modality, present, targets, self.losses)
+        for modality, weight in self.unimodal_weight.items():
+            each = _alone(outputs, modality, present, targets, self.losses)
             parts[f"probe.{modality}"] = summed(each)
             weighed.append(weight * parts[f"probe.{modality}"])
         if self.penalty is not None and fused is not None:
@@ -132,60 +137,62 @@ class Probe(Supervised):
         gamma: float = 2.0,
         delta: float = 1.0,
         label_smoothing: float = 0.0,
-        balanced: bool = False,
+        class_balanced: bool = False,
     ) -> None:
         super().__init__()
         known = list(kinds)
         _check_names("objective.modalities", "modality", modalities or (), known)
         self.modalities = known if modalities is None else list(modalities)
-        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, balanced)
+        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, class_balanced)
 
     def encode(self, model: Multimodal, inputs: Mapping[str, Input]) -> dict[str, Features]:
         """Encode the modalities in question."""
         return model.encode({modality: inputs[modality] for modality in self.modalities})
 
-    def read(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> Answers:
+    def predict(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> ModelOutputs:
         """Answer by each modality's probe."""
-        return Answers({name: model.decide_alone(name, features[name].pooled) for name in self.modalities})
+        return ModelOutputs({name: model.probe_outputs(name, features[name].pooled) for name in self.modalities})
 
-    def judge(self, answers: Answers, present: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Give the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
         parts = {}
-        for modality in answers.heads:
-            parts[modality] = summed(_alone(answers, modality, present, targets, self.losses))
+        for modality in outputs.heads:
+            parts[modality] = summed(_alone(outputs, modality, present, targets, self.losses))
         total = summed(parts.values())
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
 
 
 def _alone(
-    answers: Answers,
+    outputs: ModelOutputs,
     modality: str,
     present: dict[str, Tensor],
     targets: dict[str, Tensor],
     losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> list[Tensor]:
     """Give the loss of each task by one modality's probe, over the rows that have the modality."""
-    outputs, here = answers.heads[modality], present[modality]
-    return [loss(outputs[name], hide(targets[name], here)) for name, loss in losses.items()]
+    by_task, here = outputs.heads[modality], present[modality]
+    return [loss(by_task[name], hide(targets[name], here)) for name, loss in losses.items()]
 
 
 def hide(target: Tensor, present: Tensor) -> Tensor:  # [B, ...], [B]
     """Hide the targets of rows that are not present."""
-    hidden = float("nan") if target.is_floating_point() else HIDDEN_CLASS
+    hidden = float("nan") if target.is_floating_point() else IGNORE_INDEX
     return target.masked_fill(~present.view(-1, *[1] * (target.dim() - 1)), hidden)
 
 
-def _by_modality(unimodal: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
+def _by_modality(unimodal_weight: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
     """Give the weight of each probe that counts."""
-    if not isinstance(unimodal, Mapping):
-        return dict.fromkeys(kinds, unimodal) if unimodal > 0 else {}
-    _check_names("objective.unimodal", "modality", unimodal, kinds)
-    return {modality: weight for modality, weight in unimodal.items() if weight > 0}
+    if not isinstance(unimodal_weight, Mapping):
+        return dict.fromkeys(kinds, unimodal_weight) if unimodal_weight > 0 else {}
+    _check_names("objective.unimodal_weight", "modality", unimodal_weight, kinds)
+    return {modality: weight for modality, weight in unimodal_weight.items() if weight > 0}
 
 
-def _check_names(where: str, word: str, given: Iterable[str], known: Iterable[str]) -> None:
+def _check_names(key_path: str, word: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Refuse the name of a task or modality that is not there."""
     for name in given:
         if name not in known:
             there = ", ".join(known)
-            raise ConfigError(f"{where}.{name}: no such {word}{nearest(name, known)} (there are {there})")
+            raise ConfigError(f"{key_path}.{name}: no such {word}{nearest(name, known)} (there are {there})")

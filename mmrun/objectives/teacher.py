@@ -10,7 +10,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Features
 
 
-class Said(NamedTuple):
+class TeacherOutputs(NamedTuple):
     """What a teacher says of some rows."""
 
     features: dict[str, Features]  # by modality
@@ -30,11 +30,11 @@ class Teacher(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, batch: Batch) -> Said:
+    def forward(self, batch: Batch) -> TeacherOutputs:
         """Say what is known of the rows, by the modalities that the teacher reads."""
         features = self.model.encode({modality: batch.inputs[modality] for modality in self.model.encoder})
         fused = self.model.fusion(features, batch.present)
-        return Said(features, fused, self.model.decide(fused))
+        return TeacherOutputs(features, fused, self.model.head_outputs(fused))
 
 
 def frozen(model: Multimodal) -> Teacher:
@@ -42,7 +42,7 @@ def frozen(model: Multimodal) -> Teacher:
     return Teacher(copy.deepcopy(model))
 
 
-class Follower(Teacher):
+class EMATeacher(Teacher):
     """A teacher whose weights are a moving average of the student's.
 
     They are buffers: a checkpoint keeps them, and what looks at a step from aside puts them back.

@@ -7,7 +7,7 @@ from itertools import groupby
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
-from mmrun.results.selection import Group, Groups, Metrics, figure, leaves_that_differ, lookup, text
+from mmrun.results.selection import Group, Groups, Metrics, leaves_that_differ, lookup, metric_value, text
 
 LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
 
@@ -96,7 +96,7 @@ def compare(runs: Sequence[Metrics], question: Question, notices: Sequence[str] 
 
 
 def _row(group: Group, runs: list[Metrics], question: Question) -> Row:
-    values = figures(runs, question.metric)
+    values = metric_values(runs, question.metric)
     mean = statistics.mean(values, question.interval)
     return Row(
         group=group,
@@ -110,9 +110,9 @@ def _row(group: Group, runs: list[Metrics], question: Question) -> Row:
     )
 
 
-def figures(runs: Sequence[Metrics], metric: str) -> list[float]:
+def metric_values(runs: Sequence[Metrics], metric: str) -> list[float]:
     """Give a figure of each run that has it."""
-    return [value for run in runs if (value := figure(run, metric)) is not None]
+    return [value for run in runs if (value := metric_value(run, metric)) is not None]
 
 
 # -------------------------------------------------------------------------------------------------- the difference
@@ -126,7 +126,7 @@ def _compared(row: Row, groups: Groups, baseline: Group, question: Question) -> 
         pairs = len(runs)
         if not pairs:
             return replace(row, pairs=0)
-    values, base_values = figures(runs, question.metric), figures(base_runs, question.metric)
+    values, base_values = metric_values(runs, question.metric), metric_values(base_runs, question.metric)
     if question.paired:
         found = statistics.paired_difference(values, base_values, question.test, question.interval)
         effect, detectable = effects.paired_effect, effects.paired_detectable

@@ -7,7 +7,7 @@ from mmrun.results.selection import Metrics
 
 ADDED = ("epochs", "samples", "seconds", "flops")  # costs that add up over the stages, and so can be shared
 PAYS = ("epochs", "seconds", "flops")  # in which sharing may pay: a sample of one modality is less than one of all
-COSTS = (*ADDED, "peak_memory", "learned_parameters")
+COSTS = (*ADDED, "peak_memory", "trainable_parameters")
 
 Costs = dict[str, float | None]
 

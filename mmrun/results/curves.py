@@ -10,7 +10,7 @@ import numpy as np
 from mmrun.errors import ConfigError
 from mmrun.results import compare, selection, statistics
 from mmrun.results.compare import Comparison, Question
-from mmrun.results.selection import Group, Metrics, figure, lookup, text
+from mmrun.results.selection import Group, Metrics, lookup, metric_value, text
 
 WIDE = 10.0  # an axis over more than this factor is logarithmic
 RESAMPLES = 2_000
@@ -69,10 +69,10 @@ def _by_value(runs: Sequence[Metrics], key: str) -> dict[float, list[Metrics]]:
     for (word,), of_value in selection.grouped(list(runs), [key]).items():
         value = selection.number(word)
         if value is None:
-            raise ConfigError(f"--across {key}: {word!r} is no number; use --over for what has no order")
+            raise ConfigError(f"--curve-over {key}: {word!r} is no number; use --rank-over for what has no order")
         found[value] = of_value
     if len(found) < 2:
-        raise ConfigError(f"--across {key}: all runs have {next(iter(found)):g}; a curve needs two values")
+        raise ConfigError(f"--curve-over {key}: all runs have {next(iter(found)):g}; a curve needs two values")
     return dict(sorted(found.items()))
 
 
@@ -108,7 +108,7 @@ def _by_seed(
     """Give a group's figures by seed, or by what else pairs them."""
     found: dict[tuple[str, ...], list[float]] = {}
     for run in runs:
-        value = figure(run, question.metric)
+        value = metric_value(run, question.metric)
         if value is not None and tuple(text(lookup(run, key)) for key in question.by) == group:
             found.setdefault(tuple(text(lookup(run, key)) for key in keys), []).append(value)
     return found

@@ -24,7 +24,7 @@ def lacking(runs: Iterable[Metrics], split: str) -> list[Metrics]:
     """Give the runs with a fused model that were not evaluated, or not under noise."""
     found = []
     for run in runs:
-        if run["headline"] == "fused":
+        if run["primary_head"] == "fused":
             said = read(run, split)
             if said is None or "robustness" not in said:
                 found.append(run)

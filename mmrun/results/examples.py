@@ -8,7 +8,7 @@ from scipy import stats
 from mmrun.errors import ConfigError, DataError
 from mmrun.results import comparability, statistics
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import Answers, speaker, stored, tasks_of
+from mmrun.results.predictions import StoredPredictions, speaker, stored, tasks_of
 from mmrun.results.selection import Metrics
 
 
@@ -58,7 +58,9 @@ def examine(one: RunFolder, other: RunFolder, split: str) -> Examples:
     return Examples(one.name, other.name, split, tasks, notices)
 
 
-def _aligned(task: str, one: Answers, other: Answers) -> tuple[Answers, Answers, list[str]]:
+def _aligned(
+    task: str, one: StoredPredictions, other: StoredPredictions
+) -> tuple[StoredPredictions, StoredPredictions, list[str]]:
     """Bring the rows that both runs answered into one order."""
     places = {id: place for place, id in enumerate(other.ids)}
     both = [place for place, id in enumerate(one.ids) if id in places]
@@ -73,14 +75,14 @@ def _aligned(task: str, one: Answers, other: Answers) -> tuple[Answers, Answers,
     return first, second, [f"{left} rows of {task} are in one run only and left out"] if left else []
 
 
-def _taken(answers: Answers, places: list[int]) -> Answers:
-    return Answers([answers.ids[place] for place in places], answers.scores[places], answers.target[places])
+def _taken(answers: StoredPredictions, places: list[int]) -> StoredPredictions:
+    return StoredPredictions([answers.ids[place] for place in places], answers.scores[places], answers.target[places])
 
 
 # ----------------------------------------------------------------------------------------------------------- tests
 
 
-def compared(task: str, one: Answers, other: Answers) -> TaskExamples:
+def compared(task: str, one: StoredPredictions, other: StoredPredictions) -> TaskExamples:
     """Compare two runs on the same rows in the same order."""
     name, figures = _figures(one)
     _, other_figures = _figures(other)
@@ -117,7 +119,7 @@ def mcnemar(only_one: int, only_other: int) -> float:
     return float(stats.binomtest(only_one, flipped).pvalue) if flipped else 1.0
 
 
-def _figures(answers: Answers) -> tuple[str, np.ndarray]:  # [N], NaN where the target is hidden
+def _figures(answers: StoredPredictions) -> tuple[str, np.ndarray]:  # [N], NaN where the target is hidden
     target, scores = answers.target, answers.scores
     if target.dtype.kind == "i":
         right = (scores.argmax(1) == target).astype(float)

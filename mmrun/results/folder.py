@@ -21,7 +21,7 @@ from mmrun.results.files import plain, read_json, read_yaml, write_json, write_w
 SCHEMA = 1  # of metrics.json, see docs/metrics.schema.json
 
 WITHOUT_EFFECT = ("outputs", "experiment", "cache", "cache_limit", "choices")  # keys that cannot change a result
-TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "diagnose", "profile", "shard")
+TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "log_modality_gradients", "profile", "fsdp")
 
 LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
@@ -37,7 +37,7 @@ def identity(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
-def where(config: Mapping[str, Any]) -> Path:
+def run_path(config: Mapping[str, Any]) -> Path:
     """Give the folder that belongs to a resolved config: outputs/default/digits-component-s0-1a2b3c4d."""
     choices = config["choices"]
     name = f"{choices['dataset']}-{choices['strategy']}-s{config['seed']}-{identity(config)}".replace("/", ".")

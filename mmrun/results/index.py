@@ -22,7 +22,7 @@ class Summary:
     status: str  # waiting | running | finished | failed | interrupted | pruned | damaged
     stage: str | None
     progress: float  # part of the stage that is done
-    metric: str | None  # the headline figure on the test rows
+    metric: str | None  # the primary metric on the test rows
     value: float | None
     seconds: float | None  # of training
     age: float  # seconds since the run last gave a sign
@@ -90,11 +90,11 @@ def summary(run: RunFolder, below: Path) -> Summary:
         return Summary(name, "damaged", None, 0.0, None, None, None, age)
     if metrics is None:
         return Summary(name, said["status"], said["stage"], said["progress"], None, None, None, age)
-    metric, value = headline(metrics)
+    metric, value = primary_metric(metrics)
     return Summary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age)
 
 
-def headline(metrics: dict[str, Any]) -> tuple[str | None, float | None]:
+def primary_metric(metrics: dict[str, Any]) -> tuple[str | None, float | None]:
     """Give the first figure on the test rows that is no loss; one of a single modality only where there is no other."""
     test = metrics["metrics"].get("test", {})  # a data set may have no test rows
     figures = [name for name in test if not name.startswith("loss")]

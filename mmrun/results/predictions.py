@@ -9,7 +9,7 @@ from mmrun.errors import DataError
 from mmrun.results.folder import RunFolder
 
 
-class Answers(NamedTuple):
+class StoredPredictions(NamedTuple):
     """What one head said about the rows of a split, for one task."""
 
     ids: list[str]
@@ -30,17 +30,17 @@ def tasks_of(run: RunFolder, split: str) -> list[str]:
 
 def speaker(metrics: Mapping[str, Any]) -> str:
     """Name the head that speaks for a run: a probe's modality, or "" for the fused one."""
-    name: str = metrics["headline"].partition("probe.")[2]
+    name: str = metrics["primary_head"].partition("probe.")[2]
     return name
 
 
-def stored(run: RunFolder, split: str, task: str, head: str = "") -> Answers:
+def stored(run: RunFolder, split: str, task: str, head: str = "") -> StoredPredictions:
     """Read what a head said about the rows of a split, in order."""
     from pyarrow import parquet
 
     scores, target = f"{task}/{head}.scores" if head else f"{task}.scores", f"{task}.target"
     table = parquet.read_table(run.predictions / f"{split}.parquet", columns=["id", target, scores])
-    return Answers(table["id"].to_pylist(), _array(table[scores]).astype(np.float32), _array(table[target]))
+    return StoredPredictions(table["id"].to_pylist(), _array(table[scores]).astype(np.float32), _array(table[target]))
 
 
 def _array(column: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import Question, figures
+from mmrun.results.compare import Question, metric_values
 from mmrun.results.selection import Group, Metrics
 from mmrun.results.statistics import LEVEL
 
@@ -45,9 +45,9 @@ def rank(runs: Sequence[Metrics], question: Question, over: Sequence[str], notic
     ]
     if len(groups) < 2 or len(blocks) < 2:
         found = f"{len(groups)} groups complete on {len(blocks)} values of {','.join(over)}"
-        raise ConfigError(f"--over {','.join(over)}: {found}; a ranking needs two of each")
+        raise ConfigError(f"--rank-over {','.join(over)}: {found}; a ranking needs two of each")
     means = np.array(
-        [[np.mean(figures(cells[block + group], question.metric)) for group in groups] for block in blocks]
+        [[np.mean(metric_values(cells[block + group], question.metric)) for group in groups] for block in blocks]
     )
     ranks = within(means, question.lower_is_better).mean(0)
     order = np.argsort(ranks, kind="stable")

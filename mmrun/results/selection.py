@@ -32,7 +32,7 @@ def lookup(run: Metrics, key: str) -> Any:
     return node
 
 
-def figure(run: Metrics, metric: str) -> float | None:
+def metric_value(run: Metrics, metric: str) -> float | None:
     """Give a figure by split and name, test/accuracy; None where it is not there or not defined."""
     split, _, name = metric.partition("/")
     found: float | None = run["metrics"].get(split, {}).get(name)
@@ -121,11 +121,11 @@ def filtered(runs: list[Metrics], where: Sequence[str]) -> list[Metrics]:
 
 def measured(runs: list[Metrics], metric: str) -> tuple[list[Metrics], list[str]]:
     """Keep the runs that have the metric, and say which are left out."""
-    having = [run for run in runs if figure(run, metric) is not None]
+    having = [run for run in runs if metric_value(run, metric) is not None]
     if not having:
         known = {f"{split}/{name}" for run in runs for split, names in run["metrics"].items() for name in names}
         raise _unknown(f"--metric: no run has '{metric}'", metric, known)
-    without = [run["run"] for run in runs if figure(run, metric) is None]
+    without = [run["run"] for run in runs if metric_value(run, metric) is None]
     return having, [f"without {metric} and left out: {counted(without, 'run')}"] if without else []
 
 

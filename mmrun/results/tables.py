@@ -115,7 +115,7 @@ def costs(compared: Comparison) -> Table:
     for row in compared.rows:
         cost = row.cost
         cells = [count(cost["epochs"]), count(cost["samples"]), duration(cost["seconds"]), count(cost["flops"])]
-        cells += [size(cost["peak_memory"]), count(cost["learned_parameters"])]
+        cells += [size(cost["peak_memory"]), count(cost["trainable_parameters"])]
         if question.amortise > 1:
             cells += ["-"] * len(PAYS) if row.break_even is None else [_fusions(k) for k in row.break_even.values()]
         rows.append([*row.group, *cells])

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mmrun.config import RunConfig
 from mmrun.run.estimate import Again, open_undecoded
-from mmrun.run.metrics import Figures
-from mmrun.run.session import Session, Watch
+from mmrun.run.metrics import Metrics
+from mmrun.run.session import Callback, Session
 from mmrun.run.stage import StageTraining
 from mmrun.training import cost, engine, throughput
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.training.grad_accumulation import first_rows
 from mmrun.training.stages import Stage
 
@@ -43,7 +43,7 @@ class Timing:
         return self.p50 / self.rows
 
 
-def bench(config: RunConfig, scratch: Path, watch: Watch, seconds: float) -> list[Timing]:
+def bench(config: RunConfig, scratch: Path, watch: Callback, seconds: float) -> list[Timing]:
     """Time, for so many seconds each: a step of every stage, a batch of the whole model, and one row alone.
 
     Batches are at hand: what is timed is computing, not reading. The model's weights are of no matter here.
@@ -77,9 +77,9 @@ def _steps(session: Session, stage: Stage, learning: set[str], seconds: float) -
 
 
 def _run(training: StageTraining, batches: Again, progress: engine.Progress, until: int, clock: "_Clock") -> None:
-    plan = replace(training.plan, allowance=Allowance(steps=until), evaluate_every=10**9, schedule="constant")
+    plan = replace(training.plan, allowance=StageBudget(steps=until), evaluate_every=10**9, schedule="constant")
     accelerator = training.session.accelerator
-    nothing: Callable[[], tuple[float, Figures]] = lambda: (0.0, {})  # noqa: E731
+    nothing: Callable[[], tuple[float, Metrics]] = lambda: (0.0, {})  # noqa: E731
     clock.start()
     engine.fit(training.learner, batches, training.optimizer, plan, progress, accelerator, nothing, clock)
 
@@ -106,7 +106,7 @@ class _Clock:
 
     def cut(self, progress: engine.Progress) -> None: ...
 
-    def evaluated(self, progress: engine.Progress, losses: Figures, found: Figures) -> None: ...
+    def evaluated(self, progress: engine.Progress, losses: Metrics, found: Metrics) -> None: ...
 
     def improved(self, progress: engine.Progress) -> None: ...
 

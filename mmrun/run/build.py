@@ -10,21 +10,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmrun.compose import make
+from mmrun.compose import instantiate
 from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release
-from mmrun.data.store import Prepared, open_column
+from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
-from mmrun.seeding import drawn_from
+from mmrun.seeding import seeded_generator
 from mmrun.tasks import for_target
 from mmrun.training import checkpoint
-from mmrun.training.stages import Stage, expand, parameter_groups, trainable
-from mmrun.types import KINDS, Encoder, Input, Objective, Preparer, Task
+from mmrun.training.stages import Stage, expand_stages, parameter_groups, trainable_parameters
+from mmrun.types import KINDS, Encoder, Input, Objective, Preprocessor, Task
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Data:
 
     table: Table
     kinds: dict[str, str]  # of the run's modalities
-    preparers: dict[str, Preparer]  # fitted on the training rows
+    preprocessors: dict[str, Preprocessor]  # fitted on the training rows
     tasks: dict[str, Task]
     rows: dict[str, np.ndarray]  # all | labelled | unlabelled | bootstrap | val | test -> row numbers, ascending
 
     @property
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """What the prepared columns offer to encoders and objectives, by modality."""
-        return {modality: preparer.facts for modality, preparer in self.preparers.items()}
+    def metadata(self) -> dict[str, dict[str, Any]]:
+        """What the preprocessed columns offer to encoders and objectives, by modality."""
+        return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
 
 
 def data(config: RunConfig) -> Data:
     """Open the data set and fit what training rows decide: vocabularies, means, the labelled share."""
-    table: Table = make(config.dataset, "dataset", drop=LABELS)
+    table: Table = instantiate(config.dataset, "dataset", drop=LABELS)
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: no row is in the {name} split; each of {', '.join(SPLITS)} needs some")
@@ -54,34 +54,34 @@ def data(config: RunConfig) -> Data:
     rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
     rows["bootstrap"] = split.bootstrap_rows(labelled, config.seed)
     rows |= {name: table.rows(name) for name in ("val", "test")}
-    preparers = {}
+    preprocessors = {}
     for modality, node in config.encoder.items():
-        preparer: Preparer = make(node["prepare"], f"encoder.{modality}.prepare")
-        preparer.fit(table.columns[modality], train)
-        preparers[modality] = preparer
+        preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
+        preprocessor.fit(table.columns[modality], train)
+        preprocessors[modality] = preprocessor
     tasks = {name: for_target(name, target, labelled) for name, target in table.targets.items()}
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
-    return Data(table, kinds, preparers, tasks, rows)
+    return Data(table, kinds, preprocessors, tasks, rows)
 
 
-def columns(config: RunConfig, opened: Data) -> dict[str, Prepared]:
+def columns(config: RunConfig, opened: Data) -> dict[str, PreprocessedColumn]:
     """Decode each modality, or find it decoded by an earlier run; then let go of the raw values, which outweigh it.
 
     Rows found bad are taken from `opened.rows`.
     """
     folder, limit = Path(config.cache).expanduser() / "columns", int(config.cache_limit * 1e9)
     table = opened.table
-    prepared = {}
-    for modality, preparer in opened.preparers.items():
+    preprocessed = {}
+    for modality, preprocessor in opened.preprocessors.items():
         key = f"{table.fingerprint}/{modality}"
-        column = open_column(table.columns[modality], preparer, key, folder, limit, table.on_error)
+        column = open_column(table.columns[modality], preprocessor, key, folder, limit, table.on_error)
         for name, rows in opened.rows.items():
             opened.rows[name] = rows[~np.isin(rows, column.bad_rows)]
         table.skipped.extend(column.bad)
-        prepared[modality] = column
+        preprocessed[modality] = column
     table.columns.clear()
     release()
-    return prepared
+    return preprocessed
 
 
 def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
@@ -92,26 +92,26 @@ def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
     encoders: dict[str, Encoder] = {}
     adapted = config.strategy.adapt is None
     for modality, node in config.encoder.items():
-        where = f"encoder.{modality}"
-        with drawn_from(config.seed, f"init/{where}"):
-            encoders[modality] = make(node, where, opened.facts[modality], drop=("prepare", "init"))
+        key_path = f"encoder.{modality}"
+        with seeded_generator(config.seed, f"init/{key_path}"):
+            encoders[modality] = instantiate(node, key_path, opened.metadata[modality], drop=("preprocess", "init"))
         if begin and "init" in node:
-            init_from.fill(encoders[modality], node["init"], f"{where}.init")
+            init_from.fill(encoders[modality], node["init"], f"{key_path}.init")
         if config.strategy.adapt is not None:
-            with drawn_from(config.seed, f"init/adapt.{modality}"):
-                adapted |= make(
-                    config.strategy.adapt, "strategy.adapt", opened.facts[modality], encoder=encoders[modality]
+            with seeded_generator(config.seed, f"init/adapt.{modality}"):
+                adapted |= instantiate(
+                    config.strategy.adapt, "strategy.adapt", opened.metadata[modality], encoder=encoders[modality]
                 )
     if not adapted:
         named = ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in encoders.items())
         raise ConfigError(f"strategy.adapt: no encoder can be adapted so: {named}; choose others, or another adapter")
-    offer = {
+    optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in opened.tasks.values()),
     }
-    with drawn_from(config.seed, "init/fusion"):
-        fusion = make(config.fusion, "fusion", offer)
-    with drawn_from(config.seed, "init/head"):
+    with seeded_generator(config.seed, "init/fusion"):
+        fusion = instantiate(config.fusion, "fusion", optional_kwargs)
+    with seeded_generator(config.seed, "init/head"):
         return Multimodal(encoders, fusion, opened.tasks)
 
 
@@ -120,23 +120,23 @@ def objective(config: RunConfig, stage: Stage, learning: set[str], opened: Data,
 
     `model` is the model as the stage finds it, to copy from; `open_run` gives the model of a finished run, a teacher.
     """
-    where = f"{stage.where}.objective"
-    offer = {
+    key_path = f"{stage.key_path}.objective"
+    optional_kwargs = {
         "model": built,
-        "open_run": partial(_finished, f"{where}.teacher", config, opened),
+        "open_run": partial(_finished, f"{key_path}.teacher", config, opened),
         "tasks": opened.tasks,
         "kinds": {modality: opened.kinds[modality] for modality in stage.modalities},
         "dims": {modality: encoder.dim for modality, encoder in built.encoder.items()},
         "fusion_dim": built.fusion.dim,
-        "facts": {modality: opened.facts[modality] for modality in stage.modalities},
+        "metadata": {modality: opened.metadata[modality] for modality in stage.modalities},
     }
-    with drawn_from(config.seed, f"init/objective/{stage.name}"):
-        made: Objective = make(stage.config.objective, where, offer)
+    with seeded_generator(config.seed, f"init/objective/{stage.name}"):
+        made: Objective = instantiate(stage.config.objective, key_path, optional_kwargs)
         if config.balance is not None and balanced(learning):
-            made = make(config.balance, "balance", offer, objective=made)
+            made = instantiate(config.balance, "balance", optional_kwargs, objective=made)
         augmenting = augmentation(config, stage, learning, opened)
         if augmenting is not None:
-            made = make(augmenting, "augment", offer, objective=made)
+            made = instantiate(augmenting, "augment", optional_kwargs, objective=made)
     return made
 
 
@@ -156,13 +156,13 @@ def balanced(learning: set[str]) -> bool:
     )
 
 
-def _finished(where: str, config: RunConfig, opened: Data, run: str) -> Multimodal:
-    """Give the model of a finished run that reads the same prepared data; nothing in it learns."""
-    folder, other = init_from.config_of(run, where)
+def _finished(key_path: str, config: RunConfig, opened: Data, run: str) -> Multimodal:
+    """Give the model of a finished run that reads the same preprocessed data; nothing in it learns."""
+    folder, other = init_from.config_of(run, key_path)
     for modality, node in other.encoder.items():
-        if modality not in config.encoder or config.encoder[modality]["prepare"] != node["prepare"]:
+        if modality not in config.encoder or config.encoder[modality]["preprocess"] != node["preprocess"]:
             raise ConfigError(
-                f"{where}: {folder.name} reads {modality} in another way; give encoder.{modality}.prepare alike"
+                f"{key_path}: {folder.name} reads {modality} in another way; give encoder.{modality}.preprocess alike"
             )
     built = model(other, opened, begin=False)
     checkpoint.load_weights(built, init_from.weights(folder, other), folder.path)
@@ -172,11 +172,11 @@ def _finished(where: str, config: RunConfig, opened: Data, run: str) -> Multimod
 def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
     """Build a stage's optimiser over the named parameters that learn."""
     node: Mapping[str, Any] = config.optimizer if stage.config.optimizer is None else stage.config.optimizer
-    where = "optimizer" if stage.config.optimizer is None else f"{stage.where}.optimizer"
+    key_path = "optimizer" if stage.config.optimizer is None else f"{stage.key_path}.optimizer"
     lr = node["lr"] if stage.config.lr is None else stage.config.lr
-    made: torch.optim.Optimizer = make(
+    made: torch.optim.Optimizer = instantiate(
         node,
-        where,
+        key_path,
         drop=("lr",),
         params=parameter_groups(learning, stage.config.lr_scale, lr, stage.config.layer_decay),
         lr=lr,
@@ -193,18 +193,21 @@ def stages(config: RunConfig, built: Multimodal) -> Stages:
     fixed = [
         f"encoder.{name}" for name, encoder in built.encoder.items() if not any(True for _ in encoder.parameters())
     ]
-    return {stage.name: (stage, trainable(names, stage, fixed)) for stage in expand(config.strategy, config.encoder)}
+    return {
+        stage.name: (stage, trainable_parameters(names, stage, fixed))
+        for stage in expand_stages(config.strategy, config.encoder)
+    }
 
 
-def rehearse(config: RunConfig, opened: Data, built: Multimodal, resolved: Stages) -> None:
+def dry_run_stages(config: RunConfig, opened: Data, built: Multimodal, resolved: Stages) -> None:
     """Build every objective and optimiser once for trial: what cannot work is said before anything is decoded."""
     parameters = dict(built.named_parameters())
     for stage, learning in resolved.values():
         made = objective(config, stage, learning, opened, built)
-        if config.trainer.shard and any(isinstance(module, Multimodal) for module in made.modules()):
+        if config.trainer.fsdp and any(isinstance(module, Multimodal) for module in made.modules()):
             raise ConfigError(
-                f"{stage.where}.objective: {type(made).__name__} has a whole model to learn from, which "
-                "trainer.shard does not cut; drop one of the two"
+                f"{stage.key_path}.objective: {type(made).__name__} has a whole model to learn from, which "
+                "trainer.fsdp does not cut; drop one of the two"
             )
         optimizer(config, stage, [(name, parameters[name]) for name in sorted(learning)])
     if config.balance is not None and not any(balanced(learning) for _, learning in resolved.values()):
@@ -228,7 +231,7 @@ def _check_augment(config: RunConfig, opened: Data, resolved: Stages) -> None:
         )
 
 
-def fit(opened: Data, columns: Mapping[str, Prepared], built: Multimodal, device: torch.device) -> None:
+def fit(opened: Data, columns: Mapping[str, PreprocessedColumn], built: Multimodal, device: torch.device) -> None:
     """Let encoders learn what no gradient teaches, from the training rows that have their modality."""
     for modality, encoder in cast(Mapping[str, Encoder], built.encoder).items():
         encoder.fit(
@@ -246,4 +249,4 @@ def check(config: RunConfig) -> None:
     """Build everything of a run but its decoded columns."""
     opened = data(config)
     built = model(config, opened)
-    rehearse(config, opened, built, stages(config, built))
+    dry_run_stages(config, opened, built, stages(config, built))

@@ -20,14 +20,14 @@ from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
 from mmrun.run import batch_size_search, build, features
 from mmrun.run import metrics as run_metrics
-from mmrun.run.pipeline import make_accelerator, place
-from mmrun.run.session import Session, Watch
+from mmrun.run.pipeline import build_accelerator, place
+from mmrun.run.session import Callback, Session
 from mmrun.run.stage import StageTraining
 from mmrun.training import cost, engine, reuse
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.training.features import stand_in
 from mmrun.training.stages import Stage
-from mmrun.types import Batch, Preparer
+from mmrun.types import Batch, Preprocessor
 
 LONG_ENOUGH = 1.0  # seconds of steps that are timed
 DECODED = 8  # rows whose decoding is timed
@@ -35,7 +35,7 @@ DECODED = 8  # rows whose decoding is timed
 
 @dataclass(frozen=True)
 class ColumnForecast:
-    """A prepared column."""
+    """A preprocessed column."""
 
     key: str  # the same for runs that share it
     modality: str
@@ -77,41 +77,41 @@ class RunForecast:
         return self.around + sum(stage.seconds for stage in self.stages)
 
 
-def forecast(config: RunConfig, scratch: Path, watch: Watch) -> RunForecast:
+def forecast(config: RunConfig, scratch: Path, watch: Callback) -> RunForecast:
     """Open a run as if to train it, and time a few steps of each stage."""
     began = time.perf_counter()
     session = open_undecoded(config, scratch, watch)
     opened = time.perf_counter() - began
     data, model, table = session.data, session.model, session.data.table
-    prepared = [
-        _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preparer)
-        for name, preparer in data.preparers.items()
+    preprocessed = [
+        _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preprocessor)
+        for name, preprocessor in data.preprocessors.items()
     ]
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     taught: dict[str, str] = {}  # by part of the model: the key of the stage that taught it last
     timed = []
     for stage, learning in session.stages.values():
         model.load_state_dict(first)
-        found = _stage(session, stage, learning, taught, prepared)
+        found = _stage(session, stage, learning, taught, preprocessed)
         taught.update(dict.fromkeys({reuse.part(name) for name in learning}, found.key))
         timed.append(found)
     session.model.eval()
-    opened += sum(column.seconds for column in prepared if column.kept == "memory")
-    return RunForecast(timed, opened + _forward(session, session.model, session.columns, "val", "test"), prepared)
+    opened += sum(column.seconds for column in preprocessed if column.kept == "memory")
+    return RunForecast(timed, opened + _forward(session, session.model, session.columns, "val", "test"), preprocessed)
 
 
-def open_undecoded(config: RunConfig, scratch: Path, watch: Watch) -> Session:
+def open_undecoded(config: RunConfig, scratch: Path, watch: Callback) -> Session:
     """Open a run as if to train it; rows are decoded as they are asked for, and no byte of them is kept."""
     config = replace(config, trainer=replace(config.trainer, trackers=[], save_every=math.inf))
-    accelerator = make_accelerator(config)
+    accelerator = build_accelerator(config)
     data = build.data(config)
     model = build.model(config, data)
     stages = build.stages(config, model)
-    build.rehearse(config, data, model, stages)
+    build.dry_run_stages(config, data, model, stages)
     table = data.table
     columns = {
-        modality: open_column(table.columns[modality], preparer, f"{table.fingerprint}/{modality}", scratch, 0)
-        for modality, preparer in data.preparers.items()
+        modality: open_column(table.columns[modality], preprocessor, f"{table.fingerprint}/{modality}", scratch, 0)
+        for modality, preprocessor in data.preprocessors.items()
     }
     placement = place(model, config, accelerator)
     return batch_size_search.sized(
@@ -182,7 +182,7 @@ class _Silent:
 
     def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None: ...
 
-    def evaluated(self, progress: engine.Progress, losses: run_metrics.Figures, found: run_metrics.Figures) -> None: ...
+    def evaluated(self, progress: engine.Progress, losses: run_metrics.Metrics, found: run_metrics.Metrics) -> None: ...
 
     def improved(self, progress: engine.Progress) -> None: ...
 
@@ -190,8 +190,8 @@ class _Silent:
 
 
 def _steps(training: StageTraining, batches: Again, number: int) -> float:  # seconds
-    plan = replace(training.plan, allowance=Allowance(steps=number), evaluate_every=number, schedule="constant")
-    nothing: Callable[[], tuple[float, run_metrics.Figures]] = lambda: (0.0, {})  # noqa: E731
+    plan = replace(training.plan, allowance=StageBudget(steps=number), evaluate_every=number, schedule="constant")
+    nothing: Callable[[], tuple[float, run_metrics.Metrics]] = lambda: (0.0, {})  # noqa: E731
     began = time.perf_counter()
     engine.fit(
         training.learner,
@@ -229,16 +229,16 @@ def _wait(session: Session) -> None:
         torch.cuda.synchronize()
 
 
-def _column(config: RunConfig, key: str, modality: str, column: Column, preparer: Preparer) -> ColumnForecast:
+def _column(config: RunConfig, key: str, modality: str, column: Column, preprocessor: Preprocessor) -> ColumnForecast:
     values = list(itertools.islice((value for value in column.values if value is not None), DECODED))
     began = time.perf_counter()
-    decoded = [preparer.decode(value) for value in values]
+    decoded = [preprocessor.decode(value) for value in values]
     seconds = (time.perf_counter() - began) / len(values)
     rows = len(column.values)
     size = rows * sum(array.nbytes for array in decoded[0].values())
     from_files = any(isinstance(value, Path) for value in values)
     return ColumnForecast(
-        key=f"{key}/{json.dumps(preparer.state(), sort_keys=True)}",
+        key=f"{key}/{json.dumps(preprocessor.state(), sort_keys=True)}",
         modality=modality,
         rows=rows,
         size=size,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmrun.run.session import Session
 from mmrun.training import reuse
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.training.engine import Learner
 from mmrun.training.features import FeatureColumn, open_features, readable, size
 from mmrun.training.grad_accumulation import split
@@ -29,7 +29,7 @@ def columns(
     learner: Learner,
     batch: Batch,
     heads: list[str],
-    allowance: Allowance,
+    allowance: StageBudget,
     alive: Callable[[], None],
 ) -> dict[str, FeatureColumn]:
     """Give the features that a stage reads in place of inputs, by modality: computed now, or by an earlier run."""
@@ -60,7 +60,7 @@ def columns(
 
 
 def usable(
-    session: Session, stage: Stage, learner: Learner, batch: Batch, heads: list[str], allowance: Allowance
+    session: Session, stage: Stage, learner: Learner, batch: Batch, heads: list[str], allowance: StageBudget
 ) -> dict[str, dict[str, Tensor]]:
     """Tell of which modalities features will do, and which of their parts, those of some of the batch's rows.
 
@@ -70,7 +70,7 @@ def usable(
     """
     config = session.config
     once = math.ceil(len(session.data.rows[stage.config.rows]) / config.trainer.batch_size)  # in steps
-    if not config.trainer.features or config.trainer.shard or allowance.steps is None or allowance.steps <= once:
+    if not config.trainer.cache_features or config.trainer.fsdp or allowance.steps is None or allowance.steps <= once:
         return {}
     piece = split(batch, -(-len(batch.index) // TRIED))[0]
     return readable(learner, piece, heads, session.accelerator)

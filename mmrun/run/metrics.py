@@ -13,24 +13,24 @@ from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION
 from mmrun.training import budget, cost, engine
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 TOTALS = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
 
 
-def name_of(figure: str, task: str, head: str, num_tasks: int) -> str:
+def metric_name(figure: str, task: str, head: str, num_tasks: int) -> str:
     """Name a figure: accuracy, accuracy/image for a probe, label.accuracy where a run has several tasks."""
     named = figure if num_tasks == 1 else f"{task}.{figure}"
     return f"{named}/{head}" if head else named
 
 
-def of_outputs(session: Session, outputs: engine.Outputs, targets: dict[str, Tensor]) -> Figures:
+def compute_metrics(session: Session, outputs: engine.Outputs, targets: dict[str, Tensor]) -> Metrics:
     """Give every figure of some rows."""
     tasks = session.data.tasks
     figures = {}
     for head, by_task in outputs.items():
         for name, output in by_task.items():
             for figure, value in tasks[name].metrics(_scores(session, name, output), targets[name].numpy()).items():
-                figures[name_of(figure, name, head, len(tasks))] = value
+                figures[metric_name(figure, name, head, len(tasks))] = value
     return figures
 
 
@@ -38,10 +38,10 @@ def _scores(session: Session, task: str, output: Tensor) -> Any:
     return session.data.tasks[task].scores(output).numpy()
 
 
-def headline(session: Session, heads: Iterable[str]) -> list[str]:
+def primary_metrics(session: Session, heads: Iterable[str]) -> list[str]:
     """Give the main figures of some heads: accuracy, or accuracy/image and accuracy/audio."""
     tasks = session.data.tasks
-    return [name_of(task.headline, name, head, len(tasks)) for head in heads for name, task in tasks.items()]
+    return [metric_name(task.primary_metric, name, head, len(tasks)) for head in heads for name, task in tasks.items()]
 
 
 def higher_is_better(figure: str) -> bool:
@@ -55,26 +55,26 @@ def higher_is_better(figure: str) -> bool:
 def evaluate(session: Session) -> dict[str, Any]:
     """Open the validation and test rows at the end, keep the predictions, and give all figures."""
     heads = session.heads
-    metrics: dict[str, Figures] = {}
+    metrics: dict[str, Metrics] = {}
     per_class: dict[str, Any] = {}
     chosen = "fused" if "" in heads else ""
     session.model.eval()
     for name in ("val", "test") if heads else ():
         batches = session.ordered(name, session.columns)
         outputs, targets, rows = engine.predict(session.model, heads, batches, session.accelerator)
-        metrics[name] = of_outputs(session, outputs, targets)
+        metrics[name] = compute_metrics(session, outputs, targets)
         if not chosen:  # no fused head: the probe that validation prefers speaks for the run
-            figures = {head: metrics[name][headline(session, [head])[0]] for head in heads}
+            figures = {head: metrics[name][primary_metrics(session, [head])[0]] for head in heads}
             chosen = f"probe.{max(figures, key=lambda head: figures[head])}"
         main = chosen.removeprefix("probe.") if chosen != "fused" else ""
-        metrics[name] |= of_outputs(session, {"": outputs[main]}, targets)
+        metrics[name] |= compute_metrics(session, {"": outputs[main]}, targets)
         per_class[name] = {
             task: session.data.tasks[task].per_class(_scores(session, task, output), targets[task].numpy())
             for task, output in outputs[main].items()
         }
         if session.writes:
             _keep_predictions(session, name, outputs, targets, rows)
-    return {"headline": chosen or None, "metrics": metrics, "per_class": per_class}
+    return {"primary_head": chosen or None, "metrics": metrics, "per_class": per_class}
 
 
 def _keep_predictions(
@@ -95,7 +95,7 @@ def summary(session: Session, costs: dict[str, dict[str, Any]], evaluation: dict
     unit, amount = budget.chosen(config.budget)
     total: dict[str, Any] = {key: sum(stage[key] for stage in costs.values()) for key in TOTALS}
     total["peak_memory"] = max(stage["peak_memory"] for stage in costs.values())
-    total["learned_parameters"] = cost.count([p for n, p in session.model.named_parameters() if n in session.learned])
+    total["trainable_parameters"] = cost.count([p for n, p in session.model.named_parameters() if n in session.learned])
     total["total_parameters"] = cost.count(list(session.model.parameters()))
     return {
         "metric_version": VERSION,
@@ -117,9 +117,9 @@ def summary(session: Session, costs: dict[str, dict[str, Any]], evaluation: dict
     }
 
 
-def monitored(figures: Figures, names: list[str], where: str) -> float:
+def monitored(figures: Metrics, names: list[str], key_path: str) -> float:
     """Give the mean of the monitored figures."""
     for name in names:
         if name not in figures:
-            raise ConfigError(f"{where}.monitor: no figure '{name}' (there are {', '.join(sorted(figures))})")
+            raise ConfigError(f"{key_path}.monitor: no figure '{name}' (there are {', '.join(sorted(figures))})")
     return float(torch.tensor([figures[name] for name in names], dtype=torch.float64).mean())

@@ -14,11 +14,11 @@ from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, nearest
 from mmrun.models.multimodal import Multimodal
-from mmrun.results.folder import RunFolder, environment, where
+from mmrun.results.folder import RunFolder, environment, run_path
 from mmrun.run import batch_size_search, build, stage
 from mmrun.run import metrics as run_metrics
-from mmrun.run.session import Pruned, Session, Watch
-from mmrun.run.stage_checkpoints import load_kept
+from mmrun.run.session import Callback, Pruned, Session
+from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.training import device
 from mmrun.training.placement import Placement, Replicated
 
@@ -28,9 +28,9 @@ UNUSED = DistributedDataParallelKwargs(find_unused_parameters=True)
 
 def run(
     config: RunConfig,
-    watch: Watch,
-    words: Sequence[str] = (),
-    again: bool = False,
+    watch: Callback,
+    overrides: Sequence[str] = (),
+    rerun: bool = False,
     folder: RunFolder | None = None,
     wait: bool = False,
 ) -> RunFolder:
@@ -38,19 +38,19 @@ def run(
 
     The folder is where the config says, or the given one. A run that another process trains is an error, or waited for.
     """
-    accelerator = make_accelerator(config)
+    accelerator = build_accelerator(config)
     if folder is None:
-        folder = RunFolder(where(as_dict(config)))
-    if folder.finished and not again:
-        watch.note(f"{folder.path} is finished; --again repeats it")
+        folder = RunFolder(run_path(as_dict(config)))
+    if folder.finished and not rerun:
+        watch.note(f"{folder.path} is finished; --rerun repeats it")
         return folder
     session = open_session(config, folder, watch, accelerator)
     writes = accelerator.is_main_process
     with folder.alone(watch.note if wait else None) if writes else nullcontext():
-        if writes and again:
+        if writes and rerun:
             folder.clear()
         if writes and not folder.environment_file.exists():
-            folder.create(as_dict(config), words, environment(str(accelerator.device), torch.get_num_threads()))
+            folder.create(as_dict(config), overrides, environment(str(accelerator.device), torch.get_num_threads()))
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
@@ -82,7 +82,7 @@ def _train(session: Session) -> None:
 
 
 def open_session(
-    config: RunConfig, folder: RunFolder, watch: Watch, accelerator: Accelerator, begin: bool = True
+    config: RunConfig, folder: RunFolder, watch: Callback, accelerator: Accelerator, begin: bool = True
 ) -> Session:
     """Make everything that a run trains with: the data, decoded, and the model.
 
@@ -94,20 +94,20 @@ def open_session(
     model = build.model(config, data, begin)
     stages = build.stages(config, model)
     if begin:
-        build.rehearse(config, data, model, stages)
+        build.dry_run_stages(config, data, model, stages)
     columns = build.columns(config, data)
     for line in data.table.skipped:
         watch.note(f"skipped {line}")
-    placement = place(model, config, accelerator, begin and config.trainer.shard)
+    placement = place(model, config, accelerator, begin and config.trainer.fsdp)
     if begin:
         build.fit(data, columns, model, accelerator.device)
     return Session(config, folder, watch, accelerator, data, columns, model, stages, placement)
 
 
-def place(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
+def place(model: Multimodal, config: RunConfig, accelerator: Accelerator, fsdp: bool = False) -> Placement:
     """Bring a model to the devices, whole or shared out, and tell how it lies there."""
     placement: Placement = Replicated(accelerator, device.chosen(config.trainer.channels_last, accelerator.device))
-    if shard:
+    if fsdp:
         from mmrun.training.sharded import Sharded
 
         placement = Sharded(accelerator)
@@ -115,19 +115,19 @@ def place(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard:
     return placement
 
 
-def reopen(folder: RunFolder, watch: Watch) -> Session:
+def reopen(folder: RunFolder, watch: Callback) -> Session:
     """Open a finished run again, its final weights in the model, to evaluate or predict with."""
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
     config = batch_size_search.recorded(restore(folder.config()), folder)
-    session = open_session(config, folder, watch, make_accelerator(config), begin=False)
+    session = open_session(config, folder, watch, build_accelerator(config), begin=False)
     last, _ = list(session.stages.values())[-1]
-    load_kept(session, last)
+    load_stage_weights(session, last)
     session.model.eval()
     return session
 
 
-def make_accelerator(config: RunConfig) -> Accelerator:
+def build_accelerator(config: RunConfig) -> Accelerator:
     """Choose device and precision; what this machine lacks is said before anything else is done."""
     trainer = config.trainer
     if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
@@ -151,7 +151,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
         cpu=trainer.device == "cpu",
         log_with=trainer.trackers or None,
-        project_dir=str(where(as_dict(config))),
+        project_dir=str(run_path(as_dict(config))),
         kwargs_handlers=[UNUSED],
     )
     device.set_up(accelerator.device, trainer.deterministic, trainer.tf32)

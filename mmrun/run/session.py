@@ -10,11 +10,11 @@ from torch import Tensor
 
 from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
-from mmrun.data.store import Prepared
+from mmrun.data.store import PreprocessedColumn
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.build import Data
-from mmrun.seeding import stream
+from mmrun.seeding import named_seed
 from mmrun.training.placement import Placement
 from mmrun.training.stages import Stage
 from mmrun.types import Batch
@@ -24,7 +24,7 @@ class Pruned(Exception):  # noqa: N818 - it is no error
     """Raised by a watch to end a run that is not worth its budget; the run keeps its checkpoint and can be resumed."""
 
 
-class Watch(Protocol):
+class Callback(Protocol):
     """Who looks on: a terminal, or nobody."""
 
     def run(self, name: str, stages: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class Watch(Protocol):
         """Hear something worth a line."""
 
 
-class Nobody(Watch):
+class NullCallback(Callback):
     """Looks on and says nothing."""
 
 
@@ -53,10 +53,10 @@ class Session:
 
     config: RunConfig
     folder: RunFolder
-    watch: Watch
+    watch: Callback
     accelerator: Accelerator
     data: Data
-    columns: dict[str, Prepared]
+    columns: dict[str, PreprocessedColumn]
     model: Multimodal
     stages: dict[str, tuple[Stage, set[str]]]  # by name: the stage, the names of the model's parameters that learn
     placement: Placement
@@ -89,7 +89,7 @@ class Session:
 
     def noise(self, stage: str, since: str = "") -> int:
         """Give the seed of this process's noise: in a stage that several processes go on with, anew from a step on."""
-        return stream(self.config.seed, f"stage/{stage}/{self.accelerator.process_index}{since}")
+        return named_seed(self.config.seed, f"stage/{stage}/{self.accelerator.process_index}{since}")
 
     @property
     def writes(self) -> bool:
@@ -103,12 +103,12 @@ class Session:
             {name: target.values for name, target in self.data.table.targets.items()},
             rows,
             batch_size,
-            stream(self.config.seed, "order"),
+            named_seed(self.config.seed, "order"),
             self.accelerator.device,
             hidden=self.data.rows["unlabelled"],
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
-            bucket=self.config.trainer.bucket,
+            group_by_length=self.config.trainer.group_by_length,
         )
 
     def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:

@@ -17,19 +17,19 @@ from mmrun.data import split
 from mmrun.run import build, features
 from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session, heads_that_learn
-from mmrun.run.stage_checkpoints import Kept, load_kept
-from mmrun.seeding import stream
+from mmrun.run.stage_checkpoints import Kept, load_stage_weights
+from mmrun.seeding import named_seed
 from mmrun.training import budget, checkpoint, cost, device, dry_run, engine, reuse, throughput
 from mmrun.training.compile import compile_learner, mode_of, uncompile
-from mmrun.training.ema import Average
+from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.profile import Profile, told
 from mmrun.training.stages import Stage
 
 HEARTBEAT = 5.0  # seconds between two signs of life in status.json
 DECISIVE = (  # keys of the trainer that change what comes out of a stage
-    *("batch_size", "eval_batch_size", "evaluate_every", "bucket", "features"),
-    *("precision", "compile", "channels_last", "tf32", "deterministic", "shard"),
+    *("batch_size", "eval_batch_size", "evaluate_every", "group_by_length", "cache_features"),
+    *("precision", "compile", "channels_last", "tf32", "deterministic", "fsdp"),
 )
 
 
@@ -44,7 +44,7 @@ def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
         else:
             training.run()
         session.accelerator.wait_for_everyone()
-    load_kept(session, stage)
+    load_stage_weights(session, stage)
     (state,) = checkpoint.load(last)
     ledger: dict[str, Any] = state["cost"]
     return ledger
@@ -74,7 +74,7 @@ class StageTraining:
         self.augment = build.augmentation(config, stage, learning, session.data)
         learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
         self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
-        self.average = None if stage.config.average is None else Average(learned, stage.config.average)
+        self.average = None if stage.config.ema_decay is None else EMA(learned, stage.config.ema_decay)
 
         rows = session.data.rows[stage.config.rows]
         self.batches = session.loader(rows, config.trainer.batch_size, stage.modalities)
@@ -83,7 +83,7 @@ class StageTraining:
             self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
         self.learns = {reuse.part(name) for name in learning}
         self.parts = parts | self.learns  # what of the model this stage runs or teaches
-        self.learned_parameters = cost.count([p for _, p in learned])
+        self.trainable_parameters = cost.count([p for _, p in learned])
         self.learner = session.placement.prepare(self.bare)
         self.progress = engine.Progress()
         heads = heads_that_learn(learning)
@@ -110,7 +110,7 @@ class StageTraining:
         profile = Profile(self.batches, self.bare, session.folder.profile(self.stage.name), self._profiled)
         batches = profile if trainer.profile and session.writes else self.batches
         peak = throughput.peak_of(accelerator.device, trainer.precision, trainer.tf32)
-        self.meter = throughput.Meter(batches, accelerator.device, peak, self.progress)
+        self.meter = throughput.ThroughputMeter(batches, accelerator.device, peak, self.progress)
         engine.fit(
             self.learner,
             self.meter,
@@ -176,7 +176,7 @@ class StageTraining:
             "parts": {name: session.node(name) for name in sorted(self.parts)},
             "strategy": [config.strategy.adapt, self.balance, self.augment],
             "weights": [reuse.digest(weights), reuse.digest(objective)],
-            "prepare": {modality: config.encoder[modality]["prepare"] for modality in stage.modalities},
+            "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
             "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
             "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
             "allowance": asdict(self.plan.allowance),
@@ -186,11 +186,13 @@ class StageTraining:
         }
         return session.placement.agreed(reuse.key(determinants))
 
-    def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, run_metrics.Figures]], engine.Plan]:
+    def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, run_metrics.Metrics]], engine.Plan]:
         """Say how long to train, how often to look, and at which figure."""
         config, stage = self.session.config, self.stage.config
         rows, batch_size = len(self.session.data.rows["all"]), config.trainer.batch_size
-        names = run_metrics.headline(self.session, heads) if stage.monitor == "headline" else [stage.monitor]
+        names = (
+            run_metrics.primary_metrics(self.session, heads) if stage.monitor == "primary_metric" else [stage.monitor]
+        )
         by_loss = stage.monitor == "loss"
         return self._validate_loss if by_loss else lambda: self._validate_heads(heads, names), engine.Plan(
             allowance=budget.allowance(config.budget, self.stage, rows, batch_size, self.flops),
@@ -198,26 +200,26 @@ class StageTraining:
             higher_is_better=not by_loss and run_metrics.higher_is_better(names[0]),
             schedule=stage.schedule,
             warmup=stage.warmup,
-            clip=stage.clip,
-            accumulate=stage.accumulate,
+            clip=stage.max_grad_norm,
+            accumulate=stage.grad_accum_steps,
             patience=stage.patience,
         )
 
-    def _validate_loss(self) -> tuple[float, run_metrics.Figures]:
+    def _validate_loss(self) -> tuple[float, run_metrics.Metrics]:
         session = self.session
         batches = session.counted("val", self.stage.modalities)
-        seed = stream(session.config.seed, "evaluation")
+        seed = named_seed(session.config.seed, "evaluation")
         with self.kept.weights_that_count():
             losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
         return losses["loss"], losses
 
-    def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, run_metrics.Figures]:
+    def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, run_metrics.Metrics]:
         session = self.session
         batches = session.ordered("val", self.stage.modalities)
         with self.kept.weights_that_count():
             outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
-        found = run_metrics.of_outputs(session, outputs, targets)
-        return run_metrics.monitored(found, names, self.stage.where), found
+        found = run_metrics.compute_metrics(session, outputs, targets)
+        return run_metrics.monitored(found, names, self.stage.key_path), found
 
     # ------------------------------------------------------------------------------------------ what the engine tells
 
@@ -239,13 +241,13 @@ class StageTraining:
         spent = self.plan.allowance.spent(progress.step, progress.seconds)
         self.session.watch.step(spent, self.session.config.trainer.batch_size, losses)
 
-    def evaluated(self, progress: engine.Progress, losses: run_metrics.Figures, found: run_metrics.Figures) -> None:
+    def evaluated(self, progress: engine.Progress, losses: run_metrics.Metrics, found: run_metrics.Metrics) -> None:
         """Log and show the figures of an evaluation."""
         session = self.session
         values = {f"train/{name}": value for name, value in losses.items()}
         values |= {f"val/{name}": value for name, value in found.items()}
-        values |= self.meter.figures(progress, session.config.trainer.batch_size, self.flops)
-        if session.config.trainer.diagnose:
+        values |= self.meter.metrics(progress, session.config.trainer.batch_size, self.flops)
+        if session.config.trainer.log_modality_gradients:
             self.bare.train()
             batch = split_batch(self.batches.batch(progress.step), progress.accumulate)[0]
             values |= dry_run.balance(self.bare, batch)
@@ -291,9 +293,9 @@ class StageTraining:
             "flops": self.flops * progress.step + once["flops"],
             "samples_per_second": samples / progress.seconds,  # of training alone
             "features": self.features,
-            "accumulate": max(progress.accumulate, self.stage.config.accumulate),
+            "accumulate": max(progress.accumulate, self.stage.config.grad_accum_steps),
             "peak_memory": cost.peak_memory(session.accelerator.device),
-            "learned_parameters": self.learned_parameters,
+            "trainable_parameters": self.trainable_parameters,
             "total_parameters": cost.count(list(session.model.parameters())),
             "reused": False,
         }

@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 from mmrun.models.multimodal import Multimodal
 from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
-from mmrun.training.ema import Average
+from mmrun.training.ema import EMA
 from mmrun.training.engine import Learner, Progress
 from mmrun.training.stages import Stage
 from mmrun.types import Objective
 
 
-def load_kept(session: Session, stage: Stage) -> None:
+def load_stage_weights(session: Session, stage: Stage) -> None:
     """Put the weights with which a finished stage ended into the model."""
     kept = session.folder.checkpoint(stage.name, stage.config.keep)
     _, weights = checkpoint.load(kept, "model")
@@ -33,7 +33,7 @@ class Kept:
     """
 
     def __init__(
-        self, session: Session, stage: Stage, learner: Learner, optimizer: Optimizer, average: Average | None
+        self, session: Session, stage: Stage, learner: Learner, optimizer: Optimizer, average: EMA | None
     ) -> None:
         self.session, self.stage = session, stage
         self.learner, self.optimizer, self.average = learner, optimizer, average

@@ -17,23 +17,33 @@ class Search:
     def __init__(
         self,
         trials: int | None,
-        per: str,
+        group_by: str,
         metric: str | None,
         sampler: Callable[..., BaseSampler] | None,
-        prune: int | None,
+        reduction_factor: int | None,
         first_rung: int,
-        at_once: int,
+        parallel_trials: int,
         seed: int,
     ) -> None:
-        least = {"trials": (trials, 1), "prune": (prune, 2), "first_rung": (first_rung, 1), "at_once": (at_once, 1)}
+        least = {
+            "trials": (trials, 1),
+            "reduction_factor": (reduction_factor, 2),
+            "first_rung": (first_rung, 1),
+            "parallel_trials": (parallel_trials, 1),
+        }
         for key, (value, low) in least.items():
             whole = isinstance(value, int) and value >= low
-            if not whole and not (value is None and key in ("trials", "prune")):
+            if not whole and not (value is None and key in ("trials", "reduction_factor")):
                 raise ConfigError(f"sweep.{key}: {value!r} is not a whole number from {low} on")
         if trials is None and sampler is not None:
             raise ConfigError("sweep.trials: null means all combinations, which is for sweep=grid; give a number")
-        self.trials, self.per, self.metric, self.sampler = trials, per, metric, sampler
-        self.prune, self.first_rung, self.at_once, self.seed = prune, first_rung, at_once, seed
+        self.trials, self.group_by, self.metric, self.sampler = trials, group_by, metric, sampler
+        self.reduction_factor, self.first_rung, self.parallel_trials, self.seed = (
+            reduction_factor,
+            first_rung,
+            parallel_trials,
+            seed,
+        )
 
     @property
     def independent(self) -> bool:

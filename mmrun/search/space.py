@@ -22,13 +22,13 @@ from mmrun.search import Search
 
 @dataclass(frozen=True)
 class Arm:
-    """What is searched for one value of the word that `per` names: words with a value, and words with a range."""
+    """What is searched for one value of the word that `group_by` names: words with a value, and words with a range."""
 
     name: str
     fixed: list[str]
     space: dict[str, BaseDistribution]  # by key, as typed
 
-    def words(self, values: dict[str, Any]) -> list[str]:
+    def overrides(self, values: dict[str, Any]) -> list[str]:
         """Give the words of a run."""
         return [*self.fixed, *(f"{key}={_text(values[key])}" for key in self.space)]
 
@@ -47,24 +47,24 @@ class Arm:
         """Give the words of a few runs in which each choice, and each end of an interval, occurs."""
         first = {key: _ends(distribution)[0] for key, distribution in self.space.items()}
         others = [{**first, key: value} for key, d in self.space.items() for value in _ends(d)[1:]]
-        return [self.words(values) for values in [first, *others]]
+        return [self.overrides(values) for values in [first, *others]]
 
 
-def arms(words: Sequence[str], search: Search) -> list[Arm]:
+def arms(overrides: Sequence[str], search: Search) -> list[Arm]:
     """Read the words; each value of the word that `search.per` names gets trials of its own."""
     fixed, space, names = [], {}, [""]
-    for word in words:
+    for text in overrides:
         try:
-            override = OverridesParser.create().parse_override(word)
+            override = OverridesParser.create().parse_override(text)
         except HydraException:
-            raise ConfigError(f"{word!r} cannot be read; write key=value, key=a,b or key=interval(0,1)") from None
+            raise ConfigError(f"{text!r} cannot be read; write key=value, key=a,b or key=interval(0,1)") from None
         key = override.get_key_element()
         if not override.is_sweep_override():
-            fixed.append(word)
-        elif key == search.per and override.is_discrete_sweep():
+            fixed.append(text)
+        elif key == search.group_by and override.is_discrete_sweep():
             names = [f"{key}={value}" for value in override.sweep_string_iterator()]
         elif key == "seed":
-            raise ConfigError(f"{word}: a search would choose the luckiest seed; search with one, and repeat the best")
+            raise ConfigError(f"{text}: a search would choose the luckiest seed; search with one, and repeat the best")
         else:
             space[key] = _distribution(override, search)
     if not space:

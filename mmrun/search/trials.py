@@ -19,14 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from mmrun.errors import RunError
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import status
-from mmrun.results.selection import figure
+from mmrun.results.selection import metric_value
 from mmrun.search import Search
 from mmrun.search.space import Arm
-from mmrun.seeding import stream
+from mmrun.seeding import named_seed
 
 ATTEMPTS = 100  # to draw a trial that was not drawn before
 LOCKED = 10  # seconds after which the lock of a killed process is broken; a living one holds it for milliseconds
-DRAWN, RUN, REASON = "words", "run", "reason"  # what a trial remembers; one without words was never told of
+DRAWN, RUN, REASON = "overrides", "run", "reason"  # what a trial remembers; one without words was never told of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -36,7 +36,7 @@ class Trial:
     """One draw."""
 
     number: int
-    words: list[str]
+    overrides: list[str]
     resumed: bool  # drawn by a search that was killed
 
 
@@ -67,7 +67,7 @@ class Trials:
         known = [trial for trial in self.all() if trial.number not in self.failed_before]
         open_ = [trial for trial in known if trial.state is TrialState.RUNNING]
         trials = [Trial(trial.number, trial.user_attrs[DRAWN], True) for trial in open_]
-        together = self.search.at_once
+        together = self.search.parallel_trials
         wanted = -len(known) % together if open_ else together  # a round that was cut off is filled up, no more
         for _ in range(min(wanted, self.arm.trials(self.search) - len(known))):
             drawn = self._draw()
@@ -86,7 +86,7 @@ class Trials:
             self.study.tell(trial.number, state=TrialState.PRUNED)
         elif said["status"] != "finished":
             return False
-        elif (value := figure(folder.metrics(), f"val/{self.metric}")) is not None:
+        elif (value := metric_value(folder.metrics(), f"val/{self.metric}")) is not None:
             self.study.tell(trial.number, value)
         else:
             self.refuse(trial, f"the run has no val/{self.metric}")
@@ -114,7 +114,7 @@ class Trials:
             "finished": len(finished),
             "pruned": len(pruned),
             "failed": [
-                {"words": trial.user_attrs[DRAWN], "reason": trial.user_attrs[REASON]}
+                {"overrides": trial.user_attrs[DRAWN], "reason": trial.user_attrs[REASON]}
                 for trial in by_state[TrialState.FAIL]
             ],
             "epochs": sum(_epochs(RunFolder(trial.user_attrs[RUN])) for trial in over if RUN in trial.user_attrs),
@@ -126,19 +126,19 @@ class Trials:
     def _best(self, trial: FrozenTrial) -> dict[str, Any]:
         """Describe a trial, its figure on the test rows too, by which nothing was chosen."""
         run = trial.user_attrs[RUN]
-        test = figure(RunFolder(run).metrics(), f"test/{self.metric}")
-        return {"value": _value(trial), "test": test, "words": trial.user_attrs[DRAWN], "run": run}
+        test = metric_value(RunFolder(run).metrics(), f"test/{self.metric}")
+        return {"value": _value(trial), "test": test, "overrides": trial.user_attrs[DRAWN], "run": run}
 
     def report(self, trial: Trial) -> dict[str, Any] | None:
         """Give what a `Report` is made of; None where no trial is halted early."""
-        if self.search.prune is None:
+        if self.search.reduction_factor is None:
             return None
         return {
             "file": str(self.file),
             "name": self.name,
             "number": trial.number,
             "metric": self.metric,
-            "prune": self.search.prune,
+            "reduction_factor": self.search.reduction_factor,
             "first_rung": self.search.first_rung,
         }
 
@@ -147,20 +147,20 @@ class Trials:
         for sampler in self._samplers(known):
             self.study.sampler = sampler
             asked = self.study.ask(self.arm.space)
-            words = self.arm.words(asked.params)
-            if words not in known:
-                asked.set_user_attr(DRAWN, words)
-                return Trial(asked.number, words, False)
+            overrides = self.arm.overrides(asked.params)
+            if overrides not in known:
+                asked.set_user_attr(DRAWN, overrides)
+                return Trial(asked.number, overrides, False)
             self.study.tell(asked, state=TrialState.FAIL)
         return None
 
     def _samplers(self, known: list[list[str]]) -> Iterator[BaseSampler]:
         """Give what draws the next trial, seeded by its place alone: a killed search draws as one that was not."""
         given = self.repeat if self.search.sampler else [*self.repeat, *self.arm.combinations()]
-        yield from (_given(values) for values in given if self.arm.words(values) not in known)
+        yield from (_given(values) for values in given if self.arm.overrides(values) not in known)
         if self.search.sampler is not None:
             for attempt in range(ATTEMPTS):
-                seed = stream(self.search.seed, f"{self.name}/{len(known)}/{attempt}")
+                seed = named_seed(self.search.seed, f"{self.name}/{len(known)}/{attempt}")
                 yield self.search.sampler(seed=seed % 2**32)
 
 
@@ -171,8 +171,8 @@ class Report:
     first_rung * prune**0, 1, 2 ... a run goes on only if its figure is among the best 1/prune of those seen there.
     """
 
-    def __init__(self, file: str, name: str, number: int, metric: str, prune: int, first_rung: int) -> None:
-        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=prune)
+    def __init__(self, file: str, name: str, number: int, metric: str, reduction_factor: int, first_rung: int) -> None:
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=reduction_factor)
         study = optuna.load_study(storage=_storage(Path(file)), study_name=name, pruner=pruner)
         self.key = f"val/{metric}"
         self.trial = optuna.Trial(study, study.trials[number]._trial_id)

@@ -10,7 +10,7 @@ from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
 from mmrun.tasks.regression import Regression
-from mmrun.types import HIDDEN_CLASS, Task
+from mmrun.types import IGNORE_INDEX, Task
 
 TASKS: dict[str, Callable[[str, Target, np.ndarray], Task]] = {
     "classification": Classification.of,
@@ -23,7 +23,7 @@ TASKS: dict[str, Callable[[str, Target, np.ndarray], Task]] = {
 def for_target(name: str, target: Target, train_rows: np.ndarray) -> Task:
     """Make the task that a target column asks for; class counts, mean and deviation come from the training rows."""
     values = target.values[train_rows].reshape(len(train_rows), -1)
-    known = values != HIDDEN_CLASS if target.task in CLASSES else ~np.isnan(values)
+    known = values != IGNORE_INDEX if target.task in CLASSES else ~np.isnan(values)
     for column, seen in enumerate(known.any(0)):
         if not seen:
             what = "a class" if target.task in CLASSES else f"a value of '{target.names[column]}'"

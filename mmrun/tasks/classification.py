@@ -7,13 +7,13 @@ from torch import Tensor
 
 from mmrun.data.table import Target
 from mmrun.tasks.metrics import Hits, calibration_error, ranking
-from mmrun.types import HIDDEN_CLASS
+from mmrun.types import IGNORE_INDEX
 
 
 class Classification:
     """Predicts which one of `classes` a row has."""
 
-    headline = "accuracy"
+    primary_metric = "accuracy"
 
     def __init__(self, name: str, classes: list[str], counts: np.ndarray) -> None:  # counts [C], training rows
         self.name = name
@@ -26,39 +26,41 @@ class Classification:
     def of(cls, name: str, target: Target, train_rows: np.ndarray) -> "Classification":
         """Make the task of a target column."""
         known = target.values[train_rows]
-        counts = np.bincount(known[known != HIDDEN_CLASS], minlength=len(target.names))
+        counts = np.bincount(known[known != IGNORE_INDEX], minlength=len(target.names))
         return cls(name, target.names, counts)
 
-    def loss(self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, balanced: bool = False) -> Tensor:
+    def loss(
+        self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, class_balanced: bool = False
+    ) -> Tensor:
         """Mean cross-entropy over the visible rows. output [B, C], target [B].
 
-        `balanced` lets every class count the same, however many training rows it has.
+        `class_balanced` lets every class count the same, however many training rows it has.
         """
         self._move(output.device)
         total = F.cross_entropy(
             output.float(),
             target,
-            self.class_weights if balanced else None,
-            ignore_index=HIDDEN_CLASS,
+            self.class_weights if class_balanced else None,
+            ignore_index=IGNORE_INDEX,
             reduction="sum",
             label_smoothing=label_smoothing,
         )
-        return total / (target != HIDDEN_CLASS).sum().clamp(min=1)
+        return total / (target != IGNORE_INDEX).sum().clamp(min=1)
 
-    def focal(self, output: Tensor, target: Tensor, gamma: float = 2.0, balanced: bool = False) -> Tensor:
+    def focal(self, output: Tensor, target: Tensor, gamma: float = 2.0, class_balanced: bool = False) -> Tensor:
         """Cross-entropy times (1 - p)^gamma (Lin et al., 2017): rows that are right already count less."""
-        each = F.cross_entropy(output.float(), target, ignore_index=HIDDEN_CLASS, reduction="none")
+        each = F.cross_entropy(output.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
         wrong = (-torch.expm1(-each)).clamp(min=torch.finfo(each.dtype).eps)  # 1 - p; above 0, where powers have slopes
-        return self._mean(wrong.pow(gamma) * each, target, balanced)
+        return self._mean(wrong.pow(gamma) * each, target, class_balanced)
 
-    def hinge(self, output: Tensor, target: Tensor, balanced: bool = False) -> Tensor:
+    def hinge(self, output: Tensor, target: Tensor, class_balanced: bool = False) -> Tensor:
         """How far the true class is from leading by 1: the loss of a multiclass SVM (Crammer & Singer, 2001).
 
         Outputs so trained are margins: their softmax has the right order, and is no probability.
         """
         output, own = output.float(), target.clamp(min=0).unsqueeze(1)  # of a hidden row any class will do
         truth = output.gather(1, own)
-        return self._mean((output + 1).scatter(1, own, truth).amax(1) - truth.squeeze(1), target, balanced)
+        return self._mean((output + 1).scatter(1, own, truth).amax(1) - truth.squeeze(1), target, class_balanced)
 
     def scores(self, output: Tensor) -> Tensor:
         """Probability of each class."""
@@ -66,7 +68,7 @@ class Classification:
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Figures of a whole split; none where every row is hidden."""
-        visible = target != HIDDEN_CLASS
+        visible = target != IGNORE_INDEX
         scores, target = scores[visible], target[visible]
         if len(target) == 0:
             return {}
@@ -87,14 +89,14 @@ class Classification:
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and number of rows by class."""
-        visible = target != HIDDEN_CLASS
+        visible = target != IGNORE_INDEX
         return self._hits(scores[visible], target[visible]).per_class(self.classes)
 
-    def _mean(self, each: Tensor, target: Tensor, balanced: bool) -> Tensor:  # [B], [B]
-        """Average over the visible rows; `balanced` weighs them by class."""
+    def _mean(self, each: Tensor, target: Tensor, class_balanced: bool) -> Tensor:  # [B], [B]
+        """Average over the visible rows; `class_balanced` weighs them by class."""
         self._move(each.device)
-        visible = target != HIDDEN_CLASS
-        weight = self.class_weights[target.clamp(min=0)] if balanced else 1.0
+        visible = target != IGNORE_INDEX
+        weight = self.class_weights[target.clamp(min=0)] if class_balanced else 1.0
         return (weight * each).where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:

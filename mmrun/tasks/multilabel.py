@@ -11,7 +11,7 @@ from mmrun.tasks.metrics import Hits, calibration_error, ranking
 class Multilabel:
     """Predicts for each of `labels` whether a row has it. A single label of a row may be hidden (NaN)."""
 
-    headline = "average_precision"
+    primary_metric = "average_precision"
 
     def __init__(self, name: str, labels: list[str]) -> None:
         self.name = name

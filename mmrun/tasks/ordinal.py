@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrun.tasks.classification import Classification
-from mmrun.types import HIDDEN_CLASS
+from mmrun.types import IGNORE_INDEX
 
 
 class Ordinal(Classification):
@@ -17,19 +17,21 @@ class Ordinal(Classification):
     for; and scores are probabilities of classes, as those of any classification.
     """
 
-    headline = "quadratic_kappa"
+    primary_metric = "quadratic_kappa"
 
-    def loss(self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, balanced: bool = False) -> Tensor:
+    def loss(
+        self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, class_balanced: bool = False
+    ) -> Tensor:
         """Mean over the visible rows of the mean over the questions. output [B, C], target [B]."""
         questions = torch.arange(self.num_outputs - 1, device=output.device)
         truth = (target.unsqueeze(1) > questions).float()  # [B, C - 1]
         smooth = truth * (1 - label_smoothing) + label_smoothing / 2
         each = F.binary_cross_entropy_with_logits(above(output.float()), smooth, reduction="none").mean(1)
-        return self._mean(each, target, balanced)
+        return self._mean(each, target, class_balanced)
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """Figures of a whole split: those of a classification, and how many ranks the predictions are off."""
-        visible = target != HIDDEN_CLASS
+        visible = target != IGNORE_INDEX
         figures = super().metrics(scores, target)
         predicted, truth = scores[visible].argmax(1).astype(np.float64), target[visible].astype(np.float64)
         if len(truth) == 0:

@@ -11,7 +11,7 @@ from mmrun.data.table import Target
 class Regression:
     """Predicts the numbers called `outputs`. The model works on standardised ones; a NaN is hidden."""
 
-    headline = "r2"
+    primary_metric = "r2"
 
     def __init__(self, name: str, outputs: list[str], mean: np.ndarray, std: np.ndarray) -> None:
         self.name = name

@@ -10,7 +10,7 @@ DEFAULT_EPOCHS = 10.0
 
 
 @dataclass(frozen=True)
-class Allowance:
+class StageBudget:
     """The end of a stage: a number of optimiser steps, or a number of seconds."""
 
     steps: int | None = None
@@ -32,7 +32,9 @@ def chosen(budget: BudgetConfig) -> tuple[str, float]:
     return "epochs", DEFAULT_EPOCHS
 
 
-def allowance(budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: int, flops_per_step: float) -> Allowance:
+def allowance(
+    budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: int, flops_per_step: float
+) -> StageBudget:
     """Divide the budget: the stage's share, in steps of its own.
 
     A stage that reads a third of the modalities spends a third of a step or sample each, and so may take three times as
@@ -41,11 +43,11 @@ def allowance(budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: i
     unit, amount = chosen(budget)
     part = amount * stage.share
     if unit == "seconds":
-        return Allowance(seconds=part)
+        return StageBudget(seconds=part)
     step_costs = {
         "epochs": stage.reads * batch_size / train_rows,
         "samples": stage.reads * batch_size,
         "steps": stage.reads,
         "flops": flops_per_step,
     }
-    return Allowance(steps=max(1, math.floor(part / step_costs[unit] + 0.5)))
+    return StageBudget(steps=max(1, math.floor(part / step_costs[unit] + 0.5)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class EMA:
     """Follows weights that learn: average = decay * average + (1 - decay) * weight (Polyak & Juditsky, 1992).
 
     The decay is smaller at first, (1 + step) / (10 + step), so that the first weights are soon forgotten.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from mmrun.errors import RunError
-from mmrun.training.budget import Allowance
-from mmrun.training.grad_accumulation import Gradients, first_rows
+from mmrun.training.budget import StageBudget
+from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
 from mmrun.types import Batch, Objective
 
 
@@ -43,25 +43,25 @@ class Learner(nn.Module):
         """Switch to training, except for parts in which nothing learns: no dropout there, fixed batch statistics."""
         super().train(mode)
         if mode:
-            _still(self)
+            freeze_eval(self)
         return self
 
 
-def _still(module: nn.Module) -> None:
+def freeze_eval(module: nn.Module) -> None:
     """Put every part that has parameters, none of which learns, into eval mode; an objective does train."""
     parameters = [] if isinstance(module, Objective) else list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
         return
     for child in module.children():
-        _still(child)
+        freeze_eval(child)
 
 
 @dataclass(frozen=True)
 class Plan:
     """How one stage is trained."""
 
-    allowance: Allowance
+    allowance: StageBudget
     evaluate_every: int  # steps
     higher_is_better: bool = False  # of the monitored figure
     schedule: str = "cosine"  # cosine | linear | constant
@@ -82,7 +82,7 @@ class Plan:
         }[self.schedule]
 
 
-class Tally:
+class RunningMean:
     """Sums of losses, kept on the device until they are asked for."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Progress:
     best_step: int = 0
     stale: int = 0  # evaluations since then
     accumulate: int = 1  # micro-batches a step: as planned, or more where memory ran out
-    tally: Tally = field(default_factory=Tally)  # losses since the last evaluation
+    tally: RunningMean = field(default_factory=RunningMean)  # losses since the last evaluation
 
     def state(self) -> dict[str, Any]:
         """Give all of it as JSON values."""
@@ -171,7 +171,7 @@ def fit(
     `learner` is as `accelerator.prepare` gave it; each group of the plain `optimizer` holds a `base_lr`.
     `validate` gives the monitored figure and all figures of the validation rows.
     """
-    gradients = Gradients(
+    gradients = GradientAccumulator(
         learner, accelerator, max(plan.accumulate, progress.accumulate), partial(cut, progress, events)
     )
     learner.train()

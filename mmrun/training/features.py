@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mmrun.data.loader import Loader
-from mmrun.data.store import Arrays, MappedColumn, Prepared, keep, mapped
+from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, keep, mapped
 from mmrun.training.dry_run import without_trace
 from mmrun.training.engine import Learner
 from mmrun.training.reuse import exclusive
@@ -22,7 +22,7 @@ from mmrun.types import Batch, Encoder, Features
 UNREAD: Any = object()  # stands for what nothing should read: whatever is done with it fails
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # the last bits differ with gradients switched off
 
-Answers = dict[str, Tensor]
+Outputs = dict[str, Tensor]
 
 
 def readable(
@@ -34,17 +34,17 @@ def readable(
     hands others to the encoder, fails on features or answers otherwise. Tokens are no part where nothing touches them.
     `heads`: what validation looks at; the loss where there are none.
     """
-    answers = partial(_answers, learner, heads, accelerator)
+    outputs_of = partial(_all_outputs, learner, heads, accelerator)
     encoders: Any = learner.model.encoder
     frozen = [modality for modality in batch.inputs if _is_frozen(encoders[modality])]
-    wanted = answers(batch) if frozen else {}
+    wanted = outputs_of(batch) if frozen else {}
     found: dict[str, dict[str, Tensor]] = {}
     for modality in frozen:
         with accelerator.autocast():
             given = _parts(encoders[modality](batch.inputs[modality]))
         for names in dict.fromkeys([("pooled",), tuple(given)]):  # the fewest that will do
             tried = {name: part if name in names else UNREAD for name, part in given.items()}
-            if _agree(wanted, answers, batch._replace(inputs={**batch.inputs, **found, modality: tried})):
+            if _agree(wanted, outputs_of, batch._replace(inputs={**batch.inputs, **found, modality: tried})):
                 found[modality] = {name: given[name] for name in names}
                 break
     return found
@@ -61,10 +61,10 @@ def stand_in(model: Any, batch: Batch, names: Mapping[str, Iterable[str]], accel
     return batch._replace(inputs={**batch.inputs, **given})
 
 
-def _answers(learner: Learner, heads: Iterable[str], accelerator: Accelerator, batch: Batch) -> Answers:
+def _all_outputs(learner: Learner, heads: Iterable[str], accelerator: Accelerator, batch: Batch) -> Outputs:
     """Give all that training and validation make of a batch, and leave no trace."""
     model: Any = learner.model
-    found: Answers = {}
+    found: Outputs = {}
     try:
         for training in (True, False):
             learner.train(training)
@@ -79,9 +79,9 @@ def _answers(learner: Learner, heads: Iterable[str], accelerator: Accelerator, b
     return found
 
 
-def _agree(wanted: Answers, answers: Callable[[Batch], Answers], batch: Batch) -> bool:
+def _agree(wanted: Outputs, outputs_of: Callable[[Batch], Outputs], batch: Batch) -> bool:
     try:
-        found = answers(batch)
+        found = outputs_of(batch)
     except Exception:  # each way of reading inputs fails on features in its own way
         return False
     return found.keys() == wanted.keys() and all(
@@ -125,7 +125,7 @@ def size(rows: np.ndarray, parts: dict[str, Tensor]) -> int:
 def open_features(
     encoder: Encoder,
     modality: str,
-    column: Prepared,
+    column: PreprocessedColumn,
     rows: np.ndarray,
     parts: dict[str, Tensor],
     folder: Path,

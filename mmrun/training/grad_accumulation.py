@@ -16,7 +16,7 @@ from mmrun.errors import RunError
 from mmrun.types import Batch
 
 
-class Gradients:
+class GradientAccumulator:
     """Adds the gradients of batches to those of the parameters, one micro-batch after the other.
 
     A batch that memory does not hold is cut into twice as many parts and taken again from its beginning: its rows, its

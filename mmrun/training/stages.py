@@ -16,14 +16,14 @@ class Stage:
     """One stage as the engine runs it."""
 
     name: str  # pretrain, or pretrain-image for a copy
-    where: str  # the YAML key that made it, for errors
+    key_path: str  # the YAML key that made it, for errors
     config: StageConfig
     modalities: tuple[str, ...]  # that its objective reads
     share: float  # of the whole budget; all stages of a strategy sum to 1
     reads: float  # share of the run's modalities that a row of this stage passes through
 
 
-def expand(strategy: StrategyConfig, modalities: Iterable[str]) -> list[Stage]:
+def expand_stages(strategy: StrategyConfig, modalities: Iterable[str]) -> list[Stage]:
     """Give the stages in order, a `for_each: modality` stage as one copy per modality."""
     every = tuple(modalities)
     total = sum(stage.share for stage in strategy.stages.values())
@@ -45,7 +45,7 @@ def matches(name: str, glob: str) -> bool:
     return fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*")
 
 
-def trainable(names: Iterable[str], stage: Stage, fixed: Iterable[str] = ()) -> set[str]:
+def trainable_parameters(names: Iterable[str], stage: Stage, fixed: Iterable[str] = ()) -> set[str]:
     """Give the names of the parameters that learn; a glob that names none is an error.
 
     `fixed` are parts of the model without parameters, which may be named, but not alone.
@@ -55,16 +55,20 @@ def trainable(names: Iterable[str], stage: Stage, fixed: Iterable[str] = ()) -> 
     for glob in stage.config.train:
         hits = {name for name in known if matches(name, glob)}
         if not hits and not any(matches(part, glob) for part in fixed):
-            raise ConfigError(f"{stage.where}.train: '{glob}' names no parameter (the model has {outline(known)})")
+            raise ConfigError(f"{stage.key_path}.train: '{glob}' names no parameter (the model has {outline(known)})")
         learning |= hits
-    if stage.config.top is not None:
-        learning = {name for name, level in levels(known).items() if name in learning and level > 1 - stage.config.top}
+    if stage.config.unfreeze_top is not None:
+        learning = {
+            name for name, level in levels(known).items() if name in learning and level > 1 - stage.config.unfreeze_top
+        }
     if not learning:
         named = ", ".join(stage.config.train)
-        raise ConfigError(f"{stage.where}.train: {named} has no parameters, so nothing learns; choose another encoder")
+        raise ConfigError(
+            f"{stage.key_path}.train: {named} has no parameters, so nothing learns; choose another encoder"
+        )
     for glob in stage.config.lr_scale:
         if not any(matches(name, glob) for name in learning):
-            raise ConfigError(f"{stage.where}.lr_scale: '{glob}' names no parameter that learns in this stage")
+            raise ConfigError(f"{stage.key_path}.lr_scale: '{glob}' names no parameter that learns in this stage")
     return learning
 
 

@@ -40,7 +40,7 @@ def peak_of(device: torch.device, precision: str, tf32: bool) -> float | None:
     return peak_flops(torch.cuda.get_device_name(device), precision, tf32) if device.type == "cuda" else None
 
 
-class Meter:
+class ThroughputMeter:
     """Hands batches on, and tells how fast they were trained on."""
 
     def __init__(self, batches: Batches, device: torch.device, peak: float | None, progress: Progress) -> None:
@@ -54,7 +54,7 @@ class Meter:
         self.waited += time.perf_counter() - began
         return batch
 
-    def figures(self, progress: Progress, rows: int, flops: float) -> dict[str, float]:
+    def metrics(self, progress: Progress, rows: int, flops: float) -> dict[str, float]:
         """Give the speed since the last call. `rows` and `flops` are those of a step, `mfu` and the waits are shares.
 
         It is called when the device has done all that was asked of it, as at an evaluation.

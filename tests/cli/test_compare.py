@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from runs.fabricate import finished, started
 
 from mmrun.cli import main
+from tests.results.fabricate import finished, started
 
 COMPARE = ["compare", "--by", "strategy", "--against", "scratch", "--paired", "seed"]
 
@@ -103,7 +103,7 @@ def test_across_a_key(outputs, capsys):
     for seed in range(3):
         for strategy, accuracy in (("scratch", 0.40), ("under_score", 0.35)):
             finished(outputs, accuracy + seed / 100, strategy, seed, dataset__labelled=0.5)
-    assert main([*COMPARE, "--across", "dataset.labelled"]) == 0
+    assert main([*COMPARE, "--curve-over", "dataset.labelled"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0].endswith("p corrected by Holm; * best there, p < 0.05; ! not on equal terms")
@@ -112,11 +112,11 @@ def test_across_a_key(outputs, capsys):
     assert lines[6] == "where means cross, by straight lines on a linear axis"
     assert cells(lines[9]) == ["under_score", "scratch", "overtakes", "0.75", "0.748 .. 0.753", "100%"]
     assert err == ""
-    assert main([*COMPARE, "--across", "dataset/labelled", "--format", "csv"]) == 0
+    assert main([*COMPARE, "--curve-over", "dataset/labelled", "--format", "csv"]) == 0
     assert [row["dataset.labelled"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == [
         *("0.5", "0.5", "1.0", "1.0"),
     ]
-    assert main([*COMPARE, "--across", "dataset.labelled", "--format", "json"]) == 0
+    assert main([*COMPARE, "--curve-over", "dataset.labelled", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["crossings"][0]["at"] == pytest.approx(0.75)
     assert (found["values"], found["logarithmic"], len(found["comparisons"])) == ([0.5, 1.0], False, 2)
@@ -126,7 +126,7 @@ def test_over_data_sets(outputs, capsys):
     choices = {"dataset": "avdigits", "fusion": "concat", "encoder.image": "cnn"}
     for strategy, accuracy in (("scratch", 0.7), ("under_score", 0.8)):
         finished(outputs, accuracy, strategy, choices=choices | {"strategy": strategy}, dataset={"labelled": 0.5})
-    assert main(["compare", "--over", "dataset"]) == 0
+    assert main(["compare", "--rank-over", "dataset"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == (
@@ -136,7 +136,7 @@ def test_over_data_sets(outputs, capsys):
     assert cells(lines[1]) == ["strategy", "mean rank", "avdigits", "digits"]
     assert cells(lines[3]) == ["under_score", "1.00", "0.8000", "0.6500"]
     assert err == "note: 2 data sets: p of the signed ranks cannot be below 0.5\n"
-    assert main(["compare", "--over", "dataset", "--format", "csv"]) == 0
+    assert main(["compare", "--rank-over", "dataset", "--format", "csv"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "strategy,rank,statistic,p,critical,avdigits,digits"
 
 

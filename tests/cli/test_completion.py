@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from runs.fabricate import started
 
 import mmrun
 from mmrun.cli import VERBS
 from mmrun.cli.completion import complete
 from mmrun.compose import options
+from tests.results.fabricate import started
 
 REPOSITORY = Path(mmrun.__file__).parents[1]
 ZSH = shutil.which("zsh")
@@ -32,7 +32,7 @@ ZSH = shutil.which("zsh")
         ("mmrun compare --format ", ["csv", "json", "latex", "md", "table"]),
         ("mmrun completion ", ["bash", "zsh"]),
         ("mmrun options fus", ["fusion"]),
-        ("mmrun train --ag", ["--again"]),
+        ("mmrun train --re", ["--rerun"]),
         ("mmrun train --cfg ", ["job"]),
         ("mmrun train se", ["seed="]),
         ("mmrun train strat", ["strategy.", "strategy="]),

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from runs.fabricate import finished, started
 
 from mmrun.cli import main
 from mmrun.results.files import write_json
+from tests.results.fabricate import finished, started
 
 
 @pytest.fixture

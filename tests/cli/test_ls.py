@@ -5,9 +5,9 @@ import io
 import json
 
 import pytest
-from runs.fabricate import finished, started
 
 from mmrun.cli import main
+from tests.results.fabricate import finished, started
 
 
 @pytest.fixture

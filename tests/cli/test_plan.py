@@ -53,7 +53,7 @@ def test_features_of_frozen_encoders_are_foretold(shell):
     assert stage["seconds"] == pytest.approx(
         stage["features"] + stage["steps"] * stage["step"] + stage["evaluations"] * stage["evaluation"]
     )
-    [without] = plan(shell, *words, "trainer.features=false")["alike"][0]["forecast"]["stages"]
+    [without] = plan(shell, *words, "trainer.cache_features=false")["alike"][0]["forecast"]["stages"]
     assert without["features"] == 0
     assert without["flops"] > stage["flops"]
 

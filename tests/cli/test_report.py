@@ -9,9 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
-from runs.fabricate import detail, finished
 
 from mmrun.cli import main
+from tests.results.fabricate import detail, finished
 
 CHROMIUM = shutil.which("chromium")
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from runs.fabricate import finished, metrics, started
 
 from mmrun.cli import main
+from tests.results.fabricate import finished, metrics, started
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_name_with_a_typo(outputs, capsys):
 
 def test_a_run_that_only_pre_trained_has_cost_and_no_figures(outputs, capsys):
     run = started(outputs)
-    run.finish({**metrics(run.config(), run.name, 0.5), "headline": None, "metrics": {}, "per_class": {}})
+    run.finish({**metrics(run.config(), run.name, 0.5), "primary_head": None, "metrics": {}, "per_class": {}})
     assert main(["show", run.name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[5:7] == [

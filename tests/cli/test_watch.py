@@ -1,9 +1,9 @@
 """mmrun ls --watch."""
 
 import pytest
-from runs.fabricate import finished, started
 
 from mmrun.cli import ls, main
+from tests.results.fabricate import finished, started
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def text(lengths=LENGTHS):
 
 
 def loader(columns=None, rows=None, **arguments):
-    arguments = {"batch_size": SIZE, "bucket": True, **arguments}
+    arguments = {"batch_size": SIZE, "group_by_length": True, **arguments}
     return Loader(
         {"text": text()} if columns is None else columns, {}, np.arange(N) if rows is None else rows, **arguments
     )
@@ -80,7 +80,7 @@ def test_batches_are_cropped_to_their_longest_text():
         assert batch.inputs["text"]["mask"].equal(mask)
         assert batch.inputs["text"]["ids"].equal(batch.index[:, None] * mask)
     assert np.mean(widths(loaded, range(1, 38))) < 0.65 * LONGEST
-    assert np.mean(widths(loader(bucket=False), range(1, 38))) == LONGEST
+    assert np.mean(widths(loader(group_by_length=False), range(1, 38))) == LONGEST
 
 
 def test_the_first_batch_is_whole():
@@ -94,7 +94,7 @@ def test_the_order_of_lengths_is_left_to_chance():
 
 
 def test_evaluation_keeps_its_order_and_is_cropped():
-    plain, cropped = loader(bucket=False).ordered(), loader().ordered()
+    plain, cropped = loader(group_by_length=False).ordered(), loader().ordered()
     for one, other in zip(plain, cropped, strict=True):
         assert one.index.equal(other.index)
         width = other.inputs["text"]["mask"].shape[1]
@@ -124,7 +124,7 @@ def test_what_is_no_text_stays_as_it_is():
     features = {"pooled": torch.ones(N, 3), "tokens": torch.ones(N, LONGEST, 3), "mask": torch.zeros(N, LONGEST) > 0}
     series = {"values": torch.ones(N, 2, LONGEST), "mask": torch.zeros(N, LONGEST) > 0}
     columns = {"text": MappedColumn(features, EVERY, {}), "series": MappedColumn(series, EVERY, {})}
-    one, other = loader(columns), loader(columns, bucket=False)
+    one, other = loader(columns), loader(columns, group_by_length=False)
     assert one.order(0).tolist() == other.order(0).tolist()
     batch = one.batch(1)
     assert batch.inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
@@ -137,7 +137,7 @@ def test_texts_that_are_not_kept_are_cropped_in_the_order_of_chance(tmp_path):
     lazy = open_column(column, tokens, "few", tmp_path, 0)
     assert isinstance(lazy, LazyColumn)
     loaded = loader({"text": lazy})
-    assert loaded.order(0).tolist() == loader({"text": lazy}, bucket=False).order(0).tolist()
+    assert loaded.order(0).tolist() == loader({"text": lazy}, group_by_length=False).order(0).tolist()
     assert widths(loaded, [0, 1]) == [LONGEST, 8]
 
 

@@ -31,8 +31,8 @@ OTHERS = {
 @pytest.mark.parametrize("length", [N, SHORT, 5, 0])
 @pytest.mark.parametrize("name", [*OF_A_KIND, *OTHERS])
 def test_values_come_back_as_they_were(name, length):
-    make = (OF_A_KIND | OTHERS)[name]
-    values = [None if i % 11 == 3 else make(i) for i in range(length)]
+    build_batch = (OF_A_KIND | OTHERS)[name]
+    values = [None if i % 11 == 3 else build_batch(i) for i in range(length)]
 
     packed = Packed(iter(values))
 

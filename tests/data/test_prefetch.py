@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmrun.data.prefetch import Ahead, AtOnce, tensors
+from mmrun.data.prefetch import Prefetcher, SyncBatcher, tensors
 from mmrun.types import Batch
 
 
-def make(rows):
+def build_batch(rows):
     index = torch.from_numpy(rows)
     return Batch({"x": index.float(), "text": {"ids": index}}, {"x": index > 0}, {"label": index}, index)
 
@@ -18,12 +18,12 @@ def test_a_thread_makes_what_the_caller_would():
 
     def noted(rows):
         names.append(threading.current_thread().name)
-        return make(rows)
+        return build_batch(rows)
 
     rows = np.arange(3)
     batches = []
-    for maker in (AtOnce(noted), Ahead(noted, torch.device("cpu"))):
-        batches.append(maker.take(maker.begin(rows)))
+    for maker in (SyncBatcher(noted), Prefetcher(noted, torch.device("cpu"))):
+        batches.append(maker.result(maker.submit(rows)))
     assert all(one.equal(other) for one, other in zip(*map(tensors, batches), strict=True))
     assert names[0] == threading.current_thread().name
     assert names[1].startswith("loader")
@@ -33,13 +33,13 @@ def test_what_fails_in_the_thread_is_said_where_the_batch_is_taken():
     def broken(rows):
         raise ValueError("no such row")
 
-    ahead = Ahead(broken, torch.device("cpu"))
+    ahead = Prefetcher(broken, torch.device("cpu"))
     with pytest.raises(ValueError, match="no such row"):
-        ahead.take(ahead.begin(np.arange(1)))
+        ahead.result(ahead.submit(np.arange(1)))
 
 
 def test_every_tensor_is_found():
-    assert len(list(tensors(make(np.arange(2))))) == 5
+    assert len(list(tensors(build_batch(np.arange(2))))) == 5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -47,8 +47,8 @@ def test_copies_on_another_stream_are_waited_for():
     device = torch.device("cuda")
 
     def slow(rows):
-        return make(rows)._replace(index=torch.from_numpy(rows).pin_memory().to(device, non_blocking=True))
+        return build_batch(rows)._replace(index=torch.from_numpy(rows).pin_memory().to(device, non_blocking=True))
 
-    ahead = Ahead(slow, device)
-    begun = [ahead.begin(np.full(1_000_000, number)) for number in range(8)]
-    assert [int(ahead.take(item).index.sum()) for item in begun] == [number * 1_000_000 for number in range(8)]
+    ahead = Prefetcher(slow, device)
+    pending = [ahead.submit(np.full(1_000_000, number)) for number in range(8)]
+    assert [int(ahead.result(item).index.sum()) for item in pending] == [number * 1_000_000 for number in range(8)]

@@ -18,9 +18,9 @@ from mmrun.errors import ConfigError, DataError
 TEXTS = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog", None]
 
 
-def fitted(preparer, kind, values):
-    preparer.fit(Column(kind, values), np.arange(len(values)))
-    return preparer
+def fitted(preprocessor, kind, values):
+    preprocessor.fit(Column(kind, values), np.arange(len(values)))
+    return preprocessor
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -28,7 +28,7 @@ def test_pictures_are_scaled_and_cut_square(media, suffix):
     pixels = fitted(Pixels(16), "image", [media / f"colour.{suffix}", None])
     decoded = pixels.decode(media / f"colour.{suffix}")[""]
     assert (decoded.dtype, decoded.shape) == (np.uint8, (3, 16, 16))
-    assert pixels.facts == {"in_channels": 3, "image_size": 16}
+    assert pixels.metadata == {"in_channels": 3, "image_size": 16}
     red = decoded[0].mean(0)  # the middle two thirds of a ramp from 0 to 255
     assert abs(red[0] - 48) < 8
     assert abs(red[-1] - 207) < 8
@@ -36,9 +36,9 @@ def test_pictures_are_scaled_and_cut_square(media, suffix):
 
 def test_grey_pictures_stay_grey(media):
     pixels = fitted(Pixels(16), "image", [media / "grey.png", media / "grey.jpg"])
-    assert pixels.facts["in_channels"] == 1
+    assert pixels.metadata["in_channels"] == 1
     assert pixels.decode(media / "colour.png")[""].shape == (1, 16, 16)
-    assert fitted(Pixels(16), "image", [media / "grey.png", media / "colour.png"]).facts["in_channels"] == 3
+    assert fitted(Pixels(16), "image", [media / "grey.png", media / "colour.png"]).metadata["in_channels"] == 3
     assert fitted(Pixels(16, channels=3), "image", [media / "grey.png"]).decode(media / "grey.png")[""].shape[0] == 3
 
 
@@ -99,7 +99,7 @@ def test_sixteen_bits_survive_unchanged(tmp_path):
     samples = np.random.default_rng(0).integers(-32768, 32768, 500).astype(np.int16)
     soundfile.write(tmp_path / "exact.wav", samples, 8000)
     waveform = Waveform(8000, 0.0625)
-    assert waveform.facts == {"sample_rate": 8000, "num_samples": 500}
+    assert waveform.metadata == {"sample_rate": 8000, "num_samples": 500}
     assert (waveform.decode(tmp_path / "exact.wav")["waveform"] == samples).all()
     assert (waveform.decode((samples, 8000))["waveform"] == samples).all()
     assert (waveform.decode((samples / 32768, 8000))["waveform"] == samples).all()
@@ -125,10 +125,10 @@ def test_subwords_are_learned_from_the_training_rows():
     assert (decoded["ids"][length:] == 0).all()
     assert (decoded["ids"] == tokens.decode("the cat sat")["ids"]).all()
     assert 1 in tokens.decode("ж")["ids"]  # [UNK]
-    assert tokens.facts["pad_id"] == 0
-    assert tokens.facts["mask_id"] == 4
-    assert tokens.facts["max_tokens"] == 12
-    assert 30 < tokens.facts["vocab_size"] <= 60
+    assert tokens.metadata["pad_id"] == 0
+    assert tokens.metadata["mask_id"] == 4
+    assert tokens.metadata["max_tokens"] == 12
+    assert 30 < tokens.metadata["vocab_size"] <= 60
     assert tokens.decode("the " * 50)["ids"][-1] == 3
     assert tokens.decode("the " * 50)["mask"].all()
 
@@ -169,9 +169,9 @@ def test_a_ready_tokenizer(tmp_path):
         tokenizer_object=Tokenizer.from_str(own.state()["tokenizer"]), pad_token="[PAD]", unk_token="[UNK]"
     ).save_pretrained(tmp_path)
     ready = fitted(Tokens(max_tokens=6, tokenizer=str(tmp_path)), "text", TEXTS)
-    assert ready.facts["max_tokens"] == 6
-    assert ready.facts["pad_id"] == 0
-    assert ready.facts["mask_id"] == 1  # none of its own: the unknown word's
+    assert ready.metadata["max_tokens"] == 6
+    assert ready.metadata["pad_id"] == 0
+    assert ready.metadata["mask_id"] == 1  # none of its own: the unknown word's
     assert ready.decode("the cat")["ids"].tolist()[:3] == own.decode("the cat")["ids"].tolist()[:3]
 
 
@@ -180,7 +180,7 @@ def test_a_tokenizer_that_is_not_there():
         fitted(Tokens(tokenizer="/no/such/folder"), "text", TEXTS)
     assert str(error.value) == (
         "the tokenizer's files of /no/such/folder are not cached and the hub cannot be reached; "
-        "set prepare.tokenizer to a folder that holds tokenizer.json, or to null to train one"
+        "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one"
     )
 
 
@@ -193,7 +193,7 @@ def test_cells_are_standardised_by_training_rows():
     ]
     cells = Cells()
     cells.fit(Column("tabular", rows), np.array([0, 1, 2]))
-    assert cells.facts == {"num_numeric": 2, "cardinalities": [3]}
+    assert cells.metadata == {"num_numeric": 2, "cardinalities": [3]}
     first, gap, unseen = cells.decode(rows[0]), cells.decode(rows[2]), cells.decode(rows[3])
     assert first["numeric"].tolist() == [-1.0, 0.0]
     assert first["categorical"].tolist() == [2]
@@ -207,7 +207,7 @@ def test_cells_are_standardised_by_training_rows():
 def test_codes_can_be_categories():
     rows = [{"zip": 10115}, {"zip": 20095}]
     cells = fitted(Cells(categorical=["zip"]), "tabular", rows)
-    assert cells.facts == {"num_numeric": 0, "cardinalities": [3]}
+    assert cells.metadata == {"num_numeric": 0, "cardinalities": [3]}
     assert cells.decode(rows[1])["categorical"].tolist() == [2]
 
 
@@ -222,7 +222,7 @@ def test_a_word_among_numbers(cell):
 def test_series_are_standardised_cut_and_padded(media):
     steps = fitted(Steps(10), "series", [media / "ramp.npy", None])
     decoded = steps.decode(media / "ramp.npy")
-    assert steps.facts == {"in_channels": 2, "num_steps": 10}
+    assert steps.metadata == {"in_channels": 2, "num_steps": 10}
     np.testing.assert_allclose(decoded["values"].mean(1), 0, atol=1e-6)
     np.testing.assert_allclose(decoded["values"].std(1), 1, atol=1e-6)
     short = steps.decode(np.array([[4.5, np.nan], [9.0, 9.0]]))
@@ -260,7 +260,7 @@ def test_no_pickle_is_ever_opened(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("preparer", "blank", "kind", "values"),
+    ("preprocessor", "blank", "kind", "values"),
     [
         (Pixels(8), Pixels(1), "image", [np.zeros((3, 8, 8), dtype=np.uint8)]),
         (Tokens(60, 12), Tokens(), "text", TEXTS),
@@ -269,10 +269,10 @@ def test_no_pickle_is_ever_opened(tmp_path):
         (Steps(4), Steps(1), "series", [[1, 5, 3]]),
     ],
 )
-def test_what_is_restored_decodes_alike(preparer, blank, kind, values):
-    fitted(preparer, kind, values)
-    blank.restore(json.loads(json.dumps(preparer.state())))
-    assert blank.facts == preparer.facts
-    assert blank.state() == preparer.state()
-    for name, array in preparer.decode(values[0]).items():
+def test_what_is_restored_decodes_alike(preprocessor, blank, kind, values):
+    fitted(preprocessor, kind, values)
+    blank.restore(json.loads(json.dumps(preprocessor.state())))
+    assert blank.metadata == preprocessor.metadata
+    assert blank.state() == preprocessor.state()
+    for name, array in preprocessor.decode(values[0]).items():
         assert (blank.decode(values[0])[name] == array).all()

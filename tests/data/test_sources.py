@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmrun.compose import make, option, options
+from mmrun.compose import instantiate, option, options
 from mmrun.config import LABELS
 from mmrun.data.infer import KINDS
 from mmrun.data.preprocess.tabular import Cells
@@ -21,7 +21,7 @@ def open_option(name: str, tmp_path) -> Table:
         path.write_text("age,label\n" + "".join(f"{row},{row % 2}\n" for row in range(30)))
         node["path"] = str(path)
     try:
-        return make(node, "dataset", drop=LABELS)
+        return instantiate(node, "dataset", drop=LABELS)
     except DataError as error:
         if name == "avdigits":
             pytest.skip(str(error))
@@ -174,7 +174,7 @@ def test_pure_exclusive_or():
     assert np.abs(a).min() >= 0.5
     cells = Cells()
     cells.fit(table.columns["a"], table.rows("train"))
-    assert cells.facts == {"num_numeric": 12, "cardinalities": []}
+    assert cells.metadata == {"num_numeric": 12, "cardinalities": []}
 
 
 @pytest.mark.parametrize(

@@ -37,23 +37,23 @@ def pictures(tmp_path):
     return Column("image", paths, [f"my.csv:{row + 2}: column 'photo'" for row in range(20)])
 
 
-def parts_of(prepared):
-    return prepared.gather(torch.arange(20))[""]
+def parts_of(preprocessed):
+    return preprocessed.gather(torch.arange(20))[""]
 
 
 def test_files_are_decoded_once_into_the_cache(pictures, tmp_path):
     cache = tmp_path / "cache"
-    prepared = open_column(pictures, Pixels(8, 3), "data/image", cache, PLENTY)
-    assert isinstance(prepared, MappedColumn)
-    assert prepared.parts[""].shape == (20, 3, 8, 8)
-    assert prepared.present.tolist() == [row != 3 for row in range(20)]
-    assert (prepared.parts[""][3] == 0).all()
-    assert (prepared.parts[""][5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
+    preprocessed = open_column(pictures, Pixels(8, 3), "data/image", cache, PLENTY)
+    assert isinstance(preprocessed, MappedColumn)
+    assert preprocessed.parts[""].shape == (20, 3, 8, 8)
+    assert preprocessed.present.tolist() == [row != 3 for row in range(20)]
+    assert (preprocessed.parts[""][3] == 0).all()
+    assert (preprocessed.parts[""][5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
     (folder,) = cache.iterdir()
     assert sorted(file.name for file in folder.iterdir()) == ["meta.json", "value.npy"]
     written = (folder / "value.npy").stat().st_mtime_ns
     again = open_column(pictures, Pixels(8, 3), "data/image", cache, PLENTY)
-    assert (parts_of(again) == parts_of(prepared)).all()
+    assert (parts_of(again) == parts_of(preprocessed)).all()
     assert (folder / "value.npy").stat().st_mtime_ns == written
 
 
@@ -70,9 +70,9 @@ def test_what_is_in_memory_needs_no_file(tmp_path):
     cells = Cells()
     column = Column("tabular", [{"x": 1.0}, None, {"x": 3.0}])
     cells.fit(column, np.array([0, 1, 2]))
-    prepared = open_column(column, cells, "data/cells", tmp_path / "cache", PLENTY)
-    assert prepared.parts["numeric"].tolist() == [[-1.0], [0.0], [1.0]]
-    assert prepared.present.tolist() == [True, False, True]
+    preprocessed = open_column(column, cells, "data/cells", tmp_path / "cache", PLENTY)
+    assert preprocessed.parts["numeric"].tolist() == [[-1.0], [0.0], [1.0]]
+    assert preprocessed.present.tolist() == [True, False, True]
     assert not (tmp_path / "cache").exists()
 
 
@@ -118,11 +118,11 @@ def test_a_bad_row_is_named(pictures, tmp_path, limit):
         parts_of(open_column(pictures, Pixels(8, 3), "one", cache, limit))
     assert str(error.value) == message
     assert list(cache.iterdir()) == []
-    prepared = open_column(pictures, Pixels(8, 3), "one", cache, limit, on_error="skip")
-    assert prepared.bad == [message.partition("; replace")[0]]
-    assert prepared.bad_rows.tolist() == [5]
-    assert prepared.present.tolist() == [row not in (3, 5) for row in range(20)]
-    assert (parts_of(prepared)[5] == 0).all()
+    preprocessed = open_column(pictures, Pixels(8, 3), "one", cache, limit, on_error="skip")
+    assert preprocessed.bad == [message.partition("; replace")[0]]
+    assert preprocessed.bad_rows.tolist() == [5]
+    assert preprocessed.present.tolist() == [row not in (3, 5) for row in range(20)]
+    assert (parts_of(preprocessed)[5] == 0).all()
     with pytest.raises(DataError, match=r"my.csv:7"):  # a cache made by skipping excuses nothing later
         parts_of(open_column(pictures, Pixels(8, 3), "one", cache, limit))
 
@@ -182,8 +182,8 @@ def test_killed_half_way(pictures, tmp_path):
     (left,) = cache.iterdir()
     assert left.name.endswith(".partial")
     column = Column("image", [tmp_path / f"{row}.png" for row in range(20)])
-    prepared = open_column(column, Pixels(8, 3), "one", cache, PLENTY)
-    assert (parts_of(prepared)[12].numpy() == Pixels(8, 3).decode(tmp_path / "12.png")[""]).all()
+    preprocessed = open_column(column, Pixels(8, 3), "one", cache, PLENTY)
+    assert (parts_of(preprocessed)[12].numpy() == Pixels(8, 3).decode(tmp_path / "12.png")[""]).all()
     long_ago = time.time() - 2 * 86400
     os.utime(left, (long_ago, long_ago))
     shutil.rmtree(cache / left.name.partition(".")[0])

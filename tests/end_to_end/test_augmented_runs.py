@@ -20,7 +20,7 @@ def test_every_augmentation_trains_supervised_stages_alone(shell, name):
 
 
 def test_the_same_bits_again_with_a_balance_in_half_precision_and_micro_batches(shell):
-    words = ["augment=strong", "balance=umt", "strategy.stages.train.accumulate=2", "trainer.precision=bf16"]
+    words = ["augment=strong", "balance=umt", "strategy.stages.train.grad_accum_steps=2", "trainer.precision=bf16"]
     first, again = shell.train(*words, "outputs=a"), shell.train(*words, "outputs=b")
     assert weights(first) == weights(again)
     assert shell("verify", first)[0] == 0

@@ -25,7 +25,7 @@ def test_every_balance_trains_on_any_strategy(shell, name):
 
 @pytest.mark.parametrize("name", ["agm", "gradient_blending"])
 def test_the_same_bits_again_and_half_precision_and_micro_batches(shell, name):
-    words = [f"balance={name}", "strategy.stages.train.accumulate=2", "trainer.precision=bf16"]
+    words = [f"balance={name}", "strategy.stages.train.grad_accum_steps=2", "trainer.precision=bf16"]
     first, again = shell.train(*words, "outputs=a"), shell.train(*words, "outputs=b")
     assert weights(first) == weights(again)
     assert shell("verify", first)[0] == 0

@@ -6,7 +6,7 @@ import torch
 from mmrun.models.encoders.image import Cnn
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 from tests.end_to_end.conftest import metrics
 
 WORDS = ["modalities=[image]", "encoder.image=cnn", "budget.steps=3", "budget.epochs=null", "trainer.batch_size=auto"]
@@ -44,7 +44,7 @@ def test_the_largest_batch_that_fits_is_found_and_gone_on_with(shell, room_for_2
         part.rmdir()
     assert shell("resume", run)[0] == 0
     assert metrics(run)["cost"]["samples"] == 24
-    assert reopen(folder, Nobody()).config.trainer.batch_size == 8
+    assert reopen(folder, NullCallback()).config.trainer.batch_size == 8
 
 
 def test_trying_leaves_no_trace(shell):

@@ -43,7 +43,7 @@ def test_what_if_is_printed_and_not_kept(shell):
 def test_a_fusion_that_adds_nothing_is_said(shell):
     folder = shell.train("strategy=modality_dropout", "strategy.stages.train.lr=0.0")
     ceilings = shell.train("strategy=unimodal", "budget.epochs=1")
-    code, out, err = shell("eval", folder, "--ceilings", ceilings)
+    code, out, err = shell("eval", folder, "--unimodal-runs", ceilings)
     assert code == 0
     said = evaluation(folder)["synergy"]["accuracy"]
     assert said["flagged"]

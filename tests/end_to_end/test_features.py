@@ -44,15 +44,15 @@ def figures(folder):
     [
         ["fusion=concat"],
         ["fusion=attention", "encoder.text=transformer"],  # which reads tokens
-        ["strategy.stages.train.objective=modality_dropout", "trainer.diagnose=true"],
+        ["strategy.stages.train.objective=modality_dropout", "trainer.log_modality_gradients=true"],
         ["strategy.stages.train.objective=probe", "strategy.stages.train.train=[probe]"],
         ["strategy.stages.train.train=[fusion,head,encoder.image]"],  # one encoder learns
-        ["strategy.stages.train.accumulate=2", "strategy.stages.train.rows=bootstrap"],
+        ["strategy.stages.train.grad_accum_steps=2", "strategy.stages.train.rows=bootstrap"],
         ["trainer.precision=bf16"],
     ],
 )
 def test_it_learns_the_same(shell, words):
-    once, again = (shell.train(*WORDS, *words, f"trainer.features={on}") for on in ("true", "false"))
+    once, again = (shell.train(*WORDS, *words, f"trainer.cache_features={on}") for on in ("true", "false"))
     assert costs(once)["features"]["of"][-1] == "text"
     assert costs(again)["features"] is None
     exact = "bf16" not in words[0]
@@ -73,7 +73,7 @@ def test_it_says_so_charges_it_once_and_keeps_the_allowance(shell):
     assert "train: features of image, text computed once (322 rows, 0.2 MB)" in " ".join(said.split())
     assert kept() == ["image", "text"]
     [once] = Path("outputs").glob("*/*")
-    again = shell.train(*WORDS, "trainer.features=false")
+    again = shell.train(*WORDS, "trainer.cache_features=false")
     assert costs(once)["steps"] == costs(again)["steps"] == 18
     spent = costs(once)["features"]
     assert spent["of"] == ["image", "text"]
@@ -85,7 +85,7 @@ def test_it_says_so_charges_it_once_and_keeps_the_allowance(shell):
 
 def test_a_flops_budget_buys_as_many_steps(shell):
     words = [*WORDS, "budget.epochs=null", "budget.flops=3e9"]
-    once, again = (shell.train(*words, f"trainer.features={on}") for on in ("true", "false"))
+    once, again = (shell.train(*words, f"trainer.cache_features={on}") for on in ("true", "false"))
     assert costs(once)["features"] is not None
     assert costs(once)["steps"] == costs(again)["steps"]
     assert costs(once)["flops"] < costs(again)["flops"]
@@ -128,7 +128,7 @@ def test_what_does_not_fit_on_the_disk_is_not_kept(shell):
 def test_a_reused_stage_is_asked_for_by_whether_it_read_features(shell):
     words = [*WORDS, "strategy.stages.train.reuse=true"]
     assert not costs(shell.train(*words))["reused"]
-    assert not costs(shell.train(*words, "trainer.features=false"))["reused"]
+    assert not costs(shell.train(*words, "trainer.cache_features=false"))["reused"]
     again = costs(shell.train(*words, "outputs=other"))
     assert again["reused"]
     assert again["features"]["of"] == ["image", "text"]

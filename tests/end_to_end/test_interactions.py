@@ -7,7 +7,7 @@ import pytest
 from mmrun import compose
 from mmrun.evaluation import evaluate
 from mmrun.run.pipeline import reopen, run
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 
 QUICK = ["optimizer.lr=5e-3", "trainer.progress=false"]
 SYNERGY = ["dataset=synthetic", "dataset.redundancy=0", "dataset.uniqueness=0", "dataset.synergy=1"]
@@ -15,7 +15,7 @@ REDUNDANCY = ["dataset=synthetic", "dataset.redundancy=1", "dataset.uniqueness=0
 
 
 def trained(folder, *words):
-    return run(compose.load([*QUICK, *words, f"outputs={folder}", f"cache={folder}/cache"]), Nobody())
+    return run(compose.load([*QUICK, *words, f"outputs={folder}", f"cache={folder}/cache"]), NullCallback())
 
 
 def accuracy(folder, *words):
@@ -35,7 +35,7 @@ def test_exclusive_or_is_beyond_a_sum_of_opinions(tmp_path):
 
 def test_what_is_redundant_can_go_at_no_cost(tmp_path):
     folder = trained(tmp_path, *REDUNDANCY, "strategy=modality_dropout", "budget.epochs=3")
-    found = evaluate(reopen(folder, Nobody()))
+    found = evaluate(reopen(folder, NullCallback()))
     whole = folder.metrics()["metrics"]["test"]["accuracy"]
     assert whole >= 0.98
     for one in found["missing"]["absent"]:

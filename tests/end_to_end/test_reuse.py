@@ -40,7 +40,7 @@ def test_whatever_changes_a_result_is_not_reused(shell):
          "dataset.labelled=0.5"],
         ["budget.epochs=0.4"],
         ["trainer.batch_size=32"],
-        ["trainer.bucket=true"],
+        ["trainer.group_by_length=true"],
     ):  # fmt: skip
         assert reused(shell.train("strategy=component", *words)) == [], words
     assert reused(shell.train("strategy=component", "encoder.image=cnn")) == ["pretrain-text"]

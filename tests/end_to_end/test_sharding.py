@@ -13,11 +13,16 @@ from tests.end_to_end.conftest import metrics, weights
 from tests.end_to_end.test_processes import stopped_at, torchrun
 
 WORDS = [
-    *("modalities=[text]", "encoder.text=transformer", "encoder.text.dropout=0", "strategy.stages.train.clip=0.1"),
+    *(
+        "modalities=[text]",
+        "encoder.text=transformer",
+        "encoder.text.dropout=0",
+        "strategy.stages.train.max_grad_norm=0.1",
+    ),
     *("budget.steps=24", "trainer.batch_size=32", "trainer.eval_batch_size=26", "trainer.device=cpu"),
     *("trainer.save_every=0", "trainer.evaluate_every=100"),
 ]
-SHARD = "trainer.shard=true"
+SHARD = "trainer.fsdp=true"
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def test_shares_then_the_whole_then_shares_again_are_as_one_whole_run(shell, tmp
     assert all(left[name].allclose(right[name], atol=1e-5) for name in left)
     assert metrics(found)["metrics"]["test"]["accuracy"] == metrics(whole)["metrics"]["test"]["accuracy"]
     costs = [metrics(run)["cost"]["stages"]["train"] for run in (found, whole)]
-    for figure in ("samples", "flops", "objective", "learned_parameters", "total_parameters"):
+    for figure in ("samples", "flops", "objective", "trainable_parameters", "total_parameters"):
         assert costs[1][figure] == costs[0][figure]
 
 
@@ -76,13 +81,13 @@ def test_each_process_holds_half_of_the_parameters(tmp_path):
     [
         ["strategy=component"],
         ["strategy=contrastive_then_finetune", "trainer.precision=bf16"],
-        ["strategy=lora", "encoder.text=transformer", "strategy.stages.train.accumulate=2"],
+        ["strategy=lora", "encoder.text=transformer", "strategy.stages.train.grad_accum_steps=2"],
     ],
     ids=lambda words: words[0],
 )
 def test_one_process_alone_gives_the_same_bits(shell, alone, words):
     """Also where it finds a stage that an earlier run trained."""
-    words = [*words, "trainer.features=false", "trainer.device=cpu"]
+    words = [*words, "trainer.cache_features=false", "trainer.device=cpu"]
     plain, cut = shell.train(*words, "outputs=plain"), shell.train(*words, SHARD, "outputs=cut")
     assert weights(cut) == weights(plain)
     assert weights(shell.train(*words, SHARD, "outputs=again")) == weights(plain)
@@ -96,7 +101,7 @@ def test_one_process_alone_gives_the_same_bits(shell, alone, words):
         ("trainer.compile=auto", "trainer.compile"),
         ("trainer.precision=fp16", "trainer.precision=fp16"),
         ("trainer.channels_last=true", "trainer.channels_last=true"),
-        ("trainer.diagnose=true", "trainer.diagnose"),
+        ("trainer.log_modality_gradients=true", "trainer.log_modality_gradients"),
         ("balance=pcgrad", "balance"),
         ("strategy=averaged", "strategy.stages.train.average"),
     ],
@@ -104,7 +109,7 @@ def test_one_process_alone_gives_the_same_bits(shell, alone, words):
 def test_what_needs_whole_parameters_is_refused(shell, word, told):
     code, _, err = shell("train", SHARD, word)
     assert code == 2
-    assert err == f"mmrun: trainer.shard: goes not with {told}; drop one of the two\n"
+    assert err == f"mmrun: trainer.fsdp: goes not with {told}; drop one of the two\n"
 
 
 def test_a_teacher_is_refused(shell):
@@ -112,7 +117,7 @@ def test_a_teacher_is_refused(shell):
     assert code == 2
     assert err == (
         "mmrun: strategy.stages.pseudo_label.objective: PseudoLabel has a whole model to learn from, which "
-        "trainer.shard does not cut; drop one of the two\n"
+        "trainer.fsdp does not cut; drop one of the two\n"
     )
 
 

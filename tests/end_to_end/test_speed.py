@@ -24,7 +24,7 @@ def test_images_by_pixel_train_as_well(shell):
 
 @needs_compiler
 def test_a_compiled_run_trains_as_well(shell):
-    words = [*WORDS, "optimizer=sgd", "strategy.stages.train.accumulate=2"]
+    words = [*WORDS, "optimizer=sgd", "strategy.stages.train.grad_accum_steps=2"]
     plain, quick = shell.train(*words), shell.train(*words, "trainer.compile=true")
     alike(plain, quick, atol=1e-3)
     losses = [json.loads((run / "log.jsonl").read_text().splitlines()[-1])["train/loss"] for run in (plain, quick)]

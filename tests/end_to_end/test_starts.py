@@ -78,7 +78,7 @@ def test_a_run_on_drawn_rows(shell):
 
 def test_the_average_is_what_counts(shell):
     plain = shell.train("strategy=scratch")
-    averaged = shell.train("strategy=scratch", "strategy.stages.train.average=0.9")
+    averaged = shell.train("strategy=scratch", "strategy.stages.train.ema_decay=0.9")
     one, other = final(plain), final(averaged)
     assert any(not torch.equal(one[name], other[name]) for name in one)
     kept = load_file(averaged / "checkpoints/train/last/model.safetensors")
@@ -88,4 +88,4 @@ def test_the_average_is_what_counts(shell):
 
 def test_a_decay_that_is_none_is_said(shell):
     told = "mmrun: strategy.stages.train.average: 1.0 is not a decay between 0 and 1; 0.99 is usual\n"
-    assert shell("train", *SMALL, "strategy=scratch", "strategy.stages.train.average=1")[::2] == (2, told)
+    assert shell("train", *SMALL, "strategy=scratch", "strategy.stages.train.ema_decay=1")[::2] == (2, told)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from mmrun import compose
 from mmrun.run.pipeline import run
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 from tests.end_to_end.conftest import SMALL, metrics
 
 
@@ -72,7 +72,7 @@ class Stopped(Exception):  # noqa: N818 - as if the machine went off
     pass
 
 
-class StopAt(Nobody):
+class StopAt(NullCallback):
     """Ends a run at a step of its last stage."""
 
     def __init__(self, stage, step):
@@ -97,17 +97,17 @@ def test_what_owns_a_teacher_goes_on_exactly(tmp_path, strategy, stage):
     whole, cut = (
         compose.load([*words, f"outputs={tmp_path}/{name}", f"cache={tmp_path}/cache"]) for name in ("whole", "cut")
     )
-    expected = run(whole, Nobody())
+    expected = run(whole, NullCallback())
     with pytest.raises(Stopped):
         run(cut, StopAt(stage, 2))
-    found = run(cut, Nobody())
+    found = run(cut, NullCallback())
     a, b = (kept(folder.path, stage) for folder in (expected, found))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert expected.metrics()["metrics"] == found.metrics()["metrics"]
 
 
 def test_from_big_to_small(shell):
-    teacher = shell.train("strategy=scratch", "encoder.image=cnn", "encoder.image.prepare.size=28", "fusion.dim=96")
+    teacher = shell.train("strategy=scratch", "encoder.image=cnn", "encoder.image.preprocess.size=28", "fusion.dim=96")
     words = [
         "strategy=distill",
         "~strategy.stages.teach",
@@ -132,7 +132,7 @@ def test_from_many_modalities_to_one(shell):
         f"{stage}.objective.task.modalities=[image]",
         f"{stage}.train=[encoder.image,probe.image]",
     )
-    assert metrics(folder)["headline"] == "probe.image"
+    assert metrics(folder)["primary_head"] == "probe.image"
 
 
 def test_tasks_of_three_kinds_at_once(shell):

@@ -109,7 +109,15 @@ def test_runs_may_be_submitted_as_to_a_cluster(shell):
 def test_a_search_gives_each_strategy_as_many_trials(shell):
     """A grid halved at its first rung: the second trial of each strategy is worse than the first, and ends there."""
     words = [
-        *("train", "-m", *SMALL, "sweep=grid", "sweep.prune=2", "sweep.at_once=1", "budget.epochs=0.3"),
+        *(
+            "train",
+            "-m",
+            *SMALL,
+            "sweep=grid",
+            "sweep.reduction_factor=2",
+            "sweep.parallel_trials=1",
+            "budget.epochs=0.3",
+        ),
         *("trainer.evaluate_every=0.1", "strategy=scratch,frozen", "optimizer.lr=3e-2,1e-6"),
     ]
     code, out, err = shell(*words)
@@ -155,8 +163,8 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
         (["-m", "sweep.trials=3"], "sweep.trials=3: say which search is meant: sweep=grid|random|tpe"),
         (["-m", "sweep=grid", "fusion=sum,mean", "sweep.metric=accurcy"], "'accurcy' is no figure; there are "),
         (
-            ["-m", "sweep=grid", "fusion=sum,mean", "--again"],
-            "--again repeats runs, not a search; another ",
+            ["-m", "sweep=grid", "fusion=sum,mean", "--rerun"],
+            "--rerun repeats runs, not a search; another ",
         ),
         (["sweep=tpe"], "sweep=tpe: is for a sweep; add -m"),
     ],

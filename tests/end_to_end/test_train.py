@@ -41,11 +41,11 @@ def test_two_strategies_under_one_budget_spend_the_same(shell):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(shell):
-    first, again, other = (
+    first, rerun, other = (
         shell.train(f"outputs={name}", f"seed={seed}") for name, seed in [("a", 0), ("b", 0), ("c", 1)]
     )
-    assert weights(first) == weights(again)
-    assert metrics(first)["metrics"] == metrics(again)["metrics"]
+    assert weights(first) == weights(rerun)
+    assert metrics(first)["metrics"] == metrics(rerun)["metrics"]
     assert weights(first) != weights(other)
 
 
@@ -65,7 +65,7 @@ def test_a_finished_run_is_found_and_not_repeated(shell):
     stamp = (folder / "metrics.json").stat().st_mtime_ns
     assert shell.train() == folder
     assert (folder / "metrics.json").stat().st_mtime_ns == stamp
-    assert shell.train("--again") == folder
+    assert shell.train("--rerun") == folder
     assert (folder / "metrics.json").stat().st_mtime_ns != stamp
 
 
@@ -87,7 +87,7 @@ def test_budgets_of_every_unit(shell, budget):
         ["trainer.precision=bf16"],
         ["trainer.device=cpu"],
         ["optimizer=sgd"],
-        ["strategy.stages.train.accumulate=2", "strategy.stages.train.clip=0.5"],
+        ["strategy.stages.train.grad_accum_steps=2", "strategy.stages.train.max_grad_norm=0.5"],
         ["strategy.stages.train.schedule=linear", "strategy.stages.train.warmup=0.2"],
         ["strategy.stages.train.lr_scale={encoder: 0.1}", "strategy.stages.train.lr=3e-4"],
         ["strategy.stages.train.optimizer=adam"],
@@ -119,12 +119,12 @@ def test_early_stopping_leaves_budget_unspent(shell):
 def test_unimodal_names_the_probe_that_validation_prefers(shell):
     told = metrics(shell.train("strategy=unimodal"))
     best = max(("image", "text"), key=lambda name: told["metrics"]["val"][f"accuracy/{name}"])
-    assert told["headline"] == f"probe.{best}"
+    assert told["primary_head"] == f"probe.{best}"
     assert told["metrics"]["test"]["accuracy"] == told["metrics"]["test"][f"accuracy/{best}"]
 
 
 def test_how_modalities_share_in_learning_is_logged_and_changes_nothing(shell):
-    plain, watched = shell.train("outputs=a"), shell.train("outputs=b", "trainer.diagnose=true")
+    plain, watched = shell.train("outputs=a"), shell.train("outputs=b", "trainer.log_modality_gradients=true")
     event = json.loads((watched / "log.jsonl").read_text().splitlines()[-1])
     assert event["gradient/image"] + event["gradient/text"] == pytest.approx(1.0)
     assert -1.0 <= event["conflict/image-text"] <= 1.0
@@ -146,4 +146,4 @@ def test_a_text_model_from_a_folder_with_its_own_tokenizer(shell):
     BertModel(config).save_pretrained("tiny")
     told = metrics(shell.train("encoder.text=hf", "encoder.text.model=tiny", "strategy=component"))
     assert told["choices"]["encoder.text"] == "hf"
-    assert told["cost"]["stages"]["pretrain-text"]["learned_parameters"] > 0
+    assert told["cost"]["stages"]["pretrain-text"]["trainable_parameters"] > 0

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import engine
 from tests.end_to_end.conftest import metrics, weights
@@ -28,8 +28,15 @@ def remarks(shell):
         lines.append(f"{texts[0]},{texts[1] if row % 5 else ''},{row / 7:.2f},{row % 3}")
     Path("remarks.csv").write_text("\n".join(lines) + "\n")
     words = ["dataset=manifest", "dataset.path=remarks.csv", "dataset.target=turn", "trainer.batch_size=16"]
-    longest = [f"encoder.{name}.prepare.max_tokens=64" for name in ("note", "reply")]
-    return [*words, *longest, "encoder.note=transformer", "fusion=attention", "trainer.bucket=true", "budget.epochs=2"]
+    longest = [f"encoder.{name}.preprocess.max_tokens=64" for name in ("note", "reply")]
+    return [
+        *words,
+        *longest,
+        "encoder.note=transformer",
+        "fusion=attention",
+        "trainer.group_by_length=true",
+        "budget.epochs=2",
+    ]
 
 
 def trained(shell, *words):
@@ -40,8 +47,10 @@ def trained(shell, *words):
 
 def test_evaluation_gives_what_padded_texts_give(shell, remarks):
     folder = trained(shell, *remarks, "trainer.eval_batch_size=3")
-    session = reopen(RunFolder(folder), Nobody())
-    padded = replace(session, config=replace(session.config, trainer=replace(session.config.trainer, bucket=False)))
+    session = reopen(RunFolder(folder), NullCallback())
+    padded = replace(
+        session, config=replace(session.config, trainer=replace(session.config.trainer, group_by_length=False))
+    )
     widths, answers = [], []
     for one in (session, padded):
         widths.append({batch.inputs["note"]["ids"].shape[1] for batch in one.ordered("test", one.columns)})
@@ -72,7 +81,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(shell, remarks, mon
 def test_what_is_tried_on_the_first_batch_holds_for_all(shell, remarks):
     """Features of all tokens are kept, and as many operations counted as without."""
     words = ["strategy=frozen", *remarks, "budget.epochs=4"]
-    cropped, padded = (trained(shell, *words, f"trainer.bucket={on}") for on in ("true", "false"))
+    cropped, padded = (trained(shell, *words, f"trainer.group_by_length={on}") for on in ("true", "false"))
     costs = [metrics(folder)["cost"]["stages"]["train"] for folder in (cropped, padded)]
     assert [cost["features"]["of"] for cost in costs] == [["note", "reply", "tabular"]] * 2
     assert costs[0]["flops"] == costs[1]["flops"]

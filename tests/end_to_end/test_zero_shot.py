@@ -22,7 +22,7 @@ def test_words_name_pictures(shell):
     run = Path(out.split()[-1])
     found = json.loads(shell("eval", run, "--zero-shot", WORDS, "--format", "json")[1])
     assert (found["stage"], found["split"]) == ("pretrain", "test")
-    assert found["figures"]["image"]["accuracy"] > 0.85  # by chance 0.1
+    assert found["metrics"]["image"]["accuracy"] > 0.85  # by chance 0.1
 
     code, out, err = shell("eval", run, "--zero-shot", "{}")
     assert out.split()[:2] == ["modality", "accuracy"]

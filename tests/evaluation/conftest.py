@@ -4,18 +4,18 @@ import pytest
 
 from mmrun import compose
 from mmrun.run.pipeline import reopen, run
-from mmrun.run.session import Nobody
+from mmrun.run.session import NullCallback
 
 SMALL = [
     *("modalities=[image,text]", "encoder.image=lenet", "encoder.text=textcnn"),
-    *("encoder.text.prepare.max_tokens=8", "encoder.text.channels=16"),
+    *("encoder.text.preprocess.max_tokens=8", "encoder.text.channels=16"),
 ]
 
 
 def train(folder, *words):
     """Train a run and open it again."""
     config = compose.load([*words, f"outputs={folder}/outputs", f"cache={folder}/cache", "trainer.progress=false"])
-    return reopen(run(config, Nobody()), Nobody())
+    return reopen(run(config, NullCallback()), NullCallback())
 
 
 @pytest.fixture(scope="session")

@@ -24,11 +24,11 @@ def unimodal(folder):
 
 def test_what_a_whole_evaluation_holds(session, found):
     assert list(found) == [
-        "schema", "metric_version", "run", "split", "rows", "modalities", "saw_missing", "headlines", "metrics",
+        "schema", "metric_version", "run", "split", "rows", "modalities", "saw_missing", "primary_metrics", "metrics",
         "constant", "missing", "shapley", "synergy", "classes", "robustness", "drift",
     ]  # fmt: skip
     assert (found["split"], found["rows"], found["modalities"]) == ("test", 180, ["image", "text"])
-    assert found["headlines"] == ["accuracy"]
+    assert found["primary_metrics"] == ["accuracy"]
     assert found["metrics"]["accuracy"] == session.folder.metrics()["metrics"]["test"]["accuracy"]
     for listed in found["missing"].values():
         assert [one["present"] for one in listed] == [["image"], ["text"], ["image", "text"]]
@@ -56,7 +56,7 @@ def test_the_constant_knows_the_training_classes_alone(session):
 
 def test_the_noise_curves_begin_at_the_figures_themselves(found):
     for modality, names in (("image", ["gaussian", "occlusion"]), ("text", ["dropped", "replaced"])):
-        said = found["robustness"]["figures"]["accuracy"][modality]
+        said = found["robustness"]["metrics"]["accuracy"][modality]
         assert list(said["curves"]) == names
         for curve in said["curves"].values():
             assert curve["fused"][0] == found["metrics"]["accuracy"]
@@ -85,18 +85,20 @@ def test_ceilings_must_be_of_the_same_data_and_seed_and_have_probes(session, uni
     with pytest.raises(ConfigError) as caught:
         ceilings(session.folder, session, "test")
     assert str(caught.value) == (
-        f"--ceilings {name}: has no accuracy/image on the test rows; "
+        f"--unimodal-runs {name}: has no accuracy/image on the test rows; "
         "give a run of strategy=unimodal with the modalities image, text"
     )
     other = train(folder, *SMALL, "strategy=unimodal", "budget.epochs=0.1", "seed=1")
     with pytest.raises(ConfigError) as caught:
         ceilings(other.folder, session, "test")
-    assert str(caught.value) == f"--ceilings {other.folder.name}: its seed is 1, not 0; give a run of the same seed"
+    assert (
+        str(caught.value) == f"--unimodal-runs {other.folder.name}: its seed is 1, not 0; give a run of the same seed"
+    )
     fewer = train(folder, *SMALL, "strategy=unimodal", "budget.epochs=0.1", "dataset.labelled=0.5")
     with pytest.raises(ConfigError) as caught:
         ceilings(fewer.folder, session, "test")
     assert str(caught.value) == (
-        f"--ceilings {fewer.folder.name}: its labelled share is not that of {name}; give a run on the same data"
+        f"--unimodal-runs {fewer.folder.name}: its labelled share is not that of {name}; give a run on the same data"
     )
 
 
@@ -105,7 +107,7 @@ def test_a_run_without_a_fused_head_is_refused(unimodal):
         evaluation.evaluate(unimodal)
     assert str(caught.value) == (
         f"{unimodal.folder.name}: its strategy trains probes of image, text alone, so there is no fused model to "
-        "evaluate; name a run of another strategy, and give a unimodal one with --ceilings"
+        "evaluate; name a run of another strategy, and give a unimodal one with --unimodal-runs"
     )
 
 

@@ -34,7 +34,7 @@ def test_the_points_become_curves_and_a_number_for_each_modality():
             figures[Point("photo", corruption, severity, True)] = {"accuracy": FALLING[SEVERITIES.index(severity)]}
     told = curves(figures, ["accuracy"])
     assert told["severities"] == [0.0, 0.1, 0.2, 0.4, 0.8]
-    photo = told["figures"]["accuracy"]["photo"]
+    photo = told["metrics"]["accuracy"]["photo"]
     assert photo["relative"] == pytest.approx(0.8)
     assert photo["effective"] == pytest.approx(0.2)
     assert photo["curves"]["gaussian"]["fused"] == FALLING

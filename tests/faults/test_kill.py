@@ -13,7 +13,7 @@ from mmrun.cli import main
 
 WORDS = [
     "strategy=component", "modalities=[image,text]", "encoder.image=lenet", "budget.epochs=2", "trainer.save_every=0",
-    "trainer.evaluate_every=0.3", "strategy.stages.finetune.average=0.9",
+    "trainer.evaluate_every=0.3", "strategy.stages.finetune.ema_decay=0.9",
 ]  # fmt: skip
 
 

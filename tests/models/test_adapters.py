@@ -72,7 +72,7 @@ def adapt(name: str, encoder: Encoder, **changes: Any) -> bool:
     torch.manual_seed(1)
     node = {**compose.option("adapter", name), **changes}
     offer = {"max_tokens": 12} if encoder.kind == "text" else {}
-    return compose.make(node, "strategy.adapt", offer, encoder=encoder)
+    return compose.instantiate(node, "strategy.adapt", offer, encoder=encoder)
 
 
 def rows(encoder: Encoder) -> Any:
@@ -210,7 +210,7 @@ def test_what_cannot_be_adapted_learns_as_a_whole_or_not_at_all(name: str, case:
     encoder = build(case, tiny)
     assert adapt(name, encoder) is False
     assert all(p.requires_grad for p in encoder.parameters())
-    assert adapt(name, encoder, others="stay") is False
+    assert adapt(name, encoder, fallback="stay") is False
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
@@ -220,7 +220,7 @@ def test_what_cannot_be_adapted_learns_as_a_whole_or_not_at_all(name: str, case:
         ("lora", {"rank": 0}, "strategy.adapt.rank: 0 is below 1"),
         ("adapter", {"dim": 0}, "strategy.adapt.dim: 0 is below 1"),
         ("prompt", {"num_vectors": 0}, "strategy.adapt.num_vectors: 0 is below 1"),
-        ("lora", {"others": "leave"}, "strategy.adapt.others: 'leave' is not one of learn, stay"),
+        ("lora", {"fallback": "leave"}, "strategy.adapt.fallback: 'leave' is not one of learn, stay"),
     ],
 )
 def test_what_cannot_be_is_said(name: str, changes: dict[str, Any], told: str, tiny: Tiny) -> None:

@@ -75,7 +75,7 @@ def build(tiny: Callable[[str], str]) -> Build:
         elif "pretrained" in node:
             node["pretrained"] = False
         torch.manual_seed(0)
-        encoder = compose.make(node, "encoder.it", FACTS[kind_of(case)], drop=("prepare",))
+        encoder = compose.instantiate(node, "encoder.it", FACTS[kind_of(case)], drop=("preprocess",))
         encoder.fit(many(kind_of(case)))
         return encoder.eval()
 
@@ -132,10 +132,10 @@ def test_all_are_found() -> None:
 
 @pytest.mark.parametrize("name", NODES)
 def test_yaml_lists_every_argument(name: str) -> None:
-    node = {key: value for key, value in NODES[name].items() if key not in ("_target_", "prepare")}
+    node = {key: value for key, value in NODES[name].items() if key not in ("_target_", "preprocess")}
     taken = inspect.signature(compose.target(NODES[name], name)).parameters
-    facts = FACTS[kind_of(name)]
-    assert set(node) == set(taken) - set(facts)
+    metadata = FACTS[kind_of(name)]
+    assert set(node) == set(taken) - set(metadata)
     presets = ("lenet", "resnet", "vgg", "vit", "convnext", "efficient")
     plain = not name.startswith(tuple(f"image/{preset}" for preset in presets))
     for key, parameter in taken.items():
@@ -146,10 +146,10 @@ def test_yaml_lists_every_argument(name: str) -> None:
 
 @pytest.mark.parametrize("name", NODES)
 def test_prepares_what_it_reads(name: str) -> None:
-    preparer = compose.make(NODES[name]["prepare"], f"encoder.{name}.prepare")
-    assert type(preparer).__module__ == f"mmrun.data.preprocess.{kind_of(name)}"
+    preprocessor = compose.instantiate(NODES[name]["preprocess"], f"encoder.{name}.preprocess")
+    assert type(preprocessor).__module__ == f"mmrun.data.preprocess.{kind_of(name)}"
     if name == "text/hf":
-        assert preparer.tokenizer == NODES[name]["model"]
+        assert preprocessor.tokenizer == NODES[name]["model"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -296,15 +296,15 @@ def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> 
 )
 def test_what_cannot_be_built_is_said(name: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        compose.make({**NODES[name], **change}, "encoder.it", FACTS[kind_of(name)], drop=("prepare",))
+        compose.instantiate({**NODES[name], **change}, "encoder.it", FACTS[kind_of(name)], drop=("preprocess",))
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", ["tabular/mlp", "tabular/ft_transformer"])
 @pytest.mark.parametrize(("num_numeric", "cardinalities"), [(3, []), (0, [4, 6])])
 def test_tables_may_be_all_numbers_or_all_categories(name: str, num_numeric: int, cardinalities: list[int]) -> None:
-    facts = {"num_numeric": num_numeric, "cardinalities": cardinalities}
-    encoder = compose.make(NODES[name], "encoder.it", facts, drop=("prepare",))
+    metadata = {"num_numeric": num_numeric, "cardinalities": cardinalities}
+    encoder = compose.instantiate(NODES[name], "encoder.it", metadata, drop=("preprocess",))
     whole = rows("tabular")
     x = {key: whole[key][:, :num_numeric] for key in ("numeric", "missing")}
     x["categorical"] = whole["categorical"][:, : len(cardinalities)]

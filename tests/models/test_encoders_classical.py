@@ -186,14 +186,14 @@ def test_a_bag_of_words_weighs_them_as_scikit_learn_does() -> None:
 def test_a_bag_of_words_counts_no_marks() -> None:
     tokens = Tokens(vocab_size=60, max_tokens=8)
     tokens.fit(Column("text", ["a cat", "a dog", "the cat and the dog"]), np.arange(3))
-    assert tokens.facts["special_ids"] == [0, 1, 2, 3, 4]
-    bow = Bow(tokens.facts["vocab_size"], tokens.facts["special_ids"])
+    assert tokens.metadata["special_ids"] == [0, 1, 2, 3, 4]
+    bow = Bow(tokens.metadata["vocab_size"], tokens.metadata["special_ids"])
     nothing = tokens.decode("")  # [CLS] [SEP]
     read = bow({"ids": torch.tensor([nothing["ids"].tolist()]), "mask": torch.tensor([nothing["mask"].tolist()])})
     torch.testing.assert_close(read.pooled[0], bow.linear.bias)
     again = Tokens()
     again.restore(json.loads(json.dumps(tokens.state())))
-    assert again.facts == tokens.facts
+    assert again.metadata == tokens.metadata
 
 
 def test_a_bag_of_words_does_not_know_their_order() -> None:

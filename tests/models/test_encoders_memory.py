@@ -26,9 +26,9 @@ HF = [f"{kind}/{name}" for kind, names in (("image", IMAGES), ("text", TEXTS), (
 TIMM = ["timm/resnet18", "timm/test_vit", "timm/convnext_atto", "spectrogram/resnet18"]
 
 
-def build(case: str, tiny: Tiny, checkpoint: bool = False) -> Encoder:
+def build(case: str, tiny: Tiny, grad_checkpointing: bool = False) -> Encoder:
     kind, _, name = case.partition("/")
-    more = {"checkpoint": checkpoint}
+    more = {"grad_checkpointing": grad_checkpointing}
     if kind == "timm":
         return Timm(name, in_channels=1, image_size=32, pretrained=False, **more)
     if kind == "spectrogram":
@@ -66,7 +66,7 @@ def learn(encoder: Encoder, x: Any) -> tuple[int, dict[str, Tensor]]:
 
 @pytest.mark.parametrize("case", [*HF, *TIMM])
 def test_activations_computed_again_give_the_same_gradients(case: str, tiny: Tiny) -> None:
-    kept, again = build(case, tiny), build(case, tiny, checkpoint=True)
+    kept, again = build(case, tiny), build(case, tiny, grad_checkpointing=True)
     again.load_state_dict(kept.state_dict())
     calls, wanted = learn(kept, rows(case))
     more_calls, gradients = learn(again, rows(case))
@@ -78,11 +78,17 @@ def test_activations_computed_again_give_the_same_gradients(case: str, tiny: Tin
 
 def test_what_cannot_compute_again_says_so(tiny: Tiny) -> None:
     with pytest.raises(ConfigError) as caught:
-        Timm("dla46_c", 3, 32, pretrained=False, checkpoint=True)
-    assert str(caught.value) == "checkpoint: timm's dla46_c cannot compute activations again; pass checkpoint=false"
+        Timm("dla46_c", 3, 32, pretrained=False, grad_checkpointing=True)
+    assert (
+        str(caught.value)
+        == "grad_checkpointing: timm's dla46_c cannot compute activations again; pass grad_checkpointing=false"
+    )
     with pytest.raises(ConfigError) as caught:
-        HfImage(tiny("resnet"), 3, 32, pretrained=False, checkpoint=True)
-    assert str(caught.value) == f"checkpoint: {tiny('resnet')} cannot compute activations again; pass checkpoint=false"
+        HfImage(tiny("resnet"), 3, 32, pretrained=False, grad_checkpointing=True)
+    assert (
+        str(caught.value)
+        == f"grad_checkpointing: {tiny('resnet')} cannot compute activations again; pass grad_checkpointing=false"
+    )
 
 
 def operations(encoder: nn.Module, *x: Any) -> set[str]:

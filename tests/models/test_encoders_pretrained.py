@@ -213,12 +213,12 @@ def test_random_weights_are_drawn_anew(tiny: Tiny) -> None:
         (lambda tiny: HfText(tiny("bert"), 60, 12, pool="max"), "pool='max': tokens are pooled by mean, cls or last"),
         (
             lambda tiny: HfText(tiny("gpt2"), 61, 12),
-            "{folder}/gpt2 cannot read 12 tokens of 61; pass prepare.tokenizer={folder}/gpt2, or fewer max_tokens "
+            "{folder}/gpt2 cannot read 12 tokens of 61; pass preprocess.tokenizer={folder}/gpt2, or fewer max_tokens "
             "(index out of range in self)",
         ),
         (
             lambda tiny: HfText(tiny("gpt2"), 60, 21),
-            "{folder}/gpt2 cannot read 21 tokens of 60; pass prepare.tokenizer={folder}/gpt2, or fewer max_tokens "
+            "{folder}/gpt2 cannot read 21 tokens of 60; pass preprocess.tokenizer={folder}/gpt2, or fewer max_tokens "
             "(index out of range in self)",
         ),
         (
@@ -228,7 +228,7 @@ def test_random_weights_are_drawn_anew(tiny: Tiny) -> None:
         ),
         (
             lambda tiny: hf_audio(tiny("whisper"), 8000, 8000),
-            "{folder}/whisper reads sound at 16000 Hz, not 8000; pass prepare.sample_rate=16000",
+            "{folder}/whisper reads sound at 16000 Hz, not 8000; pass preprocess.sample_rate=16000",
         ),
         (
             lambda tiny: hf_audio(tiny("whisper"), 16000, 16001),

@@ -53,10 +53,10 @@ def encode(kind: str, name: str, values: list[Any], **changes: Any) -> tuple[Enc
     """Prepare and encode values as a run does that says encoder.<kind>=<name> encoder.<kind>.<key>=<change>."""
     words = [f"encoder.{kind}.{key}={change}" for key, change in changes.items()]
     node = compose.option(f"encoder/{kind}", name, words)
-    preparer = compose.make(node["prepare"], f"encoder.{kind}.prepare")
-    preparer.fit(Column(kind, values), np.arange(len(values)))
-    encoder = compose.make(node, f"encoder.{kind}", preparer.facts, drop=("prepare",)).eval()
-    decoded = [preparer.decode(value) for value in values]
+    preprocessor = compose.instantiate(node["preprocess"], f"encoder.{kind}.preprocess")
+    preprocessor.fit(Column(kind, values), np.arange(len(values)))
+    encoder = compose.instantiate(node, f"encoder.{kind}", preprocessor.metadata, drop=("preprocess",)).eval()
+    decoded = [preprocessor.decode(value) for value in values]
     x = {part: torch.from_numpy(np.stack([row[part] for row in decoded])) for part in decoded[0]}
     with torch.no_grad():
         return encoder, encoder(x[""] / 255 if kind == "image" else {**x, "ids": x["ids"].long()}).pooled

@@ -29,7 +29,7 @@ ROWS = 6
 def build(name: str, count: int) -> Fusion:
     dims = dict(list(WIDTHS.items())[:count])
     torch.manual_seed(0)
-    return compose.make(CASES[name], "fusion", offer={"dims": dims, "num_outputs": 3}).eval()
+    return compose.instantiate(CASES[name], "fusion", optional_kwargs={"dims": dims, "num_outputs": 3}).eval()
 
 
 def example(count: int, tokens: bool) -> tuple[dict[str, Features], dict[str, Tensor]]:

@@ -12,7 +12,9 @@ def xor_accuracy(name: str, lr: float = 0.01, steps: int = 100, **values: object
     """Learn whether two numbers, each a modality spread over eight features, differ in sign; score on new rows."""
     torch.manual_seed(0)
     dims = {"left": 8, "right": 8}
-    fusion = compose.make({**compose.option("fusion", name), **values}, "fusion", {"dims": dims, "num_outputs": 2})
+    fusion = compose.instantiate(
+        {**compose.option("fusion", name), **values}, "fusion", {"dims": dims, "num_outputs": 2}
+    )
     head = fusion.head(2)
     optimizer = torch.optim.Adam([*fusion.parameters(), *head.parameters()], lr=lr)
     train, test = torch.randn(2, 512, 2)

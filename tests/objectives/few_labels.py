@@ -5,7 +5,7 @@ from torch import nn
 
 from mmrun.models.multimodal import Multimodal
 from mmrun.tasks.classification import Classification
-from mmrun.types import HIDDEN_CLASS, Batch, Encoder, Features, Fusion
+from mmrun.types import IGNORE_INDEX, Batch, Encoder, Features, Fusion
 
 KINDS = {"a": "tabular", "b": "tabular"}
 DIMS = {"a": 16, "b": 16}
@@ -52,7 +52,7 @@ def rows(number, seed, labelled=None, spread=1.0):
         nothing = torch.zeros(number, 12, dtype=torch.bool)
         inputs[name] = {"numeric": numeric, "missing": nothing, "categorical": torch.zeros(number, 0).long()}
     if labelled is not None:
-        target = target.where(torch.arange(number) < labelled, HIDDEN_CLASS)
+        target = target.where(torch.arange(number) < labelled, IGNORE_INDEX)
     present = {name: torch.ones(number, dtype=torch.bool) for name in KINDS}
     return Batch(inputs, present, {"label": target}, torch.arange(number))
 

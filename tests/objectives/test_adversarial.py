@@ -1,12 +1,12 @@
-import few_labels
 import pytest
 import torch
-from five_kinds import KINDS, TASKS, Words, batch, model
 
 from mmrun.errors import ConfigError
 from mmrun.objectives.adversarial import Adversarial, Embedded, added, embedding_of
 from mmrun.objectives.continuous import movable, moved
 from mmrun.objectives.task import Task
+from tests.objectives import few_labels
+from tests.objectives.five_kinds import KINDS, TASKS, Words, batch, model
 
 REACH = {"image": 0.1, "audio": 0.05, "tabular": 0.3, "series": 0.2}
 

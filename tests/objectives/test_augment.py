@@ -4,17 +4,17 @@ import copy
 
 import pytest
 import torch
-from five_kinds import FACTS, KINDS, TASKS, batch, model
 from sklearn.datasets import load_digits
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import make, option, options
+from mmrun.compose import instantiate, option, options
 from mmrun.errors import ConfigError
 from mmrun.objectives.augment import AugmentAudio, AugmentImage, AugmentSeries, AugmentTabular, AugmentText
 from mmrun.objectives.task import Task
 from mmrun.objectives.views import cropped
 from mmrun.types import Objective
+from tests.objectives.five_kinds import FACTS, KINDS, TASKS, batch, model
 
 NAMES = [name for name in options("augment") if name != "none"]
 
@@ -31,7 +31,7 @@ class Seen(Objective):
 
 
 def build(name, objective, kinds=KINDS):
-    return make(option("augment", name), "augment", {"kinds": kinds, "facts": FACTS}, objective=objective)
+    return instantiate(option("augment", name), "augment", {"kinds": kinds, "metadata": FACTS}, objective=objective)
 
 
 def seen(name, data, seed=0):
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_the_wrapped_objective():
 def test_a_kind_without_anything_keeps_its_own_input():
     node = option("augment", "light")
     del node["by_kind"]["text"]
-    augment = make(node, "augment", {"kinds": KINDS, "facts": FACTS}, objective=Seen())
+    augment = instantiate(node, "augment", {"kinds": KINDS, "metadata": FACTS}, objective=Seen())
     data = batch()
     augment(None, data)
     assert augment.objective.batch.inputs["title"] is data.inputs["title"]

@@ -6,11 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from five_kinds import DIMS, KINDS, TASKS, batch, model
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import make, option, options
+from mmrun.compose import instantiate, option, options
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.blending import GradientBlending
@@ -24,6 +23,7 @@ from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.training.engine import Learner
 from mmrun.types import Batch, Encoder, Features, Fusion, Objective
+from tests.objectives.five_kinds import DIMS, KINDS, TASKS, batch, model
 
 NAMES = [name for name in options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]
@@ -35,7 +35,7 @@ def offer(learner, tasks=TASKS):
 
 def build(name, learner, tasks=TASKS, **changes):
     torch.manual_seed(1)
-    return make({**option("balance", name), **changes}, "balance", offer(learner, tasks), objective=Task(tasks))
+    return instantiate({**option("balance", name), **changes}, "balance", offer(learner, tasks), objective=Task(tasks))
 
 
 def scale(loss):
@@ -192,10 +192,10 @@ def test_numbers_alone_are_balanced_too(name):
         ),
         (
             "pcgrad",
-            {"tasks": {"age": AGE}, "unimodal": 0.0},
-            "balance.unimodal: one task without losses of each modality has no conflicts; set it above 0",
+            {"tasks": {"age": AGE}, "unimodal_weight": 0.0},
+            "balance.unimodal_weight: one task without losses of each modality has no conflicts; set it above 0",
         ),
-        ("pcgrad", {"unimodal": -1.0}, "balance.unimodal: -1.0 is below 0"),
+        ("pcgrad", {"unimodal_weight": -1.0}, "balance.unimodal_weight: -1.0 is below 0"),
         ("ogm_ge", {"alpha": -1.0}, "balance.alpha: -1.0 is below 0"),
         ("agm", {"alpha": -1.0}, "balance.alpha: -1.0 is below 0"),
         ("umt", {"weight": -1.0}, "balance.weight: -1.0 is below 0"),
@@ -434,7 +434,7 @@ def test_pcgrad_in_a_model_weighs_the_tasks_as_the_objective_does_and_loses_noth
     """Without conflicts, and for heads always, it is the sum of all gradients."""
     learner, data = model(), batch()
     for weights in ({}, {"age": 7.0}):
-        balance = Pcgrad(Task(TASKS, weights), TASKS, KINDS, DIMS, unimodal=0.5)
+        balance = Pcgrad(Task(TASKS, weights), TASKS, KINDS, DIMS, unimodal_weight=0.5)
         whole = torch.autograd.grad(balance(learner, data)["loss"], list(learner.parameters()), allow_unused=True)
         names = [name for name, _ in learner.named_parameters()]
         plain = {name: g for name, g in zip(names, whole, strict=True) if g is not None}
@@ -447,7 +447,7 @@ def test_pcgrad_in_a_model_weighs_the_tasks_as_the_objective_does_and_loses_noth
 def test_pcgrad_between_tasks_that_conflict():
     tasks = {"x": TWO["label"], "y": TWO["label"]}
     learner, data = pair(tasks), rows([[1.0, 0.0]], [[0.0, 1.0]], [0])
-    balance = Pcgrad(Fixed(("x", [1.0, 0.0]), ("y", [-1.0, 1.0])), tasks, BOTH, WIDTHS, unimodal=0.0)
+    balance = Pcgrad(Fixed(("x", [1.0, 0.0]), ("y", [-1.0, 1.0])), tasks, BOTH, WIDTHS, unimodal_weight=0.0)
     given = gradients(balance, learner, data)
     assert given["encoder.a.linear.weight"][0].tolist() == pytest.approx([0.5, 1.5])
     assert "encoder.b.linear.weight" not in given  # no loss reaches it

@@ -1,10 +1,10 @@
 """The choice of a pretext by kind: what the YAML files say, and how it is typed."""
 
 import pytest
-from five_kinds import DIM, FACTS, KINDS
 
-from mmrun.compose import load, make, option, options
+from mmrun.compose import instantiate, load, option, options
 from mmrun.objectives.pretext import Pretext
+from tests.objectives.five_kinds import DIM, FACTS, KINDS
 
 DEFAULT = option("objective", "self_supervised")
 CHANGES = {
@@ -25,7 +25,7 @@ def test_every_kind_has_pretexts_and_each_can_be_made():
         assert names
         for name in names:
             node = option(f"pretext/{kind}", name)
-            assert isinstance(make(node, "pretext", {"dim": DIM, **FACTS[modality]}), Pretext)
+            assert isinstance(instantiate(node, "pretext", {"dim": DIM, **FACTS[modality]}), Pretext)
 
 
 def test_every_pretext_has_an_objective():

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from five_kinds import DIMS, FACTS, model
 from torch import nn
 
 from mmrun.errors import ConfigError
@@ -8,6 +7,7 @@ from mmrun.models.encoders.text import Rnn, TextCnn, Transformer
 from mmrun.objectives.causal_lm import CausalLM
 from mmrun.objectives.self_supervised import SelfSupervised
 from mmrun.types import Features
+from tests.objectives.five_kinds import DIMS, FACTS, model
 
 MEND = "try encoder.title=gru encoder.title.bidirectional=false, or encoder.title=hf encoder.title.model=gpt2"
 
@@ -64,10 +64,10 @@ def test_gpt2_may_learn_it_and_bert_may_not(tmp_path):
 
 
 def test_an_encoder_without_tokens_is_refused_before_the_first_step():
-    facts = {"title": FACTS["title"]}
+    metadata = {"title": FACTS["title"]}
     made = {"text": lambda dim, vocab_size, **_: CausalLM(dim, vocab_size)}
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised(made, {"title": "text"}, DIMS, 6, facts, model("title", tokens=False))
+        SelfSupervised(made, {"title": "text"}, DIMS, 6, metadata, model("title", tokens=False))
     expected = f"encoder.title: it gives no token for each word, and causal_lm foretells from them; {MEND}"
     assert str(caught.value) == expected
 

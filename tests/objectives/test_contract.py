@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
-from five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import make, option, options
+from mmrun.compose import instantiate, option, options
 from mmrun.models.multimodal import Multimodal
+from tests.objectives.five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
 
 NAMES = options("objective")
 STEPS = {"itm": 60}  # until it has learned, where 15 are too few: these rows can only be learned by heart
@@ -16,9 +16,9 @@ STEPS = {"itm": 60}  # until it has learned, where 15 are too few: these rows ca
 
 def build(name: str, **changes):
     offer = {"model": model(), "open_run": model, "tasks": TASKS, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
-    offer |= {"facts": FACTS, "seed": 0}
+    offer |= {"metadata": FACTS, "seed": 0}
     torch.manual_seed(1)
-    return make({**option("objective", name), **changes}, "objective", offer)
+    return instantiate({**option("objective", name), **changes}, "objective", offer)
 
 
 def step_loss(objective, learner, data):
@@ -101,7 +101,7 @@ def test_no_step_waits_for_the_device(name):
 @pytest.mark.parametrize("name", options("fusion"))
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
-    fusion = make(option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
+    fusion = instantiate(option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
     learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
     losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, batch())
     losses["loss"].backward()

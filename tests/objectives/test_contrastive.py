@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from five_kinds import DIMS, batch, model
 from sklearn.datasets import load_digits
 
 from mmrun.errors import ConfigError
@@ -12,6 +11,7 @@ from mmrun.models.fusions.simple import Concat
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid, VicReg
 from mmrun.types import Batch
+from tests.objectives.five_kinds import DIMS, batch, model
 
 EYE = torch.eye(2)
 UNSCALED = {"num_layers": 2, "normalize": False}

@@ -1,9 +1,7 @@
-import few_labels
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from five_kinds import DIMS, KINDS, TASKS, Flat, Side, Words, batch, model
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
@@ -12,6 +10,8 @@ from mmrun.objectives.task import Probe, Task
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
 from mmrun.training.engine import Learner
+from tests.objectives import few_labels
+from tests.objectives.five_kinds import DIMS, KINDS, TASKS, Flat, Side, Words, batch, model
 
 
 def build(known, task=Task, **changes):

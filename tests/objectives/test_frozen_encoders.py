@@ -3,11 +3,11 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from five_kinds import KINDS, batch, model
-from test_contract import NAMES, build
 
 from mmrun.training.engine import Learner
 from mmrun.training.features import readable
+from tests.objectives.five_kinds import KINDS, batch, model
+from tests.objectives.test_contract import NAMES, build
 
 EVERYWHERE = {modality: ["pooled"] for modality in KINDS}
 EXPECTED = {

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from five_kinds import DIMS, KINDS, TASKS, Side, batch, model
 from torch import nn
 
 from mmrun.errors import ConfigError
@@ -10,6 +9,7 @@ from mmrun.models.encoders.tabular import Mlp
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.matching import Matching, exchange, take
 from mmrun.types import Batch, Features
+from tests.objectives.five_kinds import DIMS, KINDS, TASKS, Side, batch, model
 
 
 def test_in_each_row_one_modality_comes_from_another_row():
@@ -53,7 +53,7 @@ class Gives(nn.Module):
 
 def test_the_loss_is_that_of_a_yes_to_true_and_a_no_to_exchanged_rows():
     objective = Matching(KINDS, DIMS, 6)
-    objective.judge = Gives()
+    objective.matching_head = Gives()
     losses = objective(model(), batch())
     yes, no = math.log1p(math.exp(-2)), math.log1p(math.exp(2))
     assert losses["loss/true"].item() == pytest.approx(yes)
@@ -86,7 +86,7 @@ def test_it_learns_to_tell_rows_that_belong_together():
     numbers = rows(200)
     numbers["b"][100:] *= -1  # now these do not belong together
     data = drawn(numbers)
-    says = objective.judge(learner.fusion(learner.encode(data.inputs), data.present)).squeeze(1)
+    says = objective.matching_head(learner.fusion(learner.encode(data.inputs), data.present)).squeeze(1)
     assert (says[:100] > says[100:].max()).float().mean() == 1.0
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from five_kinds import KINDS, TASKS, batch, model
 
 from mmrun.errors import ConfigError
 from mmrun.objectives.mixup import MixUp, mix
 from mmrun.objectives.task import Task
 from mmrun.types import Features
+from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 SHARE = torch.tensor(0.25)
 PARTNER = torch.tensor([1, 2, 0])
@@ -40,7 +40,7 @@ def test_targets_are_mixed_as_features_are():
     partner = torch.rand(8).argsort()
     pooled = learner.encoder["photo"](data.inputs["photo"]).pooled
     mixed = {"photo": Features(share * pooled + (1 - share) * pooled[partner])}
-    outputs = learner.decide(learner.fusion(mixed, data.present))
+    outputs = learner.head_outputs(learner.fusion(mixed, data.present))
     expected = sum(
         share * task.loss(outputs[name], data.targets[name])
         + (1 - share) * task.loss(outputs[name], data.targets[name][partner])

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from five_kinds import KINDS, TASKS, batch, model
 
 from mmrun.errors import ConfigError
 from mmrun.objectives.modality_dropout import ModalityDropout, leave_out
 from mmrun.objectives.task import Task
+from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 
 def build(rate):
@@ -53,4 +53,4 @@ def test_a_row_that_has_nothing_stays_as_it_is():
 def test_a_rate_that_is_no_share_is_refused():
     with pytest.raises(ConfigError) as caught:
         build(1.5)
-    assert str(caught.value) == "objective.rate: 1.5 is not between 0 and 1"
+    assert str(caught.value) == "objective.drop_prob: 1.5 is not between 0 and 1"

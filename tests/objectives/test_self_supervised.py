@@ -1,9 +1,8 @@
 import pytest
 import torch
-from five_kinds import DIM, DIMS, FACTS, KINDS, batch, model
 from torch import nn
 
-from mmrun.compose import make, option
+from mmrun.compose import instantiate, option
 from mmrun.errors import ConfigError
 from mmrun.objectives.denoise import DenoiseSeries, DenoiseTabular
 from mmrun.objectives.masked_lm import MaskedLM
@@ -11,6 +10,7 @@ from mmrun.objectives.masked_spectrogram import MaskedSpectrogram
 from mmrun.objectives.reconstruct import Reconstruct
 from mmrun.objectives.self_supervised import SelfSupervised
 from mmrun.types import Features
+from tests.objectives.five_kinds import DIM, DIMS, FACTS, KINDS, batch, model
 
 HERE = torch.ones(1, dtype=torch.bool)  # of no concern to what recovers each row by itself
 BY_KIND = {
@@ -37,7 +37,7 @@ def objective(*modalities, joint=False):
     learner = model()
     torch.manual_seed(1)
     kinds, dims = ({name: table[name] for name in modalities or KINDS} for table in (KINDS, DIMS))
-    return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, facts=FACTS, model=learner, joint=joint)
+    return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, metadata=FACTS, model=learner, joint=joint)
 
 
 def taught(learner):
@@ -102,7 +102,7 @@ def test_wrong_config_is_refused():
 def test_a_ratio_that_is_no_share_is_refused(kind, modality):
     node = {**option("objective", "self_supervised")["by_kind"][kind], "ratio": 1.5}
     with pytest.raises(ConfigError) as caught:
-        make(node, "pretext", {"dim": DIM, **FACTS[modality]})
+        instantiate(node, "pretext", {"dim": DIM, **FACTS[modality]})
     assert str(caught.value) == f"objective.by_kind.{kind}.ratio: 1.5 is not between 0 and 1"
 
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from five_kinds import KINDS, TASKS, batch, model
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -12,6 +11,7 @@ from mmrun.objectives.task import Probe, Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.ordinal import Ordinal
 from mmrun.types import Batch, Encoder, Features, Fusion
+from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 AGE = {"age": TASKS["age"]}
 
@@ -53,12 +53,12 @@ def test_rows_whose_target_is_hidden_do_not_count():
 def test_label_smoothing_and_balance_reach_the_classification():
     learner, data = model("photo"), batch("photo")
     plain, smooth, balanced = (
-        Task(TASKS, **given)(learner, data) for given in ({}, {"label_smoothing": 0.3}, {"balanced": True})
+        Task(TASKS, **given)(learner, data) for given in ({}, {"label_smoothing": 0.3}, {"class_balanced": True})
     )
     assert plain["loss/age"].item() == smooth["loss/age"].item() == balanced["loss/age"].item()
     output, target = learner(data)["label"], data.targets["label"]
     assert smooth["loss/label"].item() == TASKS["label"].loss(output, target, label_smoothing=0.3).item()
-    assert balanced["loss/label"].item() == TASKS["label"].loss(output, target, balanced=True).item()
+    assert balanced["loss/label"].item() == TASKS["label"].loss(output, target, class_balanced=True).item()
 
 
 def test_what_no_task_can_do_is_refused():
@@ -66,8 +66,8 @@ def test_what_no_task_can_do_is_refused():
         Task(AGE, label_smoothing=0.1)
     assert str(caught.value) == "objective.label_smoothing: no task is a classification (there are age); leave it out"
     with pytest.raises(ConfigError) as caught:
-        Probe(AGE, KINDS, balanced=True)
-    assert str(caught.value) == "objective.balanced: no task is a classification (there are age); leave it out"
+        Probe(AGE, KINDS, class_balanced=True)
+    assert str(caught.value) == "objective.class_balanced: no task is a classification (there are age); leave it out"
     with pytest.raises(ConfigError) as caught:
         Task(TASKS, weights={"lable": 2.0})
     assert str(caught.value) == "objective.weights.lable: no such task; did you mean 'label'? (there are label, age)"
@@ -117,8 +117,8 @@ def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
     stars = Ordinal("label", ["a", "b", "c"], np.array([4, 2, 2]))
     learner, data = model("photo"), batch("photo")
     output, target = learner(data)["label"], data.targets["label"]
-    loss = Task({"label": stars}, balanced=True)(learner, data)["loss"]
-    assert loss.item() == stars.loss(output, target, balanced=True).item()
+    loss = Task({"label": stars}, class_balanced=True)(learner, data)["loss"]
+    assert loss.item() == stars.loss(output, target, class_balanced=True).item()
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
         (TASKS, {"penalty": "l3"}, "penalty: 'l3' is not one of l2, l1, variance"),
         (
             TASKS,
-            {"kinds": ["photo"], "unimodal": {"foto": 1.0}},
-            "unimodal.foto: no such modality; did you mean 'photo'? (there are photo)",
+            {"kinds": ["photo"], "unimodal_weight": {"foto": 1.0}},
+            "unimodal_weight.foto: no such modality; did you mean 'photo'? (there are photo)",
         ),
     ],
 )
@@ -194,11 +194,11 @@ def test_losses_of_single_modalities_count_beside_the_fused_one():
     data.present["cells"][2:] = False
     fused = Task(TASKS)(learner, data)["loss"].item()
     alone = Probe(TASKS, ["photo", "cells"])(learner, data)
-    losses = Task(TASKS, ["photo", "cells"], unimodal={"photo": 0.5, "cells": 2.0})(learner, data)
+    losses = Task(TASKS, ["photo", "cells"], unimodal_weight={"photo": 0.5, "cells": 2.0})(learner, data)
     assert set(losses) == {"loss", "loss/label", "loss/age", "loss/probe.photo", "loss/probe.cells"}
     expected = fused + 0.5 * alone["loss/photo"].item() + 2.0 * alone["loss/cells"].item()
     assert losses["loss"].item() == pytest.approx(expected)
-    same = Task(TASKS, ["photo", "cells"], unimodal=0.3)(learner, data)["loss"].item()
+    same = Task(TASKS, ["photo", "cells"], unimodal_weight=0.3)(learner, data)["loss"].item()
     assert same == pytest.approx(fused + 0.3 * alone["loss"].item())
 
 

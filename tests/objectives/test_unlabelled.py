@@ -2,11 +2,9 @@
 
 import copy
 
-import few_labels
 import numpy as np
 import pytest
 import torch
-from five_kinds import KINDS, TASKS, batch, model
 
 from mmrun.errors import ConfigError
 from mmrun.objectives.mean_teacher import MeanTeacher
@@ -16,6 +14,8 @@ from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
 from mmrun.training.cost import flops_per_step
 from mmrun.training.engine import Learner
+from tests.objectives import few_labels
+from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 NAN = float("nan")
 
@@ -33,7 +33,7 @@ def pseudo(known, **changes):
 
 
 def averaging(known, **changes):
-    return MeanTeacher(Task, **{"tasks": TASKS, "kinds": KINDS, "model": known, "rate": 0.0, **changes})
+    return MeanTeacher(Task, **{"tasks": TASKS, "kinds": KINDS, "model": known, "drop_prob": 0.0, **changes})
 
 
 def test_hidden_targets_are_filled_in_where_scores_are_sure():
@@ -154,7 +154,7 @@ def test_agreement_under_noise_and_missing_modalities_is_worth_something():
         right[weight] = 0.0
         for seed in range(3):
             data, new = few_labels.rows(300, seed, labelled=6), few_labels.rows(600, 1000 + seed)
-            keys = {"decay": 0.95, "weight": weight, "rate": 0.5, "noise": {"tabular": 0.5}, **few_labels.OFFER}
+            keys = {"decay": 0.95, "weight": weight, "drop_prob": 0.5, "noise": {"tabular": 0.5}, **few_labels.OFFER}
             objective = MeanTeacher(Task, model=few_labels.model(seed), **keys)
             learner = few_labels.train(objective, few_labels.model(seed), data, steps=120)
             right[weight] += few_labels.accuracy(learner, new) / 3
@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_refused():
             "objective: no task has probabilities to be sure of (there are age)",
         ),
         (averaging, {"decay": 2.0}, "objective.decay: 2.0 is not between 0 and 1"),
-        (averaging, {"rate": -1.0}, "objective.rate: -1.0 is not between 0 and 1"),
+        (averaging, {"drop_prob": -1.0}, "objective.drop_prob: -1.0 is not between 0 and 1"),
     ):
         with pytest.raises(ConfigError) as caught:
             build(model(), **changes)

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.files import read_json, write_json
-from mmrun.results.folder import RunFolder, where
+from mmrun.results.folder import RunFolder, run_path
 
 
 def config(strategy: str = "scratch", seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def metrics(config: dict[str, Any], name: str, accuracy: float, seconds: float =
         "seconds": seconds,
         "flops": 1.5e12,
         "peak_memory": 512 * 1024**2,
-        "learned_parameters": 25_300,
+        "trainable_parameters": 25_300,
         "total_parameters": 25_300,
         "reused": False,
     }
@@ -68,7 +68,7 @@ def metrics(config: dict[str, Any], name: str, accuracy: float, seconds: float =
             "labelled": config["dataset"]["labelled"],
             "skipped": 0,
         },
-        "headline": "fused",
+        "primary_head": "fused",
         "metrics": {
             "val": {"loss": 0.5, "accuracy": accuracy},
             "test": {"loss": 1 - accuracy, "accuracy": accuracy, "accuracy/image": accuracy / 2},
@@ -88,7 +88,7 @@ def finished(outputs: Path, accuracy: float, strategy: str = "scratch", seed: in
 def started(outputs: Path, strategy: str = "scratch", seed: int = 0, **changes: Any) -> RunFolder:
     """A run that is under way."""
     resolved = config(strategy, seed, outputs=str(outputs), **changes)
-    folder = RunFolder(where(resolved))
+    folder = RunFolder(run_path(resolved))
     folder.create(resolved, [f"strategy={strategy}", f"seed={seed}"], {"python": "3.11"})
     return folder
 
@@ -131,12 +131,12 @@ def evaluation(name: str, accuracy: float) -> dict[str, Any]:
         "split": "test",
         "modalities": ["image", "text"],
         "saw_missing": False,
-        "headlines": ["accuracy"],
+        "primary_metrics": ["accuracy"],
         "metrics": {"accuracy": accuracy},
         "missing": {"absent": listed, "zeros": listed},
         "shapley": {"accuracy": {"absent": {"image": accuracy / 2, "text": accuracy / 4}}},
         "synergy": {"accuracy": synergy},
-        "robustness": {"severities": [0.0, 0.8], "figures": {"accuracy": {"image": noise, "text": noise}}},
+        "robustness": {"severities": [0.0, 0.8], "metrics": {"accuracy": {"image": noise, "text": noise}}},
         "drift": {"image": {"after_stage": "pretrain-image", "rows": 180, "cka": 0.5, "probe": probe}},
-        "groups": {"label": {"column": "site", "headline": "accuracy", "worst": "", "groups": sites}},
+        "groups": {"label": {"column": "site", "primary_metric": "accuracy", "worst": "", "groups": sites}},
     }

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from runs.fabricate import finished, started
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
@@ -12,6 +11,7 @@ from mmrun.results.compare import compare as compare_runs
 from mmrun.results.costs import shared_stages
 from mmrun.results.files import read_json, write_json
 from mmrun.tasks.metrics import METRICS
+from tests.results.fabricate import finished, started
 
 T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
 
@@ -63,7 +63,7 @@ def test_a_row_has_mean_deviation_interval_and_cost(outputs):
         "seconds": 10.0,
         "flops": 1.5e12,
         "peak_memory": 512 * 1024**2,
-        "learned_parameters": 25_300,
+        "trainable_parameters": 25_300,
     }
     assert (row.baseline, row.pairs, row.difference, row.p, row.best) == (None, None, None, None, False)
     assert compared.notices == []

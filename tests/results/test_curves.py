@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from runs.fabricate import finished
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Question
 from mmrun.results.curves import across, zeros
 from mmrun.results.tables import notices
+from tests.results.fabricate import finished
 
 PAIRED = Question(against="scratch", paired=("seed",))
 
@@ -114,14 +114,16 @@ def test_the_size_of_the_model_is_an_axis(outputs):
         for strategy in ("scratch", "component"):
             finished(outputs, 0.5, strategy, seed, encoder__image__dim=dim)
     assert curves(outputs, key="encoder.image.dim").values == [64.0, 128.0]
-    with pytest.raises(ConfigError, match=r"^--across cost.total_parameters: all runs have 25300; a curve needs two "):
+    with pytest.raises(
+        ConfigError, match=r"^--curve-over cost.total_parameters: all runs have 25300; a curve needs two "
+    ):
         curves(outputs, key="cost.total_parameters")
 
 
 def test_an_axis_is_made_of_numbers(outputs):
     four_seeds(outputs, "scratch", 1.0, [0.5])
     with pytest.raises(
-        ConfigError, match=r"^--across dataset: 'digits' is no number; use --over for what has no order$"
+        ConfigError, match=r"^--curve-over dataset: 'digits' is no number; use --rank-over for what has no order$"
     ):
         curves(outputs, key="dataset")
 

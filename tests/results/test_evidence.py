@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from runs.fabricate import detail, finished
-from runs.test_comparison import rewrite
 
 from mmrun.results.compare import Question
 from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.files import read_json, write_json
 from mmrun.results.report import classes, content, contribution, findings
+from tests.results.fabricate import detail, finished
+from tests.results.test_comparison import rewrite
 
 ANY = Question(metric="")
 MODALITIES = {"image": {"dim": 64}, "text": {"dim": 32}}
@@ -37,7 +37,9 @@ def unimodal(outputs, image, text, seed=0, **changes):
     """A run of probes: what it says itself is what the better one says."""
     run = finished(outputs, max(image, text), "unimodal", seed, encoder=MODALITIES, **changes)
     rewrite(
-        run, headline="probe.image", metrics__test={"accuracy": image, "accuracy/image": image, "accuracy/text": text}
+        run,
+        primary_head="probe.image",
+        metrics__test={"accuracy": image, "accuracy/image": image, "accuracy/text": text},
     )
     return run
 
@@ -98,7 +100,7 @@ def test_a_fusion_that_adds_nothing_is_marked(outputs):
 def test_probes_of_other_terms_are_no_judges(outputs, terms):
     run = fused(outputs, 0.55)
     other = finished(outputs, 0.6, "unimodal", **{"encoder": MODALITIES, **terms})
-    rewrite(other, headline="probe.image", metrics__test={"accuracy/image": 0.6, "accuracy/text": 0.5})
+    rewrite(other, primary_head="probe.image", metrics__test={"accuracy/image": 0.6, "accuracy/text": 0.5})
     read = [{**one.metrics(), "folder": one.path} for one in (run, other)]
     assert contribution.alone(read[0], read, "test", "accuracy") is None
 
@@ -190,7 +192,7 @@ def test_the_worst_value_of_a_column_is_named(detailed):
 def test_of_many_values_the_largest_and_the_worst_are_drawn(outputs):
     run = detail(fused(outputs, 0.6))
     sites = {f"site{place:02}": {"rows": 50 - place, "accuracy": 0.9 - place / 100} for place in range(30)}
-    change(run, groups={"label": {"column": "site", "headline": "accuracy", "worst": "site29", "groups": sites}})
+    change(run, groups={"label": {"column": "site", "primary_metric": "accuracy", "worst": "site29", "groups": sites}})
     served = sections(outputs)["By site"]
     assert served.plots[0].caption == "accuracy by site, 21 of 30 values; dotted lines are all rows"
     assert len(served.tables[1].rows) == 30

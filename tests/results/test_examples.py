@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from runs.fabricate import finished
 
 from mmrun.errors import ConfigError, DataError
 from mmrun.results.examples import examine
 from mmrun.results.files import read_json, write_json
+from tests.results.fabricate import finished
 
 TARGET = np.array([0, 1, 2, 0, 1, 2, 0, 1, -100])  # the last row's class is hidden
 IDS = [f"row{number}" for number in range(9)]
@@ -65,7 +65,7 @@ def test_rows_of_one_run_only_are_left_out_and_said(pair):
 def test_the_head_that_speaks_for_a_run_is_read(pair):
     write(pair[0], right_but())
     pair[1].write_predictions("test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)})
-    write_json(pair[1].metrics_file, {**read_json(pair[1].metrics_file), "headline": "probe.text"})
+    write_json(pair[1].metrics_file, {**read_json(pair[1].metrics_file), "primary_head": "probe.text"})
     assert examine(*pair, "test").tasks[0].only_one == ["row1"]
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyarrow import parquet
-from runs.fabricate import config, finished, started
-from runs.schema import violations
 
 from mmrun.errors import DataError, RunError
-from mmrun.results.folder import LIBRARIES, RunFolder, environment, identity, where
+from mmrun.results.folder import LIBRARIES, RunFolder, environment, identity, run_path
+from tests.results.fabricate import config, finished, started
+from tests.results.schema import violations
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/metrics.schema.json").read_text())
 
@@ -25,7 +25,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/metrics.schema.json").rea
 
 def test_a_run_has_a_name_that_says_what_it_is():
     resolved = config("component", seed=3)
-    assert where(resolved) == Path("outputs/default") / f"digits-component-s3-{identity(resolved)}"
+    assert run_path(resolved) == Path("outputs/default") / f"digits-component-s3-{identity(resolved)}"
     assert len(identity(resolved)) == 8
 
 

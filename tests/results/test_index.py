@@ -3,11 +3,11 @@
 import time
 
 import pytest
-from runs.fabricate import config, finished, metrics, started
 
 from mmrun.errors import ConfigError
 from mmrun.results.files import read_json, write_json
-from mmrun.results.index import SILENT_AFTER, find, headline, resolve, status, summary
+from mmrun.results.index import SILENT_AFTER, find, primary_metric, resolve, status, summary
+from tests.results.fabricate import config, finished, metrics, started
 
 
 @pytest.fixture
@@ -94,6 +94,6 @@ def test_a_summary_is_what_a_line_needs(outputs):
 
 def test_the_headline_is_the_first_figure_of_the_whole_model():
     sample = metrics(config(), "run", 0.875)
-    assert headline(sample) == ("accuracy", 0.875)
-    assert headline({**sample, "metrics": {"test": {"loss": 0.1, "rmse/audio": 2.0}}}) == ("rmse/audio", 2.0)
-    assert headline({**sample, "metrics": {"val": {"accuracy": 1.0}}}) == (None, None)
+    assert primary_metric(sample) == ("accuracy", 0.875)
+    assert primary_metric({**sample, "metrics": {"test": {"loss": 0.1, "rmse/audio": 2.0}}}) == ("rmse/audio", 2.0)
+    assert primary_metric({**sample, "metrics": {"val": {"accuracy": 1.0}}}) == (None, None)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from runs.fabricate import finished
 
 from mmrun.errors import DataError
 from mmrun.results.predictions import speaker, stored, tasks_of
+from tests.results.fabricate import finished
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -23,8 +23,8 @@ def test_what_was_written_is_read(tmp_path):
 
 
 def test_the_head_that_speaks_is_the_fused_one_or_a_probe():
-    assert speaker({"headline": "fused"}) == ""
-    assert speaker({"headline": "probe.image"}) == "image"
+    assert speaker({"primary_head": "fused"}) == ""
+    assert speaker({"primary_head": "probe.image"}) == "image"
 
 
 def test_a_run_without_predictions(tmp_path):

@@ -1,12 +1,12 @@
 """Ranks over made-up data sets. The published examples stand in test_published.py."""
 
 import pytest
-from runs.fabricate import finished
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Question
 from mmrun.results.ranks import rank
+from tests.results.fabricate import finished
 
 STRATEGIES = ("component", "holistic", "scratch")
 
@@ -85,5 +85,5 @@ def test_one_data_set_is_no_ranking(outputs):
     with pytest.raises(ConfigError) as raised:
         ranking(outputs)
     assert str(raised.value) == (
-        "--over dataset: 2 groups complete on 1 values of dataset; a ranking needs two of each"
+        "--rank-over dataset: 2 groups complete on 1 values of dataset; a ranking needs two of each"
     )

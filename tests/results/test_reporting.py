@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from runs.fabricate import detail, finished
-from runs.test_comparison import rewrite
 
 from mmrun.errors import ConfigError
 from mmrun.results.compare import Question
 from mmrun.results.report import content, contribution, findings, logs, page, plots, section, style, svg, text_formats
+from tests.results.fabricate import detail, finished
+from tests.results.test_comparison import rewrite
 
 ANY = Question(metric="")  # all left to the report
 

@@ -6,17 +6,17 @@ from mmrun.errors import ConfigError
 from mmrun.search.space import arms
 
 
-def search(name="random", *words):
-    return compose.make(compose.option("sweep", name, words), "sweep")
+def search(name="random", *overrides):
+    return compose.instantiate(compose.option("sweep", name, overrides), "sweep")
 
 
 def test_words_with_a_range_are_searched():
-    words = [
+    overrides = [
         *("seed=3", "fusion=concat,gated", "strategy.stages.train.lr=tag(log,interval(1e-4,1e-2))"),
         *("fusion.dim=int(interval(8,64))", "optimizer.weight_decay=interval(0,0.1)"),
         "trainer.batch_size=range(16,64,16)",
     ]
-    (arm,) = arms(words, search())
+    (arm,) = arms(overrides, search())
     assert (arm.name, arm.fixed) == ("", ["seed=3"])
     assert arm.space == {
         "fusion": CategoricalDistribution(["concat", "gated"]),
@@ -48,7 +48,7 @@ def test_corners_show_every_choice_and_every_end():
 
 def test_numbers_are_typed_as_one_reads_them():
     (arm,) = arms(["optimizer.lr=interval(0,1)", "fusion.dim=int(interval(1,9))"], search())
-    assert arm.words({"optimizer.lr": 0.00012345678, "fusion.dim": 7}) == ["optimizer.lr=0.0001235", "fusion.dim=7"]
+    assert arm.overrides({"optimizer.lr": 0.00012345678, "fusion.dim": 7}) == ["optimizer.lr=0.0001235", "fusion.dim=7"]
 
 
 def test_there_are_no_more_trials_than_combinations():
@@ -58,7 +58,7 @@ def test_there_are_no_more_trials_than_combinations():
 
 
 @pytest.mark.parametrize(
-    ("name", "word", "answer"),
+    ("name", "override", "answer"),
     [
         ("random", "seed=0,1", "a search would choose the luckiest seed; search with one, and repeat the best"),
         ("grid", "fusion.dim=interval(1,2)", "a grid needs choices; add sweep=random or sweep=tpe"),
@@ -66,10 +66,10 @@ def test_there_are_no_more_trials_than_combinations():
         ("random", "optimizer.lr=interval(1,0)", ""),
     ],
 )
-def test_what_cannot_be_searched_is_said(name, word, answer):
+def test_what_cannot_be_searched_is_said(name, override, answer):
     with pytest.raises(ConfigError) as raised:
-        arms([word], search(name))
-    assert str(raised.value).startswith(f"{word}: {answer}")
+        arms([override], search(name))
+    assert str(raised.value).startswith(f"{override}: {answer}")
 
 
 def test_words_that_cannot_be_searched_are_said():
@@ -80,17 +80,20 @@ def test_words_that_cannot_be_searched_are_said():
 
 
 @pytest.mark.parametrize(
-    ("word", "answer"),
+    ("override", "answer"),
     [
         ("sweep.trials=many", "sweep.trials: 'many' is not a whole number from 1 on"),
-        ("sweep.prune=1", "sweep.prune: 1 is not a whole number from 2 on"),
+        ("sweep.reduction_factor=1", "sweep.reduction_factor: 1 is not a whole number from 2 on"),
         ("sweep.trials=null", "sweep.trials: null means all combinations, which is for sweep=grid; give a number"),
-        ("sweep.trails=3", "no key 'sweep.trails'; did you mean 'trials'? (sweep has _target_, sampler, trials, per, "),
+        (
+            "sweep.trails=3",
+            "no key 'sweep.trails'; did you mean 'trials'? (sweep has _target_, sampler, trials, group_by, ",
+        ),
     ],
 )
-def test_settings_that_do_not_fit_are_said(word, answer):
+def test_settings_that_do_not_fit_are_said(override, answer):
     with pytest.raises(ConfigError) as raised:
-        search("random", word)
+        search("random", override)
     assert str(raised.value).startswith(answer)
 
 
@@ -99,4 +102,4 @@ def test_every_search_can_be_made(name):
     assert compose.options("sweep") == ["grid", "random", "tpe"]
     made = search(name)
     assert made.independent == (name != "tpe")
-    assert (made.trials, made.per, made.metric, made.seed) == (None if name == "grid" else 20, "strategy", None, 0)
+    assert (made.trials, made.group_by, made.metric, made.seed) == (None if name == "grid" else 20, "strategy", None, 0)

@@ -61,7 +61,7 @@ def test_an_impossible_class_that_came_true_costs_much_but_not_infinity():
 def test_figures_have_a_direction_and_a_headline():
     figures = TASK.metrics(SCORES, TARGET)
     assert set(figures) < set(METRICS)
-    assert TASK.headline in figures
+    assert TASK.primary_metric in figures
 
 
 def test_figures_agree_with_scikit_learn_and_are_quick():
@@ -107,7 +107,7 @@ def test_label_smoothing_asks_for_a_little_of_every_class():
 def test_balanced_weighs_classes_by_the_inverse_of_their_training_rows():
     logits, target = torch.zeros(2, 3), torch.tensor([0, 1])
     assert torch.allclose(TASK.class_weights, torch.tensor([2 / 3, 2.0, 0.0]))
-    assert TASK.loss(logits, target, balanced=True).item() == pytest.approx(np.log(3) * (2 / 3 + 2) / 2)
+    assert TASK.loss(logits, target, class_balanced=True).item() == pytest.approx(np.log(3) * (2 / 3 + 2) / 2)
 
 
 def test_scores_are_probabilities_in_fp32():
@@ -134,4 +134,4 @@ def test_the_hinge_is_how_far_the_true_class_is_from_leading_by_one():
     assert task.hinge(output, target).item() == pytest.approx((0.0 + 0.5 + 3.0) / 3)
     weights = task.class_weights[target[:3]]
     expected = (weights * torch.tensor([0.0, 0.5, 3.0])).mean().item()
-    assert task.hinge(output, target, balanced=True).item() == pytest.approx(expected)
+    assert task.hinge(output, target, class_balanced=True).item() == pytest.approx(expected)

@@ -21,7 +21,7 @@ def test_figures_of_four_rows_with_one_label_hidden():
         "calibration_error": pytest.approx((0.1 + 0.2 + 0.6 + 0.2 + 0.6 + 0.7 + 0.1) / 7),
     }
     assert set(figures) < set(METRICS)
-    assert TASK.headline in figures
+    assert TASK.primary_metric in figures
 
 
 def test_per_label_figures():

@@ -30,7 +30,9 @@ def test_balance_and_smoothing():
     output, target = torch.randn(2, 4), torch.tensor([0, 3])
     each = torch.stack([STARS.loss(output[i : i + 1], target[i : i + 1]) for i in range(2)])
     weights = STARS.class_weights[target]
-    assert STARS.loss(output, target, balanced=True).item() == pytest.approx((weights * each).mean().item(), rel=1e-5)
+    assert STARS.loss(output, target, class_balanced=True).item() == pytest.approx(
+        (weights * each).mean().item(), rel=1e-5
+    )
     half = F.binary_cross_entropy_with_logits(above(output), torch.full((2, 3), 0.5))
     assert STARS.loss(output, target, label_smoothing=1.0).item() == pytest.approx(half.item(), rel=1e-5)
 

@@ -19,7 +19,7 @@ def test_figures_of_three_rows_and_a_hidden_one():
         "r2": pytest.approx(-3.5),
     }
     assert set(figures) < set(METRICS)
-    assert TASK.headline in figures
+    assert TASK.primary_metric in figures
 
 
 def test_figures_of_two_outputs_are_means_and_each_has_its_own():

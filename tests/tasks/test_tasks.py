@@ -19,7 +19,7 @@ def test_every_kind_of_target_has_its_task(kind):
     task = for_target("pet", TARGETS[kind], np.array([0, 1]))
     assert task.name == "pet"
     assert task.num_outputs == len(TARGETS[kind].names)
-    assert task.headline in METRICS
+    assert task.primary_metric in METRICS
     assert list(task.per_class(np.ones((4, task.num_outputs)), TARGETS[kind].values)) == TARGETS[kind].names
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from mmrun.config import BudgetConfig, StageConfig, StrategyConfig
-from mmrun.training.budget import Allowance, allowance
-from mmrun.training.stages import expand
+from mmrun.training.budget import StageBudget, allowance
+from mmrun.training.stages import expand_stages
 
 MODALITIES = ["image", "audio", "text"]
 COMPONENT = StrategyConfig(
@@ -15,7 +15,7 @@ SCRATCH = StrategyConfig({"train": StageConfig(train=["encoder"])})
 
 
 def steps(budget, strategy, flops=1.0):
-    stages = expand(strategy, MODALITIES)
+    stages = expand_stages(strategy, MODALITIES)
     return [allowance(budget, s, train_rows=1000, batch_size=10, flops_per_step=flops).steps for s in stages]
 
 
@@ -36,10 +36,10 @@ def test_two_strategies_under_one_budget_spend_the_same(budget, scratch, compone
 
 
 def test_seconds_are_divided_by_share():
-    stages = expand(COMPONENT, MODALITIES)
+    stages = expand_stages(COMPONENT, MODALITIES)
     told = [allowance(BudgetConfig(seconds=60), s, 1000, 10, 1.0) for s in stages]
-    assert told == [Allowance(seconds=10.0)] * 3 + [Allowance(seconds=30.0)]
-    assert Allowance(seconds=10.0).spent(steps=5, seconds=2.5) == 0.25
+    assert told == [StageBudget(seconds=10.0)] * 3 + [StageBudget(seconds=30.0)]
+    assert StageBudget(seconds=10.0).spent(steps=5, seconds=2.5) == 0.25
 
 
 def test_the_smallest_share_is_one_step():

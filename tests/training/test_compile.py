@@ -9,7 +9,7 @@ from torch import nn
 
 from mmrun.training.compile import compile_learner, mode_of
 from mmrun.training.engine import Learner, predict
-from mmrun.training.grad_accumulation import Gradients
+from mmrun.training.grad_accumulation import GradientAccumulator
 from mmrun.types import Batch, Objective
 
 HEADERS = Path(sysconfig.get_paths()["include"]) / "Python.h"
@@ -50,7 +50,7 @@ def losses(compiled, steps=5):
         assert notes == []
         assert list(learner.state_dict()) == list(before)
         assert all(value.equal(before[name]) for name, value in learner.state_dict().items())
-    gradients = Gradients(learner, accelerator, 1, print)
+    gradients = GradientAccumulator(learner, accelerator, 1, print)
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.1)
     found = []
     for step in range(steps):
@@ -85,7 +85,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(monkeypatch):
     notes = []
     compile_learner(learner, batch(0), "default", accelerator, notes.append)
     assert notes == ["training goes on uncompiled: RuntimeError: no C++ compiler"]
-    assert Gradients(learner, accelerator, 1, print).add(batch(0))["loss"].isfinite()
+    assert GradientAccumulator(learner, accelerator, 1, print).add(batch(0))["loss"].isfinite()
 
 
 @pytest.mark.parametrize(

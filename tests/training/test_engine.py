@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mmrun.errors import RunError
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.training.engine import Learner, Plan, Progress, fit, predict
 from mmrun.types import Batch, Objective
 
@@ -68,28 +68,28 @@ def train(plan, figures=None, progress=None, lr=0.01, rows=None):
 
 
 def test_it_trains_for_its_allowance_and_evaluates_on_time():
-    _, notes = train(Plan(Allowance(steps=25), evaluate_every=10, schedule="constant"))
+    _, notes = train(Plan(StageBudget(steps=25), evaluate_every=10, schedule="constant"))
     assert notes.steps == list(range(1, 26))
     assert len(notes.losses) == 3  # after 10, 20 and at the end
     assert notes.losses[-1] < 0.5 * notes.losses[0]
 
 
 def test_the_best_evaluation_is_told_and_patience_ends_the_stage():
-    plan = Plan(Allowance(steps=100), evaluate_every=1, higher_is_better=True, patience=2)
+    plan = Plan(StageBudget(steps=100), evaluate_every=1, higher_is_better=True, patience=2)
     _, notes = train(plan, figures=[0.1, 0.3, 0.2, 0.3, 0.9])
     assert notes.improvements == [1, 2]
     assert notes.steps[-1] == 4
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch():
-    whole, _ = train(Plan(Allowance(steps=3), evaluate_every=1))
-    parts, _ = train(Plan(Allowance(steps=3), evaluate_every=1, accumulate=2))
+    whole, _ = train(Plan(StageBudget(steps=3), evaluate_every=1))
+    parts, _ = train(Plan(StageBudget(steps=3), evaluate_every=1, accumulate=2))
     torch.testing.assert_close(whole.model.line.weight, parts.model.line.weight)
 
 
 def test_gradients_are_clipped():
-    free, _ = train(Plan(Allowance(steps=1), evaluate_every=1, schedule="constant"))
-    held, _ = train(Plan(Allowance(steps=1), evaluate_every=1, schedule="constant", clip=1e-6))
+    free, _ = train(Plan(StageBudget(steps=1), evaluate_every=1, schedule="constant"))
+    held, _ = train(Plan(StageBudget(steps=1), evaluate_every=1, schedule="constant", clip=1e-6))
     torch.manual_seed(0)
     start = Line().line.weight
     assert (held.model.line.weight - start).abs() < 1e-7 < (free.model.line.weight - start).abs()
@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
             return batch._replace(targets={"y": batch.targets["y"] * math.nan})
 
     with pytest.raises(RunError, match="the loss is nan after step 1; try a lower learning rate"):
-        train(Plan(Allowance(steps=5), evaluate_every=1), rows=Broken())
+        train(Plan(StageBudget(steps=5), evaluate_every=1), rows=Broken())
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     [("constant", [1.0, 1.0, 1.0]), ("linear", [1.0, 0.5, 0.0]), ("cosine", [1.0, 0.5, 0.0])],
 )
 def test_schedules(schedule, expected):
-    plan = Plan(Allowance(steps=1), 1, schedule=schedule)
+    plan = Plan(StageBudget(steps=1), 1, schedule=schedule)
     assert [plan.rate(spent) for spent in (0.0, 0.5, 1.0)] == pytest.approx(expected)
 
 
 def test_warm_up_rises_to_the_full_rate():
-    plan = Plan(Allowance(steps=1), 1, schedule="linear", warmup=0.1)
+    plan = Plan(StageBudget(steps=1), 1, schedule="linear", warmup=0.1)
     assert 0 < plan.rate(0.0) < plan.rate(0.05) < plan.rate(0.1) == 1.0
 
 

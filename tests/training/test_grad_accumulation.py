@@ -4,9 +4,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from mmrun.errors import RunError
-from mmrun.training.budget import Allowance
+from mmrun.training.budget import StageBudget
 from mmrun.training.engine import Learner, Plan, Progress, fit
-from mmrun.training.grad_accumulation import Gradients, split
+from mmrun.training.grad_accumulation import GradientAccumulator, split
 from mmrun.types import Batch, Objective
 
 
@@ -62,7 +62,7 @@ def train(room=8, accumulate=1, rows=8, steps=3, progress=None):
     accelerator = Accelerator(cpu=True)
     learner = Learner(Small(room), Squares())
     optimizer = torch.optim.SGD([{"params": learner.parameters(), "base_lr": 0.1}], lr=0.1)
-    plan = Plan(Allowance(steps=steps), evaluate_every=100, accumulate=accumulate)
+    plan = Plan(StageBudget(steps=steps), evaluate_every=100, accumulate=accumulate)
     notes, progress = Notes(), progress or Progress()
     fit(accelerator.prepare(learner), Rows(rows), optimizer, plan, progress, accelerator, lambda: (0.0, {}), notes)
     return learner, notes, progress
@@ -103,7 +103,7 @@ def test_parts_that_differ_in_size_weigh_by_their_rows():
     for parts in (1, 2):
         torch.manual_seed(0)
         learner = Learner(nn.Linear(2, 1), LineSquares())
-        losses = Gradients(learner, Accelerator(cpu=True), parts, print).add(Rows(5).batch(0))
+        losses = GradientAccumulator(learner, Accelerator(cpu=True), parts, print).add(Rows(5).batch(0))
         gradients.append((learner.model.weight.grad, losses["loss"]))
     torch.testing.assert_close(gradients[0], gradients[1])
 

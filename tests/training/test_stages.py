@@ -4,13 +4,13 @@ from torch import nn
 from mmrun import compose
 from mmrun.config import StageConfig, StrategyConfig
 from mmrun.errors import ConfigError
-from mmrun.training.stages import expand, levels, matches, parameter_groups, trainable
+from mmrun.training.stages import expand_stages, levels, matches, parameter_groups, trainable_parameters
 
 NAMES = ["encoder.image.conv.weight", "encoder.text.embed.weight", "fusion.project.weight", "head.label.weight"]
 
 
 def stage(**config):
-    (only,) = expand(StrategyConfig({"train": StageConfig(**config)}), ["image", "text"])
+    (only,) = expand_stages(StrategyConfig({"train": StageConfig(**config)}), ["image", "text"])
     return only
 
 
@@ -21,7 +21,9 @@ def test_a_stage_for_each_modality_becomes_one_copy_each_and_divides_its_share()
             "finetune": StageConfig(train=["encoder", "head"], share=3.0),
         }
     )
-    told = [(s.name, s.modalities, s.config.train, s.share, s.reads) for s in expand(strategy, ["image", "text"])]
+    told = [
+        (s.name, s.modalities, s.config.train, s.share, s.reads) for s in expand_stages(strategy, ["image", "text"])
+    ]
     assert told == [
         ("pretrain-image", ("image",), ["encoder.image"], 0.125, 0.5),
         ("pretrain-text", ("text",), ["encoder.text"], 0.125, 0.5),
@@ -38,24 +40,27 @@ def test_a_glob_names_what_lies_below_it_and_nothing_beside_it():
 
 
 def test_trainable_names_the_parameters_that_learn():
-    assert trainable(NAMES, stage(train=["encoder.text", "head"])) == {"encoder.text.embed.weight", "head.label.weight"}
+    assert trainable_parameters(NAMES, stage(train=["encoder.text", "head"])) == {
+        "encoder.text.embed.weight",
+        "head.label.weight",
+    }
 
 
 def test_a_glob_that_names_nothing_is_an_error():
     with pytest.raises(ConfigError) as error:
-        trainable(NAMES, stage(train=["encoder", "encodr.text"]))
+        trainable_parameters(NAMES, stage(train=["encoder", "encodr.text"]))
     assert str(error.value) == (
         "strategy.stages.train.train: 'encodr.text' names no parameter "
         "(the model has encoder.image, encoder.text, fusion.project, head.label)"
     )
     with pytest.raises(ConfigError, match=r"lr_scale: 'fusion' names no parameter that learns in this stage"):
-        trainable(NAMES, stage(train=["encoder"], lr_scale={"fusion": 0.1}))
+        trainable_parameters(NAMES, stage(train=["encoder"], lr_scale={"fusion": 0.1}))
 
 
 def test_a_part_without_parameters_may_be_named_but_not_alone():
-    assert trainable(NAMES, stage(train=["encoder.pca", "head"]), ["encoder.pca"]) == {"head.label.weight"}
+    assert trainable_parameters(NAMES, stage(train=["encoder.pca", "head"]), ["encoder.pca"]) == {"head.label.weight"}
     with pytest.raises(ConfigError) as error:
-        trainable(NAMES, stage(train=["encoder.pca"]), ["encoder.pca"])
+        trainable_parameters(NAMES, stage(train=["encoder.pca"]), ["encoder.pca"])
     assert str(error.value) == (
         "strategy.stages.train.train: encoder.pca has no parameters, so nothing learns; choose another encoder"
     )
@@ -70,7 +75,7 @@ def test_learning_rates_are_scaled_by_the_last_glob_that_matches():
 
 def test_shares_are_divided_by_their_sum():
     strategy = StrategyConfig({name: StageConfig(train=["head"]) for name in "abcd"})
-    assert [s.share for s in expand(strategy, ["image"])] == [0.25] * 4
+    assert [s.share for s in expand_stages(strategy, ["image"])] == [0.25] * 4
 
 
 def test_levels_go_by_the_order_of_modules_within_an_encoder():
@@ -82,12 +87,12 @@ def test_levels_go_by_the_order_of_modules_within_an_encoder():
         "head.x.weight",
     ]
     assert list(levels(names).values()) == [0.5, 0.5, 1.0, 1.0, 1.0]
-    assert trainable(names, stage(train=["encoder", "head"], top=0.5)) == set(names[2:])
+    assert trainable_parameters(names, stage(train=["encoder", "head"], unfreeze_top=0.5)) == set(names[2:])
     groups = parameter_groups([(name, nn.Parameter()) for name in names], {"head": 2.0}, lr=1.0, layer_decay=0.01)
     assert [(round(group["base_lr"], 6), len(group["params"])) for group in groups] == [(0.1, 2), (1.0, 2), (2.0, 1)]
 
 
-@pytest.mark.parametrize("key", ["top", "layer_decay"])
+@pytest.mark.parametrize("key", ["unfreeze_top", "layer_decay"])
 def test_a_share_that_is_none_is_refused(key):
     with pytest.raises(ConfigError, match=f"strategy.stages.train.{key}: 0.0 is not a share above 0 and up to 1"):
         compose.load([f"strategy.stages.train.{key}=0"])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmrun.training.engine import Progress
-from mmrun.training.throughput import Meter, peak_flops, peak_of
+from mmrun.training.throughput import ThroughputMeter, peak_flops, peak_of
 
 
 class Numbers:
@@ -12,15 +12,15 @@ class Numbers:
 
 def test_speed_is_that_since_the_last_time():
     progress = Progress(step=10, seconds=5.0)
-    meter = Meter(Numbers(), torch.device("cpu"), 1e9, progress)
+    meter = ThroughputMeter(Numbers(), torch.device("cpu"), 1e9, progress)
     assert meter.batch(10) == 10
     meter.waited = 0.5
     progress.step, progress.seconds = 14, 7.0
-    found = meter.figures(progress, rows=32, flops=1e8)
+    found = meter.metrics(progress, rows=32, flops=1e8)
     assert found.pop("speed/peak_memory") > 1e6
     assert found == {"speed/samples_per_second": 64.0, "speed/data_wait": 0.25, "speed/mfu": pytest.approx(0.2)}
     progress.step, progress.seconds = 15, 8.0
-    assert meter.figures(progress, rows=32, flops=1e8)["speed/samples_per_second"] == 32.0
+    assert meter.metrics(progress, rows=32, flops=1e8)["speed/samples_per_second"] == 32.0
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,6 @@ def test_where_the_peak_is_not_known_there_is_no_share_of_it():
     assert peak_flops("GeForce 256", "fp32", True) is None
     assert peak_of(torch.device("cpu"), "fp32", True) is None
     progress = Progress()
-    meter = Meter(Numbers(), torch.device("cpu"), None, progress)
+    meter = ThroughputMeter(Numbers(), torch.device("cpu"), None, progress)
     progress.step, progress.seconds = 1, 1.0
-    assert "speed/mfu" not in meter.figures(progress, 1, 1.0)
+    assert "speed/mfu" not in meter.metrics(progress, 1, 1.0)

@@ -17,7 +17,7 @@ class Waveform:
         self.sample_rate = sample_rate  # Hz
         self.seconds = seconds
         self.num_samples = round(sample_rate * seconds)
-        self.facts: dict[str, Any] = {"sample_rate": sample_rate, "num_samples": self.num_samples}
+        self.metadata: dict[str, Any] = {"sample_rate": sample_rate, "num_samples": self.num_samples}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Learn nothing: a sound is decoded alike, whatever the others are."""

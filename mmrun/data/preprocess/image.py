@@ -17,13 +17,13 @@ class Pixels:
     def __init__(self, size: int, channels: int | None = None) -> None:
         self.size = size  # pixels
         self.channels = channels  # 1 grey, 3 colour; None: as the training rows are
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Tell grey from coloured pictures, by the first training rows."""
         if self.channels is None:
             self.channels = 1 if all(_is_grey(p) for p in _readable(column, rows, self.size)) else 3
-        self._state_facts()
+        self._state_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
         """Give one picture; an array is uint8 [H, W] or [C, H, W]."""
@@ -41,10 +41,10 @@ class Pixels:
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` was taken from."""
         self.size, self.channels = state["size"], state["channels"]
-        self._state_facts()
+        self._state_metadata()
 
-    def _state_facts(self) -> None:
-        self.facts = {"in_channels": self.channels, "image_size": self.size}
+    def _state_metadata(self) -> None:
+        self.metadata = {"in_channels": self.channels, "image_size": self.size}
 
 
 def _readable(column: Column, rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ class Steps:
         self.num_steps = num_steps
         self.mean = np.zeros(0)  # [C]
         self.deviation = np.ones(0)  # [C]
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Learn each channel's mean and deviation."""
@@ -36,7 +36,7 @@ class Steps:
         self.mean = np.atleast_1d(total) / known
         deviation = np.sqrt(np.maximum(np.atleast_1d(squares) / known - self.mean**2, 0))
         self.deviation = np.where(deviation > 1e-6 * np.abs(self.mean), deviation, 1.0)
-        self._state_facts()
+        self._state_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
         """Give one series."""
@@ -56,10 +56,10 @@ class Steps:
         """Become what `state` was taken from."""
         self.num_steps = state["num_steps"]
         self.mean, self.deviation = np.array(state["mean"]), np.array(state["deviation"])
-        self._state_facts()
+        self._state_metadata()
 
-    def _state_facts(self) -> None:
-        self.facts = {"in_channels": len(self.mean), "num_steps": self.num_steps}
+    def _state_metadata(self) -> None:
+        self.metadata = {"in_channels": len(self.mean), "num_steps": self.num_steps}
 
 
 def read_series(value: Path | np.ndarray) -> np.ndarray:  # [C, T]

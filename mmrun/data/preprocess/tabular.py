@@ -27,7 +27,7 @@ class Cells:
         self.categorical = categorical
         self.numeric: dict[str, tuple[float, float]] = {}  # by column: mean and deviation
         self.categories: dict[str, dict[str, int]] = {}  # by column: the number of each category
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Tell numbers from categories; learn means, deviations and categories."""
@@ -43,7 +43,7 @@ class Cells:
             else:
                 known = numbers[~np.isnan(numbers)] if not np.isnan(numbers).all() else np.zeros(1)
                 self.numeric[name] = (float(np.mean(known)), float(np.std(known)) or 1.0)
-        self._state_facts()
+        self._state_metadata()
 
     def decode(self, value: dict[str, Cell]) -> dict[str, np.ndarray]:
         """Give one row of cells."""
@@ -66,11 +66,11 @@ class Cells:
         """Become what `state` was taken from."""
         self.numeric = {name: (mean, deviation) for name, (mean, deviation) in state["numeric"].items()}
         self.categories = state["categories"]
-        self._state_facts()
+        self._state_metadata()
 
-    def _state_facts(self) -> None:
+    def _state_metadata(self) -> None:
         cardinalities = [len(words) + 1 for words in self.categories.values()]
-        self.facts = {"num_numeric": len(self.numeric), "cardinalities": cardinalities}
+        self.metadata = {"num_numeric": len(self.numeric), "cardinalities": cardinalities}
 
 
 def as_number(cell: Cell) -> float | None:

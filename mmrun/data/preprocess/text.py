@@ -23,7 +23,7 @@ class Tokens:
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Learn the vocabulary, or load the ready one."""
@@ -44,7 +44,7 @@ class Tokens:
 
     def state(self) -> dict[str, Any]:
         """Give the whole tokenizer, so that it is not needed again, and the ids of what is no word."""
-        return {"tokenizer": self._tokenizer.to_str(), **self.facts}
+        return {"tokenizer": self._tokenizer.to_str(), **self.metadata}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` was taken from."""
@@ -60,7 +60,7 @@ class Tokens:
             length=self.max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
         )
         self._tokenizer = tokenizer
-        self.facts = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": self.max_tokens, **ids}
+        self.metadata = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": self.max_tokens, **ids}
 
 
 def read_text(value: str | Path) -> str:
@@ -108,7 +108,7 @@ def _ready(name: str) -> tuple[Any, dict[str, Any]]:
     loaded = fetch(
         lambda local_only: AutoTokenizer.from_pretrained(name, local_files_only=local_only, trust_remote_code=False),
         name,
-        "set prepare.tokenizer to a folder that holds tokenizer.json, or to null to train one",
+        "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one",
         what="the tokenizer's files of",
     )
     if not loaded.is_fast:

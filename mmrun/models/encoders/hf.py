@@ -19,10 +19,10 @@ from mmrun.types import Encoder, Features
 MEND = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
 
 
-def load(model: str, pretrained: bool, checkpoint: bool, **changes: Any) -> Any:  # transformers.PreTrainedModel
+def load(model: str, pretrained: bool, grad_checkpointing: bool, **changes: Any) -> Any:  # transformers.PreTrainedModel
     """Load or draw a model in fp32, its config changed first. Code that comes with a model is never run.
 
-    With `checkpoint` its backward pass computes activations again instead of keeping them.
+    With `grad_checkpointing` its backward pass computes activations again instead of keeping them.
     """
 
     def found(local_only: bool) -> Any:
@@ -38,9 +38,11 @@ def load(model: str, pretrained: bool, checkpoint: bool, **changes: Any) -> Any:
     net = fetch(found, model, MEND)
     if hasattr(getattr(net, "pooler", None), "dense"):
         net.pooler = None  # BERT's is for a task of its own, and ViT's often comes untrained
-    if checkpoint:
+    if grad_checkpointing:
         if not net.supports_gradient_checkpointing:
-            raise ConfigError(f"checkpoint: {model} cannot compute activations again; pass checkpoint=false")
+            raise ConfigError(
+                f"grad_checkpointing: {model} cannot compute activations again; pass grad_checkpointing=false"
+            )
         renamed = hasattr(net, "activation_checkpointing_enable")  # in transformers 5
         enable = net.activation_checkpointing_enable if renamed else net.gradient_checkpointing_enable
         enable({"use_reentrant": False})
@@ -64,10 +66,12 @@ class HfImage(Encoder):
     std: Tensor
 
     def __init__(
-        self, model: str, in_channels: int, image_size: int, pretrained: bool = True, checkpoint: bool = False
+        self, model: str, in_channels: int, image_size: int, pretrained: bool = True, grad_checkpointing: bool = False
     ) -> None:
         super().__init__()
-        net = load(model, pretrained, checkpoint, use_mask_token=False)  # it stands in for hidden patches; none are
+        net = load(
+            model, pretrained, grad_checkpointing, use_mask_token=False
+        )  # it stands in for hidden patches; none are
         self.net = getattr(net, "vision_model", net)  # CLIP and its kin read text too
         settings = preprocessor(ImageProcessingMixin.get_image_processor_dict, model) if pretrained else {}
         for name in ("mean", "std"):
@@ -101,18 +105,18 @@ class HfText(Encoder):
         max_tokens: int,
         pretrained: bool = True,
         pool: str = "mean",
-        checkpoint: bool = False,
+        grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if pool not in ("mean", "cls", "last"):
             raise ConfigError(f"pool={pool!r}: tokens are pooled by mean, cls or last")
         self.pool = pool
-        net = load(model, pretrained, checkpoint, use_cache=False)
+        net = load(model, pretrained, grad_checkpointing, use_cache=False)
         if net.config.is_encoder_decoder:
             net = net.get_encoder()
         self.net = getattr(net, "text_model", net)  # CLIP and its kin read images too
         ids = torch.full((1, max_tokens), vocab_size - 1)
-        mend = f"pass prepare.tokenizer={model}, or fewer max_tokens"
+        mend = f"pass preprocess.tokenizer={model}, or fewer max_tokens"
         what = f"{model} cannot read {max_tokens} tokens of {vocab_size}; {mend}"
         features = try_out(self, {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, what)
         self.dim = features.pooled.shape[1]

@@ -24,13 +24,13 @@ HOP = 160  # samples from one frame of a spectrogram to the next
 
 
 def hf_audio(
-    model: str, sample_rate: int, num_samples: int, pretrained: bool = True, checkpoint: bool = False
+    model: str, sample_rate: int, num_samples: int, pretrained: bool = True, grad_checkpointing: bool = False
 ) -> Encoder:
     """Build the encoder of the model's family, its weights loaded or drawn."""
     if sample_rate != RATE:
-        raise ConfigError(f"{model} reads sound at {RATE} Hz, not {sample_rate}; pass prepare.sample_rate={RATE}")
+        raise ConfigError(f"{model} reads sound at {RATE} Hz, not {sample_rate}; pass preprocess.sample_rate={RATE}")
     # Layers and spans dropped at random would leave parameters without a gradient, and are drawn by numpy.
-    net = load(model, pretrained, checkpoint, layerdrop=0.0, apply_spec_augment=False)
+    net = load(model, pretrained, grad_checkpointing, layerdrop=0.0, apply_spec_augment=False)
     settings = preprocessor(FeatureExtractionMixin.get_feature_extractor_dict, model) if pretrained else {}
     family = {"whisper": Whisper, "audio-spectrogram-transformer": Ast}.get(net.config.model_type, Wave)
     encoder: Encoder = family(net, settings)

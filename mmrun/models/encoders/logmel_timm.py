@@ -21,7 +21,7 @@ class LogMelTimm(Encoder):
         num_samples: int,
         model: str = "resnet18",
         pretrained: bool | str = False,
-        checkpoint: bool = False,
+        grad_checkpointing: bool = False,
         n_mels: int = 128,
         n_fft: int = 1024,
         hop_length: int = 512,
@@ -31,7 +31,7 @@ class LogMelTimm(Encoder):
         super().__init__()
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length, mel_scale, normalize)
         num_frames = 1 + num_samples // hop_length
-        self.picture = Timm(model, 1, (n_mels, num_frames), pretrained, checkpoint)
+        self.picture = Timm(model, 1, (n_mels, num_frames), pretrained, grad_checkpointing)
         self.dim = self.picture.dim
 
     def forward(self, x: dict[str, Tensor]) -> Features:

@@ -19,7 +19,7 @@ from mmrun.types import Encoder, Features
 class Timm(Encoder):
     """A model of timm without its classifier; the tokens are its last feature map, or all tokens of a transformer.
 
-    `pretrained` is true (timm's own weights, kept in the hub's cache), false, or a file of weights. With `checkpoint`
+    `pretrained` is true (timm's own weights, kept in the hub's cache), false, or a file of weights. With `grad_checkpointing`
     the backward pass computes activations again instead of keeping them; batch norms then see each batch twice.
     """
 
@@ -33,7 +33,7 @@ class Timm(Encoder):
         in_channels: int,
         image_size: int | tuple[int, int],
         pretrained: bool | str = True,
-        checkpoint: bool = False,
+        grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -50,7 +50,7 @@ class Timm(Encoder):
             value = torch.tensor(values) if in_channels == len(values) else torch.tensor(values).mean()
             self.register_buffer(name, value.view(-1, 1, 1), persistent=False)
         try_out(self, torch.zeros(1, in_channels, height, width), f"{model} cannot read {height} x {width} pixels")
-        if checkpoint:
+        if grad_checkpointing:
             _recompute(self.net, model)
 
     def forward(self, x: Tensor) -> Features:  # [B, C, H, W], 0..1
@@ -73,8 +73,8 @@ def _recompute(net: Any, model: str) -> None:
     try:
         net.set_grad_checkpointing(True)
     except AssertionError:
-        mend = "pass checkpoint=false"
-        raise ConfigError(f"checkpoint: timm's {model} cannot compute activations again; {mend}") from None
+        mend = "pass grad_checkpointing=false"
+        raise ConfigError(f"grad_checkpointing: timm's {model} cannot compute activations again; {mend}") from None
 
 
 def _config(model: str) -> Any:  # timm's PretrainedCfg

@@ -64,7 +64,7 @@ class GradientBlending(Objective):
         alone = torch.stack(list(self.probes.losses(outputs, kept).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
         with torch.no_grad():
-            joint = model.decide(model.fusion(features, {m: batch.present[m] for m in features}))
+            joint = model.head_outputs(model.fusion(features, {m: batch.present[m] for m in features}))
             self._observe({"joint": joint, **outputs}, batch, held)
         named = {f"loss/alone/{m}": loss.detach() for m, loss in zip(self.probes.linear, alone, strict=True)}
         return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **named}

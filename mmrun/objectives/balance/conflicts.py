@@ -28,29 +28,29 @@ class Pcgrad(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
-        unimodal: float = 1.0,
+        unimodal_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if unimodal < 0:
-            raise ConfigError(f"balance.unimodal: {unimodal} is below 0")
-        if unimodal == 0 and len(tasks) == 1:
+        if unimodal_weight < 0:
+            raise ConfigError(f"balance.unimodal_weight: {unimodal_weight} is below 0")
+        if unimodal_weight == 0 and len(tasks) == 1:
             raise ConfigError(
-                "balance.unimodal: one task without losses of each modality has no conflicts; set it above 0"
+                "balance.unimodal_weight: one task without losses of each modality has no conflicts; set it above 0"
             )
-        self.objective, self.unimodal = objective, unimodal
+        self.objective, self.unimodal_weight = objective, unimodal_weight
         self.modalities, self.tasks = list(kinds), list(tasks)
-        self.probes = Probes(tasks, self.modalities, dims) if unimodal > 0 else None
+        self.probes = Probes(tasks, self.modalities, dims) if unimodal_weight > 0 else None
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Give what the wrapped objective gives, and the losses of each modality alone."""
         if not self.training:
             return self.objective(model, batch)
-        return _with_alone(self.objective, self.probes, self.unimodal, model, batch)
+        return _with_alone(self.objective, self.probes, self.unimodal_weight, model, batch)
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add the gradients, without their conflicts."""
         assert isinstance(model, Multimodal)
-        alone = [self.unimodal * loss for name, loss in losses.items() if name.startswith("loss/alone/")]
+        alone = [self.unimodal_weight * loss for name, loss in losses.items() if name.startswith("loss/alone/")]
         parts = [losses[f"loss/{task}"] for task in self.tasks if f"loss/{task}" in losses]
         weights = torch.autograd.grad(losses["loss"], parts, retain_graph=True, allow_unused=True) if parts else ()
         weighted = [w * part for w, part in zip(weights, parts, strict=True) if w is not None]

@@ -23,7 +23,7 @@ from mmrun.objectives.balance.unimodal import (
 from mmrun.objectives.losses import summed
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
-from mmrun.types import HIDDEN_CLASS, Batch, Features, Objective, Task
+from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
 
 
 class OgmGe(Objective):
@@ -103,7 +103,7 @@ def probability_of_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Te
     """Give the probability of each row's class, or the mean over its labels, and which rows show it; [B], [B] bool."""
     scores = task.scores(output)  # [B, C]
     if isinstance(task, Classification):
-        visible = target != HIDDEN_CLASS
+        visible = target != IGNORE_INDEX
         return scores.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1), visible
     shown = ~target.isnan()
     each = torch.where(target > 0.5, scores, 1 - scores) * shown
@@ -140,7 +140,7 @@ class Agm(Objective):
         if not self.training:
             return self.objective(model, batch)
         losses, features = with_features(self.objective, model, batch, self.modalities)
-        with torch.no_grad(), _still(model.fusion, model.head):
+        with torch.no_grad(), freeze_eval(model.fusion, model.head):
             surprise = self._surprise(model, features, batch)
         counted = torch.stack([known(self.tasks, batch, batch.present[m]) for m in self.modalities])
         sums = over_processes(torch.stack([surprise * counted, counted.float()]))
@@ -154,7 +154,9 @@ class Agm(Objective):
         absent = {m: torch.zeros_like(there) for m, there in here.items()}
 
         def predict(present: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {task: output.float() for task, output in model.decide(model.fusion(features, present)).items()}
+            return {
+                task: output.float() for task, output in model.head_outputs(model.fusion(features, present)).items()
+            }
 
         whole = predict(here)
         losses = []
@@ -182,7 +184,7 @@ class Agm(Objective):
 
 
 @contextmanager
-def _still(*parts: nn.Module) -> Iterator[None]:
+def freeze_eval(*parts: nn.Module) -> Iterator[None]:
     """Keep parts without random masks, and their statistics as they are, meanwhile."""
     modes = [(module, module.training) for part in parts for module in part.modules()]
     for module, _ in modes:

@@ -9,7 +9,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.unimodal import lead, over_processes, pooled, with_features
 from mmrun.tasks.classification import Classification
-from mmrun.types import HIDDEN_CLASS, Batch, Objective, Task
+from mmrun.types import IGNORE_INDEX, Batch, Objective, Task
 
 
 class Prototypes(nn.Module):
@@ -103,7 +103,7 @@ class Pmr(Objective):
         """Give the weighted sums of cross-entropies and of entropies, for one task."""
         losses, entropies, scores = [], [], []
         for m, own in prototypes.named_children():
-            counted = (target != HIDDEN_CLASS) & present[m]
+            counted = (target != IGNORE_INDEX) & present[m]
             logs = own(vectors[m], target, counted)  # [B, C]
             truth = logs.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1).where(counted, 0.0)
             number = counted.sum().clamp(min=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.losses import summed
-from mmrun.types import HIDDEN_CLASS, Batch, Features, Objective, Task
+from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
 
 
 class Probes(nn.Module):
@@ -42,12 +42,12 @@ def task_loss(tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], batch: B
 def known(tasks: Mapping[str, Task], batch: Batch, rows: Tensor) -> Tensor:  # [B] bool -> scalar bool
     """Tell whether some rows have a target that may be seen."""
     targets = [hide(batch.targets[name], rows) for name in tasks]
-    return torch.stack([(~t.isnan() if t.is_floating_point() else t != HIDDEN_CLASS).any() for t in targets]).any()
+    return torch.stack([(~t.isnan() if t.is_floating_point() else t != IGNORE_INDEX).any() for t in targets]).any()
 
 
 def hide(target: Tensor, rows: Tensor) -> Tensor:  # [B, ...], [B] bool
     """Hide the targets of all but some rows."""
-    hidden = float("nan") if target.is_floating_point() else HIDDEN_CLASS
+    hidden = float("nan") if target.is_floating_point() else IGNORE_INDEX
     return target.masked_fill(~rows.view(-1, *[1] * (target.dim() - 1)), hidden)
 
 

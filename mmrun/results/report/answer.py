@@ -11,7 +11,7 @@ from mmrun.results.report.findings import Findings, Setting
 from mmrun.results.tables import CORRECTED
 
 WORTH_SAYING = 0.1  # by how much a cost must differ to be named
-COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "learned_parameters": "parameters that learn"}
+COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "parameters that learn"}
 UNITS = {"epochs": "epochs", "steps": "steps", "samples": "samples", "seconds": "s", "flops": "FLOPs"}
 
 

@@ -35,17 +35,20 @@ class Alone(NamedTuple):
 def kept(groups: Mapping[Group, list[Metrics]], metric: str) -> tuple[str, Kept]:
     """Read what `mmrun eval` found about a split, and name the figure that it is about: the metric where it has that.
 
-    It knows the headline figure of each task: of another figure of a task, that one stands in its place.
+    It knows the primary metric of each task: of another figure of a task, that one stands in its place.
     """
     split, _, name = metric.partition("/")
     every = {group: [evaluations.read(run, split) for run in runs] for group, runs in groups.items()}
     found = {group: [one for one in read if one is not None] for group, read in every.items()}
     found = {group: read for group, read in found.items() if read}
-    headlines = [one["headlines"] for read in found.values() for one in read]
-    if headlines and name not in headlines[0]:
+    primary_metrics = [one["primary_metrics"] for read in found.values() for one in read]
+    if primary_metrics and name not in primary_metrics[0]:
         task = f"{name.rpartition('.')[0]}."
-        name = next((headline for headline in headlines[0] if headline.startswith(task)), headlines[0][0])
-    return name, {group: read for group, read in found.items() if all(name in one["headlines"] for one in read)}
+        name = next(
+            (primary_metric for primary_metric in primary_metrics[0] if primary_metric.startswith(task)),
+            primary_metrics[0][0],
+        )
+    return name, {group: read for group, read in found.items() if all(name in one["primary_metrics"] for one in read)}
 
 
 def section(
@@ -72,7 +75,7 @@ def section(
 
 def unasked(runs: Sequence[Metrics], question: Question) -> str:
     """Say how to learn what runs say without a modality, where some were not asked; "" where all were."""
-    fused = [run for run in runs if run["headline"] == "fused"]
+    fused = [run for run in runs if run["primary_head"] == "fused"]
     lacking = len(evaluations.lacking(fused, question.metric.partition("/")[0]))
     if not lacking:
         return ""
@@ -104,7 +107,7 @@ def _synergy(groups: Mapping[Group, list[Metrics]], split: str, name: str, lower
         for run in runs:
             fused = run["metrics"].get(split, {}).get(name)
             said = alone(run, every, split, name)
-            if run["headline"] == "fused" and fused is not None and said is not None:
+            if run["primary_head"] == "fused" and fused is not None and said is not None:
                 by_source.setdefault(said.source, []).append((fused, said.figures))
         for source, pairs in by_source.items():
             gaps = [gap(fused, figures, lower) for fused, figures in pairs]
@@ -128,7 +131,7 @@ def alone(run: Metrics, others: Sequence[Metrics], split: str, name: str) -> Alo
     found = evaluations.read(run, split)
     said = None if found is None or name not in found["synergy"] else found["synergy"][name]
     for other in others:
-        if other["headline"] != "fused" and _alike(run, other) and (figures := _probes(other, run, split, name)):
+        if other["primary_head"] != "fused" and _alike(run, other) and (figures := _probes(other, run, split, name)):
             return Alone(figures, TRAINED)
     if said is not None and said["ceilings"] != OWN_CEILINGS:
         return Alone(said["alone"], TRAINED)

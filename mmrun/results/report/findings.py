@@ -8,7 +8,7 @@ from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Comparison, Question, compare
 from mmrun.results.curves import Curves, across
-from mmrun.results.index import headline
+from mmrun.results.index import primary_metric
 from mmrun.results.ranks import Ranking, rank
 from mmrun.results.selection import Group, Metrics, grouped, leaves_that_differ, lookup, number, text
 
@@ -81,7 +81,7 @@ def find(folders: Sequence[Path], question: Question, where: Sequence[str] = (),
 
 def _headline(runs: Sequence[Metrics]) -> str:
     """Give the figure that the first run with figures puts first."""
-    names = [name for run in runs if (name := headline(run)[0]) is not None]
+    names = [name for run in runs if (name := primary_metric(run)[0]) is not None]
     if not names:
         raise ConfigError("no run has a figure on the test rows; name one with --metric")
     return f"test/{names[0]}"

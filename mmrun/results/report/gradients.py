@@ -1,4 +1,4 @@
-"""The section on how modalities share in learning: what `trainer.diagnose=true` logged."""
+"""The section on how modalities share in learning: what `trainer.log_modality_gradients=true` logged."""
 
 from collections.abc import Mapping, Sequence
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from mmrun.results.compare import Comparison, Row, figures
+from mmrun.results.compare import Comparison, Row, metric_values
 from mmrun.results.costs import mean_costs
 from mmrun.results.curves import Curves
 from mmrun.results.formatting import number
@@ -47,7 +47,7 @@ def quality_over_cost(
         for row in known:
             own = look[row.group]
             each: Style = {"s": 16, "color": own.colour, "marker": own.marker, "alpha": 0.5, "linewidths": 0}
-            axes.scatter(costs[row.group], figures(runs[row.group], metric), **each)
+            axes.scatter(costs[row.group], metric_values(runs[row.group], metric), **each)
             bar = None if row.low is None or row.high is None else [[row.mean - row.low], [row.high - row.mean]]
             style: Style = {
                 "color": own.colour,

@@ -7,7 +7,7 @@ from mmrun.results.folder import WITHOUT_EFFECT
 from mmrun.results.formatting import duration, number
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.section import Section
-from mmrun.results.selection import Group, figure, leaves, lookup, text
+from mmrun.results.selection import Group, leaves, lookup, metric_value, text
 from mmrun.results.tables import Table
 
 
@@ -52,7 +52,7 @@ def runs(findings: Findings) -> Section:
         [
             run["run"],
             *(text(lookup(run, key)) for key in keys),
-            number(figure(run, metric)),
+            number(metric_value(run, metric)),
             f"{run['cost']['epochs']:.3g}",
             duration(run["cost"]["seconds"]),
         ]

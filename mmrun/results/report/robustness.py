@@ -25,7 +25,7 @@ def section(kept: Kept, name: str, look: Mapping[Group, Look]) -> Section | None
         return None
     first = next(iter(found.values()))[0]
     severities = first["severities"]
-    modalities = list(dict.fromkeys(m for read in found.values() for one in read for m in one["figures"][name]))
+    modalities = list(dict.fromkeys(m for read in found.values() for one in read for m in one["metrics"][name]))
     drawn = []
     for modality in modalities:
         having = {group: _of(read, name, modality) for group, read in found.items()}
@@ -41,7 +41,7 @@ def section(kept: Kept, name: str, look: Mapping[Group, Look]) -> Section | None
 
 
 def _of(found: Sequence[Mapping[str, Any]], name: str, modality: str) -> list[Any]:
-    return [one["figures"][name][modality] for one in found if modality in one["figures"][name]]
+    return [one["metrics"][name][modality] for one in found if modality in one["metrics"][name]]
 
 
 def _curve(said: Mapping[str, Any]) -> np.ndarray:

@@ -25,22 +25,23 @@ def section(kept: Kept, name: str, look: Mapping[Group, Look]) -> Section | None
     every = [said for read in kept.values() for one in read if (said := _of_task(one, task)) is not None]
     if not every:
         return None
-    column, headline = every[0]["column"], every[0]["headline"]
+    column, primary_metric = every[0]["column"], every[0]["primary_metric"]
     alike = {group: [_of_task(one, task) for one in read] for group, read in kept.items()}
     found = {g: [one for one in read if one is not None and one["column"] == column] for g, read in alike.items()}
     found = {group: read for group, read in found.items() if read}
     rows = {value: int(np.mean(of_value)) for value, of_value in _gathered(every, column, "rows").items()}
     means = {
-        g: {v: float(np.mean(f)) for v, f in _gathered(read, column, headline).items()} for g, read in found.items()
+        g: {v: float(np.mean(f)) for v, f in _gathered(read, column, primary_metric).items()}
+        for g, read in found.items()
     }
     means = {group: values for group, values in means.items() if values}
     whole = {group: float(np.mean([one["metrics"][name] for one in kept[group]])) for group in means}
     if not means:
         return None
-    worst = _worst(means, whole, rows, {group: len(read) for group, read in found.items()}, column, headline)
-    each = _each(means, rows, column, headline)
+    worst = _worst(means, whole, rows, {group: len(read) for group, read in found.items()}, column, primary_metric)
+    each = _each(means, rows, column, primary_metric)
     text = "Of many values with few rows, one is bad by chance: mind the rows."
-    return Section(f"By {column}", text, [worst, each], [picture(means, whole, rows, column, headline, look)])
+    return Section(f"By {column}", text, [worst, each], [picture(means, whole, rows, column, primary_metric, look)])
 
 
 def _of_task(found: Mapping[str, Any], task: str) -> Any:
@@ -64,7 +65,7 @@ def _worst(
     rows: Mapping[str, int],
     runs: Mapping[Group, int],
     column: str,
-    headline: str,
+    primary_metric: str,
 ) -> Table:
     cells = []
     for group, values in means.items():
@@ -73,12 +74,12 @@ def _worst(
         figures = [number(of_all), number(figure), signed(figure - of_all), str(rows[worst])]
         cells.append([",".join(group), worst, str(runs[group]), *figures])
     header = ["group", f"worst {column}", "runs", "all rows", "worst", "difference", "rows of the worst"]
-    return Table(f"{headline}: the {column} that is served worst, means of the runs", header, cells, 2)
+    return Table(f"{primary_metric}: the {column} that is served worst, means of the runs", header, cells, 2)
 
 
-def _each(means: Mapping[Group, Figures], rows: Mapping[str, int], column: str, headline: str) -> Table:
+def _each(means: Mapping[Group, Figures], rows: Mapping[str, int], column: str, primary_metric: str) -> Table:
     cells = [[v, str(rows[v]), *(number(values.get(v)) for values in means.values())] for v in rows]
-    return Table(f"{headline} by {column}", [column, "rows", *(",".join(group) for group in means)], cells)
+    return Table(f"{primary_metric} by {column}", [column, "rows", *(",".join(group) for group in means)], cells)
 
 
 def picture(
@@ -86,7 +87,7 @@ def picture(
     whole: Mapping[Group, float],
     rows: Mapping[str, int],
     column: str,
-    headline: str,
+    primary_metric: str,
     look: Mapping[Group, Look],
 ) -> Plot:
     """Show a mark for each value and group of runs, and as a line what each group of runs reaches on all rows."""
@@ -103,7 +104,7 @@ def picture(
         axes.set_yticks(range(len(shown)), [f"{value} ({rows[value]})" for value in shown])
         axes.invert_yaxis()
         axes.margins(y=0.5 / len(shown) + 0.05)
-        axes.set_xlabel(headline)
+        axes.set_xlabel(primary_metric)
         axes.set_ylabel(f"{column} (rows)")
         key(axes)
 
@@ -113,6 +114,6 @@ def picture(
         for group, values in means.items()
     )
     more = f", {len(shown)} of {len(rows)} values" if len(shown) < len(rows) else ""
-    caption = f"{headline} by {column}{more}; dotted lines are all rows"
+    caption = f"{primary_metric} by {column}{more}; dotted lines are all rows"
     height = 1.4 + 0.28 * len(shown)
-    return Plot("worst", caption, f"Dot plot of {headline} by {column}. {said}.", draw, height=height)
+    return Plot("worst", caption, f"Dot plot of {primary_metric} by {column}. {said}.", draw, height=height)
