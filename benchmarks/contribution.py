@@ -21,7 +21,7 @@ from mmrun import compose
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.evaluation import contribution, evaluate
 from mmrun.run.pipeline import reopen, run
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 
 MIXES = {  # redundancy, uniqueness, synergy, modalities
     "redundancy": (1.0, 0.0, 0.0, 2),

@@ -20,7 +20,7 @@ from PIL import Image
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run import pipeline
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 
 
 class Clock(NullCallback):

@@ -21,7 +21,7 @@ import torch
 
 from mmrun import compose
 from mmrun.run import pipeline
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 
 FUSIONS = ("concat", "sum", "gated", "attention", "bilinear", "tensor", "late", "moe")
 

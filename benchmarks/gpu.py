@@ -23,10 +23,10 @@ from transformers import BertConfig
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import cost, engine, throughput
 from mmrun.training.budget import StageBudget
+from mmrun.training.callback import NullCallback
 from mmrun.types import Batch
 
 

@@ -21,8 +21,8 @@ import torch
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
+from mmrun.training.callback import NullCallback
 
 
 def main() -> int:

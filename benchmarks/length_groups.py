@@ -20,10 +20,10 @@ import torch
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import engine
 from mmrun.training.budget import StageBudget
+from mmrun.training.callback import NullCallback
 
 LONGEST = 128  # tokens, the marks at both ends included
 MEDIAN, SPREAD = 32, 0.7  # tokens, and the deviation of their logarithm

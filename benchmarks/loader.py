@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
+from mmrun.training.callback import NullCallback
 from mmrun.types import Batch
 
 PIXELS, RATE, BATCH = 256, 8000, 40

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from mmrun import compose
+from mmrun.instantiate import instantiate
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.session import NullCallback
 from mmrun.run.stage import StageTraining
 from mmrun.training import engine
 from mmrun.training.budget import StageBudget
+from mmrun.training.callback import NullCallback
 from mmrun.types import Batch
 
 
@@ -100,7 +101,7 @@ class Bare:
         self.present = {name: torch.ones(batch_size, dtype=torch.bool) for name in self.inputs}
         learned = [p for name, p in model.named_parameters() if not name.startswith("probe.")]
         node = training.session.config.optimizer
-        self.optimizer = compose.instantiate(node, "optimizer", params=learned)
+        self.optimizer = instantiate(node, "optimizer", params=learned)
         self.order, self.at = torch.randperm(len(self.targets)), 0
 
     def block(self, steps: int) -> None:

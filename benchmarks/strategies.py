@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmrun.compose import options
+from mmrun.compose import list_options
 
 NEEDS_MORE = ("multitask",)  # several targets, which avdigits has not
 
@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--labelled", default="1.0,0.1")
-    parser.add_argument("--strategies", default=",".join(s for s in options("strategy") if s not in NEEDS_MORE))
-    parser.add_argument("--balances", default=",".join(options("balance")))
+    parser.add_argument("--strategies", default=",".join(s for s in list_options("strategy") if s not in NEEDS_MORE))
+    parser.add_argument("--balances", default=",".join(list_options("balance")))
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     args = parser.parse_args()
 

@@ -1,14 +1,60 @@
-"""Every key that YAML may say. A *node* is a mapping with a `_target_`: what `compose.make` turns into an object."""
+"""Every key of a config. A *node* is a mapping with a `_target_`, which `compose.instantiate` turns into an object."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mmrun.errors import ConfigError
 
+# What a key changes. This is said once, here, and decides which runs are the same run, which stages can be reused, and
+# which features of frozen encoders can be shared.
+NOTHING = 0  # no result: where files go, what is logged
+TRAINING = 1  # the result of training
+FORWARD = 2  # the bits of a forward pass, and so the result of training too
+
+
+def changes(what: int, default: Any = None, **kwargs: Any) -> Any:
+    """Declare a config field together with what it changes: NOTHING, TRAINING or FORWARD."""
+    metadata = {"changes": what}
+    if kwargs:
+        return field(metadata=metadata, **kwargs)
+    return field(default=default, metadata=metadata)
+
+
+def relevant_keys(part: Any, least: int) -> dict[str, Any]:
+    """Return those keys of a config that change at least so much, with their values.
+
+    Args:
+        part: a config dataclass. Fields that do not say what they change, change the result of training.
+        least: TRAINING or FORWARD.
+    """
+    relevant = [key.name for key in fields(part) if key.metadata.get("changes", TRAINING) >= least]
+    return {name: getattr(part, name) for name in relevant}
+
+
+def result_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those keys of a run's config that can change its result: two runs are the same run where these are equal.
+
+    Args:
+        values: a `RunConfig` as a plain mapping.
+    """
+    result = _keys_of(RunConfig, values)
+    result["trainer"] = _keys_of(TrainerConfig, values["trainer"])
+    stages = {name: _keys_of(StageConfig, stage) for name, stage in values["strategy"]["stages"].items()}
+    result["strategy"] = {**values["strategy"], "stages": stages}
+    callbacks = values.get("callbacks", {})
+    result["callbacks"] = {name: node for name, node in callbacks.items() if node["_target_"] not in OBSERVERS}
+    return result
+
+
+def _keys_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    without_effect = {key.name for key in fields(kind) if key.metadata.get("changes", TRAINING) == NOTHING}
+    return {name: value for name, value in values.items() if name not in without_effect}
+
 
 def config_dir() -> Path:
-    """Find the shipped YAML files: the repository's while mmrun is developed, else those inside the wheel."""
+    """Return the folder of the shipped YAML files: the repository's in development, else the one inside the wheel."""
     package = Path(__file__).resolve().parent
     repository = package.parent / "configs"
     return repository if (repository / "train.yaml").is_file() else package / "configs"
@@ -16,44 +62,42 @@ def config_dir() -> Path:
 
 @dataclass
 class BudgetConfig:
-    """What all stages of a run may spend together. At most one is set; none means 10 epochs.
+    """What all stages of a run may spend together. At most one key is set; none means 10 epochs.
 
-    A stage that reads k of the M modalities spends k/M for each row and step, so that one epoch is: every modality of
-    every training row read once.
+    A stage that reads k of the M modalities spends k/M for each row and step: in one epoch, every modality of every
+    training row is read once.
     """
 
     epochs: float | None = None  # passes over the training rows
-    steps: int | None = None  # optimiser steps
+    steps: int | None = None  # optimizer steps
     samples: int | None = None  # rows
     flops: float | None = None  # forward and backward, counted on the first batch of a stage
-    seconds: float | None = None  # of training, evaluation not counted
+    seconds: float | None = None  # of training; evaluation is not counted
 
 
 @dataclass
 class StageConfig:
-    """One stage of a strategy: an objective, what learns, on which rows, for which share of the budget."""
+    """One stage of a strategy: an objective, what it trains, on which rows, for which share of the budget."""
 
     objective: Any = None  # node
-    train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} stands for the copy's
-    unfreeze_top: float | None = (
-        None  # share of each encoder's modules that learn, from its output down; None: all named
-    )
+    train: list[str] = field(default_factory=list)  # globs over parameter names; {modality} is the copy's modality
+    unfreeze_top: float | None = None  # share of each encoder's modules to train, from its output down; None: all
     for_each: str | None = None  # "modality": one copy of the stage per modality, each with its part of the share
     rows: str = "labelled"  # labelled | all | unlabelled | bootstrap: as many labelled ones, drawn with replacement
     share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Any = None  # node; None: the run's
-    lr: float | None = None  # None: the optimiser's
+    lr: float | None = None  # None: the optimizer's
     lr_scale: dict[str, float] = field(default_factory=dict)  # glob -> factor on lr; the last match counts
-    layer_decay: float | None = None  # factor on the lr of an encoder's first module; it grows evenly to 1 at the last
+    layer_decay: float | None = None  # factor on lr from one encoder layer to the next, from the output down (timm's)
     schedule: str = "cosine"  # cosine | linear | constant
-    warmup: float = 0.05  # of the stage
-    max_grad_norm: float | None = None  # largest gradient norm
-    grad_accum_steps: int = 1  # micro-batches that a batch is cut into
+    warmup: float = 0.05  # share of the stage
+    max_grad_norm: float | None = None  # gradients are clipped to this norm
+    grad_accum_steps: int = 1  # micro-batches per batch
     keep: str = "best"  # best | last: which weights the next stage gets
-    ema_decay: float | None = None  # decay, a step, of a moving average of the weights, which then is what counts
-    monitor: str = "loss"  # what "best" is measured by on the validation rows: the objective's loss, or a metric
-    patience: int | None = None  # evaluations without a better one before the stage ends; None: no early stopping
-    reuse: bool = False  # store the result, and load it where everything that determines it is the same
+    ema_decay: float | None = None  # per step, of a moving average of the weights, which then is the result
+    monitor: str = "loss"  # what "best" means on the validation rows: loss, primary_metric, or a metric's name
+    patience: int | None = None  # evaluations without improvement before the stage ends; None: no early stopping
+    reuse: bool = changes(NOTHING, False)  # store the result; load it where everything that determines it is equal
 
 
 @dataclass
@@ -66,53 +110,58 @@ class StrategyConfig:
 
 @dataclass
 class TrainerConfig:
-    """How the engine runs: nothing here names a method."""
+    """How training runs. Nothing here names a method."""
 
-    batch_size: Any = 64  # rows of an optimiser step, over all devices; auto: as many as memory holds
-    eval_batch_size: int = 256
-    precision: str = "fp32"  # fp32 | bf16 | fp16
+    batch_size: Any = 64  # rows of an optimizer step, over all devices; auto: as many as memory holds
+    eval_batch_size: int = changes(FORWARD, 256)
+    precision: str = changes(FORWARD, "fp32")  # fp32 | bf16 | fp16
     device: str = "auto"  # auto | cpu
     compile: Any = False  # true | false | auto: on a GPU | reduce-overhead: with CUDA graphs | max-autotune
-    channels_last: Any = "auto"  # images and their convolutions by pixel: true | false | auto: on a GPU
-    tf32: bool = True  # on a GPU, let fp32 products be rounded to TF32's 10 bits
-    deterministic: bool = True  # on a GPU, kernels that give the same bits each time, before quicker ones
-    offload_activations: bool = False  # keep what the backward pass needs in the CPU's memory
-    group_by_length: bool = False  # texts of like length share batches, cropped to the longest; compile wants one width
-    fsdp: bool = False  # under torchrun, cut each parameter over the devices: for encoders larger than one
+    channels_last: Any = changes(FORWARD, "auto")  # memory layout of images: true | false | auto: on a GPU
+    tf32: bool = changes(FORWARD, True)  # on a GPU, round fp32 products to TF32's 10 bits
+    deterministic: bool = changes(FORWARD, True)  # on a GPU, prefer kernels that return the same bits each time
+    offload_activations: bool = False  # keep activations for the backward pass in CPU memory
+    group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
+    fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
     evaluate_every: float = 1.0  # epochs
-    cache_features: bool = True  # compute what a frozen encoder gives once for each row, and train on that
-    save_every: float = 60.0  # seconds between checkpoints; a stage's end is always saved
-    log_modality_gradients: bool = False  # log, at each evaluation, how the modalities share in learning
-    profile: bool = False  # look at a few steps of each stage: a trace, and where the time goes
-    trackers: list[str] = field(default_factory=list)  # of accelerate: tensorboard, wandb, ...
-    progress: bool = True  # a live bar, on a terminal
+    cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
+    save_every: float = changes(NOTHING, 60.0)  # seconds between checkpoints; the end of a stage is always saved
+    log_modality_gradients: bool = changes(NOTHING, False)  # at each evaluation, gradient shares and conflicts
+    profile: bool = changes(NOTHING, False)  # profile a few steps of each stage
+    progress: bool = changes(NOTHING, True)  # a live progress bar, on a terminal
 
 
 @dataclass
 class RunConfig:
-    """One run, resolved. What stands in a run folder's config.yaml."""
+    """One run, resolved: what a run folder's config.yaml holds."""
 
     dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus LABELS
-    modalities: list[str] | None = None  # None: all that the data set names
+    modalities: list[str] | None = None  # None: all of the data set
     encoder: dict[str, Any] = field(
         default_factory=dict
-    )  # node by modality, with a `preprocess` node, and `init` if any
+    )  # by modality: node, with a `preprocess` node and maybe `init`
     fusion: Any = None  # node
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     balance: Any = None  # node of objectives.balance; None: gradients as they are
     augment: Any = None  # node of objectives.augment; None: inputs as they are
+    callbacks: dict[str, Any] = field(default_factory=dict)  # node by name
     optimizer: Any = None  # node
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     seed: int = 0
-    experiment: str = "default"  # the folder under outputs: the name of the chosen experiment
-    outputs: str = "outputs"
-    cache: str = "~/.cache/mmrun"  # preprocessed columns, reused stages, features
-    cache_limit: float = 50.0  # GB a modality; a larger one is decoded anew for each batch
-    choices: dict[str, str] = field(default_factory=dict)  # which YAML was chosen: strategy -> component ...
+    experiment: str = changes(NOTHING, "default")  # folder below outputs: the name of the chosen experiment
+    outputs: str = changes(NOTHING, "outputs")
+    cache: str = changes(NOTHING, "~/.cache/mmrun")  # decoded columns, reused stages, features
+    cache_limit: float = changes(NOTHING, 50.0)  # GB per modality; a larger one is decoded for each batch
+    choices: dict[str, str] = changes(NOTHING, default_factory=dict)  # which YAML was chosen: strategy -> component
 
 
-LABELS = ("labelled", "shots")  # keys of every data set: which training rows' targets are seen
+# Top-level keys that change no result
+WITHOUT_EFFECT = tuple(key.name for key in fields(RunConfig) if key.metadata.get("changes", TRAINING) == NOTHING)
+
+OBSERVERS = ("mmrun.run.callbacks.Tracker",)  # callbacks that change no result
+
+LABELS = ("labelled", "shots")  # keys of every data set: which training rows' targets are used
 
 ONE_OF = {
     "rows": ("labelled", "all", "unlabelled", "bootstrap"),
@@ -127,7 +176,11 @@ ONE_OF = {
 
 
 def check(config: RunConfig) -> None:
-    """Refuse what the types let through: values outside their range, a strategy without stages, two budgets."""
+    """Reject what the types allow but no run can use.
+
+    Raises:
+        ConfigError: a value is out of range, a strategy has no stage, two budgets are set, or keys exclude each other.
+    """
     _one_of(config.trainer, "trainer")
     if config.trainer.batch_size != "auto":
         if not isinstance(config.trainer.batch_size, int):
@@ -136,17 +189,19 @@ def check(config: RunConfig) -> None:
     _positive(config.trainer, "trainer", "eval_batch_size", "evaluate_every")
     if config.trainer.group_by_length and config.trainer.compile is not False:
         raise ConfigError(
-            "trainer: group_by_length gives texts of many widths, and compile wants one; drop one of the two"
+            "trainer: group_by_length cannot be combined with compile, which needs texts of one width; drop one of them"
         )
     if config.trainer.fsdp:
-        _shardable(config)
+        _check_fsdp(config)
     for key, value in vars(config.budget).items():
         if value is not None and value <= 0:
             raise ConfigError(f"budget.{key}: {value} is not above 0")
     budgets = [key for key, value in vars(config.budget).items() if value is not None]
     if len(budgets) > 1:
-        one, *rest = budgets
-        raise ConfigError(f"budget: both {one} and {' and '.join(rest)} are set; add budget.{one}=null to drop one")
+        first, *others = budgets
+        raise ConfigError(
+            f"budget: both {first} and {' and '.join(others)} are set; add budget.{first}=null to drop one"
+        )
     _labels(config.dataset["labelled"], config.dataset["shots"])
     if not config.strategy.stages:
         raise ConfigError("strategy.stages: a strategy needs at least one stage")
@@ -163,10 +218,10 @@ def check(config: RunConfig) -> None:
         for key in ("objective", "optimizer"):
             value = getattr(stage, key)
             if not isinstance(value, dict) and not (key == "optimizer" and value is None):
-                raise ConfigError(f"{key_path}.{key}: {value!r} is no node; choose one with {key_path}.{key}=NAME")
+                raise ConfigError(f"{key_path}.{key}: {value!r} is not a node; choose one with {key_path}.{key}=NAME")
         if not stage.train:
             raise ConfigError(
-                f"{key_path}.train: names no parameters; say which learn, for example [encoder, fusion, head]"
+                f"{key_path}.train: names no parameters; list those to train, for example [encoder, fusion, head]"
             )
 
 
@@ -179,23 +234,22 @@ def _labels(labelled: float, shots: int | None) -> None:
         raise ConfigError("dataset: both labelled and shots are set; add dataset.labelled=1 to drop one")
 
 
-def _shardable(config: RunConfig) -> None:
-    """Refuse what reads or moves whole parameters or gradients, and what was never tried on shares of them."""
+def _check_fsdp(config: RunConfig) -> None:
+    """Reject what reads or moves whole parameters or gradients, and what is not tested on shards of them."""
     trainer = config.trainer
-    asked = {
+    unsupported = {
         "trainer.precision=fp16": trainer.precision == "fp16",
         "trainer.batch_size=auto": trainer.batch_size == "auto",
         "trainer.compile": trainer.compile is not False,
         "trainer.channels_last=true": trainer.channels_last is True,
         "trainer.log_modality_gradients": trainer.log_modality_gradients,
         "balance": config.balance is not None,
-        **{
-            f"strategy.stages.{n}.ema_decay": stage.ema_decay is not None for n, stage in config.strategy.stages.items()
-        },
     }
-    for key, there in asked.items():
-        if there:
-            raise ConfigError(f"trainer.fsdp: goes not with {key}; drop one of the two")
+    for name, stage in config.strategy.stages.items():
+        unsupported[f"strategy.stages.{name}.ema_decay"] = stage.ema_decay is not None
+    for key, is_set in unsupported.items():
+        if is_set:
+            raise ConfigError(f"trainer.fsdp: cannot be combined with {key}; drop one of them")
 
 
 def _one_of(part: Any, key_path: str) -> None:

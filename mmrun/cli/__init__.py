@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import mmrun
+from mmrun import plugins
 from mmrun.errors import ConfigError, MmrunError, nearest
 
 VERBS = {  # in the order in which one reads them
@@ -55,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     try:
-        code = _dispatch(words)
+        arguments, packages = plugins.split_allowed(words)
+        plugins.allow(packages)
+        code = _dispatch(arguments)
         sys.stdout.flush()
         return code
     except MmrunError as error:
@@ -99,7 +102,8 @@ def _dispatch(words: list[str]) -> int:
 def _help() -> str:
     width = max(map(len, VERBS)) + 2
     verbs = "\n".join(f"  {verb:{width}}{line}" for verb, (_, line) in VERBS.items())
-    return f"usage: mmrun VERB ...    (`mmrun VERB -h` tells more; `mmrun --version`)\n\n{mmrun.__doc__}\n\n{verbs}"
+    usage = "usage: mmrun VERB ... [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
+    return f"{usage}\n\n{mmrun.__doc__}\n\n{verbs}"
 
 
 def _reader_left() -> bool:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     name = "cpu" if config.trainer.device == "cpu" or not torch.cuda.is_available() else "cuda"
     machine = environment(name, torch.get_num_threads())
     if args.format == "json":
-        timings = [{**asdict(timing), "row": timing.row} for timing in found]
+        timings = [{**asdict(timing), "row": timing.seconds_per_row} for timing in found]
         print(json.dumps({"device": machine["device"], "threads": machine["threads"], "timings": timings}, indent=1))
         return 0
     header = ["what", "rows", "p50", "p99", "a row", "rows/s", "FLOP/s", "of the peak", "memory"]
@@ -55,7 +55,7 @@ def _row(timing: "Timing") -> list[str]:
         str(timing.rows),
         f"{1000 * timing.p50:.3g} ms",
         f"{1000 * timing.p99:.3g} ms",
-        f"{1000 * timing.row:.3g} ms",
+        f"{1000 * timing.seconds_per_row:.3g} ms",
         f"{timing.samples_per_second:,.0f}",
         "" if timing.flops_per_second is None else count(timing.flops_per_second),
         "" if timing.mfu is None else f"{timing.mfu:.0%}",

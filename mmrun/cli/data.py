@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the audit; 2 where a run would refuse the file."""
     from dataclasses import asdict
 
-    from mmrun.compose import instantiate
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
+    from mmrun.instantiate import instantiate
 
     node = _node(args.file, args.words)
     leaves_out = node["on_error"] == "skip"
@@ -55,14 +55,14 @@ def _node(file: str, words: list[str]) -> dict[str, Any]:
     """Give the manifest's node with the user's words in it."""
     from omegaconf import OmegaConf
 
-    from mmrun.compose import option
+    from mmrun.compose import load_option
     from mmrun.errors import ConfigError
 
     for word in words:
         if "=" not in word:
             raise ConfigError(f"'{word}' is no KEY=VALUE; write target=diagnosis, say")
     said = OmegaConf.from_dotlist([word.removeprefix("dataset.") for word in words])
-    node: Any = OmegaConf.to_container(OmegaConf.merge(option("dataset", "manifest"), said))
+    node: Any = OmegaConf.to_container(OmegaConf.merge(load_option("dataset", "manifest"), said))
     return {**node, "path": file}
 
 

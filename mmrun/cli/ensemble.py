@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.compose import restore
     from mmrun.run import build
 
-    tasks = build.data(restore(runs[0].config())).tasks
+    tasks = build.open_data(restore(runs[0].config())).tasks
     found = {name: _figures(runs, methods, task) for name, task in tasks.items()}
     if args.format == "json":
         print(json.dumps({"members": [run.name for run in runs], "tasks": found}, indent=1))

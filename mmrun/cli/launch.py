@@ -13,15 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -29,6 +22,7 @@ from rich.console import Console
 from mmrun import compose
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.hydra_internals import UserConfigs, build_launcher
 from mmrun.results.folder import RunFolder, run_path
 from mmrun.results.index import status
 
@@ -59,19 +53,14 @@ class Launcher:
             "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
             "hydra": {"output_subdir": None, "sweep": {"dir": str(folder), "subdir": "."}},
         }
-        ConfigStore.instance().store("mmrun_sweep", node)
-        loader = ConfigLoaderImpl(create_config_search_path(None))
         try:
-            config = Hydra("mmrun", loader).compose_config("mmrun_sweep", list(overrides), RunMode.MULTIRUN)
-            self.launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=HydraContext(loader, Callbacks()), task_function=job, config=config
-            )
+            self.launcher, name = build_launcher(node, overrides, job)
         except MissingConfigException as error:
             raise ConfigError(_missing(str(error.missing_cfg_file), error.options or [])) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error).splitlines()[0]) from None
         self.folder = folder
-        self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"  # on this terminal
+        self.one_by_one = name == "basic"  # on this terminal
 
     def launch(
         self, sweep_runs: Sequence[SweepRun], rerun: bool = False, trials: Sequence[Mapping[str, Any] | None] = ()
@@ -107,29 +96,28 @@ class Launcher:
 
 
 def job(sweep: DictConfig) -> str | None:
-    """Train one run in whatever process the launcher chose; give the reason where it failed."""
+    """Train one run in whatever process the launcher chose, and return the reason if it failed."""
     from mmrun.cli.terminal import Terminal
     from mmrun.run.pipeline import run
     from mmrun.run.session import Pruned
+    from mmrun.training.callback import CallbackList
 
-    asked = json.loads(sweep.job)
-    folder = RunFolder(asked["run"])
+    request = json.loads(sweep.job)
+    folder = RunFolder(request["run"])
     overrides, config = folder.overrides(), compose.restore(folder.config())
-    live = asked["live"] and config.trainer.progress
-    if asked["trial"] is None:
-        watch = Terminal(live)
-    else:
-        from mmrun.cli.pruning import PruningTerminal  # late: it brings Optuna along, an extra
+    with Terminal(request["live"] and config.trainer.progress) as terminal:
+        callback = CallbackList([terminal])
+        if request["trial"] is not None:
+            from mmrun.cli.pruning import Pruning  # imports Optuna, an extra
 
-        watch = PruningTerminal(live, folder, asked["trial"])
-    with watch as terminal:
-        terminal.note(f"run {asked['at']}")
+            callback.callbacks.append(Pruning(folder, request["trial"]))
+        terminal.on_message(f"run {request['at']}")
         try:
-            run(config, terminal, overrides, asked["rerun"], folder, wait=True)
+            run(config, callback, overrides, request["rerun"], folder, wait=True)
         except Pruned as reason:
-            terminal.note(f"pruned: {reason}")
+            terminal.on_message(f"pruned: {reason}")
         except MmrunError as error:
-            terminal.note(f"failed: {error}")
+            terminal.on_message(f"failed: {error}")
             return f"{type(error).__name__}: {error}"
         except Exception as error:
             terminal.console.print_exception()
@@ -163,7 +151,7 @@ def why(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
 
 def command(overrides: Sequence[str]) -> str:
     """Give what to type for one run."""
-    folders = [folder for folder in compose.UserConfigs.folders if folder != Path.cwd() / "configs"]
+    folders = [folder for folder in UserConfigs.folders if folder != Path.cwd() / "configs"]
     return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *overrides])
 
 

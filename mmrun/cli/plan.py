@@ -13,7 +13,7 @@ from mmrun.cli.table import count, duration, print_table, several, size
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import SweepRun
-    from mmrun.run.estimate import RunForecast
+    from mmrun.run.estimate import RunEstimate
 
 KEPT = {"disk": "on disk, for all runs that read it so", "memory": "in memory, by each run"}
 
@@ -36,17 +36,17 @@ class Alike:
     label: str  # the words that set them apart
     seeds: list[int]  # of those that are not finished
     runs: float  # for which these stand; in a search more than are listed
-    forecast: "RunForecast"
+    estimate: "RunEstimate"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the forecast."""
+    """Print the estimate."""
     from mmrun import compose
 
     compose.use_config_dirs(args.config_dir)
     sweep_runs, trials = _sweep_runs(args.overrides, args.multirun)
     left = [sweep_run for sweep_run in sweep_runs if trials is not None or not sweep_run.folder.finished]
-    found = _forecasts(left, len(left) if trials is None else trials)
+    found = _estimate_groups(left, len(left) if trials is None else trials)
     told = {
         "asked": len(sweep_runs) if trials is None else trials,
         "finished": len(sweep_runs) - len(left),
@@ -76,10 +76,10 @@ def _sweep_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["SweepRu
     return list({sweep_run.folder.path: sweep_run for sweep_run in asked}.values()), None
 
 
-def _forecasts(sweep_runs: Sequence["SweepRun"], runs: int) -> list[Alike]:
+def _estimate_groups(sweep_runs: Sequence["SweepRun"], runs: int) -> list[Alike]:
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.estimate import forecast
+    from mmrun.run.estimate import estimate_run
 
     alike: dict[str, list[SweepRun]] = {}
     for sweep_run in sweep_runs:
@@ -90,8 +90,8 @@ def _forecasts(sweep_runs: Sequence["SweepRun"], runs: int) -> list[Alike]:
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         for group in alike.values():
             label = _label(group[0].overrides, [sweep_run.overrides for sweep_run in sweep_runs])
-            terminal.note(f"timing {label}")
-            timed = forecast(group[0].config, Path(scratch), terminal)
+            terminal.on_message(f"timing {label}")
+            timed = estimate_run(group[0].config, Path(scratch), terminal)
             seeds = [sweep_run.config.seed for sweep_run in group]
             found.append(Alike(label, seeds, runs * len(group) / len(sweep_runs), timed))
     return found
@@ -108,7 +108,7 @@ def _totals(found: Sequence[Alike]) -> dict[str, Any]:
     seconds, asked, different, stored = 0.0, 0.0, set(), 0
     for group in found:
         share = group.runs / len(group.seeds)
-        for seed, stage in itertools.product(group.seeds, group.forecast.stages):
+        for seed, stage in itertools.product(group.seeds, group.estimate.stages):
             new = (stage.key, seed) not in different
             different.add((stage.key, seed))
             asked += share
@@ -116,15 +116,15 @@ def _totals(found: Sequence[Alike]) -> dict[str, Any]:
                 seconds += share * stage.seconds
             if new and stage.reuse:
                 stored += stage.stored
-        seconds += group.runs * group.forecast.around
-    columns = {column.key: column for group in found for column in group.forecast.columns}
+        seconds += group.runs * group.estimate.around
+    columns = {column.key: column for group in found for column in group.estimate.columns}
     on_disk = [column for column in columns.values() if column.kept == "disk"]
     return {
         "seconds": seconds + sum(column.seconds for column in on_disk),
-        "longest": max((group.forecast.seconds for group in found), default=0.0),
+        "longest": max((group.estimate.seconds for group in found), default=0.0),
         "stages": {"asked": asked, "different": len(different)},
         "bytes": {
-            "checkpoints": sum(group.runs * sum(s.checkpoints for s in group.forecast.stages) for group in found),
+            "checkpoints": sum(group.runs * sum(s.checkpoints for s in group.estimate.stages) for group in found),
             "stages": stored,
             "columns": sum(column.size for column in on_disk),
         },
@@ -156,7 +156,7 @@ def _print(found: Sequence[Alike], told: dict[str, Any], search: bool) -> None:
 
 def _rows(found: Sequence[Alike]) -> Iterable[list[str]]:
     for group in found:
-        for stage in group.forecast.stages:
+        for stage in group.estimate.stages:
             yield [
                 group.label,
                 stage.name,

@@ -14,6 +14,7 @@ from mmrun.cli.launch import Launcher, SweepRun, check, command, why
 from mmrun.cli.table import number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
+from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
 from mmrun.results.index import status
 from mmrun.run import build
@@ -33,7 +34,7 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("sweep: a search trains each run in one process; leave torchrun out")
     name, node = _settings(settings)
-    chosen: Search = compose.instantiate(node, "sweep")
+    chosen: Search = instantiate(node, "sweep")
     every = arms(overrides, chosen)
     corners = [SweepRun.of(overrides) for arm in every for overrides in arm.corners()]
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
@@ -56,7 +57,7 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
 def stand_ins(overrides: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
     """Give the words of runs in which each choice and each end of an interval occurs, and the number of all trials."""
     _, node = _settings(settings)
-    chosen: Search = compose.instantiate(node, "sweep")
+    chosen: Search = instantiate(node, "sweep")
     every = arms(overrides, chosen)
     return [overrides for arm in every for overrides in arm.corners()], sum(arm.trials(chosen) for arm in every)
 
@@ -65,8 +66,8 @@ def _settings(overrides: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Compose the YAML file that sweep=NAME chooses with the further words."""
     names = [override.partition("=")[2] for override in overrides if override.partition("=")[0] == "sweep"]
     if not names:
-        raise ConfigError(f"{overrides[0]}: say which search is meant: sweep={'|'.join(compose.options('sweep'))}")
-    return names[-1], compose.option(
+        raise ConfigError(f"{overrides[0]}: say which search is meant: sweep={'|'.join(compose.list_options('sweep'))}")
+    return names[-1], compose.load_option(
         "sweep", names[-1], [override for override in overrides if not override.startswith("sweep=")]
     )
 
@@ -78,7 +79,7 @@ def _identity(overrides: Sequence[str], node: dict[str, Any]) -> str:
 
 def _metric(config: RunConfig, search: Search) -> str:
     """Give the figure that selects."""
-    tasks = build.data(config).tasks
+    tasks = build.open_data(config).tasks
     names = [run_metrics.metric_name(task.primary_metric, name, "", len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
 

@@ -1,8 +1,9 @@
-"""How a run looks on a terminal: a live bar, a line an evaluation, a table at the end. Elsewhere: lines alone."""
+"""How a run looks on a terminal: a live bar, a line per evaluation, tables at the end. Elsewhere: lines alone."""
 
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -12,20 +13,27 @@ from rich.table import Table
 from torch import Tensor
 
 from mmrun.results.folder import RunFolder
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.callback import Callback
+from mmrun.training.state import TrainState
 
-REDRAW = 0.25  # seconds between two readings of the loss, which wait for the device
+REDRAW = 0.25  # seconds between two readings of the loss, each of which waits for the device
 
 
-def speaks() -> bool:
-    """Tell whether this process prints: of those that torchrun starts, the first alone."""
+def is_first_process() -> bool:
+    """Return whether this process prints: of those that torchrun starts, only the first one."""
     return os.environ.get("RANK", "0") == "0"
 
 
-class Terminal:
-    """Watches a run. Data goes to stdout at the end; all that is said on the way goes to stderr."""
+class Terminal(Callback):
+    """Shows a run on the terminal: a live bar, a line per evaluation. Everything goes to stderr; results go to stdout.
+
+    Args:
+        live: draw a progress bar where stderr is a terminal.
+    """
 
     def __init__(self, live: bool = True) -> None:
-        self.console = Console(stderr=True, quiet=not speaks())
+        self.console = Console(stderr=True, quiet=not is_first_process())
         self.bar = Progress(
             TextColumn("{task.description:>16}"),
             BarColumn(),
@@ -37,8 +45,9 @@ class Terminal:
             transient=True,
         )
         self.task: TaskID | None = None
-        self.drawn = 0.0
-        self.rows = 0  # since `drawn`
+        self.stage: BuiltStage | None = None
+        self.drawn_at = 0.0
+        self.rows = 0  # since the bar was drawn
 
     def __enter__(self) -> "Terminal":
         self.bar.start()
@@ -47,66 +56,70 @@ class Terminal:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
-    def run(self, name: str, stages: Sequence[str]) -> None:
-        """Name the run."""
-        self.console.print(f"[bold]{name}[/]: {' > '.join(stages)}", highlight=False)
+    def on_run_start(self, folder: Path, stages: Sequence[str]) -> None:
+        """Print the name of the run and its stages."""
+        self.console.print(f"[bold]{folder.name}[/]: {' > '.join(stages)}", highlight=False)
 
-    def stage(self, name: str) -> None:
+    def on_stage_start(self, stage: BuiltStage, state: TrainState) -> None:
         """Start a bar."""
         if self.task is not None:
             self.bar.remove_task(self.task)
-        self.task = self.bar.add_task(name, total=1.0, rate="", loss="")
-        self.drawn, self.rows = time.monotonic(), 0
+        self.stage = stage
+        self.task = self.bar.add_task(stage.name, total=1.0, rate="", loss="")
+        self.drawn_at, self.rows = time.monotonic(), 0
 
-    def step(self, spent: float, rows: int, losses: dict[str, Tensor]) -> None:
+    def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
         """Move the bar, a few times a second."""
-        self.rows += rows
+        assert self.stage is not None
+        self.rows += self.stage.batch_size
         now = time.monotonic()
-        if self.bar.disable or now - self.drawn < REDRAW:
+        if self.bar.disable or now - self.drawn_at < REDRAW:
             return
         assert self.task is not None
-        rate = f"{self.rows / (now - self.drawn):,.0f} rows/s"
-        self.bar.update(self.task, completed=min(1.0, spent), rate=rate, loss=f"{losses['loss'].item():.4f}")
-        self.drawn, self.rows = now, 0
+        rate = f"{self.rows / (now - self.drawn_at):,.0f} rows/s"
+        completed = min(1.0, self.stage.spent(state))
+        self.bar.update(self.task, completed=completed, rate=rate, loss=f"{losses['loss'].item():.4f}")
+        self.drawn_at, self.rows = now, 0
 
-    def figures(self, stage: str, figures: dict[str, float]) -> None:
-        """Say an evaluation in a line."""
-        losses = ("train/loss", "val/loss")
-        shown: list[str] = [name for name in losses if name in figures]
-        shown += [name for name in figures if name.rpartition("/")[0] != "" and _is_headline(name)]
-        line = "  ".join(f"{name} {figures[name]:.4f}" for name in shown)
-        self.console.print(f"{stage:>16}  {line}", highlight=False, soft_wrap=True)
+    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Print a line."""
+        assert self.stage is not None
+        shown: list[str] = [name for name in ("train/loss", "val/loss") if name in metrics]
+        shown += [name for name in metrics if is_accuracy(name)]
+        line = "  ".join(f"{name} {metrics[name]:.4f}" for name in shown)
+        self.console.print(f"{self.stage.name:>16}  {line}", highlight=False, soft_wrap=True)
 
-    def note(self, text: str) -> None:
-        """Say a line."""
+    def on_message(self, text: str) -> None:
+        """Print a line."""
         self.console.print(text, highlight=False, markup=False)
 
 
-def _is_headline(name: str) -> bool:
+def is_accuracy(name: str) -> bool:
+    """Return whether a logged metric is the accuracy of a head on the validation rows."""
     return name.startswith("val/") and name.split("/")[1].rpartition(".")[2] == "accuracy"
 
 
 def print_result(folder: RunFolder) -> None:
-    """Print a finished run: its figures, what each stage cost, where it lies."""
-    if not speaks():
+    """Print a finished run to stdout: its metrics, what each stage cost, and its folder."""
+    if not is_first_process():
         return
     metrics = folder.metrics()
     console = Console()
-    console.print(_figures(metrics["metrics"]))
-    console.print(_costs(metrics["cost"]))
+    console.print(_metrics_table(metrics["metrics"]))
+    console.print(_cost_table(metrics["cost"]))
     console.print(str(folder.path), highlight=False, soft_wrap=True)
 
 
-def _figures(metrics: dict[str, dict[str, float]]) -> Table:
+def _metrics_table(metrics: dict[str, dict[str, float]]) -> Table:
     table = Table("metric", *metrics)
     for column in table.columns[1:]:
         column.justify = "right"
     for name in next(iter(metrics.values()), {}):
-        table.add_row(name, *(f"{figures[name]:.4f}" if name in figures else "" for figures in metrics.values()))
+        table.add_row(name, *(f"{split[name]:.4f}" if name in split else "" for split in metrics.values()))
     return table
 
 
-def _costs(cost: dict[str, Any]) -> Table:
+def _cost_table(cost: dict[str, Any]) -> Table:
     table = Table("stage", "steps", "samples", "seconds", "TFLOP", "learned")
     for column in table.columns[1:]:
         column.justify = "right"

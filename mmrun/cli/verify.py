@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     with Terminal() as terminal:
         session = reopen(folder, terminal)
         name = _stage(session, args.stage)
-        kept = folder.checkpoint(name, session.stages[name][0].config.keep)
+        kept = folder.checkpoint(name, session.stages[name].config.keep)
         with tempfile.TemporaryDirectory() as scratch:
             again = train_again(session, name, RunFolder(scratch))
             told = differing(kept, again)
@@ -65,23 +65,22 @@ def _stage(session: "Session", wanted: str | None) -> str:
 
 
 def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
-    """Train one stage, from the weights before it, into another folder; give the checkpoint with which it ends."""
+    """Train one stage into another folder, from the weights before it, and return the checkpoint of its result."""
     from mmrun.run import build
-    from mmrun.run.stage import StageTraining
+    from mmrun.run.stage import build_stage, run_stage
     from mmrun.run.stage_checkpoints import load_stage_weights
 
     names = list(session.stages)
     if name == names[0]:
-        session.model.load_state_dict(build.model(session.config, session.data).state_dict())
-        build.fit(session.data, session.columns, session.model, session.accelerator.device)
+        session.model.load_state_dict(build.build_model(session.config, session.data).state_dict())
+        build.fit_encoders(session.data, session.columns, session.model, session.accelerator.device)
     else:
-        before, _ = session.stages[names[names.index(name) - 1]]
+        before = session.stages[names[names.index(name) - 1]]
         load_stage_weights(session, before)
-    trainer = replace(session.config.trainer, save_every=math.inf, trackers=[])
-    again = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
-    stage, learning = session.stages[name]
-    again.watch.stage(name)
-    StageTraining(again, stage, learning).run()
+    trainer = replace(session.config.trainer, save_every=math.inf)
+    session = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
+    stage = session.stages[name]
+    run_stage(session, build_stage(session, stage))
     folder.close()
     return folder.checkpoint(name, stage.config.keep)
 

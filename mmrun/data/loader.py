@@ -24,8 +24,8 @@ class Loader:
     positions step * batch_size and on, so that all batches are of one size and nothing needs to be saved to resume.
     Evaluation reads `ordered()`: every row once. `batch_size` counts the rows of all `world` ranks together.
 
-    `group_by_length`: rows whose texts are of like length share batches of training, and padding that all rows of a batch have
-    is cut off. Batch 0 is whole: what is counted or tried on it, operations or memory, is the most that any takes.
+    `group_by_length`: rows whose texts have similar lengths share training batches, and padding that all rows of a
+    batch have is cut off. Batch 0 is whole: operations counted or memory tried on it are the most that any batch takes.
     """
 
     def __init__(

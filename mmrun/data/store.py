@@ -85,7 +85,7 @@ def open_column(
 ) -> PreprocessedColumn:
     """Decode a column, or find it decoded: into the cache folder; into memory what is small and not read from files.
 
-    `key` names the data (fingerprint and modality); with the preprocessor's state it makes the name in the cache. A column
+    `key` names the data (fingerprint and modality); with the preprocessor's state it names the cached column. A column
     beyond `limit_bytes`, or beyond the room on the disk, is not kept but decoded anew for each batch. A row that cannot
     be decoded raises; under on_error="skip" it is missing here and listed in `bad` and `bad_rows`: leave it out.
     """

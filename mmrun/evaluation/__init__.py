@@ -11,15 +11,16 @@ from mmrun.errors import ConfigError
 from mmrun.evaluation import calibration, contribution, drift, robustness, subgroups
 from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
-from mmrun.results.evaluations import OWN_CEILINGS
+from mmrun.results.evaluations import (
+    OWN_CEILINGS,
+    SCHEMA,  # of evaluation.json, see docs/evaluation.md
+)
 from mmrun.results.files import read_json, write_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import stored
 from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import VERSION
-
-SCHEMA = 1  # of evaluation.json, see docs/evaluation.md
 
 
 def evaluate(

@@ -54,7 +54,7 @@ def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
 def saw_missing(session: Session) -> bool:
     """Tell whether the fused head learned from rows that lack a modality: only then are subsets fairly asked for."""
     dropout = f"{ModalityDropout.__module__}.{ModalityDropout.__qualname__}"
-    dropped = any(one.config.objective["_target_"] == dropout for one, _ in session.stages.values())
+    dropped = any(stage.config.objective["_target_"] == dropout for stage in session.stages.values())
     rows = session.data.rows["labelled"]
     return dropped or not all(column.present.numpy()[rows].all() for column in session.columns.values())
 

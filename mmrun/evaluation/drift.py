@@ -61,18 +61,14 @@ def of_encoders(session: Session) -> dict[str, Any]:
 
 def last(session: Session) -> Stage:
     """Give the last stage."""
-    return list(session.stages.values())[-1][0]
+    return list(session.stages.values())[-1]
 
 
 def first_taught(session: Session) -> dict[str, Stage]:
     """Give the stage that first taught each encoder, where another one came after it."""
     found = {}
     for modality in session.columns:
-        teaching = [
-            one
-            for one, learning in session.stages.values()
-            if any(n.startswith(f"encoder.{modality}.") for n in learning)
-        ]
+        teaching = [stage for stage in session.stages.values() if modality in stage.trained_encoders]
         if teaching and teaching[0] is not last(session):
             found[modality] = teaching[0]
     return found

@@ -10,16 +10,16 @@ from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import speaker
 from mmrun.run import init_from
 from mmrun.run.pipeline import reopen
-from mmrun.run.session import Callback
 from mmrun.training import checkpoint, engine
+from mmrun.training.callback import Callback
 
 
-def soup(runs: Sequence[RunFolder], splits: Sequence[str], watch: Callback) -> dict[str, dict[str, np.ndarray]]:
+def soup(runs: Sequence[RunFolder], splits: Sequence[str], callback: Callback) -> dict[str, dict[str, np.ndarray]]:
     """Give what the mean of the runs' weights says, by split and task: [N, C], rows in the order of stored predictions.
 
     It is sensible for runs that started from the same weights and were fine-tuned in different ways.
     """
-    session = reopen(runs[0], watch)
+    session = reopen(runs[0], callback)
     checkpoint.load_weights(session.model, mean_weights(runs), runs[0].path)
     head = speaker(runs[0].metrics())
     said = {}
@@ -32,7 +32,7 @@ def soup(runs: Sequence[RunFolder], splits: Sequence[str], watch: Callback) -> d
 
 def mean_weights(runs: Sequence[RunFolder]) -> dict[str, torch.Tensor]:
     """Give the mean of the runs' final weights; counters are the first one's."""
-    every = [init_from.weights(*init_from.config_of(str(run.path), "--method soup")) for run in runs]
+    every = [init_from.final_weights(*init_from.open_config(str(run.path), "--method soup")) for run in runs]
     first = every[0]
     for run, weights in zip(runs, every, strict=True):
         unlike = [name for name in first if name not in weights or weights[name].shape != first[name].shape]

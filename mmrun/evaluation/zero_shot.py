@@ -46,8 +46,8 @@ def zero_shot(session: Session, split: str, wanted: Sequence[str]) -> dict[str, 
 
 def _aligned(session: Session) -> tuple[Stage, Contrastive]:
     """Find the last stage that aligned text with something, and load what it learned."""
-    for stage, learning in reversed(session.stages.values()):
-        objective = build.objective(session.config, stage, learning, session.data, session.model)
+    for stage in reversed(session.stages.values()):
+        objective = build.build_objective(session.config, stage, session.data, session.model)
         if isinstance(objective, Contrastive) and "text" in {session.data.kinds[m] for m in objective.project}:
             load_stage_weights(session, stage)
             kept = session.folder.checkpoint(stage.name, stage.config.keep)

@@ -46,7 +46,7 @@ class Task(Supervised):
     """The tasks from all modalities together: the weighted sum of their losses.
 
     `weighting`: fixed, or by a noise that is learned for each task (uncertainty: Kendall et al., 2018), on top of the
-    fixed weights. `unimodal_weight`: what the losses of each encoder's probe count beside (deep supervision of each modality;
+    fixed weights. `unimodal_weight`: what the losses of each encoder's probe count beside (deep supervision;
     Wang et al., 2020), one number or one a modality. `penalty`: on the fused vector, l1 | l2 | variance.
     """
 

@@ -7,6 +7,7 @@ from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.selection import Metrics
 
+SCHEMA = 2  # of evaluation.json; an older one counts as missing
 OWN_CEILINGS = "this run, the other modalities absent"  # where no other run says what each modality reaches alone
 
 
@@ -16,7 +17,7 @@ def read(run: Metrics, split: str) -> dict[str, Any] | None:
     if not file.exists():
         return None
     found: dict[str, Any] = read_json(file)
-    same = found["split"] == split and found["metric_version"] == run["metric_version"]
+    same = found["schema"] == SCHEMA and found["split"] == split and found["metric_version"] == run["metric_version"]
     return found if same else None
 
 

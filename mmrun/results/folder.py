@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import mmrun
+from mmrun.config import result_config
 from mmrun.errors import RunError
+from mmrun.renamed import translate_metrics
 from mmrun.results.files import plain, read_json, read_yaml, write_json, write_whole, write_yaml
 
-SCHEMA = 1  # of metrics.json, see docs/metrics.schema.json
-
-WITHOUT_EFFECT = ("outputs", "experiment", "cache", "cache_limit", "choices")  # keys that cannot change a result
-TRAINER_WITHOUT_EFFECT = ("progress", "trackers", "save_every", "log_modality_gradients", "profile", "fsdp")
+SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
@@ -30,15 +29,13 @@ LIBRARIES = (
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """Give the 8 hex digits that two runs share if and only if they are asked for the same result."""
-    trainer = {key: value for key, value in config["trainer"].items() if key not in TRAINER_WITHOUT_EFFECT}
-    decisive = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT} | {"trainer": trainer}
-    canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+    """Return the 8 hex digits that two configs share if and only if they ask for the same result."""
+    canonical = json.dumps(result_config(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
 def run_path(config: Mapping[str, Any]) -> Path:
-    """Give the folder that belongs to a resolved config: outputs/default/digits-component-s0-1a2b3c4d."""
+    """Return the folder of a resolved config: outputs/default/digits-component-s0-1a2b3c4d."""
     choices = config["choices"]
     name = f"{choices['dataset']}-{choices['strategy']}-s{config['seed']}-{identity(config)}".replace("/", ".")
     return Path(config["outputs"]).expanduser() / config["experiment"] / name
@@ -243,9 +240,8 @@ class RunFolder:
         return words
 
     def metrics(self) -> dict[str, Any]:
-        """Give what metrics.json holds."""
-        metrics: dict[str, Any] = read_json(self.metrics_file)
-        return metrics
+        """Return what metrics.json holds; names of version 0.1.0 are translated."""
+        return translate_metrics(read_json(self.metrics_file))
 
     def status(self) -> dict[str, Any]:
         """Give what was last said by `set_status`."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmrun.config import WITHOUT_EFFECT
 from mmrun.errors import ConfigError, nearest
-from mmrun.results.folder import WITHOUT_EFFECT
 from mmrun.results.formatting import several
 from mmrun.results.index import find, status
 

@@ -1,4 +1,4 @@
-"""How many rows a step takes where `trainer.batch_size=auto` leaves that to the machine's memory."""
+"""The batch size where `trainer.batch_size=auto` leaves it to the machine's memory."""
 
 from dataclasses import replace
 from functools import partial
@@ -8,44 +8,46 @@ import torch
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
 from mmrun.run.session import Session
-from mmrun.run.stage import make_learner
+from mmrun.run.stage import build_learner
 from mmrun.training import dry_run
-from mmrun.training.engine import Learner
+from mmrun.training.learner import Learner
 from mmrun.training.stages import Stage
 
-LARGEST = {"cuda": 4096, "cpu": 256}  # rows a device: beyond these a step is no quicker, and its gradient no better
+MAX_ROWS = {"cuda": 4096, "cpu": 256}  # per device: more rows make a step no faster, and its gradient no better
 
 
-def recorded(config: RunConfig, folder: RunFolder) -> RunConfig:
-    """Put the batch size that a run found when it first started in place of `auto`."""
-    found = folder.environment().get("batch_size") if config.trainer.batch_size == "auto" else None
-    return config if found is None else replace(config, trainer=replace(config.trainer, batch_size=found))
+def recorded_batch_size(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """Replace `auto` by the batch size that the run found when it first started, if it did."""
+    recorded = folder.environment().get("batch_size") if config.trainer.batch_size == "auto" else None
+    return config if recorded is None else replace(config, trainer=replace(config.trainer, batch_size=recorded))
 
 
-def sized(session: Session) -> Session:
-    """Settle the batch size: as asked, as the run found it when it first started, or as it is found now.
+def resolve_batch_size(session: Session) -> Session:
+    """Return the session with a number for its batch size.
 
-    It is the largest power of two with which every stage's pass fits into each device's memory beside the optimiser's
-    own, up to LARGEST and to the labelled rows. It is written to environment.json, since it is a fact of the machine.
+    For `auto` it is the largest power of two with which the step of every stage fits into each device's memory beside
+    the optimizer's state, up to MAX_ROWS and to the number of labelled rows. It is written to environment.json, since
+    it depends on the machine.
     """
-    config, accelerator = recorded(session.config, session.folder), session.accelerator
+    config, accelerator = recorded_batch_size(session.config, session.folder), session.accelerator
     if config.trainer.batch_size == "auto":
-        limit = min(LARGEST[accelerator.device.type], len(session.data.rows["labelled"]) // accelerator.num_processes)
-        for stage, learning in session.stages.values():
-            learner = make_learner(session, stage, learning)
-            limit = dry_run.largest(partial(_attempt, session, stage, learner), limit)
+        labelled = len(session.data.rows["labelled"]) // accelerator.num_processes
+        limit = min(MAX_ROWS[accelerator.device.type], labelled)
+        for stage in session.stages.values():
+            learner = build_learner(session, stage)
+            limit = dry_run.largest_size(partial(_try_batch, session, stage, learner), limit)
         local = accelerator.gather(torch.tensor([limit], device=accelerator.device)).min().item()
-        found = int(local) * accelerator.num_processes
-        config = replace(config, trainer=replace(config.trainer, batch_size=found))
-        if session.writes:
-            session.folder.set_environment(batch_size=found)
-        session.watch.note(f"trainer.batch_size=auto: {found} rows a step")
+        batch_size = int(local) * accelerator.num_processes
+        config = replace(config, trainer=replace(config.trainer, batch_size=batch_size))
+        if session.is_writer:
+            session.folder.set_environment(batch_size=batch_size)
+        session.callback.on_message(f"trainer.batch_size=auto: {batch_size} rows a step")
     return replace(session, config=config)
 
 
-def _attempt(session: Session, stage: Stage, learner: Learner, rows: int) -> None:
-    """Try a pass of so many rows on this device, as much memory taken as an optimiser will keep."""
+def _try_batch(session: Session, stage: Stage, learner: Learner, rows: int) -> None:
+    """Try a step with so many rows on this device."""
     size = rows * session.accelerator.num_processes
     batch = session.loader(session.data.rows[stage.config.rows], size, stage.modalities).batch(0)
     with session.accelerator.autocast():
-        dry_run.attempt(learner, batch)
+        dry_run.try_step(learner, batch)

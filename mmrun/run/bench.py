@@ -1,7 +1,7 @@
-"""How fast a config trains and answers on this machine: steps of each stage, and batches and rows of its model."""
+"""How fast a config trains and predicts on this machine: steps of each stage, batches and rows of its model."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,82 +10,107 @@ import torch
 from torch import Tensor
 
 from mmrun.config import RunConfig
-from mmrun.run.estimate import Again, open_undecoded
-from mmrun.run.metrics import Metrics
-from mmrun.run.session import Callback, Session
-from mmrun.run.stage import StageTraining
-from mmrun.training import cost, engine, throughput
+from mmrun.run.estimate import RepeatedBatches, open_undecoded
+from mmrun.run.session import Session
+from mmrun.run.stage import build_stage, compile_stage
+from mmrun.training import cost, engine
 from mmrun.training.budget import StageBudget
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import first_rows
 from mmrun.training.stages import Stage
+from mmrun.training.state import TrainState
+from mmrun.training.throughput import device_peak_flops
 
-WARM_UP = 3  # calls that are not counted
-FEWEST = 5  # that are
+WARMUP_CALLS = 3  # are not counted
+MIN_CALLS = 5  # are counted at least
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long something takes, again and again."""
+    """How long something takes, measured several times.
 
-    what: str  # a stage's name, or "inference"
-    rows: int  # that are treated at once
+    Attributes:
+        what: a stage's name, or "inference".
+        rows: processed at once.
+        times: number of measurements.
+        p50: median, in seconds.
+        p99: 99th percentile, in seconds.
+        samples_per_second: over all measurements.
+        flops_per_second: None where operations are not counted.
+        mfu: share of the device's peak; None where that is unknown.
+        peak_memory: bytes.
+    """
+
+    what: str
+    rows: int
     times: int
-    p50: float  # seconds
+    p50: float
     p99: float
     samples_per_second: float
-    flops_per_second: float | None  # None where they are not counted
-    mfu: float | None  # of the device's peak, where that is known
-    peak_memory: int  # bytes
+    flops_per_second: float | None
+    mfu: float | None
+    peak_memory: int
 
     @property
-    def row(self) -> float:  # seconds
-        """Give the time a row takes among the others."""
+    def seconds_per_row(self) -> float:
+        """The median time divided by the rows."""
         return self.p50 / self.rows
 
 
-def bench(config: RunConfig, scratch: Path, watch: Callback, seconds: float) -> list[Timing]:
-    """Time, for so many seconds each: a step of every stage, a batch of the whole model, and one row alone.
+def bench(config: RunConfig, scratch: Path, callback: Callback, seconds: float) -> list[Timing]:
+    """Time a step of every stage, a batch of the whole model, and a single row.
 
-    Batches are at hand: what is timed is computing, not reading. The model's weights are of no matter here.
+    Batches are in memory: computing is timed, not reading. The weights do not matter.
+
+    Args:
+        config: of the run.
+        scratch: an empty folder.
+        callback: receives messages.
+        seconds: to spend on each.
     """
-    session = open_undecoded(config, scratch, watch)
-    found = []
-    for stage, learning in session.stages.values():
-        watch.note(f"timing {stage.name}")
-        found.append(_steps(session, stage, learning, seconds))
-    watch.note("timing inference")
+    session = open_undecoded(config, scratch, callback)
+    timings = []
+    for stage in session.stages.values():
+        callback.on_message(f"timing {stage.name}")
+        timings.append(_time_steps(session, stage, seconds))
+    callback.on_message("timing inference")
     session.model.eval()
     batch = next(session.ordered("val", session.columns))
     for rows in dict.fromkeys((len(batch.index), 1)):
-        found.append(_answers(session, rows, seconds))
-    return found
+        timings.append(_time_inference(session, rows, seconds))
+    return timings
 
 
-def _steps(session: Session, stage: Stage, learning: set[str], seconds: float) -> Timing:
-    training = StageTraining(session, stage, learning)
-    training.compile()
-    clock = _Clock(session.accelerator.device)
-    batches = Again([training.batches.batch(number) for number in range(2)])
-    progress = engine.Progress()
-    for number in (WARM_UP, FEWEST):
-        _run(training, batches, progress, progress.step + number, clock)
-    left = int((seconds - sum(clock.times[WARM_UP:])) / clock.median())
-    if left > 0:
-        _run(training, batches, progress, progress.step + left, clock)
-    rows = session.config.trainer.batch_size
-    return _timing(session, stage.name, rows, clock.times[WARM_UP:], training.flops)
+def _time_steps(session: Session, stage: Stage, seconds: float) -> Timing:
+    built = build_stage(session, stage)
+    state = TrainState()
+    compile_stage(session, built, state)
+    clock = _StepClock(session.accelerator.device)
+    batches = RepeatedBatches([built.batches.batch(number) for number in range(2)])
+    for number in (WARMUP_CALLS, MIN_CALLS):
+        _train_steps(session, built, batches, state, state.step + number, clock)
+    remaining = int((seconds - sum(clock.times[WARMUP_CALLS:])) / clock.median())
+    if remaining > 0:
+        _train_steps(session, built, batches, state, state.step + remaining, clock)
+    return _timing(session, stage.name, built.batch_size, clock.times[WARMUP_CALLS:], built.flops_per_step)
 
 
-def _run(training: StageTraining, batches: Again, progress: engine.Progress, until: int, clock: "_Clock") -> None:
-    plan = replace(training.plan, allowance=StageBudget(steps=until), evaluate_every=10**9, schedule="constant")
-    accelerator = training.session.accelerator
-    nothing: Callable[[], tuple[float, Metrics]] = lambda: (0.0, {})  # noqa: E731
+def _train_steps(
+    session: Session,
+    built: BuiltStage,
+    batches: RepeatedBatches,
+    state: TrainState,
+    until_step: int,
+    clock: "_StepClock",
+) -> None:
+    config = replace(built.config, budget=StageBudget(steps=until_step), evaluate_every=10**9, schedule="constant")
     clock.start()
-    engine.fit(training.learner, batches, training.optimizer, plan, progress, accelerator, nothing, clock)
+    engine.fit(built.prepared, batches, built.optimizer, config, state, session.accelerator, lambda: (0.0, {}), clock)
 
 
-class _Clock:
-    """Hears what the engine tells, and notes how long each step took, until the device had done it."""
+class _StepClock(Callback):
+    """Measures how long each step takes until the device has finished it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -93,52 +118,44 @@ class _Clock:
         self.began = 0.0
 
     def start(self) -> None:
-        _wait(self.device)
+        _synchronize(self.device)
         self.began = time.perf_counter()
 
     def median(self) -> float:
-        return float(np.median(self.times[WARM_UP:]))
+        return float(np.median(self.times[WARMUP_CALLS:]))
 
-    def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None:
-        _wait(self.device)
+    def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
+        _synchronize(self.device)
         self.times.append(time.perf_counter() - self.began)
         self.began = time.perf_counter()
 
-    def cut(self, progress: engine.Progress) -> None: ...
-
-    def evaluated(self, progress: engine.Progress, losses: Metrics, found: Metrics) -> None: ...
-
-    def improved(self, progress: engine.Progress) -> None: ...
-
-    def settled(self, progress: engine.Progress) -> None: ...
-
 
 @torch.no_grad()
-def _answers(session: Session, rows: int, seconds: float) -> Timing:
+def _time_inference(session: Session, rows: int, seconds: float) -> Timing:
     """Time the whole model on its first validation rows."""
     device = session.accelerator.device
     batch = first_rows(next(session.ordered("val", session.columns)), rows)
     cost.reset_peak_memory(device)
     times: list[float] = []
-    while len(times) < WARM_UP + FEWEST or sum(times[WARM_UP:]) < seconds:
-        _wait(device)
+    while len(times) < WARMUP_CALLS + MIN_CALLS or sum(times[WARMUP_CALLS:]) < seconds:
+        _synchronize(device)
         began = time.perf_counter()
         with session.accelerator.autocast():
             session.model(batch)
-        _wait(device)
+        _synchronize(device)
         times.append(time.perf_counter() - began)
-    return _timing(session, "inference", rows, times[WARM_UP:], None)
+    return _timing(session, "inference", rows, times[WARMUP_CALLS:], None)
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _timing(session: Session, what: str, rows: int, times: Sequence[float], flops: float | None) -> Timing:
     device, trainer = session.accelerator.device, session.config.trainer
-    peak = throughput.peak_of(device, trainer.precision, trainer.tf32)
-    rate = None if flops is None else flops * len(times) / sum(times)
+    peak = device_peak_flops(device, trainer.precision, trainer.tf32)
+    flops_per_second = None if flops is None else flops * len(times) / sum(times)
     p50, p99 = np.percentile(times, [50, 99])
     return Timing(
         what=what,
@@ -147,7 +164,7 @@ def _timing(session: Session, what: str, rows: int, times: Sequence[float], flop
         p50=float(p50),
         p99=float(p99),
         samples_per_second=rows * len(times) / sum(times),
-        flops_per_second=rate,
-        mfu=None if rate is None or peak is None else rate / peak,
+        flops_per_second=flops_per_second,
+        mfu=None if flops_per_second is None or peak is None else flops_per_second / peak,
         peak_memory=cost.peak_memory(device),
     )

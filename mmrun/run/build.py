@@ -1,7 +1,7 @@
-"""Config becomes objects, here alone: the data, the model, and for each stage its objective and optimiser."""
+"""Builds the objects of a run from its config: data, model, and for each stage its objective and optimizer."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmrun.compose import instantiate
 from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
@@ -18,37 +17,52 @@ from mmrun.data.packed import release
 from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
 from mmrun.tasks import for_target
 from mmrun.training import checkpoint
-from mmrun.training.stages import Stage, expand_stages, parameter_groups, trainable_parameters
+from mmrun.training.callback import Callback
+from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
 from mmrun.types import KINDS, Encoder, Input, Objective, Preprocessor, Task
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set, opened for one run: what to predict, which rows serve for what, how each modality is read."""
+    """A data set, opened for one run.
+
+    Attributes:
+        table: what the source returned.
+        kinds: kind of each modality that the run reads.
+        preprocessors: by modality, fitted on the training rows.
+        tasks: what is predicted, by name.
+        rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
+            rows), val, test.
+    """
 
     table: Table
-    kinds: dict[str, str]  # of the run's modalities
-    preprocessors: dict[str, Preprocessor]  # fitted on the training rows
+    kinds: dict[str, str]
+    preprocessors: dict[str, Preprocessor]
     tasks: dict[str, Task]
-    rows: dict[str, np.ndarray]  # all | labelled | unlabelled | bootstrap | val | test -> row numbers, ascending
+    rows: dict[str, np.ndarray]
 
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:
-        """What the preprocessed columns offer to encoders and objectives, by modality."""
+        """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
 
 
-def data(config: RunConfig) -> Data:
-    """Open the data set and fit what training rows decide: vocabularies, means, the labelled share."""
+def open_data(config: RunConfig) -> Data:
+    """Open the data set, and fit what the training rows decide: vocabularies, means, the labelled share.
+
+    Raises:
+        DataError: the data cannot be used, or a split has no row.
+    """
     table: Table = instantiate(config.dataset, "dataset", drop=LABELS)
     for name in SPLITS:
         if len(table.rows(name)) == 0:
-            raise DataError(f"dataset: no row is in the {name} split; each of {', '.join(SPLITS)} needs some")
+            raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
     train = table.rows("train")
     labelled = split.labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
     rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
@@ -64,159 +78,192 @@ def data(config: RunConfig) -> Data:
     return Data(table, kinds, preprocessors, tasks, rows)
 
 
-def columns(config: RunConfig, opened: Data) -> dict[str, PreprocessedColumn]:
-    """Decode each modality, or find it decoded by an earlier run; then let go of the raw values, which outweigh it.
+def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:
+    """Decode each modality, or open what an earlier run decoded; then free the raw values, which take more memory.
 
-    Rows found bad are taken from `opened.rows`.
+    Rows that cannot be decoded are removed from `data.rows`.
     """
     folder, limit = Path(config.cache).expanduser() / "columns", int(config.cache_limit * 1e9)
-    table = opened.table
-    preprocessed = {}
-    for modality, preprocessor in opened.preprocessors.items():
+    table = data.table
+    columns = {}
+    for modality, preprocessor in data.preprocessors.items():
         key = f"{table.fingerprint}/{modality}"
         column = open_column(table.columns[modality], preprocessor, key, folder, limit, table.on_error)
-        for name, rows in opened.rows.items():
-            opened.rows[name] = rows[~np.isin(rows, column.bad_rows)]
+        for name, rows in data.rows.items():
+            data.rows[name] = rows[~np.isin(rows, column.bad_rows)]
         table.skipped.extend(column.bad)
-        preprocessed[modality] = column
+        columns[modality] = column
     table.columns.clear()
     release()
-    return preprocessed
+    return columns
 
 
-def model(config: RunConfig, opened: Data, begin: bool = True) -> Multimodal:
-    """Build the whole model; each part draws its first weights from a stream of its own.
+def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimodal:
+    """Build the model. Each part draws its initial weights from a random stream of its own.
 
-    `begin`: encoders start from the parts of other runs that their `init` names; needless where weights are loaded.
+    Args:
+        config: encoders, adapter, fusion and seed.
+        data: what the preprocessors know of each modality, and the tasks.
+        use_init: load the parts of other runs that `encoder.<modality>.init` names; not needed where all weights are
+            loaded afterwards.
+
+    Raises:
+        ConfigError: parts do not fit each other or the data.
     """
     encoders: dict[str, Encoder] = {}
-    adapted = config.strategy.adapt is None
     for modality, node in config.encoder.items():
         key_path = f"encoder.{modality}"
         with seeded_generator(config.seed, f"init/{key_path}"):
-            encoders[modality] = instantiate(node, key_path, opened.metadata[modality], drop=("preprocess", "init"))
-        if begin and "init" in node:
-            init_from.fill(encoders[modality], node["init"], f"{key_path}.init")
-        if config.strategy.adapt is not None:
-            with seeded_generator(config.seed, f"init/adapt.{modality}"):
-                adapted |= instantiate(
-                    config.strategy.adapt, "strategy.adapt", opened.metadata[modality], encoder=encoders[modality]
-                )
-    if not adapted:
-        named = ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in encoders.items())
-        raise ConfigError(f"strategy.adapt: no encoder can be adapted so: {named}; choose others, or another adapter")
+            encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
+        if use_init and "init" in node:
+            init_from.load_part(encoders[modality], node["init"], f"{key_path}.init")
+    if config.strategy.adapt is not None:
+        _adapt(config, data, encoders)
     optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
-        "num_outputs": sum(task.num_outputs for task in opened.tasks.values()),
+        "num_outputs": sum(task.num_outputs for task in data.tasks.values()),
     }
     with seeded_generator(config.seed, "init/fusion"):
         fusion = instantiate(config.fusion, "fusion", optional_kwargs)
     with seeded_generator(config.seed, "init/head"):
-        return Multimodal(encoders, fusion, opened.tasks)
+        return Multimodal(encoders, fusion, data.tasks)
 
 
-def objective(config: RunConfig, stage: Stage, learning: set[str], opened: Data, built: Multimodal) -> Objective:
-    """Build a stage's objective, which sees the modalities of the stage alone; around it, a balance; then augmentation.
+def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder]) -> None:
+    """Insert adapters into the encoders, in place."""
+    num_adapted = 0
+    for modality, encoder in encoders.items():
+        with seeded_generator(config.seed, f"init/adapt.{modality}"):
+            num_adapted += instantiate(
+                config.strategy.adapt, "strategy.adapt", data.metadata[modality], encoder=encoder
+            )
+    if num_adapted == 0:
+        names = ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in encoders.items())
+        raise ConfigError(
+            f"strategy.adapt: this adapter fits none of the encoders {names}; choose other encoders or another adapter"
+        )
 
-    `model` is the model as the stage finds it, to copy from; `open_run` gives the model of a finished run, a teacher.
+
+def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimodal) -> Objective:
+    """Build a stage's objective; a balance is wrapped around it, then augmentation.
+
+    The objective is offered `model`, the model as the stage finds it, and `open_run`, which returns the model of a
+    finished run, among other arguments that its signature may name. It sees the modalities of the stage alone.
     """
     key_path = f"{stage.key_path}.objective"
     optional_kwargs = {
-        "model": built,
-        "open_run": partial(_finished, f"{key_path}.teacher", config, opened),
-        "tasks": opened.tasks,
-        "kinds": {modality: opened.kinds[modality] for modality in stage.modalities},
-        "dims": {modality: encoder.dim for modality, encoder in built.encoder.items()},
-        "fusion_dim": built.fusion.dim,
-        "metadata": {modality: opened.metadata[modality] for modality in stage.modalities},
+        "model": model,
+        "open_run": partial(_open_finished_model, f"{key_path}.teacher", config, data),
+        "tasks": data.tasks,
+        "kinds": {modality: data.kinds[modality] for modality in stage.modalities},
+        "dims": {modality: encoder.dim for modality, encoder in model.encoder.items()},
+        "fusion_dim": model.fusion.dim,
+        "metadata": {modality: data.metadata[modality] for modality in stage.modalities},
     }
     with seeded_generator(config.seed, f"init/objective/{stage.name}"):
-        made: Objective = instantiate(stage.config.objective, key_path, optional_kwargs)
-        if config.balance is not None and balanced(learning):
-            made = instantiate(config.balance, "balance", optional_kwargs, objective=made)
-        augmenting = augmentation(config, stage, learning, opened)
-        if augmenting is not None:
-            made = instantiate(augmenting, "augment", optional_kwargs, objective=made)
-    return made
+        objective: Objective = instantiate(stage.config.objective, key_path, optional_kwargs)
+        if config.balance is not None and uses_balance(stage):
+            objective = instantiate(config.balance, "balance", optional_kwargs, objective=objective)
+        augmentation = augmentation_of(config, stage, data)
+        if augmentation is not None:
+            objective = instantiate(augmentation, "augment", optional_kwargs, objective=objective)
+    return objective
 
 
-def augmentation(config: RunConfig, stage: Stage, learning: set[str], opened: Data) -> dict[str, Any] | None:
-    """Give what augments a stage's inputs, of its kinds alone; None where no head or probe learns, or nothing does."""
-    if config.augment is None or not any(name.startswith(("head.", "probe.")) for name in learning):
+def augmentation_of(config: RunConfig, stage: Stage, data: Data) -> dict[str, Any] | None:
+    """Return the node that augments a stage's inputs, for its kinds alone; None where it trains no head or probe."""
+    if config.augment is None or not stage.heads:
         return None
-    kinds = {opened.kinds[modality] for modality in stage.modalities}
+    kinds = {data.kinds[modality] for modality in stage.modalities}
     by_kind = {kind: node for kind, node in config.augment["by_kind"].items() if kind in kinds and node is not None}
     return {**config.augment, "by_kind": by_kind} if by_kind else None
 
 
-def balanced(learning: set[str]) -> bool:
-    """Tell whether there is something to balance: a head and several encoders that learn together."""
-    return len({name.split(".")[1] for name in learning if name.startswith("encoder.")}) > 1 and any(
-        name.startswith("head.") for name in learning
-    )
+def uses_balance(stage: Stage) -> bool:
+    """Return whether there is something to balance: a head and several encoders that train together."""
+    return stage.trains_head and len(stage.trained_encoders) > 1
 
 
-def _finished(key_path: str, config: RunConfig, opened: Data, run: str) -> Multimodal:
-    """Give the model of a finished run that reads the same preprocessed data; nothing in it learns."""
-    folder, other = init_from.config_of(run, key_path)
+def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str) -> Multimodal:
+    """Return the frozen model of a finished run that preprocesses its inputs as this one does."""
+    folder, other = init_from.open_config(run, key_path)
     for modality, node in other.encoder.items():
         if modality not in config.encoder or config.encoder[modality]["preprocess"] != node["preprocess"]:
             raise ConfigError(
-                f"{key_path}: {folder.name} reads {modality} in another way; give encoder.{modality}.preprocess alike"
+                f"{key_path}: {folder.name} preprocesses {modality} differently; "
+                f"use the same encoder.{modality}.preprocess"
             )
-    built = model(other, opened, begin=False)
-    checkpoint.load_weights(built, init_from.weights(folder, other), folder.path)
-    return built.requires_grad_(False).eval()
+    model = build_model(other, data, use_init=False)
+    checkpoint.load_weights(model, init_from.final_weights(folder, other), folder.path)
+    return model.requires_grad_(False).eval()
 
 
-def optimizer(config: RunConfig, stage: Stage, learning: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-    """Build a stage's optimiser over the named parameters that learn."""
-    node: Mapping[str, Any] = config.optimizer if stage.config.optimizer is None else stage.config.optimizer
-    key_path = "optimizer" if stage.config.optimizer is None else f"{stage.key_path}.optimizer"
+def build_optimizer(
+    config: RunConfig, stage: Stage, model: Multimodal, trainable: Iterable[tuple[str, nn.Parameter]]
+) -> torch.optim.Optimizer:
+    """Build a stage's optimizer.
+
+    Args:
+        config: the run's optimizer.
+        stage: its own optimizer, learning rate, scales and layer decay, if any.
+        model: whose layers `layer_decay` counts.
+        trainable: the parameters by their names in the model; those of the objective have names of their own.
+    """
+    use_own = stage.config.optimizer is not None
+    node: Mapping[str, Any] = stage.config.optimizer if use_own else config.optimizer
+    key_path = f"{stage.key_path}.optimizer" if use_own else "optimizer"
     lr = node["lr"] if stage.config.lr is None else stage.config.lr
-    made: torch.optim.Optimizer = instantiate(
-        node,
-        key_path,
-        drop=("lr",),
-        params=parameter_groups(learning, stage.config.lr_scale, lr, stage.config.layer_decay),
-        lr=lr,
-    )
-    return made
+    decays = None if stage.config.layer_decay is None else lr_decays(model, stage.config.layer_decay)
+    groups = parameter_groups(trainable, stage.config.lr_scale, lr, decays)
+    optimizer: torch.optim.Optimizer = instantiate(node, key_path, drop=("lr",), params=groups, lr=lr)
+    return optimizer
 
 
-Stages = dict[str, tuple[Stage, set[str]]]  # by name, with the names of the parameters that learn in it
+def build_callbacks(config: RunConfig) -> list[Callback]:
+    """Build the callbacks that the config names."""
+    return [instantiate(node, f"callbacks.{name}") for name, node in config.callbacks.items()]
 
 
-def stages(config: RunConfig, built: Multimodal) -> Stages:
-    """Give the stages of a run, in order."""
-    names = [name for name, parameter in built.named_parameters() if parameter.requires_grad]  # adapters hold the rest
-    fixed = [
-        f"encoder.{name}" for name, encoder in built.encoder.items() if not any(True for _ in encoder.parameters())
-    ]
-    return {
-        stage.name: (stage, trainable_parameters(names, stage, fixed))
-        for stage in expand_stages(config.strategy, config.encoder)
-    }
+def resolve_stages(config: RunConfig, model: Multimodal) -> dict[str, Stage]:
+    """Return the stages of a run by name, in order, with the parameters that they train."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]  # adapters freeze others
+    without_parameters = []
+    for modality, encoder in model.encoder.items():
+        if not any(True for _ in encoder.parameters()):
+            without_parameters.append(f"encoder.{modality}")
+    stages = {}
+    for stage in expand_stages(config.strategy, config.encoder):
+        stages[stage.name] = replace(stage, trainable=trainable_parameters(names, stage, without_parameters))
+    return stages
 
 
-def dry_run_stages(config: RunConfig, opened: Data, built: Multimodal, resolved: Stages) -> None:
-    """Build every objective and optimiser once for trial: what cannot work is said before anything is decoded."""
-    parameters = dict(built.named_parameters())
-    for stage, learning in resolved.values():
-        made = objective(config, stage, learning, opened, built)
-        if config.trainer.fsdp and any(isinstance(module, Multimodal) for module in made.modules()):
+def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Mapping[str, Stage]) -> None:
+    """Build every objective and optimizer once, so that errors are raised before anything is decoded or trained.
+
+    Raises:
+        ConfigError: parts do not fit each other.
+    """
+    parameters = dict(model.named_parameters())
+    for stage in stages.values():
+        objective = build_objective(config, stage, data, model)
+        if config.trainer.fsdp and any(isinstance(module, Multimodal) for module in objective.modules()):
             raise ConfigError(
-                f"{stage.key_path}.objective: {type(made).__name__} has a whole model to learn from, which "
-                "trainer.fsdp does not cut; drop one of the two"
+                f"{stage.key_path}.objective: {type(objective).__name__} holds a whole model as its teacher, which "
+                "trainer.fsdp does not shard; drop one of the two"
             )
-        optimizer(config, stage, [(name, parameters[name]) for name in sorted(learning)])
-    if config.balance is not None and not any(balanced(learning) for _, learning in resolved.values()):
+        build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])
+        if stage.config.monitor != "loss" and not stage.heads:
+            raise ConfigError(
+                f"{stage.key_path}.monitor: {stage.config.monitor} needs a head or probe that this stage trains; "
+                "set it to loss, or add head to its train list"
+            )
+    if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
-    _check_augment(config, opened, resolved)
+    _check_augmentation(config, data, stages)
 
 
-def _check_augment(config: RunConfig, opened: Data, resolved: Stages) -> None:
-    """Refuse kinds that there are not, and an augmentation that no stage would see."""
+def _check_augmentation(config: RunConfig, data: Data, stages: Mapping[str, Stage]) -> None:
+    """Reject unknown kinds, and an augmentation that no stage would use."""
     if config.augment is None:
         return
     for kind in config.augment["by_kind"]:
@@ -224,29 +271,31 @@ def _check_augment(config: RunConfig, opened: Data, resolved: Stages) -> None:
             raise ConfigError(
                 f"augment.by_kind.{kind}: no such kind{nearest(kind, KINDS)} (there are {', '.join(KINDS)})"
             )
-    if all(augmentation(config, *one, opened) is None for one in resolved.values()):
-        named = ", ".join(f"{modality} ({kind})" for modality, kind in opened.kinds.items())
+    if all(augmentation_of(config, stage, data) is None for stage in stages.values()):
+        names = ", ".join(f"{modality} ({kind})" for modality, kind in data.kinds.items())
         raise ConfigError(
-            f"augment: no stage of this strategy trains a head on what it changes, of {named}; drop augment"
+            f"augment: no stage of this strategy trains a head on a kind that it augments ({names}); drop augment"
         )
 
 
-def fit(opened: Data, columns: Mapping[str, PreprocessedColumn], built: Multimodal, device: torch.device) -> None:
-    """Let encoders learn what no gradient teaches, from the training rows that have their modality."""
-    for modality, encoder in cast(Mapping[str, Encoder], built.encoder).items():
-        encoder.fit(
-            _inputs(modality, Loader({modality: columns[modality]}, {}, opened.rows["all"], 256, device=device))
-        )
+def fit_encoders(
+    data: Data, columns: Mapping[str, PreprocessedColumn], model: Multimodal, device: torch.device
+) -> None:
+    """Let encoders learn what no gradient teaches (components, idf), from the training rows with their modality."""
+    for modality, encoder in cast(Mapping[str, Encoder], model.encoder).items():
+        loader = Loader({modality: columns[modality]}, {}, data.rows["all"], 256, device=device)
+        encoder.fit(_present_inputs(modality, loader))
 
 
-def _inputs(modality: str, loader: Loader) -> Iterator[Input]:
+def _present_inputs(modality: str, loader: Loader) -> Iterator[Input]:
     for batch in loader.ordered():
         x, present = batch.inputs[modality], batch.present[modality]
         yield {part: tensor[present] for part, tensor in x.items()} if isinstance(x, dict) else x[present]
 
 
 def check(config: RunConfig) -> None:
-    """Build everything of a run but its decoded columns."""
-    opened = data(config)
-    built = model(config, opened)
-    dry_run_stages(config, opened, built, stages(config, built))
+    """Build everything of a run except its decoded columns, to raise its errors early."""
+    build_callbacks(config)
+    data = open_data(config)
+    model = build_model(config, data)
+    dry_run_stages(config, data, model, resolve_stages(config, model))

@@ -1,11 +1,11 @@
-"""What a run will take, from a few of its real steps: nothing is kept, and no column is decoded but for these."""
+"""What a run will take, estimated from a few of its real steps. Nothing is kept, and hardly a row is decoded."""
 
 import itertools
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,137 +18,177 @@ from mmrun.config import RunConfig
 from mmrun.data.store import open_column, where_kept
 from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
-from mmrun.run import batch_size_search, build, features
-from mmrun.run import metrics as run_metrics
-from mmrun.run.pipeline import build_accelerator, place
-from mmrun.run.session import Callback, Session
-from mmrun.run.stage import StageTraining
+from mmrun.run import build, features
+from mmrun.run.batch_size_search import resolve_batch_size
+from mmrun.run.pipeline import build_accelerator, place_model
+from mmrun.run.session import Session
+from mmrun.run.stage import build_stage, stage_key
+from mmrun.run.stage_checkpoints import trained_parts
 from mmrun.training import cost, engine, reuse
 from mmrun.training.budget import StageBudget
-from mmrun.training.features import stand_in
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.callback import Callback, NullCallback
+from mmrun.training.features import replace_inputs
 from mmrun.training.stages import Stage
+from mmrun.training.state import TrainState
 from mmrun.types import Batch, Preprocessor
 
-LONG_ENOUGH = 1.0  # seconds of steps that are timed
-DECODED = 8  # rows whose decoding is timed
+TIMED_SECONDS = 1.0  # of steps
+DECODED_ROWS = 8  # whose decoding is timed
 
 
 @dataclass(frozen=True)
-class ColumnForecast:
-    """A preprocessed column."""
+class ColumnEstimate:
+    """A decoded modality.
 
-    key: str  # the same for runs that share it
+    Attributes:
+        key: equal for runs that share it.
+        modality: its name.
+        rows: of the data set.
+        size: bytes.
+        seconds: to decode all rows.
+        kept: memory | disk | nowhere: decoded anew for each batch.
+    """
+
+    key: str
     modality: str
     rows: int
-    size: int  # bytes
-    seconds: float  # to decode all of it
-    kept: str  # memory | disk | nowhere: decoded anew for each batch
+    size: int
+    seconds: float
+    kept: str
 
 
 @dataclass(frozen=True)
-class StageForecast:
-    """A stage of a run."""
+class StageEstimate:
+    """A stage of a run.
+
+    Attributes:
+        name: of the stage.
+        key: equal for stages that give the same weights.
+        reuse: whether its result is stored and reused.
+        steps: optimizer steps.
+        step: seconds of one.
+        features: seconds to compute, once, what is read in place of inputs.
+        evaluations: number.
+        evaluation: seconds of one.
+        seconds: all together.
+        flops: all together.
+        checkpoints: bytes that stay in the run folder.
+        stored: bytes in the cache, where the stage is reused.
+    """
 
     name: str
-    key: str  # the same for stages that give the same weights
+    key: str
     reuse: bool
     steps: int
-    step: float  # seconds
-    features: float  # seconds to compute, once, what is read in place of inputs
+    step: float
+    features: float
     evaluations: int
-    evaluation: float  # seconds
-    seconds: float  # all together
+    evaluation: float
+    seconds: float
     flops: float
-    checkpoints: int  # bytes that stay in the run folder
-    stored: int  # bytes in the cache, where it is reused
+    checkpoints: int
+    stored: int
 
 
 @dataclass(frozen=True)
-class RunForecast:
-    """A run."""
+class RunEstimate:
+    """A run.
 
-    stages: list[StageForecast]
-    around: float  # seconds to open the data, to decode what is kept in memory, to evaluate at the end
-    columns: list[ColumnForecast]
+    Attributes:
+        stages: in order.
+        around: seconds to open the data, to decode what is kept in memory, and to evaluate at the end.
+        columns: its modalities.
+    """
+
+    stages: list[StageEstimate]
+    around: float
+    columns: list[ColumnEstimate]
 
     @property
     def seconds(self) -> float:
-        """Give the time of the whole run, its columns on disk before."""
+        """The time of the whole run once its columns are on disk."""
         return self.around + sum(stage.seconds for stage in self.stages)
 
 
-def forecast(config: RunConfig, scratch: Path, watch: Callback) -> RunForecast:
-    """Open a run as if to train it, and time a few steps of each stage."""
+def estimate_run(config: RunConfig, scratch: Path, callback: Callback) -> RunEstimate:
+    """Open a run as if to train it, and time a few steps of each stage.
+
+    Args:
+        config: of the run.
+        scratch: an empty folder.
+        callback: receives messages.
+    """
     began = time.perf_counter()
-    session = open_undecoded(config, scratch, watch)
+    session = open_undecoded(config, scratch, callback)
     opened = time.perf_counter() - began
     data, model, table = session.data, session.model, session.data.table
-    preprocessed = [
-        _column(config, f"{table.fingerprint}/{name}", name, table.columns[name], preprocessor)
-        for name, preprocessor in data.preprocessors.items()
-    ]
-    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    taught: dict[str, str] = {}  # by part of the model: the key of the stage that taught it last
-    timed = []
-    for stage, learning in session.stages.values():
-        model.load_state_dict(first)
-        found = _stage(session, stage, learning, taught, preprocessed)
-        taught.update(dict.fromkeys({reuse.part(name) for name in learning}, found.key))
-        timed.append(found)
+    columns = []
+    for name, preprocessor in data.preprocessors.items():
+        key = f"{table.fingerprint}/{name}"
+        columns.append(_estimate_column(config, key, name, table.columns[name], preprocessor))
+    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained_by: dict[str, str] = {}  # by part of the model: the key of the stage that trained it last
+    stages = []
+    for stage in session.stages.values():
+        model.load_state_dict(initial)
+        estimate = _estimate_stage(session, stage, trained_by, columns)
+        trained_by.update(dict.fromkeys(trained_parts(stage), estimate.key))
+        stages.append(estimate)
     session.model.eval()
-    opened += sum(column.seconds for column in preprocessed if column.kept == "memory")
-    return RunForecast(timed, opened + _forward(session, session.model, session.columns, "val", "test"), preprocessed)
+    opened += sum(column.seconds for column in columns if column.kept == "memory")
+    evaluation = _time_evaluation(session, session.model, session.columns, ["val", "test"])
+    return RunEstimate(stages, opened + evaluation, columns)
 
 
-def open_undecoded(config: RunConfig, scratch: Path, watch: Callback) -> Session:
-    """Open a run as if to train it; rows are decoded as they are asked for, and no byte of them is kept."""
-    config = replace(config, trainer=replace(config.trainer, trackers=[], save_every=math.inf))
+def open_undecoded(config: RunConfig, scratch: Path, callback: Callback) -> Session:
+    """Open a run as if to train it; rows are decoded as they are read, and none of them is kept."""
+    config = replace(config, callbacks={}, trainer=replace(config.trainer, save_every=math.inf))
     accelerator = build_accelerator(config)
-    data = build.data(config)
-    model = build.model(config, data)
-    stages = build.stages(config, model)
+    data = build.open_data(config)
+    model = build.build_model(config, data)
+    stages = build.resolve_stages(config, model)
     build.dry_run_stages(config, data, model, stages)
     table = data.table
-    columns = {
-        modality: open_column(table.columns[modality], preprocessor, f"{table.fingerprint}/{modality}", scratch, 0)
-        for modality, preprocessor in data.preprocessors.items()
-    }
-    placement = place(model, config, accelerator)
-    return batch_size_search.sized(
-        Session(config, RunFolder(scratch), watch, accelerator, data, columns, model, stages, placement)
-    )
+    columns = {}
+    for modality, preprocessor in data.preprocessors.items():
+        key = f"{table.fingerprint}/{modality}"
+        columns[modality] = open_column(table.columns[modality], preprocessor, key, scratch, 0)
+    placement = place_model(model, config, accelerator)
+    folder = RunFolder(scratch)
+    session = Session(config, folder, callback, accelerator, data, columns, model, stages, placement)
+    return resolve_batch_size(session)
 
 
-def _stage(
-    session: Session, stage: Stage, learning: set[str], taught: dict[str, str], columns: Sequence[ColumnForecast]
-) -> StageForecast:
-    training = StageTraining(session, stage, learning)
-    before = {part: taught[part] for part in sorted(training.parts) if part in taught}
-    key = reuse.key({"own": training.key(), "before": before})
-    whole = [training.batches.batch(number) for number in range(2)]
-    reads = features.usable(session, stage, training.bare, whole[0], training.judged, training.plan.allowance)
-    change = partial(stand_in, session.model, names=reads, accelerator=session.accelerator)
+def _estimate_stage(
+    session: Session, stage: Stage, trained_by: Mapping[str, str], columns: Sequence[ColumnEstimate]
+) -> StageEstimate:
+    built = build_stage(session, stage)
+    batch_size = built.batch_size
+    before = {part: trained_by[part] for part in sorted(built.parts) if part in trained_by}
+    key = reuse.result_key({"own": stage_key(session, built), "before": before})
+    whole = [built.batches.batch(number) for number in range(2)]
+    replaced = features.replaceable_features(session, built, whole[0])
+    use_features = partial(replace_inputs, session.model, parts=replaced, accelerator=session.accelerator)
     began = time.perf_counter()
-    batches = Again([change(batch) for batch in whole])
-    _wait(session)
-    encoded = (time.perf_counter() - began) / len(whole) / session.config.trainer.batch_size  # a row
-    _steps(training, batches, 1)  # the first is slower
-    number = max(1, min(20, int(LONG_ENOUGH / _steps(training, batches, 1))))
-    step = _steps(training, batches, number) / number
+    batches = RepeatedBatches([use_features(batch) for batch in whole])
+    _synchronize(session)
+    encoding = (time.perf_counter() - began) / len(whole) / batch_size  # seconds per row
+    step = _time_step(session, built, batches)
     for column in columns:  # one that is kept nowhere is decoded while the last step runs
-        if column.kept == "nowhere" and column.modality in set(stage.modalities) - set(reads):
-            step = max(step, column.seconds / column.rows * session.config.trainer.batch_size)
-    allowance = training.plan.allowance
-    steps = allowance.steps or max(1, round((allowance.seconds or 0.0) / step))
-    evaluations = math.ceil(steps / training.plan.evaluate_every)
-    flops = training.flops if not reads else cost.flops_per_step(training.bare, batches.batch(0))
-    of_row = (training.flops - flops) / session.config.trainer.batch_size
-    learned_from = len(np.unique(session.data.rows[stage.config.rows]))
-    training.learner.eval()
-    evaluation = _forward(session, training.learner, stage.modalities, "val", change=change)
-    once = encoded * len(features.read_by(session, stage)) if reads else 0.0
-    weights = _size(session.model.state_dict())
-    return StageForecast(
+        if column.kept == "nowhere" and column.modality in set(stage.modalities) - set(replaced):
+            step = max(step, column.seconds / column.rows * batch_size)
+    budget = built.config.budget
+    steps = budget.steps or max(1, round((budget.seconds or 0.0) / step))
+    evaluations = math.ceil(steps / built.config.evaluate_every)
+    flops = built.flops_per_step if not replaced else cost.flops_per_step(built.learner, batches.batch(0))
+    flops_per_row = (built.flops_per_step - flops) / batch_size
+    num_train_rows = len(np.unique(session.data.rows[stage.config.rows]))
+    built.prepared.eval()
+    evaluation = _time_evaluation(session, built.prepared, stage.modalities, ["val"], use_features)
+    once = encoding * len(features.rows_read(session, stage)) if replaced else 0.0
+    weights = session.model.state_dict()
+    return StageEstimate(
         name=stage.name,
         key=key,
         reuse=stage.config.reuse,
@@ -158,86 +198,81 @@ def _stage(
         evaluations=evaluations,
         evaluation=evaluation,
         seconds=once + steps * step + evaluations * evaluation,
-        flops=steps * flops + learned_from * of_row,
-        checkpoints=weights * (2 if stage.config.keep == "best" else 1),
-        stored=_size(reuse.tensors_of(session.model.state_dict(), training.learns)),
+        flops=steps * flops + num_train_rows * flops_per_row,
+        checkpoints=_num_bytes(weights) * (2 if stage.config.keep == "best" else 1),
+        stored=_num_bytes(reuse.tensors_of(weights, trained_parts(stage))),
     )
 
 
-class Again:
-    """The same few batches, over and over: what is timed is the training, not the reading."""
+class RepeatedBatches:
+    """The same few batches over and over: training is timed, not reading."""
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
 
     def batch(self, step: int) -> Batch:
-        """Give one of them."""
+        """Return one of them."""
         return self.batches[step % len(self.batches)]
 
 
-class _Silent:
-    """Hears nothing of what the engine tells."""
-
-    def cut(self, progress: engine.Progress) -> None: ...
-
-    def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None: ...
-
-    def evaluated(self, progress: engine.Progress, losses: run_metrics.Metrics, found: run_metrics.Metrics) -> None: ...
-
-    def improved(self, progress: engine.Progress) -> None: ...
-
-    def settled(self, progress: engine.Progress) -> None: ...
+def _time_step(session: Session, built: BuiltStage, batches: RepeatedBatches) -> float:
+    """Return the seconds of a step, over as many steps as TIMED_SECONDS allows."""
+    _time_steps(session, built, batches, 1)  # the first one is slower
+    number = max(1, min(20, int(TIMED_SECONDS / _time_steps(session, built, batches, 1))))
+    return _time_steps(session, built, batches, number) / number
 
 
-def _steps(training: StageTraining, batches: Again, number: int) -> float:  # seconds
-    plan = replace(training.plan, allowance=StageBudget(steps=number), evaluate_every=number, schedule="constant")
-    nothing: Callable[[], tuple[float, run_metrics.Metrics]] = lambda: (0.0, {})  # noqa: E731
+def _time_steps(session: Session, built: BuiltStage, batches: RepeatedBatches, number: int) -> float:
+    budget = StageBudget(steps=number)
+    config = replace(built.config, budget=budget, evaluate_every=number, schedule="constant")
     began = time.perf_counter()
     engine.fit(
-        training.learner,
+        built.prepared,
         batches,
-        training.optimizer,
-        plan,
-        engine.Progress(),
-        training.session.accelerator,
-        nothing,
-        _Silent(),
+        built.optimizer,
+        config,
+        TrainState(),
+        session.accelerator,
+        lambda: (0.0, {}),
+        NullCallback(),
     )
     return time.perf_counter() - began
 
 
-def _forward(
+def _time_evaluation(
     session: Session,
-    call: Callable[[Batch], object],
+    forward: Callable[[Batch], object],
     modalities: Iterable[str],
-    *splits: str,
-    change: Callable[[Batch], Batch] = lambda batch: batch,
+    splits: Sequence[str],
+    use_features: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> float:
-    """Time one batch of an evaluation, and give the seconds that all rows of the splits take."""
-    batch = change(next(session.ordered(splits[0], modalities)))
+    """Time one evaluation batch, and return the seconds that all rows of the splits take."""
+    batch = use_features(next(session.ordered(splits[0], modalities)))
     rows = sum(len(session.data.rows[split]) for split in splits)
     began = time.perf_counter()
     with torch.no_grad():
-        call(batch)
-    _wait(session)
+        forward(batch)
+    _synchronize(session)
     return (time.perf_counter() - began) * rows / len(batch.index)
 
 
-def _wait(session: Session) -> None:
-    """Let a GPU do all that was asked of it."""
+def _synchronize(session: Session) -> None:
+    """Wait until a GPU has done all its work."""
     if session.accelerator.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _column(config: RunConfig, key: str, modality: str, column: Column, preprocessor: Preprocessor) -> ColumnForecast:
-    values = list(itertools.islice((value for value in column.values if value is not None), DECODED))
+def _estimate_column(
+    config: RunConfig, key: str, modality: str, column: Column, preprocessor: Preprocessor
+) -> ColumnEstimate:
+    values = list(itertools.islice((value for value in column.values if value is not None), DECODED_ROWS))
     began = time.perf_counter()
     decoded = [preprocessor.decode(value) for value in values]
     seconds = (time.perf_counter() - began) / len(values)
     rows = len(column.values)
     size = rows * sum(array.nbytes for array in decoded[0].values())
     from_files = any(isinstance(value, Path) for value in values)
-    return ColumnForecast(
+    return ColumnEstimate(
         key=f"{key}/{json.dumps(preprocessor.state(), sort_keys=True)}",
         modality=modality,
         rows=rows,
@@ -247,5 +282,5 @@ def _column(config: RunConfig, key: str, modality: str, column: Column, preproce
     )
 
 
-def _size(tensors: dict[str, Tensor]) -> int:  # bytes
+def _num_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())

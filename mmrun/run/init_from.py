@@ -1,4 +1,4 @@
-"""What a finished run has learned, for a run that builds on it."""
+"""Weights of a finished run, for a run that builds on it."""
 
 from typing import Any
 
@@ -13,8 +13,16 @@ from mmrun.training import checkpoint
 from mmrun.training.stages import expand_stages, outline
 
 
-def config_of(run: str, key_path: str) -> tuple[RunFolder, RunConfig]:
-    """Find a finished run by its name or folder, and read its config; `where` is the YAML key that names it."""
+def open_config(run: str, key_path: str) -> tuple[RunFolder, RunConfig]:
+    """Return the folder and the config of a finished run.
+
+    Args:
+        run: its name or folder.
+        key_path: the YAML key that names it, for error messages.
+
+    Raises:
+        ConfigError: there is no such run, or it is not finished.
+    """
     try:
         folder = resolve(run)
     except ConfigError as error:
@@ -24,26 +32,36 @@ def config_of(run: str, key_path: str) -> tuple[RunFolder, RunConfig]:
     return folder, restore(folder.config())
 
 
-def weights(folder: RunFolder, config: RunConfig) -> dict[str, Tensor]:
-    """Give the weights with which a run ended, by the names they have in its model."""
+def final_weights(folder: RunFolder, config: RunConfig) -> dict[str, Tensor]:
+    """Return the final weights of a run by their names in its model."""
     last = expand_stages(config.strategy, config.encoder)[-1]
-    _, found = checkpoint.load(folder.checkpoint(last.name, last.config.keep), "model")
-    tensors: dict[str, Tensor] = found
+    _, weights = checkpoint.load(folder.checkpoint(last.name, last.config.keep), "model")
+    tensors: dict[str, Tensor] = weights
     return tensors
 
 
-def fill(module: nn.Module, init: Any, key_path: str) -> None:
-    """Start a module from a part of another run: `init` is RUN:PART, digits-component-s0-1a2b3c4d:encoder.image."""
+def load_part(module: nn.Module, init: Any, key_path: str) -> None:
+    """Load a part of another run into a module.
+
+    Args:
+        module: filled in place.
+        init: RUN:PART, for example digits-component-s0-1a2b3c4d:encoder.image.
+        key_path: the YAML key, for error messages.
+
+    Raises:
+        ConfigError: there is no such run or part, or its weights do not fit.
+    """
     run, colon, part = str(init).rpartition(":")
     if not colon:
         raise ConfigError(f"{key_path}: '{init}' names no part of a run; write RUN:encoder.image")
-    folder, config = config_of(run, key_path)
-    found = weights(folder, config)
-    own = {name.removeprefix(f"{part}."): tensor for name, tensor in found.items() if name.startswith(f"{part}.")}
-    if not own:
-        raise ConfigError(f"{key_path}: {folder.name} has no part '{part}' (it has {outline(found)})")
+    folder, config = open_config(run, key_path)
+    weights = final_weights(folder, config)
+    prefix = f"{part}."
+    part_weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    if not part_weights:
+        raise ConfigError(f"{key_path}: {folder.name} has no part '{part}' (it has {outline(weights)})")
     try:
-        module.load_state_dict(own)
+        module.load_state_dict(part_weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise ConfigError(f"{key_path}: the weights of {part} do not fit this encoder: {reason}") from None

@@ -1,8 +1,9 @@
-"""From outputs to figures: what validation monitors, and what metrics.json holds at the end."""
+"""From outputs to metrics: what validation monitors, and what metrics.json holds at the end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,92 +12,132 @@ from mmrun.data import split
 from mmrun.errors import ConfigError
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION
-from mmrun.training import budget, cost, engine
+from mmrun.training import budget, engine
+from mmrun.training.cost import StageCost, count_parameters
 
 Metrics = dict[str, float]
-TOTALS = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
+
+SUMMED = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
 
 
-def metric_name(figure: str, task: str, head: str, num_tasks: int) -> str:
-    """Name a figure: accuracy, accuracy/image for a probe, label.accuracy where a run has several tasks."""
-    named = figure if num_tasks == 1 else f"{task}.{figure}"
-    return f"{named}/{head}" if head else named
+def metric_name(metric: str, task: str, head: str, num_tasks: int) -> str:
+    """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks."""
+    name = metric if num_tasks == 1 else f"{task}.{metric}"
+    return f"{name}/{head}" if head else name
 
 
-def compute_metrics(session: Session, outputs: engine.Outputs, targets: dict[str, Tensor]) -> Metrics:
-    """Give every figure of some rows."""
+def compute_metrics(session: Session, outputs: engine.Outputs, targets: Mapping[str, Tensor]) -> Metrics:
+    """Return every metric of some rows.
+
+    Args:
+        session: its tasks compute the metrics.
+        outputs: by head and task, [N, C].
+        targets: by task, [N] or [N, C].
+    """
     tasks = session.data.tasks
-    figures = {}
+    metrics: Metrics = {}
     for head, by_task in outputs.items():
         for name, output in by_task.items():
-            for figure, value in tasks[name].metrics(_scores(session, name, output), targets[name].numpy()).items():
-                figures[metric_name(figure, name, head, len(tasks))] = value
-    return figures
+            task_metrics = tasks[name].metrics(_scores(session, name, output), targets[name].numpy())
+            for metric, value in task_metrics.items():
+                metrics[metric_name(metric, name, head, len(tasks))] = value
+    return metrics
 
 
-def _scores(session: Session, task: str, output: Tensor) -> Any:
-    return session.data.tasks[task].scores(output).numpy()
+def _scores(session: Session, task: str, output: Tensor) -> np.ndarray:
+    scores: np.ndarray = session.data.tasks[task].scores(output).numpy()
+    return scores
 
 
 def primary_metrics(session: Session, heads: Iterable[str]) -> list[str]:
-    """Give the main figures of some heads: accuracy, or accuracy/image and accuracy/audio."""
+    """Return the primary metrics of some heads: accuracy, or accuracy/image and accuracy/audio."""
     tasks = session.data.tasks
-    return [metric_name(task.primary_metric, name, head, len(tasks)) for head in heads for name, task in tasks.items()]
+    names = []
+    for head in heads:
+        names += [metric_name(task.primary_metric, name, head, len(tasks)) for name, task in tasks.items()]
+    return names
 
 
-def higher_is_better(figure: str) -> bool:
-    """Tell a figure's direction."""
-    base = figure.partition("/")[0].rpartition(".")[2]
+def higher_is_better(metric: str) -> bool:
+    """Return the direction of a metric, by its name in a run.
+
+    Raises:
+        ConfigError: there is no such metric.
+    """
+    base = metric.partition("/")[0].rpartition(".")[2]
     if base not in METRICS:
-        raise ConfigError(f"'{figure}' is no figure; there are {', '.join(METRICS)}")
+        raise ConfigError(f"no metric '{metric}' (there are {', '.join(METRICS)})")
     return METRICS[base]
 
 
+def monitored_value(metrics: Metrics, names: list[str], key_path: str) -> float:
+    """Return the mean of the monitored metrics.
+
+    Raises:
+        ConfigError: a metric is not among them.
+    """
+    for name in names:
+        if name not in metrics:
+            raise ConfigError(f"{key_path}.monitor: no metric '{name}' (there are {', '.join(sorted(metrics))})")
+    return float(torch.tensor([metrics[name] for name in names], dtype=torch.float64).mean())
+
+
 def evaluate(session: Session) -> dict[str, Any]:
-    """Open the validation and test rows at the end, keep the predictions, and give all figures."""
+    """Evaluate the validation and test rows at the end of a run, and store the predictions.
+
+    Returns:
+        `primary_head`, `metrics` and `per_class` of metrics.json.
+    """
     heads = session.heads
     metrics: dict[str, Metrics] = {}
     per_class: dict[str, Any] = {}
-    chosen = "fused" if "" in heads else ""
+    primary_head = "fused" if "" in heads else ""
     session.model.eval()
     for name in ("val", "test") if heads else ():
         batches = session.ordered(name, session.columns)
         outputs, targets, rows = engine.predict(session.model, heads, batches, session.accelerator)
         metrics[name] = compute_metrics(session, outputs, targets)
-        if not chosen:  # no fused head: the probe that validation prefers speaks for the run
-            figures = {head: metrics[name][primary_metrics(session, [head])[0]] for head in heads}
-            chosen = f"probe.{max(figures, key=lambda head: figures[head])}"
-        main = chosen.removeprefix("probe.") if chosen != "fused" else ""
+        if not primary_head:  # there is no fused head: the probe that is best on validation represents the run
+            values = {head: metrics[name][primary_metrics(session, [head])[0]] for head in heads}
+            primary_head = f"probe.{max(values, key=lambda head: values[head])}"
+        main = primary_head.removeprefix("probe.") if primary_head != "fused" else ""
         metrics[name] |= compute_metrics(session, {"": outputs[main]}, targets)
-        per_class[name] = {
-            task: session.data.tasks[task].per_class(_scores(session, task, output), targets[task].numpy())
-            for task, output in outputs[main].items()
-        }
-        if session.writes:
-            _keep_predictions(session, name, outputs, targets, rows)
-    return {"primary_head": chosen or None, "metrics": metrics, "per_class": per_class}
+        per_class[name] = {}
+        for task, output in outputs[main].items():
+            scores = _scores(session, task, output)
+            per_class[name][task] = session.data.tasks[task].per_class(scores, targets[task].numpy())
+        if session.is_writer:
+            _store_predictions(session, name, outputs, targets, rows)
+    return {"primary_head": primary_head or None, "metrics": metrics, "per_class": per_class}
 
 
-def _keep_predictions(
-    session: Session, name: str, outputs: engine.Outputs, targets: dict[str, Tensor], rows: Tensor
+def _store_predictions(
+    session: Session, split_name: str, outputs: engine.Outputs, targets: Mapping[str, Tensor], rows: Tensor
 ) -> None:
-    scores = {
-        f"{task}/{head}" if head else task: _scores(session, task, output)
-        for head, by_task in outputs.items()
-        for task, output in by_task.items()
-    }
+    scores = {}
+    for head, by_task in outputs.items():
+        for task, output in by_task.items():
+            scores[f"{task}/{head}" if head else task] = _scores(session, task, output)
     ids = [session.data.table.ids[row] for row in rows.tolist()]
-    session.folder.write_predictions(name, ids, {task: target.numpy() for task, target in targets.items()}, scores)
+    target_arrays = {task: target.numpy() for task, target in targets.items()}
+    session.folder.write_predictions(split_name, ids, target_arrays, scores)
 
 
-def summary(session: Session, costs: dict[str, dict[str, Any]], evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Give what metrics.json holds."""
+def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return what metrics.json holds.
+
+    Args:
+        session: the finished run.
+        costs: by stage.
+        evaluation: what `evaluate` returned.
+    """
     config, data = session.config, session.data
-    unit, amount = budget.chosen(config.budget)
-    total: dict[str, Any] = {key: sum(stage[key] for stage in costs.values()) for key in TOTALS}
+    unit, amount = budget.budget_unit(config.budget)
+    parameters = dict(session.model.named_parameters())
+    total: dict[str, Any] = {key: sum(stage[key] for stage in costs.values()) for key in SUMMED}  # type: ignore[literal-required]
     total["peak_memory"] = max(stage["peak_memory"] for stage in costs.values())
-    total["trainable_parameters"] = cost.count([p for n, p in session.model.named_parameters() if n in session.learned])
-    total["total_parameters"] = cost.count(list(session.model.parameters()))
+    total["trainable_parameters"] = count_parameters(parameters[name] for name in session.trainable)
+    total["total_parameters"] = count_parameters(parameters.values())
     return {
         "metric_version": VERSION,
         "run": session.folder.name,
@@ -115,11 +156,3 @@ def summary(session: Session, costs: dict[str, dict[str, Any]], evaluation: dict
         **evaluation,
         "cost": {**total, "stages": costs},
     }
-
-
-def monitored(figures: Metrics, names: list[str], key_path: str) -> float:
-    """Give the mean of the monitored figures."""
-    for name in names:
-        if name not in figures:
-            raise ConfigError(f"{key_path}.monitor: no figure '{name}' (there are {', '.join(sorted(figures))})")
-    return float(torch.tensor([figures[name] for name in names], dtype=torch.float64).mean())

@@ -1,301 +1,244 @@
 """One stage of one run: from its line in the strategy to trained weights on disk."""
 
 import hashlib
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.autograd.graph import save_on_cpu
 
+from mmrun.compose import as_dict
+from mmrun.config import TRAINING, relevant_keys, result_config
 from mmrun.data import split
-from mmrun.run import build, features
+from mmrun.run import build
 from mmrun.run import metrics as run_metrics
-from mmrun.run.session import Session, heads_that_learn
-from mmrun.run.stage_checkpoints import Kept, load_stage_weights
-from mmrun.seeding import named_seed
-from mmrun.training import budget, checkpoint, cost, device, dry_run, engine, reuse, throughput
-from mmrun.training.compile import compile_learner, mode_of, uncompile
+from mmrun.run.callbacks import (
+    AverageWeights,
+    EarlyStopping,
+    Heartbeat,
+    JsonlLog,
+    ModalityGradients,
+    OutOfMemoryReport,
+)
+from mmrun.run.features import read_features
+from mmrun.run.session import Session
+from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights, trained_parts
+from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
+from mmrun.training import checkpoint, cost, device, engine, reuse
+from mmrun.training.budget import stage_budget
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.callback import Callback, CallbackList
+from mmrun.training.compile import compile_learner, compile_mode
+from mmrun.training.cost import StageCost, stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
-from mmrun.training.profile import Profile, told
+from mmrun.training.learner import Learner
+from mmrun.training.profile import Profiler, summarize
 from mmrun.training.stages import Stage
-
-HEARTBEAT = 5.0  # seconds between two signs of life in status.json
-DECISIVE = (  # keys of the trainer that change what comes out of a stage
-    *("batch_size", "eval_batch_size", "evaluate_every", "group_by_length", "cache_features"),
-    *("precision", "compile", "channels_last", "tf32", "deterministic", "fsdp"),
-)
+from mmrun.training.state import Batches, FitConfig, TrainState
+from mmrun.training.throughput import ThroughputMeter, device_peak_flops
 
 
-def train(session: Session, stage: Stage, learning: set[str]) -> dict[str, Any]:
-    """Train a stage, or go on with it, or find it finished; leave its weights in the model and give what it cost."""
+def train_stage(session: Session, stage: Stage) -> StageCost:
+    """Train a stage, resume it, load its stored result, or find it finished; leave its weights in the model."""
     last = session.folder.checkpoint(stage.name, "last")
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
-        session.watch.stage(stage.name)
-        training = StageTraining(session, stage, learning)
+        built = build_stage(session, stage)
         if stage.config.reuse:
-            training.run_or_reuse(Path(session.config.cache).expanduser() / "stages" / training.key())
+            run_or_reuse_stage(session, built, Path(session.config.cache).expanduser() / "stages")
         else:
-            training.run()
+            run_stage(session, built)
         session.accelerator.wait_for_everyone()
     load_stage_weights(session, stage)
     (state,) = checkpoint.load(last)
-    ledger: dict[str, Any] = state["cost"]
-    return ledger
+    stage_costs: StageCost = state["cost"]
+    return stage_costs
 
 
-def make_learner(session: Session, stage: Stage, learning: set[str]) -> engine.Learner:
-    """Join the model with a stage's objective, and let learn what the stage wants."""
-    for name, parameter in session.model.named_parameters():
-        parameter.requires_grad_(name in learning)
-    objective = build.objective(session.config, stage, learning, session.data, session.model)
-    offload = partial(save_on_cpu, pin_memory=session.accelerator.device.type == "cuda")
-    saving = offload if session.config.trainer.offload_activations else nullcontext
-    return engine.Learner(session.model, objective, saving).to(session.accelerator.device)
-
-
-class StageTraining:
-    """A stage under way. It is the `events` of the engine: it writes checkpoints, the log and signs of life."""
-
-    def __init__(self, session: Session, stage: Stage, learning: set[str]) -> None:
-        self.session, self.stage = session, stage
-        config, accelerator = session.config, session.accelerator
-        torch.manual_seed(session.noise(stage.name))
-        self.bare = make_learner(session, stage, learning)
-        self.objective = type(self.bare.objective).__name__  # before torch makes a class of its own of what it cuts
-        session.placement.share(self.bare)
-        self.balance = config.balance if build.balanced(learning) else None
-        self.augment = build.augmentation(config, stage, learning, session.data)
-        learned = [(name, p) for name, p in self.bare.named_parameters() if p.requires_grad]
-        self.optimizer = build.optimizer(config, stage, [(name.removeprefix("model."), p) for name, p in learned])
-        self.average = None if stage.config.ema_decay is None else EMA(learned, stage.config.ema_decay)
-
-        rows = session.data.rows[stage.config.rows]
-        self.batches = session.loader(rows, config.trainer.batch_size, stage.modalities)
-        self.bare.train()
-        with reuse.parts_run(session.model) as parts:
-            self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * accelerator.num_processes
-        self.learns = {reuse.part(name) for name in learning}
-        self.parts = parts | self.learns  # what of the model this stage runs or teaches
-        self.trainable_parameters = cost.count([p for _, p in learned])
-        self.learner = session.placement.prepare(self.bare)
-        self.progress = engine.Progress()
-        heads = heads_that_learn(learning)
-        self.judged = [] if stage.config.monitor == "loss" else heads  # what validation looks at; none: the loss
-        self.validate, self.plan = self._plan(heads)
-        self.features: dict[str, Any] | None = None  # what computing those of frozen encoders cost, where that was done
-        self.kept = Kept(session, stage, self.bare, self.optimizer, self.average)
-        self.saved = self.beat = time.monotonic()
-        cost.reset_peak_memory(accelerator.device)
-
-    def run(self) -> None:
-        """Train to the end."""
-        session = self.session
-        trainer, accelerator = session.config.trainer, session.accelerator
-        self._read_features()
-        if checkpoint.exists(self.kept.last):
-            self.progress = self.kept.restore()
-            self._note(f"goes on after step {self.progress.step}")
+def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None:
+    """Load a stage's result where an earlier run stored it; else train the stage, and store its result."""
+    stored = cache / stage_key(session, built)
+    checkpoints = StageCheckpoints(session, built)
+    with reuse.exclusive(stored) if session.is_writer else nullcontext():
+        session.accelerator.wait_for_everyone()
+        if checkpoint.exists(stored):
+            session.callback.on_stage_start(built, TrainState())
+            charged = checkpoints.load_stored(stored)
+            session.callback.on_message(f"{built.name}: reused, charged {charged['seconds']:.1f} s")
         else:
-            self.kept.save(self.progress)
-        if session.writes:
-            session.folder.set_status("running", self.stage.name, self.progress.step, 0.0)
-        self.compile()
-        profile = Profile(self.batches, self.bare, session.folder.profile(self.stage.name), self._profiled)
-        batches = profile if trainer.profile and session.writes else self.batches
-        peak = throughput.peak_of(accelerator.device, trainer.precision, trainer.tf32)
-        self.meter = throughput.ThroughputMeter(batches, accelerator.device, peak, self.progress)
-        engine.fit(
-            self.learner,
-            self.meter,
-            self.optimizer,
-            self.plan,
-            self.progress,
-            accelerator,
-            self.validate,
-            self,
-        )
-        self.kept.finish(self._cost())
+            stage_costs = run_stage(session, built)
+            if session.is_writer:
+                checkpoints.store(stored, stage_costs)
 
-    def _read_features(self) -> None:
-        """Put features in place of the inputs that frozen encoders alone read; from here on a step costs less."""
-        session, stage = self.session, self.stage
-        batch, allowance = self.batches.batch(0), self.plan.allowance
-        found = features.columns(session, stage, self.bare, batch, self.judged, allowance, self._give_sign)
-        if found:
-            self.session = replace(session, columns=session.columns | found)
-            self.batches = self.session.loader(self.batches.rows, self.batches.batch_size, stage.modalities)
-            inputs, world = self.flops, session.accelerator.num_processes
-            self.flops = cost.flops_per_step(self.bare, self.batches.batch(0)) * world
-            of_row = (inputs - self.flops) / self.batches.batch_size
-            self.features = features.cost(found, self.batches.rows, of_row)
 
-    def run_or_reuse(self, stored: Path) -> None:
-        """Load the stage from where an earlier run stored it; else train it, and store it."""
-        session = self.session
-        with reuse.exclusive(stored) if session.writes else nullcontext():
-            session.accelerator.wait_for_everyone()
-            if not checkpoint.exists(stored):
-                self.run()
-                if session.writes:
-                    self.kept.store(stored, self.learns, self._cost())
-            else:
-                ledger = self.kept.take(stored)
-                self._note(f"reused, charged {ledger['seconds']:.1f} s")
+def run_stage(session: Session, built: BuiltStage) -> StageCost:
+    """Train a built stage to its end, or resume it; save its result and return what it cost."""
+    heartbeat = Heartbeat(session.folder, built)
+    session, built = read_features(session, built, heartbeat.beat)
+    checkpoints = StageCheckpoints(session, built)
+    if checkpoint.exists(checkpoints.last):
+        state = checkpoints.restore()
+        session.callback.on_message(f"{built.name}: resumes after step {state.step}")
+    else:
+        state = TrainState()
+        checkpoints.save(state)
+    compile_stage(session, built, state)
+    meter = _measure_throughput(session, built, state)
+    callbacks = CallbackList(_stage_callbacks(session, built, meter, checkpoints, heartbeat))
+    callbacks.on_stage_start(built, state)
+    validate = _validation(session, built, checkpoints)
+    engine.fit(built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks)
+    callbacks.on_stage_end(built, state)
+    stage_costs = stage_cost(built, state)
+    checkpoints.finish(stage_costs)
+    return stage_costs
 
-    def compile(self) -> None:
-        """Let torch compile the training pass, where the run wants it."""
-        wanted, accelerator = self.session.config.trainer.compile, self.session.accelerator
-        if device.chosen(wanted, accelerator.device):
-            parts = max(self.plan.accumulate, self.progress.accumulate)
-            batch = split_batch(self.batches.batch(self.progress.step), parts)[0]
-            compile_learner(self.learner, batch, mode_of(wanted, parts), accelerator, self._note)
 
-    def _profiled(self, found: dict[str, float]) -> None:
-        self._note(f"{told(found)}; {self.session.folder.profile(self.stage.name)}")
-        self.session.folder.log({"event": "profile", "stage": self.stage.name, **found})
+# -------------------------------------------------------------------------------------------------- building a stage
 
-    def _note(self, text: str) -> None:
-        self.session.watch.note(f"{self.stage.name}: {text}")
 
-    def key(self) -> str:
-        """Give the name of this stage's result: a hash of all it depends on, the weights it starts from included."""
-        session, stage = self.session, self.stage
-        config = session.config
-        weights = session.placement.whole(reuse.tensors_of(session.model.state_dict(), self.parts))
-        objective = session.placement.whole(self.bare.objective.state_dict())
-        determinants = {
-            "stage": {**asdict(stage.config), "reuse": None, "modalities": stage.modalities, "name": stage.name},
-            "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
-            "parts": {name: session.node(name) for name in sorted(self.parts)},
-            "strategy": [config.strategy.adapt, self.balance, self.augment],
-            "weights": [reuse.digest(weights), reuse.digest(objective)],
-            "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
-            "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
-            "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
-            "allowance": asdict(self.plan.allowance),
-            "trainer": {key: getattr(config.trainer, key) for key in DECISIVE},
-            "device": [session.accelerator.device.type, session.accelerator.num_processes],
-            "seed": config.seed,
-        }
-        return session.placement.agreed(reuse.key(determinants))
+def build_stage(session: Session, stage: Stage) -> BuiltStage:
+    """Build a stage's learner, optimizer and batches, and count its operations. Nothing is written to disk."""
+    config, accelerator = session.config, session.accelerator
+    torch.manual_seed(session.noise_seed(stage.name))
+    learner = build_learner(session, stage)
+    objective = type(learner.objective).__name__  # FSDP gives what it shards a class of its own
+    session.placement.place_objective(learner)
+    trainable = [(name, parameter) for name, parameter in learner.named_parameters() if parameter.requires_grad]
+    model_names = [(name.removeprefix("model."), parameter) for name, parameter in trainable]
+    optimizer = build.build_optimizer(config, stage, session.model, model_names)
+    ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
+    batches = session.loader(session.data.rows[stage.config.rows], config.trainer.batch_size, stage.modalities)
+    learner.train()
+    with reuse.record_used_parts(session.model) as used_parts:
+        flops = cost.flops_per_step(learner, batches.batch(0)) * accelerator.num_processes
+    prepared = session.placement.prepare(learner)
+    cost.reset_peak_memory(accelerator.device)
+    return BuiltStage(
+        stage=stage,
+        learner=learner,
+        objective=objective,
+        prepared=prepared,
+        optimizer=optimizer,
+        batches=batches,
+        config=_fit_config(session, stage, flops),
+        ema=ema,
+        heads=[] if stage.config.monitor == "loss" else stage.heads,
+        parts=frozenset(used_parts | trained_parts(stage)),
+        flops_per_step=flops,
+        epoch_rows=len(session.data.rows["all"]),
+        is_main_process=session.is_writer,
+    )
 
-    def _plan(self, heads: list[str]) -> tuple[Callable[[], tuple[float, run_metrics.Metrics]], engine.Plan]:
-        """Say how long to train, how often to look, and at which figure."""
-        config, stage = self.session.config, self.stage.config
-        rows, batch_size = len(self.session.data.rows["all"]), config.trainer.batch_size
-        names = (
-            run_metrics.primary_metrics(self.session, heads) if stage.monitor == "primary_metric" else [stage.monitor]
-        )
-        by_loss = stage.monitor == "loss"
-        return self._validate_loss if by_loss else lambda: self._validate_heads(heads, names), engine.Plan(
-            allowance=budget.allowance(config.budget, self.stage, rows, batch_size, self.flops),
-            evaluate_every=max(1, round(config.trainer.evaluate_every * rows / batch_size)),
-            higher_is_better=not by_loss and run_metrics.higher_is_better(names[0]),
-            schedule=stage.schedule,
-            warmup=stage.warmup,
-            clip=stage.max_grad_norm,
-            accumulate=stage.grad_accum_steps,
-            patience=stage.patience,
-        )
 
-    def _validate_loss(self) -> tuple[float, run_metrics.Metrics]:
-        session = self.session
-        batches = session.counted("val", self.stage.modalities)
-        seed = named_seed(session.config.seed, "evaluation")
-        with self.kept.weights_that_count():
-            losses = engine.mean_losses(self.learner, batches, session.accelerator, seed)
-        return losses["loss"], losses
+def build_learner(session: Session, stage: Stage) -> Learner:
+    """Join the model with a stage's objective, and make exactly the stage's parameters trainable."""
+    for name, parameter in session.model.named_parameters():
+        parameter.requires_grad_(name in stage.trainable)
+    objective = build.build_objective(session.config, stage, session.data, session.model)
+    offload = partial(save_on_cpu, pin_memory=session.accelerator.device.type == "cuda")
+    saved_tensors = offload if session.config.trainer.offload_activations else nullcontext
+    return Learner(session.model, objective, saved_tensors).to(session.accelerator.device)
 
-    def _validate_heads(self, heads: list[str], names: list[str]) -> tuple[float, run_metrics.Metrics]:
-        session = self.session
-        batches = session.ordered("val", self.stage.modalities)
-        with self.kept.weights_that_count():
-            outputs, targets, _ = engine.predict(session.model, heads, batches, session.accelerator)
-        found = run_metrics.compute_metrics(session, outputs, targets)
-        return run_metrics.monitored(found, names, self.stage.key_path), found
 
-    # ------------------------------------------------------------------------------------------ what the engine tells
+def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> None:
+    """Compile the training pass in place, where `trainer.compile` asks for it."""
+    setting, accelerator = session.config.trainer.compile, session.accelerator
+    if device.is_enabled(setting, accelerator.device):
+        micro_batches = max(built.config.grad_accum_steps, state.grad_accum_steps)
+        batch = split_batch(built.batches.batch(state.step), micro_batches)[0]
+        mode = compile_mode(setting, micro_batches)
+        report = partial(_report, session.callback, built.name)
+        compile_learner(built.prepared, batch, mode, accelerator, report)
 
-    def cut(self, progress: engine.Progress) -> None:
-        """Say, and log, that memory ran out."""
-        session, parts = self.session, progress.accumulate
-        rows = -(-session.config.trainer.batch_size // parts)
-        self._note(f"out of memory; a batch is cut into {parts} micro-batches of {rows} rows")
-        if session.config.trainer.compile == "reduce-overhead":
-            uncompile(self.bare)
-            self._note("training goes on uncompiled: CUDA graphs allow one micro-batch a step")
-        event = {"event": "out_of_memory", "stage": self.stage.name, "step": progress.step, "accumulate": parts}
-        session.folder.log(event)
 
-    def stepped(self, progress: engine.Progress, losses: dict[str, Tensor]) -> None:
-        """Show a step, and let the average follow it."""
-        if self.average is not None:
-            self.average.update(progress.step)
-        spent = self.plan.allowance.spent(progress.step, progress.seconds)
-        self.session.watch.step(spent, self.session.config.trainer.batch_size, losses)
+def _fit_config(session: Session, stage: Stage, flops: float) -> FitConfig:
+    config, keys = session.config, stage.config
+    rows, batch_size = len(session.data.rows["all"]), config.trainer.batch_size
+    monitored = monitored_metrics(session, keys.monitor, stage.heads)
+    return FitConfig(
+        budget=stage_budget(config.budget, stage, rows, batch_size, flops),
+        evaluate_every=max(1, round(config.trainer.evaluate_every * rows / batch_size)),
+        higher_is_better=bool(monitored) and run_metrics.higher_is_better(monitored[0]),
+        schedule=keys.schedule,
+        warmup=keys.warmup,
+        max_grad_norm=keys.max_grad_norm,
+        grad_accum_steps=keys.grad_accum_steps,
+    )
 
-    def evaluated(self, progress: engine.Progress, losses: run_metrics.Metrics, found: run_metrics.Metrics) -> None:
-        """Log and show the figures of an evaluation."""
-        session = self.session
-        values = {f"train/{name}": value for name, value in losses.items()}
-        values |= {f"val/{name}": value for name, value in found.items()}
-        values |= self.meter.metrics(progress, session.config.trainer.batch_size, self.flops)
-        if session.config.trainer.log_modality_gradients:
-            self.bare.train()
-            batch = split_batch(self.batches.batch(progress.step), progress.accumulate)[0]
-            values |= dry_run.balance(self.bare, batch)
-        if session.writes:
-            ledger = {key: self._cost()[key] for key in ("epochs", "samples", "seconds", "flops")}
-            event = {"event": "evaluated", "stage": self.stage.name, "step": progress.step}
-            session.folder.log({**event, **ledger, **values})
-        if session.config.trainer.trackers:
-            session.accelerator.log({f"{self.stage.name}/{k}": v for k, v in values.items()}, step=progress.step)
-        session.watch.figures(self.stage.name, values)
 
-    def improved(self, progress: engine.Progress) -> None:
-        """Keep the weights of the best evaluation so far."""
-        if self.stage.config.keep == "best":
-            self.kept.keep_best(progress)
+def stage_key(session: Session, built: BuiltStage) -> str:
+    """Return the name of a stage's result: a hash of all it depends on, including the weights it starts from."""
+    stage, config = built.stage, session.config
+    weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
+    objective = session.placement.gather(built.learner.objective.state_dict())
+    balance = config.balance if build.uses_balance(stage) else None
+    determinants = {
+        "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
+        "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
+        "parts": {name: session.part_config(name) for name in sorted(built.parts)},
+        "strategy": [config.strategy.adapt, balance, build.augmentation_of(config, stage, session.data)],
+        "callbacks": result_config(as_dict(config))["callbacks"],
+        "weights": [reuse.tensor_digest(weights), reuse.tensor_digest(objective)],
+        "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
+        "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
+        "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
+        "budget": vars(built.config.budget),
+        "trainer": {**relevant_keys(config.trainer, TRAINING), "device": None},
+        "device": [session.accelerator.device.type, session.accelerator.num_processes],
+        "seed": config.seed,
+    }
+    return session.placement.broadcast(reuse.result_key(determinants))
 
-    def settled(self, progress: engine.Progress) -> None:
-        """Take a checkpoint and give a sign of life where it is time."""
-        now = time.monotonic()
-        if self.session.placement.agreed(now - self.saved >= self.session.config.trainer.save_every):
-            self.kept.save(progress)
-            self.saved = now
-        self._give_sign()
 
-    def _give_sign(self) -> None:
-        now, progress = time.monotonic(), self.progress
-        if self.session.writes and now - self.beat >= HEARTBEAT:
-            spent = self.plan.allowance.spent(progress.step, progress.seconds)
-            self.session.folder.set_status("running", self.stage.name, progress.step, min(1.0, spent))
-            self.beat = now
+# --------------------------------------------------------------------------------------------------- running a stage
 
-    def _cost(self) -> dict[str, Any]:
-        session, progress = self.session, self.progress
-        samples = progress.step * session.config.trainer.batch_size
-        once = {"seconds": 0.0, "flops": 0.0} if self.features is None else self.features
-        return {
-            "objective": self.objective,
-            "epochs": samples * self.stage.reads / len(session.data.rows["all"]),
-            "steps": progress.step,
-            "best_step": progress.best_step,
-            "samples": samples,
-            "seconds": progress.seconds + once["seconds"],
-            "flops": self.flops * progress.step + once["flops"],
-            "samples_per_second": samples / progress.seconds,  # of training alone
-            "features": self.features,
-            "accumulate": max(progress.accumulate, self.stage.config.grad_accum_steps),
-            "peak_memory": cost.peak_memory(session.accelerator.device),
-            "trainable_parameters": self.trainable_parameters,
-            "total_parameters": cost.count(list(session.model.parameters())),
-            "reused": False,
-        }
+
+def _stage_callbacks(
+    session: Session,
+    built: BuiltStage,
+    meter: ThroughputMeter,
+    checkpoints: StageCheckpoints,
+    heartbeat: Heartbeat,
+) -> list[Callback]:
+    """Return the callbacks of a stage, in order: what adds metrics, what decides, what reads metrics, what saves."""
+    trainer, patience = session.config.trainer, built.stage.config.patience
+    callbacks: list[Callback] = []
+    if built.ema is not None:
+        callbacks.append(AverageWeights(built.ema))
+    callbacks.append(meter)
+    if trainer.log_modality_gradients:
+        callbacks.append(ModalityGradients(built))
+    if patience is not None:
+        callbacks.append(EarlyStopping(patience))
+    log, out_of_memory = JsonlLog(session.folder, built), OutOfMemoryReport(built, trainer.compile, session.callback)
+    return [*callbacks, log, out_of_memory, session.callback, checkpoints, heartbeat]
+
+
+def _measure_throughput(session: Session, built: BuiltStage, state: TrainState) -> ThroughputMeter:
+    trainer, accelerator = session.config.trainer, session.accelerator
+    batches: Batches = built.batches
+    if trainer.profile and session.is_writer:
+        trace = session.folder.profile(built.name)
+        batches = Profiler(batches, built.learner, trace, partial(_on_profile, session, built.name, trace))
+    peak = device_peak_flops(accelerator.device, trainer.precision, trainer.tf32)
+    return ThroughputMeter(batches, accelerator.device, peak, state, built.batch_size, built.flops_per_step)
+
+
+def _validation(session: Session, built: BuiltStage, checkpoints: StageCheckpoints) -> engine.Validate:
+    monitored = monitored_metrics(session, built.stage.config.monitor, built.stage.heads)
+    if monitored:
+        return MetricValidation(session, built, checkpoints, monitored)
+    return LossValidation(session, built, checkpoints)
+
+
+def _on_profile(session: Session, stage: str, trace: Path, shares: dict[str, float]) -> None:
+    _report(session.callback, stage, f"{summarize(shares)}; {trace}")
+    event: dict[str, Any] = {"event": "profile", "stage": stage, **shares}
+    session.folder.log(event)
+
+
+def _report(callback: Callback, stage: str, text: str) -> None:
+    callback.on_message(f"{stage}: {text}")

@@ -1,5 +1,6 @@
-"""What a stage leaves on disk: where to go on from, its best weights, and its result for later runs."""
+"""The checkpoints of a stage: to resume from, its best weights, and its result for later runs."""
 
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -7,125 +8,155 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from mmrun.models.multimodal import Multimodal
+from mmrun.renamed import translate_train_state
 from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
-from mmrun.training.ema import EMA
-from mmrun.training.engine import Learner, Progress
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.callback import Callback
+from mmrun.training.cost import StageCost
 from mmrun.training.stages import Stage
+from mmrun.training.state import TrainState
 from mmrun.types import Objective
 
 
 def load_stage_weights(session: Session, stage: Stage) -> None:
-    """Put the weights with which a finished stage ended into the model."""
-    kept = session.folder.checkpoint(stage.name, stage.config.keep)
-    _, weights = checkpoint.load(kept, "model")
-    checkpoint.load_weights(session.model, session.placement.own(weights, session.model.state_dict()), kept)
+    """Load the final weights of a finished stage into the model."""
+    folder = session.folder.checkpoint(stage.name, stage.config.keep)
+    _, weights = checkpoint.load(folder, "model")
+    placed = session.placement.scatter(weights, session.model.state_dict())
+    checkpoint.load_weights(session.model, placed, folder)
 
 
-class Kept:
-    """The checkpoints of one stage. All processes keep together, and the one that writes the run folder writes.
+class StageCheckpoints(Callback):
+    """The checkpoints of one stage. All processes save together; the one that writes the run folder writes.
 
-    `last` holds all that training goes on from, and of a finished stage its result; `best` that of the best evaluation.
-    A result is the model's weights, averaged ones where there are any, and the objective's own.
+    `last` holds everything that resuming needs or, for a finished stage, its result; `best` holds the result of the
+    best evaluation. A result is the model's weights (averaged ones where there are any) and the objective's own.
+
+    Args:
+        session: the run.
+        built: the stage.
     """
 
-    def __init__(
-        self, session: Session, stage: Stage, learner: Learner, optimizer: Optimizer, average: EMA | None
-    ) -> None:
-        self.session, self.stage = session, stage
-        self.learner, self.optimizer, self.average = learner, optimizer, average
-        self.last = session.folder.checkpoint(stage.name, "last")
-        self.best = session.folder.checkpoint(stage.name, "best")
+    def __init__(self, session: Session, built: BuiltStage) -> None:
+        self.session, self.built = session, built
+        self.last = session.folder.checkpoint(built.name, "last")
+        self.best = session.folder.checkpoint(built.name, "best")
+        self.keeps_best = built.stage.config.keep == "best"
+        self.saved_at = time.monotonic()
 
-    def weights_that_count(self) -> AbstractContextManager[None]:
-        """Let the model have the averaged weights meanwhile, where there are any."""
-        return nullcontext() if self.average is None else self.average.in_place()
+    def on_best(self, state: TrainState) -> None:
+        """Save the weights of the best evaluation so far."""
+        if self.keeps_best:
+            with self.final_weights():
+                self._write(self.best, self._result(), {"step": state.step, "value": state.best})
 
-    def finish(self, ledger: dict[str, Any]) -> None:
-        """Keep the result with which the stage ends, and what it cost."""
-        with self.weights_that_count():
-            self._write(self.last, self._result(), {"finished": True, "cost": ledger})
+    def on_checkpoint(self, state: TrainState) -> None:
+        """Save a checkpoint every `trainer.save_every` seconds."""
+        now = time.monotonic()
+        if self.session.placement.broadcast(now - self.saved_at >= self.session.config.trainer.save_every):
+            self.save(state)
+            self.saved_at = now
 
-    def keep_best(self, progress: Progress) -> None:
-        """Keep the result of the best evaluation so far."""
-        with self.weights_that_count():
-            self._write(self.best, self._result(), {"step": progress.step, "figure": progress.best})
+    def final_weights(self) -> AbstractContextManager[None]:
+        """Give the model the averaged weights while the context is open, where there are any."""
+        return nullcontext() if self.built.ema is None else self.built.ema.swapped_in()
+
+    def finish(self, cost: StageCost) -> None:
+        """Save the result of the finished stage, and what it cost."""
+        with self.final_weights():
+            self._write(self.last, self._result(), {"finished": True, "cost": cost})
 
     def _result(self) -> dict[str, dict[str, Tensor]]:
-        own = without_models(self.learner.objective)
-        return {"model": self.learner.model.state_dict(), "objective": own}
+        learner = self.built.learner
+        return {"model": learner.model.state_dict(), "objective": without_models(learner.objective)}
 
     def _write(self, folder: Path, parts: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        whole = {part: self.session.placement.whole(tensors) for part, tensors in parts.items()}
-        if self.session.writes:
-            checkpoint.save(folder, whole, state)
+        gathered = {part: self.session.placement.gather(tensors) for part, tensors in parts.items()}
+        if self.session.is_writer:
+            checkpoint.save(folder, gathered, state)
 
-    # ------------------------------------------------------------------------------------------------- to go on from
+    # ------------------------------------------------------------------------------------------------------ resuming
 
-    def save(self, progress: Progress) -> None:
-        """Keep all that training goes on from."""
-        optimizer, rest = checkpoint.optimizer_state(self.optimizer)
+    def save(self, state: TrainState) -> None:
+        """Save everything that resuming needs."""
+        optimizer, optimizer_values = checkpoint.optimizer_state(self.built.optimizer)
         scaler = self.session.accelerator.scaler
-        state = {
+        values = {
             "finished": False,
-            "progress": progress.state(),
-            "optimizer": rest,
+            "state": state.state_dict(),
+            "optimizer": optimizer_values,
             "scaler": None if scaler is None else scaler.state_dict(),
             "log_size": self.session.folder.log_size(),
             "world": self.session.accelerator.num_processes,
         }
-        parts = {"learner": self.learner.state_dict(), "optimizer": optimizer, "random": checkpoint.random_state()}
-        if self.average is not None:
-            parts["average"] = self.average.values
-        self._write(self.last, parts, state)
+        parts = {
+            "learner": self.built.learner.state_dict(),
+            "optimizer": optimizer,
+            "random": checkpoint.random_state(),
+        }
+        if self.built.ema is not None:
+            parts["ema"] = self.built.ema.averages
+        self._write(self.last, parts, values)
 
-    def restore(self) -> Progress:
-        """Put everything back as it was when it was saved, and give how far training had come."""
-        session, scaler = self.session, self.session.accelerator.scaler
-        state, learner, optimizer, random = checkpoint.load(self.last, "learner", "optimizer", "random")
-        own = session.placement.own
-        checkpoint.load_weights(self.learner, own(learner, self.learner.state_dict()), self.last)
-        buffers = own(optimizer, checkpoint.parameters_of(self.optimizer, optimizer))
-        checkpoint.restore_optimizer(self.optimizer, buffers, state["optimizer"])
-        if self.average is not None:
-            _, values = checkpoint.load(self.last, "average")
-            self.average.restore(values)
+    def restore(self) -> TrainState:
+        """Restore everything that was saved, and return how far training had come."""
+        session, built = self.session, self.built
+        scatter, scaler = session.placement.scatter, session.accelerator.scaler
+        values, learner, optimizer, random_states = checkpoint.load(self.last, "learner", "optimizer", "random")
+        checkpoint.load_weights(built.learner, scatter(learner, built.learner.state_dict()), self.last)
+        buffers = scatter(optimizer, checkpoint.parameters_of(built.optimizer, optimizer))
+        checkpoint.restore_optimizer(built.optimizer, buffers, values["optimizer"])
+        if built.ema is not None:
+            is_old = (self.last / "average.safetensors").exists()  # version 0.1.0
+            _, averages = checkpoint.load(self.last, "average" if is_old else "ema")
+            built.ema.load_state_dict(averages)
         if scaler is not None:
-            scaler.load_state_dict(state["scaler"])
-        progress = Progress.of(state["progress"])
-        if session.accelerator.num_processes == state["world"] == 1:
-            checkpoint.restore_random(random)
+            scaler.load_state_dict(values["scaler"])
+        is_old = "progress" in values
+        saved = translate_train_state(values["progress"]) if is_old else values["state"]
+        state = TrainState.from_state_dict(saved)
+        if session.accelerator.num_processes == values["world"] == 1:
+            checkpoint.restore_random(random_states)
         else:
-            torch.manual_seed(session.noise(self.stage.name, f"/{progress.step}"))
-        if session.writes:
-            session.folder.truncate_log(state["log_size"])
-        return progress
+            torch.manual_seed(session.noise_seed(built.name, f"/{state.step}"))
+        if session.is_writer:
+            session.folder.truncate_log(values["log_size"])
+        return state
 
-    # ------------------------------------------------------------------------------------------------ for later runs
+    # ------------------------------------------------------------------------------------------------- reuse by others
 
-    def store(self, folder: Path, parts: Iterable[str], ledger: dict[str, Any]) -> None:
-        """Keep what the stage taught some parts of the model where later runs find it."""
-        kept = self.session.folder.checkpoint(self.stage.name, self.stage.config.keep)
-        _, weights, objective = checkpoint.load(kept, "model", "objective")
-        taught = {"model": reuse.tensors_of(weights, parts), "objective": objective}
-        checkpoint.save(folder, taught, {"stage": self.stage.name, "cost": ledger})
+    def store(self, folder: Path, cost: StageCost) -> None:
+        """Store the parts of the model that the finished stage trained where later runs find them."""
+        result = self.session.folder.checkpoint(self.built.name, self.built.stage.config.keep)
+        _, weights, objective = checkpoint.load(result, "model", "objective")
+        parts = trained_parts(self.built.stage)
+        tensors = {"model": reuse.tensors_of(weights, parts), "objective": objective}
+        checkpoint.save(folder, tensors, {"stage": self.built.name, "cost": cost})
 
-    def take(self, folder: Path) -> dict[str, Any]:
-        """Finish the stage with what an earlier run stored, and give what that cost."""
+    def load_stored(self, folder: Path) -> StageCost:
+        """Finish the stage with a result that an earlier run stored, and return what that cost."""
         state, weights, objective = checkpoint.load(folder, "model", "objective")
-        for module, tensors in ((self.learner.model, weights), (self.learner.objective, objective)):
-            module.load_state_dict(self.session.placement.own(tensors, module.state_dict()), strict=False)
-        ledger: dict[str, Any] = {**state["cost"], "reused": True}
-        self._write(self.last, self._result(), {"finished": True, "cost": ledger})
-        if self.stage.config.keep == "best":
+        learner = self.built.learner
+        for module, tensors in ((learner.model, weights), (learner.objective, objective)):
+            module.load_state_dict(self.session.placement.scatter(tensors, module.state_dict()), strict=False)
+        cost: StageCost = state["cost"]
+        cost["reused"] = True
+        self._write(self.last, self._result(), {"finished": True, "cost": cost})
+        if self.keeps_best:
             self._write(self.best, self._result(), {"reused": True})
-        return ledger
+        return cost
+
+
+def trained_parts(stage: Stage) -> set[str]:
+    """Return the parts of the model that a stage trains: encoder.image, fusion ..."""
+    return {reuse.part_of(name) for name in stage.trainable}
 
 
 def without_models(objective: Objective) -> dict[str, Tensor]:
-    """Give an objective's weights, less those of whole models that it learns from."""
-    models = tuple(f"{name}." for name, module in objective.named_modules() if isinstance(module, Multimodal))
+    """Return an objective's weights without those of whole models that it learns from."""
+    prefixes: Iterable[str] = (name for name, part in objective.named_modules() if isinstance(part, Multimodal))
+    models = tuple(f"{prefix}." for prefix in prefixes)
     return {name: tensor for name, tensor in objective.state_dict().items() if not name.startswith(models)}

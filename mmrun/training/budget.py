@@ -1,4 +1,4 @@
-"""How long a stage may go on: its part of what the run may spend."""
+"""How long a stage trains: its share of what the run may spend."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -11,43 +11,50 @@ DEFAULT_EPOCHS = 10.0
 
 @dataclass(frozen=True)
 class StageBudget:
-    """The end of a stage: a number of optimiser steps, or a number of seconds."""
+    """The end of a stage, either in optimiser steps or in seconds of training."""
 
     steps: int | None = None
     seconds: float | None = None
 
     def spent(self, steps: int, seconds: float) -> float:
-        """Give the part that is spent, 0..1 and above."""
+        """Return the share of the budget that is spent: 0..1, or above 1 when it is overspent."""
         if self.steps is not None:
             return steps / self.steps
         assert self.seconds is not None
         return seconds / self.seconds
 
 
-def chosen(budget: BudgetConfig) -> tuple[str, float]:
-    """Give the unit and the amount of a budget: ("epochs", 10.0)."""
+def budget_unit(budget: BudgetConfig) -> tuple[str, float]:
+    """Return the unit and the amount of a budget, for example ("epochs", 10.0)."""
     for unit, amount in asdict(budget).items():
         if amount is not None:
             return unit, float(amount)
     return "epochs", DEFAULT_EPOCHS
 
 
-def allowance(
+def stage_budget(
     budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: int, flops_per_step: float
 ) -> StageBudget:
-    """Divide the budget: the stage's share, in steps of its own.
+    """Return a stage's share of the budget, in steps of the stage.
 
-    A stage that reads a third of the modalities spends a third of a step or sample each, and so may take three times as
-    many: `pretrain-image`, `-audio` and `-text` together cost as much as one joint stage of the same share.
+    A stage that reads a third of the modalities spends a third of a step or sample for each of its own, and may take
+    three times as many: `pretrain-image`, `-audio` and `-text` together cost as much as one joint stage of that share.
+
+    Args:
+        budget: what the whole run may spend.
+        stage: its `share` and the share of modalities that it `reads` count.
+        train_rows: training rows that make an epoch.
+        batch_size: rows per optimiser step.
+        flops_per_step: forward and backward, of this stage.
     """
-    unit, amount = chosen(budget)
-    part = amount * stage.share
+    unit, amount = budget_unit(budget)
+    share = amount * stage.share
     if unit == "seconds":
-        return StageBudget(seconds=part)
-    step_costs = {
+        return StageBudget(seconds=share)
+    cost_of_step = {
         "epochs": stage.reads * batch_size / train_rows,
         "samples": stage.reads * batch_size,
         "steps": stage.reads,
         "flops": flops_per_step,
     }
-    return StageBudget(steps=max(1, math.floor(part / step_costs[unit] + 0.5)))
+    return StageBudget(steps=max(1, math.floor(share / cost_of_step[unit] + 0.5)))

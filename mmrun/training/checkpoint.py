@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a folder that exists under its name only when it is whole."""
+"""Checkpoints: safetensors and JSON in a folder that has its name only when it is complete."""
 
 import json
 import os
@@ -18,25 +18,31 @@ Tensors = dict[str, Tensor]
 
 
 def save(folder: Path, parts: dict[str, Tensors], state: dict[str, Any]) -> None:
-    """Write each part as <part>.safetensors and the state as state.json, then take the folder's name at once."""
-    fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    """Write a checkpoint under another name, sync it, then rename it: it is never seen half written.
+
+    Args:
+        folder: where it goes; an older checkpoint there is replaced.
+        parts: tensors by part, each written as <part>.safetensors.
+        state: JSON values, written as state.json.
+    """
+    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
     for part, tensors in parts.items():
-        save_file(_unshared(tensors), fresh / f"{part}.safetensors")
-    (fresh / "state.json").write_text(json.dumps(state))
-    for path in [*fresh.iterdir(), fresh]:
+        save_file(_unshared(tensors), new / f"{part}.safetensors")
+    (new / "state.json").write_text(json.dumps(state))
+    for path in [*new.iterdir(), new]:
         _sync(path)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
-    fresh.rename(folder)
+    new.rename(folder)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def exists(folder: Path) -> bool:
-    """Tell whether a checkpoint is there, also after a kill between the two renames of `save`."""
+    """Return whether a checkpoint exists, also after a kill between the two renames of `save`."""
     old = folder.with_name(f"{folder.name}.old")
     if not folder.exists() and old.exists():
         old.rename(folder)
@@ -44,12 +50,16 @@ def exists(folder: Path) -> bool:
 
 
 def load(folder: Path, *parts: str) -> tuple[Any, ...]:
-    """Give the state and the named parts."""
+    """Return the state and the named parts.
+
+    Raises:
+        RunError: the checkpoint is damaged.
+    """
     try:
         state = json.loads((folder / "state.json").read_text())
         return state, *(load_file(folder / f"{part}.safetensors") for part in parts)
     except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(f"{folder}: damaged checkpoint ({error}); remove the folder to go on without it") from None
+        raise RunError(f"{folder}: damaged checkpoint ({error}); remove the folder to continue without it") from None
 
 
 def _unshared(tensors: Tensors) -> Tensors:
@@ -71,11 +81,11 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-# ------------------------------------------------------------------------------- what else a training is made of
+# ------------------------------------------------------------------------------ optimizer state and random states
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
-    """Split an optimiser's state into tensors, named `<parameter number>.<buffer>`, and JSON values."""
+    """Split an optimizer's state into tensors, named `<parameter number>.<buffer>`, and JSON values."""
     whole = optimizer.state_dict()
     tensors: Tensors = {}
     values: dict[str, Any] = {}
@@ -86,13 +96,13 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str
 
 
 def parameters_of(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> Tensors:
-    """Give the parameter to which each of the tensors belongs that `optimizer_state` named."""
+    """Return, for each tensor name of `optimizer_state`, the parameter that it belongs to."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {name: parameters[int(name.partition(".")[0])] for name in names}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, rest: dict[str, Any]) -> None:
-    """Put back what `optimizer_state` gave."""
+    """Restore what `optimizer_state` returned."""
     state: dict[int, dict[str, Any]] = {}
     for key, value in {**tensors, **rest["values"]}.items():
         number, _, name = key.partition(".")
@@ -101,7 +111,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, rest: 
 
 
 def random_state() -> Tensors:
-    """Give the state of torch's global generators, of the CPU and of each GPU."""
+    """Return the states of torch's global generators, for the CPU and each GPU."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states |= {f"cuda{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -109,14 +119,18 @@ def random_state() -> Tensors:
 
 
 def restore_random(states: Tensors) -> None:
-    """Put back what `random_state` gave."""
+    """Restore what `random_state` returned."""
     torch.set_rng_state(states["cpu"])
     if torch.cuda.is_available():
         torch.cuda.set_rng_state_all([states[f"cuda{number}"] for number in range(torch.cuda.device_count())])
 
 
 def load_weights(module: nn.Module, tensors: Tensors, folder: Path) -> None:
-    """Fill a module, strictly; the names that do not fit are said."""
+    """Load weights strictly.
+
+    Raises:
+        RunError: names or shapes do not fit; it names the first.
+    """
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""A compiled learner, with a way back: what cannot be compiled is trained as it is."""
+"""torch.compile for a learner, with a fallback: what cannot be compiled is trained uncompiled."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,58 +8,72 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mmrun.training.dry_run import without_trace
-from mmrun.training.grad_accumulation import scaled
+from mmrun.training.dry_run import no_side_effects
+from mmrun.training.grad_accumulation import scale_loss
 from mmrun.types import Batch
 
 
-def mode_of(wanted: bool | str, parts: int) -> str:
-    """Give torch.compile's mode. CUDA graphs are for steps of one micro-batch: a second would overwrite gradients."""
-    if wanted == "reduce-overhead":
-        return "default" if parts > 1 else "reduce-overhead"
-    return "max-autotune-no-cudagraphs" if wanted == "max-autotune" else "default"
+def compile_mode(requested: bool | str, micro_batches: int) -> str:
+    """Return torch.compile's mode.
+
+    CUDA graphs need steps of one micro-batch: a second one would overwrite gradients.
+
+    Args:
+        requested: `trainer.compile`.
+        micro_batches: per step.
+    """
+    if requested == "reduce-overhead":
+        return "default" if micro_batches > 1 else "reduce-overhead"
+    return "max-autotune-no-cudagraphs" if requested == "max-autotune" else "default"
 
 
 def compile_learner(
-    learner: nn.Module, batch: Batch, mode: str, accelerator: Accelerator, note: Callable[[str], None]
+    learner: nn.Module, batch: Batch, mode: str, accelerator: Accelerator, on_message: Callable[[str], None]
 ) -> None:
-    """Let torch compile a learner's training pass, in place: the names of its parts stay as they are.
+    """Compile a learner's training pass in place; the names of its submodules do not change.
 
-    One pass forward and backward is tried, without a trace; where that fails, the learner stays uncompiled, and `note`
-    hears why. Evaluation is not compiled: its batches are of other sizes.
+    One forward and backward pass is tried, without side effects; where it fails, the learner stays uncompiled.
+    Evaluation is not compiled: its batches have other sizes.
+
+    Args:
+        learner: a `Learner`, as the accelerator prepared it.
+        batch: for the trial.
+        mode: of torch.compile.
+        accelerator: precision and processes.
+        on_message: receives the reason where compilation fails.
     """
     bare = accelerator.unwrap_model(learner)
     learner.train()
-    bare._compiled_call_impl = Compiled(bare, mode)
+    bare._compiled_call_impl = CompiledCall(bare, mode)
     try:
-        with without_trace(bare, accelerator.device), accelerator.no_sync(learner):
-            bare.objective.backward(bare.model, learner(batch), partial(scaled, None, 1.0))
+        with no_side_effects(bare, accelerator.device), accelerator.no_sync(learner):
+            bare.objective.backward(bare.model, learner(batch), partial(scale_loss, None, 1.0))
     except torch.OutOfMemoryError:
-        pass  # no fault of the compiler: the engine cuts batches that memory does not hold
-    except Exception as error:  # the same pass went well, uncompiled, when its operations were counted
+        pass  # not the compiler's fault: the loop splits batches that memory does not hold
+    except Exception as error:  # the same pass succeeded, uncompiled, when its operations were counted
         uncompile(bare)
-        note(f"training goes on uncompiled: {type(error).__name__}: {reason(error)}")
+        on_message(f"training continues uncompiled: {type(error).__name__}: {root_cause(error)}")
 
 
 def uncompile(module: nn.Module) -> None:
-    """Let a module be what it was."""
+    """Undo `compile_learner`."""
     module._compiled_call_impl = None
 
 
-def reason(error: BaseException) -> str:
-    """Give what went wrong first, in one line."""
+def root_cause(error: BaseException) -> str:
+    """Return the first line of the error that caused the others."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
-class Compiled:
-    """Calls a module: in training what torch made of it, else the module itself."""
+class CompiledCall:
+    """Calls a module: compiled in training mode, as it is in eval mode."""
 
     def __init__(self, module: nn.Module, mode: str) -> None:
-        self.module, self.plain = module, module._call_impl
-        self.quick = torch.compile(module._call_impl, mode=mode, dynamic=False)
+        self.module, self.eager = module, module._call_impl
+        self.compiled = torch.compile(module._call_impl, mode=mode, dynamic=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Give what the module gives."""
-        return self.quick(*args, **kwargs) if self.module.training else self.plain(*args, **kwargs)
+        """Return the module's output."""
+        return self.compiled(*args, **kwargs) if self.module.training else self.eager(*args, **kwargs)

@@ -1,25 +1,71 @@
-"""What training costs, counted and not estimated."""
+"""What training costs: counted, not estimated."""
 
 import resource
+from collections.abc import Iterable
+from typing import TypedDict
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmrun.training.dry_run import without_trace
-from mmrun.training.engine import Learner
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.dry_run import no_side_effects
 from mmrun.training.grad_accumulation import refuse_one_row, split
+from mmrun.training.learner import Learner
+from mmrun.training.state import TrainState
 from mmrun.types import Batch
 
 
-def flops_per_step(learner: Learner, batch: Batch) -> float:
-    """Count the floating-point operations of one forward and backward pass, and leave no trace of it.
+class StageCost(TypedDict):
+    """What a stage cost, as `metrics.json` holds it. Seconds and FLOPs include computing features."""
 
-    Matrix products, convolutions and attention are counted, a multiply-add as two; fused recurrent kernels are not.
-    Of a batch that memory does not hold one half is counted, twice.
+    objective: str  # its class
+    epochs: float  # every modality of every training row read once makes 1
+    steps: int
+    best_step: int
+    samples: int
+    seconds: float
+    flops: float
+    samples_per_second: float  # of training alone
+    features: dict[str, object] | None  # what computing features cost, if that was done
+    grad_accum_steps: int
+    peak_memory: int  # bytes
+    trainable_parameters: int
+    total_parameters: int
+    reused: bool  # loaded from an earlier run, whose costs these are
+
+
+def stage_cost(built: BuiltStage, state: TrainState) -> StageCost:
+    """Return what a stage has cost so far."""
+    samples = state.step * built.batch_size
+    once = built.feature_cost
+    trainable = [parameter for parameter in built.learner.parameters() if parameter.requires_grad]
+    return {
+        "objective": built.objective,
+        "epochs": samples * built.stage.reads / built.epoch_rows,
+        "steps": state.step,
+        "best_step": state.best_step,
+        "samples": samples,
+        "seconds": state.seconds + (0.0 if once is None else once.seconds),
+        "flops": built.flops_per_step * state.step + (0.0 if once is None else once.flops),
+        "samples_per_second": samples / state.seconds,
+        "features": None if once is None else vars(once),
+        "grad_accum_steps": max(state.grad_accum_steps, built.config.grad_accum_steps),
+        "peak_memory": peak_memory(built.device),
+        "trainable_parameters": count_parameters(trainable),
+        "total_parameters": count_parameters(built.learner.model.parameters()),
+        "reused": False,
+    }
+
+
+def flops_per_step(learner: Learner, batch: Batch) -> float:
+    """Count the floating-point operations of one forward and backward pass, without side effects.
+
+    Matrix products, convolutions and attention count, a multiply-add as two operations; fused recurrent kernels do
+    not. Where memory does not hold the batch, half of it is counted, twice.
     """
     try:
-        with without_trace(learner, batch.index.device), FlopCounterMode(display=False) as counter:
+        with no_side_effects(learner, batch.index.device), FlopCounterMode(display=False) as counter:
             learner.objective.backward(learner.model, learner(batch), lambda loss: loss)
         return float(counter.get_total_flops())
     except torch.OutOfMemoryError as error:
@@ -28,18 +74,18 @@ def flops_per_step(learner: Learner, batch: Batch) -> float:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new reading of the peak; on a CPU the system keeps one for the whole process."""
+    """Start a new measurement of peak memory; on a CPU the system keeps one per process, which cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Give the most bytes held: on the GPU since the last reset, on a CPU by the process since it began."""
+    """Return peak memory in bytes: on a GPU since the last reset, on a CPU since the process started."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def count(parameters: list[nn.Parameter]) -> int:
-    """Count the numbers in some parameters."""
+def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
+    """Count the scalars in some parameters."""
     return sum(parameter.numel() for parameter in parameters)

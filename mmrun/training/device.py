@@ -1,4 +1,4 @@
-"""What is told to the device before anything runs on it."""
+"""Settings of the device, made before anything runs on it."""
 
 import os
 
@@ -7,15 +7,20 @@ from torch import nn
 
 
 def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
-    """Choose between the same bits each time and the quickest kernels, and whether fp32 may be rounded to TF32.
+    """Choose between bit-reproducible and fastest kernels, and whether fp32 products may be rounded to TF32.
 
-    On a CPU the same threads give the same bits. There, numbers too small for full precision (below 1e-38) count as 0:
-    Adam's averages fade into these where gradients have ended, and its step would take a quarter longer.
+    On a CPU the same number of threads gives the same bits. There, subnormal numbers (below 1e-38) count as 0: Adam's
+    averages decay into them where gradients have vanished, and its step would take a quarter longer.
+
+    Args:
+        device: that the run uses.
+        deterministic: on a GPU, prefer kernels that return the same bits each time.
+        tf32: on a GPU, allow TF32.
     """
-    torch.set_flush_denormal(True)  # for this thread, and those that torch starts from here on
+    torch.set_flush_denormal(True)  # for this thread, and for those that torch starts from now on
     if device.type != "cuda":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with the first product of matrices
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first call
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
@@ -25,12 +30,12 @@ def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lay the weights of two-dimensional convolutions out by pixel: tensor cores then need no transposed copies."""
+    """Lay out the weights of two-dimensional convolutions by pixel, so that tensor cores need no transposed copies."""
     for parameter in module.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def chosen(wanted: bool | str, device: torch.device) -> bool:
-    """Tell whether something is done that may be true, false, auto (on a GPU), or the name of a way to do it."""
-    return device.type == "cuda" if wanted == "auto" else bool(wanted)
+def is_enabled(setting: bool | str, device: torch.device) -> bool:
+    """Return whether a setting applies: true, false, `auto` (on a GPU), or the name of a mode."""
+    return device.type == "cuda" if setting == "auto" else bool(setting)

@@ -1,4 +1,4 @@
-"""A look at training from aside: a pass forward and backward that leaves no trace in the run."""
+"""Forward and backward passes that leave no trace in the run."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from mmrun.types import Batch
 
 
 @contextmanager
-def without_trace(learner: nn.Module, device: torch.device) -> Iterator[None]:
-    """Give back batch statistics, random states and empty gradients as they were."""
+def no_side_effects(learner: nn.Module, device: torch.device) -> Iterator[None]:
+    """Restore buffers, random states and empty gradients when the context closes."""
     buffers = {name: buffer.clone() for name, buffer in learner.named_buffers()}
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -24,18 +24,27 @@ def without_trace(learner: nn.Module, device: torch.device) -> Iterator[None]:
         learner.zero_grad(set_to_none=True)
 
 
-def attempt(learner: nn.Module, batch: Batch) -> None:
-    """Take a pass forward and backward, as much memory taken as AdamW keeps: two numbers a parameter that learns."""
+def try_step(learner: nn.Module, batch: Batch) -> None:
+    """Run a forward and a backward pass while holding as much memory as AdamW's state: two values per parameter.
+
+    Raises:
+        torch.OutOfMemoryError: the step does not fit.
+    """
     learner.train()
-    learned = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-    with without_trace(learner, batch.index.device):
-        kept = [torch.empty_like(parameter) for parameter in learned for _ in range(2)]
+    trainable = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    with no_side_effects(learner, batch.index.device):
+        optimizer_state = [torch.empty_like(parameter) for parameter in trainable for _ in range(2)]
         learner(batch)["loss"].backward()
-        del kept
+        del optimizer_state
 
 
-def largest(attempt: Callable[[int], None], limit: int) -> int:
-    """Give the largest power of two up to a limit with which an attempt does not run out of memory: 1 at least."""
+def largest_size(attempt: Callable[[int], None], limit: int) -> int:
+    """Return the largest power of two, up to a limit, for which an attempt does not run out of memory; at least 1.
+
+    Args:
+        attempt: called with a size; raises `torch.OutOfMemoryError` where it does not fit.
+        limit: largest size to try.
+    """
     size = 1
     while 2 * size <= limit and _fits(attempt, 2 * size):
         size *= 2
@@ -53,50 +62,55 @@ def _fits(attempt: Callable[[int], None], size: int) -> bool:
     return True
 
 
-def balance(learner: nn.Module, batch: Batch) -> dict[str, float]:
-    """Tell how the modalities share in learning, on one batch.
+def modality_gradients(learner: nn.Module, batch: Batch) -> dict[str, float]:
+    """Measure on one batch how the modalities share the gradient, and where they conflict.
 
-    `gradient/<modality>` is the norm of the loss's gradient in its encoder, as a share of all encoders' (Wang et al.,
-    2020, speak of imbalance, Peng et al., 2022, of the modality that suppresses the others); `conflict/<a>-<b>` is the
-    cosine between the gradients that a alone and b alone give to the parameters that both share (Yu et al., 2020):
-    below 0 they pull against each other. Parts that do not learn count as 0; what is undefined is left out.
+    Args:
+        learner: a `Learner` in training mode.
+        batch: rows to measure on.
+
+    Returns:
+        `gradient/<modality>`: norm of the loss's gradient in the modality's encoder, as a share of the sum over all
+        encoders (imbalance: Wang et al., 2020; Peng et al., 2022). `conflict/<a>-<b>`: cosine between the gradients
+        that a alone and b alone give to fusion and heads; negative values conflict (Yu et al., 2020). Frozen parts
+        count as 0; what is undefined is left out.
     """
     modalities = list(batch.present)
-    encoders = {m: _learning(learner, f"model.encoder.{m}.") for m in modalities}
-    shared = _learning(learner, "model.fusion.") + _learning(learner, "model.head.")
-    with without_trace(learner, batch.index.device):
-        whole = [p for parameters in encoders.values() for p in parameters]
-        given = dict(zip(map(id, whole), _gradients(learner, batch, whole), strict=True))
-        norms = {m: _norm([given[id(p)] for p in parameters]) for m, parameters in encoders.items()}
-        alone = {m: _flat(_gradients(learner, _only(batch, m), shared)) for m in modalities}
+    encoders = {m: _trainable(learner, f"model.encoder.{m}.") for m in modalities}
+    shared = _trainable(learner, "model.fusion.") + _trainable(learner, "model.head.")
+    with no_side_effects(learner, batch.index.device):
+        parameters = [parameter for encoder in encoders.values() for parameter in encoder]
+        gradients = dict(zip(map(id, parameters), _gradients(learner, batch, parameters), strict=True))
+        norms = {m: _norm([gradients[id(parameter)] for parameter in encoder]) for m, encoder in encoders.items()}
+        alone = {m: _flatten(_gradients(learner, _only(batch, m), shared)) for m in modalities}
     total = sum(norms.values())
-    figures = {f"gradient/{m}": norm / total for m, norm in norms.items() if total > 0}
+    metrics = {f"gradient/{m}": norm / total for m, norm in norms.items() if total > 0}
     for a, b in combinations(modalities, 2):
         if alone[a].norm() > 0 and alone[b].norm() > 0:
-            figures[f"conflict/{a}-{b}"] = torch.cosine_similarity(alone[a], alone[b], dim=0).item()
-    return figures
+            metrics[f"conflict/{a}-{b}"] = torch.cosine_similarity(alone[a], alone[b], dim=0).item()
+    return metrics
 
 
-def _learning(learner: nn.Module, prefix: str) -> list[nn.Parameter]:
+def _trainable(learner: nn.Module, prefix: str) -> list[nn.Parameter]:
     return [p for name, p in learner.named_parameters() if name.startswith(prefix) and p.requires_grad]
 
 
 def _only(batch: Batch, modality: str) -> Batch:
-    """Give the batch with one modality present."""
-    present = {m: there if m == modality else torch.zeros_like(there) for m, there in batch.present.items()}
+    """Return the batch with all modalities but one missing."""
+    present = {m: mask if m == modality else torch.zeros_like(mask) for m, mask in batch.present.items()}
     return batch._replace(present=present)
 
 
 def _gradients(learner: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> list[Tensor]:
     if not parameters:
         return []
-    found = torch.autograd.grad(learner(batch)["loss"], parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    gradients = torch.autograd.grad(learner(batch)["loss"], parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
 
 
-def _flat(gradients: list[Tensor]) -> Tensor:
-    return torch.cat([g.flatten().float() for g in gradients]) if gradients else torch.zeros(1)
+def _flatten(gradients: list[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten().float() for gradient in gradients]) if gradients else torch.zeros(1)
 
 
 def _norm(gradients: list[Tensor]) -> float:
-    return _flat(gradients).norm().item()
+    return _flatten(gradients).norm().item()

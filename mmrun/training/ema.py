@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is steadier than the weights themselves."""
+"""An exponential moving average of the weights."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,29 +8,39 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """Follows weights that learn: average = decay * average + (1 - decay) * weight (Polyak & Juditsky, 1992).
+    """Exponential moving average of trainable weights: ema = decay * ema + (1 - decay) * weight.
 
-    The decay is smaller at first, (1 + step) / (10 + step), so that the first weights are soon forgotten.
+    Averaging iterates: Polyak & Juditsky, 1992. In the first steps the decay is smaller, (1 + step) / (10 + step), so
+    that the initial weights are soon forgotten.
+
+    Args:
+        named_parameters: the weights to average.
+        decay: per step, between 0 and 1.
     """
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
+    def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
         self.decay = decay
-        self.weights = dict(named)
-        self.values = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.weights = dict(named_parameters)
+        self.averages = {name: weight.detach().clone() for name, weight in self.weights.items()}
 
     def update(self, step: int) -> None:
-        """Move towards the weights after a step."""
-        keep = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.values.values()), [w.detach() for w in self.weights.values()], 1 - keep)
+        """Move the averages towards the weights.
 
-    def restore(self, values: dict[str, Tensor]) -> None:
-        """Go on from values that were saved."""
-        for name, value in values.items():
-            self.values[name].copy_(value)
+        Args:
+            step: optimiser steps taken so far.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step))
+        weights = [weight.detach() for weight in self.weights.values()]
+        torch._foreach_lerp_(list(self.averages.values()), weights, 1 - decay)
+
+    def load_state_dict(self, averages: dict[str, Tensor]) -> None:
+        """Restore saved averages."""
+        for name, average in averages.items():
+            self.averages[name].copy_(average)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the model have the averages for its weights meanwhile."""
+    def swapped_in(self) -> Iterator[None]:
+        """Give the model the averages as its weights while the context is open."""
         self._swap()
         try:
             yield
@@ -39,4 +49,4 @@ class EMA:
 
     def _swap(self) -> None:
         for name, weight in self.weights.items():
-            weight.data, self.values[name] = self.values[name], weight.data
+            weight.data, self.averages[name] = self.averages[name], weight.data

@@ -1,12 +1,9 @@
-"""The loop. It is handed built objects, and knows no config file, no run folder and no terminal."""
+"""The training loop. It works on built objects, and knows no config file, no run folder and no terminal."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,210 +11,89 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from mmrun.errors import RunError
-from mmrun.training.budget import StageBudget
+from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
-from mmrun.types import Batch, Objective
+from mmrun.training.state import Batches, FitConfig, TrainState
+from mmrun.types import Batch
 
-
-class Learner(nn.Module):
-    """A model with the objective that teaches it, as one module: what DDP wraps, so that every gradient is averaged."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        saving: Callable[[], AbstractContextManager[Any]] = nullcontext,  # where activations wait for the backward pass
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.objective = objective
-        self.saving = saving
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its named parts."""
-        with self.saving():
-            losses: dict[str, Tensor] = self.objective(self.model, batch)
-        return losses
-
-    def train(self, mode: bool = True) -> "Learner":
-        """Switch to training, except for parts in which nothing learns: no dropout there, fixed batch statistics."""
-        super().train(mode)
-        if mode:
-            freeze_eval(self)
-        return self
-
-
-def freeze_eval(module: nn.Module) -> None:
-    """Put every part that has parameters, none of which learns, into eval mode; an objective does train."""
-    parameters = [] if isinstance(module, Objective) else list(module.parameters())
-    if parameters and not any(parameter.requires_grad for parameter in parameters):
-        module.eval()
-        return
-    for child in module.children():
-        freeze_eval(child)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one stage is trained."""
-
-    allowance: StageBudget
-    evaluate_every: int  # steps
-    higher_is_better: bool = False  # of the monitored figure
-    schedule: str = "cosine"  # cosine | linear | constant
-    warmup: float = 0.0  # of the allowance
-    clip: float | None = None  # largest gradient norm
-    accumulate: int = 1  # micro-batches a step
-    patience: int | None = None  # evaluations without a better figure
-
-    def rate(self, spent: float) -> float:
-        """Give the factor on the learning rate when this part of the allowance is spent."""
-        if spent < self.warmup:
-            return (spent + 1e-2) / (self.warmup + 1e-2)
-        left = 1.0 - (spent - self.warmup) / (1.0 - self.warmup)
-        return {
-            "constant": 1.0,
-            "linear": left,
-            "cosine": 0.5 * (1.0 + math.cos(math.pi * (1.0 - left))),
-        }[self.schedule]
-
-
-class RunningMean:
-    """Sums of losses, kept on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-
-    def add(self, losses: dict[str, Tensor]) -> None:
-        """Add the losses of one step."""
-        for name, loss in losses.items():
-            value = loss.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
-
-    def means(self) -> dict[str, Tensor]:
-        """Give the means since the last call."""
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return means
-
-
-@dataclass
-class Progress:
-    """Where a stage stands: what, beside weights and random states, is needed to go on from here."""
-
-    step: int = 0
-    seconds: float = 0.0  # of training, evaluation not counted
-    best: float | None = None  # the monitored figure
-    best_step: int = 0
-    stale: int = 0  # evaluations since then
-    accumulate: int = 1  # micro-batches a step: as planned, or more where memory ran out
-    tally: RunningMean = field(default_factory=RunningMean)  # losses since the last evaluation
-
-    def state(self) -> dict[str, Any]:
-        """Give all of it as JSON values."""
-        sums = {name: total.item() for name, total in self.tally.sums.items()}
-        return {**vars(self), "tally": {"sums": sums, "count": self.tally.count}}
-
-    @classmethod
-    def of(cls, state: dict[str, Any]) -> "Progress":
-        """Make what `state` was taken from."""
-        progress = cls(**{key: value for key, value in state.items() if key != "tally"})
-        progress.tally.sums = {name: torch.tensor(total) for name, total in state["tally"]["sums"].items()}
-        progress.tally.count = state["tally"]["count"]
-        return progress
-
-
-class Batches(Protocol):
-    """Where batches come from: a function of the step's number alone, so that training can start anywhere."""
-
-    def batch(self, step: int) -> Batch:
-        """Give the rows of one step."""
-        ...
-
-
-class Events(Protocol):
-    """What the loop tells while it runs."""
-
-    def cut(self, progress: Progress) -> None:
-        """Memory ran out: from this step on a batch is cut into as many micro-batches as `progress.accumulate` says."""
-
-    def stepped(self, progress: Progress, losses: dict[str, Tensor]) -> None:
-        """One step was made; the losses are still on the device."""
-
-    def evaluated(self, progress: Progress, losses: dict[str, float], figures: dict[str, float]) -> None:
-        """Validation gave figures; `losses` are means over the steps since the last time."""
-
-    def improved(self, progress: Progress) -> None:
-        """The monitored figure is the best so far: keep these weights."""
-
-    def settled(self, progress: Progress) -> None:
-        """A step is complete and nothing is under way: a checkpoint can be taken."""
+Validate = Callable[[], tuple[float, dict[str, float]]]
 
 
 def fit(
     learner: nn.Module,
     batches: Batches,
     optimizer: torch.optim.Optimizer,
-    plan: Plan,
-    progress: Progress,
+    config: FitConfig,
+    state: TrainState,
     accelerator: Accelerator,
-    validate: Callable[[], tuple[float, dict[str, float]]],
-    events: Events,
+    validate: Validate,
+    callback: Callback,
 ) -> None:
-    """Train until the allowance is spent or the figure no longer improves; `progress` says where to start and moves on.
+    """Train until the budget is spent or a callback stops the stage.
 
-    `learner` is as `accelerator.prepare` gave it; each group of the plain `optimizer` holds a `base_lr`.
-    `validate` gives the monitored figure and all figures of the validation rows.
+    Args:
+        learner: a `Learner`, as the accelerator prepared it.
+        batches: the training batches, by step.
+        optimizer: a plain optimizer; each of its parameter groups holds a `base_lr`.
+        config: how long and how to train.
+        state: where to start; it is updated in place.
+        accelerator: precision, devices and processes.
+        validate: returns the monitored value and all validation metrics.
+        callback: is called after each step and evaluation.
+
+    Raises:
+        RunError: the training loss is not finite.
     """
-    gradients = GradientAccumulator(
-        learner, accelerator, max(plan.accumulate, progress.accumulate), partial(cut, progress, events)
-    )
+
+    def on_more_micro_batches(number: int) -> None:
+        state.grad_accum_steps = number
+        callback.on_out_of_memory(state)
+
+    micro_batches = max(config.grad_accum_steps, state.grad_accum_steps)
+    gradients = GradientAccumulator(learner, accelerator, micro_batches, on_more_micro_batches)
     learner.train()
-    while not finished(plan, progress):
+    while not finished(config, state):
         began = time.perf_counter()
-        factor = plan.rate(plan.allowance.spent(progress.step, progress.seconds))
+        factor = config.lr_factor(config.budget.spent(state.step, state.seconds))
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        losses = gradients.add(batches.batch(progress.step))
-        apply(optimizer, learner, accelerator.scaler, plan.clip)
-        progress.tally.add(losses)
-        progress.step += 1
-        progress.seconds += time.perf_counter() - began
-        events.stepped(progress, losses)
+        losses = gradients.add(batches.batch(state.step))
+        take_step(optimizer, learner, accelerator.scaler, config.max_grad_norm)
+        state.losses.add(losses)
+        state.step += 1
+        state.seconds += time.perf_counter() - began
+        callback.on_step_end(state, losses)
 
-        if progress.step % plan.evaluate_every == 0 or plan.allowance.spent(progress.step, progress.seconds) >= 1:
-            began = time.perf_counter()  # what follows waits for the steps that a GPU has still to do
-            means = {name: accelerator.reduce(mean, "mean").item() for name, mean in progress.tally.means().items()}
-            progress.seconds += time.perf_counter() - began
-            if not math.isfinite(means["loss"]):
-                raise RunError(f"the loss is {means['loss']} after step {progress.step}; try a lower learning rate")
+        if state.step % config.evaluate_every == 0 or config.budget.spent(state.step, state.seconds) >= 1:
+            metrics = read_train_losses(state, accelerator)
             learner.eval()
-            figure, figures = validate()
+            value, val_metrics = validate()
             learner.train()
-            judge(progress, figure, plan.higher_is_better)
-            events.evaluated(progress, means, figures)
-            if progress.stale == 0:
-                events.improved(progress)
-        events.settled(progress)
+            is_best = state.update_best(value, config.higher_is_better)
+            metrics |= {f"val/{name}": metric for name, metric in val_metrics.items()}
+            callback.on_evaluate_end(state, metrics)
+            if is_best:
+                callback.on_best(state)
+        callback.on_checkpoint(state)
 
 
-def cut(progress: Progress, events: Events, parts: int) -> None:
-    """Note that a step takes more micro-batches than before."""
-    progress.accumulate = parts
-    events.cut(progress)
+def take_step(
+    optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, max_grad_norm: float | None
+) -> None:
+    """Update the weights and clear the gradients.
 
+    accelerate's own optimizer wrapper is not used: it looks for a package on disk at every step.
 
-def apply(optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScaler | None, clip: float | None) -> None:
-    """Let the optimiser use the gradients, and clear them. `scaler`: of fp16, which skips steps that overflowed.
-
-    accelerate's own optimiser wrapper is left out: it looks for a package on disk at every step.
+    Args:
+        optimizer: a plain optimizer.
+        learner: whose gradients are clipped.
+        scaler: of fp16; it skips steps whose gradients overflowed.
+        max_grad_norm: None: gradients are not clipped.
     """
     if scaler is not None:
         scaler.unscale_(optimizer)
-    if clip is not None:
-        nn.utils.clip_grad_norm_(learner.parameters(), clip)
+    if max_grad_norm is not None:
+        nn.utils.clip_grad_norm_(learner.parameters(), max_grad_norm)
     if scaler is None:
         optimizer.step()
     else:
@@ -226,19 +102,22 @@ def apply(optimizer: torch.optim.Optimizer, learner: nn.Module, scaler: GradScal
     optimizer.zero_grad()
 
 
-def finished(plan: Plan, progress: Progress) -> bool:
-    """Tell whether a stage is over."""
-    spent = plan.allowance.spent(progress.step, progress.seconds)
-    return spent >= 1 or (plan.patience is not None and progress.stale >= plan.patience)
+def read_train_losses(state: TrainState, accelerator: Accelerator) -> dict[str, float]:
+    """Return the mean losses since the last evaluation as `train/<name>`, over all processes.
+
+    Reading them waits for the steps that a GPU has still to do, so the time counts as training.
+    """
+    began = time.perf_counter()
+    means = {name: accelerator.reduce(mean, "mean").item() for name, mean in state.losses.pop().items()}
+    state.seconds += time.perf_counter() - began
+    if not math.isfinite(means["loss"]):
+        raise RunError(f"the loss is {means['loss']} after step {state.step}; try a lower learning rate")
+    return {f"train/{name}": mean for name, mean in means.items()}
 
 
-def judge(progress: Progress, figure: float, higher_is_better: bool) -> None:
-    """Note whether a figure is the best so far; `stale` is 0 when it is."""
-    better = progress.best is None or (figure > progress.best if higher_is_better else figure < progress.best)
-    if better:
-        progress.best, progress.best_step, progress.stale = figure, progress.step, 0
-    else:
-        progress.stale += 1
+def finished(config: FitConfig, state: TrainState) -> bool:
+    """Return whether the stage is over."""
+    return state.should_stop or config.budget.spent(state.step, state.seconds) >= 1
 
 
 # ---------------------------------------------------------------------------------------------------- evaluation
@@ -248,9 +127,13 @@ def judge(progress: Progress, figure: float, higher_is_better: bool) -> None:
 def mean_losses(
     learner: nn.Module, batches: Iterator[tuple[Batch, int]], accelerator: Accelerator, seed: int
 ) -> dict[str, float]:
-    """Give the mean losses over some rows, with random masks that are the same at each call.
+    """Return the mean losses over some rows; random masks are the same at each call.
 
-    Each batch comes with how many of its rows count: the last ones may be there for an even share alone.
+    Args:
+        learner: a `Learner`, in eval mode.
+        batches: each batch with the number of its rows that count: the last rows may only pad it to an even share.
+        accelerator: whose processes share the rows.
+        seed: of the random masks.
     """
     totals: dict[str, Tensor] = {}
     rows = 0
@@ -272,16 +155,27 @@ Outputs = dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modalit
 def predict(
     model: Any, heads: list[str], batches: Iterator[Batch], accelerator: Accelerator
 ) -> tuple[Outputs, dict[str, Tensor], Tensor]:
-    """Give outputs, targets and row numbers, one of each row in ascending order, on the CPU of every process."""
-    kept: list[tuple[Outputs, dict[str, Tensor], Tensor]] = []
+    """Return outputs, targets and row numbers, on the CPU of every process.
+
+    Args:
+        model: a `Multimodal`, in eval mode.
+        heads: which outputs to compute.
+        batches: the rows; processes may repeat some to share them evenly.
+        accelerator: precision and processes.
+
+    Returns:
+        The outputs by head and task, [N, C]; the targets by task, [N] or [N, C]; the row numbers [N], each once and
+        ascending.
+    """
+    collected: list[tuple[Outputs, dict[str, Tensor], Tensor]] = []
     for batch in batches:
         with accelerator.autocast():
             outputs = {head: model(batch) if head == "" else model.unimodal(batch, head) for head in heads}
-        kept.append((outputs, batch.targets, batch.index))
-    gathered: Any = accelerator.gather(_concatenate(kept))
+        collected.append((outputs, batch.targets, batch.index))
+    gathered: Any = accelerator.gather(_concatenate(collected))
     outputs, targets, index = gathered
-    rows, first = _first_of_each(index.cpu())
-    return _pick(outputs, first), _pick(targets, first), rows
+    rows, positions = _first_of_each(index.cpu())
+    return _pick(outputs, positions), _pick(targets, positions), rows
 
 
 def _concatenate(items: list[Any]) -> Any:
@@ -294,7 +188,7 @@ def _concatenate(items: list[Any]) -> Any:
 
 
 def _first_of_each(index: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the distinct row numbers, ascending, and where each first stands: processes repeat rows to share evenly."""
+    """Return the distinct row numbers, ascending, and the position where each first occurs."""
     order = torch.argsort(index, stable=True)
     ascending = index[order]
     first = torch.ones_like(ascending, dtype=torch.bool)

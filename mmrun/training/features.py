@@ -1,4 +1,4 @@
-"""Features computed once: what a frozen encoder gives for a row is kept on disk, and read in place of its inputs."""
+"""Features computed once: the outputs of a frozen encoder are stored on disk and read in place of its inputs."""
 
 import json
 import time
@@ -14,85 +14,109 @@ from torch import Tensor, nn
 
 from mmrun.data.loader import Loader
 from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, keep, mapped
-from mmrun.training.dry_run import without_trace
-from mmrun.training.engine import Learner
+from mmrun.models.multimodal import Multimodal
+from mmrun.training.dry_run import no_side_effects
+from mmrun.training.learner import Learner
 from mmrun.training.reuse import exclusive
 from mmrun.types import Batch, Encoder, Features
 
-UNREAD: Any = object()  # stands for what nothing should read: whatever is done with it fails
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # the last bits differ with gradients switched off
+UNREADABLE: Any = object()  # stands for what nothing should read: every operation on it fails
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}  # the last bits differ when gradients are off
 
 Outputs = dict[str, Tensor]
 
 
-def readable(
+def replaceable_inputs(
     learner: Learner, batch: Batch, heads: Iterable[str], accelerator: Accelerator
 ) -> dict[str, dict[str, Tensor]]:
-    """Tell of which modalities features will do, and which of their parts: by modality, those parts of this batch.
+    """Find the modalities whose input can be replaced by the features of their frozen encoder.
 
-    It is tried: features take the place of the inputs, and the answers have to stay. What reads the inputs itself, or
-    hands others to the encoder, fails on features or answers otherwise. Tokens are no part where nothing touches them.
-    `heads`: what validation looks at; the loss where there are none.
+    This is found by trial: features replace the input, and the outputs must not change. An objective that reads the
+    input itself, or feeds another one to the encoder, fails on features or returns other outputs.
+
+    Args:
+        learner: model and objective of the stage.
+        batch: rows to try it on.
+        heads: outputs that validation reads; empty: it reads the loss.
+        accelerator: precision.
+
+    Returns:
+        By modality, the parts of `Features` that are needed, for the rows of the batch. Tokens are left out where
+        nothing reads them.
     """
-    outputs_of = partial(_all_outputs, learner, heads, accelerator)
-    encoders: Any = learner.model.encoder
+    encoders = learner.model.encoder
     frozen = [modality for modality in batch.inputs if _is_frozen(encoders[modality])]
-    wanted = outputs_of(batch) if frozen else {}
-    found: dict[str, dict[str, Tensor]] = {}
+    compute_outputs = partial(_all_outputs, learner, list(heads), accelerator)
+    expected = compute_outputs(batch) if frozen else {}
+    replaced: dict[str, dict[str, Tensor]] = {}
     for modality in frozen:
         with accelerator.autocast():
-            given = _parts(encoders[modality](batch.inputs[modality]))
-        for names in dict.fromkeys([("pooled",), tuple(given)]):  # the fewest that will do
-            tried = {name: part if name in names else UNREAD for name, part in given.items()}
-            if _agree(wanted, outputs_of, batch._replace(inputs={**batch.inputs, **found, modality: tried})):
-                found[modality] = {name: given[name] for name in names}
+            features = _parts(encoders[modality](batch.inputs[modality]))
+        for names in dict.fromkeys([("pooled",), tuple(features)]):  # the fewest that suffice
+            candidate = {name: part if name in names else UNREADABLE for name, part in features.items()}
+            inputs = {**batch.inputs, **replaced, modality: candidate}
+            if _outputs_agree(expected, compute_outputs, batch._replace(inputs=inputs)):
+                replaced[modality] = {name: features[name] for name in names}
                 break
-    return found
+    return replaced
 
 
 @torch.no_grad()
-def stand_in(model: Any, batch: Batch, names: Mapping[str, Iterable[str]], accelerator: Accelerator) -> Batch:
-    """Give a batch in which features take the place of inputs; `names`: of their parts, by modality."""
-    given = {}
-    for modality, wanted in names.items():
+def replace_inputs(
+    model: Multimodal, batch: Batch, parts: Mapping[str, Iterable[str]], accelerator: Accelerator
+) -> Batch:
+    """Return a batch in which features replace inputs.
+
+    Args:
+        model: whose encoders compute them.
+        batch: with inputs.
+        parts: by modality, the parts of `Features` that are needed.
+        accelerator: precision.
+    """
+    replaced = {}
+    for modality, names in parts.items():
         with accelerator.autocast():
-            parts = _parts(model.encoder[modality](batch.inputs[modality]))
-        given[modality] = {name: parts[name] for name in wanted}
-    return batch._replace(inputs={**batch.inputs, **given})
+            features = _parts(model.encoder[modality](batch.inputs[modality]))
+        replaced[modality] = {name: features[name] for name in names}
+    return batch._replace(inputs={**batch.inputs, **replaced})
 
 
-def _all_outputs(learner: Learner, heads: Iterable[str], accelerator: Accelerator, batch: Batch) -> Outputs:
-    """Give all that training and validation make of a batch, and leave no trace."""
-    model: Any = learner.model
-    found: Outputs = {}
+def _all_outputs(learner: Learner, heads: list[str], accelerator: Accelerator, batch: Batch) -> Outputs:
+    """Return everything that training and validation compute from a batch, without side effects."""
+    model = learner.model
+    outputs: Outputs = {}
     try:
         for training in (True, False):
             learner.train(training)
-            with without_trace(learner, batch.index.device), accelerator.autocast(), torch.set_grad_enabled(training):
+            with no_side_effects(learner, batch.index.device), accelerator.autocast(), torch.set_grad_enabled(training):
                 if training or not heads:
-                    found |= {f"loss/{training}/{name}": loss.detach() for name, loss in learner(batch).items()}
+                    for name, loss in learner(batch).items():
+                        outputs[f"loss/{training}/{name}"] = loss.detach()
                 for head in () if training else heads:
-                    outputs = model(batch) if head == "" else model.unimodal(batch, head)
-                    found |= {f"{head}/{task}": output for task, output in outputs.items()}
+                    by_task = model(batch) if head == "" else model.unimodal(batch, head)
+                    outputs |= {f"{head}/{task}": output for task, output in by_task.items()}
     finally:
         learner.train()
-    return found
+    return outputs
 
 
-def _agree(wanted: Outputs, outputs_of: Callable[[Batch], Outputs], batch: Batch) -> bool:
+def _outputs_agree(expected: Outputs, compute_outputs: Callable[[Batch], Outputs], batch: Batch) -> bool:
     try:
-        found = outputs_of(batch)
+        outputs = compute_outputs(batch)
     except Exception:  # each way of reading inputs fails on features in its own way
         return False
-    return found.keys() == wanted.keys() and all(
-        torch.allclose(found[name].float(), value.float(), equal_nan=True, **CLOSE) for name, value in wanted.items()
+    if outputs.keys() != expected.keys():
+        return False
+    return all(
+        torch.allclose(outputs[name].float(), value.float(), equal_nan=True, **TOLERANCE)
+        for name, value in expected.items()
     )
 
 
 def _is_frozen(encoder: nn.Module) -> bool:
-    """Tell whether features are a function of the row alone: nothing learns, no dropout, fixed batch statistics."""
-    still = not any(module.training for module in encoder.modules())
-    return still and not any(parameter.requires_grad for parameter in encoder.parameters())
+    """Return whether features depend on the row alone: nothing trains, no dropout, fixed batch statistics."""
+    in_eval_mode = not any(module.training for module in encoder.modules())
+    return in_eval_mode and not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
 def _parts(features: Features) -> dict[str, Tensor]:
@@ -103,22 +127,28 @@ def _parts(features: Features) -> dict[str, Tensor]:
 
 
 class FeatureColumn(MappedColumn):
-    """The features of some rows of a data set, mapped from files."""
+    """The features of some rows of a data set, mapped from files.
+
+    Args:
+        folder: where they are stored.
+        rows: row numbers [N], ascending, in the order of the files.
+        present: [rows of the data set] bool, whether a row has the modality.
+    """
 
     def __init__(self, folder: Path, rows: np.ndarray, present: Tensor) -> None:
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text("utf-8"))
         parts = mapped(folder, self.meta["parts"])
         typed = {name: part.view(getattr(torch, self.meta["parts"][name])) for name, part in parts.items()}
         super().__init__(typed, present.numpy(), {}, folder.name)
-        self.rows = torch.from_numpy(rows)  # ascending
+        self.rows = torch.from_numpy(rows)
 
     def gather(self, rows: Tensor, pin: bool = False) -> dict[str, Tensor]:
-        """Copy the features of the given rows together."""
+        """Return the features of some rows, by part."""
         return super().gather(torch.searchsorted(self.rows, rows), pin)
 
 
-def size(rows: np.ndarray, parts: dict[str, Tensor]) -> int:
-    """Give the bytes that the features of some rows take; `parts` are those of one batch."""
+def stored_size(rows: np.ndarray, parts: dict[str, Tensor]) -> int:
+    """Return the bytes that the features of some rows take; `parts` are those of one batch."""
     return len(rows) * sum(part[0].numel() * part.element_size() for part in parts.values())
 
 
@@ -131,12 +161,22 @@ def open_features(
     folder: Path,
     batch_size: int,
     accelerator: Accelerator,
-    alive: Callable[[], None],
+    on_batch: Callable[[], None],
 ) -> FeatureColumn:
-    """Compute the features of some rows into a folder, or find them there; of several processes, one computes.
+    """Open the features of some rows, and compute them first where they are not stored.
 
-    `parts` are those of one batch: names, shapes and types of what is kept. `batch_size` decides the last bits.
-    `alive` is told now and then that this goes on.
+    Of several processes, one computes and the others wait.
+
+    Args:
+        encoder: frozen, in eval mode.
+        modality: that it reads.
+        column: its input.
+        rows: row numbers [N], ascending.
+        parts: features of one batch, by part: names, shapes and types of what is stored.
+        folder: where they are stored.
+        batch_size: rows encoded at once; it decides the last bits.
+        accelerator: device and precision.
+        on_batch: called after each batch.
     """
     with exclusive(folder):
         if not folder.is_dir():
@@ -145,34 +185,34 @@ def open_features(
                 "parts": {name: str(part.dtype).removeprefix("torch.") for name, part in parts.items()},
             }
             loader = Loader({modality: column}, {}, rows, batch_size, device=accelerator.device)
-            blank = {name: _stored(part[0]) for name, part in parts.items()}
-            chunks = _encoded(encoder, modality, loader, blank, accelerator, alive, meta)
+            blank = {name: _as_array(part[0]) for name, part in parts.items()}
+            chunks = _encode(encoder, modality, loader, blank, accelerator, on_batch, meta)
             keep(folder, len(rows), blank, chunks, meta)
     return FeatureColumn(folder, rows, column.present)
 
 
-def _encoded(
+def _encode(
     encoder: Encoder,
     modality: str,
     loader: Loader,
     blank: Arrays,
     accelerator: Accelerator,
-    alive: Callable[[], None],
+    on_batch: Callable[[], None],
     meta: dict[str, Any],
 ) -> Iterator[list[Arrays]]:
-    """Encode all rows as training would, and note the seconds that took."""
+    """Encode all rows as training would, and store in `meta` how many seconds that took."""
     began = time.perf_counter()
     for batch in loader.ordered():
         with accelerator.autocast():
             parts = _parts(encoder(batch.inputs[modality]))
-        arrays = {name: _stored(parts[name]) for name in blank}
-        assert all(arrays[name].shape[1:] == row.shape for name, row in blank.items()), "as many tokens for each row"
+        arrays = {name: _as_array(parts[name]) for name in blank}
+        assert all(arrays[name].shape[1:] == row.shape for name, row in blank.items()), "rows have equally many tokens"
         yield [arrays]
-        alive()
+        on_batch()
     meta["seconds"] = time.perf_counter() - began
 
 
-def _stored(part: Tensor) -> np.ndarray:
-    """Give the bits as numpy knows them, which has no bfloat16."""
+def _as_array(part: Tensor) -> np.ndarray:
+    """Return the bits as a numpy array; bfloat16, which numpy lacks, as int16."""
     array: np.ndarray = (part.view(torch.int16) if part.dtype == torch.bfloat16 else part).cpu().contiguous().numpy()
     return array

@@ -1,4 +1,4 @@
-"""The gradients of one batch, in as many micro-batches as memory asks for."""
+"""The gradients of one batch, in as many micro-batches as memory requires."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,70 +19,87 @@ from mmrun.types import Batch
 class GradientAccumulator:
     """Adds the gradients of batches to those of the parameters, one micro-batch after the other.
 
-    A batch that memory does not hold is cut into twice as many parts and taken again from its beginning: its rows, its
-    random masks and batch statistics are those of a step that was cut so from the start. `grown` then hears of it.
+    Where memory runs out, the batch is split into twice as many micro-batches and repeated from its beginning: rows,
+    random masks and batch statistics are those of a step that was split so from the start.
+
+    Args:
+        learner: a `Learner`, as the accelerator prepared it.
+        accelerator: precision and processes.
+        micro_batches: per batch.
+        on_more_micro_batches: called with the new number after memory ran out.
     """
 
-    def __init__(self, learner: nn.Module, accelerator: Accelerator, parts: int, grown: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        learner: nn.Module,
+        accelerator: Accelerator,
+        micro_batches: int,
+        on_more_micro_batches: Callable[[int], None],
+    ) -> None:
         self.learner, self.accelerator = learner, accelerator
         self.bare = accelerator.unwrap_model(learner)
-        self.parts, self.grown = parts, grown
+        self.micro_batches, self.on_more_micro_batches = micro_batches, on_more_micro_batches
         norms = [module for module in self.bare.modules() if isinstance(module, _NormBase)]
-        self.statistics: dict[torch.dtype, list[Tensor]] = defaultdict(list)  # of one type each: copied by one kernel
-        for buffer in (buffer for norm in norms for buffer in norm.buffers()):
-            self.statistics[buffer.dtype].append(buffer)
-        self.before = {dtype: [b.clone() for b in buffers] for dtype, buffers in self.statistics.items()}
+        self.statistics: dict[torch.dtype, list[Tensor]] = defaultdict(list)  # by type: one kernel copies each list
+        for norm in norms:
+            for buffer in norm.buffers():
+                self.statistics[buffer.dtype].append(buffer)
+        self.saved = {dtype: [b.clone() for b in buffers] for dtype, buffers in self.statistics.items()}
 
     def add(self, batch: Batch) -> dict[str, Tensor]:
-        """Add the gradients of a batch, and give its losses, still on the device."""
+        """Add the gradients of a batch, and return its losses, still on the device.
+
+        Raises:
+            RunError: memory does not hold a single row, or ran out in one of several processes.
+        """
         while True:
-            random = [torch.get_rng_state(), *_device_random(self.accelerator.device)]
-            for dtype, before in self.before.items():
-                torch._foreach_copy_(before, self.statistics[dtype])
+            random_states = [torch.get_rng_state(), *_device_rng_state(self.accelerator.device)]
+            for dtype, saved in self.saved.items():
+                torch._foreach_copy_(saved, self.statistics[dtype])
             try:
                 return self._add(batch)
             except torch.OutOfMemoryError as error:
-                self._refuse(batch, error)
-            # Not within `except`: until its end the traceback keeps all that the failed attempt held.
-            self._cut(len(batch.index))
+                self._refuse_if_hopeless(batch, error)
+            # Not within `except`: until its end the traceback keeps all that the failed attempt allocated.
+            self._split_further(len(batch.index))
             self.learner.zero_grad(set_to_none=True)
-            for dtype, before in self.before.items():
-                torch._foreach_copy_(self.statistics[dtype], before)
-            _put_back(random, self.accelerator.device)
+            for dtype, saved in self.saved.items():
+                torch._foreach_copy_(self.statistics[dtype], saved)
+            _restore_rng_states(random_states, self.accelerator.device)
 
     def _add(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch.index)
-        parts = split(batch, self.parts)
+        parts = split(batch, self.micro_batches)
         losses: dict[str, Tensor] = {}
         for number, part in enumerate(parts, start=1):
             weight = rows / len(part.index)
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.learner):
-                found = self.learner(part)
-                self.bare.objective.backward(self.bare.model, found, partial(scaled, self.accelerator.scaler, weight))
-            for name, loss in found.items():
+                part_losses = self.learner(part)
+                scale = partial(scale_loss, self.accelerator.scaler, weight)
+                self.bare.objective.backward(self.bare.model, part_losses, scale)
+            for name, loss in part_losses.items():
                 value = loss.detach().float() / weight
                 losses[name] = losses[name] + value if name in losses else value
         return losses
 
-    def _refuse(self, batch: Batch, error: torch.OutOfMemoryError) -> None:
-        """End the run where a batch cannot be cut further."""
-        if self.accelerator.num_processes > 1:  # the others do not know of it, and wait
+    def _refuse_if_hopeless(self, batch: Batch, error: torch.OutOfMemoryError) -> None:
+        if self.accelerator.num_processes > 1:  # the other processes wait, and do not know of it
             raise RunError(
-                f"process {self.accelerator.process_index} is out of memory; give the stage "
-                f"accumulate={2 * self.parts}, or lower trainer.batch_size"
+                f"process {self.accelerator.process_index} is out of memory; set the stage's "
+                f"grad_accum_steps={2 * self.micro_batches}, or lower trainer.batch_size"
             ) from error
-        if self.parts >= len(batch.index):
-            refuse_one_row(split(batch, self.parts)[0], error)
+        if self.micro_batches >= len(batch.index):
+            refuse_one_row(split(batch, self.micro_batches)[0], error)
 
-    def _cut(self, rows: int) -> None:
-        self.parts = min(rows, 2 * self.parts)
+    def _split_further(self, rows: int) -> None:
+        self.micro_batches = min(rows, 2 * self.micro_batches)
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.grown(self.parts)
+        self.on_more_micro_batches(self.micro_batches)
 
 
 def refuse_one_row(batch: Batch, error: torch.OutOfMemoryError) -> None:
-    """End the run where memory does not hold a single row."""
+    """Raise a RunError if the batch that memory does not hold is a single row."""
     if len(batch.index) == 1:
         raise RunError(
             "out of memory with one row at a time; try trainer.precision=bf16 or trainer.offload_activations=true, "
@@ -90,30 +107,30 @@ def refuse_one_row(batch: Batch, error: torch.OutOfMemoryError) -> None:
         ) from error
 
 
-def scaled(scaler: GradScaler | None, weight: float, loss: Tensor) -> Tensor:
-    """Make a loss one of several micro-batches', and large enough for fp16."""
+def scale_loss(scaler: GradScaler | None, weight: float, loss: Tensor) -> Tensor:
+    """Divide a micro-batch's loss by its weight, and scale it up for fp16 where there is a scaler."""
     share = loss / weight
     return share if scaler is None else scaler.scale(share)
 
 
-def split(batch: Batch, parts: int) -> list[Batch]:
-    """Cut a batch into micro-batches of equal size; where it does not divide, the last is smaller."""
-    if parts == 1:
+def split(batch: Batch, number: int) -> list[Batch]:
+    """Split a batch into micro-batches of equal size; where it does not divide evenly, the last is smaller."""
+    if number == 1:
         return [batch]
-    pieces = [_chunk(field, parts) for field in batch]
-    return [Batch(*fields) for fields in zip(*pieces, strict=True)]
+    fields = [_chunk(field, number) for field in batch]
+    return [Batch(*parts) for parts in zip(*fields, strict=True)]
 
 
-def _chunk(value: Any, parts: int) -> list[Any]:
+def _chunk(value: Any, number: int) -> list[Any]:
     if isinstance(value, Tensor):
-        return list(value.chunk(parts))
-    pieces = {key: _chunk(item, parts) for key, item in value.items()}
-    number = len(next(iter(pieces.values())))
-    return [{key: items[i] for key, items in pieces.items()} for i in range(number)]
+        return list(value.chunk(number))
+    chunks = {key: _chunk(item, number) for key, item in value.items()}
+    count = len(next(iter(chunks.values())))
+    return [{key: items[i] for key, items in chunks.items()} for i in range(count)]
 
 
 def first_rows(batch: Batch, number: int) -> Batch:
-    """Give a batch's first rows."""
+    """Return a batch's first rows."""
     return batch if number == len(batch.index) else Batch(*(_first(field, number) for field in batch))
 
 
@@ -123,11 +140,11 @@ def _first(value: Any, number: int) -> Any:
     return {key: _first(item, number) for key, item in value.items()}
 
 
-def _device_random(device: torch.device) -> list[Tensor]:
+def _device_rng_state(device: torch.device) -> list[Tensor]:
     return [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
 
 
-def _put_back(random: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(random[0])
+def _restore_rng_states(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
     if device.type == "cuda":
-        torch.cuda.set_rng_state(random[1], device)
+        torch.cuda.set_rng_state(states[1], device)

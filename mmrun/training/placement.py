@@ -1,4 +1,4 @@
-"""How a model lies on the devices of a run: whole on each, or shared out among them."""
+"""How a model is placed on the devices of a run: replicated on each, or sharded over them."""
 
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
@@ -9,73 +9,78 @@ from torch.nn import SyncBatchNorm
 
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.device import channels_last
-from mmrun.training.engine import Learner
+from mmrun.training.learner import Learner
 
 Tensors = dict[str, Tensor]
-Said = TypeVar("Said")
+T = TypeVar("T")
 
 
 class Placement(Protocol):
-    """What differs between the ways. All processes have to call each of these together."""
+    """What differs between the ways of placing a model. All processes call each method together."""
 
-    def put(self, model: Multimodal) -> None:
-        """Bring a model to the devices."""
+    def place_model(self, model: Multimodal) -> None:
+        """Move a model to the devices, in place."""
 
-    def share(self, learner: Learner) -> None:
-        """Let what an objective brings lie as the model does."""
+    def place_objective(self, learner: Learner) -> None:
+        """Place what an objective brings as the model is placed, in place."""
 
     def prepare(self, learner: Learner) -> nn.Module:
-        """Give what the engine trains: its gradients are averaged over the processes."""
+        """Return what the loop trains: it averages gradients over the processes."""
         ...
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Give whole tensors to the process that writes."""
+    def gather(self, tensors: Mapping[str, Tensor]) -> Tensors:
+        """Return whole tensors, in the process that writes."""
         ...
 
-    def own(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Tensors:
-        """Give of whole tensors what belongs on this process's device, each as its namesake in `like` lies there."""
+    def scatter(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Tensors:
+        """Return this process's share of whole tensors, each placed as its namesake in `like`."""
         ...
 
-    def agreed(self, said: Said) -> Said:
-        """Give what the first process says, where all have to do the same."""
+    def broadcast(self, value: T) -> T:
+        """Return the first process's value where all have to agree."""
         ...
 
 
 class Replicated:
-    """Each device holds the whole model, in DDP where there are several."""
+    """Each device holds the whole model; several processes use DDP.
 
-    def __init__(self, accelerator: Accelerator, by_pixel: bool = False) -> None:
-        self.accelerator, self.by_pixel = accelerator, by_pixel
+    Args:
+        accelerator: devices and processes.
+        use_channels_last: lay out convolution weights by pixel.
+    """
 
-    def put(self, model: Multimodal) -> None:
-        """Move the model to the device, in the layout that the run wants there."""
+    def __init__(self, accelerator: Accelerator, use_channels_last: bool = False) -> None:
+        self.accelerator, self.use_channels_last = accelerator, use_channels_last
+
+    def place_model(self, model: Multimodal) -> None:
+        """Move the model to the device."""
         model.to(self.accelerator.device)
-        if self.by_pixel:
+        if self.use_channels_last:
             channels_last(model)
 
-    def share(self, learner: Learner) -> None:
-        """Share batch statistics over GPUs."""
-        synchronise(learner, self.accelerator)
+    def place_objective(self, learner: Learner) -> None:
+        """Convert BatchNorm layers to SyncBatchNorm on several GPUs."""
+        synchronise_batch_norm(learner, self.accelerator)
 
     def prepare(self, learner: Learner) -> nn.Module:
-        """Wrap it."""
-        wrapped: nn.Module = self.accelerator.prepare(learner)
-        return wrapped
+        """Wrap the learner in DDP where there are several processes."""
+        prepared: nn.Module = self.accelerator.prepare(learner)
+        return prepared
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Give them: they are."""
+    def gather(self, tensors: Mapping[str, Tensor]) -> Tensors:
+        """Return the tensors: they are whole."""
         return dict(tensors)
 
-    def own(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Tensors:
-        """Give all of them."""
+    def scatter(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Tensors:
+        """Return the tensors: each process holds all of them."""
         return dict(tensors)
 
-    def agreed(self, said: Said) -> Said:
-        """Let each process do as it says: what one does, no other waits for."""
-        return said
+    def broadcast(self, value: T) -> T:
+        """Return the process's own value: nothing waits for what another process does."""
+        return value
 
 
-def synchronise(module: nn.Module, accelerator: Accelerator) -> None:
-    """Let the batch statistics within a module be those of all GPUs."""
+def synchronise_batch_norm(module: nn.Module, accelerator: Accelerator) -> None:
+    """Let BatchNorm layers use the statistics of all GPUs."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         SyncBatchNorm.convert_sync_batchnorm(module)

@@ -1,4 +1,4 @@
-"""Where a step goes: a few steps of a stage, seen by torch's profiler."""
+"""Where the time of a step goes: a few steps of a stage under torch's profiler."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,72 +7,89 @@ from typing import Any
 from torch.autograd import DeviceType
 from torch.profiler import profile, record_function, schedule
 
-from mmrun.training.engine import Batches, Learner
+from mmrun.training.learner import Learner
+from mmrun.training.state import Batches
 from mmrun.types import Batch
 
-WARM, SEEN = 4, 5  # steps before, and steps that are looked at
-PARTS = ("data", "forward", "backward", "optimizer")
+WARMUP_STEPS, PROFILED_STEPS = 4, 5
+PHASES = ("data", "forward", "backward", "optimizer")
 
 
-class Profile:
-    """Hands batches on, and meanwhile looks at a few steps; then writes a trace and tells the shares of the time."""
+class Profiler:
+    """Passes batches on and profiles a few steps; then writes a trace and reports the shares of the time.
+
+    Args:
+        batches: where the batches come from.
+        learner: its forward and backward passes are named in the trace.
+        trace: file to write, for chrome://tracing.
+        on_profile: receives what `step_shares` returns.
+    """
 
     def __init__(
-        self, batches: Batches, learner: Learner, trace: Path, tell: Callable[[dict[str, float]], None]
+        self, batches: Batches, learner: Learner, trace: Path, on_profile: Callable[[dict[str, float]], None]
     ) -> None:
-        self.batches, self.learner, self.trace, self.tell = batches, learner, trace, tell
+        self.batches, self.learner, self.trace, self.on_profile = batches, learner, trace, on_profile
         self.calls = 0
         self.profiler = profile(
-            schedule=schedule(wait=WARM - 1, warmup=1, active=SEEN, repeat=1), on_trace_ready=self._ready
+            schedule=schedule(wait=WARMUP_STEPS - 1, warmup=1, active=PROFILED_STEPS, repeat=1),
+            on_trace_ready=self._on_trace_ready,
         )
 
     def batch(self, step: int) -> Batch:
-        """Give the rows of one step; it is called once a step, at its beginning."""
+        """Return the batch of one step; it is called once per step, at its beginning."""
         self.calls += 1
         if self.calls == 1:
-            self._name_parts()
+            self._name_phases()
             self.profiler.start()
-        elif self.calls <= WARM + SEEN + 1:
+        elif self.calls <= WARMUP_STEPS + PROFILED_STEPS + 1:
             self.profiler.step()
         with record_function("data"):
             return self.batches.batch(step)
 
-    def _name_parts(self) -> None:
-        """Let the passes of the learner appear under their names."""
+    def _name_phases(self) -> None:
         learner, objective = self.learner, self.learner.objective
-        learner._compiled_call_impl = named("forward", learner._compiled_call_impl or learner._call_impl)
-        objective.backward = named("backward", objective.backward)  # type: ignore[method-assign]
+        learner._compiled_call_impl = record_as("forward", learner._compiled_call_impl or learner._call_impl)
+        objective.backward = record_as("backward", objective.backward)  # type: ignore[method-assign]
 
-    def _ready(self, seen: profile) -> None:
+    def _on_trace_ready(self, profiled: profile) -> None:
         self.trace.parent.mkdir(parents=True, exist_ok=True)
-        seen.export_chrome_trace(str(self.trace))
-        self.tell(shares(seen.key_averages()))
+        profiled.export_chrome_trace(str(self.trace))
+        self.on_profile(step_shares(profiled.key_averages()))
 
 
-def named(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a call that the profiler sees under a name."""
+def record_as(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that the profiler records under a name."""
 
-    def seen(*args: Any, **kwargs: Any) -> Any:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
         with record_function(name):
-            return call(*args, **kwargs)
+            return function(*args, **kwargs)
 
-    return seen
+    return recorded
 
 
-def shares(averages: Any) -> dict[str, float]:
-    """Give the milliseconds of a step, and which share of it is spent where; "device" is how long the GPU was busy."""
+def step_shares(averages: Any) -> dict[str, float]:
+    """Return the milliseconds of a step, and the share of it that each phase takes.
+
+    Args:
+        averages: `key_averages()` of the profiler.
+
+    Returns:
+        `step` in milliseconds, then shares by phase and `rest`; `device`, on a GPU, is how long it was busy.
+    """
     host = {event.key: event.cpu_time_total for event in averages if event.device_type == DeviceType.CPU}
     whole = host["ProfilerStep*"]
     host["optimizer"] = sum(time for key, time in host.items() if key.startswith("Optimizer.step#"))
-    found = {"step": whole / SEEN / 1000} | {part: host[part] / whole for part in PARTS}
-    found["rest"] = 1 - sum(found[part] for part in PARTS)
+    shares = {"step": whole / PROFILED_STEPS / 1000}
+    for phase in PHASES:
+        shares[phase] = host[phase] / whole
+    shares["rest"] = 1 - sum(shares[phase] for phase in PHASES)
     kernels = [event for event in averages if event.device_type == DeviceType.CUDA and not event.is_user_annotation]
     if kernels:
-        found["device"] = sum(event.self_device_time_total for event in kernels) / whole
-    return found
+        shares["device"] = sum(event.self_device_time_total for event in kernels) / whole
+    return shares
 
 
-def told(found: dict[str, float]) -> str:
-    """Say the shares in a line."""
-    parts = ", ".join(f"{name} {share:.0%}" for name, share in found.items() if name != "step")
-    return f"a step takes {found['step']:.3g} ms: {parts}"
+def summarize(shares: dict[str, float]) -> str:
+    """Return the shares as one line."""
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if name != "step")
+    return f"a step takes {shares['step']:.3g} ms: {parts}"

@@ -1,4 +1,4 @@
-"""Stages trained once: a result is stored under a key of everything that determines it, and loaded by later runs."""
+"""Stage results that later runs load: stored under a key of everything that determines them."""
 
 import fcntl
 import functools
@@ -15,72 +15,79 @@ from torch import Tensor
 import mmrun
 from mmrun.models.multimodal import Multimodal
 
-DECISIVE = ("models", "objectives", "training", "data", "tasks")  # packages whose code a result depends on
+# What a stage's result cannot depend on: everything else in the package enters the key.
+UNRELATED = ("cli", "evaluation", "results", "search")
 
 
-def key(determinants: Mapping[str, Any]) -> str:
-    """Give the name of a result: the same for the same determinants, code and versions of torch."""
-    told = {**determinants, "code": _code(), "torch": torch.__version__}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+def result_key(determinants: Mapping[str, Any]) -> str:
+    """Return the name of a result: the same for equal determinants, code and torch version.
+
+    Args:
+        determinants: JSON values that decide the result.
+    """
+    whole = {**determinants, "code": code_digest(), "torch": torch.__version__}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Hash some weights, names and bits."""
-    told = hashlib.sha256()
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of some tensors, names and bits."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        told.update(name.encode())
-        told.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return told.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @functools.cache
-def _code() -> str:
+def code_digest() -> str:
+    """Return the sha256 of the package's code, less what no result can depend on."""
+    package = Path(mmrun.__file__).parent
     digest = hashlib.sha256()
-    for package in DECISIVE:
-        for file in sorted((Path(mmrun.__file__).parent / package).rglob("*.py")):
+    for file in sorted(package.rglob("*.py")):
+        path = file.relative_to(package)
+        if path.parts[0] not in UNRELATED:
+            digest.update(path.as_posix().encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 @contextmanager
-def parts_run(model: Multimodal) -> Iterator[set[str]]:
-    """Note which parts of a model run meanwhile: encoder.image, fusion, head.label, probe.audio ..."""
-    seen: set[str] = set()
-    named = {name: module for name, module in model.named_modules() if name and name == part(name)}
-    hooks = [
-        module.register_forward_hook(functools.partial(_note, seen, name))
-        for name, module in named.items()
-        if not name.startswith("probe.")
-    ]
+def record_used_parts(model: Multimodal) -> Iterator[set[str]]:
+    """Record which parts of a model run while the context is open: encoder.image, fusion, head.label ..."""
+    used: set[str] = set()
+    hooks = []
+    for name, module in model.named_modules():
+        if name and name == part_of(name) and not name.startswith("probe."):
+            hooks.append(module.register_forward_hook(functools.partial(_record, used, name)))
     for modality, by_task in model.probe.named_children():
         for probe in by_task.children():
-            hooks.append(probe.register_forward_hook(functools.partial(_note, seen, f"probe.{modality}")))
+            hooks.append(probe.register_forward_hook(functools.partial(_record, used, f"probe.{modality}")))
     try:
-        yield seen
+        yield used
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _note(seen: set[str], name: str, *_: Any) -> None:
-    seen.add(name)
+def _record(used: set[str], name: str, *_: Any) -> None:
+    used.add(name)
 
 
-def part(parameter: str) -> str:
-    """Give the part of the model that a parameter or buffer belongs to: encoder.image.conv.weight -> encoder.image."""
+def part_of(parameter: str) -> str:
+    """Return the part of the model that holds a parameter or buffer: encoder.image.conv.weight -> encoder.image."""
     first, *rest = parameter.split(".")
     return first if first == "fusion" else ".".join([first, *rest[:1]])
 
 
 def tensors_of(state: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, Tensor]:
-    """Give the tensors of some parts, parameters and buffers."""
-    wanted = set(parts)
-    return {name: tensor for name, tensor in state.items() if part(name) in wanted}
+    """Return those tensors of a state dict that belong to some parts, parameters and buffers."""
+    selected = set(parts)
+    return {name: tensor for name, tensor in state.items() if part_of(name) in selected}
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Let one process at a time make a result; the system lets go when it dies, however it dies."""
+    """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,14 +1,15 @@
-"""How fast a stage trains, and how near that is to what the device could do."""
+"""Training speed, and how close it comes to the peak of the device."""
 
 import time
 
 import torch
 
 from mmrun.training import cost
-from mmrun.training.engine import Batches, Progress
+from mmrun.training.callback import Callback
+from mmrun.training.state import Batches, TrainState
 from mmrun.types import Batch
 
-# Dense TFLOP/s by part of a GPU's name, as their makers give them: in fp32, in TF32, in bf16 or fp16. The first counts.
+# Dense TFLOP/s by part of a GPU's name, from data sheets: fp32, TF32, bf16 or fp16. The first match counts.
 PEAKS: dict[str, tuple[float, float | None, float]] = {
     "B200": (75, 1100, 2250),
     "H200": (67, 495, 989),
@@ -26,8 +27,14 @@ PEAKS: dict[str, tuple[float, float | None, float]] = {
 }
 
 
-def peak_flops(name: str, precision: str, tf32: bool) -> float | None:  # a second
-    """Give what a GPU of this name could do at best; None where that is not known."""
+def peak_flops(name: str, precision: str, tf32: bool) -> float | None:
+    """Return the peak FLOP/s of a GPU by its name, or None where it is not known.
+
+    Args:
+        name: as `torch.cuda.get_device_name` returns it.
+        precision: fp32, bf16 or fp16.
+        tf32: whether fp32 products may be rounded to TF32.
+    """
     for part, (fp32, rounded, half) in PEAKS.items():
         if part in name:
             full = rounded if tf32 and rounded is not None else fp32
@@ -35,48 +42,67 @@ def peak_flops(name: str, precision: str, tf32: bool) -> float | None:  # a seco
     return None
 
 
-def peak_of(device: torch.device, precision: str, tf32: bool) -> float | None:
-    """Give what a device could do at best; None of a CPU."""
+def device_peak_flops(device: torch.device, precision: str, tf32: bool) -> float | None:
+    """Return the peak FLOP/s of a device; None for a CPU or an unknown GPU."""
     return peak_flops(torch.cuda.get_device_name(device), precision, tf32) if device.type == "cuda" else None
 
 
-class ThroughputMeter:
-    """Hands batches on, and tells how fast they were trained on."""
+class ThroughputMeter(Callback):
+    """Passes batches on, and adds the training speed to the metrics of each evaluation.
 
-    def __init__(self, batches: Batches, device: torch.device, peak: float | None, progress: Progress) -> None:
-        self.batches, self.device, self.peak = batches, device, peak
-        self.waited, self.step, self.seconds = 0.0, progress.step, progress.seconds
+    Args:
+        batches: where the batches come from.
+        device: whose memory is measured.
+        peak_flops: FLOP/s that the device can reach; None: no `speed/mfu`.
+        state: of the stage, as training starts or resumes.
+        batch_size: rows of a step.
+        flops_per_step: forward and backward.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        device: torch.device,
+        peak_flops: float | None,
+        state: TrainState,
+        batch_size: int,
+        flops_per_step: float,
+    ) -> None:
+        self.batches, self.device, self.peak_flops = batches, device, peak_flops
+        self.batch_size, self.flops_per_step = batch_size, flops_per_step
+        self.data_wait, self.step, self.seconds = 0.0, state.step, state.seconds
 
     def batch(self, step: int) -> Batch:
-        """Give the rows of one step."""
+        """Return the batch of one step, and measure how long it was waited for."""
         began = time.perf_counter()
         batch = self.batches.batch(step)
-        self.waited += time.perf_counter() - began
+        self.data_wait += time.perf_counter() - began
         return batch
 
-    def metrics(self, progress: Progress, rows: int, flops: float) -> dict[str, float]:
-        """Give the speed since the last call. `rows` and `flops` are those of a step, `mfu` and the waits are shares.
+    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Add the speed since the last evaluation; the device has then done all its steps."""
+        metrics |= self.metrics(state)
 
-        It is called when the device has done all that was asked of it, as at an evaluation.
-        """
-        steps, seconds = progress.step - self.step, progress.seconds - self.seconds
-        found = {
-            "speed/samples_per_second": steps * rows / seconds,
-            "speed/data_wait": self.waited / seconds,
+    def metrics(self, state: TrainState) -> dict[str, float]:
+        """Return the speed since the last call: samples/s, peak bytes, and shares of time or of the peak."""
+        steps, seconds = state.step - self.step, state.seconds - self.seconds
+        speed = {
+            "speed/samples_per_second": steps * self.batch_size / seconds,
+            "speed/data_wait": self.data_wait / seconds,
             "speed/peak_memory": float(cost.peak_memory(self.device)),
         }
-        if self.peak is not None:
-            found["speed/mfu"] = steps * flops / seconds / self.peak
-        found |= _utilisation(self.device)
-        self.waited, self.step, self.seconds = 0.0, progress.step, progress.seconds
-        return found
+        if self.peak_flops is not None:
+            speed["speed/mfu"] = steps * self.flops_per_step / seconds / self.peak_flops
+        speed |= _utilisation(self.device)
+        self.data_wait, self.step, self.seconds = 0.0, state.step, state.seconds
+        return speed
 
 
 def _utilisation(device: torch.device) -> dict[str, float]:
-    """Give the share of the last second in which the GPU did something, where the driver's library tells."""
+    """Return the share of the last second in which the GPU was busy, where the driver's library reports it."""
     if device.type != "cuda":
         return {}
     try:
         return {"speed/utilisation": torch.cuda.utilization(device) / 100}
-    except (ModuleNotFoundError, RuntimeError):  # no pynvml, or a driver that does not speak to it
+    except (ModuleNotFoundError, RuntimeError):  # pynvml is not installed, or does not fit the driver
         return {}

@@ -15,7 +15,7 @@ import pytest
 import mmrun
 from mmrun.cli import VERBS
 from mmrun.cli.completion import complete
-from mmrun.compose import options
+from mmrun.compose import list_options
 from tests.results.fabricate import started
 
 REPOSITORY = Path(mmrun.__file__).parents[1]
@@ -64,12 +64,12 @@ def test_what_may_follow(line, words):
 
 def test_every_verb_and_every_option_is_offered():
     assert complete("mmrun ") == sorted(VERBS)
-    assert complete("mmrun train fusion=") == [f"fusion={name}" for name in options("fusion")]
+    assert complete("mmrun train fusion=") == [f"fusion={name}" for name in list_options("fusion")]
 
 
 def test_the_modalities_of_the_chosen_data_set_take_encoders_of_their_kind():
     words = complete("mmrun train dataset=synthetic encoder.a=")
-    assert words == [f"encoder.a={name}" for name in options("encoder/tabular")]
+    assert words == [f"encoder.a={name}" for name in list_options("encoder/tabular")]
     assert words
 
 

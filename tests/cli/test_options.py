@@ -43,12 +43,12 @@ def test_groups_and_their_options(capsys):
     listed = json.loads(capsys.readouterr().out)
     assert {"dataset", "encoder.image", "fusion", "objective", "optimizer", "strategy", "trainer"} <= set(listed)
     for group, names in listed.items():
-        assert names == compose.options(group.replace(".", "/"))
+        assert names == compose.list_options(group.replace(".", "/"))
 
 
 def test_every_option_says_what_it_is():
     for group in groups():
-        for name in compose.options(group):
+        for name in compose.list_options(group):
             assert read(group, name).about, f"configs/{group}/{name}.yaml has no first comment line"
 
 

@@ -10,7 +10,7 @@ from tests.end_to_end.conftest import SMALL, metrics
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(estimate, "LONG_ENOUGH", 0.02)
+    monkeypatch.setattr(estimate, "TIMED_SECONDS", 0.02)
 
 
 def plan(shell, *words):
@@ -24,11 +24,11 @@ def test_a_sweep_is_foretold_and_nothing_is_kept(shell):
     assert (told["asked"], told["finished"]) == (4, 0)
     assert [group["label"] for group in told["alike"]] == ["fusion=concat", "fusion=sum"]
     assert told["stages"] == {"asked": 12.0, "different": 8}  # two are pre-trained for both fusions, by seed
-    stage = told["alike"][0]["forecast"]["stages"][0]
+    stage = told["alike"][0]["estimate"]["stages"][0]
     assert (stage["name"], stage["steps"], stage["evaluations"]) == ("pretrain-image", 2, 1)
     assert stage["seconds"] == pytest.approx(2 * stage["step"] + stage["evaluation"])
-    each = [[s["seconds"] for s in group["forecast"]["stages"]] for group in told["alike"]]
-    around = [group["forecast"]["around"] for group in told["alike"]]
+    each = [[s["seconds"] for s in group["estimate"]["stages"]] for group in told["alike"]]
+    around = [group["estimate"]["around"] for group in told["alike"]]
     assert told["seconds"] == pytest.approx(2 * (sum(each[0]) + each[1][2] + sum(around)))
     assert {column["modality"]: column["kept"] for column in told["columns"]} == {"image": "memory", "text": "memory"}
     assert list(shell.folder.iterdir()) == []
@@ -45,15 +45,15 @@ def test_the_disk_is_foretold_to_the_byte_of_the_weights(shell):
 
 def test_features_of_frozen_encoders_are_foretold(shell):
     words = ["strategy=frozen", "budget.epochs=2"]
-    [stage] = plan(shell, *words)["alike"][0]["forecast"]["stages"]
+    [stage] = plan(shell, *words)["alike"][0]["estimate"]["stages"]
     cost = metrics(shell.train(*words))["cost"]
-    assert cost["stages"]["train"]["features"]["of"] == ["image", "text"]
+    assert cost["stages"]["train"]["features"]["modalities"] == ["image", "text"]
     assert stage["flops"] == pytest.approx(cost["flops"])
     assert stage["features"] > 0
     assert stage["seconds"] == pytest.approx(
         stage["features"] + stage["steps"] * stage["step"] + stage["evaluations"] * stage["evaluation"]
     )
-    [without] = plan(shell, *words, "trainer.cache_features=false")["alike"][0]["forecast"]["stages"]
+    [without] = plan(shell, *words, "trainer.cache_features=false")["alike"][0]["estimate"]["stages"]
     assert without["features"] == 0
     assert without["flops"] > stage["flops"]
 

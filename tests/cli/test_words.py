@@ -42,21 +42,25 @@ def said(capsys, *words):
         ("modalities=[image,smell]", "modalities: the data set has no 'smell' (it has image, audio, text)"),
         (
             "strategy.stages.train.train=[encodr]",
-            "strategy.stages.train.train: 'encodr' names no parameter (the model has ",
+            "strategy.stages.train.train: 'encodr' matches no parameter (the model has ",
         ),
         ("+optimizer.foo=1", "optimizer.foo: torch.optim.AdamW takes no such argument"),
         ("fusion._target_=os.system", "fusion._target_: 'os.system' is not one of mmrun.*, torch.optim.*"),
         ("seed", "'seed' cannot be read; write key=value"),
         ("~strategy.stages.pretrain", "Could not delete from config. 'strategy.stages.pretrain' does not exist."),
-        ("trainer.trackers=[tensorbord]", "trainer.trackers: no tracker 'tensorbord'; did you mean 'tensorboard'? ("),
-        ("trainer.trackers=[wandb]", "trainer.trackers: 'wandb' is not installed; pip install wandb, or leave it out"),
+        ("callbacks=tensorbord", "callbacks: no option 'tensorbord'; did you mean 'tensorboard'? ("),
+        (
+            "callbacks=tensorboard callbacks.tensorboard.name=tensorbord",
+            "callbacks: no tracker 'tensorbord'; did you mean 'tensorboard'? (",
+        ),
+        ("callbacks=wandb", "callbacks: wandb is not installed; pip install wandb, or leave it out"),
         ("--nosuch", "unrecognized arguments: --nosuch (see `mmrun train -h`)"),
         ("--config-dir=nowhere", "--config-dir "),
     ],
 )
 def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, word, answer):
     monkeypatch.chdir(tmp_path)
-    assert said(capsys, word).startswith(answer)
+    assert said(capsys, *word.split()).startswith(answer)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,7 +99,7 @@ def test_flags_may_stand_among_the_words(capsys):
     assert "steps: 3" in out
 
 
-@pytest.mark.parametrize("experiment", compose.options("experiment"))
+@pytest.mark.parametrize("experiment", compose.list_options("experiment"))
 def test_an_experiment_sets_keys_and_the_shell_has_the_last_word(experiment, monkeypatch, tmp_path):
     (tmp_path / "manifest.csv").write_text("image,audio,text,label,split\na.png,a.wav,a,0,train\n")
     monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmrun.compose import instantiate, option, options
+from mmrun.compose import list_options, load_option
 from mmrun.config import LABELS
 from mmrun.data.infer import KINDS
 from mmrun.data.preprocess.tabular import Cells
@@ -9,13 +9,14 @@ from mmrun.data.sources.digits import digits
 from mmrun.data.sources.synthetic import expected_accuracy, synthetic
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError
+from mmrun.instantiate import instantiate
 from mmrun.types import KINDS as ALL_KINDS
 
-DATASETS = options("dataset")
+DATASETS = list_options("dataset")
 
 
 def open_option(name: str, tmp_path) -> Table:
-    node = option("dataset", name)
+    node = load_option("dataset", name)
     if name == "manifest":
         path = tmp_path / "my.csv"
         path.write_text("age,label\n" + "".join(f"{row},{row % 2}\n" for row in range(30)))
@@ -45,7 +46,7 @@ def test_contract(name, tmp_path):
     for target in table.targets.values():
         assert len(target.values) == num_rows
         assert target.task in ("classification", "multilabel", "regression")
-    node = option("dataset", name)
+    node = load_option("dataset", name)
     assert node["labelled"] == 1.0
     if name != "manifest":
         assert node["kinds"] == {modality: column.kind for modality, column in table.columns.items()}

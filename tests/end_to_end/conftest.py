@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mmrun import compose
 from mmrun.cli import main
+from mmrun.hydra_internals import UserConfigs
 
 SMALL = ["modalities=[image,text]", "encoder.image=lenet", "budget.epochs=0.2", "trainer.progress=false"]
 
@@ -36,7 +36,7 @@ def shell(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
     yield Shell(capsys, tmp_path)
-    compose.UserConfigs.folders = []  # a test's own ./configs ends with it
+    UserConfigs.folders = []  # a test's own ./configs ends with it
 
 
 def metrics(folder):

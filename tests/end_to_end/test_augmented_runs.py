@@ -7,7 +7,7 @@ from mmrun import compose
 from tests.end_to_end.conftest import SMALL, metrics, weights
 
 
-@pytest.mark.parametrize("name", [name for name in compose.options("augment") if name != "none"])
+@pytest.mark.parametrize("name", [name for name in compose.list_options("augment") if name != "none"])
 def test_every_augmentation_trains_supervised_stages_alone(shell, name):
     words = ["strategy=component", "budget.epochs=0.5"]
     plain, folder = shell.train(*words), shell.train(*words, f"augment={name}")
@@ -31,7 +31,7 @@ def test_features_take_the_place_of_inputs_that_are_not_augmented(shell):
     both, image = shell.train(*words), shell.train(*words, "augment.by_kind.text=null")
     read = [metrics(run)["cost"]["stages"]["train"]["features"] for run in (both, image)]
     assert read[0] is None
-    assert read[1]["of"] == ["text"]
+    assert read[1]["modalities"] == ["text"]
 
 
 def test_a_stage_is_reused_only_under_the_same_augmentation_of_its_kinds(shell):

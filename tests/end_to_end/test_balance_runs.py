@@ -11,7 +11,7 @@ from mmrun import compose
 from tests.end_to_end.conftest import SMALL, metrics, weights
 
 
-@pytest.mark.parametrize("name", [name for name in compose.options("balance") if name != "none"])
+@pytest.mark.parametrize("name", [name for name in compose.list_options("balance") if name != "none"])
 def test_every_balance_trains_on_any_strategy(shell, name):
     words = ["strategy=component", "budget.epochs=0.5"]
     plain, folder = shell.train(*words), shell.train(*words, f"balance={name}")

@@ -6,7 +6,7 @@ import torch
 from mmrun.models.encoders.image import Cnn
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 from tests.end_to_end.conftest import metrics
 
 WORDS = ["modalities=[image]", "encoder.image=cnn", "budget.steps=3", "budget.epochs=null", "trainer.batch_size=auto"]

@@ -53,7 +53,7 @@ def figures(folder):
 )
 def test_it_learns_the_same(shell, words):
     once, again = (shell.train(*WORDS, *words, f"trainer.cache_features={on}") for on in ("true", "false"))
-    assert costs(once)["features"]["of"][-1] == "text"
+    assert costs(once)["features"]["modalities"][-1] == "text"
     assert costs(again)["features"] is None
     exact = "bf16" not in words[0]
     np.testing.assert_allclose(figures(once), figures(again), atol=1e-5 if exact else 1e-2)
@@ -76,7 +76,7 @@ def test_it_says_so_charges_it_once_and_keeps_the_allowance(shell):
     again = shell.train(*WORDS, "trainer.cache_features=false")
     assert costs(once)["steps"] == costs(again)["steps"] == 18
     spent = costs(once)["features"]
-    assert spent["of"] == ["image", "text"]
+    assert spent["modalities"] == ["image", "text"]
     assert spent["rows"] == 142  # of training; validation is charged nowhere
     assert costs(once)["seconds"] > spent["seconds"] > 0
     of_a_step = (costs(once)["flops"] - spent["flops"]) / 18
@@ -122,7 +122,7 @@ def test_what_does_not_fit_on_the_disk_is_not_kept(shell):
     code, out, said = shell("train", *SMALL, *WORDS, "cache_limit=0.0001")
     assert code == 0
     assert "train: features of text would take 0.2 MB; they are not kept" in " ".join(said.split())
-    assert costs(Path(out.split()[-1]))["features"]["of"] == ["image"]
+    assert costs(Path(out.split()[-1]))["features"]["modalities"] == ["image"]
 
 
 def test_a_reused_stage_is_asked_for_by_whether_it_read_features(shell):
@@ -131,24 +131,21 @@ def test_a_reused_stage_is_asked_for_by_whether_it_read_features(shell):
     assert not costs(shell.train(*words, "trainer.cache_features=false"))["reused"]
     again = costs(shell.train(*words, "outputs=other"))
     assert again["reused"]
-    assert again["features"]["of"] == ["image", "text"]
+    assert again["features"]["modalities"] == ["image", "text"]
 
 
 def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(shell, monkeypatch):
     whole = shell.train(*WORDS, "outputs=whole", "cache=other")
-    from mmrun.run.stage import StageTraining
+    from mmrun.run.stage_checkpoints import StageCheckpoints
 
-    evaluated = StageTraining.evaluated
-
-    def interrupted(self, progress, losses, found):
-        evaluated(self, progress, losses, found)
-        if progress.step == 8:
-            self.kept.save(progress)
-        if progress.step >= 12:
+    def interrupted(self, state):
+        if state.step == 8:
+            self.save(state)
+        if state.step >= 12:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(StageTraining, "evaluated", interrupted)
+        patch.setattr(StageCheckpoints, "on_checkpoint", interrupted)
         assert shell("train", *SMALL, *WORDS)[0] == 130
     assert shell("cache", "clear")[0] == 0  # they are computed again
     [folder] = Path("outputs").glob("*/*")

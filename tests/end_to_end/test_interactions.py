@@ -7,7 +7,7 @@ import pytest
 from mmrun import compose
 from mmrun.evaluation import evaluate
 from mmrun.run.pipeline import reopen, run
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 
 QUICK = ["optimizer.lr=5e-3", "trainer.progress=false"]
 SYNERGY = ["dataset=synthetic", "dataset.redundancy=0", "dataset.uniqueness=0", "dataset.synergy=1"]

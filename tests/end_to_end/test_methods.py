@@ -21,7 +21,7 @@ TESTS = {
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_method_is_named(group):
     named = set(re.findall(r"`(?:[\w*]+[/=])?(\w+)`", TEXT))
-    assert [name for name in compose.options(group) if name not in named] == []
+    assert [name for name in compose.list_options(group) if name not in named] == []
 
 
 def test_the_tests_it_names_are_there():

@@ -122,8 +122,8 @@ def test_a_fusion_of_ones_own():
 def test_the_table_of_options_is_whole():
     table = README.split("## What may be chosen")[1].split("## The other verbs")[0]
     for group in ("dataset", "fusion", "strategy"):
-        for name in compose.options(group):
+        for name in compose.list_options(group):
             assert f"`{name}`" in table, f"{group}={name}"
     for kind in compose.DEFAULT_ENCODER:
-        for name in compose.options(f"encoder/{kind}"):
+        for name in compose.list_options(f"encoder/{kind}"):
             assert f"`{name}`" in table, f"encoder/{kind}={name}"

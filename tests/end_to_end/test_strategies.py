@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from mmrun import compose
 from mmrun.run.pipeline import run
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 from tests.end_to_end.conftest import SMALL, metrics
 
 
@@ -65,7 +65,7 @@ def test_layer_rates_leave_encoders_nearer_to_where_they_were(shell):
     for strategy in ("scratch", "layer_rates"):
         end = kept(shell.train(f"strategy={strategy}", "optimizer=sgd"), "train")
         way[strategy] = sum((end[n] - start[n]).abs().sum() for n in end if n == "encoder.text.embedding.weight")
-    assert way["layer_rates"] < 0.3 * way["scratch"]
+    assert 0.4 < way["layer_rates"] / way["scratch"] < 0.7  # 0.75^2: the embedding lies below the recurrent layer
 
 
 class Stopped(Exception):  # noqa: N818 - as if the machine went off
@@ -78,10 +78,10 @@ class StopAt(NullCallback):
     def __init__(self, stage, step):
         self.stop, self.left, self.now = stage, step, ""
 
-    def stage(self, name):
-        self.now = name
+    def on_stage_start(self, stage, state):
+        self.now = stage.name
 
-    def step(self, spent, rows, losses):
+    def on_step_end(self, state, losses):
         self.left -= self.now == self.stop
         if self.left < 0:
             raise Stopped

@@ -17,10 +17,10 @@ NEEDS = {name: ["encoder.text=transformer"] for name in ("adapter", "prompt")}  
 
 
 def test_every_strategy_is_here():
-    assert set(STAGES) <= set(compose.options("strategy"))
+    assert set(STAGES) <= set(compose.list_options("strategy"))
 
 
-@pytest.mark.parametrize("strategy", compose.options("strategy"))
+@pytest.mark.parametrize("strategy", compose.list_options("strategy"))
 def test_every_strategy_trains_and_writes_its_run_folder(shell, strategy):
     folder = shell.train(f"strategy={strategy}", *NEEDS.get(strategy, []))
     told = metrics(folder)
@@ -97,7 +97,7 @@ def test_budgets_of_every_unit(shell, budget):
         ["strategy=component", "strategy.stages.pretrain.rows=unlabelled", "dataset.labelled=0.5"],
         ["~strategy.stages.pretrain", "strategy=component"],
         ["encoder/image=cnn", "fusion=low_rank"],
-        ["trainer.trackers=[tensorboard]"],
+        ["callbacks=[tensorboard,early_stopping]"],
         ["cache_limit=1e-6"],
     ],
     ids=lambda words: " ".join(words),
@@ -107,7 +107,7 @@ def test_every_option_runs(shell, words):
 
 
 def test_tensorboard_gets_the_figures(shell):
-    folder = shell.train("trainer.trackers=[tensorboard]")
+    folder = shell.train("callbacks=tensorboard")
     assert list(folder.rglob("events.out.tfevents.*"))
 
 

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
-from mmrun.run.session import NullCallback
-from mmrun.run.stage import StageTraining
+from mmrun.run.stage_checkpoints import StageCheckpoints
 from mmrun.training import engine
+from mmrun.training.callback import NullCallback
 from tests.end_to_end.conftest import metrics, weights
 
 ROWS = 200
@@ -62,15 +62,15 @@ def test_evaluation_gives_what_padded_texts_give(shell, remarks):
 
 def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(shell, remarks, monkeypatch):
     whole = trained(shell, *remarks, "outputs=whole")
-    settled = StageTraining.settled
+    on_checkpoint = StageCheckpoints.on_checkpoint
 
-    def interrupted(self, progress):
-        settled(self, progress)
-        if progress.step == 7:
+    def interrupted(self, state):
+        on_checkpoint(self, state)
+        if state.step == 7:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(StageTraining, "settled", interrupted)
+        patch.setattr(StageCheckpoints, "on_checkpoint", interrupted)
         assert shell("train", *remarks, "trainer.save_every=0")[0] == 130
     [folder] = Path("outputs").glob("*/*")
     assert shell("resume", folder)[0] == 0
@@ -83,7 +83,7 @@ def test_what_is_tried_on_the_first_batch_holds_for_all(shell, remarks):
     words = ["strategy=frozen", *remarks, "budget.epochs=4"]
     cropped, padded = (trained(shell, *words, f"trainer.group_by_length={on}") for on in ("true", "false"))
     costs = [metrics(folder)["cost"]["stages"]["train"] for folder in (cropped, padded)]
-    assert [cost["features"]["of"] for cost in costs] == [["note", "reply", "tabular"]] * 2
+    assert [cost["features"]["modalities"] for cost in costs] == [["note", "reply", "tabular"]] * 2
     assert costs[0]["flops"] == costs[1]["flops"]
 
 

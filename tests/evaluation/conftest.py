@@ -4,7 +4,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.run.pipeline import reopen, run
-from mmrun.run.session import NullCallback
+from mmrun.training.callback import NullCallback
 
 SMALL = [
     *("modalities=[image,text]", "encoder.image=lenet", "encoder.text=textcnn"),

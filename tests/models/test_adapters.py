@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmrun import compose
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.models.adapters import Prompt
 from mmrun.models.encoders.hf import HfImage, HfText
 from mmrun.models.encoders.hf_audio import hf_audio
@@ -20,7 +21,7 @@ from mmrun.models.encoders.text import Rnn, Transformer
 from mmrun.models.encoders.timm import Timm
 from mmrun.types import Encoder
 
-NAMES = compose.options("adapter")
+NAMES = compose.list_options("adapter")
 TEXT = {"ids": torch.randint(5, 60, (3, 12), generator=torch.Generator().manual_seed(0)), "mask": torch.ones(3, 12) > 0}
 TEXT["mask"][1, 5:] = False
 IMAGE = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -70,9 +71,9 @@ def build(case: str, tiny: Tiny) -> Encoder:
 
 def adapt(name: str, encoder: Encoder, **changes: Any) -> bool:
     torch.manual_seed(1)
-    node = {**compose.option("adapter", name), **changes}
+    node = {**compose.load_option("adapter", name), **changes}
     offer = {"max_tokens": 12} if encoder.kind == "text" else {}
-    return compose.instantiate(node, "strategy.adapt", offer, encoder=encoder)
+    return instantiate(node, "strategy.adapt", offer, encoder=encoder)
 
 
 def rows(encoder: Encoder) -> Any:

@@ -15,12 +15,13 @@ from torch.utils._pytree import tree_map
 
 from mmrun import compose
 from mmrun.errors import ConfigError
+from mmrun.instantiate import find_target, instantiate
 from mmrun.types import KINDS, Encoder, Features
 
 NODES = {
-    f"{kind}/{name}": compose.option(f"encoder/{kind}", name)
+    f"{kind}/{name}": compose.load_option(f"encoder/{kind}", name)
     for kind in KINDS
-    for name in compose.options(f"encoder/{kind}")
+    for name in compose.list_options(f"encoder/{kind}")
 }
 CASES: dict[str, dict[str, Any]] = {
     **{name: {} for name in NODES},
@@ -75,7 +76,7 @@ def build(tiny: Callable[[str], str]) -> Build:
         elif "pretrained" in node:
             node["pretrained"] = False
         torch.manual_seed(0)
-        encoder = compose.instantiate(node, "encoder.it", FACTS[kind_of(case)], drop=("preprocess",))
+        encoder = instantiate(node, "encoder.it", FACTS[kind_of(case)], drop=("preprocess",))
         encoder.fit(many(kind_of(case)))
         return encoder.eval()
 
@@ -133,7 +134,7 @@ def test_all_are_found() -> None:
 @pytest.mark.parametrize("name", NODES)
 def test_yaml_lists_every_argument(name: str) -> None:
     node = {key: value for key, value in NODES[name].items() if key not in ("_target_", "preprocess")}
-    taken = inspect.signature(compose.target(NODES[name], name)).parameters
+    taken = inspect.signature(find_target(NODES[name], "encoder.it")).parameters
     metadata = FACTS[kind_of(name)]
     assert set(node) == set(taken) - set(metadata)
     presets = ("lenet", "resnet", "vgg", "vit", "convnext", "efficient")
@@ -146,7 +147,7 @@ def test_yaml_lists_every_argument(name: str) -> None:
 
 @pytest.mark.parametrize("name", NODES)
 def test_prepares_what_it_reads(name: str) -> None:
-    preprocessor = compose.instantiate(NODES[name]["preprocess"], f"encoder.{name}.preprocess")
+    preprocessor = instantiate(NODES[name]["preprocess"], f"encoder.{name}.preprocess")
     assert type(preprocessor).__module__ == f"mmrun.data.preprocess.{kind_of(name)}"
     if name == "text/hf":
         assert preprocessor.tokenizer == NODES[name]["model"]
@@ -296,7 +297,7 @@ def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> 
 )
 def test_what_cannot_be_built_is_said(name: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        compose.instantiate({**NODES[name], **change}, "encoder.it", FACTS[kind_of(name)], drop=("preprocess",))
+        instantiate({**NODES[name], **change}, "encoder.it", FACTS[kind_of(name)], drop=("preprocess",))
     assert str(caught.value) == message
 
 
@@ -304,7 +305,7 @@ def test_what_cannot_be_built_is_said(name: str, change: dict[str, Any], message
 @pytest.mark.parametrize(("num_numeric", "cardinalities"), [(3, []), (0, [4, 6])])
 def test_tables_may_be_all_numbers_or_all_categories(name: str, num_numeric: int, cardinalities: list[int]) -> None:
     metadata = {"num_numeric": num_numeric, "cardinalities": cardinalities}
-    encoder = compose.instantiate(NODES[name], "encoder.it", metadata, drop=("preprocess",))
+    encoder = instantiate(NODES[name], "encoder.it", metadata, drop=("preprocess",))
     whole = rows("tabular")
     x = {key: whole[key][:, :num_numeric] for key in ("numeric", "missing")}
     x["categorical"] = whole["categorical"][:, : len(cardinalities)]

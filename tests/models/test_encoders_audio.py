@@ -69,7 +69,7 @@ def test_wavenet_pools_where_the_sound_is(wavenet: WaveNet) -> None:
 
 
 def test_spectrograms_are_the_usual_ones() -> None:
-    node = compose.option("encoder/audio", "logmel_resnet")
+    node = compose.load_option("encoder/audio", "logmel_resnet")
     assert (node["n_mels"], node["n_fft"], node["hop_length"], node["preprocess"]["sample_rate"]) == (
         128,
         1024,

@@ -15,6 +15,7 @@ from torch import Tensor
 from mmrun import compose
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.types import Encoder
 
 # By flat block number in the file: the stage and the block there in timm.
@@ -52,10 +53,10 @@ def installed(package: str) -> Path:
 def encode(kind: str, name: str, values: list[Any], **changes: Any) -> tuple[Encoder, Tensor]:
     """Prepare and encode values as a run does that says encoder.<kind>=<name> encoder.<kind>.<key>=<change>."""
     words = [f"encoder.{kind}.{key}={change}" for key, change in changes.items()]
-    node = compose.option(f"encoder/{kind}", name, words)
-    preprocessor = compose.instantiate(node["preprocess"], f"encoder.{kind}.preprocess")
+    node = compose.load_option(f"encoder/{kind}", name, words)
+    preprocessor = instantiate(node["preprocess"], f"encoder.{kind}.preprocess")
     preprocessor.fit(Column(kind, values), np.arange(len(values)))
-    encoder = compose.instantiate(node, f"encoder.{kind}", preprocessor.metadata, drop=("preprocess",)).eval()
+    encoder = instantiate(node, f"encoder.{kind}", preprocessor.metadata, drop=("preprocess",)).eval()
     decoded = [preprocessor.decode(value) for value in values]
     x = {part: torch.from_numpy(np.stack([row[part] for row in decoded])) for part in decoded[0]}
     with torch.no_grad():

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from mmrun import compose
+from mmrun.instantiate import find_target, instantiate
 from mmrun.types import Features, Fusion
 
 WIDTHS = {"image": 12, "text": 7, "audio": 5, "tabular": 9, "series": 4}
 LENGTHS = {"image": 5, "text": 7, "audio": 3, "tabular": 1, "series": 11}
-NAMES = compose.options("fusion")
-NODES = {name: compose.option("fusion", name) for name in NAMES}
+NAMES = compose.list_options("fusion")
+NODES = {name: compose.load_option("fusion", name) for name in NAMES}
 CASES = {
     **NODES,
     "bilinear-mlb": {**NODES["bilinear"], "method": "mlb"},
@@ -29,7 +30,7 @@ ROWS = 6
 def build(name: str, count: int) -> Fusion:
     dims = dict(list(WIDTHS.items())[:count])
     torch.manual_seed(0)
-    return compose.instantiate(CASES[name], "fusion", optional_kwargs={"dims": dims, "num_outputs": 3}).eval()
+    return instantiate(CASES[name], "fusion", optional_kwargs={"dims": dims, "num_outputs": 3}).eval()
 
 
 def example(count: int, tokens: bool) -> tuple[dict[str, Features], dict[str, Tensor]]:
@@ -76,7 +77,7 @@ def test_the_fusions_are_found():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_lists_every_argument_at_its_default(name):
-    parameters = inspect.signature(compose.target(NODES[name], "fusion")).parameters
+    parameters = inspect.signature(find_target(NODES[name], "fusion")).parameters
     defaults = {key: p.default for key, p in parameters.items() if key not in ("dims", "num_outputs")}
     assert {key: value for key, value in NODES[name].items() if key != "_target_"} == defaults
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmrun import compose
+from mmrun.instantiate import instantiate
 from mmrun.types import Features
 
 
@@ -12,9 +13,7 @@ def xor_accuracy(name: str, lr: float = 0.01, steps: int = 100, **values: object
     """Learn whether two numbers, each a modality spread over eight features, differ in sign; score on new rows."""
     torch.manual_seed(0)
     dims = {"left": 8, "right": 8}
-    fusion = compose.instantiate(
-        {**compose.option("fusion", name), **values}, "fusion", {"dims": dims, "num_outputs": 2}
-    )
+    fusion = instantiate({**compose.load_option("fusion", name), **values}, "fusion", {"dims": dims, "num_outputs": 2})
     head = fusion.head(2)
     optimizer = torch.optim.Adam([*fusion.parameters(), *head.parameters()], lr=lr)
     train, test = torch.randn(2, 512, 2)

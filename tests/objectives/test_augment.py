@@ -8,15 +8,16 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import instantiate, option, options
+from mmrun.compose import list_options, load_option
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.objectives.augment import AugmentAudio, AugmentImage, AugmentSeries, AugmentTabular, AugmentText
 from mmrun.objectives.task import Task
 from mmrun.objectives.views import cropped
 from mmrun.types import Objective
 from tests.objectives.five_kinds import FACTS, KINDS, TASKS, batch, model
 
-NAMES = [name for name in options("augment") if name != "none"]
+NAMES = [name for name in list_options("augment") if name != "none"]
 
 
 class Seen(Objective):
@@ -31,7 +32,9 @@ class Seen(Objective):
 
 
 def build(name, objective, kinds=KINDS):
-    return instantiate(option("augment", name), "augment", {"kinds": kinds, "metadata": FACTS}, objective=objective)
+    return instantiate(
+        load_option("augment", name), "augment", {"kinds": kinds, "metadata": FACTS}, objective=objective
+    )
 
 
 def seen(name, data, seed=0):
@@ -119,7 +122,7 @@ def test_gradients_are_those_of_the_wrapped_objective():
 
 
 def test_a_kind_without_anything_keeps_its_own_input():
-    node = option("augment", "light")
+    node = load_option("augment", "light")
     del node["by_kind"]["text"]
     augment = instantiate(node, "augment", {"kinds": KINDS, "metadata": FACTS}, objective=Seen())
     data = batch()

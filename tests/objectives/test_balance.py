@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import instantiate, option, options
+from mmrun.compose import list_options, load_option
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.blending import GradientBlending
 from mmrun.objectives.balance.conflicts import MMPareto, Pcgrad, shortest, without_conflicts
@@ -21,11 +22,11 @@ from mmrun.objectives.balance.unimodal import heard, lead, mean_of_others, modul
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
-from mmrun.training.engine import Learner
+from mmrun.training.learner import Learner
 from mmrun.types import Batch, Encoder, Features, Fusion, Objective
 from tests.objectives.five_kinds import DIMS, KINDS, TASKS, batch, model
 
-NAMES = [name for name in options("balance") if name != "none"]
+NAMES = [name for name in list_options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]
 
 
@@ -35,7 +36,9 @@ def offer(learner, tasks=TASKS):
 
 def build(name, learner, tasks=TASKS, **changes):
     torch.manual_seed(1)
-    return instantiate({**option("balance", name), **changes}, "balance", offer(learner, tasks), objective=Task(tasks))
+    return instantiate(
+        {**load_option("balance", name), **changes}, "balance", offer(learner, tasks), objective=Task(tasks)
+    )
 
 
 def scale(loss):

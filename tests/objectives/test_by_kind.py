@@ -2,11 +2,12 @@
 
 import pytest
 
-from mmrun.compose import instantiate, load, option, options
+from mmrun.compose import list_options, load, load_option
+from mmrun.instantiate import instantiate
 from mmrun.objectives.pretext import Pretext
 from tests.objectives.five_kinds import DIM, FACTS, KINDS
 
-DEFAULT = option("objective", "self_supervised")
+DEFAULT = load_option("objective", "self_supervised")
 CHANGES = {
     "autoencoder": ("image", "autoencoder"),
     "vae": ("image", "vae"),
@@ -21,36 +22,38 @@ CHANGES = {
 def test_every_kind_has_pretexts_and_each_can_be_made():
     assert set(DEFAULT["by_kind"]) == set(KINDS.values())
     for modality, kind in KINDS.items():
-        names = options(f"pretext/{kind}")
+        names = list_options(f"pretext/{kind}")
         assert names
         for name in names:
-            node = option(f"pretext/{kind}", name)
+            node = load_option(f"pretext/{kind}", name)
             assert isinstance(instantiate(node, "pretext", {"dim": DIM, **FACTS[modality]}), Pretext)
 
 
 def test_every_pretext_has_an_objective():
-    listed = {(kind, name) for kind in KINDS.values() for name in options(f"pretext/{kind}")}
-    default = {(kind, name) for kind, name in listed if option(f"pretext/{kind}", name) == DEFAULT["by_kind"][kind]}
+    listed = {(kind, name) for kind in KINDS.values() for name in list_options(f"pretext/{kind}")}
+    default = {
+        (kind, name) for kind, name in listed if load_option(f"pretext/{kind}", name) == DEFAULT["by_kind"][kind]
+    }
     assert set(CHANGES.values()) == listed - default
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_objective_changes_one_kind_and_leaves_the_others(name):
     kind, pretext = CHANGES[name]
-    expected = {**DEFAULT, "by_kind": {**DEFAULT["by_kind"], kind: option(f"pretext/{kind}", pretext)}}
-    assert option("objective", name) == expected
+    expected = {**DEFAULT, "by_kind": {**DEFAULT["by_kind"], kind: load_option(f"pretext/{kind}", pretext)}}
+    assert load_option("objective", name) == expected
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_it_is_chosen_on_the_shell(name):
     config = load(["strategy=component", f"strategy.stages.pretrain.objective={name}"])
-    assert config.strategy.stages["pretrain"].objective == option("objective", name)
+    assert config.strategy.stages["pretrain"].objective == load_option("objective", name)
 
 
 def test_two_kinds_are_chosen_on_the_shell():
     where = "strategy.stages.pretrain.objective"
     words = [f"{where}=simclr", f"pretext/text@{where}.by_kind.text=causal_lm", f"{where}.by_kind.image.flip=0"]
     objective = load(["strategy=component", *words]).strategy.stages["pretrain"].objective
-    assert objective["by_kind"]["image"] == {**option("pretext/image", "simclr"), "flip": 0}
-    assert objective["by_kind"]["text"] == option("pretext/text", "causal_lm")
+    assert objective["by_kind"]["image"] == {**load_option("pretext/image", "simclr"), "flip": 0}
+    assert objective["by_kind"]["text"] == load_option("pretext/text", "causal_lm")
     assert objective["by_kind"]["audio"] == DEFAULT["by_kind"]["audio"]

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import instantiate, option, options
+from mmrun.compose import list_options, load_option
+from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from tests.objectives.five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
 
-NAMES = options("objective")
+NAMES = list_options("objective")
 STEPS = {"itm": 60}  # until it has learned, where 15 are too few: these rows can only be learned by heart
 
 
@@ -18,7 +19,7 @@ def build(name: str, **changes):
     offer = {"model": model(), "open_run": model, "tasks": TASKS, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
     offer |= {"metadata": FACTS, "seed": 0}
     torch.manual_seed(1)
-    return instantiate({**option("objective", name), **changes}, "objective", offer)
+    return instantiate({**load_option("objective", name), **changes}, "objective", offer)
 
 
 def step_loss(objective, learner, data):
@@ -98,10 +99,10 @@ def test_no_step_waits_for_the_device(name):
         objective(learner, data)["loss"].backward()
 
 
-@pytest.mark.parametrize("name", options("fusion"))
+@pytest.mark.parametrize("name", list_options("fusion"))
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
-    fusion = instantiate(option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
+    fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
     learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
     losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, batch())
     losses["loss"].backward()

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from mmrun.compose import instantiate, option, options
+from mmrun.compose import list_options, load_option
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.cross_modal import CrossModal
 from tests.objectives.five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
@@ -12,7 +13,7 @@ OFFER = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": FACTS}
 
 def objective(**changes):
     torch.manual_seed(1)
-    return instantiate(option("objective", "cross_modal_masked"), "objective", {**OFFER, **changes})
+    return instantiate(load_option("objective", "cross_modal_masked"), "objective", {**OFFER, **changes})
 
 
 def only(*modalities):
@@ -74,7 +75,7 @@ def test_it_needs_all_modalities_and_more_than_one():
 
 
 def test_two_views_cannot_be_told_from_the_others():
-    by_kind = {"image": lambda dim, **_: instantiate(option("pretext/image", "simclr"), "pretext", {"dim": dim})}
+    by_kind = {"image": lambda dim, **_: instantiate(load_option("pretext/image", "simclr"), "pretext", {"dim": dim})}
     kinds = {"photo": "image", "rear": "image"}
     with pytest.raises(ConfigError) as caught:
         CrossModal(by_kind, kinds, dict.fromkeys(kinds, 12), 6, dict.fromkeys(kinds, FACTS["photo"]))
@@ -83,10 +84,10 @@ def test_two_views_cannot_be_told_from_the_others():
     )
 
 
-@pytest.mark.parametrize("name", options("fusion"))
+@pytest.mark.parametrize("name", list_options("fusion"))
 def test_it_teaches_every_fusion(name):
     torch.manual_seed(0)
-    fusion = instantiate(option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
+    fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
     learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
     objective(fusion_dim=fusion.dim)(learner, batch())["loss"].backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())

@@ -9,7 +9,7 @@ from mmrun.objectives.distill import Distill, apart
 from mmrun.objectives.task import Probe, Task
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
-from mmrun.training.engine import Learner
+from mmrun.training.learner import Learner
 from tests.objectives import few_labels
 from tests.objectives.five_kinds import DIMS, KINDS, TASKS, Flat, Side, Words, batch, model
 

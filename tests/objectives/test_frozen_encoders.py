@@ -4,8 +4,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mmrun.training.engine import Learner
 from mmrun.training.features import readable
+from mmrun.training.learner import Learner
 from tests.objectives.five_kinds import KINDS, batch, model
 from tests.objectives.test_contract import NAMES, build
 

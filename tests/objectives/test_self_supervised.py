@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmrun.compose import instantiate, option
+from mmrun.compose import load_option
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.objectives.denoise import DenoiseSeries, DenoiseTabular
 from mmrun.objectives.masked_lm import MaskedLM
 from mmrun.objectives.masked_spectrogram import MaskedSpectrogram
@@ -100,7 +101,7 @@ def test_wrong_config_is_refused():
 
 @pytest.mark.parametrize(("kind", "modality"), [(kind, modality) for modality, kind in KINDS.items()])
 def test_a_ratio_that_is_no_share_is_refused(kind, modality):
-    node = {**option("objective", "self_supervised")["by_kind"][kind], "ratio": 1.5}
+    node = {**load_option("objective", "self_supervised")["by_kind"][kind], "ratio": 1.5}
     with pytest.raises(ConfigError) as caught:
         instantiate(node, "pretext", {"dim": DIM, **FACTS[modality]})
     assert str(caught.value) == f"objective.by_kind.{kind}.ratio: 1.5 is not between 0 and 1"

@@ -13,7 +13,7 @@ from mmrun.objectives.task import Task
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
 from mmrun.training.cost import flops_per_step
-from mmrun.training.engine import Learner
+from mmrun.training.learner import Learner
 from tests.objectives import few_labels
 from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 

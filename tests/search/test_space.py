@@ -3,11 +3,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from mmrun import compose
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 from mmrun.search.space import arms
 
 
 def search(name="random", *overrides):
-    return compose.instantiate(compose.option("sweep", name, overrides), "sweep")
+    return instantiate(compose.load_option("sweep", name, overrides), "sweep")
 
 
 def test_words_with_a_range_are_searched():
@@ -97,9 +98,9 @@ def test_settings_that_do_not_fit_are_said(override, answer):
     assert str(raised.value).startswith(answer)
 
 
-@pytest.mark.parametrize("name", compose.options("sweep"))
+@pytest.mark.parametrize("name", compose.list_options("sweep"))
 def test_every_search_can_be_made(name):
-    assert compose.options("sweep") == ["grid", "random", "tpe"]
+    assert compose.list_options("sweep") == ["grid", "random", "tpe"]
     made = search(name)
     assert made.independent == (name != "tpe")
     assert (made.trials, made.group_by, made.metric, made.seed) == (None if name == "grid" else 20, "strategy", None, 0)

@@ -1,7 +1,7 @@
 import pytest
 
 from mmrun.config import BudgetConfig, StageConfig, StrategyConfig
-from mmrun.training.budget import StageBudget, allowance
+from mmrun.training.budget import StageBudget, stage_budget
 from mmrun.training.stages import expand_stages
 
 MODALITIES = ["image", "audio", "text"]
@@ -16,7 +16,7 @@ SCRATCH = StrategyConfig({"train": StageConfig(train=["encoder"])})
 
 def steps(budget, strategy, flops=1.0):
     stages = expand_stages(strategy, MODALITIES)
-    return [allowance(budget, s, train_rows=1000, batch_size=10, flops_per_step=flops).steps for s in stages]
+    return [stage_budget(budget, s, train_rows=1000, batch_size=10, flops_per_step=flops).steps for s in stages]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_two_strategies_under_one_budget_spend_the_same(budget, scratch, compone
 
 def test_seconds_are_divided_by_share():
     stages = expand_stages(COMPONENT, MODALITIES)
-    told = [allowance(BudgetConfig(seconds=60), s, 1000, 10, 1.0) for s in stages]
+    told = [stage_budget(BudgetConfig(seconds=60), s, 1000, 10, 1.0) for s in stages]
     assert told == [StageBudget(seconds=10.0)] * 3 + [StageBudget(seconds=30.0)]
     assert StageBudget(seconds=10.0).spent(steps=5, seconds=2.5) == 0.25
 

@@ -7,9 +7,10 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mmrun.training.compile import compile_learner, mode_of
-from mmrun.training.engine import Learner, predict
+from mmrun.training.compile import compile_learner, compile_mode
+from mmrun.training.engine import predict
 from mmrun.training.grad_accumulation import GradientAccumulator
+from mmrun.training.learner import Learner
 from mmrun.types import Batch, Objective
 
 HEADERS = Path(sysconfig.get_paths()["include"]) / "Python.h"
@@ -84,7 +85,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(monkeypatch):
     learner = accelerator.prepare(Learner(Net(), CrossEntropy()).train())
     notes = []
     compile_learner(learner, batch(0), "default", accelerator, notes.append)
-    assert notes == ["training goes on uncompiled: RuntimeError: no C++ compiler"]
+    assert notes == ["training continues uncompiled: RuntimeError: no C++ compiler"]
     assert GradientAccumulator(learner, accelerator, 1, print).add(batch(0))["loss"].isfinite()
 
 
@@ -99,4 +100,4 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(monkeypatch):
     ],
 )
 def test_cuda_graphs_are_for_steps_of_one_micro_batch(wanted, parts, mode):
-    assert mode_of(wanted, parts) == mode
+    assert compile_mode(wanted, parts) == mode

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmrun.training.dry_run import balance, largest, without_trace
-from mmrun.training.engine import Learner
+from mmrun.training.dry_run import largest_size, modality_gradients, no_side_effects
+from mmrun.training.learner import Learner
 from mmrun.types import Batch
 
 
@@ -40,21 +40,25 @@ def test_shares_and_conflicts_are_those_on_paper():
     Alone, a gives the shared weight (a x - t) a x = 3 * 5 > 0 and b (b y - t) b y = -3 * -1 < 0: they pull apart.
     """
     learner = Learner(Pair(1.0, 1.0, 1.0), Error())
-    assert balance(learner, batch(3.0, 1.0, 2.0)) == {"gradient/a": 0.75, "gradient/b": 0.25, "conflict/a-b": -1.0}
-    assert balance(learner, batch(3.0, 1.0, 0.0))["conflict/a-b"] == 1.0
+    assert modality_gradients(learner, batch(3.0, 1.0, 2.0)) == {
+        "gradient/a": 0.75,
+        "gradient/b": 0.25,
+        "conflict/a-b": -1.0,
+    }
+    assert modality_gradients(learner, batch(3.0, 1.0, 0.0))["conflict/a-b"] == 1.0
 
 
 def test_what_does_not_learn_has_no_share():
     learner = Learner(Pair(1.0, 1.0, 1.0), Error())
     learner.model.encoder["b"].requires_grad_(False)
-    assert balance(learner, batch(3.0, 1.0, 2.0))["gradient/b"] == 0.0
+    assert modality_gradients(learner, batch(3.0, 1.0, 2.0))["gradient/b"] == 0.0
 
 
 def test_no_trace_is_left():
     learner = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
     before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
     state = torch.get_rng_state()
-    with without_trace(learner, torch.device("cpu")):
+    with no_side_effects(learner, torch.device("cpu")):
         learner(torch.randn(4, 2)).sum().backward()
     assert all(torch.equal(before[name], tensor) for name, tensor in learner.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
@@ -67,4 +71,4 @@ def test_the_largest_power_of_two_that_fits(room, limit, found):
         if rows > room:
             raise torch.OutOfMemoryError
 
-    assert largest(attempt, limit) == found
+    assert largest_size(attempt, limit) == found

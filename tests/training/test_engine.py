@@ -1,3 +1,4 @@
+import json
 import math
 from contextlib import nullcontext
 
@@ -7,8 +8,12 @@ from accelerate import Accelerator
 from torch import nn
 
 from mmrun.errors import RunError
+from mmrun.run.callbacks import EarlyStopping
 from mmrun.training.budget import StageBudget
-from mmrun.training.engine import Learner, Plan, Progress, fit, predict
+from mmrun.training.callback import Callback, CallbackList
+from mmrun.training.engine import fit, predict
+from mmrun.training.learner import Learner
+from mmrun.training.state import FitConfig, TrainState
 from mmrun.types import Batch, Objective
 
 
@@ -34,62 +39,85 @@ class Rows:
         return Batch({"x": x}, {"x": torch.ones(4, dtype=torch.bool)}, {"y": 2 * x}, torch.arange(4))
 
 
-class Notes:
+class Recorder(Callback):
+    """Notes what the loop calls."""
+
     def __init__(self):
-        self.steps, self.losses, self.improvements, self.saves, self.cuts = [], [], [], [], []
+        self.steps, self.losses, self.best_steps, self.checkpoints, self.micro_batches = [], [], [], [], []
 
-    def cut(self, progress):
-        self.cuts.append((progress.step, progress.accumulate))
+    def on_out_of_memory(self, state):
+        self.micro_batches.append((state.step, state.grad_accum_steps))
 
-    def stepped(self, progress, losses):
-        self.steps.append(progress.step)
+    def on_step_end(self, state, losses):
+        self.steps.append(state.step)
 
-    def evaluated(self, progress, losses, figures):
-        self.losses.append(losses["loss"])
+    def on_evaluate_end(self, state, metrics):
+        self.losses.append(metrics["train/loss"])
 
-    def improved(self, progress):
-        self.improvements.append(progress.step)
+    def on_best(self, state):
+        self.best_steps.append(state.step)
 
-    def settled(self, progress):
-        self.saves.append(progress.step)
+    def on_checkpoint(self, state):
+        self.checkpoints.append(state.step)
 
 
-def train(plan, figures=None, progress=None, lr=0.01, rows=None):
+def train(config, values=(), state=None, lr=0.01, rows=None, callbacks=()):
     torch.manual_seed(0)
     accelerator = Accelerator(cpu=True)
     learner = Learner(Line(), Squares())
     optimizer = torch.optim.SGD([{"params": learner.parameters(), "base_lr": lr}], lr=lr)
     learner = accelerator.prepare(learner)
-    notes = Notes()
-    told = iter(figures or [])
-    validate = lambda: (next(told, 0.0), {})  # noqa: E731
-    fit(learner, rows or Rows(), optimizer, plan, progress or Progress(), accelerator, validate, notes)
-    return learner, notes
+    recorder, monitored = Recorder(), iter(values)
+    validate = lambda: (next(monitored, 0.0), {})  # noqa: E731
+    callback = CallbackList([recorder, *callbacks])
+    fit(learner, rows or Rows(), optimizer, config, state or TrainState(), accelerator, validate, callback)
+    return learner, recorder
 
 
-def test_it_trains_for_its_allowance_and_evaluates_on_time():
-    _, notes = train(Plan(StageBudget(steps=25), evaluate_every=10, schedule="constant"))
-    assert notes.steps == list(range(1, 26))
-    assert len(notes.losses) == 3  # after 10, 20 and at the end
-    assert notes.losses[-1] < 0.5 * notes.losses[0]
+def test_training_spends_its_budget_and_evaluates_on_time():
+    _, recorder = train(FitConfig(StageBudget(steps=25), evaluate_every=10, schedule="constant"))
+    assert recorder.steps == list(range(1, 26))
+    assert len(recorder.losses) == 3  # after 10, 20 and at the end
+    assert recorder.losses[-1] < 0.5 * recorder.losses[0]
 
 
-def test_the_best_evaluation_is_told_and_patience_ends_the_stage():
-    plan = Plan(StageBudget(steps=100), evaluate_every=1, higher_is_better=True, patience=2)
-    _, notes = train(plan, figures=[0.1, 0.3, 0.2, 0.3, 0.9])
-    assert notes.improvements == [1, 2]
-    assert notes.steps[-1] == 4
+def test_the_best_evaluation_is_reported():
+    config = FitConfig(StageBudget(steps=5), evaluate_every=1, higher_is_better=True)
+    _, recorder = train(config, values=[0.1, 0.3, 0.2, 0.3, 0.9])
+    assert recorder.best_steps == [1, 2, 5]
+    assert recorder.checkpoints == [1, 2, 3, 4, 5]
+
+
+def test_early_stopping_ends_the_stage():
+    config = FitConfig(StageBudget(steps=100), evaluate_every=1, higher_is_better=True)
+    _, recorder = train(config, values=[0.1, 0.3, 0.2, 0.3, 0.9], callbacks=[EarlyStopping(patience=2)])
+    assert recorder.best_steps == [1, 2]
+    assert recorder.steps[-1] == 4
+
+
+def test_a_callback_adds_metrics_that_later_ones_see():
+    class Doubler(Callback):
+        def on_evaluate_end(self, state, metrics):
+            metrics["double"] = 2 * metrics["train/loss"]
+
+    class Reader(Callback):
+        def on_evaluate_end(self, state, metrics):
+            seen.append(metrics["double"])
+
+    seen = []
+    _, recorder = train(FitConfig(StageBudget(steps=1), evaluate_every=1), callbacks=[Doubler(), Reader()])
+    assert seen == [2 * recorder.losses[0]]
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch():
-    whole, _ = train(Plan(StageBudget(steps=3), evaluate_every=1))
-    parts, _ = train(Plan(StageBudget(steps=3), evaluate_every=1, accumulate=2))
+    whole, _ = train(FitConfig(StageBudget(steps=3), evaluate_every=1))
+    parts, _ = train(FitConfig(StageBudget(steps=3), evaluate_every=1, grad_accum_steps=2))
     torch.testing.assert_close(whole.model.line.weight, parts.model.line.weight)
 
 
 def test_gradients_are_clipped():
-    free, _ = train(Plan(StageBudget(steps=1), evaluate_every=1, schedule="constant"))
-    held, _ = train(Plan(StageBudget(steps=1), evaluate_every=1, schedule="constant", clip=1e-6))
+    free, _ = train(FitConfig(StageBudget(steps=1), evaluate_every=1, schedule="constant"))
+    held, _ = train(FitConfig(StageBudget(steps=1), evaluate_every=1, schedule="constant", max_grad_norm=1e-6))
     torch.manual_seed(0)
     start = Line().line.weight
     assert (held.model.line.weight - start).abs() < 1e-7 < (free.model.line.weight - start).abs()
@@ -102,7 +130,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
             return batch._replace(targets={"y": batch.targets["y"] * math.nan})
 
     with pytest.raises(RunError, match="the loss is nan after step 1; try a lower learning rate"):
-        train(Plan(StageBudget(steps=5), evaluate_every=1), rows=Broken())
+        train(FitConfig(StageBudget(steps=5), evaluate_every=1), rows=Broken())
 
 
 @pytest.mark.parametrize(
@@ -110,13 +138,13 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     [("constant", [1.0, 1.0, 1.0]), ("linear", [1.0, 0.5, 0.0]), ("cosine", [1.0, 0.5, 0.0])],
 )
 def test_schedules(schedule, expected):
-    plan = Plan(StageBudget(steps=1), 1, schedule=schedule)
-    assert [plan.rate(spent) for spent in (0.0, 0.5, 1.0)] == pytest.approx(expected)
+    config = FitConfig(StageBudget(steps=1), 1, schedule=schedule)
+    assert [config.lr_factor(spent) for spent in (0.0, 0.5, 1.0)] == pytest.approx(expected)
 
 
 def test_warm_up_rises_to_the_full_rate():
-    plan = Plan(StageBudget(steps=1), 1, schedule="linear", warmup=0.1)
-    assert 0 < plan.rate(0.0) < plan.rate(0.05) < plan.rate(0.1) == 1.0
+    config = FitConfig(StageBudget(steps=1), 1, schedule="linear", warmup=0.1)
+    assert 0 < config.lr_factor(0.0) < config.lr_factor(0.05) < config.lr_factor(0.1) == 1.0
 
 
 def test_what_does_not_learn_stays_in_eval_mode():
@@ -129,12 +157,12 @@ def test_what_does_not_learn_stays_in_eval_mode():
     assert [m.training for m in head.modules()] == [True] * 3
 
 
-def test_progress_comes_back_from_json():
-    progress = Progress(step=7, seconds=1.5, best=0.25, best_step=4, stale=1)
-    progress.tally.add({"loss": torch.tensor(0.1)})
-    again = Progress.of(progress.state())
-    assert again.state() == progress.state()
-    assert again.tally.means() == {"loss": torch.tensor(0.1)}
+def test_the_train_state_survives_json():
+    state = TrainState(step=7, seconds=1.5, best=0.25, best_step=4, stale=1)
+    state.losses.add({"loss": torch.tensor(0.1)})
+    restored = TrainState.from_state_dict(json.loads(json.dumps(state.state_dict())))
+    assert restored.state_dict() == state.state_dict()
+    assert restored.losses.pop() == {"loss": torch.tensor(0.1)}
 
 
 def test_predictions_hold_every_row_once_and_in_order():

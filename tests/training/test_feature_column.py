@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mmrun.data.store import MappedColumn
-from mmrun.training.features import open_features, size
+from mmrun.training.features import open_features, stored_size
 from mmrun.types import Encoder, Features
 
 ROWS = np.array([1, 4, 5, 9, 30, 31, 32, 63])
@@ -61,7 +61,7 @@ def test_rows_are_found_by_their_numbers_in_the_data_set(tmp_path):
         torch.testing.assert_close(part, given[name][rows], atol=1e-6, rtol=0)
     assert kept.present[rows].tolist() == [True, True, False, True]
     assert encoder.calls == len(told) == 3  # batches of 3, 3 and 2
-    assert size(ROWS, given) == 8 * (5 * 4 + 4 * 5 * 4 + 4)
+    assert stored_size(ROWS, given) == 8 * (5 * 4 + 4 * 5 * 4 + 4)
 
 
 def test_they_are_computed_once_and_mapped(tmp_path):

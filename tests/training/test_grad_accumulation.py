@@ -5,8 +5,11 @@ from torch import nn
 
 from mmrun.errors import RunError
 from mmrun.training.budget import StageBudget
-from mmrun.training.engine import Learner, Plan, Progress, fit
+from mmrun.training.callback import Callback
+from mmrun.training.engine import fit
 from mmrun.training.grad_accumulation import GradientAccumulator, split
+from mmrun.training.learner import Learner
+from mmrun.training.state import FitConfig, TrainState
 from mmrun.types import Batch, Objective
 
 
@@ -42,30 +45,26 @@ class Rows:
         return Batch({"x": x}, {"x": torch.ones(self.rows, dtype=torch.bool)}, {"y": x[:, :1]}, torch.arange(self.rows))
 
 
-class Notes:
+class Recorder(Callback):
     def __init__(self):
-        self.cuts, self.losses = [], []
+        self.micro_batches, self.losses = [], []
 
-    def cut(self, progress):
-        self.cuts.append((progress.step, progress.accumulate))
+    def on_out_of_memory(self, state):
+        self.micro_batches.append((state.step, state.grad_accum_steps))
 
-    def stepped(self, progress, losses):
+    def on_step_end(self, state, losses):
         self.losses.append(losses["loss"].item())
 
-    def evaluated(self, progress, losses, figures): ...
-    def improved(self, progress): ...
-    def settled(self, progress): ...
 
-
-def train(room=8, accumulate=1, rows=8, steps=3, progress=None):
+def train(room=8, grad_accum_steps=1, rows=8, steps=3, state=None):
     torch.manual_seed(0)
     accelerator = Accelerator(cpu=True)
     learner = Learner(Small(room), Squares())
     optimizer = torch.optim.SGD([{"params": learner.parameters(), "base_lr": 0.1}], lr=0.1)
-    plan = Plan(StageBudget(steps=steps), evaluate_every=100, accumulate=accumulate)
-    notes, progress = Notes(), progress or Progress()
-    fit(accelerator.prepare(learner), Rows(rows), optimizer, plan, progress, accelerator, lambda: (0.0, {}), notes)
-    return learner, notes, progress
+    config = FitConfig(StageBudget(steps=steps), evaluate_every=100, grad_accum_steps=grad_accum_steps)
+    recorder, state = Recorder(), state or TrainState()
+    fit(accelerator.prepare(learner), Rows(rows), optimizer, config, state, accelerator, lambda: (0.0, {}), recorder)
+    return learner, recorder, state
 
 
 def equal(one, other):
@@ -74,17 +73,17 @@ def equal(one, other):
 
 
 def test_a_step_that_runs_out_of_memory_is_the_step_of_smaller_micro_batches():
-    short, notes, progress = train(room=2)
-    asked, _, _ = train(accumulate=4)
-    assert notes.cuts == [(0, 2), (0, 4)]
-    assert progress.accumulate == 4
+    short, recorder, state = train(room=2)
+    asked, _, _ = train(grad_accum_steps=4)
+    assert recorder.micro_batches == [(0, 2), (0, 4)]
+    assert state.grad_accum_steps == 4
     assert short.model.forwards == 1 + 1 + 3 * 4
     assert equal(short, asked)
 
 
 def test_what_was_found_is_gone_on_with():
-    learner, notes, _ = train(room=2, progress=Progress(accumulate=4))
-    assert notes.cuts == []
+    learner, recorder, _ = train(room=2, state=TrainState(grad_accum_steps=4))
+    assert recorder.micro_batches == []
     assert learner.model.forwards == 3 * 4
 
 

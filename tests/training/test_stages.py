@@ -1,10 +1,19 @@
 import pytest
+import torch
 from torch import nn
 
 from mmrun import compose
 from mmrun.config import StageConfig, StrategyConfig
 from mmrun.errors import ConfigError
-from mmrun.training.stages import expand_stages, levels, matches, parameter_groups, trainable_parameters
+from mmrun.training.stages import (
+    expand_stages,
+    layer_depths,
+    lr_decays,
+    matches,
+    parameter_groups,
+    relative_heights,
+    trainable_parameters,
+)
 
 NAMES = ["encoder.image.conv.weight", "encoder.text.embed.weight", "fusion.project.weight", "head.label.weight"]
 
@@ -50,10 +59,10 @@ def test_a_glob_that_names_nothing_is_an_error():
     with pytest.raises(ConfigError) as error:
         trainable_parameters(NAMES, stage(train=["encoder", "encodr.text"]))
     assert str(error.value) == (
-        "strategy.stages.train.train: 'encodr.text' names no parameter "
+        "strategy.stages.train.train: 'encodr.text' matches no parameter "
         "(the model has encoder.image, encoder.text, fusion.project, head.label)"
     )
-    with pytest.raises(ConfigError, match=r"lr_scale: 'fusion' names no parameter that learns in this stage"):
+    with pytest.raises(ConfigError, match=r"lr_scale: 'fusion' matches no parameter that this stage trains"):
         trainable_parameters(NAMES, stage(train=["encoder"], lr_scale={"fusion": 0.1}))
 
 
@@ -62,7 +71,8 @@ def test_a_part_without_parameters_may_be_named_but_not_alone():
     with pytest.raises(ConfigError) as error:
         trainable_parameters(NAMES, stage(train=["encoder.pca"]), ["encoder.pca"])
     assert str(error.value) == (
-        "strategy.stages.train.train: encoder.pca has no parameters, so nothing learns; choose another encoder"
+        "strategy.stages.train.train: encoder.pca has no parameters, so there is nothing to train; "
+        "choose another encoder"
     )
 
 
@@ -86,10 +96,38 @@ def test_levels_go_by_the_order_of_modules_within_an_encoder():
         "encoder.b.only.weight",
         "head.x.weight",
     ]
-    assert list(levels(names).values()) == [0.5, 0.5, 1.0, 1.0, 1.0]
+    assert list(relative_heights(names).values()) == [0.5, 0.5, 1.0, 1.0, 1.0]
     assert trainable_parameters(names, stage(train=["encoder", "head"], unfreeze_top=0.5)) == set(names[2:])
-    groups = parameter_groups([(name, nn.Parameter()) for name in names], {"head": 2.0}, lr=1.0, layer_decay=0.01)
-    assert [(round(group["base_lr"], 6), len(group["params"])) for group in groups] == [(0.1, 2), (1.0, 2), (2.0, 1)]
+
+
+class Transformer(nn.Module):
+    """A stem, two blocks and a final norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(1))
+        self.stem = nn.Linear(1, 1)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1)) for _ in range(2))
+        self.norm = nn.LayerNorm(1)
+
+
+def test_layers_are_blocks_and_what_stands_before_and_after_them():
+    assert layer_depths(Transformer()) == {
+        **dict.fromkeys(["position", "stem.weight", "stem.bias"], 4),
+        **dict.fromkeys([f"blocks.0.{n}.{p}" for n in "01" for p in ("weight", "bias")], 3),
+        **dict.fromkeys([f"blocks.1.{n}.{p}" for n in "01" for p in ("weight", "bias")], 2),
+        **dict.fromkeys(["norm.weight", "norm.bias"], 1),
+    }
+    recurrent = nn.ModuleDict({"embedding": nn.Embedding(2, 1), "rnn": nn.GRU(1, 1, bias=False)})
+    assert list(layer_depths(recurrent).values()) == [2, 1, 1]
+
+
+def test_layer_decay_is_the_factor_from_one_layer_to_the_next():
+    """As timm's param_groups_layer_decay: 0.75 leaves 0.75^4 of the rate to the stem of a model of four layers."""
+    model = nn.ModuleDict({"encoder": nn.ModuleDict({"a": Transformer()}), "head": nn.Linear(1, 1)})
+    groups = parameter_groups(model.named_parameters(), {"head": 2.0}, lr=1.0, decays=lr_decays(model, 0.75))
+    rates = [(group["base_lr"], len(group["params"])) for group in groups]
+    assert rates == [(0.75**4, 3), (0.75**3, 4), (0.75**2, 4), (0.75, 2), (2.0, 2)]
 
 
 @pytest.mark.parametrize("key", ["unfreeze_top", "layer_decay"])

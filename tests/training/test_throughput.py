@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mmrun.training.engine import Progress
-from mmrun.training.throughput import ThroughputMeter, peak_flops, peak_of
+from mmrun.training.state import TrainState
+from mmrun.training.throughput import ThroughputMeter, device_peak_flops, peak_flops
 
 
 class Numbers:
@@ -11,16 +11,17 @@ class Numbers:
 
 
 def test_speed_is_that_since_the_last_time():
-    progress = Progress(step=10, seconds=5.0)
-    meter = ThroughputMeter(Numbers(), torch.device("cpu"), 1e9, progress)
+    state = TrainState(step=10, seconds=5.0)
+    meter = ThroughputMeter(Numbers(), torch.device("cpu"), 1e9, state, batch_size=32, flops_per_step=1e8)
     assert meter.batch(10) == 10
-    meter.waited = 0.5
-    progress.step, progress.seconds = 14, 7.0
-    found = meter.metrics(progress, rows=32, flops=1e8)
-    assert found.pop("speed/peak_memory") > 1e6
-    assert found == {"speed/samples_per_second": 64.0, "speed/data_wait": 0.25, "speed/mfu": pytest.approx(0.2)}
-    progress.step, progress.seconds = 15, 8.0
-    assert meter.metrics(progress, rows=32, flops=1e8)["speed/samples_per_second"] == 32.0
+    meter.data_wait = 0.5
+    state.step, state.seconds = 14, 7.0
+    speed = {}
+    meter.on_evaluate_end(state, speed)
+    assert speed.pop("speed/peak_memory") > 1e6
+    assert speed == {"speed/samples_per_second": 64.0, "speed/data_wait": 0.25, "speed/mfu": pytest.approx(0.2)}
+    state.step, state.seconds = 15, 8.0
+    assert meter.metrics(state)["speed/samples_per_second"] == 32.0
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,8 @@ def test_what_a_gpu_could_do(name, precision, tf32, teraflops):
 
 def test_where_the_peak_is_not_known_there_is_no_share_of_it():
     assert peak_flops("GeForce 256", "fp32", True) is None
-    assert peak_of(torch.device("cpu"), "fp32", True) is None
-    progress = Progress()
-    meter = ThroughputMeter(Numbers(), torch.device("cpu"), None, progress)
-    progress.step, progress.seconds = 1, 1.0
-    assert "speed/mfu" not in meter.metrics(progress, 1, 1.0)
+    assert device_peak_flops(torch.device("cpu"), "fp32", True) is None
+    state = TrainState()
+    meter = ThroughputMeter(Numbers(), torch.device("cpu"), None, state, 1, 1.0)
+    state.step, state.seconds = 1, 1.0
+    assert "speed/mfu" not in meter.metrics(state)

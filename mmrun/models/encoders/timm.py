@@ -19,7 +19,8 @@ from mmrun.types import Encoder, Features
 class Timm(Encoder):
     """A model of timm without its classifier; the tokens are its last feature map, or all tokens of a transformer.
 
-    `pretrained` is true (timm's own weights, kept in the hub's cache), false, or a file of weights. With `grad_checkpointing`
+    `pretrained` is true (timm's own weights, kept in the hub's cache), false, or a file of weights. With
+    `grad_checkpointing`
     the backward pass computes activations again instead of keeping them; batch norms then see each batch twice.
     """
 

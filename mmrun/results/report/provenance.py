@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
-from mmrun.results.folder import WITHOUT_EFFECT
 from mmrun.results.formatting import duration, number
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.section import Section

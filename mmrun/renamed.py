@@ -1,0 +1,130 @@
+"""Names of version 0.1.0: an old override gets an error that names the new key, and an old run folder is translated."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmrun.errors import ConfigError
+
+VERSION = "0.2.0"  # the version that renamed them
+
+# By the path of the owner, with * for a name that the user chose: old key -> new key.
+KEYS = {
+    "strategy.stages.*": {
+        "clip": "max_grad_norm",
+        "accumulate": "grad_accum_steps",
+        "average": "ema_decay",
+        "top": "unfreeze_top",
+    },
+    "strategy.stages.*.objective": {"unimodal": "unimodal_weight", "balanced": "class_balanced", "rate": "drop_prob"},
+    "strategy.stages.*.objective.task": {"unimodal": "unimodal_weight", "balanced": "class_balanced"},
+    "balance": {"unimodal": "unimodal_weight"},
+    "strategy.adapt": {"others": "fallback"},
+    "encoder.*": {"prepare": "preprocess", "checkpoint": "grad_checkpointing"},
+    "trainer": {
+        "features": "cache_features",
+        "bucket": "group_by_length",
+        "shard": "fsdp",
+        "diagnose": "log_modality_gradients",
+    },
+    "sweep": {"prune": "reduction_factor", "at_once": "parallel_trials", "per": "group_by"},
+}
+
+REMOVED = {"trainer.trackers": "callbacks=tensorboard (or wandb, mlflow)"}  # key -> what to type instead
+
+VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
+
+MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # of `_target_`
+
+METRICS_KEYS = {  # of metrics.json
+    "headline": "primary_head",
+    "learned_parameters": "trainable_parameters",
+    "accumulate": "grad_accum_steps",
+}
+
+
+def check_override(override: str) -> None:
+    """Raise an error that names the new key if an override uses an old one.
+
+    Raises:
+        ConfigError: the key was renamed or removed.
+    """
+    path = override.partition("=")[0].lstrip("+~")
+    keys = path.replace("/", ".").split(".")
+    if ".".join(keys) in REMOVED:
+        raise ConfigError(f"{path}: removed in version {VERSION}; use {REMOVED['.'.join(keys)]}")
+    for length in range(1, len(keys)):
+        new = _renames_of(keys[:length]).get(keys[length])
+        if new is not None:
+            renamed = ".".join([*keys[:length], new, *keys[length + 1 :]])
+            raise ConfigError(f"{path}: renamed in version {VERSION}; use {renamed}")
+    value = override.partition("=")[2]
+    for (owner, key, old), new in VALUES.items():
+        if keys[-1] == key and value == old and _matches(keys[:-1], owner):
+            raise ConfigError(f"{path}={old}: renamed in version {VERSION}; use {path}={new}")
+
+
+def translate_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a run folder with old names replaced by new ones."""
+    translated = _translate(values, [])
+    trainer = translated.get("trainer")
+    if isinstance(trainer, dict):
+        trainer.pop("trackers", None)  # they change no result
+    for stage in translated.get("strategy", {}).get("stages", {}).values():
+        if stage.get("layer_decay") is not None and "prepare" in str(values.get("encoder")):
+            stage["layer_decay"] = None  # it had another meaning; the weights are trained already
+    return translated
+
+
+def _translate(value: Any, path: list[str]) -> Any:
+    if isinstance(value, str):
+        return _translate_value(value, path)
+    if not isinstance(value, Mapping):
+        return value
+    renames = _renames_of(path)
+    return {renames.get(key, key): _translate(item, [*path, key]) for key, item in value.items()}
+
+
+def _translate_value(value: str, path: list[str]) -> str:
+    if path and path[-1] == "_target_":
+        for old, new in MODULES.items():
+            if value.startswith(old):
+                return new + value.removeprefix(old)
+    for (owner, key, old), new in VALUES.items():
+        if path and path[-1] == key and value == old and _matches(path[:-1], owner):
+            return new
+    return value
+
+
+def translate_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a metrics.json holds with old names replaced by new ones."""
+    if "headline" not in values:
+        return dict(values)
+    translated = {METRICS_KEYS.get(key, key): value for key, value in values.items()}
+    translated["schema"] = 2
+    cost = dict(values["cost"])
+    stages = {name: _rename_keys(stage) for name, stage in cost["stages"].items()}
+    translated["cost"] = {**_rename_keys(cost), "stages": stages}
+    translated["config"] = translate_config(values["config"])
+    return translated
+
+
+def translate_train_state(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the train state of a checkpoint of version 0.1.0 with its new names."""
+    state = {key: value for key, value in values.items() if key not in ("accumulate", "tally")}
+    return {**state, "grad_accum_steps": values["accumulate"], "losses": values["tally"]}
+
+
+def _rename_keys(cost: Mapping[str, Any]) -> dict[str, Any]:
+    return {METRICS_KEYS.get(key, key): value for key, value in cost.items()}
+
+
+def _renames_of(path: Sequence[str]) -> dict[str, str]:
+    for owner, renames in KEYS.items():
+        if _matches(path, owner):
+            return renames
+    return {}
+
+
+def _matches(path: Sequence[str], owner: str) -> bool:
+    pattern = owner.split(".")
+    return len(path) == len(pattern) and all(p in ("*", key) for p, key in zip(pattern, path, strict=True))

@@ -1,0 +1,115 @@
+"""The callback protocol: hooks that the run and the training loop call."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.state import TrainState
+
+
+class Callback:
+    """Base class of everything that observes or steers training. Each hook does nothing unless it is overridden.
+
+    Callbacks are called in order. A callback may add metrics in `on_evaluate_end`, end the stage by setting
+    `state.should_stop`, or end the run by raising. It is called in every process; `stage.is_main_process` tells which
+    one writes files. One object serves all stages of a run.
+    """
+
+    def on_run_start(self, folder: Path, stages: Sequence[str]) -> None:
+        """A run starts or resumes. `folder` is the run folder, `stages` the names of its stages in order."""
+
+    def on_run_end(self, folder: Path) -> None:
+        """All stages are trained and `metrics.json` is written."""
+
+    def on_stage_start(self, stage: BuiltStage, state: TrainState) -> None:
+        """A stage starts, or resumes after `state.step` steps."""
+
+    def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
+        """An optimiser step is done. The losses are scalars on the device: reading them waits for it."""
+
+    def on_out_of_memory(self, state: TrainState) -> None:
+        """Memory ran out. The step is repeated with `state.grad_accum_steps` micro-batches, as are all later ones."""
+
+    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """An evaluation is done.
+
+        Args:
+            state: `state.stale` is 0 where the monitored value is the best so far.
+            metrics: mean training losses as `train/loss`, validation losses or metrics as `val/accuracy`, and what
+                earlier callbacks added. Later callbacks see what is added here.
+        """
+
+    def on_best(self, state: TrainState) -> None:
+        """The monitored value is the best so far; the model still has the weights that reached it."""
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        """A step is complete and nothing is in flight: a checkpoint can be saved."""
+
+    def on_stage_end(self, stage: BuiltStage, state: TrainState) -> None:
+        """A stage has spent its budget or was stopped."""
+
+    def on_message(self, text: str) -> None:
+        """Something happened that the user should know, in one line."""
+
+
+class NullCallback(Callback):
+    """Does nothing."""
+
+
+class CallbackList(Callback):
+    """Calls several callbacks in order."""
+
+    def __init__(self, callbacks: Iterable[Callback]) -> None:
+        self.callbacks = list(callbacks)
+
+    def on_run_start(self, folder: Path, stages: Sequence[str]) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_run_start(folder, stages)
+
+    def on_run_end(self, folder: Path) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_run_end(folder)
+
+    def on_stage_start(self, stage: BuiltStage, state: TrainState) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_stage_start(stage, state)
+
+    def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_step_end(state, losses)
+
+    def on_out_of_memory(self, state: TrainState) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_out_of_memory(state)
+
+    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_evaluate_end(state, metrics)
+
+    def on_best(self, state: TrainState) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_best(state)
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_checkpoint(state)
+
+    def on_stage_end(self, stage: BuiltStage, state: TrainState) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_stage_end(stage, state)
+
+    def on_message(self, text: str) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_message(text)

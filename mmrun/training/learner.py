@@ -1,0 +1,56 @@
+"""Model and objective as one module: what is trained, and what DDP wraps."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmrun.models.multimodal import Multimodal
+from mmrun.types import Batch, Objective
+
+
+class Learner(nn.Module):
+    """A model together with the objective that trains it.
+
+    DDP has to wrap both: an objective that calls into a wrapped model would silently skip gradient averaging.
+
+    Args:
+        model: the multimodal model.
+        objective: computes the losses of a batch from the model.
+        saved_tensors: context in which the forward pass runs; it decides where activations wait for the backward pass.
+    """
+
+    def __init__(
+        self,
+        model: Multimodal,
+        objective: Objective,
+        saved_tensors: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.saved_tensors = saved_tensors
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss and its named parts, all scalars."""
+        with self.saved_tensors():
+            losses: dict[str, Tensor] = self.objective(self.model, batch)
+        return losses
+
+    def train(self, mode: bool = True) -> "Learner":
+        """Switch to training mode, except for frozen parts: they get no dropout and keep their batch statistics."""
+        super().train(mode)
+        if mode:
+            freeze_eval(self)
+        return self
+
+
+def freeze_eval(module: nn.Module) -> None:
+    """Put every submodule whose parameters are all frozen into eval mode; objectives stay in training mode."""
+    parameters = [] if isinstance(module, Objective) else list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        freeze_eval(child)

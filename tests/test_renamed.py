@@ -1,0 +1,81 @@
+"""Names of version 0.1.0: old overrides are rejected with the new name, old run folders are read."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmrun import compose
+from mmrun.errors import ConfigError
+from mmrun.renamed import translate_train_state
+from mmrun.results.folder import RunFolder
+from mmrun.run.pipeline import reopen
+from mmrun.training.callback import NullCallback
+from mmrun.training.state import TrainState
+
+OLD_RUN = Path(__file__).parent / "fixtures" / "run-0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "strategy.stages.train.clip=1",
+            "strategy.stages.train.clip: renamed in version 0.2.0; use strategy.stages.train.max_grad_norm",
+        ),
+        (
+            "strategy.stages.train.objective.unimodal=1",
+            "strategy.stages.train.objective.unimodal: renamed in version 0.2.0; "
+            "use strategy.stages.train.objective.unimodal_weight",
+        ),
+        ("trainer.bucket=true", "trainer.bucket: renamed in version 0.2.0; use trainer.group_by_length"),
+        (
+            "encoder.text.prepare.max_tokens=8",
+            "encoder.text.prepare.max_tokens: renamed in version 0.2.0; use encoder.text.preprocess.max_tokens",
+        ),
+        (
+            "trainer.trackers=[tensorboard]",
+            "trainer.trackers: removed in version 0.2.0; use callbacks=tensorboard (or wandb, mlflow)",
+        ),
+        (
+            "strategy.stages.train.monitor=headline",
+            "strategy.stages.train.monitor=headline: renamed in version 0.2.0; "
+            "use strategy.stages.train.monitor=primary_metric",
+        ),
+    ],
+)
+def test_an_old_key_gets_an_error_that_names_the_new_one(override, message):
+    with pytest.raises(ConfigError) as raised:
+        compose.load([override])
+    assert str(raised.value) == message
+
+
+def test_a_run_of_the_first_version_is_read(tmp_path):
+    shutil.copytree(OLD_RUN, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    stage = compose.restore(folder.config()).strategy.stages["train"]
+    assert (stage.max_grad_norm, stage.grad_accum_steps, stage.ema_decay, stage.unfreeze_top) == (1.0, 2, 0.9, 0.9)
+    assert stage.monitor == "primary_metric"
+    assert stage.objective["unimodal_weight"] == 0.3
+    metrics = folder.metrics()
+    assert metrics["primary_head"] == "fused"
+    assert metrics["cost"]["stages"]["train"]["grad_accum_steps"] == 2
+    assert metrics["cost"]["trainable_parameters"] == 546
+
+
+def test_a_run_of_the_first_version_is_evaluated(tmp_path, monkeypatch):
+    from mmrun.run import metrics as run_metrics
+
+    monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(OLD_RUN, tmp_path / "run")
+    session = reopen(RunFolder(tmp_path / "run"), NullCallback())
+    recorded = json.loads((OLD_RUN / "metrics.json").read_text())["metrics"]
+    assert run_metrics.evaluate(session)["metrics"]["test"] == pytest.approx(recorded["test"])
+
+
+def test_a_checkpoint_of_the_first_version_is_resumed_from():
+    saved = {"step": 3, "seconds": 1.0, "best": None, "best_step": 0, "stale": 0, "accumulate": 2}
+    state = TrainState.from_state_dict(translate_train_state({**saved, "tally": {"sums": {"loss": 2.0}, "count": 1}}))
+    assert (state.step, state.grad_accum_steps, state.should_stop) == (3, 2, False)
+    assert state.losses.pop()["loss"].item() == 2.0
