@@ -29,10 +29,10 @@ class Clock(NullCallback):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def figures(self, stage, figures):
+    def on_evaluate_end(self, state, metrics):
         self.times.append(time.perf_counter())
 
-    def note(self, text):
+    def on_message(self, text):
         print(f"  {text}", flush=True)
 
 

@@ -32,8 +32,8 @@ class Clock(NullCallback):
     def __init__(self) -> None:
         self.began: dict[str, float] = {}
 
-    def stage(self, name):
-        self.began[name] = time.perf_counter()
+    def on_stage_start(self, stage, state):
+        self.began[stage.name] = time.perf_counter()
 
 
 def main() -> int:

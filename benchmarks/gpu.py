@@ -14,19 +14,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from _training import open_run, train_steps
 from transformers import BertConfig
 
 from mmrun import compose
-from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.stage import StageTraining
-from mmrun.training import cost, engine, throughput
-from mmrun.training.budget import StageBudget
+from mmrun.run.session import Session
+from mmrun.run.stage import build_stage, compile_stage
+from mmrun.training import cost, throughput
+from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import NullCallback
+from mmrun.training.state import TrainState
 from mmrun.types import Batch
 
 
@@ -81,24 +82,24 @@ def measure(name: str, words: list[str], scratch: Path, batch_size: int, steps: 
     words = [*words, "fusion=concat", "encoder.text.preprocess.max_tokens=64", f"trainer.batch_size={batch_size}"]
     words += ["trainer.precision=bf16", "trainer.compile=auto", "trainer.save_every=1e9", "trainer.deterministic=false"]
     config = compose.load([*words, f"cache={scratch}"])
-    session = open_session(config, RunFolder(scratch / name), Notes(), build_accelerator(config))
+    session = open_run(config, scratch / name, Messages())
     device = session.accelerator.device
     model = copy.deepcopy(session.model)
-    ((stage, learning),) = session.stages.values()
-    training = StageTraining(session, stage, learning)
-    training.compile()
-    peak = throughput.peak_of(device, "bf16", True)
-    by_hand = ByHand(model, training, batch_size)
+    (stage,) = session.stages.values()
+    built, state = build_stage(session, stage), TrainState()
+    compile_stage(session, built, state)
+    peak = throughput.device_peak_flops(device, "bf16", True)
+    by_hand = ByHand(model, built, batch_size)
     ours, theirs = [], []
     for _ in range(rounds + 1):  # the first warms up
-        ours.append(block(lambda: engine_steps(training, steps), steps, device))
+        ours.append(block(lambda: engine_steps(session, built, state, steps), steps, device))
         theirs.append(block(lambda: by_hand.steps(steps), steps, device))
     ours, theirs = ours[1:], theirs[1:]
     ratio = statistics.median(b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True))
-    print(f"{name}: ratio {ratio:.3f} ({cost.count(list(model.parameters())):,} parameters)")
+    print(f"{name}: ratio {ratio:.3f} ({cost.count_parameters(model.parameters()):,} parameters)")
     for side, blocks in (("engine", ours), ("by hand", theirs)):
         seconds = statistics.median(b.seconds for b in blocks)
-        rate = training.flops / seconds
+        rate = built.flops_per_step / seconds
         share = "" if peak is None else f", {rate / peak:.1%} of the peak"
         waited = f", data wait {statistics.median(b.waited for b in blocks):.1%}" if side == "engine" else ""
         print(
@@ -122,32 +123,25 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class Notes(NullCallback):
-    """Says what the engine has to say: that it could not compile, above all."""
+class Messages(NullCallback):
+    """Prints messages: above all that the engine could not compile."""
 
-    def note(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         print(f"  {text}")
 
 
-class Silent(engine.Events):
-    """Hears nothing."""
-
-
-def engine_steps(training: StageTraining, steps: int) -> float:  # seconds that were waited for data
-    progress = training.progress
-    plan = replace(training.plan, allowance=StageBudget(steps=progress.step + steps), evaluate_every=10**9)
-    device, accelerator = training.session.accelerator.device, training.session.accelerator
-    batches = throughput.Meter(training.batches, device, None, progress)
-    nothing = lambda: (0.0, {})  # noqa: E731
-    engine.fit(training.learner, batches, training.optimizer, plan, progress, accelerator, nothing, Silent())
-    return batches.waited
+def engine_steps(session: Session, built: BuiltStage, state: TrainState, steps: int) -> float:
+    """Train a block of steps, and return the seconds that were spent waiting for data."""
+    meter = throughput.ThroughputMeter(built.batches, built.device, None, state, built.batch_size, built.flops_per_step)
+    train_steps(session, built, state, steps, batches=meter)
+    return meter.data_wait
 
 
 class ByHand:
     """What one writes by hand for speed alone: all rows on the device, one compiled model, no bookkeeping."""
 
-    def __init__(self, model, training: StageTraining, batch_size: int) -> None:
-        loader = training.batches
+    def __init__(self, model, built: BuiltStage, batch_size: int) -> None:
+        loader = built.batches
         self.device, self.batch_size = loader.device, batch_size
         self.columns = {
             name: {part: tensor.to(self.device) for part, tensor in column.parts.items()}

@@ -17,12 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _training import open_stage
 
 from mmrun import compose
-from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.stage import StageTraining
-from mmrun.training.callback import NullCallback
 
 
 def main() -> int:
@@ -92,9 +89,7 @@ def serve(file: Path, steps: int) -> int:
     words = ["dataset=manifest", f"dataset.path={file}", "trainer.device=cpu", f"cache={file.parent}/cache"]
     config = compose.load(words)
     began, before = time.perf_counter(), held()
-    session = open_session(config, RunFolder(file.parent / file.stem), NullCallback(), build_accelerator(config))
-    stage, learning = session.stages["train"]
-    training = StageTraining(session, stage, learning)
+    _, built = open_stage(config, file.parent / file.stem)
     print(f"opened in {time.perf_counter() - began:.1f} s, {held():.0f} MB held ({before:.0f} before)", flush=True)
     step = 0
     for word in sys.stdin:
@@ -103,10 +98,10 @@ def serve(file: Path, steps: int) -> int:
             continue
         began = time.perf_counter()
         for _ in range(steps):
-            loss = training.learner(training.batches.batch(step))["loss"]
+            loss = built.prepared(built.batches.batch(step))["loss"]
             loss.backward()
-            training.optimizer.step()
-            training.optimizer.zero_grad()
+            built.optimizer.step()
+            built.optimizer.zero_grad()
             step += 1
         print(steps * config.trainer.batch_size / (time.perf_counter() - began), flush=True)
     return 0

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _training import open_stage, train_steps
 
 from mmrun import compose
-from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.stage import StageTraining
-from mmrun.training import engine
-from mmrun.training.budget import StageBudget
-from mmrun.training.callback import NullCallback
+from mmrun.run.session import Session
+from mmrun.run.stage import build_stage
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.state import TrainState
 
 LONGEST = 128  # tokens, the marks at both ends included
 MEDIAN, SPREAD = 32, 0.7  # tokens, and the deviation of their logarithm
@@ -47,25 +46,24 @@ def main() -> int:
             *(f"trainer.batch_size={args.batch_size}", "trainer.save_every=1e9", "trainer.group_by_length=true"),
         ]
         config = compose.load(words)
-        session = open_session(config, RunFolder(folder / "run"), NullCallback(), build_accelerator(config))
+        session, grouped = open_stage(config, folder / "run")
         trainer = replace(session.config.trainer, group_by_length=False)
-        stage, learning = session.stages["train"]
-        padded = StageTraining(replace(session, config=replace(session.config, trainer=trainer)), stage, learning)
-        bucketed = StageTraining(session, stage, learning)
+        padded = build_stage(replace(session, config=replace(session.config, trainer=trainer)), grouped.stage)
+        states = {id(grouped): TrainState(), id(padded): TrainState()}
         steps = args.rows // args.batch_size
         tokens = session.columns["text"].parts["mask"].numpy().sum(1)
         learned = tokens[session.data.rows["all"]]
         print(f"{len(learned)} texts of {learned.min()} to {learned.max()} tokens, {learned.mean():.0f} on average")
         by_chance = tokens[padded.batches.order(0)][: steps * args.batch_size].reshape(steps, -1).max(1)
-        widths = [bucketed.batches.batch(step).inputs["text"]["ids"].shape[1] for step in range(1, steps)]
+        widths = [grouped.batches.batch(step).inputs["text"]["ids"].shape[1] for step in range(1, steps)]
         print(f"batches of {np.mean(widths):.0f} tokens on average, {min(widths)} to {max(widths)}; ", end="")
         print(f"cropped alone, in the order of chance, they would have {np.mean(by_chance):.0f}")
         ratios = []
         for number in range(args.rounds + 1):  # the first warms up
-            ours, theirs = (steps / timed(side, steps) for side in (bucketed, padded))
+            ours, theirs = (steps / timed(session, side, states[id(side)], steps) for side in (grouped, padded))
             if number:
                 ratios.append(ours / theirs)
-                print(f"bucketed {ours:6.1f}  padded {theirs:6.1f} steps/s  x {ratios[-1]:.2f}", flush=True)
+                print(f"grouped {ours:6.1f}  padded {theirs:6.1f} steps/s  x {ratios[-1]:.2f}", flush=True)
         print(f"{args.encoder}: median x {np.median(ratios):.2f} (load {os.getloadavg()[0]:.1f})")
     return 0
 
@@ -82,31 +80,11 @@ def write(file: Path, rows: int) -> None:
     file.write_text("\n".join(lines) + "\n")
 
 
-def timed(training: StageTraining, steps: int) -> float:  # seconds
+def timed(session: Session, built: BuiltStage, state: TrainState, steps: int) -> float:  # seconds
     """Train an epoch; nothing is evaluated or saved."""
-    plan = replace(training.plan, allowance=StageBudget(steps=training.progress.step + steps), evaluate_every=10**9)
     began = time.perf_counter()
-    engine.fit(
-        training.learner,
-        training.batches,
-        training.optimizer,
-        plan,
-        training.progress,
-        training.session.accelerator,
-        lambda: (0.0, {}),
-        Nothing(),
-    )
+    train_steps(session, built, state, steps)
     return time.perf_counter() - began
-
-
-class Nothing:
-    """Hears nothing of what the engine tells."""
-
-    def stepped(self, progress, losses): ...
-    def settled(self, progress): ...
-    def cut(self, progress): ...
-    def evaluated(self, progress, losses, figures): ...
-    def improved(self, progress): ...
 
 
 if __name__ == "__main__":

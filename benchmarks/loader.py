@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from _training import open_run
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmrun import compose
-from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.stage import StageTraining
-from mmrun.training.callback import NullCallback
+from mmrun.run.stage import build_stage
+from mmrun.training.built_stage import BuiltStage
 from mmrun.types import Batch
 
 PIXELS, RATE, BATCH = 256, 8000, 40
@@ -53,10 +52,9 @@ def main() -> int:
         ]
         config = compose.load(words)
         began = time.perf_counter()
-        session = open_session(config, RunFolder(folder / "run"), NullCallback(), build_accelerator(config))
+        session = open_run(config, folder / "run")
         print(f"decoded once in {time.perf_counter() - began:.1f} s")
-        stage, learning = session.stages["train"]
-        ours = Ours(StageTraining(session, stage, learning), args.rows // BATCH)
+        ours = Ours(build_stage(session, session.stages["train"]), args.rows // BATCH)
         plain = Plain(copy.deepcopy(session.model), folder, labels, args.size)
         for what, model in (("with the model", True), ("batches alone", False)):
             ratios = []
@@ -93,17 +91,17 @@ def files(folder: Path, rows: int) -> list[int]:
 class Ours:
     """The steps of the engine, less its bookkeeping."""
 
-    def __init__(self, training: StageTraining, steps: int) -> None:
-        self.training, self.steps, self.step = training, steps, 0
+    def __init__(self, built: BuiltStage, steps: int) -> None:
+        self.built, self.steps, self.step = built, steps, 0
 
     def epoch(self, model: bool) -> None:
         for _ in range(self.steps):
-            batch = self.training.batches.batch(self.step)
+            batch = self.built.batches.batch(self.step)
             self.step += 1
             if model:
-                self.training.learner(batch)["loss"].backward()
-                self.training.optimizer.step()
-                self.training.optimizer.zero_grad()
+                self.built.prepared(batch)["loss"].backward()
+                self.built.optimizer.step()
+                self.built.optimizer.zero_grad()
 
 
 class Files(Dataset):

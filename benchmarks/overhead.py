@@ -10,19 +10,20 @@ import copy
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from _training import open_stage, train_steps
 
 from mmrun import compose
 from mmrun.instantiate import instantiate
-from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
-from mmrun.run.stage import StageTraining
-from mmrun.training import engine
-from mmrun.training.budget import StageBudget
-from mmrun.training.callback import NullCallback
+from mmrun.run.callbacks import Heartbeat
+from mmrun.run.session import Session
+from mmrun.run.stage_checkpoints import StageCheckpoints
+from mmrun.training.built_stage import BuiltStage
+from mmrun.training.callback import Callback, CallbackList
+from mmrun.training.state import TrainState
 from mmrun.types import Batch
 
 
@@ -40,13 +41,13 @@ def main() -> int:
     words += [f"trainer.batch_size={args.batch_size}", "trainer.device=cpu", "trainer.save_every=1e9"]
     config = compose.load(words)
     with tempfile.TemporaryDirectory() as scratch:
-        session = open_session(config, RunFolder(scratch), NullCallback(), build_accelerator(config))
-        (stage, learning) = session.stages["train"]
-        training = StageTraining(session, stage, learning)
-        bare = Bare(copy.deepcopy(session.model), training, args.batch_size)
+        session, built = open_stage(config, Path(scratch))
+        state = TrainState()
+        callback = CallbackList([StageCheckpoints(session, built), Heartbeat(session.folder, built)])
+        bare = Bare(copy.deepcopy(session.model), session, built, args.batch_size)
         ratios, rates = [], []
         for _ in range(args.rounds + 1):  # the first warms up
-            engine_rate = timed(lambda: engine_block(training, args.steps), args)
+            engine_rate = timed(lambda: train_steps(session, built, state, args.steps, callback=callback), args)
             bare_rate = timed(lambda: bare.block(args.steps), args)
             ratios.append(engine_rate / bare_rate)
             rates.append((engine_rate, bare_rate))
@@ -54,7 +55,7 @@ def main() -> int:
         for ratio, (ours, theirs) in zip(ratios, rates, strict=True):
             print(f"engine {ours:8.0f}  bare {theirs:8.0f} samples/s  ratio {ratio:.3f}")
         print(f"median ratio {float(np.median(ratios)):.3f} ({args.modalities}, batch {args.batch_size})")
-        parts(training, args)
+        print_parts(session, built, callback)
     return 0
 
 
@@ -64,43 +65,17 @@ def timed(block, args) -> float:  # samples/s
     return args.steps * args.batch_size / (time.perf_counter() - began)
 
 
-class NoEvaluation:
-    """The events of a stage without its validation, which the bare loop has not either."""
-
-    def __init__(self, training: StageTraining) -> None:
-        self.stepped, self.settled = training.stepped, training.settled
-
-    def cut(self, progress): ...
-    def evaluated(self, progress, losses, figures): ...
-    def improved(self, progress): ...
-
-
-def engine_block(training: StageTraining, steps: int) -> None:
-    allowance = StageBudget(steps=training.progress.step + steps)
-    plan = replace(training.plan, allowance=allowance, evaluate_every=10**9)
-    engine.fit(
-        training.learner,
-        training.batches,
-        training.optimizer,
-        plan,
-        training.progress,
-        training.session.accelerator,
-        lambda: (0.0, {}),
-        NoEvaluation(training),
-    )
-
-
 class Bare:
     """What one writes by hand."""
 
-    def __init__(self, model, training: StageTraining, batch_size: int) -> None:
+    def __init__(self, model, session: Session, built: BuiltStage, batch_size: int) -> None:
         self.model, self.batch_size = model.train(), batch_size
-        loader = training.batches
+        loader = built.batches
         everything = loader._gather(loader.rows)
         self.inputs, self.targets = everything.inputs, everything.targets["label"]
         self.present = {name: torch.ones(batch_size, dtype=torch.bool) for name in self.inputs}
         learned = [p for name, p in model.named_parameters() if not name.startswith("probe.")]
-        node = training.session.config.optimizer
+        node = session.config.optimizer
         self.optimizer = instantiate(node, "optimizer", params=learned)
         self.order, self.at = torch.randperm(len(self.targets)), 0
 
@@ -122,11 +97,10 @@ def pick(value, rows):
     return {name: part[rows] for name, part in value.items()} if isinstance(value, dict) else value[rows]
 
 
-def parts(training: StageTraining, args) -> None:
-    """Say what the engine does beside the model: each part by itself, in microseconds a step."""
-    session, plan = training.session, training.plan
-    batch = training.batches.batch(0)
-    losses = training.learner(batch)
+def print_parts(session: Session, built: BuiltStage, callback: Callback) -> None:
+    """Print what the engine does beside the model: each part by itself, in microseconds a step."""
+    state = TrainState()
+    losses = built.learner(built.batches.batch(0))
 
     def micro(name, call, count=200):
         began = time.perf_counter()
@@ -135,10 +109,10 @@ def parts(training: StageTraining, args) -> None:
         print(f"  {name:28}{(time.perf_counter() - began) / count * 1e6:8.0f} us")
 
     print("what the rest is spent on:")
-    micro("gathering a batch", training.batches.batch)
-    micro("learning rate", lambda step: plan.rate(0.5))
-    micro("keeping losses", lambda step: training.progress.tally.add(losses))
-    micro("events", lambda step: (training.stepped(training.progress, losses), training.settled(training.progress)))
+    micro("gathering a batch", built.batches.batch)
+    micro("learning rate", lambda step: built.config.lr_factor(0.5))
+    micro("keeping losses", lambda step: state.losses.add(losses))
+    micro("callbacks", lambda step: (callback.on_step_end(state, losses), callback.on_checkpoint(state)))
     micro("accelerate's no-op wrappers", lambda step: session.accelerator.autocast().__enter__())
 
 

@@ -63,8 +63,8 @@ def test_adapters_are_balanced_too(shell):
 
 
 def test_where_nothing_can_be_adapted_it_is_said(shell):
-    told = "mmrun: strategy.adapt: no encoder can be adapted so: image (Cnn), text (Rnn); "
-    told += "choose others, or another adapter\n"
+    told = "mmrun: strategy.adapt: this adapter fits none of the encoders image (Cnn), text (Rnn); "
+    told += "choose other encoders or another adapter\n"
     assert shell("train", *SMALL, "strategy=prompt")[::2] == (2, told)
 
 

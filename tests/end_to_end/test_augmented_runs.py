@@ -47,8 +47,8 @@ def test_a_stage_is_reused_only_under_the_same_augmentation_of_its_kinds(shell):
 )
 def test_where_nothing_is_augmented_it_is_said(shell, words):
     told = (
-        "mmrun: augment: no stage of this strategy trains a head on what it changes, "
-        "of image (image), text (text); drop augment\n"
+        "mmrun: augment: no stage of this strategy trains a head on a kind that it augments "
+        "(image (image), text (text)); drop augment\n"
     )
     assert shell("train", *SMALL, "augment=light", *words)[::2] == (2, told)
 

@@ -34,7 +34,7 @@ def test_the_largest_batch_that_fits_is_found_and_gone_on_with(shell, room_for_2
     assert folder.environment()["batch_size"] == 16
     told = metrics(run)
     assert told["config"]["trainer"]["batch_size"] == 16
-    assert (told["cost"]["samples"], told["cost"]["stages"]["train"]["accumulate"]) == (48, 1)
+    assert (told["cost"]["samples"], told["cost"]["stages"]["train"]["grad_accum_steps"]) == (48, 1)
     assert "is finished" in shell("train", *WORDS)[2]
     folder.set_environment(batch_size=8)  # what the first start found, a resumed run keeps
     (run / "metrics.json").unlink()

@@ -121,7 +121,7 @@ def test_where_it_does_not_fit_inputs_are_read(shell, words):
 def test_what_does_not_fit_on_the_disk_is_not_kept(shell):
     code, out, said = shell("train", *SMALL, *WORDS, "cache_limit=0.0001")
     assert code == 0
-    assert "train: features of text would take 0.2 MB; they are not kept" in " ".join(said.split())
+    assert "train: features of text would take 0.2 MB, so they are not stored" in " ".join(said.split())
     assert costs(Path(out.split()[-1]))["features"]["modalities"] == ["image"]
 
 

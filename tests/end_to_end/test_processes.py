@@ -82,7 +82,7 @@ def test_a_run_goes_on_with_another_number_of_processes(shell, tmp_path, first, 
     (run,) = tmp_path.glob("outputs/*/*")
     done = subprocess.run([*starts[then], "resume", run], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("train: goes on after step") == 1
+    assert done.stderr.count("train: resumes after step") == 1
     assert shell("train", *words, "outputs=whole")[0] == 0
     (whole,) = tmp_path.glob("whole/*/*")
     left, right = (load_file(folder / "checkpoints/train/last/model.safetensors") for folder in (run, whole))
@@ -97,7 +97,7 @@ def stopped_at(process, folder, step):
                 state = json.loads(file.read_text())
             except FileNotFoundError:
                 continue  # just being replaced
-            if not state["finished"] and state["progress"]["step"] >= step:
+            if not state["finished"] and state["state"]["step"] >= step:
                 process.terminate()
                 process.wait()
                 return True

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from mmrun import compose
-from mmrun.types import Features, Fusion
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,7 +51,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("mmrun")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("mmrun") and "--allow" not in c])
 def test_a_command_of_the_readme(shell, tmp_path, monkeypatch, trained, command):
     products(tmp_path)
     _, *words = shlex.split(command.replace("FILE", "products.csv"))
@@ -109,14 +106,19 @@ def test_a_strategy_of_ones_own(shell):
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"probe", "finetune"}
 
 
-def test_a_fusion_of_ones_own():
-    scope = {"Fusion": Fusion, "Features": Features, "Tensor": Tensor, "nn": nn, "torch": torch}
-    exec(block("python", "class Product"), scope)
-    fusion = scope["Product"]({"image": 3, "text": 5})
-    features = {"image": Features(torch.randn(2, 3)), "text": Features(torch.randn(2, 5))}
-    fused = fusion(features, {"image": torch.tensor([True, False]), "text": torch.tensor([True, True])})
-    assert fused.shape == (2, 64)
-    assert torch.equal(fused[1], fusion.project["text"](features["text"].pooled)[1])
+def test_a_class_of_ones_own(shell, tmp_path):
+    for file, kind, containing in (
+        ("my_parts/product.py", "python", "class Product"),
+        ("configs/fusion/product.yaml", "yaml", "my_parts.product.Product"),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(block(kind, containing))
+    (contract,) = (line for _, text in BLOCKS for line in text.splitlines() if "mmrun.testing" in line)
+    (train,) = (command for command in COMMANDS if "--allow" in command)
+    for line in (contract, shlex.join([*train.replace("mmrun ", "python -m mmrun ", 1).split(), *FEW])):
+        line = line.replace("python", sys.executable, 1)
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_table_of_options_is_whole():

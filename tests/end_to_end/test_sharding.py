@@ -41,7 +41,7 @@ def test_shares_then_the_whole_then_shares_again_are_as_one_whole_run(shell, tmp
         assert stopped_at(process, tmp_path, step), "the run ended before it was stopped"
     done = subprocess.run(cut, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("train: goes on after step") == 1  # one process speaks
+    assert done.stderr.count("train: resumes after step") == 1  # one process speaks
     assert shell("train", *WORDS, "outputs=whole")[0] == 0
     found, whole = next(tmp_path.glob("outputs/*/*")), next(tmp_path.glob("whole/*/*"))
     left, right = (load_file(run / "checkpoints/train/last/model.safetensors") for run in (found, whole))
@@ -62,7 +62,7 @@ from mmrun.training.sharded import Sharded
 
 model = Multimodal({"words": Transformer(60, 12, 0, dim=16, num_heads=2)}, nn.Linear(16, 16), {})
 sharded = Sharded(Accelerator(cpu=True))
-sharded.put(model)
+sharded.place_model(model)
 own = sum(parameter.to_local().numel() for parameter in model.parameters())
 share = own / sum(parameter.numel() for parameter in model.parameters())
 open(f"share{sharded.mesh.get_rank()}", "w").write(str(share))
@@ -103,21 +103,21 @@ def test_one_process_alone_gives_the_same_bits(shell, alone, words):
         ("trainer.channels_last=true", "trainer.channels_last=true"),
         ("trainer.log_modality_gradients=true", "trainer.log_modality_gradients"),
         ("balance=pcgrad", "balance"),
-        ("strategy=averaged", "strategy.stages.train.average"),
+        ("strategy=averaged", "strategy.stages.train.ema_decay"),
     ],
 )
 def test_what_needs_whole_parameters_is_refused(shell, word, told):
     code, _, err = shell("train", SHARD, word)
     assert code == 2
-    assert err == f"mmrun: trainer.fsdp: goes not with {told}; drop one of the two\n"
+    assert err == f"mmrun: trainer.fsdp: cannot be combined with {told}; drop one of them\n"
 
 
 def test_a_teacher_is_refused(shell):
     code, _, err = shell("train", SHARD, "strategy=pseudo_label", "dataset.labelled=0.5", "modalities=[text]")
     assert code == 2
     assert err == (
-        "mmrun: strategy.stages.pseudo_label.objective: PseudoLabel has a whole model to learn from, which "
-        "trainer.fsdp does not cut; drop one of the two\n"
+        "mmrun: strategy.stages.pseudo_label.objective: PseudoLabel holds a whole model as its teacher, which "
+        "trainer.fsdp does not shard; drop one of the two\n"
     )
 
 

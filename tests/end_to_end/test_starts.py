@@ -48,7 +48,7 @@ def test_what_cannot_be_started_from_is_said(shell):
 
 
 def test_shots_are_rows_of_each_class(shell):
-    opened = build.data(compose.load([*SMALL, "dataset.shots=3"]))
+    opened = build.open_data(compose.load([*SMALL, "dataset.shots=3"]))
     labels = next(iter(opened.table.targets.values())).values[opened.rows["labelled"]]
     assert np.bincount(labels).tolist() == [3] * 10
     both = "dataset: both labelled and shots are set; add dataset.labelled=1 to drop one"
@@ -87,5 +87,5 @@ def test_the_average_is_what_counts(shell):
 
 
 def test_a_decay_that_is_none_is_said(shell):
-    told = "mmrun: strategy.stages.train.average: 1.0 is not a decay between 0 and 1; 0.99 is usual\n"
+    told = "mmrun: strategy.stages.train.ema_decay: 1.0 is not a decay between 0 and 1; 0.99 is usual\n"
     assert shell("train", *SMALL, "strategy=scratch", "strategy.stages.train.ema_decay=1")[::2] == (2, told)

@@ -60,9 +60,10 @@ def test_combinations_that_ask_for_the_same_run_are_run_once(shell):
 
 
 def test_nothing_starts_before_every_run_is_known_to_fit(shell):
-    code, _, err = shell("train", "-m", *SMALL, "strategy=scratch,frozen", "strategy.stages.train.train=[fusion],[hed]")
+    trained = "strategy.stages.train.train=[fusion,head],[hed]"
+    code, _, err = shell("train", "-m", *SMALL, "strategy=scratch,frozen", trained)
     assert code == 2
-    assert err.startswith("mmrun: strategy.stages.train.train: 'hed' names no parameter (the model has ")
+    assert err.startswith("mmrun: strategy.stages.train.train: 'hed' matches no parameter (the model has ")
     assert not Path("outputs").exists()
 
 
@@ -161,7 +162,7 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
         ),
         (["-m", "sweep=tpee"], "sweep: no option 'tpee'; did you mean 'tpe'? (there are grid, random, tpe)"),
         (["-m", "sweep.trials=3"], "sweep.trials=3: say which search is meant: sweep=grid|random|tpe"),
-        (["-m", "sweep=grid", "fusion=sum,mean", "sweep.metric=accurcy"], "'accurcy' is no figure; there are "),
+        (["-m", "sweep=grid", "fusion=sum,mean", "sweep.metric=accurcy"], "no metric 'accurcy' (there are "),
         (
             ["-m", "sweep=grid", "fusion=sum,mean", "--rerun"],
             "--rerun repeats runs, not a search; another ",

@@ -95,5 +95,8 @@ def test_every_kind_of_objective_takes_texts_of_any_width(shell, remarks, strate
 
 def test_it_is_not_for_compiled_runs(shell, remarks):
     code, _, err = shell("train", *remarks, "trainer.compile=true")
-    message = "mmrun: trainer: bucket gives texts of many widths, and compile wants one; drop one of the two\n"
+    message = (
+        "mmrun: trainer: group_by_length cannot be combined with compile, which needs texts of one width; "
+        "drop one of them\n"
+    )
     assert (code, err) == (2, message)

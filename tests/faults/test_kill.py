@@ -51,7 +51,7 @@ def kill_at(folder, stage, step):
                 state = json.loads(file.read_text())
             except FileNotFoundError:
                 continue  # just being replaced
-            if not state["finished"] and state["progress"]["step"] >= step:
+            if not state["finished"] and state["state"]["step"] >= step:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 return next(folder.glob("outputs/*/*"))
@@ -76,5 +76,5 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path, monkeypatch
     assert main(["resume", str(folder)]) == 1
     said = capsys.readouterr().err
     assert f"{Path(*folder.parts)}/checkpoints/pretrain-image/last: damaged checkpoint" in said
-    assert "remove the folder to go on without it" in said
+    assert "remove the folder to continue without it" in said
     assert (folder / "config.yaml").exists()

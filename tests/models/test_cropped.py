@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from mmrun.data import length_groups
+from mmrun.testing.encoders import take_rows
+from mmrun.testing.examples import encoder_input, fusion_input
+from mmrun.testing.fusions import build_seeded
 from tests.models import test_fusions as fusions
-from tests.models.test_encoders import CASES, build, rows, take  # noqa: F401 - build is a fixture
+from tests.models.test_encoders import CASES, build  # noqa: F401 - build is a fixture
 
 TEXTS = [case for case in CASES if case.startswith("text/")]
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -13,7 +16,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
-    encoder, x = build(case), take(rows("text"), [1, 2])  # 6 tokens, and none
+    encoder, x = build(case), take_rows(encoder_input("text"), [1, 2])  # 6 tokens, and none
     cut = length_groups.cropped(x)
     assert (x["ids"].shape, cut["ids"].shape) == ((2, 12), (2, 8))
     with torch.no_grad():
@@ -27,8 +30,8 @@ def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
 @pytest.mark.parametrize("name", fusions.CASES)
 @pytest.mark.parametrize("count", [2, 3])
 def test_cropped_tokens_are_fused_the_same(name, count):
-    fusion = fusions.build(name, count)
-    features, present = fusions.example(count, tokens=True)
+    fusion = build_seeded(fusions.builder(name), count)
+    features, present = fusion_input(count, tokens=True)
     _, tokens, mask = features["text"]
     longest = int(mask.sum(1).max())
     assert longest < mask.shape[1]

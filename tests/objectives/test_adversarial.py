@@ -5,8 +5,10 @@ from mmrun.errors import ConfigError
 from mmrun.objectives.adversarial import Adversarial, Embedded, added, embedding_of
 from mmrun.objectives.continuous import movable, moved
 from mmrun.objectives.task import Task
+from mmrun.testing.examples import KINDS, TASKS, WordEncoder
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from tests.objectives import few_labels
-from tests.objectives.five_kinds import KINDS, TASKS, Words, batch, model
 
 REACH = {"image": 0.1, "audio": 0.05, "tabular": 0.3, "series": 0.2}
 
@@ -131,7 +133,7 @@ def test_fgm_moves_each_text_by_epsilon_along_its_slope():
 
 
 def test_words_are_embedded_by_the_largest_table():
-    text = Words()
+    text = WordEncoder()
     text.positions = torch.nn.Embedding(5, 12)
     assert embedding_of(text) is text.embed
     assert embedding_of(torch.nn.Linear(2, 2)) is None

@@ -14,8 +14,10 @@ from mmrun.instantiate import instantiate
 from mmrun.objectives.augment import AugmentAudio, AugmentImage, AugmentSeries, AugmentTabular, AugmentText
 from mmrun.objectives.task import Task
 from mmrun.objectives.views import cropped
+from mmrun.testing.examples import KINDS, METADATA, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Objective
-from tests.objectives.five_kinds import FACTS, KINDS, TASKS, batch, model
 
 NAMES = [name for name in list_options("augment") if name != "none"]
 
@@ -33,7 +35,7 @@ class Seen(Objective):
 
 def build(name, objective, kinds=KINDS):
     return instantiate(
-        load_option("augment", name), "augment", {"kinds": kinds, "metadata": FACTS}, objective=objective
+        load_option("augment", name), "augment", {"kinds": kinds, "metadata": METADATA}, objective=objective
     )
 
 
@@ -124,7 +126,7 @@ def test_gradients_are_those_of_the_wrapped_objective():
 def test_a_kind_without_anything_keeps_its_own_input():
     node = load_option("augment", "light")
     del node["by_kind"]["text"]
-    augment = instantiate(node, "augment", {"kinds": KINDS, "metadata": FACTS}, objective=Seen())
+    augment = instantiate(node, "augment", {"kinds": KINDS, "metadata": METADATA}, objective=Seen())
     data = batch()
     augment(None, data)
     assert augment.objective.batch.inputs["title"] is data.inputs["title"]

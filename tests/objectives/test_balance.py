@@ -22,9 +22,11 @@ from mmrun.objectives.balance.unimodal import heard, lead, mean_of_others, modul
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
+from mmrun.testing.examples import DIMS, KINDS, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.training.learner import Learner
 from mmrun.types import Batch, Encoder, Features, Fusion, Objective
-from tests.objectives.five_kinds import DIMS, KINDS, TASKS, batch, model
 
 NAMES = [name for name in list_options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]

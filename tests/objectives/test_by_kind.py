@@ -5,7 +5,7 @@ import pytest
 from mmrun.compose import list_options, load, load_option
 from mmrun.instantiate import instantiate
 from mmrun.objectives.pretext import Pretext
-from tests.objectives.five_kinds import DIM, FACTS, KINDS
+from mmrun.testing.examples import DIM, KINDS, METADATA
 
 DEFAULT = load_option("objective", "self_supervised")
 CHANGES = {
@@ -26,7 +26,7 @@ def test_every_kind_has_pretexts_and_each_can_be_made():
         assert names
         for name in names:
             node = load_option(f"pretext/{kind}", name)
-            assert isinstance(instantiate(node, "pretext", {"dim": DIM, **FACTS[modality]}), Pretext)
+            assert isinstance(instantiate(node, "pretext", {"dim": DIM, **METADATA[modality]}), Pretext)
 
 
 def test_every_pretext_has_an_objective():

@@ -6,8 +6,9 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.text import Rnn, TextCnn, Transformer
 from mmrun.objectives.causal_lm import CausalLM
 from mmrun.objectives.self_supervised import SelfSupervised
+from mmrun.testing.examples import DIMS, METADATA
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Features
-from tests.objectives.five_kinds import DIMS, FACTS, model
 
 MEND = "try encoder.title=gru encoder.title.bidirectional=false, or encoder.title=hf encoder.title.model=gpt2"
 
@@ -64,7 +65,7 @@ def test_gpt2_may_learn_it_and_bert_may_not(tmp_path):
 
 
 def test_an_encoder_without_tokens_is_refused_before_the_first_step():
-    metadata = {"title": FACTS["title"]}
+    metadata = {"title": METADATA["title"]}
     made = {"text": lambda dim, vocab_size, **_: CausalLM(dim, vocab_size)}
     with pytest.raises(ConfigError) as caught:
         SelfSupervised(made, {"title": "text"}, DIMS, 6, metadata, model("title", tokens=False))

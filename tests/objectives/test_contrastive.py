@@ -10,8 +10,10 @@ from mmrun.models.encoders.image import Cnn
 from mmrun.models.fusions.simple import Concat
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid, VicReg
+from mmrun.testing.examples import DIMS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Batch
-from tests.objectives.five_kinds import DIMS, batch, model
 
 EYE = torch.eye(2)
 UNSCALED = {"num_layers": 2, "normalize": False}

@@ -6,9 +6,11 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.cross_modal import CrossModal
-from tests.objectives.five_kinds import DIMS, FACTS, KINDS, TASKS, batch, model
+from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 
-OFFER = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": FACTS}
+OFFER = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": METADATA}
 
 
 def objective(**changes):
@@ -78,7 +80,7 @@ def test_two_views_cannot_be_told_from_the_others():
     by_kind = {"image": lambda dim, **_: instantiate(load_option("pretext/image", "simclr"), "pretext", {"dim": dim})}
     kinds = {"photo": "image", "rear": "image"}
     with pytest.raises(ConfigError) as caught:
-        CrossModal(by_kind, kinds, dict.fromkeys(kinds, 12), 6, dict.fromkeys(kinds, FACTS["photo"]))
+        CrossModal(by_kind, kinds, dict.fromkeys(kinds, 12), 6, dict.fromkeys(kinds, METADATA["photo"]))
     assert str(caught.value) == (
         "objective: the fused vector would tell SimClr what it is to find; choose another by_kind.image"
     )

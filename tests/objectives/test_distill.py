@@ -9,9 +9,11 @@ from mmrun.objectives.distill import Distill, apart
 from mmrun.objectives.task import Probe, Task
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
+from mmrun.testing.examples import DIMS, KINDS, TASKS, ConcatFusion, LinearEncoder, WordEncoder
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.training.learner import Learner
 from tests.objectives import few_labels
-from tests.objectives.five_kinds import DIMS, KINDS, TASKS, Flat, Side, Words, batch, model
 
 
 def build(known, task=Task, **changes):
@@ -28,14 +30,14 @@ def other(seed=5):
     return made
 
 
-class WideSide(Side):
+class WideSide(ConcatFusion):
     dim = 9
 
 
 def wide():
     """Encoders and fusion of other widths than the student's."""
     torch.manual_seed(3)
-    encoders = {name: Words() if kind == "text" else Flat(kind) for name, kind in KINDS.items()}
+    encoders = {name: WordEncoder() if kind == "text" else LinearEncoder(kind) for name, kind in KINDS.items()}
     encoders["photo"].dim, encoders["photo"].linear = 12, torch.nn.Linear(64, 12)
     return Multimodal(encoders, WideSide(list(KINDS)), TASKS)
 

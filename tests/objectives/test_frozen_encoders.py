@@ -4,9 +4,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mmrun.training.features import readable
+from mmrun.testing.examples import KINDS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
+from mmrun.training.features import replaceable_inputs
 from mmrun.training.learner import Learner
-from tests.objectives.five_kinds import KINDS, batch, model
 from tests.objectives.test_contract import NAMES, build
 
 EVERYWHERE = {modality: ["pooled"] for modality in KINDS}
@@ -44,7 +46,7 @@ def test_what_may_be_read_as_features_gives_the_same_loss(name):
     data = batch()
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     random = torch.get_rng_state()
-    found = readable(learner, data, [], accelerator)
+    found = replaceable_inputs(learner, data, [], accelerator)
     assert torch.equal(torch.get_rng_state(), random)
     assert learner.training
     assert all(value.equal(before[key]) for key, value in learner.state_dict().items())
@@ -57,9 +59,9 @@ def test_what_may_be_read_as_features_gives_the_same_loss(name):
 def test_an_encoder_that_learns_or_drops_out_is_read_from_inputs():
     learner, accelerator = frozen("task")
     learner.model.encoder["photo"].requires_grad_(True)
-    assert list(readable(learner.train(), batch(), [], accelerator)) == ["title", "sound", "cells", "sensor"]
+    assert list(replaceable_inputs(learner.train(), batch(), [], accelerator)) == ["title", "sound", "cells", "sensor"]
     learner.model.encoder["sound"].requires_grad_(True).dropout = torch.nn.Dropout(0.5)
-    assert list(readable(learner.train(), batch(), [], accelerator)) == ["title", "cells", "sensor"]
+    assert list(replaceable_inputs(learner.train(), batch(), [], accelerator)) == ["title", "cells", "sensor"]
 
 
 def test_what_validation_looks_at_counts_as_well():
@@ -67,5 +69,5 @@ def test_what_validation_looks_at_counts_as_well():
     learner, accelerator = frozen("contrastive")
     fuse = learner.model.fusion.forward
     learner.model.fusion.forward = lambda features, present: fuse(features, present) + features["title"].tokens.mean()
-    assert list(readable(learner, batch(), [], accelerator)["title"]) == ["pooled"]
-    assert list(readable(learner, batch(), [""], accelerator)["title"]) == ["pooled", "tokens", "mask"]
+    assert list(replaceable_inputs(learner, batch(), [], accelerator)["title"]) == ["pooled"]
+    assert list(replaceable_inputs(learner, batch(), [""], accelerator)["title"]) == ["pooled", "tokens", "mask"]

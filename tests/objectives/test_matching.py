@@ -8,8 +8,10 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.tabular import Mlp
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.matching import Matching, exchange, take
+from mmrun.testing.examples import DIMS, KINDS, TASKS, ConcatFusion
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Batch, Features
-from tests.objectives.five_kinds import DIMS, KINDS, TASKS, Side, batch, model
 
 
 def test_in_each_row_one_modality_comes_from_another_row():
@@ -65,7 +67,7 @@ def test_it_learns_to_tell_rows_that_belong_together():
     """Two tables whose signs agree; rows it has not seen are judged at the end."""
     torch.manual_seed(0)
     encoders = {name: Mlp(2, [], dims=[12], dropout=0.0) for name in ("a", "b")}
-    learner = Multimodal(encoders, Side(["a", "b"]), TASKS)
+    learner = Multimodal(encoders, ConcatFusion(["a", "b"]), TASKS)
     objective = Matching(dict.fromkeys("ab", "tabular"), dict.fromkeys("ab", 12), 6)
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=1e-2)
 

@@ -4,8 +4,10 @@ import torch
 from mmrun.errors import ConfigError
 from mmrun.objectives.mixup import MixUp, mix
 from mmrun.objectives.task import Task
+from mmrun.testing.examples import KINDS, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Features
-from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 SHARE = torch.tensor(0.25)
 PARTNER = torch.tensor([1, 2, 0])

@@ -4,7 +4,9 @@ import torch
 from mmrun.errors import ConfigError
 from mmrun.objectives.modality_dropout import ModalityDropout, leave_out
 from mmrun.objectives.task import Task
-from tests.objectives.five_kinds import KINDS, TASKS, batch, model
+from mmrun.testing.examples import KINDS, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 
 
 def build(rate):

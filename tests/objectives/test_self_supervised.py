@@ -10,8 +10,10 @@ from mmrun.objectives.masked_lm import MaskedLM
 from mmrun.objectives.masked_spectrogram import MaskedSpectrogram
 from mmrun.objectives.reconstruct import Reconstruct
 from mmrun.objectives.self_supervised import SelfSupervised
+from mmrun.testing.examples import DIM, DIMS, KINDS, METADATA
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Features
-from tests.objectives.five_kinds import DIM, DIMS, FACTS, KINDS, batch, model
 
 HERE = torch.ones(1, dtype=torch.bool)  # of no concern to what recovers each row by itself
 BY_KIND = {
@@ -38,7 +40,7 @@ def objective(*modalities, joint=False):
     learner = model()
     torch.manual_seed(1)
     kinds, dims = ({name: table[name] for name in modalities or KINDS} for table in (KINDS, DIMS))
-    return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, metadata=FACTS, model=learner, joint=joint)
+    return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, metadata=METADATA, model=learner, joint=joint)
 
 
 def taught(learner):
@@ -91,10 +93,10 @@ def test_each_part_is_the_mean_over_the_rows_that_have_the_modality():
 
 def test_wrong_config_is_refused():
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised({"image": BY_KIND["image"]}, {"title": "text"}, DIMS, 6, FACTS, model())
+        SelfSupervised({"image": BY_KIND["image"]}, {"title": "text"}, DIMS, 6, METADATA, model())
     assert str(caught.value) == "objective.by_kind: nothing for 'title', which is text (there are image)"
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, FACTS, model(), joint=True)
+        SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, METADATA, model(), joint=True)
     expected = "objective.joint: the fusion needs every modality, and for_each gives one; drop either"
     assert str(caught.value) == expected
 
@@ -103,7 +105,7 @@ def test_wrong_config_is_refused():
 def test_a_ratio_that_is_no_share_is_refused(kind, modality):
     node = {**load_option("objective", "self_supervised")["by_kind"][kind], "ratio": 1.5}
     with pytest.raises(ConfigError) as caught:
-        instantiate(node, "pretext", {"dim": DIM, **FACTS[modality]})
+        instantiate(node, "pretext", {"dim": DIM, **METADATA[modality]})
     assert str(caught.value) == f"objective.by_kind.{kind}.ratio: 1.5 is not between 0 and 1"
 
 

@@ -10,8 +10,10 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Probe, Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.ordinal import Ordinal
+from mmrun.testing.examples import KINDS, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.types import Batch, Encoder, Features, Fusion
-from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 AGE = {"age": TASKS["age"]}
 

@@ -12,10 +12,12 @@ from mmrun.objectives.pseudo_label import PseudoLabel, fill
 from mmrun.objectives.task import Task
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
+from mmrun.testing.examples import KINDS, TASKS
+from mmrun.testing.examples import build_batch as batch
+from mmrun.testing.examples import build_model as model
 from mmrun.training.cost import flops_per_step
 from mmrun.training.learner import Learner
 from tests.objectives import few_labels
-from tests.objectives.five_kinds import KINDS, TASKS, batch, model
 
 NAN = float("nan")
 

@@ -1,0 +1,130 @@
+"""What every encoder promises."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from mmrun.testing.examples import encoder_input
+from mmrun.types import KINDS, Encoder, Features
+
+
+def take_rows(x: Any, rows: list[int]) -> Any:
+    """Return some rows of an input."""
+    return tree_map(lambda part: part[rows], x)
+
+
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    """Assert equality up to rounding."""
+    torch.testing.assert_close(actual, expected, atol=2e-5, rtol=1e-4)
+
+
+def score(features: Features) -> Tensor:
+    """Return a scalar that every part of the features contributes to."""
+    generator = torch.Generator().manual_seed(2)
+    parts = [features.pooled] if features.tokens is None else [features.pooled, features.tokens]
+    distances = [(part - torch.randn(part.shape, generator=generator)).square().mean() for part in parts]
+    return torch.stack(distances).sum()
+
+
+def check_shapes(encoder: Encoder) -> None:
+    """Features have their shapes and are finite, also for a row without content."""
+    assert encoder.kind in KINDS, f"kind {encoder.kind!r} is not one of {', '.join(KINDS)}"
+    with torch.no_grad():
+        pooled, tokens, mask = encoder(encoder_input(encoder.kind))
+    assert pooled.shape == (3, encoder.dim), f"pooled {tuple(pooled.shape)}, not (3, {encoder.dim})"
+    assert pooled.isfinite().all(), "pooled features are not finite"
+    if tokens is not None:
+        assert tokens.shape == (3, tokens.shape[1], encoder.dim), f"tokens {tuple(tokens.shape)}"
+        assert tokens.isfinite().all(), "tokens are not finite"
+    if mask is not None:
+        assert tokens is not None, "a mask without tokens"
+        assert mask.shape == tokens.shape[:2], f"mask {tuple(mask.shape)} of tokens {tuple(tokens.shape)}"
+        assert mask.dtype == torch.bool, f"the mask is {mask.dtype}, not bool"
+        real = mask.sum(1).tolist()
+        assert real[0] == mask.shape[1], "a whole row has masked tokens"
+        assert real[0] > real[1] > 0, "a short row has as many tokens as a whole one"
+        assert real[2] > 0, "a row without content has no token to read"
+
+
+def check_rows_are_independent(encoder: Encoder) -> None:
+    """No row sees another."""
+    x = encoder_input(encoder.kind)
+    with torch.no_grad():
+        straight, permuted, alone = encoder(x), encoder(take_rows(x, [2, 0, 1])), encoder(take_rows(x, [1]))
+    for part, other, single in zip(straight, permuted, alone, strict=True):
+        if part is not None:
+            assert_close(part[[2, 0, 1]], other)
+            assert_close(part[[1]], single)
+
+
+def check_padding(encoder: Encoder) -> None:
+    """Neither the content nor the length of padding matters (texts and series)."""
+    if encoder.kind not in ("text", "series"):
+        return
+    x = take_rows(encoder_input(encoder.kind), [0, 1])
+    name = "ids" if encoder.kind == "text" else "values"
+    padding = ~x["mask"] if name == "ids" else ~x["mask"][:, None]
+    with torch.no_grad():
+        clean, spoiled = encoder(x), encoder({**x, name: x[name].masked_fill(padding, 7)})
+    assert_close(clean.pooled, spoiled.pooled)
+    if clean.tokens is not None:
+        assert_close(clean.tokens[clean.mask], spoiled.tokens[clean.mask])
+    short = take_rows(x, [1])
+    end = int(short["mask"].sum())
+    with torch.no_grad():
+        padded, cropped = encoder(short), encoder({key: part[..., :end] for key, part in short.items()})
+    assert_close(padded.pooled, cropped.pooled)
+    if padded.tokens is not None:
+        assert_close(padded.tokens[padded.mask], cropped.tokens[cropped.mask])
+
+
+def check_gradients(encoder: Encoder) -> None:
+    """Every trainable parameter gets a finite gradient."""
+    encoder = copy.deepcopy(encoder).train()
+    trainable = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    if not trainable:
+        return
+    score(encoder(encoder_input(encoder.kind))).backward()
+    for name, parameter in trainable.items():
+        assert parameter.grad is not None, f"{name} gets no gradient"
+        assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
+
+
+def check_descent(encoder: Encoder) -> None:
+    """A small step down the gradient lowers the loss."""
+    encoder, x = copy.deepcopy(encoder), take_rows(encoder_input(encoder.kind), [0, 1])
+    trainable = [p for p in encoder.parameters() if p.requires_grad]
+    if not trainable:
+        return
+    before = score(encoder(x))
+    before.backward()
+    gradients = [p.grad for p in trainable if p.grad is not None]
+    length = nn.utils.get_total_norm(gradients)
+    with torch.no_grad():
+        for parameter, gradient in zip(trainable, gradients, strict=True):
+            parameter.sub_(gradient / length * 1e-3)
+        assert score(encoder(x)) < before, "a step down the gradient does not lower the loss"
+
+
+def check_state_dict(encoder: Encoder) -> None:
+    """A loaded encoder equals the saved one."""
+    x, other = encoder_input(encoder.kind), copy.deepcopy(encoder)
+    with torch.no_grad():
+        for value in other.state_dict().values():
+            value.add_(0.1 if value.is_floating_point() else 0)
+        assert not torch.equal(encoder(x).pooled, other(x).pooled), "its state does not decide its output"
+        other.load_state_dict(encoder.state_dict())
+        assert torch.equal(encoder(x).pooled, other(x).pooled), "a loaded encoder differs from the saved one"
+
+
+CHECKS = (
+    check_shapes,
+    check_rows_are_independent,
+    check_padding,
+    check_gradients,
+    check_descent,
+    check_state_dict,
+)

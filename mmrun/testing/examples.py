@@ -1,0 +1,210 @@
+"""Small inputs of all kinds, and a model that trains on them in milliseconds."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmrun.models.multimodal import Multimodal
+from mmrun.tasks.classification import Classification
+from mmrun.tasks.regression import Regression
+from mmrun.types import Batch, Encoder, Features, Fusion, Input, Task
+
+KINDS = {"photo": "image", "title": "text", "sound": "audio", "cells": "tabular", "sensor": "series"}
+DIM = 12
+DIMS = dict.fromkeys(KINDS, DIM)
+METADATA = {
+    "photo": {"in_channels": 1, "image_size": 8},
+    "title": {"vocab_size": 20, "max_tokens": 10, "pad_id": 0, "mask_id": 4},
+    "sound": {"sample_rate": 8000, "num_samples": 2000},
+    "cells": {"num_numeric": 3, "cardinalities": [4, 5]},
+    "sensor": {"in_channels": 2, "num_steps": 12},
+}
+TASKS: dict[str, Task] = {
+    "label": Classification("label", ["a", "b", "c"], np.array([4, 2, 2])),
+    "age": Regression("age", ["age"], np.zeros(1), np.ones(1)),
+}
+SIZES = {"image": 64, "audio": 2000, "tabular": 3 + 3 + 4 + 5, "series": 24 + 12}
+
+
+class LinearEncoder(Encoder):
+    """One linear layer on everything that a row holds."""
+
+    dim = DIM
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.linear = nn.Linear(SIZES[kind], DIM)
+
+    def forward(self, x: Any) -> Features:
+        """Return the output of the layer."""
+        if self.kind == "image":
+            parts = [x]
+        elif self.kind == "audio":
+            parts = [x["waveform"]]
+        elif self.kind == "series":
+            parts = [x["values"], x["mask"]]
+        else:
+            columns = [nn.functional.one_hot(x["categorical"][:, i], n) for i, n in enumerate((4, 5))]
+            parts = [x["numeric"], x["missing"], *columns]
+        return Features(self.linear(torch.cat([part.flatten(1).float() for part in parts], 1)))
+
+
+class WordEncoder(Encoder):
+    """Embeddings; a token reads the running mean up to it, and the pooled vector is the mean of all."""
+
+    kind, dim = "text", DIM
+
+    def __init__(self, tokens: bool = True) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.embed = nn.Embedding(20, DIM)
+        self.mix = nn.Linear(DIM, DIM)
+
+    def forward(self, x: dict[str, Tensor]) -> Features:
+        """Return tokens that see nothing to their right, and their mean."""
+        embedded = self.embed(x["ids"])
+        real = x["mask"].unsqueeze(-1)
+        pooled = (embedded * real).sum(1) / real.sum(1).clamp(min=1)
+        if not self.tokens:
+            return Features(pooled)
+        running = embedded.cumsum(1) / torch.arange(1, embedded.shape[1] + 1, device=embedded.device).unsqueeze(1)
+        return Features(pooled, self.mix(embedded + running), x["mask"])
+
+
+class ConcatFusion(Fusion):
+    """Concatenated pooled vectors, then one layer."""
+
+    dim = 6
+
+    def __init__(self, modalities: list[str]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(len(modalities) * DIM, self.dim)
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Return the fused vector [B, 6]."""
+        parts = [feature.pooled.where(present[name].unsqueeze(1), 0) for name, feature in features.items()]
+        return self.linear(torch.cat(parts, 1))
+
+
+def build_model(*modalities: str, tokens: bool = True) -> Multimodal:
+    """Build a model of the given modalities, or of all."""
+    torch.manual_seed(0)
+    names = modalities or tuple(KINDS)
+    encoders = {name: WordEncoder(tokens) if KINDS[name] == "text" else LinearEncoder(KINDS[name]) for name in names}
+    return Multimodal(encoders, ConcatFusion(list(names)), TASKS)
+
+
+def build_batch(*modalities: str, rows: int = 8) -> Batch:
+    """Build random rows of the given modalities, or of all; nothing is missing."""
+    draw = torch.Generator().manual_seed(1)
+    lengths = torch.tensor([10, 3] * (rows // 2))
+    inputs: dict[str, Input] = {
+        "photo": torch.rand(rows, 1, 8, 8, generator=draw),
+        "title": {
+            "ids": torch.randint(5, 20, (rows, 10), generator=draw),
+            "mask": torch.arange(10) < lengths.unsqueeze(1),
+        },
+        "sound": {
+            "waveform": torch.rand(rows, 2000, generator=draw) - 0.5 + torch.linspace(-0.2, 0.2, rows).unsqueeze(1),
+            "length": torch.tensor([2000, 900] * (rows // 2)),
+        },
+        "cells": {
+            "numeric": torch.randn(rows, 3, generator=draw),
+            "missing": torch.zeros(rows, 3, dtype=torch.bool),
+            "categorical": torch.randint(1, 4, (rows, 2), generator=draw),
+        },
+        "sensor": {
+            "values": torch.randn(rows, 2, 12, generator=draw),
+            "mask": torch.arange(12).expand(rows, 12) < 9,
+        },
+    }
+    names = modalities or tuple(KINDS)
+    present = {name: torch.ones(rows, dtype=torch.bool) for name in names}
+    targets = {"label": torch.arange(rows) % 3, "age": torch.arange(rows) / rows}
+    return Batch({name: inputs[name] for name in names}, present, targets, torch.arange(rows))
+
+
+# --------------------------------------------------------------------------------------- inputs of single encoders
+
+ENCODER_METADATA: dict[str, dict[str, Any]] = {  # by kind: what a preprocessor offers to encoders
+    "image": {"in_channels": 3, "image_size": 64},
+    "text": {"vocab_size": 60, "max_tokens": 12, "pad_id": 0, "mask_id": 4, "special_ids": [0, 1, 2, 3, 4]},
+    "audio": {"sample_rate": 16000, "num_samples": 16000},
+    "tabular": {"num_numeric": 3, "cardinalities": [4, 6]},
+    "series": {"in_channels": 2, "num_steps": 24},
+}
+
+
+def encoder_input(kind: str, seed: int = 1) -> Any:
+    """Return three rows of a kind: a whole one, a short one and a missing one, in kinds with padding."""
+    generator = torch.Generator().manual_seed(seed)
+    part = torch.tensor([1.0, 0.5, 0.0])
+    if kind == "image":
+        return torch.rand(3, 3, 64, 64, generator=generator)
+    if kind == "text":
+        mask = torch.arange(12) < part[:, None] * 12
+        return {"ids": torch.randint(5, 60, (3, 12), generator=generator) * mask, "mask": mask}
+    if kind == "audio":
+        length = (part * 16000).long()
+        noise = torch.randn(3, 16000, generator=generator).clamp(-3, 3) / 4
+        return {"waveform": noise * (torch.arange(16000) < length[:, None]), "length": length}
+    if kind == "tabular":
+        missing = torch.rand(3, 3, generator=generator) < 0.4
+        numeric = torch.randn(3, 3, generator=generator) * ~missing
+        categorical = torch.randint(0, 24, (3, 2), generator=generator) % torch.tensor([4, 6])
+        return {"numeric": numeric, "missing": missing, "categorical": categorical}
+    mask = torch.arange(24) < part[:, None] * 24
+    return {"values": torch.randn(3, 2, 24, generator=generator) * mask[:, None], "mask": mask}
+
+
+def encoder_inputs(kind: str) -> Iterator[Any]:
+    """Yield 40 batches of rows to fit an encoder on."""
+    return (encoder_input(kind, seed) for seed in range(40))
+
+
+# -------------------------------------------------------------------------------------- features of several encoders
+
+WIDTHS = {"image": 12, "text": 7, "audio": 5, "tabular": 9, "series": 4}
+LENGTHS = {"image": 5, "text": 7, "audio": 3, "tabular": 1, "series": 11}
+NUM_ROWS = 6
+
+
+def first_widths(count: int) -> dict[str, int]:
+    """Return the feature widths of the first modalities."""
+    return dict(list(WIDTHS.items())[:count])
+
+
+def fusion_input(count: int, tokens: bool) -> tuple[dict[str, Features], dict[str, Tensor]]:
+    """Return features and presence of six rows.
+
+    Args:
+        count: number of modalities; all are present.
+        tokens: with tokens; row b of the second modality has b real ones, so the first row has none.
+    """
+    generator = torch.Generator().manual_seed(1)
+    features = {}
+    for place, (name, dim) in enumerate(first_widths(count).items()):
+        pooled = torch.randn(NUM_ROWS, dim, generator=generator)
+        features[name] = Features(pooled)
+        if tokens:
+            values = torch.randn(NUM_ROWS, LENGTHS[name], dim, generator=generator)
+            mask = torch.arange(LENGTHS[name]) < torch.arange(NUM_ROWS)[:, None] if place == 1 else None
+            features[name] = Features(pooled, values, mask)
+    return features, {name: torch.ones(NUM_ROWS, dtype=torch.bool) for name in features}
+
+
+def refill(features: Mapping[str, Features], present: Mapping[str, Tensor], filler: float) -> dict[str, Features]:
+    """Return features with a number wherever nothing is real: in missing rows and in padding."""
+    filled = {}
+    for name, (pooled, tokens, mask) in features.items():
+        missing = ~present[name]
+        pooled = pooled.masked_fill(missing[:, None], filler)
+        if tokens is not None:
+            padding = missing[:, None] if mask is None else missing[:, None] | ~mask
+            tokens = tokens.masked_fill(padding[..., None], filler)
+        filled[name] = Features(pooled, tokens, mask)
+    return filled

@@ -1,0 +1,117 @@
+"""What every fusion promises."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from mmrun.testing.examples import NUM_ROWS, first_widths, fusion_input, refill
+from mmrun.types import Fusion
+
+NUM_OUTPUTS = 3
+
+BuildFusion = Callable[[Mapping[str, int]], Fusion]  # from the width of each modality's features
+
+
+def map_tensors(change: Callable[[Tensor], Any], *trees: Any) -> Any:
+    """Apply a function to every tensor of nested features and masks; None stays None."""
+    return tree_map(lambda part: None if part is None else change(part), trees)
+
+
+def build_seeded(build: BuildFusion, count: int) -> Fusion:
+    """Build a fusion of so many modalities with fixed initial weights, in eval mode."""
+    torch.manual_seed(0)
+    return build(first_widths(count)).eval()
+
+
+def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> None:
+    """It returns one vector per row, and every parameter gets a finite gradient."""
+    fusion = build_seeded(build, count).train()
+    head = fusion.head(NUM_OUTPUTS)
+    fused = fusion(*fusion_input(count, tokens))
+    output = head(fused)
+    assert fused.shape == (NUM_ROWS, fusion.dim), f"fused vectors {tuple(fused.shape)}, not ({NUM_ROWS}, {fusion.dim})"
+    assert output.shape == (NUM_ROWS, NUM_OUTPUTS), f"the head returns {tuple(output.shape)}"
+    output.square().sum().backward()
+    for key, parameter in [*fusion.named_parameters(prefix="fusion"), *head.named_parameters(prefix="head")]:
+        assert parameter.grad is not None, f"{key} gets no gradient"
+        assert parameter.grad.isfinite().all(), f"the gradient of {key} is not finite"
+        if count > 1:  # weights between modalities have nothing to learn from one
+            assert parameter.grad.any(), f"the gradient of {key} is 0"
+
+
+def check_missing_modalities(build: BuildFusion, count: int, tokens: bool) -> None:
+    """What fills a missing modality changes no bit of the result, and no gradient."""
+    fusion = build_seeded(build, count)
+    features, present = fusion_input(count, tokens)
+    for place, modality in enumerate(present):  # row 0 has nothing, row 5 everything
+        present[modality] = torch.tensor([False, place != 0, place == 0, place % 2 == 0, place % 2 == 1, True])
+    zeros = fusion(refill(features, present, 0.0), present)
+    assert zeros.isfinite().all(), "a row without any modality is not finite"
+    for filler in (7.0, float("inf"), float("nan")):
+        fusion.zero_grad()
+        filled = fusion(refill(features, present, filler), present)
+        assert torch.equal(filled, zeros), f"{filler} in place of what is missing changes the result"
+        filled.sum().backward()
+        for key, parameter in fusion.named_parameters():
+            finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
+            assert finite, f"{filler} in place of what is missing makes the gradient of {key} not finite"
+
+
+def check_rows_are_independent(build: BuildFusion, count: int, tokens: bool) -> None:
+    """Every modality counts, and no row sees another."""
+    fusion = build_seeded(build, count)
+    features, present = fusion_input(count, tokens)
+    fused = fusion(features, present)
+    order = torch.tensor([5, 0, 3, 1, 4, 2])
+    moved = map_tensors(lambda part: part[order], features, present)
+    torch.testing.assert_close(fusion(*moved), fused[order])
+    for modality in features:
+        without = fusion(features, {**present, modality: torch.arange(NUM_ROWS) != 5})
+        torch.testing.assert_close(without[:5], fused[:5])
+        if count > 1:
+            assert not torch.allclose(without[5], fused[5], atol=1e-4), f"{modality} does not change the result"
+
+
+def check_device_and_type(build: BuildFusion, count: int, tokens: bool) -> None:
+    """It moves to another device and type as a whole."""
+
+    def move(part: Tensor) -> Tensor:
+        return part.to("meta", torch.float64 if part.is_floating_point() else part.dtype)
+
+    fused = build_seeded(build, count).to("meta", torch.float64)(*map_tensors(move, *fusion_input(count, tokens)))
+    assert (fused.device.type, fused.dtype) == ("meta", torch.float64), "a part stayed on its device or in its type"
+
+
+def check_autocast(build: BuildFusion, count: int, tokens: bool) -> None:
+    """It runs under bf16 autocast, and the result is close."""
+    fusion = build_seeded(build, count)
+    features, present = fusion_input(count, tokens)
+    last = list(present)[-1]
+    present[last] = torch.arange(NUM_ROWS) % 2 == 0
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = fusion(features, present)
+    exact = fusion(features, present)
+    assert (fused - exact).norm() < 0.1 * exact.norm(), "bf16 is far from fp32"
+
+
+def check_export(build: BuildFusion, count: int, tokens: bool) -> None:
+    """torch.export exports it for any number of rows."""
+    fusion = build_seeded(build, count)
+    inputs = fusion_input(count, tokens)
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(fusion, inputs, dynamic_shapes=map_tensors(lambda _: {0: batch}, *inputs))
+    three = map_tensors(lambda part: part[:3], *inputs)
+    torch.testing.assert_close(program.module()(*three), fusion(*three))
+
+
+CHECKS = (
+    check_shapes_and_gradients,
+    check_missing_modalities,
+    check_rows_are_independent,
+    check_device_and_type,
+    check_autocast,
+    check_export,
+)

@@ -1,0 +1,121 @@
+"""What every objective promises."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, build_model
+from mmrun.types import Batch, Objective
+
+MAX_STEPS = 60  # in which an objective has to lower its loss by a tenth
+
+BuildObjective = Callable[[], Objective]
+
+OPTIONAL_KWARGS: dict[str, Any] = {  # what a run offers to objectives
+    "open_run": build_model,
+    "tasks": TASKS,
+    "kinds": KINDS,
+    "dims": DIMS,
+    "fusion_dim": 6,
+    "metadata": METADATA,
+}
+
+
+def seeded_losses(objective: Objective, model: Any, batch: Batch) -> dict[str, Tensor]:
+    """Return the losses with fixed random masks."""
+    torch.manual_seed(2)
+    losses: dict[str, Tensor] = objective(model, batch)
+    return losses
+
+
+def _values(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {part: loss.item() for part, loss in losses.items()}
+
+
+def check_learning(build: BuildObjective) -> None:
+    """Its loss falls by a tenth within MAX_STEPS steps."""
+    objective, model, batch = build(), build_model(), build_batch()
+    optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=1e-2)
+    first = seeded_losses(objective, model, batch)["loss"].item()
+    for step in range(1, MAX_STEPS + 1):
+        optimizer.zero_grad()
+        objective(model, batch)["loss"].backward()
+        optimizer.step()
+        if step % 15 == 0 and seeded_losses(objective, model, batch)["loss"].item() < 0.9 * first:
+            return
+    raise AssertionError(f"the loss of {first:.4f} does not fall by a tenth in {MAX_STEPS} steps")
+
+
+def check_losses(build: BuildObjective) -> None:
+    """The loss and each of its parts is a finite fp32 scalar, also under bf16 autocast."""
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = build()(build_model(), build_batch())
+    for part, loss in losses.items():
+        assert part == "loss" or part.startswith("loss/"), f"a part is called {part}, not loss/{part}"
+        assert loss.shape == (), f"{part} has shape {tuple(loss.shape)}"
+        assert loss.dtype is torch.float32, f"{part} is {loss.dtype}"
+    assert losses["loss"].isfinite(), "the loss is not finite"
+
+
+def check_repeatability(build: BuildObjective) -> None:
+    """The same seed gives the same loss, and the batch is left alone."""
+    objective, model, batch = build(), build_model(), build_batch()
+    before = copy.deepcopy(batch)
+    first, second = (_values(seeded_losses(objective, model, batch)) for _ in range(2))
+    assert first == second, "the same seed gives another loss"
+    for modality, x in before.inputs.items():
+        after = batch.inputs[modality]
+        for key in x if isinstance(x, dict) else [...]:
+            assert torch.equal(x[key], after[key]), f"the input of {modality} was changed"  # type: ignore[index]
+
+
+def check_missing_rows(build: BuildObjective) -> None:
+    """Rows without a modality do not count for it."""
+    objective, model, batch = build(), build_model(), build_batch()
+    photo = batch.inputs["photo"]
+    assert isinstance(photo, Tensor)
+    batch.present["photo"][:3] = False
+    first = _values(seeded_losses(objective, model, batch))
+    photo[:3] = torch.rand(3, 1, 8, 8)
+    assert _values(seeded_losses(objective, model, batch)) == first, "what fills a missing row changes the loss"
+
+
+def check_missing_modality(build: BuildObjective) -> None:
+    """A batch in which a modality is missing altogether has a finite loss."""
+    objective, model, batch = build(), build_model(), build_batch()
+    batch.present["sound"][:] = False
+    loss = seeded_losses(objective, model, batch)["loss"]
+    loss.backward()
+    assert loss.isfinite(), "the loss of a batch without one of the modalities is not finite"
+
+
+def check_gradients(build: BuildObjective) -> None:
+    """Gradients reach all encoders and everything that the objective owns."""
+    objective, model = build(), build_model()
+    objective(model, build_batch())["loss"].backward()
+    named = [*objective.named_parameters(), *model.encoder.named_parameters()]
+    silent = [name for name, parameter in named if parameter.requires_grad and parameter.grad is None]
+    tokens = ["title.mix.weight", "title.mix.bias"]  # only fusions and language models read tokens
+    assert silent in ([], tokens), f"no gradient for {', '.join(silent)}"
+
+
+def check_no_synchronisation(build: BuildObjective) -> None:
+    """A step does not wait for the device: it works on tensors without values."""
+    objective, model, batch = build(), build_model(), build_batch()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        objective(model, batch)["loss"].backward()
+
+
+CHECKS = (
+    check_learning,
+    check_losses,
+    check_repeatability,
+    check_missing_rows,
+    check_missing_modality,
+    check_gradients,
+    check_no_synchronisation,
+)
