@@ -30,6 +30,6 @@ class RunError(MmrunError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Give "; did you mean 'x'?" for the nearest known word, or nothing."""
+    """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""

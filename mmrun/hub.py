@@ -28,7 +28,7 @@ def fetch(load: Callable[[bool], Loaded], name: str, mend: str, what: str = "wei
 
 @functools.cache
 def reachable() -> bool:
-    """Ask the hub once a process whether it is there."""
+    """Return whether the hub is reachable; it is asked once per process."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
@@ -41,5 +41,5 @@ def reachable() -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """Give the part of a library's message that says what is wrong."""
+    """Return the part of a library's message that says what is wrong."""
     return str(error).strip().partition("\n")[0]

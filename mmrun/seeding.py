@@ -8,14 +8,14 @@ import torch
 
 
 def named_seed(seed: int, name: str) -> int:  # 63 bits
-    """Give the seed of one named stream of a run: named_seed(0, "init/encoder.image")."""
+    """Return the seed of one named stream of a run: named_seed(0, "init/encoder.image")."""
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def seeded_generator(seed: int, name: str) -> Iterator[None]:
-    """Let torch's global generator of the CPU draw from one named stream, and go on as before afterwards."""
+    """Let torch's global CPU generator draw from one named stream while the context is open."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(named_seed(seed, name))
         yield

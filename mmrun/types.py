@@ -63,7 +63,7 @@ class Fusion(nn.Module):
     dim: int
 
     def head(self, num_outputs: int) -> nn.Module:
-        """Give the module [B, dim] -> [B, num_outputs] that reads this fusion; decision-level fusions override it."""
+        """Return the module [B, dim] -> [B, num_outputs] that reads this fusion; decision-level fusions override it."""
         return nn.Linear(self.dim, num_outputs)
 
 
@@ -119,7 +119,7 @@ class Preprocessor(Protocol):
         ...
 
     def decode(self, value: Any) -> dict[str, np.ndarray]:
-        """Give the arrays of one row by part name; a single part named "" becomes a bare tensor in the batch."""
+        """Return the arrays of one row by part name; a single part named "" becomes a bare tensor in the batch."""
         ...
 
     def state(self) -> dict[str, Any]:

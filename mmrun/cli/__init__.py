@@ -43,7 +43,7 @@ SPIN = "10000"  # turns that an idle OpenMP thread waits: as quick as ever alone
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other part of mmrun does."""
+    """Reports errors in one line, as every other part of mmrun does."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
@@ -107,7 +107,7 @@ def _help() -> str:
 
 
 def _reader_left() -> bool:
-    """Tell whether it is stdout that broke, as under `| head`, and keep the flush at exit quiet."""
+    """Return whether stdout was closed, as by `| head`; if so, silence the flush at exit."""
     watch = select.poll()
     watch.register(sys.stdout, select.POLLOUT)
     left = any(event & select.POLLERR for _, event in watch.poll(0))

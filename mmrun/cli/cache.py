@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def folder(given: str | None) -> Path:
-    """Give the cache folder: the given one, or the config's."""
+    """Return the cache folder: the given one, or the config's."""
     if given is None:
         from mmrun import compose
 
@@ -72,7 +72,7 @@ def seconds(age: str) -> float:
 
 
 def found(cache: Path) -> list[Entry]:
-    """Give everything that is kept, the newest first."""
+    """Return everything that is kept, the newest first."""
     entries = []
     for kind, about in (("column", _about_column), ("stage", _about_stage), ("feature", _about_features)):
         for path in (cache / f"{kind}s").glob("*/"):

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def complete(line: str) -> list[str]:
-    """Give the words that the last word of a line may become."""
+    """Return the words that the last word of a line may become."""
     _, *words = line.split(" ")
     if not words:
         return []
@@ -120,7 +120,7 @@ def _up_to_dot(word: str, start: int) -> str:
 
 
 def _places(chosen: dict[str, str]) -> dict[str, str]:
-    """Tell from which group is chosen where: fusion from fusion, encoder.front from encoder/image."""
+    """Return the group of each place: fusion for fusion, encoder/image for encoder.front."""
     first_levels = {field.name for field in fields(RunConfig)}
     groups = [group for group in yaml_files.groups() if group.split("/")[0] in first_levels]
     places = {group.replace("/", "."): group for group in groups}

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _node(file: str, words: list[str]) -> dict[str, Any]:
-    """Give the manifest's node with the user's words in it."""
+    """Return the manifest's node with the user's words in it."""
     from omegaconf import OmegaConf
 
     from mmrun.compose import load_option

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
-    """Give, part by part, the keys whose values differ, and the figures and costs of both.
+    """Return, part by part, the keys whose values differ, and the figures and costs of both.
 
     A part that a run does not have yet is None: environment and code before it starts, the rest before it is finished.
     """
@@ -72,7 +72,7 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
-    """Give the values of the dotted keys in which two mappings differ."""
+    """Return the values of the dotted keys in which two mappings differ."""
     return {key: (x, y) for key, (x, y) in _both(a, b).items() if x != y}
 
 

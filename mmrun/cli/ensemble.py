@@ -69,7 +69,7 @@ def _check(runs: Sequence["RunFolder"], methods: Sequence[str]) -> None:
 
 
 def _figures(runs: Sequence["RunFolder"], methods: Sequence[str], task: "Task") -> dict[str, dict[str, Any]]:
-    """Give every figure by member or method, then by split."""
+    """Return every figure by member or method, then by split."""
     from mmrun.evaluation import ensemble
 
     said = {split: ensemble.answers(runs, split, task.name)[:2] for split in SPLITS}

@@ -136,7 +136,7 @@ def _severity(word: str, text: str) -> float:
 
 
 def _notes(found: dict[str, Any]) -> list[str]:
-    """Say what to know before believing the figures."""
+    """Print caveats of the metrics."""
     notes = []
     if len(found["modalities"]) > 1 and not found["saw_missing"]:
         notes.append(
@@ -159,7 +159,7 @@ def _print_answers(answers: Sequence[dict[str, Any]]) -> None:
 
 
 def _condition(given: dict[str, Any]) -> str:
-    """Say a condition: "no audio, image gaussian 0.3"."""
+    """Describe a condition: "no audio, image gaussian 0.3"."""
     said = [f"no {modality}" for modality, what in given.items() if what is None]
     for modality, what in given.items():
         if what is not None and what[0] != "clean":

@@ -138,7 +138,7 @@ def check(configs: Iterable[RunConfig]) -> None:
 
 
 def why(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
-    """Say why a run is not finished."""
+    """Return why a run is not finished."""
     if sweep_run.folder.path in reasons:
         return f"failed: {reasons[sweep_run.folder.path]}"
     said = status(sweep_run.folder)
@@ -150,7 +150,7 @@ def why(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
 
 
 def command(overrides: Sequence[str]) -> str:
-    """Give what to type for one run."""
+    """Return the command for one run."""
     folders = [folder for folder in UserConfigs.folders if folder != Path.cwd() / "configs"]
     return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *overrides])
 

@@ -65,19 +65,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def config_folders() -> list[Path]:
-    """Give the folders that hold YAML, the user's own ./configs before the shipped one."""
+    """Return the folders that hold YAML, the user's own ./configs before the shipped one."""
     shipped, own = config_dir(), Path.cwd() / "configs"
     return [own, shipped] if own.is_dir() and own != shipped else [shipped]
 
 
 def groups() -> list[str]:
-    """Give the names of all groups: dataset, encoder/audio, encoder/image ..."""
+    """Return the names of all groups: dataset, encoder/audio, encoder/image ..."""
     found = {file.parent.relative_to(folder) for folder in config_folders() for file in folder.rglob("*/*.yaml")}
     return sorted(str(group) for group in found)
 
 
 def files(group: str) -> dict[str, Path]:
-    """Give the YAML files of a group by name; the user's stand for the shipped ones of the same name."""
+    """Return the YAML files of a group by name; the user's stand for the shipped ones of the same name."""
     found = {file.stem: file for folder in reversed(config_folders()) for file in (folder / group).glob("*.yaml")}
     return dict(sorted(found.items()))
 

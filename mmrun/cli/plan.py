@@ -98,7 +98,7 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], runs: int) -> list[Alike]
 
 
 def _label(overrides: Sequence[str], of_all: Sequence[Sequence[str]]) -> str:
-    """Give the words that not all runs have, the seed aside."""
+    """Return the words that not all runs have, the seed aside."""
     apart = [w for w in overrides if not w.startswith("seed=") and not all(w in others for others in of_all)]
     return " ".join(apart) or "run"
 

@@ -55,7 +55,7 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
 
 
 def stand_ins(overrides: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
-    """Give the words of runs in which each choice and each end of an interval occurs, and the number of all trials."""
+    """Return overrides in which each choice and each end of an interval occurs, and the number of trials."""
     _, node = _settings(settings)
     chosen: Search = instantiate(node, "sweep")
     every = arms(overrides, chosen)
@@ -78,7 +78,7 @@ def _identity(overrides: Sequence[str], node: dict[str, Any]) -> str:
 
 
 def _metric(config: RunConfig, search: Search) -> str:
-    """Give the figure that selects."""
+    """Return the figure that selects."""
     tasks = build.open_data(config).tasks
     names = [run_metrics.metric_name(task.primary_metric, name, "", len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
@@ -135,10 +135,10 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
     print(f"\n{table}")
     for result in results:
         if result["best"] is not None:
-            print(f"best of {result['arm']}: {command(result['best']['words'])}")
+            print(f"best of {result['arm']}: {command(result['best']['overrides'])}")
     failures = [failure for result in results for failure in result["failed"]]
     for failure in failures:
-        print(f"failed: {failure['reason']}\n  repeat it: {command(failure['words'])}")
+        print(f"failed: {failure['reason']}\n  repeat it: {command(failure['overrides'])}")
     return 1 if failures else 0
 
 

@@ -86,7 +86,7 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
 
 
 def differing(one: Path, other: Path) -> str:
-    """Say in which weights two checkpoints differ, and by how much at most; nothing where all are identical."""
+    """Describe which weights of two checkpoints differ, and by how much at most; empty where all are identical."""
     from mmrun.training import checkpoint
 
     _, a = checkpoint.load(one, "model")

@@ -164,7 +164,7 @@ def _range(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str]) -> None:
-    """Tell of evaluated rows whose file or text is a training row's too, unless such are many by nature."""
+    """Warn of evaluation rows whose file or text also occurs in training, unless duplicates are common by nature."""
     in_files = column.from_files
     if not in_files and column.kind != "text":
         return
@@ -181,7 +181,7 @@ def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str])
 
 
 def _contents(values: Sequence[Any]) -> list[str | None]:
-    """Give what tells each value from others; only files of one size are opened, and of large ones both ends alone."""
+    """Return a digest of each value; only files of equal size are read, and of large files both ends alone."""
     sizes = Counter(os.stat(path).st_size for path in {value for value in values if isinstance(value, Path)})
     digests: dict[Path, str] = {}
     for path in {value for value in values if isinstance(value, Path)}:

@@ -51,7 +51,7 @@ class Rows:
             yield value
 
     def together(self, columns: Sequence[str]) -> Records:
-        """Give the cells of several columns, row by row; None where all are empty."""
+        """Return the cells of several columns, row by row; None where all are empty."""
         return Records({name: self._sheet.columns[name] for name in columns})
 
     def unique(self, column: str) -> Packed:
@@ -78,14 +78,14 @@ class Rows:
                 )
 
     def kept(self) -> np.ndarray:  # [n] int64, ascending
-        """Give the rows that are left."""
+        """Return the rows that are left."""
         kept = np.setdiff1d(np.arange(len(self._sheet.lines)), list(self._bad))
         if len(kept) == 0:
             raise DataError(f"{next(iter(self._bad.values()))} (and no other row is left)")
         return kept
 
     def skipped(self) -> list[str]:
-        """Say what was left out and why, in the order of the file."""
+        """Return what was left out and why, in the order of the file."""
         return [self._bad[row] for row in sorted(self._bad)]
 
 
@@ -97,7 +97,7 @@ class Files:
         self.sizes: dict[str, int] = {}  # bytes, by path below the root
 
     def find(self, cell: Any) -> Path:
-        """Give the path of a file that exists, lies below the root as written, and is not empty."""
+        """Return the path of a file that exists, lies below the root as written, and is not empty."""
         if not isinstance(cell, str):
             raise DataError(f"{cell!r} is no file name; give a path below {self._root}")
         whole = os.path.normpath(os.path.join(self._root, cell))
@@ -116,7 +116,7 @@ class Files:
         return Path(whole)
 
     def text(self, cell: Any) -> str | Path:
-        """Give the text itself, or the path of the .txt file that it names."""
+        """Return the text itself, or the path of the .txt file that it names."""
         if isinstance(cell, list | dict):
             raise DataError(f"is a {type(cell).__name__}, no text; write a string")
         text = str(cell)
@@ -125,7 +125,7 @@ class Files:
         return text
 
     def series(self, cell: Any) -> np.ndarray | Path:
-        """Give the numbers, or the path of the .npy file that the cell names."""
+        """Return the numbers, or the path of the .npy file that the cell names."""
         if isinstance(cell, str) and cell.lower().endswith(".npy"):
             return self.find(cell)
         try:
@@ -145,7 +145,7 @@ def values(rows: Rows, modality: Modality, files: Files) -> Packed | Records:
 
 
 def answer(task: str) -> Callable[[Any], Any]:
-    """Give what reads a target's cell: a class name, a list of labels, or numbers."""
+    """Return the parser of a target's cell: a class name, a list of labels, or numbers."""
     return {"classification": _class, "ordinal": _class, "multilabel": _labels, "regression": _numbers}[task]
 
 

@@ -87,7 +87,7 @@ def _modality(modality: str, names: list[str], sheet: Sheet, said: str | None) -
 
 
 def _kind(cells: list[Any]) -> tuple[str, str]:
-    """Tell the kind of a column by its cells, and why."""
+    """Infer the kind of a column from its cells, with the reason."""
     for kind, suffixes in SUFFIXES.items():
         if all(isinstance(cell, str) and PurePosixPath(cell).suffix.lower() in suffixes for cell in cells):
             return kind, "file names"
@@ -101,7 +101,7 @@ def _kind(cells: list[Any]) -> tuple[str, str]:
 
 
 def task(cells: Sequence[Any]) -> str:
-    """Tell the task by the known cells of a target."""
+    """Infer the task from the known cells of a target."""
     if all(isinstance(cell, list) for cell in cells):
         numbers = [item for cell in cells for item in cell]
         return "regression" if any(isinstance(item, float) for item in numbers) else "multilabel"

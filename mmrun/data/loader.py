@@ -62,7 +62,7 @@ class Loader:
         return len(self.rows) / self.batch_size
 
     def order(self, epoch: int) -> np.ndarray:  # [n] int64
-        """Give the rows in the order of an epoch."""
+        """Return the rows in the order of an epoch."""
         if epoch not in self._orders:
             rng = np.random.default_rng([zlib.crc32(b"order"), self.seed, epoch])
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
@@ -74,13 +74,13 @@ class Loader:
         return self._orders[epoch]
 
     def batch(self, step: int) -> Batch:
-        """Give the batch of a training step: this rank's share."""
+        """Return the batch of a training step: this rank's share."""
         pending = self._begun[step] if step in self._begun else self._begin(step)
         self._begun = {step + 1: self._begin(step + 1)}
         return self._maker.result(pending)
 
     def ordered(self) -> Iterator[Batch]:
-        """Give all rows in order, each once; ranks divide each batch.
+        """Return all rows in order, each once; ranks divide each batch.
 
         Every rank gives as many batches: where the last does not divide, its last row is repeated; the index tells.
         """
@@ -88,7 +88,7 @@ class Loader:
             yield batch
 
     def counted(self) -> Iterator[tuple[Batch, int]]:
-        """Give what `ordered` gives, and how many rows of each batch are no repetition: the first ones."""
+        """Yield the batches of `ordered`, each with the number of its rows that are not repeated; these come first."""
         pending: list[tuple[Any, int]] = []
         for start in range(0, len(self.rows), self.batch_size):
             share, own = self._share(self.rows[start : start + self.batch_size])
@@ -109,7 +109,7 @@ class Loader:
         return self._maker.result(pending), own
 
     def _stream(self, step: int) -> np.ndarray:
-        """Give this rank's rows of a training step."""
+        """Return this rank's rows of a training step."""
         local = self.batch_size // self.world
         start = step * self.batch_size + self.rank * local
         pieces, needed = [], local
@@ -120,7 +120,7 @@ class Loader:
         return np.concatenate(pieces)
 
     def _share(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
-        """Give this rank's part of a batch, and how many of its rows are no repetition."""
+        """Return this rank's part of a batch, and how many of its rows are not repeated."""
         local = -(-len(rows) // self.world)
         padded = np.concatenate([rows, np.repeat(rows[-1:], local * self.world - len(rows))])
         start = self.rank * local
@@ -154,7 +154,7 @@ class Loader:
 
 
 def hide(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-    """Give targets with those of the given rows made unknown; the given ones stay as they are."""
+    """Return targets with those of the given rows made unknown; the given ones stay as they are."""
     if rows is None or len(rows) == 0:
         return values
     hidden = values.copy()

@@ -36,7 +36,7 @@ class Packed(Sequence[Any]):
         self._length += len(values)
 
     def taken(self, rows: np.ndarray) -> "Packed":
-        """Give the values of some rows, ascending."""
+        """Return the values of some rows, ascending."""
         return self if len(rows) == len(self) else Packed(self[row] for row in rows.tolist())
 
     def __len__(self) -> int:
@@ -59,14 +59,14 @@ class Records(Sequence[Any]):
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any] | None]) -> "Records":
-        """Give rows as columns; those of the first row that is not None."""
+        """Return rows as columns; those of the first row that is not None."""
         if isinstance(rows, Records):
             return rows
         names = next((list(row) for row in rows if row is not None), [])
         return cls({name: Packed(None if row is None else row[name] for row in rows) for name in names})
 
     def taken(self, rows: np.ndarray) -> "Records":
-        """Give some rows, ascending."""
+        """Return some rows, ascending."""
         return Records({name: column.taken(rows) for name, column in self.columns.items()})
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class _Array(Sequence[Any]):
 
 
 def present(values: Sequence[Any]) -> np.ndarray:  # [N] bool
-    """Tell which values are not None; of records, which have a cell that is not."""
+    """Return which values are not None; of records, which have a cell that is not."""
     if isinstance(values, Records) and values.columns:
         there: np.ndarray = np.any([present(column) for column in values.columns.values()], axis=0)
         return there
@@ -111,7 +111,7 @@ def present(values: Sequence[Any]) -> np.ndarray:  # [N] bool
 
 
 def release() -> None:
-    """Give back to the system what columns held that are gone; Arrow keeps it for later."""
+    """Release the memory of freed columns to the system; Arrow keeps it otherwise."""
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
 

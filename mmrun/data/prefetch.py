@@ -63,7 +63,7 @@ class Prefetcher:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Give every tensor of a batch."""
+    """Return every tensor of a batch."""
     if isinstance(value, Tensor):
         yield value
     else:

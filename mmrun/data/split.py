@@ -15,7 +15,7 @@ NUM_BINS = 10  # quantiles that numbers are stratified by
 def make_split(
     num_rows: int, seed: int, strata: np.ndarray | None = None, groups: np.ndarray | None = None
 ) -> np.ndarray:  # [N] str
-    """Give each row its split, 80/10/10: within each stratum alike, and rows of one group together."""
+    """Return a split for each row, 80/10/10: equal in each stratum, and the same for all rows of a group."""
     rng = np.random.default_rng([zlib.crc32(b"split"), seed])
     strata = np.zeros(num_rows, dtype=np.int64) if strata is None else strata
     return _by_row(strata, rng) if groups is None else _by_group(strata, groups, rng)
@@ -57,7 +57,7 @@ def _by_group(strata: np.ndarray, groups: np.ndarray, rng: np.random.Generator) 
 
 
 def strata(target: Target) -> np.ndarray:  # [N] int64
-    """Give what the rows are stratified by: the class, or the quantile of the (first) number; label sets are not."""
+    """Return the strata of the rows: the class, or the quantile of the (first) number; None for label sets."""
     if target.task in CLASSES:
         return target.values
     if target.task == "multilabel":
@@ -68,7 +68,7 @@ def strata(target: Target) -> np.ndarray:  # [N] int64
 
 
 def known(target: Target) -> np.ndarray:  # [N] bool
-    """Tell which rows' target is given."""
+    """Return which rows' target is given."""
     if target.task in CLASSES:
         return target.values >= 0
     missing = np.isnan(target.values)
@@ -104,5 +104,5 @@ def bootstrap_rows(rows: np.ndarray, seed: int) -> np.ndarray:  # [n] int64, asc
 
 
 def fingerprint(split: np.ndarray) -> str:
-    """Give a hash of which row stands in which split."""
+    """Return a hash of which row stands in which split."""
     return hashlib.sha256("\n".join(split.tolist()).encode()).hexdigest()

@@ -106,7 +106,7 @@ def open_column(
 
 
 def where_kept(size: int, from_files: bool, limit_bytes: int) -> str:
-    """Tell where a column of so many bytes is kept: in memory, on disk, or nowhere."""
+    """Return where a column of so many bytes is kept: in memory, on disk, or nowhere."""
     if size > limit_bytes:
         return "nowhere"
     return "memory" if size <= IN_MEMORY and not from_files else "disk"
@@ -124,7 +124,7 @@ def _name(column: Column, preprocessor: Preprocessor, key: str) -> str:
 
 
 def _blank(column: Column, preprocessor: Preprocessor) -> Arrays:
-    """Give the arrays of a missing row: zeros, in the shapes of the first row that can be decoded."""
+    """Return the arrays of a missing row: zeros, in the shapes of the first row that can be decoded."""
     for value in column.values:
         try:
             if value is not None:

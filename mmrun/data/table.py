@@ -22,16 +22,16 @@ class Column:
     where: Sequence[str] | None = None  # "my.csv:17" for each row, so that an error can name it
 
     def present(self) -> np.ndarray:  # [N] bool
-        """Tell which rows have a value."""
+        """Return which rows have a value."""
         return present(self.values)
 
     def place(self, row: int) -> str:
-        """Name a row, for an error."""
+        """Return the name of a row for an error message."""
         return f"row {row}" if self.where is None else self.where[row]
 
     @property
     def from_files(self) -> bool:
-        """Tell whether any row is read from a file."""
+        """Return whether any row is read from a file."""
         return self.kind != "tabular" and any(isinstance(value, Path) for value in self.values)
 
 
@@ -61,5 +61,5 @@ class Table:
     on_error: str = "raise"  # raise | skip: what becomes of a row that turns out bad when it is decoded
 
     def rows(self, split: str) -> np.ndarray:  # [n] int64, ascending
-        """Give the row numbers of a split."""
+        """Return the row numbers of a split."""
         return np.flatnonzero(self.split == split)

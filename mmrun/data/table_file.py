@@ -38,7 +38,7 @@ class Sheet:
     broken: dict[int, str]  # row -> what is wrong with it as a whole
 
     def places(self, columns: Sequence[str] = ()) -> "Places":
-        """Give the place of each row: "my.csv:17", with columns "my.csv:17: column 'photo'"."""
+        """Return the place of each row: "my.csv:17", with columns "my.csv:17: column 'photo'"."""
         named = ", ".join(f"'{column}'" for column in columns)
         return Places(self.name, self.lines, f": column{'s' if len(columns) > 1 else ''} {named}" if columns else "")
 
@@ -52,7 +52,7 @@ class Places(Sequence[str]):
     rest: str
 
     def taken(self, rows: np.ndarray) -> "Places":
-        """Give the places of some rows."""
+        """Return the places of some rows."""
         return Places(self.name, self.lines[rows], self.rest)
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ def _pieces(rows: Iterator[Row]) -> Iterator[Piece]:
 
 
 def _cell(value: Any) -> Any:
-    """Give None for an empty cell."""
+    """Return None for an empty cell, else the cell."""
     empty = value is None or (isinstance(value, str) and not value.strip())
     return None if empty or (isinstance(value, float) and math.isnan(value)) else value
 

@@ -79,7 +79,7 @@ def evaluate(
 def what_if(
     session: Session, split: str, missing: list[str], noise: Mapping[str, float], fill: str = "absent"
 ) -> list[dict[str, Any]]:
-    """Give the figures as they are, and without some modalities, others spoiled: in each way that their kinds know."""
+    """Return the metrics as they are, and with modalities missing or corrupted in each way of their kind."""
     _check(session)
     modalities = list(session.columns)
     left = tuple(modality for modality in modalities if modality not in missing)

@@ -11,7 +11,7 @@ from mmrun.types import IGNORE_INDEX, Task
 
 
 def classes(task: Task, scores: np.ndarray, target: np.ndarray) -> dict[str, Any] | None:
-    """Give all that concerns probabilities and classes; None for a task that has neither."""
+    """Return all that concerns probabilities and classes; None for a task that has neither."""
     if isinstance(task, Classification):
         visible = target != IGNORE_INDEX
         scores, target = scores[visible], target[visible]

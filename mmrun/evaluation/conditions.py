@@ -34,7 +34,7 @@ Outputs = dict[str, Tensor]  # by task, [N, C]
 def measure(
     session: Session, split: str, conditions: Sequence[Condition]
 ) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
-    """Give all figures under each condition, and the targets; conditions that are alike are met once."""
+    """Return all figures under each condition, and the targets; conditions that are alike are met once."""
     distinct = {frozenset(condition.items()): condition for condition in conditions}
     outputs, targets = answer(session, split, list(distinct.values()))
     found = {
@@ -48,7 +48,7 @@ def measure(
 
 @torch.no_grad()
 def answer(session: Session, split: str, conditions: Sequence[Condition]) -> tuple[list[Outputs], dict[str, Tensor]]:
-    """Give the fused outputs under each condition, and the targets.
+    """Return the fused outputs under each condition, and the targets.
 
     The rows come in an order of chance, the same at each call: a corruption that borrows from the batch must not find
     rows of one class there.
@@ -75,7 +75,7 @@ def answer(session: Session, split: str, conditions: Sequence[Condition]) -> tup
 
 
 def _batches(session: Session, rows: np.ndarray, exchanged: Sequence[str]) -> Iterator[tuple[Batch, dict[str, Input]]]:
-    """Give the rows, and beside them what each exchanged modality gets from others."""
+    """Return the rows, and beside them what each exchanged modality gets from others."""
     size = session.config.trainer.eval_batch_size
     others = [session.loader(_others(session, m, rows), size, [m]).ordered() for m in exchanged]
     for batch in session.loader(rows, size, session.columns).ordered():
@@ -83,7 +83,7 @@ def _batches(session: Session, rows: np.ndarray, exchanged: Sequence[str]) -> It
 
 
 def _others(session: Session, modality: str, rows: np.ndarray) -> np.ndarray:  # [N], [N]
-    """Give each row that has the modality another such row, all in one cycle of chance; the rest stay themselves."""
+    """Return a permutation that maps each row with the modality to another such row, in one random cycle."""
     present = session.columns[modality].present.numpy()[rows]
     cycle = _rng(session, f"shuffled/{modality}").permutation(np.flatnonzero(present))
     others = rows.copy()

@@ -20,25 +20,25 @@ Figures = dict[str, float]
 
 
 def subsets(modalities: Sequence[str]) -> list[Subset]:
-    """Give the 2^M - 1 subsets that hold something, the smallest first."""
+    """Return the 2^M - 1 subsets that hold something, the smallest first."""
     return [subset for size in range(1, len(modalities) + 1) for subset in combinations(modalities, size)]
 
 
 def condition(subset: Subset, modalities: Sequence[str], fill: str) -> Condition:
-    """Say what each modality gives when only a subset is as it is."""
+    """Describe what each modality contributes when only a subset is intact."""
     given = FILLS[fill]
     return {m: CLEAN if m in subset else given for m in modalities if m in subset or given is not None}  # type: ignore[misc]
 
 
 def matrix(modalities: Sequence[str]) -> Iterator[tuple[str, Subset, Condition]]:
-    """Give every subset under every fill policy."""
+    """Return every subset under every fill policy."""
     for fill in FILLS:
         for subset in subsets(modalities):
             yield fill, subset, condition(subset, modalities, fill)
 
 
 def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
-    """Give the figures of what knows no modality: the class frequencies, or the mean, of the labelled training rows."""
+    """Return the metrics of a constant: the class frequencies, or the mean, of the labelled training rows."""
     found = {}
     for name, task in session.data.tasks.items():
         known = session.data.table.targets[name].values[session.data.rows["labelled"]]
@@ -52,7 +52,7 @@ def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
 
 
 def saw_missing(session: Session) -> bool:
-    """Tell whether the fused head learned from rows that lack a modality: only then are subsets fairly asked for."""
+    """Return whether the fused head learned from rows that lack a modality: only then are subsets fairly asked for."""
     dropout = f"{ModalityDropout.__module__}.{ModalityDropout.__qualname__}"
     dropped = any(stage.config.objective["_target_"] == dropout for stage in session.stages.values())
     rows = session.data.rows["labelled"]
@@ -60,7 +60,7 @@ def saw_missing(session: Session) -> bool:
 
 
 def shapley(value: Mapping[Subset, float], modalities: Sequence[str]) -> dict[str, float]:
-    """Give each modality its mean gain over all orders in which modalities can be added (Shapley, 1953), exactly.
+    """Return exact Shapley values (1953): each modality's mean gain over all orders of adding modalities.
 
     `value` holds every subset, the empty one too. The gains sum to the value of all less that of none.
     """
@@ -78,7 +78,7 @@ def shapley(value: Mapping[Subset, float], modalities: Sequence[str]) -> dict[st
 
 
 def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str, Any]:
-    """Say what the fusion adds to the best modality alone; a fusion of several that adds nothing is flagged."""
+    """Print the gain of the fusion over the best modality; one that gains nothing is flagged."""
     best = max(alone, key=lambda modality: alone[modality])
     gap = fused - alone[best]
     return {

@@ -66,7 +66,7 @@ def replaced(text: Parts, severity: float, draw: Generator) -> Parts:
 
 
 def permuted(table: Parts, severity: float, draw: Generator) -> Parts:
-    """Give each cell, with probability `severity`, what another row of the batch has in that column."""
+    """Replace each cell, with probability `severity`, by that of another row of the batch."""
     spoiled = {}
     for group in (("numeric", "missing"), ("categorical",)):  # a number and its flag stay together
         shape = table[group[0]].shape
@@ -106,7 +106,7 @@ def _mixed(signal: Tensor, real: Tensor, severity: float, draw: Generator) -> Te
 
 
 def _after_first(mask: Tensor) -> Tensor:  # [B, T]
-    """Tell which tokens are real and not a row's first."""
+    """Return which tokens are real and not a row's first."""
     return mask & (torch.arange(mask.shape[1], device=mask.device) > 0)
 
 

@@ -60,12 +60,12 @@ def of_encoders(session: Session) -> dict[str, Any]:
 
 
 def last(session: Session) -> Stage:
-    """Give the last stage."""
+    """Return the last stage."""
     return list(session.stages.values())[-1]
 
 
 def first_taught(session: Session) -> dict[str, Stage]:
-    """Give the stage that first taught each encoder, where another one came after it."""
+    """Return the stage that first taught each encoder, where another one came after it."""
     found = {}
     for modality in session.columns:
         teaching = [stage for stage in session.stages.values() if modality in stage.trained_encoders]
@@ -82,7 +82,7 @@ def cka(x: np.ndarray, y: np.ndarray) -> float:  # [n, D], [n, D']
 
 
 def probe(session: Session, task: str, train: Read, val: Read) -> float:
-    """Give the validation accuracy of a logistic regression on standardised features (Alain & Bengio, 2017)."""
+    """Return the validation accuracy of a logistic regression on standardised features (Alain & Bengio, 2017)."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

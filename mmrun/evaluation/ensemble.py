@@ -46,7 +46,7 @@ def vote(scores: Scores, target: np.ndarray, task: Task) -> Combine:
 
 
 def _decided(votes: np.ndarray, mean: np.ndarray, members: int) -> np.ndarray:  # all [N, C]
-    """Let probabilities add less than half a vote."""
+    """Break ties of votes by the mean probabilities."""
     share = votes + 0.5 * mean / members
     return share / share.sum(-1, keepdims=True)
 
@@ -64,7 +64,7 @@ def greedy(scores: Scores, target: np.ndarray, task: Task) -> Combine:
 
 
 def stack(scores: Scores, target: np.ndarray, task: Task) -> Combine:
-    """Let a linear model read all members' scores (Wolpert, 1992)."""
+    """Stack the members: a linear model reads all their scores (Wolpert, 1992)."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
     visible = _visible(target)
@@ -141,7 +141,7 @@ def _columns(scores: Scores, task: Task) -> np.ndarray:  # [N, M * C]
 
 
 def _spread(probabilities: np.ndarray, classes: np.ndarray, num_outputs: int) -> np.ndarray:  # [N, C]
-    """Give each class its column; one that no validation row has is never predicted."""
+    """Return a column per class; a class without validation rows is never predicted."""
     whole = np.zeros((len(probabilities), max(num_outputs, 2)))
     whole[:, classes.astype(int)] = probabilities
     return whole

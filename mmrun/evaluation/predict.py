@@ -84,7 +84,7 @@ def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Preprocess
 
 
 def _has(sheet: Sheet, modality: str, one: Modality) -> bool:
-    """Tell whether the file has the modality; a part of its columns is no use."""
+    """Return whether the file has the modality; a part of its columns is no use."""
     there = [column for column in one.columns if column in sheet.columns]
     if there and len(there) < len(one.columns):
         lacking = ", ".join(column for column in one.columns if column not in there)
@@ -107,7 +107,7 @@ def _ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
 
 
 def _in_words(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, list[Any]]]:
-    """Give the columns of a task: its answer, then the probability of each class or label."""
+    """Return the columns of a task: its answer, then the probability of each class or label."""
     if isinstance(task, Regression):
         yield from zip(task.outputs, scores.T.tolist(), strict=True)
         return

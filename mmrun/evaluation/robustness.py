@@ -21,7 +21,7 @@ class Point(NamedTuple):
 
 
 def points(kinds: Mapping[str, str]) -> Iterator[tuple[Point, Condition]]:
-    """Give every point of every modality's curves; a severity of 0 stands only where a curve begins."""
+    """Return every point of every modality's curves; a severity of 0 stands only where a curve begins."""
     for spoiled, kind in kinds.items():
         for corruption in CORRUPTIONS[kind]:
             for severity in SEVERITIES:

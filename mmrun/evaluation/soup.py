@@ -15,7 +15,7 @@ from mmrun.training.callback import Callback
 
 
 def soup(runs: Sequence[RunFolder], splits: Sequence[str], callback: Callback) -> dict[str, dict[str, np.ndarray]]:
-    """Give what the mean of the runs' weights says, by split and task: [N, C], rows in the order of stored predictions.
+    """Return the predictions of the mean weights by split and task: [N, C], rows in the order of stored predictions.
 
     It is sensible for runs that started from the same weights and were fine-tuned in different ways.
     """
@@ -31,7 +31,7 @@ def soup(runs: Sequence[RunFolder], splits: Sequence[str], callback: Callback) -
 
 
 def mean_weights(runs: Sequence[RunFolder]) -> dict[str, torch.Tensor]:
-    """Give the mean of the runs' final weights; counters are the first one's."""
+    """Return the mean of the runs' final weights; counters are the first one's."""
     every = [init_from.final_weights(*init_from.open_config(str(run.path), "--method soup")) for run in runs]
     first = every[0]
     for run, weights in zip(runs, every, strict=True):

@@ -31,7 +31,7 @@ def column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
 
 
 def by_group(task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequence[str], name: str) -> dict[str, Any]:
-    """Give the figures of each group's rows, the largest group first, and the group with the worst primary metric."""
+    """Return the figures of each group's rows, the largest group first, and the group with the worst primary metric."""
     values, number, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
     if len(values) > MOST_GROUPS:
         raise ConfigError(
@@ -47,7 +47,7 @@ def by_group(task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequenc
 
 
 def _file(path: Path) -> Path:
-    """Give the file, or the manifest in the folder."""
+    """Return the file, or the manifest in the folder."""
     if not path.is_dir():
         return path
     return next(file for suffix in SUFFIXES if (file := path / f"manifest{suffix}").is_file())

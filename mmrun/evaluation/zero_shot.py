@@ -25,7 +25,7 @@ TEMPERATURE = 0.07  # turns cosines into probabilities; the most probable class 
 
 
 def zero_shot(session: Session, split: str, wanted: Sequence[str]) -> dict[str, Any]:
-    """Give, by modality, the figures of naming each row by the class whose prompt lies nearest in the aligned space.
+    """Return, by modality, the figures of naming each row by the class whose prompt lies nearest in the aligned space.
 
     `wanted` holds a prompt for each class in order, or one with {} where the class's name is to stand. The encoders and
     projections are those with which the last contrastive stage ended; the model is left so.

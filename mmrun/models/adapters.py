@@ -187,7 +187,7 @@ def _own(encoder: Encoder, made: Prompt) -> Prompt:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Tell a linear layer, GPT-2's kind too; not that of torch's attention, whose weights are read from outside."""
+    """Return whether a module is a linear layer; torch's attention reads the weights of its own directly."""
     return type(module).__name__ in ("Linear", "Conv1D")
 
 

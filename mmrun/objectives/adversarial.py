@@ -45,7 +45,7 @@ class Adversarial(Objective):
         self.steps, self.step_size, self.random_start, self.weight = steps, step_size, random_start, weight
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts: those of the rows as they are, where they count, and loss/adversarial."""
+        """Return the loss and its parts: those of the rows as they are, where they count, and loss/adversarial."""
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
@@ -97,7 +97,7 @@ class Embedded(Objective):
         self.epsilon, self.weight = epsilon, weight
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts, those of the texts as they are and loss/adversarial."""
+        """Return the loss and its parts, those of the texts as they are and loss/adversarial."""
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses

@@ -33,7 +33,7 @@ class Augment(Objective):
         self.change = nn.ModuleDict({m: by_kind[kind](**metadata[m]) for m, kind in kinds.items() if kind in by_kind})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives."""
+        """Return the losses of the wrapped objective."""
         if self.training:
             with torch.autocast(batch.index.device.type, enabled=False):
                 changed: dict[str, Input] = {m: own(batch.inputs[m]) for m, own in self.change.items()}

@@ -13,7 +13,7 @@ RANGES = {"image": (0.0, 1.0), "audio": (-1.0, 1.0)}  # of the others anything i
 
 
 def movable(batch: Batch, kinds: Mapping[str, str]) -> dict[str, Tensor]:
-    """Give what can be moved, by modality."""
+    """Return the continuous parts of each modality's input."""
     return {m: _part(kind, batch.inputs[m]) for m, kind in kinds.items() if kind in PARTS}
 
 
@@ -44,7 +44,7 @@ def _part(kind: str, x: Input) -> Tensor:
 
 
 def _real(kind: str, x: Input, present: Tensor) -> Tensor:
-    """Tell what of the part is real, in a shape that goes with it."""
+    """Return which values of a part are real, broadcastable to it."""
     rows = present.view(-1, *[1] * (_part(kind, x).dim() - 1))
     if kind == "image":
         return rows

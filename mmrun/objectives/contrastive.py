@@ -37,7 +37,7 @@ class Contrastive(Objective):
         self.pair = nn.ModuleDict({f"{a}-{b}": pair_loss() for a, b in combinations(kinds, 2)})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the mean over the pairs and its parts, "loss/<modality>-<modality>"."""
+        """Return the mean over the pairs and its parts, "loss/<modality>-<modality>"."""
         features = model.encode({modality: batch.inputs[modality] for modality in self.project})
         projected = {modality: project(features[modality].pooled).float() for modality, project in self.project.items()}
         if self.normalize:

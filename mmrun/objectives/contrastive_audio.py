@@ -20,7 +20,7 @@ class ContrastiveAudio(Pretext):
         self.bilinear = nn.Parameter(torch.eye(projection_dim) / projection_dim**0.5)
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Give two segments of each clip, and which rows there are to be told apart."""
+        """Return two segments of each clip, and which rows can be contrasted."""
         return both(self.segment(x), self.segment(x)), present
 
     def loss(self, features: Features, wanted: Tensor) -> Tensor:  # [2B, D], [B] -> [B]

@@ -35,7 +35,7 @@ class CrossModal(Objective):
         self.pretext = pretexts(by_kind, kinds, dict.fromkeys(kinds, fusion_dim), metadata, helped="objective")
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts, "loss/<modality>": means over the rows that have it and another."""
+        """Return the loss and its parts, "loss/<modality>": means over the rows that have it and another."""
         features = model.encode({modality: batch.inputs[modality] for modality in self.pretext})
         parts = {}
         for modality, pretext in self.pretext.items():

@@ -42,7 +42,7 @@ class DenoiseTabular(Pretext):
 
 
 def lose_cells(x: dict[str, Tensor], ratio: float, noise: float) -> dict[str, Tensor]:
-    """Let a share of a table's cells go missing, and add noise to the other numbers."""
+    """Drop a share of a table's cells, and add noise to the other numbers."""
     numeric, missing, categorical = x["numeric"], x["missing"], x["categorical"]  # [B, F], [B, F], [B, K]
     gone = torch.rand(numeric.shape, device=numeric.device) < ratio
     noisy = numeric + noise * torch.randn_like(numeric)

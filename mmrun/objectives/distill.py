@@ -63,7 +63,7 @@ class Distill(Objective):
         self.match_weight = match_weight
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts: loss/hard, loss/soft, loss/match."""
+        """Return the loss and its parts: loss/hard, loss/soft, loss/match."""
         features = self.task.encode(model, batch.inputs)
         outputs = self.task.predict(model, features, batch.present)
         said = self.teacher(batch)
@@ -88,7 +88,7 @@ class Distill(Objective):
 
 
 def apart(task: AnyTask, output: Tensor, wanted: Tensor, temperature: float) -> Tensor:  # [B, C], [B, C] -> [B]
-    """Tell how far each row's answer is from the wanted one.
+    """Return each row's distance to the target.
 
     Classes: the divergence of the softened probabilities, labels: the cross-entropy of each, both times the squared
     temperature, so that gradients keep their size; numbers: the squared error.
@@ -151,7 +151,7 @@ class Match(nn.Module):
 
 
 def anything(present: dict[str, Tensor]) -> Tensor:  # [B]
-    """Tell which rows have any modality."""
+    """Return which rows have any modality."""
     return torch.stack(list(present.values())).any(0)
 
 

@@ -28,7 +28,7 @@ def losses_of(
     label_smoothing: float = 0.0,
     class_balanced: bool = False,
 ) -> dict[str, Loss]:
-    """Give each task's loss. `loss` chooses among FORMS by kind of task; multilabel and ordinal tasks have but one."""
+    """Return each task's loss. `loss` chooses among FORMS; multilabel and ordinal tasks have only one."""
     forms = {kind: (loss or {}).get(kind, usual) for kind, (usual, *_) in FORMS.items()}
     _check(tasks, loss or {}, gamma, delta, label_smoothing, class_balanced)
     made: dict[str, Loss] = {}

@@ -65,7 +65,7 @@ class MaskedAutoencoder(Pretext):
         return (error * wanted["hidden"]).sum(1) / self.num_hidden
 
     def places(self, features: Features) -> Tensor:  # [B, N, D]
-        """Give what the encoder says of each patch."""
+        """Return the encoder's features of each patch."""
         tokens = features.tokens
         side = 0 if tokens is None else math.isqrt(tokens.shape[1])
         if tokens is None or tokens.shape[1] - side**2 not in PREFIXES:

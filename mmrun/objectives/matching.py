@@ -1,4 +1,4 @@
-"""Tell rows whose modalities belong together from rows in which one was exchanged."""
+"""Learn to distinguish matching rows from rows in which one modality was exchanged."""
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ class Matching(Objective):
         self.matching_head = nn.Sequential(nn.Linear(fusion_dim, fusion_dim), nn.GELU(), nn.Linear(fusion_dim, 1))
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss, and that of true and of exchanged rows."""
+        """Return the loss, and that of true and of exchanged rows."""
         features = model.encode({modality: batch.inputs[modality] for modality in self.modalities})
         donors, judged = exchange(torch.stack([batch.present[modality] for modality in self.modalities], 1))
         false = {name: take(features[name], donor) for name, donor in zip(self.modalities, donors.T, strict=True)}
@@ -59,6 +59,6 @@ def exchange(present: Tensor) -> tuple[Tensor, Tensor]:  # [B, M] bool -> [B, M]
 
 
 def take(features: Features, rows: Tensor) -> Features:
-    """Give the features of these rows, in this order."""
+    """Return the features of these rows, in this order."""
     tokens, mask = (None if part is None else part[rows] for part in (features.tokens, features.mask))
     return Features(features.pooled[rows], tokens, mask)

@@ -53,7 +53,7 @@ class MeanTeacher(Objective):
         self.register_buffer("step", torch.zeros(()))  # training batches so far
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts, those of `task` and loss/consistency; each training batch moves the teacher."""
+        """Return the losses of `task` and loss/consistency; each training batch updates the teacher."""
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
@@ -74,7 +74,7 @@ class MeanTeacher(Objective):
         return {**losses, "loss": losses["loss"] + weight * consistency, "loss/consistency": consistency}
 
     def _ramp(self) -> Tensor | float:
-        """Give the share of the weight that counts by now, exp(-5 (1 - t)^2) with t from 0 to 1."""
+        """Return the share of the weight that counts by now, exp(-5 (1 - t)^2) with t from 0 to 1."""
         if self.rampup == 0:
             return 1.0
         left = 1 - (self.step / self.rampup).clamp(max=1)
@@ -82,7 +82,7 @@ class MeanTeacher(Objective):
 
 
 def told(task: AnyTask, output: Tensor) -> Tensor:  # [B, C] -> [B, C]
-    """Give what a task's outputs say: probabilities, or standardised numbers."""
+    """Return a task's predictions: probabilities, or standardised numbers."""
     if isinstance(task, Regression):
         return output.float()
     return output.float().sigmoid() if isinstance(task, Multilabel) else output.float().softmax(1)

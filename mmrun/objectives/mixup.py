@@ -34,7 +34,7 @@ class MixUp(Objective):
         self.alpha = alpha
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives, for both targets, by their shares."""
+        """Return the losses of the wrapped objective for both targets, weighted by their shares."""
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
@@ -65,7 +65,7 @@ def mix(own: Features, here: Tensor, partner: Tensor, share: Tensor) -> Features
 
 
 def _between(x: Tensor, first: Tensor, partner: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """Give share * x + (1 - share) * x[partner] where both are real, else the one that is."""
+    """Return share * x + (1 - share) * x[partner] where both are real, else the one that is."""
     other = x[partner]
     mixed = torch.lerp(other, x, share.to(x.dtype))
     return mixed.where((first & second)[..., None], x.where(first[..., None], other))

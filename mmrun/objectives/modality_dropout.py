@@ -32,7 +32,7 @@ class ModalityDropout(Objective):
         self.drop_prob = drop_prob
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives."""
+        """Return the losses of the wrapped objective."""
         if self.training:
             batch = batch._replace(present=leave_out(batch.present, self.drop_prob))
         losses: dict[str, Tensor] = self.task(model, batch)

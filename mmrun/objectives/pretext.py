@@ -24,7 +24,7 @@ class Pretext(nn.Module):
         """Refuse an encoder, the one at the YAML key `where`, that cannot learn this; any can learn most."""
 
     def corrupt(self, x: Any, present: Tensor) -> tuple[Any, Any]:  # Input, [B] bool
-        """Give what the encoder sees and what is wanted, here the input itself for both; `x` stays as it is.
+        """Return the corrupted input and the target, here the input itself for both; `x` is not changed.
 
         What compares rows with each other needs to know which are there; it may show the encoder two views of each,
         one after the other: [2B].

@@ -38,7 +38,7 @@ class PseudoLabel(Objective):
         self.teacher = frozen(model)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives."""
+        """Return the losses of the wrapped objective."""
         if self.training:
             outputs = self.teacher(batch).outputs
             filled = {
@@ -51,7 +51,7 @@ class PseudoLabel(Objective):
 
 
 def fill(task: AnyTask, scores: Tensor, target: Tensor, threshold: float) -> Tensor:  # [B, C], [B, ...] -> [B, ...]
-    """Give the targets, the hidden ones of which scores are sure filled in."""
+    """Return the targets, the hidden ones of which scores are sure filled in."""
     if isinstance(task, Classification):
         sure, said = scores.max(1)
         return said.where((target == IGNORE_INDEX) & (sure >= threshold), target)

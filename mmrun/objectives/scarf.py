@@ -21,7 +21,7 @@ class Scarf(Pretext):
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, projection_dim))
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Give each row and its copy, and which rows there are to be told apart."""
+        """Return each row with its corrupted copy, and which rows can be contrasted."""
         numeric, categorical = _shuffled(x["numeric"], present), _shuffled(x["categorical"], present)
         new_number, new_category = (torch.rand(d.shape, device=d.device) < self.ratio for d in (numeric, categorical))
         copy = {

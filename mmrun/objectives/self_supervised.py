@@ -40,7 +40,7 @@ class SelfSupervised(Objective):
             pretext.check(model.encoder[modality], f"encoder.{modality}")
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts, "loss/<modality>": each the mean over the rows that have the modality."""
+        """Return the loss and its parts, "loss/<modality>": each the mean over the rows that have the modality."""
         spoiled, wanted = {}, {}
         for modality, pretext in self.pretext.items():
             spoiled[modality], wanted[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])

@@ -37,7 +37,7 @@ class SimClr(Pretext):
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, projection_dim))
 
     def corrupt(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:  # [B, C, H, W], [B]
-        """Give two views of each picture, and which rows there are to be told apart."""
+        """Return two views of each image, and which rows can be contrasted."""
         return both(self.view(x), self.view(x)), present
 
     def loss(self, features: Features, wanted: Tensor) -> Tensor:  # [2B, D], [B] -> [B]

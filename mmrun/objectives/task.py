@@ -37,7 +37,7 @@ class Supervised(Objective):
     ]  # present, targets -> the losses
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the loss and its parts."""
+        """Return the loss and its parts."""
         outputs = self.predict(model, self.encode(model, batch.inputs), batch.present)
         return self.compute_losses(outputs, batch.present, batch.targets)
 
@@ -91,7 +91,7 @@ class Task(Supervised):
     def compute_losses(
         self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Give the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
+        """Return the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
         fused = outputs.fused
         by_task = outputs.heads[""]
         parts = {name: loss(by_task[name], targets[name]) for name, loss in self.losses.items()}
@@ -156,7 +156,7 @@ class Probe(Supervised):
     def compute_losses(
         self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Give the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
+        """Return the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
         parts = {}
         for modality in outputs.heads:
             parts[modality] = summed(_alone(outputs, modality, present, targets, self.losses))
@@ -171,7 +171,7 @@ def _alone(
     targets: dict[str, Tensor],
     losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> list[Tensor]:
-    """Give the loss of each task by one modality's probe, over the rows that have the modality."""
+    """Return the loss of each task by one modality's probe, over the rows that have the modality."""
     by_task, here = outputs.heads[modality], present[modality]
     return [loss(by_task[name], hide(targets[name], here)) for name, loss in losses.items()]
 
@@ -183,7 +183,7 @@ def hide(target: Tensor, present: Tensor) -> Tensor:  # [B, ...], [B]
 
 
 def _by_modality(unimodal_weight: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
-    """Give the weight of each probe that counts."""
+    """Return the weight of each probe that counts."""
     if not isinstance(unimodal_weight, Mapping):
         return dict.fromkeys(kinds, unimodal_weight) if unimodal_weight > 0 else {}
     _check_names("objective.unimodal_weight", "modality", unimodal_weight, kinds)

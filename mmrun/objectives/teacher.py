@@ -31,7 +31,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> TeacherOutputs:
-        """Say what is known of the rows, by the modalities that the teacher reads."""
+        """Return the teacher's outputs for the rows, by the modalities that it reads."""
         features = self.model.encode({modality: batch.inputs[modality] for modality in self.model.encoder})
         fused = self.model.fusion(features, batch.present)
         return TeacherOutputs(features, fused, self.model.head_outputs(fused))

@@ -24,7 +24,7 @@ def cropped(x: Tensor, least: float, flip: float = 0.0) -> Tensor:  # [B, C, H, 
 
 
 def _places(scale: Tensor, middle: Tensor, size: int) -> Tensor:  # [B], [B] -> [B, size]
-    """Give where the pixels of one side come from, -1 to 1; no matrix product, which autocast would round."""
+    """Return the sampling positions of one side, -1 to 1; without a matrix product, which autocast would round."""
     own = (2 * torch.arange(size, device=scale.device) + 1) / size - 1
     return scale.unsqueeze(1) * own + middle.unsqueeze(1)
 

@@ -43,7 +43,7 @@ def binned(confidence: np.ndarray, correct: np.ndarray) -> Binned:  # both [N]
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list[Any]]:  # both [N]
-    """Give the reliability diagram (Guo et al., 2017): by bin of confidence its rows, mean confidence and accuracy.
+    """Return the reliability diagram (Guo et al., 2017): by bin of confidence its rows, mean confidence and accuracy.
 
     The calibration error is the mean of |accuracy - confidence| over the rows.
     """
@@ -67,14 +67,14 @@ def counted(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.n
 
 
 def confusion(names: list[str], target: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-    """Give the confusion matrix of the classes with the most rows."""
+    """Return the confusion matrix of the classes with the most rows."""
     whole = counted(target, predicted, len(names))
     shown = most(whole.sum(1))
     return {"classes": [names[c] for c in shown], "counts": whole[np.ix_(shown, shown)].tolist()}
 
 
 def curves(names: list[str], scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[str, Curve]:
-    """Give the curve of each class against the rest, where it has visible rows of both sorts. All arrays [N, C]."""
+    """Return the curve of each class against the rest, where it has visible rows of both sorts. All arrays [N, C]."""
     drawn = {}
     for c in most((truth & visible).sum(0)):
         true, score = truth[visible[:, c], c], scores[visible[:, c], c]
@@ -97,7 +97,7 @@ def curve(true: np.ndarray, score: np.ndarray) -> Curve:  # both [N]
 
 
 def thinned(drawn: Curve) -> dict[str, list[float]]:
-    """Give evenly many points of a curve, its ends among them, as JSON values."""
+    """Return evenly many points of a curve, its ends among them, as JSON values."""
     corners = np.any(np.diff([drawn.false_positive_rate, drawn.recall], 2).round(12), axis=0)
     roc = np.flatnonzero(np.concatenate([[True], corners, [True]]))
     return {
@@ -109,7 +109,7 @@ def thinned(drawn: Curve) -> dict[str, list[float]]:
 
 
 def most(counts: np.ndarray) -> np.ndarray:
-    """Give the classes with the most rows, in their own order."""
+    """Return the classes with the most rows, in their own order."""
     return np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
 
 

@@ -24,7 +24,7 @@ MATCHES = ("budget", "epochs", "seconds", "flops")  # what --match can go by
 
 
 def differences(runs: Sequence[Metrics], keys: Sequence[str], match: str = "budget") -> dict[str, str]:
-    """Say what differs between compared runs, by its name, less what --by or --paired, the `keys`, hold apart.
+    """Return what differs between compared runs, by name, except for the `keys` of --by and --paired.
 
     Runs matched by what they spent may have been given any budget.
     """
@@ -47,7 +47,7 @@ def differences(runs: Sequence[Metrics], keys: Sequence[str], match: str = "budg
 def overspent(
     group: Group, runs: Sequence[Metrics], baseline: Group, base_runs: Sequence[Metrics], match: str
 ) -> str | None:
-    """Say where a group spent, on average, clearly more or less than its baseline; None where it did not.
+    """Return a notice where a group spent clearly more or less than its baseline; None where it did not.
 
     Equal budgets can be spent unequally: by early stopping, or where a small budget is rounded to whole steps.
     """
@@ -59,7 +59,7 @@ def overspent(
 
 
 def unequal_seeds(groups: Groups, keys: Sequence[str]) -> list[str]:
-    """Say where the groups do not cover the same seeds, or other pairing keys."""
+    """Return notices where the groups do not cover the same seeds or other pairing keys."""
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)  # names of groups by what they cover
     for group, runs in sorted(groups.items()):
         alike[tuple(sorted({" ".join(text(lookup(run, key)) for key in keys) for run in runs}))].append(",".join(group))
@@ -75,13 +75,13 @@ def unequal_seeds(groups: Groups, keys: Sequence[str]) -> list[str]:
 
 
 def few_runs(groups: Groups) -> list[str]:
-    """Say where so few runs stand behind a row that its interval is missing or means little."""
+    """Return notices where a row has too few runs for a meaningful interval."""
     few = [f"{','.join(group)} (n={len(runs)})" for group, runs in sorted(groups.items()) if len(runs) < 3]
     return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(few)}"] if few else []
 
 
 def blunt_test(test: str, pairs: Sequence[int]) -> list[str]:
-    """Say where so few pairs are tested by signs or ranks that p cannot become small."""
+    """Return notices where too few pairs are tested by signs or ranks for a small p."""
     if test == "t" or not pairs or (least := min(pairs)) < 1 or 2 / 2**least < 0.05:
         return []
     return [f"with {least} pairs p of the {test} test cannot be below {2 / 2**least:.4g}"]

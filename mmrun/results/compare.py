@@ -28,7 +28,7 @@ class Question:
 
     @property
     def lower_is_better(self) -> bool:
-        """Tell the metric's direction."""
+        """Return the metric's direction."""
         return any(part in LOWER_IS_BETTER for part in self.metric.replace("/", ".").split("."))
 
 
@@ -111,7 +111,7 @@ def _row(group: Group, runs: list[Metrics], question: Question) -> Row:
 
 
 def metric_values(runs: Sequence[Metrics], metric: str) -> list[float]:
-    """Give a figure of each run that has it."""
+    """Return a figure of each run that has it."""
     return [value for run in runs if (value := metric_value(run, metric)) is not None]
 
 
@@ -147,7 +147,7 @@ def _compared(row: Row, groups: Groups, baseline: Group, question: Question) -> 
 
 
 def pair(runs: list[Metrics], base_runs: list[Metrics], keys: Sequence[str]) -> tuple[list[Metrics], list[Metrics]]:
-    """Give the runs of two groups that have a partner in the other, in one order."""
+    """Return the runs of two groups that have a partner in the other, in one order."""
     by_pair, base_by_pair = _by_pair(runs, keys), _by_pair(base_runs, keys)
     both = sorted(by_pair.keys() & base_by_pair.keys())
     return [by_pair[key] for key in both], [base_by_pair[key] for key in both]
@@ -173,7 +173,7 @@ def _by_pair(runs: list[Metrics], keys: Sequence[str]) -> dict[tuple[str, ...], 
 
 
 def _judged(row: Row, groups: Groups, question: Question) -> tuple[Row, list[str]]:
-    """Say in what a row is not on equal terms with its baseline, and from how many fusions on it would cost less."""
+    """Add how a row's terms differ from its baseline's, and from how many fusions on it would cost less."""
     assert row.baseline is not None
     runs, base_runs = groups[row.group], groups[row.baseline]
     keys = [*question.by, *question.paired]
@@ -207,6 +207,6 @@ def _marked(rows: list[Row], lower_is_better: bool) -> list[Row]:
 
 
 def significant(row: Row) -> bool:
-    """Tell whether chance hardly explains a row's difference."""
+    """Return whether a row's difference is significant."""
     p = row.p if row.p_adjusted is None else row.p_adjusted
     return p is not None and p < 1 - statistics.LEVEL

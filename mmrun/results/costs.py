@@ -13,7 +13,7 @@ Costs = dict[str, float | None]
 
 
 def mean_costs(runs: Sequence[Metrics], fusions: int = 1) -> Costs:
-    """Give the mean costs of some runs, what they share divided by the number of fusions that use it."""
+    """Return the mean costs of some runs, what they share divided by the number of fusions that use it."""
     return {name: _mean(runs, name, fusions) for name in COSTS}
 
 
@@ -27,13 +27,13 @@ def _mean(runs: Sequence[Metrics], name: str, fusions: int) -> float | None:
 
 
 def shared(run: Metrics, name: str) -> float:
-    """Give what a run spent on stages whose result any other fusion could start from."""
+    """Return the cost of the stages whose result another fusion could reuse."""
     names = shared_stages(run)
     return sum(cost[name] for stage, cost in run["cost"]["stages"].items() if stage in names)
 
 
 def shared_stages(run: Metrics) -> list[str]:
-    """Name the stages in which encoders learn alone, before the first one in which more does; none if none follows."""
+    """Return the stages that train encoders alone, before the first one that trains more; none if none follows."""
     found: list[str] = []
     for name, stage in run["config"]["strategy"]["stages"].items():
         if any(glob.partition(".")[0] != "encoder" for glob in stage["train"]):
@@ -44,7 +44,7 @@ def shared_stages(run: Metrics) -> list[str]:
 
 
 def break_even(runs: Sequence[Metrics], base_runs: Sequence[Metrics], name: str) -> int | None:
-    """Give the least number of fusions from which a group costs less than its baseline; None if there is none.
+    """Return the least number of fusions from which a group costs less than its baseline; None if there is none.
 
     Over k fusions each costs what is its own, and one k-th of what is shared.
     """
@@ -60,6 +60,6 @@ def break_even(runs: Sequence[Metrics], base_runs: Sequence[Metrics], name: str)
 
 
 def _parts(runs: Sequence[Metrics], name: str) -> tuple[float, float]:
-    """Give the means of what is shared and what is not."""
+    """Return the means of what is shared and what is not."""
     once = sum(shared(run, name) for run in runs) / len(runs)
     return once, sum(run["cost"][name] for run in runs) / len(runs) - once

@@ -77,7 +77,7 @@ def _by_value(runs: Sequence[Metrics], key: str) -> dict[float, list[Metrics]]:
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> list[tuple[Group, Group]]:
-    """Give the groups that are compared at every value, with their baselines."""
+    """Return the groups that are compared at every value, with their baselines."""
     at_each = [{(row.group, row.baseline) for row in compared.rows} for compared in comparisons]
     everywhere = set.intersection(*at_each)
     first = [(row.group, row.baseline) for row in comparisons[0].rows if row.baseline is not None]
@@ -87,7 +87,7 @@ def _pairs(comparisons: Sequence[Comparison]) -> list[tuple[Group, Group]]:
 def _differences(
     by_value: Mapping[float, Sequence[Metrics]], group: Group, baseline: Group, question: Question
 ) -> tuple[np.ndarray, list[str]]:  # [S, V]
-    """Give the differences of the seeds that both groups have at every value; the means alone where there are none."""
+    """Return the differences of the seeds that both groups have at every value, or of the means without any."""
     keys = question.paired or ("seed",)
     columns, means = [], []
     for runs in by_value.values():
@@ -105,7 +105,7 @@ def _differences(
 def _by_seed(
     runs: Sequence[Metrics], group: Group, question: Question, keys: Sequence[str]
 ) -> dict[tuple[str, ...], list[float]]:
-    """Give a group's figures by seed, or by what else pairs them."""
+    """Return a group's figures by seed, or by what else pairs them."""
     found: dict[tuple[str, ...], list[float]] = {}
     for run in runs:
         value = metric_value(run, question.metric)
@@ -157,7 +157,7 @@ def zeros(differences: np.ndarray, axis: np.ndarray) -> list[Zero]:  # both [V]
 
 
 def _resampled(differences: np.ndarray, axis: np.ndarray) -> list[list[Zero]]:
-    """Give the crossings of the means of seeds drawn again, each with its differences at all values.
+    """Return the crossings of the means of seeds drawn again, each with its differences at all values.
 
     SciPy's bootstrap has no place for a statistic that need not exist.
     """

@@ -24,7 +24,7 @@ class Improvement:
 
 
 def paired_effect(values: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """Give Hedges' g of paired values: Cohen's d_z (Lakens, 2013), less its bias; None where it is not defined."""
+    """Return Hedges' g of paired values: Cohen's d_z (Lakens, 2013), less its bias; None where it is not defined."""
     differences = np.subtract(values, baseline).round(12)
     if len(differences) < 3 or np.ptp(differences) == 0:
         return None
@@ -32,7 +32,7 @@ def paired_effect(values: Sequence[float], baseline: Sequence[float]) -> float |
 
 
 def effect(values: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """Give Hedges' g of independent groups: Cohen's d over the pooled deviation, less its bias (Hedges, 1981)."""
+    """Return Hedges' g of independent groups: Cohen's d over the pooled deviation, less its bias (Hedges, 1981)."""
     sd = _pooled(values, baseline)
     if sd is None or sd == 0:
         return None
@@ -40,7 +40,7 @@ def effect(values: Sequence[float], baseline: Sequence[float]) -> float | None:
 
 
 def unbiased(degrees: int) -> float:
-    """Give the factor that takes the bias of few runs from Cohen's d: Hedges' J, exact (1981)."""
+    """Return the factor that takes the bias of few runs from Cohen's d: Hedges' J, exact (1981)."""
     logarithm = special.gammaln(degrees / 2) - special.gammaln((degrees - 1) / 2) - np.log(degrees / 2) / 2
     return float(np.exp(logarithm))
 
@@ -57,7 +57,7 @@ def _pooled(values: Sequence[float], baseline: Sequence[float]) -> float | None:
 
 
 def improvement(values: Sequence[float], baseline: Sequence[float], lower_is_better: bool) -> Improvement:
-    """Give the probability of improvement, ties counting half, with a bootstrap interval (Agarwal et al., 2021)."""
+    """Return the probability of improvement, ties counting half, with a bootstrap interval (Agarwal et al., 2021)."""
     sign = -1 if lower_is_better else 1
     better, worse = sign * np.round(values, 12), sign * np.round(baseline, 12)
     value = float(_beats(better, worse, axis=-1))
@@ -68,7 +68,7 @@ def improvement(values: Sequence[float], baseline: Sequence[float], lower_is_bet
 
 
 def _beats(values: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:  # [..., n], [..., m]
-    """Give the share of all pairs of runs that the first group wins: Mann and Whitney's U, divided by their number."""
+    """Return the share of pairs of runs that the first group wins: Mann and Whitney's U over their number."""
     n, m = values.shape[axis], baseline.shape[axis]
     ranks = stats.rankdata(np.concatenate([values, baseline], axis), axis=axis)
     wins: np.ndarray = (ranks[..., :n].sum(axis) - n * (n + 1) / 2) / (n * m)
@@ -81,7 +81,7 @@ def _beats(values: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:  
 def paired_detectable(
     values: Sequence[float], baseline: Sequence[float], power: float = POWER, level: float = 1 - LEVEL
 ) -> float | None:
-    """Give the smallest true difference that the paired t-test finds with some power, the deviation as observed."""
+    """Return the smallest true difference that the paired t-test finds with some power, the deviation as observed."""
     differences = np.subtract(values, baseline).round(12)
     n = len(differences)
     if n < 2 or np.ptp(differences) == 0:
@@ -92,7 +92,7 @@ def paired_detectable(
 def smallest_detectable(
     values: Sequence[float], baseline: Sequence[float], power: float = POWER, level: float = 1 - LEVEL
 ) -> float | None:
-    """Give the same for independent groups, by the t-test of equal variances."""
+    """Return the same for independent groups, by the t-test of equal variances."""
     sd = _pooled(values, baseline)
     if sd is None or sd == 0:
         return None
@@ -101,7 +101,7 @@ def smallest_detectable(
 
 
 def detectable(degrees: int, weight: float, power: float = POWER, level: float = 1 - LEVEL) -> float:
-    """Give the effect, in deviations, whose t is found with some power; `weight` makes it t's noncentrality.
+    """Return the effect, in deviations, whose t is found with some power; `weight` makes it t's noncentrality.
 
     The power of the two-sided test is the noncentral t's (Cohen, 1988) beyond the critical value on the effect's own
     side; from a power of a half on, the other side adds nothing that counts.

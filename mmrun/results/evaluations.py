@@ -22,7 +22,7 @@ def read(run: Metrics, split: str) -> dict[str, Any] | None:
 
 
 def lacking(runs: Iterable[Metrics], split: str) -> list[Metrics]:
-    """Give the runs with a fused model that were not evaluated, or not under noise."""
+    """Return the runs with a fused model that were not evaluated, or not under noise."""
     found = []
     for run in runs:
         if run["primary_head"] == "fused":

@@ -13,7 +13,7 @@ from mmrun.errors import DataError
 
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file of another name, and give it its own when every byte has reached the disk."""
+    """Write a file under another name, and rename it when every byte has reached the disk."""
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     write(unfinished)
     _sync(unfinished)
@@ -44,7 +44,7 @@ def read_yaml(file: Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Give what JSON can say; a number that is not finite becomes null, which every reader understands."""
+    """Return a JSON value; a number that is not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -57,7 +57,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
 
 
 def version(library: str) -> str | None:
-    """Give the installed version without importing the library; None where it is not installed."""
+    """Return the installed version without importing the library; None where it is not installed."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
@@ -75,7 +75,7 @@ def _lock(descriptor: int, path: Path, wait: Callable[[str], None] | None) -> No
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Give the commit of the working directory and whether its files differ from it; None outside a repository."""
+    """Return the commit of the working directory and whether its files differ from it; None outside a repository."""
     commit = _git("rev-parse", "HEAD")
     return None if commit is None else {"commit": commit, "changed": _git("status", "--porcelain") != ""}
 
@@ -107,16 +107,16 @@ class RunFolder:
         self._log: TextIO | None = None
 
     def checkpoint(self, stage: str, which: str) -> Path:
-        """Give the folder of a stage's `last` or `best` checkpoint."""
+        """Return the folder of a stage's `last` or `best` checkpoint."""
         return self.checkpoints / stage / which
 
     def profile(self, stage: str) -> Path:
-        """Give the file of a stage's trace, which chrome://tracing or Perfetto show."""
+        """Return the file of a stage's trace, which chrome://tracing or Perfetto show."""
         return self.path / "profiles" / f"{stage}.json"
 
     @property
     def finished(self) -> bool:
-        """Tell whether the run came to its end."""
+        """Return whether the run came to its end."""
         return self.metrics_file.exists()
 
     # ------------------------------------------------------------------------------------------------------- writing
@@ -170,7 +170,7 @@ class RunFolder:
         progress: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Say where the run is: running | finished | failed | interrupted | pruned. What is not given stays as it was.
+        """Write the run's state: running | finished | failed | interrupted | pruned. None keeps a value.
 
         `progress` is the part of the stage that is done. A run says "running" again every few seconds: one that fell
         silent counts as interrupted.
@@ -187,7 +187,7 @@ class RunFolder:
         self._log.flush()
 
     def log_size(self) -> int:  # bytes
-        """Give the length of the log, for a checkpoint to remember."""
+        """Return the length of the log, for a checkpoint to remember."""
         return self.log_file.stat().st_size if self.log_file.exists() else 0
 
     def truncate_log(self, size: int) -> None:
@@ -225,17 +225,17 @@ class RunFolder:
     # ------------------------------------------------------------------------------------------------------- reading
 
     def config(self) -> dict[str, Any]:
-        """Give the resolved config."""
+        """Return the resolved config."""
         config: dict[str, Any] = read_yaml(self.config_file)
         return config
 
     def environment(self) -> dict[str, Any]:
-        """Give what is known of machine and code; nothing of a run that was never started."""
+        """Return the recorded machine and code; empty for a run that never started."""
         known: dict[str, Any] = read_json(self.environment_file) if self.environment_file.exists() else {}
         return known
 
     def overrides(self) -> list[str]:
-        """Give the words that were typed after `mmrun train`."""
+        """Return the words that were typed after `mmrun train`."""
         words: list[str] = read_yaml(self.overrides_file)
         return words
 
@@ -244,12 +244,12 @@ class RunFolder:
         return translate_metrics(read_json(self.metrics_file))
 
     def status(self) -> dict[str, Any]:
-        """Give what was last said by `set_status`."""
+        """Return what `set_status` last wrote."""
         said: dict[str, Any] = read_json(self.status_file)
         return said
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Give the logged events; a last line that a killed run left half written is none."""
+        """Return the logged events; a last line that a killed run left half written is none."""
         with self.log_file.open(encoding="utf-8") as lines:
             for line in lines:
                 if line.endswith("\n"):

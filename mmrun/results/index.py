@@ -29,7 +29,7 @@ class Summary:
 
 
 def find(folder: Path) -> Iterator[RunFolder]:
-    """Give the runs at or below a folder, by name. A folder within a run is none."""
+    """Return the runs at or below a folder, by name. A folder within a run is none."""
     if not folder.is_dir():
         raise ConfigError(
             f"{folder}: no such folder; runs are written below '{OUTPUTS}' unless outputs= says otherwise"
@@ -68,7 +68,7 @@ def _means(words: str, name: str) -> bool:
 
 
 def status(run: RunFolder) -> dict[str, Any]:
-    """Give a run's status as it is now: finished where there are metrics, interrupted where it fell silent."""
+    """Return a run's status as it is now: finished where there are metrics, interrupted where it fell silent."""
     if run.finished:
         return {"status": "finished", "stage": None, "step": 0, "progress": 1.0, "message": None}
     if not run.status_file.exists():  # asked for, by a sweep that did not come to it yet
@@ -95,7 +95,7 @@ def summary(run: RunFolder, below: Path) -> Summary:
 
 
 def primary_metric(metrics: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Give the first figure on the test rows that is no loss; one of a single modality only where there is no other."""
+    """Return the first test metric that is not a loss; that of a single modality only if there is no other."""
     test = metrics["metrics"].get("test", {})  # a data set may have no test rows
     figures = [name for name in test if not name.startswith("loss")]
     whole = [name for name in figures if "/" not in name]

@@ -18,7 +18,7 @@ class StoredPredictions(NamedTuple):
 
 
 def tasks_of(run: RunFolder, split: str) -> list[str]:
-    """Name the tasks of which predictions are stored."""
+    """Return the tasks of which predictions are stored."""
     from pyarrow import parquet
 
     file = run.predictions / f"{split}.parquet"
@@ -29,7 +29,7 @@ def tasks_of(run: RunFolder, split: str) -> list[str]:
 
 
 def speaker(metrics: Mapping[str, Any]) -> str:
-    """Name the head that speaks for a run: a probe's modality, or "" for the fused one."""
+    """Return the head that represents a run: a probe's modality, or "" for the fused head."""
     name: str = metrics["primary_head"].partition("probe.")[2]
     return name
 
@@ -44,7 +44,7 @@ def stored(run: RunFolder, split: str, task: str, head: str = "") -> StoredPredi
 
 
 def _array(column: Any) -> np.ndarray:
-    """Give a column of numbers, or of lists that are equally long."""
+    """Return a column of numbers, or of lists that are equally long."""
     from pyarrow import types
 
     values = column.combine_chunks()

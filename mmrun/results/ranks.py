@@ -77,7 +77,7 @@ def within(means: np.ndarray, lower_is_better: bool) -> np.ndarray:  # [N, k]
 
 
 def critical_difference(num_groups: int, num_blocks: int, level: float = 1 - LEVEL) -> float:
-    """Give Nemenyi's critical difference of mean ranks: q of the studentised range over the square root of 2."""
+    """Return Nemenyi's critical difference of mean ranks: q of the studentised range over the square root of 2."""
     q = stats.studentized_range.isf(level, num_groups, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(num_groups * (num_groups + 1) / (6 * num_blocks)))
 
@@ -97,7 +97,7 @@ def tested(means: np.ndarray) -> tuple[str, float | None, float | None]:
 def _apart(
     groups: list[Group], ranks: list[float], critical: float | None, p: float | None
 ) -> list[tuple[Group, Group]]:
-    """Give the pairs that differ: only where the test over all groups finds something."""
+    """Return the pairs that differ: only where the test over all groups finds something."""
     if p is None or p >= 1 - LEVEL:
         return []
     pairs = combinations(range(len(groups)), 2)

@@ -13,14 +13,14 @@ from mmrun.results.tables import Result
 
 
 def as_json(result: Result) -> dict[str, Any]:
-    """Give everything."""
+    """Return everything."""
     if isinstance(result, Examples):
         return asdict(result)
     return {**asdict(result), "lower_is_better": result.question.lower_is_better}
 
 
 def records(result: Result) -> list[dict[str, Any]]:
-    """Give the figures in full, a flat mapping a row."""
+    """Return the figures in full, a flat mapping a row."""
     if isinstance(result, Comparison):
         return [_record(row, result.question.by) for row in result.rows]
     if isinstance(result, Curves):

@@ -18,7 +18,7 @@ Groups = dict[Group, list[Metrics]]
 
 
 def lookup(run: Metrics, key: str) -> Any:
-    """Give a choice (strategy, encoder.image) or the value of a dotted config key; None where the run has none.
+    """Return a choice (strategy, encoder.image) or the value of a dotted config key; None where the run has none.
 
     cost.total_parameters, and what else the run cost, counts as a key too.
     """
@@ -33,14 +33,14 @@ def lookup(run: Metrics, key: str) -> Any:
 
 
 def metric_value(run: Metrics, metric: str) -> float | None:
-    """Give a figure by split and name, test/accuracy; None where it is not there or not defined."""
+    """Return a figure by split and name, test/accuracy; None where it is not there or not defined."""
     split, _, name = metric.partition("/")
     found: float | None = run["metrics"].get(split, {}).get(name)
     return found
 
 
 def leaves(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the dotted keys of a config that hold a value, with it."""
+    """Return the dotted keys of a config that hold a value, with it."""
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{place}{key}.")
@@ -75,7 +75,7 @@ def number(word: str) -> float | None:
 
 
 def leaves_that_differ(one: Metrics, other: Metrics) -> list[str]:
-    """Name the keys by which two runs differ, those that name a choice first."""
+    """Return the keys in which two runs differ; choices come first."""
     choices = [key for key in one["choices"] if lookup(one, key) != lookup(other, key)]
     values = [key for key, value in leaves(one["config"]) if value != lookup(other, key)]
     return [key for key in choices + values if key.split(".")[0] not in WITHOUT_EFFECT]
@@ -152,7 +152,7 @@ def _values(runs: list[Metrics], key: str) -> set[str]:
 
 
 def baselines(groups: Iterable[Group], against: Group) -> dict[Group, Group]:
-    """Give each group the one it is compared with: all of `against`, or the one that is alike but has this value."""
+    """Return each group the one it is compared with: all of `against`, or the one that is alike but has this value."""
     known = list(groups)
     if against in known:
         return {group: against for group in known if group != against}

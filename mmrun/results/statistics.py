@@ -31,7 +31,7 @@ def mean(values: Sequence[float], interval: str = "t") -> Estimate:
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Give the sample's standard deviation; None for a single value."""
+    """Return the sample's standard deviation; None for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
@@ -71,7 +71,7 @@ def bootstrap(
     method: str = "BCa",
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Give a bootstrap interval, repeatable: bias-corrected and accelerated (BCa; Efron, 1987) or `percentile`."""
+    """Return a bootstrap interval, repeatable: bias-corrected and accelerated (BCa; Efron, 1987) or `percentile`."""
     found = stats.bootstrap(
         samples,
         statistic,
@@ -158,5 +158,5 @@ CORRECTIONS: dict[str, Callable[[Sequence[float]], list[float]]] = {"holm": holm
 
 
 def _spread(values: Sequence[float] | np.ndarray) -> bool:
-    """Tell whether values differ by more than rounding; where they do not, t is undefined or absurdly large."""
+    """Return whether values differ by more than rounding; where they do not, t is undefined or absurdly large."""
     return float(np.ptp(values)) > 1e-12 * max(1.0, float(np.max(np.abs(values))))

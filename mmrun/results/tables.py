@@ -28,7 +28,7 @@ class Table:
 
 
 def tables(result: Result) -> list[Table]:
-    """Give all tables of a result."""
+    """Return all tables of a result."""
     if isinstance(result, Comparison):
         return [figures(result), costs(result)]
     if isinstance(result, Curves):
@@ -39,7 +39,7 @@ def tables(result: Result) -> list[Table]:
 
 
 def notices(result: Result) -> list[str]:
-    """Give all that one should know before believing a result."""
+    """Return all that one should know before believing a result."""
     if not isinstance(result, Curves):
         return result.notices
     pairs = zip(result.values, result.comparisons, strict=True)
@@ -83,7 +83,7 @@ def _difference(row: Row, question: Question) -> list[str]:
 
 
 def title(compared: Comparison) -> str:
-    """Say what a comparison is about, and how it was made."""
+    """Describe what a comparison compares, and how."""
     said = about(compared.question)
     if any(row.best for row in compared.rows):
         said += "; * best, p < 0.05"
@@ -93,7 +93,7 @@ def title(compared: Comparison) -> str:
 
 
 def about(question: Question) -> str:
-    """Say what is compared, and how."""
+    """Describe what is compared, and how."""
     said = f"{question.metric}, {'lower' if question.lower_is_better else 'higher'} is better"
     if question.against is None:
         return said
@@ -161,7 +161,7 @@ def crossings(curves: Curves) -> Table:
 
 
 def crossed(crossing: Crossing) -> str:
-    """Say in a word what happens."""
+    """Return one word for what happens."""
     return {True: "overtakes", False: "falls behind", None: "never crosses"}[crossing.overtakes]
 
 

@@ -61,7 +61,7 @@ class StageCheckpoints(Callback):
             self.saved_at = now
 
     def final_weights(self) -> AbstractContextManager[None]:
-        """Give the model the averaged weights while the context is open, where there are any."""
+        """Return the model the averaged weights while the context is open, where there are any."""
         return nullcontext() if self.built.ema is None else self.built.ema.swapped_in()
 
     def finish(self, cost: StageCost) -> None:

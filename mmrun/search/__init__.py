@@ -47,7 +47,7 @@ class Search:
 
     @property
     def independent(self) -> bool:
-        """Tell whether a trial is drawn without regard to the others."""
+        """Return whether a trial is drawn without regard to the others."""
         return self.sampler is None or isinstance(self.sampler(seed=0), RandomSampler)
 
 

@@ -29,22 +29,22 @@ class Arm:
     space: dict[str, BaseDistribution]  # by key, as typed
 
     def overrides(self, values: dict[str, Any]) -> list[str]:
-        """Give the words of a run."""
+        """Return the words of a run."""
         return [*self.fixed, *(f"{key}={_text(values[key])}" for key in self.space)]
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Give all of them, where every range is a list of choices."""
+        """Return all of them, where every range is a list of choices."""
         lists = [distribution.choices for distribution in self.space.values()]  # type: ignore[attr-defined]
         return (dict(zip(self.space, values, strict=True)) for values in itertools.product(*lists))
 
     def trials(self, search: Search) -> int:
-        """Give the number of trials: no more than there are combinations."""
+        """Return the number of trials: no more than there are combinations."""
         lists = [getattr(distribution, "choices", None) for distribution in self.space.values()]
         size = math.prod(math.inf if choices is None else len(choices) for choices in lists)
         return int(size if search.trials is None else min(search.trials, size))
 
     def corners(self) -> list[list[str]]:
-        """Give the words of a few runs in which each choice, and each end of an interval, occurs."""
+        """Return the words of a few runs in which each choice, and each end of an interval, occurs."""
         first = {key: _ends(distribution)[0] for key, distribution in self.space.items()}
         others = [{**first, key: value} for key, d in self.space.items() for value in _ends(d)[1:]]
         return [self.overrides(values) for values in [first, *others]]

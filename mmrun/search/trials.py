@@ -59,11 +59,11 @@ class Trials:
         self.repeat = [trial.params for trial in failed]
 
     def all(self) -> list[FrozenTrial]:
-        """Give every trial so far."""
+        """Return every trial so far."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if DRAWN in trial.user_attrs]
 
     def next(self) -> list[Trial]:
-        """Give what is to be trained together: first what an earlier call drew and did not come to; none at the end."""
+        """Return the next trials to train in parallel: first those drawn earlier but not trained; none at the end."""
         known = [trial for trial in self.all() if trial.number not in self.failed_before]
         open_ = [trial for trial in known if trial.state is TrialState.RUNNING]
         trials = [Trial(trial.number, trial.user_attrs[DRAWN], True) for trial in open_]
@@ -130,7 +130,7 @@ class Trials:
         return {"value": _value(trial), "test": test, "overrides": trial.user_attrs[DRAWN], "run": run}
 
     def report(self, trial: Trial) -> dict[str, Any] | None:
-        """Give what a `Report` is made of; None where no trial is halted early."""
+        """Return the arguments of `Report`; None where trials are not pruned."""
         if self.search.reduction_factor is None:
             return None
         return {
@@ -155,7 +155,7 @@ class Trials:
         return None
 
     def _samplers(self, known: list[list[str]]) -> Iterator[BaseSampler]:
-        """Give what draws the next trial, seeded by its place alone: a killed search draws as one that was not."""
+        """Return the sampler of the next trial, seeded by its number alone, so that a killed search continues."""
         given = self.repeat if self.search.sampler else [*self.repeat, *self.arm.combinations()]
         yield from (_given(values) for values in given if self.arm.overrides(values) not in known)
         if self.search.sampler is not None:
@@ -178,7 +178,7 @@ class Report:
         self.trial = optuna.Trial(study, study.trials[number]._trial_id)
 
     def worth_it(self, value: float, evaluation: int) -> bool:
-        """Tell whether to go on, given the figure of an evaluation (1, 2, ...)."""
+        """Return whether to go on, given the figure of an evaluation (1, 2, ...)."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a run that goes on from a checkpoint may report a second time
             self.trial.report(value, evaluation)
@@ -205,7 +205,7 @@ def _value(trial: FrozenTrial) -> float:
 
 
 def _epochs(folder: RunFolder) -> float:
-    """Tell how much a run has trained, finished or not."""
+    """Return how much a run has trained, finished or not."""
     events = folder.events() if folder.log_file.exists() else ()
     return sum({event["stage"]: event["epochs"] for event in events if event["event"] == "evaluated"}.values())
 
@@ -223,7 +223,7 @@ def _given(values: dict[str, Any]) -> BaseSampler:
 
 
 def expected_best(values: Sequence[float], higher_is_better: bool) -> list[float]:
-    """Give the expected best of k = 1, 2, ... trials drawn like these (Dodge et al., 2019)."""
+    """Return the expected best of k = 1, 2, ... trials drawn like these (Dodge et al., 2019)."""
     rising = sorted(values, reverse=not higher_is_better)
     total = len(rising)
     return [
@@ -233,5 +233,5 @@ def expected_best(values: Sequence[float], higher_is_better: bool) -> list[float
 
 
 def best_so_far(values: Sequence[float], higher_is_better: bool) -> list[float]:
-    """Give the best of the first k = 1, 2, ... trials."""
+    """Return the best of the first k = 1, 2, ... trials."""
     return list(itertools.accumulate(values, max if higher_is_better else min))

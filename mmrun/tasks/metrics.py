@@ -43,7 +43,7 @@ class Hits(NamedTuple):
 
     @property
     def used(self) -> np.ndarray:
-        """Tell which classes have a true or a predicted row."""
+        """Return which classes have a true or a predicted row."""
         return self.true + self.predicted > 0
 
     @property
@@ -62,7 +62,7 @@ class Hits(NamedTuple):
         return 2 * self.both / np.maximum(self.true + self.predicted, 1)
 
     def per_class(self, names: list[str]) -> dict[str, dict[str, float]]:
-        """Give the figures by name; `count` is the number of true rows."""
+        """Return the figures by name; `count` is the number of true rows."""
         columns = zip(self.precision, self.recall, self.f1, self.true, strict=True)
         return {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "count": float(n)}
@@ -71,7 +71,7 @@ class Hits(NamedTuple):
 
 
 def ranking(scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[str, float]:  # all [N, C]
-    """Give AUROC and average precision, each the mean over the columns that hold both a true and a false row."""
+    """Return AUROC and average precision, each the mean over the columns that hold both a true and a false row."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     positive, negative = (truth & visible).sum(0), (~truth & visible).sum(0)

@@ -45,7 +45,7 @@ class Ordinal(Classification):
 
 
 def above(output: Tensor) -> Tensor:  # [B, C] -> [B, C - 1]
-    """Give the cumulative logits: of being above class 0, above class 1 ... They fall from one to the next."""
+    """Return the cumulative logits: of being above class 0, above class 1 ... They fall from one to the next."""
     C = output.shape[1]
     classes = torch.arange(C, device=output.device)
     higher = classes > classes[:-1, None]  # [C - 1, C]

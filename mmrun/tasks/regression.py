@@ -44,7 +44,7 @@ class Regression:
         return (each * visible).sum() / visible.sum().clamp(min=1)
 
     def _error(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:  # both [B, C]
-        """Give how far the standardised numbers are off, and which are visible."""
+        """Return the errors of the standardised numbers, and which targets are visible."""
         self._move(output.device)
         target = target.reshape(output.shape)
         visible = ~target.isnan()

@@ -40,7 +40,7 @@ class EMA:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Give the model the averages as its weights while the context is open."""
+        """Return the model the averages as its weights while the context is open."""
         self._swap()
         try:
             yield

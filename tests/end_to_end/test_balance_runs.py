@@ -75,5 +75,5 @@ def test_two_processes_balance_as_one_does(shell, tmp_path, name, port):
 
 def test_none_is_a_run_without(shell):
     assert shell.train("balance=none") == shell.train()
-    told = "mmrun: null is no option of a group; leave the word out, or name an option\n"
+    told = "mmrun: null is not an option of a group; leave the override out, or name an option\n"
     assert shell("train", "balance=null")[::2] == (2, told)

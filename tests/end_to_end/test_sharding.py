@@ -46,7 +46,8 @@ def test_shares_then_the_whole_then_shares_again_are_as_one_whole_run(shell, tmp
     found, whole = next(tmp_path.glob("outputs/*/*")), next(tmp_path.glob("whole/*/*"))
     left, right = (load_file(run / "checkpoints/train/last/model.safetensors") for run in (found, whole))
     assert list(left) == list(right)
-    assert all(left[name].allclose(right[name], atol=1e-5) for name in left)
+    # Sums over processes have another order, and load decides at which steps the runs take over from each other.
+    assert all(left[name].allclose(right[name], atol=5e-5) for name in left)
     assert metrics(found)["metrics"]["test"]["accuracy"] == metrics(whole)["metrics"]["test"]["accuracy"]
     costs = [metrics(run)["cost"]["stages"]["train"] for run in (found, whole)]
     for figure in ("samples", "flops", "objective", "trainable_parameters", "total_parameters"):

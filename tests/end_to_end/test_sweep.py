@@ -132,7 +132,7 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
     assert (told["metric"], told["curve"]) == ("val/accuracy", "expected best")
     for arm in told["arms"]:
         good, bad = arm["values"]
-        assert arm["best"]["words"][-1] == "optimizer.lr=0.03"
+        assert arm["best"]["overrides"][-1] == "optimizer.lr=0.03"
         assert arm["best"]["value"] == good > bad
         assert arm["curve"] == pytest.approx([(good + bad) / 2, 0.75 * good + 0.25 * bad])
     assert (

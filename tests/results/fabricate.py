@@ -125,7 +125,7 @@ def evaluation(name: str, accuracy: float) -> dict[str, Any]:
     alone = {"image": accuracy - 0.1, "text": accuracy - 0.3}
     synergy = {"fused": accuracy, "alone": alone, "best": "image", "gap": 0.1, "ceilings": OWN_CEILINGS}
     return {
-        "schema": 1,
+        "schema": 2,
         "metric_version": 1,
         "run": name,
         "split": "test",

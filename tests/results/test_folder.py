@@ -37,7 +37,7 @@ def test_what_cannot_change_the_result_is_no_part_of_the_identity():
         cache_limit=1.0,
         choices={"dataset": "digits", "strategy": "mine"},
         trainer__progress=False,
-        trainer__trackers=["tensorboard"],
+        callbacks={"tensorboard": {"_target_": "mmrun.run.callbacks.Tracker", "name": "tensorboard"}},
         trainer__save_every=1.0,
     )
     assert identity(alike) == identity(config())
@@ -98,7 +98,7 @@ def test_metrics_are_as_the_schema_says(tmp_path):
 def test_numbers_of_numpy_are_plain_and_one_that_is_not_finite_is_null(tmp_path):
     folder = started(tmp_path)
     folder.finish({"metrics": {"test": {"accuracy": np.float32(0.5), "auroc": float("nan")}}, "rows": np.arange(2)})
-    assert folder.metrics() == {"schema": 1, "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, "rows": [0, 1]}
+    assert folder.metrics() == {"schema": 2, "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, "rows": [0, 1]}
 
 
 def test_a_status_keeps_what_is_not_said_anew(tmp_path):

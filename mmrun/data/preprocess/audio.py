@@ -23,7 +23,7 @@ class Waveform:
         """Learn nothing: a sound is decoded alike, whatever the others are."""
 
     def decode(self, value: Path | tuple[np.ndarray, int]) -> dict[str, np.ndarray]:
-        """Give one sound; in memory it is (samples [S] or [S, channels], int16 or float in -1..1; their rate)."""
+        """Return one sound; in memory it is (samples [S] or [S, channels], int16 or float in -1..1; their rate)."""
         samples, rate = read_sound(value, self.seconds) if isinstance(value, Path) else value
         if samples.ndim == 2:
             samples = samples.astype(np.float32).mean(axis=1) / (32768 if samples.dtype == np.int16 else 1)
@@ -37,7 +37,7 @@ class Waveform:
         return {"waveform": waveform, "length": np.array(len(samples), dtype=np.int64)}
 
     def state(self) -> dict[str, Any]:
-        """Give rate and length."""
+        """Return rate and length."""
         return {"sample_rate": self.sample_rate, "seconds": self.seconds}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -20,13 +20,13 @@ class Pixels:
         self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Tell grey from coloured pictures, by the first training rows."""
+        """Infer from the first training rows whether images are grey or coloured."""
         if self.channels is None:
             self.channels = 1 if all(_is_grey(p) for p in _readable(column, rows, self.size)) else 3
         self._state_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
-        """Give one picture; an array is uint8 [H, W] or [C, H, W]."""
+        """Return one picture; an array is uint8 [H, W] or [C, H, W]."""
         assert self.channels is not None, "fit or restore first"
         if isinstance(value, np.ndarray):
             pixels = value if value.ndim == 3 else value[None]
@@ -35,7 +35,7 @@ class Pixels:
         return {"": _square(open_image(value, self.size), self.size, self.channels)}
 
     def state(self) -> dict[str, Any]:
-        """Give size and channels."""
+        """Return size and channels."""
         return {"size": self.size, "channels": self.channels}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ def _is_grey(pixels: np.ndarray) -> bool:
 
 
 def open_image(value: Path | np.ndarray, size: int | None = None) -> Any:  # PIL.Image.Image
-    """Give the upright picture; a JPEG is decoded at a half, a quarter ... where that is enough for `size` pixels."""
+    """Return the upright picture; a JPEG is decoded at a half, a quarter ... where that is enough for `size` pixels."""
     from PIL import Image, ImageOps
 
     if isinstance(value, np.ndarray):

@@ -39,7 +39,7 @@ class Steps:
         self._state_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
-        """Give one series."""
+        """Return one series."""
         values = read_series(value)[:, : self.num_steps]
         if len(values) != len(self.mean):
             raise DataError(f"a series of {len(values)} channels, where the training rows have {len(self.mean)}")
@@ -49,7 +49,7 @@ class Steps:
         return {"values": padded, "mask": np.arange(self.num_steps) < values.shape[1]}
 
     def state(self) -> dict[str, Any]:
-        """Give the length and the statistics of the training rows."""
+        """Return the length and the statistics of the training rows."""
         return {"num_steps": self.num_steps, "mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Steps:
 
 
 def read_series(value: Path | np.ndarray) -> np.ndarray:  # [C, T]
-    """Give the numbers of one series."""
+    """Return the numbers of one series."""
     name = value.name if isinstance(value, Path) else "the series"
     try:
         array = np.load(value, allow_pickle=False) if isinstance(value, Path) else np.asarray(value)
@@ -76,7 +76,7 @@ def read_series(value: Path | np.ndarray) -> np.ndarray:  # [C, T]
 
 
 def _readable(column: Column, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Give the training series; one that cannot be read is reported when all rows are decoded."""
+    """Return the training series; one that cannot be read is reported when all rows are decoded."""
     for row in rows:
         value = column.values[row]
         if value is not None:

@@ -30,7 +30,7 @@ class Cells:
         self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Tell numbers from categories; learn means, deviations and categories."""
+        """Infer which columns are numeric; fit means, deviations and categories."""
         records = Records.of(column.values)
         wanted = np.isin(np.arange(len(records)), rows)
         some = any(record is not None for record in compress(records, wanted))
@@ -46,7 +46,7 @@ class Cells:
         self._state_metadata()
 
     def decode(self, value: dict[str, Cell]) -> dict[str, np.ndarray]:
-        """Give one row of cells."""
+        """Return one row of cells."""
         numbers = np.zeros(len(self.numeric), dtype=np.float32)
         missing = np.zeros(len(self.numeric), dtype=bool)
         for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
@@ -59,7 +59,7 @@ class Cells:
         return {"numeric": numbers, "missing": missing, "categorical": np.array(known, dtype=np.int64)}
 
     def state(self) -> dict[str, Any]:
-        """Give the statistics of the training rows."""
+        """Return the statistics of the training rows."""
         return {"numeric": {n: list(v) for n, v in self.numeric.items()}, "categories": self.categories}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Cells:
 
 
 def as_number(cell: Cell) -> float | None:
-    """Give the number of a cell, NaN for one that is missing, None for a word."""
+    """Return the number of a cell, NaN for one that is missing, None for a word."""
     if isinstance(cell, float):
         return cell if math.isfinite(cell) else math.nan
     if cell is None or str(cell).strip().lower() in MISSING:
@@ -87,7 +87,7 @@ def as_number(cell: Cell) -> float | None:
 
 
 def _numbers(cells: Iterable[Cell]) -> np.ndarray | None:  # [n] float64
-    """Give the numbers of cells, NaN for the missing; None where one is a word."""
+    """Return the numbers of cells, NaN for the missing; None where one is a word."""
     numbers = array("d")
     for cell in cells:
         number = as_number(cell)

@@ -35,7 +35,7 @@ class Tokens:
         self._use(made, ids)
 
     def decode(self, value: str | Path) -> dict[str, np.ndarray]:
-        """Give ids and mask of one text; a file is read as UTF-8."""
+        """Return ids and mask of one text; a file is read as UTF-8."""
         encoded = self._tokenizer.encode(read_text(value))
         return {
             "ids": np.array(encoded.ids, dtype=np.int32),
@@ -43,7 +43,7 @@ class Tokens:
         }
 
     def state(self) -> dict[str, Any]:
-        """Give the whole tokenizer, so that it is not needed again, and the ids of what is no word."""
+        """Return the whole tokenizer, so that it is not needed again, and the ids of what is no word."""
         return {"tokenizer": self._tokenizer.to_str(), **self.metadata}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Tokens:
 
 
 def read_text(value: str | Path) -> str:
-    """Give the string itself, or what the file says."""
+    """Return the string itself, or what the file says."""
     if isinstance(value, str):
         return value
     try:
@@ -76,7 +76,7 @@ def read_text(value: str | Path) -> str:
 
 
 def _readable(column: Column, rows: np.ndarray) -> Iterator[str]:
-    """Give the training texts; one that cannot be read is reported when all rows are decoded."""
+    """Return the training texts; one that cannot be read is reported when all rows are decoded."""
     for row in rows:
         value = column.values[row]
         try:

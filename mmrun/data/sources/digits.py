@@ -34,7 +34,7 @@ def digits(
     data_seed: int = 0,
     kinds: dict[str, str] | None = None,
 ) -> Table:
-    """Give the 1,797 digits of scikit-learn as a picture, as the tones of a telephone key and as a written word.
+    """Return the 1,797 digits of scikit-learn as a picture, as the tones of a telephone key and as a written word.
 
     Each modality is spoilt by itself, row by row, so that none suffices and several together do.
     """
@@ -101,7 +101,7 @@ def _tones(classes: np.ndarray, snr: float, spread: float, rng: np.random.Genera
 def _words(
     classes: np.ndarray, wrong: float, typos: float, languages: list[str], rng: np.random.Generator
 ) -> list[str]:
-    """Name each digit in one of the languages; a share of the rows names one of chance, a share has a typing error."""
+    """Return a name for each digit, in one of the languages; some name a random digit, some have a typo."""
     num_rows = len(classes)
     named = np.where(rng.random(num_rows) < wrong, rng.integers(0, 10, num_rows), classes)
     spoken = rng.integers(0, len(languages), num_rows)

@@ -98,13 +98,13 @@ def look(
     hint: str = "set dataset.path=FILE",
     **others: Any,
 ) -> dict[str, infer.Modality]:
-    """Tell what the modalities are as `manifest` will, by the header and the first rows alone."""
+    """Infer the modalities as `manifest` does, from the header and the first rows alone."""
     sheet = read_sheet(_locate(path, hint), limit=SAMPLE)
     return _Layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
 def describe(**arguments: Any) -> dict[str, str]:
-    """Tell modality -> kind; the arguments are those of `manifest`."""
+    """Return the kind of each modality; the arguments are those of `manifest`."""
     return {name: modality.kind for name, modality in look(**arguments).items()}
 
 
@@ -136,7 +136,7 @@ class _Layout:
 
 
 def _where_there(sheet: Sheet, name: str | None, default: str) -> str | None:
-    """Give the column, or None where it is the default one and the file has none."""
+    """Return the column, or None where it is the default one and the file has none."""
     if name is None or (name == default and name not in sheet.columns):
         return None
     infer.require(sheet, name, f"dataset.{default}")
@@ -173,7 +173,7 @@ def _tasks(sheet: Sheet, targets: Sequence[str], said: str | Mapping[str, str] |
 def _orders(
     tasks: Mapping[str, str], said: Sequence[str] | Mapping[str, Sequence[str]] | None
 ) -> dict[str, Sequence[str] | None]:
-    """Give the order of each target's classes, where one is said."""
+    """Return the order of each target's classes, where one is said."""
     ordinal = [name for name, task in tasks.items() if task == "ordinal"]
     by_name = dict(said) if isinstance(said, Mapping) else dict.fromkeys(ordinal, said)
     if said is not None and not ordinal:

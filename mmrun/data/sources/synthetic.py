@@ -24,7 +24,7 @@ def synthetic(
     data_seed: int = 0,
     kinds: dict[str, str] | None = None,
 ) -> Table:
-    """Give rows of two classes whose modalities a, b, c ... carry the class in a known way, the row's mechanism.
+    """Return rows of two classes whose modalities a, b, c ... carry the class in a known way, the row's mechanism.
 
     A mechanism is drawn for each row with the given shares, and each modality's columns name it:
     redundant: the sign of every modality's first number tells the class; unique to k: only the sign of k's does, the
@@ -75,7 +75,7 @@ def expected_accuracy(
     num_modalities: int = 2,
     noise: float = 0.0,
 ) -> float:
-    """Give the best accuracy that any method can reach when it sees only the given modalities."""
+    """Return the best accuracy that any method can reach when it sees only the given modalities."""
     seen = len(present)
     told = redundancy * (seen > 0) + uniqueness * seen / num_modalities + synergy * (seen == num_modalities)
     best = told + 0.5 * (1 - told)

@@ -43,7 +43,7 @@ class Projection(Encoder):
 
     @abstractmethod
     def values(self, x: Any) -> Tensor:  # [B, num_values]
-        """Give each row as one vector."""
+        """Return each row as one vector."""
 
     def fit(self, batches: Iterable[Input]) -> None:
         """Compute the components of the given rows; how they are cut into batches does not matter."""
@@ -132,7 +132,7 @@ class Steps(Projection):
 
 
 def _principal(batches: Iterable[np.ndarray], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the mean [V] and what projects onto the components, scaled to variance 1 [dim, V]."""
+    """Return the mean [V] and what projects onto the components, scaled to variance 1 [dim, V]."""
     from sklearn.decomposition import IncrementalPCA
 
     blocks = _blocks(batches, max(BLOCK, dim))
@@ -148,7 +148,7 @@ def _principal(batches: Iterable[np.ndarray], dim: int) -> tuple[np.ndarray, np.
 
 
 def _independent(batches: Iterable[np.ndarray], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the mean [V] and what unmixes the components, scaled to variance 1 [dim, V]."""
+    """Return the mean [V] and what unmixes the components, scaled to variance 1 [dim, V]."""
     from sklearn.decomposition import FastICA
 
     rows = _sample(batches, MOST_ROWS)

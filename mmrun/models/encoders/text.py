@@ -101,7 +101,7 @@ class Bow(Encoder):
         self.idf.copy_(torch.where(self.idf > 0, ((1 + num_rows) / (1 + num_with)).log() + 1, 0.0))
 
     def counts(self, x: dict[str, Tensor]) -> Tensor:  # [B, V]
-        """Tell how often each row has each id."""
+        """Return how often each id occurs in each row."""
         none = torch.zeros(x["ids"].shape[0], len(self.idf), device=self.idf.device)
         return none.scatter_add(1, x["ids"], x["mask"].float())
 

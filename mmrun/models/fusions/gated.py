@@ -24,7 +24,7 @@ class Gated(Fusion):
         self.dropout = nn.Dropout(dropout)
 
     def weights(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, M, dim]
-        """Give the gates: they sum to one over the present modalities."""
+        """Return the gates: they sum to one over the present modalities."""
         everything = concat(list(self.gate), features, present)
         scores = torch.stack([gate(everything) for gate in self.gate.values()], dim=1)
         mask = stacked(list(self.gate), present)

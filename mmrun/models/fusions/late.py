@@ -31,7 +31,7 @@ class Late(Fusion):
         return (masked_softmax(self.scores.expand(here.shape[0], -1), here, dim=1)[..., None] * logits).sum(1)
 
     def head(self, num_outputs: int) -> nn.Module:
-        """Give the one bias that the logits still lack."""
+        """Return the one bias that the logits still lack."""
         if num_outputs != self.dim:
             raise ConfigError(
                 f"fusion: late decides on {self.dim} outputs and a task has {num_outputs}; choose another fusion"

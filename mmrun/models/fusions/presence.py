@@ -10,12 +10,12 @@ from mmrun.types import Features
 
 
 def pooled(features: Features, present: Tensor) -> Tensor:
-    """Give the pooled features [B, D], zero where the modality is missing."""
+    """Return the pooled features [B, D], zero where the modality is missing."""
     return torch.where(present[:, None], features.pooled, 0.0)
 
 
 def tokens(features: Features, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the tokens [B, T, D], zero where not real, and which are real [B, T]; without tokens, pooled is the one."""
+    """Return the tokens [B, T, D], zero where not real, and the mask [B, T]; pooled stands in for no tokens."""
     if features.tokens is None:
         return pooled(features, present)[:, None], present[:, None]
     mask = present[:, None].expand(features.tokens.shape[:2])
@@ -30,7 +30,7 @@ def concat(modalities: list[str], features: dict[str, Features], present: dict[s
 
 
 def stacked(modalities: list[str], present: dict[str, Tensor]) -> Tensor:
-    """Tell which modalities each row has: [B, M] bool."""
+    """Return which modalities each row has: [B, M] bool."""
     return torch.stack([present[name] for name in modalities], dim=1)
 
 

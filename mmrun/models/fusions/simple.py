@@ -31,7 +31,7 @@ class _Projected(Fusion):
         self.dropout = nn.Dropout(dropout)
 
     def vectors(self, features: dict[str, Features], present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Give relu(W_i x_i + b_i) of each modality, zero where missing, [B, M, dim], and which are real, [B, M]."""
+        """Return relu(W_i x_i + b_i) of each modality, zero where missing, [B, M, dim], and which are real, [B, M]."""
         vectors, mask = project_pooled(self.project, features, present)
         return torch.where(mask[..., None], F.relu(vectors), 0.0), mask
 

@@ -16,7 +16,7 @@ MAX_PRODUCT = 2**16  # numbers of an outer product for one row; its linear layer
 def _bounded(
     project: nn.ModuleDict, features: dict[str, Features], present: dict[str, Tensor]
 ) -> Tensor:  # [B, M, width]
-    """Give tanh(W_i x_i + b_i), zero where missing: products of many of them stay within -1..1."""
+    """Return tanh(W_i x_i + b_i), zero where missing: products of many of them stay within -1..1."""
     vectors, mask = project_pooled(project, features, present)
     return torch.where(mask[..., None], torch.tanh(vectors), 0.0)
 
@@ -42,7 +42,7 @@ class TensorFusion(Fusion):
         self.dropout = nn.Dropout(dropout)
 
     def product(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, (1 + width) ** M]
-        """Give the flattened outer product; the last modality's place runs fastest."""
+        """Return the flattened outer product; the last modality's place runs fastest."""
         vectors = F.pad(_bounded(self.project, features, present), (1, 0), value=1.0)
         return functools.reduce(lambda one, other: (one[:, :, None] * other[:, None, :]).flatten(1), vectors.unbind(1))
 

@@ -54,7 +54,7 @@ class GradientBlending(Objective):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give the weighted sum of the wrapped objective's loss and those of each modality alone."""
+        """Return the weighted sum of the wrapped objective's loss and those of each modality alone."""
         if not self.training:
             return self.objective(model, batch)
         held = batch.index % HELD_OUT == 0

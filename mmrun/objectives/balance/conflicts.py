@@ -42,7 +42,7 @@ class Pcgrad(Objective):
         self.probes = Probes(tasks, self.modalities, dims) if unimodal_weight > 0 else None
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives, and the losses of each modality alone."""
+        """Return the losses of the wrapped objective, and those of each modality alone."""
         if not self.training:
             return self.objective(model, batch)
         return _with_alone(self.objective, self.probes, self.unimodal_weight, model, batch)
@@ -94,7 +94,7 @@ class MMPareto(Objective):
         self.probes = Probes(tasks, kinds, dims)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives, and the losses of each modality alone."""
+        """Return the losses of the wrapped objective, and those of each modality alone."""
         if not self.training:
             return self.objective(model, batch)
         return _with_alone(self.objective, self.probes, 1.0, model, batch)
@@ -116,7 +116,7 @@ class MMPareto(Objective):
 
 
 def shortest(first: Tensor, second: Tensor) -> Tensor:  # [P], [P] -> scalar
-    """Give the weight of the first vector in the shortest convex combination of two (Désidéri, 2012)."""
+    """Return the weight of the first vector in the shortest convex combination of two (Désidéri, 2012)."""
     apart = (first - second).square().sum().clamp(min=TINY)
     return ((second - first) @ second / apart).clamp(0, 1)
 
@@ -124,7 +124,7 @@ def shortest(first: Tensor, second: Tensor) -> Tensor:  # [P], [P] -> scalar
 def _with_alone(
     objective: Objective, probes: Probes | None, weight: float, model: Multimodal, batch: Batch
 ) -> dict[str, Tensor]:
-    """Give the losses of an objective, and those of each modality alone, which teach its encoder too."""
+    """Return the losses of an objective, and those of each modality alone, which teach its encoder too."""
     if probes is None:
         return objective(model, batch)
     losses, features = with_features(objective, model, batch, list(probes.linear))

@@ -59,7 +59,7 @@ class OgmGe(Objective):
         self.factors: dict[str, Tensor] = {}  # of this batch, for `backward`
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives, and what teaches the probes."""
+        """Return the losses of the wrapped objective, and those of the probes."""
         if not self.training:
             return self.objective(model, batch)
         losses, features = with_features(self.objective, model, batch, self.modalities)
@@ -72,7 +72,7 @@ class OgmGe(Objective):
         return {**losses, "loss": total, **{f"loss/alone/{m}": loss.detach() for m, loss in alone.items()}}
 
     def _score(self, outputs: Mapping[str, Tensor], batch: Batch, present: Tensor) -> Tensor:  # [2]
-        """Give the sum of the truth's probabilities over the rows that have the modality, and their number."""
+        """Return the sum of the truth's probabilities over the rows that have the modality, and their number."""
         sums = []
         for name, task in self.probes.tasks.items():
             truth, visible = probability_of_truth(task, outputs[name].detach(), batch.targets[name])
@@ -81,7 +81,7 @@ class OgmGe(Objective):
         return torch.stack(sums).sum(0)
 
     def factor(self, total: Tensor, number: Tensor) -> Tensor:  # sums of scores [M], numbers of rows [M] -> [M]
-        """Give what each encoder's gradient is multiplied by."""
+        """Return the factor on each encoder's gradient."""
         ahead = lead(total / number.clamp(min=1e-6), number > 0)
         return torch.where(ahead > 1, 1 - torch.tanh(self.alpha * ahead), 1.0)
 
@@ -100,7 +100,7 @@ class OgmGe(Objective):
 
 
 def probability_of_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the probability of each row's class, or the mean over its labels, and which rows show it; [B], [B] bool."""
+    """Return the probability of each row's class, or the mean over its labels, and whether it is visible."""
     scores = task.scores(output)  # [B, C]
     if isinstance(task, Classification):
         visible = target != IGNORE_INDEX
@@ -136,7 +136,7 @@ class Agm(Objective):
         self.factors: dict[str, Tensor] = {}  # of this batch, for `backward`
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives."""
+        """Return the losses of the wrapped objective."""
         if not self.training:
             return self.objective(model, batch)
         losses, features = with_features(self.objective, model, batch, self.modalities)
@@ -149,7 +149,7 @@ class Agm(Objective):
         return losses
 
     def _surprise(self, model: Multimodal, features: Mapping[str, Features], batch: Batch) -> Tensor:  # [M]
-        """Give the loss of each modality's own response."""
+        """Return the loss of each modality's own response."""
         here = {m: batch.present[m] for m in self.modalities}
         absent = {m: torch.zeros_like(there) for m, there in here.items()}
 
@@ -167,7 +167,7 @@ class Agm(Objective):
         return torch.stack(losses)
 
     def factor(self, surprise: Tensor, counted: Tensor) -> Tensor:  # [M], [M] bool -> [M]
-        """Give what each encoder's gradient is multiplied by, and remember this batch."""
+        """Return the factor on each encoder's gradient, and update the running values."""
         others, defined = mean_of_others(surprise, counted)
         usual = mean_of_others(self.mean, torch.ones_like(counted))[0] - self.mean
         gap = usual.exp() - (others - surprise).exp()

@@ -83,7 +83,7 @@ class Pmr(Objective):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives, and what helps those behind."""
+        """Return the losses of the wrapped objective, and the terms that help lagging modalities."""
         if not self.training:
             return self.objective(model, batch)
         losses, features = with_features(self.objective, model, batch, self.modalities)
@@ -100,7 +100,7 @@ class Pmr(Objective):
     def _rebalance(
         self, prototypes: nn.Module, vectors: Mapping[str, Tensor], target: Tensor, present: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Give the weighted sums of cross-entropies and of entropies, for one task."""
+        """Return the weighted sums of cross-entropies and of entropies, for one task."""
         losses, entropies, scores = [], [], []
         for m, own in prototypes.named_children():
             counted = (target != IGNORE_INDEX) & present[m]

@@ -28,7 +28,7 @@ class Umt(Objective):
         self.teacher = nn.ModuleDict({m: copy.deepcopy(model.encoder[m]).requires_grad_(False).eval() for m in kinds})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Give what the wrapped objective gives, and how far each modality is from its teacher."""
+        """Return the losses of the wrapped objective, and each modality's distance to its teacher."""
         if not self.training:
             return self.objective(model, batch)
         losses, features = with_features(self.objective, model, batch, list(self.teacher))

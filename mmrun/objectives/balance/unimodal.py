@@ -29,7 +29,7 @@ class Probes(nn.Module):
         return {m: {task: linear(pooled[m]) for task, linear in own.named_children()} for m, own in self.linear.items()}
 
     def losses(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch) -> dict[str, Tensor]:
-        """Give each modality's loss, of the rows that have it."""
+        """Return each modality's loss, of the rows that have it."""
         return {m: task_loss(self.tasks, outputs[m], batch, batch.present[m]) for m in self.linear}
 
 
@@ -40,7 +40,7 @@ def task_loss(tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], batch: B
 
 
 def known(tasks: Mapping[str, Task], batch: Batch, rows: Tensor) -> Tensor:  # [B] bool -> scalar bool
-    """Tell whether some rows have a target that may be seen."""
+    """Return whether some rows have a target that may be seen."""
     targets = [hide(batch.targets[name], rows) for name in tasks]
     return torch.stack([(~t.isnan() if t.is_floating_point() else t != IGNORE_INDEX).any() for t in targets]).any()
 
@@ -74,7 +74,7 @@ def heard(model: Multimodal, modalities: Iterable[str], num_rows: int) -> Iterat
 def with_features(
     objective: Objective, model: Multimodal, batch: Batch, modalities: Sequence[str]
 ) -> tuple[dict[str, Tensor], dict[str, Features]]:
-    """Give the losses of an objective, and the features of the batch, by modality, as its own pass made them."""
+    """Return the losses of an objective, and the features of the batch, by modality, as its own pass made them."""
     with heard(model, modalities, len(batch.index)) as given:
         losses = objective(model, batch)
     silent = model.encode({m: batch.inputs[m] for m in modalities if m not in given})  # those computed before, on disk
@@ -82,12 +82,12 @@ def with_features(
 
 
 def pooled(features: Mapping[str, Features]) -> dict[str, Tensor]:  # by modality, [B, D]
-    """Give the pooled vectors, in fp32."""
+    """Return the pooled vectors, in fp32."""
     return {modality: own.pooled.float() for modality, own in features.items()}
 
 
 def learning(model: Multimodal, modality: str) -> list[nn.Parameter]:
-    """Give the parameters of an encoder that learn."""
+    """Return the parameters of an encoder that learn."""
     return [parameter for parameter in model.encoder[modality].parameters() if parameter.requires_grad]
 
 
@@ -103,20 +103,20 @@ def modulated(model: Multimodal, changes: Mapping[str, Callable[[Tensor], Tensor
 
 
 def mean_of_others(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:  # [M], [M] bool -> [M], [M] bool
-    """Give for each modality the mean over the others that count, and whether it has one and counts itself."""
+    """Return for each modality the mean over the others that count, and whether it has one and counts itself."""
     values = values.where(counted, 0.0)
     number = counted.sum() - counted.int()
     return (values.sum() - values) / number.clamp(min=1), counted & (number > 0)
 
 
 def lead(scores: Tensor, counted: Tensor) -> Tensor:  # [M], [M] bool -> [M]
-    """Give the ratio of each modality's score to that of the others; 1 where it has none."""
+    """Return the ratio of each modality's score to that of the others; 1 where it has none."""
     others, defined = mean_of_others(scores, counted)
     return torch.where(defined, scores / others.clamp(min=1e-6), 1.0)
 
 
 def over_processes(values: Tensor) -> Tensor:
-    """Give the mean over all processes, where there are several."""
+    """Return the mean over all processes, where there are several."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         values = values.clone()
         torch.distributed.all_reduce(values)

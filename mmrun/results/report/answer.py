@@ -60,7 +60,7 @@ def _alone(row: Row) -> str:
 
 
 def _verdict(row: Row, question: Question, terms: str, tested: str) -> tuple[str, str]:
-    """Say who is better, or that nobody can tell."""
+    """Describe which group is better, or that the data cannot tell."""
     assert row.difference is not None
     assert row.baseline is not None
     group, baseline = _name(row.group), _name(row.baseline)
@@ -81,7 +81,7 @@ def _verdict(row: Row, question: Question, terms: str, tested: str) -> tuple[str
 
 
 def _tested(row: Row, compared: Comparison) -> str:
-    """Say how many runs stand behind a difference, and how likely chance makes one as large."""
+    """Describe the number of runs behind a difference, and its p value."""
     n = f"n = {row.n if row.pairs is None else row.pairs}"
     if row.p is None:
         return f"{n}, not tested"
@@ -109,7 +109,7 @@ def _signed(row: Row) -> str:
 
 
 def _terms(setting: Setting, question: Question) -> str:
-    """Say what compared groups had alike."""
+    """Describe what compared groups have in common."""
     if question.match != "budget":
         return f"at equal {COSTS.get(question.match, question.match)}"
     if any(key.startswith("budget") for key in question.by):
@@ -119,7 +119,7 @@ def _terms(setting: Setting, question: Question) -> str:
 
 
 def _cost(row: Row, base: Row, memory: bool, fusions: int) -> str:
-    """Name the costs that differ, or say that none does."""
+    """Describe the costs that differ, or that none does."""
     said, compared = [], []
     shared = f"shared by {fusions} fusions, " if fusions > 1 else ""
     for name, words in COSTS.items():

@@ -73,7 +73,7 @@ class Classified:
         return float(np.abs(self.right - self.confidence).sum() / self.rows.sum())
 
     def curve(self) -> "Drawn":
-        """Give the mean over all classes and runs."""
+        """Return the mean over all classes and runs."""
         return Drawn(*(np.mean(values, axis=0) for values in zip(*self.curves, strict=True)))
 
 

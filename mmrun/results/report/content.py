@@ -55,7 +55,7 @@ def compose(findings: Findings) -> Report:
 
 
 def _caveats(findings: Findings, machines: Mapping[str, Mapping[str, int]], memory: bool) -> list[str]:
-    """Give everything to know before believing the answers, what concerns all runs first."""
+    """Return the caveats of the answers; those that concern all runs come first."""
     found = list(findings.notices)
     places: dict[str, list[str]] = {}
     for setting in findings.settings:
@@ -110,7 +110,7 @@ def _setting(findings: Findings, setting: Setting, look: Mapping[Group, Look], d
 def _evidence(
     groups: Mapping[Group, list[Metrics]], question: Question, look: Mapping[Group, Look]
 ) -> Iterator[Section]:
-    """Give what else the runs hold, each part where some run has it."""
+    """Return the sections on further results, each where some run has them."""
     unit = logs.spent_in([run for runs in groups.values() for run in runs])
     words = COSTS[unit]
     name, kept = contribution.kept(groups, question.metric)

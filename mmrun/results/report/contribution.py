@@ -74,7 +74,7 @@ def section(
 
 
 def unasked(runs: Sequence[Metrics], question: Question) -> str:
-    """Say how to learn what runs say without a modality, where some were not asked; "" where all were."""
+    """Describe how to evaluate runs without a modality, where some are not evaluated; "" where all are."""
     fused = [run for run in runs if run["primary_head"] == "fused"]
     lacking = len(evaluations.lacking(fused, question.metric.partition("/")[0]))
     if not lacking:
@@ -123,7 +123,7 @@ def _synergy(groups: Mapping[Group, list[Metrics]], split: str, name: str, lower
 
 
 def alone(run: Metrics, others: Sequence[Metrics], split: str, name: str) -> Alone | None:
-    """Say what each modality of a run reaches alone, by the best judge there is.
+    """Return what each modality of a run reaches alone, from the best source available.
 
     Encoders trained alone on the same terms; what `mmrun eval` was given; the run's own probes; the run with the other
     modalities absent, which flatters the fusion.
@@ -141,12 +141,12 @@ def alone(run: Metrics, others: Sequence[Metrics], split: str, name: str) -> Alo
 
 
 def gap(fused: float, figures: Mapping[str, float], lower: bool) -> float:
-    """Give what the fusion gains over the best modality."""
+    """Return the gain of the fusion over the best modality."""
     return min(figures.values()) - fused if lower else fused - max(figures.values())
 
 
 def _alike(run: Metrics, other: Metrics) -> bool:
-    """Tell whether two runs learned from the same rows, with the same encoders, seed and budget."""
+    """Return whether two runs learned from the same rows, with the same encoders, seed and budget."""
     same_rows = all(run["dataset"][key] == other["dataset"][key] for key in ("fingerprint", "split", "labelled"))
     same = all(run[key] == other[key] for key in ("seed", "budget"))
     return same_rows and same and run["config"]["encoder"] == other["config"]["encoder"]
@@ -169,7 +169,7 @@ def _mean(values: Sequence[float | None]) -> str:
 
 
 def worth(found: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float]]:
-    """Give the Shapley value of each modality, one a run."""
+    """Return the Shapley value of each modality, one a run."""
     values = [one["shapley"][name]["absent"] for one in found]
     return {modality: [one[modality] for one in values] for modality in values[0]}
 
@@ -177,7 +177,7 @@ def worth(found: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float
 def subsets(
     found: Sequence[Mapping[str, Any]], name: str
 ) -> tuple[list[str], list[str], np.ndarray]:  # [subsets, fills]
-    """Give the mean figure of each subset of the modalities, under each way to fill what is missing."""
+    """Return the mean figure of each subset of the modalities, under each way to fill what is missing."""
     having = [one["missing"] for one in found]
     fills = list(having[0])
     named = [" + ".join(each["present"]) for each in having[0][fills[0]]]

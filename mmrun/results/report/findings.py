@@ -37,11 +37,11 @@ class Findings:
 
     @property
     def runs(self) -> list[Metrics]:
-        """Give the runs of all settings."""
+        """Return the runs of all settings."""
         return [run for setting in self.settings for run in setting.runs]
 
     def where(self, setting: Setting) -> str:
-        """Say which setting it is: "dataset.labelled=0.1"; nothing where there is only one."""
+        """Describe a setting: "dataset.labelled=0.1"; empty where there is only one."""
         return ", ".join(f"{key}={value}" for key, value in zip(self.apart, setting.values, strict=True))
 
 
@@ -80,7 +80,7 @@ def find(folders: Sequence[Path], question: Question, where: Sequence[str] = (),
 
 
 def _headline(runs: Sequence[Metrics]) -> str:
-    """Give the figure that the first run with figures puts first."""
+    """Return the figure that the first run with figures puts first."""
     names = [name for run in runs if (name := primary_metric(run)[0]) is not None]
     if not names:
         raise ConfigError("no run has a figure on the test rows; name one with --metric")
@@ -110,7 +110,7 @@ def _baseline(groups: Mapping[Group, object]) -> str | None:
 
 
 def _has_baseline(runs: list[Metrics], question: Question) -> bool:
-    """Tell whether there is anything to compare with among some runs; a sweep may have holes."""
+    """Return whether some runs have a baseline to compare with; a sweep may have holes."""
     groups = grouped(runs, question.by)
     against = None if question.against is None else selection.typed(question.against)
     return against is None or against in groups or any((value,) == against for group in groups for value in group)

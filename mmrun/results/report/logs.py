@@ -20,7 +20,7 @@ Events = list[tuple[float, dict[str, Any]]]  # spent so far by all stages, what 
 
 
 def spent_in(runs: Sequence[Metrics]) -> str:
-    """Give the cost that the budget of some runs is counted in."""
+    """Return the cost that the budget of some runs is counted in."""
     return SPENT_IN[next(iter(runs[0]["budget"]))]
 
 

@@ -36,7 +36,7 @@ def html(report: Report) -> str:
 
 
 def order(cell: str) -> str:
-    """Give the number by which a cell is sorted: 14400 for 14.4k, 200 for 3 min 20 s; nothing for a word."""
+    """Return the number by which a cell is sorted: 14400 for 14.4k, 200 for 3 min 20 s; nothing for a word."""
     found = NUMBER.match(cell)
     if found is None:
         return ""

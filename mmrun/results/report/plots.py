@@ -73,7 +73,7 @@ def quality_over_cost(
 
 
 def pareto(points: Sequence[tuple[float, float]], lower: bool) -> list[tuple[float, float]]:
-    """Give the points, by cost, that no other beats in both cost and figure."""
+    """Return the points, by cost, that no other beats in both cost and figure."""
     front: list[tuple[float, float]] = []
     for cost, value in sorted(points, key=lambda point: (point[0], point[1] if lower else -point[1])):
         if not front or (value < front[-1][1] if lower else value > front[-1][1]):
@@ -100,7 +100,7 @@ def over_budget(
     look: Mapping[Group, Look],
     level: float | None = None,
 ) -> Callable[[Axes], None]:
-    """Give what draws a line a run, thick ones as their mean, and a dotted one at a level that means something."""
+    """Return a function that draws a line per run, thick lines for means, and a dotted line at a reference level."""
     means = {group: mean_curve(of_group) for group, of_group in curves.items()}
 
     def draw(axes: Axes) -> None:
@@ -195,7 +195,7 @@ def critical_difference(ranking: Ranking, look: Mapping[Group, Look]) -> Plot:
 
 
 def together(ranks: Sequence[float], critical: float | None) -> list[tuple[int, int]]:
-    """Give the longest stretches of groups within the critical difference."""
+    """Return the longest stretches of groups within the critical difference."""
     if critical is None:
         return []
     found: list[tuple[int, int]] = []

@@ -20,10 +20,10 @@ class Section:
 
 
 def slug(title: str) -> str:
-    """Give a name for the address of a section."""
+    """Return a name for the address of a section."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def stem(section: Section, plot: Plot) -> str:
-    """Give the name of a plot's files, less their suffix."""
+    """Return the name of a plot's files, less their suffix."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{slug(section.title)}-{plot.name}")

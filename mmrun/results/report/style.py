@@ -29,13 +29,13 @@ class Look:
     hatch: str | None = None  # of a bar
 
     def style(self, points: int) -> Style:
-        """Give what tells its line from others: colour, dashes, and a marker here and there."""
+        """Return the style of a group's line: colour, dashes, and some markers."""
         every = max(1, points // 6)
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "markevery": every}
 
 
 def looks(groups: Sequence[Group]) -> dict[Group, Look]:
-    """Give every group a look of its own: pairs of colour and marker differ for 49, of marker and line for 28."""
+    """Return every group a look of its own: pairs of colour and marker differ for 49, of marker and line for 28."""
     found = {}
     for place, group in enumerate(groups):
         n, round = len(COLOURS), place // len(COLOURS)
@@ -45,7 +45,7 @@ def looks(groups: Sequence[Group]) -> dict[Group, Look]:
 
 
 def key(axes: Axes, title: str | None = None, inside: int = NAMES_INSIDE, **place: Any) -> None:
-    """Name what is drawn: in the picture where there are few, below it, in room of its own, where there are many."""
+    """Draw the legend: inside the plot where there are few entries, below it where there are many."""
     names = axes.get_legend_handles_labels()[1]
     if len(names) <= inside:
         axes.legend(title=title, **place)

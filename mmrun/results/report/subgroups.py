@@ -50,7 +50,7 @@ def _of_task(found: Mapping[str, Any], task: str) -> Any:
 
 
 def _gathered(found: Sequence[Mapping[str, Any]], column: str, figure: str) -> dict[str, list[float]]:
-    """Give a figure of all runs by value, values in the order of the first run: the largest first."""
+    """Return a figure of all runs by value, values in the order of the first run: the largest first."""
     gathered: dict[str, list[float]] = {}
     for one in found:
         for value, figures in one["groups"].items() if one["column"] == column else ():
