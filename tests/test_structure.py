@@ -46,7 +46,7 @@ def read_imports():
 
 
 def part_of(module):
-    return (module.split(".") + [""])[1]
+    return module.split(".")[1] if "." in module else ""
 
 
 def test_imports_only_go_down():

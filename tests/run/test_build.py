@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from mmrun.errors import ConfigError
+from mmrun.run import build
+
+
+def test_each_part_draws_its_weights_from_a_stream_of_its_own(load):
+    """Another fusion, or another encoder of b, leaves the weights of encoder a as they are."""
+    weights = []
+    for override in ("fusion=concat", "fusion=gated", "encoder.b.dims=[16,4]"):
+        config = load(override)
+        weights.append(build.build_model(config, build.open_data(config)).encoder["a"].state_dict())
+    for other in weights[1:]:
+        assert all(torch.equal(weights[0][name], other[name]) for name in weights[0])
+
+
+def test_stages_know_what_they_train(load):
+    config = load("strategy=component")
+    stages = build.resolve_stages(config, build.build_model(config, build.open_data(config)))
+    assert list(stages) == ["pretrain-a", "pretrain-b", "finetune"]
+    assert stages["pretrain-a"].trained_encoders == {"a"}
+    assert (stages["pretrain-a"].heads, stages["finetune"].heads) == ([], [""])
+    assert [build.uses_balance(stage) for stage in stages.values()] == [False, False, True]
+
+
+def test_a_metric_cannot_be_monitored_without_a_head(load):
+    with pytest.raises(ConfigError) as raised:
+        build.check(load("strategy.stages.train.train=[encoder]"))
+    assert str(raised.value) == (
+        "strategy.stages.train.monitor: primary_metric needs a head or probe that this stage trains; "
+        "set it to loss, or add head to its train list"
+    )

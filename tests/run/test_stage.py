@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from mmrun.run.stage import build_stage, run_or_reuse_stage, run_stage, stage_key
+from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights
+from mmrun.training import checkpoint
+from mmrun.training.state import TrainState
+
+
+def test_a_built_stage_touches_no_file_and_trains_only_what_it_names(open_run, tmp_path):
+    session = open_run("strategy=frozen")
+    before = sorted(tmp_path.rglob("*"))
+    built = build_stage(session, session.stages["train"])
+    assert sorted(tmp_path.rglob("*")) == before
+    trainable = {name.removeprefix("model.") for name, p in built.learner.named_parameters() if p.requires_grad}
+    assert trainable == session.stages["train"].trainable
+    assert (built.batch_size, built.epoch_rows, built.heads) == (16, len(session.data.rows["all"]), [""])
+    assert built.flops_per_step > 0
+
+
+def test_a_stage_leaves_its_result_and_its_cost(open_run):
+    session = open_run()
+    stage = session.stages["train"]
+    costs = run_stage(session, build_stage(session, stage))
+    assert (costs["steps"], costs["samples"], costs["objective"], costs["reused"]) == (6, 96, "Task", False)
+    (state,) = checkpoint.load(session.folder.checkpoint("train", "last"))
+    assert state == {"finished": True, "cost": costs}
+    with torch.no_grad():
+        for parameter in session.model.parameters():
+            parameter.zero_()
+    load_stage_weights(session, stage)
+    assert any(parameter.any() for parameter in session.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("trainer.progress=true", True),
+        ("trainer.save_every=5", True),
+        ("trainer.evaluate_every=2", False),
+        ("strategy.stages.train.lr=0.5", False),
+        ("strategy.stages.train.max_grad_norm=1", False),
+        ("dataset.labelled=0.5", False),
+        ("callbacks=early_stopping", False),
+        ("seed=1", False),
+    ],
+)
+def test_the_key_of_a_result_holds_what_decides_it(open_run, override, same):
+    keys = []
+    for name, overrides in (("first", []), ("second", [override])):
+        session = open_run(*overrides, name=name)
+        keys.append(stage_key(session, build_stage(session, session.stages["train"])))
+    assert (keys[0] == keys[1]) is same
+
+
+def test_a_stored_result_is_loaded_and_charged(open_run, tmp_path):
+    weights = []
+    for name in ("first", "second"):
+        session = open_run("strategy=component", name=name)
+        stage = session.stages["pretrain-a"]
+        run_or_reuse_stage(session, build_stage(session, stage), tmp_path / "stored")
+        (state,) = checkpoint.load(session.folder.checkpoint(stage.name, "last"))
+        assert state["cost"]["reused"] is (name == "second")
+        load_stage_weights(session, stage)
+        weights.append(session.model.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_checkpoint_restores_the_train_state_the_weights_and_their_average(open_run):
+    overrides = ["strategy.stages.train.ema_decay=0.9"]
+    session = open_run(*overrides)
+    built = build_stage(session, session.stages["train"])
+    checkpoints = StageCheckpoints(session, built)
+    state = TrainState(step=3, seconds=1.0, best=0.5, best_step=2, stale=1)
+    built.ema.averages[next(iter(built.ema.averages))].fill_(7.0)
+    checkpoints.save(state)
+    again = build_stage(session, session.stages["train"])
+    restored = StageCheckpoints(session, again).restore()
+    assert restored.state_dict() == state.state_dict()
+    assert (again.ema.averages[next(iter(again.ema.averages))] == 7.0).all()

@@ -1,0 +1,38 @@
+import pytest
+
+from mmrun.run.stage import build_stage
+from mmrun.run.stage_checkpoints import StageCheckpoints
+from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
+
+
+def validations(session):
+    built = build_stage(session, session.stages["train"])
+    built.prepared.eval()
+    checkpoints = StageCheckpoints(session, built)
+    loss = LossValidation(session, built, checkpoints)
+    return loss, MetricValidation(session, built, checkpoints, ["accuracy"])
+
+
+def test_the_loss_and_the_metric_of_one_model(open_run):
+    loss, metric = validations(open_run())
+    value, losses = loss()
+    assert value == losses["loss"] > 0
+    accuracy, metrics = metric()
+    assert accuracy == metrics["accuracy"]
+    assert loss()[0] == value  # random masks are the same at each call
+
+
+def test_what_is_monitored_has_a_name(open_run):
+    session = open_run()
+    assert monitored_metrics(session, "loss", [""]) == []
+    assert monitored_metrics(session, "primary_metric", ["", "a"]) == ["accuracy", "accuracy/a"]
+    assert monitored_metrics(session, "f1_macro", [""]) == ["f1_macro"]
+
+
+@pytest.mark.parametrize("decay", ["null", "0.9"])
+def test_validation_leaves_the_weights_as_they_are(open_run, decay):
+    session = open_run(f"strategy.stages.train.ema_decay={decay}")
+    before = {name: tensor.clone() for name, tensor in session.model.state_dict().items()}
+    for validate in validations(session):
+        validate()
+    assert all(tensor.equal(before[name]) for name, tensor in session.model.state_dict().items())
