@@ -62,6 +62,20 @@ def config_folders() -> list[Path]:
     return folders
 
 
+def code_files() -> list[Path]:
+    """Return the Python files of allowed packages: what a result may depend on besides mmrun's own code."""
+    files: list[Path] = []
+    for name in allowed_packages():
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            continue
+        for location in spec.submodule_search_locations or []:
+            files += sorted(Path(location).rglob("*.py"))
+        if spec.submodule_search_locations is None and spec.origin is not None:
+            files.append(Path(spec.origin))
+    return files
+
+
 def split_allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Take `--allow PACKAGE` out of a command line.
 

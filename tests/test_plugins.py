@@ -101,3 +101,14 @@ def test_a_config_names_only_classes_defined_in_the_package_of_their_place(targe
     with pytest.raises(ConfigError) as raised:
         instantiate({"_target_": target, "name": "touch pwned"}, "fusion")
     assert str(raised.value).startswith(f"fusion._target_: {reason}")
+
+
+def test_changed_code_of_an_allowed_package_changes_the_keys_of_results(their_parts):
+    from mmrun.training.reuse import result_key
+
+    keys = [result_key({})]
+    plugins.allow(["their_parts"])
+    keys.append(result_key({}))
+    (their_parts / "their_parts" / "product.py").write_text(PRODUCT + "# changed\n")
+    keys.append(result_key({}))
+    assert len(set(keys)) == 3

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import mmrun
+from mmrun import plugins
 from mmrun.models.multimodal import Multimodal
 
 # What a stage's result cannot depend on: everything else in the package enters the key.
@@ -20,12 +21,13 @@ UNRELATED = ("cli", "evaluation", "results", "search")
 
 
 def result_key(determinants: Mapping[str, Any]) -> str:
-    """Return the name of a result: the same for equal determinants, code and torch version.
+    """Return the name of a result: the same for equal determinants, code (of allowed packages too) and torch version.
 
     Args:
         determinants: JSON values that decide the result.
     """
-    whole = {**determinants, "code": code_digest(), "torch": torch.__version__}
+    code = [code_digest(), *(hashlib.sha256(file.read_bytes()).hexdigest() for file in plugins.code_files())]
+    whole = {**determinants, "code": code, "torch": torch.__version__}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 
 
