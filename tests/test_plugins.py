@@ -7,6 +7,7 @@ import pytest
 from mmrun import plugins
 from mmrun.cli import main
 from mmrun.errors import ConfigError
+from mmrun.hydra_internals import UserConfigs
 from mmrun.instantiate import instantiate
 
 PRODUCT = '''
@@ -51,6 +52,7 @@ def their_parts(tmp_path, monkeypatch):
     monkeypatch.setenv(plugins.VARIABLE, "")
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
+    UserConfigs.folders = []
     for name in [name for name in sys.modules if name.partition(".")[0] == "their_parts"]:
         del sys.modules[name]
 
