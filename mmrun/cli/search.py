@@ -14,6 +14,7 @@ from mmrun.cli.launch import Launcher, SweepRun, check, command, why
 from mmrun.cli.table import number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
+from mmrun.head import FUSED
 from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
 from mmrun.results.index import status
@@ -80,7 +81,7 @@ def _identity(overrides: Sequence[str], node: dict[str, Any]) -> str:
 def _metric(config: RunConfig, search: Search) -> str:
     """Return the figure that selects."""
     tasks = build.open_data(config).tasks
-    names = [run_metrics.metric_name(task.primary_metric, name, "", len(tasks)) for name, task in tasks.items()]
+    names = [run_metrics.metric_name(task.primary_metric, name, FUSED, len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
 
 

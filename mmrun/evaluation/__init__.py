@@ -11,6 +11,7 @@ from mmrun.errors import ConfigError
 from mmrun.evaluation import calibration, contribution, drift, robustness, subgroups
 from mmrun.evaluation.conditions import CLEAN, Condition, Given, measure
 from mmrun.evaluation.corruptions import CORRUPTIONS
+from mmrun.head import FUSED
 from mmrun.results.evaluations import (
     OWN_CEILINGS,
     SCHEMA,  # of evaluation.json, see docs/evaluation.md
@@ -46,7 +47,7 @@ def evaluate(
     spoiled = {point: found for (point, _), found in zip(points, measured[len(matrix) :], strict=True)}
     constant = contribution.constant(session, targets)
     whole = subsets["absent", tuple(modalities)]
-    primary_metrics = [name for name in run_metrics.primary_metrics(session, [""]) if name in whole]
+    primary_metrics = [name for name in run_metrics.primary_metrics(session, [FUSED]) if name in whole]
 
     found: dict[str, Any] = {
         "schema": SCHEMA,
@@ -107,8 +108,8 @@ def _check(session: Session) -> None:
     if session.data.table.fingerprint != session.folder.metrics()["dataset"]["fingerprint"]:
         raise ConfigError(f"{session.folder.name}: its data set has changed since it was trained; bring that one back")
     heads = session.heads
-    if "" not in heads:
-        does = f"probes of {', '.join(heads)} alone" if heads else "no head at all"
+    if FUSED not in heads:
+        does = f"probes of {', '.join(str(head.modality) for head in heads)} alone" if heads else "no head at all"
         raise ConfigError(
             f"{session.folder.name}: its strategy trains {does}, so there is no fused model to evaluate; "
             "name a run of another strategy, and give a unimodal one with --unimodal-runs"

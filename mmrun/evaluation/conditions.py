@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from mmrun.evaluation.corruptions import CORRUPTIONS
+from mmrun.head import FUSED
 from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
 from mmrun.seeding import named_seed
@@ -38,7 +39,7 @@ def measure(
     distinct = {frozenset(condition.items()): condition for condition in conditions}
     outputs, targets = answer(session, split, list(distinct.values()))
     found = {
-        key: run_metrics.compute_metrics(session, {"": by_task}, targets)
+        key: run_metrics.compute_metrics(session, {FUSED: by_task}, targets)
         for key, by_task in zip(distinct, outputs, strict=True)
     }
     return [found[frozenset(condition.items())] for condition in conditions], {

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition
+from mmrun.head import FUSED, Head
 from mmrun.objectives.modality_dropout import ModalityDropout
 from mmrun.results.folder import RunFolder
 from mmrun.run import metrics as run_metrics
@@ -47,7 +48,7 @@ def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
         guess = np.nanmean(known.reshape(len(known), -1), axis=0)  # [C]
         scores = np.tile(guess.astype(np.float32), (len(targets[name]), 1))
         for figure, value in task.metrics(scores, targets[name]).items():
-            found[run_metrics.metric_name(figure, name, "", len(session.data.tasks))] = value
+            found[run_metrics.metric_name(figure, name, FUSED, len(session.data.tasks))] = value
     return found
 
 
@@ -105,9 +106,9 @@ def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dic
     found: dict[str, dict[str, float]] = {}
     tasks = session.data.tasks
     for task in tasks.values():
-        name = run_metrics.metric_name(task.primary_metric, task.name, "", len(tasks))
+        name = run_metrics.metric_name(task.primary_metric, task.name, FUSED, len(tasks))
         for modality in session.columns:
-            alone = run_metrics.metric_name(task.primary_metric, task.name, modality, len(tasks))
+            alone = run_metrics.metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
             if alone not in theirs["metrics"].get(split, {}):
                 raise ConfigError(
                     f"{where}: has no {alone} on the {split} rows; give a run of strategy=unimodal with the modalities "

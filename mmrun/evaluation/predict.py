@@ -17,6 +17,7 @@ from mmrun.data.table import Column
 from mmrun.data.table_file import Sheet, read_sheet
 from mmrun.errors import ConfigError
 from mmrun.evaluation.subgroups import MANIFEST
+from mmrun.head import Head
 from mmrun.run.session import Session
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
@@ -42,14 +43,14 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predicted
     preprocessed = _columns(session, sheet, file.parent if root is None else root)
     size = session.config.trainer.eval_batch_size
     loader = Loader(preprocessed, {}, np.arange(len(sheet.lines)), size, device=session.accelerator.device)
-    head = session.folder.metrics()["primary_head"]
-    if head is None:
+    name_of_head = session.folder.metrics()["primary_head"]
+    if name_of_head is None:
         raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it predicts nothing")
+    modality = Head.parse(name_of_head).modality
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in session.data.tasks}
     with torch.no_grad(), session.accelerator.autocast():
         for batch in loader.ordered():
-            probe = head.removeprefix("probe.")
-            by_task = session.model(batch) if head == "fused" else session.model.unimodal(batch, probe)
+            by_task = session.model(batch) if modality is None else session.model.unimodal(batch, modality)
             for name, output in by_task.items():
                 outputs[name].append(session.data.tasks[name].scores(output).cpu())
     said: dict[str, list[Any]] = {"id": _ids(session.config.dataset, sheet)}

@@ -81,7 +81,7 @@ class Distill(Objective):
         """Sum up how far the answers are from the teacher's, over tasks and heads."""
         each = []
         for head, by_task in outputs.heads.items():
-            here = present[head] if head else anything(present)
+            here = anything(present) if head.modality is None else present[head.modality]
             for name, task in self.tasks.items():
                 each.append(mean_over(apart(task, by_task[name], said.outputs[name], self.temperature), here))
         return summed(each)

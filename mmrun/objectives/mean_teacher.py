@@ -66,7 +66,7 @@ class MeanTeacher(Objective):
         losses = self.task.compute_losses(outputs, seen.present, batch.targets)
         each = []
         for head, by_task in outputs.heads.items():
-            here = seen.present[head] if head else anything(seen.present)
+            here = anything(seen.present) if head.modality is None else seen.present[head.modality]
             for name, task in self.tasks.items():
                 distance = (told(task, by_task[name]) - told(task, said[name])).square().mean(1)
                 each.append(mean_over(distance, here))

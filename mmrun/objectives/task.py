@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError, nearest
+from mmrun.head import FUSED, Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.losses import losses_of, one_of, summed
 from mmrun.tasks.regression import Regression
@@ -23,7 +24,7 @@ PENALTIES = {
 class ModelOutputs(NamedTuple):
     """What a model says of some rows."""
 
-    heads: dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modality's probe) -> task -> [B, C]
+    heads: dict[Head, dict[str, Tensor]]  # by head and task, [B, C]
     fused: Tensor | None = None  # [B, D]
 
 
@@ -83,17 +84,17 @@ class Task(Supervised):
     def predict(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> ModelOutputs:
         """Answer by the heads, and by the probes that count."""
         fused = model.fusion(features, present)
-        alone = {
-            modality: model.probe_outputs(modality, features[modality].pooled) for modality in self.unimodal_weight
-        }
-        return ModelOutputs({"": model.head_outputs(fused), **alone}, fused)
+        heads = {FUSED: model.head_outputs(fused)}
+        for modality in self.unimodal_weight:
+            heads[Head(modality)] = model.probe_outputs(modality, features[modality].pooled)
+        return ModelOutputs(heads, fused)
 
     def compute_losses(
         self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
         fused = outputs.fused
-        by_task = outputs.heads[""]
+        by_task = outputs.heads[FUSED]
         parts = {name: loss(by_task[name], targets[name]) for name, loss in self.losses.items()}
         weighed = [part if self.weights[name] == 1 else self.weights[name] * part for name, part in parts.items()]
         if self.uncertainty is not None:
@@ -151,14 +152,17 @@ class Probe(Supervised):
 
     def predict(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> ModelOutputs:
         """Answer by each modality's probe."""
-        return ModelOutputs({name: model.probe_outputs(name, features[name].pooled) for name in self.modalities})
+        heads = {}
+        for modality in self.modalities:
+            heads[Head(modality)] = model.probe_outputs(modality, features[modality].pooled)
+        return ModelOutputs(heads)
 
     def compute_losses(
         self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
         parts = {}
-        for modality in outputs.heads:
+        for modality in self.modalities:
             parts[modality] = summed(_alone(outputs, modality, present, targets, self.losses))
         total = summed(parts.values())
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
@@ -172,7 +176,7 @@ def _alone(
     losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> list[Tensor]:
     """Return the loss of each task by one modality's probe, over the rows that have the modality."""
-    by_task, here = outputs.heads[modality], present[modality]
+    by_task, here = outputs.heads[Head(modality)], present[modality]
     return [loss(by_task[name], hide(targets[name], here)) for name, loss in losses.items()]
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from mmrun.errors import ConfigError, DataError
 from mmrun.results import comparability, statistics
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import StoredPredictions, speaker, stored, tasks_of
+from mmrun.results.predictions import StoredPredictions, primary_head, stored, tasks_of
 from mmrun.results.selection import Metrics
 
 
@@ -51,7 +51,7 @@ def examine(one: RunFolder, other: RunFolder, split: str) -> Examples:
     notices = list(comparability.differences(measured, []).values())
     tasks = []
     for task in tasks_of(one, split):
-        answers = [stored(run, split, task, speaker(m)) for run, m in zip((one, other), measured, strict=True)]
+        answers = [stored(run, split, task, primary_head(m)) for run, m in zip((one, other), measured, strict=True)]
         first, second, said = _aligned(task, *answers)
         notices += said
         tasks.append(compared(task, first, second))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmrun.errors import DataError
+from mmrun.head import FUSED, Head
 from mmrun.results.folder import RunFolder
 
 
@@ -28,17 +29,16 @@ def tasks_of(run: RunFolder, split: str) -> list[str]:
     return [name.removesuffix(".target") for name in names if name.endswith(".target")]
 
 
-def speaker(metrics: Mapping[str, Any]) -> str:
-    """Return the head that represents a run: a probe's modality, or "" for the fused head."""
-    name: str = metrics["primary_head"].partition("probe.")[2]
-    return name
+def primary_head(metrics: Mapping[str, Any]) -> Head:
+    """Return the head that represents a run."""
+    return Head.parse(metrics["primary_head"])
 
 
-def stored(run: RunFolder, split: str, task: str, head: str = "") -> StoredPredictions:
+def stored(run: RunFolder, split: str, task: str, head: Head = FUSED) -> StoredPredictions:
     """Read what a head said about the rows of a split, in order."""
     from pyarrow import parquet
 
-    scores, target = f"{task}/{head}.scores" if head else f"{task}.scores", f"{task}.target"
+    scores, target = f"{head.qualify(task)}.scores", f"{task}.target"
     table = parquet.read_table(run.predictions / f"{split}.parquet", columns=["id", target, scores])
     return StoredPredictions(table["id"].to_pylist(), _array(table[scores]).astype(np.float32), _array(table[target]))
 

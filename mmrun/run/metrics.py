@@ -10,6 +10,7 @@ from torch import Tensor
 from mmrun.compose import as_dict
 from mmrun.data import split
 from mmrun.errors import ConfigError
+from mmrun.head import FUSED, Head
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION
 from mmrun.training import budget, engine
@@ -20,10 +21,9 @@ Metrics = dict[str, float]
 SUMMED = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
 
 
-def metric_name(metric: str, task: str, head: str, num_tasks: int) -> str:
+def metric_name(metric: str, task: str, head: Head, num_tasks: int) -> str:
     """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks."""
-    name = metric if num_tasks == 1 else f"{task}.{metric}"
-    return f"{name}/{head}" if head else name
+    return head.qualify(metric if num_tasks == 1 else f"{task}.{metric}")
 
 
 def compute_metrics(session: Session, outputs: engine.Outputs, targets: Mapping[str, Tensor]) -> Metrics:
@@ -49,7 +49,7 @@ def _scores(session: Session, task: str, output: Tensor) -> np.ndarray:
     return scores
 
 
-def primary_metrics(session: Session, heads: Iterable[str]) -> list[str]:
+def primary_metrics(session: Session, heads: Iterable[Head]) -> list[str]:
     """Return the primary metrics of some heads: accuracy, or accuracy/image and accuracy/audio."""
     tasks = session.data.tasks
     names = []
@@ -91,24 +91,27 @@ def evaluate(session: Session) -> dict[str, Any]:
     heads = session.heads
     metrics: dict[str, Metrics] = {}
     per_class: dict[str, Any] = {}
-    primary_head = "fused" if "" in heads else ""
+    primary_head = FUSED if FUSED in heads else None
     session.model.eval()
     for name in ("val", "test") if heads else ():
         batches = session.ordered(name, session.columns)
         outputs, targets, rows = engine.predict(session.model, heads, batches, session.accelerator)
         metrics[name] = compute_metrics(session, outputs, targets)
-        if not primary_head:  # there is no fused head: the probe that is best on validation represents the run
+        if primary_head is None:  # there is no fused head: the probe that is best on validation represents the run
             values = {head: metrics[name][primary_metrics(session, [head])[0]] for head in heads}
-            primary_head = f"probe.{max(values, key=lambda head: values[head])}"
-        main = primary_head.removeprefix("probe.") if primary_head != "fused" else ""
-        metrics[name] |= compute_metrics(session, {"": outputs[main]}, targets)
+            primary_head = max(values, key=lambda head: values[head])
+        metrics[name] |= compute_metrics(session, {FUSED: outputs[primary_head]}, targets)  # under the plain names
         per_class[name] = {}
-        for task, output in outputs[main].items():
+        for task, output in outputs[primary_head].items():
             scores = _scores(session, task, output)
             per_class[name][task] = session.data.tasks[task].per_class(scores, targets[task].numpy())
         if session.is_writer:
             _store_predictions(session, name, outputs, targets, rows)
-    return {"primary_head": primary_head or None, "metrics": metrics, "per_class": per_class}
+    return {
+        "primary_head": None if primary_head is None else primary_head.name,
+        "metrics": metrics,
+        "per_class": per_class,
+    }
 
 
 def _store_predictions(
@@ -117,7 +120,7 @@ def _store_predictions(
     scores = {}
     for head, by_task in outputs.items():
         for task, output in by_task.items():
-            scores[f"{task}/{head}" if head else task] = _scores(session, task, output)
+            scores[head.qualify(task)] = _scores(session, task, output)
     ids = [session.data.table.ids[row] for row in rows.tolist()]
     target_arrays = {task: target.numpy() for task, target in targets.items()}
     session.folder.write_predictions(split_name, ids, target_arrays, scores)

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
+from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.build import Data
@@ -56,15 +57,15 @@ class Session:
         return frozenset().union(*(stage.trainable for stage in self.stages.values()))
 
     @property
-    def heads(self) -> list[str]:
-        """The outputs that the run trained: "" for the fused head, a modality for its probe.
+    def heads(self) -> list[Head]:
+        """The heads that the run trained.
 
         A probe is left out where a later stage trained its encoder without it: its outputs then mean nothing.
         """
-        valid: set[str] = set()
+        valid: set[Head] = set()
         for stage in self.stages.values():
-            valid = (valid - stage.trained_encoders) | set(stage.heads)
-        return sorted(valid)
+            valid = {head for head in valid if head.modality not in stage.trained_encoders} | set(stage.heads)
+        return sort_heads(valid)
 
     def part_config(self, part: str) -> Any:
         """Return what a part of the model was built from, as JSON values: encoder.image, fusion, head.label ..."""

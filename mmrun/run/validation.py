@@ -1,5 +1,6 @@
 """What a stage monitors on the validation rows."""
 
+from mmrun.head import Head
 from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints
@@ -55,7 +56,7 @@ class MetricValidation:
         return run_metrics.monitored_value(metrics, self.names, self.built.stage.key_path), metrics
 
 
-def monitored_metrics(session: Session, monitor: str, heads: list[str]) -> list[str]:
+def monitored_metrics(session: Session, monitor: str, heads: list[Head]) -> list[str]:
     """Return the names of the metrics that a stage monitors; none where it monitors the loss.
 
     Args:

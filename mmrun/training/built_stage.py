@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mmrun.data.loader import Loader
+from mmrun.head import Head
 from mmrun.training.ema import EMA
 from mmrun.training.learner import Learner
 from mmrun.training.stages import Stage
@@ -42,7 +43,7 @@ class BuiltStage:
         batches: the training rows.
         config: how long and how to train.
         ema: moving average of the trainable weights, which then is what counts; None: there is none.
-        heads: names of the heads whose primary metric is monitored; empty: the loss is.
+        heads: whose metrics are monitored; empty: the loss is.
         parts: parts of the model that the stage runs or trains (`encoder.image`, `fusion`, `head.label` ...).
         flops_per_step: of one forward and backward pass on all devices together.
         epoch_rows: training rows of the data set, all of them, which make an epoch.
@@ -58,7 +59,7 @@ class BuiltStage:
     batches: Loader
     config: FitConfig
     ema: EMA | None
-    heads: list[str]
+    heads: list[Head]
     parts: frozenset[str]
     flops_per_step: float
     epoch_rows: int

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from mmrun.errors import RunError
+from mmrun.head import Head
 from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
 from mmrun.training.state import Batches, FitConfig, TrainState
@@ -148,18 +149,18 @@ def mean_losses(
     return {name: (accelerator.reduce(total) / everywhere).item() for name, total in totals.items()}
 
 
-Outputs = dict[str, dict[str, Tensor]]  # head ("" the fused one, else a modality's probe) -> task -> [N, C]
+Outputs = dict[Head, dict[str, Tensor]]  # by head and task, [N, C]
 
 
 @torch.no_grad()
 def predict(
-    model: Any, heads: list[str], batches: Iterator[Batch], accelerator: Accelerator
+    model: Any, heads: Sequence[Head], batches: Iterator[Batch], accelerator: Accelerator
 ) -> tuple[Outputs, dict[str, Tensor], Tensor]:
     """Return outputs, targets and row numbers, on the CPU of every process.
 
     Args:
         model: a `Multimodal`, in eval mode.
-        heads: which outputs to compute.
+        heads: whose outputs to compute.
         batches: the rows; processes may repeat some to share them evenly.
         accelerator: precision and processes.
 
@@ -170,7 +171,9 @@ def predict(
     collected: list[tuple[Outputs, dict[str, Tensor], Tensor]] = []
     for batch in batches:
         with accelerator.autocast():
-            outputs = {head: model(batch) if head == "" else model.unimodal(batch, head) for head in heads}
+            outputs = {}
+            for head in heads:
+                outputs[head] = model(batch) if head.modality is None else model.unimodal(batch, head.modality)
         collected.append((outputs, batch.targets, batch.index))
     gathered: Any = accelerator.gather(_concatenate(collected))
     outputs, targets, index = gathered

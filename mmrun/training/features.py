@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmrun.data.loader import Loader
 from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, keep, mapped
+from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.learner import Learner
@@ -27,7 +28,7 @@ Outputs = dict[str, Tensor]
 
 
 def replaceable_inputs(
-    learner: Learner, batch: Batch, heads: Iterable[str], accelerator: Accelerator
+    learner: Learner, batch: Batch, heads: Iterable[Head], accelerator: Accelerator
 ) -> dict[str, dict[str, Tensor]]:
     """Find the modalities whose input can be replaced by the features of their frozen encoder.
 
@@ -37,7 +38,7 @@ def replaceable_inputs(
     Args:
         learner: model and objective of the stage.
         batch: rows to try it on.
-        heads: outputs that validation reads; empty: it reads the loss.
+        heads: that validation reads; empty: it reads the loss.
         accelerator: precision.
 
     Returns:
@@ -81,7 +82,7 @@ def replace_inputs(
     return batch._replace(inputs={**batch.inputs, **replaced})
 
 
-def _all_outputs(learner: Learner, heads: list[str], accelerator: Accelerator, batch: Batch) -> Outputs:
+def _all_outputs(learner: Learner, heads: list[Head], accelerator: Accelerator, batch: Batch) -> Outputs:
     """Return everything that training and validation compute from a batch, without side effects."""
     model = learner.model
     outputs: Outputs = {}
@@ -93,8 +94,8 @@ def _all_outputs(learner: Learner, heads: list[str], accelerator: Accelerator, b
                     for name, loss in learner(batch).items():
                         outputs[f"loss/{training}/{name}"] = loss.detach()
                 for head in () if training else heads:
-                    by_task = model(batch) if head == "" else model.unimodal(batch, head)
-                    outputs |= {f"{head}/{task}": output for task, output in by_task.items()}
+                    by_task = model(batch) if head.modality is None else model.unimodal(batch, head.modality)
+                    outputs |= {f"{head.name}/{task}": output for task, output in by_task.items()}
     finally:
         learner.train()
     return outputs

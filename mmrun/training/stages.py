@@ -9,6 +9,7 @@ from torch import nn
 
 from mmrun.config import StageConfig, StrategyConfig
 from mmrun.errors import ConfigError
+from mmrun.head import FUSED, Head, sort_heads
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Stage:
         return frozenset(name.split(".")[1] for name in self.trainable if name.startswith("probe."))
 
     @property
-    def heads(self) -> list[str]:
-        """The outputs that it trains: "" for the fused head, a modality for its probe."""
-        return [*([""] if self.trains_head else []), *sorted(self.trained_probes)]
+    def heads(self) -> list[Head]:
+        """The heads that it trains."""
+        fused = {FUSED} if self.trains_head else set()
+        return sort_heads(fused | {Head(modality) for modality in self.trained_probes})
 
 
 def expand_stages(strategy: StrategyConfig, modalities: Iterable[str]) -> list[Stage]:

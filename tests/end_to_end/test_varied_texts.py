@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from mmrun.head import FUSED
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
 from mmrun.run.stage_checkpoints import StageCheckpoints
@@ -54,7 +55,7 @@ def test_evaluation_gives_what_padded_texts_give(shell, remarks):
     widths, answers = [], []
     for one in (session, padded):
         widths.append({batch.inputs["note"]["ids"].shape[1] for batch in one.ordered("test", one.columns)})
-        answers.append(engine.predict(one.model, [""], one.ordered("test", one.columns), Accelerator(cpu=True)))
+        answers.append(engine.predict(one.model, [FUSED], one.ordered("test", one.columns), Accelerator(cpu=True)))
     assert widths[1] == {64}
     assert len(widths[0]) > 1
     torch.testing.assert_close(answers[0], answers[1], atol=1e-5, rtol=1e-5)

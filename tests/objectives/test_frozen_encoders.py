@@ -4,6 +4,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from mmrun.head import FUSED
 from mmrun.testing.examples import KINDS
 from mmrun.testing.examples import build_batch as batch
 from mmrun.testing.examples import build_model as model
@@ -70,4 +71,4 @@ def test_what_validation_looks_at_counts_as_well():
     fuse = learner.model.fusion.forward
     learner.model.fusion.forward = lambda features, present: fuse(features, present) + features["title"].tokens.mean()
     assert list(replaceable_inputs(learner, batch(), [], accelerator)["title"]) == ["pooled"]
-    assert list(replaceable_inputs(learner, batch(), [""], accelerator)["title"]) == ["pooled", "tokens", "mask"]
+    assert list(replaceable_inputs(learner, batch(), [FUSED], accelerator)["title"]) == ["pooled", "tokens", "mask"]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mmrun.errors import DataError
-from mmrun.results.predictions import speaker, stored, tasks_of
+from mmrun.head import FUSED, Head
+from mmrun.results.predictions import primary_head, stored, tasks_of
 from tests.results.fabricate import finished
 
 
@@ -19,12 +20,12 @@ def test_what_was_written_is_read(tmp_path):
         assert found.scores.tolist() == outputs[task].tolist()
         assert np.array_equal(found.target, target, equal_nan=target.dtype.kind == "f")
         assert (found.scores.dtype, found.target.dtype) == (np.float32, target.dtype)
-    assert stored(run, "test", "label", "image").scores.tolist() == scores[::-1].tolist()
+    assert stored(run, "test", "label", Head("image")).scores.tolist() == scores[::-1].tolist()
 
 
-def test_the_head_that_speaks_is_the_fused_one_or_a_probe():
-    assert speaker({"primary_head": "fused"}) == ""
-    assert speaker({"primary_head": "probe.image"}) == "image"
+def test_the_primary_head_is_the_fused_one_or_a_probe():
+    assert primary_head({"primary_head": "fused"}) == FUSED
+    assert primary_head({"primary_head": "probe.image"}) == Head("image")
 
 
 def test_a_run_without_predictions(tmp_path):

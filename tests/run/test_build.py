@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
+from mmrun.head import FUSED
 from mmrun.run import build
 
 
@@ -20,7 +21,7 @@ def test_stages_know_what_they_train(load):
     stages = build.resolve_stages(config, build.build_model(config, build.open_data(config)))
     assert list(stages) == ["pretrain-a", "pretrain-b", "finetune"]
     assert stages["pretrain-a"].trained_encoders == {"a"}
-    assert (stages["pretrain-a"].heads, stages["finetune"].heads) == ([], [""])
+    assert (stages["pretrain-a"].heads, stages["finetune"].heads) == ([], [FUSED])
     assert [build.uses_balance(stage) for stage in stages.values()] == [False, False, True]
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mmrun.head import FUSED
 from mmrun.run.stage import build_stage, run_or_reuse_stage, run_stage, stage_key
 from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights
 from mmrun.training import checkpoint
@@ -14,7 +15,7 @@ def test_a_built_stage_touches_no_file_and_trains_only_what_it_names(open_run, t
     assert sorted(tmp_path.rglob("*")) == before
     trainable = {name.removeprefix("model.") for name, p in built.learner.named_parameters() if p.requires_grad}
     assert trainable == session.stages["train"].trainable
-    assert (built.batch_size, built.epoch_rows, built.heads) == (16, len(session.data.rows["all"]), [""])
+    assert (built.batch_size, built.epoch_rows, built.heads) == (16, len(session.data.rows["all"]), [FUSED])
     assert built.flops_per_step > 0
 
 

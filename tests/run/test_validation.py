@@ -1,5 +1,6 @@
 import pytest
 
+from mmrun.head import FUSED, Head
 from mmrun.run.stage import build_stage
 from mmrun.run.stage_checkpoints import StageCheckpoints
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
@@ -24,9 +25,9 @@ def test_the_loss_and_the_metric_of_one_model(open_run):
 
 def test_what_is_monitored_has_a_name(open_run):
     session = open_run()
-    assert monitored_metrics(session, "loss", [""]) == []
-    assert monitored_metrics(session, "primary_metric", ["", "a"]) == ["accuracy", "accuracy/a"]
-    assert monitored_metrics(session, "f1_macro", [""]) == ["f1_macro"]
+    assert monitored_metrics(session, "loss", [FUSED]) == []
+    assert monitored_metrics(session, "primary_metric", [FUSED, Head("a")]) == ["accuracy", "accuracy/a"]
+    assert monitored_metrics(session, "f1_macro", [FUSED]) == ["f1_macro"]
 
 
 @pytest.mark.parametrize("decay", ["null", "0.9"])

@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from mmrun.head import FUSED
 from mmrun.training.compile import compile_learner, compile_mode
 from mmrun.training.engine import predict
 from mmrun.training.grad_accumulation import GradientAccumulator
@@ -59,10 +60,10 @@ def losses(compiled, steps=5):
         optimizer.step()
         optimizer.zero_grad()
     learner.eval()
-    outputs, _, _ = predict(learner.model, [""], iter([batch(9, rows=7)]), accelerator)
+    outputs, _, _ = predict(learner.model, [FUSED], iter([batch(9, rows=7)]), accelerator)
     with torch.no_grad():
         found.append(learner(batch(9, rows=7))["loss"].item())  # another size, uncompiled
-    return found, outputs[""]["label"]
+    return found, outputs[FUSED]["label"]
 
 
 @needs_compiler

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mmrun.errors import RunError
+from mmrun.head import FUSED
 from mmrun.run.callbacks import EarlyStopping
 from mmrun.training.budget import StageBudget
 from mmrun.training.callback import Callback, CallbackList
@@ -167,10 +168,10 @@ def test_the_train_state_survives_json():
 
 def test_predictions_hold_every_row_once_and_in_order():
     batches = [Rows().batch(0)._replace(index=torch.tensor(index)) for index in ([6, 4, 5, 7], [7, 6, 2, 3])]
-    outputs, targets, rows = predict(Line().eval(), [""], iter(batches), Accelerator(cpu=True))
+    outputs, targets, rows = predict(Line().eval(), [FUSED], iter(batches), Accelerator(cpu=True))
     assert rows.tolist() == [2, 3, 4, 5, 6, 7]
     assert targets["y"].flatten().tolist() == [6.0, 8.0, 4.0, 6.0, 2.0, 8.0]
-    assert outputs[""]["label"].shape == (6, 1)
+    assert outputs[FUSED]["label"].shape == (6, 1)
 
 
 def test_activations_may_wait_elsewhere_for_the_backward_pass():

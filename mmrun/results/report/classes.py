@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from mmrun.results import classification
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import speaker, stored, tasks_of
+from mmrun.results.predictions import primary_head, stored, tasks_of
 from mmrun.results.report.charts import heat
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
@@ -105,7 +105,7 @@ def read(runs: Iterable[Metrics], split: str) -> dict[str, Classified]:
             figures = run["per_class"][split][task]
             if all("f1" in of_class for of_class in figures.values()):  # numbers have errors instead
                 said = found.setdefault(task, Classified(list(figures)))
-                _, scores, target = stored(folder, split, task, speaker(run))
+                _, scores, target = stored(folder, split, task, primary_head(run))
                 (said.add if target.ndim == 1 else said.add_labels)(scores, target)
     return found
 
