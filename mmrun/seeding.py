@@ -1,4 +1,4 @@
-"""Named random streams: what is drawn under one name does not depend on what else the run does."""
+"""Named random streams: what is drawn under one name does not depend on what else the run draws."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,15 +7,25 @@ from contextlib import contextmanager
 import torch
 
 
-def named_seed(seed: int, name: str) -> int:  # 63 bits
-    """Return the seed of one named stream of a run: named_seed(0, "init/encoder.image")."""
+def named_seed(seed: int, name: str) -> int:
+    """Return the seed of one named stream of a run, 63 bits.
+
+    Args:
+        seed: of the run.
+        name: of the stream, for example init/encoder.image.
+    """
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def seeded_generator(seed: int, name: str) -> Iterator[None]:
-    """Let torch's global CPU generator draw from one named stream while the context is open."""
+    """Let torch's global CPU generator draw from one named stream while the context is open.
+
+    Args:
+        seed: of the run.
+        name: of the stream.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(named_seed(seed, name))
         yield

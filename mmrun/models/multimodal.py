@@ -1,4 +1,4 @@
-"""The model of every run: an encoder a modality, a fusion, a head a task, and a probe on each encoder."""
+"""The model of every run: an encoder per modality, a fusion, a head per task, and a probe on each encoder."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,18 @@ from mmrun.types import Batch, Encoder, Features, Fusion, Input, Task
 
 
 class Multimodal(nn.Module):
-    """Joins the parts. Its parameter names are what stages and the shell speak of.
+    """Encoders, a fusion, heads on the fused vector, and probes on each encoder.
 
-    encoder.<modality>.*   fusion.*   head.<task>.*   probe.<modality>.<task>.*
+    Stages and the shell use the names of its parameters: `encoder.<modality>.*`, `fusion.*`, `head.<task>.*`,
+    `probe.<modality>.<task>.*`.
+
+    Args:
+        encoders: by modality.
+        fusion: reads their features.
+        tasks: what is predicted, by name.
+
+    Raises:
+        ConfigError: a name cannot be part of a parameter's name.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, tasks: Mapping[str, Task]) -> None:
@@ -28,32 +37,32 @@ class Multimodal(nn.Module):
             self.probe[modality] = nn.ModuleDict(probes)
 
     def encode(self, inputs: Mapping[str, Input]) -> dict[str, Features]:
-        """Encode the given modalities, each by its own encoder."""
+        """Return the features of the given modalities, each from its own encoder."""
         return {modality: self.features(modality, x) for modality, x in inputs.items()}
 
     def features(self, modality: str, x: Input) -> Features:
-        """Encode one modality, unless the batch holds what its frozen encoder gave before (training.features)."""
+        """Return the features of one modality: computed, or those that its frozen encoder computed before."""
         return Features(**x) if isinstance(x, dict) and "pooled" in x else self.encoder[modality](x)
 
-    def head_outputs(self, fused: Tensor) -> dict[str, Tensor]:  # [B, D] -> by task, [B, C]
-        """Predict every task from the fused vector."""
+    def head_outputs(self, fused: Tensor) -> dict[str, Tensor]:
+        """Return the outputs by task, [B, C], from the fused vector [B, D]."""
         return {task: head(fused) for task, head in self.head.items()}
 
-    def probe_outputs(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:  # [B, D] -> by task, [B, C]
-        """Predict every task from one modality's pooled features, by its probes."""
+    def probe_outputs(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of a modality's probes by task, [B, C], from its pooled features [B, D]."""
         return {task: probe(pooled) for task, probe in self.probe[modality].named_children()}
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:  # by task, [B, C]
-        """Predict every task from all modalities together."""
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs by task, [B, C], from all modalities together."""
         return self.head_outputs(self.fusion(self.encode(batch.inputs), batch.present))
 
-    def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:  # by task, [B, C]
-        """Predict every task from one modality alone, by its probes."""
+    def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:
+        """Return the outputs by task, [B, C], from one modality alone, by its probes."""
         return self.probe_outputs(modality, self.features(modality, batch.inputs[modality]).pooled)
 
 
 def _check_name(word: str, name: str) -> None:
-    """Refuse what cannot stand in a parameter name: a dot, and the words that a ModuleDict keeps for itself."""
+    """Reject what cannot be part of a parameter's name: a dot, and the attributes of a ModuleDict."""
     if not name or "." in name or hasattr(nn.ModuleDict(), name):
         raise ConfigError(
             f"{word} '{name}': this cannot be part of a parameter name; rename it, for example 'my_{word}'"
