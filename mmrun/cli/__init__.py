@@ -27,7 +27,7 @@ VERBS = {  # in the order in which one reads them
     "diff": ("mmrun.cli.diff", "show in what two runs differ"),
     "verify": ("mmrun.cli.verify", "train a stage again and tell whether the same bits come out"),
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
-    "report": ("mmrun.cli.report", "write one page that answers what runs were made to tell"),
+    "report": ("mmrun.cli.report", "write a page that answers the question behind the runs"),
     "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
     "ensemble": ("mmrun.cli.ensemble", "tell what several runs say together"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),

@@ -11,7 +11,7 @@ from mmrun.cli.compare import add_question, keys, question
 if TYPE_CHECKING:
     from mmrun.results.report.content import Report
 
-HELP = "Write one page that answers what finished runs were made to tell, with tables, plots and every caveat."
+HELP = "Write a page that answers the question behind finished runs, with tables, plots and all caveats."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

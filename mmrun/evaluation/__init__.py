@@ -1,4 +1,4 @@
-"""What a finished run is worth, beyond its figures: what each modality gives, how noise hurts, who is served worst.
+"""What a finished run is worth beyond its metrics: contribution of each modality, robustness, worst subgroups.
 
 `evaluate` gives all of it as JSON values, `keep` puts that into the run's folder, where reports find it.
 """

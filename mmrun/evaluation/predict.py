@@ -63,7 +63,9 @@ def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Preprocess
     """Decode the modalities as they were decoded for training."""
     dataset = session.config.dataset
     if dataset["_target_"] != MANIFEST:
-        raise ConfigError(f"{session.folder.name}: was not trained on a file, so no other file can be like it")
+        raise ConfigError(
+            f"{session.folder.name}: was not trained on a file of rows, so it cannot predict another file"
+        )
     arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
     layout = {m: one for m, one in manifest.look(**arguments).items() if m in session.columns}
     rows = cells.Rows(sheet, "raise")

@@ -37,7 +37,8 @@ class Adversarial(Objective):
         self.reach = {modality: epsilon[kind] for modality, kind in kinds.items() if kind in PARTS and kind in epsilon}
         if not self.reach:
             raise ConfigError(
-                f"objective.epsilon: no modality can be moved ({', '.join(kinds)}); words can by the objective fgm"
+                f"objective.epsilon: no modality has a continuous input ({', '.join(kinds)}); "
+                "for texts use objective fgm"
             )
         _check(steps, weight)
         self.task = task(tasks=tasks, kinds=kinds)

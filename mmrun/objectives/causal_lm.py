@@ -1,4 +1,4 @@
-"""Text: foretell each word from those before it."""
+"""Text: predict each token from those before it."""
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +32,12 @@ class CausalLM(Pretext):
             module.training = mode
         mend = f"try {key_path}=gru {key_path}.bidirectional=false, or {key_path}=hf {key_path}.model=gpt2"
         if tokens is None or tokens.shape[1] != last.shape[1]:
-            raise ConfigError(f"{key_path}: it gives no token for each word, and causal_lm foretells from them; {mend}")
+            raise ConfigError(
+                f"{key_path}: causal_lm predicts from tokens, one per input token, and this encoder has none; {mend}"
+            )
         begin = tokens[:, :2]
         if not torch.allclose(begin, begin[:1].expand_as(begin), rtol=1e-4, atol=1e-5):
-            raise ConfigError(f"{key_path}: its tokens see the words that causal_lm is to foretell; {mend}")
+            raise ConfigError(f"{key_path}: its tokens see the tokens that causal_lm has to predict; {mend}")
 
     def loss(self, features: Features, wanted: dict[str, Tensor]) -> Tensor:  # [B]
         """Mean cross-entropy over a row's real tokens but the first."""

@@ -30,7 +30,9 @@ class PseudoLabel(Objective):
     ) -> None:
         super().__init__()
         if not any(isinstance(one, Classification | Multilabel) for one in tasks.values()):
-            raise ConfigError(f"objective: no task has probabilities to be sure of (there are {', '.join(tasks)})")
+            raise ConfigError(
+                f"objective: no task predicts probabilities, which a threshold needs (there are {', '.join(tasks)})"
+            )
         if not 0 <= threshold <= 1:
             raise ConfigError(f"objective.threshold: {threshold} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)

@@ -79,7 +79,7 @@ def pretexts(
         if helped is not None and pretext.alone:
             name = type(pretext).__name__
             raise ConfigError(
-                f"{helped}: the fused vector would tell {name} what it is to find; choose another by_kind.{kind}"
+                f"{helped}: the fused vector already contains what {name} has to predict; choose another by_kind.{kind}"
             )
         made[modality] = pretext
     return cast(Mapping[str, Pretext], made)

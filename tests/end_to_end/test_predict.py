@@ -71,5 +71,5 @@ def test_what_cannot_be_predicted(shell, run, tmp_path):
 def test_a_run_that_has_no_file_of_its_own_cannot_tell_what_another_holds(shell, tmp_path):
     folder = shell.train("budget.epochs=0.05")
     (tmp_path / "new.csv").write_text("image\nx.png\n")
-    said = f"mmrun: {folder.name}: was not trained on a file, so no other file can be like it\n"
+    said = f"mmrun: {folder.name}: was not trained on a file of rows, so it cannot predict another file\n"
     assert shell("predict", folder, "new.csv") == (2, "", said)

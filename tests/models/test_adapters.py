@@ -132,7 +132,7 @@ def test_few_parameters_learn_and_the_others_stay_as_they_are(name: str, case: s
 
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_training_and_evaluation_see_the_same_encoder(name: str, case: str, tiny: Tiny) -> None:
-    """A fused path that reads the bare weights would tell."""
+    """A fused path that reads the bare weights would differ."""
     encoder = build(case, tiny)
     adapt(name, encoder)
     train(encoder)

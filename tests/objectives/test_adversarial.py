@@ -145,7 +145,7 @@ def test_what_cannot_be_attacked_is_refused():
     for make, message in (
         (
             lambda: build(kinds={"title": "text"}),
-            "objective.epsilon: no modality can be moved (title); words can by the objective fgm",
+            "objective.epsilon: no modality has a continuous input (title); for texts use objective fgm",
         ),
         (
             lambda: fgm(model(), kinds={"photo": "image"}),

@@ -31,7 +31,7 @@ def test_each_word_is_foretold_from_the_one_before():
     text = {"ids": torch.tensor([[0, 1, 2, 1]]), "mask": torch.tensor([[True, True, True, False]])}
     assert pretext.loss(Features(torch.zeros(1, 3), sure), text).item() == pytest.approx(0.0)
     unsure = torch.zeros(1, 4, 3)
-    unsure[0, 2] = 1000.0 * torch.eye(3)[0]  # foretells what is no word
+    unsure[0, 2] = 1000.0 * torch.eye(3)[0]  # predicts what is padding
     assert pretext.loss(Features(torch.zeros(1, 3), unsure), text).item() == pytest.approx(torch.tensor(3.0).log())
 
 
@@ -52,7 +52,7 @@ def test_recurrent_encoders_of_one_direction_may_learn_it(cell):
 def test_an_encoder_that_sees_ahead_is_refused(encoder):
     with pytest.raises(ConfigError) as caught:
         check(encoder)
-    assert str(caught.value) == f"encoder.title: its tokens see the words that causal_lm is to foretell; {MEND}"
+    assert str(caught.value) == f"encoder.title: its tokens see the tokens that causal_lm has to predict; {MEND}"
 
 
 def test_gpt2_may_learn_it_and_bert_may_not(tmp_path):
@@ -69,7 +69,7 @@ def test_an_encoder_without_tokens_is_refused_before_the_first_step():
     made = {"text": lambda dim, vocab_size, **_: CausalLM(dim, vocab_size)}
     with pytest.raises(ConfigError) as caught:
         SelfSupervised(made, {"title": "text"}, DIMS, 6, metadata, model("title", tokens=False))
-    expected = f"encoder.title: it gives no token for each word, and causal_lm foretells from them; {MEND}"
+    expected = f"encoder.title: causal_lm predicts from tokens, one per input token, and this encoder has none; {MEND}"
     assert str(caught.value) == expected
 
 

@@ -82,7 +82,7 @@ def test_two_views_cannot_be_told_from_the_others():
     with pytest.raises(ConfigError) as caught:
         CrossModal(by_kind, kinds, dict.fromkeys(kinds, 12), 6, dict.fromkeys(kinds, METADATA["photo"]))
     assert str(caught.value) == (
-        "objective: the fused vector would tell SimClr what it is to find; choose another by_kind.image"
+        "objective: the fused vector already contains what SimClr has to predict; choose another by_kind.image"
     )
 
 

@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_refused():
         (
             pseudo,
             {"tasks": {"age": TASKS["age"]}},
-            "objective: no task has probabilities to be sure of (there are age)",
+            "objective: no task predicts probabilities, which a threshold needs (there are age)",
         ),
         (averaging, {"decay": 2.0}, "objective.decay: 2.0 is not between 0 and 1"),
         (averaging, {"drop_prob": -1.0}, "objective.drop_prob: -1.0 is not between 0 and 1"),

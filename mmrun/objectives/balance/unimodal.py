@@ -53,9 +53,9 @@ def hide(target: Tensor, rows: Tensor) -> Tensor:  # [B, ...], [B] bool
 
 @contextmanager
 def heard(model: Multimodal, modalities: Iterable[str], num_rows: int) -> Iterator[dict[str, Features]]:
-    """Note what encoders give for so many rows meanwhile, by modality: of several passes the last that can teach.
+    """Record features by modality while the context is open: of several passes of so many rows, the last one.
 
-    Earlier ones may have served to find the worst inputs, and their graphs be gone.
+    Earlier passes may have searched for adversarial inputs, and their graphs are gone.
     """
     given: dict[str, Features] = {}
 

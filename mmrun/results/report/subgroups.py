@@ -1,4 +1,4 @@
-"""The section on who is served worst, from `mmrun eval --group`: figures by the values of a column."""
+"""The section on subgroups, from `mmrun eval --group`: metrics by the values of a column."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def section(kept: Kept, name: str, look: Mapping[Group, Look]) -> Section | None
         return None
     worst = _worst(means, whole, rows, {group: len(read) for group, read in found.items()}, column, primary_metric)
     each = _each(means, rows, column, primary_metric)
-    text = "Of many values with few rows, one is bad by chance: mind the rows."
+    text = "With many values and few rows each, one of them is bad by chance: check the number of rows."
     return Section(f"By {column}", text, [worst, each], [picture(means, whole, rows, column, primary_metric, look)])
 
 
@@ -74,7 +74,7 @@ def _worst(
         figures = [number(of_all), number(figure), signed(figure - of_all), str(rows[worst])]
         cells.append([",".join(group), worst, str(runs[group]), *figures])
     header = ["group", f"worst {column}", "runs", "all rows", "worst", "difference", "rows of the worst"]
-    return Table(f"{primary_metric}: the {column} that is served worst, means of the runs", header, cells, 2)
+    return Table(f"{primary_metric}: the worst {column}, means of the runs", header, cells, 2)
 
 
 def _each(means: Mapping[Group, Figures], rows: Mapping[str, int], column: str, primary_metric: str) -> Table:
