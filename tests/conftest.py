@@ -13,11 +13,17 @@ torch.set_num_threads(1)
 
 # Whole runs from the shell, kills, compilation, and measurements of what a method gains: `scripts/test --fast` leaves
 # them out.
-SLOW = ("end_to_end", "faults", "evaluation", "cli/test_plan.py", "cli/test_bench.py", "training/test_compile.py")
+SLOW = (
+    *("end_to_end", "faults", "evaluation"),
+    *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
+    *("models/test_fusions_evidence.py", "models/test_encoders_real_weights.py"),
+)
+SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
 
 
 def pytest_collection_modifyitems(items):
     tests = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(tests).as_posix().startswith(SLOW):
+        file = item.path.relative_to(tests).as_posix()
+        if file.startswith(SLOW) or any(part in item.name for part in SLOW_NAMES):
             item.add_marker(pytest.mark.slow)
