@@ -35,11 +35,25 @@ VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
 
 MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # of `_target_`
 
+FLAGS = {"--again": "--rerun", "--ceilings": "--unimodal-runs", "--across": "--curve-over", "--over": "--rank-over"}
+
 METRICS_KEYS = {  # of metrics.json
     "headline": "primary_head",
     "learned_parameters": "trainable_parameters",
     "accumulate": "grad_accum_steps",
 }
+
+
+def check_flags(arguments: Sequence[str]) -> None:
+    """Raise an error that names the new flag if a command line uses an old one.
+
+    Raises:
+        ConfigError: a flag was renamed.
+    """
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag in FLAGS:
+            raise ConfigError(f"{flag}: renamed in version {VERSION}; use {FLAGS[flag]}")
 
 
 def check_override(override: str) -> None:

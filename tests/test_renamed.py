@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmrun import compose
+from mmrun.cli import main
 from mmrun.errors import ConfigError
 from mmrun.renamed import translate_train_state
 from mmrun.results.folder import RunFolder
@@ -49,6 +50,20 @@ def test_an_old_key_gets_an_error_that_names_the_new_one(override, message):
     with pytest.raises(ConfigError) as raised:
         compose.load([override])
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "new"),
+    [
+        (["train", "--again"], "--again: renamed in version 0.2.0; use --rerun"),
+        (["eval", "RUN", "--ceilings=OTHER"], "--ceilings: renamed in version 0.2.0; use --unimodal-runs"),
+        (["compare", "--across", "dataset.labelled"], "--across: renamed in version 0.2.0; use --curve-over"),
+        (["report", "--over", "dataset"], "--over: renamed in version 0.2.0; use --rank-over"),
+    ],
+)
+def test_an_old_flag_gets_an_error_that_names_the_new_one(arguments, new, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"mmrun: {new}\n"
 
 
 def test_a_run_of_the_first_version_is_read(tmp_path):

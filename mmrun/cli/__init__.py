@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import mmrun
-from mmrun import plugins
+from mmrun import plugins, renamed
 from mmrun.errors import ConfigError, MmrunError, nearest
 
 VERBS = {  # in the order in which one reads them
@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments, packages = plugins.split_allowed(words)
         plugins.allow(packages)
+        renamed.check_flags(arguments)
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
