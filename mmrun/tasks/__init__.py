@@ -1,4 +1,4 @@
-"""What can be predicted: a class a task, with its loss, its scores and its figures."""
+"""What can be predicted: one class per kind of task, with its losses, scores and metrics."""
 
 from collections.abc import Callable
 
@@ -13,15 +13,24 @@ from mmrun.tasks.regression import Regression
 from mmrun.types import IGNORE_INDEX, Task
 
 TASKS: dict[str, Callable[[str, Target, np.ndarray], Task]] = {
-    "classification": Classification.of,
-    "ordinal": Ordinal.of,
-    "multilabel": Multilabel.of,
-    "regression": Regression.of,
+    "classification": Classification.from_target,
+    "ordinal": Ordinal.from_target,
+    "multilabel": Multilabel.from_target,
+    "regression": Regression.from_target,
 }
 
 
 def for_target(name: str, target: Target, train_rows: np.ndarray) -> Task:
-    """Make the task that a target column asks for; class counts, mean and deviation come from the training rows."""
+    """Return the task of a target column; class counts, mean and deviation come from the training rows.
+
+    Args:
+        name: of the task.
+        target: the column.
+        train_rows: numbers of the labelled training rows [N].
+
+    Raises:
+        DataError: no training row has a class or value.
+    """
     values = target.values[train_rows].reshape(len(train_rows), -1)
     known = values != IGNORE_INDEX if target.task in CLASSES else ~np.isnan(values)
     for column, seen in enumerate(known.any(0)):

@@ -6,16 +6,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrun.data.table import Target
-from mmrun.tasks.metrics import Hits, calibration_error, ranking
+from mmrun.tasks.metrics import ClassCounts, calibration_error, ranking_metrics
 from mmrun.types import IGNORE_INDEX
 
 
 class Classification:
-    """Predicts which one of `classes` a row has."""
+    """Predicts one of several classes.
+
+    Args:
+        name: of the task.
+        classes: names, in the order of the outputs.
+        counts: training rows per class [C].
+    """
 
     primary_metric = "accuracy"
 
-    def __init__(self, name: str, classes: list[str], counts: np.ndarray) -> None:  # counts [C], training rows
+    def __init__(self, name: str, classes: list[str], counts: np.ndarray) -> None:
         self.name = name
         self.classes = classes
         self.num_outputs = len(classes)
@@ -23,8 +29,8 @@ class Classification:
         self.class_weights = torch.as_tensor(weights, dtype=torch.float32)  # [C], 1 on average over training rows
 
     @classmethod
-    def of(cls, name: str, target: Target, train_rows: np.ndarray) -> "Classification":
-        """Make the task of a target column."""
+    def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Classification":
+        """Return the task of a target column."""
         known = target.values[train_rows]
         counts = np.bincount(known[known != IGNORE_INDEX], minlength=len(target.names))
         return cls(name, target.names, counts)
@@ -32,9 +38,13 @@ class Classification:
     def loss(
         self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, class_balanced: bool = False
     ) -> Tensor:
-        """Mean cross-entropy over the visible rows. output [B, C], target [B].
+        """Return the mean cross-entropy over the visible rows.
 
-        `class_balanced` lets every class count the same, however many training rows it has.
+        Args:
+            output: [B, C].
+            target: [B], IGNORE_INDEX where hidden.
+            label_smoothing: share of the target spread over all classes (Szegedy et al., 2016).
+            class_balanced: weigh classes inversely to their number of training rows.
         """
         self._move(output.device)
         total = F.cross_entropy(
@@ -48,49 +58,68 @@ class Classification:
         return total / (target != IGNORE_INDEX).sum().clamp(min=1)
 
     def focal(self, output: Tensor, target: Tensor, gamma: float = 2.0, class_balanced: bool = False) -> Tensor:
-        """Cross-entropy times (1 - p)^gamma (Lin et al., 2017): rows that are right already count less."""
+        """Return the focal loss, cross-entropy times (1 - p)^gamma (Lin et al., 2017): easy rows count less.
+
+        Args:
+            output: [B, C].
+            target: [B], IGNORE_INDEX where hidden.
+            gamma: 0 is cross-entropy.
+            class_balanced: weigh classes inversely to their number of training rows.
+        """
         each = F.cross_entropy(output.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
-        wrong = (-torch.expm1(-each)).clamp(min=torch.finfo(each.dtype).eps)  # 1 - p; above 0, where powers have slopes
+        wrong = (-torch.expm1(-each)).clamp(
+            min=torch.finfo(each.dtype).eps
+        )  # 1 - p; above 0, so that powers have gradients
         return self._mean(wrong.pow(gamma) * each, target, class_balanced)
 
     def hinge(self, output: Tensor, target: Tensor, class_balanced: bool = False) -> Tensor:
-        """How far the true class is from leading by 1: the loss of a multiclass SVM (Crammer & Singer, 2001).
+        """Return the multiclass hinge loss (Crammer & Singer, 2001): how far the true class is from leading by 1.
 
-        Outputs so trained are margins: their softmax has the right order, and is no probability.
+        Outputs trained so are margins: their softmax has the right order, but is not a probability.
+
+        Args:
+            output: [B, C].
+            target: [B], IGNORE_INDEX where hidden.
+            class_balanced: weigh classes inversely to their number of training rows.
         """
-        output, own = output.float(), target.clamp(min=0).unsqueeze(1)  # of a hidden row any class will do
-        truth = output.gather(1, own)
-        return self._mean((output + 1).scatter(1, own, truth).amax(1) - truth.squeeze(1), target, class_balanced)
+        output, target_ids = output.float(), target.clamp(min=0).unsqueeze(1)  # any class for a hidden row
+        truth = output.gather(1, target_ids)
+        return self._mean((output + 1).scatter(1, target_ids, truth).amax(1) - truth.squeeze(1), target, class_balanced)
 
     def scores(self, output: Tensor) -> Tensor:
-        """Probability of each class."""
+        """Return the probability of each class, [B, C]."""
         return output.float().softmax(-1)
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Figures of a whole split; none where every row is hidden."""
+        """Return the metrics of a whole split; empty where every row is hidden.
+
+        Args:
+            scores: probabilities [N, C].
+            target: [N].
+        """
         visible = target != IGNORE_INDEX
         scores, target = scores[visible], target[visible]
         if len(target) == 0:
             return {}
-        hits, predicted = self._hits(scores, target), scores.argmax(1)
+        counts, predicted = self._count(scores, target), scores.argmax(1)
         likelihood = scores[np.arange(len(target)), target].clip(np.finfo(np.float32).tiny)
         truth = target[:, None] == np.arange(self.num_outputs)
         return {
             "accuracy": float((predicted == target).mean()),
-            "balanced_accuracy": float(hits.recall[hits.true > 0].mean()),
-            "f1_macro": float(hits.f1[hits.used].mean()),
-            "f1_weighted": float((hits.f1 * hits.true).sum() / len(target)),
-            "precision_macro": float(hits.precision[hits.used].mean()),
-            "recall_macro": float(hits.recall[hits.used].mean()),
-            **ranking(scores, truth, np.ones_like(truth)),
+            "balanced_accuracy": float(counts.recall[counts.true > 0].mean()),
+            "f1_macro": float(counts.f1[counts.used].mean()),
+            "f1_weighted": float((counts.f1 * counts.true).sum() / len(target)),
+            "precision_macro": float(counts.precision[counts.used].mean()),
+            "recall_macro": float(counts.recall[counts.used].mean()),
+            **ranking_metrics(scores, truth, np.ones_like(truth)),
             "calibration_error": calibration_error(scores.max(1), predicted == target),
             "nll": float(-np.log(likelihood, dtype=np.float64).mean()),
         }
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1 and number of rows by class."""
+        """Return precision, recall, F1 and number of rows by class."""
         visible = target != IGNORE_INDEX
-        return self._hits(scores[visible], target[visible]).per_class(self.classes)
+        return self._count(scores[visible], target[visible]).per_class(self.classes)
 
     def _mean(self, each: Tensor, target: Tensor, class_balanced: bool) -> Tensor:  # [B], [B]
         """Average over the visible rows; `class_balanced` weighs them by class."""
@@ -100,14 +129,14 @@ class Classification:
         return (weight * each).where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:
-        """Bring the weights to the device once, not at every step."""
+        """Move the weights to the device once, not at every step."""
         if self.class_weights.device != device:
             self.class_weights = self.class_weights.to(device)
 
-    def _hits(self, scores: np.ndarray, target: np.ndarray) -> Hits:
+    def _count(self, scores: np.ndarray, target: np.ndarray) -> ClassCounts:
         predicted = scores.argmax(1)
         C = self.num_outputs
-        return Hits(
+        return ClassCounts(
             both=np.bincount(target[predicted == target], minlength=C),
             true=np.bincount(target, minlength=C),
             predicted=np.bincount(predicted, minlength=C),

@@ -1,16 +1,16 @@
-"""The figures of a split, computed on all its rows at once.
+"""The metrics of a split, computed on all its rows at once.
 
-A class or label that has neither a true nor a predicted row counts in no mean, and a figure that nothing defines (the
-AUROC where only one class is there) is left out, never made up.
+A class or label without a true or predicted row counts in no mean, and an undefined metric (AUROC with a single class)
+is left out.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-VERSION = 1  # of what the names below mean; raised when a figure would change on the same scores
+VERSION = 1  # of the definitions below; raised when a metric would change on the same scores
 
-METRICS = {  # is higher better?
+METRICS = {  # whether higher is better
     "loss": False,
     "accuracy": True,
     "balanced_accuracy": True,
@@ -34,44 +34,60 @@ METRICS = {  # is higher better?
 BINS = 15  # of the calibration error
 
 
-class Hits(NamedTuple):
-    """What was true, predicted and both, by class or label: all that precision, recall and F1 need."""
+class ClassCounts(NamedTuple):
+    """Numbers of rows by class or label, from which precision, recall and F1 follow.
 
-    both: np.ndarray  # [C]
-    true: np.ndarray  # [C]
-    predicted: np.ndarray  # [C]
+    Attributes:
+        both: true and predicted [C].
+        true: true [C].
+        predicted: predicted [C].
+    """
+
+    both: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
 
     @property
     def used(self) -> np.ndarray:
-        """Return which classes have a true or a predicted row."""
+        """Which classes have a true or a predicted row, [C] bool."""
         return self.true + self.predicted > 0
 
     @property
     def precision(self) -> np.ndarray:
-        """Share of the predicted rows that are true; 0 where none was predicted."""
+        """The share of predicted rows that are true; 0 where none is predicted."""
         return self.both / np.maximum(self.predicted, 1)
 
     @property
     def recall(self) -> np.ndarray:
-        """Share of the true rows that were predicted; 0 where there is none."""
+        """The share of true rows that are predicted; 0 where there is none."""
         return self.both / np.maximum(self.true, 1)
 
     @property
     def f1(self) -> np.ndarray:
-        """Harmonic mean of precision and recall."""
+        """The harmonic mean of precision and recall."""
         return 2 * self.both / np.maximum(self.true + self.predicted, 1)
 
     def per_class(self, names: list[str]) -> dict[str, dict[str, float]]:
-        """Return the figures by name; `count` is the number of true rows."""
-        columns = zip(self.precision, self.recall, self.f1, self.true, strict=True)
-        return {
-            name: {"precision": float(p), "recall": float(r), "f1": float(f), "count": float(n)}
-            for name, (p, r, f, n) in zip(names, columns, strict=True)
-        }
+        """Return the metrics by class name; `count` is the number of true rows."""
+        by_class = {}
+        for number, name in enumerate(names):
+            by_class[name] = {
+                "precision": float(self.precision[number]),
+                "recall": float(self.recall[number]),
+                "f1": float(self.f1[number]),
+                "count": float(self.true[number]),
+            }
+        return by_class
 
 
-def ranking(scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[str, float]:  # all [N, C]
-    """Return AUROC and average precision, each the mean over the columns that hold both a true and a false row."""
+def ranking_metrics(scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[str, float]:
+    """Return AUROC and average precision, each averaged over the columns with both a true and a false row.
+
+    Args:
+        scores: [N, C].
+        truth: [N, C] bool.
+        visible: [N, C] bool, whether the truth is known.
+    """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     positive, negative = (truth & visible).sum(0), (~truth & visible).sum(0)
@@ -85,8 +101,13 @@ def ranking(scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[
     }
 
 
-def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:  # both [N]
-    """Expected calibration error over equal-width bins (Guo et al., 2017)."""
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Return the expected calibration error over equal-width bins (Guo et al., 2017).
+
+    Args:
+        confidence: [N], 0..1.
+        correct: [N] bool.
+    """
     bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     gap = np.bincount(bins, weights=correct.astype(np.float64) - confidence, minlength=BINS)
     return float(np.abs(gap).sum() / len(confidence))

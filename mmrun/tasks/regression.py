@@ -1,4 +1,4 @@
-"""One number or several."""
+"""One or several numbers."""
 
 import numpy as np
 import torch
@@ -9,7 +9,14 @@ from mmrun.data.table import Target
 
 
 class Regression:
-    """Predicts the numbers called `outputs`. The model works on standardised ones; a NaN is hidden."""
+    """Predicts numbers. The model works on standardised ones; NaN is hidden.
+
+    Args:
+        name: of the task.
+        outputs: names of the numbers.
+        mean: of the training rows [C].
+        std: of the training rows [C], above 0.
+    """
 
     primary_metric = "r2"
 
@@ -17,28 +24,44 @@ class Regression:
         self.name = name
         self.outputs = outputs
         self.num_outputs = len(outputs)
-        self.mean = torch.as_tensor(mean, dtype=torch.float32)  # [C], of the training rows
-        self.std = torch.as_tensor(std, dtype=torch.float32)  # [C], above 0
+        self.mean = torch.as_tensor(mean, dtype=torch.float32)
+        self.std = torch.as_tensor(std, dtype=torch.float32)
 
     @classmethod
-    def of(cls, name: str, target: Target, train_rows: np.ndarray) -> "Regression":
-        """Make the task of a target column, standardised by its training rows."""
+    def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Regression":
+        """Return the task of a target column, standardised by its training rows."""
         values = target.values[train_rows].reshape(len(train_rows), -1).astype(np.float64)
         std = np.nanstd(values, axis=0)
         return cls(name, target.names, np.nanmean(values, axis=0), np.where(std > 0, std, 1.0))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error of the standardised visible numbers. output [B, C], target [B] or [B, C]."""
+        """Return the mean squared error of the standardised visible numbers.
+
+        Args:
+            output: [B, C].
+            target: [B] or [B, C], NaN where hidden.
+        """
         error, visible = self._error(output, target)
         return (error.square() * visible).sum() / visible.sum().clamp(min=1)
 
     def l1(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean absolute error of the standardised visible numbers: one far off weighs no more than many near."""
+        """Return the mean absolute error of the standardised visible numbers, which outliers influence less.
+
+        Args:
+            output: [B, C].
+            target: [B] or [B, C], NaN where hidden.
+        """
         error, visible = self._error(output, target)
         return (error.abs() * visible).sum() / visible.sum().clamp(min=1)
 
     def huber(self, output: Tensor, target: Tensor, delta: float = 1.0) -> Tensor:
-        """Half the squared error up to `delta` standard deviations, from there on linear (Huber, 1964)."""
+        """Return the Huber loss (1964): half the squared error up to `delta` standard deviations, linear beyond.
+
+        Args:
+            output: [B, C].
+            target: [B] or [B, C], NaN where hidden.
+            delta: standard deviations.
+        """
         error, visible = self._error(output, target)
         each = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
         return (each * visible).sum() / visible.sum().clamp(min=1)
@@ -48,31 +71,36 @@ class Regression:
         self._move(output.device)
         target = target.reshape(output.shape)
         visible = ~target.isnan()
-        wanted = torch.where(visible, (target - self.mean) / self.std, 0)
-        return output.float() - wanted, visible
+        standardised = torch.where(visible, (target - self.mean) / self.std, 0)
+        return output.float() - standardised, visible
 
     def scores(self, output: Tensor) -> Tensor:
-        """Numbers in the target's own unit."""
+        """Return numbers in the target's own unit, [B, C]."""
         self._move(output.device)
         return output.float() * self.std + self.mean
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Figures of a whole split: the mean over the outputs that define each; none where all is hidden."""
+        """Return the metrics of a whole split, averaged over the outputs that define them; empty where all is hidden.
+
+        Args:
+            scores: [N, C].
+            target: [N] or [N, C].
+        """
         columns = self.per_class(scores, target).values()
-        figures = {}
+        metrics = {}
         for metric in ("mse", "rmse", "mae", "r2"):
             values = [column[metric] for column in columns if metric in column]
             if values:
-                figures[metric] = float(np.mean(values))
-        return figures
+                metrics[metric] = float(np.mean(values))
+        return metrics
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
-        """Errors and number of rows by output; no R2 where the target does not vary."""
+        """Return errors and number of rows by output; R2 is left out where the target does not vary."""
         target = target.reshape(scores.shape)
         return {name: _errors(scores[:, c], target[:, c]) for c, name in enumerate(self.outputs)}
 
     def _move(self, device: torch.device) -> None:
-        """Bring the statistics to the device once, not at every step."""
+        """Move the statistics to the device once, not at every step."""
         if self.mean.device != device:
             self.mean, self.std = self.mean.to(device), self.std.to(device)
 

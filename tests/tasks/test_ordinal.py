@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from sklearn.metrics import cohen_kappa_score
 
 from mmrun.tasks.classification import Classification
-from mmrun.tasks.ordinal import Ordinal, above
+from mmrun.tasks.ordinal import Ordinal, cumulative_logits
 
 STARS = Ordinal("stars", ["one", "two", "three", "four"], np.array([1, 1, 1, 5]))
 
@@ -14,14 +14,14 @@ def test_a_question_is_whether_the_class_is_above():
     output = torch.randn(5, 4, dtype=torch.float64)
     p = output.softmax(1)
     expected = torch.stack([p[:, 1:].sum(1), p[:, 2:].sum(1), p[:, 3]], 1)
-    assert torch.allclose(above(output).sigmoid(), expected)
-    assert (above(output).diff(dim=1) <= 0).all()
+    assert torch.allclose(cumulative_logits(output).sigmoid(), expected)
+    assert (cumulative_logits(output).diff(dim=1) <= 0).all()
 
 
 def test_the_loss_is_the_mean_over_the_questions():
     output, target = torch.randn(3, 4), torch.tensor([0, 2, -100])
     truth = torch.tensor([[0.0, 0, 0], [1, 1, 0]])
-    expected = F.binary_cross_entropy(above(output[:2]).sigmoid(), truth)
+    expected = F.binary_cross_entropy(cumulative_logits(output[:2]).sigmoid(), truth)
     assert STARS.loss(output, target).item() == pytest.approx(expected.item(), rel=1e-5)
     assert STARS.loss(output, torch.full((3,), -100)).item() == 0.0
 
@@ -33,7 +33,7 @@ def test_balance_and_smoothing():
     assert STARS.loss(output, target, class_balanced=True).item() == pytest.approx(
         (weights * each).mean().item(), rel=1e-5
     )
-    half = F.binary_cross_entropy_with_logits(above(output), torch.full((2, 3), 0.5))
+    half = F.binary_cross_entropy_with_logits(cumulative_logits(output), torch.full((2, 3), 0.5))
     assert STARS.loss(output, target, label_smoothing=1.0).item() == pytest.approx(half.item(), rel=1e-5)
 
 
