@@ -21,7 +21,7 @@ from mmrun.results.index import status
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.search import Search
-from mmrun.search.space import arms
+from mmrun.search.space import build_arms
 from mmrun.search.trials import Trial, Trials, alone
 
 CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # numbers of trials after which the curve is printed
@@ -36,7 +36,7 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
         raise ConfigError("sweep: a search trains each run in one process; leave torchrun out")
     name, node = _settings(settings)
     chosen: Search = instantiate(node, "sweep")
-    every = arms(overrides, chosen)
+    every = build_arms(overrides, chosen)
     corners = [SweepRun.of(overrides) for arm in every for overrides in arm.corners()]
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
     check([sweep_run.config for sweep_run in corners])
@@ -59,7 +59,7 @@ def stand_ins(overrides: Sequence[str], settings: Sequence[str]) -> tuple[list[l
     """Return overrides in which each choice and each end of an interval occurs, and the number of trials."""
     _, node = _settings(settings)
     chosen: Search = instantiate(node, "sweep")
-    every = arms(overrides, chosen)
+    every = build_arms(overrides, chosen)
     return [overrides for arm in every for overrides in arm.corners()], sum(arm.trials(chosen) for arm in every)
 
 

@@ -1,7 +1,7 @@
-"""Search: trials drawn by Optuna, halted early where they are not worth it, the same number for each strategy.
+"""Search: trials drawn by Optuna, pruned early, the same number for each strategy.
 
-Runs are judged by validation rows alone. All that a search knows lies in one file, so that a killed one goes on; and
-what it draws depends on its seed and on the trials before, so that it goes on as it would have.
+Trials are selected on validation rows alone. The state of a search is one file, so that a killed search continues; what
+it draws depends on its seed and on earlier trials, so that it continues as it would have.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,21 @@ from mmrun.errors import ConfigError
 
 
 class Search:
-    """How to search: what a file of configs/sweep says."""
+    """How to search: what a file of configs/sweep says.
+
+    Args:
+        trials: per value of `group_by`; None: all combinations.
+        group_by: the override whose values each get the same number of trials.
+        metric: on the validation rows; None: the task's primary metric.
+        sampler: builds an Optuna sampler from a seed; None: a grid.
+        reduction_factor: of successive halving; None: no pruning.
+        first_rung: evaluations before the first pruning decision.
+        parallel_trials: drawn and launched together.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
 
     def __init__(
         self,
@@ -25,13 +39,13 @@ class Search:
         parallel_trials: int,
         seed: int,
     ) -> None:
-        least = {
+        minimum = {
             "trials": (trials, 1),
             "reduction_factor": (reduction_factor, 2),
             "first_rung": (first_rung, 1),
             "parallel_trials": (parallel_trials, 1),
         }
-        for key, (value, low) in least.items():
+        for key, (value, low) in minimum.items():
             whole = isinstance(value, int) and value >= low
             if not whole and not (value is None and key in ("trials", "reduction_factor")):
                 raise ConfigError(f"sweep.{key}: {value!r} is not a whole number from {low} on")
@@ -47,15 +61,15 @@ class Search:
 
     @property
     def independent(self) -> bool:
-        """Return whether a trial is drawn without regard to the others."""
+        """Whether trials are drawn independently of each other."""
         return self.sampler is None or isinstance(self.sampler(seed=0), RandomSampler)
 
 
 def random(seed: int) -> BaseSampler:
-    """Draw evenly from every range (Bergstra and Bengio, 2012)."""
+    """Return a sampler that draws uniformly from every range (Bergstra & Bengio, 2012)."""
     return RandomSampler(seed=seed)
 
 
 def tpe(seed: int, startup: int) -> BaseSampler:
-    """Draw near the good trials so far: tree-structured Parzen estimators (Bergstra et al., 2011)."""
+    """Return a sampler that draws near good trials: tree-structured Parzen estimators (Bergstra et al., 2011)."""
     return TPESampler(seed=seed, n_startup_trials=startup)

@@ -1,4 +1,4 @@
-"""Where a search looks: words with a range become Optuna's distributions, and draws from these become words again."""
+"""The search space: overrides with a range become Optuna distributions, and draws from them become overrides."""
 
 import itertools
 import math
@@ -22,36 +22,50 @@ from mmrun.search import Search
 
 @dataclass(frozen=True)
 class Arm:
-    """What is searched for one value of the word that `group_by` names: words with a value, and words with a range."""
+    """The search space for one value of the override that `group_by` names.
+
+    Attributes:
+        name: that value, strategy=component; "" where there is none.
+        fixed: overrides with a single value.
+        space: distributions of the other overrides, by key as typed.
+    """
 
     name: str
     fixed: list[str]
-    space: dict[str, BaseDistribution]  # by key, as typed
+    space: dict[str, BaseDistribution]
 
     def overrides(self, values: dict[str, Any]) -> list[str]:
-        """Return the words of a run."""
-        return [*self.fixed, *(f"{key}={_text(values[key])}" for key in self.space)]
+        """Return the overrides of a run, from a value for each key of the space."""
+        return [*self.fixed, *(f"{key}={_format(values[key])}" for key in self.space)]
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Return all of them, where every range is a list of choices."""
+        """Yield all combinations of values, where every range is a list of choices."""
         lists = [distribution.choices for distribution in self.space.values()]  # type: ignore[attr-defined]
         return (dict(zip(self.space, values, strict=True)) for values in itertools.product(*lists))
 
     def trials(self, search: Search) -> int:
-        """Return the number of trials: no more than there are combinations."""
+        """Return the number of trials, at most that of the combinations."""
         lists = [getattr(distribution, "choices", None) for distribution in self.space.values()]
         size = math.prod(math.inf if choices is None else len(choices) for choices in lists)
         return int(size if search.trials is None else min(search.trials, size))
 
     def corners(self) -> list[list[str]]:
-        """Return the words of a few runs in which each choice, and each end of an interval, occurs."""
+        """Return the overrides of a few runs in which each choice, and each end of an interval, occurs."""
         first = {key: _ends(distribution)[0] for key, distribution in self.space.items()}
         others = [{**first, key: value} for key, d in self.space.items() for value in _ends(d)[1:]]
         return [self.overrides(values) for values in [first, *others]]
 
 
-def arms(overrides: Sequence[str], search: Search) -> list[Arm]:
-    """Read the words; each value of the word that `search.per` names gets trials of its own."""
+def build_arms(overrides: Sequence[str], search: Search) -> list[Arm]:
+    """Return the search spaces: each value of the override that `search.group_by` names gets trials of its own.
+
+    Args:
+        overrides: typed on the shell, some with ranges.
+        search: how to search.
+
+    Raises:
+        ConfigError: an override cannot be read or searched, or none has a range.
+    """
     fixed, space, names = [], {}, [""]
     for text in overrides:
         try:
@@ -64,11 +78,14 @@ def arms(overrides: Sequence[str], search: Search) -> list[Arm]:
         elif key == search.group_by and override.is_discrete_sweep():
             names = [f"{key}={value}" for value in override.sweep_string_iterator()]
         elif key == "seed":
-            raise ConfigError(f"{text}: a search would choose the luckiest seed; search with one, and repeat the best")
+            raise ConfigError(
+                f"{text}: a search would choose the luckiest seed; search with one seed, and repeat the best run "
+                "with others"
+            )
         else:
             space[key] = _distribution(override, search)
     if not space:
-        raise ConfigError("nothing to search; give a word a range: optimizer.lr=tag(log,interval(1e-4,1e-2))")
+        raise ConfigError("nothing to search; give an override a range: optimizer.lr=tag(log,interval(1e-4,1e-2))")
     return [Arm(name, [*fixed, name] if name else fixed, space) for name in names]
 
 
@@ -92,5 +109,5 @@ def _ends(distribution: BaseDistribution) -> Sequence[Any]:
     return [distribution.low, distribution.high]  # type: ignore[attr-defined]
 
 
-def _text(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The trials of a search, in a file that outlives it: what was drawn, its figures on the way, what became of it."""
+"""The trials of a search, in a journal that survives it: overrides, intermediate metrics, results."""
 
 import fcntl
 import itertools
@@ -24,24 +24,38 @@ from mmrun.search import Search
 from mmrun.search.space import Arm
 from mmrun.seeding import named_seed
 
-ATTEMPTS = 100  # to draw a trial that was not drawn before
-LOCKED = 10  # seconds after which the lock of a killed process is broken; a living one holds it for milliseconds
-DRAWN, RUN, REASON = "overrides", "run", "reason"  # what a trial remembers; one without words was never told of
+MAX_ATTEMPTS = 100  # to draw a trial that was not drawn before
+LOCK_TIMEOUT = 10  # seconds until the lock of a killed process is broken; a running one holds it for milliseconds
+OVERRIDES, RUN, REASON = "overrides", "run", "reason"  # attributes of a trial
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One draw."""
+    """One trial.
+
+    Attributes:
+        number: in its study.
+        overrides: of its run.
+        resumed: drawn by a search that was killed.
+    """
 
     number: int
     overrides: list[str]
-    resumed: bool  # drawn by a search that was killed
+    resumed: bool
 
 
 class Trials:
-    """All trials of one arm, kept in a file."""
+    """All trials of one arm, stored in a journal file.
+
+    Args:
+        search: how to search.
+        arm: the search space.
+        file: the journal; it may hold other arms.
+        metric: on the validation rows, which selects.
+        higher_is_better: its direction.
+    """
 
     def __init__(self, search: Search, arm: Arm, file: Path, metric: str, higher_is_better: bool) -> None:
         self.search, self.arm, self.file, self.metric = search, arm, file, metric
@@ -52,39 +66,45 @@ class Trials:
             storage=_storage(file), study_name=self.name, direction=direction, load_if_exists=True
         )
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if DRAWN not in trial.user_attrs:  # killed while it was drawn
+            if OVERRIDES not in trial.user_attrs:  # killed while drawing
                 self.study.tell(trial.number, state=TrialState.FAIL)
         failed = [trial for trial in self.all() if trial.state is TrialState.FAIL]
-        self.failed_before = {trial.number for trial in failed}  # they are tried once more
+        self.failed_before = {trial.number for trial in failed}  # these are repeated
         self.repeat = [trial.params for trial in failed]
 
     def all(self) -> list[FrozenTrial]:
         """Return every trial so far."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if DRAWN in trial.user_attrs]
+        return [trial for trial in self.study.get_trials(deepcopy=False) if OVERRIDES in trial.user_attrs]
 
     def next(self) -> list[Trial]:
         """Return the next trials to train in parallel: first those drawn earlier but not trained; none at the end."""
         known = [trial for trial in self.all() if trial.number not in self.failed_before]
         open_ = [trial for trial in known if trial.state is TrialState.RUNNING]
-        trials = [Trial(trial.number, trial.user_attrs[DRAWN], True) for trial in open_]
-        together = self.search.parallel_trials
-        wanted = -len(known) % together if open_ else together  # a round that was cut off is filled up, no more
-        for _ in range(min(wanted, self.arm.trials(self.search) - len(known))):
-            drawn = self._draw()
-            if drawn is None:
+        trials = [Trial(trial.number, trial.user_attrs[OVERRIDES], True) for trial in open_]
+        round_size = self.search.parallel_trials
+        missing = -len(known) % round_size if open_ else round_size  # an interrupted round is only completed
+        for _ in range(min(missing, self.arm.trials(self.search) - len(known))):
+            trial = self._draw()
+            if trial is None:
                 break
-            trials.append(drawn)
+            trials.append(trial)
         return trials
 
     def tell(self, trial: Trial, folder: RunFolder, failure: str | None) -> bool:
-        """Note what became of a trial; False where it is not over."""
+        """Store the result of a trial, and return whether it is over.
+
+        Args:
+            trial: that was trained.
+            folder: of its run.
+            failure: the reason, where it failed.
+        """
         self._remember(trial, RUN, str(folder.path))
-        said = status(folder)
-        if failure is not None or said["status"] == "failed":
-            self.refuse(trial, failure or said["message"])
-        elif said["status"] == "pruned":
+        run_status = status(folder)
+        if failure is not None or run_status["status"] == "failed":
+            self.refuse(trial, failure or run_status["message"])
+        elif run_status["status"] == "pruned":
             self.study.tell(trial.number, state=TrialState.PRUNED)
-        elif said["status"] != "finished":
+        elif run_status["status"] != "finished":
             return False
         elif (value := metric_value(folder.metrics(), f"val/{self.metric}")) is not None:
             self.study.tell(trial.number, value)
@@ -93,7 +113,7 @@ class Trials:
         return True
 
     def refuse(self, trial: Trial, reason: str) -> None:
-        """Note that a trial failed."""
+        """Store that a trial failed, and why."""
         self._remember(trial, REASON, reason)
         self.study.tell(trial.number, state=TrialState.FAIL)
 
@@ -101,7 +121,7 @@ class Trials:
         optuna.Trial(self.study, self.study.trials[trial.number]._trial_id).set_user_attr(key, value)
 
     def result(self) -> dict[str, Any]:
-        """Sum the trials up; a pruned one counts with its last figure."""
+        """Return a summary of the trials; a pruned one counts with its last metric."""
         over = [trial for trial in self.all() if trial.number not in self.failed_before]
         by_state = {state: [trial for trial in over if trial.state is state] for state in TrialState}
         finished, pruned = by_state[TrialState.COMPLETE], by_state[TrialState.PRUNED]
@@ -114,7 +134,7 @@ class Trials:
             "finished": len(finished),
             "pruned": len(pruned),
             "failed": [
-                {"overrides": trial.user_attrs[DRAWN], "reason": trial.user_attrs[REASON]}
+                {"overrides": trial.user_attrs[OVERRIDES], "reason": trial.user_attrs[REASON]}
                 for trial in by_state[TrialState.FAIL]
             ],
             "epochs": sum(_epochs(RunFolder(trial.user_attrs[RUN])) for trial in over if RUN in trial.user_attrs),
@@ -124,10 +144,10 @@ class Trials:
         }
 
     def _best(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Describe a trial, its figure on the test rows too, by which nothing was chosen."""
+        """Describe the best trial, with its test metric, which did not select it."""
         run = trial.user_attrs[RUN]
         test = metric_value(RunFolder(run).metrics(), f"test/{self.metric}")
-        return {"value": _value(trial), "test": test, "overrides": trial.user_attrs[DRAWN], "run": run}
+        return {"value": _value(trial), "test": test, "overrides": trial.user_attrs[OVERRIDES], "run": run}
 
     def report(self, trial: Trial) -> dict[str, Any] | None:
         """Return the arguments of `Report`; None where trials are not pruned."""
@@ -143,32 +163,42 @@ class Trials:
         }
 
     def _draw(self) -> Trial | None:
-        known = [t.user_attrs[DRAWN] for t in self.all() if t.number not in self.failed_before]
+        known = [t.user_attrs[OVERRIDES] for t in self.all() if t.number not in self.failed_before]
         for sampler in self._samplers(known):
             self.study.sampler = sampler
-            asked = self.study.ask(self.arm.space)
-            overrides = self.arm.overrides(asked.params)
+            trial = self.study.ask(self.arm.space)
+            overrides = self.arm.overrides(trial.params)
             if overrides not in known:
-                asked.set_user_attr(DRAWN, overrides)
-                return Trial(asked.number, overrides, False)
-            self.study.tell(asked, state=TrialState.FAIL)
+                trial.set_user_attr(OVERRIDES, overrides)
+                return Trial(trial.number, overrides, False)
+            self.study.tell(trial, state=TrialState.FAIL)
         return None
 
     def _samplers(self, known: list[list[str]]) -> Iterator[BaseSampler]:
         """Return the sampler of the next trial, seeded by its number alone, so that a killed search continues."""
-        given = self.repeat if self.search.sampler else [*self.repeat, *self.arm.combinations()]
-        yield from (_given(values) for values in given if self.arm.overrides(values) not in known)
+        fixed_values = self.repeat if self.search.sampler else [*self.repeat, *self.arm.combinations()]
+        for values in fixed_values:
+            if self.arm.overrides(values) not in known:
+                yield _fixed_sampler(values)
         if self.search.sampler is not None:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
                 seed = named_seed(self.search.seed, f"{self.name}/{len(known)}/{attempt}")
                 yield self.search.sampler(seed=seed % 2**32)
 
 
 class Report:
-    """What a run tells its search while it trains, from whatever process that is in.
+    """Reports the metrics of a running trial to its search, from any process.
 
-    Successive halving (Jamieson and Talwalkar, 2016), without waiting for one another (Li et al., 2020): at evaluations
-    first_rung * prune**0, 1, 2 ... a run goes on only if its figure is among the best 1/prune of those seen there.
+    Asynchronous successive halving (Jamieson & Talwalkar, 2016; Li et al., 2020): at evaluations first_rung *
+    reduction_factor**0, 1, 2 ... a run continues only if its metric is among the best 1/reduction_factor seen there.
+
+    Args:
+        file: the journal.
+        name: of the study.
+        number: of the trial.
+        metric: on the validation rows.
+        reduction_factor: one in so many trials continues.
+        first_rung: number of evaluations before the first decision.
     """
 
     def __init__(self, file: str, name: str, number: int, metric: str, reduction_factor: int, first_rung: int) -> None:
@@ -178,16 +208,20 @@ class Report:
         self.trial = optuna.Trial(study, study.trials[number]._trial_id)
 
     def worth_it(self, value: float, evaluation: int) -> bool:
-        """Return whether to go on, given the figure of an evaluation (1, 2, ...)."""
+        """Return whether to continue, given the metric of an evaluation (1, 2, ...)."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a run that goes on from a checkpoint may report a second time
+            warnings.simplefilter("ignore")  # a resumed run may report an evaluation twice
             self.trial.report(value, evaluation)
         return not self.trial.should_prune()
 
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Keep a second process from running the same search, and drop a line that a full disk left half written."""
+    """Lock a search against a second process, and drop a line that a full disk left half written.
+
+    Raises:
+        RunError: another process runs it.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab+") as opened:
         try:
@@ -212,11 +246,11 @@ def _epochs(folder: RunFolder) -> float:
 
 def _storage(file: Path) -> JournalStorage:
     path = str(file.resolve())
-    lock = JournalFileSymlinkLock(path, grace_period=LOCKED)
+    lock = JournalFileSymlinkLock(path, grace_period=LOCK_TIMEOUT)
     return JournalStorage(JournalFileBackend(path, lock))
 
 
-def _given(values: dict[str, Any]) -> BaseSampler:
+def _fixed_sampler(values: dict[str, Any]) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls it experimental
         return PartialFixedSampler(values, RandomSampler())
@@ -226,10 +260,11 @@ def expected_best(values: Sequence[float], higher_is_better: bool) -> list[float
     """Return the expected best of k = 1, 2, ... trials drawn like these (Dodge et al., 2019)."""
     rising = sorted(values, reverse=not higher_is_better)
     total = len(rising)
-    return [
-        sum(value * ((i / total) ** k - ((i - 1) / total) ** k) for i, value in enumerate(rising, start=1))
-        for k in range(1, total + 1)
-    ]
+    expected = []
+    for k in range(1, total + 1):
+        weights = [(i / total) ** k - ((i - 1) / total) ** k for i in range(1, total + 1)]
+        expected.append(sum(value * weight for value, weight in zip(rising, weights, strict=True)))
+    return expected
 
 
 def best_so_far(values: Sequence[float], higher_is_better: bool) -> list[float]:

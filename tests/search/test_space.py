@@ -4,7 +4,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from mmrun import compose
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
-from mmrun.search.space import arms
+from mmrun.search.space import build_arms
 
 
 def search(name="random", *overrides):
@@ -17,7 +17,7 @@ def test_words_with_a_range_are_searched():
         *("fusion.dim=int(interval(8,64))", "optimizer.weight_decay=interval(0,0.1)"),
         "trainer.batch_size=range(16,64,16)",
     ]
-    (arm,) = arms(overrides, search())
+    (arm,) = build_arms(overrides, search())
     assert (arm.name, arm.fixed) == ("", ["seed=3"])
     assert arm.space == {
         "fusion": CategoricalDistribution(["concat", "gated"]),
@@ -29,7 +29,7 @@ def test_words_with_a_range_are_searched():
 
 
 def test_each_strategy_is_an_arm_of_its_own():
-    found = arms(["optimizer.lr=1e-3,1e-2", "strategy=scratch,frozen"], search())
+    found = build_arms(["optimizer.lr=1e-3,1e-2", "strategy=scratch,frozen"], search())
     assert [(arm.name, arm.fixed) for arm in found] == [
         ("strategy=scratch", ["strategy=scratch"]),
         ("strategy=frozen", ["strategy=frozen"]),
@@ -38,7 +38,7 @@ def test_each_strategy_is_an_arm_of_its_own():
 
 
 def test_corners_show_every_choice_and_every_end():
-    (arm,) = arms(["+optimizer.eps=interval(0.25,0.75)", "fusion=sum,mean,max"], search())
+    (arm,) = build_arms(["+optimizer.eps=interval(0.25,0.75)", "fusion=sum,mean,max"], search())
     assert arm.corners() == [
         ["+optimizer.eps=0.25", "fusion=sum"],
         ["+optimizer.eps=0.75", "fusion=sum"],
@@ -48,12 +48,12 @@ def test_corners_show_every_choice_and_every_end():
 
 
 def test_numbers_are_typed_as_one_reads_them():
-    (arm,) = arms(["optimizer.lr=interval(0,1)", "fusion.dim=int(interval(1,9))"], search())
+    (arm,) = build_arms(["optimizer.lr=interval(0,1)", "fusion.dim=int(interval(1,9))"], search())
     assert arm.overrides({"optimizer.lr": 0.00012345678, "fusion.dim": 7}) == ["optimizer.lr=0.0001235", "fusion.dim=7"]
 
 
 def test_there_are_no_more_trials_than_combinations():
-    (arm,) = arms(["fusion=sum,mean,max", "fusion.dim=8,16"], search())
+    (arm,) = build_arms(["fusion=sum,mean,max", "fusion.dim=8,16"], search())
     assert [arm.trials(search("random", f"sweep.trials={n}")) for n in (4, 100)] == [4, 6]
     assert arm.trials(search("grid")) == 6
 
@@ -61,7 +61,11 @@ def test_there_are_no_more_trials_than_combinations():
 @pytest.mark.parametrize(
     ("name", "override", "answer"),
     [
-        ("random", "seed=0,1", "a search would choose the luckiest seed; search with one, and repeat the best"),
+        (
+            "random",
+            "seed=0,1",
+            "a search would choose the luckiest seed; search with one seed, and repeat the best run with others",
+        ),
         ("grid", "fusion.dim=interval(1,2)", "a grid needs choices; add sweep=random or sweep=tpe"),
         ("random", "optimizer.lr=tag(log,interval(0,1))", ""),  # in Optuna's words
         ("random", "optimizer.lr=interval(1,0)", ""),
@@ -69,15 +73,15 @@ def test_there_are_no_more_trials_than_combinations():
 )
 def test_what_cannot_be_searched_is_said(name, override, answer):
     with pytest.raises(ConfigError) as raised:
-        arms([override], search(name))
+        build_arms([override], search(name))
     assert str(raised.value).startswith(f"{override}: {answer}")
 
 
 def test_words_that_cannot_be_searched_are_said():
     with pytest.raises(ConfigError, match=r"^'optimizer.lr=interval\(0,' cannot be read; write key=value, key=a,b or"):
-        arms(["optimizer.lr=interval(0,"], search())
-    with pytest.raises(ConfigError, match=r"^nothing to search; give a word a range: optimizer\.lr=tag"):
-        arms(["fusion=sum"], search())
+        build_arms(["optimizer.lr=interval(0,"], search())
+    with pytest.raises(ConfigError, match=r"^nothing to search; give an override a range: optimizer\.lr=tag"):
+        build_arms(["fusion=sum"], search())
 
 
 @pytest.mark.parametrize(

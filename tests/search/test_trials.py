@@ -7,14 +7,14 @@ from mmrun import compose
 from mmrun.errors import RunError
 from mmrun.instantiate import instantiate
 from mmrun.results.folder import RunFolder
-from mmrun.search.space import arms
+from mmrun.search.space import build_arms
 from mmrun.search.trials import Report, Trials, alone, best_so_far, expected_best
 from tests.results.fabricate import finished, started
 
 
 def trials_of(file, name="random", overrides=("optimizer.lr=interval(0,1)",), settings=("sweep.trials=3",)):
     search = instantiate(compose.load_option("sweep", name, settings), "sweep")
-    return [Trials(search, arm, file, "accuracy", higher_is_better=True) for arm in arms(overrides, search)]
+    return [Trials(search, arm, file, "accuracy", higher_is_better=True) for arm in build_arms(overrides, search)]
 
 
 class Made:
