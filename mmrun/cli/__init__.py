@@ -1,7 +1,7 @@
 """The command line. Each verb is one small module, imported only when the verb is typed, so that help is instant.
 
-A verb's module has `HELP`, `add_arguments(parser)` and `run(args) -> exit code`. `train` alone reads its words itself:
-they are Hydra's, `mmrun.cli.train.main(words) -> exit code`.
+A verb's module has `HELP`, `add_arguments(parser)` and `run(args) -> exit code`. Only `train` parses its arguments
+itself, in `mmrun.cli.train.main(arguments) -> exit code`: flags may stand among the overrides.
 
 Exit codes: 0 done, 1 a run failed, 2 bad usage or input, 130 interrupted.
 """
@@ -17,41 +17,41 @@ import mmrun
 from mmrun import plugins, renamed
 from mmrun.errors import ConfigError, MmrunError, nearest
 
-VERBS = {  # in the order in which one reads them
+VERBS = {  # in reading order
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
-    "plan": ("mmrun.cli.plan", "predict hours, disk and what is shared, before anything runs"),
-    "bench": ("mmrun.cli.bench", "time training steps and answers of a config on this machine"),
-    "resume": ("mmrun.cli.resume", "go on with a run that was interrupted"),
-    "ls": ("mmrun.cli.ls", "list runs: state, progress, primary metric"),
-    "show": ("mmrun.cli.show", "show one run: what was asked, what came out, what it cost"),
-    "diff": ("mmrun.cli.diff", "show in what two runs differ"),
-    "verify": ("mmrun.cli.verify", "train a stage again and tell whether the same bits come out"),
+    "plan": ("mmrun.cli.plan", "estimate time, disk and shared work before anything runs"),
+    "bench": ("mmrun.cli.bench", "measure training and inference speed of a config on this machine"),
+    "resume": ("mmrun.cli.resume", "continue an interrupted run"),
+    "ls": ("mmrun.cli.ls", "list runs with state, progress and primary metric"),
+    "show": ("mmrun.cli.show", "show one run: config, metrics, cost"),
+    "diff": ("mmrun.cli.diff", "show how two runs differ"),
+    "verify": ("mmrun.cli.verify", "retrain a stage and check that the result is bit-identical"),
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
     "report": ("mmrun.cli.report", "write a page that answers the question behind the runs"),
-    "eval": ("mmrun.cli.eval", "tell what each modality of a run is worth: missing, spoiled, alone"),
-    "ensemble": ("mmrun.cli.ensemble", "tell what several runs say together"),
+    "eval": ("mmrun.cli.eval", "measure what each modality contributes: missing, corrupted, alone"),
+    "ensemble": ("mmrun.cli.ensemble", "evaluate ensembles of several runs"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),
-    "options": ("mmrun.cli.options", "list what may be chosen: encoders, fusions, strategies ..."),
-    "data": ("mmrun.cli.data", "look at a data set before training on it"),
-    "cache": ("mmrun.cli.cache", "see or clear what runs share: decoded columns, reused stages"),
-    "doctor": ("mmrun.cli.doctor", "tell whether this machine has what mmrun needs"),
-    "completion": ("mmrun.cli.completion", "give the shell tab completion"),
+    "options": ("mmrun.cli.options", "list the options: encoders, fusions, strategies ..."),
+    "data": ("mmrun.cli.data", "inspect a data set before training on it"),
+    "cache": ("mmrun.cli.cache", "list or clear what runs share: decoded columns, reused stages, features"),
+    "doctor": ("mmrun.cli.doctor", "check that this machine has what mmrun needs"),
+    "completion": ("mmrun.cli.completion", "print a script for tab completion"),
 }
 
 
-SPIN = "10000"  # turns that an idle OpenMP thread waits: as quick as ever alone, half the time beside other work
+SPIN = "10000"  # spins of an idle OpenMP thread: as fast alone, twice as fast beside other work
 
 
 class Parser(argparse.ArgumentParser):
     """Reports errors in one line, as every other part of mmrun does."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and leaving."""
+        """Raise a ConfigError instead of exiting."""
         raise ConfigError(f"{message} (see `{self.prog} -h`)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb and give the exit code."""
+    """Run one verb, and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
     if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN)

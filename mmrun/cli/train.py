@@ -1,4 +1,4 @@
-"""mmrun train: one run, or with -m a sweep. Its words are overrides of the config, in any order among the flags."""
+"""mmrun train: one run, or with -m a sweep. Overrides of the config and flags come in any order."""
 
 import argparse
 
@@ -7,17 +7,17 @@ from mmrun.errors import ConfigError
 HELP = "train a run; with -m a sweep of runs"
 
 EPILOG = """\
-words:
+overrides:
   strategy=component               choose a YAML file of a group (`mmrun options` lists them)
   encoder.image=resnet18           choose one modality's encoder
   budget.epochs=20 seed=1          set a key
   +optimizer.amsgrad=true          add a key
-  ~strategy.stages.pretrain        take a key away
-  -m seed=0,1,2 fusion=sum,gated   one run for each combination
-  -m sweep=tpe 'optimizer.lr=tag(log,interval(1e-4,1e-2))'   a search, judged by validation rows
+  ~strategy.stages.pretrain        remove a key
+  -m seed=0,1,2 fusion=sum,gated   one run per combination
+  -m sweep=tpe 'optimizer.lr=tag(log,interval(1e-4,1e-2))'   a search, by validation rows
   -m hydra/launcher=joblib         several runs at a time; submitit_slurm: on a cluster
 
-A run that was finished before is found, not repeated; one that was cut off goes on.
+A finished run is found and not repeated; an interrupted one is resumed.
 """
 
 
@@ -32,7 +32,7 @@ def main(overrides: list[str]) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags; every other word is an override."""
+    """Declare the flags; every other argument is an override."""
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as below")
     parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination of a,b,c values")
     parser.add_argument("--cfg", choices=["job"], help="print the composed config, and train nothing")
