@@ -125,7 +125,14 @@ def open_session(
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
-    """Move a model to the devices, replicated or sharded, and return how it is placed."""
+    """Move a model to the devices, replicated or sharded, and return how it is placed.
+
+    Args:
+        model: moved in place.
+        config: its trainer.
+        accelerator: devices and processes.
+        shard: shard the weights over the devices.
+    """
     use_channels_last = device.is_enabled(config.trainer.channels_last, accelerator.device)
     placement: Placement = Replicated(accelerator, use_channels_last)
     if shard:

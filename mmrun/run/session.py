@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -67,8 +66,12 @@ class Session:
             valid = {head for head in valid if head.modality not in stage.trained_encoders} | set(stage.heads)
         return sort_heads(valid)
 
-    def part_config(self, part: str) -> Any:
-        """Return what a part of the model was built from, as JSON values: encoder.image, fusion, head.label ..."""
+    def part_config(self, part: str) -> object:
+        """Return what a part of the model was built from, as JSON values: encoder.image, fusion, head.label ...
+
+        Args:
+            part: encoder.image, fusion, head.label ...
+        """
         kind, _, name = part.partition(".")
         if kind == "fusion":
             return [self.config.fusion, {m: encoder.dim for m, encoder in self.model.encoder.items()}]
@@ -88,7 +91,7 @@ class Session:
     @property
     def is_writer(self) -> bool:
         """Whether this process writes the run folder."""
-        return self.accelerator.is_main_process
+        return bool(self.accelerator.is_main_process)
 
     def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str]) -> Loader:
         """Return batches of some rows and modalities on this process's device.
@@ -112,13 +115,28 @@ class Session:
         )
 
     def eval_loader(self, split: str, modalities: Iterable[str]) -> Loader:
-        """Return the loader of a split."""
+        """Return the loader of a split.
+
+        Args:
+            split: train, val or test.
+            modalities: to read.
+        """
         return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities)
 
     def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:
-        """Yield the rows of a split, in order; with each batch, the number of its rows that count."""
+        """Yield the rows of a split, in order; with each batch, the number of its rows that count.
+
+        Args:
+            split: val or test.
+            modalities: to read.
+        """
         return self.eval_loader(split, modalities).counted()
 
     def ordered(self, split: str, modalities: Iterable[str]) -> Iterator[Batch]:
-        """Yield the rows of a split, in order."""
+        """Yield the rows of a split, in order.
+
+        Args:
+            split: val or test.
+            modalities: to read.
+        """
         return self.eval_loader(split, modalities).ordered()
