@@ -75,7 +75,9 @@ def test_every_part_has_a_floor_and_a_place_in_the_map():
     assert parts == {part for floor in FLOORS for part in floor}
     design = (ROOT / "docs" / "design.md").read_text()
     packages = design.split("## The packages")[1].split("## ")[0]
-    missing = [part for part in sorted(parts - {"__main__"}) if f"  {part}/" not in packages and f"{part}.py" not in packages]
+    missing = [
+        part for part in sorted(parts - {"__main__"}) if f"  {part}/" not in packages and f"{part}.py" not in packages
+    ]
     assert missing == []
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +18,7 @@ from mmrun.results.folder import RunFolder, environment, run_path
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
+from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage
 from mmrun.run.stage_checkpoints import load_stage_weights
@@ -72,7 +74,8 @@ def run(
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
         try:
-            _train(resolve_batch_size(session))
+            with handle_signals() as interruption:
+                _train(replace(resolve_batch_size(session), interruption=interruption))
         except KeyboardInterrupt:
             _set_status(folder, writes, "interrupted", None)
             raise

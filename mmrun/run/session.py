@@ -1,7 +1,7 @@
 """What is open while a run trains: handed from the pipeline to its stages and to the evaluation."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from accelerate import Accelerator
@@ -13,6 +13,7 @@ from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.build import Data
+from mmrun.run.interruption import Interruption
 from mmrun.seeding import named_seed
 from mmrun.training.callback import Callback
 from mmrun.training.placement import Placement
@@ -38,6 +39,7 @@ class Session:
         model: on the devices.
         stages: by name, in order.
         placement: how the model lies on the devices.
+        interruption: the signal that asks the run to stop, if one has arrived.
     """
 
     config: RunConfig
@@ -49,6 +51,7 @@ class Session:
     model: Multimodal
     stages: dict[str, Stage]
     placement: Placement
+    interruption: Interruption = field(default_factory=Interruption)
 
     @property
     def trainable(self) -> frozenset[str]:

@@ -107,7 +107,10 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
     callbacks = CallbackList(_stage_callbacks(session, built, meter, checkpoints, heartbeat))
     callbacks.on_stage_start(built, state)
     validate = _validation(session, built, checkpoints)
-    engine.fit(built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks)
+    with session.interruption.deferred():
+        engine.fit(
+            built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks
+        )
     callbacks.on_stage_end(built, state)
     stage_costs = stage_cost(built, state)
     checkpoints.finish(stage_costs)

@@ -61,11 +61,20 @@ class StageCheckpoints(Callback):
                 self._write(self.best, self._result(), {"step": state.step, "value": state.best})
 
     def on_checkpoint(self, state: TrainState) -> None:
-        """Save a checkpoint every `trainer.save_every` seconds."""
-        now = time.monotonic()
-        if self.session.placement.broadcast(now - self.saved_at >= self.session.config.trainer.save_every):
+        """Save a checkpoint every `trainer.save_every` seconds, and before a signal ends the run."""
+        session, now = self.session, time.monotonic()
+        interruption = session.interruption
+        is_interrupted = interruption.signal is not None
+        is_due = is_interrupted or now - self.saved_at >= session.config.trainer.save_every
+        if session.placement.broadcast(is_due):
             self.save(state)
             self.saved_at = now
+        if is_interrupted:
+            message = (
+                f"{interruption.name}: checkpoint saved after step {state.step}; mmrun resume {session.folder.path}"
+            )
+            session.callback.on_message(f"{self.built.name}: {message}")
+            interruption.stop()
 
     def final_weights(self) -> AbstractContextManager[None]:
         """Use the averaged weights, where there are any, while the context is open."""
