@@ -71,7 +71,7 @@ class Bare:
     def __init__(self, model, session: Session, built: BuiltStage, batch_size: int) -> None:
         self.model, self.batch_size = model.train(), batch_size
         loader = built.batches
-        everything = loader._gather(loader.rows)
+        everything = loader.build_batch(loader.rows)
         self.inputs, self.targets = everything.inputs, everything.targets["label"]
         self.present = {name: torch.ones(batch_size, dtype=torch.bool) for name in self.inputs}
         learned = [p for name, p in model.named_parameters() if not name.startswith("probe.")]

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     node = _node(args.file, args.words)
     leaves_out = node["on_error"] == "skip"
     module = node["_target_"].rpartition(".")[0]
-    found = instantiate({**node, "_target_": f"{module}.look"}, "dataset", drop=LABELS)
+    found = instantiate({**node, "_target_": f"{module}.infer_modalities"}, "dataset", drop=LABELS)
     table = instantiate({**node, "on_error": "skip"}, "dataset", drop=LABELS)
     audited = audit(table, None if args.all else 1000)
     for name, modality in found.items():

@@ -1,1 +1,1 @@
-"""Data: sources give a Table, `prepare` decodes each file once into a store, the loader gathers batches from it."""
+"""Data: a source returns a Table, `store` decodes each value once into columns, and the loader gathers batches."""

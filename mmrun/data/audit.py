@@ -1,4 +1,4 @@
-"""What a data set holds, and what is suspicious about it, before anything is trained on it."""
+"""Audits a data set before training: what it holds, which rows cannot be used, and what is suspicious."""
 
 import hashlib
 import os
@@ -8,153 +8,261 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
-from mmrun.data.packed import Records
-from mmrun.data.preprocess.audio import read_sound
+from mmrun.data.packed import PackedValues, Records
+from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image import open_image
 from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import read_text
-from mmrun.data.split import known
+from mmrun.data.split import has_target
 from mmrun.data.table import SPLITS, Column, Table, Target
 from mmrun.errors import DataError
 
-FEW = 10  # rows of a split that say little
-PART = 1 << 19  # bytes at either end of a large file that tell it from others
+MIN_ROWS = 10  # of a split; metrics of fewer are unreliable
+PART_SIZE = 1 << 19  # bytes at either end of a large file by which it is compared with others
+
+T = TypeVar("T")
+
+
+class Range(TypedDict):
+    """Smallest, median and largest value."""
+
+    least: float
+    median: float
+    most: float
+
+
+class ModalityAudit(TypedDict, total=False):
+    """What was seen of a modality; all but the first three keys depend on its kind.
+
+    `missing` is a share of the rows, `looked_at` the number of rows that were decoded; `columns` and `told_by`, the
+    reason for the kind, are added by `mmrun data check`. Counters map a value to its number of rows.
+    """
+
+    kind: str
+    missing: float
+    looked_at: int
+    width: Range | None  # image, pixels
+    height: Range | None
+    modes: dict[str, int]
+    seconds: Range | None  # audio
+    rates: dict[int, int]  # Hz
+    words: Range | None  # text
+    different: int
+    channels: dict[int, int]  # series
+    steps: Range | None
+    numeric: list[str]  # tabular: names of columns
+    categories: dict[str, int]  # number of categories by column
+    columns: list[str]
+    told_by: str
+
+
+class TargetAudit(TypedDict, total=False):
+    """What was seen of a target: `numbers` of a regression or else `counts`, by split.
+
+    `hidden` is the number of training rows without a target; `counts` are rows by class or label.
+    """
+
+    task: str
+    hidden: int
+    numbers: dict[str, Range | None]
+    counts: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All of it is plain values: it is printed, or written as JSON."""
+    """The result of an audit, as JSON values.
 
-    rows: dict[str, int]  # by split
-    modalities: dict[str, dict[str, Any]]  # kind, missing (share of the rows), and what was seen of its kind
-    targets: dict[str, dict[str, Any]]  # task, hidden (training rows without one), and classes or numbers by split
-    bad: list[str]  # rows that cannot be used: "file:row: reason"
+    Attributes:
+        rows: number by split.
+        modalities: what was seen, by modality.
+        targets: what was seen, by target.
+        bad: rows that cannot be used: "file:row: reason".
+        warnings: one line each.
+    """
+
+    rows: dict[str, int]
+    modalities: dict[str, ModalityAudit]
+    targets: dict[str, TargetAudit]
+    bad: list[str]
     warnings: list[str]
 
 
-def audit(table: Table, num_looked_at: int | None = 1000) -> Audit:
-    """Look at the whole table, and into the files of `num_looked_at` rows of each modality (None: all)."""
+def audit(table: Table, sample_size: int | None = 1000) -> Audit:
+    """Audit a data set.
+
+    Args:
+        table: the data set; all its cells are checked.
+        sample_size: number of rows of each modality whose files are decoded; None: all.
+    """
     bad = list(table.skipped)
     warnings: list[str] = []
     modalities = {}
     for name, column in table.columns.items():
-        rows = np.flatnonzero(column.present())
-        missing = 1 - len(rows) / len(column.values)
-        if num_looked_at is not None and len(rows) > num_looked_at:
-            rows = np.sort(np.random.default_rng(0).choice(rows, num_looked_at, replace=False))
-        seen, unreadable = LOOK[column.kind](table, name, column, rows, warnings)
+        modalities[name], unreadable = _audit_modality(table, name, column, sample_size, warnings)
         bad += unreadable
-        modalities[name] = {"kind": column.kind, "missing": missing, "looked_at": len(rows), **seen}
-        if missing > 0.5:
-            warnings.append(f"{name}: missing in {missing:.0%} of the rows")
         _warn_of_leaks(table, name, column, warnings)
     counts = {split: len(table.rows(split)) for split in SPLITS}
     for split, count in counts.items():
-        if count < FEW:
-            warnings.append(f"{split}: {count} rows{'; a run refuses an empty split' if count == 0 else ' say little'}")
-    targets = {name: _target(table, name, target, warnings) for name, target in table.targets.items()}
+        if count == 0:
+            warnings.append(f"{split}: 0 rows; a run needs at least one")
+        elif count < MIN_ROWS:
+            warnings.append(f"{split}: {count} rows are too few for reliable metrics")
+    targets = {name: _audit_target(table, name, target, warnings) for name, target in table.targets.items()}
     return Audit(counts, modalities, targets, bad, warnings)
 
 
 # ----------------------------------------------------------------------------------------------------------- modalities
 
-Seen = tuple[dict[str, Any], list[str]]  # by word, and the rows that cannot be read
+
+class Context(NamedTuple):
+    """What the audit of a modality reads, and the list that it adds warnings to.
+
+    Attributes:
+        table: the data set.
+        name: of the modality.
+        column: its raw values.
+        rows: numbers of the rows to decode [n].
+        warnings: of the audit.
+    """
+
+    table: Table
+    name: str
+    column: Column
+    rows: np.ndarray
+    warnings: list[str]
 
 
-def _each(column: Column, rows: np.ndarray, read: Callable[[Any], Any]) -> tuple[list[Any], list[str]]:
-    """Read the given rows by threads; give what was read, and what could not be."""
+Result = tuple[ModalityAudit, list[str]]  # and the rows that cannot be read: "file:row: reason"
 
-    def attempt(row: int) -> Any:
+
+def _audit_modality(table: Table, name: str, column: Column, sample_size: int | None, warnings: list[str]) -> Result:
+    rows = np.flatnonzero(column.is_present())
+    missing = 1 - len(rows) / len(column.values)
+    if sample_size is not None and len(rows) > sample_size:
+        rows = np.sort(np.random.default_rng(0).choice(rows, sample_size, replace=False))
+    result, unreadable = AUDITS[column.kind](Context(table, name, column, rows, warnings))
+    if missing > 0.5:
+        warnings.append(f"{name}: missing in {missing:.0%} of the rows")
+    return {"kind": column.kind, "missing": missing, "looked_at": len(rows), **result}, unreadable
+
+
+def _read_rows(context: Context, read: Callable[[Any], T]) -> tuple[list[T], list[str]]:
+    """Read the rows in threads; return what could be read, and the reasons for the others."""
+    column = context.column
+
+    def try_read(row: int) -> T | DataError:
         try:
             return read(column.values[row])
         except DataError as error:
-            return DataError(f"{column.place(row)}: {error}")
+            return DataError(f"{column.locate(row)}: {error}")
 
+    values: list[T] = []
+    unreadable = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(attempt, rows.tolist()))
-    good = [result for result in results if not isinstance(result, DataError)]
-    return good, [str(result) for result in results if isinstance(result, DataError)]
+        for result in pool.map(try_read, context.rows.tolist()):
+            if isinstance(result, DataError):
+                unreadable.append(str(result))
+            else:
+                values.append(result)
+    return values, unreadable
 
 
-def _image(table: Table, name: str, column: Column, rows: np.ndarray, warnings: list[str]) -> Seen:
-    def read(value: Any) -> tuple[int, int, str]:
+def _audit_image(context: Context) -> Result:
+    def read(value: Path | np.ndarray) -> tuple[int, int, str]:
         image = open_image(value)
-        return (*image.size, image.mode)
+        return image.width, image.height, image.mode
 
-    seen, bad = _each(column, rows, read)
-    modes = Counter(mode for *_, mode in seen)
+    images, unreadable = _read_rows(context, read)
     return {
-        "width": _range([w for w, _, _ in seen]),
-        "height": _range([h for _, h, _ in seen]),
-        "modes": dict(modes),
-    }, bad
+        "width": _summarize([width for width, _, _ in images]),
+        "height": _summarize([height for _, height, _ in images]),
+        "modes": dict(Counter(mode for _, _, mode in images)),
+    }, unreadable
 
 
-def _audio(table: Table, name: str, column: Column, rows: np.ndarray, warnings: list[str]) -> Seen:
-    def read(value: Any) -> tuple[float, int, bool]:
-        samples, rate = read_sound(value) if isinstance(value, Path) else value
+def _audit_audio(context: Context) -> Result:
+    def read(value: Path | tuple[np.ndarray, int]) -> tuple[float, int, bool]:
+        samples, rate = read_audio(value) if isinstance(value, Path) else value
         return len(samples) / rate, rate, not samples.any()
 
-    seen, bad = _each(column, rows, read)
-    silent = sum(is_silent for *_, is_silent in seen)
-    if silent:
-        warnings.append(f"{name}: {silent} of {len(seen)} sounds are silent")
-    rates = Counter(rate for _, rate, _ in seen)
-    return {"seconds": _range([length for length, _, _ in seen]), "rates": dict(rates)}, bad
+    recordings, unreadable = _read_rows(context, read)
+    num_silent = sum(is_silent for _, _, is_silent in recordings)
+    if num_silent:
+        context.warnings.append(f"{context.name}: {num_silent} of {len(recordings)} recordings are silent")
+    return {
+        "seconds": _summarize([seconds for seconds, _, _ in recordings]),
+        "rates": dict(Counter(rate for _, rate, _ in recordings)),
+    }, unreadable
 
 
-def _text(table: Table, name: str, column: Column, rows: np.ndarray, warnings: list[str]) -> Seen:
-    seen, bad = _each(column, rows, read_text)
-    return {"words": _range([len(text.split()) for text in seen]), "different": len(set(seen))}, bad
+def _audit_text(context: Context) -> Result:
+    texts, unreadable = _read_rows(context, read_text)
+    return {"words": _summarize([len(text.split()) for text in texts]), "different": len(set(texts))}, unreadable
 
 
-def _series(table: Table, name: str, column: Column, rows: np.ndarray, warnings: list[str]) -> Seen:
-    seen, bad = _each(column, rows, lambda value: read_series(value).shape)
-    channels = Counter(shape[0] for shape in seen)
+def _audit_series(context: Context) -> Result:
+    def read(value: object) -> tuple[int, int]:
+        num_channels, num_steps = read_series(value).shape
+        return num_channels, num_steps
+
+    shapes, unreadable = _read_rows(context, read)
+    channels = Counter(num_channels for num_channels, _ in shapes)
     if len(channels) > 1:
-        warnings.append(
-            f"{name}: series of {', '.join(map(str, sorted(channels)))} channels; a run refuses all but one"
+        numbers = ", ".join(map(str, sorted(channels)))
+        context.warnings.append(
+            f"{context.name}: series with {numbers} channels; a run needs the same number in all rows"
         )
-    return {"channels": dict(channels), "steps": _range([shape[1] for shape in seen])}, bad
+    return {"channels": dict(channels), "steps": _summarize([num_steps for _, num_steps in shapes])}, unreadable
 
 
-def _tabular(table: Table, name: str, column: Column, rows: np.ndarray, warnings: list[str]) -> Seen:
-    cells, records = Cells(), Records.of(column.values)
-    cells.fit(column, table.rows("train"))
-    bad = []
+def _audit_tabular(context: Context) -> Result:
+    column = context.column
+    cells, records = Cells(), Records.from_rows(column.values)
+    cells.fit(column, context.table.rows("train"))
+    unreadable = []
     for row, record in enumerate(records):
         try:
             if record is not None:
                 cells.decode(record)
         except DataError as error:
-            bad.append(f"{column.place(row)}: {error}")
-    in_train = table.split == "train"
-    number = (in_train & column.present()).sum()
-    for one in [*cells.numeric, *cells.categories]:
-        known = (str(cell) for cell in compress(records.columns[one], in_train) if cell is not None)
-        first, words = next(known, None), len(cells.categories.get(one, ()))
-        if all(other == first for other in known):
-            warnings.append(f"{name}: column '{one}' is the same in all training rows")
-        elif words > max(20, number // 2):
-            warnings.append(f"{name}: column '{one}' has {words} words in {number} rows: a name, no category?")
-    return {"numeric": list(cells.numeric), "categories": {n: len(words) for n, words in cells.categories.items()}}, bad
+            unreadable.append(f"{column.locate(row)}: {error}")
+    is_training = context.table.split == "train"
+    num_rows = int((is_training & column.is_present()).sum())
+    categories = {name: len(numbers) for name, numbers in cells.categories.items()}
+    for name in [*cells.numeric, *categories]:
+        num_categories = categories.get(name, 0)
+        if _is_constant(records.columns[name], is_training):
+            context.warnings.append(f"{context.name}: column '{name}' is the same in all training rows")
+        elif num_categories > max(20, num_rows // 2):
+            context.warnings.append(
+                f"{context.name}: column '{name}' has {num_categories} categories in {num_rows} rows; "
+                "is it an identifier?"
+            )
+    return {"numeric": list(cells.numeric), "categories": categories}, unreadable
 
 
-LOOK: dict[str, Callable[[Table, str, Column, np.ndarray, list[str]], Seen]] = {
-    "image": _image,
-    "audio": _audio,
-    "text": _text,
-    "series": _series,
-    "tabular": _tabular,
+def _is_constant(cells: PackedValues[object], is_training: np.ndarray) -> bool:
+    """Return whether all training rows that have a cell have the same one."""
+    texts = (str(cell) for cell in compress(cells, is_training) if cell is not None)
+    first = next(texts, None)
+    return all(text == first for text in texts)
+
+
+AUDITS: dict[str, Callable[[Context], Result]] = {
+    "image": _audit_image,
+    "audio": _audit_audio,
+    "text": _audit_text,
+    "series": _audit_series,
+    "tabular": _audit_tabular,
 }
 
 
-def _range(values: Sequence[float]) -> dict[str, float] | None:
+def _summarize(values: Sequence[float]) -> Range | None:
     if not values:
         return None
     return {"least": min(values), "median": float(np.median(values)), "most": max(values)}
@@ -164,57 +272,68 @@ def _range(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str]) -> None:
-    """Warn of evaluation rows whose file or text also occurs in training, unless duplicates are common by nature."""
-    in_files = column.from_files
-    if not in_files and column.kind != "text":
+    """Warn of val and test rows whose file or text also occurs in training.
+
+    Texts are exempt if most training rows share theirs with others: then repetition is the nature of the data.
+    """
+    if not column.from_files and column.kind != "text":
         return
-    content = _contents(column.values)
-    in_training = {content[row] for row in table.rows("train")} - {None}
-    by_nature = not in_files and len(in_training) < len(table.rows("train")) / 2
+    contents = _digest_values(column.values)
+    in_training = {contents[row] for row in table.rows("train")} - {None}
+    if not column.from_files and len(in_training) < len(table.rows("train")) / 2:
+        return
     for split in ("val", "test"):
-        known_before = [row for row in table.rows(split) if content[row] in in_training]
-        if known_before and not by_nature:
-            first = column.place(known_before[0])
-            warnings.append(
-                f"{name}: {len(known_before)} rows of {split} are training rows as well; the first is {first}"
-            )
+        leaked = [row for row in table.rows(split) if contents[row] in in_training]
+        if leaked:
+            first = column.locate(leaked[0])
+            warnings.append(f"{name}: {len(leaked)} rows of {split} also occur in training; the first is {first}")
 
 
-def _contents(values: Sequence[Any]) -> list[str | None]:
-    """Return a digest of each value; only files of equal size are read, and of large files both ends alone."""
-    sizes = Counter(os.stat(path).st_size for path in {value for value in values if isinstance(value, Path)})
+def _digest_values(values: Sequence[Any]) -> list[str | None]:
+    """Return texts as they are, and a digest for each file; equal content has equal digests."""
+    paths = {value for value in values if isinstance(value, Path)}
+    sizes = {path: os.stat(path).st_size for path in paths}
+    num_files = Counter(sizes.values())
     digests: dict[Path, str] = {}
-    for path in {value for value in values if isinstance(value, Path)}:
-        size = os.stat(path).st_size
-        digests[path] = str(path)
-        if sizes[size] > 1:
-            with open(path, "rb") as file:
-                digest = hashlib.sha256(file.read(PART))
-                file.seek(max(PART, size - PART))
-                digest.update(file.read())
-            digests[path] = f"{size} {digest.hexdigest()}"
+    for path, size in sizes.items():
+        digests[path] = _digest_file(path, size) if num_files[size] > 1 else str(path)  # of a unique size: not read
     return [digests[value] if isinstance(value, Path) else value for value in values]
+
+
+def _digest_file(path: Path, size: int) -> str:
+    """Hash the size and both ends of a file."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read(PART_SIZE))
+        file.seek(max(PART_SIZE, size - PART_SIZE))
+        digest.update(file.read())
+    return f"{size} {digest.hexdigest()}"
 
 
 # -------------------------------------------------------------------------------------------------------------- targets
 
 
-def _target(table: Table, name: str, target: Target, warnings: list[str]) -> dict[str, Any]:
-    is_known = known(target)
-    rows = {split: table.rows(split)[is_known[table.rows(split)]] for split in SPLITS}
-    hidden = int((~is_known[table.rows("train")]).sum())
-    said: dict[str, Any] = {"task": target.task, "hidden": hidden}
+def _audit_target(table: Table, name: str, target: Target, warnings: list[str]) -> TargetAudit:
+    visible = has_target(target)
+    rows = {}
+    for split in SPLITS:
+        split_rows = table.rows(split)
+        rows[split] = split_rows[visible[split_rows]]
+    num_hidden = len(table.rows("train")) - len(rows["train"])
     if target.task == "regression":
         numbers = target.values.reshape(len(target.values), -1)
-        return {**said, "numbers": {split: _range(numbers[rows[split]].ravel().tolist()) for split in SPLITS}}
-    counts = {split: _count(target, rows[split]) for split in SPLITS}
-    for number, label in enumerate(target.names):
-        if counts["train"][number] == 0:
+        ranges = {split: _summarize(numbers[rows[split]].ravel().tolist()) for split in SPLITS}
+        return {"task": target.task, "hidden": num_hidden, "numbers": ranges}
+    counts = {split: _count_labels(target, rows[split]) for split in SPLITS}
+    for label, count in counts["train"].items():
+        if count == 0:
             warnings.append(f"{name}: no training row is '{label}'")
-    return {**said, "counts": {split: dict(zip(target.names, counts[split], strict=True)) for split in SPLITS}}
+    return {"task": target.task, "hidden": num_hidden, "counts": counts}
 
 
-def _count(target: Target, rows: np.ndarray) -> list[int]:
+def _count_labels(target: Target, rows: np.ndarray) -> dict[str, int]:
+    """Return the number of rows by class or label."""
     if target.task == "multilabel":
-        return [int(count) for count in target.values[rows].sum(axis=0)]
-    return np.bincount(target.values[rows], minlength=len(target.names)).tolist()
+        counts = target.values[rows].sum(axis=0)
+    else:
+        counts = np.bincount(target.values[rows], minlength=len(target.names))
+    return {label: int(count) for label, count in zip(target.names, counts, strict=True)}

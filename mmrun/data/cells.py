@@ -1,235 +1,364 @@
-"""The cells of a user's file as values: files found, texts, series, rows of numbers, answers."""
+"""Parses the cells of a user's file: file names, texts, series, records of numbers and categories, targets."""
 
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from mmrun.data.infer import Modality
-from mmrun.data.packed import Packed, Records, present
+from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.tabular import as_number
 from mmrun.data.table import Target
 from mmrun.data.table_file import Sheet
 from mmrun.errors import DataError
 
+T = TypeVar("T")
+RawValues = (  # of one modality
+    PackedValues[Path | None] | PackedValues[str | Path | None] | PackedValues[np.ndarray | Path | None] | Records
+)
+Label = str | list[str] | np.ndarray  # of one row: a class, a set of labels, or numbers
 
-class Rows:
-    """The rows of a sheet while they are checked: a bad one raises, or under on_error=skip is left out and said."""
+
+class RowReader:
+    """Reads the columns of a sheet, and collects its bad rows.
+
+    Args:
+        sheet: the user's file.
+        on_error: raise: the first bad row raises; skip: bad rows are left out and listed.
+
+    Raises:
+        DataError: a row cannot be used, and `on_error` is raise. All methods raise it.
+    """
 
     def __init__(self, sheet: Sheet, on_error: str) -> None:
         self._sheet, self._on_error = sheet, on_error
-        self._bad: dict[int, str] = {}
-        for row, reason in sheet.broken.items():
-            self.refuse(row, reason)
+        self._messages: dict[int, str] = {}  # by bad row
+        for row, problem in sheet.problems.items():
+            self.reject(row, problem)
 
-    def refuse(self, row: int, reason: str) -> None:
-        """Report a row; the first reason counts."""
-        said = f"{self._sheet.name}:{self._sheet.lines[row]}: {reason}"
+    def reject(self, row: int, reason: str) -> None:
+        """Mark a row as bad.
+
+        Args:
+            row: its number.
+            reason: of several for one row, the first is reported.
+        """
+        message = f"{self._sheet.name}:{self._sheet.lines[row]}: {reason}"
         if self._on_error == "raise":
-            raise DataError(said)
-        self._bad.setdefault(row, said)
+            raise DataError(message)
+        self._messages.setdefault(row, message)
 
-    def each(self, column: str, read: Callable[[Any], Any], required: bool = False) -> Packed:
-        """Read every cell of a column; None where it is empty or bad."""
-        return Packed(self._read(column, read, required))
+    def read_column(
+        self, column: str, parse: Callable[[object], T], required: bool = False
+    ) -> "PackedValues[T | None]":
+        """Parse every cell of a column.
 
-    def _read(self, column: str, read: Callable[[Any], Any], required: bool) -> Iterator[Any]:
+        Args:
+            column: its name.
+            parse: cell -> value; raises a DataError where that is impossible.
+            required: whether an empty cell is an error.
+
+        Returns:
+            N values, None where the cell is empty or the row is bad.
+        """
+        return PackedValues(self._parse_cells(column, parse, required))
+
+    def _parse_cells(self, column: str, parse: Callable[[object], T], required: bool) -> Iterator[T | None]:
         for row, cell in enumerate(self._sheet.columns[column]):
             value = None
             try:
                 if cell is not None:
-                    value = read(cell)
+                    value = parse(cell)
                 elif required:
                     raise DataError("is empty; fill it in")
             except DataError as error:
-                self.refuse(row, f"column '{column}': {error}")
+                self.reject(row, f"column '{column}': {error}")
             yield value
 
-    def together(self, columns: Sequence[str]) -> Records:
-        """Return the cells of several columns, row by row; None where all are empty."""
+    def read_records(self, columns: Sequence[str]) -> Records:
+        """Return the cells of several columns row by row, None where all of them are empty.
+
+        Args:
+            columns: their names.
+        """
         return Records({name: self._sheet.columns[name] for name in columns})
 
-    def unique(self, column: str) -> Packed:
-        """Read a column whose cells name the rows."""
-        names = self.each(column, str, required=True)
-        first: dict[str, int] = {}
-        for row, name in enumerate(names):
-            if name is not None and first.setdefault(name, row) != row:
-                line = self._sheet.lines[first[name]]
-                self.refuse(row, f"column '{column}': '{name}' is also in line {line}; give each row its own")
-        return names
+    def read_ids(self, column: str) -> PackedValues[str | None]:
+        """Read a column whose cells name the rows; an id that is empty or occurs twice is an error.
 
-    def need_one_of(self, values: Mapping[str, Sequence[Any]]) -> None:
-        """Refuse rows in which every modality is empty."""
-        for row in np.flatnonzero(~np.any([present(column) for column in values.values()], axis=0)).tolist():
-            self.refuse(row, f"{', '.join(values)}: all are empty; fill one in, or take the row out")
+        Args:
+            column: its name.
+        """
+        ids = self.read_column(column, str, required=True)
+        first_rows: dict[str, int] = {}
+        for row, name in enumerate(ids):
+            if name is not None and first_rows.setdefault(name, row) != row:
+                line = self._sheet.lines[first_rows[name]]
+                self.reject(row, f"column '{column}': '{name}' is also in line {line}; ids have to be unique")
+        return ids
 
-    def need_answers(self, column: str, answers: Sequence[Any], split: Sequence[str | None]) -> None:
-        """Refuse rows that are to be evaluated and have no target."""
-        for row, (answer, name) in enumerate(zip(answers, split, strict=True)):
-            if answer is None and name in ("val", "test"):
-                self.refuse(
+    def require_any_modality(self, values: Mapping[str, Sequence[object]]) -> None:
+        """Reject the rows in which every modality is missing.
+
+        Args:
+            values: N raw values by modality.
+        """
+        present = [is_present(column) for column in values.values()]
+        for row in np.flatnonzero(~np.any(present, axis=0)).tolist():
+            self.reject(row, f"{', '.join(values)}: all are empty; fill one in, or remove the row")
+
+    def require_labels(self, column: str, labels: Sequence[object], split: Sequence[str | None]) -> None:
+        """Reject the rows of the val and test splits that have no label.
+
+        Args:
+            column: name of the target column.
+            labels: its N values.
+            split: of each row.
+        """
+        for row, (label, name) in enumerate(zip(labels, split, strict=True)):
+            if label is None and name in ("val", "test"):
+                self.reject(
                     row, f"column '{column}': is empty, and the row is in {name}; fill it in, or move it to train"
                 )
 
-    def kept(self) -> np.ndarray:  # [n] int64, ascending
-        """Return the rows that are left."""
-        kept = np.setdiff1d(np.arange(len(self._sheet.lines)), list(self._bad))
-        if len(kept) == 0:
-            raise DataError(f"{next(iter(self._bad.values()))} (and no other row is left)")
-        return kept
+    def select_valid_rows(self) -> np.ndarray:
+        """Return the numbers of the rows that are not bad.
 
+        Returns:
+            [n] int64, ascending, at least one.
+        """
+        rows = np.setdiff1d(np.arange(len(self._sheet.lines)), list(self._messages))
+        if len(rows) == 0:
+            raise DataError(f"{next(iter(self._messages.values()))} (and no other row is left)")
+        return rows
+
+    @property
     def skipped(self) -> list[str]:
-        """Return what was left out and why, in the order of the file."""
-        return [self._bad[row] for row in sorted(self._bad)]
+        """Which rows are bad and why, "my.csv:17: reason", in the order of the file."""
+        return [self._messages[row] for row in sorted(self._messages)]
 
 
-class Files:
-    """Finds the files that cells name, and remembers their sizes."""
+class FileResolver:
+    """Resolves the file names in cells, and remembers the sizes of the files.
+
+    Args:
+        root: the folder that relative names start from.
+        allow_outside: whether a name may lead out of it.
+
+    Attributes:
+        sizes: bytes, by path relative to the root.
+    """
 
     def __init__(self, root: Path, allow_outside: bool) -> None:
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
-        self.sizes: dict[str, int] = {}  # bytes, by path below the root
+        self.sizes: dict[str, int] = {}
 
-    def find(self, cell: Any) -> Path:
-        """Return the path of a file that exists, lies below the root as written, and is not empty."""
+    def resolve(self, cell: object) -> Path:
+        """Return the path of a file.
+
+        Raises:
+            DataError: the file does not exist, is empty, or lies outside the root. Symbolic links are not resolved.
+        """
         if not isinstance(cell, str):
-            raise DataError(f"{cell!r} is no file name; give a path below {self._root}")
-        whole = os.path.normpath(os.path.join(self._root, cell))
-        inside = whole.startswith(self._root.rstrip(os.sep) + os.sep)
-        if not (inside or self._allow_outside):
+            raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
+        path = os.path.normpath(os.path.join(self._root, cell))
+        is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
+        if not (is_inside or self._allow_outside):
             raise DataError(
                 f"'{cell}' lies outside {self._root}; set dataset.root=FOLDER or dataset.allow_outside=true"
             )
         try:
-            found = os.stat(whole)
+            stat = os.stat(path)
         except (OSError, ValueError):
-            raise DataError(f"'{cell}' is not there; mend the name, or set dataset.root=FOLDER") from None
-        if not S_ISREG(found.st_mode) or found.st_size == 0:
-            raise DataError(f"'{cell}' is empty, or no file; replace it")
-        self.sizes[os.path.relpath(whole, self._root).replace(os.sep, "/")] = found.st_size
-        return Path(whole)
+            raise DataError(f"'{cell}' does not exist; correct the name, or set dataset.root=FOLDER") from None
+        if not S_ISREG(stat.st_mode) or stat.st_size == 0:
+            raise DataError(f"'{cell}' is empty or not a file; replace it")
+        self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
+        return Path(path)
 
-    def text(self, cell: Any) -> str | Path:
-        """Return the text itself, or the path of the .txt file that it names."""
+    def parse_text(self, cell: object) -> str | Path:
+        """Return the text itself, or the path of the .txt file that the cell names.
+
+        Raises:
+            DataError: the cell is a list or an object.
+        """
         if isinstance(cell, list | dict):
-            raise DataError(f"is a {type(cell).__name__}, no text; write a string")
+            raise DataError(f"is a {type(cell).__name__}, not text; write a string")
         text = str(cell)
         if text.lower().endswith(".txt") and os.path.isfile(os.path.join(self._root, text)):
-            return self.find(text)
+            return self.resolve(text)
         return text
 
-    def series(self, cell: Any) -> np.ndarray | Path:
-        """Return the numbers, or the path of the .npy file that the cell names."""
+    def parse_series(self, cell: object) -> np.ndarray | Path:
+        """Return the numbers, or the path of the .npy file that the cell names.
+
+        Returns:
+            [C, T] float32, or a path.
+
+        Raises:
+            DataError: the cell is neither.
+        """
         if isinstance(cell, str) and cell.lower().endswith(".npy"):
-            return self.find(cell)
+            return self.resolve(cell)
         try:
             numbers = json.loads(cell) if isinstance(cell, str) else cell
         except ValueError:
-            raise DataError(f"{cell[:40]!r} is no series; write [1.5, 2, ...] or name a .npy file") from None
-        series: np.ndarray = read_series(numbers).astype(np.float32)
-        return series
+            raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
+        return read_series(numbers).astype(np.float32)
 
 
-def values(rows: Rows, modality: Modality, files: Files) -> Packed | Records:
-    """Read the raw values of a modality."""
+def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> RawValues:
+    """Read the raw values of a modality.
+
+    Args:
+        reader: of the file's rows.
+        modality: its kind and columns.
+        files: resolves the file names in its cells.
+
+    Returns:
+        N values, None where the modality is missing.
+    """
     if modality.kind == "tabular":
-        return rows.together(modality.columns)
-    read = {"image": files.find, "audio": files.find, "text": files.text, "series": files.series}[modality.kind]
-    return rows.each(modality.columns[0], read)
+        return reader.read_records(modality.columns)
+    column = modality.columns[0]
+    if modality.kind == "text":
+        return reader.read_column(column, files.parse_text)
+    if modality.kind == "series":
+        return reader.read_column(column, files.parse_series)
+    return reader.read_column(column, files.resolve)
 
 
-def answer(task: str) -> Callable[[Any], Any]:
-    """Return the parser of a target's cell: a class name, a list of labels, or numbers."""
-    return {"classification": _class, "ordinal": _class, "multilabel": _labels, "regression": _numbers}[task]
+def get_label_parser(task: str) -> Callable[[object], Label | None]:
+    """Return the parser of a target's cells.
+
+    Args:
+        task: of the target.
+
+    Returns:
+        cell -> class name, list of labels or array of numbers; None where a number is missing.
+    """
+    parsers: dict[str, Callable[[object], Label | None]] = {
+        "classification": _parse_class,
+        "ordinal": _parse_class,
+        "multilabel": _parse_labels,
+        "regression": _parse_numbers,
+    }
+    return parsers[task]
 
 
-def encode(task: str, answers: Sequence[Any], column: str, file: str, order: Sequence[str] | None = None) -> Target:
-    """Make the target of all rows; a row without an answer is hidden. `order`: of ordinal classes, lowest first."""
+# -------------------------------------------------------------------------------------------------------------- targets
+
+
+def encode_target(
+    task: str, labels: Sequence[Label | None], column: str, file: str, order: Sequence[str] | None = None
+) -> Target:
+    """Encode the labels of all rows as a target.
+
+    Args:
+        task: of the target.
+        labels: N values that `get_label_parser(task)` returned; None: the row's target is hidden.
+        column: name of the target column.
+        file: name of the user's file.
+        order: classes of an ordinal target, lowest first; None: in the order of their numbers.
+
+    Raises:
+        DataError: there are fewer than two classes, no order, or lists of different lengths.
+    """
     if task == "regression":
-        return _encode_numbers(answers, column, file)
+        return _encode_numbers(labels, column, file)
     if task == "multilabel":
-        names = _in_order({label for labels in answers if labels is not None for label in labels})
-        matrix = np.zeros((len(answers), len(names)), dtype=np.float32)
-        place = {name: i for i, name in enumerate(names)}
-        for row, labels in enumerate(answers):
-            matrix[row, [] if labels is None else [place[label] for label in labels]] = 1
-            if labels is None:
-                matrix[row] = np.nan
-        return Target(task, matrix, names)
-    from mmrun.types import IGNORE_INDEX  # late: it brings torch along, which `describe` does not wait for
+        return _encode_label_sets(labels)
+    from mmrun.types import IGNORE_INDEX  # imported late: it imports torch, which `describe` does not need
 
-    names = _in_order({name for name in answers if name is not None})
+    names = _sort_names({str(label) for label in labels if label is not None})
     if len(names) < 2:
         raise DataError(
-            f"{file}: column '{column}': all rows are {', '.join(names)}; a target has at least two classes"
+            f"{file}: column '{column}': all rows are {', '.join(names)}; a target needs at least two classes"
         )
     if task == "ordinal":
-        names = _ranked(names, order, column, file)
-    number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
-    number[None] = IGNORE_INDEX
-    return Target(task, np.array([number[name] for name in answers], dtype=np.int64), names)
+        names = _order_classes(names, order, column, file)
+    numbers = {name: number for number, name in enumerate(names)}
+    classes = [IGNORE_INDEX if label is None else numbers[str(label)] for label in labels]
+    return Target(task, np.array(classes, dtype=np.int64), names)
 
 
-def _ranked(names: list[str], order: Sequence[str] | None, column: str, file: str) -> list[str]:
-    """Put the classes of an ordinal target in order: the one that is said, else that of numbers."""
-    if order is None:
-        numbers = {name: as_number(name) for name in names}
-        words = [name for name, number in numbers.items() if number is None]
-        if words:
-            raise DataError(
-                f"{file}: column '{column}': '{words[0]}' is no number; say the order with "
-                f"dataset.order=[{','.join(names)}], lowest first"
-            )
-        return sorted(names, key=lambda name: numbers[name] or 0.0)
-    ranked = [_class(name) for name in order]
-    unknown = [name for name in names if name not in ranked]
-    if unknown:
-        raise DataError(
-            f"{file}: column '{column}': '{unknown[0]}' is not in dataset.order ({', '.join(ranked)}); add it"
-        )
-    return ranked
+def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
+    """Encode each row's set of labels as zeros and ones; a hidden row is NaN."""
+    distinct: set[str] = set()
+    for labels in label_sets:
+        distinct.update(() if labels is None else labels)
+    names = _sort_names(distinct)
+    numbers = {name: number for number, name in enumerate(names)}
+    matrix = np.zeros((len(label_sets), len(names)), dtype=np.float32)
+    for row, labels in enumerate(label_sets):
+        if labels is None:
+            matrix[row] = np.nan
+        else:
+            matrix[row, [numbers[label] for label in labels]] = 1
+    return Target("multilabel", matrix, names)
 
 
-def _encode_numbers(answers: Sequence[np.ndarray | None], column: str, file: str) -> Target:
-    widths = {len(numbers) for numbers in answers if numbers is not None}
+def _encode_numbers(labels: Sequence[Label | None], column: str, file: str) -> Target:
+    widths = {len(numbers) for numbers in labels if numbers is not None}
     if len(widths) != 1:
-        raise DataError(f"{file}: column '{column}': lists of {sorted(widths)} numbers; give every row as many")
+        raise DataError(
+            f"{file}: column '{column}': has lists of {sorted(widths)} numbers; give every row the same number"
+        )
     width = widths.pop()
-    blank = np.full(width, np.nan)
-    matrix = np.array([blank if numbers is None else numbers for numbers in answers], dtype=np.float32)
+    hidden = np.full(width, np.nan)
+    matrix = np.array([hidden if numbers is None else numbers for numbers in labels], dtype=np.float32)
     if width == 1:
         return Target("regression", matrix[:, 0], [column])
     return Target("regression", matrix, [f"{column}_{i}" for i in range(width)])
 
 
-def _class(cell: Any) -> str:
+def _order_classes(names: list[str], order: Sequence[str] | None, column: str, file: str) -> list[str]:
+    """Return the classes of an ordinal target in the given order, or in the order of the numbers that they are."""
+    if order is None:
+        numbers = {name: as_number(name) for name in names}
+        words = [name for name, number in numbers.items() if number is None]
+        if words:
+            raise DataError(
+                f"{file}: column '{column}': '{words[0]}' is not a number; give the order with "
+                f"dataset.order=[{','.join(names)}], lowest first"
+            )
+        return sorted(names, key=lambda name: numbers[name] or 0.0)
+    classes = [_parse_class(name) for name in order]
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{file}: column '{column}': '{unknown[0]}' is not in dataset.order ({', '.join(classes)}); add it"
+        )
+    return classes
+
+
+def _parse_class(cell: object) -> str:
     if isinstance(cell, list | dict):
-        raise DataError(f"{cell!r} is no class; say dataset.task=multilabel, or give one value")
+        raise DataError(f"{cell!r} is not a class; set dataset.task=multilabel, or give a single value")
     if isinstance(cell, bool):
         return str(cell).lower()
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
-def _labels(cell: Any) -> list[str]:
-    """Read ["a", "b"] or "a|b"; "|" alone is no label."""
+def _parse_labels(cell: object) -> list[str]:
+    """Parse ["a", "b"] or "a|b"; "|" alone means no label."""
     labels = cell if isinstance(cell, list) else str(cell).split("|")
     return [str(label).strip() for label in labels if str(label).strip()]
 
 
-def _numbers(cell: Any) -> np.ndarray | None:
+def _parse_numbers(cell: object) -> np.ndarray | None:
     numbers = [as_number(item) for item in (cell if isinstance(cell, list) else [cell])]
     if None in numbers:
-        raise DataError(f"{cell!r} is no number; mend it, or say dataset.task=classification")
+        raise DataError(f"{cell!r} is not a number; correct it, or set dataset.task=classification")
     array = np.array(numbers, dtype=np.float64)
     return None if np.isnan(array).any() else array
 
 
-def _in_order(names: set[str]) -> list[str]:
-    """Sort names, whole numbers by size."""
+def _sort_names(names: set[str]) -> list[str]:
+    """Sort names, integers by size."""
     return sorted(names, key=int) if all(name.lstrip("-").isdecimal() for name in names) else sorted(names)

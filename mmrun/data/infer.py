@@ -1,19 +1,19 @@
-"""What a user's columns are, where he does not say: modalities and their kinds, tasks. Looks at the first rows only."""
+"""Infers from the first rows what the columns of a user's file are: modalities and their kinds, tasks of targets."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmrun.data.preprocess.tabular import as_number
-from mmrun.data.table_file import SAMPLE, Sheet
+from mmrun.data.table_file import SAMPLE_ROWS, Sheet
 from mmrun.errors import ConfigError, DataError
 
-KINDS = ("image", "text", "audio", "tabular", "series")  # as types.KINDS, which would bring torch along
-TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is said, never inferred
-MOST_CATEGORIES = 20  # a column of more different words is free text
-MOST_CLASSES = 50  # a target of more different whole numbers is a number
+KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
+TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
+MAX_CATEGORIES = 20  # a column with more distinct words is free text
+MAX_CLASSES = 50  # a target with more distinct integers is a number
 SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
@@ -22,92 +22,164 @@ SUFFIXES = {
 
 
 class Modality(NamedTuple):
-    """Where a modality stands in the user's file."""
+    """Which columns of the user's file are a modality.
+
+    Attributes:
+        kind: one of KINDS.
+        columns: names; several only for the kind tabular.
+        reason: how the kind was determined: "dataset.kinds", "modality name", "file names", "numbers" ...
+    """
 
     kind: str
     columns: list[str]
-    reason: str  # how the kind was found: "said", "its name", "file names", "numbers" ...
+    reason: str
 
 
-def modalities(
+def infer_modalities(
     sheet: Sheet, columns: Mapping[str, str | Sequence[str]], kinds: Mapping[str, str], reserved: set[str | None]
 ) -> dict[str, Modality]:
-    """Find the modalities: those of `columns`, or every column that is not reserved."""
-    found = {}
+    """Return the modalities of a file by name.
+
+    Args:
+        sheet: the file, or its first rows.
+        columns: the column or columns of each modality; empty: every column that is not reserved is read, and all
+            numbers and categories together become the modality "tabular".
+        kinds: of the modalities whose kind is not to be inferred.
+        reserved: columns that are targets, split, group or id.
+
+    Raises:
+        ConfigError: a column, modality or kind does not exist, or does not fit.
+        DataError: no column remains, or one whose kind is to be inferred is empty.
+    """
     if columns:
-        for modality, said in columns.items():
-            names = [said] if isinstance(said, str) else list(said)
-            for name in names:
-                require(sheet, name, f"dataset.columns.{modality}")
-            found[modality] = _modality(modality, names, sheet, kinds.get(modality))
+        modalities = {}
+        for name, names in columns.items():
+            modalities[name] = _requested_modality(sheet, name, names, kinds.get(name))
     else:
-        for name in sheet.columns:
-            if name not in reserved:
-                one = _modality(name, [name], sheet, kinds.get(name))
-                modality = "tabular" if one.kind == "tabular" and name not in kinds else name
-                if modality in found:  # numbers and categories go together
-                    reasons = dict.fromkeys([*found[modality].reason.split(" and "), one.reason])
-                    one = Modality("tabular", [*found[modality].columns, name], " and ".join(reasons))
-                found[modality] = one
-    if not found:
+        modalities = _remaining_modalities(sheet, kinds, reserved)
+    if not modalities:
         raise DataError(f"{sheet.name}: no column is left for a modality; it has {', '.join(sheet.columns)}")
-    for modality, kind in kinds.items():
-        if modality not in found:
-            raise ConfigError(f"dataset.kinds.{modality}: there is no such modality (there are {', '.join(found)})")
-        if kind not in KINDS:
-            raise ConfigError(f"dataset.kinds.{modality}: '{kind}' is no kind; choose one of {', '.join(KINDS)}")
-        if kind != "tabular" and len(found[modality].columns) > 1:
-            raise ConfigError(f"dataset.columns.{modality}: several columns are tabular, not {kind}; name one")
-    return found
+    _check_kinds(kinds, modalities)
+    return modalities
 
 
-def require(sheet: Sheet, name: str, key_path: str) -> None:
-    """Refuse a column that the file does not have."""
+def require_column(sheet: Sheet, name: str, key_path: str) -> None:
+    """Check that the file has a column.
+
+    Args:
+        sheet: the file.
+        name: of the column.
+        key_path: the YAML key that names the column.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
     if name not in sheet.columns:
         close = get_close_matches(name, sheet.columns, n=1)
-        meant = f"; did you mean '{close[0]}'?" if close else ""
-        raise ConfigError(f"{key_path}: {sheet.name} has no column '{name}'{meant} (it has {', '.join(sheet.columns)})")
-
-
-def _modality(modality: str, names: list[str], sheet: Sheet, said: str | None) -> Modality:
-    if said is not None:
-        return Modality(said, names, "said")
-    if len(names) > 1:
-        return Modality("tabular", names, "several columns")
-    if modality in KINDS:
-        return Modality(modality, names, "its name")
-    known = [cell for cell in islice(sheet.columns[names[0]], SAMPLE) if cell is not None]
-    if not known:
-        raise DataError(
-            f"{sheet.name}: column '{names[0]}' is empty in the first {SAMPLE} rows; "
-            f"say what it is with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
+        suggestion = f"; did you mean '{close[0]}'?" if close else ""
+        raise ConfigError(
+            f"{key_path}: {sheet.name} has no column '{name}'{suggestion} (it has {', '.join(sheet.columns)})"
         )
-    kind, reason = _kind(known)
-    return Modality(kind, names, reason)
 
 
-def _kind(cells: list[Any]) -> tuple[str, str]:
+def infer_task(cells: Sequence[object]) -> str:
+    """Infer the task of a target column.
+
+    Args:
+        cells: those that are not empty.
+
+    Returns:
+        One of TASKS: regression for numbers with many distinct values or for lists with a float, multilabel for other
+        lists, else classification.
+    """
+    if all(isinstance(cell, list) for cell in cells):
+        return "regression" if any(_contains_float(cell) for cell in cells) else "multilabel"
+    if any(isinstance(cell, bool) or as_number(cell) is None for cell in cells):
+        return "classification"
+    words = {str(cell).strip() for cell in cells}
+    are_integers = all(word.lstrip("+-").isdigit() for word in words)
+    has_few_values = len(words) <= min(MAX_CLASSES, max(2, len(cells) // 2))
+    return "classification" if are_integers and has_few_values else "regression"
+
+
+def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
+    names = [columns] if isinstance(columns, str) else list(columns)
+    for name in names:
+        require_column(sheet, name, f"dataset.columns.{modality}")
+    return _build_modality(modality, names, sheet, kind)
+
+
+def _remaining_modalities(sheet: Sheet, kinds: Mapping[str, str], reserved: set[str | None]) -> dict[str, Modality]:
+    """Make each column that is not reserved a modality, and numbers and categories a common one."""
+    modalities: dict[str, Modality] = {}
+    for name in sheet.columns:
+        if name not in reserved:
+            modality = _build_modality(name, [name], sheet, kinds.get(name))
+            is_shared = modality.kind == "tabular" and name not in kinds
+            key = "tabular" if is_shared else name
+            modalities[key] = _merge(modalities[key], modality) if key in modalities else modality
+    return modalities
+
+
+def _merge(first: Modality, second: Modality) -> Modality:
+    reasons = dict.fromkeys([*first.reason.split(" and "), second.reason])
+    return Modality("tabular", [*first.columns, *second.columns], " and ".join(reasons))
+
+
+def _check_kinds(kinds: Mapping[str, str], modalities: Mapping[str, Modality]) -> None:
+    for modality, kind in kinds.items():
+        if modality not in modalities:
+            raise ConfigError(
+                f"dataset.kinds.{modality}: there is no such modality (there are {', '.join(modalities)})"
+            )
+        if kind not in KINDS:
+            raise ConfigError(f"dataset.kinds.{modality}: '{kind}' is not a kind; choose one of {', '.join(KINDS)}")
+        if kind != "tabular" and len(modalities[modality].columns) > 1:
+            raise ConfigError(
+                f"dataset.columns.{modality}: several columns can only be tabular, not {kind}; name a single one"
+            )
+
+
+def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str | None) -> Modality:
+    """Return a modality; its kind is the given one, or is inferred."""
+    if kind is not None:
+        return Modality(kind, columns, "dataset.kinds")
+    if len(columns) > 1:
+        return Modality("tabular", columns, "several columns")
+    if modality in KINDS:
+        return Modality(modality, columns, "modality name")
+    cells = [cell for cell in islice(sheet.columns[columns[0]], SAMPLE_ROWS) if cell is not None]
+    if not cells:
+        raise DataError(
+            f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
+            f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
+        )
+    kind, reason = _infer_kind(cells)
+    return Modality(kind, columns, reason)
+
+
+def _infer_kind(cells: list[object]) -> tuple[str, str]:
     """Infer the kind of a column from its cells, with the reason."""
     for kind, suffixes in SUFFIXES.items():
-        if all(isinstance(cell, str) and PurePosixPath(cell).suffix.lower() in suffixes for cell in cells):
+        if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"
-    if all(isinstance(cell, list) or (isinstance(cell, str) and cell[0] == "[" and cell[-1] == "]") for cell in cells):
+    if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
     if all(as_number(cell) is not None for cell in cells):
         return "tabular", "numbers"
-    if len(set(map(str, cells))) <= min(MOST_CATEGORIES, len(cells) // 2):
+    if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"
     return "text", "words"
 
 
-def task(cells: Sequence[Any]) -> str:
-    """Infer the task from the known cells of a target."""
-    if all(isinstance(cell, list) for cell in cells):
-        numbers = [item for cell in cells for item in cell]
-        return "regression" if any(isinstance(item, float) for item in numbers) else "multilabel"
-    numbers = [as_number(cell) for cell in cells]
-    if any(isinstance(cell, bool) or number is None for cell, number in zip(cells, numbers, strict=True)):
-        return "classification"
-    words = {str(cell).strip() for cell in cells}
-    whole = all(word.lstrip("+-").isdigit() for word in words)
-    return "classification" if whole and len(words) <= min(MOST_CLASSES, max(2, len(cells) // 2)) else "regression"
+def _has_suffix(cell: object, suffixes: set[str]) -> bool:
+    return isinstance(cell, str) and PurePosixPath(cell).suffix.lower() in suffixes
+
+
+def _contains_float(cell: object) -> bool:
+    return isinstance(cell, list) and any(isinstance(item, float) for item in cell)
+
+
+def _is_list(cell: object) -> bool:
+    """Return whether a cell is a list, or text that looks like one."""
+    return isinstance(cell, list) or (isinstance(cell, str) and cell[0] == "[" and cell[-1] == "]")

@@ -1,31 +1,39 @@
-"""Batches from preprocessed columns: row order is a function of (seed, epoch) alone, and any batch can be asked for."""
+"""Batches from preprocessed columns, on a device."""
 
-import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmrun.data import length_groups
-from mmrun.data.prefetch import Prefetcher, SyncBatcher
+from mmrun.data.prefetch import Batcher, Prefetcher, SyncBatcher
+from mmrun.data.sampler import RowSampler, shard_batch
 from mmrun.data.store import LazyColumn, PreprocessedColumn
 from mmrun.types import IGNORE_INDEX, Batch, Input
 
-SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # stored integers that stand for 0..1 and -1..1
+SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # integers that stand for 0..1 and -1..1
 
 
 class Loader:
-    """Some rows of a data set as batches on a device.
+    """Loads some rows of a data set as batches on a device.
 
-    Training reads `batch(step)`: the stream of rows is one permutation per epoch after the other, batch `step` is its
-    positions step * batch_size and on, so that all batches are of one size and nothing needs to be saved to resume.
-    Evaluation reads `ordered()`: every row once. `batch_size` counts the rows of all `world` ranks together.
+    Training reads `batch(step)`: any batch can be loaded at any time, so nothing has to be saved to resume. Evaluation
+    reads `ordered()`: every row once.
 
-    `group_by_length`: rows whose texts have similar lengths share training batches, and padding that all rows of a
-    batch have is cut off. Batch 0 is whole: operations counted or memory tried on it are the most that any batch takes.
+    Args:
+        columns: by modality.
+        targets: by task: [N] or [N, C].
+        rows: row numbers [n].
+        batch_size: rows per batch of all ranks together.
+        seed: of the order of training rows.
+        device: that batches are on.
+        hidden: numbers of the rows whose targets may not be seen; None: all may.
+        rank: of this process.
+        world: number of processes; it divides `batch_size`.
+        group_by_length: rows whose texts have similar lengths share training batches, and padding that all rows of a
+            batch have is cropped. Batch 0 is not cropped: FLOPs and memory measured on it are the maximum.
     """
 
     def __init__(
@@ -36,7 +44,7 @@ class Loader:
         batch_size: int,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        hidden: np.ndarray | None = None,  # rows whose targets may not be seen
+        hidden: np.ndarray | None = None,
         rank: int = 0,
         world: int = 1,
         group_by_length: bool = False,
@@ -49,112 +57,117 @@ class Loader:
         self.device = torch.device(device)
         self.rank, self.world = rank, world
         self.group_by_length = group_by_length
-        self.targets = {name: torch.from_numpy(hide(values, hidden)) for name, values in targets.items()}
-        self._orders: dict[int, np.ndarray] = {}
-        lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
-        waits = lazy or self.device.type == "cuda"  # for files or for copies: better while the device computes
-        self._maker: Any = Prefetcher(self._gather, self.device) if waits else SyncBatcher(self._gather)
-        self._begun: dict[int, Any] = {}  # by step
+        self.targets = {name: torch.from_numpy(hide_targets(values, hidden)) for name, values in targets.items()}
+        self.build_batch = BatchBuilder(self.columns, self.targets, self.device)
+        is_lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
+        self._batcher: Batcher = SyncBatcher(self.build_batch)
+        if is_lazy or self.device.type == "cuda":  # files and copies are waited for while the device computes
+            self._batcher = Prefetcher(self.build_batch, self.device)
+        self._pending: dict[int, object] = {}  # by step
 
     @property
     def steps_per_epoch(self) -> float:
-        """How many batches the rows fill; the last one of an epoch is filled up from the next."""
+        """How many batches the rows fill; the last one of an epoch is completed with rows of the next."""
         return len(self.rows) / self.batch_size
 
-    def order(self, epoch: int) -> np.ndarray:  # [n] int64
-        """Return the rows in the order of an epoch."""
-        if epoch not in self._orders:
-            rng = np.random.default_rng([zlib.crc32(b"order"), self.seed, epoch])
-            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
-            order = self.rows[rng.permutation(len(self.rows))]
-            if self._lengths is not None:
-                start = epoch * len(order)
-                order = length_groups.bucketed(order, self._lengths[order], start, self.batch_size, rng)
-            self._orders[epoch] = order
-        return self._orders[epoch]
+    @cached_property
+    def sampler(self) -> RowSampler:
+        """Which rows are in a training batch; built when it is needed, since texts are counted for it."""
+        lengths = length_groups.count_tokens(self.columns.values()) if self.group_by_length else None
+        return RowSampler(self.rows, self.batch_size, self.seed, self.rank, self.world, lengths)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a training step: this rank's share."""
-        pending = self._begun[step] if step in self._begun else self._begin(step)
-        self._begun = {step + 1: self._begin(step + 1)}
-        return self._maker.result(pending)
+        """Return this rank's share of a training batch, and start to load the next one.
+
+        Args:
+            step: optimiser step, from 0.
+        """
+        pending = self._pending[step] if step in self._pending else self._submit(step)
+        self._pending = {step + 1: self._submit(step + 1)}
+        return self._batcher.result(pending)
 
     def ordered(self) -> Iterator[Batch]:
-        """Return all rows in order, each once; ranks divide each batch.
+        """Yield this rank's share of all rows in order.
 
-        Every rank gives as many batches: where the last does not divide, its last row is repeated; the index tells.
+        Every rank yields the same number of batches. Where the ranks do not divide the last batch, its last row is
+        repeated; `index` shows which.
         """
         for batch, _ in self.counted():
             yield batch
 
     def counted(self) -> Iterator[tuple[Batch, int]]:
         """Yield the batches of `ordered`, each with the number of its rows that are not repeated; these come first."""
-        pending: list[tuple[Any, int]] = []
+        pending: list[tuple[object, int]] = []
         for start in range(0, len(self.rows), self.batch_size):
-            share, own = self._share(self.rows[start : start + self.batch_size])
-            pending.append((self._maker.submit(share, self.group_by_length), own))
+            rows, count = shard_batch(self.rows[start : start + self.batch_size], self.rank, self.world)
+            pending.append((self._batcher.submit(rows, self.group_by_length), count))
             if len(pending) == 2:
-                yield self._taken(*pending.pop(0))
-        for item in pending:
-            yield self._taken(*item)
+                request, count = pending.pop(0)
+                yield self._batcher.result(request), count
+        for request, count in pending:
+            yield self._batcher.result(request), count
 
-    @cached_property
-    def _lengths(self) -> np.ndarray | None:  # [N]
-        return length_groups.lengths(self.columns.values()) if self.group_by_length else None
+    def _submit(self, step: int) -> object:
+        return self._batcher.submit(self.sampler.sample_batch(step), self.group_by_length and step > 0)
 
-    def _begin(self, step: int) -> Any:
-        return self._maker.submit(self._stream(step), self.group_by_length and step > 0)
 
-    def _taken(self, pending: Any, own: int) -> tuple[Batch, int]:
-        return self._maker.result(pending), own
+class BatchBuilder:
+    """Gathers rows from columns and targets into a batch on a device.
 
-    def _stream(self, step: int) -> np.ndarray:
-        """Return this rank's rows of a training step."""
-        local = self.batch_size // self.world
-        start = step * self.batch_size + self.rank * local
-        pieces, needed = [], local
-        while needed > 0:
-            epoch, at = divmod(start, len(self.rows))
-            pieces.append(self.order(epoch)[at : at + needed])
-            start, needed = start + len(pieces[-1]), needed - len(pieces[-1])
-        return np.concatenate(pieces)
+    Args:
+        columns: by modality.
+        targets: by task, with hidden ones hidden: [N] or [N, C].
+        device: that the batch is on.
+    """
 
-    def _share(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return this rank's part of a batch, and how many of its rows are not repeated."""
-        local = -(-len(rows) // self.world)
-        padded = np.concatenate([rows, np.repeat(rows[-1:], local * self.world - len(rows))])
-        start = self.rank * local
-        return padded[start : start + local], min(local, max(0, len(rows) - start))
+    def __init__(
+        self, columns: Mapping[str, PreprocessedColumn], targets: Mapping[str, Tensor], device: torch.device
+    ) -> None:
+        self.columns, self.targets, self.device = columns, targets, device
 
-    def _gather(self, rows: np.ndarray, crop: bool = False) -> Batch:
+    def __call__(self, rows: np.ndarray, crop: bool = False) -> Batch:
+        """Build a batch.
+
+        Args:
+            rows: row numbers [B].
+            crop: whether to crop padding that all texts of the batch share.
+        """
         index = torch.from_numpy(rows)
-        pin = self.device.type == "cuda"
         inputs: dict[str, Input] = {}
         for name, column in self.columns.items():
-            stored = column.gather(index, pin)
-            kept = length_groups.cropped(stored) if crop else stored
-            parts = {part: self._to_device(tensor) for part, tensor in kept.items()}
-            inputs[name] = parts[""] if list(parts) == [""] else parts
+            inputs[name] = self._gather(column, index, crop)
         return Batch(
             inputs=inputs,
-            present={name: self._small(column.present[index]) for name, column in self.columns.items()},
-            targets={name: self._small(values[index]) for name, values in self.targets.items()},
-            index=self._small(index),
+            present={name: self._copy_pinned(column.present[index]) for name, column in self.columns.items()},
+            targets={name: self._copy_pinned(values[index]) for name, values in self.targets.items()},
+            index=self._copy_pinned(index),
         )
 
-    def _small(self, tensor: Tensor) -> Tensor:
+    def _gather(self, column: PreprocessedColumn, index: Tensor, crop: bool) -> Input:
+        stored = column.gather(index, pin=self.device.type == "cuda")
+        if crop:
+            stored = length_groups.crop_padding(stored)
+        parts = {name: self._copy_and_convert(part) for name, part in stored.items()}
+        return parts[""] if list(parts) == [""] else parts
+
+    def _copy_pinned(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
-    def _to_device(self, stored: Tensor) -> Tensor:
-        """Move in the small stored type, then make what models read: integers that stand for levels become floats."""
+    def _copy_and_convert(self, stored: Tensor) -> Tensor:
+        """Copy in the stored type, which is small, then convert on the device to what models read."""
         tensor = stored.to(self.device, non_blocking=True)
         if tensor.dtype in SCALE:
             return tensor.float().div_(SCALE[tensor.dtype])
         return tensor.long() if tensor.dtype == torch.int32 else tensor
 
 
-def hide(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-    """Return targets with those of the given rows made unknown; the given ones stay as they are."""
+def hide_targets(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+    """Return targets in which those of some rows are hidden: IGNORE_INDEX for classes, NaN for numbers and labels.
+
+    Args:
+        values: [N] or [N, C]; they are not changed.
+        rows: numbers of the rows to hide [n]; None: none.
+    """
     if rows is None or len(rows) == 0:
         return values
     hidden = values.copy()

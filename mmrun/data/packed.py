@@ -1,130 +1,167 @@
-"""Columns of cells in little memory: a million strings or numbers as their bare bytes, not as Python objects."""
+"""Columns of cells in little memory: a million strings or numbers stored as an Arrow array, not as Python objects."""
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
-PIECE = 4096  # values packed at a time
-LEAST = 1024  # fewer stay a list
-PLAIN = {str, int, float, bool}
+if TYPE_CHECKING:
+    import pyarrow
+
+CHUNK_SIZE = 4096  # values packed at a time
+MIN_PACKED = 1024  # shorter chunks stay a list
+PLAIN_TYPES = {str, int, float, bool}
+
+T = TypeVar("T")
+Record = dict[str, object]  # cells of one row by column name
 
 
-class Packed(Sequence[Any]):
-    """Values in the order in which they were given, and equal to them; None among them.
+class PackedValues(Sequence[T]):
+    """An append-only sequence of values in little memory; indexing returns values equal to the original ones.
 
-    A piece of strings, whole numbers, floats, truth values or paths alone is kept as an Arrow array; what is of another
-    type, or of several, is kept as it is.
+    A chunk that holds only strings, integers, floats, booleans or paths (and None) is stored as an Arrow array. Chunks
+    of other or of mixed types are stored as they are.
+
+    Args:
+        values: the initial values.
     """
 
-    def __init__(self, values: Iterable[Any] = ()) -> None:
-        self._starts: list[int] = []  # of each piece
-        self._pieces: list[Sequence[Any]] = []
+    def __init__(self, values: Iterable[T] = ()) -> None:
+        self._starts: list[int] = []  # of each chunk
+        self._chunks: list[Sequence[T]] = []
         self._length = 0
-        rest = iter(values)
-        while piece := list(islice(rest, PIECE)):
-            self.extend(piece)
+        iterator = iter(values)
+        while chunk := list(islice(iterator, CHUNK_SIZE)):
+            self.extend(chunk)
 
-    def extend(self, values: list[Any]) -> None:
-        """Append a piece."""
+    def extend(self, values: list[T]) -> None:
+        """Append a chunk.
+
+        Args:
+            values: packed together, at best about CHUNK_SIZE of them.
+        """
         self._starts.append(self._length)
-        self._pieces.append(_packed(values))
+        self._chunks.append(_pack(values))
         self._length += len(values)
 
-    def taken(self, rows: np.ndarray) -> "Packed":
-        """Return the values of some rows, ascending."""
-        return self if len(rows) == len(self) else Packed(self[row] for row in rows.tolist())
+    def take(self, rows: np.ndarray) -> "PackedValues[T]":
+        """Return the values of some rows.
+
+        Args:
+            rows: row numbers [n], ascending and unique.
+        """
+        return self if len(rows) == len(self) else PackedValues(self[row] for row in rows.tolist())
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, row: Any) -> Any:
-        piece = bisect_right(self._starts, row) - 1
-        return self._pieces[piece][row - self._starts[piece]]
+    def __getitem__(self, row: int) -> T:  # type: ignore[override]  # no slices
+        chunk = bisect_right(self._starts, row) - 1
+        return self._chunks[chunk][row - self._starts[chunk]]
 
-    def __iter__(self) -> Iterator[Any]:
-        for piece in self._pieces:
-            yield from piece
+    def __iter__(self) -> Iterator[T]:
+        for chunk in self._chunks:
+            yield from chunk
 
 
-class Records(Sequence[Any]):
-    """Several columns as rows: a dict of cells, or None where all of them are empty."""
+class Records(Sequence[Record | None]):
+    """Several columns as rows: a dict of cells, or None where all cells of a row are empty.
 
-    def __init__(self, columns: dict[str, Packed]) -> None:
+    Args:
+        columns: by name, all of one length.
+    """
+
+    def __init__(self, columns: Mapping[str, PackedValues[object]]) -> None:
         self.columns = columns
 
     @classmethod
-    def of(cls, rows: Sequence[dict[str, Any] | None]) -> "Records":
-        """Return rows as columns; those of the first row that is not None."""
+    def from_rows(cls, rows: Sequence[Record | None]) -> "Records":
+        """Return rows as columns.
+
+        Args:
+            rows: dicts of cells; the first one that is not None decides which columns there are.
+        """
         if isinstance(rows, Records):
             return rows
-        names = next((list(row) for row in rows if row is not None), [])
-        return cls({name: Packed(None if row is None else row[name] for row in rows) for name in names})
+        first = next((row for row in rows if row is not None), {})
+        return cls({name: PackedValues(None if row is None else row[name] for row in rows) for name in first})
 
-    def taken(self, rows: np.ndarray) -> "Records":
-        """Return some rows, ascending."""
-        return Records({name: column.taken(rows) for name, column in self.columns.items()})
+    def take(self, rows: np.ndarray) -> "Records":
+        """Return some of the rows.
+
+        Args:
+            rows: row numbers [n], ascending and unique.
+        """
+        return Records({name: column.take(rows) for name, column in self.columns.items()})
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def __getitem__(self, row: Any) -> Any:
-        return self._record([column[row] for column in self.columns.values()])
+    def __getitem__(self, row: int) -> Record | None:  # type: ignore[override]  # no slices
+        return self._build_record([column[row] for column in self.columns.values()])
 
-    def __iter__(self) -> Iterator[dict[str, Any] | None]:
-        return map(self._record, zip(*self.columns.values(), strict=True))
+    def __iter__(self) -> Iterator[Record | None]:
+        return map(self._build_record, zip(*self.columns.values(), strict=True))
 
-    def _record(self, cells: Sequence[Any]) -> dict[str, Any] | None:
-        empty = all(cell is None for cell in cells)
-        return None if empty else dict(zip(self.columns, cells, strict=True))
+    def _build_record(self, cells: Sequence[object]) -> Record | None:
+        is_empty = all(cell is None for cell in cells)
+        return None if is_empty else dict(zip(self.columns, cells, strict=True))
 
 
-class _Array(Sequence[Any]):
-    """An Arrow array as a sequence of what it was made of."""
+class _ArrowValues(Sequence[T]):
+    """An Arrow array as a sequence of the Python values that it was made from."""
 
-    def __init__(self, array: Any, are_paths: bool) -> None:  # pyarrow.Array
+    def __init__(self, array: "pyarrow.Array", are_paths: bool) -> None:
         self._array, self._are_paths = array, are_paths
 
     def __len__(self) -> int:
         return len(self._array)
 
-    def __getitem__(self, place: Any) -> Any:
-        return self._value(self._array[place].as_py())
+    def __getitem__(self, position: int) -> T:  # type: ignore[override]  # no slices
+        return self._restore(self._array[position].as_py())
 
-    def __iter__(self) -> Iterator[Any]:
-        return map(self._value, self._array.to_pylist()) if self._are_paths else iter(self._array.to_pylist())
+    def __iter__(self) -> Iterator[T]:
+        values: list[T] = self._array.to_pylist()
+        return map(self._restore, values) if self._are_paths else iter(values)
 
-    def _value(self, value: Any) -> Any:
-        return Path(value) if self._are_paths and value is not None else value
+    def _restore(self, value: T) -> T:
+        return cast(T, Path(str(value))) if self._are_paths and value is not None else value
 
 
-def present(values: Sequence[Any]) -> np.ndarray:  # [N] bool
-    """Return which values are not None; of records, which have a cell that is not."""
+def is_present(values: Sequence[object]) -> np.ndarray:
+    """Return which values are not missing.
+
+    Args:
+        values: None is missing; a record is missing where all its cells are None.
+
+    Returns:
+        [N] bool.
+    """
     if isinstance(values, Records) and values.columns:
-        there: np.ndarray = np.any([present(column) for column in values.columns.values()], axis=0)
-        return there
+        present: np.ndarray = np.any([is_present(column) for column in values.columns.values()], axis=0)
+        return present
     return np.fromiter((value is not None for value in values), dtype=bool, count=len(values))
 
 
-def release() -> None:
-    """Release the memory of freed columns to the system; Arrow keeps it otherwise."""
+def release_memory() -> None:
+    """Return the memory of freed columns to the operating system; Arrow's memory pool would keep it."""
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
 
 
-def _packed(values: list[Any]) -> Sequence[Any]:
+def _pack(values: list[T]) -> Sequence[T]:
     types = set(map(type, values)) - {type(None)}
     are_paths = types == {type(Path())}
-    if len(values) < LEAST or len(types) != 1 or not (are_paths or types <= PLAIN):
+    if len(values) < MIN_PACKED or len(types) != 1 or not (are_paths or types <= PLAIN_TYPES):
         return values
-    import pyarrow  # late: small files do without it
+    import pyarrow  # imported late: small files do not need it
 
     plain = [None if path is None else str(path) for path in values] if are_paths else values
     try:
-        return _Array(pyarrow.array(plain), are_paths)
-    except (pyarrow.ArrowException, OverflowError, UnicodeError):  # whole numbers beyond 64 bits, torn letters
+        return _ArrowValues(pyarrow.array(plain), are_paths)
+    except (pyarrow.ArrowException, OverflowError, UnicodeError):  # integers beyond 64 bits, lone surrogates
         return values

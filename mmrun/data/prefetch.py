@@ -1,71 +1,127 @@
-"""Who makes batches: the caller when it asks, or a thread before it asks."""
+"""Builds batches when they are needed, or in a thread before they are needed."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mmrun.types import Batch
 
-BuildBatch = Callable[..., Batch]  # of rows, and how
+BuildBatch = Callable[..., Batch]  # takes the arguments of `submit`
+
+
+class Batcher(Protocol):
+    """Builds batches, now or in the background."""
+
+    def submit(self, *args: object) -> Any:
+        """Request a batch.
+
+        Args:
+            args: for the function that builds it.
+
+        Returns:
+            What `result` takes.
+        """
+        ...
+
+    def result(self, pending: Any) -> Batch:
+        """Return a requested batch.
+
+        Args:
+            pending: that `submit` returned.
+        """
+        ...
 
 
 class SyncBatcher:
-    """Makes a batch when it is taken: best where gathering rows takes the cores that training needs."""
+    """Builds a batch when its result is requested: best if gathering rows takes the cores that training needs.
+
+    Args:
+        build_batch: called with the arguments of `submit`.
+    """
 
     def __init__(self, build_batch: BuildBatch) -> None:
         self.build_batch = build_batch
 
-    def submit(self, *asked: Any) -> tuple[Any, ...]:
-        """Note what will be asked for."""
-        return asked
+    def submit(self, *args: object) -> Callable[[], Batch]:
+        """Return the request for a batch.
 
-    def result(self, pending: tuple[Any, ...]) -> Batch:
-        """Make it."""
-        return self.build_batch(*pending)
+        Args:
+            args: of `build_batch`.
+        """
+        return lambda: self.build_batch(*args)
+
+    def result(self, pending: Callable[[], Batch]) -> Batch:
+        """Build the batch.
+
+        Args:
+            pending: that `submit` returned.
+        """
+        return pending()
 
 
-Pending = Future[tuple[Batch, Any]]
+Pending = Future[tuple[Batch, torch.cuda.Event | None]]
 
 
 class Prefetcher:
-    """Makes batches in a thread: files are decoded, or rows copied to a GPU, while the device computes.
+    """Builds batches in a thread: files are decoded, or rows copied to a GPU, while the device computes.
 
-    A GPU receives them on a stream of their own; the stream that computes waits for the copy of its batch alone, and
-    their memory is not used again before it is done with them.
+    Rows are copied to a GPU on a stream of their own. The computing stream waits only for the copy of its own batch,
+    and the memory of a batch is not reused before the computing stream is done with it.
+
+    Args:
+        build_batch: called with the arguments of `submit`.
+        device: that batches are built on.
     """
 
     def __init__(self, build_batch: BuildBatch, device: torch.device) -> None:
         self.build_batch, self.device = build_batch, device
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
 
-    def submit(self, *asked: Any) -> Pending:
-        """Start to make a batch."""
-        return self.pool.submit(self._make, *asked)
+    def submit(self, *args: object) -> Pending:
+        """Start to build a batch.
+
+        Args:
+            args: of `build_batch`.
+        """
+        return self.pool.submit(self._build, *args)
 
     def result(self, pending: Pending) -> Batch:
-        """Wait until it is made."""
+        """Wait for a batch, and let the current stream wait for its copy; an error in the thread is raised here.
+
+        Args:
+            pending: that `submit` returned.
+        """
         batch, copied = pending.result()
         if copied is not None:
             computing = torch.cuda.current_stream(self.device)
             computing.wait_event(copied)
-            for tensor in tensors(batch):
+            for tensor in iterate_tensors(batch):
                 tensor.record_stream(computing)
         return batch
 
-    def _make(self, *asked: Any) -> tuple[Batch, Any]:
-        with torch.cuda.stream(self.stream):  # None: no other stream
-            batch = self.build_batch(*asked)
+    def _build(self, *args: object) -> tuple[Batch, torch.cuda.Event | None]:
+        with torch.cuda.stream(self.stream):  # None: the current stream
+            batch = self.build_batch(*args)
         return batch, None if self.stream is None else self.stream.record_event()
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Return every tensor of a batch."""
+def iterate_tensors(value: object) -> Iterator[Tensor]:
+    """Yield every tensor of a batch.
+
+    Args:
+        value: a batch, or any nesting of dicts and sequences of tensors.
+    """
     if isinstance(value, Tensor):
         yield value
-    else:
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from iterate_tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from iterate_tensors(item)

@@ -1,4 +1,4 @@
-"""What every data set is after it was opened and before anything is decoded: named columns, targets, a split."""
+"""The table that every data source returns: raw columns, targets and a split, before anything is decoded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.data.packed import present
+from mmrun.data.packed import is_present
 
 SPLITS = ("train", "val", "test")
 CLASSES = ("classification", "ordinal")  # tasks whose targets are class numbers
@@ -15,51 +15,89 @@ CLASSES = ("classification", "ordinal")  # tasks whose targets are class numbers
 
 @dataclass(frozen=True)
 class Column:
-    """The raw values of one modality, an entry a row: a path, a string, an array, a dict of cells; None: missing."""
+    """The raw values of one modality.
+
+    Attributes:
+        kind: image, text, audio, tabular or series.
+        values: one entry per row: a path, a string, an array or a dict of cells; None where the modality is missing.
+        locations: names each row in error messages, for example "my.csv:17"; None: rows are named by their number.
+    """
 
     kind: str
     values: Sequence[Any]
-    where: Sequence[str] | None = None  # "my.csv:17" for each row, so that an error can name it
+    locations: Sequence[str] | None = None
 
-    def present(self) -> np.ndarray:  # [N] bool
-        """Return which rows have a value."""
-        return present(self.values)
+    def is_present(self) -> np.ndarray:
+        """Return which rows have a value.
 
-    def place(self, row: int) -> str:
-        """Return the name of a row for an error message."""
-        return f"row {row}" if self.where is None else self.where[row]
+        Returns:
+            [N] bool.
+        """
+        return is_present(self.values)
+
+    def locate(self, row: int) -> str:
+        """Return the name of a row for an error message.
+
+        Args:
+            row: number in the data set.
+        """
+        return f"row {row}" if self.locations is None else self.locations[row]
 
     @property
     def from_files(self) -> bool:
-        """Return whether any row is read from a file."""
+        """Whether any row is read from a file."""
         return self.kind != "tabular" and any(isinstance(value, Path) for value in self.values)
 
 
 @dataclass(frozen=True)
 class Target:
-    """One column to be predicted."""
+    """One column to predict.
 
-    task: str  # classification | ordinal | multilabel | regression
-    values: (
-        np.ndarray
-    )  # [N] int64 classes (-100 unknown) | [N, C] float32 labels | [N] or [N, C] float32 numbers (NaN unknown)
-    names: list[str]  # class (of an ordinal target, lowest first), label or output names
+    Attributes:
+        task: classification, ordinal, multilabel or regression.
+        values: by task: [N] int64 classes, -100 where unknown; [N, C] float32 labels, or [N] or [N, C] float32 numbers,
+            NaN where unknown.
+        names: of the classes (of an ordinal target, lowest first), labels or outputs.
+    """
+
+    task: str
+    values: np.ndarray
+    names: list[str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A data set: rows in one fixed order."""
+    """A data set: rows in one fixed order.
+
+    Attributes:
+        ids: unique name of each row.
+        columns: by modality.
+        targets: by task name.
+        split: [N] str, each one of SPLITS.
+        fingerprint: hash of the content, the same on every machine.
+        groups: [N]; rows of one group are always in the same split. None: rows are independent.
+        root: the folder that relative paths start from.
+        skipped: bad rows that were left out because of on_error=skip: "file:row: reason".
+        on_error: raise | skip: what happens to a row that cannot be decoded.
+    """
 
     ids: Sequence[str]
-    columns: dict[str, Column]  # by modality
-    targets: dict[str, Target]  # by task name
-    split: np.ndarray  # [N] str, each one of SPLITS
-    fingerprint: str  # of the content, the same on every machine
-    groups: np.ndarray | None = None  # [N], rows of one group never stand in two splits
-    root: Path | None = None  # the folder that relative paths start from
-    skipped: list[str] = field(default_factory=list)  # bad rows left out under on_error=skip: "file:row: reason"
-    on_error: str = "raise"  # raise | skip: what becomes of a row that turns out bad when it is decoded
+    columns: dict[str, Column]
+    targets: dict[str, Target]
+    split: np.ndarray
+    fingerprint: str
+    groups: np.ndarray | None = None
+    root: Path | None = None
+    skipped: list[str] = field(default_factory=list)
+    on_error: str = "raise"
 
-    def rows(self, split: str) -> np.ndarray:  # [n] int64, ascending
-        """Return the row numbers of a split."""
+    def rows(self, split: str) -> np.ndarray:
+        """Return the row numbers of a split.
+
+        Args:
+            split: one of SPLITS.
+
+        Returns:
+            [n] int64, ascending.
+        """
         return np.flatnonzero(self.split == split)

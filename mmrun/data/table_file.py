@@ -1,4 +1,4 @@
-"""A user's CSV, JSON Lines or Parquet file as named columns of cells, with the line of each row."""
+"""Reads a user's CSV, JSON Lines or Parquet file into named columns of cells, with the line number of each row."""
 
 import csv
 import json
@@ -7,109 +7,175 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from mmrun.data.packed import PIECE, Packed, release
+from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
 from mmrun.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-SAMPLE = 1000  # rows by which columns are told
-LONGEST_CELL = 1 << 30  # characters; the csv module's own limit is 128 Ki
-Row = tuple[int, dict[str, Any], str]  # its line, its cells by name, what is wrong with it as a whole
+SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are inferred
+MAX_CELL_LENGTH = 1 << 30  # characters; the csv module's default limit is 128 Ki
 
 
-class Piece(NamedTuple):
-    """Some rows that follow each other, by column."""
+class Row(NamedTuple):
+    """One row of a CSV or JSON Lines file.
+
+    Attributes:
+        line: number in the file, from 1.
+        cells: by column name.
+        problem: why the row as a whole cannot be used; "" if it can.
+    """
+
+    line: int
+    cells: dict[str, object]
+    problem: str
+
+
+class Chunk(NamedTuple):
+    """Consecutive rows of a file, by column.
+
+    Attributes:
+        lines: number of each row in the file.
+        columns: cells by column name.
+        problems: why a row as a whole cannot be used, by its number in the chunk.
+    """
 
     lines: list[int]
-    columns: dict[str, list[Any]]
-    broken: dict[int, str]  # row of the piece -> what is wrong with it as a whole
+    columns: dict[str, list[object]]
+    problems: dict[int, str]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows in the order of the file."""
+    """The content of a user's file: N rows in the order of the file.
 
-    name: str  # "my.csv"
-    columns: dict[str, Packed]  # by column name; None where empty
-    lines: np.ndarray  # [N] int64, of each row
-    broken: dict[int, str]  # row -> what is wrong with it as a whole
+    Attributes:
+        name: of the file, "my.csv".
+        columns: cells by column name; an empty cell is None.
+        lines: [N] int64, line number of each row.
+        problems: why a row as a whole cannot be used, by row number.
+    """
 
-    def places(self, columns: Sequence[str] = ()) -> "Places":
-        """Return the place of each row: "my.csv:17", with columns "my.csv:17: column 'photo'"."""
-        named = ", ".join(f"'{column}'" for column in columns)
-        return Places(self.name, self.lines, f": column{'s' if len(columns) > 1 else ''} {named}" if columns else "")
+    name: str
+    columns: dict[str, PackedValues[object]]
+    lines: np.ndarray
+    problems: dict[int, str]
+
+    def locate_rows(self, columns: Sequence[str] = ()) -> "Locations":
+        """Return the location of each row: "my.csv:17", or "my.csv:17: column 'photo'".
+
+        Args:
+            columns: names to append.
+        """
+        if not columns:
+            return Locations(self.name, self.lines, "")
+        names = ", ".join(f"'{column}'" for column in columns)
+        return Locations(self.name, self.lines, f": column{'s' if len(columns) > 1 else ''} {names}")
 
 
 @dataclass(frozen=True)
-class Places(Sequence[str]):
-    """The place of each row, written out only when asked for."""
+class Locations(Sequence[str]):
+    """The location of each row as text, formatted only when it is read.
+
+    Attributes:
+        name: of the file.
+        lines: [N] int64.
+        suffix: follows the line number.
+    """
 
     name: str
-    lines: np.ndarray  # [N] int64
-    rest: str
+    lines: np.ndarray
+    suffix: str
 
-    def taken(self, rows: np.ndarray) -> "Places":
-        """Return the places of some rows."""
-        return Places(self.name, self.lines[rows], self.rest)
+    def take(self, rows: np.ndarray) -> "Locations":
+        """Return the locations of some rows.
+
+        Args:
+            rows: row numbers [n].
+        """
+        return Locations(self.name, self.lines[rows], self.suffix)
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def __getitem__(self, row: Any) -> Any:
-        return f"{self.name}:{self.lines[row]}{self.rest}"
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices
+        return f"{self.name}:{self.lines[row]}{self.suffix}"
 
 
 def read_sheet(path: Path, limit: int | None = None) -> Sheet:
-    """Read a file, or its first `limit` rows."""
+    """Read a CSV, TSV, JSON Lines or Parquet file.
+
+    Args:
+        path: its suffix decides the format.
+        limit: read only so many rows from the start; None: all.
+
+    Returns:
+        Cells as they are in the file: strings of a CSV, typed values of JSON Lines and Parquet. Rows that cannot be
+        parsed are listed in `problems`.
+
+    Raises:
+        DataError: the format is unknown, or the file as a whole cannot be read or has no row.
+    """
+    columns: dict[str, PackedValues[object]] = {}
+    lines: list[np.ndarray] = []
+    problems: dict[int, str] = {}
+    num_rows = 0
+    for chunk in _read_chunks(path, limit):
+        columns = columns or {name: PackedValues() for name in chunk.columns}  # later chunks have the same
+        for name, column in columns.items():
+            column.extend([_normalize_cell(cell) for cell in chunk.columns[name]])
+        for row, problem in chunk.problems.items():
+            problems[num_rows + row] = problem
+        lines.append(np.array(chunk.lines, dtype=np.int64))
+        num_rows += len(chunk.lines)
+    if num_rows == 0:
+        raise DataError(f"{path}: has no rows; it needs a header and at least one row")
+    release_memory()
+    return Sheet(path.name, columns, np.concatenate(lines), problems)
+
+
+def _read_chunks(path: Path, limit: int | None) -> Iterator[Chunk]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError(f"{path}: '{suffix}' is no table mmrun reads; give one of {', '.join(SUFFIXES)}")
+        raise DataError(f"{path}: '{suffix}' is not a supported table format; use one of {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
-        pieces = _parquet(path, limit)
-    else:
-        read = _json_lines if suffix in (".jsonl", ".ndjson") else _csv
-        pieces = _pieces(islice(read(path), limit))
-    columns: dict[str, Packed] = {}
-    lines: list[np.ndarray] = []
-    broken: dict[int, str] = {}
-    num_rows = 0
-    for piece in pieces:
-        columns = columns or {name: Packed() for name in piece.columns}  # later pieces have the same
-        for name, column in columns.items():
-            column.extend([_cell(cell) for cell in piece.columns[name]])
-        broken |= {num_rows + row: wrong for row, wrong in piece.broken.items()}
-        lines.append(np.array(piece.lines, dtype=np.int64))
-        num_rows += len(piece.lines)
-    if num_rows == 0:
-        raise DataError(f"{path}: holds no rows; give a header and at least one row")
-    release()
-    return Sheet(path.name, columns, np.concatenate(lines), broken)
+        return _read_parquet(path, limit)
+    rows = _read_json_lines(path) if suffix in (".jsonl", ".ndjson") else _read_csv(path)
+    return _group_rows(islice(rows, limit))
 
 
-def _pieces(rows: Iterator[Row]) -> Iterator[Piece]:
-    """Turn rows into columns: those that the first rows have."""
+def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
+    """Turn rows into chunks of columns; the first rows decide which columns there are."""
     names: list[str] | None = None
-    while piece := list(islice(rows, PIECE)):
+    while chunk := list(islice(rows, CHUNK_SIZE)):
         if names is None:
-            names = list(dict.fromkeys(name for _, cells, _ in piece[:SAMPLE] for name in cells))
-        yield Piece(
-            [line for line, _, _ in piece],
-            {name: [cells.get(name) for _, cells, _ in piece] for name in names},
-            {row: wrong for row, (_, _, wrong) in enumerate(piece) if wrong},
-        )
+            names = _column_names(chunk[:SAMPLE_ROWS])
+        columns = {}
+        for name in names:
+            columns[name] = [row.cells.get(name) for row in chunk]
+        problems = {number: row.problem for number, row in enumerate(chunk) if row.problem}
+        yield Chunk([row.line for row in chunk], columns, problems)
 
 
-def _cell(value: Any) -> Any:
+def _column_names(rows: Sequence[Row]) -> list[str]:
+    """Return the columns of any of the rows, in the order of their first occurrence."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row.cells))
+    return list(names)
+
+
+def _normalize_cell(value: object) -> object:
     """Return None for an empty cell, else the cell."""
-    empty = value is None or (isinstance(value, str) and not value.strip())
-    return None if empty or (isinstance(value, float) and math.isnan(value)) else value
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_CELL)
+def _read_csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(MAX_CELL_LENGTH)
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
@@ -117,60 +183,72 @@ def _csv(path: Path) -> Iterator[Row]:
         reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
-            doubled = {name for name in header if name and header.count(name) > 1}
-            if doubled:
-                raise DataError(f"{path.name}:1: column '{min(doubled)}' is there twice; rename one")
+            _check_header(header, path.name)
             line = reader.line_num + 1
             for cells in reader:
                 if cells:
-                    wrong = _wrong(header, cells)
-                    named = dict.fromkeys(header) if wrong else dict(zip(header, cells, strict=True))
-                    named.pop("", None)  # an index column has no name
-                    yield line, named, wrong
+                    yield _csv_row(line, header, cells)
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{path.name}:{reader.line_num}: {error}; mend the quotes of this line") from None
+            raise DataError(f"{path.name}:{reader.line_num}: {error}; fix the quotes of this line") from None
 
 
-def _wrong(header: list[str], cells: list[str]) -> str:
+def _check_header(header: list[str], file: str) -> None:
+    duplicates = {name for name in header if name and header.count(name) > 1}
+    if duplicates:
+        raise DataError(f"{file}:1: column '{min(duplicates)}' occurs twice; rename one")
+
+
+def _csv_row(line: int, header: list[str], values: list[str]) -> Row:
+    problem = _find_problem(header, values)
+    cells: dict[str, object] = dict.fromkeys(header) if problem else dict(zip(header, values, strict=True))
+    cells.pop("", None)  # an index column has no name
+    return Row(line, cells, problem)
+
+
+def _find_problem(header: list[str], cells: list[str]) -> str:
+    """Return what is wrong with a line as a whole, or "" if nothing is."""
     if len(cells) != len(header):
-        return f"has {len(cells)} cells, where the header has {len(header)}; quote cells that hold the separator"
+        return f"has {len(cells)} cells, but the header has {len(header)}; quote cells that contain the separator"
     for name, cell in zip(header, cells, strict=True):
         if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
-            return f"column '{name}': is no UTF-8 text; save the file as UTF-8"
+            return f"column '{name}': is not UTF-8 text; save the file as UTF-8"
     return ""
 
 
-def _json_lines(path: Path) -> Iterator[Row]:
+def _read_json_lines(path: Path) -> Iterator[Row]:
     with open(path, "rb") as file:
         for line, content in enumerate(file, start=1):
-            if not content.strip():
-                continue
-            try:
-                cells = json.loads(content)
-            except UnicodeDecodeError:
-                yield line, {}, "is no UTF-8 text; save the file as UTF-8"
-            except ValueError as error:
-                yield line, {}, f"is no JSON ({error}); write one object a line"
-            else:
-                whole = isinstance(cells, dict)
-                yield line, cells if whole else {}, "" if whole else "is no JSON object; write one object a line"
+            if content.strip():
+                yield _json_row(line, content)
 
 
-def _parquet(path: Path, limit: int | None) -> Iterator[Piece]:
+def _json_row(line: int, content: bytes) -> Row:
+    try:
+        cells = json.loads(content)
+    except UnicodeDecodeError:
+        return Row(line, {}, "is not UTF-8 text; save the file as UTF-8")
+    except ValueError as error:
+        return Row(line, {}, f"is not JSON ({error}); write one object per line")
+    if not isinstance(cells, dict):
+        return Row(line, {}, "is not a JSON object; write one object per line")
+    return Row(line, cells, "")
+
+
+def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
     start = 0
     try:
         with ParquetFile(path) as file:
-            for batch in file.iter_batches(PIECE if limit is None else min(limit, PIECE)):
+            for batch in file.iter_batches(CHUNK_SIZE if limit is None else min(limit, CHUNK_SIZE)):
                 part = batch if limit is None else batch.slice(0, limit - start)
-                yield Piece(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})
+                yield Chunk(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})
                 start += len(part)
                 if start == limit:
                     break
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
-            f"{path.name}: is damaged, or no Parquet file ({type(error).__name__}); write it anew"
+            f"{path.name}: is damaged or not a Parquet file ({type(error).__name__}); write it again"
         ) from None

@@ -67,18 +67,18 @@ def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, Preprocess
             f"{session.folder.name}: was not trained on a file of rows, so it cannot predict another file"
         )
     arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
-    layout = {m: one for m, one in manifest.look(**arguments).items() if m in session.columns}
-    rows = cells.Rows(sheet, "raise")
-    files = cells.Files(root, dataset["allow_outside"])
-    values = {m: cells.values(rows, one, files) for m, one in layout.items() if _has(sheet, m, one)}
+    layout = {m: one for m, one in manifest.infer_modalities(**arguments).items() if m in session.columns}
+    rows = cells.RowReader(sheet, "raise")
+    files = cells.FileResolver(root, dataset["allow_outside"])
+    values = {m: cells.read_values(rows, one, files) for m, one in layout.items() if _has(sheet, m, one)}
     if not values:
         wanted = ", ".join(column for one in layout.values() for column in one.columns)
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({wanted})")
-    rows.need_one_of(values)
+    rows.require_any_modality(values)
     preprocessed: dict[str, PreprocessedColumn] = {}
     for modality, one in layout.items():
         if modality in values and any(value is not None for value in values[modality]):
-            column = Column(one.kind, values[modality], sheet.places(one.columns))
+            column = Column(one.kind, values[modality], sheet.locate_rows(one.columns))
             cache = Path(session.config.cache).expanduser() / "columns"
             preprocessed[modality] = open_column(column, session.data.preprocessors[modality], "predict", cache, 0)
         else:
@@ -106,7 +106,7 @@ def _absent(like: PreprocessedColumn, num_rows: int) -> MappedColumn:
 
 def _ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
     named = sheet.columns[dataset["id"]] if dataset["id"] in sheet.columns else [None] * len(sheet.lines)
-    return [place if cell is None else str(cell) for cell, place in zip(named, sheet.places(), strict=True)]
+    return [place if cell is None else str(cell) for cell, place in zip(named, sheet.locate_rows(), strict=True)]
 
 
 def _in_words(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, list[Any]]]:

@@ -26,7 +26,7 @@ def column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
             f"--group {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} (it has {known})"
         )
     own = dataset["id"]
-    ids = sheet.columns[own] if own in sheet.columns else sheet.places()
+    ids = sheet.columns[own] if own in sheet.columns else sheet.locate_rows()
     return {str(id): "" if cell is None else str(cell) for id, cell in zip(ids, sheet.columns[name], strict=True)}
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
-from mmrun.data.packed import release
+from mmrun.data.packed import release_memory
 from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
@@ -64,9 +64,9 @@ def open_data(config: RunConfig) -> Data:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
     train = table.rows("train")
-    labelled = split.labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
+    labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
     rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
-    rows["bootstrap"] = split.bootstrap_rows(labelled, config.seed)
+    rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
     rows |= {name: table.rows(name) for name in ("val", "test")}
     preprocessors = {}
     for modality, node in config.encoder.items():
@@ -101,7 +101,7 @@ def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]
         table.skipped.extend(column.bad)
         columns[modality] = column
     table.columns.clear()
-    release()
+    release_memory()
     return columns
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmrun.config import RunConfig
-from mmrun.data.store import open_column, where_kept
+from mmrun.data.store import choose_storage, open_column
 from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
 from mmrun.run import build, features
@@ -284,7 +284,7 @@ def _estimate_column(
         rows=rows,
         size=size,
         seconds=seconds * rows / ((os.cpu_count() or 1) if from_files else 1),
-        kept=where_kept(size, from_files, int(config.cache_limit * 1e9)),
+        kept=choose_storage(size, from_files, int(config.cache_limit * 1e9)),
     )
 
 

@@ -163,7 +163,7 @@ def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[st
         "dataset": {
             "name": config.choices["dataset"],
             "fingerprint": data.table.fingerprint,
-            "split": split.fingerprint(data.table.split),
+            "split": split.hash_split(data.table.split),
             "rows": {"train": len(data.rows["all"])} | {name: len(data.rows[name]) for name in ("val", "test")},
             "labelled": config.dataset["labelled"],
             "skipped": len(data.table.skipped),

@@ -228,7 +228,7 @@ def stage_key(session: Session, built: BuiltStage) -> str:
         "callbacks": result_config(as_dict(config))["callbacks"],
         "weights": [reuse.tensor_digest(weights), reuse.tensor_digest(objective)],
         "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
-        "data": [session.data.table.fingerprint, split.fingerprint(session.data.table.split)],
+        "data": [session.data.table.fingerprint, split.hash_split(session.data.table.split)],
         "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
         "budget": vars(built.config.budget),
         "trainer": {**relevant_keys(config.trainer, TRAINING), "device": None},

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mmrun.data.loader import Loader
-from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, keep, mapped
+from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, map_arrays, write_arrays
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.dry_run import no_side_effects
@@ -138,7 +138,7 @@ class FeatureColumn(MappedColumn):
 
     def __init__(self, folder: Path, rows: np.ndarray, present: Tensor) -> None:
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text("utf-8"))
-        parts = mapped(folder, self.meta["parts"])
+        parts = map_arrays(folder, self.meta["parts"])
         typed = {name: part.view(getattr(torch, self.meta["parts"][name])) for name, part in parts.items()}
         super().__init__(typed, present.numpy(), {}, folder.name)
         self.rows = torch.from_numpy(rows)
@@ -201,7 +201,7 @@ def open_features(
             loader = Loader({modality: column}, {}, rows, batch_size, device=accelerator.device)
             blank = {name: _as_array(part[0]) for name, part in parts.items()}
             chunks = _encode(encoder, modality, loader, blank, accelerator, on_batch, meta)
-            keep(folder, len(rows), blank, chunks, meta)
+            write_arrays(folder, len(rows), blank, chunks, meta)
     return FeatureColumn(folder, rows, column.present)
 
 

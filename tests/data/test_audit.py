@@ -87,11 +87,11 @@ def test_what_is_suspicious(folder):
     assert audit(
         manifest(str(folder / "my.csv"), {"photo": "photo", "voice": "voice", "text": "text", "where": ["town", "age"]})
     ).warnings == [
-        "photo: 1 rows of test are training rows as well; the first is my.csv:27: column 'photo'",
-        "voice: 1 of 30 sounds are silent",
-        "text: 1 rows of val are training rows as well; the first is my.csv:14: column 'text'",
+        "photo: 1 rows of test also occur in training; the first is my.csv:27: column 'photo'",
+        "voice: 1 of 30 recordings are silent",
+        "text: 1 rows of val also occur in training; the first is my.csv:14: column 'text'",
         "where: column 'town' is the same in all training rows",
-        "test: 9 rows say little",
+        "test: 9 rows are too few for reliable metrics",
         "label: no training row is 'y'",
     ]
 
@@ -120,7 +120,7 @@ def test_only_a_sample_is_decoded(folder):
     (folder / "29.png").write_bytes(b"no picture")
     assert audit(manifest(str(folder / "my.csv")), 2).modalities["photo"]["looked_at"] == 2
     assert audit(manifest(str(folder / "my.csv")), None).bad == [
-        "my.csv:31: column 'photo': 29.png is damaged, or no picture (UnidentifiedImageError)"
+        "my.csv:31: column 'photo': 29.png is damaged or not an image (UnidentifiedImageError)"
     ]
 
 
@@ -147,9 +147,12 @@ def test_the_verb_lists_bad_rows_and_says_no(folder, capsys):
         (folder / f"{row + 4}.wav").write_bytes(b"no sound")
     code, printed, _ = check(folder, capsys)
     assert code == 2
-    assert "  my.csv:12: column 'photo': '10.png' is not there; mend the name, or set dataset.root=FOLDER\n" in printed
+    assert (
+        "  my.csv:12: column 'photo': '10.png' does not exist; correct the name, or set dataset.root=FOLDER\n"
+        in printed
+    )
     assert "10 bad rows:" in printed
-    assert "  my.csv:18: column 'voice': 16.wav is damaged, or no sound (LibsndfileError)\n" in printed
+    assert "  my.csv:18: column 'voice': 16.wav is damaged or not an audio file (LibsndfileError)\n" in printed
     assert check(folder, capsys, "on_error=skip")[0] == 0
 
 
@@ -169,7 +172,7 @@ def test_the_verb_takes_the_words_of_the_data_set(folder, capsys):
     assert code == 0
     found = json.loads(printed)
     assert list(found["modalities"]) == ["image"]
-    assert found["modalities"]["image"]["told_by"] == "its name"
+    assert found["modalities"]["image"]["told_by"] == "modality name"
     assert list(found["targets"]) == ["label", "town"]
 
 

@@ -32,7 +32,7 @@ def widths(loaded, steps):
 def test_neighbours_in_length_share_a_batch_and_batches_come_by_chance():
     order = np.arange(100, 112)
     lengths = np.array([9, 1, 8, 2, 7, 3, 6, 4, 5, 0, 12, 11])
-    found = [length_groups.bucketed(order, lengths, 0, 4, np.random.default_rng(seed)) for seed in range(50)]
+    found = [length_groups.bucket_by_length(order, lengths, 0, 4, np.random.default_rng(seed)) for seed in range(50)]
     for batches in found:
         assert sorted(sorted(batch) for batch in batches.reshape(3, 4).tolist()) == [
             [100, 102, 110, 111],
@@ -45,7 +45,7 @@ def test_neighbours_in_length_share_a_batch_and_batches_come_by_chance():
 @pytest.mark.parametrize(("start", "size", "before", "after"), [(0, 5, 0, 2), (3, 5, 2, 0), (6, 5, 4, 3), (1, 4, 3, 1)])
 def test_rows_of_a_batch_across_two_epochs_stay(start, size, before, after):
     """The stream is cut from its own beginning."""
-    found = length_groups.bucketed(np.arange(12), np.arange(12)[::-1], start, size, np.random.default_rng(0))
+    found = length_groups.bucket_by_length(np.arange(12), np.arange(12)[::-1], start, size, np.random.default_rng(0))
     assert sorted(found) == list(range(12))
     assert found[:before].tolist() == list(range(before))
     assert found[12 - after :].tolist() == list(range(12 - after, 12))
@@ -89,7 +89,7 @@ def test_the_first_batch_is_whole():
 
 def test_the_order_of_lengths_is_left_to_chance():
     """A window holds all 37 batches of the epoch: their lengths neither rise nor fall over it."""
-    means = [LENGTHS[loader(seed=seed).order(0)[:296]].reshape(37, SIZE).mean(1) for seed in range(30)]
+    means = [LENGTHS[loader(seed=seed).sampler.permute_rows(0)[:296]].reshape(37, SIZE).mean(1) for seed in range(30)]
     assert abs(np.mean([np.corrcoef(np.arange(37), mean)[0, 1] for mean in means])) < 0.1
 
 
@@ -110,7 +110,7 @@ def test_ranks_share_a_batch():
 
 def test_rows_are_sorted_by_the_length_of_all_their_texts():
     other = text(LONGEST - LENGTHS)  # together, all rows are alike
-    assert length_groups.lengths([text(), other]).tolist() == [LONGEST] * N
+    assert length_groups.count_tokens([text(), other]).tolist() == [LONGEST] * N
     batch = loader({"text": text(), "other": text(np.full(N, 9))}).batch(1)
     assert batch.inputs["other"]["mask"].shape[1] == 16
     assert batch.inputs["text"]["mask"].shape[1] == -(-LENGTHS[batch.index].max() // 8) * 8
@@ -125,7 +125,7 @@ def test_what_is_no_text_stays_as_it_is():
     series = {"values": torch.ones(N, 2, LONGEST), "mask": torch.zeros(N, LONGEST) > 0}
     columns = {"text": MappedColumn(features, EVERY, {}), "series": MappedColumn(series, EVERY, {})}
     one, other = loader(columns), loader(columns, group_by_length=False)
-    assert one.order(0).tolist() == other.order(0).tolist()
+    assert one.sampler.permute_rows(0).tolist() == other.sampler.permute_rows(0).tolist()
     batch = one.batch(1)
     assert batch.inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
     assert batch.inputs["series"]["mask"].shape == (SIZE, LONGEST)
@@ -137,11 +137,14 @@ def test_texts_that_are_not_kept_are_cropped_in_the_order_of_chance(tmp_path):
     lazy = open_column(column, tokens, "few", tmp_path, 0)
     assert isinstance(lazy, LazyColumn)
     loaded = loader({"text": lazy})
-    assert loaded.order(0).tolist() == loader({"text": lazy}, group_by_length=False).order(0).tolist()
+    assert (
+        loaded.sampler.permute_rows(0).tolist()
+        == loader({"text": lazy}, group_by_length=False).sampler.permute_rows(0).tolist()
+    )
     assert widths(loaded, [0, 1]) == [LONGEST, 8]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_what_was_page_locked_stays_so():
     parts = text().gather(torch.arange(4), pin=True)
-    assert all(part.is_pinned() for part in length_groups.cropped(parts).values())
+    assert all(part.is_pinned() for part in length_groups.crop_padding(parts).values())

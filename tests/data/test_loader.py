@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmrun.data.loader import Loader, hide
+from mmrun.data.loader import Loader, hide_targets
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.store import LazyColumn, MappedColumn, open_column
 from mmrun.data.table import Column
@@ -33,7 +33,7 @@ def test_the_stream_is_one_permutation_after_the_other():
     stream = torch.cat([loaded.batch(step).index for step in range(7)]).tolist()
     epochs = [stream[start : start + 7] for start in range(0, 28, 7)]
     assert all(sorted(epoch) == [1, 2, 3, 4, 5, 7, 9] for epoch in epochs)
-    assert epochs == [loaded.order(epoch).tolist() for epoch in range(4)]
+    assert epochs == [loaded.sampler.permute_rows(epoch).tolist() for epoch in range(4)]
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert loaded.steps_per_epoch == 7 / 4
 
@@ -73,7 +73,7 @@ def test_hidden_targets():
     assert batch.targets["label"].tolist() == [0, 1, -100, -100, 4, 5, 6, 7, 8, 9]
     assert batch.targets["height"].isnan().tolist() == [row in (2, 3) for row in range(N)]
     labels = np.zeros((3, 2), dtype=np.float32)
-    assert np.isnan(hide(labels, np.array([1]))).any(axis=1).tolist() == [False, True, False]
+    assert np.isnan(hide_targets(labels, np.array([1]))).any(axis=1).tolist() == [False, True, False]
     assert not np.isnan(labels).any()
 
 

@@ -50,8 +50,8 @@ def test_files_of_every_kind(media):
     assert table.targets["label"].values.tolist() == [0, 1, 0, 1]
     assert [table.columns["photo"].values[row] for row in range(2)] == [media / "colour.png", media / "colour.jpg"]
     assert list(table.columns["note"].values) == [media / "note.txt", "hello, you", "no such.txt", None]
-    assert table.columns["photo"].present().tolist() == [True, True, True, False]
-    assert table.columns["photo"].where[3] == "my.csv:5: column 'photo'"
+    assert table.columns["photo"].is_present().tolist() == [True, True, True, False]
+    assert table.columns["photo"].locations[3] == "my.csv:5: column 'photo'"
     assert table.root == media
     assert table.on_error == "raise"
 
@@ -69,7 +69,7 @@ def test_columns_and_kinds_may_be_said(media):
         "words": "text",
     }
     assert table.columns["person"].values[0] == {"age": "31", "town": "Rome"}
-    assert table.columns["person"].where[0] == "my.csv:2: columns 'age', 'town'"
+    assert table.columns["person"].locations[0] == "my.csv:2: columns 'age', 'town'"
 
 
 def test_numbers_and_categories_are_one_tabular_modality(tmp_path):
@@ -113,7 +113,7 @@ def test_semicolons_quotes_and_index_columns(tmp_path):
     table = manifest(path)
     assert list(table.columns) == ["text"]
     assert [table.columns["text"].values[row] for row in range(2)] == ['a; "b"\nc', "plain"]
-    assert table.columns["text"].where[1] == "my.csv:4: column 'text'"
+    assert table.columns["text"].locations[1] == "my.csv:4: column 'text'"
 
 
 def test_series_from_cells(tmp_path):
@@ -124,7 +124,7 @@ def test_series_from_cells(tmp_path):
     quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
     assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
     assert refused(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
-        "my.csv:3: column 'pulse': '[1, x]' is no series; write [1.5, 2, ...] or name a .npy file"
+        "my.csv:3: column 'pulse': '[1, x]' is not a series; write [1.5, 2, ...] or name a .npy file"
     )
 
 
@@ -180,7 +180,7 @@ def test_classes_of_an_ordinal_target_stand_in_their_order(tmp_path):
     [
         (
             None,
-            "my.csv: column 'size': 'large' is no number; say the order with dataset.order=[large,medium,small], "
+            "my.csv: column 'size': 'large' is not a number; give the order with dataset.order=[large,medium,small], "
             "lowest first",
         ),
         (["small", "large"], "my.csv: column 'size': 'medium' is not in dataset.order (small, large); add it"),
@@ -213,14 +213,14 @@ def test_groups_stay_together(tmp_path):
     )
     unknown = write(tmp_path, rows("text,label,patient", "a,0,p1", "b,1,p2", "c,,p3"))
     assert refused(DataError, unknown, {"text": "text"}, group="patient") == (
-        "my.csv: 10 rows have no target, and dataset.group is set; give a split column as well"
+        "my.csv: 10 rows have no target, and dataset.group is set; add a split column as well"
     )
 
 
 BAD = [
-    ("photo,label", "gone.png,1", "'gone.png' is not there; mend the name, or set dataset.root=FOLDER"),
-    ("photo,label", "void.png,1", "'void.png' is empty, or no file; replace it"),
-    ("photo,label", "folder.png,1", "'folder.png' is empty, or no file; replace it"),
+    ("photo,label", "gone.png,1", "'gone.png' does not exist; correct the name, or set dataset.root=FOLDER"),
+    ("photo,label", "void.png,1", "'void.png' is empty or not a file; replace it"),
+    ("photo,label", "folder.png,1", "'folder.png' is empty or not a file; replace it"),
 ]
 
 
@@ -256,7 +256,7 @@ def test_a_file_outside_the_root(media):
 def test_bytes_that_are_no_utf8(tmp_path):
     path = tmp_path / "my.csv"
     path.write_bytes(b"text,label\nfine,0\ngr\xfc\xdf,1\nfine,1\n" + b"fine,0\n" * 8)
-    message = "my.csv:3: column 'text': is no UTF-8 text; save the file as UTF-8"
+    message = "my.csv:3: column 'text': is not UTF-8 text; save the file as UTF-8"
     assert refused(DataError, str(path)) == message
     assert manifest(str(path), on_error="skip").skipped == [message]
 
@@ -267,15 +267,15 @@ def test_bytes_that_are_no_utf8(tmp_path):
         (
             "my.csv",
             "text,label\na,b,c\n",
-            "my.csv:2: has 3 cells, where the header has 2; quote cells that hold the separator",
+            "my.csv:2: has 3 cells, but the header has 2; quote cells that contain the separator",
         ),
-        ("my.csv", "text,text\na,b\n", "my.csv:1: column 'text' is there twice; rename one"),
-        ("my.csv", 'text,label\n"a,b\n', "my.csv:2: unexpected end of data; mend the quotes of this line"),
-        ("my.jsonl", '{"text": "a", "label": 1}\n[1]\n', "my.jsonl:2: is no JSON object; write one object a line"),
+        ("my.csv", "text,text\na,b\n", "my.csv:1: column 'text' occurs twice; rename one"),
+        ("my.csv", 'text,label\n"a,b\n', "my.csv:2: unexpected end of data; fix the quotes of this line"),
+        ("my.jsonl", '{"text": "a", "label": 1}\n[1]\n', "my.jsonl:2: is not a JSON object; write one object per line"),
         (
             "my.jsonl",
             '{"text": "a", "label": 1}\n{"a"\n',
-            "my.jsonl:2: is no JSON (Expecting ':' delimiter: line 2 column 1 (char 5)); write one object a line",
+            "my.jsonl:2: is not JSON (Expecting ':' delimiter: line 2 column 1 (char 5)); write one object per line",
         ),
     ],
 )
@@ -286,11 +286,11 @@ def test_lines_that_cannot_be(tmp_path, name, text, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("9,a,x,holdout", "my.csv:4: column 'split': 'holdout' is no split; write train, val or test"),
+        ("9,a,x,holdout", "my.csv:4: column 'split': 'holdout' is not a split; write train, val or test"),
         ("9,a,x,", "my.csv:4: column 'split': is empty; fill it in"),
-        ("2,a,x,val", "my.csv:4: column 'id': '2' is also in line 3; give each row its own"),
+        ("2,a,x,val", "my.csv:4: column 'id': '2' is also in line 3; ids have to be unique"),
         ("9,a,,val", "my.csv:4: column 'label': is empty, and the row is in val; fill it in, or move it to train"),
-        ("9,,x,val", "my.csv:4: text: all are empty; fill one in, or take the row out"),
+        ("9,,x,val", "my.csv:4: text: all are empty; fill one in, or remove the row"),
     ],
 )
 def test_rows_that_cannot_be(tmp_path, line, message):
@@ -304,16 +304,16 @@ def test_rows_that_cannot_be(tmp_path, line, message):
 
 def test_too_few_rows_to_split(tmp_path):
     path = write(tmp_path, "text,label\na,0\nb,1\n")
-    assert refused(DataError, path) == "my.csv: 2 rows cannot be split in three; give more rows"
+    assert refused(DataError, path) == "my.csv: 2 rows cannot be split into train, val and test; at least 3 are needed"
 
 
 def test_numbers_that_are_none(tmp_path):
     path = write(tmp_path, rows("text,label", "a,1.5", "b,much", "c,2.5"))
     assert refused(DataError, path, {"text": "text"}, task="regression") == (
-        "my.csv:3: column 'label': 'much' is no number; mend it, or say dataset.task=classification"
+        "my.csv:3: column 'label': 'much' is not a number; correct it, or set dataset.task=classification"
     )
     path = write(tmp_path, rows("text,label", "a,x"))
-    assert refused(DataError, path) == "my.csv: column 'label': all rows are x; a target has at least two classes"
+    assert refused(DataError, path) == "my.csv: column 'label': all rows are x; a target needs at least two classes"
     path = write(tmp_path, rows("text,label", "a,"))
     assert refused(DataError, path, {"text": "text"}) == (
         "my.csv: column 'label' is empty; fill it in, or name another with dataset.target"
@@ -336,20 +336,21 @@ def test_numbers_that_are_none(tmp_path):
         ({"split": "fold"}, "dataset.split: my.csv has no column 'fold' (it has photo, age, label)"),
         (
             {"kinds": {"photo": "picture"}},
-            "dataset.kinds.photo: 'picture' is no kind; choose one of image, text, audio, tabular, series",
+            "dataset.kinds.photo: 'picture' is not a kind; choose one of image, text, audio, tabular, series",
         ),
         ({"kinds": {"photos": "image"}}, "dataset.kinds.photos: there is no such modality (there are photo, tabular)"),
         (
             {"columns": {"image": ["photo", "age"]}, "kinds": {"image": "image"}},
-            "dataset.columns.image: several columns are tabular, not image; name one",
+            "dataset.columns.image: several columns can only be tabular, not image; name a single one",
         ),
         (
             {"task": "ranking"},
-            "dataset.task: label: ranking; a target (label) is classification, ordinal, multilabel, regression",
+            "dataset.task: label: ranking; the task of a target (label) is one of "
+            "classification, ordinal, multilabel, regression",
         ),
         (
             {"order": ["0", "1"]},
-            "dataset.order: no target is ordinal; say dataset.task=ordinal, or leave the order out",
+            "dataset.order: no target is ordinal; set dataset.task=ordinal, or drop dataset.order",
         ),
         (
             {"task": "ordinal", "order": {"lable": ["0", "1"]}},
@@ -364,26 +365,26 @@ def test_keys_that_do_not_fit(media, keywords, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    assert refused(DataError, None) == "dataset.path: none is given; set dataset.path=FILE"
+    assert refused(DataError, None) == "dataset.path: no file is given; set dataset.path=FILE"
     assert (
         refused(DataError, f"{tmp_path}/my.csv")
-        == f"dataset.path: {tmp_path}/my.csv is not there; set dataset.path=FILE"
+        == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=FILE"
     )
     assert refused(DataError, str(tmp_path), hint="fetch it") == (
-        f"dataset.path: {tmp_path}/manifest.csv is not there; fetch it"
+        f"dataset.path: {tmp_path}/manifest.csv does not exist; fetch it"
     )
     assert refused(DataError, write(tmp_path, "a", "my.xlsx")) == (
-        f"{tmp_path}/my.xlsx: '.xlsx' is no table mmrun reads; give one of .csv, .tsv, .jsonl, .ndjson, .parquet"
+        f"{tmp_path}/my.xlsx: '.xlsx' is not a supported table format; use one of .csv, .tsv, .jsonl, .ndjson, .parquet"
     )
     assert refused(DataError, write(tmp_path, "text,label\n")) == (
-        f"{tmp_path}/my.csv: holds no rows; give a header and at least one row"
+        f"{tmp_path}/my.csv: has no rows; it needs a header and at least one row"
     )
     assert refused(DataError, write(tmp_path, "no parquet", "my.parquet")) == (
-        "my.parquet: is damaged, or no Parquet file (ArrowInvalid); write it anew"
+        "my.parquet: is damaged or not a Parquet file (ArrowInvalid); write it again"
     )
     assert refused(DataError, write(tmp_path, "void,label\n,1\n,0\n,0\n")) == (
         "my.csv: column 'void' is empty in the first 1000 rows; "
-        "say what it is with dataset.kinds.void=KIND, or leave it out of dataset.columns"
+        "set its kind with dataset.kinds.void=KIND, or leave it out of dataset.columns"
     )
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmrun.data.packed import LEAST, PIECE, Packed, Records
+from mmrun.data.packed import CHUNK_SIZE, MIN_PACKED, PackedValues, Records
 
-N = PIECE + LEAST + 3  # two packed pieces
-SHORT = PIECE + 3  # a packed piece, and one too short to be packed
+N = CHUNK_SIZE + MIN_PACKED + 3  # two packed pieces
+SHORT = CHUNK_SIZE + 3  # a packed piece, and one too short to be packed
 
 OF_A_KIND = {
     "strings": lambda i: f"word {i} ü",
@@ -34,7 +34,7 @@ def test_values_come_back_as_they_were(name, length):
     build_batch = (OF_A_KIND | OTHERS)[name]
     values = [None if i % 11 == 3 else build_batch(i) for i in range(length)]
 
-    packed = Packed(iter(values))
+    packed = PackedValues(iter(values))
 
     assert len(packed) == length
     assert [(type(value), value) for value in packed] == [(type(value), value) for value in values]
@@ -45,32 +45,32 @@ def test_values_come_back_as_they_were(name, length):
 def test_values_of_a_kind_take_little_memory(name):
     def held(column) -> float:  # bytes a value; what Arrow holds is counted apart
         tracemalloc.start()
-        kept = column(OF_A_KIND[name](i) for i in range(50 * PIECE))
+        kept = column(OF_A_KIND[name](i) for i in range(50 * CHUNK_SIZE))
         bytes_held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         return bytes_held / len(kept)
 
-    assert held(Packed) < held(list) / 3  # the last piece; and names in paths, which Python interns
+    assert held(PackedValues) < held(list) / 3  # the last piece; and names in paths, which Python interns
 
 
 def test_rows_are_taken():
-    packed = Packed(range(N))
+    packed = PackedValues(range(N))
 
-    assert list(packed.taken(np.array([0, 2, N - 1]))) == [0, 2, N - 1]
-    assert packed.taken(np.arange(N)) is packed
+    assert list(packed.take(np.array([0, 2, N - 1]))) == [0, 2, N - 1]
+    assert packed.take(np.arange(N)) is packed
 
 
 def test_records_are_rows_of_columns():
-    records = Records({"age": Packed([31, None, None]), "city": Packed(["Bern", "Genf", None])})
+    records = Records({"age": PackedValues([31, None, None]), "city": PackedValues(["Bern", "Genf", None])})
 
     assert list(records) == [{"age": 31, "city": "Bern"}, {"age": None, "city": "Genf"}, None]
     assert [records[row] for row in range(3)] == list(records)
-    assert list(records.taken(np.array([1, 2]))) == [{"age": None, "city": "Genf"}, None]
+    assert list(records.take(np.array([1, 2]))) == [{"age": None, "city": "Genf"}, None]
 
 
 def test_rows_become_records():
     rows = [None, {"age": 31, "city": "Bern"}, {"age": None, "city": "Genf"}]
 
-    assert list(Records.of(rows)) == rows
-    assert Records.of(rows).columns.keys() == {"age", "city"}
-    assert len(Records.of([None, None])) == 0
+    assert list(Records.from_rows(rows)) == rows
+    assert Records.from_rows(rows).columns.keys() == {"age", "city"}
+    assert len(Records.from_rows([None, None])) == 0

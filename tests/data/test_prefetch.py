@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmrun.data.prefetch import Prefetcher, SyncBatcher, tensors
+from mmrun.data.prefetch import Prefetcher, SyncBatcher, iterate_tensors
 from mmrun.types import Batch
 
 
@@ -24,7 +24,7 @@ def test_a_thread_makes_what_the_caller_would():
     batches = []
     for maker in (SyncBatcher(noted), Prefetcher(noted, torch.device("cpu"))):
         batches.append(maker.result(maker.submit(rows)))
-    assert all(one.equal(other) for one, other in zip(*map(tensors, batches), strict=True))
+    assert all(one.equal(other) for one, other in zip(*map(iterate_tensors, batches), strict=True))
     assert names[0] == threading.current_thread().name
     assert names[1].startswith("loader")
 
@@ -39,7 +39,7 @@ def test_what_fails_in_the_thread_is_said_where_the_batch_is_taken():
 
 
 def test_every_tensor_is_found():
-    assert len(list(tensors(build_batch(np.arange(2))))) == 5
+    assert len(list(iterate_tensors(build_batch(np.arange(2))))) == 5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

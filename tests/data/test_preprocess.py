@@ -67,10 +67,10 @@ def test_a_damaged_picture(media):
     (media / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError) as error:
         Pixels(16, channels=3).decode(media / "cut.png")
-    assert str(error.value) == "cut.png is damaged, or no picture (OSError)"
+    assert str(error.value) == "cut.png is damaged or not an image (OSError)"
     with pytest.raises(DataError) as error:
         Pixels(16, channels=3).decode(media / "note.txt")
-    assert str(error.value) == "note.txt is damaged, or no picture (UnidentifiedImageError)"
+    assert str(error.value) == "note.txt is damaged or not an image (UnidentifiedImageError)"
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
@@ -108,11 +108,11 @@ def test_sixteen_bits_survive_unchanged(tmp_path):
 def test_a_damaged_and_an_empty_sound(media):
     with pytest.raises(DataError) as error:
         Waveform(8000, 1.0).decode(media / "note.txt")
-    assert str(error.value) == "note.txt is damaged, or no sound (LibsndfileError)"
+    assert str(error.value) == "note.txt is damaged or not an audio file (LibsndfileError)"
     soundfile.write(media / "silent.wav", np.zeros(0), 8000)
     with pytest.raises(DataError) as error:
         Waveform(8000, 1.0).decode(media / "silent.wav")
-    assert str(error.value) == "silent.wav holds no sound (0 samples)"
+    assert str(error.value) == "silent.wav contains no audio (0 samples)"
 
 
 def test_subwords_are_learned_from_the_training_rows():
@@ -157,7 +157,7 @@ def test_a_text_file(media):
     (media / "latin.txt").write_bytes("grüß".encode("latin-1"))
     with pytest.raises(DataError) as error:
         tokens.decode(media / "latin.txt")
-    assert str(error.value) == "latin.txt is no UTF-8 text (byte 2)"
+    assert str(error.value) == "latin.txt is not UTF-8 text (byte 2)"
 
 
 def test_a_ready_tokenizer(tmp_path):
@@ -216,7 +216,7 @@ def test_a_word_among_numbers(cell):
     cells = fitted(Cells(), "tabular", [{"age": "20"}, {"age": "30"}])
     with pytest.raises(DataError) as error:
         cells.decode({"age": cell})
-    assert str(error.value) == f"'age' is {cell!r}, but a number in all training rows"
+    assert str(error.value) == f"'age' is {cell!r}, but it is a number in all training rows"
 
 
 def test_series_are_standardised_cut_and_padded(media):
@@ -239,10 +239,10 @@ def test_a_constant_channel_is_safe():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([[1, 2], [3, 4]], "a series of 2 channels, where the training rows have 1"),
-        ([[1, 2], [3]], "the series is damaged, or no array of numbers (ValueError)"),
-        ([], "the series is float64 [0], but a series is numbers [channels, steps] or [steps]"),
-        (["a"], "the series is <U1 [1], but a series is numbers [channels, steps] or [steps]"),
+        ([[1, 2], [3, 4]], "a series with 2 channels, but the training rows have 1"),
+        ([[1, 2], [3]], "the series is damaged or not a numeric array (ValueError)"),
+        ([], "the series is float64 [0], but must be numbers [channels, steps] or [steps]"),
+        (["a"], "the series is <U1 [1], but must be numbers [channels, steps] or [steps]"),
     ],
 )
 def test_series_that_are_none(value, message):
@@ -256,7 +256,7 @@ def test_no_pickle_is_ever_opened(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError) as error:
         fitted(Steps(4), "series", [[1, 2, 3]]).decode(tmp_path / "objects.npy")
-    assert str(error.value) == "objects.npy is damaged, or no array of numbers (ValueError)"
+    assert str(error.value) == "objects.npy is damaged or not a numeric array (ValueError)"
 
 
 @pytest.mark.parametrize(

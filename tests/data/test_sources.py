@@ -126,7 +126,7 @@ def test_no_single_modality_suffices_and_together_they_do():
 def test_a_language_and_a_share_that_are_none():
     with pytest.raises(ConfigError) as error:
         digits(image_occlusion=1.5)
-    assert str(error.value) == "dataset.image_occlusion: 1.5 is no share; it lies between 0 and 1"
+    assert str(error.value) == "dataset.image_occlusion: 1.5 is not a share; it must lie between 0 and 1"
     with pytest.raises(ConfigError) as error:
         digits(languages=["en", "la"])
     assert str(error.value) == "dataset.languages: ['en', 'la']; choose at least one of de, en, es, fr, it"
@@ -183,14 +183,14 @@ def test_pure_exclusive_or():
     [
         (
             {"redundancy": 0.5, "uniqueness": 0.5, "synergy": 0.5},
-            "dataset: redundancy=0.5, uniqueness=0.5, synergy=0.5; they are shares that sum to 1",
+            "dataset: redundancy=0.5, uniqueness=0.5, synergy=0.5; they must be shares that sum to 1",
         ),
-        ({"num_modalities": 0}, "dataset.num_modalities: 0; it lies between 1 and 26"),
-        ({"noise": 0.7}, "dataset.noise: 0.7; it lies between 0 and 0.5"),
+        ({"num_modalities": 0}, "dataset.num_modalities: 0; it must lie between 1 and 26"),
+        ({"noise": 0.7}, "dataset.noise: 0.7; it must lie between 0 and 0.5"),
         (
             {"num_modalities": 3, "kinds": {"a": "tabular", "b": "tabular"}},
             "dataset.kinds: {'a': 'tabular', 'b': 'tabular'}, but num_modalities=3 makes "
-            "{a: tabular, b: tabular, c: tabular}; say so",
+            "{a: tabular, b: tabular, c: tabular}; set it to that",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmrun.data.split import fingerprint, known, labelled_rows, make_split, strata
+from mmrun.data.split import choose_labelled_rows, compute_strata, has_target, hash_split, make_split
 from mmrun.data.table import Table, Target
 from mmrun.errors import ConfigError, DataError
 
@@ -23,7 +23,7 @@ def test_a_split_is_a_function_of_its_seed():
     one, same, other = (make_split(100, seed) for seed in (0, 0, 1))
     assert (one == same).all()
     assert (one != other).any()
-    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    assert hash_split(one) == hash_split(same) != hash_split(other)
 
 
 def test_three_rows_are_the_fewest():
@@ -31,7 +31,7 @@ def test_three_rows_are_the_fewest():
     assert sorted(make_split(9, 0).tolist()) == ["test", *["train"] * 7, "val"]
     with pytest.raises(DataError) as error:
         make_split(2, 0)
-    assert str(error.value) == "2 rows cannot be split in three; give more rows"
+    assert str(error.value) == "2 rows cannot be split into train, val and test; at least 3 are needed"
 
 
 def test_a_group_stays_together():
@@ -48,52 +48,58 @@ def test_three_groups_fill_three_splits():
     assert sorted(set(make_split(53, 0, groups=groups))) == ["test", "train", "val"]
     with pytest.raises(DataError) as error:
         make_split(50, 0, groups=np.repeat(["x", "y"], 25))
-    assert str(error.value) == "2 groups cannot be split in three; give more groups, or no group column"
+    assert (
+        str(error.value)
+        == "2 groups cannot be split into train, val and test; at least 3 are needed, or no group column"
+    )
 
 
 def test_labelled_shares_are_nested_and_stratified():
     classes = np.repeat([0, 1], [180, 20])
     table = table_of(classes)
-    tenth, fifth, all_of_it = (labelled_rows(table, share, seed=3) for share in (0.1, 0.2, 1.0))
+    tenth, fifth, all_of_it = (choose_labelled_rows(table, share, seed=3) for share in (0.1, 0.2, 1.0))
     assert np.bincount(classes[tenth]).tolist() == [18, 2]
     assert set(tenth) < set(fifth) < set(all_of_it)
     assert all_of_it.tolist() == list(range(200))
-    assert set(tenth) != set(labelled_rows(table, 0.1, seed=4))
+    assert set(tenth) != set(choose_labelled_rows(table, 0.1, seed=4))
 
 
 def test_every_class_keeps_a_labelled_row():
     classes = np.repeat([0, 1], [999, 1])
-    assert 999 in labelled_rows(table_of(classes), 0.001, seed=0)
+    assert 999 in choose_labelled_rows(table_of(classes), 0.001, seed=0)
 
 
 def test_only_training_rows_with_a_target_are_labelled():
     classes = np.array([0, 1, -100, 0, 1, 0])
     split = np.array(["train", "train", "train", "val", "test", "train"])
-    assert labelled_rows(table_of(classes, split=split), 1.0, 0).tolist() == [0, 1, 5]
+    assert choose_labelled_rows(table_of(classes, split=split), 1.0, 0).tolist() == [0, 1, 5]
 
 
 def test_numbers_are_labelled_over_their_whole_range():
     numbers = np.arange(1000, dtype=np.float32)
-    rows = labelled_rows(table_of(numbers, "regression"), 0.1, 0)
+    rows = choose_labelled_rows(table_of(numbers, "regression"), 0.1, 0)
     assert np.histogram(numbers[rows], bins=10, range=(0, 1000))[0].tolist() == [10] * 10
 
 
 def test_strata_and_known_of_every_task():
     labels = np.array([[0, 1], [np.nan, np.nan]], dtype=np.float32)
-    assert strata(Target("multilabel", labels, ["a", "b"])).tolist() == [0, 0]
-    assert known(Target("multilabel", labels, ["a", "b"])).tolist() == [True, False]
-    assert known(Target("regression", np.array([1.5, np.nan]), ["y"])).tolist() == [True, False]
-    assert known(Target("classification", np.array([0, -100]), ["a", "b"])).tolist() == [True, False]
+    assert compute_strata(Target("multilabel", labels, ["a", "b"])).tolist() == [0, 0]
+    assert has_target(Target("multilabel", labels, ["a", "b"])).tolist() == [True, False]
+    assert has_target(Target("regression", np.array([1.5, np.nan]), ["y"])).tolist() == [True, False]
+    assert has_target(Target("classification", np.array([0, -100]), ["a", "b"])).tolist() == [True, False]
 
 
 def test_a_share_that_is_none():
     with pytest.raises(ConfigError) as error:
-        labelled_rows(table_of(np.array([0, 1])), 0.0, 0)
-    assert str(error.value) == "dataset.labelled: 0.0 is no share of the training rows; it is above 0 and at most 1"
+        choose_labelled_rows(table_of(np.array([0, 1])), 0.0, 0)
+    assert (
+        str(error.value)
+        == "dataset.labelled: 0.0 is not a share of the training rows; it must be above 0 and at most 1"
+    )
 
 
 def test_no_target_at_all():
     with pytest.raises(DataError) as error:
-        labelled_rows(table_of(np.array([-100, -100])), 1.0, 0)
-    message = "no training row has a target; give some, or check the name of the target column"
+        choose_labelled_rows(table_of(np.array([-100, -100])), 1.0, 0)
+    message = "no training row has a target; label some, or check the name of the target column"
     assert str(error.value) == message

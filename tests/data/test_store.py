@@ -111,8 +111,8 @@ def test_a_bad_row_is_named(pictures, tmp_path, limit):
     pictures.values[5].write_bytes(b"no picture")
     cache = tmp_path / "cache"
     message = (
-        "my.csv:7: column 'photo': 5.png is damaged, or no picture (UnidentifiedImageError); "
-        "replace it, or leave such rows out with dataset.on_error=skip"
+        "my.csv:7: column 'photo': 5.png is damaged or not an image (UnidentifiedImageError); "
+        "replace it, or skip such rows with dataset.on_error=skip"
     )
     with pytest.raises(DataError) as error:
         parts_of(open_column(pictures, Pixels(8, 3), "one", cache, limit))
@@ -134,8 +134,8 @@ def test_a_bad_row_in_memory(tmp_path):
     with pytest.raises(DataError) as error:
         open_column(column, cells, "one", tmp_path, PLENTY)
     assert str(error.value) == (
-        "a.csv:4: 'x' is 'many', but a number in all training rows; "
-        "replace it, or leave such rows out with dataset.on_error=skip"
+        "a.csv:4: 'x' is 'many', but it is a number in all training rows; "
+        "replace it, or skip such rows with dataset.on_error=skip"
     )
     assert open_column(column, cells, "one", tmp_path, PLENTY, on_error="skip").bad_rows.tolist() == [2]
 
@@ -145,8 +145,8 @@ def test_no_readable_row_at_all(tmp_path):
     with pytest.raises(DataError) as error:
         open_column(column, Pixels(8, 3), "one", tmp_path, PLENTY)
     assert str(error.value) == (
-        "my.csv:2: column 'photo' and on: no row has a readable image; "
-        "mend the column, or leave it out with modalities=[...]"
+        "from my.csv:2: column 'photo' on, no row has a readable image; "
+        "fix the column, or leave it out with modalities=[...]"
     )
 
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmrun import compose
-from mmrun.data.split import bootstrap_rows
+from mmrun.data.split import draw_bootstrap_rows
 from mmrun.run import build
 from tests.end_to_end.conftest import SMALL, metrics
 
@@ -61,11 +61,11 @@ def test_shots_are_rows_of_each_class(shell):
 
 def test_bootstrap_rows_repeat_some_and_leave_out_a_third():
     rows = np.arange(1000, 3000)
-    drawn = bootstrap_rows(rows, 0)
+    drawn = draw_bootstrap_rows(rows, 0)
     assert len(drawn) == 2000
     assert set(drawn) <= set(rows)
     assert abs(len(set(drawn)) / 2000 - (1 - np.exp(-1))) < 0.02
-    assert bootstrap_rows(rows, 0).tolist() == drawn.tolist() != bootstrap_rows(rows, 1).tolist()
+    assert draw_bootstrap_rows(rows, 0).tolist() == drawn.tolist() != draw_bootstrap_rows(rows, 1).tolist()
 
 
 def test_a_run_on_drawn_rows(shell):

@@ -17,7 +17,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
     encoder, x = build(case), take_rows(encoder_input("text"), [1, 2])  # 6 tokens, and none
-    cut = length_groups.cropped(x)
+    cut = length_groups.crop_padding(x)
     assert (x["ids"].shape, cut["ids"].shape) == ((2, 12), (2, 8))
     with torch.no_grad():
         padded, cropped = encoder(x), encoder(cut)

@@ -1,1 +1,1 @@
-"""Raw values -> arrays, once: a file a kind, each with one class that fulfils `types.Preparer` and can be restored."""
+"""Preprocessors: one file per kind, each with one class that implements `types.Preprocessor` and can be restored."""

@@ -1,70 +1,94 @@
-"""Pictures: PNG, JPEG, WebP and what else Pillow reads, or arrays."""
+"""Images: PNG, JPEG, WebP and everything else that Pillow reads, or arrays."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
-NUM_LOOKED_AT = 32  # training rows that decide whether a data set is grey
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NUM_INSPECTED = 32  # training rows that decide whether a data set is greyscale
 
 
 class Pixels:
-    """Decode to uint8 [C, H, W]: the shorter side is scaled to `size`, the middle is kept."""
+    """Decodes images to uint8 [C, H, W]: the shorter side is resized to `size`, then the centre is cropped.
+
+    Args:
+        size: H and W, pixels.
+        channels: C, 1 for grey or 3 for colour; None: as the training rows.
+
+    Attributes:
+        metadata: in_channels and image_size, for encoders.
+    """
 
     def __init__(self, size: int, channels: int | None = None) -> None:
-        self.size = size  # pixels
-        self.channels = channels  # 1 grey, 3 colour; None: as the training rows are
-        self.metadata: dict[str, Any] = {}
+        self.size = size
+        self.channels = channels
+        self.metadata: dict[str, object] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Infer from the first training rows whether images are grey or coloured."""
+        """Infer from the first training rows whether images are grey or in colour.
+
+        Args:
+            column: the images.
+            rows: numbers of the training rows [N].
+        """
         if self.channels is None:
-            self.channels = 1 if all(_is_grey(p) for p in _readable(column, rows, self.size)) else 3
-        self._state_metadata()
+            images = _decode_first(column, rows, self.size)
+            self.channels = 1 if all(_is_grey(pixels) for pixels in images) else 3
+        self._update_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
-        """Return one picture; an array is uint8 [H, W] or [C, H, W]."""
+        """Decode one row.
+
+        Args:
+            value: a file, or an array of uint8 [H, W] or [C, H, W]; an array of the right shape is returned as it is.
+
+        Returns:
+            [C, size, size] uint8, under the name "".
+
+        Raises:
+            DataError: the file cannot be read.
+        """
         assert self.channels is not None, "fit or restore first"
         if isinstance(value, np.ndarray):
             pixels = value if value.ndim == 3 else value[None]
             if pixels.shape == (self.channels, self.size, self.size):
                 return {"": pixels}
-        return {"": _square(open_image(value, self.size), self.size, self.channels)}
+        return {"": _resize_and_crop(open_image(value, self.size), self.size, self.channels)}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return size and channels."""
         return {"size": self.size, "channels": self.channels}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what `state` was taken from."""
-        self.size, self.channels = state["size"], state["channels"]
-        self._state_metadata()
+        """Take over a state.
 
-    def _state_metadata(self) -> None:
+        Args:
+            state: of another object.
+        """
+        self.size, self.channels = state["size"], state["channels"]
+        self._update_metadata()
+
+    def _update_metadata(self) -> None:
         self.metadata = {"in_channels": self.channels, "image_size": self.size}
 
 
-def _readable(column: Column, rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """Decode the first training rows in colour; one that cannot be read is reported when all rows are decoded."""
-    pictures = []
-    for row in rows[:NUM_LOOKED_AT]:
-        try:
-            value = column.values[row]
-            pictures += [] if value is None else [_square(open_image(value, size), size, 3)]
-        except DataError:
-            continue
-    return pictures
+def open_image(value: Path | np.ndarray, size: int | None = None) -> "Image":
+    """Open an image, rotated as its EXIF data says.
 
+    Args:
+        value: a file, or an array of uint8 [H, W] or [C, H, W].
+        size: pixels that are needed; a JPEG is decoded at 1/2, 1/4 or 1/8 of its resolution where that suffices. None:
+            full resolution.
 
-def _is_grey(pixels: np.ndarray) -> bool:
-    return bool((pixels == pixels[:1]).all())
-
-
-def open_image(value: Path | np.ndarray, size: int | None = None) -> Any:  # PIL.Image.Image
-    """Return the upright picture; a JPEG is decoded at a half, a quarter ... where that is enough for `size` pixels."""
+    Raises:
+        DataError: the file cannot be read.
+    """
     from PIL import Image, ImageOps
 
     if isinstance(value, np.ndarray):
@@ -77,13 +101,30 @@ def open_image(value: Path | np.ndarray, size: int | None = None) -> Any:  # PIL
             upright.load()
             return upright
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{value.name} is damaged, or no picture ({type(error).__name__})") from None
+        raise DataError(f"{value.name} is damaged or not an image ({type(error).__name__})") from None
 
 
-def _square(image: Any, size: int, channels: int) -> np.ndarray:  # uint8 [C, size, size]
+def _decode_first(column: Column, rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Decode the first rows in colour; an unreadable one is skipped here, and reported when all rows are decoded."""
+    images = []
+    for row in rows[:NUM_INSPECTED]:
+        try:
+            value = column.values[row]
+            if value is not None:
+                images.append(_resize_and_crop(open_image(value, size), size, 3))
+        except DataError:
+            continue
+    return images
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    return bool((pixels == pixels[:1]).all())
+
+
+def _resize_and_crop(image: "Image", size: int, channels: int) -> np.ndarray:  # uint8 [C, size, size]
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits a pixel: keep the upper 8, where PIL would cut off at 255
+    if image.mode.startswith("I"):  # 16 bits per pixel: keep the upper 8; Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     image = image.convert("L" if channels == 1 else "RGB")
     width, height = image.size

@@ -1,8 +1,8 @@
-"""Cells: numbers and categories of one row."""
+"""Tabular cells: the numbers and categories of one row."""
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import compress
 from typing import Any
 
@@ -12,82 +12,116 @@ from mmrun.data.packed import Records
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
-Cell = float | int | bool | str | None
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how tables of numbers mark a gap
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how missing numbers are marked, in lower case
 
 
 class Cells:
-    """Decode a dict of cells to standardised numbers [F] with a mask of the missing, and category numbers [K].
+    """Decodes a dict of cells to "numeric" [F] with a "missing" mask [F], and "categorical" [K].
 
-    A column is numeric where every cell of the training rows is a number or a mark such as NA, unless `categorical`
-    names it. Missing numbers become the mean (0); missing categories, and those that no training row has, are number 0.
+    A column is numeric if every cell of the training rows is a number or a mark such as NA. Numbers are standardised,
+    a missing one becomes the mean (0). Categories are numbered from 1; one that is missing, or that no training row
+    has, is 0.
+
+    Args:
+        categorical: columns that are categories although all their cells are numbers, such as codes.
+
+    Attributes:
+        numeric: mean and standard deviation by numeric column.
+        categories: number of each category by categorical column.
+        metadata: num_numeric (F) and cardinalities (K numbers, including category 0), for encoders.
     """
 
     def __init__(self, categorical: list[str] | None = None) -> None:
         self.categorical = categorical
-        self.numeric: dict[str, tuple[float, float]] = {}  # by column: mean and deviation
-        self.categories: dict[str, dict[str, int]] = {}  # by column: the number of each category
-        self.metadata: dict[str, Any] = {}
+        self.numeric: dict[str, tuple[float, float]] = {}
+        self.categories: dict[str, dict[str, int]] = {}
+        self.metadata: dict[str, object] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Infer which columns are numeric; fit means, deviations and categories."""
-        records = Records.of(column.values)
-        wanted = np.isin(np.arange(len(records)), rows)
-        some = any(record is not None for record in compress(records, wanted))
-        self.numeric, self.categories = {}, {}
-        for name, cells in records.columns.items() if some else ():
-            numbers = None if name in (self.categorical or []) else _numbers(compress(cells, wanted))
-            if numbers is None:
-                words = sorted({str(cell) for cell in compress(cells, wanted) if cell is not None})
-                self.categories[name] = {word: number for number, word in enumerate(words, start=1)}
-            else:
-                known = numbers[~np.isnan(numbers)] if not np.isnan(numbers).all() else np.zeros(1)
-                self.numeric[name] = (float(np.mean(known)), float(np.std(known)) or 1.0)
-        self._state_metadata()
+        """Infer which columns are numeric; compute means, standard deviations and categories.
 
-    def decode(self, value: dict[str, Cell]) -> dict[str, np.ndarray]:
-        """Return one row of cells."""
+        Args:
+            column: the cells.
+            rows: numbers of the training rows [N].
+        """
+        records = Records.from_rows(column.values)
+        is_training = np.isin(np.arange(len(records)), rows)
+        has_cells = any(record is not None for record in compress(records, is_training))
+        self.numeric, self.categories = {}, {}
+        for name, cells in records.columns.items() if has_cells else ():
+            numbers = None if name in (self.categorical or []) else _parse_numbers(compress(cells, is_training))
+            if numbers is None:
+                words = {str(cell) for cell in compress(cells, is_training) if cell is not None}
+                self.categories[name] = {word: number for number, word in enumerate(sorted(words), start=1)}
+            else:
+                finite = numbers[~np.isnan(numbers)] if not np.isnan(numbers).all() else np.zeros(1)
+                self.numeric[name] = (float(np.mean(finite)), float(np.std(finite)) or 1.0)
+        self._update_metadata()
+
+    def decode(self, value: Mapping[str, object]) -> dict[str, np.ndarray]:
+        """Decode one row.
+
+        Args:
+            value: cells by column.
+
+        Returns:
+            "numeric" [F] float32, "missing" [F] bool and "categorical" [K] int64.
+
+        Raises:
+            DataError: a cell of a numeric column is neither a number nor marked as missing.
+        """
         numbers = np.zeros(len(self.numeric), dtype=np.float32)
         missing = np.zeros(len(self.numeric), dtype=bool)
         for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
             number = as_number(value[name])
             if number is None:
-                raise DataError(f"'{name}' is {value[name]!r}, but a number in all training rows")
+                raise DataError(f"'{name}' is {value[name]!r}, but it is a number in all training rows")
             missing[i] = math.isnan(number)
             numbers[i] = 0.0 if missing[i] else (number - mean) / deviation
-        known = [self.categories[name].get(str(value[name]), 0) for name in self.categories]
-        return {"numeric": numbers, "missing": missing, "categorical": np.array(known, dtype=np.int64)}
+        categories = [numbered.get(str(value[name]), 0) for name, numbered in self.categories.items()]
+        return {"numeric": numbers, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return the statistics of the training rows."""
         return {"numeric": {n: list(v) for n, v in self.numeric.items()}, "categories": self.categories}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what `state` was taken from."""
+        """Take over a state.
+
+        Args:
+            state: of another object.
+        """
         self.numeric = {name: (mean, deviation) for name, (mean, deviation) in state["numeric"].items()}
         self.categories = state["categories"]
-        self._state_metadata()
+        self._update_metadata()
 
-    def _state_metadata(self) -> None:
+    def _update_metadata(self) -> None:
         cardinalities = [len(words) + 1 for words in self.categories.values()]
         self.metadata = {"num_numeric": len(self.numeric), "cardinalities": cardinalities}
 
 
-def as_number(cell: Cell) -> float | None:
-    """Return the number of a cell, NaN for one that is missing, None for a word."""
+def as_number(cell: object) -> float | None:
+    """Return a cell as a number.
+
+    Args:
+        cell: a number, or text.
+
+    Returns:
+        The number; NaN if it is infinite or marked as missing; None if the cell is not a number.
+    """
     if isinstance(cell, float):
         return cell if math.isfinite(cell) else math.nan
     if cell is None or str(cell).strip().lower() in MISSING:
         return math.nan
     try:
-        number = float(cell)
+        number = float(cell)  # type: ignore[arg-type]  # a TypeError is caught
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else math.nan
 
 
-def _numbers(cells: Iterable[Cell]) -> np.ndarray | None:  # [n] float64
-    """Return the numbers of cells, NaN for the missing; None where one is a word."""
+def _parse_numbers(cells: Iterable[object]) -> np.ndarray | None:  # [n] float64
+    """Return the numbers of cells, NaN for missing ones; None if a cell is not a number."""
     numbers = array("d")
     for cell in cells:
         number = as_number(cell)

@@ -1,8 +1,8 @@
-"""Strings and UTF-8 text files, cut into subwords."""
+"""Text: strings and UTF-8 files, split into subword tokens."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,51 +10,84 @@ from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import fetch
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary of our own
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary trained here
 
 
 class Tokens:
-    """Decode to int32 ids and a mask [T]: byte-pair subwords (Sennrich et al., 2016) learned on the training rows.
+    """Decodes text to "ids" [T] and a "mask" [T] of the real tokens; longer texts are truncated, shorter ones padded.
 
-    Or those of a ready tokenizer of transformers: `tokenizer` is its name on the hub, or its folder.
+    By default tokens are byte-pair subwords (Sennrich et al., 2016), trained on the training rows.
+
+    Args:
+        vocab_size: of a vocabulary trained here.
+        max_tokens: T.
+        tokenizer: name on the hub, or folder, of a tokenizer of transformers; None: train one.
+
+    Attributes:
+        metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives.
     """
 
     def __init__(self, vocab_size: int = 4096, max_tokens: int = 64, tokenizer: str | None = None) -> None:
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
-        self.metadata: dict[str, Any] = {}
+        self.metadata: dict[str, object] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Learn the vocabulary, or load the ready one."""
+        """Train the vocabulary, or load the pretrained tokenizer.
+
+        Args:
+            column: the texts.
+            rows: numbers of the training rows [N].
+
+        Raises:
+            ConfigError: the pretrained tokenizer cannot be loaded.
+        """
         if self.tokenizer is None:
-            made = _train(_readable(column, rows), self.vocab_size)
-            ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL)))}
+            tokenizer = _train_tokenizer(_read_rows(column, rows), self.vocab_size)
+            ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL_TOKENS)))}
         else:
-            made, ids = _ready(self.tokenizer)
-        self._use(made, ids)
+            tokenizer, ids = _load_tokenizer(self.tokenizer)
+        self._set_tokenizer(tokenizer, ids)
 
     def decode(self, value: str | Path) -> dict[str, np.ndarray]:
-        """Return ids and mask of one text; a file is read as UTF-8."""
+        """Tokenize one row.
+
+        Args:
+            value: the text, or a UTF-8 file.
+
+        Returns:
+            "ids" [max_tokens] int32 and "mask" [max_tokens] bool.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
         encoded = self._tokenizer.encode(read_text(value))
         return {
             "ids": np.array(encoded.ids, dtype=np.int32),
             "mask": np.array(encoded.attention_mask, dtype=bool),
         }
 
-    def state(self) -> dict[str, Any]:
-        """Return the whole tokenizer, so that it is not needed again, and the ids of what is no word."""
+    def state(self) -> dict[str, object]:
+        """Return the complete tokenizer, so that its files are not needed again, and the metadata."""
         return {"tokenizer": self._tokenizer.to_str(), **self.metadata}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what `state` was taken from."""
+        """Take over a state.
+
+        Args:
+            state: of another object.
+        """
         from tokenizers import Tokenizer
 
         self.max_tokens = state["max_tokens"]
         ids = {key: state[key] for key in ("pad_id", "mask_id", "special_ids")}
-        self._use(Tokenizer.from_str(state["tokenizer"]), ids)
+        self._set_tokenizer(Tokenizer.from_str(state["tokenizer"]), ids)
 
-    def _use(self, tokenizer: Any, ids: dict[str, Any]) -> None:
+    def _set_tokenizer(self, tokenizer: "Tokenizer", ids: dict[str, Any]) -> None:
         tokenizer.enable_truncation(self.max_tokens)
         tokenizer.enable_padding(
             length=self.max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
@@ -64,19 +97,26 @@ class Tokens:
 
 
 def read_text(value: str | Path) -> str:
-    """Return the string itself, or what the file says."""
+    """Return the string itself, or the content of the file.
+
+    Args:
+        value: the text, or a UTF-8 file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     if isinstance(value, str):
         return value
     try:
         return value.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{value.name} is no UTF-8 text (byte {error.start})") from None
+        raise DataError(f"{value.name} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise DataError(f"{value.name} cannot be read ({error.strerror})") from None
 
 
-def _readable(column: Column, rows: np.ndarray) -> Iterator[str]:
-    """Return the training texts; one that cannot be read is reported when all rows are decoded."""
+def _read_rows(column: Column, rows: np.ndarray) -> Iterator[str]:
+    """Yield the readable texts; an unreadable one is skipped here, and reported when all rows are decoded."""
     for row in rows:
         value = column.values[row]
         try:
@@ -87,22 +127,23 @@ def _readable(column: Column, rows: np.ndarray) -> Iterator[str]:
             yield text
 
 
-def _train(texts: Iterator[str], vocab_size: int) -> Any:  # tokenizers.Tokenizer
+def _train_tokenizer(texts: Iterator[str], vocab_size: int) -> "Tokenizer":
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    # A mark at the start of a word, none inside: with a mark inside (##) this library numbers letters by chance.
+    # Marks the start of a word. With a prefix inside words (##) this library numbers the letters in random order.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
-def _ready(name: str) -> tuple[Any, dict[str, Any]]:
+def _load_tokenizer(name: str) -> tuple["Tokenizer", dict[str, Any]]:
+    """Return a pretrained tokenizer, and the ids of its padding, mask and special tokens."""
     from transformers import AutoTokenizer
 
     loaded = fetch(

@@ -1,1 +1,1 @@
-"""Where rows come from: a file a data set, each with one function that gives a `Table`."""
+"""Data sources: one file each, with a function that returns a `Table`."""

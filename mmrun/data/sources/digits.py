@@ -1,4 +1,4 @@
-"""Real handwritten digits, dialled and named: three modalities, made in a blink, without a download."""
+"""Real handwritten digits with synthetic sound and text: three modalities, created in a second without a download."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from mmrun.data.split import make_split
 from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError
 
-REVISION = 1  # of what the arguments mean; counts in the fingerprint
+REVISION = 1  # of what the arguments mean; enters the fingerprint
 KINDS = {"image": "image", "audio": "audio", "text": "text"}
 SAMPLE_RATE, NUM_SAMPLES, IMAGE_SIZE = 8000, 4000, 32
-LOW = (941, 697, 697, 697, 770, 770, 770, 852, 852, 852)  # Hz, the telephone's tone pair of each digit
+LOW = (941, 697, 697, 697, 770, 770, 770, 852, 852, 852)  # Hz, the pair of tones of each digit's telephone key (DTMF)
 HIGH = (1336, 1209, 1336, 1477, 1209, 1336, 1477, 1209, 1336, 1477)
 WORDS = {
     "de": "null eins zwei drei vier fünf sechs sieben acht neun",
@@ -34,32 +34,37 @@ def digits(
     data_seed: int = 0,
     kinds: dict[str, str] | None = None,
 ) -> Table:
-    """Return the 1,797 digits of scikit-learn as a picture, as the tones of a telephone key and as a written word.
+    """Return the 1,797 digits of scikit-learn as images, as the tones of telephone keys and as written words.
 
-    Each modality is spoilt by itself, row by row, so that none suffices and several together do.
+    Each row of each modality is degraded independently, so that none suffices and several together do.
+
+    Args:
+        image_noise: standard deviation of white noise, as a share of the brightness range.
+        image_occlusion: share of the image that a grey square hides, 0 to 1.
+        audio_snr: dB, tones over white noise, mean of the rows.
+        audio_spread: dB, standard deviation of the rows around that mean.
+        text_wrong: share of the rows whose word names a random digit.
+        text_typos: share of the rows with a typing error.
+        languages: of the words, out of de, en, es, fr, it.
+        data_seed: of the noise and of the split.
+        kinds: has to be that of the three modalities; for the config.
+
+    Raises:
+        ConfigError: an argument is out of range.
     """
-    if kinds is not None and kinds != KINDS:
-        raise ConfigError(
-            f"dataset.kinds: digits has {KINDS}, found {kinds}; leave modalities out with modalities=[...]"
-        )
-    for knob, share in (("image_occlusion", image_occlusion), ("text_wrong", text_wrong), ("text_typos", text_typos)):
-        if not 0 <= share <= 1:
-            raise ConfigError(f"dataset.{knob}: {share} is no share; it lies between 0 and 1")
-    unknown = [language for language in languages if language not in WORDS]
-    if unknown or not languages:
-        raise ConfigError(f"dataset.languages: {list(languages)}; choose at least one of {', '.join(WORDS)}")
+    _check(image_occlusion, text_wrong, text_typos, languages, kinds)
     from sklearn.datasets import load_digits
 
     raw = load_digits()
     classes = raw.target.astype(np.int64)
     image_rng, audio_rng, text_rng = (np.random.default_rng([data_seed, stream]) for stream in range(3))
     columns = {
-        "image": Column("image", _images(raw.images, image_noise, image_occlusion, image_rng)),
-        "audio": Column("audio", _tones(classes, audio_snr, audio_spread, audio_rng)),
-        "text": Column("text", _words(classes, text_wrong, text_typos, sorted(languages), text_rng)),
+        "image": Column("image", _draw_images(raw.images, image_noise, image_occlusion, image_rng)),
+        "audio": Column("audio", _draw_tones(classes, audio_snr, audio_spread, audio_rng)),
+        "text": Column("text", _draw_words(classes, text_wrong, text_typos, sorted(languages), text_rng)),
     }
-    knobs = [image_noise, image_occlusion, audio_snr, audio_spread, text_wrong, text_typos]
-    recipe = json.dumps(["digits", REVISION, knobs, sorted(languages), data_seed])
+    levels = [image_noise, image_occlusion, audio_snr, audio_spread, text_wrong, text_typos]
+    recipe = json.dumps(["digits", REVISION, levels, sorted(languages), data_seed])
     return Table(
         ids=[f"digit-{row:04d}" for row in range(len(classes))],
         columns=columns,
@@ -69,11 +74,31 @@ def digits(
     )
 
 
-def _images(pictures: np.ndarray, noise: float, occlusion: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Enlarge to 32 x 32 and add white noise; then grey out a square of the given share of the area, anywhere."""
-    num_rows, small = len(pictures), pictures.shape[1]
-    at = np.clip((np.arange(IMAGE_SIZE) + 0.5) * small / IMAGE_SIZE - 0.5, 0, small - 1)
-    weights = np.clip(1 - np.abs(at[:, None] - np.arange(small)), 0, 1).astype(np.float32)  # [32, 8], bilinear
+def _check(
+    image_occlusion: float,
+    text_wrong: float,
+    text_typos: float,
+    languages: list[str] | tuple[str, ...],
+    kinds: dict[str, str] | None,
+) -> None:
+    if kinds is not None and kinds != KINDS:
+        raise ConfigError(
+            f"dataset.kinds: digits has {KINDS}, found {kinds}; leave modalities out with modalities=[...]"
+        )
+    shares = {"image_occlusion": image_occlusion, "text_wrong": text_wrong, "text_typos": text_typos}
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ConfigError(f"dataset.{name}: {share} is not a share; it must lie between 0 and 1")
+    unknown = [language for language in languages if language not in WORDS]
+    if unknown or not languages:
+        raise ConfigError(f"dataset.languages: {list(languages)}; choose at least one of {', '.join(WORDS)}")
+
+
+def _draw_images(pictures: np.ndarray, noise: float, occlusion: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Enlarge to 32 x 32, add white noise, and hide a random square of the given share of the area in grey."""
+    num_rows, size = len(pictures), pictures.shape[1]
+    position = np.clip((np.arange(IMAGE_SIZE) + 0.5) * size / IMAGE_SIZE - 0.5, 0, size - 1)
+    weights = np.clip(1 - np.abs(position[:, None] - np.arange(size)), 0, 1).astype(np.float32)  # [32, 8], bilinear
     pixels = weights @ (pictures.astype(np.float32) * (255 / 16)) @ weights.T  # [N, 32, 32]
     pixels += noise * 255 * rng.standard_normal(pixels.shape, dtype=np.float32)
     images = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
@@ -83,35 +108,38 @@ def _images(pictures: np.ndarray, noise: float, occlusion: float, rng: np.random
     return list(images[:, None])
 
 
-def _tones(classes: np.ndarray, snr: float, spread: float, rng: np.random.Generator) -> list[tuple[np.ndarray, int]]:
-    """Sound each digit's two tones, at phases of chance, `snr` dB above white noise; rows differ by `spread` dB."""
+def _draw_tones(
+    classes: np.ndarray, snr: float, spread: float, rng: np.random.Generator
+) -> list[tuple[np.ndarray, int]]:
+    """Play each digit's two tones at random phases, `snr` dB above white noise; rows differ by `spread` dB."""
     angle = 2 * np.pi * np.arange(NUM_SAMPLES) / SAMPLE_RATE
     decibels = rng.normal(snr, spread, (len(classes), 1))
-    noise = (10 ** (-decibels / 20)).astype(np.float32)  # [N, 1], its deviation; each tone has power 1/2
+    noise = (10 ** (-decibels / 20)).astype(np.float32)  # [N, 1], its standard deviation; each tone has power 1/2
     sound = rng.standard_normal((len(classes), NUM_SAMPLES), dtype=np.float32) * noise
     for hertz in (LOW, HIGH):
         phase = rng.uniform(0, 2 * np.pi, (len(classes), 1)).astype(np.float32)
         wave = np.array(hertz)[:, None] * angle  # [10, S]
         sine, cosine = np.sin(wave).astype(np.float32)[classes], np.cos(wave).astype(np.float32)[classes]
         sound += sine * np.cos(phase) + cosine * np.sin(phase)
-    loudness = 32767 / 5 / np.sqrt(1 + noise**2)  # five deviations fit into 16 bits
+    loudness = 32767 / 5 / np.sqrt(1 + noise**2)  # five standard deviations fit into 16 bits
     return [(samples, SAMPLE_RATE) for samples in np.clip(np.rint(sound * loudness), -32768, 32767).astype(np.int16)]
 
 
-def _words(
+def _draw_words(
     classes: np.ndarray, wrong: float, typos: float, languages: list[str], rng: np.random.Generator
 ) -> list[str]:
     """Return a name for each digit, in one of the languages; some name a random digit, some have a typo."""
     num_rows = len(classes)
     named = np.where(rng.random(num_rows) < wrong, rng.integers(0, 10, num_rows), classes)
-    spoken = rng.integers(0, len(languages), num_rows)
-    words = [WORDS[languages[language]].split()[digit] for language, digit in zip(spoken, named, strict=True)]
-    mistyped = rng.random(num_rows) < typos
-    return [_mistype(word, rng) if miss else word for word, miss in zip(words, mistyped, strict=True)]
+    language_of = rng.integers(0, len(languages), num_rows)
+    words = [WORDS[languages[language]].split()[digit] for language, digit in zip(language_of, named, strict=True)]
+    has_typo = rng.random(num_rows) < typos
+    return [_mistype(word, rng) if typo else word for word, typo in zip(words, has_typo, strict=True)]
 
 
 def _mistype(word: str, rng: np.random.Generator) -> str:
-    """Swap two neighbouring letters, leave one out or hit a wrong key."""
-    at, slip = int(rng.integers(0, len(word) - 1)), int(rng.integers(0, 3))
-    replacement = (word[at + 1] + word[at], word[at + 1], chr(97 + int(rng.integers(0, 26))) + word[at + 1])[slip]
-    return word[:at] + replacement + word[at + 2 :]
+    """Swap two neighbouring letters, drop one, or hit a wrong key."""
+    position, mistake = int(rng.integers(0, len(word) - 1)), int(rng.integers(0, 3))
+    first, second = word[position], word[position + 1]
+    replacement = (second + first, second, chr(97 + int(rng.integers(0, 26))) + second)[mistake]
+    return word[:position] + replacement + word[position + 2 :]

@@ -1,25 +1,27 @@
-"""The user's own data: a CSV, JSON Lines or Parquet file whose cells are files, texts, numbers and targets."""
+"""The user's own data: a CSV, JSON Lines or Parquet file whose cells are file names, texts, numbers and targets."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mmrun.data import cells, infer
-from mmrun.data.split import known, make_split, strata
+from mmrun.data.packed import PackedValues
+from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.table import Column, Table, Target
-from mmrun.data.table_file import SAMPLE, SUFFIXES, Sheet, read_sheet
+from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
 
-SPLIT_WORDS = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-Names = str | Sequence[str]
+Names = str | Sequence[str]  # of columns
 
 
 def manifest(
@@ -38,56 +40,41 @@ def manifest(
     split_seed: int = 0,
     hint: str = "set dataset.path=FILE",
 ) -> Table:
-    """Open a file and check every row of it but what lies inside the files that it names.
+    """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
 
-    The columns `split` and `id` are used where the file has them. Without a split, rows are divided 80/10/10, alike in
-    each class and by `group`; those without a target are for training.
+    Args:
+        path: the file, or a folder that holds manifest.csv.
+        columns: the column or columns of each modality; None: every column that is not named below.
+        kinds: of the modalities whose kind is not inferred from the cells.
+        target: column to predict, or several.
+        task: of all targets, or by target; None: inferred from the cells.
+        order: classes of the ordinal targets, lowest first, or by target; None: they are numbers.
+        split: column of train, val and test; None, or "split" and no such column: rows are split 80/10/10.
+        group: column whose rows stay together in one split.
+        id: column of unique names of the rows; None, or "id" and no such column: "file:line".
+        root: folder that file names start from; None: that of the file.
+        allow_outside: whether file names may lead out of the root.
+        on_error: raise | skip: what happens to bad rows.
+        split_seed: of the 80/10/10 split.
+        hint: ends the error message if there is no file.
+
+    Raises:
+        ConfigError: an argument does not fit the file.
+        DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
-    file = _locate(path, hint)
+    _check_on_error(on_error)
+    file = _locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file)
-    rows = cells.Rows(sheet, on_error)
-    layout = _Layout(sheet, columns, kinds, target, split, group, id)
-    tasks = _tasks(sheet, layout.targets, task)
-    orders = _orders(tasks, order)
-
-    files = cells.Files(folder, allow_outside)
-    values = {name: cells.values(rows, modality, files) for name, modality in layout.modalities.items()}
-    rows.need_one_of(values)
-    answers = {name: rows.each(name, cells.answer(tasks[name])) for name in layout.targets}
-    ids = sheet.places() if layout.id is None else rows.unique(layout.id)
-    groups = None if group is None else rows.each(group, str, required=True)
-    said_split = None if layout.split is None else rows.each(layout.split, _split_word, required=True)
-    if said_split is not None:
-        for name in layout.targets:
-            rows.need_answers(name, answers[name], said_split)
-
-    keep = rows.kept()
-    targets = {
-        name: cells.encode(tasks[name], answers[name].taken(keep), name, sheet.name, orders[name])
-        for name in layout.targets
-    }
-    kept_groups = None if groups is None else np.array(list(groups.taken(keep)))
-    kept_split = None if said_split is None else np.array(list(said_split.taken(keep)))
-    return Table(
-        ids=ids.taken(keep),
-        columns={
-            name: Column(kind, values[name].taken(keep), sheet.places(names).taken(keep))
-            for name, (kind, names, _) in layout.modalities.items()
-        },
-        targets=targets,
-        split=_split(sheet.name, kept_split, targets, kept_groups, split_seed),
-        fingerprint=_fingerprint(file, files, layout, tasks, orders, sheet.lines[keep] if rows.skipped() else None),
-        groups=kept_groups,
-        root=folder,
-        skipped=rows.skipped(),
-        on_error=on_error,
-    )
+    reader = cells.RowReader(sheet, on_error)
+    layout = _infer_layout(sheet, columns, kinds, target, split, group, id)
+    schema = _resolve_schema(sheet, layout, task, order)
+    files = cells.FileResolver(folder, allow_outside)
+    table = _build_table(file, sheet, reader, schema, files, split_seed)
+    return replace(table, root=folder, on_error=on_error)
 
 
-def look(
+def infer_modalities(
     path: str | None,
     columns: Mapping[str, Names] | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -96,152 +83,268 @@ def look(
     group: str | None = None,
     id: str | None = "id",
     hint: str = "set dataset.path=FILE",
-    **others: Any,
+    **_: object,
 ) -> dict[str, infer.Modality]:
-    """Infer the modalities as `manifest` does, from the header and the first rows alone."""
-    sheet = read_sheet(_locate(path, hint), limit=SAMPLE)
-    return _Layout(sheet, columns, kinds, target, split, group, id).modalities
+    """Infer the modalities as `manifest` does, but from the header and the first rows alone.
+
+    Args:
+        path: the file, or a folder that holds manifest.csv.
+        columns: as all others an argument of `manifest`, of which those without influence are accepted and ignored.
+        kinds: see `manifest`.
+        target: see `manifest`.
+        split: see `manifest`.
+        group: see `manifest`.
+        id: see `manifest`.
+        hint: see `manifest`.
+
+    Returns:
+        Kind and columns by modality, with the reason for the kind.
+
+    Raises:
+        ConfigError: an argument does not fit the file.
+        DataError: the file cannot be read.
+    """
+    sheet = read_sheet(_locate_file(path, hint), limit=SAMPLE_ROWS)
+    return _infer_layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
 def describe(**arguments: Any) -> dict[str, str]:
-    """Return the kind of each modality; the arguments are those of `manifest`."""
-    return {name: modality.kind for name, modality in look(**arguments).items()}
+    """Return the kind of each modality, from the header and the first rows alone and without an import of torch.
+
+    Args:
+        arguments: those of `manifest`.
+    """
+    return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
 
 
+# --------------------------------------------------------------------------------------------------------------- schema
+
+
+@dataclass(frozen=True)
 class _Layout:
-    """Which column of a file is what."""
+    """Which columns of a file hold what; None: there is no such column."""
 
-    def __init__(
-        self,
-        sheet: Sheet,
-        columns: Mapping[str, Names] | None,
-        kinds: Mapping[str, str] | None,
-        target: Names,
-        split: str | None,
-        group: str | None,
-        id: str | None,
-    ) -> None:
-        self.targets = [target] if isinstance(target, str) else list(target)
-        if not self.targets:
-            raise ConfigError("dataset.target: no column is named; name at least one")
-        for name in self.targets:
-            infer.require(sheet, name, "dataset.target")
-        if group is not None:
-            infer.require(sheet, group, "dataset.group")
-        self.group = group
-        self.split = _where_there(sheet, split, "split")
-        self.id = _where_there(sheet, id, "id")
-        reserved = {*self.targets, self.group, self.split, self.id}
-        self.modalities = infer.modalities(sheet, columns or {}, kinds or {}, reserved)
+    modalities: dict[str, infer.Modality]
+    targets: list[str]
+    split: str | None
+    group: str | None
+    id: str | None
 
 
-def _where_there(sheet: Sheet, name: str | None, default: str) -> str | None:
-    """Return the column, or None where it is the default one and the file has none."""
-    if name is None or (name == default and name not in sheet.columns):
-        return None
-    infer.require(sheet, name, f"dataset.{default}")
-    return name
+@dataclass(frozen=True)
+class _Schema:
+    """What the columns of a file mean: the layout, and of each target the task and the order of its classes, if any."""
+
+    layout: _Layout
+    tasks: dict[str, str]
+    orders: dict[str, Sequence[str] | None]
 
 
-def _locate(path: str | None, hint: str) -> Path:
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ("raise", "skip"):
+        raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
+
+
+def _locate_file(path: str | None, hint: str) -> Path:
     if path is None:
-        raise DataError(f"dataset.path: none is given; {hint}")
+        raise DataError(f"dataset.path: no file is given; {hint}")
     file = Path(path).expanduser()
     if file.is_dir():
-        inside = [file / f"manifest{suffix}" for suffix in SUFFIXES]
-        file = next((candidate for candidate in inside if candidate.is_file()), inside[0])
+        candidates = [file / f"manifest{suffix}" for suffix in SUFFIXES]
+        file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
     if not file.is_file():
-        raise DataError(f"dataset.path: {file} is not there; {hint}")
+        raise DataError(f"dataset.path: {file} does not exist; {hint}")
     return file
 
 
-def _tasks(sheet: Sheet, targets: Sequence[str], said: str | Mapping[str, str] | None) -> dict[str, str]:
-    by_name = dict.fromkeys(targets, said) if isinstance(said, str) else dict(said or {})
-    for name, task in by_name.items():
-        if name not in targets or task not in infer.TASKS:
+def _infer_layout(
+    sheet: Sheet,
+    columns: Mapping[str, Names] | None,
+    kinds: Mapping[str, str] | None,
+    target: Names,
+    split: str | None,
+    group: str | None,
+    id: str | None,
+) -> _Layout:
+    targets = [target] if isinstance(target, str) else list(target)
+    if not targets:
+        raise ConfigError("dataset.target: no column is named; name at least one")
+    for name in targets:
+        infer.require_column(sheet, name, "dataset.target")
+    if group is not None:
+        infer.require_column(sheet, group, "dataset.group")
+    split = _find_optional_column(sheet, split, "split")
+    id = _find_optional_column(sheet, id, "id")
+    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, {*targets, group, split, id})
+    return _Layout(modalities, targets, split, group, id)
+
+
+def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str | None:
+    """Return the column, or None where it is the default one and the file has none."""
+    if name is None or (name == default and name not in sheet.columns):
+        return None
+    infer.require_column(sheet, name, f"dataset.{default}")
+    return name
+
+
+def _resolve_schema(
+    sheet: Sheet,
+    layout: _Layout,
+    task: str | Mapping[str, str] | None,
+    order: Sequence[str] | Mapping[str, Sequence[str]] | None,
+) -> _Schema:
+    tasks = _resolve_tasks(sheet, layout.targets, task)
+    return _Schema(layout, tasks, _resolve_orders(tasks, order))
+
+
+def _resolve_tasks(sheet: Sheet, targets: Sequence[str], task: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return the task of each target: the given one, or the one that its cells suggest."""
+    tasks = dict.fromkeys(targets, task) if isinstance(task, str) else dict(task or {})
+    for name, requested in tasks.items():
+        if name not in targets or requested not in infer.TASKS:
             raise ConfigError(
-                f"dataset.task: {name}: {task}; a target ({', '.join(targets)}) is {', '.join(infer.TASKS)}"
+                f"dataset.task: {name}: {requested}; "
+                f"the task of a target ({', '.join(targets)}) is one of {', '.join(infer.TASKS)}"
             )
     for name in targets:
-        known_cells = [cell for cell in sheet.columns[name] if cell is not None]
-        if not known_cells:
+        labels = [cell for cell in sheet.columns[name] if cell is not None]
+        if not labels:
             raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
-        by_name.setdefault(name, infer.task(known_cells))
-    return {name: by_name[name] for name in targets}
+        tasks.setdefault(name, infer.infer_task(labels))
+    return {name: tasks[name] for name in targets}
 
 
-def _orders(
-    tasks: Mapping[str, str], said: Sequence[str] | Mapping[str, Sequence[str]] | None
+def _resolve_orders(
+    tasks: Mapping[str, str], order: Sequence[str] | Mapping[str, Sequence[str]] | None
 ) -> dict[str, Sequence[str] | None]:
-    """Return the order of each target's classes, where one is said."""
+    """Return the order of each target's classes, None where none is given."""
     ordinal = [name for name, task in tasks.items() if task == "ordinal"]
-    by_name = dict(said) if isinstance(said, Mapping) else dict.fromkeys(ordinal, said)
-    if said is not None and not ordinal:
-        raise ConfigError("dataset.order: no target is ordinal; say dataset.task=ordinal, or leave the order out")
-    for name in by_name:
+    orders = dict(order) if isinstance(order, Mapping) else dict.fromkeys(ordinal, order)
+    if order is not None and not ordinal:
+        raise ConfigError("dataset.order: no target is ordinal; set dataset.task=ordinal, or drop dataset.order")
+    for name in orders:
         if name not in ordinal:
             raise ConfigError(f"dataset.order.{name}: there is no such ordinal target (there are {', '.join(ordinal)})")
-    return {name: by_name.get(name) for name in tasks}
+    return {name: orders.get(name) for name in tasks}
 
 
-def _split_word(cell: Any) -> str:
+# ----------------------------------------------------------------------------------------------------------------- rows
+
+
+def _build_table(
+    file: Path, sheet: Sheet, reader: cells.RowReader, schema: _Schema, files: cells.FileResolver, split_seed: int
+) -> Table:
+    """Parse all cells, and return the valid rows."""
+    layout = schema.layout
+    values = _read_modalities(reader, layout, files)
+    labels = _read_labels(reader, schema)
+    ids = sheet.locate_rows() if layout.id is None else reader.read_ids(layout.id)
+    groups = None if layout.group is None else reader.read_column(layout.group, str, required=True)
+    split = None if layout.split is None else reader.read_column(layout.split, _parse_split, required=True)
+    if split is not None:
+        for name, column in labels.items():
+            reader.require_labels(name, column, split)
+
+    rows = reader.select_valid_rows()
+    targets = {}
+    for name, task in schema.tasks.items():
+        column = labels[name].take(rows)
+        targets[name] = cells.encode_target(task, column, name, sheet.name, schema.orders[name])
+    columns = {}
+    for name, modality in layout.modalities.items():
+        locations = sheet.locate_rows(modality.columns).take(rows)
+        columns[name] = Column(modality.kind, values[name].take(rows), locations)
+    group_of = None if groups is None else np.array(list(groups.take(rows)))
+    given_split = None if split is None else np.array(list(split.take(rows)))
+    return Table(
+        ids=cast(Sequence[str], ids.take(rows)),
+        columns=columns,
+        targets=targets,
+        split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed),
+        fingerprint=_compute_fingerprint(file, files.sizes, schema, sheet.lines[rows] if reader.skipped else None),
+        groups=group_of,
+        skipped=reader.skipped,
+    )
+
+
+def _read_modalities(reader: cells.RowReader, layout: _Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
+    values = {}
+    for name, modality in layout.modalities.items():
+        values[name] = cells.read_values(reader, modality, files)
+    reader.require_any_modality(values)
+    return values
+
+
+def _read_labels(reader: cells.RowReader, schema: _Schema) -> dict[str, PackedValues[cells.Label | None]]:
+    labels = {}
+    for name, task in schema.tasks.items():
+        labels[name] = reader.read_column(name, cells.get_label_parser(task))
+    return labels
+
+
+def _parse_split(cell: object) -> str:
     word = str(cell).strip().lower()
-    if word not in SPLIT_WORDS:
-        raise DataError(f"'{cell}' is no split; write train, val or test")
-    return SPLIT_WORDS[word]
+    if word not in SPLIT_NAMES:
+        raise DataError(f"'{cell}' is not a split; write train, val or test")
+    return SPLIT_NAMES[word]
 
 
-def _split(
-    name: str, said: np.ndarray | None, targets: Mapping[str, Target], groups: np.ndarray | None, seed: int
-) -> np.ndarray:  # [N] str
-    """Take the file's split, or make one; either way no group stands in two."""
-    if said is not None:
+def _resolve_split(
+    name: str, split: np.ndarray | None, targets: Mapping[str, Target], groups: np.ndarray | None, seed: int
+) -> np.ndarray:
+    """Return the split of each row, [N] str: that of the file, or a new one in which rows without a target are train.
+
+    No group is in two splits.
+    """
+    if split is not None:
         if groups is not None:
-            _refuse_torn(name, said, groups)
-        return said
-    answered = np.all([known(target) for target in targets.values()], axis=0)
-    if groups is not None and not answered.all():
+            _check_groups(name, split, groups)
+        return split
+    labelled = np.all([has_target(target) for target in targets.values()], axis=0)
+    if groups is not None and not labelled.all():
         raise DataError(
-            f"{name}: {(~answered).sum()} rows have no target, and dataset.group is set; give a split column as well"
+            f"{name}: {(~labelled).sum()} rows have no target, and dataset.group is set; add a split column as well"
         )
-    split = np.full(len(answered), "train", dtype="<U5")
-    by_row = strata(next(iter(targets.values())))[answered]
+    split = np.full(len(labelled), "train", dtype="<U5")
+    strata = compute_strata(next(iter(targets.values())))[labelled]
     try:
-        split[answered] = make_split(len(by_row), seed, by_row, groups)
+        split[labelled] = make_split(len(strata), seed, strata, groups)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     return split
 
 
-def _refuse_torn(name: str, split: np.ndarray, groups: np.ndarray) -> None:
-    pairs = np.unique(np.stack([groups, split]), axis=1)  # [2, group-split pairs]
-    twice = np.flatnonzero(pairs[0, 1:] == pairs[0, :-1])
-    if len(twice):
-        group, one, other = pairs[0, twice[0]], pairs[1, twice[0]], pairs[1, twice[0] + 1]
-        raise DataError(f"{name}: group '{group}' is in {one} and in {other}; keep the rows of a group in one split")
+def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
+    """Raise an error if a group is in two splits."""
+    pairs = np.unique(np.stack([groups, split]), axis=1)  # [2, group-split pairs], sorted
+    torn = np.flatnonzero(pairs[0, 1:] == pairs[0, :-1])
+    if len(torn):
+        group, first, second = pairs[0, torn[0]], pairs[1, torn[0]], pairs[1, torn[0] + 1]
+        raise DataError(f"{name}: group '{group}' is in {first} and in {second}; keep the rows of a group in one split")
 
 
-def _fingerprint(
-    file: Path,
-    files: cells.Files,
-    layout: _Layout,
-    tasks: Mapping[str, str],
-    orders: Mapping[str, Sequence[str] | None],
-    kept: np.ndarray | None,
-) -> str:
-    """Hash the file, what it names and how it is read; no absolute path, so that it is the same on every machine."""
+def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:
+    """Hash the file, what it names and how it is read. Absolute paths are left out: it is the same on every machine.
+
+    Args:
+        file: the user's file.
+        sizes: of the files that it names.
+        schema: what its columns mean.
+        lines: of the valid rows; None: all are valid.
+    """
     with open(file, "rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
-    read_as = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
-    ranked = {name: list(order) for name, order in orders.items() if order is not None}
-    said = [
+    layout = schema.layout
+    modalities = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
+    orders = {name: list(order) for name, order in schema.orders.items() if order is not None}
+    parts = [
         content,
-        sorted(files.sizes.items()),
-        read_as,
-        dict(tasks),
+        sorted(sizes.items()),
+        modalities,
+        schema.tasks,
         layout.id,
         layout.group,
-        [] if kept is None else kept.tolist(),
-        *([ranked] if ranked else []),
+        [] if lines is None else lines.tolist(),
+        *([orders] if orders else []),
     ]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

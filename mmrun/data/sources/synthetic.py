@@ -1,4 +1,4 @@
-"""Rows whose partial information decomposition (Williams & Beer, 2010) is known, so that methods can be held to it."""
+"""Rows with a known partial information decomposition (Williams & Beer, 2010), against which methods can be checked."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from mmrun.data.split import make_split
 from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError
 
-REVISION = 1  # of what the arguments mean; counts in the fingerprint
+REVISION = 1  # of what the arguments mean; enters the fingerprint
 
 
 def synthetic(
@@ -24,39 +24,31 @@ def synthetic(
     data_seed: int = 0,
     kinds: dict[str, str] | None = None,
 ) -> Table:
-    """Return rows of two classes whose modalities a, b, c ... carry the class in a known way, the row's mechanism.
+    """Return rows of two classes whose tabular modalities a, b, c ... determine the class in a known way.
 
-    A mechanism is drawn for each row with the given shares, and each modality's columns name it:
-    redundant: the sign of every modality's first number tells the class; unique to k: only the sign of k's does, the
-    others' are random (the share is divided evenly); synergy: the product of all signs tells it, fewer tell nothing.
-    A share `noise` of the labels is turned over. The other numbers of a modality mean nothing.
+    Each row has a mechanism, which all its modalities name in one-hot columns. The first number of a modality, its
+    signal, has a sign. Redundant: every sign is that of the class. Unique to k: the sign of k alone is, the others are
+    random. Synergy: the product of all signs is, and fewer of them are independent of the class.
+
+    Args:
+        num_rows: N.
+        redundancy: share of redundant rows.
+        uniqueness: share of unique rows, divided evenly over the modalities.
+        synergy: share of synergetic rows; the three shares sum to 1.
+        num_modalities: 1 to 26.
+        num_features: numbers per modality; all but the first are noise.
+        noise: share of the labels that are flipped, 0 to 0.5.
+        data_seed: of the rows and of the split.
+        kinds: has to be tabular for each modality; for the config.
+
+    Raises:
+        ConfigError: an argument is out of range.
     """
     _check(num_rows, redundancy, uniqueness, synergy, num_modalities, num_features, noise)
     modalities = list(ascii_lowercase[:num_modalities])
-    if kinds is not None and kinds != dict.fromkeys(modalities, "tabular"):
-        wanted = ", ".join(f"{modality}: tabular" for modality in modalities)
-        raise ConfigError(f"dataset.kinds: {kinds}, but num_modalities={num_modalities} makes {{{wanted}}}; say so")
-    rng = np.random.default_rng(data_seed)
-    mechanisms = ["redundant", *(f"unique_{modality}" for modality in modalities), "synergy"]
+    _check_kinds(kinds, modalities)
     shares = [redundancy, *[uniqueness / num_modalities] * num_modalities, synergy]
-    mechanism = rng.choice(len(mechanisms), size=num_rows, p=np.array(shares) / sum(shares))
-    sign = rng.choice([-1, 1], size=num_rows)  # of the class, before noise
-    signs = rng.choice([-1, 1], size=(num_rows, num_modalities))
-    signs[mechanism == 0] = sign[mechanism == 0, None]
-    for k in range(num_modalities):
-        signs[mechanism == 1 + k, k] = sign[mechanism == 1 + k]
-    synergetic = mechanism == len(mechanisms) - 1
-    sign[synergetic] = signs[synergetic].prod(axis=1)
-    features = rng.standard_normal((num_rows, num_modalities, num_features))
-    features[:, :, 0] = signs * (0.5 + np.abs(features[:, :, 0]))
-    label = np.where(rng.random(num_rows) < noise, -sign, sign)
-    one_hot = np.eye(len(mechanisms))[mechanism]
-    names = [*mechanisms, "signal", *(f"noise_{i}" for i in range(1, num_features))]
-    columns = {}
-    for k, modality in enumerate(modalities):
-        cells = np.concatenate([one_hot, features[:, k]], axis=1).tolist()
-        columns[modality] = Column("tabular", [dict(zip(names, row, strict=True)) for row in cells])
-    classes = (label > 0).astype(np.int64)
+    columns, classes = _draw_rows(num_rows, modalities, shares, num_features, noise, data_seed)
     recipe = [num_rows, redundancy, uniqueness, synergy, num_modalities, num_features, noise, data_seed]
     return Table(
         ids=[f"row-{row}" for row in range(num_rows)],
@@ -75,11 +67,56 @@ def expected_accuracy(
     num_modalities: int = 2,
     noise: float = 0.0,
 ) -> float:
-    """Return the best accuracy that any method can reach when it sees only the given modalities."""
-    seen = len(present)
-    told = redundancy * (seen > 0) + uniqueness * seen / num_modalities + synergy * (seen == num_modalities)
-    best = told + 0.5 * (1 - told)
-    return best * (1 - noise) + (1 - best) * noise
+    """Return the accuracy of the Bayes-optimal classifier that sees only the present modalities.
+
+    Args:
+        present: names of the modalities.
+        redundancy: as all others the argument of `synthetic`.
+        uniqueness: see `synthetic`.
+        synergy: see `synthetic`.
+        num_modalities: see `synthetic`.
+        noise: see `synthetic`.
+    """
+    num_present = len(present)
+    unique = uniqueness * num_present / num_modalities
+    determined = redundancy * (num_present > 0) + unique + synergy * (num_present == num_modalities)
+    accuracy = determined + 0.5 * (1 - determined)  # the class of the other rows is guessed
+    return accuracy * (1 - noise) + (1 - accuracy) * noise
+
+
+def _draw_rows(
+    num_rows: int, modalities: list[str], shares: list[float], num_features: int, noise: float, seed: int
+) -> tuple[dict[str, Column], np.ndarray]:
+    """Return the columns by modality, and the classes [N] int64."""
+    rng = np.random.default_rng(seed)
+    num_modalities = len(modalities)
+    mechanism = rng.choice(len(shares), size=num_rows, p=np.array(shares) / sum(shares))
+    sign = rng.choice([-1, 1], size=num_rows)  # of the class, before noise
+    signs = rng.choice([-1, 1], size=(num_rows, num_modalities))
+    signs[mechanism == 0] = sign[mechanism == 0, None]
+    for k in range(num_modalities):
+        signs[mechanism == 1 + k, k] = sign[mechanism == 1 + k]
+    is_synergetic = mechanism == len(shares) - 1
+    sign[is_synergetic] = signs[is_synergetic].prod(axis=1)
+    features = rng.standard_normal((num_rows, num_modalities, num_features))
+    features[:, :, 0] = signs * (0.5 + np.abs(features[:, :, 0]))
+    label = np.where(rng.random(num_rows) < noise, -sign, sign)
+    one_hot = np.eye(len(shares))[mechanism]
+    names = ["redundant", *(f"unique_{modality}" for modality in modalities), "synergy"]
+    names += ["signal", *(f"noise_{i}" for i in range(1, num_features))]
+    columns = {}
+    for k, modality in enumerate(modalities):
+        cells = np.concatenate([one_hot, features[:, k]], axis=1).tolist()
+        columns[modality] = Column("tabular", [dict(zip(names, row, strict=True)) for row in cells])
+    return columns, (label > 0).astype(np.int64)
+
+
+def _check_kinds(kinds: dict[str, str] | None, modalities: list[str]) -> None:
+    if kinds is not None and kinds != dict.fromkeys(modalities, "tabular"):
+        expected = ", ".join(f"{modality}: tabular" for modality in modalities)
+        raise ConfigError(
+            f"dataset.kinds: {kinds}, but num_modalities={len(modalities)} makes {{{expected}}}; set it to that"
+        )
 
 
 def _check(
@@ -92,13 +129,13 @@ def _check(
     noise: float,
 ) -> None:
     if abs(redundancy + uniqueness + synergy - 1) > 1e-6 or min(redundancy, uniqueness, synergy) < 0:
-        given = f"redundancy={redundancy}, uniqueness={uniqueness}, synergy={synergy}"
-        raise ConfigError(f"dataset: {given}; they are shares that sum to 1")
-    for name, value, least, most in (
+        shares = f"redundancy={redundancy}, uniqueness={uniqueness}, synergy={synergy}"
+        raise ConfigError(f"dataset: {shares}; they must be shares that sum to 1")
+    for name, value, low, high in (
         ("num_rows", num_rows, 3, float("inf")),
         ("num_modalities", num_modalities, 1, len(ascii_lowercase)),
         ("num_features", num_features, 1, float("inf")),
         ("noise", noise, 0, 0.5),
     ):
-        if not least <= value <= most:
-            raise ConfigError(f"dataset.{name}: {value}; it lies between {least} and {most}")
+        if not low <= value <= high:
+            raise ConfigError(f"dataset.{name}: {value}; it must lie between {low} and {high}")
