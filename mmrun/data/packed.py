@@ -87,8 +87,10 @@ class Records(Sequence[Record | None]):
         """
         if isinstance(rows, Records):
             return rows
-        first = next((row for row in rows if row is not None), {})
-        return cls({name: PackedValues(None if row is None else row[name] for row in rows) for name in first})
+        columns = {}
+        for name in next((row for row in rows if row is not None), {}):
+            columns[name] = PackedValues[object](None if row is None else row[name] for row in rows)
+        return cls(columns)
 
     def take(self, rows: np.ndarray) -> "Records":
         """Return some of the rows.

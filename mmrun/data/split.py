@@ -102,10 +102,11 @@ def has_target(target: Target) -> np.ndarray:
         [N] bool.
     """
     if target.task in CLASSES:
-        visible: np.ndarray = target.values >= 0
-        return visible
-    missing = np.isnan(target.values)
-    return ~(missing if missing.ndim == 1 else missing.all(axis=1))
+        has_class: np.ndarray = target.values >= 0
+        return has_class
+    has_values = ~np.isnan(target.values)
+    has_any: np.ndarray = has_values if has_values.ndim == 1 else has_values.any(axis=1)
+    return has_any
 
 
 def choose_labelled_rows(table: Table, share: float, seed: int, shots: int | None = None) -> np.ndarray:
