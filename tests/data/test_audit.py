@@ -15,13 +15,13 @@ from mmrun.data.sources.synthetic import synthetic
 
 @pytest.fixture
 def folder(media):
-    """Thirty rows that can all be used: a picture, a sound, a sentence and two cells each."""
+    """Thirty rows that can all be used: an image, a recording, a sentence and two cells each."""
     rng = np.random.default_rng(0)
     lines = ["id,photo,voice,text,age,town,label,split"]
     for row in range(30):
         shutil.copy(media / "colour.png", media / f"{row}.png")
         with open(media / f"{row}.png", "ab") as file:
-            file.write(bytes([row]))  # behind the picture's end: no two files are alike
+            file.write(bytes([row]))  # after the end of the image: no two files are equal
         soundfile.write(media / f"{row}.wav", rng.normal(0, 0.1, 800 + row), 8000)
         split = "train" if row < 10 else "val" if row < 20 else "test"
         lines.append(f"{row},{row}.png,{row}.wav,this is {row},{row},{'ab'[row % 2]},{'xy'[row % 2]},{split}")
@@ -35,7 +35,7 @@ def change(folder, line, old, new):
     (folder / "my.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_nothing_to_complain_of(folder):
+def test_a_clean_data_set_has_no_warnings(folder):
     audited = audit(manifest(str(folder / "my.csv")))
     assert audited.bad == audited.warnings == []
     assert audited.rows == {"train": 10, "val": 10, "test": 10}
@@ -73,7 +73,7 @@ def test_nothing_to_complain_of(folder):
     }
 
 
-def test_what_is_suspicious(folder):
+def test_suspicious_rows_and_columns_are_warned_of(folder):
     shutil.copy(folder / "0.png", folder / "25.png")
     soundfile.write(folder / "3.wav", np.zeros(500), 8000)
     change(folder, 14, "this is 12", "this is 2")
@@ -96,7 +96,7 @@ def test_what_is_suspicious(folder):
     ]
 
 
-def test_words_that_repeat_by_nature_are_no_leak():
+def test_texts_that_repeat_by_nature_are_not_a_leak():
     assert audit(digits(), 50).warnings == []
     assert audit(synthetic(100)).warnings == []
 
@@ -111,7 +111,7 @@ def test_missing_modalities_and_hidden_targets(folder):
     assert audited.targets["label"]["hidden"] == 1
 
 
-def test_numbers_are_told_by_split(folder):
+def test_numbers_are_summarized_by_split(folder):
     audited = audit(manifest(str(folder / "my.csv"), {"photo": "photo"}, target="age"))
     assert audited.targets["age"]["numbers"]["val"] == {"least": 10.0, "median": 14.5, "most": 19.0}
 
@@ -124,13 +124,13 @@ def test_only_a_sample_is_decoded(folder):
     ]
 
 
-def check(folder, capsys, *words):
-    code = main(["data", "check", str(folder / "my.csv"), *words])
+def check(folder, capsys, *overrides):
+    code = main(["data", "check", str(folder / "my.csv"), *overrides])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
 
-def test_the_verb_says_what_a_file_holds(folder, capsys):
+def test_data_check_prints_what_a_file_holds(folder, capsys):
     code, printed, _ = check(folder, capsys)
     assert code == 0
     lines = [" ".join(line.split()) for line in printed.splitlines()]
@@ -141,7 +141,7 @@ def test_the_verb_says_what_a_file_holds(folder, capsys):
     assert "x 5 5 5" in lines
 
 
-def test_the_verb_lists_bad_rows_and_says_no(folder, capsys):
+def test_data_check_lists_bad_rows_and_fails(folder, capsys):
     for row in range(10, 16):
         os.remove(folder / f"{row}.png")
         (folder / f"{row + 4}.wav").write_bytes(b"no sound")
@@ -156,7 +156,7 @@ def test_the_verb_lists_bad_rows_and_says_no(folder, capsys):
     assert check(folder, capsys, "on_error=skip")[0] == 0
 
 
-def test_more_bad_rows_than_are_printed(folder, capsys):
+def test_data_check_prints_the_first_bad_rows(folder, capsys):
     for row in range(25):
         os.remove(folder / f"{row}.png")
     code, printed, _ = check(folder, capsys)
@@ -167,17 +167,17 @@ def test_more_bad_rows_than_are_printed(folder, capsys):
     assert len(json.loads(printed)["bad"]) == 25
 
 
-def test_the_verb_takes_the_words_of_the_data_set(folder, capsys):
+def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
     code, printed, _ = check(folder, capsys, "columns.image=photo", "dataset.target=[label, town]", "--format", "json")
     assert code == 0
-    found = json.loads(printed)
-    assert list(found["modalities"]) == ["image"]
-    assert found["modalities"]["image"]["told_by"] == "modality name"
-    assert list(found["targets"]) == ["label", "town"]
+    audited = json.loads(printed)
+    assert list(audited["modalities"]) == ["image"]
+    assert audited["modalities"]["image"]["told_by"] == "modality name"
+    assert list(audited["targets"]) == ["label", "town"]
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("override", "message"),
     [
         (
             "targt=label",
@@ -191,5 +191,5 @@ def test_the_verb_takes_the_words_of_the_data_set(folder, capsys):
         ),
     ],
 )
-def test_the_verb_refuses(folder, capsys, word, message):
-    assert check(folder, capsys, word) == (2, "", f"mmrun: {message}\n")
+def test_data_check_rejects_wrong_overrides(folder, capsys, override, message):
+    assert check(folder, capsys, override) == (2, "", f"mmrun: {message}\n")

@@ -29,28 +29,28 @@ def widths(loaded, steps):
     return [loaded.batch(step).inputs["text"]["mask"].shape[1] for step in steps]
 
 
-def test_neighbours_in_length_share_a_batch_and_batches_come_by_chance():
+def test_texts_of_similar_length_share_a_batch_and_batches_are_shuffled():
     order = np.arange(100, 112)
     lengths = np.array([9, 1, 8, 2, 7, 3, 6, 4, 5, 0, 12, 11])
-    found = [length_groups.bucket_by_length(order, lengths, 0, 4, np.random.default_rng(seed)) for seed in range(50)]
-    for batches in found:
+    orders = [length_groups.bucket_by_length(order, lengths, 0, 4, np.random.default_rng(seed)) for seed in range(50)]
+    for batches in orders:
         assert sorted(sorted(batch) for batch in batches.reshape(3, 4).tolist()) == [
             [100, 102, 110, 111],
             [101, 103, 105, 109],
             [104, 106, 107, 108],
         ]
-    assert {batches[0] for batches in found} == set(order)
+    assert {batches[0] for batches in orders} == set(order)
 
 
 @pytest.mark.parametrize(("start", "size", "before", "after"), [(0, 5, 0, 2), (3, 5, 2, 0), (6, 5, 4, 3), (1, 4, 3, 1)])
-def test_rows_of_a_batch_across_two_epochs_stay(start, size, before, after):
-    """The stream is cut from its own beginning."""
-    found = length_groups.bucket_by_length(np.arange(12), np.arange(12)[::-1], start, size, np.random.default_rng(0))
-    assert sorted(found) == list(range(12))
-    assert found[:before].tolist() == list(range(before))
-    assert found[12 - after :].tolist() == list(range(12 - after, 12))
-    whole = found[before : 12 - after].reshape(-1, size)
-    assert (np.ptp(whole, axis=1) == size - 1).all()  # neighbours
+def test_rows_of_a_batch_across_two_epochs_stay_in_place(start, size, before, after):
+    """Batches are cut from the beginning of the stream, not of the epoch."""
+    order = length_groups.bucket_by_length(np.arange(12), np.arange(12)[::-1], start, size, np.random.default_rng(0))
+    assert sorted(order) == list(range(12))
+    assert order[:before].tolist() == list(range(before))
+    assert order[12 - after :].tolist() == list(range(12 - after, 12))
+    batches = order[before : 12 - after].reshape(-1, size)
+    assert (np.ptp(batches, axis=1) == size - 1).all()  # neighbours
 
 
 @pytest.mark.parametrize("rows", [N, 299, 21, 8, 5])
@@ -62,11 +62,11 @@ def test_every_row_once_in_each_epoch(rows):
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_any_batch_can_be_asked_for():
-    one, other = loader(), loader()
+def test_batches_can_be_loaded_in_any_order():
+    first, second = loader(), loader()
     steps = range(80)  # more than two epochs
-    forward = [one.batch(step).index.tolist() for step in steps]
-    assert forward == [other.batch(step).index.tolist() for step in reversed(steps)][::-1]
+    forward = [first.batch(step).index.tolist() for step in steps]
+    assert forward == [second.batch(step).index.tolist() for step in reversed(steps)][::-1]
     assert forward != [loader(seed=1).batch(step).index.tolist() for step in steps]
 
 
@@ -83,11 +83,11 @@ def test_batches_are_cropped_to_their_longest_text():
     assert np.mean(widths(loader(group_by_length=False), range(1, 38))) == LONGEST
 
 
-def test_the_first_batch_is_whole():
+def test_the_first_batch_is_not_cropped():
     assert widths(loader({"text": text(np.full(N, 3))}), [0, 1, 0]) == [LONGEST, 8, LONGEST]
 
 
-def test_the_order_of_lengths_is_left_to_chance():
+def test_lengths_do_not_follow_a_trend_within_an_epoch():
     """A window holds all 37 batches of the epoch: their lengths neither rise nor fall over it."""
     means = [LENGTHS[loader(seed=seed).sampler.permute_rows(0)[:296]].reshape(37, SIZE).mean(1) for seed in range(30)]
     assert abs(np.mean([np.corrcoef(np.arange(37), mean)[0, 1] for mean in means])) < 0.1
@@ -95,11 +95,11 @@ def test_the_order_of_lengths_is_left_to_chance():
 
 def test_evaluation_keeps_its_order_and_is_cropped():
     plain, cropped = loader(group_by_length=False).ordered(), loader().ordered()
-    for one, other in zip(plain, cropped, strict=True):
-        assert one.index.equal(other.index)
-        width = other.inputs["text"]["mask"].shape[1]
-        assert width == -(-LENGTHS[one.index].max() // 8) * 8
-        assert one.inputs["text"]["ids"][:, :width].equal(other.inputs["text"]["ids"])
+    for full, batch in zip(plain, cropped, strict=True):
+        assert full.index.equal(batch.index)
+        width = batch.inputs["text"]["mask"].shape[1]
+        assert width == -(-LENGTHS[full.index].max() // 8) * 8
+        assert full.inputs["text"]["ids"][:, :width].equal(batch.inputs["text"]["ids"])
 
 
 def test_ranks_share_a_batch():
@@ -109,10 +109,10 @@ def test_ranks_share_a_batch():
 
 
 def test_rows_are_sorted_by_the_length_of_all_their_texts():
-    other = text(LONGEST - LENGTHS)  # together, all rows are alike
-    assert length_groups.count_tokens([text(), other]).tolist() == [LONGEST] * N
-    batch = loader({"text": text(), "other": text(np.full(N, 9))}).batch(1)
-    assert batch.inputs["other"]["mask"].shape[1] == 16
+    complement = text(LONGEST - LENGTHS)  # together, all rows have the same length
+    assert length_groups.count_tokens([text(), complement]).tolist() == [LONGEST] * N
+    batch = loader({"text": text(), "title": text(np.full(N, 9))}).batch(1)
+    assert batch.inputs["title"]["mask"].shape[1] == 16
     assert batch.inputs["text"]["mask"].shape[1] == -(-LENGTHS[batch.index].max() // 8) * 8
 
 
@@ -120,18 +120,18 @@ def test_a_batch_without_any_text_has_a_width():
     assert widths(loader({"text": text(np.zeros(N, dtype=int))}), [1]) == [8]
 
 
-def test_what_is_no_text_stays_as_it_is():
+def test_other_kinds_are_not_cropped():
     features = {"pooled": torch.ones(N, 3), "tokens": torch.ones(N, LONGEST, 3), "mask": torch.zeros(N, LONGEST) > 0}
     series = {"values": torch.ones(N, 2, LONGEST), "mask": torch.zeros(N, LONGEST) > 0}
     columns = {"text": MappedColumn(features, EVERY, {}), "series": MappedColumn(series, EVERY, {})}
-    one, other = loader(columns), loader(columns, group_by_length=False)
-    assert one.sampler.permute_rows(0).tolist() == other.sampler.permute_rows(0).tolist()
-    batch = one.batch(1)
+    grouped, plain = loader(columns), loader(columns, group_by_length=False)
+    assert grouped.sampler.permute_rows(0).tolist() == plain.sampler.permute_rows(0).tolist()
+    batch = grouped.batch(1)
     assert batch.inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
     assert batch.inputs["series"]["mask"].shape == (SIZE, LONGEST)
 
 
-def test_texts_that_are_not_kept_are_cropped_in_the_order_of_chance(tmp_path):
+def test_texts_of_a_lazy_column_are_cropped_but_not_grouped(tmp_path):
     column, tokens = Column("text", ["a b c"] * N), Tokens(max_tokens=LONGEST)
     tokens.fit(column, np.arange(N))
     lazy = open_column(column, tokens, "few", tmp_path, 0)
@@ -145,6 +145,6 @@ def test_texts_that_are_not_kept_are_cropped_in_the_order_of_chance(tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_what_was_page_locked_stays_so():
+def test_page_locked_memory_stays_page_locked():
     parts = text().gather(torch.arange(4), pin=True)
     assert all(part.is_pinned() for part in length_groups.crop_padding(parts).values())

@@ -28,7 +28,7 @@ def loader(rows=None, **arguments):
     return Loader(columns(), {"label": np.arange(N), "height": np.linspace(0, 1, N)}, rows, **arguments)
 
 
-def test_the_stream_is_one_permutation_after_the_other():
+def test_training_reads_one_permutation_per_epoch():
     loaded = loader(rows=[1, 3, 5, 7, 9, 2, 4])
     stream = torch.cat([loaded.batch(step).index for step in range(7)]).tolist()
     epochs = [stream[start : start + 7] for start in range(0, 28, 7)]
@@ -38,10 +38,10 @@ def test_the_stream_is_one_permutation_after_the_other():
     assert loaded.steps_per_epoch == 7 / 4
 
 
-def test_any_batch_can_be_asked_for():
-    one, other = loader(), loader()
-    forward = [one.batch(step).index.tolist() for step in range(8)]
-    backward = [other.batch(step).index.tolist() for step in reversed(range(8))]
+def test_batches_can_be_loaded_in_any_order():
+    first, second = loader(), loader()
+    forward = [first.batch(step).index.tolist() for step in range(8)]
+    backward = [second.batch(step).index.tolist() for step in reversed(range(8))]
     assert forward == backward[::-1]
     assert forward != [loader(seed=1).batch(step).index.tolist() for step in range(8)]
 
@@ -51,7 +51,7 @@ def test_a_batch_larger_than_the_rows():
     assert sorted(index[:3]) == sorted(index[3:6]) == [0, 1, 2]
 
 
-def test_stored_types_become_what_models_read():
+def test_stored_types_are_converted_for_models():
     batch = loader(rows=[5], batch_size=1).batch(0)
     assert batch.inputs["image"].tolist() == [[[[pytest.approx(5 / 255)]]]]
     assert batch.inputs["audio"]["waveform"].tolist() == [[5 / 32768]]
@@ -62,7 +62,7 @@ def test_stored_types_become_what_models_read():
     assert batch.index.tolist() == [5]
 
 
-def test_presence_is_told():
+def test_batches_hold_which_modalities_are_present():
     batch = next(loader(batch_size=N).ordered())
     assert batch.present["image"].tolist() == [row != 4 for row in range(N)]
     assert batch.present["text"].all()
@@ -77,7 +77,7 @@ def test_hidden_targets():
     assert not np.isnan(labels).any()
 
 
-def test_in_order_every_row_once():
+def test_evaluation_reads_every_row_once_in_order():
     assert [batch.index.tolist() for batch in loader().ordered()] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert list(loader(rows=np.zeros(0, dtype=int)).ordered()) == []
 
@@ -100,12 +100,12 @@ def test_a_lazy_column_gives_the_same_batches(tmp_path):
         paths.append(tmp_path / f"{row}.png")
         Image.fromarray(np.full((4, 4), row * 20, dtype=np.uint8)).save(paths[-1])
     column = Column("image", paths)
-    kept, lazy = (open_column(column, Pixels(4, 1), str(limit), tmp_path / "c", limit) for limit in (1 << 20, 1))
+    mapped, lazy = (open_column(column, Pixels(4, 1), str(limit), tmp_path / "c", limit) for limit in (1 << 20, 1))
     assert isinstance(lazy, LazyColumn)
-    one, two = (Loader({"image": c}, {}, np.arange(N), batch_size=4, seed=0) for c in (kept, lazy))
+    first, second = (Loader({"image": c}, {}, np.arange(N), batch_size=4, seed=0) for c in (mapped, lazy))
     for step in (0, 1, 2, 7, 3):
-        assert (one.batch(step).inputs["image"] == two.batch(step).inputs["image"]).all()
-    for a, b in zip(one.ordered(), two.ordered(), strict=True):
+        assert (first.batch(step).inputs["image"] == second.batch(step).inputs["image"]).all()
+    for a, b in zip(first.ordered(), second.ordered(), strict=True):
         assert (a.inputs["image"] == b.inputs["image"]).all()
         assert (a.index == b.index).all()
 
@@ -113,7 +113,8 @@ def test_a_lazy_column_gives_the_same_batches(tmp_path):
 def test_repeated_rows_are_not_counted():
     """Nine rows in batches of four for four ranks: three of them repeat the last row."""
     shares = [
-        [(b.index.tolist(), own) for b, own in loader(rows=range(9), rank=rank, world=4).counted()] for rank in range(4)
+        [(b.index.tolist(), count) for b, count in loader(rows=range(9), rank=rank, world=4).counted()]
+        for rank in range(4)
     ]
     assert shares[0] == [([0], 1), ([4], 1), ([8], 1)]
     assert shares[3] == [([3], 1), ([7], 1), ([8], 0)]

@@ -21,12 +21,12 @@ def write(folder, text, name="my.csv"):
 
 
 def rows(*lines, count=12):
-    """A CSV of the given header and rows, and as many further ones as make `count`."""
-    header, *given = lines
-    return "\n".join([header, *given, *[given[-1]] * (count - len(given))]) + "\n"
+    """Return a CSV with the header and rows; the last one is repeated until there are `count`."""
+    header, *first = lines
+    return "\n".join([header, *first, *[first[-1]] * (count - len(first))]) + "\n"
 
 
-def refused(kind, *arguments, **keywords):
+def error_of(kind, *arguments, **keywords):
     with pytest.raises(kind) as error:
         manifest(*arguments, **keywords)
     return str(error.value)
@@ -56,7 +56,7 @@ def test_files_of_every_kind(media):
     assert table.on_error == "raise"
 
 
-def test_columns_and_kinds_may_be_said(media):
+def test_columns_and_kinds_can_be_set(media):
     path = write(
         media, rows("front,rear,age,town,note,y", "colour.png,grey.png,31,Rome,hi,1", "colour.jpg,grey.jpg,4,Oslo,ho,0")
     )
@@ -123,7 +123,7 @@ def test_series_from_cells(tmp_path):
     assert table.columns["pulse"].values[3].tolist() == [[1.0, 2.0, 3.0]]
     quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
     assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
-    assert refused(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
+    assert error_of(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
         "my.csv:3: column 'pulse': '[1, x]' is not a series; write [1.5, 2, ...] or name a .npy file"
     )
 
@@ -141,7 +141,7 @@ def test_series_from_cells(tmp_path):
         ([[0.5, 1], [2, 3]], "regression", ["label_0", "label_1"], [0.5, 1.0]),
     ],
 )
-def test_the_task_is_told_by_the_cells(tmp_path, cells, task, names, first):
+def test_the_task_is_inferred_from_the_cells(tmp_path, cells, task, names, first):
     cells = (cells * 12)[: max(12, len(cells))]
     lines = "".join(json.dumps({"text": "hi you", "label": cell}) + "\n" for cell in cells)
     target = manifest(write(tmp_path, lines, "my.jsonl"), {"text": "text"}).targets["label"]
@@ -149,7 +149,7 @@ def test_the_task_is_told_by_the_cells(tmp_path, cells, task, names, first):
     assert target.values[0].tolist() == first
 
 
-def test_a_task_may_be_said_and_targets_be_several(tmp_path):
+def test_tasks_can_be_set_for_several_targets(tmp_path):
     path = write(tmp_path, rows("text,tags,stars,mood", "hi,a|b,1,good", "ho,|,5,bad"))
     table = manifest(
         path, {"text": "text"}, target=["tags", "stars", "mood"], task={"tags": "multilabel", "stars": "regression"}
@@ -164,15 +164,15 @@ def test_a_task_may_be_said_and_targets_be_several(tmp_path):
     assert manifest(path, {"text": "text"}, target="stars", task="classification").targets["stars"].names == ["1", "5"]
 
 
-def test_classes_of_an_ordinal_target_stand_in_their_order(tmp_path):
+def test_classes_of_an_ordinal_target_are_ordered(tmp_path):
     path = write(tmp_path, rows("text,stars,size", "hi,10,small", "ho,2.5,large", "ha,-1,medium"))
     numbers = manifest(path, {"text": "text"}, target="stars", task="ordinal").targets["stars"]
     assert (numbers.task, numbers.names, numbers.values[:3].tolist()) == ("ordinal", ["-1", "2.5", "10"], [2, 1, 0])
     order = ["small", "medium", "large", "huge"]
     words = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order)
     assert (words.targets["size"].names, words.targets["size"].values[:3].tolist()) == (order, [0, 2, 1])
-    other = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order[::-1])
-    assert words.fingerprint != other.fingerprint
+    reverse = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order[::-1])
+    assert words.fingerprint != reverse.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_classes_of_an_ordinal_target_stand_in_their_order(tmp_path):
         (["small", "large"], "my.csv: column 'size': 'medium' is not in dataset.order (small, large); add it"),
     ],
 )
-def test_words_have_no_order_of_their_own(tmp_path, order, message):
+def test_ordinal_words_need_an_order(tmp_path, order, message):
     path = write(tmp_path, rows("text,size", "hi,small", "ho,large", "ha,medium"))
-    assert refused(DataError, path, {"text": "text"}, target="size", task="ordinal", order=order) == message
+    assert error_of(DataError, path, {"text": "text"}, target="size", task="ordinal", order=order) == message
 
 
 def test_rows_without_a_target_are_for_training(tmp_path):
@@ -208,11 +208,11 @@ def test_groups_stay_together(tmp_path):
     by_group = {group: set(table.split[table.groups == group]) for group in table.groups}
     assert all(len(splits) == 1 for splits in by_group.values())
     torn = write(tmp_path, rows("text,label,patient,split", "a,0,p1,train", "b,1,p1,val", "c,1,p2,test"))
-    assert refused(DataError, torn, {"text": "text"}, group="patient") == (
+    assert error_of(DataError, torn, {"text": "text"}, group="patient") == (
         "my.csv: group 'p1' is in train and in val; keep the rows of a group in one split"
     )
     unknown = write(tmp_path, rows("text,label,patient", "a,0,p1", "b,1,p2", "c,,p3"))
-    assert refused(DataError, unknown, {"text": "text"}, group="patient") == (
+    assert error_of(DataError, unknown, {"text": "text"}, group="patient") == (
         "my.csv: 10 rows have no target, and dataset.group is set; add a split column as well"
     )
 
@@ -225,11 +225,11 @@ BAD = [
 
 
 @pytest.mark.parametrize(("header", "line", "message"), BAD)
-def test_a_file_that_cannot_be(media, header, line, message):
+def test_unusable_files(media, header, line, message):
     (media / "void.png").touch()
     (media / "folder.png").mkdir()
     path = write(media, rows(header, "colour.png,0", line, "colour.jpg,1", "grey.png,0"))
-    assert refused(DataError, path) == f"my.csv:3: column 'photo': {message}"
+    assert error_of(DataError, path) == f"my.csv:3: column 'photo': {message}"
     table = manifest(path, on_error="skip")
     assert table.skipped == [f"my.csv:3: column 'photo': {message}"]
     assert len(table.ids) == 11
@@ -241,23 +241,23 @@ def test_a_file_outside_the_root(media):
     inner = media / "inner"
     inner.mkdir()
     path = write(inner, rows("photo,label", "../colour.png,0", "../grey.png,1"))
-    assert refused(DataError, path) == (
+    assert error_of(DataError, path) == (
         f"my.csv:2: column 'photo': '../colour.png' lies outside {inner}; "
         "set dataset.root=FOLDER or dataset.allow_outside=true"
     )
     assert manifest(path, allow_outside=True).columns["photo"].values[0] == media / "colour.png"
     absolute = write(inner, rows("photo,label", f"{media}/colour.png,0", f"{media}/grey.png,1"))
-    assert refused(DataError, absolute).startswith(f"my.csv:2: column 'photo': '{media}/colour.png' lies outside")
+    assert error_of(DataError, absolute).startswith(f"my.csv:2: column 'photo': '{media}/colour.png' lies outside")
     assert len(manifest(absolute, root=str(media)).ids) == 12
     below = write(inner, rows("photo,label", "colour.png,0", "grey.png,1"))
     assert manifest(below, root=str(media)).columns["photo"].values[0] == media / "colour.png"
 
 
-def test_bytes_that_are_no_utf8(tmp_path):
+def test_bytes_that_are_not_utf8(tmp_path):
     path = tmp_path / "my.csv"
     path.write_bytes(b"text,label\nfine,0\ngr\xfc\xdf,1\nfine,1\n" + b"fine,0\n" * 8)
     message = "my.csv:3: column 'text': is not UTF-8 text; save the file as UTF-8"
-    assert refused(DataError, str(path)) == message
+    assert error_of(DataError, str(path)) == message
     assert manifest(str(path), on_error="skip").skipped == [message]
 
 
@@ -279,8 +279,8 @@ def test_bytes_that_are_no_utf8(tmp_path):
         ),
     ],
 )
-def test_lines_that_cannot_be(tmp_path, name, text, message):
-    assert refused(DataError, write(tmp_path, text, name), {"text": "text"}) == message
+def test_unusable_lines(tmp_path, name, text, message):
+    assert error_of(DataError, write(tmp_path, text, name), {"text": "text"}) == message
 
 
 @pytest.mark.parametrize(
@@ -293,10 +293,10 @@ def test_lines_that_cannot_be(tmp_path, name, text, message):
         ("9,,x,val", "my.csv:4: text: all are empty; fill one in, or remove the row"),
     ],
 )
-def test_rows_that_cannot_be(tmp_path, line, message):
+def test_unusable_rows(tmp_path, line, message):
     more = "".join(f"{row},b,y,test\n" for row in range(10, 20))
     path = write(tmp_path, f"id,text,label,split\n1,a,x,train\n2,b,y,train\n{line}\n{more}")
-    assert refused(DataError, path) == message
+    assert error_of(DataError, path) == message
     table = manifest(path, on_error="skip")
     assert table.skipped == [message]
     assert len(table.ids) == 12
@@ -304,18 +304,18 @@ def test_rows_that_cannot_be(tmp_path, line, message):
 
 def test_too_few_rows_to_split(tmp_path):
     path = write(tmp_path, "text,label\na,0\nb,1\n")
-    assert refused(DataError, path) == "my.csv: 2 rows cannot be split into train, val and test; at least 3 are needed"
+    assert error_of(DataError, path) == "my.csv: 2 rows cannot be split into train, val and test; at least 3 are needed"
 
 
-def test_numbers_that_are_none(tmp_path):
+def test_unusable_targets(tmp_path):
     path = write(tmp_path, rows("text,label", "a,1.5", "b,much", "c,2.5"))
-    assert refused(DataError, path, {"text": "text"}, task="regression") == (
+    assert error_of(DataError, path, {"text": "text"}, task="regression") == (
         "my.csv:3: column 'label': 'much' is not a number; correct it, or set dataset.task=classification"
     )
     path = write(tmp_path, rows("text,label", "a,x"))
-    assert refused(DataError, path) == "my.csv: column 'label': all rows are x; a target needs at least two classes"
+    assert error_of(DataError, path) == "my.csv: column 'label': all rows are x; a target needs at least two classes"
     path = write(tmp_path, rows("text,label", "a,"))
-    assert refused(DataError, path, {"text": "text"}) == (
+    assert error_of(DataError, path, {"text": "text"}) == (
         "my.csv: column 'label' is empty; fill it in, or name another with dataset.target"
     )
 
@@ -359,36 +359,36 @@ def test_numbers_that_are_none(tmp_path):
         ({"on_error": "ignore"}, "dataset.on_error: 'ignore'; choose raise or skip"),
     ],
 )
-def test_keys_that_do_not_fit(media, keywords, message):
+def test_keys_that_do_not_fit_the_file(media, keywords, message):
     path = write(media, rows("photo,age,label", "colour.png,3,0", "colour.jpg,4,1"))
-    assert refused(ConfigError, path, **keywords) == message
+    assert error_of(ConfigError, path, **keywords) == message
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    assert refused(DataError, None) == "dataset.path: no file is given; set dataset.path=FILE"
+def test_a_missing_or_unreadable_file(tmp_path):
+    assert error_of(DataError, None) == "dataset.path: no file is given; set dataset.path=FILE"
     assert (
-        refused(DataError, f"{tmp_path}/my.csv")
+        error_of(DataError, f"{tmp_path}/my.csv")
         == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=FILE"
     )
-    assert refused(DataError, str(tmp_path), hint="fetch it") == (
+    assert error_of(DataError, str(tmp_path), hint="fetch it") == (
         f"dataset.path: {tmp_path}/manifest.csv does not exist; fetch it"
     )
-    assert refused(DataError, write(tmp_path, "a", "my.xlsx")) == (
+    assert error_of(DataError, write(tmp_path, "a", "my.xlsx")) == (
         f"{tmp_path}/my.xlsx: '.xlsx' is not a supported table format; use one of .csv, .tsv, .jsonl, .ndjson, .parquet"
     )
-    assert refused(DataError, write(tmp_path, "text,label\n")) == (
+    assert error_of(DataError, write(tmp_path, "text,label\n")) == (
         f"{tmp_path}/my.csv: has no rows; it needs a header and at least one row"
     )
-    assert refused(DataError, write(tmp_path, "no parquet", "my.parquet")) == (
+    assert error_of(DataError, write(tmp_path, "no parquet", "my.parquet")) == (
         "my.parquet: is damaged or not a Parquet file (ArrowInvalid); write it again"
     )
-    assert refused(DataError, write(tmp_path, "void,label\n,1\n,0\n,0\n")) == (
+    assert error_of(DataError, write(tmp_path, "void,label\n,1\n,0\n,0\n")) == (
         "my.csv: column 'void' is empty in the first 1000 rows; "
         "set its kind with dataset.kinds.void=KIND, or leave it out of dataset.columns"
     )
 
 
-def test_the_fingerprint_knows_content_and_no_place(media, tmp_path_factory):
+def test_the_fingerprint_depends_on_content_but_not_on_the_path(media, tmp_path_factory):
     text = rows("photo,text,label", "colour.png,hi,0", "colour.jpg,ho,1")
     table = manifest(write(media, text))
     moved = tmp_path_factory.mktemp("moved") / "elsewhere"
@@ -401,26 +401,26 @@ def test_the_fingerprint_knows_content_and_no_place(media, tmp_path_factory):
     assert manifest(write(media, text.replace("hi", "he"))).fingerprint != table.fingerprint
 
 
-def test_a_split_of_its_own_seed(tmp_path):
+def test_the_split_is_a_function_of_its_seed(tmp_path):
     path = write(tmp_path, rows("text,label", *[f"t{row},{row % 2}" for row in range(100)], count=100))
-    one, same, other = (manifest(path, {"text": "text"}, split_seed=seed).split for seed in (0, 0, 1))
-    assert (one == same).all()
-    assert (one != other).any()
+    first, same, different = (manifest(path, {"text": "text"}, split_seed=seed).split for seed in (0, 0, 1))
+    assert (first == same).all()
+    assert (first != different).any()
 
 
-def test_a_folder_that_holds_a_manifest(tmp_path):
+def test_a_folder_with_a_manifest(tmp_path):
     write(tmp_path, rows("text,label", "a,0", "b,1"), "manifest.csv")
     assert manifest(str(tmp_path), {"text": "text"}).ids[0] == "manifest.csv:2"
 
 
-def test_training_rows_decode(media):
+def test_training_rows_can_be_decoded(media):
     table = manifest(write(media, rows("photo,label", "colour.png,0", "grey.png,1")))
     pixels = Pixels(8)
     pixels.fit(table.columns["photo"], table.rows("train"))
     assert pixels.decode(table.columns["photo"].values[1])[""].shape == (3, 8, 8)
 
 
-def test_describing_a_file_brings_no_torch_along(tmp_path):
+def test_describing_a_file_imports_no_torch(tmp_path):
     path = write(tmp_path, rows("text,label", "a,0", "b,1"))
     code = (
         "import sys; from mmrun.data.sources.manifest import describe; "

@@ -1,4 +1,4 @@
-"""Packed columns hold a million cells in little memory and give back what was put in."""
+"""Packed columns hold a million cells in little memory and return them unchanged."""
 
 import tracemalloc
 from pathlib import Path
@@ -8,31 +8,31 @@ import pytest
 
 from mmrun.data.packed import CHUNK_SIZE, MIN_PACKED, PackedValues, Records
 
-N = CHUNK_SIZE + MIN_PACKED + 3  # two packed pieces
-SHORT = CHUNK_SIZE + 3  # a packed piece, and one too short to be packed
+N = CHUNK_SIZE + MIN_PACKED + 3  # two packed chunks
+SHORT = CHUNK_SIZE + 3  # a packed chunk, and one too short to be packed
 
-OF_A_KIND = {
+OF_ONE_TYPE = {
     "strings": lambda i: f"word {i} ü",
-    "whole numbers": lambda i: i - 5,
+    "integers": lambda i: i - 5,
     "floats": lambda i: i / 7,
-    "truth": lambda i: i % 2 == 0,
+    "booleans": lambda i: i % 2 == 0,
     "paths": lambda i: Path(f"images/{i}.png"),
 }
-OTHERS = {
-    "numbers of both types": lambda i: i if i % 2 else i / 2,
-    "truth and numbers": lambda i: i % 2 == 0 if i % 3 else i,
+MIXED = {
+    "integers and floats": lambda i: i if i % 2 else i / 2,
+    "booleans and integers": lambda i: i % 2 == 0 if i % 3 else i,
     "lists": lambda i: [i, 1.5],
-    "whole numbers beyond 64 bits": lambda i: 2**70 + i,
-    "torn letters": lambda i: "\ud800",
+    "integers beyond 64 bits": lambda i: 2**70 + i,
+    "lone surrogates": lambda i: "\ud800",
     "nothing": lambda i: None,
 }
 
 
 @pytest.mark.parametrize("length", [N, SHORT, 5, 0])
-@pytest.mark.parametrize("name", [*OF_A_KIND, *OTHERS])
-def test_values_come_back_as_they_were(name, length):
-    build_batch = (OF_A_KIND | OTHERS)[name]
-    values = [None if i % 11 == 3 else build_batch(i) for i in range(length)]
+@pytest.mark.parametrize("name", [*OF_ONE_TYPE, *MIXED])
+def test_values_are_returned_unchanged(name, length):
+    build = (OF_ONE_TYPE | MIXED)[name]
+    values = [None if i % 11 == 3 else build(i) for i in range(length)]
 
     packed = PackedValues(iter(values))
 
@@ -41,19 +41,19 @@ def test_values_come_back_as_they_were(name, length):
     assert [packed[i] for i in range(length)] == values
 
 
-@pytest.mark.parametrize("name", OF_A_KIND)
-def test_values_of_a_kind_take_little_memory(name):
+@pytest.mark.parametrize("name", OF_ONE_TYPE)
+def test_values_of_one_type_take_little_memory(name):
     def held(column) -> float:  # bytes a value; what Arrow holds is counted apart
         tracemalloc.start()
-        kept = column(OF_A_KIND[name](i) for i in range(50 * CHUNK_SIZE))
+        packed = column(OF_ONE_TYPE[name](i) for i in range(50 * CHUNK_SIZE))
         bytes_held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        return bytes_held / len(kept)
+        return bytes_held / len(packed)
 
     assert held(PackedValues) < held(list) / 3  # the last piece; and names in paths, which Python interns
 
 
-def test_rows_are_taken():
+def test_take_selects_rows():
     packed = PackedValues(range(N))
 
     assert list(packed.take(np.array([0, 2, N - 1]))) == [0, 2, N - 1]

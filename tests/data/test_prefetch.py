@@ -13,29 +13,29 @@ def build_batch(rows):
     return Batch({"x": index.float(), "text": {"ids": index}}, {"x": index > 0}, {"label": index}, index)
 
 
-def test_a_thread_makes_what_the_caller_would():
+def test_a_thread_builds_the_same_batch_as_the_caller():
     names = []
 
-    def noted(rows):
+    def build_and_note(rows):
         names.append(threading.current_thread().name)
         return build_batch(rows)
 
     rows = np.arange(3)
     batches = []
-    for maker in (SyncBatcher(noted), Prefetcher(noted, torch.device("cpu"))):
-        batches.append(maker.result(maker.submit(rows)))
-    assert all(one.equal(other) for one, other in zip(*map(iterate_tensors, batches), strict=True))
+    for batcher in (SyncBatcher(build_and_note), Prefetcher(build_and_note, torch.device("cpu"))):
+        batches.append(batcher.result(batcher.submit(rows)))
+    assert all(a.equal(b) for a, b in zip(*map(iterate_tensors, batches), strict=True))
     assert names[0] == threading.current_thread().name
     assert names[1].startswith("loader")
 
 
-def test_what_fails_in_the_thread_is_said_where_the_batch_is_taken():
+def test_an_error_in_the_thread_is_raised_by_result():
     def broken(rows):
         raise ValueError("no such row")
 
-    ahead = Prefetcher(broken, torch.device("cpu"))
+    prefetcher = Prefetcher(broken, torch.device("cpu"))
     with pytest.raises(ValueError, match="no such row"):
-        ahead.result(ahead.submit(np.arange(1)))
+        prefetcher.result(prefetcher.submit(np.arange(1)))
 
 
 def test_every_tensor_is_found():
@@ -43,12 +43,12 @@ def test_every_tensor_is_found():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_copies_on_another_stream_are_waited_for():
+def test_result_waits_for_copies_on_another_stream():
     device = torch.device("cuda")
 
     def slow(rows):
         return build_batch(rows)._replace(index=torch.from_numpy(rows).pin_memory().to(device, non_blocking=True))
 
-    ahead = Prefetcher(slow, device)
-    pending = [ahead.submit(np.full(1_000_000, number)) for number in range(8)]
-    assert [int(ahead.result(item).index.sum()) for item in pending] == [number * 1_000_000 for number in range(8)]
+    prefetcher = Prefetcher(slow, device)
+    pending = [prefetcher.submit(np.full(1_000_000, number)) for number in range(8)]
+    assert [int(prefetcher.result(item).index.sum()) for item in pending] == [number * 1_000_000 for number in range(8)]

@@ -24,7 +24,7 @@ def fitted(preprocessor, kind, values):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
-def test_pictures_are_scaled_and_cut_square(media, suffix):
+def test_images_are_resized_and_cropped(media, suffix):
     pixels = fitted(Pixels(16), "image", [media / f"colour.{suffix}", None])
     decoded = pixels.decode(media / f"colour.{suffix}")[""]
     assert (decoded.dtype, decoded.shape) == (np.uint8, (3, 16, 16))
@@ -34,7 +34,7 @@ def test_pictures_are_scaled_and_cut_square(media, suffix):
     assert abs(red[-1] - 207) < 8
 
 
-def test_grey_pictures_stay_grey(media):
+def test_grey_images_stay_grey(media):
     pixels = fitted(Pixels(16), "image", [media / "grey.png", media / "grey.jpg"])
     assert pixels.metadata["in_channels"] == 1
     assert pixels.decode(media / "colour.png")[""].shape == (1, 16, 16)
@@ -42,14 +42,14 @@ def test_grey_pictures_stay_grey(media):
     assert fitted(Pixels(16, channels=3), "image", [media / "grey.png"]).decode(media / "grey.png")[""].shape[0] == 3
 
 
-def test_a_picture_in_memory_is_taken_as_it_is():
+def test_an_image_of_the_right_shape_in_memory_is_returned_as_it_is():
     picture = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
     pixels = fitted(Pixels(8), "image", [picture])
     assert (pixels.decode(picture)[""] == picture).all()
     assert fitted(Pixels(4), "image", [picture]).decode(picture[0])[""].shape == (1, 4, 4)
 
 
-def test_sixteen_bits_and_rotated_cameras(tmp_path):
+def test_sixteen_bit_and_rotated_images(tmp_path):
     Image.fromarray(np.full((8, 8), 128 * 256, dtype=np.uint16)).save(tmp_path / "xray.png")
     assert (Pixels(8, channels=1).decode(tmp_path / "xray.png")[""] == 128).all()
     half = np.zeros((8, 8), dtype=np.uint8)
@@ -62,9 +62,9 @@ def test_sixteen_bits_and_rotated_cameras(tmp_path):
     assert (decoded[:, :4] == 0).all()
 
 
-def test_a_damaged_picture(media):
-    whole = (media / "colour.png").read_bytes()
-    (media / "cut.png").write_bytes(whole[: len(whole) // 2])
+def test_a_damaged_image(media):
+    content = (media / "colour.png").read_bytes()
+    (media / "cut.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError) as error:
         Pixels(16, channels=3).decode(media / "cut.png")
     assert str(error.value) == "cut.png is damaged or not an image (OSError)"
@@ -74,7 +74,7 @@ def test_a_damaged_picture(media):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
-def test_sounds_of_every_format(media, suffix):
+def test_audio_of_every_format(media, suffix):
     decoded = Waveform(8000, 1.0).decode(media / f"tone.{suffix}")
     assert (decoded["waveform"].dtype, decoded["waveform"].shape) == (np.int16, (8000,))
     assert decoded["length"] == 8000
@@ -83,7 +83,7 @@ def test_sounds_of_every_format(media, suffix):
     assert abs(np.abs(decoded["waveform"].astype(int)).max() - 16384) < 1600  # of a half; MP3 rings at the ends
 
 
-def test_a_sound_is_cut_padded_mixed_and_resampled(media):
+def test_audio_is_cut_padded_mixed_and_resampled(media):
     short = Waveform(8000, 1.5).decode(media / "tone.wav")
     assert short["length"] == 8000
     assert (short["waveform"][8000:] == 0).all()
@@ -95,7 +95,7 @@ def test_a_sound_is_cut_padded_mixed_and_resampled(media):
     assert np.abs(np.fft.rfft(faster["waveform"].astype(float))).argmax() == 440
 
 
-def test_sixteen_bits_survive_unchanged(tmp_path):
+def test_sixteen_bit_samples_are_unchanged(tmp_path):
     samples = np.random.default_rng(0).integers(-32768, 32768, 500).astype(np.int16)
     soundfile.write(tmp_path / "exact.wav", samples, 8000)
     waveform = Waveform(8000, 0.0625)
@@ -105,7 +105,7 @@ def test_sixteen_bits_survive_unchanged(tmp_path):
     assert (waveform.decode((samples / 32768, 8000))["waveform"] == samples).all()
 
 
-def test_a_damaged_and_an_empty_sound(media):
+def test_damaged_and_empty_audio(media):
     with pytest.raises(DataError) as error:
         Waveform(8000, 1.0).decode(media / "note.txt")
     assert str(error.value) == "note.txt is damaged or not an audio file (LibsndfileError)"
@@ -115,7 +115,7 @@ def test_a_damaged_and_an_empty_sound(media):
     assert str(error.value) == "silent.wav contains no audio (0 samples)"
 
 
-def test_subwords_are_learned_from_the_training_rows():
+def test_subwords_are_trained_on_the_training_rows():
     tokens = fitted(Tokens(vocab_size=60, max_tokens=12), "text", TEXTS)
     decoded = tokens.decode("The CAT sat")
     assert (decoded["ids"].dtype, decoded["ids"].shape) == (np.int32, (12,))
@@ -160,22 +160,22 @@ def test_a_text_file(media):
     assert str(error.value) == "latin.txt is not UTF-8 text (byte 2)"
 
 
-def test_a_ready_tokenizer(tmp_path):
+def test_a_pretrained_tokenizer(tmp_path):
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    own = fitted(Tokens(60, 12), "text", TEXTS)
+    trained = fitted(Tokens(60, 12), "text", TEXTS)
     PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(own.state()["tokenizer"]), pad_token="[PAD]", unk_token="[UNK]"
+        tokenizer_object=Tokenizer.from_str(trained.state()["tokenizer"]), pad_token="[PAD]", unk_token="[UNK]"
     ).save_pretrained(tmp_path)
-    ready = fitted(Tokens(max_tokens=6, tokenizer=str(tmp_path)), "text", TEXTS)
-    assert ready.metadata["max_tokens"] == 6
-    assert ready.metadata["pad_id"] == 0
-    assert ready.metadata["mask_id"] == 1  # none of its own: the unknown word's
-    assert ready.decode("the cat")["ids"].tolist()[:3] == own.decode("the cat")["ids"].tolist()[:3]
+    pretrained = fitted(Tokens(max_tokens=6, tokenizer=str(tmp_path)), "text", TEXTS)
+    assert pretrained.metadata["max_tokens"] == 6
+    assert pretrained.metadata["pad_id"] == 0
+    assert pretrained.metadata["mask_id"] == 1  # it has no mask token: that of [UNK]
+    assert pretrained.decode("the cat")["ids"].tolist()[:3] == trained.decode("the cat")["ids"].tolist()[:3]
 
 
-def test_a_tokenizer_that_is_not_there():
+def test_a_missing_tokenizer():
     with pytest.raises(ConfigError) as error:
         fitted(Tokens(tokenizer="/no/such/folder"), "text", TEXTS)
     assert str(error.value) == (
@@ -245,7 +245,7 @@ def test_a_constant_channel_is_safe():
         (["a"], "the series is <U1 [1], but must be numbers [channels, steps] or [steps]"),
     ],
 )
-def test_series_that_are_none(value, message):
+def test_unusable_series(value, message):
     steps = fitted(Steps(4), "series", [[1, 2, 3]])
     with pytest.raises(DataError) as error:
         steps.decode(value)
@@ -269,7 +269,7 @@ def test_no_pickle_is_ever_opened(tmp_path):
         (Steps(4), Steps(1), "series", [[1, 5, 3]]),
     ],
 )
-def test_what_is_restored_decodes_alike(preprocessor, blank, kind, values):
+def test_a_restored_preprocessor_decodes_the_same(preprocessor, blank, kind, values):
     fitted(preprocessor, kind, values)
     blank.restore(json.loads(json.dumps(preprocessor.state())))
     assert blank.metadata == preprocessor.metadata

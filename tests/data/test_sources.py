@@ -60,18 +60,18 @@ def test_the_kinds_are_those_of_the_contract():
 
 
 def test_digits_are_the_same_every_time():
-    one, two, other = digits(), digits(), digits(data_seed=1)
-    assert len(one.ids) == 1797
-    assert [len(one.rows(name)) for name in SPLITS] == [1437, 180, 180]
-    assert one.columns["text"].values[:4] == ["sechs", "wno", "neux", "sept"]
+    first, second, different = digits(), digits(), digits(data_seed=1)
+    assert len(first.ids) == 1797
+    assert [len(first.rows(name)) for name in SPLITS] == [1437, 180, 180]
+    assert first.columns["text"].values[:4] == ["sechs", "wno", "neux", "sept"]
     for row in (0, 1796):
-        assert (one.columns["image"].values[row] == two.columns["image"].values[row]).all()
-        assert (one.columns["audio"].values[row][0] == two.columns["audio"].values[row][0]).all()
-    assert one.columns["text"].values != other.columns["text"].values
-    assert one.fingerprint == two.fingerprint != other.fingerprint
+        assert (first.columns["image"].values[row] == second.columns["image"].values[row]).all()
+        assert (first.columns["audio"].values[row][0] == second.columns["audio"].values[row][0]).all()
+    assert first.columns["text"].values != different.columns["text"].values
+    assert first.fingerprint == second.fingerprint != different.fingerprint
 
 
-def test_digits_without_noise_say_what_they_are():
+def test_digits_without_noise_are_recognizable():
     table = digits(
         image_noise=0, image_occlusion=0, audio_snr=60, audio_spread=0, text_wrong=0, text_typos=0, languages=["en"]
     )
@@ -85,45 +85,45 @@ def test_digits_without_noise_say_what_they_are():
     assert (image.dtype, image.shape) == (np.uint8, (1, 32, 32))
 
 
-def test_each_knob_of_the_digits_spoils_one_modality():
+def test_each_argument_of_digits_degrades_one_modality():
     plain = digits()
-    for knob, modality in (("image_noise", "image"), ("audio_snr", "audio"), ("text_wrong", "text")):
-        turned = digits(**{knob: 0.9})
+    for argument, modality in (("image_noise", "image"), ("audio_snr", "audio"), ("text_wrong", "text")):
+        degraded = digits(**{argument: 0.9})
         same = {
             name: all(
-                np.array_equal(one[0], two[0]) if name == "audio" else np.array_equal(one, two)
-                for one, two in zip(plain.columns[name].values[:50], turned.columns[name].values[:50], strict=True)
+                np.array_equal(a[0], b[0]) if name == "audio" else np.array_equal(a, b)
+                for a, b in zip(plain.columns[name].values[:50], degraded.columns[name].values[:50], strict=True)
             )
             for name in plain.columns
         }
         assert [name for name, unchanged in same.items() if not unchanged] == [modality]
 
 
-def test_no_single_modality_suffices_and_together_they_do():
+def test_no_single_modality_of_digits_suffices():
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
     table = digits()
     labels, train = table.targets["label"].values, table.rows("train")
-    rest = np.setdiff1d(np.arange(len(labels)), train)
+    held_out = np.setdiff1d(np.arange(len(labels)), train)
     pixels = np.stack(table.columns["image"].values).reshape(-1, 8, 4, 8, 4).mean((2, 4)).reshape(len(labels), -1)
     sounds = np.stack([samples for samples, _ in table.columns["audio"].values]).reshape(len(labels), 10, 400)
     tones = np.log(np.abs(np.fft.rfft(sounds * np.hanning(400))) ** 2 + 1).mean(1)
     words = CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(table.columns["text"].values)
-    right, scores = {}, 0
+    accuracies, scores = {}, 0
     for name, features, strength in (
         ("image", pixels / 255, 1.0),
         ("audio", (tones - tones.mean(0)) / tones.std(0), 0.01),
         ("text", words.toarray(), 1.0),
     ):
         probe = LogisticRegression(C=strength, max_iter=1000).fit(features[train], labels[train])
-        right[name] = probe.score(features[rest], labels[rest])
-        scores = scores + probe.predict_log_proba(features[rest])
-    assert all(0.6 < accuracy < 0.86 for accuracy in right.values()), right
-    assert np.mean(scores.argmax(1) == labels[rest]) > max(right.values()) + 0.08
+        accuracies[name] = probe.score(features[held_out], labels[held_out])
+        scores = scores + probe.predict_log_proba(features[held_out])
+    assert all(0.6 < accuracy < 0.86 for accuracy in accuracies.values()), accuracies
+    assert np.mean(scores.argmax(1) == labels[held_out]) > max(accuracies.values()) + 0.08
 
 
-def test_a_language_and_a_share_that_are_none():
+def test_digits_rejects_wrong_shares_and_languages():
     with pytest.raises(ConfigError) as error:
         digits(image_occlusion=1.5)
     assert str(error.value) == "dataset.image_occlusion: 1.5 is not a share; it must lie between 0 and 1"
@@ -132,7 +132,7 @@ def test_a_language_and_a_share_that_are_none():
     assert str(error.value) == "dataset.languages: ['en', 'la']; choose at least one of de, en, es, fr, it"
 
 
-def test_kinds_that_are_not_those_of_the_digits():
+def test_digits_rejects_other_kinds():
     with pytest.raises(ConfigError) as error:
         digits(kinds={"image": "image"})
     assert str(error.value) == (
@@ -150,7 +150,7 @@ def test_expected_accuracy_in_closed_form():
     assert expected_accuracy({"a", "b"}, **shares, num_modalities=3) == pytest.approx(0.5 + 0.5 * (0.2 + 0.8 / 3))
 
 
-def test_the_rows_hold_what_is_expected_of_them():
+def test_synthetic_rows_have_the_expected_accuracy():
     shares = {"redundancy": 0.3, "uniqueness": 0.3, "synergy": 0.4}
     table = synthetic(num_rows=20000, **shares, num_modalities=3, num_features=2, noise=0.1)
     labels = table.targets["label"].values * 2 - 1
@@ -168,7 +168,7 @@ def test_the_rows_hold_what_is_expected_of_them():
     np.testing.assert_allclose(shares_seen, [0.3, 0.1, 0.1, 0.1, 0.4], atol=0.015)
 
 
-def test_pure_exclusive_or():
+def test_pure_synergy_is_exclusive_or():
     table = synthetic(num_rows=100, redundancy=0, uniqueness=0, synergy=1)
     a, b = (np.array([row["signal"] for row in table.columns[name].values]) for name in ("a", "b"))
     assert ((a * b > 0) == (table.targets["label"].values == 1)).all()
@@ -194,7 +194,7 @@ def test_pure_exclusive_or():
         ),
     ],
 )
-def test_synthetic_refuses(arguments, message):
+def test_synthetic_rejects_wrong_arguments(arguments, message):
     with pytest.raises(ConfigError) as error:
         synthetic(**arguments)
     assert str(error.value) == message

@@ -20,13 +20,13 @@ def test_eighty_ten_ten_in_every_class():
 
 
 def test_a_split_is_a_function_of_its_seed():
-    one, same, other = (make_split(100, seed) for seed in (0, 0, 1))
-    assert (one == same).all()
-    assert (one != other).any()
-    assert hash_split(one) == hash_split(same) != hash_split(other)
+    first, same, different = (make_split(100, seed) for seed in (0, 0, 1))
+    assert (first == same).all()
+    assert (first != different).any()
+    assert hash_split(first) == hash_split(same) != hash_split(different)
 
 
-def test_three_rows_are_the_fewest():
+def test_at_least_three_rows_are_needed():
     assert sorted(make_split(3, 0).tolist()) == ["test", "train", "val"]
     assert sorted(make_split(9, 0).tolist()) == ["test", *["train"] * 7, "val"]
     with pytest.raises(DataError) as error:
@@ -57,10 +57,10 @@ def test_three_groups_fill_three_splits():
 def test_labelled_shares_are_nested_and_stratified():
     classes = np.repeat([0, 1], [180, 20])
     table = table_of(classes)
-    tenth, fifth, all_of_it = (choose_labelled_rows(table, share, seed=3) for share in (0.1, 0.2, 1.0))
+    tenth, fifth, everything = (choose_labelled_rows(table, share, seed=3) for share in (0.1, 0.2, 1.0))
     assert np.bincount(classes[tenth]).tolist() == [18, 2]
-    assert set(tenth) < set(fifth) < set(all_of_it)
-    assert all_of_it.tolist() == list(range(200))
+    assert set(tenth) < set(fifth) < set(everything)
+    assert everything.tolist() == list(range(200))
     assert set(tenth) != set(choose_labelled_rows(table, 0.1, seed=4))
 
 
@@ -75,13 +75,13 @@ def test_only_training_rows_with_a_target_are_labelled():
     assert choose_labelled_rows(table_of(classes, split=split), 1.0, 0).tolist() == [0, 1, 5]
 
 
-def test_numbers_are_labelled_over_their_whole_range():
+def test_labelled_numbers_cover_their_range():
     numbers = np.arange(1000, dtype=np.float32)
     rows = choose_labelled_rows(table_of(numbers, "regression"), 0.1, 0)
     assert np.histogram(numbers[rows], bins=10, range=(0, 1000))[0].tolist() == [10] * 10
 
 
-def test_strata_and_known_of_every_task():
+def test_strata_and_visible_targets_of_every_task():
     labels = np.array([[0, 1], [np.nan, np.nan]], dtype=np.float32)
     assert compute_strata(Target("multilabel", labels, ["a", "b"])).tolist() == [0, 0]
     assert has_target(Target("multilabel", labels, ["a", "b"])).tolist() == [True, False]
@@ -89,7 +89,7 @@ def test_strata_and_known_of_every_task():
     assert has_target(Target("classification", np.array([0, -100]), ["a", "b"])).tolist() == [True, False]
 
 
-def test_a_share_that_is_none():
+def test_a_labelled_share_out_of_range():
     with pytest.raises(ConfigError) as error:
         choose_labelled_rows(table_of(np.array([0, 1])), 0.0, 0)
     assert (

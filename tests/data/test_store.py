@@ -57,7 +57,7 @@ def test_files_are_decoded_once_into_the_cache(pictures, tmp_path):
     assert (folder / "value.npy").stat().st_mtime_ns == written
 
 
-def test_another_preparer_key_or_file_is_decoded_anew(pictures, tmp_path):
+def test_another_preprocessor_key_or_file_is_decoded_again(pictures, tmp_path):
     cache = tmp_path / "cache"
     for size, key in ((8, "one"), (4, "one"), (8, "two"), (8, "one")):
         open_column(pictures, Pixels(size, 3), key, cache, PLENTY)
@@ -66,7 +66,7 @@ def test_another_preparer_key_or_file_is_decoded_anew(pictures, tmp_path):
     assert (parts_of(open_column(pictures, Pixels(8, 3), "one", cache, PLENTY))[0] == 0).all()
 
 
-def test_what_is_in_memory_needs_no_file(tmp_path):
+def test_a_small_column_is_decoded_in_memory(tmp_path):
     cells = Cells()
     column = Column("tabular", [{"x": 1.0}, None, {"x": 3.0}])
     cells.fit(column, np.array([0, 1, 2]))
@@ -76,7 +76,7 @@ def test_what_is_in_memory_needs_no_file(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_what_is_large_is_mapped_from_the_cache(tmp_path, monkeypatch):
+def test_a_large_column_is_mapped_from_the_cache(tmp_path, monkeypatch):
     tokens, texts = Tokens(60, 8), Column("text", ["a cat", "a dog", None])
     tokens.fit(texts, np.arange(3))
     small = open_column(texts, tokens, "one", tmp_path, PLENTY)
@@ -171,7 +171,7 @@ open_column(column, Slow(8, 3), "one", folder / "cache", 1 << 30)
 """
 
 
-def test_killed_half_way(pictures, tmp_path):
+def test_a_run_killed_while_decoding(pictures, tmp_path):
     pictures.values[3] = pictures.values[2]
     shutil.copy(tmp_path / "2.png", tmp_path / "3.png")
     cache = tmp_path / "cache"
@@ -207,7 +207,7 @@ def test_two_processes_at_once(pictures, tmp_path):
     assert json.loads((folder / "meta.json").read_text()) == {"parts": [""], "bad": {}}
 
 
-def test_a_disk_without_room_means_decoding_anew(pictures, tmp_path, monkeypatch):
+def test_a_column_that_does_not_fit_on_the_disk_is_lazy(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     assert isinstance(open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY), LazyColumn)
 
