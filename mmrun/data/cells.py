@@ -318,7 +318,7 @@ def _encode_numbers(labels: Sequence[Label | None], column: str, file: str) -> T
 
 
 def _order_classes(names: list[str], order: Sequence[str] | None, column: str, file: str) -> list[str]:
-    """Return the classes of an ordinal target in the given order, or in the order of the numbers that they are."""
+    """Return the classes of an ordinal target in the given order, or sorted as numbers."""
     if order is None:
         numbers = {name: as_number(name) for name in names}
         words = [name for name, number in numbers.items() if number is None]

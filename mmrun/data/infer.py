@@ -141,7 +141,7 @@ def _check_kinds(kinds: Mapping[str, str], modalities: Mapping[str, Modality]) -
 
 
 def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str | None) -> Modality:
-    """Return a modality; its kind is the given one, or is inferred."""
+    """Return a modality; its kind is inferred unless it is set."""
     if kind is not None:
         return Modality(kind, columns, "dataset.kinds")
     if len(columns) > 1:

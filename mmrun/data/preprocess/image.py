@@ -79,7 +79,7 @@ class Pixels:
 
 
 def open_image(value: Path | np.ndarray, size: int | None = None) -> "Image":
-    """Open an image, rotated as its EXIF data says.
+    """Open an image, rotated according to its EXIF orientation.
 
     Args:
         value: a file, or an array of uint8 [H, W] or [C, H, W].

@@ -88,14 +88,7 @@ def infer_modalities(
     """Infer the modalities as `manifest` does, but from the header and the first rows alone.
 
     Args:
-        path: the file, or a folder that holds manifest.csv.
-        columns: as all others an argument of `manifest`, of which those without influence are accepted and ignored.
-        kinds: see `manifest`.
-        target: see `manifest`.
-        split: see `manifest`.
-        group: see `manifest`.
-        id: see `manifest`.
-        hint: see `manifest`.
+        path: this and all other arguments are those of `manifest`; those that do not matter here are ignored.
 
     Returns:
         Kind and columns by modality, with the reason for the kind.
@@ -198,7 +191,7 @@ def _resolve_schema(
 
 
 def _resolve_tasks(sheet: Sheet, targets: Sequence[str], task: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the task of each target: the given one, or the one that its cells suggest."""
+    """Return the task of each target: the requested one, or the one inferred from its cells."""
     tasks = dict.fromkeys(targets, task) if isinstance(task, str) else dict(task or {})
     for name, requested in tasks.items():
         if name not in targets or requested not in infer.TASKS:
@@ -217,7 +210,7 @@ def _resolve_tasks(sheet: Sheet, targets: Sequence[str], task: str | Mapping[str
 def _resolve_orders(
     tasks: Mapping[str, str], order: Sequence[str] | Mapping[str, Sequence[str]] | None
 ) -> dict[str, Sequence[str] | None]:
-    """Return the order of each target's classes, None where none is given."""
+    """Return the order of each target's classes, None where it is not set."""
     ordinal = [name for name, task in tasks.items() if task == "ordinal"]
     orders = dict(order) if isinstance(order, Mapping) else dict.fromkeys(ordinal, order)
     if order is not None and not ordinal:

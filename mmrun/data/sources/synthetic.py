@@ -71,11 +71,7 @@ def expected_accuracy(
 
     Args:
         present: names of the modalities.
-        redundancy: as all others the argument of `synthetic`.
-        uniqueness: see `synthetic`.
-        synergy: see `synthetic`.
-        num_modalities: see `synthetic`.
-        noise: see `synthetic`.
+        redundancy: this and all further arguments are those of `synthetic`.
     """
     num_present = len(present)
     unique = uniqueness * num_present / num_modalities
