@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.results.report import content, findings
 
     apart = () if args.apart is None else keys(args.apart)
-    found = findings.find(args.folders, question(args), args.where, apart)
+    found = findings.compute_findings(args.folders, question(args), args.where, apart)
     if args.eval:
         from mmrun.cli.eval import evaluate_lacking
 
         evaluate_lacking(found.runs, found.question.metric.partition("/")[0])
-    report = content.compose(found)
+    report = content.build_report(found)
     output = Path("report.html") if args.output is None and args.format == "html" else args.output
     if args.figures is not None:
         _draw(report, args.figures)
@@ -66,12 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(report: "Report", folder: Path) -> None:
-    from mmrun.results.report.section import stem
-    from mmrun.results.report.svg import save
+    from mmrun.results.report.section import make_file_stem
+    from mmrun.results.report.svg import save_plot
 
     for section in report.sections:
         for plot in section.plots:
-            save(plot, folder / stem(section, plot))
+            save_plot(plot, folder / make_file_stem(section, plot))
 
 
 def _written(report: "Report", format: str, figures: Path | None, output: Path | None) -> str:
@@ -79,8 +79,8 @@ def _written(report: "Report", format: str, figures: Path | None, output: Path |
     from mmrun.results.report import page, text_formats
 
     if format == "html":
-        return page.html(report)
+        return page.render_html(report)
     if format == "csv":
         return formats.comma_separated(report.records)
     link = None if figures is None else os.path.relpath(figures, Path() if output is None else output.parent)
-    return text_formats.markdown(report, link) if format == "md" else text_formats.latex(report, link)
+    return text_formats.render_markdown(report, link) if format == "md" else text_formats.render_latex(report, link)

@@ -29,7 +29,7 @@ def detailed(outputs):
 
 
 def sections(outputs, question=ANY):
-    report = content.compose(findings.find([outputs], question))
+    report = content.build_report(findings.compute_findings([outputs], question))
     return {section.title: section for section in report.sections}
 
 
@@ -102,7 +102,7 @@ def test_probes_of_other_terms_are_no_judges(outputs, terms):
     other = finished(outputs, 0.6, "unimodal", **{"encoder": MODALITIES, **terms})
     rewrite(other, primary_head="probe.image", metrics__test={"accuracy/image": 0.6, "accuracy/text": 0.5})
     read = [{**one.metrics(), "folder": one.path} for one in (run, other)]
-    assert contribution.alone(read[0], read, "test", "accuracy") is None
+    assert contribution.find_unimodal_metrics(read[0], read, "test", "accuracy") is None
 
 
 def test_the_best_judge_is_asked_first(outputs):
@@ -135,7 +135,7 @@ def test_who_was_not_asked_is_said(outputs):
     detail(fused(outputs, 0.6, seed=0))
     fused(outputs, 0.6, seed=1)
     unimodal(outputs, 0.6, 0.5)
-    report = content.compose(findings.find([outputs], ANY))
+    report = content.build_report(findings.compute_findings([outputs], ANY))
     assert report.hint == (
         "1 of 2 runs were not asked what they say when modalities are missing or spoiled; "
         "the same command with --eval asks them first."
@@ -147,7 +147,7 @@ def test_who_was_not_asked_is_said(outputs):
 @pytest.mark.parametrize("change_of", [{"split": "val"}, {"metric_version": 0}])
 def test_an_evaluation_of_other_rows_or_other_metrics_does_not_count(outputs, change_of):
     change(detail(fused(outputs, 0.6)), **change_of)
-    report = content.compose(findings.find([outputs], ANY))
+    report = content.build_report(findings.compute_findings([outputs], ANY))
     assert report.hint.startswith("1 of 1 runs were not asked")
     assert "When a modality goes bad" not in [section.title for section in report.sections]
 
@@ -253,7 +253,7 @@ def test_every_run_has_curves_calibration_and_confusion(detailed):
 
 
 def test_predictions_of_all_seeds_are_added_up():
-    found = classes.Classified(["cat", "dog"])
+    found = classes.ClassificationSummary(["cat", "dog"])
     found.add(np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]), np.array([0, 1, -100]))  # the last class is hidden
     found.add(np.array([[0.3, 0.7]]), np.array([1]))
     assert found.confusion.tolist() == [[1, 0], [1, 1]]
@@ -262,10 +262,10 @@ def test_predictions_of_all_seeds_are_added_up():
 
 
 def test_a_mean_curve_is_the_mean_of_the_curves():
-    found = classes.Classified(["cat", "dog"])
+    found = classes.ClassificationSummary(["cat", "dog"])
     found.add(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))  # perfect, for both classes
     found.add(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([0, 1]))  # all wrong
-    mean = found.curve()
+    mean = found.average_curves()
     assert (mean.auroc, mean.average_precision) == (0.5, 0.75)
     assert (mean.true_positive_rate[50], mean.precision[50]) == (0.5, 0.75)
 

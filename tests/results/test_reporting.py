@@ -26,7 +26,7 @@ def runs(outputs, strategy, accuracies, **changes):
 
 
 def said(outputs, question=ANY, **asked):
-    return [answer.text for answer in content.compose(findings.find([outputs], question, **asked)).answers]
+    return [answer.text for answer in content.build_report(findings.compute_findings([outputs], question, **asked)).answers]
 
 
 def detailed(outputs):
@@ -93,7 +93,7 @@ def test_lower_is_better_turns_the_verdict(outputs):
 def test_no_verdict_where_terms_are_unequal(outputs):
     runs(outputs, "holistic", [0.50, 0.70, 0.60])
     runs(outputs, "component", [0.55, 0.751, 0.649], budget={"epochs": 20.0, "steps": None})
-    report = content.compose(findings.find([outputs], ANY))
+    report = content.build_report(findings.compute_findings([outputs], ANY))
     assert [(answer.text, answer.verdict) for answer in report.answers] == [
         (
             "component is 0.050 [0.048, 0.052] above holistic, n = 3, p <0.001, but not on equal terms (budget): "
@@ -132,8 +132,8 @@ def test_a_key_that_tells_runs_apart_makes_settings_and_an_axis(outputs):
     for labelled, gain in ((0.01, 0.03), (1.0, -0.01)):
         runs(outputs, "scratch", [0.5, 0.6, 0.7], dataset__labelled=labelled)
         runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.7 + gain], dataset__labelled=labelled)
-    found = findings.find([outputs], ANY)
-    assert (found.apart, [setting.values for setting in found.settings]) == (("dataset.labelled",), [("0.01",), ("1",)])
+    found = findings.compute_findings([outputs], ANY)
+    assert (found.setting_keys, [setting.values for setting in found.settings]) == (("dataset.labelled",), [("0.01",), ("1",)])
     assert (found.question.against, found.question.paired, found.question.metric) == (
         "scratch",
         ("seed",),
@@ -150,8 +150,8 @@ def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
         for strategy, accuracy in (("component", 0.8), ("holistic", 0.7), ("scratch", 0.6)):
             choices = {"dataset": f"set{number}", "strategy": strategy, "fusion": "concat", "encoder.image": "cnn"}
             finished(outputs, accuracy, strategy, choices=choices, dataset={"labelled": 1.0, "name": number})
-    found = findings.find([outputs], ANY)
-    assert (found.apart, found.curves, len(found.settings)) == (("dataset",), [], 3)
+    found = findings.compute_findings([outputs], ANY)
+    assert (found.setting_keys, found.curves, len(found.settings)) == (("dataset",), [], 3)
     assert found.ranking.groups == [("component",), ("holistic",), ("scratch",)]
     assert said(outputs)[0] == (
         "over 3 values of dataset, component before scratch (mean ranks: component 1.00, holistic 2.00, scratch 3.00; "
@@ -163,15 +163,15 @@ def test_groups_without_common_seeds_are_independent(outputs):
     for seed, accuracy in enumerate([0.5, 0.6, 0.7]):
         finished(outputs, accuracy, "holistic", seed)
         finished(outputs, accuracy, "component", seed + 3)
-    assert findings.find([outputs], ANY).question.paired == ()
+    assert findings.compute_findings([outputs], ANY).question.paired == ()
 
 
 def test_settings_can_be_named(outputs):
     for dim in (64, 128):
         runs(outputs, "scratch", [0.5, 0.6], fusion__dim=dim)
         runs(outputs, "component", [0.5, 0.6], fusion__dim=dim)
-    found = findings.find([outputs], ANY, apart=["fusion.dim"], where=["fusion.dim=64"])
-    assert [found.where(setting) for setting in found.settings] == ["fusion.dim=64"]
+    found = findings.compute_findings([outputs], ANY, setting_keys=["fusion.dim"], conditions=["fusion.dim=64"])
+    assert [found.describe_setting(setting) for setting in found.settings] == ["fusion.dim=64"]
 
 
 def test_a_setting_without_the_baseline_is_shown_alone(outputs):
@@ -179,7 +179,7 @@ def test_a_setting_without_the_baseline_is_shown_alone(outputs):
         runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
     for dim in (32, 64, 128):
         runs(outputs, "component", [0.55, 0.651, 0.749], fusion__dim=dim)
-    found = findings.find([outputs], ANY)
+    found = findings.compute_findings([outputs], ANY)
     assert found.question.paired == ("seed",)
     assert [curves.values for _, curves in found.curves] == [[32, 64]]
     assert said(outputs)[0].startswith("fusion.dim=32: component beats scratch by 0.050 ")
@@ -200,13 +200,13 @@ def test_what_cannot_be_told_comes_last(outputs):
 def test_a_baseline_that_is_not_there_is_named(outputs):
     runs(outputs, "scratch", [0.5, 0.6, 0.7])
     with pytest.raises(ConfigError, match=r"^--against: no group 'scrtch'"):
-        findings.find([outputs], Question(metric="", against="scrtch"))
+        findings.compute_findings([outputs], Question(metric="", against="scrtch"))
 
 
 def test_runs_without_figures_are_an_error(outputs):
     rewrite(finished(outputs, 0.5), metrics={})
     with pytest.raises(ConfigError, match=r"^no run has a figure on the test rows; name one with --metric$"):
-        findings.find([outputs], ANY)
+        findings.compute_findings([outputs], ANY)
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -214,7 +214,7 @@ def test_runs_without_figures_are_an_error(outputs):
 
 def test_sections_come_in_the_order_of_reading(outputs):
     detailed(outputs)
-    report = content.compose(findings.find([outputs], ANY))
+    report = content.build_report(findings.compute_findings([outputs], ANY))
     assert [section.title for section in report.sections] == [
         *("Comparison", "Learning curves", "What each modality is worth", "When a modality goes bad", "By site"),
         *("Calibration and classes", "How the modalities share in learning", "Encoders before and after"),
@@ -236,12 +236,12 @@ def test_settings_are_folded_where_there_are_several(outputs):
         for strategy in ("scratch", "component"):
             for run in runs(outputs, strategy, [0.5, 0.6], dataset__labelled=labelled):
                 detail(run)
-    report = content.compose(findings.find([outputs], ANY))
+    report = content.build_report(findings.compute_findings([outputs], ANY))
     assert [section.title for section in report.sections if section.listed] == [
         *("Along dataset.labelled", "Comparison at dataset.labelled=0.1", "Comparison at dataset.labelled=1"),
         *("Configs that differ", "Environment", "Runs"),
     ]
-    assert len({section.stem(part, plot) for part in report.sections for plot in part.plots}) == sum(
+    assert len({section.make_file_stem(part, plot) for part in report.sections for plot in part.plots}) == sum(
         len(section.plots) for section in report.sections
     )
 
@@ -250,7 +250,7 @@ def test_what_differs_is_shown_and_warned_of(outputs):
     runs(outputs, "holistic", [0.5, 0.6])
     for run in runs(outputs, "component", [0.5, 0.6], fusion__dim=64):
         detail(run, device="cpu")
-    report = content.compose(findings.find([outputs], ANY))
+    report = content.build_report(findings.compute_findings([outputs], ANY))
     (configs,) = [section for section in report.sections if section.title == "Configs that differ"]
     assert configs.tables[0].rows == [["fusion.dim", "128", "64"]]
     assert report.caveats == [
@@ -263,7 +263,7 @@ def test_a_caveat_of_some_settings_names_them(outputs):
     for labelled, seeds in ((0.1, 2), (0.5, 3), (1.0, 3)):
         for strategy in ("scratch", "component"):
             runs(outputs, strategy, [0.5, 0.6, 0.7][:seeds], dataset__labelled=labelled)
-    assert content.compose(findings.find([outputs], ANY)).caveats == [
+    assert content.build_report(findings.compute_findings([outputs], ANY)).caveats == [
         "at 1 setting (dataset.labelled=0.1): fewer than 3 runs, so a very wide interval, or none at n=1: "
         "component (n=2), scratch (n=2)",
         "memory is that of the whole process where runs trained on a CPU: it is not compared",
@@ -284,32 +284,32 @@ def test_a_learning_curve_begins_where_the_stages_before_it_ended(outputs):
         run.log({"event": "evaluated", "stage": stage, "epochs": epochs, **figures})
     run.close()
     cost = run.metrics()["cost"] | {"stages": {"pretrain": {"epochs": 3.0}, "train": {"epochs": 2.0}}}
-    events = logs.evaluated({**run.metrics(), "cost": cost, "folder": run.path}, "epochs")
-    assert logs.curve(events, "val/accuracy").tolist() == [[4.0, 0.25], [5.0, 0.5]]
-    assert logs.curve(events, "val/f1").shape == (0, 2)
+    events = logs.read_logged_evaluations({**run.metrics(), "cost": cost, "folder": run.path}, "epochs")
+    assert logs.extract_curve(events, "val/accuracy").tolist() == [[4.0, 0.25], [5.0, 0.5]]
+    assert logs.extract_curve(events, "val/f1").shape == (0, 2)
 
 
 def test_mean_curves_cover_what_all_cover():
-    found = logs.mean_curve([np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[1.0, 3.0], [3.0, 3.0]])])
+    found = logs.average_curves([np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[1.0, 3.0], [3.0, 3.0]])])
     assert found[0].tolist() == [1.0, 2.0]
     assert found[-1].tolist() == [2.0, 2.5]
 
 
 def test_the_front_is_what_nothing_beats_in_both():
     points = [(1.0, 0.5), (2.0, 0.4), (2.0, 0.8), (3.0, 0.8), (4.0, 0.9)]
-    assert plots.pareto(points, lower=False) == [(1.0, 0.5), (2.0, 0.8), (4.0, 0.9)]
-    assert plots.pareto(points, lower=True) == [(1.0, 0.5), (2.0, 0.4)]
+    assert plots.find_pareto_front(points, lower_is_better=False) == [(1.0, 0.5), (2.0, 0.8), (4.0, 0.9)]
+    assert plots.find_pareto_front(points, lower_is_better=True) == [(1.0, 0.5), (2.0, 0.4)]
 
 
 def test_groups_look_different_without_colour():
-    found = style.looks([(str(number),) for number in range(20)])
-    assert len({(look.marker, look.line) for look in found.values()}) == 20
+    styles = style.assign_styles([(str(number),) for number in range(20)])
+    assert len({(of_group.marker, of_group.line_style) for of_group in styles.values()}) == 20
 
 
 def test_bars_join_ranks_within_the_critical_difference():
-    assert plots.together([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
-    assert plots.together([1.0, 3.0], 1.0) == []
-    assert plots.together([1.0, 3.0], None) == []
+    assert plots.find_cliques([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert plots.find_cliques([1.0, 3.0], 1.0) == []
+    assert plots.find_cliques([1.0, 3.0], None) == []
 
 
 # --------------------------------------------------------------------------------------------------------- the page
@@ -333,7 +333,7 @@ class Page(HTMLParser):
 
 def test_a_page_stands_alone_and_can_be_read_by_all(outputs):
     detailed(outputs)
-    text = page.html(content.compose(findings.find([outputs], ANY)))
+    text = page.render_html(content.build_report(findings.compute_findings([outputs], ANY)))
     read = Page(text)
     assert {"header", "nav", "main", "footer", "caption", "figcaption"} <= set(read.tags)
     assert read.tags.count("h1") == 1
@@ -351,14 +351,14 @@ def test_a_page_stands_alone_and_can_be_read_by_all(outputs):
 def test_what_a_run_is_called_cannot_write_html(outputs):
     runs(outputs, "<script>alert(1)</script>", [0.5, 0.6])
     runs(outputs, "holistic", [0.5, 0.6])
-    text = page.html(content.compose(findings.find([outputs], ANY)))
+    text = page.render_html(content.build_report(findings.compute_findings([outputs], ANY)))
     assert text.count("<script") == 1
     assert "&lt;script&gt;alert(1)" in text
 
 
 def test_the_same_runs_make_the_same_page(outputs):
     detailed(outputs)
-    one, other = (page.html(content.compose(findings.find([outputs], ANY))) for _ in range(2))
+    one, other = (page.render_html(content.build_report(findings.compute_findings([outputs], ANY))) for _ in range(2))
     assert one == other
 
 
@@ -380,19 +380,19 @@ def test_the_same_runs_make_the_same_page(outputs):
     ],
 )
 def test_cells_are_sorted_by_their_number(cell, number):
-    assert page.order(cell) == number
+    assert page.sort_value(cell) == number
 
 
 def test_a_picture_takes_its_colours_from_the_page():
-    plot = contribution.shapley({("a",): {"image": [0.5, 0.7]}}, "accuracy", style.looks([("a",)]))
-    picture = svg.inline(plot, "plot7")
+    plot = contribution.plot_shapley_values({("a",): {"image": [0.5, 0.7]}}, "accuracy", style.assign_styles([("a",)]))
+    picture = svg.render_inline(plot, "plot7")
     root = ElementTree.fromstring(picture)
     assert root.attrib["role"] == "img"
     assert root[0].text == plot.alt
     assert root.attrib["aria-labelledby"] == root[0].attrib["id"] == "plot7-alt"
     assert "currentColor" in picture
     assert "var(--grid)" in picture
-    assert svg.INK not in picture
+    assert svg.TEXT_COLOR not in picture
     assert re.search(r">image</", picture)  # text stays text
 
 
@@ -401,13 +401,13 @@ def test_a_picture_takes_its_colours_from_the_page():
 
 def test_markdown_and_latex_say_the_same(outputs):
     detailed(outputs)
-    report = content.compose(findings.find([outputs], ANY))
-    text = text_formats.markdown(report, None)
+    report = content.build_report(findings.compute_findings([outputs], ANY))
+    text = text_formats.render_markdown(report, None)
     assert text.startswith("# test/accuracy by strategy\n\n- **component beats holistic by ")
     assert "![" not in text
-    assert "![Bar chart of Shapley values. holistic:" in text_formats.markdown(report, "figures")
-    assert "(figures/calibration-and-classes-confusion-holistic.svg)" in text_formats.markdown(report, "figures")
-    text = text_formats.latex(report, "figures")
+    assert "![Bar chart of Shapley values. holistic:" in text_formats.render_markdown(report, "figures")
+    assert "(figures/calibration-and-classes-confusion-holistic.svg)" in text_formats.render_markdown(report, "figures")
+    text = text_formats.render_latex(report, "figures")
     assert "\\item component beats holistic by " in text
     assert "\\includegraphics[width=\\linewidth]{figures/what-each-modality-is-worth-shapley.pdf}" in text
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 10

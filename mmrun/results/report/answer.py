@@ -1,4 +1,4 @@
-"""The first lines of a report: what the figures say, in words. Every clause comes from data."""
+"""The first lines of a report: its results in sentences. Every clause comes from data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,108 +8,112 @@ from mmrun.results.curves import Crossing, Curves
 from mmrun.results.formatting import number, probability
 from mmrun.results.ranks import Ranking
 from mmrun.results.report.findings import Findings, Setting
+from mmrun.results.selection import Group
 from mmrun.results.tables import CORRECTED
 
-WORTH_SAYING = 0.1  # by how much a cost must differ to be named
+MIN_COST_DIFFERENCE = 0.1  # relative; smaller differences of a cost are not mentioned
 COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "parameters that learn"}
 UNITS = {"epochs": "epochs", "steps": "steps", "samples": "samples", "seconds": "s", "flops": "FLOPs"}
-
-
-TELLING = ("better", "worse", "note", "unmatched", "undecided")  # verdicts, what tells most first
+VERDICTS = ("better", "worse", "note", "unmatched", "undecided")  # in the order in which a report lists them
+CERTAIN_SHARE = 0.95  # of the resamples: the share that cross is mentioned only below it
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence, and what it amounts to."""
+    """One sentence about a result, and its verdict.
+
+    Args:
+        text: the sentence, with its full stop.
+        verdict: one of VERDICTS.
+    """
 
     text: str
-    verdict: str  # one of TELLING
+    verdict: str
 
 
-def answers(findings: Findings, memory: bool) -> list[Answer]:
-    """Answer the question: first what was told apart, last what was not. `memory`: whether its peak can be compared."""
-    found = []
-    for name, curves in findings.curves:
-        found += [_crossing(crossing, curves, name) for crossing in curves.crossings]
+def write_answers(findings: Findings, compare_memory: bool) -> list[Answer]:
+    """Write the answers to a report's question.
+
+    Args:
+        findings: of the report.
+        compare_memory: whether the peak memory of the runs can be compared.
+
+    Returns:
+        A sentence for each compared group, crossing and ranking; significant differences first, undecided ones last.
+    """
+    answers = []
+    for description, curves in findings.curves:
+        answers += [_describe_crossing(crossing, curves, description) for crossing in curves.crossings]
     if findings.ranking is not None:
-        found.append(_ranked(findings.ranking))
+        answers.append(_describe_ranking(findings.ranking))
     for setting in findings.settings:
-        found += _of_setting(setting, findings.where(setting), memory)
-    return sorted(found, key=lambda answer: TELLING.index(answer.verdict))
+        answers += _describe_comparison(setting, findings.describe_setting(setting), compare_memory)
+    return sorted(answers, key=lambda answer: VERDICTS.index(answer.verdict))
 
 
-def _of_setting(setting: Setting, where: str, memory: bool) -> list[Answer]:
-    compared = setting.compared
-    prefix = f"{where}: " if where else ""
-    rows = [row for row in compared.rows if row.difference is not None]
-    if not rows:
-        return [Answer(f"{prefix}{_alone(row)}", "note") for row in compared.rows]
-    bases = {row.group: row for row in compared.rows}
-    found = []
-    for row in rows:
+def _describe_comparison(setting: Setting, description: str, compare_memory: bool) -> list[Answer]:
+    """Return a sentence for each group that is compared with a baseline, or for each group where there is none."""
+    comparison = setting.comparison
+    prefix = _format_prefix(description)
+    compared_rows = [row for row in comparison.rows if row.difference is not None]
+    if not compared_rows:
+        return [Answer(f"{prefix}{_describe_mean(row)}", "note") for row in comparison.rows]
+    rows = {row.group: row for row in comparison.rows}
+    terms = _describe_terms(setting, comparison.question)
+    answers = []
+    for row in compared_rows:
         assert row.baseline is not None
-        text, verdict = _verdict(row, compared.question, _terms(setting, compared.question), _tested(row, compared))
-        cost = "" if verdict == "unmatched" else _cost(row, bases[row.baseline], memory, compared.question.amortise)
-        found.append(Answer(f"{prefix}{text}{cost}.", verdict))
-    return found
+        text, verdict = _describe_difference(row, comparison.question, terms, _describe_test(row, comparison))
+        if verdict != "unmatched":
+            text += _describe_costs(row, rows[row.baseline], compare_memory, comparison.question.amortise)
+        answers.append(Answer(f"{prefix}{text}.", verdict))
+    return answers
 
 
-def _alone(row: Row) -> str:
-    interval = "" if row.low is None else f" [{short(row.low)}, {short(row.high)}]"
-    return f"{_name(row.group)} reaches {short(row.mean)}{interval}, n = {row.n}; nothing here to compare it with."
+def _describe_mean(row: Row) -> str:
+    """Describe a group without a baseline."""
+    interval = "" if row.low is None else f" [{format_short(row.low)}, {format_short(row.high)}]"
+    mean = f"{_join_values(row.group)} reaches {format_short(row.mean)}{interval}"
+    return f"{mean}, n = {row.n}; nothing here to compare it with."
 
 
-def _verdict(row: Row, question: Question, terms: str, tested: str) -> tuple[str, str]:
-    """Describe which group is better, or that the data cannot tell."""
+def _describe_difference(row: Row, question: Question, terms: str, test: str) -> tuple[str, str]:
+    """Describe which group is better, or that the data do not decide it; and return the verdict."""
     assert row.difference is not None
     assert row.baseline is not None
-    group, baseline = _name(row.group), _name(row.baseline)
+    group, baseline = _join_values(row.group), _join_values(row.baseline)
+    amount, side = _format_amount(row), "above" if row.difference > 0 else "below"
     if row.unmatched:
-        side = "above" if row.difference > 0 else "below"
-        said = f"{group} is {_amount(row)} {side} {baseline}, {tested}, but not on equal terms"
-        return f"{said} ({', '.join(row.unmatched)}): no verdict", "unmatched"
+        reasons = ", ".join(row.unmatched)
+        text = f"{group} is {amount} {side} {baseline}, {test}, but not on equal terms ({reasons}): no verdict"
+        return text, "unmatched"
     if row.p is None:
-        amount = f"{_amount(row)} {'above' if row.difference > 0 else 'below'}" if row.difference else "level with"
-        return f"{group} is {amount} {baseline} {terms}, {tested}: no verdict", "undecided"
+        position = f"{amount} {side}" if row.difference else "level with"
+        return f"{group} is {position} {baseline} {terms}, {test}: no verdict", "undecided"
     if not significant(row):
-        seen = "" if row.detectable is None else f" (so few runs would show a difference of {short(row.detectable)})"
-        said = f"{group} and {baseline} cannot be told apart: {_signed(row)} {terms}, {tested}"
-        return said + seen, "undecided"
-    better = (row.difference < 0) == question.lower_is_better
-    verb = "beats" if better else "falls short of"
-    return f"{group} {verb} {baseline} by {_amount(row)} {terms}, {tested}", "better" if better else "worse"
+        text = f"{group} and {baseline} cannot be told apart: {_format_signed(row)} {terms}, {test}"
+        if row.detectable is not None:
+            text += f" (so few runs would show a difference of {format_short(row.detectable)})"
+        return text, "undecided"
+    if (row.difference < 0) == question.lower_is_better:
+        return f"{group} beats {baseline} by {amount} {terms}, {test}", "better"
+    return f"{group} falls short of {baseline} by {amount} {terms}, {test}", "worse"
 
 
-def _tested(row: Row, compared: Comparison) -> str:
-    """Describe the number of runs behind a difference, and its p value."""
+def _describe_test(row: Row, comparison: Comparison) -> str:
+    """Describe the number of runs behind a difference, and its p-value."""
     n = f"n = {row.n if row.pairs is None else row.pairs}"
     if row.p is None:
         return f"{n}, not tested"
-    correct = compared.question.correct
-    if correct == "none" or sum(other.p is not None for other in compared.rows) == 1:
-        return f"{n}, p {_p(row.p)}"
-    return f"{n}, p {_p(row.p_adjusted)} after {CORRECTED[correct]}"
+    correction = comparison.question.correct
+    num_tests = sum(tested.p is not None for tested in comparison.rows)
+    if correction == "none" or num_tests == 1:
+        return f"{n}, p {_format_p(row.p)}"
+    return f"{n}, p {_format_p(row.p_adjusted)} after {CORRECTED[correction]}"
 
 
-def _amount(row: Row) -> str:
-    """Write the size of a difference, and its interval turned the same way."""
-    assert row.difference is not None
-    if row.difference_low is None or row.difference_high is None:
-        return short(abs(row.difference))
-    ends = (row.difference_low, row.difference_high)
-    low, high = ends if row.difference >= 0 else (-ends[1], -ends[0])
-    return f"{short(abs(row.difference))} [{short(low)}, {short(high)}]"
-
-
-def _signed(row: Row) -> str:
-    assert row.difference is not None
-    sign = "+" if row.difference > 0 else ""
-    interval = "" if row.difference_low is None else f" [{short(row.difference_low)}, {short(row.difference_high)}]"
-    return f"{sign}{short(row.difference)}{interval}"
-
-
-def _terms(setting: Setting, question: Question) -> str:
-    """Describe what compared groups have in common."""
+def _describe_terms(setting: Setting, question: Question) -> str:
+    """Describe what the compared groups have in common."""
     if question.match != "budget":
         return f"at equal {COSTS.get(question.match, question.match)}"
     if any(key.startswith("budget") for key in question.by):
@@ -118,62 +122,104 @@ def _terms(setting: Setting, question: Question) -> str:
     return f"at equal budget ({amount:g} {UNITS[unit]})"
 
 
-def _cost(row: Row, base: Row, memory: bool, fusions: int) -> str:
+def _describe_costs(row: Row, baseline: Row, compare_memory: bool, fusions: int) -> str:
     """Describe the costs that differ, or that none does."""
-    said, compared = [], []
-    shared = f"shared by {fusions} fusions, " if fusions > 1 else ""
-    for name, words in COSTS.items():
-        cost, base_cost = row.cost[name], base.cost[name]
-        if cost is None or base_cost is None or not base_cost or (name == "peak_memory" and not memory):
+    names, ratios = [], []
+    for cost, name in COSTS.items():
+        value, baseline_value = row.cost[cost], baseline.cost[cost]
+        if cost == "peak_memory" and not compare_memory:
             continue
-        compared.append(words)
-        ratio = cost / base_cost
-        if abs(ratio - 1) > WORTH_SAYING:
-            said.append(f"{ratio:.2g}x the {words}")
-    if said:
-        return f"; {shared}it costs {_listed(said)}"
-    return f"; {shared}{_listed(compared)} are within 10 %" if compared else ""
+        if value is None or not baseline_value:
+            continue
+        names.append(name)
+        ratio = value / baseline_value
+        if abs(ratio - 1) > MIN_COST_DIFFERENCE:
+            ratios.append(f"{ratio:.2g}x the {name}")
+    shared = f"shared by {fusions} fusions, " if fusions > 1 else ""
+    if ratios:
+        return f"; {shared}it costs {_enumerate(ratios)}"
+    return f"; {shared}{_enumerate(names)} are within 10 %" if names else ""
 
 
-def _crossing(crossing: Crossing, curves: Curves, where: str) -> Answer:
-    group, baseline = _name(crossing.group), _name(crossing.baseline)
-    prefix = f"{where}: " if where else ""
+def _describe_crossing(crossing: Crossing, curves: Curves, description: str) -> Answer:
+    group, baseline = _join_values(crossing.group), _join_values(crossing.baseline)
+    prefix = _format_prefix(description)
     if crossing.at is None:
         span = f"{curves.across} = {curves.values[0]:g} and {curves.values[-1]:g}"
-        some = "" if not crossing.share else f" (in {crossing.share:.0%} of resamples they do)"
-        return Answer(f"{prefix}{group} and {baseline} do not cross between {span}{some}.", "undecided")
+        share = f" (in {crossing.share:.0%} of resamples they do)" if crossing.share else ""
+        return Answer(f"{prefix}{group} and {baseline} do not cross between {span}{share}.", "undecided")
     verb = "overtakes" if crossing.overtakes else "falls behind"
-    interval = "" if crossing.low is None else f" [{crossing.low:.3g}, {crossing.high:.3g}]"
-    share = "" if crossing.share is None or crossing.share >= 0.95 else f", in {crossing.share:.0%} of resamples"
-    return Answer(f"{prefix}{group} {verb} {baseline} at {curves.across} = {crossing.at:.3g}{interval}{share}.", "note")
+    place = f"{curves.across} = {crossing.at:.3g}"
+    if crossing.low is not None:
+        place += f" [{crossing.low:.3g}, {crossing.high:.3g}]"
+    if crossing.share is not None and crossing.share < CERTAIN_SHARE:
+        place += f", in {crossing.share:.0%} of resamples"
+    return Answer(f"{prefix}{group} {verb} {baseline} at {place}.", "note")
 
 
-def _ranked(ranking: Ranking) -> Answer:
-    ranks = ", ".join(f"{_name(group)} {rank:.2f}" for group, rank in zip(ranking.groups, ranking.ranks, strict=True))
+def _describe_ranking(ranking: Ranking) -> Answer:
+    ranks = []
+    for group, rank in zip(ranking.groups, ranking.ranks, strict=True):
+        ranks.append(f"{_join_values(group)} {rank:.2f}")
     over = f"over {len(ranking.blocks)} values of {', '.join(ranking.over)}"
+    evidence = f"(mean ranks: {', '.join(ranks)}; p {_format_p(ranking.p)})"
     if not ranking.apart:
-        return Answer(
-            f"{over}, no group ranks clearly before another (mean ranks: {ranks}; p {_p(ranking.p)}).", "undecided"
-        )
-    apart = [f"{_name(better)} before {_name(worse)}" for better, worse in ranking.apart]
-    return Answer(f"{over}, {_listed(apart)} (mean ranks: {ranks}; p {_p(ranking.p)}).", "better")
+        return Answer(f"{over}, no group ranks clearly before another {evidence}.", "undecided")
+    pairs = [f"{_join_values(better)} before {_join_values(worse)}" for better, worse in ranking.apart]
+    return Answer(f"{over}, {_enumerate(pairs)} {evidence}.", "better")
 
 
-def _p(p: float | None) -> str:
-    said = probability(p)
-    return said if said.startswith("<") else f"= {said}"
+# ---------------------------------------------------------------------------------------------- words and numbers
 
 
-def _name(group: Sequence[str]) -> str:
+def _format_prefix(description: str) -> str:
+    return f"{description}: " if description else ""
+
+
+def _format_amount(row: Row) -> str:
+    """Write the size of a difference without its sign, and the interval with its sign changed alike."""
+    assert row.difference is not None
+    if row.difference_low is None or row.difference_high is None:
+        return format_short(abs(row.difference))
+    low, high = row.difference_low, row.difference_high
+    if row.difference < 0:
+        low, high = -high, -low
+    return f"{format_short(abs(row.difference))} [{format_short(low)}, {format_short(high)}]"
+
+
+def _format_signed(row: Row) -> str:
+    """Write a difference with its sign, and its interval."""
+    assert row.difference is not None
+    text = f"+{format_short(row.difference)}" if row.difference > 0 else format_short(row.difference)
+    if row.difference_low is None:
+        return text
+    return f"{text} [{format_short(row.difference_low)}, {format_short(row.difference_high)}]"
+
+
+def _format_p(p: float | None) -> str:
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _join_values(group: Group) -> str:
+    """Return the name of a group in a sentence."""
     return ", ".join(group)
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _enumerate(items: Sequence[str]) -> str:
+    """Write "a", "a and b" or "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def short(value: float | None) -> str:
-    """Write three digits after the point, or those that count."""
+def format_short(value: float | None) -> str:
+    """Write a number with few digits.
+
+    Args:
+        value: None is written as a dash.
+
+    Returns:
+        Three digits after the point; significant digits where these would be none, or too many.
+    """
     if value is None:
         return "-"
     return f"{value:.3f}" if 0.0005 <= abs(value) < 1000 or value == 0 else number(value)

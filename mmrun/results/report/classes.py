@@ -1,4 +1,4 @@
-"""The section on classes, from stored predictions: calibration, ROC and precision-recall curves, confusion."""
+"""The section on classes, from stored predictions: calibration, ROC and precision-recall curves, confusion matrices."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -9,197 +9,297 @@ from matplotlib.axes import Axes
 from mmrun.results import classification
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import primary_head, stored, tasks_of
-from mmrun.results.report.charts import heat
+from mmrun.results.report.charts import draw_heatmap
+from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look, key
+from mmrun.results.report.style import Styles, draw_legend
 from mmrun.results.selection import Group, Metrics
 
-MATRICES = 6  # groups whose confusion is drawn
-CLASSES = 20  # with more, a matrix cannot be read
+MAX_MATRICES = 6  # groups whose confusion matrix is drawn
+MAX_CLASSES = 20  # with more, a confusion matrix cannot be read
 GRID = np.linspace(0, 1, 101)  # of mean curves
 
 
-class Drawn(NamedTuple):
-    """The curves of a class against the rest, or their mean, on GRID."""
+class OneVsRestCurves(NamedTuple):
+    """The ROC and precision-recall curves of one class against the rest, or the mean of several, on GRID.
 
-    true_positive_rate: np.ndarray  # [101], over the false positive rate
-    precision: np.ndarray  # [101], over recall
+    Args:
+        true_positive_rate: [101], over the false positive rate.
+        precision: [101], over recall.
+        auroc: area under the ROC curve.
+        average_precision: area under the precision-recall curve.
+    """
+
+    true_positive_rate: np.ndarray
+    precision: np.ndarray
     auroc: float
     average_precision: float
 
     @classmethod
-    def of(cls, curve: classification.Curve) -> "Drawn":
-        """Read a curve at the points of GRID; precision is that of the first threshold which recalls so much."""
-        at = np.searchsorted(curve.recall[1:], GRID - 1e-9)
-        found = np.interp(GRID, curve.false_positive_rate, curve.recall)
-        return cls(found, curve.precision[1:][at], curve.auroc, curve.average_precision)
+    def from_curve(cls, curve: classification.Curve) -> "OneVsRestCurves":
+        """Read a curve at the points of GRID.
+
+        Args:
+            curve: at every threshold.
+
+        Returns:
+            The true positive rate is interpolated; precision is that of the first threshold that reaches a recall.
+        """
+        thresholds = np.searchsorted(curve.recall[1:], GRID - 1e-9)
+        true_positive_rate = np.interp(GRID, curve.false_positive_rate, curve.recall)
+        return cls(true_positive_rate, curve.precision[1:][thresholds], curve.auroc, curve.average_precision)
 
 
-class Classified:
-    """The predictions of a group's runs for one task, added up. Labels have no confusion."""
+class ClassificationSummary:
+    """What the runs of a group predicted for one task, summed over the runs. Multilabel tasks have no confusion matrix.
+
+    Args:
+        names: of the C classes or labels.
+    """
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
         self.confusion = np.zeros((len(names), len(names)), int)  # [true, predicted]
-        self.rows, self.confidence, self.right = (np.zeros(classification.BINS) for _ in range(3))  # by bin, sums
-        self.curves: list[Drawn] = []  # of every run and class that has rows of both sorts
+        self.rows = np.zeros(classification.BINS)  # by bin of confidence
+        self.confidence = np.zeros(classification.BINS)  # sum by bin
+        self.correct = np.zeros(classification.BINS)  # number of correct rows by bin
+        self.curves: list[OneVsRestCurves] = []  # of every run and class that has positive and negative rows
 
-    def add(self, scores: np.ndarray, target: np.ndarray) -> None:  # [N, C], [N]
-        """Count the rows of one run whose class is known."""
+    def add(self, scores: np.ndarray, target: np.ndarray) -> None:
+        """Add the rows of one run whose class is visible.
+
+        Args:
+            scores: [N, C] probabilities.
+            target: [N] classes; hidden ones are negative.
+        """
         scores, target = scores[target >= 0], target[target >= 0]
         predicted = scores.argmax(1)
         self.confusion += classification.counted(target, predicted, len(self.names))
-        truth = target[:, None] == np.arange(len(self.names))
-        self._add(scores.max(1), predicted == target, scores, truth, np.ones_like(truth))
+        positive = target[:, None] == np.arange(len(self.names))
+        self._add_confidence(scores.max(1), predicted == target)
+        self._add_curves(scores, positive, np.ones_like(positive))
 
-    def add_labels(self, scores: np.ndarray, target: np.ndarray) -> None:  # both [N, C]
-        """Count the labels of one run that are known."""
-        known, truth = ~np.isnan(target), target > 0.5
-        self._add(scores[known], truth[known], scores, truth, known)
+    def add_labels(self, scores: np.ndarray, target: np.ndarray) -> None:
+        """Add the visible labels of one run of a multilabel task.
 
-    def _add(
-        self, confidence: np.ndarray, right: np.ndarray, scores: np.ndarray, truth: np.ndarray, known: np.ndarray
-    ) -> None:
-        for total, more in zip(
-            (self.rows, self.confidence, self.right), classification.binned(confidence, right), strict=True
-        ):
-            total += more
-        self.curves += [Drawn.of(curve) for curve in classification.curves(self.names, scores, truth, known).values()]
+        Args:
+            scores: [N, C] probabilities.
+            target: [N, C] labels, 0 or 1; hidden ones are NaN.
+        """
+        visible, positive = ~np.isnan(target), target > 0.5
+        self._add_confidence(scores[visible], positive[visible])
+        self._add_curves(scores, positive, visible)
+
+    def _add_confidence(self, confidence: np.ndarray, correct: np.ndarray) -> None:  # both [N]
+        binned = classification.binned(confidence, correct)
+        self.rows += binned.rows
+        self.confidence += binned.confidence
+        self.correct += binned.right
+
+    def _add_curves(self, scores: np.ndarray, positive: np.ndarray, visible: np.ndarray) -> None:  # all [N, C]
+        curves = classification.curves(self.names, scores, positive, visible)
+        self.curves += map(OneVsRestCurves.from_curve, curves.values())
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error (Guo et al., 2017), all rows taken together."""
-        return float(np.abs(self.right - self.confidence).sum() / self.rows.sum())
+        """Expected calibration error (Guo et al., 2017) over the rows of all runs."""
+        return float(np.abs(self.correct - self.confidence).sum() / self.rows.sum())
 
-    def curve(self) -> "Drawn":
-        """Return the mean over all classes and runs."""
-        return Drawn(*(np.mean(values, axis=0) for values in zip(*self.curves, strict=True)))
+    def average_curves(self) -> OneVsRestCurves:
+        """Average the curves over all classes and runs.
+
+        Returns:
+            The mean of each curve and of each area.
+        """
+        means = [np.mean(values, axis=0) for values in zip(*self.curves, strict=True)]
+        return OneVsRestCurves(*means)
 
 
-def section(groups: Mapping[Group, list[Metrics]], metric: str, look: Mapping[Group, Look]) -> Section | None:
-    """Show one task: that of the metric where it has classes, else the first that has."""
+def build_section(groups: Mapping[Group, Iterable[Metrics]], metric: str, styles: Styles) -> Section | None:
+    """Build the section for one task: that of the metric where it has classes, else the first that has.
+
+    Args:
+        groups: runs by group.
+        metric: split and name, "test/accuracy".
+        styles: of the groups.
+
+    Returns:
+        The section; None where no run stored predictions of a task with classes.
+    """
     split, _, name = metric.partition("/")
-    found = {group: said for group, runs in groups.items() if (said := read(runs, split))}
-    if not found:
+    summaries = drop_empty({group: summarize_predictions(runs, split) for group, runs in groups.items()})
+    if not summaries:
         return None
-    tasks = list(dict.fromkeys(task for said in found.values() for task in said))
+    tasks = collect_keys(summaries)
     task = next((task for task in tasks if name.startswith(f"{task}.")), tasks[0])
-    of_task = {group: said[task] for group, said in found.items() if task in said}
-    curved = {group: said.curve() for group, said in of_task.items() if said.curves}
-    drawn = [roc(curved, look), precision_recall(curved, look)] if curved else []
-    drawn.append(calibration(of_task, look))
-    matrices = [(group, said) for group, said in of_task.items() if said.confusion.any() and len(said.names) <= CLASSES]
-    drawn += [confusion(group, said) for group, said in matrices[:MATRICES]]
-    return Section("Calibration and classes", f"Of {len(tasks)} tasks: {task}." if len(tasks) > 1 else "", plots=drawn)
+    of_task = {group: by_task[task] for group, by_task in summaries.items() if task in by_task}
+    text = f"Of {len(tasks)} tasks: {task}." if len(tasks) > 1 else ""
+    return Section("Calibration and classes", text, plots=_plot_task(of_task, styles))
 
 
-def read(runs: Iterable[Metrics], split: str) -> dict[str, Classified]:
-    """Read what a group's runs predicted, by task; tasks that have no classes are left out."""
-    found: dict[str, Classified] = {}
+def _plot_task(summaries: Mapping[Group, ClassificationSummary], styles: Styles) -> list[Plot]:
+    plots = []
+    curves = {group: summary.average_curves() for group, summary in summaries.items() if summary.curves}
+    if curves:
+        plots += [plot_roc(curves, styles), plot_precision_recall(curves, styles)]
+    plots.append(plot_calibration(summaries, styles))
+    matrices = []
+    for group, summary in summaries.items():
+        if summary.confusion.any() and len(summary.names) <= MAX_CLASSES:
+            matrices.append(plot_confusion(group, summary))
+    return plots + matrices[:MAX_MATRICES]
+
+
+def summarize_predictions(runs: Iterable[Metrics], split: str) -> dict[str, ClassificationSummary]:
+    """Sum up what the runs of a group predicted.
+
+    Args:
+        runs: of one group; those without stored predictions are left out.
+        split: whose predictions are read.
+
+    Returns:
+        A summary by task, of the tasks that have classes or labels.
+    """
+    summaries: dict[str, ClassificationSummary] = {}
     for run in runs:
         folder = RunFolder(run["folder"])
         if not (folder.predictions / f"{split}.parquet").exists():
             continue
         for task in tasks_of(folder, split):
-            figures = run["per_class"][split][task]
-            if all("f1" in of_class for of_class in figures.values()):  # numbers have errors instead
-                said = found.setdefault(task, Classified(list(figures)))
-                _, scores, target = stored(folder, split, task, primary_head(run))
-                (said.add if target.ndim == 1 else said.add_labels)(scores, target)
-    return found
+            per_class = run["per_class"][split][task]
+            if not all("f1" in metrics for metrics in per_class.values()):  # a regression task has errors instead
+                continue
+            summary = summaries.setdefault(task, ClassificationSummary(list(per_class)))
+            _, scores, target = stored(folder, split, task, primary_head(run))
+            if target.ndim == 1:
+                summary.add(scores, target)
+            else:
+                summary.add_labels(scores, target)
+    return summaries
 
 
-# --------------------------------------------------------------------------------------------------------- pictures
+# --------------------------------------------------------------------------------------------------------- plots
 
 
-def calibration(found: Mapping[Group, Classified], look: Mapping[Group, Look]) -> Plot:
-    """Show accuracy over confidence (Guo et al., 2017); on the diagonal, probabilities mean what they say."""
+def plot_calibration(summaries: Mapping[Group, ClassificationSummary], styles: Styles) -> Plot:
+    """Plot accuracy over confidence, a reliability diagram (Guo et al., 2017).
+
+    Args:
+        summaries: by group.
+        styles: of the groups.
+
+    Returns:
+        A line for each group; on the dotted diagonal, confidence equals accuracy.
+    """
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle=":")
-        for group, said in found.items():
-            used = said.rows > 0
-            confidence, right = said.confidence[used] / said.rows[used], said.right[used] / said.rows[used]
-            style = look[group].style(0) | {"markersize": 4}
-            axes.plot(confidence, right, label=f"{','.join(group)} ({said.calibration_error:.3f})", **style)
+        for group, summary in summaries.items():
+            used = summary.rows > 0
+            confidence = summary.confidence[used] / summary.rows[used]
+            accuracy = summary.correct[used] / summary.rows[used]
+            style = styles[group].line_kwargs(0) | {"markersize": 4}
+            label = f"{format_group(group)} ({summary.calibration_error:.3f})"
+            axes.plot(confidence, accuracy, label=label, **style)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("confidence")
         axes.set_ylabel("accuracy")
-        key(axes, "calibration error")
+        draw_legend(axes, "calibration error")
 
-    said = "; ".join(f"{','.join(group)}: {one.calibration_error:.3f}" for group, one in found.items())
+    described = describe_groups(summaries, lambda summary: f"{summary.calibration_error:.3f}")
     caption = "calibration: on the dotted diagonal a model is right as often as it says; rows of all seeds together"
-    return Plot("calibration", caption, f"Reliability diagram. Calibration error {said}.", draw)
+    return Plot("calibration", caption, f"Reliability diagram. Calibration error {described}.", draw)
 
 
-def roc(found: Mapping[Group, Drawn], look: Mapping[Group, Look]) -> Plot:
-    """Show how many true rows each class finds, over how many false ones it lets in."""
+def plot_roc(curves: Mapping[Group, OneVsRestCurves], styles: Styles) -> Plot:
+    """Plot the true positive rate over the false positive rate.
+
+    Args:
+        curves: by group.
+        styles: of the groups.
+
+    Returns:
+        A line for each group; chance is the dotted diagonal.
+    """
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle=":")
-        for group, said in found.items():
-            label = f"{','.join(group)} ({said.auroc:.3f})"
-            axes.plot([0, *GRID], [0, *said.true_positive_rate], label=label, **look[group].style(len(GRID)))
+        for group, curve in curves.items():
+            label = f"{format_group(group)} ({curve.auroc:.3f})"
+            style = styles[group].line_kwargs(len(GRID))
+            axes.plot([0, *GRID], [0, *curve.true_positive_rate], label=label, **style)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
-        key(axes, "area", loc="lower right")
+        draw_legend(axes, "area", location="lower right")
 
-    said = "; ".join(
-        f"{','.join(group)}: area {one.auroc:.3f}, true positive rate {one.true_positive_rate[10]:.2f} at a false one "
-        "of 0.1"
-        for group, one in found.items()
-    )
+    def describe(curve: OneVsRestCurves) -> str:
+        rate = curve.true_positive_rate[10]
+        return f"area {curve.auroc:.3f}, true positive rate {rate:.2f} at a false one of 0.1"
+
     caption = "ROC: each class against the rest, mean over classes and seeds; chance is the dotted diagonal"
-    return Plot("roc", caption, f"ROC curves. {said}.", draw)
+    return Plot("roc", caption, f"ROC curves. {describe_groups(curves, describe)}.", draw)
 
 
-def precision_recall(found: Mapping[Group, Drawn], look: Mapping[Group, Look]) -> Plot:
-    """Show how many of the found rows are true, over how many of the true ones are found."""
+def plot_precision_recall(curves: Mapping[Group, OneVsRestCurves], styles: Styles) -> Plot:
+    """Plot precision over recall.
+
+    Args:
+        curves: by group.
+        styles: of the groups.
+
+    Returns:
+        A line for each group.
+    """
 
     def draw(axes: Axes) -> None:
-        for group, said in found.items():
-            label = f"{','.join(group)} ({said.average_precision:.3f})"
-            axes.plot(GRID, said.precision, label=label, **look[group].style(len(GRID)))
+        for group, curve in curves.items():
+            label = f"{format_group(group)} ({curve.average_precision:.3f})"
+            axes.plot(GRID, curve.precision, label=label, **styles[group].line_kwargs(len(GRID)))
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
-        key(axes, "average precision")
+        draw_legend(axes, "average precision")
 
-    said = "; ".join(
-        f"{','.join(group)}: average precision {one.average_precision:.3f}, precision {one.precision[50]:.2f} "
-        "at a recall of 0.5"
-        for group, one in found.items()
-    )
+    def describe(curve: OneVsRestCurves) -> str:
+        area = f"average precision {curve.average_precision:.3f}"
+        return f"{area}, precision {curve.precision[50]:.2f} at a recall of 0.5"
+
     caption = "precision and recall: each class against the rest, mean over classes and seeds"
-    return Plot("precision-recall", caption, f"Precision-recall curves. {said}.", draw)
+    return Plot("precision-recall", caption, f"Precision-recall curves. {describe_groups(curves, describe)}.", draw)
 
 
-def confusion(group: Group, found: Classified) -> Plot:
-    """Show which classes are taken for which, as shares of the true class."""
-    shares = found.confusion / np.maximum(found.confusion.sum(1, keepdims=True), 1)
+def plot_confusion(group: Group, summary: ClassificationSummary) -> Plot:
+    """Plot a confusion matrix, normalised over the true classes.
+
+    Args:
+        group: whose runs were summed up.
+        summary: of the group, with C classes.
+
+    Returns:
+        A heat map; cells are percentages of the true class.
+    """
+    counts = summary.confusion
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
     def draw(axes: Axes) -> None:
-        heat(
-            axes,
-            shares,
-            found.names,
-            found.names,
-            lambda value: f"{value * 100:.0f}" if value >= 0.005 else "",
-            0,
-            1,
-        )
+        draw_heatmap(axes, shares, summary.names, summary.names, _format_percentage, 0, 1)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
 
-    wrong = found.confusion - np.diag(found.confusion.diagonal())
-    true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
-    most = f"most often {found.names[true]} is taken for {found.names[predicted]}: {shares[true, predicted]:.0%}"
-    side = max(3.2, min(5.0, 1.6 + 0.2 * len(found.names)))
-    name = ",".join(group)
+    errors = counts - np.diag(counts.diagonal())
+    true, predicted = np.unravel_index(errors.argmax(), errors.shape)
+    taken = f"{summary.names[true]} is taken for {summary.names[predicted]}"
+    side = max(3.2, min(5.0, 1.6 + 0.2 * len(summary.names)))
+    name = format_group(group)
     caption = f"{name}: confusion, % of each true class, all seeds together"
-    return Plot(f"confusion-{name}", caption, f"Confusion matrix of {name}; {most}.", draw, side, side)
+    alt = f"Confusion matrix of {name}; most often {taken}: {shares[true, predicted]:.0%}."
+    return Plot(f"confusion-{name}", caption, alt, draw, side, side)
+
+
+def _format_percentage(share: float) -> str:
+    return f"{share * 100:.0f}" if share >= 0.005 else ""

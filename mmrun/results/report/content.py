@@ -1,150 +1,215 @@
-"""From findings to sections of tables and plots: the order in which one reads them."""
+"""From findings to sections of tables and plots, in the order in which a report is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+
+import numpy as np
 
 from mmrun.results import records, selection, tables
 from mmrun.results.compare import Question
 from mmrun.results.report import classes, contribution, drift, gradients, logs, plots, provenance, robustness, subgroups
-from mmrun.results.report.answer import Answer, answers
+from mmrun.results.report.answer import Answer, write_answers
+from mmrun.results.report.evaluation import read_evaluations
 from mmrun.results.report.findings import Findings, Setting
+from mmrun.results.report.groups import drop_empty
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look, looks
+from mmrun.results.report.style import Styles, assign_styles
 from mmrun.results.selection import Group, Metrics
 
-DRAWN = 6  # settings that get pictures of their own
-EPOCHS = "epochs (each modality counting its part)"
-COSTS = {"flops": "FLOPs", "seconds": "seconds of training", "epochs": EPOCHS}
+MAX_PLOTTED_SETTINGS = 6
+COSTS = {
+    "flops": "FLOPs",
+    "seconds": "seconds of training",
+    "epochs": "epochs (each modality counting its part)",
+}
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that a page or a paper shows."""
+    """Everything that a page or a paper shows.
+
+    Args:
+        title: the metric, and what the runs are grouped by.
+        about: what is compared, and how.
+        answers: the results in sentences, the most important ones first.
+        caveats: what limits the answers.
+        hint: which evaluations are missing, and how to make them; "" where none is.
+        sections: in order.
+        records: the comparisons in full, a flat mapping for each group and setting.
+    """
 
     title: str
     about: str
     answers: list[Answer]
     caveats: list[str]
-    hint: str  # what more could be known; "" where all is
+    hint: str
     sections: list[Section]
-    records: list[dict[str, Any]]  # the figures in full
+    records: list[dict[str, object]]
 
 
-def compose(findings: Findings) -> Report:
-    """Put findings in the order in which one reads them."""
+def build_report(findings: Findings) -> Report:
+    """Build a report from the results of its comparisons, and from what else the run folders hold.
+
+    Args:
+        findings: of `compute_findings`.
+
+    Returns:
+        The report; its plots are not drawn yet.
+    """
     question = findings.question
-    every = [row.group for setting in findings.settings for row in setting.compared.rows]
-    look = looks(list(dict.fromkeys(every)))
-    machines = logs.environments(findings.runs)
-    memory = not any(device == "cpu" for device in machines.get("device", {"cpu": 1}))
-    sections = [*_across(findings, look)]
-    for place, setting in enumerate(findings.settings):
-        sections += _setting(findings, setting, look, drawn=place < DRAWN)
-    sections += [provenance.configs(findings, list(look)), provenance.environment(machines), provenance.runs(findings)]
+    styles = assign_styles(_list_groups(findings))
+    environments = logs.count_environments(findings.runs)
+    compare_memory = "cpu" not in environments.get("device", {"cpu": 1})
+    sections = [*_build_overview(findings, styles)]
+    for index, setting in enumerate(findings.settings):
+        sections += _build_setting(findings, setting, styles, plotted=index < MAX_PLOTTED_SETTINGS)
+    sections += [
+        provenance.build_config_section(findings, list(styles)),
+        provenance.build_environment_section(environments),
+        provenance.build_run_section(findings),
+    ]
     return Report(
         title=f"{question.metric} by {', '.join(question.by)}",
         about=tables.about(question),
-        answers=answers(findings, memory),
-        caveats=_caveats(findings, machines, memory),
-        hint=contribution.unasked(findings.runs, question),
+        answers=write_answers(findings, compare_memory),
+        caveats=_list_caveats(findings, environments, compare_memory),
+        hint=contribution.describe_unevaluated(findings.runs, question),
         sections=sections,
-        records=_records(findings),
+        records=_list_records(findings),
     )
 
 
-def _caveats(findings: Findings, machines: Mapping[str, Mapping[str, int]], memory: bool) -> list[str]:
-    """Return the caveats of the answers; those that concern all runs come first."""
-    found = list(findings.notices)
-    places: dict[str, list[str]] = {}
+def _list_groups(findings: Findings) -> list[Group]:
+    """Return the groups of all settings, each once."""
+    groups: dict[Group, None] = {}
     for setting in findings.settings:
-        for notice in setting.compared.notices:
-            places.setdefault(notice, []).append(findings.where(setting))
-    for notice, where in places.items():
-        everywhere = len(where) == len(findings.settings)
-        found.append(notice if everywhere else f"at {selection.counted(where, 'setting')}: {notice}")
-    for name, curves in findings.curves:
-        found += [f"{name}: {notice}" if name else notice for notice in curves.notices]
+        groups.update(dict.fromkeys(row.group for row in setting.comparison.rows))
+    return list(groups)
+
+
+def _list_records(findings: Findings) -> list[dict[str, object]]:
+    """Return a flat mapping for each group and setting, the setting's values first."""
+    flat = []
+    for setting in findings.settings:
+        values = dict(zip(findings.setting_keys, setting.values, strict=True))
+        flat += [{**values, **record} for record in records.records(setting.comparison)]
+    return flat
+
+
+# ------------------------------------------------------------------------------------------------------- caveats
+
+
+def _list_caveats(findings: Findings, environments: Mapping[str, Mapping[str, int]], compare_memory: bool) -> list[str]:
+    """Return the caveats of the answers."""
+    caveats = [*findings.notices, *_list_setting_caveats(findings)]
+    for description, curves in findings.curves:
+        prefix = f"{description}: " if description else ""
+        caveats += [f"{prefix}{notice}" for notice in curves.notices]
     if findings.ranking is not None:
-        found += findings.ranking.notices
-    for name, values in machines.items():
-        if len(values) > 1:
-            said = ", ".join(f"{value} (n={count})" for value, count in sorted(values.items()))
-            found.append(f"{name} differs between compared runs: {said}")
-    if not memory:
-        found.append("memory is that of the whole process where runs trained on a CPU: it is not compared")
-    return found
+        caveats += findings.ranking.notices
+    for name, counts in environments.items():
+        if len(counts) > 1:
+            values = ", ".join(f"{value} (n={count})" for value, count in sorted(counts.items()))
+            caveats.append(f"{name} differs between compared runs: {values}")
+    if not compare_memory:
+        caveats.append("memory is that of the whole process where runs trained on a CPU: it is not compared")
+    return caveats
 
 
-# --------------------------------------------------------------------------------------------- axis, rank, setting
+def _list_setting_caveats(findings: Findings) -> list[str]:
+    """Return the caveats of the comparisons, each once, with the settings that it concerns unless it concerns all."""
+    settings_by_notice: dict[str, list[str]] = {}
+    for setting in findings.settings:
+        for notice in setting.comparison.notices:
+            settings_by_notice.setdefault(notice, []).append(findings.describe_setting(setting))
+    caveats = []
+    for notice, settings in settings_by_notice.items():
+        concerns_all = len(settings) == len(findings.settings)
+        caveats.append(notice if concerns_all else f"at {selection.counted(settings, 'setting')}: {notice}")
+    return caveats
 
 
-def _across(findings: Findings, look: Mapping[Group, Look]) -> Iterator[Section]:
-    for name, curves in findings.curves:
-        title = f"Along {curves.across}{f' ({name})' if name else ''}"
-        yield Section(title, tables=tables.tables(curves), plots=[plots.crossover(curves, look)])
-    if findings.ranking is not None:
-        title = f"Over {', '.join(findings.ranking.over)}"
-        yield Section(
-            title, tables=[tables.ranks(findings.ranking)], plots=[plots.critical_difference(findings.ranking, look)]
-        )
+# ------------------------------------------------------------------------------------------------------- sections
 
 
-def _setting(findings: Findings, setting: Setting, look: Mapping[Group, Look], drawn: bool) -> Iterator[Section]:
-    where = findings.where(setting)
-    suffix = f" at {where}" if where else ""
-    compared = tables.tables(setting.compared)
-    if not drawn:
-        yield Section(f"Comparison{suffix}", f"Plots are drawn for the first {DRAWN} settings.", compared, closed=True)
+def _build_overview(findings: Findings, styles: Styles) -> Iterator[Section]:
+    """Build the sections on all settings together: curves along an axis, and ranks."""
+    for description, curves in findings.curves:
+        suffix = f" ({description})" if description else ""
+        title = f"Along {curves.across}{suffix}"
+        yield Section(title, tables=tables.tables(curves), plots=[plots.plot_crossover(curves, styles)])
+    ranking = findings.ranking
+    if ranking is not None:
+        title = f"Over {', '.join(ranking.over)}"
+        plot = plots.plot_critical_difference(ranking, styles)
+        yield Section(title, tables=[tables.ranks(ranking)], plots=[plot])
+
+
+def _build_setting(findings: Findings, setting: Setting, styles: Styles, plotted: bool) -> Iterator[Section]:
+    """Build the sections on one setting; they are folded where there are several settings."""
+    description = findings.describe_setting(setting)
+    suffix = f" at {description}" if description else ""
+    comparison_tables = tables.tables(setting.comparison)
+    if not plotted:
+        text = f"Plots are drawn for the first {MAX_PLOTTED_SETTINGS} settings."
+        yield Section(f"Comparison{suffix}", text, comparison_tables, closed=True)
         return
     cells = selection.grouped(setting.runs, findings.question.by)
-    groups = {row.group: cells[row.group] for row in setting.compared.rows}
+    groups = {row.group: cells[row.group] for row in setting.comparison.rows}
+    quality = _plot_quality(setting, groups, styles)
+    yield Section(f"Comparison{suffix}", tables=comparison_tables, plots=quality)
     folded = len(findings.settings) > 1
-    yield Section(f"Comparison{suffix}", tables=compared, plots=_quality(setting, groups, look))
-    for section in _evidence(groups, findings.question, look):
+    for section in _build_evidence(groups, findings.question, styles):
         section.title, section.closed, section.listed = f"{section.title}{suffix}", folded, not folded
         yield section
 
 
-def _evidence(
-    groups: Mapping[Group, list[Metrics]], question: Question, look: Mapping[Group, Look]
-) -> Iterator[Section]:
-    """Return the sections on further results, each where some run has them."""
-    unit = logs.spent_in([run for runs in groups.values() for run in runs])
-    words = COSTS[unit]
-    name, kept = contribution.kept(groups, question.metric)
-    parts = (
-        _learning(groups, question.metric, unit, words, look),
-        contribution.section(groups, kept, name, question, look),
-        robustness.section(kept, name, look),
-        subgroups.section(kept, name, look),
-        classes.section(groups, question.metric, look),
-        gradients.section(groups, unit, words, look),
-        drift.section(kept, look),
+def _plot_quality(setting: Setting, groups: Mapping[Group, Sequence[Metrics]], styles: Styles) -> list[Plot]:
+    """Plot quality over each cost that is known of all groups."""
+    quality = []
+    for cost in ("flops", "seconds"):
+        if all(row.cost[cost] is not None for row in setting.comparison.rows):
+            label = COSTS[cost]
+            quality.append(plots.plot_quality_over_cost(setting.comparison, groups, cost, label, styles))
+    return quality
+
+
+def _build_evidence(groups: Mapping[Group, list[Metrics]], question: Question, styles: Styles) -> Iterator[Section]:
+    """Build the sections on further results, each where some run has them."""
+    unit = logs.find_budget_unit(list(chain.from_iterable(groups.values())))
+    label = COSTS[unit]
+    metric, evaluations = read_evaluations(groups, question.metric)
+    sections = (
+        _build_learning_curves(groups, question.metric, unit, label, styles),
+        contribution.build_section(groups, evaluations, metric, question, styles),
+        robustness.build_section(evaluations, metric, styles),
+        subgroups.build_section(evaluations, metric, styles),
+        classes.build_section(groups, question.metric, styles),
+        gradients.build_section(groups, unit, label, styles),
+        drift.build_section(evaluations, styles),
     )
-    yield from (part for part in parts if part is not None)
+    for section in sections:
+        if section is not None:
+            yield section
 
 
-def _quality(setting: Setting, groups: Mapping[Group, list[Metrics]], look: Mapping[Group, Look]) -> list[Plot]:
-    rows = setting.compared.rows
-    known = [cost for cost in ("flops", "seconds") if all(row.cost[cost] is not None for row in rows)]
-    return [plots.quality_over_cost(setting.compared, groups, cost, COSTS[cost], look) for cost in known]
-
-
-def _learning(
-    groups: Mapping[Group, list[Metrics]], metric: str, unit: str, words: str, look: Mapping[Group, Look]
+def _build_learning_curves(
+    groups: Mapping[Group, list[Metrics]], metric: str, unit: str, budget_label: str, styles: Styles
 ) -> Section | None:
+    """Build the section on the metric on validation rows during training; None where no run logged it."""
     name = f"val/{metric.partition('/')[2]}"
-    every = {group: [logs.curve(logs.evaluated(run, unit), name) for run in runs] for group, runs in groups.items()}
-    drawn = {group: [curve for curve in curves if len(curve)] for group, curves in every.items()}
-    drawn = {group: curves for group, curves in drawn.items() if curves}
-    return Section("Learning curves", plots=[plots.learning(drawn, name, words, look)]) if drawn else None
+    curves = drop_empty({group: _read_curves(runs, name, unit) for group, runs in groups.items()})
+    if not curves:
+        return None
+    return Section("Learning curves", plots=[plots.plot_learning_curves(curves, name, budget_label, styles)])
 
 
-def _records(findings: Findings) -> list[dict[str, Any]]:
-    found = []
-    for setting in findings.settings:
-        where = dict(zip(findings.apart, setting.values, strict=True))
-        found += [{**where, **record} for record in records.records(setting.compared)]
-    return found
+def _read_curves(runs: Sequence[Metrics], name: str, unit: str) -> list[np.ndarray]:
+    curves = []
+    for run in runs:
+        curve = logs.extract_curve(logs.read_logged_evaluations(run, unit), name)
+        if len(curve):
+            curves.append(curve)
+    return curves

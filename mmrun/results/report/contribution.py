@@ -1,216 +1,328 @@
-"""The section on what each modality is worth: alone, against all together, and missing."""
+"""The section on the contribution of each modality: alone, compared with all of them together, and missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results import evaluations, statistics
+from mmrun.results import evaluations as stored_evaluations
+from mmrun.results import statistics
 from mmrun.results.compare import Question
 from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.formatting import interval, number, signed
-from mmrun.results.report.charts import bars, heat
+from mmrun.results.report.charts import draw_bars, draw_heatmap
+from mmrun.results.report.evaluation import Evaluation, Evaluations, SubsetMetrics, read_evaluation
+from mmrun.results.report.groups import collect_keys, describe_groups, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look
+from mmrun.results.report.style import Styles
 from mmrun.results.selection import Group, Metrics
 from mmrun.results.tables import Table
-
-Kept = dict[Group, list[dict[str, Any]]]  # what `mmrun eval` found about the runs of each group
 
 TRAINED = "encoders trained alone"
 PROBES = "its own probes"
 ABSENT = "itself, the others absent"
 
 
-class Alone(NamedTuple):
-    """What one modality reaches at a time, by modality, and who says so."""
+class UnimodalMetrics(NamedTuple):
+    """A metric that each modality reaches alone, and the source of the values.
 
-    figures: dict[str, float]
+    Args:
+        by_modality: the metric of each modality.
+        source: TRAINED, PROBES or ABSENT.
+    """
+
+    by_modality: dict[str, float]
     source: str
 
 
-def kept(groups: Mapping[Group, list[Metrics]], metric: str) -> tuple[str, Kept]:
-    """Read what `mmrun eval` found about a split, and name the figure that it is about: the metric where it has that.
+class FusedAndUnimodal(NamedTuple):
+    """A metric of one run with all modalities, and of each modality alone."""
 
-    It knows the primary metric of each task: of another figure of a task, that one stands in its place.
+    fused: float
+    by_modality: dict[str, float]
+
+
+class SubsetMeans(NamedTuple):
+    """A metric for each subset of the modalities, averaged over runs.
+
+    Args:
+        subsets: names of the subsets.
+        fills: the ways in which missing modalities are filled.
+        means: [subsets, fills].
     """
-    split, _, name = metric.partition("/")
-    every = {group: [evaluations.read(run, split) for run in runs] for group, runs in groups.items()}
-    found = {group: [one for one in read if one is not None] for group, read in every.items()}
-    found = {group: read for group, read in found.items() if read}
-    primary_metrics = [one["primary_metrics"] for read in found.values() for one in read]
-    if primary_metrics and name not in primary_metrics[0]:
-        task = f"{name.rpartition('.')[0]}."
-        name = next(
-            (primary_metric for primary_metric in primary_metrics[0] if primary_metric.startswith(task)),
-            primary_metrics[0][0],
-        )
-    return name, {group: read for group, read in found.items() if all(name in one["primary_metrics"] for one in read)}
+
+    subsets: list[str]
+    fills: list[str]
+    means: np.ndarray
 
 
-def section(
-    groups: Mapping[Group, list[Metrics]], found: Kept, name: str, question: Question, look: Mapping[Group, Look]
+def build_section(
+    groups: Mapping[Group, Sequence[Metrics]], evaluations: Evaluations, metric: str, question: Question, styles: Styles
 ) -> Section | None:
-    """Show what fusion adds to single modalities, and what `mmrun eval` found about the groups that it was asked about.
+    """Build the section: what fusion adds to single modalities, Shapley values, and metrics with modalities missing.
 
-    What a modality reaches alone is known without `mmrun eval` where probes were trained on the same data.
+    Single modalities need no `mmrun eval` where probes were trained on the same data.
+
+    Args:
+        groups: runs by group.
+        evaluations: by group; groups without any are left out of the plots.
+        metric: name of the metric, without its split.
+        question: that the report answers.
+        styles: of the groups.
+
+    Returns:
+        The section; None where nothing is known about single modalities, and nothing remains to be evaluated.
     """
     split = question.metric.partition("/")[0]
-    every = [run for runs in groups.values() for run in runs]
-    gaps = _synergy(groups, split, name, replace(question, metric=f"{split}/{name}").lower_is_better)
-    told = [unasked(every, question), _untaught(found)]
-    if not (gaps.rows or found or told[0]):
+    lower_is_better = replace(question, metric=f"{split}/{metric}").lower_is_better
+    synergy = _tabulate_synergy(groups, split, metric, lower_is_better)
+    unevaluated = describe_unevaluated(list(chain.from_iterable(groups.values())), question)
+    if not (synergy.rows or evaluations or unevaluated):
         return None
-    drawn = [missing(group, *subsets(read, name), name) for group, read in found.items()]
-    return Section(
-        "What each modality is worth",
-        " ".join(line for line in told if line),
-        [gaps] if gaps.rows else [],
-        [shapley({group: worth(read, name) for group, read in found.items()}, name, look), *drawn] if found else [],
-    )
+    plots = []
+    if evaluations:
+        plots.append(plot_shapley_values(_collect_shapley_values(evaluations, metric), metric, styles))
+    for group, of_group in evaluations.items():
+        plots.append(plot_missing_modalities(group, average_subsets(of_group, metric), metric))
+    text = " ".join(filter(None, [unevaluated, _describe_complete_training(evaluations)]))
+    return Section("What each modality is worth", text, [synergy] if synergy.rows else [], plots)
 
 
-def unasked(runs: Sequence[Metrics], question: Question) -> str:
-    """Describe how to evaluate runs without a modality, where some are not evaluated; "" where all are."""
+def describe_unevaluated(runs: Iterable[Metrics], question: Question) -> str:
+    """Describe how to evaluate the runs that lack an evaluation with missing and noisy modalities.
+
+    Args:
+        runs: those without a fused head cannot be evaluated, and do not count.
+        question: that the report answers; its metric names the split.
+
+    Returns:
+        One sentence; "" where all runs are evaluated.
+    """
     fused = [run for run in runs if run["primary_head"] == "fused"]
-    lacking = len(evaluations.lacking(fused, question.metric.partition("/")[0]))
-    if not lacking:
+    num_lacking = len(stored_evaluations.lacking(fused, question.metric.partition("/")[0]))
+    if not num_lacking:
         return ""
     return (
-        f"{lacking} of {len(fused)} runs were not asked what they say when modalities are missing or spoiled; "
+        f"{num_lacking} of {len(fused)} runs were not asked what they say when modalities are missing or spoiled; "
         "the same command with --eval asks them first."
     )
 
 
-def _untaught(found: Kept) -> str:
-    groups = [",".join(group) for group, read in found.items() if not all(one["saw_missing"] for one in read)]
-    if not groups:
+def _describe_complete_training(evaluations: Evaluations) -> str:
+    """Warn of groups that never saw a missing modality in training."""
+    names = []
+    for group, of_group in evaluations.items():
+        if not all(evaluation["saw_missing"] for evaluation in of_group):
+            names.append(format_group(group))
+    if not names:
         return ""
-    return (
-        f"No row of the training data of {', '.join(groups)} lacked a modality: what they say without one is a guess."
-    )
+    return f"No row of the training data of {', '.join(names)} lacked a modality: what they say without one is a guess."
 
 
 # ----------------------------------------------------------------------------------------- one modality at a time
 
 
-def _synergy(groups: Mapping[Group, list[Metrics]], split: str, name: str, lower: bool) -> Table:
-    """Show what the fusion adds to the best modality alone."""
-    every = [run for runs in groups.values() for run in runs]
-    modalities = list(dict.fromkeys(modality for run in every for modality in run["config"]["encoder"]))
+def _tabulate_synergy(
+    groups: Mapping[Group, Sequence[Metrics]], split: str, metric: str, lower_is_better: bool
+) -> Table:
+    """Tabulate what the fusion adds to the best modality alone, in one row for each group and source."""
+    runs = list(chain.from_iterable(groups.values()))
+    modalities: dict[str, None] = {}
+    for run in runs:
+        modalities.update(dict.fromkeys(run["config"]["encoder"]))
     rows = []
-    for group, runs in groups.items():
-        by_source: dict[str, list[tuple[float, dict[str, float]]]] = {}
-        for run in runs:
-            fused = run["metrics"].get(split, {}).get(name)
-            said = alone(run, every, split, name)
-            if run["primary_head"] == "fused" and fused is not None and said is not None:
-                by_source.setdefault(said.source, []).append((fused, said.figures))
-        for source, pairs in by_source.items():
-            gaps = [gap(fused, figures, lower) for fused, figures in pairs]
-            of_modality = [_mean([figures.get(modality) for _, figures in pairs]) for modality in modalities]
-            estimate = statistics.mean(gaps)
-            said_gap = f"{signed(estimate.value)}{' !' if estimate.value <= 0 else ''}"
-            fused_mean = _mean([fused for fused, _ in pairs])
-            cells = [str(len(pairs)), fused_mean, *of_modality, said_gap, interval(estimate.low, estimate.high)]
-            rows.append([",".join(group), source, *cells])
+    for group, of_group in groups.items():
+        for source, pairs in _pair_fused_and_unimodal(of_group, runs, split, metric).items():
+            cells = _format_synergy(pairs, list(modalities), lower_is_better)
+            rows.append([format_group(group), source, *cells])
     header = ["group", "alone is", "runs", "fused", *(f"{modality} alone" for modality in modalities)]
-    caption = f"{split}/{name}, means of runs; the gap is what all together gain over the best alone; ! not above 0"
+    caption = f"{split}/{metric}, means of runs; the gap is what all together gain over the best alone; ! not above 0"
     return Table(caption, [*header, "synergy gap", "95 % interval"], rows, 2)
 
 
-def alone(run: Metrics, others: Sequence[Metrics], split: str, name: str) -> Alone | None:
-    """Return what each modality of a run reaches alone, from the best source available.
+def _pair_fused_and_unimodal(
+    runs: Iterable[Metrics], all_runs: Sequence[Metrics], split: str, metric: str
+) -> dict[str, list[FusedAndUnimodal]]:
+    """Return the runs for which both are known, by the source of the unimodal metrics."""
+    by_source: dict[str, list[FusedAndUnimodal]] = {}
+    for run in runs:
+        fused = run["metrics"].get(split, {}).get(metric)
+        unimodal = find_unimodal_metrics(run, all_runs, split, metric)
+        if run["primary_head"] == "fused" and fused is not None and unimodal is not None:
+            by_source.setdefault(unimodal.source, []).append(FusedAndUnimodal(fused, unimodal.by_modality))
+    return by_source
 
-    Encoders trained alone on the same terms; what `mmrun eval` was given; the run's own probes; the run with the other
-    modalities absent, which flatters the fusion.
+
+def _format_synergy(pairs: Sequence[FusedAndUnimodal], modalities: Iterable[str], lower_is_better: bool) -> list[str]:
+    """Return the cells: number of runs, mean metrics, mean synergy gap and its interval."""
+    cells = [str(len(pairs)), _format_mean([pair.fused for pair in pairs])]
+    for modality in modalities:
+        cells.append(_format_mean([pair.by_modality.get(modality) for pair in pairs]))
+    gaps = [compute_synergy_gap(pair.fused, pair.by_modality, lower_is_better) for pair in pairs]
+    gap = statistics.mean(gaps)
+    mark = " !" if gap.value <= 0 else ""
+    return [*cells, f"{signed(gap.value)}{mark}", interval(gap.low, gap.high)]
+
+
+def find_unimodal_metrics(
+    run: Metrics, other_runs: Iterable[Metrics], split: str, metric: str
+) -> UnimodalMetrics | None:
+    """Find what each modality of a run reaches alone, from the best source available.
+
+    The sources, best first: encoders trained alone, by another run on the same terms or by the one that `mmrun eval`
+    was given; the run's own probes; the run itself with the other modalities absent, which flatters the fusion.
+
+    Args:
+        run: a run with a fused head.
+        other_runs: in which a run of probes is looked for.
+        split: of the metric.
+        metric: its name.
+
+    Returns:
+        The metric by modality, and its source; None where no source has it.
     """
-    found = evaluations.read(run, split)
-    said = None if found is None or name not in found["synergy"] else found["synergy"][name]
-    for other in others:
-        if other["primary_head"] != "fused" and _alike(run, other) and (figures := _probes(other, run, split, name)):
-            return Alone(figures, TRAINED)
-    if said is not None and said["ceilings"] != OWN_CEILINGS:
-        return Alone(said["alone"], TRAINED)
-    if figures := _probes(run, run, split, name):
-        return Alone(figures, PROBES)
-    return None if said is None else Alone(said["alone"], ABSENT)
+    for other_run in other_runs:
+        if other_run["primary_head"] != "fused" and _is_comparable(run, other_run):
+            probes = _read_probes(other_run, run, split, metric)
+            if probes:
+                return UnimodalMetrics(probes, TRAINED)
+    evaluation = read_evaluation(run, split)
+    synergy = None if evaluation is None else evaluation["synergy"].get(metric)
+    if synergy is not None and synergy["ceilings"] != OWN_CEILINGS:
+        return UnimodalMetrics(synergy["alone"], TRAINED)
+    probes = _read_probes(run, run, split, metric)
+    if probes:
+        return UnimodalMetrics(probes, PROBES)
+    return None if synergy is None else UnimodalMetrics(synergy["alone"], ABSENT)
 
 
-def gap(fused: float, figures: Mapping[str, float], lower: bool) -> float:
-    """Return the gain of the fusion over the best modality."""
-    return min(figures.values()) - fused if lower else fused - max(figures.values())
+def compute_synergy_gap(fused: float, by_modality: Mapping[str, float], lower_is_better: bool) -> float:
+    """Return the gain of the fusion over the best modality.
+
+    Args:
+        fused: metric with all modalities.
+        by_modality: metric of each modality alone.
+        lower_is_better: direction of the metric.
+
+    Returns:
+        A difference in the metric's own unit; positive where the fusion is better.
+    """
+    if lower_is_better:
+        return min(by_modality.values()) - fused
+    return fused - max(by_modality.values())
 
 
-def _alike(run: Metrics, other: Metrics) -> bool:
-    """Return whether two runs learned from the same rows, with the same encoders, seed and budget."""
-    same_rows = all(run["dataset"][key] == other["dataset"][key] for key in ("fingerprint", "split", "labelled"))
-    same = all(run[key] == other[key] for key in ("seed", "budget"))
-    return same_rows and same and run["config"]["encoder"] == other["config"]["encoder"]
+def _is_comparable(run: Metrics, other_run: Metrics) -> bool:
+    """Return whether two runs were trained on the same rows, with the same encoders, seed and budget."""
+    same_rows = all(run["dataset"][key] == other_run["dataset"][key] for key in ("fingerprint", "split", "labelled"))
+    same_terms = run["seed"] == other_run["seed"] and run["budget"] == other_run["budget"]
+    return same_rows and same_terms and run["config"]["encoder"] == other_run["config"]["encoder"]
 
 
-def _probes(of: Metrics, run: Metrics, split: str, name: str) -> dict[str, float] | None:
-    """Read the figures of a run's probes, where it has one for each modality of another."""
-    figures = of["metrics"].get(split, {})
-    found = {modality: figures.get(f"{name}/{modality}") for modality in run["config"]["encoder"]}
-    known = {modality: value for modality, value in found.items() if value is not None}
-    return known if len(known) == len(found) else None
+def _read_probes(probed_run: Metrics, run: Metrics, split: str, metric: str) -> dict[str, float] | None:
+    """Return the metric of one run's probes by modality; None unless there is a probe for each modality of `run`."""
+    metrics = probed_run["metrics"].get(split, {})
+    probes = {}
+    for modality in run["config"]["encoder"]:
+        value = metrics.get(f"{metric}/{modality}")
+        if value is None:
+            return None
+        probes[modality] = value
+    return probes
 
 
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return number(float(np.mean(known))) if known else "-"
+def _format_mean(values: Iterable[float | None]) -> str:
+    defined = [value for value in values if value is not None]
+    return number(float(np.mean(defined))) if defined else "-"
 
 
 # ------------------------------------------------------------------------------------------------ missing modalities
 
 
-def worth(found: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float]]:
-    """Return the Shapley value of each modality, one a run."""
-    values = [one["shapley"][name]["absent"] for one in found]
-    return {modality: [one[modality] for one in values] for modality in values[0]}
+def _collect_shapley_values(evaluations: Evaluations, metric: str) -> dict[Group, dict[str, list[float]]]:
+    """Return by group and modality the Shapley value in each run."""
+    values: dict[Group, dict[str, list[float]]] = {}
+    for group, of_group in evaluations.items():
+        values[group] = {}
+        for evaluation in of_group:
+            for modality, value in evaluation["shapley"][metric]["absent"].items():
+                values[group].setdefault(modality, []).append(value)
+    return values
 
 
-def subsets(
-    found: Sequence[Mapping[str, Any]], name: str
-) -> tuple[list[str], list[str], np.ndarray]:  # [subsets, fills]
-    """Return the mean figure of each subset of the modalities, under each way to fill what is missing."""
-    having = [one["missing"] for one in found]
-    fills = list(having[0])
-    named = [" + ".join(each["present"]) for each in having[0][fills[0]]]
-    values = [[[each["metrics"][name] for each in one[fill]] for fill in fills] for one in having]
-    return named, fills, np.mean(values, axis=0).T
+def average_subsets(evaluations: Sequence[Evaluation], metric: str) -> SubsetMeans:
+    """Average the metric over runs, for each subset of the modalities and each way to fill the missing ones.
+
+    Args:
+        evaluations: of the runs of one group, at least one; all have the same subsets and fills.
+        metric: name of the metric.
+
+    Returns:
+        The means, subsets in the order of the first run.
+    """
+    first_run = evaluations[0]["missing"]
+    fills = list(first_run)
+    subsets = [" + ".join(subset["present"]) for subset in first_run[fills[0]]]
+    of_runs = []
+    for evaluation in evaluations:
+        of_runs.append([_list_metric(evaluation["missing"][fill], metric) for fill in fills])
+    return SubsetMeans(subsets, fills, np.mean(of_runs, axis=0).T)
 
 
-def missing(group: Group, named: Sequence[str], fills: Sequence[str], values: np.ndarray, metric: str) -> Plot:
-    """Show the figure of every subset of the modalities, under each way to fill what is missing."""
+def _list_metric(subsets: Iterable[SubsetMetrics], metric: str) -> list[float]:
+    return [subset["metrics"][metric] for subset in subsets]
+
+
+def plot_missing_modalities(group: Group, subset_means: SubsetMeans, metric: str) -> Plot:
+    """Plot the metric of every subset of the modalities, under each way to fill the missing ones.
+
+    Args:
+        group: whose runs were averaged.
+        subset_means: of the group.
+        metric: name of the metric.
+
+    Returns:
+        A heat map, a row for each subset.
+    """
+    subsets, fills, means = subset_means
 
     def draw(axes: Axes) -> None:
-        heat(axes, values, named, fills, lambda value: f"{value:.3f}", float(values.min()), float(values.max()))
+        low, high = float(means.min()), float(means.max())
+        draw_heatmap(axes, means, subsets, fills, lambda value: f"{value:.3f}", low, high)
         axes.set_xlabel("what is missing is")
         axes.set_ylabel("what is there")
 
-    name = ",".join(group)
-    said = "; ".join(f"{subset}: {number(float(row[0]))}" for subset, row in zip(named, values, strict=True))
+    name = format_group(group)
+    described = [f"{subset}: {number(float(row[0]))}" for subset, row in zip(subsets, means, strict=True)]
     caption = f"{name}: {metric} with modalities missing, mean over the seeds"
-    alt = f"Heat map of {metric} of {name} by what is there. {said}."
-    return Plot(f"missing-{name}", caption, alt, draw, width=4.4, height=1.1 + 0.3 * len(named))
+    alt = f"Heat map of {metric} of {name} by what is there. {'; '.join(described)}."
+    return Plot(f"missing-{name}", caption, alt, draw, width=4.4, height=1.1 + 0.3 * len(subsets))
 
 
-def shapley(found: Mapping[Group, Mapping[str, Sequence[float]]], metric: str, look: Mapping[Group, Look]) -> Plot:
-    """Show what each modality adds on average over all orders in which modalities can be added."""
-    modalities = list(dict.fromkeys(modality for values in found.values() for modality in values))
+def plot_shapley_values(values: Mapping[Group, Mapping[str, Sequence[float]]], metric: str, styles: Styles) -> Plot:
+    """Plot Shapley values: what a modality adds on average over all orders in which modalities can be added.
+
+    Args:
+        values: by group and modality, one for each run.
+        metric: name of the metric.
+        styles: of the groups.
+
+    Returns:
+        A bar chart.
+    """
+    modalities = collect_keys(values)
 
     def draw(axes: Axes) -> None:
-        bars(axes, found, modalities, look)
+        draw_bars(axes, values, modalities, styles)
         axes.set_ylabel(f"Shapley value of {metric}")
 
-    said = "; ".join(
-        f"{','.join(group)}: " + ", ".join(f"{m} {number(float(np.mean(each)))}" for m, each in values.items())
-        for group, values in found.items()
-    )
+    def describe(of_group: Mapping[str, Sequence[float]]) -> str:
+        return ", ".join(f"{modality} {number(float(np.mean(runs)))}" for modality, runs in of_group.items())
+
     caption = f"what each modality is worth: Shapley values of {metric}, bars are means, dots are runs"
-    return Plot("shapley", caption, f"Bar chart of Shapley values. {said}.", draw)
+    alt = f"Bar chart of Shapley values. {describe_groups(values, describe)}."
+    return Plot("shapley", caption, alt, draw)

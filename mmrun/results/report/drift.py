@@ -1,110 +1,168 @@
-"""The section on encoders before and after the fusion, from `mmrun eval --all`."""
+"""The section on how encoders change after the stage that first trains them, from `mmrun eval --all`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mmrun.results.formatting import number, signed
-from mmrun.results.report.charts import bars
-from mmrun.results.report.contribution import Kept
+from mmrun.results.report.charts import draw_bars
+from mmrun.results.report.evaluation import EncoderDrift, Evaluation, Evaluations
+from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look
+from mmrun.results.report.style import Styles
 from mmrun.results.selection import Group
 from mmrun.results.tables import Table
 
-Drift = dict[str, list[dict[str, Any]]]  # by modality, what each run says
+Drift = dict[str, list[EncoderDrift]]  # by modality, one for each run
 
 
-def section(kept: Kept, look: Mapping[Group, Look]) -> Section | None:
-    """Show the groups of which some stage taught an encoder before the last one did."""
-    every = {group: _gathered([one["drift"] for one in read if one.get("drift")]) for group, read in kept.items()}
-    found = {group: drift for group, drift in every.items() if drift}
-    if not found:
+class ProbeChange(NamedTuple):
+    """Mean accuracies of a linear probe on one encoder of a group."""
+
+    group: Group
+    modality: str
+    before: float
+    after: float
+
+
+def build_section(evaluations: Evaluations, styles: Styles) -> Section | None:
+    """Build the section from the groups in which a stage before the last one trained an encoder.
+
+    Args:
+        evaluations: by group.
+        styles: of the groups.
+
+    Returns:
+        The section; None where no run has an encoder that a later stage could change.
+    """
+    drifts = drop_empty({group: _collect_drift(of_group) for group, of_group in evaluations.items()})
+    if not drifts:
         return None
-    tasks = list(
-        dict.fromkeys(task for drift in found.values() for each in drift.values() for task in each[0]["probe"])
-    )
+    tasks = _collect_tasks(drifts.values())
     text = (
         "What the stages after the one that first taught an encoder did to it. CKA is 1 where the geometry of its "
         "features is unchanged; a linear probe tells how much of the target can be read from them, then and now."
     )
-    drawn = [cka(found, look), *(probe(found, task, look) for task in tasks)]
-    return Section("Encoders before and after", text, [_table(found, tasks)], drawn)
+    plots = [plot_cka(drifts, styles)]
+    plots += [plot_probes(drifts, task, styles) for task in tasks]
+    return Section("Encoders before and after", text, [_tabulate(drifts, tasks)], plots)
 
 
-def _gathered(read: Sequence[Mapping[str, Any]]) -> Drift:
-    gathered: Drift = {}
-    for one in read:
-        for modality, said in one.items():
-            gathered.setdefault(modality, []).append(said)
-    return gathered
+def _collect_drift(evaluations: Iterable[Evaluation]) -> Drift:
+    drift: Drift = {}
+    for evaluation in evaluations:
+        for modality, of_run in evaluation.get("drift", {}).items():
+            drift.setdefault(modality, []).append(of_run)
+    return drift
 
 
-def _table(found: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
+def _collect_tasks(drifts: Iterable[Drift]) -> list[str]:
+    """Return the tasks that linear probes were fitted to, in the order of first appearance."""
+    tasks: dict[str, None] = {}
+    for drift in drifts:
+        for runs in drift.values():
+            tasks.update(dict.fromkeys(runs[0]["probe"]))
+    return list(tasks)
+
+
+def _tabulate(drifts: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
     rows = []
-    for group, drift in found.items():
-        for modality, each in drift.items():
-            stages = ", ".join(dict.fromkeys(said["after_stage"] for said in each))
-            cells = [",".join(group), modality, stages, str(len(each)), number(_mean([said["cka"] for said in each]))]
+    for group, drift in drifts.items():
+        for modality, runs in drift.items():
+            stages = dict.fromkeys(run["after_stage"] for run in runs)
+            cells = [format_group(group), modality, ", ".join(stages), str(len(runs)), number(np.mean(_list_cka(runs)))]
             for task in tasks:
-                before, after = (_mean([said["probe"][task][when] for said in each]) for when in ("before", "after"))
+                before, after = _average_probe(runs, task)
                 cells += [number(before), number(after), signed(after - before)]
             rows.append(cells)
-    of_task = [""] if len(tasks) == 1 else [f"{task}: " for task in tasks]
-    probes = [f"{task}{what}" for task in of_task for what in ("probe then", "probe now", "change")]
-    header = ["group", "encoder", "since the end of", "runs", "CKA", *(probes if tasks else ())]
-    return Table(
-        "encoders at the end of the stage that first taught them, and at the end; means of the runs", header, rows, 3
-    )
+    header = ["group", "encoder", "since the end of", "runs", "CKA"]
+    for task in tasks:
+        prefix = "" if len(tasks) == 1 else f"{task}: "
+        header += [f"{prefix}probe then", f"{prefix}probe now", f"{prefix}change"]
+    caption = "encoders at the end of the stage that first taught them, and at the end; means of the runs"
+    return Table(caption, header, rows, 3)
 
 
-def cka(found: Mapping[Group, Drift], look: Mapping[Group, Look]) -> Plot:
-    """Show how alike the features are before and after (linear CKA: Kornblith et al., 2019)."""
-    values = {g: {m: [said["cka"] for said in each] for m, each in drift.items()} for g, drift in found.items()}
-    names = list(dict.fromkeys(modality for of_group in values.values() for modality in of_group))
+def _list_cka(runs: Iterable[EncoderDrift]) -> list[float]:
+    return [run["cka"] for run in runs]
+
+
+def _average_probe(runs: Sequence[EncoderDrift], task: str) -> tuple[float, float]:
+    """Return a probe's mean accuracies before and after."""
+    probes = [run["probe"][task] for run in runs]
+    before = np.mean([probe["before"] for probe in probes])
+    after = np.mean([probe["after"] for probe in probes])
+    return float(before), float(after)
+
+
+def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:
+    """Plot the similarity of each encoder's features before and after (linear CKA: Kornblith et al., 2019).
+
+    Args:
+        drifts: by group, then by modality.
+        styles: of the groups.
+
+    Returns:
+        A bar chart; 1 means that the geometry of the features is unchanged.
+    """
+    values = {}
+    for group, drift in drifts.items():
+        values[group] = {modality: _list_cka(runs) for modality, runs in drift.items()}
+    modalities = collect_keys(values)
 
     def draw(axes: Axes) -> None:
-        bars(axes, values, names, look)
+        draw_bars(axes, values, modalities, styles)
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("CKA of an encoder's features")
 
-    said = "; ".join(
-        f"{','.join(group)}: " + ", ".join(f"{m} {number(_mean(each))}" for m, each in of_group.items())
-        for group, of_group in values.items()
-    )
+    def describe(of_group: Mapping[str, Sequence[float]]) -> str:
+        return ", ".join(f"{modality} {number(float(np.mean(cka)))}" for modality, cka in of_group.items())
+
     caption = "how alike an encoder's features are before and after: 1 is unchanged; bars are means, dots are runs"
-    return Plot("cka", caption, f"Bar chart of linear CKA. {said}.", draw, width=4.4, height=3.0)
+    alt = f"Bar chart of linear CKA. {describe_groups(values, describe)}."
+    return Plot("cka", caption, alt, draw, width=4.4, height=3.0)
 
 
-def probe(found: Mapping[Group, Drift], task: str, look: Mapping[Group, Look]) -> Plot:
-    """Show what a linear probe reads from each encoder: an open mark before, a full one after."""
-    lines = []
-    for group, drift in found.items():
-        for modality, each in drift.items():
-            before, after = (_mean([said["probe"][task][when] for said in each]) for when in ("before", "after"))
-            lines.append((group, modality, before, after))
+def plot_probes(drifts: Mapping[Group, Drift], task: str, styles: Styles) -> Plot:
+    """Plot the accuracy of a linear probe on each encoder, before and after.
 
+    Args:
+        drifts: by group, then by modality.
+        task: that the probe predicts.
+        styles: of the groups.
+
+    Returns:
+        A line for each encoder from an open mark (before) to a filled one (after).
+    """
+    changes = []
+    for group, drift in drifts.items():
+        for modality, runs in drift.items():
+            changes.append(ProbeChange(group, modality, *_average_probe(runs, task)))
+    names, described = [], []
+    for group, modality, before, after in changes:
+        names.append(f"{format_group(group)}: {modality}" if len(drifts) > 1 else modality)
+        described.append(f"{format_group(group)} {modality} from {number(before)} to {number(after)}")
+    caption = "what a linear probe reads from each encoder: open marks before, full ones after; means of the runs"
+    alt = f"Accuracy of linear probes. {'; '.join(described)}."
+    height = max(2.2, 1.2 + 0.3 * len(changes))
+    return Plot(f"probe-{task}", caption, alt, _make_probe_drawer(changes, names, task, styles), height=height)
+
+
+def _make_probe_drawer(
+    changes: Sequence[ProbeChange], names: Sequence[str], task: str, styles: Styles
+) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        for place, (group, _, before, after) in enumerate(lines):
-            own = look[group]
-            axes.plot([before, after], [place, place], color=own.colour, linewidth=1.5)
-            axes.plot([before], [place], color=own.colour, marker=own.marker, markerfacecolor="none", markersize=7)
-            axes.plot([after], [place], color=own.colour, marker=own.marker, markersize=7)
-        several = len(found) > 1
-        names = [f"{','.join(group)}: {modality}" if several else modality for group, modality, *_ in lines]
-        axes.set_yticks(range(len(lines)), names)
+        for row, change in enumerate(changes):
+            color, marker = styles[change.group].color, styles[change.group].marker
+            axes.plot([change.before, change.after], [row, row], color=color, linewidth=1.5)
+            axes.plot([change.before], [row], color=color, marker=marker, markerfacecolor="none", markersize=7)
+            axes.plot([change.after], [row], color=color, marker=marker, markersize=7)
+        axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
-        axes.margins(y=0.5 / len(lines) + 0.05)
+        axes.margins(y=0.5 / len(names) + 0.05)
         axes.set_xlabel(f"accuracy of a linear probe ({task})")
 
-    said = "; ".join(f"{','.join(g)} {m} from {number(before)} to {number(after)}" for g, m, before, after in lines)
-    caption = "what a linear probe reads from each encoder: open marks before, full ones after; means of the runs"
-    height = 1.2 + 0.3 * len(lines)
-    return Plot(f"probe-{task}", caption, f"Accuracy of linear probes. {said}.", draw, height=max(2.2, height))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return draw

@@ -1,7 +1,8 @@
 """What a report is about: which runs are compared with which, and what the comparisons found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from mmrun.errors import ConfigError
@@ -12,147 +13,215 @@ from mmrun.results.index import primary_metric
 from mmrun.results.ranks import Ranking, rank
 from mmrun.results.selection import Group, Metrics, grouped, leaves_that_differ, lookup, number, text
 
-BASELINES = ("holistic", "scratch")  # the first that is there is compared with, unless --against says otherwise
+BASELINES = ("holistic", "scratch")  # without --against, the first of these that has runs is the baseline
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The runs that are alike in all but their group and seed: they are compared with each other."""
+    """Runs that differ in their group and seed alone, and so are compared with each other.
 
-    values: Group  # one for each key of `Findings.apart`
+    Args:
+        values: one for each key of `Findings.setting_keys`.
+        runs: of the setting.
+        comparison: of its groups.
+    """
+
+    values: Group
     runs: list[Metrics]
-    compared: Comparison
+    comparison: Comparison
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report says, before it is put into words and pictures."""
+    """The results of all comparisons of a report, before they are put into words and plots.
+
+    Args:
+        question: with everything chosen that the user left open.
+        setting_keys: the keys that separate settings: in them runs of one group and seed differ.
+        settings: in order of their values.
+        curves: a description of the values of the other setting keys ("dataset=digits"; "" without any), and the curves
+            along one key.
+        ranking: of the groups over the settings; None where it makes no sense.
+        notices: what was left out.
+    """
 
     question: Question
-    apart: tuple[str, ...]  # keys in which the runs of one group and seed differ
+    setting_keys: tuple[str, ...]
     settings: list[Setting]
-    curves: list[tuple[str, Curves]]  # where the other keys of `apart` are so: "dataset=digits", or ""
+    curves: list[tuple[str, Curves]]
     ranking: Ranking | None
     notices: list[str]
 
     @property
     def runs(self) -> list[Metrics]:
-        """Return the runs of all settings."""
-        return [run for setting in self.settings for run in setting.runs]
+        """The runs of all settings."""
+        return list(chain.from_iterable(setting.runs for setting in self.settings))
 
-    def where(self, setting: Setting) -> str:
-        """Describe a setting: "dataset.labelled=0.1"; empty where there is only one."""
-        return ", ".join(f"{key}={value}" for key, value in zip(self.apart, setting.values, strict=True))
+    def describe_setting(self, setting: Setting) -> str:
+        """Describe a setting by its values.
+
+        Args:
+            setting: of these findings.
+
+        Returns:
+            "dataset.labelled=0.1"; "" where there is a single setting.
+        """
+        return _describe_values(self.setting_keys, setting.values)
 
 
-def find(folders: Sequence[Path], question: Question, where: Sequence[str] = (), apart: Sequence[str] = ()) -> Findings:
-    """Compare all that can be compared below some folders, and choose what the question leaves open.
+def compute_findings(
+    folders: Sequence[Path], question: Question, conditions: Sequence[str] = (), setting_keys: Sequence[str] = ()
+) -> Findings:
+    """Compare all runs below some folders that can be compared, and choose what the question leaves open.
 
-    The metric: the first run's first. The baseline: a known one. The pairs: by seed. What holds runs apart: the keys in
-    which the runs of one group and seed differ.
+    Args:
+        folders: in which runs are looked for.
+        question: an empty metric means the first run's primary one; no baseline: one of BASELINES, or the first group;
+            no pairs: by seed, where every group shares one with its baseline.
+        conditions: "key=value", which runs must meet; none: all runs.
+        setting_keys: keys that separate settings; none: those in which runs of one group and seed differ.
+
+    Returns:
+        The comparisons, curves and ranking.
+
+    Raises:
+        ConfigError: no run is finished or has the metric, the baseline is unknown, or a run occurs twice.
     """
     runs, notices = selection.finished(folders)
-    runs = selection.filtered(runs, where)
+    runs = selection.filtered(runs, conditions)
     if not question.metric:
-        question = replace(question, metric=_headline(runs))
+        question = replace(question, metric=_choose_metric(runs))
     runs, left_out = selection.measured(runs, question.metric)
-    apart = tuple(apart) or _apart(runs, [*question.by, *(question.paired or ["seed"])])
-    cells = grouped(runs, apart)
-    question = replace(question, against=question.against or _baseline(grouped(runs, question.by)))
+    setting_keys = tuple(setting_keys) or _find_setting_keys(runs, [*question.by, *(question.paired or ["seed"])])
+    cells = grouped(runs, setting_keys)
+    question = replace(question, against=question.against or _choose_baseline(grouped(runs, question.by)))
     if question.against is not None:
-        selection.baselines(
-            grouped(runs, question.by), selection.typed(question.against)
-        )  # or it is said to be unknown
-    question = replace(question, paired=question.paired or _paired(cells, question))
-    alone = replace(question, against=None, paired=())
+        selection.baselines(grouped(runs, question.by), selection.typed(question.against))  # fails if it is unknown
+    question = replace(question, paired=question.paired or _choose_pairing(cells, question))
+    without_baseline = replace(question, against=None, paired=())
     settings = []
     for values in selection.ordered(cells, {}):
-        asked = question if _has_baseline(cells[values], question) else alone
-        settings.append(Setting(values, cells[values], compare(cells[values], asked)))
+        answerable = question if _has_baseline(cells[values], question) else without_baseline
+        settings.append(Setting(values, cells[values], compare(cells[values], answerable)))
     return Findings(
         question=question,
-        apart=apart,
+        setting_keys=setting_keys,
         settings=settings,
-        curves=_curves(runs, question, apart),
-        ranking=_ranking(runs, question, apart, settings),
+        curves=_compute_curves(runs, question, setting_keys),
+        ranking=_compute_ranking(runs, question, setting_keys, settings),
         notices=[*notices, *left_out],
     )
 
 
-def _headline(runs: Sequence[Metrics]) -> str:
-    """Return the figure that the first run with figures puts first."""
-    names = [name for run in runs if (name := primary_metric(run)[0]) is not None]
-    if not names:
-        raise ConfigError("no run has a figure on the test rows; name one with --metric")
-    return f"test/{names[0]}"
+def _describe_values(keys: Iterable[str], values: Iterable[str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))
 
 
-def _apart(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[str, ...]:
-    """Find the keys, one after the other, in which runs differ that are alike in all keys so far."""
-    seen: dict[Group, Metrics] = {}
+# ------------------------------------------------------------------------------------- what the question leaves open
+
+
+def _choose_metric(runs: Iterable[Metrics]) -> str:
+    """Return the primary metric of the first run that has one on the test rows."""
     for run in runs:
-        other = seen.setdefault(tuple(text(lookup(run, key)) for key in keys), run)
-        if other is run:
+        name = primary_metric(run)[0]
+        if name is not None:
+            return f"test/{name}"
+    raise ConfigError("no run has a figure on the test rows; name one with --metric")
+
+
+def _find_setting_keys(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[str, ...]:
+    """Find the keys, one after the other, in which runs differ that have the same values of all keys so far."""
+    first_runs: dict[Group, Metrics] = {}
+    for run in runs:
+        first_run = first_runs.setdefault(tuple(text(lookup(run, key)) for key in keys), run)
+        if first_run is run:
             continue
-        unlike = leaves_that_differ(other, run)
-        if not unlike:
-            raise ConfigError(f"{other['run']} and {run['run']} are the same run twice; take one folder away")
-        return (unlike[0], *_apart(runs, [*keys, unlike[0]]))
+        differing = leaves_that_differ(first_run, run)
+        if not differing:
+            raise ConfigError(f"{first_run['run']} and {run['run']} are the same run twice; take one folder away")
+        return (differing[0], *_find_setting_keys(runs, [*keys, differing[0]]))
     return ()
 
 
-def _baseline(groups: Mapping[Group, object]) -> str | None:
-    """Choose what to compare with: a known baseline, or the first group; nothing where there is one group."""
+def _choose_baseline(groups: Mapping[Group, object]) -> str | None:
+    """Return the first of BASELINES that is a value of some group, else the first group; None for a single group."""
     if len(groups) < 2:
         return None
-    values = {value for group in groups for value in group}
-    return next((name for name in BASELINES if name in values), ",".join(selection.ordered(groups, {})[0]))
+    values = set().union(*groups)
+    for name in BASELINES:
+        if name in values:
+            return name
+    return ",".join(selection.ordered(groups, {})[0])
 
 
 def _has_baseline(runs: list[Metrics], question: Question) -> bool:
-    """Return whether some runs have a baseline to compare with; a sweep may have holes."""
+    """Return whether runs of the baseline are among some runs; a sweep may be incomplete."""
+    if question.against is None:
+        return True
     groups = grouped(runs, question.by)
-    against = None if question.against is None else selection.typed(question.against)
-    return against is None or against in groups or any((value,) == against for group in groups for value in group)
+    against = selection.typed(question.against)
+    return against in groups or any(len(against) == 1 and against[0] in group for group in groups)
 
 
-def _paired(cells: Mapping[Group, list[Metrics]], question: Question) -> tuple[str, ...]:
-    """Pair by seed where every group shares one with its baseline; otherwise the groups count as independent."""
+def _choose_pairing(cells: Mapping[Group, list[Metrics]], question: Question) -> tuple[str, ...]:
+    """Pair by seed where every group shares one with its baseline; otherwise treat the groups as independent."""
     if question.against is None:
         return ()
     for runs in cells.values():
-        if not _has_baseline(runs, question):
-            continue
-        groups = grouped(runs, question.by)
-        seeds = {group: {run["seed"] for run in of_group} for group, of_group in groups.items()}
-        pairs = selection.baselines(groups, selection.typed(question.against))
-        if any(not seeds[group] & seeds[baseline] for group, baseline in pairs.items()):
+        if _has_baseline(runs, question) and not _share_seeds(runs, question.by, selection.typed(question.against)):
             return ()
     return ("seed",)
 
 
-def _curves(runs: list[Metrics], question: Question, apart: Sequence[str]) -> list[tuple[str, Curves]]:
-    """Follow the groups along each key whose values are numbers, the other keys held apart."""
-    found = []
-    for key in apart:
+def _share_seeds(runs: list[Metrics], by: Sequence[str], against: Group) -> bool:
+    """Return whether every group has a seed in common with its baseline."""
+    groups = grouped(runs, by)
+    seeds = {group: {*map(_read_seed, of_group)} for group, of_group in groups.items()}
+    pairs = selection.baselines(groups, against)
+    return all(seeds[group] & seeds[baseline] for group, baseline in pairs.items())
+
+
+def _read_seed(run: Metrics) -> int:
+    seed: int = run["seed"]
+    return seed
+
+
+# ---------------------------------------------------------------------------------------------- curves and ranking
+
+
+def _compute_curves(runs: list[Metrics], question: Question, keys: Sequence[str]) -> list[tuple[str, Curves]]:
+    """Compute curves along each key whose values are numbers, for each combination of the values of the other keys."""
+    curves = []
+    for key in keys:
         if any(number(text(lookup(run, key))) is None for run in runs):
             continue
-        others = [other for other in apart if other != key]
-        cells = grouped(runs, others)
+        other_keys = [other_key for other_key in keys if other_key != key]
+        cells = grouped(runs, other_keys)
         for values in selection.ordered(cells, {}):
-            points = [point for point in grouped(cells[values], [key]).values() if _has_baseline(point, question)]
-            if len(points) > 1:
-                said = ", ".join(f"{other}={value}" for other, value in zip(others, values, strict=True))
-                found.append((said, across([run for point in points for run in point], question, key)))
-    return found
+            points = grouped(cells[values], [key]).values()
+            comparable = [point for point in points if _has_baseline(point, question)]
+            if len(comparable) > 1:
+                description = _describe_values(other_keys, values)
+                curves.append((description, across(list(chain.from_iterable(comparable)), question, key)))
+    return curves
 
 
-def _ranking(
-    runs: list[Metrics], question: Question, apart: Sequence[str], settings: Sequence[Setting]
+def _compute_ranking(
+    runs: list[Metrics], question: Question, keys: Sequence[str], settings: Sequence[Setting]
 ) -> Ranking | None:
-    """Rank the groups over the settings where those are several, complete, and have no order of their own."""
-    if not apart or any(number(value) is not None for setting in settings for value in setting.values):
+    """Rank the groups over the settings where several settings have all groups, and no key is an axis of numbers."""
+    if not keys or _has_numbers(settings):
         return None
-    groups = {row.group for setting in settings for row in setting.compared.rows}
-    complete = [setting for setting in settings if {row.group for row in setting.compared.rows} == groups]
-    return rank(runs, question, apart) if len(groups) > 1 and len(complete) > 1 else None
+    groups_by_setting = [_list_groups(setting) for setting in settings]
+    groups = set().union(*groups_by_setting)
+    num_complete = groups_by_setting.count(groups)
+    return rank(runs, question, keys) if len(groups) > 1 and num_complete > 1 else None
+
+
+def _has_numbers(settings: Iterable[Setting]) -> bool:
+    values = chain.from_iterable(setting.values for setting in settings)
+    return any(number(value) is not None for value in values)
+
+
+def _list_groups(setting: Setting) -> set[Group]:
+    return {row.group for row in setting.comparison.rows}

@@ -1,80 +1,128 @@
-"""The section on how modalities share in learning: what `trainer.log_modality_gradients=true` logged."""
+"""The section on the modalities' gradients in training, as `trainer.log_modality_gradients=true` logs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from mmrun.results.formatting import number, signed
-from mmrun.results.report import plots
-from mmrun.results.report.logs import Events, curve, evaluated, mean_curve
-from mmrun.results.report.plots import Plot
+from mmrun.results.report.groups import drop_empty, format_group
+from mmrun.results.report.logs import LoggedEvaluation, extract_curve, read_logged_evaluations
+from mmrun.results.report.plots import Plot, describe_curves, make_curve_drawer
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look
+from mmrun.results.report.style import Styles
 from mmrun.results.selection import Group, Metrics
 from mmrun.results.tables import Table
 
-PAIRS = 6  # of modalities, that are drawn
-SHARE, CONFLICT = "gradient/", "conflict/"
+MAX_PAIRS = 6  # pairs of modalities whose cosine is plotted
+SHARE, CONFLICT = "gradient/", "conflict/"  # prefixes of the logged names
+
+LoggedRuns = dict[Group, list[list[LoggedEvaluation]]]  # by group, a list for each run
 
 
-def section(groups: Mapping[Group, list[Metrics]], unit: str, words: str, look: Mapping[Group, Look]) -> Section | None:
-    """Show the groups of which some run was diagnosed, in the stages that teach several modalities at once."""
-    every = {group: [_joint(evaluated(run, unit)) for run in runs] for group, runs in groups.items()}
-    found = {group: [events for events in of_group if events] for group, of_group in every.items()}
-    found = {group: of_group for group, of_group in found.items() if of_group}
-    if not found:
+def build_section(
+    groups: Mapping[Group, Iterable[Metrics]], unit: str, budget_label: str, styles: Styles
+) -> Section | None:
+    """Build the section from the stages that trained several modalities at once.
+
+    Args:
+        groups: runs by group.
+        unit: the cost that the budget is counted in.
+        budget_label: of the horizontal axes.
+        styles: of the groups.
+
+    Returns:
+        The section; None where no run logged the gradients of its modalities.
+    """
+    logged = _read_joint_training(groups, unit)
+    if not logged:
         return None
-    names = list(dict.fromkeys(n for runs in found.values() for events in runs for _, event in events for n in event))
-    shares, conflicts = ([name for name in names if name.startswith(kind)] for kind in (SHARE, CONFLICT))
-    drawn = [_picture(found, name, words, look, 1 / len(shares)) for name in shares]
-    drawn += [_picture(found, name, words, look, 0.0) for name in conflicts[:PAIRS]]
+    names = _collect_names(logged)
+    shares = [name for name in names if name.startswith(SHARE)]
+    conflicts = [name for name in names if name.startswith(CONFLICT)]
+    plots = [_plot_share(logged, name, budget_label, styles, len(shares)) for name in shares]
+    plots += [_plot_conflict(logged, name, budget_label, styles) for name in conflicts[:MAX_PAIRS]]
     text = (
         "The share of a modality is the norm of the loss's gradient in its encoder, out of all encoders'. A cosine "
         "below 0 is a conflict: the gradients that two modalities give to what they share pull against each other."
     )
-    return Section("How the modalities share in learning", text, [_table(found, shares, conflicts)], drawn)
+    return Section("How the modalities share in learning", text, [_tabulate(logged, shares, conflicts)], plots)
 
 
-def _joint(events: Events) -> Events:
-    return [(spent, event) for spent, event in events if sum(name.startswith(SHARE) for name in event) > 1]
+def _read_joint_training(groups: Mapping[Group, Iterable[Metrics]], unit: str) -> LoggedRuns:
+    """Return by group the runs with evaluations that hold the gradients of several modalities, and these alone."""
+    by_group: LoggedRuns = {}
+    for group, runs in groups.items():
+        joint = [_select_joint(read_logged_evaluations(run, unit)) for run in runs]
+        by_group[group] = [evaluations for evaluations in joint if evaluations]
+    return drop_empty(by_group)
 
 
-def _of(runs: Sequence[Events], name: str) -> list[np.ndarray]:
-    return [found for events in runs if len(found := curve(events, name))]
+def _select_joint(evaluations: Iterable[LoggedEvaluation]) -> list[LoggedEvaluation]:
+    return [evaluation for evaluation in evaluations if _count_shares(evaluation) > 1]
 
 
-def _table(found: Mapping[Group, Sequence[Events]], shares: Sequence[str], conflicts: Sequence[str]) -> Table:
+def _count_shares(evaluation: LoggedEvaluation) -> int:
+    return sum(name.startswith(SHARE) for name in evaluation.logged)
+
+
+def _collect_names(logged: LoggedRuns) -> list[str]:
+    """Return all logged names, in the order of first appearance."""
+    names: dict[str, None] = {}
+    for runs in logged.values():
+        for evaluations in runs:
+            for evaluation in evaluations:
+                names.update(dict.fromkeys(evaluation.logged))
+    return list(names)
+
+
+def _extract_curves(runs: Iterable[Sequence[LoggedEvaluation]], name: str) -> list[np.ndarray]:
+    """Return the curve [N, 2] of each run that logged the name."""
+    curves = [extract_curve(evaluations, name) for evaluations in runs]
+    return [curve for curve in curves if len(curve)]
+
+
+def _tabulate(logged: LoggedRuns, shares: Sequence[str], conflicts: Sequence[str]) -> Table:
     rows = []
-    for group, runs in found.items():
-        cells = []
-        for name in [*shares, *conflicts]:
-            means = [each[:, 1].mean() for each in _of(runs, name)]
-            write = number if name in shares else signed
-            cells.append(write(float(np.mean(means)) if means else None))
-        rows.append([",".join(group), str(len(runs)), *cells])
-    header = [*(f"share of {_name(name)}" for name in shares), *(f"cosine {_name(name)}" for name in conflicts)]
-    caption = "gradients of the modalities, means over training and runs"
-    return Table(caption, ["group", "runs", *header], rows)
+    for group, runs in logged.items():
+        cells = [format_group(group), str(len(runs))]
+        cells += [number(_average(runs, name)) for name in shares]
+        cells += [signed(_average(runs, name)) for name in conflicts]
+        rows.append(cells)
+    header = ["group", "runs"]
+    header += [f"share of {_strip_prefix(name)}" for name in shares]
+    header += [f"cosine {_strip_prefix(name)}" for name in conflicts]
+    return Table("gradients of the modalities, means over training and runs", header, rows)
 
 
-def _name(figure: str) -> str:
-    return figure.partition("/")[2]
+def _average(runs: Iterable[Sequence[LoggedEvaluation]], name: str) -> float | None:
+    """Return the mean over training and runs; None where no run logged the name."""
+    means = [curve[:, 1].mean() for curve in _extract_curves(runs, name)]
+    return float(np.mean(means)) if means else None
 
 
-def _picture(
-    found: Mapping[Group, Sequence[Events]], name: str, words: str, look: Mapping[Group, Look], level: float
+def _strip_prefix(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _plot_share(logged: LoggedRuns, name: str, budget_label: str, styles: Styles, num_modalities: int) -> Plot:
+    label = f"gradient share of {_strip_prefix(name)}"
+    return _plot(logged, name, label, budget_label, styles, 1 / num_modalities, "an equal share")
+
+
+def _plot_conflict(logged: LoggedRuns, name: str, budget_label: str, styles: Styles) -> Plot:
+    return _plot(logged, name, f"cosine of {_strip_prefix(name)}", budget_label, styles, 0.0, "no conflict")
+
+
+def _plot(
+    logged: LoggedRuns, name: str, label: str, budget_label: str, styles: Styles, level: float, level_meaning: str
 ) -> Plot:
-    """Show a share or a conflict while the budget is spent; the dotted line is where all are level."""
-    curves = {group: each for group, runs in found.items() if (each := _of(runs, name))}
-    means = {group: mean_curve(each) for group, each in curves.items()}
-    what = f"gradient share of {_name(name)}" if name.startswith(SHARE) else f"cosine of {_name(name)}"
-    said = "; ".join(f"{','.join(g)} from {number(m[0, 1])} to {number(m[-1, 1])}" for g, m in means.items())
-    level_is = "an equal share" if name.startswith(SHARE) else "no conflict"
+    """Plot a share or a cosine over the budget, with a dotted line at a reference level."""
+    curves = drop_empty({group: _extract_curves(runs, name) for group, runs in logged.items()})
     return Plot(
         name.replace("/", "-"),
-        f"{what} while the budget is spent; the dotted line is {level_is}",
-        f"{what} over {words}. {said}.",
-        plots.over_budget(curves, what, words, look, level),
+        f"{label} while the budget is spent; the dotted line is {level_meaning}",
+        f"{label} over {budget_label}. {describe_curves(curves)}.",
+        make_curve_drawer(curves, label, budget_label, styles, level),
         width=4.0,
         height=3.0,
     )

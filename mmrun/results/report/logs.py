@@ -1,8 +1,8 @@
-"""What run folders hold besides metrics.json, predictions and evaluations: what was logged, and where."""
+"""What run folders hold besides metrics.json, predictions and evaluations: the training log and the environment."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,61 +11,120 @@ from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.selection import Metrics
 
-GRID = 60  # points of a mean curve
+MEAN_CURVE_POINTS = 60
 
-Events = list[tuple[float, dict[str, Any]]]  # spent so far by all stages, what was logged then
+
+class LoggedEvaluation(NamedTuple):
+    """An evaluation during training.
+
+    Args:
+        spent: by all stages so far, in the unit of the budget.
+        logged: the event of log.jsonl: metrics and losses by name, and when they were measured.
+    """
+
+    spent: float
+    logged: dict[str, Any]
 
 
 # ------------------------------------------------------------------------------------------------- learning curves
 
 
-def spent_in(runs: Sequence[Metrics]) -> str:
-    """Return the cost that the budget of some runs is counted in."""
+def find_budget_unit(runs: Sequence[Metrics]) -> str:
+    """Return the cost in which the budget of some runs is counted.
+
+    Args:
+        runs: at least one; the first decides.
+
+    Returns:
+        The name of the cost in metrics.json: "epochs", "seconds" or "flops".
+    """
     return SPENT_IN[next(iter(runs[0]["budget"]))]
 
 
-def evaluated(run: Metrics, unit: str) -> Events:
-    """Read what was logged at each evaluation; a stage begins to spend where the last one ended."""
+def read_logged_evaluations(run: Metrics, unit: str) -> list[LoggedEvaluation]:
+    """Read the evaluations that a run logged during training, in the order of its log.
+
+    Args:
+        run: a finished run.
+        unit: of the cost, as `find_budget_unit` returns it.
+
+    Returns:
+        The evaluations; none where there is no log. What a stage spent is added to the costs of the stages before it.
+    """
     folder = RunFolder(run["folder"])
     if not folder.log_file.exists():
         return []
-    before, start = {}, 0.0
+    spent_before, total = {}, 0.0
     for stage, cost in run["cost"]["stages"].items():
-        before[stage], start = start, start + cost[unit]
-    return [
-        (before[event["stage"]] + event[unit], event)
-        for event in folder.events()
-        if event["event"] == "evaluated" and event["stage"] in before
-    ]
+        spent_before[stage] = total
+        total += cost[unit]
+    evaluations = []
+    for event in folder.events():
+        if event["event"] == "evaluated" and event["stage"] in spent_before:
+            evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
+    return evaluations
 
 
-def curve(events: Events, figure: str) -> np.ndarray:  # [N, 2]: spent so far, figure
-    """Take a figure out of what was logged, where it is there."""
-    points = {(spent, event[figure]) for spent, event in events if event.get(figure) is not None}
+def extract_curve(evaluations: Iterable[LoggedEvaluation], name: str) -> np.ndarray:
+    """Extract the curve of one metric from the evaluations of a run.
+
+    Args:
+        evaluations: of one run.
+        name: of the metric in the log, for example "val/accuracy".
+
+    Returns:
+        [N, 2]: spent so far, value; sorted, each point once. N is 0 where the metric was never logged.
+    """
+    points = {(spent, logged[name]) for spent, logged in evaluations if logged.get(name) is not None}
     return np.array(sorted(points)).reshape(-1, 2)
 
 
-def mean_curve(curves: Sequence[np.ndarray]) -> np.ndarray:  # [GRID, 2]
-    """Average curves over the range that all of them cover, straight lines between their points."""
-    low, high = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
-    grid = np.linspace(low, max(low, high), GRID)
-    return np.stack([grid, np.mean([np.interp(grid, *curve.T) for curve in curves], axis=0)], axis=1)
+def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Average curves over the range that all of them cover, with linear interpolation between their points.
+
+    Args:
+        curves: at least one, each [N, 2]: spent so far, value.
+
+    Returns:
+        [MEAN_CURVE_POINTS, 2].
+    """
+    start = max(curve[0, 0] for curve in curves)
+    end = min(curve[-1, 0] for curve in curves)
+    grid = np.linspace(start, max(start, end), MEAN_CURVE_POINTS)
+    values = [np.interp(grid, *curve.T) for curve in curves]
+    return np.stack([grid, np.mean(values, axis=0)], axis=1)
 
 
 # ----------------------------------------------------------------------------------------------------- environments
 
 
-def environments(runs: Iterable[Metrics]) -> dict[str, Counter[str]]:
-    """Count, for each fact about machine and code, in how many runs it was what."""
-    found: dict[str, Counter[str]] = {}
+def count_environments(runs: Iterable[Metrics]) -> dict[str, Counter[str]]:
+    """Count in how many runs each property of machine and code had which value.
+
+    Args:
+        runs: those without environment.json are not counted.
+
+    Returns:
+        The number of runs, by property (device, python, a package, the commit) and value.
+    """
+    counts: dict[str, Counter[str]] = {}
     for run in runs:
         file = RunFolder(run["folder"]).environment_file
-        if not file.exists():
-            continue
-        said = read_json(file)
-        versions = {name: version for name, version in said.pop("versions", {}).items() if version is not None}
-        git = said.pop("git", None)
-        code = {} if git is None else {"commit": git["commit"][:12] + (" and changes" if git["changed"] else "")}
-        for name, value in (said | code | versions).items():
-            found.setdefault(name, Counter())[str(value)] += 1
-    return found
+        if file.exists():
+            for name, value in _flatten_environment(read_json(file)).items():
+                counts.setdefault(name, Counter())[str(value)] += 1
+    return counts
+
+
+def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
+    """Return the environment with the commit and the versions of packages as properties of their own."""
+    properties: dict[str, object] = dict(environment)
+    versions, git = environment.get("versions", {}), environment.get("git")
+    properties.pop("versions", None)
+    properties.pop("git", None)
+    if git is not None:
+        properties["commit"] = git["commit"][:12] + (" and changes" if git["changed"] else "")
+    for name, version in versions.items():
+        if version is not None:
+            properties[name] = version
+    return properties

@@ -1,4 +1,4 @@
-"""A report as one self-contained page: no network, no script needed, none but a little one of its own."""
+"""A report as one self-contained HTML page: no network access, and no script is needed to read it."""
 
 import re
 from pathlib import Path
@@ -9,20 +9,27 @@ from markupsafe import Markup
 import mmrun
 from mmrun.results.report.content import Report
 from mmrun.results.report.plots import Plot
-from mmrun.results.report.section import slug
-from mmrun.results.report.svg import inline
+from mmrun.results.report.section import slugify
+from mmrun.results.report.svg import render_inline
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 UNITS |= {"min": 60, "h": 3600, "d": 86_400}
 NUMBER = re.compile(r"^[<+]?(-?\d[\d.]*(?:e[+-]?\d+)?) ?([A-Za-z]*)(?: (\d+) (s|min))?")
 
 
-def html(report: Report) -> str:
-    """Write the page."""
-    ids = iter(range(1_000_000))
+def render_html(report: Report) -> str:
+    """Render a report as an HTML page.
 
-    def picture(plot: Plot) -> Markup:
-        return Markup(inline(plot, f"plot{next(ids)}"))
+    Args:
+        report: to be rendered.
+
+    Returns:
+        The content of the file; the same runs give the same bytes.
+    """
+    plot_numbers = iter(range(1_000_000))
+
+    def render_plot(plot: Plot) -> Markup:
+        return Markup(render_inline(plot, f"plot{next(plot_numbers)}"))
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -32,16 +39,25 @@ def html(report: Report) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("page.html")
-    return template.render(report=report, picture=picture, order=order, slug=slug, version=mmrun.__version__)
+    return template.render(
+        report=report, render_plot=render_plot, sort_value=sort_value, slugify=slugify, version=mmrun.__version__
+    )
 
 
-def order(cell: str) -> str:
-    """Return the number by which a cell is sorted: 14400 for 14.4k, 200 for 3 min 20 s; nothing for a word."""
-    found = NUMBER.match(cell)
-    if found is None:
+def sort_value(cell: str) -> str:
+    """Return the number by which a table cell is sorted.
+
+    Args:
+        cell: as it is written in the table.
+
+    Returns:
+        "14400" for "14.4k", "200" for "3 min 20 s"; "" for a word.
+    """
+    match = NUMBER.match(cell)
+    if match is None:
         return ""
-    value, unit, rest, rest_unit = found.groups()
+    value, unit, second_value, second_unit = match.groups()
     amount = float(value) * UNITS.get(unit, 1)
-    if rest is not None:
-        amount += float(rest) * UNITS.get(rest_unit, 1)
+    if second_value is not None:
+        amount += float(second_value) * UNITS.get(second_unit, 1)
     return f"{amount:.12g}"

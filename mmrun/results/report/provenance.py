@@ -1,62 +1,96 @@
-"""How the runs of a report were made: configs that differ, machines and code, every run."""
+"""How the runs of a report were made: the config keys that differ, machine and code, and every run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
 from mmrun.results.formatting import duration, number
 from mmrun.results.report.findings import Findings
+from mmrun.results.report.groups import format_group
 from mmrun.results.report.section import Section
-from mmrun.results.selection import Group, leaves, lookup, metric_value, text
+from mmrun.results.selection import Group, Metrics, leaves, lookup, metric_value, text
 from mmrun.results.tables import Table
 
 
-def configs(findings: Findings, order: list[Group]) -> Section:
-    """Show the keys in which the groups differ, and those only."""
-    of_group = selection.grouped(findings.runs, findings.question.by)
-    groups = {group: of_group[group] for group in order}
+def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
+    """Build the section on the config keys in which the groups differ.
+
+    Args:
+        findings: of the report.
+        order: of the groups, a column each.
+
+    Returns:
+        The section, folded; keys without effect on results are left out.
+    """
+    by_group = selection.grouped(findings.runs, findings.question.by)
+    values = _collect_values({group: by_group[group] for group in order})
+    rows = []
+    for key, values_by_group in values.items():
+        if key.split(".")[0] in (*WITHOUT_EFFECT, "seed") or key in findings.question.by:
+            continue
+        cells = [" or ".join(sorted(values_by_group.get(group, {"-"}))) for group in order]
+        if len(set(cells)) > 1:
+            rows.append([key, *cells])
+    if not rows:
+        message = "The groups differ in nothing but what they are grouped by."
+        return Section("Configs that differ", message, closed=True)
+    header = ["key", *map(format_group, order)]
+    table = Table("keys of the config in which the groups differ", header, rows, len(header))
+    return Section("Configs that differ", tables=[table], closed=True)
+
+
+def _collect_values(groups: Mapping[Group, Sequence[Metrics]]) -> dict[str, dict[Group, set[str]]]:
+    """Return the values of each choice and config key, by group."""
     values: dict[str, dict[Group, set[str]]] = {}
     for group, runs in groups.items():
         for run in runs:
-            for key, value in [*((key, lookup(run, key)) for key in run["choices"]), *leaves(run["config"])]:
+            for key, value in _list_values(run):
                 values.setdefault(key, {}).setdefault(group, set()).add(text(value))
-    rows = []
-    for key, of_groups in values.items():
-        if key.split(".")[0] in (*WITHOUT_EFFECT, "seed") or key in findings.question.by:
-            continue
-        cells = [" or ".join(sorted(of_groups.get(group, {"-"}))) for group in groups]
-        if len(set(cells)) > 1:
-            rows.append([key, *cells])
-    header = ["key", *(",".join(group) for group in groups)]
-    said = "" if rows else "The groups differ in nothing but what they are grouped by."
-    table = [Table("keys of the config in which the groups differ", header, rows, len(header))] if rows else []
-    return Section("Configs that differ", said, table, closed=True)
+    return values
 
 
-def environment(machines: Mapping[str, Mapping[str, int]]) -> Section:
-    """Show what is known of machine and code."""
-    rows = [
-        [name, "; ".join(f"{v} (n={n})" if len(found) > 1 else v for v, n in found.items())]
-        for name, found in machines.items()
-    ]
-    if not rows:
+def _list_values(run: Metrics) -> Iterator[tuple[str, object]]:
+    for key in run["choices"]:
+        yield key, lookup(run, key)
+    yield from leaves(run["config"])
+
+
+def build_environment_section(environments: Mapping[str, Mapping[str, int]]) -> Section:
+    """Build the section on machine and code.
+
+    Args:
+        environments: number of runs by property and value.
+
+    Returns:
+        The section, folded.
+    """
+    if not environments:
         return Section("Environment", "No run says where it was made.", closed=True)
+    rows = [[name, _format_counts(counts)] for name, counts in environments.items()]
     return Section("Environment", tables=[Table("machine and code", ["what", "found"], rows, 2)], closed=True)
 
 
-def runs(findings: Findings) -> Section:
-    """List every run."""
+def _format_counts(counts: Mapping[str, int]) -> str:
+    """Write the values, with the number of runs where there are several values."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} (n={count})" for value, count in counts.items())
+
+
+def build_run_section(findings: Findings) -> Section:
+    """Build the section that lists every run.
+
+    Args:
+        findings: of the report.
+
+    Returns:
+        The section, folded.
+    """
     metric = findings.question.metric
-    keys = [*findings.question.by, *findings.apart, "seed"]
-    rows = [
-        [
-            run["run"],
-            *(text(lookup(run, key)) for key in keys),
-            number(metric_value(run, metric)),
-            f"{run['cost']['epochs']:.3g}",
-            duration(run["cost"]["seconds"]),
-        ]
-        for run in findings.runs
-    ]
+    keys = [*findings.question.by, *findings.setting_keys, "seed"]
+    rows = []
+    for run in findings.runs:
+        cells = [run["run"], *(text(lookup(run, key)) for key in keys), number(metric_value(run, metric))]
+        rows.append([*cells, f"{run['cost']['epochs']:.3g}", duration(run["cost"]["seconds"])])
     table = Table("every run behind this page", ["run", *keys, metric, "epochs", "time"], rows, len(keys) + 1)
     return Section("Runs", tables=[table], closed=True)

@@ -1,92 +1,130 @@
-"""The section on noise, from `mmrun eval --all`: how a figure falls while one modality is spoiled more and more."""
+"""The section on noise, from `mmrun eval --all`: the metric while one modality is corrupted more and more."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mmrun.results.formatting import number, signed
-from mmrun.results.report.contribution import Kept
+from mmrun.results.report.evaluation import Evaluations, NoiseRobustness, Robustness
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look, key
+from mmrun.results.report.style import Styles, draw_legend
 from mmrun.results.selection import Group
 from mmrun.results.tables import Table
 
-Curves = dict[Group, np.ndarray]  # [severities], means over corruptions and runs
+
+class Noise(NamedTuple):
+    """The noise that is added to one modality."""
+
+    modality: str
+    corruptions: list[str]
+    severities: list[float]
 
 
-def section(kept: Kept, name: str, look: Mapping[Group, Look]) -> Section | None:
-    """Show a curve a modality, and one number for each."""
-    found = {group: [one["robustness"] for one in read if "robustness" in one] for group, read in kept.items()}
-    found = {group: read for group, read in found.items() if read}
-    if not found:
+def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Section | None:
+    """Build the section: a plot for each modality, and relative and effective robustness of each group.
+
+    Args:
+        evaluations: by group.
+        metric: name of the metric, without its split.
+        styles: of the groups.
+
+    Returns:
+        The section; None where no run was evaluated under noise.
+    """
+    robustness: dict[Group, list[Robustness]] = {}
+    for group, of_group in evaluations.items():
+        robustness[group] = [evaluation["robustness"] for evaluation in of_group if "robustness" in evaluation]
+    robustness = drop_empty(robustness)
+    if not robustness:
         return None
-    first = next(iter(found.values()))[0]
-    severities = first["severities"]
-    modalities = list(dict.fromkeys(m for read in found.values() for one in read for m in one["metrics"][name]))
-    drawn = []
+    severities = next(iter(robustness.values()))[0]["severities"]
+    modalities = _collect_modalities(robustness.values(), metric)
+    plots = []
     for modality in modalities:
-        having = {group: _of(read, name, modality) for group, read in found.items()}
-        having = {group: said for group, said in having.items() if said}
-        curves = {group: np.mean([_curve(one) for one in said], axis=0) for group, said in having.items()}
-        corruptions = list(next(iter(having.values()))[0]["curves"])
-        drawn.append(picture(modality, corruptions, severities, curves, name, look))
+        by_group = drop_empty({group: _select(runs, metric, modality) for group, runs in robustness.items()})
+        curves = {group: _average_curve(runs) for group, runs in by_group.items()}
+        corruptions = list(next(iter(by_group.values()))[0]["curves"])
+        plots.append(plot_noise_curves(Noise(modality, corruptions, severities), curves, metric, styles))
     text = (
         "One modality is spoiled at a time. Relative robustness is the mean figure while the noise grows; effective "
         "robustness is what is kept beyond what the spoiled modality alone keeps: above 0 the others hold the model up."
     )
-    return Section("When a modality goes bad", text, [_table(found, modalities, severities, name)], drawn)
+    table = _tabulate(robustness, modalities, severities, metric)
+    return Section("When a modality goes bad", text, [table], plots)
 
 
-def _of(found: Sequence[Mapping[str, Any]], name: str, modality: str) -> list[Any]:
-    return [one["metrics"][name][modality] for one in found if modality in one["metrics"][name]]
+def _collect_modalities(groups: Iterable[Sequence[Robustness]], metric: str) -> list[str]:
+    """Return the modalities that were corrupted, in the order of first appearance."""
+    modalities: dict[str, None] = {}
+    for runs in groups:
+        for run in runs:
+            modalities.update(dict.fromkeys(run["metrics"][metric]))
+    return list(modalities)
 
 
-def _curve(said: Mapping[str, Any]) -> np.ndarray:
-    return np.mean([curve["fused"] for curve in said["curves"].values()], axis=0)
+def _select(runs: Iterable[Robustness], metric: str, modality: str) -> list[NoiseRobustness]:
+    """Return the robustness of the runs that were evaluated under noise in the modality."""
+    return [run["metrics"][metric][modality] for run in runs if modality in run["metrics"][metric]]
 
 
-def _table(
-    found: Mapping[Group, Sequence[Mapping[str, Any]]],
+def _average_curve(runs: Iterable[NoiseRobustness]) -> np.ndarray:
+    """Return the metric by severity, averaged over corruptions, then over runs."""
+    of_runs = []
+    for run in runs:
+        of_corruptions = [curve["fused"] for curve in run["curves"].values()]
+        of_runs.append(np.mean(of_corruptions, axis=0))
+    return np.mean(of_runs, axis=0)
+
+
+def _tabulate(
+    robustness: Mapping[Group, Sequence[Robustness]],
     modalities: Sequence[str],
     severities: Sequence[float],
-    name: str,
+    metric: str,
 ) -> Table:
     rows = []
-    for group, read in found.items():
+    for group, runs in robustness.items():
         for modality in modalities:
-            said = _of(read, name, modality)
-            if said:
-                curve = np.mean([_curve(one) for one in said], axis=0)
-                relative, effective = (
-                    float(np.mean([one[kind] for one in said])) for kind in ("relative", "effective")
-                )
-                cells = [str(len(said)), *map(number, curve.tolist()), number(relative), signed(effective)]
-                rows.append([",".join(group), modality, *cells])
-    header = ["group", "noise in", "runs", *(f"at {severity:g}" for severity in severities), "relative", "effective"]
-    return Table(f"{name} by severity of the noise, means over the kinds of noise and the runs", header, rows, 2)
+            selected = _select(runs, metric, modality)
+            if not selected:
+                continue
+            relative = float(np.mean([run["relative"] for run in selected]))
+            effective = float(np.mean([run["effective"] for run in selected]))
+            at_severities = map(number, _average_curve(selected).tolist())
+            cells = [format_group(group), modality, str(len(selected)), *at_severities]
+            rows.append([*cells, number(relative), signed(effective)])
+    columns = [f"at {severity:g}" for severity in severities]
+    header = ["group", "noise in", "runs", *columns, "relative", "effective"]
+    return Table(f"{metric} by severity of the noise, means over the kinds of noise and the runs", header, rows, 2)
 
 
-def picture(
-    modality: str,
-    corruptions: Sequence[str],
-    severities: Sequence[float],
-    curves: Curves,
-    name: str,
-    look: Mapping[Group, Look],
-) -> Plot:
-    """Show the figure over the severity of one modality's noise."""
+def plot_noise_curves(noise: Noise, curves: Mapping[Group, np.ndarray], metric: str, styles: Styles) -> Plot:
+    """Plot the metric over the severity of the noise in one modality.
+
+    Args:
+        noise: that is added.
+        curves: by group, [severities].
+        metric: name of the metric, without its split.
+        styles: of the groups.
+
+    Returns:
+        A line for each group.
+    """
+    modality, severities = noise.modality, noise.severities
 
     def draw(axes: Axes) -> None:
         for group, curve in curves.items():
-            axes.plot(severities, curve, label=",".join(group), **look[group].style(0))
+            axes.plot(severities, curve, label=format_group(group), **styles[group].line_kwargs(0))
         axes.set_xlabel(f"noise in {modality} (severity)")
-        axes.set_ylabel(name)
-        key(axes)
+        axes.set_ylabel(metric)
+        draw_legend(axes)
 
-    said = "; ".join(f"{','.join(group)} from {number(c[0])} to {number(c[-1])}" for group, c in curves.items())
-    caption = f"{name} while {modality} is spoiled ({', '.join(corruptions)}), mean over the seeds"
-    alt = f"Line plot of {name} while noise in {modality} grows from {severities[0]:g} to {severities[-1]:g}. {said}."
+    described = describe_groups(curves, lambda c: f"from {number(c[0])} to {number(c[-1])}", separator=" ")
+    caption = f"{metric} while {modality} is spoiled ({', '.join(noise.corruptions)}), mean over the seeds"
+    span = f"from {severities[0]:g} to {severities[-1]:g}"
+    alt = f"Line plot of {metric} while noise in {modality} grows {span}. {described}."
     return Plot(f"noise-{modality}", caption, alt, draw, width=4.0, height=3.0)

@@ -1,119 +1,183 @@
 """The section on subgroups, from `mmrun eval --group`: metrics by the values of a column."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mmrun.results.formatting import number, signed
-from mmrun.results.report.contribution import Kept
+from mmrun.results.report.evaluation import Evaluation, Evaluations, Subgroups
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
-from mmrun.results.report.style import Look, key
+from mmrun.results.report.style import Styles, draw_legend
 from mmrun.results.selection import Group
 from mmrun.results.tables import Table
 
-SHOWN = 20  # values that are drawn: the largest, and those that serve a group of runs worst
+MAX_VALUES = 20  # values that are plotted: the largest, and the worst one of each group of runs
 
-Figures = dict[str, float]  # by value of the column
+SubgroupMetrics = dict[str, float]  # by value of the column
 
 
-def section(kept: Kept, name: str, look: Mapping[Group, Look]) -> Section | None:
-    """Show the task of a figure, by the column that the first run was evaluated by."""
-    task = name.rpartition(".")[0]
-    every = [said for read in kept.values() for one in read if (said := _of_task(one, task)) is not None]
-    if not every:
+class GroupMetrics(NamedTuple):
+    """A metric of one group of runs, averaged over the runs.
+
+    Args:
+        num_runs: that were evaluated by the column.
+        overall: on all rows.
+        by_value: on the rows of each value of the column, the largest value first.
+    """
+
+    num_runs: int
+    overall: float
+    by_value: SubgroupMetrics
+
+    @property
+    def worst_value(self) -> str:
+        """The value of the column with the lowest metric."""
+        return min(self.by_value, key=lambda value: self.by_value[value])
+
+    @property
+    def worst(self) -> float:
+        """The lowest metric of any value."""
+        return min(self.by_value.values())
+
+
+class Column(NamedTuple):
+    """The column that makes subgroups.
+
+    Args:
+        name: of the column.
+        metric: primary metric of the task that is shown.
+        rows: number of rows by value of the column, the largest first.
+    """
+
+    name: str
+    metric: str
+    rows: Mapping[str, int]
+
+
+def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Section | None:
+    """Build the section for the task of a metric, by the column that the first run was evaluated by.
+
+    Args:
+        evaluations: by group.
+        metric: name of the metric, without its split.
+        styles: of the groups.
+
+    Returns:
+        The section; None where no run was evaluated by the values of a column.
+    """
+    task = metric.rpartition(".")[0]
+    subgroups = drop_empty({group: _select_task(of_group, task) for group, of_group in evaluations.items()})
+    if not subgroups:
         return None
-    column, primary_metric = every[0]["column"], every[0]["primary_metric"]
-    alike = {group: [_of_task(one, task) for one in read] for group, read in kept.items()}
-    found = {g: [one for one in read if one is not None and one["column"] == column] for g, read in alike.items()}
-    found = {group: read for group, read in found.items() if read}
-    rows = {value: int(np.mean(of_value)) for value, of_value in _gathered(every, column, "rows").items()}
-    means = {
-        g: {v: float(np.mean(f)) for v, f in _gathered(read, column, primary_metric).items()}
-        for g, read in found.items()
-    }
-    means = {group: values for group, values in means.items() if values}
-    whole = {group: float(np.mean([one["metrics"][name] for one in kept[group]])) for group in means}
-    if not means:
+    column = _read_column(subgroups.values())
+    metrics: dict[Group, GroupMetrics] = {}
+    for group, of_runs in subgroups.items():
+        same_column = [of_run for of_run in of_runs if of_run["column"] == column.name]
+        by_value = _average_by_value(same_column, column.metric)
+        if by_value:
+            overall = float(np.mean([evaluation["metrics"][metric] for evaluation in evaluations[group]]))
+            metrics[group] = GroupMetrics(len(same_column), overall, by_value)
+    if not metrics:
         return None
-    worst = _worst(means, whole, rows, {group: len(read) for group, read in found.items()}, column, primary_metric)
-    each = _each(means, rows, column, primary_metric)
     text = "With many values and few rows each, one of them is bad by chance: check the number of rows."
-    return Section(f"By {column}", text, [worst, each], [picture(means, whole, rows, column, primary_metric, look)])
+    tables = [_tabulate_worst(metrics, column), _tabulate_values(metrics, column)]
+    return Section(f"By {column.name}", text, tables, [plot_subgroups(metrics, column, styles)])
 
 
-def _of_task(found: Mapping[str, Any], task: str) -> Any:
-    by_task = found.get("groups", {})
-    return by_task.get(task, next(iter(by_task.values()), None))
+def _select_task(evaluations: Iterable[Evaluation], task: str) -> list[Subgroups]:
+    """Return the subgroups of a task, or of a run's first task, for the runs that have any."""
+    selected = []
+    for evaluation in evaluations:
+        by_task = evaluation.get("groups", {})
+        if by_task:
+            selected.append(by_task[task] if task in by_task else next(iter(by_task.values())))
+    return selected
 
 
-def _gathered(found: Sequence[Mapping[str, Any]], column: str, figure: str) -> dict[str, list[float]]:
-    """Return a figure of all runs by value, values in the order of the first run: the largest first."""
-    gathered: dict[str, list[float]] = {}
-    for one in found:
-        for value, figures in one["groups"].items() if one["column"] == column else ():
-            if figures.get(figure) is not None:
-                gathered.setdefault(value or "(empty)", []).append(figures[figure])
-    return gathered
+def _read_column(groups: Iterable[Sequence[Subgroups]]) -> Column:
+    """Return the first run's column, with the number of rows of each value averaged over the runs."""
+    runs = [of_run for of_runs in groups for of_run in of_runs]
+    name = runs[0]["column"]
+    means = _average_by_value([of_run for of_run in runs if of_run["column"] == name], "rows")
+    rows = {value: int(mean) for value, mean in means.items()}
+    return Column(name, runs[0]["primary_metric"], rows)
 
 
-def _worst(
-    means: Mapping[Group, Figures],
-    whole: Mapping[Group, float],
-    rows: Mapping[str, int],
-    runs: Mapping[Group, int],
-    column: str,
-    primary_metric: str,
-) -> Table:
-    cells = []
-    for group, values in means.items():
-        worst = min(values, key=lambda value: values[value])
-        figure, of_all = values[worst], whole[group]
-        figures = [number(of_all), number(figure), signed(figure - of_all), str(rows[worst])]
-        cells.append([",".join(group), worst, str(runs[group]), *figures])
-    header = ["group", f"worst {column}", "runs", "all rows", "worst", "difference", "rows of the worst"]
-    return Table(f"{primary_metric}: the worst {column}, means of the runs", header, cells, 2)
+def _average_by_value(runs: Iterable[Subgroups], metric: str) -> SubgroupMetrics:
+    """Return the mean over runs by value of the column, in the order of the first run: the largest value first."""
+    of_runs: dict[str, list[float]] = {}
+    for run in runs:
+        for value, metrics in run["groups"].items():
+            measured = metrics.get(metric)
+            if measured is not None:
+                of_runs.setdefault(value or "(empty)", []).append(measured)
+    return {value: float(np.mean(measured)) for value, measured in of_runs.items()}
 
 
-def _each(means: Mapping[Group, Figures], rows: Mapping[str, int], column: str, primary_metric: str) -> Table:
-    cells = [[v, str(rows[v]), *(number(values.get(v)) for values in means.values())] for v in rows]
-    return Table(f"{primary_metric} by {column}", [column, "rows", *(",".join(group) for group in means)], cells)
+def _tabulate_worst(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:
+    rows = []
+    for group, of_group in metrics.items():
+        cells = [format_group(group), of_group.worst_value, str(of_group.num_runs), number(of_group.overall)]
+        cells += [number(of_group.worst), signed(of_group.worst - of_group.overall)]
+        rows.append([*cells, str(column.rows[of_group.worst_value])])
+    header = ["group", f"worst {column.name}", "runs", "all rows", "worst", "difference", "rows of the worst"]
+    return Table(f"{column.metric}: the worst {column.name}, means of the runs", header, rows, 2)
 
 
-def picture(
-    means: Mapping[Group, Figures],
-    whole: Mapping[Group, float],
-    rows: Mapping[str, int],
-    column: str,
-    primary_metric: str,
-    look: Mapping[Group, Look],
-) -> Plot:
-    """Show a mark for each value and group of runs, and as a line what each group of runs reaches on all rows."""
-    worst = {min(values, key=lambda value: values[value]) for values in means.values()}
-    shown = [value for place, value in enumerate(rows) if place < SHOWN or value in worst]
+def _tabulate_values(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:
+    rows = []
+    for value, num_rows in column.rows.items():
+        cells = [number(of_group.by_value.get(value)) for of_group in metrics.values()]
+        rows.append([value, str(num_rows), *cells])
+    return Table(f"{column.metric} by {column.name}", [column.name, "rows", *map(format_group, metrics)], rows)
 
+
+def plot_subgroups(metrics: Mapping[Group, GroupMetrics], column: Column, styles: Styles) -> Plot:
+    """Plot the metric of each value of a column.
+
+    Args:
+        metrics: by group of runs.
+        column: that makes the subgroups.
+        styles: of the groups of runs.
+
+    Returns:
+        A mark for each value and group of runs; dotted lines are all rows. Of many values the MAX_VALUES largest are
+        drawn, and the worst of each group of runs.
+    """
+    values = list(column.rows)
+    worst = {of_group.worst_value for of_group in metrics.values()}
+    shown = values[:MAX_VALUES]
+    shown += [value for value in values[MAX_VALUES:] if value in worst]
+
+    def describe(of_group: GroupMetrics) -> str:
+        return f"worst {of_group.worst_value} {number(of_group.worst)}, all {number(of_group.overall)}"
+
+    more = f", {len(shown)} of {len(values)} values" if len(shown) < len(values) else ""
+    caption = f"{column.metric} by {column.name}{more}; dotted lines are all rows"
+    alt = f"Dot plot of {column.metric} by {column.name}. {describe_groups(metrics, describe)}."
+    return Plot("worst", caption, alt, _make_drawer(metrics, column, shown, styles), height=1.4 + 0.28 * len(shown))
+
+
+def _make_drawer(
+    metrics: Mapping[Group, GroupMetrics], column: Column, shown: Sequence[str], styles: Styles
+) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        for group, values in means.items():
-            own = look[group]
-            having = [place for place, value in enumerate(shown) if value in values]
-            figures = [values[shown[place]] for place in having]
-            axes.plot(figures, having, color=own.colour, marker=own.marker, linestyle="none", label=",".join(group))
-            axes.axvline(whole[group], color=own.colour, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(shown)), [f"{value} ({rows[value]})" for value in shown])
+        for group, of_group in metrics.items():
+            style = styles[group]
+            rows = [row for row, value in enumerate(shown) if value in of_group.by_value]
+            measured = [of_group.by_value[shown[row]] for row in rows]
+            label = format_group(group)
+            axes.plot(measured, rows, color=style.color, marker=style.marker, linestyle="none", label=label)
+            axes.axvline(of_group.overall, color=style.color, linewidth=1, linestyle=":")
+        axes.set_yticks(range(len(shown)), [f"{value} ({column.rows[value]})" for value in shown])
         axes.invert_yaxis()
         axes.margins(y=0.5 / len(shown) + 0.05)
-        axes.set_xlabel(primary_metric)
-        axes.set_ylabel(f"{column} (rows)")
-        key(axes)
+        axes.set_xlabel(column.metric)
+        axes.set_ylabel(f"{column.name} (rows)")
+        draw_legend(axes)
 
-    said = "; ".join(
-        f"{','.join(group)}: worst {min(values, key=lambda v: values[v])} {number(min(values.values()))}, "
-        f"all {number(whole[group])}"
-        for group, values in means.items()
-    )
-    more = f", {len(shown)} of {len(rows)} values" if len(shown) < len(rows) else ""
-    caption = f"{primary_metric} by {column}{more}; dotted lines are all rows"
-    height = 1.4 + 0.28 * len(shown)
-    return Plot("worst", caption, f"Dot plot of {primary_metric} by {column}. {said}.", draw, height=height)
+    return draw

@@ -1,4 +1,4 @@
-"""Plots as SVG that takes its colours from the page, and as files for a paper."""
+"""Plots as inline SVG, which takes its colours from the page, and as SVG and PDF files for a paper."""
 
 import io
 import re
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mmrun.results.report.plots import Plot
 
-INK, GRID = "#010203", "#040506"  # stand in the SVG for what the page's light or dark theme decides
+TEXT_COLOR, GRID_COLOR = "#010203", "#040506"  # placeholders: the page's light or dark theme replaces them
 
 STYLE = {
     "font.family": "sans-serif",
@@ -28,46 +28,59 @@ STYLE = {
     "svg.hashsalt": "mmrun",  # the same file from the same runs
 }
 ON_PAGE = {
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-    "grid.color": GRID,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), TEXT_COLOR),
+    "grid.color": GRID_COLOR,
     "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
 }
 ON_PAPER = {"grid.color": "#dddddd", "svg.fonttype": "path", "pdf.fonttype": 42}
 
 
-def inline(plot: Plot, id: str) -> str:
-    """Draw a plot as an SVG element; `id` is its own on the page."""
-    written = io.StringIO()
+def render_inline(plot: Plot, id: str) -> str:
+    """Render a plot as an SVG element for a page.
+
+    Args:
+        plot: to be drawn.
+        id: unique on the page; it becomes the prefix of all ids inside the element.
+
+    Returns:
+        The element: accessible (it is titled with the plot's text alternative), and without an XML header.
+    """
+    buffer = io.StringIO()
     with matplotlib.rc_context({**STYLE, **ON_PAGE}):
-        figure = _drawn(plot)
-        FigureCanvasSVG(figure).print_svg(written, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = written.getvalue()
+        figure = _draw(plot)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{id}-', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{id}-", svg)
-    svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid)")
+    svg = svg.replace(TEXT_COLOR, "currentColor").replace(GRID_COLOR, "var(--grid)")
     svg = re.sub(
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
         rf'<svg viewBox="\1" role="img" aria-labelledby="{id}-alt">',
         svg,
         count=1,
     )
-    title = f'<title id="{id}-alt">{_escaped(plot.alt)}</title>'
+    title = f'<title id="{id}-alt">{_escape(plot.alt)}</title>'
     return svg.replace(">", f">{title}", 1)
 
 
-def save(plot: Plot, file: Path) -> None:
-    """Draw a plot as an SVG and a PDF file; `file` has no suffix."""
+def save_plot(plot: Plot, file: Path) -> None:
+    """Save a plot as an SVG and a PDF file, the same bytes for the same data.
+
+    Args:
+        plot: to be drawn.
+        file: path without a suffix; missing folders are created.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({**STYLE, **ON_PAPER}):
-        figure = _drawn(plot)
+        figure = _draw(plot)
         figure.savefig(f"{file}.svg", metadata={"Date": None})
         figure.savefig(f"{file}.pdf", metadata={"CreationDate": None})
 
 
-def _drawn(plot: Plot) -> Figure:
+def _draw(plot: Plot) -> Figure:
     figure = Figure((plot.width, plot.height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
@@ -76,5 +89,5 @@ def _drawn(plot: Plot) -> Figure:
     return figure
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,38 +1,81 @@
-"""A report as Markdown, LaTeX or CSV."""
+"""A report as Markdown or LaTeX."""
+
+from collections.abc import Iterable
 
 from mmrun.results import formats
 from mmrun.results.report.content import Report
-from mmrun.results.report.section import stem
+from mmrun.results.report.section import Section, make_file_stem
 
 
-def markdown(report: Report, figures: str | None) -> str:
-    """Write Markdown. `figures` is the folder where plots were drawn, as seen from the file."""
-    parts = [f"# {report.title}", "\n".join(f"- **{answer.text}**" for answer in report.answers), f"{report.about}."]
+def render_markdown(report: Report, figures: str | None) -> str:
+    """Render a report as Markdown.
+
+    Args:
+        report: to be rendered.
+        figures: folder of the saved plots, relative to the Markdown file; None: leave the plots out.
+
+    Returns:
+        The content of the file.
+    """
+    answers = "\n".join(f"- **{answer.text}**" for answer in report.answers)
+    parts = [f"# {report.title}", answers, f"{report.about}."]
     if report.caveats:
-        parts.append("## Before believing it\n\n" + "\n".join(f"- {caveat}" for caveat in report.caveats))
+        caveats = "\n".join(f"- {caveat}" for caveat in report.caveats)
+        parts.append(f"## Before believing it\n\n{caveats}")
     for section in report.sections:
-        parts.append(f"## {section.title}")
-        parts += [section.text] if section.text else []
-        parts += [formats.markdown(table) for table in section.tables]
-        for plot in section.plots if figures is not None else ():
-            parts.append(f"![{plot.alt}]({figures}/{stem(section, plot)}.svg)\n\n{plot.caption}")
+        parts += _render_markdown_section(section, figures)
     return "\n\n".join(parts) + "\n"
 
 
-def latex(report: Report, figures: str | None) -> str:
-    """Write sections to be \\input into a paper that uses booktabs and graphicx."""
-    said = formats.escaped
-    items = "\n".join(f"\\item {said(answer.text)}" for answer in report.answers)
-    parts = ["% needs \\usepackage{booktabs,graphicx}", f"\\section{{{said(report.title)}}}", said(f"{report.about}.")]
-    parts.append(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
+def _render_markdown_section(section: Section, figures: str | None) -> list[str]:
+    parts = [f"## {section.title}"]
+    if section.text:
+        parts.append(section.text)
+    parts += map(formats.markdown, section.tables)
+    if figures is not None:
+        for plot in section.plots:
+            parts.append(f"![{plot.alt}]({figures}/{make_file_stem(section, plot)}.svg)\n\n{plot.caption}")
+    return parts
+
+
+def render_latex(report: Report, figures: str | None) -> str:
+    r"""Render a report as LaTeX sections, to be \input into a paper that uses booktabs and graphicx.
+
+    Args:
+        report: to be rendered.
+        figures: folder of the saved plots, relative to the LaTeX file; None: leave the plots out.
+
+    Returns:
+        The content of the file.
+    """
+    answers = [answer.text for answer in report.answers]
+    parts = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        f"\\section{{{formats.escaped(report.title)}}}",
+        formats.escaped(f"{report.about}."),
+        _render_latex_list(answers),
+    ]
     if report.caveats:
-        caveats = "\n".join(f"\\item {said(caveat)}" for caveat in report.caveats)
-        parts.append(f"\\subsection{{Before believing it}}\n\\begin{{itemize}}\n{caveats}\n\\end{{itemize}}")
+        parts.append(f"\\subsection{{Before believing it}}\n{_render_latex_list(report.caveats)}")
     for section in report.sections:
-        parts.append(f"\\subsection{{{said(section.title)}}}")
-        parts += [said(section.text)] if section.text else []
-        parts += [f"{formats.latex(table)}\n\\par {said(table.caption)}" for table in section.tables]
-        for plot in section.plots if figures is not None else ():
-            image = f"\\includegraphics[width=\\linewidth]{{{figures}/{stem(section, plot)}.pdf}}"
-            parts.append(f"\\begin{{figure}}\n{image}\n\\caption{{{said(plot.caption)}}}\n\\end{{figure}}")
+        parts += _render_latex_section(section, figures)
     return "\n\n".join(parts) + "\n"
+
+
+def _render_latex_list(texts: Iterable[str]) -> str:
+    items = "\n".join(f"\\item {formats.escaped(text)}" for text in texts)
+    return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+
+
+def _render_latex_section(section: Section, figures: str | None) -> list[str]:
+    parts = [f"\\subsection{{{formats.escaped(section.title)}}}"]
+    if section.text:
+        parts.append(formats.escaped(section.text))
+    for table in section.tables:
+        parts.append(f"{formats.latex(table)}\n\\par {formats.escaped(table.caption)}")
+    if figures is not None:
+        for plot in section.plots:
+            image = f"\\includegraphics[width=\\linewidth]{{{figures}/{make_file_stem(section, plot)}.pdf}}"
+            caption = f"\\caption{{{formats.escaped(plot.caption)}}}"
+            parts.append(f"\\begin{{figure}}\n{image}\n{caption}\n\\end{{figure}}")
+    return parts

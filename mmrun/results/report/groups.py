@@ -1,0 +1,63 @@
+"""Values by group of runs: name a group, drop those without values, describe all of them in one sentence."""
+
+from collections.abc import Callable, Mapping, Sized
+from typing import TypeVar
+
+from mmrun.results.selection import Group
+
+Value = TypeVar("Value")
+SizedValue = TypeVar("SizedValue", bound=Sized)
+
+
+def format_group(group: Group) -> str:
+    """Return the name of a group in tables, legends and captions.
+
+    Args:
+        group: one value for each key that the runs are grouped by.
+
+    Returns:
+        The values joined by commas, without spaces.
+    """
+    return ",".join(group)
+
+
+def drop_empty(by_group: Mapping[Group, SizedValue]) -> dict[Group, SizedValue]:
+    """Return the groups whose value has a length above 0, in the same order.
+
+    Args:
+        by_group: a list, mapping or array for each group.
+
+    Returns:
+        The groups that have something to show.
+    """
+    return {group: values for group, values in by_group.items() if len(values)}
+
+
+def collect_keys(by_group: Mapping[Group, Mapping[str, object]]) -> list[str]:
+    """Return the keys that occur in the mapping of any group.
+
+    Args:
+        by_group: a mapping for each group, for example values by modality.
+
+    Returns:
+        Each key once, in the order of first appearance.
+    """
+    keys: dict[str, None] = {}
+    for values in by_group.values():
+        keys.update(dict.fromkeys(values))
+    return list(keys)
+
+
+def describe_groups(by_group: Mapping[Group, Value], describe: Callable[[Value], str], separator: str = ": ") -> str:
+    """Describe the value of every group, for the text alternative of a plot: "holistic: 0.65; component: 0.75".
+
+    Args:
+        by_group: a value for each group.
+        describe: writes the value of one group.
+        separator: between a group and its description.
+
+    Returns:
+        The descriptions joined by semicolons, without a final full stop.
+    """
+    parts = [f"{format_group(group)}{separator}{describe(value)}" for group, value in by_group.items()]
+    return "; ".join(parts)
