@@ -26,7 +26,9 @@ def runs(outputs, strategy, accuracies, **changes):
 
 
 def said(outputs, question=ANY, **asked):
-    return [answer.text for answer in content.build_report(findings.compute_findings([outputs], question, **asked)).answers]
+    return [
+        answer.text for answer in content.build_report(findings.compute_findings([outputs], question, **asked)).answers
+    ]
 
 
 def detailed(outputs):
@@ -133,7 +135,10 @@ def test_a_key_that_tells_runs_apart_makes_settings_and_an_axis(outputs):
         runs(outputs, "scratch", [0.5, 0.6, 0.7], dataset__labelled=labelled)
         runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.7 + gain], dataset__labelled=labelled)
     found = findings.compute_findings([outputs], ANY)
-    assert (found.setting_keys, [setting.values for setting in found.settings]) == (("dataset.labelled",), [("0.01",), ("1",)])
+    assert (found.setting_keys, [setting.values for setting in found.settings]) == (
+        ("dataset.labelled",),
+        [("0.01",), ("1",)],
+    )
     assert (found.question.against, found.question.paired, found.question.metric) == (
         "scratch",
         ("seed",),

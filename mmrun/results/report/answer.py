@@ -43,7 +43,8 @@ def write_answers(findings: Findings, compare_memory: bool) -> list[Answer]:
     """
     answers = []
     for description, curves in findings.curves:
-        answers += [_describe_crossing(crossing, curves, description) for crossing in curves.crossings]
+        for crossing in curves.crossings:
+            answers.append(_describe_crossing(crossing, curves, description))
     if findings.ranking is not None:
         answers.append(_describe_ranking(findings.ranking))
     for setting in findings.settings:
@@ -53,20 +54,22 @@ def write_answers(findings: Findings, compare_memory: bool) -> list[Answer]:
 
 def _describe_comparison(setting: Setting, description: str, compare_memory: bool) -> list[Answer]:
     """Return a sentence for each group that is compared with a baseline, or for each group where there is none."""
-    comparison = setting.comparison
+    comparison, question = setting.comparison, setting.comparison.question
     prefix = _format_prefix(description)
-    compared_rows = [row for row in comparison.rows if row.difference is not None]
-    if not compared_rows:
-        return [Answer(f"{prefix}{_describe_mean(row)}", "note") for row in comparison.rows]
     rows = {row.group: row for row in comparison.rows}
-    terms = _describe_terms(setting, comparison.question)
     answers = []
-    for row in compared_rows:
+    for row in comparison.rows:
+        if row.difference is None:
+            continue
         assert row.baseline is not None
-        text, verdict = _describe_difference(row, comparison.question, terms, _describe_test(row, comparison))
+        terms, test = _describe_terms(setting, question), _describe_test(row, comparison)
+        text, verdict = _describe_difference(row, question, terms, test)
         if verdict != "unmatched":
-            text += _describe_costs(row, rows[row.baseline], compare_memory, comparison.question.amortise)
+            text += _describe_costs(row, rows[row.baseline], compare_memory, question.amortise)
         answers.append(Answer(f"{prefix}{text}.", verdict))
+    if not answers:
+        for row in comparison.rows:
+            answers.append(Answer(f"{prefix}{_describe_mean(row)}", "note"))
     return answers
 
 
@@ -165,7 +168,9 @@ def _describe_ranking(ranking: Ranking) -> Answer:
     evidence = f"(mean ranks: {', '.join(ranks)}; p {_format_p(ranking.p)})"
     if not ranking.apart:
         return Answer(f"{over}, no group ranks clearly before another {evidence}.", "undecided")
-    pairs = [f"{_join_values(better)} before {_join_values(worse)}" for better, worse in ranking.apart]
+    pairs = []
+    for better, worse in ranking.apart:
+        pairs.append(f"{_join_values(better)} before {_join_values(worse)}")
     return Answer(f"{over}, {_enumerate(pairs)} {evidence}.", "better")
 
 

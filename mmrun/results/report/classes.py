@@ -10,7 +10,7 @@ from mmrun.results import classification
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import primary_head, stored, tasks_of
 from mmrun.results.report.charts import draw_heatmap
-from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group
+from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
@@ -128,27 +128,29 @@ def build_section(groups: Mapping[Group, Iterable[Metrics]], metric: str, styles
         The section; None where no run stored predictions of a task with classes.
     """
     split, _, name = metric.partition("/")
-    summaries = drop_empty({group: summarize_predictions(runs, split) for group, runs in groups.items()})
+    summaries = drop_empty(map_groups(lambda runs: summarize_predictions(runs, split), groups))
     if not summaries:
         return None
     tasks = collect_keys(summaries)
     task = next((task for task in tasks if name.startswith(f"{task}.")), tasks[0])
-    of_task = {group: by_task[task] for group, by_task in summaries.items() if task in by_task}
+    of_task: dict[Group, ClassificationSummary] = {}
+    for group, by_task in summaries.items():
+        if task in by_task:
+            of_task[group] = by_task[task]
     text = f"Of {len(tasks)} tasks: {task}." if len(tasks) > 1 else ""
     return Section("Calibration and classes", text, plots=_plot_task(of_task, styles))
 
 
 def _plot_task(summaries: Mapping[Group, ClassificationSummary], styles: Styles) -> list[Plot]:
-    plots = []
-    curves = {group: summary.average_curves() for group, summary in summaries.items() if summary.curves}
-    if curves:
-        plots += [plot_roc(curves, styles), plot_precision_recall(curves, styles)]
-    plots.append(plot_calibration(summaries, styles))
+    curves: dict[Group, OneVsRestCurves] = {}
     matrices = []
     for group, summary in summaries.items():
+        if summary.curves:
+            curves[group] = summary.average_curves()
         if summary.confusion.any() and len(summary.names) <= MAX_CLASSES:
             matrices.append(plot_confusion(group, summary))
-    return plots + matrices[:MAX_MATRICES]
+    plots = [plot_roc(curves, styles), plot_precision_recall(curves, styles)] if curves else []
+    return [*plots, plot_calibration(summaries, styles), *matrices[:MAX_MATRICES]]
 
 
 def summarize_predictions(runs: Iterable[Metrics], split: str) -> dict[str, ClassificationSummary]:

@@ -12,7 +12,7 @@ from mmrun.results.report import classes, contribution, drift, gradients, logs, 
 from mmrun.results.report.answer import Answer, write_answers
 from mmrun.results.report.evaluation import read_evaluations
 from mmrun.results.report.findings import Findings, Setting
-from mmrun.results.report.groups import drop_empty
+from mmrun.results.report.groups import drop_empty, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, assign_styles
@@ -85,7 +85,8 @@ def _list_groups(findings: Findings) -> list[Group]:
     """Return the groups of all settings, each once."""
     groups: dict[Group, None] = {}
     for setting in findings.settings:
-        groups.update(dict.fromkeys(row.group for row in setting.comparison.rows))
+        for row in setting.comparison.rows:
+            groups[row.group] = None
     return list(groups)
 
 
@@ -94,7 +95,8 @@ def _list_records(findings: Findings) -> list[dict[str, object]]:
     flat = []
     for setting in findings.settings:
         values = dict(zip(findings.setting_keys, setting.values, strict=True))
-        flat += [{**values, **record} for record in records.records(setting.comparison)]
+        for record in records.records(setting.comparison):
+            flat.append({**values, **record})
     return flat
 
 
@@ -106,7 +108,8 @@ def _list_caveats(findings: Findings, environments: Mapping[str, Mapping[str, in
     caveats = [*findings.notices, *_list_setting_caveats(findings)]
     for description, curves in findings.curves:
         prefix = f"{description}: " if description else ""
-        caveats += [f"{prefix}{notice}" for notice in curves.notices]
+        for notice in curves.notices:
+            caveats.append(f"{prefix}{notice}")
     if findings.ranking is not None:
         caveats += findings.ranking.notices
     for name, counts in environments.items():
@@ -200,7 +203,7 @@ def _build_learning_curves(
 ) -> Section | None:
     """Build the section on the metric on validation rows during training; None where no run logged it."""
     name = f"val/{metric.partition('/')[2]}"
-    curves = drop_empty({group: _read_curves(runs, name, unit) for group, runs in groups.items()})
+    curves = drop_empty(map_groups(lambda runs: _read_curves(runs, name, unit), groups))
     if not curves:
         return None
     return Section("Learning curves", plots=[plots.plot_learning_curves(curves, name, budget_label, styles)])

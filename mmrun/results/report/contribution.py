@@ -14,8 +14,8 @@ from mmrun.results.compare import Question
 from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.formatting import interval, number, signed
 from mmrun.results.report.charts import draw_bars, draw_heatmap
-from mmrun.results.report.evaluation import Evaluation, Evaluations, SubsetMetrics, read_evaluation
-from mmrun.results.report.groups import collect_keys, describe_groups, format_group
+from mmrun.results.report.evaluation import Evaluation, Evaluations, read_evaluation
+from mmrun.results.report.groups import collect_keys, describe_groups, describe_means, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
@@ -139,7 +139,9 @@ def _tabulate_synergy(
         for source, pairs in _pair_fused_and_unimodal(of_group, runs, split, metric).items():
             cells = _format_synergy(pairs, list(modalities), lower_is_better)
             rows.append([format_group(group), source, *cells])
-    header = ["group", "alone is", "runs", "fused", *(f"{modality} alone" for modality in modalities)]
+    header = ["group", "alone is", "runs", "fused"]
+    for modality in modalities:
+        header.append(f"{modality} alone")
     caption = f"{split}/{metric}, means of runs; the gap is what all together gain over the best alone; ! not above 0"
     return Table(caption, [*header, "synergy gap", "95 % interval"], rows, 2)
 
@@ -159,10 +161,14 @@ def _pair_fused_and_unimodal(
 
 def _format_synergy(pairs: Sequence[FusedAndUnimodal], modalities: Iterable[str], lower_is_better: bool) -> list[str]:
     """Return the cells: number of runs, mean metrics, mean synergy gap and its interval."""
-    cells = [str(len(pairs)), _format_mean([pair.fused for pair in pairs])]
+    fused, gaps = [], []
+    for pair in pairs:
+        fused.append(pair.fused)
+        gaps.append(compute_synergy_gap(pair.fused, pair.by_modality, lower_is_better))
+    cells = [str(len(pairs)), number(float(np.mean(fused)))]
     for modality in modalities:
-        cells.append(_format_mean([pair.by_modality.get(modality) for pair in pairs]))
-    gaps = [compute_synergy_gap(pair.fused, pair.by_modality, lower_is_better) for pair in pairs]
+        reached = [pair.by_modality[modality] for pair in pairs if modality in pair.by_modality]
+        cells.append(number(float(np.mean(reached))) if reached else "-")
     gap = statistics.mean(gaps)
     mark = " !" if gap.value <= 0 else ""
     return [*cells, f"{signed(gap.value)}{mark}", interval(gap.low, gap.high)]
@@ -218,9 +224,11 @@ def compute_synergy_gap(fused: float, by_modality: Mapping[str, float], lower_is
 
 def _is_comparable(run: Metrics, other_run: Metrics) -> bool:
     """Return whether two runs were trained on the same rows, with the same encoders, seed and budget."""
-    same_rows = all(run["dataset"][key] == other_run["dataset"][key] for key in ("fingerprint", "split", "labelled"))
-    same_terms = run["seed"] == other_run["seed"] and run["budget"] == other_run["budget"]
-    return same_rows and same_terms and run["config"]["encoder"] == other_run["config"]["encoder"]
+    for key in ("fingerprint", "split", "labelled"):
+        if run["dataset"][key] != other_run["dataset"][key]:
+            return False
+    same_encoders = run["config"]["encoder"] == other_run["config"]["encoder"]
+    return same_encoders and bool(run["seed"] == other_run["seed"] and run["budget"] == other_run["budget"])
 
 
 def _read_probes(probed_run: Metrics, run: Metrics, split: str, metric: str) -> dict[str, float] | None:
@@ -233,11 +241,6 @@ def _read_probes(probed_run: Metrics, run: Metrics, split: str, metric: str) -> 
             return None
         probes[modality] = value
     return probes
-
-
-def _format_mean(values: Iterable[float | None]) -> str:
-    defined = [value for value in values if value is not None]
-    return number(float(np.mean(defined))) if defined else "-"
 
 
 # ------------------------------------------------------------------------------------------------ missing modalities
@@ -269,12 +272,12 @@ def average_subsets(evaluations: Sequence[Evaluation], metric: str) -> SubsetMea
     subsets = [" + ".join(subset["present"]) for subset in first_run[fills[0]]]
     of_runs = []
     for evaluation in evaluations:
-        of_runs.append([_list_metric(evaluation["missing"][fill], metric) for fill in fills])
-    return SubsetMeans(subsets, fills, np.mean(of_runs, axis=0).T)
-
-
-def _list_metric(subsets: Iterable[SubsetMetrics], metric: str) -> list[float]:
-    return [subset["metrics"][metric] for subset in subsets]
+        of_fills = []
+        for fill in fills:
+            of_fills.append([subset["metrics"][metric] for subset in evaluation["missing"][fill]])
+        of_runs.append(of_fills)
+    means = np.mean(of_runs, axis=0)  # [fills, subsets]
+    return SubsetMeans(subsets, fills, means.T)
 
 
 def plot_missing_modalities(group: Group, subset_means: SubsetMeans, metric: str) -> Plot:
@@ -297,7 +300,9 @@ def plot_missing_modalities(group: Group, subset_means: SubsetMeans, metric: str
         axes.set_ylabel("what is there")
 
     name = format_group(group)
-    described = [f"{subset}: {number(float(row[0]))}" for subset, row in zip(subsets, means, strict=True)]
+    described = []
+    for subset, row in zip(subsets, means, strict=True):
+        described.append(f"{subset}: {number(float(row[0]))}")
     caption = f"{name}: {metric} with modalities missing, mean over the seeds"
     alt = f"Heat map of {metric} of {name} by what is there. {'; '.join(described)}."
     return Plot(f"missing-{name}", caption, alt, draw, width=4.4, height=1.1 + 0.3 * len(subsets))
@@ -320,9 +325,6 @@ def plot_shapley_values(values: Mapping[Group, Mapping[str, Sequence[float]]], m
         draw_bars(axes, values, modalities, styles)
         axes.set_ylabel(f"Shapley value of {metric}")
 
-    def describe(of_group: Mapping[str, Sequence[float]]) -> str:
-        return ", ".join(f"{modality} {number(float(np.mean(runs)))}" for modality, runs in of_group.items())
-
     caption = f"what each modality is worth: Shapley values of {metric}, bars are means, dots are runs"
-    alt = f"Bar chart of Shapley values. {describe_groups(values, describe)}."
+    alt = f"Bar chart of Shapley values. {describe_groups(values, describe_means)}."
     return Plot("shapley", caption, alt, draw)

@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from mmrun.results.formatting import number, signed
 from mmrun.results.report.charts import draw_bars
 from mmrun.results.report.evaluation import EncoderDrift, Evaluation, Evaluations
-from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group
+from mmrun.results.report.groups import (
+    collect_keys,
+    describe_groups,
+    describe_means,
+    drop_empty,
+    format_group,
+    map_groups,
+)
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
@@ -38,7 +45,7 @@ def build_section(evaluations: Evaluations, styles: Styles) -> Section | None:
     Returns:
         The section; None where no run has an encoder that a later stage could change.
     """
-    drifts = drop_empty({group: _collect_drift(of_group) for group, of_group in evaluations.items()})
+    drifts = drop_empty(map_groups(_collect_drift, evaluations))
     if not drifts:
         return None
     tasks = _collect_tasks(drifts.values())
@@ -47,7 +54,8 @@ def build_section(evaluations: Evaluations, styles: Styles) -> Section | None:
         "features is unchanged; a linear probe tells how much of the target can be read from them, then and now."
     )
     plots = [plot_cka(drifts, styles)]
-    plots += [plot_probes(drifts, task, styles) for task in tasks]
+    for task in tasks:
+        plots.append(plot_probes(drifts, task, styles))
     return Section("Encoders before and after", text, [_tabulate(drifts, tasks)], plots)
 
 
@@ -72,8 +80,8 @@ def _tabulate(drifts: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
     rows = []
     for group, drift in drifts.items():
         for modality, runs in drift.items():
-            stages = dict.fromkeys(run["after_stage"] for run in runs)
-            cells = [format_group(group), modality, ", ".join(stages), str(len(runs)), number(np.mean(_list_cka(runs)))]
+            cells = [format_group(group), modality, _list_stages(runs), str(len(runs))]
+            cells.append(number(float(np.mean(_list_cka(runs)))))
             for task in tasks:
                 before, after = _average_probe(runs, task)
                 cells += [number(before), number(after), signed(after - before)]
@@ -86,16 +94,22 @@ def _tabulate(drifts: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
     return Table(caption, header, rows, 3)
 
 
+def _list_stages(runs: Iterable[EncoderDrift]) -> str:
+    """Return the stages that first trained the encoder, each once."""
+    return ", ".join(dict.fromkeys(run["after_stage"] for run in runs))
+
+
 def _list_cka(runs: Iterable[EncoderDrift]) -> list[float]:
     return [run["cka"] for run in runs]
 
 
 def _average_probe(runs: Sequence[EncoderDrift], task: str) -> tuple[float, float]:
     """Return a probe's mean accuracies before and after."""
-    probes = [run["probe"][task] for run in runs]
-    before = np.mean([probe["before"] for probe in probes])
-    after = np.mean([probe["after"] for probe in probes])
-    return float(before), float(after)
+    before, after = [], []
+    for run in runs:
+        before.append(run["probe"][task]["before"])
+        after.append(run["probe"][task]["after"])
+    return float(np.mean(before)), float(np.mean(after))
 
 
 def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:
@@ -108,9 +122,11 @@ def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:
     Returns:
         A bar chart; 1 means that the geometry of the features is unchanged.
     """
-    values = {}
+    values: dict[Group, dict[str, list[float]]] = {}
     for group, drift in drifts.items():
-        values[group] = {modality: _list_cka(runs) for modality, runs in drift.items()}
+        values[group] = {}
+        for modality, runs in drift.items():
+            values[group][modality] = _list_cka(runs)
     modalities = collect_keys(values)
 
     def draw(axes: Axes) -> None:
@@ -118,11 +134,8 @@ def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("CKA of an encoder's features")
 
-    def describe(of_group: Mapping[str, Sequence[float]]) -> str:
-        return ", ".join(f"{modality} {number(float(np.mean(cka)))}" for modality, cka in of_group.items())
-
     caption = "how alike an encoder's features are before and after: 1 is unchanged; bars are means, dots are runs"
-    alt = f"Bar chart of linear CKA. {describe_groups(values, describe)}."
+    alt = f"Bar chart of linear CKA. {describe_groups(values, describe_means)}."
     return Plot("cka", caption, alt, draw, width=4.4, height=3.0)
 
 

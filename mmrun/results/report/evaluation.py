@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NotRequired, TypedDict, cast
 
 from mmrun.results import evaluations
-from mmrun.results.report.groups import drop_empty
+from mmrun.results.report.groups import drop_empty, map_groups
 from mmrun.results.selection import Group, Metrics
 
 
@@ -110,7 +110,7 @@ def read_evaluations(groups: Mapping[Group, Iterable[Metrics]], metric: str) -> 
         The name of the metric without its split, and the evaluations of the groups that have it.
     """
     split, _, name = metric.partition("/")
-    by_group = drop_empty({group: _read_group(runs, split) for group, runs in groups.items()})
+    by_group = drop_empty(map_groups(lambda runs: _read_group(runs, split), groups))
     if not by_group:
         return name, {}
     first_run = next(iter(by_group.values()))[0]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 
 from mmrun.errors import ConfigError
@@ -55,7 +54,10 @@ class Findings:
     @property
     def runs(self) -> list[Metrics]:
         """The runs of all settings."""
-        return list(chain.from_iterable(setting.runs for setting in self.settings))
+        runs: list[Metrics] = []
+        for setting in self.settings:
+            runs += setting.runs
+        return runs
 
     def describe_setting(self, setting: Setting) -> str:
         """Describe a setting by its values.
@@ -160,7 +162,7 @@ def _has_baseline(runs: list[Metrics], question: Question) -> bool:
         return True
     groups = grouped(runs, question.by)
     against = selection.typed(question.against)
-    return against in groups or any(len(against) == 1 and against[0] in group for group in groups)
+    return against in groups or (len(against) == 1 and any(against[0] in group for group in groups))
 
 
 def _choose_pairing(cells: Mapping[Group, list[Metrics]], question: Question) -> tuple[str, ...]:
@@ -176,14 +178,14 @@ def _choose_pairing(cells: Mapping[Group, list[Metrics]], question: Question) ->
 def _share_seeds(runs: list[Metrics], by: Sequence[str], against: Group) -> bool:
     """Return whether every group has a seed in common with its baseline."""
     groups = grouped(runs, by)
-    seeds = {group: {*map(_read_seed, of_group)} for group, of_group in groups.items()}
-    pairs = selection.baselines(groups, against)
-    return all(seeds[group] & seeds[baseline] for group, baseline in pairs.items())
+    for group, baseline in selection.baselines(groups, against).items():
+        if not _collect_seeds(groups[group]) & _collect_seeds(groups[baseline]):
+            return False
+    return True
 
 
-def _read_seed(run: Metrics) -> int:
-    seed: int = run["seed"]
-    return seed
+def _collect_seeds(runs: Iterable[Metrics]) -> set[int]:
+    return {run["seed"] for run in runs}
 
 
 # ---------------------------------------------------------------------------------------------- curves and ranking
@@ -198,11 +200,13 @@ def _compute_curves(runs: list[Metrics], question: Question, keys: Sequence[str]
         other_keys = [other_key for other_key in keys if other_key != key]
         cells = grouped(runs, other_keys)
         for values in selection.ordered(cells, {}):
-            points = grouped(cells[values], [key]).values()
-            comparable = [point for point in points if _has_baseline(point, question)]
-            if len(comparable) > 1:
-                description = _describe_values(other_keys, values)
-                curves.append((description, across(list(chain.from_iterable(comparable)), question, key)))
+            num_points, comparable_runs = 0, []
+            for runs_at_point in grouped(cells[values], [key]).values():
+                if _has_baseline(runs_at_point, question):
+                    num_points += 1
+                    comparable_runs += runs_at_point
+            if num_points > 1:
+                curves.append((_describe_values(other_keys, values), across(comparable_runs, question, key)))
     return curves
 
 
@@ -210,18 +214,17 @@ def _compute_ranking(
     runs: list[Metrics], question: Question, keys: Sequence[str], settings: Sequence[Setting]
 ) -> Ranking | None:
     """Rank the groups over the settings where several settings have all groups, and no key is an axis of numbers."""
-    if not keys or _has_numbers(settings):
+    if not keys or any(map(_has_number, settings)):
         return None
-    groups_by_setting = [_list_groups(setting) for setting in settings]
+    groups_by_setting = list(map(_collect_groups, settings))
     groups = set().union(*groups_by_setting)
     num_complete = groups_by_setting.count(groups)
     return rank(runs, question, keys) if len(groups) > 1 and num_complete > 1 else None
 
 
-def _has_numbers(settings: Iterable[Setting]) -> bool:
-    values = chain.from_iterable(setting.values for setting in settings)
-    return any(number(value) is not None for value in values)
+def _has_number(setting: Setting) -> bool:
+    return any(number(value) is not None for value in setting.values)
 
 
-def _list_groups(setting: Setting) -> set[Group]:
+def _collect_groups(setting: Setting) -> set[Group]:
     return {row.group for row in setting.comparison.rows}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mmrun.results.formatting import number, signed
-from mmrun.results.report.groups import drop_empty, format_group
+from mmrun.results.report.groups import drop_empty, format_group, map_groups
 from mmrun.results.report.logs import LoggedEvaluation, extract_curve, read_logged_evaluations
 from mmrun.results.report.plots import Plot, describe_curves, make_curve_drawer
 from mmrun.results.report.section import Section
@@ -36,11 +36,12 @@ def build_section(
     logged = _read_joint_training(groups, unit)
     if not logged:
         return None
-    names = _collect_names(logged)
-    shares = [name for name in names if name.startswith(SHARE)]
-    conflicts = [name for name in names if name.startswith(CONFLICT)]
-    plots = [_plot_share(logged, name, budget_label, styles, len(shares)) for name in shares]
-    plots += [_plot_conflict(logged, name, budget_label, styles) for name in conflicts[:MAX_PAIRS]]
+    shares, conflicts = _collect_names(logged, SHARE), _collect_names(logged, CONFLICT)
+    plots = []
+    for name in shares:
+        plots.append(_plot_share(logged, name, budget_label, styles, len(shares)))
+    for name in conflicts[:MAX_PAIRS]:
+        plots.append(_plot_conflict(logged, name, budget_label, styles))
     text = (
         "The share of a modality is the norm of the loss's gradient in its encoder, out of all encoders'. A cosine "
         "below 0 is a conflict: the gradients that two modalities give to what they share pull against each other."
@@ -52,8 +53,11 @@ def _read_joint_training(groups: Mapping[Group, Iterable[Metrics]], unit: str) -
     """Return by group the runs with evaluations that hold the gradients of several modalities, and these alone."""
     by_group: LoggedRuns = {}
     for group, runs in groups.items():
-        joint = [_select_joint(read_logged_evaluations(run, unit)) for run in runs]
-        by_group[group] = [evaluations for evaluations in joint if evaluations]
+        by_group[group] = []
+        for run in runs:
+            joint = _select_joint(read_logged_evaluations(run, unit))
+            if joint:
+                by_group[group].append(joint)
     return drop_empty(by_group)
 
 
@@ -65,32 +69,39 @@ def _count_shares(evaluation: LoggedEvaluation) -> int:
     return sum(name.startswith(SHARE) for name in evaluation.logged)
 
 
-def _collect_names(logged: LoggedRuns) -> list[str]:
-    """Return all logged names, in the order of first appearance."""
+def _collect_names(logged: LoggedRuns, prefix: str) -> list[str]:
+    """Return the logged names with a prefix, in the order of first appearance."""
     names: dict[str, None] = {}
     for runs in logged.values():
         for evaluations in runs:
             for evaluation in evaluations:
                 names.update(dict.fromkeys(evaluation.logged))
-    return list(names)
+    return [name for name in names if name.startswith(prefix)]
 
 
 def _extract_curves(runs: Iterable[Sequence[LoggedEvaluation]], name: str) -> list[np.ndarray]:
     """Return the curve [N, 2] of each run that logged the name."""
-    curves = [extract_curve(evaluations, name) for evaluations in runs]
-    return [curve for curve in curves if len(curve)]
+    curves = []
+    for evaluations in runs:
+        curve = extract_curve(evaluations, name)
+        if len(curve):
+            curves.append(curve)
+    return curves
 
 
 def _tabulate(logged: LoggedRuns, shares: Sequence[str], conflicts: Sequence[str]) -> Table:
-    rows = []
+    header, rows = ["group", "runs"], []
+    for name in shares:
+        header.append(f"share of {_strip_prefix(name)}")
+    for name in conflicts:
+        header.append(f"cosine {_strip_prefix(name)}")
     for group, runs in logged.items():
         cells = [format_group(group), str(len(runs))]
-        cells += [number(_average(runs, name)) for name in shares]
-        cells += [signed(_average(runs, name)) for name in conflicts]
+        for name in shares:
+            cells.append(number(_average(runs, name)))
+        for name in conflicts:
+            cells.append(signed(_average(runs, name)))
         rows.append(cells)
-    header = ["group", "runs"]
-    header += [f"share of {_strip_prefix(name)}" for name in shares]
-    header += [f"cosine {_strip_prefix(name)}" for name in conflicts]
     return Table("gradients of the modalities, means over training and runs", header, rows)
 
 
@@ -117,7 +128,7 @@ def _plot(
     logged: LoggedRuns, name: str, label: str, budget_label: str, styles: Styles, level: float, level_meaning: str
 ) -> Plot:
     """Plot a share or a cosine over the budget, with a dotted line at a reference level."""
-    curves = drop_empty({group: _extract_curves(runs, name) for group, runs in logged.items()})
+    curves = drop_empty(map_groups(lambda runs: _extract_curves(runs, name), logged))
     return Plot(
         name.replace("/", "-"),
         f"{label} while the budget is spent; the dotted line is {level_meaning}",

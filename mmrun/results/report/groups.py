@@ -1,11 +1,15 @@
 """Values by group of runs: name a group, drop those without values, describe all of them in one sentence."""
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import TypeVar
 
+import numpy as np
+
+from mmrun.results.formatting import number
 from mmrun.results.selection import Group
 
 Value = TypeVar("Value")
+Result = TypeVar("Result")
 SizedValue = TypeVar("SizedValue", bound=Sized)
 
 
@@ -19,6 +23,19 @@ def format_group(group: Group) -> str:
         The values joined by commas, without spaces.
     """
     return ",".join(group)
+
+
+def map_groups(function: Callable[[Value], Result], by_group: Mapping[Group, Value]) -> dict[Group, Result]:
+    """Apply a function to the value of each group.
+
+    Args:
+        function: of one group's value.
+        by_group: a value for each group.
+
+    Returns:
+        The results, groups in the same order.
+    """
+    return {group: function(value) for group, value in by_group.items()}
 
 
 def drop_empty(by_group: Mapping[Group, SizedValue]) -> dict[Group, SizedValue]:
@@ -61,3 +78,15 @@ def describe_groups(by_group: Mapping[Group, Value], describe: Callable[[Value],
     """
     parts = [f"{format_group(group)}{separator}{describe(value)}" for group, value in by_group.items()]
     return "; ".join(parts)
+
+
+def describe_means(values: Mapping[str, Sequence[float]]) -> str:
+    """Describe the mean of each modality's values, for the text alternative of a plot: "image 0.3250, text 0.1625".
+
+    Args:
+        values: by modality, one for each run.
+
+    Returns:
+        The means joined by commas.
+    """
+    return ", ".join(f"{modality} {number(float(np.mean(of_runs)))}" for modality, of_runs in values.items())

@@ -88,8 +88,9 @@ def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
     Returns:
         [MEAN_CURVE_POINTS, 2].
     """
-    start = max(curve[0, 0] for curve in curves)
-    end = min(curve[-1, 0] for curve in curves)
+    start, end = -np.inf, np.inf
+    for curve in curves:
+        start, end = max(start, curve[0, 0]), min(end, curve[-1, 0])
     grid = np.linspace(start, max(start, end), MEAN_CURVE_POINTS)
     values = [np.interp(grid, *curve.T) for curve in curves]
     return np.stack([grid, np.mean(values, axis=0)], axis=1)

@@ -12,7 +12,7 @@ from mmrun.results.costs import mean_costs
 from mmrun.results.curves import Crossing, Curves
 from mmrun.results.formatting import number
 from mmrun.results.ranks import Ranking
-from mmrun.results.report.groups import describe_groups, format_group
+from mmrun.results.report.groups import describe_groups, format_group, map_groups
 from mmrun.results.report.logs import average_curves
 from mmrun.results.report.style import GroupStyle, PlotKwargs, Styles, draw_legend
 from mmrun.results.selection import Group, Metrics
@@ -63,20 +63,22 @@ def plot_quality_over_cost(
     """
     metric, fusions = comparison.question.metric, comparison.question.amortise
     rows: dict[Group, Row] = {}
+    points: dict[Group, tuple[float, float]] = {}  # mean cost, mean metric
     costs: dict[Group, list[float]] = {}
     for row in comparison.rows:
-        if row.cost[cost] is not None:
+        mean_cost = row.cost[cost]
+        if mean_cost is not None:
             rows[row.group] = row
+            points[row.group] = (mean_cost, row.mean)
             costs[row.group] = [mean_costs([run], fusions)[cost] or 0 for run in runs[row.group]]
-    points = [(float(row.cost[cost] or 0), row.mean) for row in rows.values()]
-    front = find_pareto_front(points, comparison.question.lower_is_better)
+    front = find_pareto_front(points.values(), comparison.question.lower_is_better)
 
     def draw(axes: Axes) -> None:
         for group, row in rows.items():
             style = styles[group]
             dots: PlotKwargs = {"s": 16, "color": style.color, "marker": style.marker, "alpha": 0.5, "linewidths": 0}
             axes.scatter(costs[group], metric_values(runs[group], metric), **dots)
-            _draw_mean_with_interval(axes, row, row.cost[cost] or 0, style)
+            _draw_mean_with_interval(axes, row, points[group][0], style)
         axes.step(*zip(*front, strict=True), where="post", color="grey", linewidth=1, linestyle=":", zorder=0)
         _scale_cost_axis(axes, costs.values(), cost)
         axes.set_xlabel(cost_label)
@@ -103,7 +105,7 @@ def _scale_cost_axis(axes: Axes, costs: Iterable[Sequence[float]], cost: str) ->
     axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost == "flops" else "{x:g}")
 
 
-def find_pareto_front(points: Sequence[tuple[float, float]], lower_is_better: bool) -> list[tuple[float, float]]:
+def find_pareto_front(points: Iterable[tuple[float, float]], lower_is_better: bool) -> list[tuple[float, float]]:
     """Find the points that no other point beats in both cost and metric.
 
     Args:
@@ -152,8 +154,8 @@ def describe_curves(curves: Mapping[Group, Sequence[np.ndarray]]) -> str:
     Returns:
         "holistic from 0.3250 to 0.6500; component from ..."
     """
-    means = {group: average_curves(of_group)[:, 1] for group, of_group in curves.items()}
-    return describe_groups(means, lambda mean: f"from {number(mean[0])} to {number(mean[-1])}", separator=" ")
+    means = map_groups(average_curves, curves)
+    return describe_groups(means, lambda mean: f"from {number(mean[0, 1])} to {number(mean[-1, 1])}", separator=" ")
 
 
 def make_curve_drawer(
@@ -176,7 +178,7 @@ def make_curve_drawer(
     Returns:
         The `draw` of a `Plot`.
     """
-    means = {group: average_curves(of_group) for group, of_group in curves.items()}
+    means = map_groups(average_curves, curves)
 
     def draw(axes: Axes) -> None:
         if level is not None:
@@ -294,7 +296,9 @@ def plot_critical_difference(ranking: Ranking, styles: Styles) -> Plot:
         axes.spines[["left"]].set_visible(False)
         axes.set_xlabel("mean rank, 1 is the best")
 
-    ranks = [f"{format_group(group)} {rank:.2f}" for group, rank in zip(ranking.groups, ranking.ranks, strict=True)]
+    ranks = []
+    for group, rank in zip(ranking.groups, ranking.ranks, strict=True):
+        ranks.append(f"{format_group(group)} {rank:.2f}")
     bars = "" if ranking.critical is None else f"; bars join what lies within {ranking.critical:.2f} of each other"
     caption = f"mean ranks over {len(ranking.blocks)} values of {', '.join(ranking.over)}{bars}"
     return Plot("ranks", caption, f"Mean ranks: {', '.join(ranks)}.", draw, height=2.6)
@@ -314,7 +318,10 @@ def find_cliques(ranks: Sequence[float], critical: float | None) -> list[tuple[i
         return []
     cliques: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
-        last = max(index for index in range(first, len(ranks)) if ranks[index] - rank < critical)
+        last = first
+        for index in range(first, len(ranks)):
+            if ranks[index] - rank < critical:
+                last = index
         if last > first and (not cliques or last > cliques[-1][1]):
             cliques.append((first, last))
     return cliques

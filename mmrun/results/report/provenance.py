@@ -1,6 +1,6 @@
 """How the runs of a report were made: the config keys that differ, machine and code, and every run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
@@ -22,8 +22,7 @@ def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
     Returns:
         The section, folded; keys without effect on results are left out.
     """
-    by_group = selection.grouped(findings.runs, findings.question.by)
-    values = _collect_values({group: by_group[group] for group in order})
+    values = _collect_values(selection.grouped(findings.runs, findings.question.by), order)
     rows = []
     for key, values_by_group in values.items():
         if key.split(".")[0] in (*WITHOUT_EFFECT, "seed") or key in findings.question.by:
@@ -39,11 +38,13 @@ def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
     return Section("Configs that differ", tables=[table], closed=True)
 
 
-def _collect_values(groups: Mapping[Group, Sequence[Metrics]]) -> dict[str, dict[Group, set[str]]]:
+def _collect_values(
+    groups: Mapping[Group, Iterable[Metrics]], order: Iterable[Group]
+) -> dict[str, dict[Group, set[str]]]:
     """Return the values of each choice and config key, by group."""
     values: dict[str, dict[Group, set[str]]] = {}
-    for group, runs in groups.items():
-        for run in runs:
+    for group in order:
+        for run in groups[group]:
             for key, value in _list_values(run):
                 values.setdefault(key, {}).setdefault(group, set()).add(text(value))
     return values
@@ -66,7 +67,9 @@ def build_environment_section(environments: Mapping[str, Mapping[str, int]]) -> 
     """
     if not environments:
         return Section("Environment", "No run says where it was made.", closed=True)
-    rows = [[name, _format_counts(counts)] for name, counts in environments.items()]
+    rows = []
+    for name, counts in environments.items():
+        rows.append([name, _format_counts(counts)])
     return Section("Environment", tables=[Table("machine and code", ["what", "found"], rows, 2)], closed=True)
 
 

@@ -1,6 +1,7 @@
 """The section on noise, from `mmrun eval --all`: the metric while one modality is corrupted more and more."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 
 from mmrun.results.formatting import number, signed
 from mmrun.results.report.evaluation import Evaluations, NoiseRobustness, Robustness
-from mmrun.results.report.groups import describe_groups, drop_empty, format_group
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
@@ -45,10 +46,10 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
     modalities = _collect_modalities(robustness.values(), metric)
     plots = []
     for modality in modalities:
-        by_group = drop_empty({group: _select(runs, metric, modality) for group, runs in robustness.items()})
-        curves = {group: _average_curve(runs) for group, runs in by_group.items()}
+        by_group = drop_empty(map_groups(partial(_select, metric=metric, modality=modality), robustness))
         corruptions = list(next(iter(by_group.values()))[0]["curves"])
-        plots.append(plot_noise_curves(Noise(modality, corruptions, severities), curves, metric, styles))
+        noise = Noise(modality, corruptions, severities)
+        plots.append(plot_noise_curves(noise, map_groups(_average_curve, by_group), metric, styles))
     text = (
         "One modality is spoiled at a time. Relative robustness is the mean figure while the noise grows; effective "
         "robustness is what is kept beyond what the spoiled modality alone keeps: above 0 the others hold the model up."
@@ -77,7 +78,8 @@ def _average_curve(runs: Iterable[NoiseRobustness]) -> np.ndarray:
     for run in runs:
         of_corruptions = [curve["fused"] for curve in run["curves"].values()]
         of_runs.append(np.mean(of_corruptions, axis=0))
-    return np.mean(of_runs, axis=0)
+    average: np.ndarray = np.mean(of_runs, axis=0)
+    return average
 
 
 def _tabulate(
@@ -92,11 +94,13 @@ def _tabulate(
             selected = _select(runs, metric, modality)
             if not selected:
                 continue
-            relative = float(np.mean([run["relative"] for run in selected]))
-            effective = float(np.mean([run["effective"] for run in selected]))
+            relative, effective = [], []
+            for run in selected:
+                relative.append(run["relative"])
+                effective.append(run["effective"])
             at_severities = map(number, _average_curve(selected).tolist())
             cells = [format_group(group), modality, str(len(selected)), *at_severities]
-            rows.append([*cells, number(relative), signed(effective)])
+            rows.append([*cells, number(float(np.mean(relative))), signed(float(np.mean(effective)))])
     columns = [f"at {severity:g}" for severity in severities]
     header = ["group", "noise in", "runs", *columns, "relative", "effective"]
     return Table(f"{metric} by severity of the noise, means over the kinds of noise and the runs", header, rows, 2)

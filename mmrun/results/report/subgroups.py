@@ -1,6 +1,7 @@
 """The section on subgroups, from `mmrun eval --group`: metrics by the values of a column."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 
 from mmrun.results.formatting import number, signed
 from mmrun.results.report.evaluation import Evaluation, Evaluations, Subgroups
-from mmrun.results.report.groups import describe_groups, drop_empty, format_group
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
@@ -70,13 +71,13 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
         The section; None where no run was evaluated by the values of a column.
     """
     task = metric.rpartition(".")[0]
-    subgroups = drop_empty({group: _select_task(of_group, task) for group, of_group in evaluations.items()})
+    subgroups = drop_empty(map_groups(lambda of_group: _select_task(of_group, task), evaluations))
     if not subgroups:
         return None
     column = _read_column(subgroups.values())
     metrics: dict[Group, GroupMetrics] = {}
     for group, of_runs in subgroups.items():
-        same_column = [of_run for of_run in of_runs if of_run["column"] == column.name]
+        same_column = _select_column(of_runs, column.name)
         by_value = _average_by_value(same_column, column.metric)
         if by_value:
             overall = float(np.mean([evaluation["metrics"][metric] for evaluation in evaluations[group]]))
@@ -100,11 +101,16 @@ def _select_task(evaluations: Iterable[Evaluation], task: str) -> list[Subgroups
 
 def _read_column(groups: Iterable[Sequence[Subgroups]]) -> Column:
     """Return the first run's column, with the number of rows of each value averaged over the runs."""
-    runs = [of_run for of_runs in groups for of_run in of_runs]
+    runs = list(chain.from_iterable(groups))
     name = runs[0]["column"]
-    means = _average_by_value([of_run for of_run in runs if of_run["column"] == name], "rows")
-    rows = {value: int(mean) for value, mean in means.items()}
+    rows = {}
+    for value, mean in _average_by_value(_select_column(runs, name), "rows").items():
+        rows[value] = int(mean)
     return Column(name, runs[0]["primary_metric"], rows)
+
+
+def _select_column(runs: Iterable[Subgroups], name: str) -> list[Subgroups]:
+    return [run for run in runs if run["column"] == name]
 
 
 def _average_by_value(runs: Iterable[Subgroups], metric: str) -> SubgroupMetrics:
@@ -148,18 +154,25 @@ def plot_subgroups(metrics: Mapping[Group, GroupMetrics], column: Column, styles
         A mark for each value and group of runs; dotted lines are all rows. Of many values the MAX_VALUES largest are
         drawn, and the worst of each group of runs.
     """
-    values = list(column.rows)
-    worst = {of_group.worst_value for of_group in metrics.values()}
-    shown = values[:MAX_VALUES]
-    shown += [value for value in values[MAX_VALUES:] if value in worst]
+    shown = _select_shown(column, metrics.values())
 
     def describe(of_group: GroupMetrics) -> str:
         return f"worst {of_group.worst_value} {number(of_group.worst)}, all {number(of_group.overall)}"
 
-    more = f", {len(shown)} of {len(values)} values" if len(shown) < len(values) else ""
+    more = f", {len(shown)} of {len(column.rows)} values" if len(shown) < len(column.rows) else ""
     caption = f"{column.metric} by {column.name}{more}; dotted lines are all rows"
     alt = f"Dot plot of {column.metric} by {column.name}. {describe_groups(metrics, describe)}."
     return Plot("worst", caption, alt, _make_drawer(metrics, column, shown, styles), height=1.4 + 0.28 * len(shown))
+
+
+def _select_shown(column: Column, groups: Iterable[GroupMetrics]) -> list[str]:
+    """Return the values that are plotted, in the order of the column."""
+    worst = {of_group.worst_value for of_group in groups}
+    shown = []
+    for index, value in enumerate(column.rows):
+        if index < MAX_VALUES or value in worst:
+            shown.append(value)
+    return shown
 
 
 def _make_drawer(
@@ -168,8 +181,11 @@ def _make_drawer(
     def draw(axes: Axes) -> None:
         for group, of_group in metrics.items():
             style = styles[group]
-            rows = [row for row, value in enumerate(shown) if value in of_group.by_value]
-            measured = [of_group.by_value[shown[row]] for row in rows]
+            rows, measured = [], []
+            for row, value in enumerate(shown):
+                if value in of_group.by_value:
+                    rows.append(row)
+                    measured.append(of_group.by_value[value])
             label = format_group(group)
             axes.plot(measured, rows, color=style.color, marker=style.marker, linestyle="none", label=label)
             axes.axvline(of_group.overall, color=style.color, linewidth=1, linestyle=":")
