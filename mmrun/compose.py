@@ -1,14 +1,14 @@
-"""Overrides typed on the shell become a checked RunConfig.
+"""Composes a checked RunConfig from overrides.
 
-An override is what is typed after `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~encoder.audio`.
+Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~encoder.audio`.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -22,16 +22,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmrun import plugins, renamed
-from mmrun.config import LABELS, RunConfig, check, config_dir
+from mmrun.config import LABELS, RunConfig, Values, check, config_dir
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import find_target, instantiate
 
-USER_KEYS = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # hold the user's own keys: no + needed
+USER_KEYS = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # their keys are the user's; none needs a +
 
 ADAPTER_PATH = "strategy.adapt"
 
-INIT = "init"  # a key of every encoder: the part of another run that it starts from
+INIT = "init"  # a key of every encoder: the part of another run that initializes it
 
 DEFAULT_ENCODER = {
     "image": "cnn",
@@ -42,13 +42,16 @@ DEFAULT_ENCODER = {
 }
 
 
-# ------------------------------------------------------------------------------------------- where YAML files are
+# ------------------------------------------------------------------------------------------------------ YAML files
 
 
 def use_config_dirs(extra: Sequence[str | Path] = ()) -> None:
-    """Set the folders that later compositions search before the shipped configs.
+    """Set the folders that are searched for YAML files before the shipped ones.
 
     They are, in order: those in `extra`, `./configs`, and the `configs` folders of allowed packages.
+
+    Args:
+        extra: folders given by the user.
 
     Raises:
         ConfigError: a folder does not exist.
@@ -64,12 +67,23 @@ def use_config_dirs(extra: Sequence[str | Path] = ()) -> None:
 
 
 def config_folders() -> list[Path]:
-    """Return the folders that are searched, the first one first."""
+    """List the folders that are searched for YAML files.
+
+    Returns:
+        Those set by `use_config_dirs`, then that of the shipped files.
+    """
     return [*UserConfigs.folders, config_dir()]
 
 
 def list_options(group: str) -> list[str]:
-    """Return the names of a group's YAML files: list_options("fusion") -> ["attention", "concat", ...]."""
+    """List the YAML files of a group.
+
+    Args:
+        group: for example fusion, or encoder/image.
+
+    Returns:
+        Their names without suffix, sorted: attention, concat ...
+    """
     names: set[str] = set()
     for folder in config_folders():
         names |= {path.stem for path in (folder / group).glob("*.yaml")}
@@ -77,29 +91,39 @@ def list_options(group: str) -> list[str]:
 
 
 def load_option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the node that one YAML file of a group describes.
+    """Compose one YAML file of a group.
 
     Args:
         group: for example encoder/image.
         name: of the file, without suffix.
         overrides: applied to it.
+
+    Returns:
+        Its node.
     """
     register(RunConfig)
     with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        node: Any = OmegaConf.to_container(hydra_compose(f"{group}/{name}", overrides=list(overrides)), resolve=True)
+        composed = hydra_compose(f"{group}/{name}", overrides=list(overrides))
+        node: Any = OmegaConf.to_container(composed, resolve=True)
     for key in group.split("/"):
         node = node[key]
-    return node
+    return dict(node)
 
 
 # ---------------------------------------------------------------------------------------- overrides -> RunConfig
 
 
 def load(overrides: Sequence[str]) -> RunConfig:
-    """Compose and check one run.
+    """Compose and check the config of one run.
+
+    Args:
+        overrides: as typed after `mmrun train`.
+
+    Returns:
+        The resolved config.
 
     Raises:
-        ConfigError: an override names what does not exist, or a value does not fit.
+        ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
     for override in overrides:
         renamed.check_override(override)
@@ -107,7 +131,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
     with _hydra_errors():
         run_keys = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         config = _to_run_config(OmegaConf.to_container(run_keys, resolve=True))
-    config.choices = _choices(composed)
+    config.choices = _read_choices(composed)
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _drop_unused_encoders(config)
@@ -118,32 +142,56 @@ def load(overrides: Sequence[str]) -> RunConfig:
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of every run of a sweep: seed=0,1 fusion=sum,mean -> four lists, in the order typed."""
+    """Expand the overrides of a sweep.
+
+    Args:
+        overrides: with comma-separated values, for example seed=0,1 fusion=sum,mean.
+
+    Returns:
+        The overrides of each run, one for every combination of values, in the order typed.
+    """
     with _hydra_errors():
         return split_sweep(overrides)
 
 
-def restore(values: Mapping[str, Any]) -> RunConfig:
-    """Return the RunConfig that a run folder keeps, also one of an earlier version."""
+def restore(values: Values) -> RunConfig:
+    """Restore the config of an existing run.
+
+    Args:
+        values: contents of config.yaml in its run folder, of this or an earlier version.
+
+    Returns:
+        The config, checked.
+
+    Raises:
+        ConfigError: a value does not fit.
+    """
     with _hydra_errors():
         config = _to_run_config(renamed.translate_config(values))
-    config.dataset = {**dict.fromkeys(LABELS), **config.dataset}  # older runs lack some of these keys
+    config.dataset = {**dict.fromkeys(LABELS), **config.dataset}  # earlier runs lack some of these keys
     check(config)
     return config
 
 
 def _to_run_config(values: Any) -> RunConfig:
-    config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), values))
-    return config
+    return cast(RunConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), values)))
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
-    """Return a run's config as a plain mapping."""
+    """Convert the config of a run to plain values.
+
+    Returns:
+        Nested dicts, lists and scalars, as a run folder stores them.
+    """
     return asdict(config)
 
 
 def as_yaml(config: RunConfig) -> str:
-    """Return a run's config as YAML."""
+    """Format the config of a run.
+
+    Returns:
+        YAML text.
+    """
     return OmegaConf.to_yaml(OmegaConf.create(as_dict(config)))
 
 
@@ -153,8 +201,8 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
 
 
-def _choices(composed: DictConfig) -> dict[str, str]:
-    """Return which YAML file was chosen where: {"strategy": "component", "encoder.image": "cnn", ...}."""
+def _read_choices(composed: DictConfig) -> dict[str, str]:
+    """Return the YAML file chosen for each node: {"strategy": "component", "encoder.image": "cnn", ...}."""
     choices = {}
     for key, name in composed.hydra.runtime.choices.items():
         group, _, package = key.partition("@")
@@ -164,14 +212,17 @@ def _choices(composed: DictConfig) -> dict[str, str]:
 
 
 def _rewrite(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides in Hydra's form: a choice by its place, `encoder.image=cnn`, becomes one by its group.
+    """Rewrite overrides in Hydra's form: `encoder.image=cnn`, the path of a node, as `encoder/image@encoder.image=cnn`.
 
-    Every modality of the data set gets an encoder: the default one of its kind where no override names another.
+    Every modality of the data set gets an encoder: the default one of its kind if no override chooses another.
     """
-    independent = [o for o in overrides if not _key(o).startswith(("encoder", "~encoder", ADAPTER_PATH))]
-    first = _compose(_by_group(independent, {}))
+    independent = []
+    for override in overrides:
+        if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH)):
+            independent.append(override)
+    first = _compose(_rewrite_by_group(independent, {}))
     with _hydra_errors():
-        kinds = _kinds(OmegaConf.to_container(first.dataset, resolve=True))
+        kinds = _read_kinds(OmegaConf.to_container(first.dataset, resolve=True))
         modalities = first.modalities or list(kinds)
     for modality in modalities:
         if modality not in kinds:
@@ -179,67 +230,73 @@ def _rewrite(overrides: Sequence[str]) -> list[str]:
                 f"modalities: the data set has no '{modality}'{nearest(modality, kinds)} (it has {', '.join(kinds)})"
             )
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
-    places = {**encoders, ADAPTER_PATH: "adapter"}
-    chosen = {place for place in _choices(first) if place in places}  # by an experiment or the strategy
+    groups = {**encoders, ADAPTER_PATH: "adapter"}
+    chosen = {path for path in _read_choices(first) if path in groups}  # by an experiment or the strategy
     defaults = []
-    for place in encoders:
-        if place not in chosen:
-            defaults.append(f"{place}={DEFAULT_ENCODER[kinds[place.removeprefix('encoder.')]]}")
-    return [*_by_group([*defaults, *overrides], places, chosen), f"modalities=[{','.join(modalities)}]"]
+    for path in encoders:
+        if path not in chosen:
+            defaults.append(f"{path}={DEFAULT_ENCODER[kinds[path.removeprefix('encoder.')]]}")
+    rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
+    return [*rewritten, f"modalities=[{','.join(modalities)}]"]
 
 
-def _by_group(overrides: Sequence[str], places: Mapping[str, str], chosen: Iterable[str] = ()) -> list[str]:
-    """Turn `place=name` into `group@place=name` where the place holds a node of that group; the last one counts."""
+def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chosen: Collection[str] = ()) -> list[str]:
+    """Rewrite `path=NAME` as `group@path=NAME` where a node of that group lies at the path; the last override counts.
+
+    `groups` maps paths to groups; `chosen` are the paths whose group is already in the defaults list.
+    """
     rewritten: dict[str, str] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
-        if USER_KEYS & set(key.split(".")) or (owner in places and last_key == INIT):
+        if USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT):
             override = f"++{override}"
-        place = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
-        last = place.rpartition(".")[2]
-        group = places.get(place)
-        if group is None and place.startswith("strategy.stages.") and last in ("objective", "optimizer"):
-            group = last
+        path = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
+        group = _find_group(path, groups)
         names = value.split(",")
         if group is None or not equals or any(name.startswith(("{", "[", "$")) for name in names):
             rewritten[override] = override
             continue
-        known = list_options(group)
-        for name in names:
-            if name not in known:
-                raise ConfigError(
-                    f"{place}: no option '{name}' in {group}{nearest(name, known)} (there are {', '.join(known)})"
-                )
-        plus = "" if place in chosen or last == "objective" else "+"
-        at = "" if place == group.replace("/", ".") else f"@{place}"
-        rewritten[place] = f"{plus}{group}{at}={value}"
+        _check_options(path, group, names)
+        plus = "" if path in chosen or path.endswith(".objective") else "+"
+        at = "" if path == group.replace("/", ".") else f"@{path}"
+        rewritten[path] = f"{plus}{group}{at}={value}"
     return list(rewritten.values())
 
 
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+")
+def _find_group(path: str, groups: Mapping[str, str]) -> str | None:
+    last_key = path.rpartition(".")[2]
+    if path not in groups and path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
+        return last_key
+    return groups.get(path)
 
 
-def _kinds(dataset: Any) -> dict[str, str]:
-    """Return the kind of each modality of a data set: from its YAML, or from the user's file where the source has
-    `describe`."""
+def _check_options(path: str, group: str, names: Sequence[str]) -> None:
+    options = list_options(group)
+    for name in names:
+        if name not in options:
+            raise ConfigError(
+                f"{path}: no option '{name}' in {group}{nearest(name, options)} (there are {', '.join(options)})"
+            )
+
+
+def _read_kinds(dataset: Any) -> dict[str, str]:
+    """Return the kind of each modality of a data set, from its YAML or, if the source can `describe` it, its file."""
     source = import_module(find_target(dataset, "dataset").__module__)
     if hasattr(source, "describe"):
         node = {**dataset, "_target_": f"{source.__name__}.describe"}
-        described: dict[str, str] = instantiate(node, "dataset", drop=LABELS)
-        return described
+        return cast(dict[str, str], instantiate(node, "dataset", drop=LABELS))
     return dict(dataset["kinds"])
 
 
 def _drop_unused_encoders(config: RunConfig) -> None:
-    """Drop the encoders of modalities that the run does not read, so that they are no part of its identity."""
+    """Drop the encoders of modalities that the run does not read: they must not make it another run."""
     assert config.modalities is not None
     config.encoder = {modality: config.encoder[modality] for modality in config.modalities}
     choices = {}
-    for place, name in config.choices.items():
-        if not place.startswith("encoder.") or place.removeprefix("encoder.") in config.encoder:
-            choices[place] = name
+    for path, name in config.choices.items():
+        if not path.startswith("encoder.") or path.removeprefix("encoder.") in config.encoder:
+            choices[path] = name
     config.choices = choices
 
 
@@ -247,39 +304,37 @@ def _drop_unused_encoders(config: RunConfig) -> None:
 
 
 class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
-    """Turns the errors of Hydra and OmegaConf into one line."""
+    """Turns errors of Hydra and OmegaConf into a ConfigError of one line."""
 
     def __enter__(self) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
-            raise ConfigError(_in_one_line(error)) from None
+            raise ConfigError(_format_error(error)) from None
         if isinstance(error, ValueError) and "must be a string or a list" in str(error):  # Hydra on `fusion=null`
             raise ConfigError("null is not an option of a group; leave the override out, or name an option") from None
 
 
-def _in_one_line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        known = list(error.options or list_options(group))
-        return f"{group}: no option '{name}'{nearest(name, known)} (there are {', '.join(known)})"
+        options = list(error.options or list_options(group))
+        return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read; write key=value (quote what the shell or Hydra would split)"
-    if isinstance(error, ConfigCompositionException):
-        cause = error.__cause__
-        if isinstance(cause, OmegaConfBaseException):
-            return _in_one_line(cause)
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return _format_error(error.__cause__)
     if isinstance(error, OmegaConfBaseException) and error.full_key:
-        place, _, key = error.full_key.rpartition(".")
-        siblings = _siblings(error.parent_node)
-        if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
-            return f"no key '{error.full_key}': {place} is empty"
-        if key in siblings or not siblings:
-            return f"{error.full_key}: {str(error.msg or error).splitlines()[0]}"
-        return f"no key '{error.full_key}'{nearest(key, siblings)} ({place or 'a run'} has {', '.join(siblings)})"
+        return _format_key_error(error, error.full_key)
     return str(error).splitlines()[0]
 
 
-def _siblings(node: Any) -> list[str]:
-    return [str(key) for key in node] if OmegaConf.is_dict(node) else []
+def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
+    parent, _, key = key_path.rpartition(".")
+    siblings = [str(sibling) for sibling in error.parent_node] if OmegaConf.is_dict(error.parent_node) else []
+    if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
+        return f"no key '{key_path}': {parent} is empty"
+    if key in siblings or not siblings:
+        return f"{key_path}: {str(error.msg or error).splitlines()[0]}"
+    return f"no key '{key_path}'{nearest(key, siblings)} ({parent or 'a run'} has {', '.join(siblings)})"

@@ -1,6 +1,6 @@
-"""What goes wrong for a reason that the user can mend: printed in one or two lines, without a traceback.
+"""Errors that the user can fix. The command line prints them in one or two lines, without a traceback.
 
-Each message says where (file:row or key), what was found, and the mend.
+Each message says where the problem is (file:row, key or flag), what was found there, and what to do instead.
 """
 
 import difflib
@@ -8,7 +8,11 @@ from collections.abc import Iterable
 
 
 class MmrunError(Exception):
-    """A failure that is said in words, not by a traceback. `exit_code` is what the shell sees."""
+    """Base class of all errors that are reported to the user.
+
+    Attributes:
+        exit_code: of the command.
+    """
 
     exit_code = 1
 
@@ -20,16 +24,24 @@ class ConfigError(MmrunError):
 
 
 class DataError(MmrunError):
-    """A data file, or a row of one, cannot be used as it is."""
+    """A data file, or one of its rows, cannot be used as it is."""
 
     exit_code = 2
 
 
 class RunError(MmrunError):
-    """A run started well and could not go on: a loss that is not finite, a damaged checkpoint."""
+    """A run started but cannot continue: the loss is not finite, or a checkpoint is damaged."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return the part of an error message that suggests the valid name closest to a misspelt one.
+
+    Args:
+        word: what the user typed.
+        choices: the valid names.
+
+    Returns:
+        "; did you mean 'NAME'?", or an empty string if no name is similar.
+    """
+    matches = difflib.get_close_matches(word, list(choices), n=1)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

@@ -1,13 +1,15 @@
-"""Names of version 0.1.0: an old override gets an error that names the new key, and an old run folder is translated."""
+"""Names of version 0.1.0: an old override is an error that names the new key; an old run folder is translated."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmrun.errors import ConfigError
 
-VERSION = "0.2.0"  # the version that renamed them
+Values = Mapping[str, Any]  # of JSON or YAML
 
-# By the path of the owner, with * for a name that the user chose: old key -> new key.
+VERSION = "0.2.0"  # in which they were renamed
+
+# Old key -> new key, by the path of the node that has the key; * stands for a name that the user chose.
 KEYS = {
     "strategy.stages.*": {
         "clip": "max_grad_norm",
@@ -29,11 +31,11 @@ KEYS = {
     "sweep": {"prune": "reduction_factor", "at_once": "parallel_trials", "per": "group_by"},
 }
 
-REMOVED = {"trainer.trackers": "callbacks=tensorboard (or wandb, mlflow)"}  # key -> what to type instead
+REMOVED = {"trainer.trackers": "callbacks=tensorboard (or wandb, mlflow)"}  # key -> its replacement
 
 VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
 
-MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # of `_target_`
+MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # in `_target_`
 
 FLAGS = {"--again": "--rerun", "--ceilings": "--unimodal-runs", "--across": "--curve-over", "--over": "--rank-over"}
 
@@ -47,6 +49,9 @@ METRICS_KEYS = {  # of metrics.json
 def check_flags(arguments: Sequence[str]) -> None:
     """Raise an error that names the new flag if a command line uses an old one.
 
+    Args:
+        arguments: the command line.
+
     Raises:
         ConfigError: a flag was renamed.
     """
@@ -59,6 +64,9 @@ def check_flags(arguments: Sequence[str]) -> None:
 def check_override(override: str) -> None:
     """Raise an error that names the new key if an override uses an old one.
 
+    Args:
+        override: for example trainer.bucket=true.
+
     Raises:
         ConfigError: the key was renamed or removed.
     """
@@ -67,50 +75,69 @@ def check_override(override: str) -> None:
     if ".".join(keys) in REMOVED:
         raise ConfigError(f"{path}: removed in version {VERSION}; use {REMOVED['.'.join(keys)]}")
     for length in range(1, len(keys)):
-        new = _renames_of(keys[:length]).get(keys[length])
+        new = _find_renames(keys[:length]).get(keys[length])
         if new is not None:
-            renamed = ".".join([*keys[:length], new, *keys[length + 1 :]])
-            raise ConfigError(f"{path}: renamed in version {VERSION}; use {renamed}")
+            new_path = ".".join([*keys[:length], new, *keys[length + 1 :]])
+            raise ConfigError(f"{path}: renamed in version {VERSION}; use {new_path}")
     value = override.partition("=")[2]
     for (owner, key, old), new in VALUES.items():
         if keys[-1] == key and value == old and _matches(keys[:-1], owner):
             raise ConfigError(f"{path}={old}: renamed in version {VERSION}; use {path}={new}")
 
 
-def translate_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a run folder with old names replaced by new ones."""
-    translated = _translate(values, [])
+def translate_config(values: Values) -> dict[str, Any]:
+    """Replace old names in the config of a run folder.
+
+    Args:
+        values: a config of any version.
+
+    Returns:
+        A new mapping with current names.
+    """
+    translated = _translate_node(values, [])
     trainer = translated.get("trainer")
     if isinstance(trainer, dict):
-        trainer.pop("trackers", None)  # they change no result
+        trainer.pop("trackers", None)  # they do not change the result
     for stage in translated.get("strategy", {}).get("stages", {}).values():
         if stage.get("layer_decay") is not None and "prepare" in str(values.get("encoder")):
-            stage["layer_decay"] = None  # it had another meaning; the weights are trained already
+            stage["layer_decay"] = None  # it had another meaning, and the weights are already trained
     return translated
 
 
-def _translate(value: Any, path: list[str]) -> Any:
-    if isinstance(value, str):
-        return _translate_value(value, path)
-    if not isinstance(value, Mapping):
-        return value
-    renames = _renames_of(path)
-    return {renames.get(key, key): _translate(item, [*path, key]) for key, item in value.items()}
+def _translate_node(node: Values, path: list[str]) -> dict[str, Any]:
+    renames = _find_renames(path)
+    translated = {}
+    for key, value in node.items():
+        translated[renames.get(key, key)] = _translate_value(value, [*path, key])
+    return translated
 
 
-def _translate_value(value: str, path: list[str]) -> str:
-    if path and path[-1] == "_target_":
+def _translate_value(value: object, path: list[str]) -> object:
+    if isinstance(value, Mapping):
+        return _translate_node(value, path)
+    return _translate_string(value, path) if isinstance(value, str) else value
+
+
+def _translate_string(value: str, path: list[str]) -> str:
+    if path[-1] == "_target_":
         for old, new in MODULES.items():
             if value.startswith(old):
                 return new + value.removeprefix(old)
     for (owner, key, old), new in VALUES.items():
-        if path and path[-1] == key and value == old and _matches(path[:-1], owner):
+        if path[-1] == key and value == old and _matches(path[:-1], owner):
             return new
     return value
 
 
-def translate_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a metrics.json holds with old names replaced by new ones."""
+def translate_metrics(values: Values) -> dict[str, Any]:
+    """Replace old names in the contents of a metrics.json.
+
+    Args:
+        values: contents of any version.
+
+    Returns:
+        A new mapping with current names.
+    """
     if "headline" not in values:
         return dict(values)
     translated = {METRICS_KEYS.get(key, key): value for key, value in values.items()}
@@ -122,17 +149,24 @@ def translate_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
     return translated
 
 
-def translate_train_state(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the train state of a checkpoint of version 0.1.0 with its new names."""
+def translate_train_state(values: Mapping[str, object]) -> dict[str, object]:
+    """Replace the old names in the train state of a checkpoint.
+
+    Args:
+        values: the train state of version 0.1.0.
+
+    Returns:
+        A new mapping with current names.
+    """
     state = {key: value for key, value in values.items() if key not in ("accumulate", "tally")}
     return {**state, "grad_accum_steps": values["accumulate"], "losses": values["tally"]}
 
 
-def _rename_keys(cost: Mapping[str, Any]) -> dict[str, Any]:
+def _rename_keys(cost: Mapping[str, object]) -> dict[str, object]:
     return {METRICS_KEYS.get(key, key): value for key, value in cost.items()}
 
 
-def _renames_of(path: Sequence[str]) -> dict[str, str]:
+def _find_renames(path: Sequence[str]) -> dict[str, str]:
     for owner, renames in KEYS.items():
         if _matches(path, owner):
             return renames

@@ -1,4 +1,4 @@
-"""Named random streams: what is drawn under one name does not depend on what else the run draws."""
+"""Named random streams: what is drawn from one stream does not depend on what else the run draws."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,11 +8,14 @@ import torch
 
 
 def named_seed(seed: int, name: str) -> int:
-    """Return the seed of one named stream of a run, 63 bits.
+    """Derive the seed of one named random stream.
 
     Args:
         seed: of the run.
         name: of the stream, for example init/encoder.image.
+
+    Returns:
+        A seed of 63 bits.
     """
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -1,6 +1,7 @@
-"""The contracts between the parts. Letters, everywhere in mmrun:
+"""The contracts between the parts of mmrun.
 
-B rows of a batch, T tokens of one modality, D width, C classes or outputs, H x W pixels, S audio samples, F columns.
+Letters in shapes, here and elsewhere: B rows of a batch, N rows of a split, T tokens of one modality, D width,
+C classes, outputs or channels, H x W pixels, S audio samples, F numeric columns, K categorical columns.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,26 +12,27 @@ from torch import Tensor, nn
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # of modalities
 
-IGNORE_INDEX = -100  # target of a row whose class is hidden; cross-entropy ignores it. Hidden numbers are NaN.
+IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-entropy; a hidden number is NaN
 
-# What an encoder reads, by kind:
+# The input of an encoder, by the kind of its modality:
 #   image    [B, C, H, W] float, 0..1
 #   text     {"ids": [B, T] int64, "mask": [B, T] bool, True where a token is real}
 #   audio    {"waveform": [B, S] float, -1..1, zero-padded; "length": [B] int64, real samples}
 #   tabular  {"numeric": [B, F] float, standardised, 0 where missing; "missing": [B, F] bool;
-#             "categorical": [B, K] int64, 0 where missing or never seen in training}
+#             "categorical": [B, K] int64, 0 where missing or not seen in training}
 #   series   {"values": [B, C, T] float, standardised, zero-padded; "mask": [B, T] bool}
-# The model also takes {"pooled": ...}, the parts of Features that a frozen encoder computed before; encoders do not.
+# In place of an input the model, but not an encoder, also takes {"pooled": ...}: features computed earlier by a frozen
+# encoder.
 Input = Tensor | dict[str, Tensor]
 
 
 class Features(NamedTuple):
-    """What an encoder returns and a fusion reads.
+    """The output of an encoder and the input of a fusion.
 
     Attributes:
-        pooled: [B, D].
-        tokens: [B, T, D], where the encoder has them.
-        mask: [B, T] bool, True where the token is real; None: all are.
+        pooled: one vector per row, [B, D].
+        tokens: one vector per token, [B, T, D]; None if the encoder has no tokens.
+        mask: [B, T] bool, True where a token is real; None: all are.
     """
 
     pooled: Tensor
@@ -43,9 +45,9 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: by modality.
-        present: by modality, [B] bool. The input of a missing modality is filled with zeros, its row is not dropped.
-        targets: by task: [B] int64 classes, [B, C] float labels, [B] or [B, C] float numbers.
-        index: [B] int64, row numbers in the data set.
+        present: by modality, which rows have it, [B] bool. The input of a missing modality is zeros.
+        targets: by task: classes [B] int64, labels [B, C] float, or numbers [B] or [B, C] float.
+        index: row numbers in the data set, [B] int64.
     """
 
     inputs: dict[str, Input]
@@ -66,7 +68,9 @@ class Encoder(nn.Module):
     dim: int
 
     def fit(self, batches: Iterable[Input]) -> None:
-        """Learn what no gradient teaches (components, idf) into buffers, before training. By default there is nothing.
+        """Fit buffers that are not trained by gradient descent (principal components, idf), before training.
+
+        By default there is nothing to fit.
 
         Args:
             batches: inputs of the training rows that have the modality.
@@ -74,10 +78,10 @@ class Encoder(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Base class of fusions: `forward(features, present)` maps the features of modalities to one vector, [B, dim].
+    """Base class of fusions: `forward(features, present)` maps the features of the modalities to one vector, [B, dim].
 
-    `features` holds any subset of the modalities; `present` says by modality which rows have it, [B] bool. What stands
-    in for a missing modality must not influence the result.
+    `features` holds any subset of the modalities, and `present`, by modality, which rows have it, [B] bool. The
+    placeholder of a missing modality must not influence the result.
 
     Attributes:
         dim: width of the fused vector.
@@ -86,17 +90,24 @@ class Fusion(nn.Module):
     dim: int
 
     def head(self, num_outputs: int) -> nn.Module:
-        """Return the module [B, dim] -> [B, num_outputs] on the fused vector; decision-level fusions override it."""
+        """Build the head on the fused vector. Decision-level fusions override it.
+
+        Args:
+            num_outputs: width of the outputs.
+
+        Returns:
+            A module [B, dim] -> [B, num_outputs]; by default a linear layer.
+        """
         return nn.Linear(self.dim, num_outputs)
 
 
 class Task(Protocol):
-    """What is predicted for one target column.
+    """What the model predicts for one target column.
 
     Attributes:
         name: of the task.
         num_outputs: width of its outputs.
-        primary_metric: the metric that represents it.
+        primary_metric: name of the metric that represents it.
     """
 
     name: str
@@ -104,7 +115,7 @@ class Task(Protocol):
     primary_metric: str
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss over the rows whose target is visible, or 0 without any.
+        """Return the mean loss over the rows whose target is visible; 0 if all are hidden.
 
         Args:
             output: [B, num_outputs].
@@ -113,11 +124,18 @@ class Task(Protocol):
         ...
 
     def scores(self, output: Tensor) -> Tensor:
-        """Return the predictions to store, [B, num_outputs]: probabilities, or numbers in the target's own unit."""
+        """Return the predictions to store.
+
+        Args:
+            output: [B, num_outputs].
+
+        Returns:
+            Probabilities, or numbers in the unit of the target, [B, num_outputs].
+        """
         ...
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a whole split by name; an undefined one is left out.
+        """Return the metrics of a split by name, without those that are undefined.
 
         Args:
             scores: [N, num_outputs].
@@ -126,51 +144,70 @@ class Task(Protocol):
         ...
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
-        """Return metrics by the name of a class or output, then by metric."""
+        """Return the metrics of each class or output.
+
+        Args:
+            scores: [N, num_outputs].
+            target: [N] or [N, C].
+
+        Returns:
+            By the name of the class or output, then by metric.
+        """
         ...
 
 
 class Objective(nn.Module):
     """Base class of objectives: `forward(model, batch)` returns {"loss": scalar, "loss/<part>": scalar ...}.
 
-    An objective owns the parameters that it needs beside the model's: decoder, projection, teacher.
+    An objective owns the parameters that it needs besides those of the model: a decoder, projection or teacher.
     """
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
-        """Add the gradients of the losses to those of the parameters; by default those of the loss itself.
+        """Add gradients to those of the parameters; by default the gradients of `losses["loss"]`.
 
         Objectives that weigh the gradients of several losses against each other override it.
 
         Args:
-            model: that `forward` got.
-            losses: that `forward` returned.
-            scale: adapts a loss to the number of micro-batches and to fp16.
+            model: the argument of `forward`.
+            losses: the result of `forward`.
+            scale: scales a loss for gradient accumulation and fp16.
         """
         scale(losses["loss"]).backward()
 
 
 class Preprocessor(Protocol):
-    """Decodes the raw values of one modality into arrays, once: fitted on training rows, then applied to all.
+    """Decodes the raw values of one modality into arrays, once. It is fitted on training rows and applied to all rows.
 
     Attributes:
-        metadata: arguments that encoders and objectives may ask for by name: `in_channels`, `vocab_size` ...
+        metadata: optional arguments of encoders and objectives, passed by name: `in_channels`, `vocab_size` ...
     """
 
     metadata: dict[str, Any]
 
     def fit(self, column: Any, rows: np.ndarray) -> None:
-        """Learn what decoding needs: vocabulary, mean and deviation.
+        """Fit what decoding needs: vocabulary, mean, standard deviation.
 
         Args:
             column: a `data.table.Column`.
-            rows: numbers of the training rows [N].
+            rows: numbers of the training rows, [N].
         """
         ...
 
     def decode(self, value: Any) -> dict[str, np.ndarray]:
-        """Return the arrays of one row by part name; a single part named "" becomes a bare tensor in the batch."""
+        """Decode one row.
+
+        Args:
+            value: the raw value, as the source returned it.
+
+        Returns:
+            Arrays by the name of the part; a single part named "" becomes a plain tensor in the batch.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return everything that decides what `decode` returns, as JSON values: it is part of the cache's key."""
+        """Return all that determines the result of `decode`, for the key of the cache.
+
+        Returns:
+            JSON values by name.
+        """
         ...
