@@ -1,9 +1,9 @@
-"""The command line. Each verb is one small module, imported only when the verb is typed, so that help is instant.
+"""The command line. Each verb is one small module, imported only when it is used, so that help is instant.
 
-A verb's module has `HELP`, `add_arguments(parser)` and `run(args) -> exit code`. Only `train` parses its arguments
-itself, in `mmrun.cli.train.main(arguments) -> exit code`: flags may stand among the overrides.
+The module of a verb has `HELP`, `add_arguments(parser)` and `run(args) -> exit code`. Only `train` parses its own
+arguments, in `mmrun.cli.train.main(arguments) -> exit code`.
 
-Exit codes: 0 done, 1 a run failed, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 success, 1 a run failed, 2 bad usage or input, 130 interrupted.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import os
 import select
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import mmrun
 from mmrun import plugins, renamed
@@ -38,25 +38,38 @@ VERBS = {  # in reading order
     "completion": ("mmrun.cli.completion", "print a script for tab completion"),
 }
 
-
-SPIN = "10000"  # spins of an idle OpenMP thread: as fast alone, twice as fast beside other work
+SPIN_COUNT = "10000"  # iterations that an idle OpenMP thread spins: as fast alone, twice as fast beside other work
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports errors in one line, as every other part of mmrun does."""
+    """A parser that reports errors in one line, like all of mmrun."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise a ConfigError instead of exiting."""
+        """Raise the error instead of exiting.
+
+        Args:
+            message: of argparse.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError(f"{message} (see `{self.prog} -h`)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb, and return the exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch is loaded
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
+    """Run one verb.
+
+    Args:
+        argv: the command line without the program; None: that of this process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if "OMP_WAIT_POLICY" not in os.environ:  # OpenMP reads both when torch is imported
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
-        arguments, packages = plugins.split_allowed(words)
+        arguments, packages = plugins.split_allowed(arguments)
         plugins.allow(packages)
         renamed.check_flags(arguments)
         code = _dispatch(arguments)
@@ -69,26 +82,33 @@ def main(argv: list[str] | None = None) -> int:
         print("mmrun: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        if not _reader_left():
+        if not _discard_closed_stdout():
             raise
         return 0
 
 
-def verb_parser(verb: str) -> Parser:
-    """Build a verb's parser."""
+def build_parser(verb: str) -> Parser:
+    """Build the argument parser of a verb.
+
+    Args:
+        verb: one of VERBS.
+
+    Returns:
+        The parser; its `prog` is "mmrun VERB".
+    """
     module = import_module(VERBS[verb][0])
     parser = Parser(prog=f"mmrun {verb}", description=module.HELP, allow_abbrev=False)
     module.add_arguments(parser)
     return parser
 
 
-def _dispatch(words: list[str]) -> int:
-    if not words:
-        print(_help(), file=sys.stderr)
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        print(_format_help(), file=sys.stderr)
         return 2
-    verb, *rest = words
+    verb, *arguments = arguments
     if verb in ("-h", "--help"):
-        print(_help())
+        print(_format_help())
         return 0
     if verb == "--version":
         print(f"mmrun {mmrun.__version__}")
@@ -96,22 +116,23 @@ def _dispatch(words: list[str]) -> int:
     if verb not in VERBS:
         raise ConfigError(f"no verb '{verb}'{nearest(verb, VERBS)} (there are {', '.join(VERBS)})")
     module = import_module(VERBS[verb][0])
-    code: int = module.main(rest) if verb == "train" else module.run(verb_parser(verb).parse_args(rest))
-    return code
+    if verb == "train":
+        return cast(int, module.main(arguments))
+    return cast(int, module.run(build_parser(verb).parse_args(arguments)))
 
 
-def _help() -> str:
+def _format_help() -> str:
     width = max(map(len, VERBS)) + 2
-    verbs = "\n".join(f"  {verb:{width}}{line}" for verb, (_, line) in VERBS.items())
+    verbs = "\n".join(f"  {verb:{width}}{summary}" for verb, (_, summary) in VERBS.items())
     usage = "usage: mmrun VERB ... [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
     return f"{usage}\n\n{mmrun.__doc__}\n\n{verbs}"
 
 
-def _reader_left() -> bool:
-    """Return whether stdout was closed, as by `| head`; if so, silence the flush at exit."""
-    watch = select.poll()
-    watch.register(sys.stdout, select.POLLOUT)
-    left = any(event & select.POLLERR for _, event in watch.poll(0))
-    if left:
+def _discard_closed_stdout() -> bool:
+    """Return whether the reader of stdout closed it, as `head` does; if so, discard what is flushed at exit."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLOUT)
+    is_closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if is_closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return left
+    return is_closed

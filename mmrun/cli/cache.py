@@ -1,101 +1,144 @@
-"""mmrun cache: what is kept between runs: decoded columns, trained stages and features of frozen encoders."""
+"""mmrun cache: what runs share: decoded columns, reused stages, and features of frozen encoders."""
 
 import argparse
 import json
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError, MmrunError
 
-HELP = "See, verify or clear what runs share: decoded columns, reused stages, features."
+HELP = "List, verify or clear what runs share: decoded columns, reused stages, features."
 
-SECONDS = {"h": 3600, "d": 86400, "w": 604800}
+SECONDS = {"h": 3600, "d": 86400, "w": 604800}  # by the unit of an age
+
+INCOMPLETE = "being written, or left by a killed process"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that is kept."""
+    """A folder of the cache.
 
-    kind: str  # column | stage | feature
+    Attributes:
+        kind: column | stage | feature.
+        name: of the folder.
+        about: its contents, in a few words.
+        size: bytes.
+        age: seconds since it was written.
+    """
+
+    kind: str
     name: str
     about: str
-    size: int  # bytes
-    age: float  # seconds
+    size: int
+    age: float
+
+    def path(self, cache: Path) -> Path:
+        """Return the folder of this entry."""
+        return cache / f"{self.kind}s" / self.name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
     parser.add_argument("action", choices=["ls", "verify", "clear"])
-    parser.add_argument("--older", metavar="AGE", help="clear only what is older: 12h, 30d, 8w")
-    parser.add_argument("--cache", metavar="DIR", help="the folder; as the config says where not given")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+    parser.add_argument("--older", metavar="AGE", help="clear only entries older than this: 12h, 30d, 8w")
+    parser.add_argument("--cache", metavar="DIR", help="the cache folder (default: that of the config)")
+    parser.add_argument("--format", choices=["table", "json"], default="table", help="of `ls` (default: table)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """List, verify or clear."""
-    older = 0.0 if args.older is None else seconds(args.older)
-    cache = folder(args.cache)
-    entries = list(found(cache))
+    """List, verify or clear the cache.
+
+    Returns:
+        The exit code: 1 if `verify` finds a damaged entry, else 0.
+    """
+    min_age = 0.0 if args.older is None else parse_age(args.older)
+    cache = cache_folder(args.cache)
+    entries = list_entries(cache)
     if args.action == "clear":
-        return clear(cache, [entry for entry in entries if entry.age >= older])
+        clear(cache, [entry for entry in entries if entry.age >= min_age])
+        return 0
     if args.action == "verify":
-        return verify(cache, entries)
+        return 1 if verify(cache, entries) else 0
     if args.format == "json":
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
-    rows = [[e.kind, e.name[:12], e.about, f"{e.size / 1e6:,.1f} MB", f"{e.age / 86400:.1f} d"] for e in entries]
-    print_table(["kind", "name", "about", "size", "age"], rows, left=3)
-    print(f"{cache}: {len(entries)} entries, {sum(entry.size for entry in entries) / 1e6:,.1f} MB")
+    print_table(["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], left=3)
+    print(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
     return 0
 
 
-def folder(given: str | None) -> Path:
-    """Return the cache folder: the given one, or the config's."""
-    if given is None:
+def cache_folder(folder: str | None) -> Path:
+    """Return the cache folder.
+
+    Args:
+        folder: given by the user; None: that of the config.
+    """
+    if folder is None:
         from mmrun import compose
 
         compose.use_config_dirs()
-        given = compose.load([]).cache
-    return Path(given).expanduser()
+        folder = compose.load([]).cache
+    return Path(folder).expanduser()
 
 
-def seconds(age: str) -> float:
-    """Read an age."""
-    match = re.fullmatch(r"(\d+)([hdw])", age)
+def parse_age(text: str) -> float:
+    """Parse an age.
+
+    Args:
+        text: a number and a unit: 12h, 30d or 8w.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ConfigError: the text is not an age.
+    """
+    match = re.fullmatch(r"(\d+)([hdw])", text)
     if match is None:
-        raise ConfigError(f"--older {age}: not an age; write for example 12h, 30d or 8w")
+        raise ConfigError(f"--older {text}: not an age; write for example 12h, 30d or 8w")
     return int(match[1]) * SECONDS[match[2]]
 
 
-def found(cache: Path) -> list[Entry]:
-    """Return everything that is kept, the newest first."""
+def list_entries(cache: Path) -> list[Entry]:
+    """List what is in the cache.
+
+    Args:
+        cache: its folder.
+
+    Returns:
+        The entries, newest first.
+    """
     entries = []
-    for kind, about in (("column", _about_column), ("stage", _about_stage), ("feature", _about_features)):
+    for kind, describe in (("column", _describe_column), ("stage", _describe_stage), ("feature", _describe_features)):
         for path in (cache / f"{kind}s").glob("*/"):
             size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-            entries.append(Entry(kind, path.name, about(path), size, time.time() - path.stat().st_mtime))
+            entries.append(Entry(kind, path.name, describe(path), size, time.time() - path.stat().st_mtime))
     return sorted(entries, key=lambda entry: entry.age)
 
 
-def _about_column(path: Path) -> str:
+def _describe_column(path: Path) -> str:
     if path.name.endswith(".partial"):
-        return "being written, or left by a kill"
+        return INCOMPLETE
     return ", ".join(file.name for file in sorted(path.glob("*.npy")))
 
 
-def _about_features(path: Path) -> str:
+def _describe_features(path: Path) -> str:
     try:
-        about: str = json.loads((path / "meta.json").read_text())["about"]
+        return str(json.loads((path / "meta.json").read_text())["about"])
     except (OSError, ValueError):
-        return "being written, or left by a kill"
-    return about
+        return INCOMPLETE
 
 
-def _about_stage(path: Path) -> str:
+def _describe_stage(path: Path) -> str:
     try:
         state = json.loads((path / "state.json").read_text())
         return f"{state['stage']}, {state['cost']['steps']} steps, {state['cost']['seconds']:.0f} s"
@@ -103,32 +146,56 @@ def _about_stage(path: Path) -> str:
         return "damaged"
 
 
-def verify(cache: Path, entries: list[Entry]) -> int:
-    """Open every stage, column and feature as a run would, and name what is damaged."""
+def verify(cache: Path, entries: Sequence[Entry]) -> int:
+    """Open every entry as a run would, and print an error for each that is damaged.
+
+    Args:
+        cache: its folder.
+        entries: to open.
+
+    Returns:
+        The number of damaged entries.
+    """
+    num_damaged = 0
+    for entry in entries:
+        path = entry.path(cache)
+        try:
+            _open_entry(entry.kind, path)
+        except (MmrunError, OSError, ValueError) as error:
+            num_damaged += 1
+            print(error if isinstance(error, MmrunError) else f"{path}: {error}")
+    print(f"{len(entries) - num_damaged} of {len(entries)} entries are intact")
+    return num_damaged
+
+
+def _open_entry(kind: str, path: Path) -> None:
     import numpy as np
 
     from mmrun.training import checkpoint
 
-    damaged = 0
-    for entry in entries:
-        path = cache / f"{entry.kind}s" / entry.name
-        try:
-            if entry.kind == "stage":
-                checkpoint.load(path, "model")
-            else:
-                json.loads((path / "meta.json").read_text())
-                for file in path.glob("*.npy"):
-                    np.load(file, mmap_mode="r", allow_pickle=False)
-        except (MmrunError, OSError, ValueError) as error:
-            damaged += 1
-            print(error if isinstance(error, MmrunError) else f"{path}: {error}")
-    print(f"{len(entries) - damaged} of {len(entries)} entries are whole")
-    return 1 if damaged else 0
+    if kind == "stage":
+        checkpoint.load(path, "model")
+        return
+    json.loads((path / "meta.json").read_text())
+    for file in path.glob("*.npy"):
+        np.load(file, mmap_mode="r", allow_pickle=False)
 
 
-def clear(cache: Path, entries: list[Entry]) -> int:
-    """Remove entries; a run that reads one meanwhile keeps what it has opened."""
+def clear(cache: Path, entries: Sequence[Entry]) -> None:
+    """Remove entries. A run that is reading one can still read the files that it has opened.
+
+    Args:
+        cache: its folder.
+        entries: to remove.
+    """
     for entry in entries:
-        shutil.rmtree(cache / f"{entry.kind}s" / entry.name)
-    print(f"{cache}: {len(entries)} entries removed, {sum(entry.size for entry in entries) / 1e6:,.1f} MB")
-    return 0
+        shutil.rmtree(entry.path(cache))
+    print(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
+
+
+def _format_entry(entry: Entry) -> list[str]:
+    return [entry.kind, entry.name[:12], entry.about, f"{entry.size / 1e6:,.1f} MB", f"{entry.age / 86400:.1f} d"]
+
+
+def _format_total(entries: Sequence[Entry]) -> str:
+    return f"{sum(entry.size for entry in entries) / 1e6:,.1f} MB"

@@ -1,11 +1,11 @@
-"""`mmrun compare`: groups of runs side by side, with statistics and cost."""
+"""mmrun compare: groups of runs side by side, with statistics and cost."""
 
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrun.cli.arguments import add_folders, split_keys
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError
 from mmrun.results.index import OUTPUTS
@@ -14,106 +14,147 @@ if TYPE_CHECKING:
     from mmrun.results.compare import Question
     from mmrun.results.tables import Result
 
-HELP = "Compare groups of finished runs: mean and 95 % interval, difference to a baseline and its p, and cost."
+HELP = "Compare groups of finished runs: mean, 95 % interval, difference to a baseline with its p-value, and cost."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
     add_question(parser, "test/accuracy")
-    along = parser.add_argument_group("instead of one comparison").add_mutually_exclusive_group()
-    along.add_argument(
-        "--curve-over",
-        metavar="KEY",
-        help="a comparison for each value of a key (dataset.labelled, budget.epochs, cost.total_parameters), and where "
-        "the groups' curves cross",
-    )
-    along.add_argument(
-        "--rank-over",
-        metavar="KEY[,KEY]",
-        help="ranks over several data sets, or other keys: Friedman's test, Nemenyi's critical difference",
-    )
-    along.add_argument(
-        "--examples", action="store_true", help="two runs, row by row, from their stored predictions: mmrun compare A B"
-    )
+    _add_modes(parser)
     parser.add_argument("--format", choices=["table", "md", "csv", "json", "latex"], default="table")
 
 
+def _add_modes(parser: argparse.ArgumentParser) -> None:
+    modes = parser.add_argument_group("in place of a single comparison").add_mutually_exclusive_group()
+    modes.add_argument(
+        "--curve-over",
+        metavar="KEY",
+        help="compare for each value of a key (dataset.labelled, budget.epochs, cost.total_parameters), and find where "
+        "the curves of the groups cross",
+    )
+    modes.add_argument(
+        "--rank-over",
+        metavar="KEY[,KEY]",
+        help="rank the groups over several data sets, or other keys: Friedman's test, Nemenyi's critical difference",
+    )
+    modes.add_argument(
+        "--examples",
+        action="store_true",
+        help="compare two runs row by row, by their stored predictions: mmrun compare A B --examples",
+    )
+
+
 def add_question(parser: argparse.ArgumentParser, metric: str | None) -> None:
-    """Declare what `compare` and `report` are both asked."""
-    parser.add_argument("folders", nargs="*", type=Path, default=[OUTPUTS], help="where to look (default: outputs)")
+    """Declare the arguments that `compare` and `report` share: which runs to compare, and how.
+
+    Args:
+        parser: of the verb.
+        metric: compared by default; None: the primary metric of the first run.
+    """
+    add_folders(parser, OUTPUTS)
+    _add_grouping(parser, metric)
+    _add_statistics(parser)
+    _add_cost(parser)
+
+
+def _add_grouping(parser: argparse.ArgumentParser, metric: str | None) -> None:
     parser.add_argument(
         "--by",
         metavar="KEY[,KEY]",
         default="strategy",
-        help="what makes a group: a choice (strategy, fusion, dataset, encoder.image) or any key of the config "
+        help="group runs by a choice (strategy, fusion, dataset, encoder.image) or any key of the config "
         "(dataset.labelled, budget.epochs); default: strategy",
     )
-    told = "what the first run puts first" if metric is None else metric
-    parser.add_argument("--metric", metavar="SPLIT/NAME", default=metric, help=f"default: {told}")
+    default = "the primary metric of the first run" if metric is None else metric
+    parser.add_argument("--metric", metavar="SPLIT/NAME", default=metric, help=f"default: {default}")
     parser.add_argument(
         "--against",
         metavar="VALUE",
-        help="the baseline: a value of a --by key; with several keys, the groups compared are alike in the others",
+        help="the baseline: a value of a --by key; with several keys, the compared groups are equal in the other keys",
     )
     parser.add_argument(
         "--paired",
         metavar="KEY[,KEY]",
         nargs="?",
         const="seed",
-        help="compare runs one by one with the baseline's of the same seed, or other keys; "
-        "without it the groups count as independent",
+        help="pair each run with the run of the baseline that has the same seed, or other keys; "
+        "without it, groups are treated as independent",
     )
-    parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="only runs that have these values")
+    parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="only runs with these values")
+
+
+def _add_statistics(parser: argparse.ArgumentParser) -> None:
     statistics = parser.add_argument_group("statistics (docs/statistics.md)")
     statistics.add_argument(
         "--test",
         choices=["t", "wilcoxon", "permutation"],
         default="t",
-        help="of the differences (default: t; Welch's where the groups are independent)",
+        help="for the differences (default: t; Welch's if the groups are independent)",
     )
     statistics.add_argument(
-        "--interval", choices=["t", "bca"], default="t", help="Student's (default) or bootstrapped, for 20 runs or more"
+        "--interval", choices=["t", "bca"], default="t", help="Student's t (default), or bootstrap for 20 runs or more"
     )
     statistics.add_argument(
-        "--correct", choices=["holm", "bh", "none"], default="holm", help="for testing several groups (default: holm)"
+        "--correct",
+        choices=["holm", "bh", "none"],
+        default="holm",
+        help="correction for multiple testing (default: holm)",
     )
+
+
+def _add_cost(parser: argparse.ArgumentParser) -> None:
     cost = parser.add_argument_group("cost")
     cost.add_argument(
         "--match",
         choices=["budget", "epochs", "seconds", "flops"],
         default="budget",
-        help="what groups must have spent alike to be on equal terms (default: the budget they were given)",
+        help="groups are on equal terms if they spent the same of this (default: budget, the one they were given)",
     )
     cost.add_argument(
         "--amortise",
         metavar="K",
         type=int,
         default=1,
-        help="divide what encoders learned alone by the number of fusions that start from it, and say from which "
-        "number on that pays",
+        help="divide the cost of pre-training encoders by the number of fusions that start from them, and report the "
+        "number from which it pays off",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found, and on stderr what to know before believing it."""
-    from mmrun.results import tables  # late: SciPy takes half a second, and `-h` needs none
+    """Print the comparison; its caveats go to stderr.
 
-    result = _found(args)
-    _print(result, args.format)
+    Returns:
+        The exit code, 0.
+    """
+    from mmrun.results import tables  # here: SciPy takes half a second, which `-h` does not need
+
+    result = _compare_two_runs(args) if args.examples else _compare_groups(args)
+    _print_result(result, args.format)
     for notice in tables.notices(result):
         print(f"note: {notice}", file=sys.stderr)
     return 0
 
 
-def question(args: argparse.Namespace) -> "Question":
-    """Read what is asked."""
+def parse_question(args: argparse.Namespace) -> "Question":
+    """Collect the arguments that `add_question` declares.
+
+    Args:
+        args: the parsed command line.
+
+    Returns:
+        How to compare the runs; an empty metric if none is given.
+    """
     from mmrun.results.compare import Question
 
     return Question(
         metric="" if args.metric is None else args.metric,
-        by=keys(args.by),
+        by=split_keys(args.by),
         against=args.against,
-        paired=() if args.paired is None else keys(args.paired),
+        paired=() if args.paired is None else split_keys(args.paired),
         test=args.test,
         interval=args.interval,
         correct=args.correct,
@@ -122,43 +163,38 @@ def question(args: argparse.Namespace) -> "Question":
     )
 
 
-def keys(words: str) -> tuple[str, ...]:
-    """Read KEY[,KEY]; encoder/image is encoder.image."""
-    return tuple(words.replace("/", ".").split(","))
-
-
-def _found(args: argparse.Namespace) -> "Result":
-    asked = question(args)
-    if args.examples:
-        return _examples(args)
+def _compare_groups(args: argparse.Namespace) -> "Result":
     from mmrun.results import selection
 
+    question = parse_question(args)
     runs, notices = selection.finished(args.folders)
     runs = selection.filtered(runs, args.where)
     if args.curve_over is not None:
         from mmrun.results.curves import across
 
-        return across(runs, asked, args.curve_over.replace("/", "."), notices)
+        return across(runs, question, args.curve_over.replace("/", "."), notices)
     if args.rank_over is not None:
         from mmrun.results.ranks import rank
 
-        return rank(runs, asked, keys(args.rank_over), notices)
+        return rank(runs, question, split_keys(args.rank_over), notices)
     from mmrun.results.compare import compare
 
-    return compare(runs, asked, notices)
+    return compare(runs, question, notices)
 
 
-def _examples(args: argparse.Namespace) -> "Result":
+def _compare_two_runs(args: argparse.Namespace) -> "Result":
     from mmrun.results.examples import examine
     from mmrun.results.index import resolve
 
     if len(args.folders) != 2:
-        raise ConfigError(f"--examples: name two runs, not {len(args.folders)}: mmrun compare A B --examples")
-    one, other = (resolve(str(run)) for run in args.folders)
-    return examine(one, other, args.metric.partition("/")[0])
+        raise ConfigError(
+            f"--examples: compares two runs, not {len(args.folders)}; name them: mmrun compare A B --examples"
+        )
+    run_a, run_b = (resolve(str(run)) for run in args.folders)
+    return examine(run_a, run_b, args.metric.partition("/")[0])
 
 
-def _print(result: "Result", format: str) -> None:
+def _print_result(result: "Result", format: str) -> None:
     from mmrun.results import formats, records, tables
 
     notices = tables.notices(result)
@@ -168,12 +204,22 @@ def _print(result: "Result", format: str) -> None:
         print(formats.comma_separated(records.records(result)), end="")
     elif format == "md":
         print("\n\n".join(map(formats.markdown, tables.tables(result))))
-        print("".join(f"\n- Note: {notice}" for notice in notices), end="\n" if notices else "")
+        for notice in notices:
+            print(f"\n- Note: {notice}", end="")
+        print(end="\n" if notices else "")
     elif format == "latex":
         print("\n\n".join(map(formats.latex, tables.tables(result))))
         for notice in notices:
             print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escaped(notice)}\\par}}")
     else:
-        for place, table in enumerate(tables.tables(result)):
-            print(f"{chr(10) if place else ''}{table.caption}")
-            print_table(table.header, table.rows, table.left)
+        _print_tables(result)
+
+
+def _print_tables(result: "Result") -> None:
+    from mmrun.results import tables
+
+    for index, table in enumerate(tables.tables(result)):
+        if index > 0:
+            print()
+        print(table.caption)
+        print_table(table.header, table.rows, table.left)

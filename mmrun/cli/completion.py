@@ -1,24 +1,28 @@
-"""`mmrun completion`: the Tab key knows verbs, flags, groups, options and keys. It reads YAML and imports no Hydra."""
+"""mmrun completion: tab completion of verbs, flags, groups, options and keys. It reads YAML without importing Hydra."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
 import yaml
 
-from mmrun.cli import VERBS, verb_parser
+from mmrun.cli import VERBS, build_parser
 from mmrun.cli import options as yaml_files
 from mmrun.config import ONE_OF, BudgetConfig, RunConfig, StageConfig
 
-HELP = "Print a script that gives the shell tab completion; put the line of your shell, as below, in its start file."
+HELP = "Print a script for tab completion. Add the line for your shell, shown below, to its startup file."
+
+EPILOG = """\
+  eval "$(mmrun completion bash)"    in ~/.bashrc
+  eval "$(mmrun completion zsh)"     in ~/.zshrc"""
 
 BASH = """\
 _mmrun() {
     local IFS=$'\\n' line=${COMP_LINE:0:COMP_POINT} word start
     COMPREPLY=($(mmrun completion --words "$line" 2>/dev/null))
     word=${line##* }
-    if [[ $COMP_WORDBREAKS == *=* && $word == *=* ]]; then  # bash completes what stands behind the last "="
+    if [[ $COMP_WORDBREAKS == *=* && $word == *=* ]]; then  # bash completes only what follows the last "="
         start=${word%"${word##*=}"}
         COMPREPLY=("${COMPREPLY[@]#"$start"}")
     fi
@@ -45,17 +49,23 @@ compdef _mmrun mmrun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = (
-        '  eval "$(mmrun completion bash)"    in ~/.bashrc\n  eval "$(mmrun completion zsh)"     in ~/.zshrc'
-    )
-    parser.add_argument("shell", nargs="?", choices=["bash", "zsh"], default="bash")
-    parser.add_argument("--words", metavar="LINE", help=argparse.SUPPRESS)  # what the script asks
+    parser.epilog = EPILOG
+    parser.add_argument("shell", nargs="?", choices=["bash", "zsh"], default="bash", help="default: bash")
+    parser.add_argument("--words", metavar="LINE", help=argparse.SUPPRESS)  # the script passes the line typed so far
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script, or what may stand at the end of a line."""
+    """Print the script, or the completions that the script asks for.
+
+    Returns:
+        The exit code, 0.
+    """
     if args.words is not None:
         print("\n".join(complete(args.words)))
     else:
@@ -64,97 +74,125 @@ def run(args: argparse.Namespace) -> int:
 
 
 def complete(line: str) -> list[str]:
-    """Return the words that the last word of a line may become."""
+    """Complete the last word of a command line.
+
+    Args:
+        line: from the program to the cursor.
+
+    Returns:
+        Every word that the last word may become, sorted.
+    """
     _, *words = line.split(" ")
     if not words:
         return []
-    *before, last = words
-    return sorted({word for word in _possible(before, last) if word.startswith(last)})
+    *previous, last = words
+    return sorted({word for word in _list_candidates(previous, last) if word.startswith(last)})
 
 
-def _possible(before: list[str], last: str) -> Iterable[str]:
-    if not before:
+def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
+    if not previous:
         return ["-h", "--help", "--version"] if last.startswith("-") else VERBS
-    verb = before[0]
+    verb = previous[0]
     if verb not in VERBS:
         return []
-    actions = verb_parser(verb)._actions  # argparse has no public way to ask
-    flags = {flag: action for action in actions if action.help != argparse.SUPPRESS for flag in action.option_strings}
-    if before[-1] in flags and flags[before[-1]].choices is not None:
-        return flags[before[-1]].choices or []
+    actions = build_parser(verb)._actions  # argparse has no public way to list them
+    flags = _flags_by_name(actions)
+    if previous[-1] in flags and flags[previous[-1]].choices is not None:
+        return flags[previous[-1]].choices or []
     if last.startswith("-"):
         return flags
     if verb == "train":
-        return _train_words(before, last)
+        return _complete_override(previous, last)
     if verb == "options":
-        return [group.replace("/", ".") for group in yaml_files.groups()]
+        return [group.replace("/", ".") for group in yaml_files.list_groups()]
     if verb in ("show", "resume"):
-        return _runs()
-    return [word for action in actions if not action.option_strings for word in action.choices or ()]
+        return _list_runs()
+    candidates: list[str] = []
+    for action in actions:
+        if not action.option_strings:
+            candidates += action.choices or ()
+    return candidates
 
 
-def _runs() -> list[str]:
+def _flags_by_name(actions: Iterable[argparse.Action]) -> dict[str, argparse.Action]:
+    flags: dict[str, argparse.Action] = {}
+    for action in actions:
+        if action.help != argparse.SUPPRESS:
+            flags |= dict.fromkeys(action.option_strings, action)
+    return flags
+
+
+def _list_runs() -> list[str]:
     from mmrun.results.index import OUTPUTS, find
 
-    return [found.name for found in find(OUTPUTS)] if OUTPUTS.is_dir() else []
+    return [run.name for run in find(OUTPUTS)] if OUTPUTS.is_dir() else []
 
 
-# ------------------------------------------------------------------------------------------- the words of `train`
+# ----------------------------------------------------------------------------------------------- overrides of `train`
 
 
-def _train_words(before: list[str], last: str) -> list[str]:
+def _complete_override(previous: Sequence[str], last: str) -> list[str]:
+    """Complete a key up to its next dot, or the value after the last comma."""
     sign = last[: len(last) - len(last.lstrip("+~"))]
     key, equals, value = last.removeprefix(sign).partition("=")
-    chosen = dict(word.split("=", 1) for word in before if "=" in word)
-    places = _places(chosen)
+    chosen = dict(word.split("=", 1) for word in previous if "=" in word)
+    groups = _groups_by_path(chosen)
     if equals:
-        *earlier, _ = value.split(",")  # of a sweep
-        return [f"{sign}{key}={','.join([*earlier, name])}" for name in _values(key.replace("/", "."), places)]
-    return [sign + _up_to_dot(word, len(key)) for word in _keys(key, places, chosen) if word.startswith(key)]
+        *values, _ = value.split(",")  # of a sweep
+        prefix = f"{sign}{key}={','.join([*values, ''])}"
+        return [prefix + name for name in _list_values(key.replace("/", "."), groups)]
+    return [sign + _cut_at_dot(word, len(key)) for word in _list_keys(key, groups, chosen) if word.startswith(key)]
 
 
-def _up_to_dot(word: str, start: int) -> str:
-    """Cut a word behind its next dot, so that Tab goes one level at a time."""
+def _cut_at_dot(word: str, start: int) -> str:
+    """Cut a word after its next dot, so that each Tab completes one level."""
     dot = word.find(".", start)
     return word if dot < 0 else word[: dot + 1]
 
 
-def _places(chosen: dict[str, str]) -> dict[str, str]:
-    """Return the group of each place: fusion for fusion, encoder/image for encoder.front."""
-    first_levels = {field.name for field in fields(RunConfig)}
-    groups = [group for group in yaml_files.groups() if group.split("/")[0] in first_levels]
-    places = {group.replace("/", "."): group for group in groups}
-    if "dataset" in chosen and chosen["dataset"] in yaml_files.files("dataset"):
-        for key in yaml_files.read("dataset", chosen["dataset"]).keys:
+def _groups_by_path(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the group of each path of a node: fusion for fusion, encoder/image for encoder.front."""
+    top_level_keys = {field.name for field in fields(RunConfig)}
+    groups = {}
+    for group in yaml_files.list_groups():
+        if group.split("/")[0] in top_level_keys:
+            groups[group.replace("/", ".")] = group
+    if "dataset" in chosen and chosen["dataset"] in yaml_files.list_files("dataset"):
+        for key in yaml_files.read_option("dataset", chosen["dataset"]).keys:
             if key.name == "kinds":
-                kinds = yaml.safe_load(key.value)
-                places |= {f"encoder.{modality}": f"encoder/{kind}" for modality, kind in kinds.items()}
-    return places
+                for modality, kind in yaml.safe_load(key.value).items():
+                    groups[f"encoder.{modality}"] = f"encoder/{kind}"
+    return groups
 
 
-def _keys(typed: str, places: dict[str, str], chosen: dict[str, str]) -> list[str]:
-    plain = [field.name for field in fields(RunConfig) if field.type is not Any and field.default is not MISSING]
-    keys = [*plain, *places]
+def _list_keys(typed: str, groups: Mapping[str, str], chosen: Mapping[str, str]) -> list[str]:
+    keys = [field.name for field in fields(RunConfig) if field.type is not Any and field.default is not MISSING]
+    keys += groups
     keys += [f"budget.{field.name}" for field in fields(BudgetConfig)]
-    for place, group in places.items():
-        if not typed.startswith(f"{place}."):
-            keys.append(f"{place}.")
-            continue
-        names = list(yaml_files.files(group))
-        if place in chosen and chosen[place] in names:
-            names = [chosen[place]]
-        keys += [f"{place}.{key.name}" for name in names for key in yaml_files.read(group, name).keys]
-    stages = {key.rsplit(".", 1)[0] for key in keys if key.startswith("strategy.stages.")}
-    keys += [f"{stage}.{field.name}" for stage in stages for field in fields(StageConfig)]
+    for path, group in groups.items():
+        keys += _list_keys_of_node(path, group, chosen) if typed.startswith(f"{path}.") else [f"{path}."]
+    for stage in {key.rsplit(".", 1)[0] for key in keys if key.startswith("strategy.stages.")}:
+        keys += [f"{stage}.{field.name}" for field in fields(StageConfig)]
     return [key if key.endswith(".") else f"{key}=" for key in keys]
 
 
-def _values(place: str, places: dict[str, str]) -> Iterable[str]:
-    last = place.rpartition(".")[2]
-    if place in places:
-        return yaml_files.files(places[place])
-    if place.startswith("strategy.stages.") and last in ("objective", "optimizer"):
-        return yaml_files.files(last)
-    if place.startswith(("trainer.", "strategy.stages.")) and last in ONE_OF:
-        return [str(value).lower() for value in ONE_OF[last] if value is not None]
+def _list_keys_of_node(path: str, group: str, chosen: Mapping[str, str]) -> list[str]:
+    """Return the keys of the chosen option, or of every option in the group."""
+    names = list(yaml_files.list_files(group))
+    if path in chosen and chosen[path] in names:
+        names = [chosen[path]]
+    keys = []
+    for name in names:
+        keys += [f"{path}.{key.name}" for key in yaml_files.read_option(group, name).keys]
+    return keys
+
+
+def _list_values(path: str, groups: Mapping[str, str]) -> Iterable[str]:
+    last_key = path.rpartition(".")[2]
+    if path in groups:
+        return yaml_files.list_files(groups[path])
+    if path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
+        return yaml_files.list_files(last_key)
+    if path.startswith(("trainer.", "strategy.stages.")) and last_key in ONE_OF:
+        return [str(value).lower() for value in ONE_OF[last_key] if value is not None]
     return []

@@ -1,97 +1,171 @@
-"""`mmrun diff`: in what two runs differ."""
+"""mmrun diff: how two runs differ."""
 
 import argparse
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
-from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.cli.arguments import RUN_HELP, add_table_format
+from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
 from mmrun.results.selection import leaves, text
 
-HELP = "Show in what two runs differ: config, code, data and environment, and their figures side by side."
+HELP = "Show how two runs differ in config, code, data and environment, and their metrics and costs side by side."
 
-PARTS = ("config", "code", "data", "environment")
 COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "trainable_parameters", "total_parameters")
-Pairs = dict[str, tuple[Any, Any]]  # by key: the value in each run, None where it has none
+FORMATTERS = {"seconds": format_duration, "peak_memory": format_size}  # of costs; the others are counts
+
+Pairs = dict[str, tuple[object, object]]  # by key, the value in each run; None if a run has no such key
+NumberPairs = dict[str, tuple[float | None, float | None]]
+
+
+class Differences(TypedDict):
+    """How two runs differ, part by part. A part is None if it does not exist yet in both runs.
+
+    Attributes:
+        config: keys with different values.
+        code: keys of the git state with different values; it exists once a run has started.
+        data: keys of the data set with different values; it exists once a run is finished.
+        environment: keys with different values; it exists once a run has started.
+        metrics: all metrics, as split/name; they exist once a run is finished.
+        cost: all costs; they exist once a run is finished.
+    """
+
+    config: Pairs
+    code: Pairs | None
+    data: Pairs | None
+    environment: Pairs | None
+    metrics: NumberPairs | None
+    cost: NumberPairs | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("a", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
-    parser.add_argument("b", metavar="RUN")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    parser.add_argument("a", metavar="RUN", help=RUN_HELP)
+    parser.add_argument("b", metavar="RUN", help="the run to compare it with")
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the differences."""
+    """Print the differences.
+
+    Returns:
+        The exit code, 0.
+    """
     a, b = resolve(args.a), resolve(args.b)
-    found = differences(a, b)
+    differences = find_differences(a, b)
     if args.format == "json":
-        print(json.dumps({"runs": [str(a.path), str(b.path)], **found}, indent=1))
+        print(json.dumps({"runs": [str(a.path), str(b.path)], **differences}, indent=1))
         return 0
     print(f"a  {a.path}\nb  {b.path}")
-    for part in PARTS:
-        _print(part, found[part])
-    for part in ("metrics", "cost"):
-        if found[part] is not None:
-            print()
-            print_table([part, "a", "b", "b - a"], [_cells(key, *pair) for key, pair in found[part].items()])
+    _print_pairs("config", differences["config"])
+    _print_pairs("code", differences["code"])
+    _print_pairs("data", differences["data"])
+    _print_pairs("environment", differences["environment"])
+    _print_numbers("metrics", differences["metrics"])
+    _print_numbers("cost", differences["cost"])
     return 0
 
 
-def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
-    """Return, part by part, the keys whose values differ, and the figures and costs of both.
+def find_differences(a: RunFolder, b: RunFolder) -> Differences:
+    """Compare two runs.
 
-    A part that a run does not have yet is None: environment and code before it starts, the rest before it is finished.
+    Args:
+        a: one run folder.
+        b: another run folder.
+
+    Returns:
+        Values of `a`, then of `b`.
     """
-    found: dict[str, Any] = dict.fromkeys((*PARTS, "metrics", "cost"))
-    found["config"] = unlike(_config(a), _config(b))
+    differences: Differences = {
+        "config": differing_values(_flatten_config(a), _flatten_config(b)),
+        "code": None,
+        "data": None,
+        "environment": None,
+        "metrics": None,
+        "cost": None,
+    }
     if a.environment_file.exists() and b.environment_file.exists():
-        one, other = read_json(a.environment_file), read_json(b.environment_file)
-        found["code"] = unlike(one.pop("git") or {}, other.pop("git") or {})
-        found["environment"] = unlike(one, other)
+        environment_a, environment_b = read_json(a.environment_file), read_json(b.environment_file)
+        differences["code"] = differing_values(environment_a.pop("git") or {}, environment_b.pop("git") or {})
+        differences["environment"] = differing_values(environment_a, environment_b)
     if a.finished and b.finished:
-        one, other = a.metrics(), b.metrics()
-        found["data"] = unlike(one["dataset"], other["dataset"])
-        found["metrics"] = _both(_figures(one), _figures(other))
-        found["cost"] = _both(*({key: run["cost"][key] for key in COSTS} for run in (one, other)))
-    return found
+        metrics_a, metrics_b = a.metrics(), b.metrics()
+        differences["data"] = differing_values(metrics_a["dataset"], metrics_b["dataset"])
+        differences["metrics"] = _pair_numbers(
+            _flatten_metrics(metrics_a["metrics"]), _flatten_metrics(metrics_b["metrics"])
+        )
+        differences["cost"] = _pair_numbers(_select_costs(metrics_a["cost"]), _select_costs(metrics_b["cost"]))
+    return differences
 
 
-def _config(run: RunFolder) -> dict[str, Any]:
+def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
+    """Compare two nested mappings.
+
+    Args:
+        a: one mapping.
+        b: another mapping.
+
+    Returns:
+        The values that differ, by dotted key.
+    """
+    values_a, values_b = dict(leaves(a)), dict(leaves(b))
+    pairs: Pairs = {}
+    for key in {**values_a, **values_b}:
+        pair = values_a.get(key), values_b.get(key)
+        if pair[0] != pair[1]:
+            pairs[key] = pair
+    return pairs
+
+
+def _flatten_config(run: RunFolder) -> dict[str, object]:
     config = run.config()
-    choices: dict[str, Any] = config.pop("choices")
+    choices: dict[str, object] = config.pop("choices")
     return {**choices, **dict(leaves(config))}
 
 
-def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    return {f"{split}/{name}": value for split, found in metrics["metrics"].items() for name, value in found.items()}
+def _flatten_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for split, values in metrics.items():
+        flat |= {f"{split}/{name}": value for name, value in values.items()}
+    return flat
 
 
-def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
-    """Return the values of the dotted keys in which two mappings differ."""
-    return {key: (x, y) for key, (x, y) in _both(a, b).items() if x != y}
+def _select_costs(cost: Mapping[str, float]) -> dict[str, float]:
+    return {key: cost[key] for key in COSTS}
 
 
-def _both(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
-    one, other = dict(leaves(a)), dict(leaves(b))
-    return {key: (one.get(key), other.get(key)) for key in {**one, **other}}
+def _pair_numbers(a: Mapping[str, float], b: Mapping[str, float]) -> NumberPairs:
+    return {key: (a.get(key), b.get(key)) for key in {**a, **b}}
 
 
-def _print(part: str, pairs: Pairs | None) -> None:
-    if not pairs:
-        print(f"\n{part}: {'not known yet of both' if pairs is None else 'the same'}")
-        return
+def _print_pairs(part: str, pairs: Pairs | None) -> None:
     print()
-    rows = [[key, *("-" if value is None else text(value) for value in pair)] for key, pair in pairs.items()]
+    if not pairs:
+        print(f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}")
+        return
+    rows = []
+    for key, pair in pairs.items():
+        rows.append([key, *("-" if value is None else text(value) for value in pair)])
     print_table([part, "a", "b"], rows, left=3)
 
 
-def _cells(key: str, a: float | None, b: float | None) -> list[str]:
-    write = {"seconds": duration, "peak_memory": size}.get(key, count if key in COSTS else number)
-    less = None if a is None or b is None else b - a
-    sign = "-" if less is not None and less < 0 else ""
-    return [key, write(a), write(b), sign + write(None if less is None else abs(less))]
+def _print_numbers(part: str, pairs: NumberPairs | None) -> None:
+    if pairs is None:
+        return
+    print()
+    print_table([part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()])
+
+
+def _format_numbers(key: str, a: float | None, b: float | None) -> list[str]:
+    formatter = FORMATTERS.get(key, format_count if key in COSTS else format_number)
+    difference = None if a is None or b is None else b - a
+    sign = "-" if difference is not None and difference < 0 else ""
+    size = None if difference is None else abs(difference)
+    return [key, formatter(a), formatter(b), sign + formatter(size)]

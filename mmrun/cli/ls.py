@@ -1,4 +1,4 @@
-"""`mmrun ls`: one line a run."""
+"""mmrun ls: a list of runs, one line each."""
 
 import argparse
 import csv
@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmrun.cli.table import duration, number, print_table, several
+from mmrun.cli.table import format_duration, format_number, pluralize, print_table
 from mmrun.results.index import OUTPUTS, Summary, find, summary
 
 if TYPE_CHECKING:
@@ -20,90 +20,105 @@ if TYPE_CHECKING:
 HELP = "List the runs below a folder: state, progress, primary metric on the test rows, training time, age."
 
 HEADER = ["run", "status", "at", "test", "time", "age"]
-UNDER_WAY = ("running", "waiting")
-REDRAW = 1.0  # seconds
+WATCHED_HEADER = HEADER[:5]  # the age would change all the time
+ACTIVE = ("running", "waiting")
+REFRESH_SECONDS = 1.0
+WATCHED_ORDER = {"running": 0, "failed": 1, "waiting": 3}  # by status; all others are 2
 
-ORDERS: dict[str, Callable[[Summary], Any]] = {
-    "name": lambda run: run.name,
+SortKey = tuple[object, ...]
+ORDERS: dict[str, Callable[[Summary], SortKey]] = {
+    "name": lambda run: (run.name,),
     "status": lambda run: (run.status, run.name),
     "value": lambda run: (run.value is None, -(run.value or 0.0)),
     "seconds": lambda run: (run.seconds is None, run.seconds or 0.0),
-    "age": lambda run: run.age,
+    "age": lambda run: (run.age,),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("folder", nargs="?", type=Path, default=OUTPUTS, help="where to look (default: outputs)")
-    parser.add_argument("--format", choices=["table", "json", "csv"], default="table")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=OUTPUTS, help=f"folder to search for runs (default: {OUTPUTS})"
+    )
+    parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")
     parser.add_argument("--sort", choices=ORDERS, default="name", help="value: highest first; age: newest first")
-    parser.add_argument("--watch", action="store_true", help="keep the table up to date until all runs are over, or ^C")
+    parser.add_argument(
+        "--watch", action="store_true", help="keep the table up to date until no run is active, or until Ctrl-C"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list; how many there are of each state goes to stderr."""
+    """Print the list; the number of runs by status goes to stderr.
+
+    Returns:
+        The exit code, 0.
+    """
     if args.watch:
-        return _watch(args.folder)
-    runs = sorted((summary(found, args.folder) for found in find(args.folder)), key=ORDERS[args.sort])
+        _watch(args.folder)
+        return 0
+    runs = [summary(run_folder, args.folder) for run_folder in find(args.folder)]
+    runs.sort(key=ORDERS[args.sort])
     if args.format == "json":
         print(json.dumps([asdict(run) for run in runs], indent=1))
     elif args.format == "csv":
         _print_csv(runs)
     elif runs:
-        _print_table(runs)
-    print(_counts(runs, args.folder), file=sys.stderr)
+        print_table(HEADER, [_format_run(run) for run in runs], left=3)
+    print(_count_by_status(runs, args.folder), file=sys.stderr)
     return 0
 
 
-def _watch(folder: Path) -> int:
-    """Draw the table anew, what moves on top, until no run is under way or waits for its turn."""
+def _watch(folder: Path) -> None:
+    """Redraw the table, active runs first, until no run is active."""
     from rich.console import Console
     from rich.live import Live
 
-    over: dict[Path, Summary] = {}  # they stay as they are, and are not read again
-    list(find(folder))  # or say that there is no such folder
+    finished: dict[Path, Summary] = {}  # they do not change, and are not read again
+    list(find(folder))  # raises if there is no such folder
     with Live(console=Console(), auto_refresh=False) as live:
         try:
             while True:
-                runs = {run.path: over.get(run.path) or summary(run, folder) for run in find(folder)}
-                over = {path: run for path, run in runs.items() if run.status == "finished"}
-                live.update(_moving(list(runs.values()), folder), refresh=True)
-                if not any(run.status in UNDER_WAY for run in runs.values()):
-                    return 0
-                time.sleep(REDRAW)
+                runs = {run.path: finished.get(run.path) or summary(run, folder) for run in find(folder)}
+                finished = {path: run for path, run in runs.items() if run.status == "finished"}
+                live.update(_build_watched_table(list(runs.values()), folder), refresh=True)
+                if not any(run.status in ACTIVE for run in runs.values()):
+                    return
+                time.sleep(REFRESH_SECONDS)
         except KeyboardInterrupt:
-            return 0
+            return
 
 
-def _moving(runs: list[Summary], folder: Path) -> "Table":
+def _build_watched_table(runs: Sequence[Summary], folder: Path) -> "Table":
     from rich import box
     from rich.table import Table
 
-    title = _counts(runs, folder)
-    table = Table(*HEADER[:5], title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    rank = {"running": 0, "failed": 1, "waiting": 3}  # the rest lies between
-    for run in sorted(runs, key=lambda run: (rank.get(run.status, 2), run.age)):
-        table.add_row(*_cells(run)[:5])
+    title = _count_by_status(runs, folder)
+    table = Table(
+        *WATCHED_HEADER, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
+    )
+    for run in sorted(runs, key=lambda run: (WATCHED_ORDER.get(run.status, 2), run.age)):
+        table.add_row(*_format_run(run)[: len(WATCHED_HEADER)])
     return table
 
 
-def _counts(runs: list[Summary], folder: Path) -> str:
+def _count_by_status(runs: Sequence[Summary], folder: Path) -> str:
     counts = Counter(run.status for run in runs)
-    said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return f"{several(len(runs), 'run')} below {folder}{': ' if runs else ''}{said}"
+    by_status = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return f"{pluralize(len(runs), 'run')} below {folder}{': ' if runs else ''}{by_status}"
 
 
-def _print_csv(runs: list[Summary]) -> None:
+def _print_csv(runs: Sequence[Summary]) -> None:
     writer = csv.DictWriter(sys.stdout, [field.name for field in fields(Summary)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(run) for run in runs)
+    for run in runs:
+        writer.writerow(asdict(run))
 
 
-def _print_table(runs: list[Summary]) -> None:
-    print_table(HEADER, [_cells(run) for run in runs], left=3)
-
-
-def _cells(run: Summary) -> list[str]:
-    at = "" if run.status == "finished" else f"{run.stage or 'start'} {run.progress:.0%}"
-    figure = f"{run.metric} {number(run.value)}" if run.metric is not None else "-"
-    return [run.name, run.status, at, figure, duration(run.seconds), duration(run.age)]
+def _format_run(run: Summary) -> list[str]:
+    position = "" if run.status == "finished" else f"{run.stage or 'start'} {run.progress:.0%}"
+    metric = f"{run.metric} {format_number(run.value)}" if run.metric is not None else "-"
+    return [run.name, run.status, position, metric, format_duration(run.seconds), format_duration(run.age)]

@@ -1,171 +1,260 @@
-"""`mmrun plan`: what a run or a sweep will take, before any of it runs."""
+"""mmrun plan: what a run or a sweep will cost, estimated before any of it runs."""
 
 import argparse
-import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
-from mmrun.cli.table import count, duration, print_table, several, size
+from mmrun.cli.arguments import add_overrides, add_table_format
+from mmrun.cli.table import format_count, format_duration, format_size, pluralize, print_table
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import SweepRun
-    from mmrun.run.estimate import RunEstimate
+    from mmrun.run.estimate import ColumnEstimate, RunEstimate
 
-KEPT = {"disk": "on disk, for all runs that read it so", "memory": "in memory, by each run"}
+HELP = "Time a few real steps of each stage, and estimate time, disk and what runs share. Nothing is stored."
 
-HELP = "Time a few real steps of each stage, and predict hours, disk and what runs share. Trains and keeps nothing."
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign] # flags among the words, as in train
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as after `mmrun train`")
-    parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination, or a search")
-    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="search YAML here first")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+HEADER = ["run", "stage", "runs", "features", "steps", "a step", "validation", "a run", "FLOPs", "checkpoints"]
+STORAGE = {  # of a decoded column
+    "disk": "kept on disk, shared by all runs that read it",
+    "memory": "kept in memory, by each run",
+    "nowhere": "decoded for each batch",
+}
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Runs that differ in no more than their seed."""
+class RunGroup:
+    """Runs that differ only in their seed.
 
-    label: str  # the words that set them apart
-    seeds: list[int]  # of those that are not finished
-    runs: float  # for which these stand; in a search more than are listed
+    Attributes:
+        label: the overrides that distinguish them from other groups.
+        seeds: of the runs that are not finished.
+        runs: how many runs they represent; in a search, more than are listed.
+        estimate: of one run.
+    """
+
+    label: str
+    seeds: list[int]
+    runs: float
     estimate: "RunEstimate"
 
 
+class StageCounts(TypedDict):
+    """How many stages are trained.
+
+    Attributes:
+        asked: by all runs.
+        different: without those that give the same weights as another.
+    """
+
+    asked: float
+    different: int
+
+
+class DiskUse(TypedDict):
+    """Bytes on disk.
+
+    Attributes:
+        checkpoints: in the run folders.
+        stages: in the cache, of reused stages.
+        columns: in the cache.
+    """
+
+    checkpoints: float
+    stages: int
+    columns: int
+
+
+class Plan(TypedDict):
+    """The estimate of all runs.
+
+    Attributes:
+        asked: number of runs.
+        finished: how many of them are finished already.
+        seconds: of all others, one after the other.
+        longest: seconds of the longest run.
+        stages: number.
+        bytes: on disk.
+        columns: the fields of a `ColumnEstimate`, for each decoded column.
+    """
+
+    asked: int
+    finished: int
+    seconds: float
+    longest: float
+    stages: StageCounts
+    bytes: DiskUse
+    columns: list[dict[str, object]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_overrides(parser)
+    parser.add_argument("-m", "--multirun", action="store_true", help="plan a sweep or a search, as `mmrun train -m`")
+    add_table_format(parser)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Print the estimate."""
+    """Print the estimate.
+
+    Returns:
+        The exit code, 0.
+    """
     from mmrun import compose
 
     compose.use_config_dirs(args.config_dir)
-    sweep_runs, trials = _sweep_runs(args.overrides, args.multirun)
-    left = [sweep_run for sweep_run in sweep_runs if trials is not None or not sweep_run.folder.finished]
-    found = _estimate_groups(left, len(left) if trials is None else trials)
-    told = {
-        "asked": len(sweep_runs) if trials is None else trials,
-        "finished": len(sweep_runs) - len(left),
-        **_totals(found),
-    }
-    if args.format == "json":
-        print(json.dumps({**told, "alike": [asdict(group) for group in found]}, indent=1))
+    sweep_runs, num_trials = _compose_runs(args.overrides, args.multirun)
+    if num_trials is None:
+        num_runs = len(sweep_runs)
+        unfinished = [sweep_run for sweep_run in sweep_runs if not sweep_run.folder.finished]
+        num_estimated = len(unfinished)
     else:
-        _print(found, told, trials is not None)
+        num_runs = num_estimated = num_trials
+        unfinished = sweep_runs
+    groups = _estimate_groups(unfinished, num_estimated)
+    plan = _sum_up(groups, num_runs, len(sweep_runs) - len(unfinished))
+    if args.format == "json":
+        print(json.dumps({**plan, "alike": [asdict(group) for group in groups]}, indent=1))
+    else:
+        _print_plan(groups, plan, num_trials is not None)
     return 0
 
 
-def _sweep_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["SweepRun"], int | None]:
-    """Compose the runs; of a search, runs that stand for its trials, and how many these are."""
+def _compose_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["SweepRun"], int | None]:
+    """Compose the different runs. For a search, compose runs that represent its trials, and return their number."""
     from mmrun import compose
     from mmrun.cli.launch import SweepRun
-    from mmrun.cli.sweep import refuse_intervals, sort
+    from mmrun.cli.sweep import reject_intervals, split_overrides
 
-    overrides, _, search = sort(overrides)
+    overrides, _, search = split_overrides(overrides)
     if search:
-        from mmrun.cli.search import stand_ins
+        from mmrun.cli.search import representative_overrides
 
-        stands, trials = stand_ins(overrides, search)
-        return [SweepRun.of(overrides) for overrides in stands], trials
-    refuse_intervals(overrides)
-    asked = [SweepRun.of(job) for job in (compose.expand_sweep(overrides) if multirun else [overrides])]
-    return list({sweep_run.folder.path: sweep_run for sweep_run in asked}.values()), None
+        representatives, num_trials = representative_overrides(overrides, search)
+        return [SweepRun.compose(run_overrides) for run_overrides in representatives], num_trials
+    reject_intervals(overrides)
+    overrides_by_run = compose.expand_sweep(overrides) if multirun else [overrides]
+    sweep_runs = [SweepRun.compose(run_overrides) for run_overrides in overrides_by_run]
+    return list({sweep_run.folder.path: sweep_run for sweep_run in sweep_runs}.values()), None
 
 
-def _estimate_groups(sweep_runs: Sequence["SweepRun"], runs: int) -> list[Alike]:
+def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[RunGroup]:
+    """Estimate one run of each group. All of `sweep_runs` represent `num_runs` runs."""
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
     from mmrun.run.estimate import estimate_run
 
-    alike: dict[str, list[SweepRun]] = {}
+    members: dict[str, list[SweepRun]] = {}
     for sweep_run in sweep_runs:
-        alike.setdefault(json.dumps({**compose.as_dict(sweep_run.config), "seed": None}, sort_keys=True), []).append(
-            sweep_run
-        )
-    found = []
+        without_seed = json.dumps({**compose.as_dict(sweep_run.config), "seed": None}, sort_keys=True)
+        members.setdefault(without_seed, []).append(sweep_run)
+    all_overrides = [sweep_run.overrides for sweep_run in sweep_runs]
+    groups = []
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
-        for group in alike.values():
-            label = _label(group[0].overrides, [sweep_run.overrides for sweep_run in sweep_runs])
+        for runs in members.values():
+            label = _label(runs[0].overrides, all_overrides)
             terminal.on_message(f"timing {label}")
-            timed = estimate_run(group[0].config, Path(scratch), terminal)
-            seeds = [sweep_run.config.seed for sweep_run in group]
-            found.append(Alike(label, seeds, runs * len(group) / len(sweep_runs), timed))
-    return found
+            estimate = estimate_run(runs[0].config, Path(scratch), terminal)
+            seeds = [sweep_run.config.seed for sweep_run in runs]
+            groups.append(RunGroup(label, seeds, num_runs * len(runs) / len(sweep_runs), estimate))
+    return groups
 
 
-def _label(overrides: Sequence[str], of_all: Sequence[Sequence[str]]) -> str:
-    """Return the words that not all runs have, the seed aside."""
-    apart = [w for w in overrides if not w.startswith("seed=") and not all(w in others for others in of_all)]
-    return " ".join(apart) or "run"
+def _label(overrides: Sequence[str], all_overrides: Sequence[Sequence[str]]) -> str:
+    """Join the overrides, except the seed, that not all runs have."""
+    distinct = []
+    for override in overrides:
+        if not override.startswith("seed=") and not all(override in others for others in all_overrides):
+            distinct.append(override)
+    return " ".join(distinct) or "run"
 
 
-def _totals(found: Sequence[Alike]) -> dict[str, Any]:
-    """Add up. A stage with reuse=true that gives the same weights as another is trained once."""
-    seconds, asked, different, stored = 0.0, 0.0, set(), 0
-    for group in found:
-        share = group.runs / len(group.seeds)
-        for seed, stage in itertools.product(group.seeds, group.estimate.stages):
-            new = (stage.key, seed) not in different
-            different.add((stage.key, seed))
-            asked += share
-            if new or not stage.reuse:
-                seconds += share * stage.seconds
-            if new and stage.reuse:
-                stored += stage.stored
+def _sum_up(groups: Sequence[RunGroup], num_runs: int, num_finished: int) -> Plan:
+    """Sum the estimates. Of stages with reuse=true that give the same weights, only one is trained."""
+    seconds, num_stages, stored = 0.0, 0.0, 0
+    seen = set()  # stages that give different weights, by key and seed
+    for group in groups:
+        runs_per_seed = group.runs / len(group.seeds)
+        for seed in group.seeds:
+            for stage in group.estimate.stages:
+                is_new = (stage.key, seed) not in seen
+                seen.add((stage.key, seed))
+                num_stages += runs_per_seed
+                if is_new or not stage.reuse:
+                    seconds += runs_per_seed * stage.seconds
+                if is_new and stage.reuse:
+                    stored += stage.stored
         seconds += group.runs * group.estimate.around
-    columns = {column.key: column for group in found for column in group.estimate.columns}
-    on_disk = [column for column in columns.values() if column.kept == "disk"]
+    columns = _collect_columns(groups)
+    on_disk = [column for column in columns if column.kept == "disk"]
+    disk: DiskUse = {
+        "checkpoints": sum(group.runs * _sum_checkpoints(group.estimate) for group in groups),
+        "stages": stored,
+        "columns": sum(column.size for column in on_disk),
+    }
     return {
+        "asked": num_runs,
+        "finished": num_finished,
         "seconds": seconds + sum(column.seconds for column in on_disk),
-        "longest": max((group.estimate.seconds for group in found), default=0.0),
-        "stages": {"asked": asked, "different": len(different)},
-        "bytes": {
-            "checkpoints": sum(group.runs * sum(s.checkpoints for s in group.estimate.stages) for group in found),
-            "stages": stored,
-            "columns": sum(column.size for column in on_disk),
-        },
-        "columns": [asdict(column) for column in columns.values()],
+        "longest": max((group.estimate.seconds for group in groups), default=0.0),
+        "stages": {"asked": num_stages, "different": len(seen)},
+        "bytes": disk,
+        "columns": [asdict(column) for column in columns],
     }
 
 
-def _print(found: Sequence[Alike], told: dict[str, Any], search: bool) -> None:
-    header = ["run", "stage", "runs", "features", "steps", "a step", "validation", "a run", "FLOPs", "checkpoints"]
-    if found:
-        print_table(header, list(_rows(found)), left=2)
+def _sum_checkpoints(estimate: "RunEstimate") -> int:
+    return sum(stage.checkpoints for stage in estimate.stages)
+
+
+def _collect_columns(groups: Sequence[RunGroup]) -> list["ColumnEstimate"]:
+    """Return the different columns that runs read."""
+    columns: dict[str, ColumnEstimate] = {}
+    for group in groups:
+        columns |= {column.key: column for column in group.estimate.columns}
+    return list(columns.values())
+
+
+def _print_plan(groups: Sequence[RunGroup], plan: Plan, is_search: bool) -> None:
+    if groups:
+        print_table(HEADER, list(_format_stages(groups)), left=2)
         print()
-    finished = f", {told['finished']} of them finished" if told["finished"] else ""
-    halted = "; halving ends some earlier" if search else ""
+    finished = f", {plan['finished']} of them finished" if plan["finished"] else ""
+    pruned = "; pruning ends some earlier" if is_search else ""
     print(
-        f"{several(told['asked'], 'run')}{finished}: about {duration(told['seconds'])} one after the other, "
-        f"the longest {duration(told['longest'])}{halted}"
+        f"{pluralize(plan['asked'], 'run')}{finished}: about {format_duration(plan['seconds'])} one after the other, "
+        f"the longest {format_duration(plan['longest'])}{pruned}"
     )
-    stages, disk = told["stages"], told["bytes"]
+    stages, disk = plan["stages"], plan["bytes"]
+    print(f"{stages['asked']:g} stages, {stages['different']} different; with reuse=true, equal ones are trained once")
     print(
-        f"{stages['asked']:g} stages, {stages['different']} different; the same ones are trained once where reuse=true"
+        f"disk: {format_size(disk['checkpoints'])} of checkpoints; in the cache {format_size(disk['stages'])} of "
+        f"stages, {format_size(disk['columns'])} of columns"
     )
-    print(f"disk: checkpoints {size(disk['checkpoints'])}; in the cache {size(disk['stages'])} of stages, ", end="")
-    print(f"{size(disk['columns'])} of columns")
-    for column in told["columns"]:
-        kept = "decoded anew for each batch" if column["kept"] == "nowhere" else f"kept {KEPT[column['kept']]}"
-        print(f"column {column['modality']}: {size(column['size'])}, {duration(column['seconds'])} to decode, {kept}")
+    for column in _collect_columns(groups):
+        size, seconds = format_size(column.size), format_duration(column.seconds)
+        print(f"column {column.modality}: {size}, {seconds} to decode, {STORAGE[column.kept]}")
 
 
-def _rows(found: Sequence[Alike]) -> Iterable[list[str]]:
-    for group in found:
+def _format_stages(groups: Sequence[RunGroup]) -> Iterator[list[str]]:
+    for group in groups:
         for stage in group.estimate.stages:
             yield [
                 group.label,
                 stage.name,
                 f"{group.runs:.3g}",
-                duration(stage.features) if stage.features > 0 else "-",
-                count(stage.steps),
+                format_duration(stage.features) if stage.features > 0 else "-",
+                format_count(stage.steps),
                 f"{1000 * stage.step:.3g} ms",
                 f"{stage.evaluations} x {1000 * stage.evaluation:.3g} ms",
-                duration(stage.seconds),
-                count(stage.flops),
-                size(stage.checkpoints),
+                format_duration(stage.seconds),
+                format_count(stage.flops),
+                format_size(stage.checkpoints),
             ]

@@ -1,26 +1,39 @@
-"""`mmrun predict`: what a finished run says of new rows."""
+"""mmrun predict: predictions of a finished run for new rows."""
 
 import argparse
 import csv
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-HELP = "Predict the rows of a file that has the columns of the one a run was trained on; targets are not needed."
+from mmrun.cli.arguments import add_run
+
+HELP = "Predict the rows of a file that has the columns of the training data; targets are not needed."
+
+Columns = Mapping[str, Sequence[object]]  # by name, one value per row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_run(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
-    parser.add_argument("--root", type=Path, help="folder that file names start from (default: the file's own)")
-    parser.add_argument("--format", choices=["csv", "json"], default="csv", help="json: one object a line")
+    parser.add_argument("--root", type=Path, help="folder that file names are relative to (default: that of FILE)")
+    parser.add_argument("--format", choices=["csv", "json"], default="csv", help="json: one object per line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and write one line a row."""
+    """Predict, and write one line per row.
+
+    Returns:
+        The exit code, 0.
+    """
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
@@ -30,29 +43,29 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.results.files import write_whole
     from mmrun.run.pipeline import reopen
 
-    predicted = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
-    for modality in predicted.absent:
+    predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
+    for modality in predictions.absent:
         print(f"note: {args.file} has no {modality}: predicted without it", file=sys.stderr)
     write = _write_json if args.format == "json" else _write_csv
     if args.output is None:
-        write(predicted.columns, sys.stdout)
+        write(predictions.columns, sys.stdout)
         return 0
 
-    def fill(path: Path) -> None:
+    def write_file(path: Path) -> None:
         with path.open("w", encoding="utf-8", newline="") as stream:
-            write(predicted.columns, stream)
+            write(predictions.columns, stream)
 
-    write_whole(args.output, fill)
+    write_whole(args.output, write_file)
     print(args.output)
     return 0
 
 
-def _write_csv(columns: dict[str, list[Any]], stream: TextIO) -> None:
+def _write_csv(columns: Columns, stream: TextIO) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _write_json(columns: dict[str, list[Any]], stream: TextIO) -> None:
+def _write_json(columns: Columns, stream: TextIO) -> None:
     for row in zip(*columns.values(), strict=True):
         stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")

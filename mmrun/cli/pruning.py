@@ -1,5 +1,6 @@
-"""Ends a run of a search that is not among the best."""
+"""Prunes unpromising runs of a search."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmrun.results.folder import RunFolder
@@ -10,18 +11,26 @@ from mmrun.training.state import TrainState
 
 
 class Pruning(Callback):
-    """Reports the validation metric to the search, and ends the run where it is not among the best.
+    """Reports the validation metric to the search, and ends the run if it is not among the best.
 
     Args:
-        folder: of the run; its log tells how many evaluations there were before.
+        folder: of the run; its log contains earlier evaluations.
         trial: arguments of `search.trials.Report`.
     """
 
-    def __init__(self, folder: RunFolder, trial: dict[str, Any]) -> None:
+    def __init__(self, folder: RunFolder, trial: Mapping[str, Any]) -> None:
         self.folder, self.report = folder, Report(**trial)
 
     def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Report, and stop if it is not worth going on."""
+        """Report the metric.
+
+        Args:
+            state: not used.
+            metrics: of this evaluation, by logged name.
+
+        Raises:
+            Pruned: the run is not among the best.
+        """
         key = self.report.key
         if key not in metrics:
             return

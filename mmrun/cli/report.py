@@ -1,4 +1,4 @@
-"""`mmrun report`: what runs answer, on one page."""
+"""mmrun report: one page that answers the question behind finished runs."""
 
 import argparse
 import os
@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.compare import add_question, keys, question
+from mmrun.cli.arguments import split_keys
+from mmrun.cli.compare import add_question, parse_question
 
 if TYPE_CHECKING:
     from mmrun.results.report.content import Report
@@ -15,57 +16,71 @@ HELP = "Write a page that answers the question behind finished runs, with tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
     add_question(parser, None)
     parser.add_argument(
         "--apart",
         metavar="KEY[,KEY]",
-        help="keys that hold settings apart, each compared for itself (default: those in which runs of one group and "
-        "seed differ); crossings are sought along those whose values are numbers, ranks over the others",
+        help="compare separately for each value of these keys (default: those in which runs of one group and seed "
+        "differ); curves are drawn over keys with numeric values, and groups are ranked over the others",
     )
     parser.add_argument(
         "--eval",
         action="store_true",
-        help="first evaluate the runs that `mmrun eval --all` has not seen, some seconds each: what each modality is "
-        "worth, noise, encoders before and after; where it is cut off, the next call goes on",
+        help="first run `mmrun eval --all` for the runs that lack it, some seconds each: contribution of each "
+        "modality, noise, encoders before and after; if interrupted, the next call continues",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; others: stdout")
-    parser.add_argument("--format", choices=["html", "md", "latex", "csv"], default="html")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where to write (default: report.html; other formats: stdout)"
+    )
+    parser.add_argument("--format", choices=["html", "md", "latex", "csv"], default="html", help="default: html")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="also write every plot here, as SVG and PDF")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report; its answers go to stderr too."""
+    """Write the report; its answers and caveats go to stderr.
+
+    Returns:
+        The exit code, 0.
+    """
     from mmrun.results.report import content, findings
 
-    apart = () if args.apart is None else keys(args.apart)
-    found = findings.compute_findings(args.folders, question(args), args.where, apart)
+    apart = () if args.apart is None else split_keys(args.apart)
+    results = findings.compute_findings(args.folders, parse_question(args), args.where, apart)
     if args.eval:
-        from mmrun.cli.eval import evaluate_lacking
+        from mmrun.cli.eval import evaluate_remaining
 
-        evaluate_lacking(found.runs, found.question.metric.partition("/")[0])
-    report = content.build_report(found)
-    output = Path("report.html") if args.output is None and args.format == "html" else args.output
+        evaluate_remaining(results.runs, results.question.metric.partition("/")[0])
+    report = content.build_report(results)
     if args.figures is not None:
-        _draw(report, args.figures)
-    text = _written(report, args.format, args.figures, output)
+        _save_plots(report, args.figures)
+    output = Path("report.html") if args.output is None and args.format == "html" else args.output
+    text = _format_report(report, args.format, args.figures, output)
     if output is None:
         print(text, end="")
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
+    _print_summary(report)
+    if output is not None:
+        print(f"wrote {output}", file=sys.stderr)
+    return 0
+
+
+def _print_summary(report: "Report") -> None:
     for answer in report.answers:
         print(answer.text, file=sys.stderr)
     for caveat in report.caveats:
         print(f"note: {caveat}", file=sys.stderr)
     if report.hint:
         print(f"hint: {report.hint}", file=sys.stderr)
-    if output is not None:
-        print(f"wrote {output}", file=sys.stderr)
-    return 0
 
 
-def _draw(report: "Report", folder: Path) -> None:
+def _save_plots(report: "Report", folder: Path) -> None:
     from mmrun.results.report.section import make_file_stem
     from mmrun.results.report.svg import save_plot
 
@@ -74,7 +89,8 @@ def _draw(report: "Report", folder: Path) -> None:
             save_plot(plot, folder / make_file_stem(section, plot))
 
 
-def _written(report: "Report", format: str, figures: Path | None, output: Path | None) -> str:
+def _format_report(report: "Report", format: str, figures: Path | None, output: Path | None) -> str:
+    """Return the text of the report; Markdown and LaTeX refer to the plots in `figures`."""
     from mmrun.results import formats
     from mmrun.results.report import page, text_formats
 

@@ -1,17 +1,27 @@
-"""mmrun resume: go on with a run that was cut off."""
+"""mmrun resume: continue an interrupted run."""
 
 import argparse
 
-HELP = "go on with a run that was interrupted"
+from mmrun.cli.arguments import add_run
+
+HELP = "Continue an interrupted run from its last checkpoint."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the run."""
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Take the config that the run folder keeps, and train what is missing."""
+    """Train the rest of a run, with the config in its folder.
+
+    Returns:
+        The exit code, 0.
+    """
     from mmrun import compose
     from mmrun.results.index import resolve
 
@@ -19,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     config = compose.restore(folder.config())
 
     from mmrun.cli.terminal import Terminal, print_result
-    from mmrun.run.pipeline import run as run_one
+    from mmrun.run import pipeline
 
     with Terminal(live=config.trainer.progress) as terminal:
-        run_one(config, terminal, folder.overrides(), folder=folder)
+        pipeline.run(config, terminal, folder.overrides(), folder=folder)
     print_result(folder)
     return 0

@@ -1,17 +1,17 @@
-"""mmrun train -m sweep=tpe: a sweep that chooses its runs, with the same number of trials for each strategy."""
+"""mmrun train -m sweep=tpe: a search, which chooses its runs, with the same number of trials for each strategy."""
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from mmrun import compose
-from mmrun.cli.launch import Launcher, SweepRun, check, command, why
-from mmrun.cli.table import number, print_table
+from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
+from mmrun.cli.table import format_number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.head import FUSED
@@ -21,132 +21,180 @@ from mmrun.results.index import status
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.search import Search
-from mmrun.search.space import build_arms
+from mmrun.search.space import Arm, build_arms
 from mmrun.search.trials import Trial, Trials, alone
 
-CURVE = (1, 2, 3, 5, 10, 20, 50, 100)  # numbers of trials after which the curve is printed
-WITHOUT_EFFECT = ("trials", "parallel_trials")  # keys that another call of the same search may change
+CURVE_POINTS = (1, 2, 3, 5, 10, 20, 50, 100)  # numbers of trials after which the curve is printed
+CHANGEABLE_KEYS = ("trials", "parallel_trials")  # a later call may change them and continue the same search
+
+Node = Mapping[str, Any]  # of configs/sweep
+ArmResult = Mapping[str, Any]  # what `Trials.result` returns
 
 
 def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
-    """Draw, train and judge trials until every arm has its number; say what was found."""
+    """Draw, train and judge trials until every arm has its number of trials; print the results.
+
+    Args:
+        overrides: of the runs, with ranges.
+        settings: overrides of the search: sweep=NAME, sweep.KEY=VALUE.
+        launch: overrides of the launcher.
+        rerun: not allowed.
+
+    Returns:
+        The exit code: 1 if a trial failed or the search is not complete, else 0.
+
+    Raises:
+        ConfigError: a run cannot be composed or built, or the search cannot be set up.
+    """
     if rerun:
-        raise ConfigError("--rerun repeats runs, not a search; another sweep.seed draws anew")
+        raise ConfigError("--rerun repeats runs, not a search; choose another sweep.seed to draw other trials")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("sweep: a search trains each run in one process; leave torchrun out")
-    name, node = _settings(settings)
+        raise ConfigError("sweep: a search trains each run in one process; start it without torchrun")
+    name, node = _load_settings(settings)
     chosen: Search = instantiate(node, "sweep")
-    every = build_arms(overrides, chosen)
-    corners = [SweepRun.of(overrides) for arm in every for overrides in arm.corners()]
+    arms = build_arms(overrides, chosen)
+    corners = [SweepRun.compose(run_overrides) for run_overrides in _corner_overrides(arms)]
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
-    check([sweep_run.config for sweep_run in corners])
-    metric = _metric(corners[0].config, chosen)
+    check_configs([sweep_run.config for sweep_run in corners])
+    metric = _selection_metric(corners[0].config, chosen)
     higher_is_better = run_metrics.higher_is_better(metric)
     file = launcher.folder / f"{name}-{_identity(overrides, node)}.journal"
-    said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    said.print(f"a search for the best val/{metric}, kept in {file}")
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"a search for the best val/{metric}, stored in {file}")
     with alone(file):
-        trials = [Trials(chosen, arm, file, metric, higher_is_better) for arm in every]
+        trials = [Trials(chosen, arm, file, metric, higher_is_better) for arm in arms]
         try:
-            over = _run(trials, launcher, said)
+            is_complete = _run_rounds(trials, launcher, console)
         except KeyboardInterrupt:
-            said.print("the same command goes on with the search")
+            console.print("the same command continues the search")
             raise
-        return _report(trials, chosen, file) if over else 1
+        return _report(trials, chosen, file) if is_complete else 1
 
 
-def stand_ins(overrides: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
-    """Return overrides in which each choice and each end of an interval occurs, and the number of trials."""
-    _, node = _settings(settings)
+def representative_overrides(overrides: Sequence[str], settings: Sequence[str]) -> tuple[list[list[str]], int]:
+    """Return a few runs that represent the trials of a search.
+
+    Args:
+        overrides: of the runs, with ranges.
+        settings: overrides of the search.
+
+    Returns:
+        Overrides of runs in which each choice and each end of an interval occurs, and the number of trials.
+    """
+    _, node = _load_settings(settings)
     chosen: Search = instantiate(node, "sweep")
-    every = build_arms(overrides, chosen)
-    return [overrides for arm in every for overrides in arm.corners()], sum(arm.trials(chosen) for arm in every)
+    arms = build_arms(overrides, chosen)
+    return _corner_overrides(arms), sum(arm.trials(chosen) for arm in arms)
 
 
-def _settings(overrides: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Compose the YAML file that sweep=NAME chooses with the further words."""
+def _corner_overrides(arms: Sequence[Arm]) -> list[list[str]]:
+    corners = []
+    for arm in arms:
+        corners += arm.corners()
+    return corners
+
+
+def _load_settings(overrides: Sequence[str]) -> tuple[str, Node]:
+    """Return the name of the YAML file that sweep=NAME chooses, and its node with all other settings applied."""
     names = [override.partition("=")[2] for override in overrides if override.partition("=")[0] == "sweep"]
     if not names:
-        raise ConfigError(f"{overrides[0]}: say which search is meant: sweep={'|'.join(compose.list_options('sweep'))}")
-    return names[-1], compose.load_option(
-        "sweep", names[-1], [override for override in overrides if not override.startswith("sweep=")]
-    )
+        options = "|".join(compose.list_options("sweep"))
+        raise ConfigError(f"{overrides[0]}: no search is chosen; add sweep={options}")
+    keys = [override for override in overrides if not override.startswith("sweep=")]
+    return names[-1], compose.load_option("sweep", names[-1], keys)
 
 
-def _identity(overrides: Sequence[str], node: dict[str, Any]) -> str:
-    decisive = {key: value for key, value in node.items() if key not in WITHOUT_EFFECT}
-    return hashlib.sha256(json.dumps([sorted(overrides), decisive], sort_keys=True).encode()).hexdigest()[:8]
+def _identity(overrides: Sequence[str], node: Node) -> str:
+    """Return a hash of what determines the trials."""
+    fixed = {key: value for key, value in node.items() if key not in CHANGEABLE_KEYS}
+    return hashlib.sha256(json.dumps([sorted(overrides), fixed], sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _metric(config: RunConfig, search: Search) -> str:
-    """Return the figure that selects."""
+def _selection_metric(config: RunConfig, search: Search) -> str:
+    """Return the validation metric that selects the best trial."""
     tasks = build.open_data(config).tasks
     names = [run_metrics.metric_name(task.primary_metric, name, FUSED, len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
 
 
-def _run(arms: Sequence[Trials], launcher: Launcher, said: Console) -> bool:
-    """Train round by round, a few trials of each arm in each, so that no arm is ahead; tell whether all are over."""
-    while drawn := [(arm, trial) for arm in arms for trial in arm.next()]:
-        if not _train(drawn, launcher, said):
+def _run_rounds(arms: Sequence[Trials], launcher: Launcher, console: Console) -> bool:
+    """Train a few trials of each arm per round, so that no arm is ahead; return whether all are complete."""
+    while drawn := _draw_round(arms):
+        if not _train_round(drawn, launcher, console):
             return False
     return True
 
 
-def _train(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, said: Console) -> bool:
-    sweep_runs = []
+def _draw_round(arms: Sequence[Trials]) -> list[tuple[Trials, Trial]]:
+    drawn: list[tuple[Trials, Trial]] = []
+    for arm in arms:
+        drawn += [(arm, trial) for trial in arm.next()]
+    return drawn
+
+
+def _train_round(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, console: Console) -> bool:
+    """Train drawn trials; return whether all are complete."""
+    composed = []
     for arm, trial in drawn:
-        said.print(f"{arm.name}: {' '.join(trial.overrides[len(arm.arm.fixed) :])}")
+        console.print(f"{arm.name}: {' '.join(trial.overrides[len(arm.arm.fixed) :])}")
         try:
-            sweep_runs.append((arm, trial, SweepRun.of(trial.overrides)))
-        except MmrunError as error:  # two choices that do not go together
-            said.print(f"failed: {error}")
+            composed.append((arm, trial, SweepRun.compose(trial.overrides)))
+        except MmrunError as error:  # two choices that cannot be combined
+            console.print(f"failed: {error}")
             arm.refuse(trial, str(error))
-    new = [item for item in sweep_runs if not (item[1].resumed and status(item[2].folder)["status"] == "pruned")]
-    reports = [arm.report(trial) for arm, trial, _ in new]
-    reasons = launcher.launch([sweep_run for _, _, sweep_run in new], trials=reports)
-    over = True
-    for arm, trial, sweep_run in sweep_runs:
-        if not arm.tell(trial, sweep_run.folder, reasons.get(sweep_run.folder.path)):
-            said.print(f"{sweep_run.folder.path}  {why(sweep_run, reasons)}; the same command goes on")
-            over = False
-    return over
+    sweep_runs, reports = [], []
+    for arm, trial, sweep_run in composed:
+        if not (trial.resumed and status(sweep_run.folder)["status"] == "pruned"):
+            sweep_runs.append(sweep_run)
+            reports.append(arm.report(trial))
+    reasons = launcher.launch(sweep_runs, trials=reports)
+    is_complete = True
+    for arm, trial, sweep_run in composed:
+        path = sweep_run.folder.path
+        if not arm.tell(trial, sweep_run.folder, reasons.get(path)):
+            console.print(f"{path}  {explain_unfinished(sweep_run, reasons)}; the same command continues the search")
+            is_complete = False
+    return is_complete
 
 
 # --------------------------------------------------------------------------------------------------------- results
 
 
 def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
-    """Print the best of each arm and how good it is after so many trials; write all of it beside the journal."""
+    """Print the best trial of each arm and its curve; write all results beside the journal. Return the exit code."""
     results = [arm.result() for arm in arms]
-    print_table(
-        ["", "trials", "finished", "pruned", "failed", "epochs", f"best val/{arms[0].metric}", "its test"],
-        [_sweep_runs(result) for result in results],
-    )
-    kind = "expected best" if search.independent else "best so far"
-    longest = max(len(result["curve"]) for result in results)
-    marks = sorted({*(k for k in CURVE if k < longest), longest})
+    curve = "expected best" if search.independent else "best so far"
+    metric = f"val/{arms[0].metric}"
+    header = ["", "trials", "finished", "pruned", "failed", "epochs", f"best {metric}", "its test"]
+    print_table(header, [_format_result(result) for result in results])
     print()
-    print_table(
-        [f"{kind} after trials", *map(str, marks)],
-        [[r["arm"], *(number(dict(enumerate(r["curve"], 1)).get(k)) for k in marks)] for r in results],
-    )
+    _print_curves(results, curve)
     table = file.with_suffix(".json")
-    write_json(table, {"metric": f"val/{arms[0].metric}", "curve": kind, "arms": results})
+    write_json(table, {"metric": metric, "curve": curve, "arms": results})
     print(f"\n{table}")
+    failures = []
     for result in results:
         if result["best"] is not None:
-            print(f"best of {result['arm']}: {command(result['best']['overrides'])}")
-    failures = [failure for result in results for failure in result["failed"]]
+            print(f"best of {result['arm']}: {format_command(result['best']['overrides'])}")
+        failures += result["failed"]
     for failure in failures:
-        print(f"failed: {failure['reason']}\n  repeat it: {command(failure['overrides'])}")
+        print(f"failed: {failure['reason']}\n  repeat it: {format_command(failure['overrides'])}")
     return 1 if failures else 0
 
 
-def _sweep_runs(result: dict[str, Any]) -> list[str]:
+def _print_curves(results: Sequence[ArmResult], kind: str) -> None:
+    """Print how good the best trial of each arm is after so many trials."""
+    longest = max(len(result["curve"]) for result in results)
+    points = sorted({*(point for point in CURVE_POINTS if point < longest), longest})
+    rows = []
+    for result in results:
+        values = dict(enumerate(result["curve"], start=1))
+        rows.append([result["arm"], *(format_number(values.get(point)) for point in points)])
+    print_table([f"{kind} after trials", *map(str, points)], rows)
+
+
+def _format_result(result: ArmResult) -> list[str]:
     best = result["best"]
-    counts = [*(str(result[key]) for key in ("trials", "finished", "pruned")), str(len(result["failed"]))]
-    counts.append(number(result["epochs"]))
-    if best is None:
-        return [result["arm"], *counts, "-", "-"]
-    return [result["arm"], *counts, number(best["value"]), number(best["test"])]
+    counts = [str(result["trials"]), str(result["finished"]), str(result["pruned"]), str(len(result["failed"]))]
+    values = ["-", "-"] if best is None else [format_number(best["value"]), format_number(best["test"])]
+    return [result["arm"], *counts, format_number(result["epochs"]), *values]

@@ -1,31 +1,71 @@
-"""`mmrun show`: one run on a screen."""
+"""mmrun show: one run on a screen."""
 
 import argparse
 import json
 import shlex
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve, status
 
-HELP = "Show one run: what was asked for, where it stands, what came out and what it cost."
+if TYPE_CHECKING:
+    from mmrun.training.cost import StageCost
+
+HELP = "Show one run: its overrides, status, metrics and cost."
+
+COST_HEADER = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
+
+Metrics = Mapping[str, float]  # by name
+
+
+class RunInfo(TypedDict):
+    """What is known of a run before it is finished.
+
+    Attributes:
+        run: its name.
+        status: state, stage, progress and message.
+        choices: YAML file by key.
+        overrides: as typed.
+        budget: by unit, those that are set.
+        seed: of the run.
+        paths: existing files and folders by name; the run folder is the first.
+    """
+
+    run: str
+    status: dict[str, Any]
+    choices: dict[str, str]
+    overrides: list[str]
+    budget: dict[str, float]
+    seed: int
+    paths: dict[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("run", help="its folder, or enough of its name or hash to be the only one below outputs")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_run(parser)
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the run."""
-    shown = resolve(args.run)
-    metrics = shown.metrics() if shown.finished else None
+    """Print the run.
+
+    Returns:
+        The exit code, 0.
+    """
+    folder = resolve(args.run)
+    info = _read_info(folder)
+    metrics = folder.metrics() if folder.finished else None
     if args.format == "json":
-        print(json.dumps({**_head(shown), "metrics": metrics}, indent=1))
+        print(json.dumps({**info, "metrics": metrics}, indent=1))
         return 0
-    _print_head(_head(shown))
+    _print_info(info)
     if metrics is not None:
         if metrics["metrics"]:  # a run that only pre-trains has none
             _print_metrics(metrics["metrics"])
@@ -35,64 +75,73 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _head(run: RunFolder) -> dict[str, Any]:
-    config = run.config()
-    files = (run.config_file, run.environment_file, run.log_file, run.metrics_file)
-    folders = (run.predictions, run.checkpoints)
+def _read_info(folder: RunFolder) -> RunInfo:
+    config = folder.config()
+    files = (folder.config_file, folder.environment_file, folder.log_file, folder.metrics_file)
+    paths = (folder.path, *files, folder.predictions, folder.checkpoints)
     return {
-        "run": run.name,
-        "status": status(run),
+        "run": folder.name,
+        "status": status(folder),
         "choices": config["choices"],
-        "overrides": run.overrides(),
+        "overrides": folder.overrides(),
         "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
         "seed": config["seed"],
-        "paths": {path.name: str(path) for path in (run.path, *files, *folders) if path.exists()},
+        "paths": {path.name: str(path) for path in paths if path.exists()},
     }
 
 
-def _print_head(head: dict[str, Any]) -> None:
-    said, paths = head["status"], dict(head["paths"])
-    at = "" if said["status"] == "finished" else f" at {said['stage'] or 'start'}, {said['progress']:.0%} done"
-    budget = " ".join(f"budget.{unit}={value:g}" for unit, value in head["budget"].items())
-    print(f"{head['run']}: {said['status']}{at}{': ' + said['message'] if said['message'] else ''}")
-    print(f"  asked for  {shlex.join(head['overrides']) or 'the defaults'}")
-    print(f"  choices    {' '.join(f'{key}={name}' for key, name in head['choices'].items())}")
-    print(f"  budget     {budget or 'default'}, seed={head['seed']}")
-    print(f"  folder     {paths.pop(head['run'])}: {' '.join(paths)}")
+def _print_info(info: RunInfo) -> None:
+    state, paths = info["status"], dict(info["paths"])
+    position = "" if state["status"] == "finished" else f" at {state['stage'] or 'start'}, {state['progress']:.0%} done"
+    message = f": {state['message']}" if state["message"] else ""
+    choices = " ".join(f"{key}={name}" for key, name in info["choices"].items())
+    budget = " ".join(f"budget.{unit}={value:g}" for unit, value in info["budget"].items())
+    print(f"{info['run']}: {state['status']}{position}{message}")
+    print(f"  overrides  {shlex.join(info['overrides']) or 'none'}")
+    print(f"  choices    {choices}")
+    print(f"  budget     {budget or 'default'}, seed={info['seed']}")
+    print(f"  folder     {paths.pop(info['run'])}: {' '.join(paths)}")
 
 
-def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
-    names = sorted({name for figures in metrics.values() for name in figures})
-    rows = [[name, *(number(figures.get(name)) for figures in metrics.values())] for name in names]
+def _print_metrics(metrics: Mapping[str, Metrics]) -> None:
+    """Print the metrics, a column per split."""
+    names = sorted(set().union(*metrics.values()))
+    rows = []
+    for name in names:
+        rows.append([name, *(format_number(of_split.get(name)) for of_split in metrics.values())])
     print()
     print_table(["metric", *metrics], rows)
 
 
-def _print_per_class(per_class: dict[str, dict[str, dict[str, float]]]) -> None:
+def _print_per_class(per_class: Mapping[str, Mapping[str, Metrics]]) -> None:
+    """Print a table per task, with a row per class."""
     for task, classes in per_class.items():
         names = list(next(iter(classes.values())))
-        rows = [[label, *(number(figures[name]) for name in names)] for label, figures in classes.items()]
+        rows = []
+        for label, metrics in classes.items():
+            rows.append([label, *(format_number(metrics[name]) for name in names)])
         print()
         print_table([f"{task} (test)", *names], rows)
 
 
-def _print_cost(cost: dict[str, Any]) -> None:
-    header = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
-    stages = {**cost["stages"], "all": {**cost, "objective": "", "reused": False}}
+def _print_cost(cost: Mapping[str, Any]) -> None:
+    rows = [_format_cost(name, stage) for name, stage in cost["stages"].items()]
+    total: Any = {**cost, "objective": "", "reused": False}
+    rows.append(_format_cost("all", total))
     print()
-    print_table(header, [_cost_cells(name, stage) for name, stage in stages.items()], left=2)
+    print_table(COST_HEADER, rows, left=2)
 
 
-def _cost_cells(name: str, cost: dict[str, Any]) -> list[str]:
+def _format_cost(name: str, cost: "StageCost") -> list[str]:
     return [
         f"{name} (reused)" if cost["reused"] else name,
         cost["objective"],
         f"{cost['epochs']:.3g}",
-        count(cost["steps"]),
-        count(cost["samples"]),
-        duration(cost["seconds"]),
-        count(cost["flops"]),
-        size(cost["peak_memory"]),
-        count(cost["trainable_parameters"]),
-        count(cost["total_parameters"]),
+        format_count(cost["steps"]),
+        format_count(cost["samples"]),
+        format_duration(cost["seconds"]),
+        format_count(cost["flops"]),
+        format_size(cost["peak_memory"]),
+        format_count(cost["trainable_parameters"]),
+        format_count(cost["total_parameters"]),
     ]

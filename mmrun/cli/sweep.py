@@ -6,77 +6,111 @@ from pathlib import Path
 from rich.console import Console
 
 from mmrun import compose
-from mmrun.cli.launch import Launcher, SweepRun, check, command, why
+from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
+from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
-from mmrun.results.formatting import several
 from mmrun.results.index import primary_metric
 
 
 def sweep(overrides: Sequence[str], rerun: bool) -> int:
-    """Compose and check every run, train what is not finished, and say at the end what became of each."""
-    overrides, launch, search = sort(overrides)
+    """Compose and check every run, train those that are not finished, and report on all.
+
+    Args:
+        overrides: with comma-separated values, and those of the launcher and of a search.
+        rerun: train finished runs again.
+
+    Returns:
+        The exit code: 1 if a run failed, else 0.
+
+    Raises:
+        ConfigError: a run cannot be composed or built.
+    """
+    overrides, launch, search = split_overrides(overrides)
     if search:
         return _search(overrides, search, launch, rerun)
-    refuse_intervals(overrides)
-    asked = [SweepRun.of(job) for job in compose.expand_sweep(overrides)]
-    sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in asked}.values())
+    reject_intervals(overrides)
+    combinations = [SweepRun.compose(run_overrides) for run_overrides in compose.expand_sweep(overrides)]
+    sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in combinations}.values())
     launcher = Launcher(launch, sweep_runs[0].folder.path.parent / ".sweeps")
-    left = [sweep_run for sweep_run in sweep_runs if rerun or not sweep_run.folder.finished]
-    check([sweep_run.config for sweep_run in left])
-    said = Console(stderr=True)
-    if len(sweep_runs) < len(asked):
-        said.print(
-            f"{len(asked) - len(sweep_runs)} of {len(asked)} combinations ask for a run that another asks for too"
+    to_train = [sweep_run for sweep_run in sweep_runs if rerun or not sweep_run.folder.finished]
+    check_configs([sweep_run.config for sweep_run in to_train])
+    console = Console(stderr=True, highlight=False)
+    if len(sweep_runs) < len(combinations):
+        console.print(
+            f"{len(combinations) - len(sweep_runs)} of {len(combinations)} combinations are the same run as another"
         )
-    finished = f", {len(sweep_runs) - len(left)} of them finished before" if len(left) < len(sweep_runs) else ""
-    said.print(f"a sweep of {several(len(sweep_runs), 'run')}{finished}", highlight=False)
+    finished = f", {len(sweep_runs) - len(to_train)} already finished" if len(to_train) < len(sweep_runs) else ""
+    console.print(f"a sweep of {pluralize(len(sweep_runs), 'run')}{finished}")
     try:
         reasons = launcher.launch(sweep_runs, rerun)
     except KeyboardInterrupt:
-        done = sum(sweep_run.folder.finished for sweep_run in sweep_runs)
-        said.print(f"{done} of {several(len(sweep_runs), 'run')} finished; the same command goes on", highlight=False)
+        num_finished = sum(sweep_run.folder.finished for sweep_run in sweep_runs)
+        console.print(f"{num_finished} of {pluralize(len(sweep_runs), 'run')} finished; the same command continues")
         raise
     return _report(sweep_runs, reasons)
 
 
 def _search(overrides: Sequence[str], search: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
     try:
-        import optuna  # noqa: F401 - only to know; it is an extra
+        import optuna  # noqa: F401 - an extra
     except ModuleNotFoundError:
         raise ConfigError(f"{search[0]}: a search needs Optuna; pip install 'mmrun[tune]'") from None
-    from mmrun.cli import search as searching
+    from mmrun.cli.search import search as run_search
 
-    return searching.search(overrides, search, launch, rerun)
-
-
-def sort(overrides: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Part the words of the runs from the launcher's (hydra/launcher=joblib) and the search's (sweep=tpe)."""
-    keys = {override: override.partition("=")[0].lstrip("+~") for override in overrides}
-    launch = [override for override, key in keys.items() if key.startswith("hydra")]
-    search = [override for override, key in keys.items() if key == "sweep" or key.startswith("sweep.")]
-    return [override for override in overrides if override not in launch + search], launch, search
+    return run_search(overrides, search, launch, rerun)
 
 
-def refuse_intervals(overrides: Sequence[str]) -> None:
-    """Refuse what only a search can draw from."""
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Split overrides by what they configure.
+
+    Args:
+        overrides: as typed.
+
+    Returns:
+        Those of the runs, of the launcher (hydra/launcher=joblib), and of the search (sweep=tpe).
+    """
+    runs, launch, search = [], [], []
+    for override in dict.fromkeys(overrides):
+        key = override.partition("=")[0].lstrip("+~")
+        if key.startswith("hydra"):
+            launch.append(override)
+        elif key == "sweep" or key.startswith("sweep."):
+            search.append(override)
+        else:
+            runs.append(override)
+    return runs, launch, search
+
+
+def reject_intervals(overrides: Sequence[str]) -> None:
+    """Reject overrides that only a search can draw from.
+
+    Args:
+        overrides: of a run or a sweep.
+
+    Raises:
+        ConfigError: an override has an interval.
+    """
     for override in overrides:
         if "interval(" in override:
-            raise ConfigError(f"{override}: an interval is drawn from by a search; add sweep=random or sweep=tpe")
+            raise ConfigError(f"{override}: only a search can draw from an interval; add sweep=random or sweep=tpe")
 
 
 def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     failed = []
     for sweep_run in sweep_runs:
-        if not sweep_run.folder.finished:
+        if sweep_run.folder.finished:
+            console.print(_format_finished(sweep_run))
+        else:
             failed.append(sweep_run)
-            continue
-        figure, value = primary_metric(sweep_run.folder.metrics())
-        console.print(
-            f"{sweep_run.folder.path}" if value is None else f"{sweep_run.folder.path}  test/{figure} {value:.4f}"
-        )
     for sweep_run in failed:
-        console.print(f"{sweep_run.folder.path}  {why(sweep_run, reasons)}")
-        console.print(f"  repeat it: {command(sweep_run.overrides)}")
-    console.print(f"{len(sweep_runs) - len(failed)} of {several(len(sweep_runs), 'run')} finished")
+        console.print(f"{sweep_run.folder.path}  {explain_unfinished(sweep_run, reasons)}")
+        console.print(f"  repeat it: {format_command(sweep_run.overrides)}")
+    console.print(f"{len(sweep_runs) - len(failed)} of {pluralize(len(sweep_runs), 'run')} finished")
     return 1 if failed else 0
+
+
+def _format_finished(sweep_run: SweepRun) -> str:
+    name, value = primary_metric(sweep_run.folder.metrics())
+    path = str(sweep_run.folder.path)
+    return path if value is None else f"{path}  test/{name} {value:.4f}"

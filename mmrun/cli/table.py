@@ -1,28 +1,40 @@
-"""Tables on a terminal, and the words for their figures."""
+"""Prints tables on a terminal. The functions that format their cells are offered here too."""
 
 import shutil
 import sys
 from collections.abc import Sequence
 
-from mmrun.results.formatting import count, duration, number, several, size
+from mmrun.results.formatting import count as format_count
+from mmrun.results.formatting import duration as format_duration
+from mmrun.results.formatting import number as format_number
+from mmrun.results.formatting import several as pluralize
+from mmrun.results.formatting import size as format_size
 
-__all__ = ["count", "duration", "number", "print_table", "several", "size"]
+__all__ = ["format_count", "format_duration", "format_number", "format_size", "pluralize", "print_table"]
+
+PIPE_WIDTH = 10_000  # columns where stdout is not a terminal: no cell is cut
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print aligned columns, the first `left` of them to the left; no cell is cut where the reader is no terminal."""
+    """Print aligned columns to stdout.
+
+    Args:
+        header: names of the columns.
+        rows: cells, one per column.
+        left: how many columns, from the first, are aligned to the left; the others are aligned to the right.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for place, name in enumerate(header):
-        table.add_column(name, justify="left" if place < left else "right", overflow="fold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console(width=shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000)
-    with console.capture() as captured:  # printed by ourselves: rich would exit 1 where `head` has read enough
+    console = Console(width=shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH)
+    with console.capture() as capture:  # and print it below: rich would exit with 1 when `head` closes the pipe
         console.print(table)
-    lines = [line.rstrip() for line in captured.get().rstrip("\n").split("\n")]
-    print("\n".join(lines))
+    for line in capture.get().rstrip("\n").split("\n"):
+        print(line.rstrip())

@@ -1,4 +1,4 @@
-"""`mmrun verify`: train a stage of a finished run once more, and tell whether the same weights come out."""
+"""mmrun verify: retrain a stage of a finished run, and check that the result is bit-identical."""
 
 import argparse
 import hashlib
@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.diff import unlike
+from mmrun.cli.arguments import add_run
+from mmrun.cli.diff import differing_values
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder, environment
@@ -19,17 +20,27 @@ from mmrun.results.selection import text
 if TYPE_CHECKING:
     from mmrun.run.session import Session
 
-HELP = "Train a stage of a finished run again, from the weights before it, and tell whether the same bits come out."
+HELP = "Train a stage of a finished run again, from the weights before it, and check that the result is bit-identical."
+
+MAX_NAMES = 3  # of differing tensors, printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or the beginning of its name or hash")
-    parser.add_argument("--stage", help="which (default: the last)")
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_run(parser)
+    parser.add_argument("--stage", help="name of the stage (default: the last)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, compare, and give 0 where every weight is identical."""
+    """Retrain the stage, and compare the weights.
+
+    Returns:
+        The exit code: 0 if every weight is identical, else 1.
+    """
     import torch
 
     from mmrun.cli.terminal import Terminal
@@ -37,35 +48,46 @@ def run(args: argparse.Namespace) -> int:
 
     folder = resolve(args.run)
     recorded = read_json(folder.environment_file)
-    torch.set_num_threads(recorded["threads"])  # it decides in which order numbers are added up
+    torch.set_num_threads(recorded["threads"])  # it determines the order of summation
     with Terminal() as terminal:
         session = reopen(folder, terminal)
-        name = _stage(session, args.stage)
-        kept = folder.checkpoint(name, session.stages[name].config.keep)
+        name = _select_stage(session, args.stage)
+        original = folder.checkpoint(name, session.stages[name].config.keep)
         with tempfile.TemporaryDirectory() as scratch:
-            again = train_again(session, name, RunFolder(scratch))
-            told = differing(kept, again)
-        here = environment(str(session.accelerator.device), torch.get_num_threads())
-    if not told:
-        print(f"{folder.path}: {name} trained again: identical, sha256 {_digest(kept)} ...")
+            retrained = retrain(session, name, RunFolder(scratch))
+            difference = describe_difference(original, retrained)
+        current = environment(str(session.accelerator.device), torch.get_num_threads())
+    if not difference:
+        print(f"{folder.path}: {name} trained again: identical, sha256 {_digest(original)} ...")
         return 0
-    print(f"{folder.path}: {name} trained again: different in {told}")
-    for key, (then, now) in unlike(recorded, here).items():
-        print(f"not as it was then: {key} {text(then)}, now {text(now)}", file=sys.stderr)
+    print(f"{folder.path}: {name} trained again: different in {difference}")
+    for key, (before, after) in differing_values(recorded, current).items():
+        print(f"the environment differs: {key} was {text(before)}, is {text(after)}", file=sys.stderr)
     return 1
 
 
-def _stage(session: "Session", wanted: str | None) -> str:
+def _select_stage(session: "Session", name: str | None) -> str:
     names = list(session.stages)
     if session.config.budget.seconds is not None:
-        raise ConfigError("a budget in seconds ends at another step each time: this run cannot be repeated bit for bit")
-    if wanted is not None and wanted not in names:
-        raise ConfigError(f"--stage: no stage '{wanted}'{nearest(wanted, names)} (the run has {', '.join(names)})")
-    return wanted or names[-1]
+        raise ConfigError(
+            "this run cannot be repeated bit for bit: a budget in seconds ends after a different step each time"
+        )
+    if name is not None and name not in names:
+        raise ConfigError(f"--stage: no stage '{name}'{nearest(name, names)} (the run has {', '.join(names)})")
+    return name or names[-1]
 
 
-def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
-    """Train one stage into another folder, from the weights before it, and return the checkpoint of its result."""
+def retrain(session: "Session", name: str, folder: RunFolder) -> Path:
+    """Train one stage again, from the weights before it.
+
+    Args:
+        session: of the finished run.
+        name: of the stage.
+        folder: to write to, in place of the run folder.
+
+    Returns:
+        The checkpoint of the result.
+    """
     from mmrun.run import build
     from mmrun.run.stage import build_stage, run_stage
     from mmrun.run.stage_checkpoints import load_stage_weights
@@ -75,8 +97,8 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
         session.model.load_state_dict(build.build_model(session.config, session.data).state_dict())
         build.fit_encoders(session.data, session.columns, session.model, session.accelerator.device)
     else:
-        before = session.stages[names[names.index(name) - 1]]
-        load_stage_weights(session, before)
+        previous = session.stages[names[names.index(name) - 1]]
+        load_stage_weights(session, previous)
     trainer = replace(session.config.trainer, save_every=math.inf)
     session = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
     stage = session.stages[name]
@@ -85,17 +107,28 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     return folder.checkpoint(name, stage.config.keep)
 
 
-def differing(one: Path, other: Path) -> str:
-    """Describe which weights of two checkpoints differ, and by how much at most; empty where all are identical."""
+def describe_difference(a: Path, b: Path) -> str:
+    """Describe how the weights of two checkpoints differ.
+
+    Args:
+        a: one checkpoint.
+        b: another checkpoint, of the same model.
+
+    Returns:
+        The number and names of the tensors that differ, and the largest difference; empty if all are identical.
+    """
     from mmrun.training import checkpoint
 
-    _, a = checkpoint.load(one, "model")
-    _, b = checkpoint.load(other, "model")
-    unlike = [name for name in a if not a[name].equal(b[name])]
-    if not unlike:
+    _, weights_a = checkpoint.load(a, "model")
+    _, weights_b = checkpoint.load(b, "model")
+    differences = {}
+    for name, weight in weights_a.items():
+        if not weight.equal(weights_b[name]):
+            differences[name] = (weight.double() - weights_b[name].double()).abs().max().item()
+    if not differences:
         return ""
-    apart = max((a[name].double() - b[name].double()).abs().max().item() for name in unlike)
-    return f"{len(unlike)} of {len(a)} tensors, at most {apart:.2g} apart: {', '.join(unlike[:3])} ..."
+    names = ", ".join(list(differences)[:MAX_NAMES])
+    return f"{len(differences)} of {len(weights_a)} tensors, at most {max(differences.values()):.2g} apart: {names} ..."
 
 
 def _digest(checkpoint: Path) -> str:

@@ -158,7 +158,10 @@ def test_two_runs_row_by_row(outputs, capsys):
     assert main(["compare", *names, "--examples", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["only_one"] == ["r3"]
     assert main(["compare", names[0], "--examples"]) == 2
-    assert capsys.readouterr().err == "mmrun: --examples: name two runs, not 1: mmrun compare A B --examples\n"
+    assert (
+        capsys.readouterr().err
+        == "mmrun: --examples: compares two runs, not 1; name them: mmrun compare A B --examples\n"
+    )
 
 
 def test_markdown_has_the_notes_below(outputs, capsys):

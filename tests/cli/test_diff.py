@@ -55,4 +55,4 @@ def test_a_run_under_way_has_a_config_and_an_environment(outputs, capsys):
     lines = diff(capsys, a, b).splitlines()
     assert [line.split() for line in lines if line.startswith("seed")] == [["seed", "0", "1"]]
     assert "environment: the same" in lines
-    assert "data: not known yet of both" in lines
+    assert "data: not yet known for both runs" in lines

@@ -15,7 +15,7 @@ from mmrun.results.folder import LIBRARIES
 PROJECT = tomllib.loads((Path(mmrun.__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
 
-def found(capsys, code=0):
+def read_checks(capsys, code=0):
     assert main(["doctor", "--format", "json"]) == code
     return {check["name"]: check for check in json.loads(capsys.readouterr().out)}
 
@@ -25,7 +25,7 @@ def name(requirement):
 
 
 def test_a_machine_that_has_everything(capsys):
-    checks = found(capsys)
+    checks = read_checks(capsys)
     assert all(checks[library]["state"] == "ok" for library in LIBRARIES)
     assert checks["python"]["found"].startswith("3.")
     assert "1 threads" in checks["cpu"]["found"]
@@ -48,13 +48,13 @@ def test_a_table_with_the_mends(capsys, monkeypatch):
     assert err == "1 broken\n"
 
 
-def test_a_torchaudio_of_another_cuda_is_found(capsys, monkeypatch, tmp_path):
+def test_a_torchaudio_of_another_cuda_is_read_checks(capsys, monkeypatch, tmp_path):
     (tmp_path / "torchaudio.py").write_text(
         "raise RuntimeError('PyTorch has CUDA version 13.2 whereas TorchAudio 13.0')"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(doctor, "version", lambda library: "2.11.0")
-    assert found(capsys, code=1)["torchaudio"] == {
+    assert read_checks(capsys, code=1)["torchaudio"] == {
         "name": "torchaudio",
         "state": "broken",
         "found": "does not fit this torch (PyTorch has CUDA version 13.2 whereas TorchAudio 13.0)",
@@ -65,21 +65,22 @@ def test_a_torchaudio_of_another_cuda_is_found(capsys, monkeypatch, tmp_path):
 def test_a_cache_that_cannot_be_written(capsys, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "file" / "cache"))
-    assert found(capsys, code=1)["cache"] == {
+    assert read_checks(capsys, code=1)["cache"] == {
         "name": "cache",
         "state": "broken",
         "found": f"{tmp_path}/file/cache is not writable",
-        "mend": "set MMRUN_CACHE to a folder that is",
+        "mend": "set MMRUN_CACHE to a writable folder",
     }
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_avdigits_is_found_or_not(capsys, monkeypatch, tmp_path, there):
     monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path if there else tmp_path / "no"))
-    assert found(capsys)["avdigits"]["state"] == ("ok" if there else "note")
+    assert read_checks(capsys)["avdigits"]["state"] == ("ok" if there else "note")
 
 
 def test_a_full_disk_is_remarked(capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "LITTLE_DISK", 1 << 60)
-    disk = found(capsys)["disk"]
-    assert (disk["state"], disk["mend"]) == ("note", "checkpoints may not fit; set outputs= to another disk")
+    monkeypatch.setattr(doctor, "MIN_FREE_DISK", 1 << 60)
+    disk = read_checks(capsys)["disk"]
+    assert disk["state"] == "note"
+    assert disk["mend"] == "checkpoints may not fit; set outputs= to a folder on another disk"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mmrun
-from mmrun.cli import VERBS, main, verb_parser
+from mmrun.cli import VERBS, build_parser, main
 from mmrun.errors import DataError
 
 REPOSITORY = Path(mmrun.__file__).parents[1]
@@ -44,8 +44,8 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_says_what_it_is_for_without_torch_or_hydra(verb):
     code = (
-        "import sys; from mmrun.cli import verb_parser; "
-        f"print(verb_parser('{verb}').format_help()); print([m for m in ('torch', 'hydra') if m in sys.modules])"
+        "import sys; from mmrun.cli import build_parser; "
+        f"print(build_parser('{verb}').format_help()); print([m for m in ('torch', 'hydra') if m in sys.modules])"
     )
     lines = shell(f'{sys.executable} -c "{code}"', cwd=REPOSITORY).stdout.splitlines()
     assert lines[0].startswith(f"usage: mmrun {verb}")
@@ -60,7 +60,7 @@ def test_every_verb_says_what_it_is_for_without_torch_or_hydra(verb):
             f"mmrun: no verb 'comparr'; did you mean 'compare'? (there are {', '.join(VERBS)})\n",
         ),
         (["ls", "--srt", "age"], "mmrun: unrecognized arguments: --srt (see `mmrun ls -h`)\n"),
-        (["show"], "mmrun: the following arguments are required: run (see `mmrun show -h`)\n"),
+        (["show"], "mmrun: the following arguments are required: RUN (see `mmrun show -h`)\n"),
         (["ls", "--for", "csv"], "mmrun: unrecognized arguments: --for (see `mmrun ls -h`)\n"),
     ],
 )
@@ -117,4 +117,4 @@ def test_a_verbs_help_exits_0(capsys):
 
 
 def test_flags_are_typed_in_full():
-    assert verb_parser("ls").allow_abbrev is False
+    assert build_parser("ls").allow_abbrev is False

@@ -6,7 +6,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.cli import main
-from mmrun.cli.options import groups, read
+from mmrun.cli.options import list_groups, read_option
 
 OWN = """\
 # @package _global_
@@ -47,9 +47,9 @@ def test_groups_and_their_options(capsys):
 
 
 def test_every_option_says_what_it_is():
-    for group in groups():
+    for group in list_groups():
         for name in compose.list_options(group):
-            assert read(group, name).about, f"configs/{group}/{name}.yaml has no first comment line"
+            assert read_option(group, name).about, f"configs/{group}/{name}.yaml has no first comment line"
 
 
 def test_a_group_with_keys_and_values(capsys):
@@ -68,7 +68,7 @@ def test_a_nested_group_by_either_name(capsys, word):
 def test_a_family_of_groups(capsys):
     assert main(["options", "encoder", "--format", "json"]) == 0
     listed = {option["group"] for option in json.loads(capsys.readouterr().out)}
-    assert listed == {group for group in groups() if group.startswith("encoder/")}
+    assert listed == {group for group in list_groups() if group.startswith("encoder/")}
 
 
 def test_the_users_own_are_marked(own, capsys):
@@ -97,5 +97,5 @@ def test_an_own_file_that_is_no_yaml_is_named(own, tmp_path, capsys):
 
 def test_an_unknown_group(capsys):
     assert main(["options", "fusoin"]) == 2
-    expected = f"mmrun: no group 'fusoin'; did you mean 'fusion'? (there are {', '.join(groups())})\n"
+    expected = f"mmrun: no group 'fusoin'; did you mean 'fusion'? (there are {', '.join(list_groups())})\n"
     assert capsys.readouterr().err == expected

@@ -20,7 +20,7 @@ def test_a_finished_run_on_a_screen(outputs, capsys):
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if not line.startswith("─")]
     assert lines == [
         f"{run.name}: finished",
-        "asked for strategy=component seed=0",
+        "overrides strategy=component seed=0",
         "choices dataset=digits strategy=component fusion=concat encoder.image=cnn",
         "budget budget.epochs=10, seed=0",
         f"folder outputs/default/{run.name}: config.yaml environment.json metrics.json",

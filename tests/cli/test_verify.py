@@ -22,14 +22,14 @@ def test_each_stage_comes_out_the_same(shell):
     assert code == 1
     told = f"different in 1 of {len(weights)} tensors, at most 0.25 apart: head.label.bias"
     assert out.startswith(f"{folder}: finetune trained again: {told}")
-    assert "not as it was then: python 0.3." in err
+    assert "the environment differs: python was 0.3." in err
 
 
 def test_what_cannot_be_verified_is_said(shell):
     folder = shell.train("budget.epochs=null", "budget.seconds=0.1")
     assert shell("verify", folder)[::2] == (
         2,
-        "mmrun: a budget in seconds ends at another step each time: this run cannot be repeated bit for bit\n",
+        "mmrun: this run cannot be repeated bit for bit: a budget in seconds ends after a different step each time\n",
     )
     folder = shell.train()
     code, _, err = shell("verify", folder, "--stage", "trian")

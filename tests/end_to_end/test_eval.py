@@ -10,7 +10,7 @@ def test_a_run_is_evaluated_in_words_and_in_json(shell):
     folder = shell.train("strategy=component")
     code, out, err = shell("eval", folder)
     assert (code, out.splitlines()[0]) == (0, f"{folder.name}: accuracy on 180 test rows")
-    assert "note: in training every row had every modality" in err
+    assert "note: every training row had every modality" in err
     assert [line.split()[0] for line in out.splitlines() if line.startswith(("none", "image", "text"))] == [
         "none", "image", "text", "image", "image", "text"
     ]  # fmt: skip
@@ -34,7 +34,7 @@ def test_what_if_is_printed_and_not_kept(shell):
     code, out, _ = shell("eval", folder, "--missing", "text", "--noise", "image=0.3")
     assert code == 0
     header = " ".join(out.splitlines()[0].split())
-    assert header == "metric as it is no text, image gaussian 0.3 no text, image occlusion 0.3"
+    assert header == "metric unchanged no text, image gaussian 0.3 no text, image occlusion 0.3"
     code, out, _ = shell("eval", folder, "--missing", "text", "--fill", "shuffled", "--format", "json")
     assert [answer["given"]["text"] for answer in json.loads(out)] == [["clean", 0.0], ["shuffled", 0.0]]
     assert not (folder / "evaluation.json").exists()
@@ -48,7 +48,9 @@ def test_a_fusion_that_adds_nothing_is_said(shell):
     said = evaluation(folder)["synergy"]["accuracy"]
     assert said["flagged"]
     assert f"synergy gap {said['gap']:+.4f} (alone: {ceilings.name})" in out
-    assert err == f"note: accuracy: the fusion adds nothing to {said['best']} alone ({said['gap']:+.4f})\n"
+    assert err == (
+        f"note: accuracy: the fusion is no better than {said['best']} alone (synergy gap {said['gap']:+.4f})\n"
+    )
 
 
 def test_groups_by_a_column_of_the_users_own_file(shell, tmp_path):
@@ -81,11 +83,17 @@ def test_what_cannot_be_asked(shell):
     folder = shell.train("budget.epochs=0.05")
     for words, said in [
         (["--missing", "txt"], "--missing: the run has no modality 'txt'; did you mean 'text'? (it has image, text)"),
-        (["--missing", "image,text"], "--missing image,text: nothing is left; name fewer than all of image, text"),
+        (
+            ["--missing", "image,text"],
+            "--missing image,text: leaves no modality to predict from; name fewer than all of image, text",
+        ),
         (["--noise", "sound=0.1"], "--noise: the run has no modality 'sound' (it has image, text)"),
         (["--noise", "image"], "--noise image: not of the form MODALITY=SEVERITY, as in image=0.3"),
-        (["--noise", "image=2"], "--noise image=2: a severity lies between 0 and 1"),
-        (["--noise", "text=0.1", "--missing", "text"], "--noise text=0.1: text is --missing already; name it once"),
+        (["--noise", "image=2"], "--noise image=2: the severity must be between 0 and 1"),
+        (
+            ["--noise", "text=0.1", "--missing", "text"],
+            "--noise text=0.1: text is already --missing; name it only once",
+        ),
         (["--group", "site"], "--group site: this data set has no file with columns; only one made of a manifest has"),
     ]:
         assert shell("eval", folder, *words) == (2, "", f"mmrun: {said}\n")

@@ -179,7 +179,7 @@ def test_the_cache_shows_verifies_and_clears_them(shell):
         "image, 322 rows, pooled",
         "text, 322 rows, pooled",
     ]
-    assert shell("cache", "verify")[:2] == (0, "2 of 2 entries are whole\n")
+    assert shell("cache", "verify")[:2] == (0, "2 of 2 entries are intact\n")
     file = next(Path("cache/features").glob("*/pooled.npy"))
     file.write_bytes(file.read_bytes()[:-9])
     assert shell("cache", "verify")[0] == 1

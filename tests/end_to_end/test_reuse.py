@@ -74,7 +74,7 @@ def test_the_cache_can_be_seen_verified_and_cleared(shell):
     assert code == 0
     assert "pretrain-image" in out
     assert out.splitlines()[-1].split(":")[1].startswith(" 2 entries")
-    assert shell("cache", "verify")[:2] == (0, "2 of 2 entries are whole\n")
+    assert shell("cache", "verify")[:2] == (0, "2 of 2 entries are intact\n")
     assert shell("cache", "clear", "--older", "1h")[1].split(": ")[1] == "0 entries removed, 0.0 MB\n"
     file = next(Path("cache/stages").glob("*/model.safetensors"))
     file.write_bytes(file.read_bytes()[:-9])

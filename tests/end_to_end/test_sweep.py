@@ -26,7 +26,7 @@ def test_a_sweep_runs_every_combination_and_once(shell):
     stamps = [(f / "metrics.json").stat().st_mtime_ns for f in folders]
     code, out, err = shell(*words)
     assert (code, finished_in(out)) == (0, folders)
-    assert "a sweep of 4 runs, 4 of them finished before\n" in err
+    assert "a sweep of 4 runs, 4 already finished\n" in err
     assert stamps == [(f / "metrics.json").stat().st_mtime_ns for f in folders]
 
 
@@ -55,7 +55,7 @@ def test_a_bug_in_one_run_does_not_stop_the_others(shell, monkeypatch):
 def test_combinations_that_ask_for_the_same_run_are_run_once(shell):
     code, out, err = shell("train", "-m", *TINY, "trainer.save_every=10,20", "seed=0,1")
     assert code == 0
-    assert "2 of 4 combinations ask for a run that another asks for too\n" in err
+    assert "2 of 4 combinations are the same run as another\n" in err
     assert out.splitlines()[-1] == "2 of 2 runs finished"
 
 
@@ -81,7 +81,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
     words = ["train", "-m", *TINY, "seed=0,1,2"]
     code, _, err = shell(*words)
     assert code == 130
-    assert "1 of 3 runs finished; the same command goes on\nmmrun: interrupted\n" in err
+    assert "1 of 3 runs finished; the same command continues\nmmrun: interrupted\n" in err
     states = {run["name"].split("-")[2]: run["status"] for run in json.loads(shell("ls", "--format", "json")[1])}
     assert states == {"s0": "finished", "s1": "interrupted", "s2": "waiting"}
     code, out, _ = shell("resume", next(Path("outputs/default").glob("*-s2-*")))  # one that waits can be started alone
@@ -89,7 +89,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
     monkeypatch.setattr(run_metrics, "evaluate", whole)
     code, out, err = shell(*words)
     assert code == 0
-    assert "2 of them finished before" in err
+    assert "2 already finished" in err
     assert "train: goes on" not in err  # the second one had trained; it was evaluated alone
     assert out.splitlines()[-1] == "3 of 3 runs finished"
 
@@ -158,16 +158,16 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
         (["-m", "hydra/launcher=far"], "hydra/launcher=far is not installed; pip install 'mmrun[slurm]'"),
         (
             ["-m", "optimizer.lr=interval(0,1)"],
-            "optimizer.lr=interval(0,1): an interval is drawn from by a search",
+            "optimizer.lr=interval(0,1): only a search can draw from an interval",
         ),
         (["-m", "sweep=tpee"], "sweep: no option 'tpee'; did you mean 'tpe'? (there are grid, random, tpe)"),
-        (["-m", "sweep.trials=3"], "sweep.trials=3: say which search is meant: sweep=grid|random|tpe"),
+        (["-m", "sweep.trials=3"], "sweep.trials=3: no search is chosen; add sweep=grid|random|tpe"),
         (["-m", "sweep=grid", "fusion=sum,mean", "sweep.metric=accurcy"], "no metric 'accurcy' (there are "),
         (
             ["-m", "sweep=grid", "fusion=sum,mean", "--rerun"],
             "--rerun repeats runs, not a search; another ",
         ),
-        (["sweep=tpe"], "sweep=tpe: is for a sweep; add -m"),
+        (["sweep=tpe"], "sweep=tpe: only applies to a sweep; add -m"),
     ],
 )
 def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, words, answer):

@@ -40,9 +40,9 @@ def test_what_cannot_be_combined_is_said(shell):
     text = shell.train("strategy=scratch", "dataset.data_seed=1")
     pair = [one.name, other.name]
     for words, told in (
-        ([one.name, one.name], "an ensemble is of two different runs or more"),
-        ([*pair, "--method", "bost"], "--method: no way 'bost'; did you mean 'boost'? (there are average, vote, "),
-        ([*pair, "--metric", "acuracy"], "--metric: no figure 'acuracy'; did you mean 'accuracy'? (there are "),
+        ([one.name, one.name], "an ensemble needs at least two different runs"),
+        ([*pair, "--method", "bost"], "--method: no method 'bost'; did you mean 'boost'? (there are average, vote, "),
+        ([*pair, "--metric", "acuracy"], "--metric: no metric 'acuracy'; did you mean 'accuracy'? (there are "),
         ([*pair, "--method", "soup"], f"{other.name} has other parts than {one.name}; give runs of one model"),
         ([one.name, text.name], f"{text.name}: has other val rows than {one.name}; an ensemble is of runs on one "),
     ):

@@ -33,7 +33,7 @@ def test_a_killed_sweep_ends_as_one_never_killed(shell):
     code, out, err = shell(*WORDS, "outputs=killed", "cache=killed.cache")
     assert code == 0
     assert out.splitlines()[-1] == "4 of 4 runs finished"
-    assert f"{len(stamps)} of them finished before" in err
+    assert f"{len(stamps)} already finished" in err
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     assert shell(*WORDS, "outputs=whole", "cache=whole.cache")[0] == 0
     names = sorted(path.name for path in Path("whole/default").iterdir() if not path.name.startswith("."))
