@@ -1,4 +1,4 @@
-"""One thread and no hub: the tests measure nothing, and must give the same bits beside any other load."""
+"""One thread and no hub: results must be the same bits whatever else the machine does."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,8 @@ import torch
 
 torch.set_num_threads(1)
 
-# Whole runs from the shell, kills, compilation, and measurements of what a method gains: `scripts/test --fast` leaves
-# them out.
+# Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
+# these out.
 SLOW = (
     *("end_to_end", "faults", "evaluation"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),

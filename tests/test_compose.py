@@ -1,3 +1,5 @@
+"""mmrun train: overrides, their errors, and the composed config."""
+
 import pytest
 
 from mmrun import compose
@@ -6,15 +8,15 @@ from mmrun.cli import main
 STRATEGIES = "component, frozen, holistic, scratch, unimodal"
 
 
-def said(capsys, *words):
-    assert main(["train", *words]) == 2
+def error_message(capsys, *arguments):
+    assert main(["train", *arguments]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") <= 2
     return err.removeprefix("mmrun: ").strip()
 
 
 @pytest.mark.parametrize(
-    ("word", "answer"),
+    ("overrides", "message"),
     [
         ("strategy.stages.train.lrr=3", "no key 'strategy.stages.train.lrr'; did you mean 'lr'? ("),
         ("stratgy=component", "no key 'stratgy'; did you mean 'strategy'? ("),
@@ -58,18 +60,18 @@ def said(capsys, *words):
         ("--config-dir=nowhere", "--config-dir "),
     ],
 )
-def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, word, answer):
+def test_wrong_override_is_a_one_line_error(capsys, tmp_path, monkeypatch, overrides, message):
     monkeypatch.chdir(tmp_path)
-    assert said(capsys, *word.split()).startswith(answer)
+    assert error_message(capsys, *overrides.split()).startswith(message)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_budgets_are_refused(capsys):
-    answer = "budget: both epochs and steps are set; add budget.epochs=null to drop one"
-    assert said(capsys, "budget.epochs=1", "budget.steps=3") == answer
+def test_two_budgets_are_rejected(capsys):
+    message = "budget: both epochs and steps are set; add budget.epochs=null to drop one"
+    assert error_message(capsys, "budget.epochs=1", "budget.steps=3") == message
 
 
-def test_the_composed_config_can_be_read(capsys):
+def test_composed_config_is_printed(capsys):
     assert (
         main(["train", "--cfg", "job", "strategy=component", "modalities=[image]", "encoder.image.kernels=[3,3,7]"])
         == 0
@@ -80,7 +82,7 @@ def test_the_composed_config_can_be_read(capsys):
     assert "  audio:" not in out.split("encoder:")[1].split("fusion:")[0]
 
 
-def test_configs_of_the_working_folder_come_first(capsys, tmp_path, monkeypatch):
+def test_configs_of_the_working_folder_are_searched_first(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder, rate in (("configs", 0.125), ("other", 0.25)):
         file = tmp_path / folder / "optimizer" / "adamw.yaml"
@@ -92,7 +94,7 @@ def test_configs_of_the_working_folder_come_first(capsys, tmp_path, monkeypatch)
     assert "lr: 0.25" in capsys.readouterr().out
 
 
-def test_flags_may_stand_among_the_words(capsys):
+def test_flags_may_stand_between_overrides(capsys):
     assert main(["train", "seed=7", "--cfg", "job", "budget.steps=3"]) == 0
     out = capsys.readouterr().out
     assert "seed: 7" in out
@@ -100,7 +102,7 @@ def test_flags_may_stand_among_the_words(capsys):
 
 
 @pytest.mark.parametrize("experiment", compose.list_options("experiment"))
-def test_an_experiment_sets_keys_and_the_shell_has_the_last_word(experiment, monkeypatch, tmp_path):
+def test_overrides_take_precedence_over_an_experiment(experiment, monkeypatch, tmp_path):
     (tmp_path / "manifest.csv").write_text("image,audio,text,label,split\na.png,a.wav,a,0,train\n")
     monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path))
     plain = compose.load([f"experiment={experiment}"])

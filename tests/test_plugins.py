@@ -1,4 +1,4 @@
-"""Classes of other people: which packages a config may name, and who decides."""
+"""Classes of other packages: which of them a config may name, and who allows them."""
 
 import sys
 
@@ -57,7 +57,7 @@ def their_parts(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_class_of_a_package_that_nobody_allowed_is_rejected(their_parts):
+def test_class_of_a_package_that_is_not_allowed_is_rejected(their_parts):
     with pytest.raises(ConfigError) as raised:
         instantiate(NODE, "fusion", {"dims": {"a": 2}})
     assert str(raised.value) == (
@@ -66,7 +66,7 @@ def test_a_class_of_a_package_that_nobody_allowed_is_rejected(their_parts):
     )
 
 
-def test_an_allowed_package_is_found_beside_the_configs(their_parts):
+def test_allowed_package_in_the_working_folder_is_imported(their_parts):
     plugins.allow(["their_parts"])
     assert instantiate(NODE, "fusion", {"dims": {"a": 2}}).dim == 4
 
@@ -83,7 +83,7 @@ def test_a_run_trains_with_it_and_options_list_it(their_parts, how, monkeypatch,
     assert "product" in capsys.readouterr().out
 
 
-def test_a_package_that_does_not_exist_is_said(their_parts, capsys):
+def test_missing_package(their_parts, capsys):
     assert main(["--allow", "other_parts", "ls"]) == 2
     assert capsys.readouterr().err.startswith("mmrun: --allow other_parts: no such package, neither installed nor in ")
 

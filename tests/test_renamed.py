@@ -46,7 +46,7 @@ OLD_RUN = Path(__file__).parent / "fixtures" / "run-0.1.0"
         ),
     ],
 )
-def test_an_old_key_gets_an_error_that_names_the_new_one(override, message):
+def test_error_for_an_old_key_names_the_new_one(override, message):
     with pytest.raises(ConfigError) as raised:
         compose.load([override])
     assert str(raised.value) == message
@@ -61,12 +61,12 @@ def test_an_old_key_gets_an_error_that_names_the_new_one(override, message):
         (["report", "--over", "dataset"], "--over: renamed in version 0.2.0; use --rank-over"),
     ],
 )
-def test_an_old_flag_gets_an_error_that_names_the_new_one(arguments, new, capsys):
+def test_error_for_an_old_flag_names_the_new_one(arguments, new, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err == f"mmrun: {new}\n"
 
 
-def test_a_run_of_the_first_version_is_read(tmp_path):
+def test_run_of_version_0_1_is_read(tmp_path):
     shutil.copytree(OLD_RUN, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     stage = compose.restore(folder.config()).strategy.stages["train"]
@@ -79,7 +79,7 @@ def test_a_run_of_the_first_version_is_read(tmp_path):
     assert metrics["cost"]["trainable_parameters"] == 546
 
 
-def test_a_run_of_the_first_version_is_evaluated(tmp_path, monkeypatch):
+def test_run_of_version_0_1_is_evaluated(tmp_path, monkeypatch):
     from mmrun.run import metrics as run_metrics
 
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
@@ -89,7 +89,7 @@ def test_a_run_of_the_first_version_is_evaluated(tmp_path, monkeypatch):
     assert run_metrics.evaluate(session)["metrics"]["test"] == pytest.approx(recorded["test"])
 
 
-def test_a_checkpoint_of_the_first_version_is_resumed_from():
+def test_checkpoint_of_version_0_1_is_resumed():
     saved = {"step": 3, "seconds": 1.0, "best": None, "best_step": 0, "stale": 0, "accumulate": 2}
     state = TrainState.from_state_dict(translate_train_state({**saved, "tally": {"sums": {"loss": 2.0}, "count": 1}}))
     assert (state.step, state.grad_accum_steps, state.should_stop) == (3, 2, False)

@@ -53,10 +53,10 @@ def test_imports_only_go_down():
     floor = {part: number for number, parts in enumerate(FLOORS) for part in parts}
     upwards = []
     for module, imported in read_imports().items():
-        for other in imported:
-            here, there = part_of(module), part_of(other)
-            if there and here != there and floor[there] >= floor[here]:
-                upwards.append(f"{module} -> {other}")
+        for target in imported:
+            part, target_part = part_of(module), part_of(target)
+            if target_part and part != target_part and floor[target_part] >= floor[part]:
+                upwards.append(f"{module} -> {target}")
     assert upwards == []
 
 

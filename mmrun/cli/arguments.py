@@ -22,7 +22,9 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         parser: of a verb.
     """
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, see `mmrun train -h`")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="key=value, as in the examples of `mmrun train -h`"
+    )
     parser.add_argument(
         "--config-dir", action="append", default=[], metavar="DIR", help="search this folder for YAML files first"
     )

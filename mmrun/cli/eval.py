@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--split", choices=["val", "test"], default="test", help="rows to evaluate (default: test)")
     parser.add_argument(
-        "--all", action="store_true", help="also under noise of growing severity, and encoders before fine-tuning"
+        "--all",
+        action="store_true",
+        help="also under noise of growing severity, and how later stages changed the encoders",
     )
     parser.add_argument(
         "--unimodal-runs", metavar="RUN", help="a run of strategy=unimodal, whose probes show each modality alone"

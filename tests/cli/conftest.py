@@ -1,3 +1,3 @@
-"""The command, typed in an empty folder."""
+"""The `shell` fixture: the command line, in an empty folder."""
 
 from tests.end_to_end.conftest import shell as shell

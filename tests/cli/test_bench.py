@@ -5,12 +5,12 @@ import json
 from tests.end_to_end.conftest import SMALL
 
 
-def test_stages_and_answers_are_timed_and_nothing_is_kept(shell):
+def test_training_steps_and_inference_are_timed_and_nothing_is_stored(shell):
     code, out, err = shell("bench", *SMALL, "strategy=component", "--seconds", "0.05", "--format", "json")
     assert code == 0, err
-    told = json.loads(out)
-    assert told["device"] == "cpu"
-    timings = {(timing["what"], timing["rows"]): timing for timing in told["timings"]}
+    report = json.loads(out)
+    assert report["device"] == "cpu"
+    timings = {(timing["what"], timing["rows"]): timing for timing in report["timings"]}
     stages = [("pretrain-image", 64), ("pretrain-text", 64), ("finetune", 64)]
     assert list(timings) == [*stages, ("inference", 180), ("inference", 1)]
     for timing in timings.values():
@@ -24,7 +24,7 @@ def test_stages_and_answers_are_timed_and_nothing_is_kept(shell):
     assert list(shell.folder.iterdir()) == []
 
 
-def test_the_table(shell):
+def test_table(shell):
     code, out, err = shell("bench", *SMALL, "--seconds", "0.01")
     assert code == 0, err
     lines = out.splitlines()

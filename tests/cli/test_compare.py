@@ -1,4 +1,4 @@
-"""mmrun compare: what is printed. The figures themselves are tested with mmrun.results.compare."""
+"""mmrun compare: what is printed. The numbers are tested with mmrun.results.compare."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ COMPARE = ["compare", "--by", "strategy", "--against", "scratch", "--paired", "s
 
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
-    """Three seeds of a baseline, of a better strategy, and two of one that is the same."""
+    """Three seeds of a baseline and of a better strategy."""
     monkeypatch.chdir(tmp_path)
     outputs = tmp_path / "outputs"
     for seed, accuracy in enumerate([0.500, 0.700, 0.600]):
@@ -35,7 +35,7 @@ def cells(line):
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_a_table(outputs, capsys):
+def test_table(outputs, capsys):
     assert main(COMPARE) == 0
     out, err = capsys.readouterr()
     title, header, _, baseline, row, blank, cost_title, cost_header, _, cost, _ = out.splitlines()
@@ -55,7 +55,7 @@ def test_a_table(outputs, capsys):
     assert err == ""
 
 
-def test_without_a_baseline_there_is_no_difference(outputs, capsys):
+def test_no_baseline_no_differences(outputs, capsys):
     assert main(["compare", "outputs"]) == 0
     title, header, *_ = capsys.readouterr().out.splitlines()
     assert title == "test/accuracy, higher is better"
@@ -70,7 +70,7 @@ def test_unpaired_and_uncorrected(outputs, capsys):
     assert cells(row)[5] == "-0.0500"
 
 
-def test_other_tests_and_corrections_are_named(outputs, capsys):
+def test_title_names_the_test_and_the_correction(outputs, capsys):
     assert main([*COMPARE, "--test", "permutation", "--interval", "bca", "--correct", "bh"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == (
@@ -80,7 +80,7 @@ def test_other_tests_and_corrections_are_named(outputs, capsys):
     assert err == "note: with 3 pairs p of the permutation test cannot be below 0.25\n"
 
 
-def test_what_is_not_on_equal_terms_is_flagged(outputs, capsys):
+def test_unequal_budgets_are_flagged(outputs, capsys):
     for seed in range(3):
         finished(outputs, 0.9, "component", seed, budget={"epochs": 20.0, "steps": None})
     assert main(COMPARE) == 0
@@ -91,7 +91,7 @@ def test_what_is_not_on_equal_terms_is_flagged(outputs, capsys):
     assert err == "note: budget differs between compared runs: epochs=10 (n=6), epochs=20 (n=3)\n"
 
 
-def test_amortised_costs_say_from_when_they_pay(outputs, capsys):
+def test_amortised_costs_have_a_break_even_point(outputs, capsys):
     assert main([*COMPARE, "--amortise", "3"]) == 0
     _, title, header, _, _, row = capsys.readouterr().out.splitlines()[-6:]
     assert title == "cost of a run; what encoders learned alone is shared by 3 fusions"
@@ -99,7 +99,7 @@ def test_amortised_costs_say_from_when_they_pay(outputs, capsys):
     assert cells(row)[-3:] == ["never", "never", "never"]
 
 
-def test_across_a_key(outputs, capsys):
+def test_curve_over_a_key(outputs, capsys):
     for seed in range(3):
         for strategy, accuracy in (("scratch", 0.40), ("under_score", 0.35)):
             finished(outputs, accuracy + seed / 100, strategy, seed, dataset__labelled=0.5)
@@ -117,12 +117,12 @@ def test_across_a_key(outputs, capsys):
         *("0.5", "0.5", "1.0", "1.0"),
     ]
     assert main([*COMPARE, "--curve-over", "dataset.labelled", "--format", "json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["crossings"][0]["at"] == pytest.approx(0.75)
-    assert (found["values"], found["logarithmic"], len(found["comparisons"])) == ([0.5, 1.0], False, 2)
+    curves = json.loads(capsys.readouterr().out)
+    assert curves["crossings"][0]["at"] == pytest.approx(0.75)
+    assert (curves["values"], curves["logarithmic"], len(curves["comparisons"])) == ([0.5, 1.0], False, 2)
 
 
-def test_over_data_sets(outputs, capsys):
+def test_rank_over_data_sets(outputs, capsys):
     choices = {"dataset": "avdigits", "fusion": "concat", "encoder.image": "cnn"}
     for strategy, accuracy in (("scratch", 0.7), ("under_score", 0.8)):
         finished(outputs, accuracy, strategy, choices=choices | {"strategy": strategy}, dataset={"labelled": 0.5})
@@ -140,7 +140,7 @@ def test_over_data_sets(outputs, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "strategy,rank,statistic,p,critical,avdigits,digits"
 
 
-def test_two_runs_row_by_row(outputs, capsys):
+def test_examples_of_two_runs(outputs, capsys):
     names = []
     for strategy, wrong in (("scratch", (0, 1, 2)), ("under_score", (3,))):
         run = finished(outputs, 0.5, strategy, seed=7)
@@ -164,7 +164,7 @@ def test_two_runs_row_by_row(outputs, capsys):
     )
 
 
-def test_markdown_has_the_notes_below(outputs, capsys):
+def test_markdown_ends_with_the_notes(outputs, capsys):
     run = started(outputs, seed=9)
     assert main([*COMPARE, "--format", "md"]) == 0
     out, err = capsys.readouterr()
@@ -179,7 +179,7 @@ def test_markdown_has_the_notes_below(outputs, capsys):
     assert err == f"note: {note}\n"
 
 
-def test_latex_is_escaped_and_has_the_notes_below(outputs, capsys):
+def test_latex_is_escaped_and_ends_with_the_notes(outputs, capsys):
     started(outputs, seed=9)
     assert main([*COMPARE, "--format", "latex"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -195,7 +195,7 @@ def test_latex_is_escaped_and_has_the_notes_below(outputs, capsys):
     )
 
 
-def test_csv_has_the_figures_in_full(outputs, capsys):
+def test_csv_has_full_precision(outputs, capsys):
     assert main([*COMPARE, "--format", "csv"]) == 0
     baseline, row = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert list(row)[:4] == ["strategy", "n", "mean", "sd"]
@@ -208,7 +208,7 @@ def test_csv_has_the_figures_in_full(outputs, capsys):
     assert len(row["runs"].split()) == 3
 
 
-def test_json_has_everything(outputs, capsys):
+def test_json_has_question_rows_and_notices(outputs, capsys):
     started(outputs, seed=9)
     assert main([*COMPARE, "--format", "json", "--where", "seed=0,1", "dataset=digits"]) == 0
     compared = json.loads(capsys.readouterr().out)
@@ -238,6 +238,6 @@ def test_a_choice_may_be_written_with_a_slash(outputs, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("cnn,concat,6,")
 
 
-def test_a_wrong_key_is_one_line(outputs, capsys):
+def test_unknown_key_is_a_one_line_error(outputs, capsys):
     assert main(["compare", "--by", "stratgy"]) == 2
     assert capsys.readouterr().err.startswith("mmrun: no run has the key 'stratgy'; did you mean 'strategy'?")

@@ -1,4 +1,4 @@
-"""mmrun completion: what Tab offers, from Python and from a real bash."""
+"""mmrun completion: the completions, from Python, bash and zsh."""
 
 import os
 import pty
@@ -58,22 +58,22 @@ ZSH = shutil.which("zsh")
         ),
     ],
 )
-def test_what_may_follow(line, words):
+def test_completions(line, words):
     assert complete(line) == words
 
 
-def test_every_verb_and_every_option_is_offered():
+def test_every_verb_and_option_is_completed():
     assert complete("mmrun ") == sorted(VERBS)
     assert complete("mmrun train fusion=") == [f"fusion={name}" for name in list_options("fusion")]
 
 
-def test_the_modalities_of_the_chosen_data_set_take_encoders_of_their_kind():
+def test_encoders_match_the_kinds_of_the_chosen_data_set():
     words = complete("mmrun train dataset=synthetic encoder.a=")
     assert words == [f"encoder.a={name}" for name in list_options("encoder/tabular")]
     assert words
 
 
-def test_runs_are_offered_by_name(tmp_path, monkeypatch):
+def test_run_names_are_completed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert complete("mmrun show ") == []
     run = started(tmp_path / "outputs")
@@ -100,7 +100,7 @@ def test_in_bash():
     assert done.stdout.splitlines() == [
         "complete -o default -F _mmrun mmrun",
         "completion",
-        "frozen",  # bash takes "=" as the end of a word
+        "frozen",  # bash splits words at "="
         "scratch,frozen",
         "strategy=frozen",
     ]
@@ -118,7 +118,7 @@ def test_in_bash():
     ],
 )
 def test_tab_in_zsh(tmp_path, typed, completed):
-    """Type in a terminal, press Tab, and ask zsh what stands on its line then."""
+    """Type in a terminal, press Tab, and compare the line that zsh then has."""
     (tmp_path / "mmrun").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mmrun "$@"\n')
     (tmp_path / "mmrun").chmod(0o755)
     (tmp_path / "table.csv").touch()
@@ -129,28 +129,34 @@ def test_tab_in_zsh(tmp_path, typed, completed):
     )
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
     environment |= {"PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
-    ours, theirs = pty.openpty()
+    terminal, inner = pty.openpty()
     shell = subprocess.Popen(
-        [ZSH, "-i"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment, start_new_session=True
+        [ZSH, "-i"],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
     )
     try:
-        seen, line, deadline = "", tmp_path / "line", time.monotonic() + 60
-        while "ready> " not in seen and time.monotonic() < deadline:
-            seen += _said(ours)
-        os.write(ours, f"{typed}\t\a".encode())
+        output, line, deadline = "", tmp_path / "line", time.monotonic() + 60
+        while "ready> " not in output and time.monotonic() < deadline:
+            output += _read_terminal(terminal)
+        os.write(terminal, f"{typed}\t\a".encode())
         while not (line.exists() and line.read_text()) and time.monotonic() < deadline:
-            seen += _said(ours)
-        assert line.exists(), seen
-        assert line.read_text() == f"{completed}\n", seen
+            output += _read_terminal(terminal)
+        assert line.exists(), output
+        assert line.read_text() == f"{completed}\n", output
     finally:
         shell.kill()
         shell.wait()
-        os.close(ours)
-        os.close(theirs)
+        os.close(terminal)
+        os.close(inner)
 
 
-def _said(terminal):
-    """Read what a terminal shows within a moment."""
+def _read_terminal(terminal):
+    """Return what a terminal prints within 0.1 s."""
     readable, _, _ = select.select([terminal], [], [], 0.1)
     return os.read(terminal, 4096).decode(errors="replace") if readable else ""
 

@@ -15,7 +15,7 @@ def outputs(tmp_path, monkeypatch):
     return tmp_path / "outputs"
 
 
-def placed(run, commit="a1", torch="2.15"):
+def with_environment(run, commit="a1", torch="2.15"):
     git = {"commit": commit, "changed": False}
     write_json(run.environment_file, {"python": "3.11", "versions": {"torch": torch}, "git": git, "threads": 1})
     return run.name
@@ -26,21 +26,23 @@ def diff(capsys, *words):
     return capsys.readouterr().out
 
 
-def test_what_differs_is_shown_and_the_rest_is_not(outputs, capsys):
-    a = placed(finished(outputs, 0.875, seed=0))
-    b = placed(finished(outputs, 0.9, strategy="component", seed=0, fusion__dim=64), commit="b2", torch="2.16")
-    found = json.loads(diff(capsys, a, b, "--format", "json"))
-    assert found["config"] == {
+def test_only_differences_are_shown(outputs, capsys):
+    a = with_environment(finished(outputs, 0.875, seed=0))
+    b = with_environment(
+        finished(outputs, 0.9, strategy="component", seed=0, fusion__dim=64), commit="b2", torch="2.16"
+    )
+    differences = json.loads(diff(capsys, a, b, "--format", "json"))
+    assert differences["config"] == {
         "strategy": ["scratch", "component"],
         "fusion.dim": [128, 64],
         "strategy.stages.pretrain.train": [None, ["encoder.{modality}"]],
         "strategy.stages.pretrain.share": [None, 1.0],
     }
-    assert found["code"] == {"commit": ["a1", "b2"]}
-    assert found["data"] == {}
-    assert found["environment"] == {"versions.torch": ["2.15", "2.16"]}
-    assert found["metrics"]["test/accuracy"] == [0.875, 0.9]
-    assert found["cost"]["steps"] == [230, 230]
+    assert differences["code"] == {"commit": ["a1", "b2"]}
+    assert differences["data"] == {}
+    assert differences["environment"] == {"versions.torch": ["2.15", "2.16"]}
+    assert differences["metrics"]["test/accuracy"] == [0.875, 0.9]
+    assert differences["cost"]["steps"] == [230, 230]
 
     lines = [line.split() for line in diff(capsys, a, b).splitlines()]
     assert ["fusion.dim", "128", "64"] in lines
@@ -50,8 +52,8 @@ def test_what_differs_is_shown_and_the_rest_is_not(outputs, capsys):
     assert ["steps", "230", "230", "0"] in lines
 
 
-def test_a_run_under_way_has_a_config_and_an_environment(outputs, capsys):
-    a, b = placed(finished(outputs, 0.875, seed=0)), placed(started(outputs, seed=1))
+def test_unfinished_run_has_only_config_and_environment(outputs, capsys):
+    a, b = with_environment(finished(outputs, 0.875, seed=0)), with_environment(started(outputs, seed=1))
     lines = diff(capsys, a, b).splitlines()
     assert [line.split() for line in lines if line.startswith("seed")] == [["seed", "0", "1"]]
     assert "environment: the same" in lines

@@ -20,11 +20,11 @@ def read_checks(capsys, code=0):
     return {check["name"]: check for check in json.loads(capsys.readouterr().out)}
 
 
-def name(requirement):
+def library_name(requirement):
     return requirement.split(">")[0].split("[")[0]
 
 
-def test_a_machine_that_has_everything(capsys):
+def test_complete_machine(capsys):
     checks = read_checks(capsys)
     assert all(checks[library]["state"] == "ok" for library in LIBRARIES)
     assert checks["python"]["found"].startswith("3.")
@@ -32,13 +32,13 @@ def test_a_machine_that_has_everything(capsys):
     assert not [check for check in checks.values() if check["state"] == "broken"]
 
 
-def test_it_knows_all_that_the_project_depends_on():
-    assert {name(need) for need in PROJECT["dependencies"]} == {*LIBRARIES, *doctor.WITHOUT_EFFECT}
+def test_all_dependencies_are_checked():
+    assert {library_name(need) for need in PROJECT["dependencies"]} == {*LIBRARIES, *doctor.WITHOUT_EFFECT}
     extras = {extra: needs for extra, needs in PROJECT["optional-dependencies"].items() if extra != "dev"}
-    assert {extra: name(needs[0]) for extra, needs in extras.items()} == doctor.EXTRAS
+    assert {extra: library_name(needs[0]) for extra, needs in extras.items()} == doctor.EXTRAS
 
 
-def test_a_table_with_the_mends(capsys, monkeypatch):
+def test_table_says_how_to_fix_what_is_broken(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda library: None if library == "timm" else "1.0")
     monkeypatch.setitem(sys.modules, "torchaudio", ModuleType("torchaudio"))
     assert main(["doctor"]) == 1
@@ -48,7 +48,7 @@ def test_a_table_with_the_mends(capsys, monkeypatch):
     assert err == "1 broken\n"
 
 
-def test_a_torchaudio_of_another_cuda_is_read_checks(capsys, monkeypatch, tmp_path):
+def test_torchaudio_for_another_cuda_version(capsys, monkeypatch, tmp_path):
     (tmp_path / "torchaudio.py").write_text(
         "raise RuntimeError('PyTorch has CUDA version 13.2 whereas TorchAudio 13.0')"
     )
@@ -62,7 +62,7 @@ def test_a_torchaudio_of_another_cuda_is_read_checks(capsys, monkeypatch, tmp_pa
     }
 
 
-def test_a_cache_that_cannot_be_written(capsys, monkeypatch, tmp_path):
+def test_unwritable_cache(capsys, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "file" / "cache"))
     assert read_checks(capsys, code=1)["cache"] == {
@@ -73,13 +73,13 @@ def test_a_cache_that_cannot_be_written(capsys, monkeypatch, tmp_path):
     }
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_avdigits_is_found_or_not(capsys, monkeypatch, tmp_path, there):
-    monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path if there else tmp_path / "no"))
-    assert read_checks(capsys)["avdigits"]["state"] == ("ok" if there else "note")
+@pytest.mark.parametrize("exists", [True, False])
+def test_avdigits_folder(capsys, monkeypatch, tmp_path, exists):
+    monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path if exists else tmp_path / "no"))
+    assert read_checks(capsys)["avdigits"]["state"] == ("ok" if exists else "note")
 
 
-def test_a_full_disk_is_remarked(capsys, monkeypatch):
+def test_nearly_full_disk(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "MIN_FREE_DISK", 1 << 60)
     disk = read_checks(capsys)["disk"]
     assert disk["state"] == "note"

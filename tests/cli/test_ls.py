@@ -12,21 +12,21 @@ from tests.results.fabricate import finished, started
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """A finished run, a better one, one that failed and one under way."""
+    """A finished run, a better one, a failed one and an active one."""
     monkeypatch.chdir(tmp_path)
     outputs = tmp_path / "outputs"
-    found = {
+    runs = {
         "good": finished(outputs, 0.875, seed=0),
         "better": finished(outputs, 0.9, seed=1),
         "failed": started(outputs, seed=2),
         "running": started(outputs, seed=3),
     }
-    found["failed"].set_status("failed", message="the loss is nan")
-    found["running"].set_status("running", "pretrain-image", step=30, progress=0.25)
-    return found
+    runs["failed"].set_status("failed", message="the loss is nan")
+    runs["running"].set_status("running", "pretrain-image", step=30, progress=0.25)
+    return runs
 
 
-def test_a_line_a_run(runs, capsys):
+def test_one_line_per_run(runs, capsys):
     assert main(["ls"]) == 0
     out, err = capsys.readouterr()
     header, _, *lines = out.splitlines()
@@ -41,7 +41,7 @@ def test_a_line_a_run(runs, capsys):
     assert err == "4 runs below outputs: 1 failed, 2 finished, 1 running\n"
 
 
-def test_json_and_csv_hold_the_same_figures(runs, capsys):
+def test_json_and_csv_have_the_same_values(runs, capsys):
     assert main(["ls", "outputs/default", "--format", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert {key: listed[0][key] for key in ("name", "status", "metric", "value", "seconds")} == {
@@ -74,12 +74,12 @@ def test_orders(runs, capsys, order, names):
     assert listed == [f"default/{runs[name].name}" for name in names]
 
 
-def test_an_empty_folder_has_no_runs(tmp_path, capsys):
+def test_empty_folder(tmp_path, capsys):
     assert main(["ls", str(tmp_path)]) == 0
     assert capsys.readouterr() == ("", f"0 runs below {tmp_path}\n")
 
 
-def test_no_folder_is_said_with_the_mend(tmp_path, monkeypatch, capsys):
+def test_missing_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["ls"]) == 2
     assert capsys.readouterr().err == (

@@ -9,7 +9,7 @@ from tests.end_to_end.conftest import SMALL, metrics
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch):
+def short_timing(monkeypatch):
     monkeypatch.setattr(estimate, "TIMED_SECONDS", 0.02)
 
 
@@ -19,31 +19,34 @@ def plan(shell, *words):
     return json.loads(out)
 
 
-def test_a_sweep_is_foretold_and_nothing_is_kept(shell):
-    told = plan(shell, "-m", "strategy=component", "fusion=concat,sum", "seed=0,1")
-    assert (told["asked"], told["finished"]) == (4, 0)
-    assert [group["label"] for group in told["alike"]] == ["fusion=concat", "fusion=sum"]
-    assert told["stages"] == {"asked": 12.0, "different": 8}  # two are pre-trained for both fusions, by seed
-    stage = told["alike"][0]["estimate"]["stages"][0]
+def test_sweep_is_estimated_and_nothing_is_stored(shell):
+    planned = plan(shell, "-m", "strategy=component", "fusion=concat,sum", "seed=0,1")
+    assert (planned["asked"], planned["finished"]) == (4, 0)
+    assert [group["label"] for group in planned["alike"]] == ["fusion=concat", "fusion=sum"]
+    assert planned["stages"] == {"asked": 12.0, "different": 8}  # each seed pre-trains two encoders for both fusions
+    stage = planned["alike"][0]["estimate"]["stages"][0]
     assert (stage["name"], stage["steps"], stage["evaluations"]) == ("pretrain-image", 2, 1)
     assert stage["seconds"] == pytest.approx(2 * stage["step"] + stage["evaluation"])
-    each = [[s["seconds"] for s in group["estimate"]["stages"]] for group in told["alike"]]
-    around = [group["estimate"]["around"] for group in told["alike"]]
-    assert told["seconds"] == pytest.approx(2 * (sum(each[0]) + each[1][2] + sum(around)))
-    assert {column["modality"]: column["kept"] for column in told["columns"]} == {"image": "memory", "text": "memory"}
+    each = [[s["seconds"] for s in group["estimate"]["stages"]] for group in planned["alike"]]
+    around = [group["estimate"]["around"] for group in planned["alike"]]
+    assert planned["seconds"] == pytest.approx(2 * (sum(each[0]) + each[1][2] + sum(around)))
+    assert {column["modality"]: column["kept"] for column in planned["columns"]} == {
+        "image": "memory",
+        "text": "memory",
+    }
     assert list(shell.folder.iterdir()) == []
 
 
-def test_the_disk_is_foretold_to_the_byte_of_the_weights(shell):
-    told = plan(shell)
+def test_size_of_checkpoints_is_estimated(shell):
+    planned = plan(shell)
     folder = shell.train()
-    kept = sum(file.stat().st_size for file in folder.glob("checkpoints/*/*/model.safetensors"))
-    assert told["bytes"]["checkpoints"] == pytest.approx(kept, rel=0.02)  # names and shapes come on top
+    stored = sum(file.stat().st_size for file in folder.glob("checkpoints/*/*/model.safetensors"))
+    assert planned["bytes"]["checkpoints"] == pytest.approx(stored, rel=0.02)  # files also hold names and shapes
     again = plan(shell)
     assert (again["asked"], again["finished"], again["seconds"]) == (1, 1, 0.0)
 
 
-def test_features_of_frozen_encoders_are_foretold(shell):
+def test_features_of_frozen_encoders_are_estimated(shell):
     words = ["strategy=frozen", "budget.epochs=2"]
     [stage] = plan(shell, *words)["alike"][0]["estimate"]["stages"]
     cost = metrics(shell.train(*words))["cost"]
@@ -58,11 +61,11 @@ def test_features_of_frozen_encoders_are_foretold(shell):
     assert without["flops"] > stage["flops"]
 
 
-def test_a_search_is_foretold_by_its_corners(shell):
+def test_search_is_estimated_from_its_corners(shell):
     ranges = ["optimizer.lr=interval(1e-4,1e-2)", "strategy=scratch,frozen"]
-    told = plan(shell, "-m", "sweep=tpe", "sweep.trials=6", *ranges)
-    assert told["asked"] == 12
-    assert [group["runs"] for group in told["alike"]] == [3.0] * 4
+    planned = plan(shell, "-m", "sweep=tpe", "sweep.trials=6", *ranges)
+    assert planned["asked"] == 12
+    assert [group["runs"] for group in planned["alike"]] == [3.0] * 4
     code, out, _ = shell("plan", *SMALL)
     assert code == 0
     assert out.splitlines()[0].split()[:5] == ["run", "stage", "runs", "features", "steps"]

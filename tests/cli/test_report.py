@@ -18,7 +18,7 @@ CHROMIUM = shutil.which("chromium")
 
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
-    """Three seeds of two strategies, with all that a run folder holds."""
+    """Three seeds of two strategies, with complete run folders."""
     monkeypatch.chdir(tmp_path)
     for strategy, accuracies in (("holistic", [0.60, 0.70, 0.65]), ("component", [0.70, 0.81, 0.74])):
         for seed, accuracy in enumerate(accuracies):
@@ -26,7 +26,7 @@ def outputs(tmp_path, monkeypatch):
     return tmp_path / "outputs"
 
 
-def test_a_page_is_written_and_its_answers_are_said(outputs, capsys, tmp_path):
+def test_page_is_written_and_answers_are_printed(outputs, capsys, tmp_path):
     assert main(["report"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
@@ -38,7 +38,7 @@ def test_a_page_is_written_and_its_answers_are_said(outputs, capsys, tmp_path):
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>\n<html lang=")
 
 
-def test_caveats_are_said_with_the_answers(outputs, capsys):
+def test_caveats_are_printed_with_the_answers(outputs, capsys):
     finished(outputs, 0.5, "holistic", seed=3)
     assert main(["report", "outputs", "-o", "some/where/page.html"]) == 0
     err = capsys.readouterr().err
@@ -57,7 +57,7 @@ def test_other_formats_go_to_stdout(outputs, capsys):
     assert float(row["difference"]) == pytest.approx(-0.105)
 
 
-def test_figures_are_written_for_paper(outputs, capsys, tmp_path):
+def test_figures_are_written_as_svg_and_pdf(outputs, capsys, tmp_path):
     assert main(["report", "--format", "md", "-o", "text/report.md", "--figures", "figures"]) == 0
     written = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {path.rpartition(".")[2] for path in written} == {"svg", "pdf"}
@@ -68,15 +68,15 @@ def test_figures_are_written_for_paper(outputs, capsys, tmp_path):
     assert (tmp_path / "figures" / "comparison-quality-flops.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_what_is_asked_like_compare_is_answered_alike(outputs, capsys):
-    asked = ["--against", "component", "--paired", "seed", "--test", "permutation", "--correct", "none"]
-    assert main(["report", "-o", "page.html", *asked]) == 0
+def test_arguments_of_compare(outputs, capsys):
+    arguments = ["--against", "component", "--paired", "seed", "--test", "permutation", "--correct", "none"]
+    assert main(["report", "-o", "page.html", *arguments]) == 0
     err = capsys.readouterr().err
     assert err.startswith("holistic and component cannot be told apart: -0.100")
     assert "note: with 3 pairs p of the permutation test cannot be below 0.25\n" in err
 
 
-def test_runs_that_were_not_evaluated_are_hinted_at(outputs, capsys):
+def test_hint_names_the_runs_without_evaluation(outputs, capsys):
     next(outputs.glob("*/*/evaluation.json")).unlink()
     assert main(["report"]) == 0
     assert capsys.readouterr().err.splitlines()[-2] == (
@@ -85,7 +85,7 @@ def test_runs_that_were_not_evaluated_are_hinted_at(outputs, capsys):
     )
 
 
-def test_nothing_to_report_is_one_line(tmp_path, monkeypatch, capsys):
+def test_no_runs_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").mkdir()
     assert main(["report"]) == 2
@@ -97,12 +97,12 @@ def test_nothing_to_report_is_one_line(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def browser(tmp_path):
-    """Give a function that opens a page in headless Chromium, and gives what it wrote to stdout and to its console."""
+    """Return a function that opens a page in headless Chromium and returns its stdout and console messages."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
 
     def open_page(file, *flags, width=1280):
-        found = subprocess.run(
+        process = subprocess.run(
             [
                 *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 *("--enable-logging=stderr", "--virtual-time-budget=3000", f"--user-data-dir={tmp_path / 'profile'}"),
@@ -113,7 +113,7 @@ def browser(tmp_path):
             timeout=120,
             check=True,
         )
-        return found.stdout, [line for line in found.stderr.splitlines() if "CONSOLE" in line]
+        return process.stdout, [line for line in process.stderr.splitlines() if "CONSOLE" in line]
 
     return open_page
 
@@ -125,7 +125,7 @@ def page(outputs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
-def test_it_is_drawn_without_a_complaint(page, browser, tmp_path, width, dark):
+def test_page_is_drawn_without_console_messages(page, browser, tmp_path, width, dark):
     theme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     _, console = browser(page, f"--screenshot={tmp_path / 'shot.png'}", *theme, width=width)
     assert console == []
@@ -137,7 +137,7 @@ def test_it_is_drawn_without_a_complaint(page, browser, tmp_path, width, dark):
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
 
 
-def test_a_click_sorts_a_column_and_a_second_one_turns_it(page, browser, tmp_path):
+def test_clicks_sort_a_column_up_and_down(page, browser, tmp_path):
     script = """<script>
     const table = [...document.querySelectorAll("table")].at(-1), button = table.tHead.querySelectorAll("button")[3];
     const column = () => [...table.tBodies[0].rows].map((row) => row.cells[3].textContent).join(" ");

@@ -14,7 +14,7 @@ def outputs(tmp_path, monkeypatch):
     return tmp_path / "outputs"
 
 
-def test_a_finished_run_on_a_screen(outputs, capsys):
+def test_finished_run(outputs, capsys):
     run = finished(outputs, 0.875, "component")
     assert main(["show", run.name]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if not line.startswith("─")]
@@ -39,7 +39,7 @@ def test_a_finished_run_on_a_screen(outputs, capsys):
     ]
 
 
-def test_a_failed_run_says_why_and_where(outputs, capsys):
+def test_failed_run_says_why_and_where(outputs, capsys):
     run = started(outputs)
     run.set_status("running", "finetune", step=12, progress=0.4)
     run.set_status("failed", message="RunError: the loss is nan")
@@ -47,7 +47,7 @@ def test_a_failed_run_says_why_and_where(outputs, capsys):
     assert capsys.readouterr().out.startswith(f"{run.name}: failed at finetune, 40% done: RunError: the loss is nan\n")
 
 
-def test_json_holds_all_of_it(outputs, capsys):
+def test_json_is_complete(outputs, capsys):
     run = finished(outputs, 0.875)
     assert main(["show", run.name, "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -59,20 +59,20 @@ def test_json_holds_all_of_it(outputs, capsys):
     assert shown["paths"]["config.yaml"] == f"outputs/default/{run.name}/config.yaml"
 
 
-def test_a_run_without_metrics_has_none_in_json(outputs, capsys):
+def test_unfinished_run_has_no_metrics_in_json(outputs, capsys):
     run = started(outputs)
     assert main(["show", run.name, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"] is None
 
 
-def test_a_name_with_a_typo(outputs, capsys):
+def test_misspelt_name(outputs, capsys):
     run = finished(outputs, 0.875)
     typo = run.name.replace("scratch", "scrach")
     assert main(["show", typo]) == 2
     assert capsys.readouterr().err == f"mmrun: no run '{typo}'; did you mean '{run.name}'? (`mmrun ls` lists them)\n"
 
 
-def test_a_run_that_only_pre_trained_has_cost_and_no_figures(outputs, capsys):
+def test_pretraining_run_has_cost_but_no_metrics(outputs, capsys):
     run = started(outputs)
     run.finish({**metrics(run.config(), run.name, 0.5), "primary_head": None, "metrics": {}, "per_class": {}})
     assert main(["show", run.name]) == 0

@@ -3,7 +3,7 @@
 from safetensors.torch import load_file, save_file
 
 
-def test_each_stage_comes_out_the_same(shell):
+def test_each_stage_is_bit_identical(shell):
     folder = shell.train("strategy=component")
     for words, stage in [([], "finetune"), (["--stage", "pretrain-image"], "pretrain-image")]:
         before = sorted(folder.rglob("*"))
@@ -20,12 +20,12 @@ def test_each_stage_comes_out_the_same(shell):
     environment.write_text(environment.read_text().replace('"python": "', '"python": "0.'))
     code, out, err = shell("verify", folder)
     assert code == 1
-    told = f"different in 1 of {len(weights)} tensors, at most 0.25 apart: head.label.bias"
-    assert out.startswith(f"{folder}: finetune trained again: {told}")
+    difference = f"different in 1 of {len(weights)} tensors, at most 0.25 apart: head.label.bias"
+    assert out.startswith(f"{folder}: finetune trained again: {difference}")
     assert "the environment differs: python was 0.3." in err
 
 
-def test_what_cannot_be_verified_is_said(shell):
+def test_run_that_cannot_be_verified(shell):
     folder = shell.train("budget.epochs=null", "budget.seconds=0.1")
     assert shell("verify", folder)[::2] == (
         2,

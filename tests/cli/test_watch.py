@@ -12,10 +12,10 @@ def outputs(tmp_path, monkeypatch):
     return tmp_path / "outputs"
 
 
-def test_it_ends_when_all_runs_are_over(outputs, capsys, monkeypatch):
+def test_watching_ends_when_no_run_is_active(outputs, capsys, monkeypatch):
     finished(outputs, 0.875, seed=0)
-    under_way = started(outputs, seed=1)
-    moments = iter([lambda: under_way.set_status("running", "train", 30, 0.25), lambda: under_way.set_status("failed")])
+    active = started(outputs, seed=1)
+    moments = iter([lambda: active.set_status("running", "train", 30, 0.25), lambda: active.set_status("failed")])
     monkeypatch.setattr(ls.time, "sleep", lambda seconds: next(moments)())
     assert main(["ls", "--watch"]) == 0
     assert next(moments, None) is None
@@ -23,7 +23,7 @@ def test_it_ends_when_all_runs_are_over(outputs, capsys, monkeypatch):
     assert title.strip() == "2 runs below outputs: 1 failed, 1 finished"
 
 
-def test_ctrl_c_ends_it_well(outputs, monkeypatch):
+def test_ctrl_c_is_not_an_error(outputs, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
@@ -32,6 +32,6 @@ def test_ctrl_c_ends_it_well(outputs, monkeypatch):
     assert main(["ls", "--watch"]) == 0
 
 
-def test_no_folder_is_said(outputs, capsys):
+def test_missing_folder(outputs, capsys):
     assert main(["ls", "--watch"]) == 2
     assert capsys.readouterr().err.startswith("mmrun: outputs: no such folder; ")

@@ -1,4 +1,4 @@
-"""The command itself: help at once, one line an error, the right exit code."""
+"""The command itself: instant help, one-line errors, exit codes."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def test_help_lists_the_verbs(capsys):
     assert [line.split()[0] for line in lines[4:]] == list(VERBS)
 
 
-def test_no_verb_is_bad_usage(capsys):
+def test_missing_verb_is_bad_usage(capsys):
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("usage: mmrun VERB ...")
 
@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_says_what_it_is_for_without_torch_or_hydra(verb):
+def test_help_of_a_verb_imports_neither_torch_nor_hydra(verb):
     code = (
         "import sys; from mmrun.cli import build_parser; "
         f"print(build_parser('{verb}').format_help()); print([m for m in ('torch', 'hydra') if m in sys.modules])"
@@ -64,12 +64,12 @@ def test_every_verb_says_what_it_is_for_without_torch_or_hydra(verb):
         (["ls", "--for", "csv"], "mmrun: unrecognized arguments: --for (see `mmrun ls -h`)\n"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_2(capsys, words, message):
+def test_bad_usage_is_one_line_and_exits_with_2(capsys, words, message):
     assert main(words) == 2
     assert capsys.readouterr().err == message
 
 
-def failing(error):
+def raising(error):
     def run(args):
         raise error
 
@@ -83,38 +83,38 @@ def failing(error):
         (KeyboardInterrupt(), 130, "mmrun: interrupted\n"),
     ],
 )
-def test_an_error_is_said_without_a_traceback(capsys, monkeypatch, error, code, message):
-    monkeypatch.setattr("mmrun.cli.ls.run", failing(error))
+def test_errors_have_no_traceback(capsys, monkeypatch, error, code, message):
+    monkeypatch.setattr("mmrun.cli.ls.run", raising(error))
     assert main(["ls"]) == code
     assert capsys.readouterr().err == message
 
 
-def test_a_bug_is_not_hidden(monkeypatch):
-    monkeypatch.setattr("mmrun.cli.ls.run", failing(ZeroDivisionError()))
+def test_bugs_are_not_hidden(monkeypatch):
+    monkeypatch.setattr("mmrun.cli.ls.run", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(["ls"])
 
 
-def test_a_reader_may_leave_early():
+def test_stdout_may_be_closed_early():
     line = f"{sys.executable} -m mmrun options fusion; echo $? >&2"
     done = shell(f"({line}) | head -n 1", cwd=REPOSITORY)
     assert done.stdout.startswith("fusion=")
     assert done.stderr == "0\n"
 
 
-def test_the_words_of_train_arrive_untouched(monkeypatch):
-    heard = []
-    monkeypatch.setattr("mmrun.cli.train.main", lambda words: heard.append(words) or 7)
+def test_arguments_of_train_are_passed_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr("mmrun.cli.train.main", lambda arguments: calls.append(arguments) or 7)
     assert main(["train", "-m", "seed=0,1", "--cfg", "job"]) == 7
-    assert heard == [["-m", "seed=0,1", "--cfg", "job"]]
+    assert calls == [["-m", "seed=0,1", "--cfg", "job"]]
 
 
-def test_a_verbs_help_exits_0(capsys):
+def test_help_of_a_verb_exits_with_0(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["compare", "-h"])
     assert stopped.value.code == 0
     assert "--against VALUE" in capsys.readouterr().out
 
 
-def test_flags_are_typed_in_full():
+def test_flags_cannot_be_abbreviated():
     assert build_parser("ls").allow_abbrev is False
