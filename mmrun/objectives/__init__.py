@@ -1,1 +1,1 @@
-"""How a batch becomes a loss: a module each."""
+"""Objectives, which turn a batch into a loss: one module each."""

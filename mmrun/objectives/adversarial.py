@@ -1,4 +1,4 @@
-"""Learn from inputs that were moved to where the model is most wrong."""
+"""Adversarial training: learn from inputs that were perturbed in the direction in which the loss grows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,17 +9,29 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.continuous import PARTS, movable, moved
+from mmrun.objectives.continuous import PARTS, get_continuous_parts, perturb
 from mmrun.types import Batch, Objective
 from mmrun.types import Task as AnyTask
 
 
 class Adversarial(Objective):
-    """The objective `task` on inputs moved, all at once, in the direction in which its loss grows.
+    """The objective `task` on adversarial inputs; all modalities with continuous inputs are attacked at once.
 
-    One full step from where they are is FGSM (Goodfellow et al., 2015), several smaller ones from a random start PGD
-    (Madry et al., 2018). No number moves further than `epsilon` of its kind; words stay. The moved rows count `weight`,
-    the rows as they are the rest, which alone are what validation sees.
+    One full step from the clean input is FGSM (Goodfellow et al., 2015), several smaller ones from a random start are
+    PGD (Madry et al., 2018). Words are not perturbed. Validation uses clean inputs.
+
+    Args:
+        task: builds the supervised objective.
+        tasks: the tasks by name.
+        kinds: kind of each modality.
+        epsilon: largest change of a number, by kind; kinds that are left out are not attacked.
+        steps: gradient steps of an attack.
+        step_size: of one step, as a share of epsilon.
+        random_start: start from a uniform perturbation within epsilon.
+        weight: of the adversarial loss, 0..1; the clean loss has the remaining weight.
+
+    Raises:
+        ConfigError: no modality can be attacked, or an argument is out of range.
     """
 
     def __init__(
@@ -34,8 +46,11 @@ class Adversarial(Objective):
         weight: float = 0.5,
     ) -> None:
         super().__init__()
-        self.reach = {modality: epsilon[kind] for modality, kind in kinds.items() if kind in PARTS and kind in epsilon}
-        if not self.reach:
+        self.epsilon: dict[str, float] = {}  # by modality
+        for modality, kind in kinds.items():
+            if kind in PARTS and kind in epsilon:
+                self.epsilon[modality] = epsilon[kind]
+        if not self.epsilon:
             raise ConfigError(
                 f"objective.epsilon: no modality has a continuous input ({', '.join(kinds)}); "
                 "for texts use objective fgm"
@@ -46,35 +61,72 @@ class Adversarial(Objective):
         self.steps, self.step_size, self.random_start, self.weight = steps, step_size, random_start, weight
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and its parts: those of the rows as they are, where they count, and loss/adversarial."""
+        """Return the loss and its parts, in training those of the clean inputs (unless `weight` is 1) and the attack's.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            loss, the parts of `task`, loss/adversarial.
+        """
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
-        worse: dict[str, Tensor] = self.task(model, moved(batch, self.kinds, self.attack(model, batch)))
-        losses = worse if self.weight == 1 else self.task(model, batch)
-        loss = torch.lerp(losses["loss"], worse["loss"], self.weight)
-        return {**losses, "loss": loss, "loss/adversarial": worse["loss"]}
+        adversarial: dict[str, Tensor] = self.task(model, perturb(batch, self.kinds, self.attack(model, batch)))
+        losses = adversarial if self.weight == 1 else self.task(model, batch)
+        loss = torch.lerp(losses["loss"], adversarial["loss"], self.weight)
+        return {**losses, "loss": loss, "loss/adversarial": adversarial["loss"]}
 
     def attack(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Find moves that raise the loss, by modality."""
-        moves = {m: torch.zeros_like(x) for m, x in movable(batch, self.kinds).items() if m in self.reach}
+        """Return perturbations that raise the loss, by modality, shaped as its continuous part.
+
+        Args:
+            model: under attack; gets no gradients.
+            batch: clean inputs and targets.
+        """
+        perturbations = {}
+        for modality, part in get_continuous_parts(batch, self.kinds).items():
+            if modality in self.epsilon:
+                perturbations[modality] = torch.zeros_like(part)
         if self.random_start:
-            moves = {m: torch.empty_like(x).uniform_(-self.reach[m], self.reach[m]) for m, x in moves.items()}
+            for modality, zeros in perturbations.items():
+                epsilon = self.epsilon[modality]
+                perturbations[modality] = torch.empty_like(zeros).uniform_(-epsilon, epsilon)
         for _ in range(self.steps):
-            moves = {m: x.requires_grad_() for m, x in moves.items()}
-            loss = self.task(model, moved(batch, self.kinds, moves))["loss"]
-            slopes = torch.autograd.grad(loss, list(moves.values()), materialize_grads=True)
-            for (m, x), slope in zip(list(moves.items()), slopes, strict=True):
-                reach = self.reach[m]
-                moves[m] = (x.detach() + self.step_size * reach * slope.sign()).clamp(-reach, reach)
-        return moves
+            perturbations = self._ascend(model, batch, perturbations)
+        return perturbations
+
+    def _ascend(self, model: Multimodal, batch: Batch, perturbations: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step of the attack along the signs of the gradients."""
+        leaves = {modality: perturbation.requires_grad_() for modality, perturbation in perturbations.items()}
+        loss = self.task(model, perturb(batch, self.kinds, leaves))["loss"]
+        gradients = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        stepped = {}
+        for (modality, perturbation), gradient in zip(leaves.items(), gradients, strict=True):
+            epsilon = self.epsilon[modality]
+            moved = perturbation.detach() + self.step_size * epsilon * gradient.sign()
+            stepped[modality] = moved.clamp(-epsilon, epsilon)
+        return stepped
 
 
 class Embedded(Objective):
-    """The objective `task` on texts whose embedded words are moved in the direction in which its loss grows: FGM.
+    """The objective `task` on texts whose word embeddings are perturbed along the gradient of its loss: FGM.
 
-    Of each row, all embeddings together move by `epsilon`, along the slope (Miyato et al., 2017; the paper also scales
-    embeddings to one size, which is left out). A text encoder's embeddings are those of its largest nn.Embedding.
+    The perturbation of all embeddings of a row together has length `epsilon` (Miyato et al., 2017; the paper also
+    normalises embeddings, which is left out). A text encoder's word embeddings are its largest nn.Embedding. Validation
+    uses clean inputs.
+
+    Args:
+        task: builds the supervised objective.
+        tasks: the tasks by name.
+        kinds: kind of each modality.
+        model: whose text encoders are attacked.
+        epsilon: length of a row's perturbation.
+        weight: of the adversarial loss, 0..1; the clean loss has the remaining weight.
+
+    Raises:
+        ConfigError: there is no text, an encoder has no word embeddings, or `weight` is out of range.
     """
 
     def __init__(
@@ -91,42 +143,64 @@ class Embedded(Objective):
         if not self.texts:
             raise ConfigError(f"objective: no modality is text (there are {', '.join(kinds)}); choose pgd or fgsm")
         for modality in self.texts:
-            if embedding_of(model.encoder[modality]) is None:
-                raise ConfigError(f"encoder.{modality}: embeds no words, so that none can be moved; choose another")
+            if find_word_embedding(model.encoder[modality]) is None:
+                raise ConfigError(
+                    f"encoder.{modality}: has no word embeddings that could be perturbed; choose another encoder"
+                )
         _check(1, weight)
         self.task = task(tasks=tasks, kinds=kinds)
         self.epsilon, self.weight = epsilon, weight
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and its parts, those of the texts as they are and loss/adversarial."""
+        """Return the loss and its parts, in training those of the clean texts and the adversarial loss.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            loss, the parts of `task`, loss/adversarial.
+        """
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
-        moves: dict[str, Tensor] = {}
-        with added(model, self.texts, moves):
+        zeros: dict[str, Tensor] = {}
+        with perturb_embeddings(model, self.texts, zeros):
             losses = self.task(model, batch)
-        slopes = torch.autograd.grad(losses["loss"], list(moves.values()), retain_graph=True, materialize_grads=True)
-        further = {m: self.epsilon * unit(slope) for m, slope in zip(moves, slopes, strict=True)}
-        with added(model, self.texts, further):
-            worse = self.task(model, batch)["loss"]
-        return {**losses, "loss": torch.lerp(losses["loss"], worse, self.weight), "loss/adversarial": worse}
+        gradients = torch.autograd.grad(losses["loss"], list(zeros.values()), retain_graph=True, materialize_grads=True)
+        perturbations = {}
+        for modality, gradient in zip(zeros, gradients, strict=True):
+            perturbations[modality] = self.epsilon * normalize_rows(gradient)
+        with perturb_embeddings(model, self.texts, perturbations):
+            adversarial = self.task(model, batch)["loss"]
+        loss = torch.lerp(losses["loss"], adversarial, self.weight)
+        return {**losses, "loss": loss, "loss/adversarial": adversarial}
 
 
-def embedding_of(encoder: nn.Module) -> nn.Embedding | None:
-    """Find where an encoder embeds words: positions and segments have smaller tables."""
+def find_word_embedding(encoder: nn.Module) -> nn.Embedding | None:
+    """Return the largest embedding table of an encoder, or None if it has none.
+
+    Args:
+        encoder: of texts; its tables of positions and segments are smaller than that of words.
+    """
     tables = [module for module in encoder.modules() if isinstance(module, nn.Embedding)]
     return max(tables, key=lambda table: table.num_embeddings, default=None)
 
 
 @contextmanager
-def added(model: Multimodal, texts: list[str], moves: dict[str, Tensor]) -> Iterator[None]:
-    """Add moves to embedded words meanwhile; where there is none yet, one of zero, whose slope can be asked for."""
-    tables = {modality: embedding_of(model.encoder[modality]) for modality in texts}
-    hooks = [
-        table.register_forward_hook(partial(_add, moves, modality))
-        for modality, table in tables.items()
-        if table is not None
-    ]
+def perturb_embeddings(model: Multimodal, texts: list[str], perturbations: dict[str, Tensor]) -> Iterator[None]:
+    """Add perturbations to the word embeddings while the context is open.
+
+    Args:
+        model: whose text encoders are hooked.
+        texts: modalities to perturb.
+        perturbations: by modality [B, T, D]; a missing one is created as zeros that require a gradient.
+    """
+    hooks = []
+    for modality in texts:
+        table = find_word_embedding(model.encoder[modality])
+        if table is not None:
+            hooks.append(table.register_forward_hook(partial(_add, perturbations, modality)))
     try:
         yield
     finally:
@@ -134,20 +208,27 @@ def added(model: Multimodal, texts: list[str], moves: dict[str, Tensor]) -> Iter
             hook.remove()
 
 
-def _add(moves: dict[str, Tensor], modality: str, _: nn.Module, __: tuple[Tensor, ...], embedded: Tensor) -> Tensor:
-    if modality not in moves:
-        moves[modality] = torch.zeros_like(embedded, requires_grad=True)
-    return embedded + moves[modality]
+def _add(
+    perturbations: dict[str, Tensor], modality: str, _: nn.Module, __: tuple[Tensor, ...], embedded: Tensor
+) -> Tensor:
+    """Forward hook of an embedding table: add the perturbation to its output."""
+    if modality not in perturbations:
+        perturbations[modality] = torch.zeros_like(embedded, requires_grad=True)
+    return embedded + perturbations[modality]
 
 
-def unit(slope: Tensor) -> Tensor:  # [B, T, D] -> [B, T, D]
-    """Bring each row to length 1; one that is zero stays so."""
-    length = slope.flatten(1).norm(dim=1).view(-1, *[1] * (slope.dim() - 1))
-    return slope / length.clamp(min=torch.finfo(slope.dtype).tiny)
+def normalize_rows(x: Tensor) -> Tensor:
+    """Scale each row to length 1; a row of zeros stays as it is.
+
+    Args:
+        x: [B, ...], whose length is taken over all dimensions but the first.
+    """
+    length: Tensor = x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1))
+    return x / length.clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def _check(steps: int, weight: float) -> None:
     if steps < 1:
-        raise ConfigError(f"objective.steps: {steps} is not a number of steps above 0")
+        raise ConfigError(f"objective.steps: {steps} is below 1")
     if not 0 <= weight <= 1:
         raise ConfigError(f"objective.weight: {weight} is not between 0 and 1")

@@ -1,4 +1,4 @@
-"""Learn from inputs that are never twice the same: each modality is changed as its kind allows, anew for each batch."""
+"""Augmentation: each modality is changed at random as its kind allows, differently in each batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,17 +8,24 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.denoise import lose_cells
-from mmrun.objectives.views import cropped, relit
+from mmrun.objectives.denoise import drop_cells
+from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Batch, Input, Objective
 
 Parts = dict[str, Tensor]
 
 
 class Augment(Objective):
-    """The wrapped objective, on augmented inputs; a kind for which there is nothing stays as it is.
+    """The wrapped objective on augmented inputs; kinds without an augmentation keep their inputs.
 
-    Everything inside, a teacher or a balance too, sees the same augmented batch. Validation sees the rows as they are.
+    Everything inside, also a teacher or a balance, sees the same augmented batch. Validation uses the inputs as they
+    are. The papers stand in the augmentations below; each draws from torch's generator of the device.
+
+    Args:
+        objective: to wrap.
+        by_kind: builds the augmentation of a kind.
+        kinds: kind of each modality.
+        metadata: by modality, the arguments that its preprocessor offers to augmentations.
     """
 
     def __init__(
@@ -33,130 +40,194 @@ class Augment(Objective):
         self.change = nn.ModuleDict({m: by_kind[kind](**metadata[m]) for m, kind in kinds.items() if kind in by_kind})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective."""
+        """Return the losses of the wrapped objective.
+
+        Args:
+            model: to be trained.
+            batch: is not changed itself.
+        """
         if self.training:
+            augmented: dict[str, Input] = {}
             with torch.autocast(batch.index.device.type, enabled=False):
-                changed: dict[str, Input] = {m: own(batch.inputs[m]) for m, own in self.change.items()}
-            batch = batch._replace(inputs={**batch.inputs, **changed})
+                for modality, augmentation in self.change.items():
+                    augmented[modality] = augmentation(batch.inputs[modality])
+            batch = batch._replace(inputs={**batch.inputs, **augmented})
         losses: dict[str, Tensor] = self.objective(model, batch)
         return losses
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
-        """Add the gradients as the wrapped objective does."""
+        """Add the gradients as the wrapped objective does; see `Objective.backward`."""
         self.objective.backward(model, losses, scale)
 
 
-# ------------------------------------------------------------- by kind; each draws from torch's generator of the device
-
-
 class AugmentImage(nn.Module):
-    """A part of the picture (Szegedy et al., 2015), mirrored or not, in other light; pixels stay in 0..1."""
+    """Random crop (Szegedy et al., 2015), mirror, brightness, contrast and saturation; pixels stay in 0..1.
+
+    Args:
+        crop: smallest share of the area that is seen, above 0 and up to 1.
+        flip: probability that an image is mirrored.
+        jitter: largest relative change of brightness, contrast and saturation, 0..1.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
 
     def __init__(self, crop: float, flip: float, jitter: float) -> None:
         super().__init__()
-        self.crop = _positive(_share(crop, "image", "crop"), "image", "crop")
-        self.flip = _share(flip, "image", "flip")
-        self.jitter = _share(jitter, "image", "jitter")
+        self.crop = _check_positive(_check_share(crop, "image", "crop"), "image", "crop")
+        self.flip = _check_share(flip, "image", "flip")
+        self.jitter = _check_share(jitter, "image", "jitter")
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, C, H, W]
-        """Draw a view of each picture."""
-        return relit(cropped(x, self.crop, self.flip), self.jitter)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a view of each image: [B, C, H, W] -> [B, C, H, W]."""
+        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter)
 
 
 class AugmentAudio(nn.Module):
-    """Sounds shifted in time, louder or softer, with white noise (Salamon & Bello, 2017); samples stay in -1..1.
+    """Shift in time, gain and white noise (Salamon & Bello, 2017); samples stay in -1..1.
 
-    A sound stays within its length; what is shifted beyond an end is lost, and silence comes in at the other.
+    A clip keeps its length: what is shifted beyond one end is lost, and the other end becomes silent.
+
+    Args:
+        shift: largest shift, as a share of the length, 0..1.
+        gain: largest change of the volume, in dB.
+        snr: lowest signal-to-noise ratio, in dB.
+
+    Raises:
+        ConfigError: an argument is out of range.
     """
 
     def __init__(self, shift: float, gain: float, snr: float) -> None:
         super().__init__()
-        self.shift = _share(shift, "audio", "shift")
-        self.gain = _not_below_0(gain, "audio", "gain")
+        self.shift = _check_share(shift, "audio", "shift")
+        self.gain = _check_not_negative(gain, "audio", "gain")
         self.snr = snr
 
     def forward(self, x: Parts) -> Parts:
-        """Change each sound."""
+        """Return each clip augmented.
+
+        Args:
+            x: audio; only the waveform changes.
+        """
         waveform, length = x["waveform"], x["length"].unsqueeze(1)  # [B, S], [B, 1]
-        steps = torch.arange(waveform.shape[1], device=waveform.device)
-        source = steps - (self.shift * _between(-1, 1, length) * length).round().long()  # [B, S]
-        real = steps < length
-        sound = waveform.gather(1, source.clamp(0, len(steps) - 1)).where(real & (source >= 0) & (source < length), 0)
-        sound = sound * 10 ** (self.gain * _between(-1, 1, length) / 20)
-        loudness = (sound.square().sum(1, keepdim=True) / length.clamp(min=1)).sqrt()
-        noise = loudness * 10 ** (-self.snr / 20) * _between(0, 1, length) * torch.randn_like(sound)
-        return {**x, "waveform": (sound + noise).where(real, 0).clamp(-1, 1)}
+        samples = torch.arange(waveform.shape[1], device=waveform.device)
+        source = samples - (self.shift * _draw_uniform(-1, 1, length) * length).round().long()  # [B, S]
+        real = samples < length
+        in_clip = real & (source >= 0) & (source < length)
+        signal = waveform.gather(1, source.clamp(0, len(samples) - 1)).where(in_clip, 0)
+        signal = signal * 10 ** (self.gain * _draw_uniform(-1, 1, length) / 20)
+        rms = (signal.square().sum(1, keepdim=True) / length.clamp(min=1)).sqrt()
+        noise = rms * 10 ** (-self.snr / 20) * _draw_uniform(0, 1, length) * torch.randn_like(signal)
+        return {**x, "waveform": (signal + noise).where(real, 0).clamp(-1, 1)}
 
 
 class AugmentText(nn.Module):
-    """Words hidden behind the mask token (word dropout: Iyyer et al., 2015); tokens that are no words stay."""
+    """Word dropout (Iyyer et al., 2015): words are replaced by the mask token; special tokens stay.
+
+    Args:
+        drop: probability that a word is replaced.
+        mask_id: of the mask token.
+        special_ids: tokens that are no words.
+
+    Raises:
+        ConfigError: `drop` is out of range.
+    """
 
     special: Tensor
 
     def __init__(self, drop: float, mask_id: int, special_ids: Sequence[int] = ()) -> None:
         super().__init__()
-        self.drop, self.mask_id = _share(drop, "text", "drop"), mask_id
+        self.drop, self.mask_id = _check_share(drop, "text", "drop"), mask_id
         self.register_buffer("special", torch.tensor(list(special_ids), dtype=torch.int64), persistent=False)
 
     def forward(self, x: Parts) -> Parts:
-        """Hide some words of each text."""
+        """Return each text with some words masked.
+
+        Args:
+            x: text; only the ids change.
+        """
         ids = x["ids"]  # [B, T]
         words = x["mask"] & (ids.unsqueeze(-1) != self.special).all(-1)  # torch.isin may wait for the device
-        hidden = words & (torch.rand(ids.shape, device=ids.device) < self.drop)
-        return {**x, "ids": ids.masked_fill(hidden, self.mask_id)}
+        dropped = words & (torch.rand(ids.shape, device=ids.device) < self.drop)
+        return {**x, "ids": ids.masked_fill(dropped, self.mask_id)}
 
 
 class AugmentTabular(nn.Module):
-    """Noise on the numbers that are there, and cells that go missing (Vincent et al., 2010)."""
+    """Noise on numbers, and cells that go missing (Vincent et al., 2010).
+
+    Args:
+        noise: standard deviation of the noise on standardised numbers.
+        drop: probability that a cell goes missing.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
 
     def __init__(self, noise: float, drop: float) -> None:
         super().__init__()
-        self.noise = _not_below_0(noise, "tabular", "noise")
-        self.drop = _share(drop, "tabular", "drop")
+        self.noise = _check_not_negative(noise, "tabular", "noise")
+        self.drop = _check_share(drop, "tabular", "drop")
 
     def forward(self, x: Parts) -> Parts:
-        """Change the cells of each row."""
-        return lose_cells(x, self.drop, self.noise)
+        """Return each row augmented.
+
+        Args:
+            x: table; numbers that are missing stay so.
+        """
+        return drop_cells(x, self.drop, self.noise)
 
 
 class AugmentSeries(nn.Module):
-    """Noise, each channel larger or smaller (Um et al., 2017), one span of time at 0, the mean (Park et al., 2019)."""
+    """Noise, scaled channels (Um et al., 2017), and one masked span of time (Park et al., 2019).
+
+    Args:
+        noise: standard deviation of the noise on standardised values.
+        scale: largest relative change of a channel's scale, 0..1.
+        hide: longest span that is set to 0, the mean, as a share of the length.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
 
     def __init__(self, noise: float, scale: float, hide: float) -> None:
         super().__init__()
-        self.noise = _not_below_0(noise, "series", "noise")
-        self.scale = _share(scale, "series", "scale")
-        self.hide = _share(hide, "series", "hide")
+        self.noise = _check_not_negative(noise, "series", "noise")
+        self.scale = _check_share(scale, "series", "scale")
+        self.hide = _check_share(hide, "series", "hide")
 
     def forward(self, x: Parts) -> Parts:
-        """Change each series, within its real steps."""
+        """Return each series augmented, within its real steps.
+
+        Args:
+            x: series; only the values change.
+        """
         values, real = x["values"], x["mask"]  # [B, C, T], [B, T]
         steps, length = torch.arange(real.shape[1], device=real.device), real.sum(1, keepdim=True)
-        span = (self.hide * _between(0, 1, length) * length).round()  # [B, 1]
-        start = ((length - span + 1) * _between(0, 1, length)).floor()
-        seen = real & ((steps < start) | (steps >= start + span))
-        size = 1 + self.scale * (2 * torch.rand(values.shape[:2], device=real.device) - 1)
-        changed = values * size.unsqueeze(2) + self.noise * torch.randn_like(values)
-        return {**x, "values": changed.where(seen.unsqueeze(1), 0)}
+        span = (self.hide * _draw_uniform(0, 1, length) * length).round()  # [B, 1]
+        start = ((length - span + 1) * _draw_uniform(0, 1, length)).floor()
+        visible = real & ((steps < start) | (steps >= start + span))
+        scale = 1 + self.scale * (2 * torch.rand(values.shape[:2], device=real.device) - 1)
+        changed = values * scale.unsqueeze(2) + self.noise * torch.randn_like(values)
+        return {**x, "values": changed.where(visible.unsqueeze(1), 0)}
 
 
-def _between(low: float, high: float, like: Tensor) -> Tensor:  # fp32, shaped as `like`
+def _draw_uniform(low: float, high: float, like: Tensor) -> Tensor:  # fp32, shaped as `like`
     return low + (high - low) * torch.rand(like.shape, device=like.device)
 
 
-def _share(value: float, kind: str, key: str) -> float:
+def _check_share(value: float, kind: str, key: str) -> float:
     if not 0 <= value <= 1:
         raise ConfigError(f"augment.by_kind.{kind}.{key}: {value} is not between 0 and 1")
     return value
 
 
-def _positive(value: float, kind: str, key: str) -> float:
+def _check_positive(value: float, kind: str, key: str) -> float:
     if value <= 0:
         raise ConfigError(f"augment.by_kind.{kind}.{key}: {value} is not above 0")
     return value
 
 
-def _not_below_0(value: float, kind: str, key: str) -> float:
+def _check_not_negative(value: float, kind: str, key: str) -> float:
     if value < 0:
         raise ConfigError(f"augment.by_kind.{kind}.{key}: {value} is below 0")
     return value

@@ -1,4 +1,4 @@
-"""The part of an input that can be moved a little: pixels, samples, values, cells with numbers. Words cannot."""
+"""The continuous part of an input, which can be perturbed: pixels, samples, values, numeric cells. Words have none."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -8,35 +8,55 @@ from torch import Tensor
 
 from mmrun.types import Batch, Input
 
-PARTS = {"image": "", "audio": "waveform", "tabular": "numeric", "series": "values"}  # "" the input itself
-RANGES = {"image": (0.0, 1.0), "audio": (-1.0, 1.0)}  # of the others anything is possible
+PARTS = {"image": "", "audio": "waveform", "tabular": "numeric", "series": "values"}  # "": the input itself
+RANGES = {"image": (0.0, 1.0), "audio": (-1.0, 1.0)}  # the other kinds are unbounded
 
 
-def movable(batch: Batch, kinds: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return the continuous parts of each modality's input."""
+def get_continuous_parts(batch: Batch, kinds: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the continuous part of each modality's input, by modality.
+
+    Args:
+        batch: whose inputs are read.
+        kinds: kind of each modality; those without a continuous part are left out.
+    """
     return {m: _part(kind, batch.inputs[m]) for m, kind in kinds.items() if kind in PARTS}
 
 
-def moved(batch: Batch, kinds: Mapping[str, str], moves: Mapping[str, Tensor]) -> Batch:
-    """Add a move to each modality that has one: within the range of its kind; padding and missing cells stay."""
+def perturb(batch: Batch, kinds: Mapping[str, str], perturbations: Mapping[str, Tensor]) -> Batch:
+    """Return the batch with perturbations added to the continuous parts of its inputs.
+
+    Values are clamped to the range of their kind. Padding, missing cells and missing modalities do not change.
+
+    Args:
+        batch: is not changed itself.
+        kinds: kind of each modality.
+        perturbations: by modality, shaped as its continuous part.
+    """
     inputs = dict(batch.inputs)
-    for modality, move in moves.items():
+    for modality, perturbation in perturbations.items():
         kind, x = kinds[modality], inputs[modality]
-        before = _part(kind, x)
-        after = before + move.where(_real(kind, x, batch.present[modality]), 0)
+        clean = _part(kind, x)
+        perturbed = clean + perturbation.where(_real(kind, x, batch.present[modality]), 0)
         if kind in RANGES:
-            least, most = RANGES[kind]
-            after = after.clamp(least, most)
-        inputs[modality] = {**x, PARTS[kind]: after} if isinstance(x, dict) else after
+            low, high = RANGES[kind]
+            perturbed = perturbed.clamp(low, high)
+        inputs[modality] = {**x, PARTS[kind]: perturbed} if isinstance(x, dict) else perturbed
     return batch._replace(inputs=inputs)
 
 
-def noisy(batch: Batch, kinds: Mapping[str, str], noise: Mapping[str, float]) -> Batch:
-    """Add white noise of the deviation that each kind has."""
-    parts = movable(batch, kinds)
-    return moved(
-        batch, kinds, {m: noise[kinds[m]] * torch.randn_like(x) for m, x in parts.items() if kinds[m] in noise}
-    )
+def add_noise(batch: Batch, kinds: Mapping[str, str], noise: Mapping[str, float]) -> Batch:
+    """Return the batch with white noise added to the continuous parts of its inputs.
+
+    Args:
+        batch: is not changed itself.
+        kinds: kind of each modality.
+        noise: standard deviation by kind; kinds that are left out get no noise.
+    """
+    perturbations = {}
+    for modality, part in get_continuous_parts(batch, kinds).items():
+        if kinds[modality] in noise:
+            perturbations[modality] = noise[kinds[modality]] * torch.randn_like(part)
+    return perturb(batch, kinds, perturbations)
 
 
 def _part(kind: str, x: Input) -> Tensor:

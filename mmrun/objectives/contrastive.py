@@ -1,4 +1,4 @@
-"""Bring the modalities of a row together, and keep those of different rows apart."""
+"""Contrastive pre-training: align the modalities of a row, and keep those of different rows apart."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,9 +15,21 @@ from mmrun.types import Batch, Objective
 
 
 class Contrastive(Objective):
-    """Aligns the encoders, every pair of modalities through projections that the objective owns.
+    """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
-    The other rows are those of the same micro-batch and process: fewer with `accumulate`, not more with more devices.
+    The papers are those of the pair losses. Negatives are the other rows of the same micro-batch and process: gradient
+    accumulation makes them fewer, more devices do not add any.
+
+    Args:
+        pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
+        kinds: kind of each modality that the stage reads; two at least.
+        dims: width of the features of each encoder.
+        dim: D, width of the projections.
+        num_layers: of each projection, with GELU in between.
+        normalize: bring the projections to length 1.
+
+    Raises:
+        ConfigError: the stage reads a single modality, or a projection has no layer.
     """
 
     def __init__(
@@ -31,17 +43,30 @@ class Contrastive(Objective):
     ) -> None:
         super().__init__()
         if len(kinds) < 2:
-            raise ConfigError(f"objective: contrast needs two modalities, and here is only {', '.join(kinds)}")
+            raise ConfigError(
+                f"objective: contrastive learning needs two modalities, and this stage reads only {', '.join(kinds)}"
+            )
         self.normalize = normalize
-        self.project = nn.ModuleDict({modality: _projection(dims[modality], dim, num_layers) for modality in kinds})
+        self.project = nn.ModuleDict()
+        for modality in kinds:
+            self.project[modality] = _build_projection(dims[modality], dim, num_layers)
         self.pair = nn.ModuleDict({f"{a}-{b}": pair_loss() for a, b in combinations(kinds, 2)})
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean over the pairs and its parts, "loss/<modality>-<modality>"."""
+        """Return the mean over the pairs, and the loss of each.
+
+        Args:
+            model: to be trained.
+            batch: targets are not used.
+
+        Returns:
+            loss, loss/<modality>-<modality>.
+        """
         features = model.encode({modality: batch.inputs[modality] for modality in self.project})
-        projected = {modality: project(features[modality].pooled).float() for modality, project in self.project.items()}
-        if self.normalize:
-            projected = {modality: F.normalize(vectors, dim=-1) for modality, vectors in projected.items()}
+        projected = {}
+        for modality, project in self.project.items():
+            vectors = project(features[modality].pooled).float()
+            projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
         parts = {}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
             for (a, b), (name, pair) in zip(combinations(self.project, 2), self.pair.items(), strict=True):
@@ -50,75 +75,116 @@ class Contrastive(Objective):
 
 
 class InfoNCE(nn.Module):
-    """Each row finds its other half among all rows, in both directions (CLIP: Radford et al., 2021)."""
+    """Symmetric InfoNCE: each row identifies its counterpart among all rows (CLIP: Radford et al., 2021).
+
+    Args:
+        temperature: initial value; it is learned, and stays above 1/100.
+    """
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
 
-    def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
-        """Mean cross-entropy over the rows that have both."""
+    def forward(self, a: Tensor, b: Tensor, paired: Tensor) -> Tensor:
+        """Return the mean cross-entropy over the rows that have both modalities.
+
+        Args:
+            a: projections of one modality [B, D].
+            b: projections of the other [B, D].
+            paired: [B] bool, rows that have both.
+        """
         logits = self.log_scale.clamp(max=math.log(100)).exp() * a @ b.T  # [B, B]
-        rows = tell_apart(logits, both) + tell_apart(logits.T, both)
-        return rows.where(both, 0).sum() / (2 * both.sum().clamp(min=1))
+        rows = diagonal_cross_entropy(logits, paired) + diagonal_cross_entropy(logits.T, paired)
+        return rows.where(paired, 0).sum() / (2 * paired.sum().clamp(min=1))
 
 
 class PairwiseSigmoid(nn.Module):
-    """Each pair of rows is judged by itself: of one row, or not (SigLIP: Zhai et al., 2023)."""
+    """The sigmoid loss: each pair of rows is classified by itself as matching or not (SigLIP: Zhai et al., 2023).
+
+    Args:
+        temperature: initial value; it is learned.
+        bias: initial value of the logits' bias; it is learned.
+    """
 
     def __init__(self, temperature: float = 0.1, bias: float = -10.0) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
         self.bias = nn.Parameter(torch.tensor([float(bias)]))
 
-    def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
-        """Sum over a row's pairs, mean over the rows that have both."""
+    def forward(self, a: Tensor, b: Tensor, paired: Tensor) -> Tensor:
+        """Return the sum over a row's pairs, averaged over the rows that have both modalities.
+
+        Args:
+            a: projections of one modality [B, D].
+            b: projections of the other [B, D].
+            paired: [B] bool, rows that have both.
+        """
         logits = self.log_scale.exp() * a @ b.T + self.bias  # [B, B]
         sign = 2 * torch.eye(len(a), device=a.device) - 1
-        pairs = F.softplus(-sign * logits) * (both & both.unsqueeze(1))
-        return pairs.sum() / both.sum().clamp(min=1)
+        pairs = F.softplus(-sign * logits) * (paired & paired.unsqueeze(1))
+        return pairs.sum() / paired.sum().clamp(min=1)
 
 
 class VicReg(nn.Module):
-    """Invariance, variance, covariance (Bardes et al., 2022): no row is compared with another."""
+    """Variance-invariance-covariance regularisation (VICReg: Bardes et al., 2022); it needs no negatives.
+
+    Args:
+        invariance: weight of the squared distance between the two modalities of a row.
+        variance: weight of the hinge that keeps the deviation of every dimension at 1 or above.
+        covariance: weight of the squared covariances between dimensions.
+    """
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
         super().__init__()
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
-    def forward(self, a: Tensor, b: Tensor, both: Tensor) -> Tensor:  # [B, D], [B, D], [B] bool
-        """Weigh how far halves are apart, how narrow a dimension is, and how much two dimensions say the same.
+    def forward(self, a: Tensor, b: Tensor, paired: Tensor) -> Tensor:
+        """Return the weighted sum of the three terms over the rows that have both modalities.
 
-        All of it over the rows that have both; of fewer than two nothing can be said, and the last two are 0.
+        With fewer than two such rows, variance and covariance are undefined and count 0.
+
+        Args:
+            a: projections of one modality [B, D].
+            b: projections of the other [B, D].
+            paired: [B] bool, rows that have both.
         """
-        there = both.unsqueeze(1)
-        count = both.sum()
-        apart = (a - b).square().where(there, 0).mean(1).sum() / count.clamp(min=1)
-        narrow, alike = a.new_zeros(()), a.new_zeros(())
-        for half in (a, b):
-            mean = half.where(there, 0).sum(0) / count.clamp(min=1)
-            centred = (half - mean).where(there, 0)
+        mask = paired.unsqueeze(1)
+        count = paired.sum()
+        invariance = (a - b).square().where(mask, 0).mean(1).sum() / count.clamp(min=1)
+        variance_loss, covariance_loss = a.new_zeros(()), a.new_zeros(())
+        for x in (a, b):
+            mean = x.where(mask, 0).sum(0) / count.clamp(min=1)
+            centred = (x - mean).where(mask, 0)
             covariance = centred.T @ centred / (count - 1).clamp(min=1)  # [D, D]
-            own = covariance.diagonal()
-            narrow = narrow + F.relu(1 - (own + 1e-4).sqrt()).mean() / 2
-            alike = alike + (covariance.square().sum() - own.square().sum()) / len(own)
-        return self.invariance * apart + (self.variance * narrow + self.covariance * alike) * (count > 1)
+            variance = covariance.diagonal()
+            variance_loss = variance_loss + F.relu(1 - (variance + 1e-4).sqrt()).mean() / 2
+            covariance_loss = covariance_loss + (covariance.square().sum() - variance.square().sum()) / len(variance)
+        regularisation = self.variance * variance_loss + self.covariance * covariance_loss
+        return self.invariance * invariance + regularisation * (count > 1)
 
 
-def tell_apart(logits: Tensor, there: Tensor) -> Tensor:  # [B, B], [B] bool -> [B]
-    """Cross-entropy of each row's search for its own column; a row that is not there is no column of another."""
-    own = torch.arange(len(logits), device=logits.device)
-    absent = ~there & (own != own.unsqueeze(1))
-    return F.cross_entropy(logits.masked_fill(absent, torch.finfo(logits.dtype).min), own, reduction="none")
+def diagonal_cross_entropy(logits: Tensor, present: Tensor) -> Tensor:
+    """Return the cross-entropy of each row of a similarity matrix with its own column as the class.
+
+    Args:
+        logits: [B, B].
+        present: [B] bool; a row that is not present is no negative of the others.
+
+    Returns:
+        [B].
+    """
+    rows = torch.arange(len(logits), device=logits.device)
+    excluded = ~present & (rows != rows.unsqueeze(1))
+    return F.cross_entropy(logits.masked_fill(excluded, torch.finfo(logits.dtype).min), rows, reduction="none")
 
 
-def _projection(width: int, dim: int, num_layers: int) -> nn.Module:
-    """Make a linear layer, or several with GELU between."""
+def _build_projection(in_dim: int, dim: int, num_layers: int) -> nn.Module:
+    """Build a linear layer, or several with GELU in between."""
     if num_layers < 1:
-        raise ConfigError(f"objective.num_layers: {num_layers}; a projection has one at least")
-    wide: list[nn.Module] = []
+        raise ConfigError(f"objective.num_layers: {num_layers} is below 1; a projection needs at least one layer")
+    hidden: list[nn.Module] = []
     for _ in range(num_layers - 1):
-        wide += [nn.Linear(width, dim), nn.GELU()]
-        width = dim
-    last = nn.Linear(width, dim, bias=False)
-    return nn.Sequential(*wide, last) if wide else last
+        hidden += [nn.Linear(in_dim, dim), nn.GELU()]
+        in_dim = dim
+    last = nn.Linear(in_dim, dim, bias=False)
+    return nn.Sequential(*hidden, last) if hidden else last

@@ -1,4 +1,4 @@
-"""Recover each modality from the others alone."""
+"""Cross-modal masked modelling: recover each modality from the others alone."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,16 +8,26 @@ from torch import Tensor
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import summed
-from mmrun.objectives.self_supervised import mean_over, need_every, pretexts
+from mmrun.objectives.losses import masked_mean, sum_losses
+from mmrun.objectives.self_supervised import build_pretexts, require_all_modalities
 from mmrun.types import Batch, Features, Objective
 
 
 class CrossModal(Objective):
-    """Masked modelling across modalities (after Singh et al., 2022): one is hidden whole, the fused others recover it.
+    """Masked modelling across modalities (after FLAVA: Singh et al., 2022): the fused others recover a hidden one.
 
-    Joint self-supervision leaves each modality a part of its own, which may be all that it looks at. Here nothing is
-    left. What is to be recovered is what the pretext of its kind wants. The fusion runs once for each modality.
+    Joint self-supervised training leaves each modality a part of its own input, and the model may rely on that alone;
+    here nothing of it is left. The target is that of the pretext of its kind. The fusion runs once for each modality.
+
+    Args:
+        by_kind: builds the pretext of a kind.
+        kinds: kind of each modality that the stage reads; two at least.
+        dims: width of the features of each encoder.
+        fusion_dim: width of the fused vector.
+        metadata: by modality, the arguments that its preprocessor offers to pretexts.
+
+    Raises:
+        ConfigError: the stage does not read every modality, there is a single one, or a kind has no suitable pretext.
     """
 
     def __init__(
@@ -29,19 +39,32 @@ class CrossModal(Objective):
         metadata: Mapping[str, Mapping[str, Any]],
     ) -> None:
         super().__init__()
-        need_every("objective", kinds, dims)
+        require_all_modalities("objective", kinds, dims)
         if len(kinds) < 2:
-            raise ConfigError(f"objective: others must help, and here is only {', '.join(kinds)}; add a modality")
-        self.pretext = pretexts(by_kind, kinds, dict.fromkeys(kinds, fusion_dim), metadata, helped="objective")
+            raise ConfigError(
+                f"objective: a modality is recovered from others, and the model has only {', '.join(kinds)}; "
+                "add a modality"
+            )
+        fused_dims = dict.fromkeys(kinds, fusion_dim)
+        self.pretext = build_pretexts(by_kind, kinds, fused_dims, metadata, fused_key="objective")
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and its parts, "loss/<modality>": means over the rows that have it and another."""
+        """Return the loss and its parts, means over the rows that have the modality and at least one other.
+
+        Args:
+            model: to be trained.
+            batch: targets are not used.
+
+        Returns:
+            loss, loss/<modality>.
+        """
         features = model.encode({modality: batch.inputs[modality] for modality in self.pretext})
         parts = {}
         for modality, pretext in self.pretext.items():
-            here = batch.present[modality]
-            others = {**batch.present, modality: torch.zeros_like(here)}
-            _, wanted = pretext.corrupt(batch.inputs[modality], here)
-            rows = pretext.loss(Features(model.fusion(features, others)), wanted)
-            parts[f"loss/{modality}"] = mean_over(rows, here & torch.stack(list(others.values())).any(0))
-        return {"loss": summed(parts.values()), **parts}
+            present = batch.present[modality]
+            others_present = {**batch.present, modality: torch.zeros_like(present)}
+            _, target = pretext.corrupt(batch.inputs[modality], present)
+            losses = pretext.loss(Features(model.fusion(features, others_present)), target)
+            recoverable = present & torch.stack(list(others_present.values())).any(0)
+            parts[f"loss/{modality}"] = masked_mean(losses, recoverable)
+        return {"loss": sum_losses(parts.values()), **parts}

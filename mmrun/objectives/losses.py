@@ -1,4 +1,4 @@
-"""Which loss each task has: what the arguments of the objectives `task` and `probe` choose."""
+"""The loss of each task, as the arguments of the objectives `task` and `probe` select it, and sums of losses."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
@@ -9,18 +9,43 @@ from torch import Tensor
 from mmrun.errors import ConfigError, nearest
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.regression import Regression
-from mmrun.types import Task
+from mmrun.types import IGNORE_INDEX, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # output [B, C], target -> scalar
-FORMS = {"classification": ("cross_entropy", "focal", "hinge"), "regression": ("mse", "l1", "huber")}  # usual one first
+FORMS = {"classification": ("cross_entropy", "focal", "hinge"), "regression": ("mse", "l1", "huber")}  # default first
 
 
-def summed(losses: Iterable[Tensor]) -> Tensor:
-    """Add losses up; a single one is given as it is, without an operation to run and to differentiate."""
+def sum_losses(losses: Iterable[Tensor]) -> Tensor:
+    """Return the sum of one or more losses.
+
+    Args:
+        losses: scalars; a single one is returned unchanged, which saves an operation in both passes.
+    """
     return reduce(torch.add, losses)
 
 
-def losses_of(
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over the selected rows, or 0 where no row is selected.
+
+    Args:
+        values: [B]; rows that are not selected may hold anything, also NaN.
+        mask: [B] bool, True for the rows that count.
+    """
+    return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
+
+
+def hide_targets(target: Tensor, visible: Tensor) -> Tensor:
+    """Return a copy of the target in which only some rows are visible to the losses.
+
+    Args:
+        target: [B] or [B, C]; hidden ones become IGNORE_INDEX, or NaN where targets are floats.
+        visible: [B] bool, True for the rows whose target stays.
+    """
+    hidden = float("nan") if target.is_floating_point() else IGNORE_INDEX
+    return target.masked_fill(~visible.view(-1, *[1] * (target.dim() - 1)), hidden)
+
+
+def build_losses(
     tasks: Mapping[str, Task],
     loss: Mapping[str, str] | None = None,
     gamma: float = 2.0,
@@ -28,23 +53,38 @@ def losses_of(
     label_smoothing: float = 0.0,
     class_balanced: bool = False,
 ) -> dict[str, Loss]:
-    """Return each task's loss. `loss` chooses among FORMS; multilabel and ordinal tasks have only one."""
-    forms = {kind: (loss or {}).get(kind, usual) for kind, (usual, *_) in FORMS.items()}
-    _check(tasks, loss or {}, gamma, delta, label_smoothing, class_balanced)
-    made: dict[str, Loss] = {}
+    """Return the loss function of each task by name.
+
+    Args:
+        tasks: the tasks by name.
+        loss: one of FORMS by kind of task, the first where it is not given; multilabel and ordinal tasks have a single
+            form and ignore it.
+        gamma: focusing parameter of the focal loss (Lin et al., 2017); 0 is cross-entropy.
+        delta: of the Huber loss (1964), the error in standard deviations up to which it is squared.
+        label_smoothing: share of a class target spread over all classes (Szegedy et al., 2016).
+        class_balanced: weigh classes inversely to their number of training rows.
+
+    Raises:
+        ConfigError: an argument is out of range, or no task can use it.
+    """
+    requested = loss or {}
+    _check(tasks, requested, gamma, delta, label_smoothing, class_balanced)
+    classification = requested.get("classification", FORMS["classification"][0])
+    regression = requested.get("regression", FORMS["regression"][0])
+    losses: dict[str, Loss] = {}
     for name, task in tasks.items():
-        made[name] = task.loss
+        losses[name] = task.loss
         if isinstance(task, Classification):
-            made[name] = partial(task.loss, label_smoothing=label_smoothing, class_balanced=class_balanced)
-        if type(task) is Classification and forms["classification"] == "focal":
-            made[name] = partial(task.focal, gamma=gamma, class_balanced=class_balanced)
-        if type(task) is Classification and forms["classification"] == "hinge":
-            made[name] = partial(task.hinge, class_balanced=class_balanced)
-        if isinstance(task, Regression) and forms["regression"] == "l1":
-            made[name] = task.l1
-        if isinstance(task, Regression) and forms["regression"] == "huber":
-            made[name] = partial(task.huber, delta=delta)
-    return made
+            losses[name] = partial(task.loss, label_smoothing=label_smoothing, class_balanced=class_balanced)
+        if type(task) is Classification and classification == "focal":
+            losses[name] = partial(task.focal, gamma=gamma, class_balanced=class_balanced)
+        if type(task) is Classification and classification == "hinge":
+            losses[name] = partial(task.hinge, class_balanced=class_balanced)
+        if isinstance(task, Regression) and regression == "l1":
+            losses[name] = task.l1
+        if isinstance(task, Regression) and regression == "huber":
+            losses[name] = partial(task.huber, delta=delta)
+    return losses
 
 
 def _check(
@@ -55,36 +95,54 @@ def _check(
     label_smoothing: float,
     class_balanced: bool,
 ) -> None:
-    """Refuse what no task can do, what does not go together, and numbers out of range."""
-    kinds = {
-        "classification": [name for name, task in tasks.items() if type(task) is Classification],
-        "regression": [name for name, task in tasks.items() if isinstance(task, Regression)],
-    }
+    """Reject what no task can use, options that cannot be combined, and values out of range."""
     for kind, form in loss.items():
-        if kind not in FORMS:
-            raise ConfigError(
-                f"objective.loss.{kind}: a loss is chosen for {' and '.join(FORMS)}{nearest(kind, FORMS)}"
-            )
-        one_of(f"objective.loss.{kind}", form, FORMS[kind])
-        if form != FORMS[kind][0] and not kinds[kind]:
-            raise _nothing_of_the_kind(f"objective.loss.{kind}", kind, tasks)
-    for key, given in (("label_smoothing", label_smoothing > 0), ("class_balanced", class_balanced)):
-        if given and not any(isinstance(task, Classification) for task in tasks.values()):
-            raise _nothing_of_the_kind(f"objective.{key}", "classification", tasks)
+        _check_form(tasks, kind, form)
+    if not any(isinstance(task, Classification) for task in tasks.values()):
+        if label_smoothing > 0:
+            raise _no_such_task("objective.label_smoothing", "classification", tasks)
+        if class_balanced:
+            raise _no_such_task("objective.class_balanced", "classification", tasks)
     form = loss.get("classification", "cross_entropy")
     if label_smoothing > 0 and form != "cross_entropy":
-        raise ConfigError(f"objective.label_smoothing: {form} knows no smoothing; set it to 0")
+        raise ConfigError(f"objective.label_smoothing: {form} has no label smoothing; set it to 0")
     if gamma < 0:
         raise ConfigError(f"objective.gamma: {gamma} is below 0")
     if delta <= 0:
         raise ConfigError(f"objective.delta: {delta} is not above 0")
 
 
-def one_of(key_path: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a word that is none of those known."""
-    if value not in known:
-        raise ConfigError(f"{key_path}: '{value}' is not one of {', '.join(known)}{nearest(str(value), known)}")
+def _check_form(tasks: Mapping[str, Task], kind: str, form: str) -> None:
+    """Reject an unknown loss, and one that no task would use."""
+    if kind not in FORMS:
+        raise ConfigError(
+            f"objective.loss.{kind}: a loss can be chosen for {' and '.join(FORMS)}{nearest(kind, FORMS)}"
+        )
+    check_choice(f"objective.loss.{kind}", form, FORMS[kind])
+    if form == FORMS[kind][0]:
+        return
+    if kind == "classification":
+        usable = any(type(task) is Classification for task in tasks.values())
+    else:
+        usable = any(isinstance(task, Regression) for task in tasks.values())
+    if not usable:
+        raise _no_such_task(f"objective.loss.{kind}", kind, tasks)
 
 
-def _nothing_of_the_kind(key_path: str, kind: str, tasks: Mapping[str, Task]) -> ConfigError:
+def check_choice(key_path: str, value: str, choices: Sequence[str]) -> None:
+    """Reject a value that is not one of the choices.
+
+    Args:
+        key_path: of the YAML key, for the message.
+        value: what was given.
+        choices: what is allowed.
+
+    Raises:
+        ConfigError: the value is not one of them.
+    """
+    if value not in choices:
+        raise ConfigError(f"{key_path}: '{value}' is not one of {', '.join(choices)}{nearest(str(value), choices)}")
+
+
+def _no_such_task(key_path: str, kind: str, tasks: Mapping[str, Task]) -> ConfigError:
     return ConfigError(f"{key_path}: no task is a {kind} (there are {', '.join(tasks)}); leave it out")

@@ -1,28 +1,46 @@
-"""Text: name the words that were hidden."""
+"""Text: predict masked words."""
 
 import torch
 from torch import Tensor, nn
 
-from mmrun.objectives.pretext import Pretext, checked_share
+from mmrun.objectives.pretext import Pretext, check_share
 from mmrun.types import Features
 
 
 class MaskedLM(Pretext):
-    """Masked language modelling (Devlin et al., 2019): 80 % of the chosen become the mask, 10 % any word, 10 % stay.
+    """Masked language modelling (BERT: Devlin et al., 2019).
 
-    An encoder without tokens names all chosen words from the pooled vector at once. Every row gives the same number of
-    slots, so shapes are static and only the chosen positions go through the vocabulary's wide layer.
+    Of the chosen tokens 80 % become the mask token, 10 % a random one, 10 % stay. An encoder without tokens predicts
+    all chosen words from the pooled vector. Every row has the same number K of slots, so that shapes are static and
+    only the chosen positions go through the vocabulary's wide layer.
+
+    Args:
+        dim: width of the encoder's features.
+        vocab_size: V, number of token ids.
+        mask_id: of the mask token.
+        ratio: share of a row's real tokens that is chosen, at least one.
+
+    Raises:
+        ConfigError: `ratio` is out of range.
     """
 
     def __init__(self, dim: int, vocab_size: int, mask_id: int, ratio: float = 0.15) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.mask_id = mask_id
-        self.ratio = checked_share(ratio, "text")
+        self.ratio = check_share(ratio, "text")
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Choose `ratio` of each row's real tokens, at least one, and spoil them."""
+        """Return the text with corrupted tokens, and which were chosen.
+
+        Args:
+            x: text, ids and mask [B, T].
+            present: is not used.
+
+        Returns:
+            The text, and [B, K]: positions, words that stood there, and chosen (False for unused slots).
+        """
         ids, real = x["ids"], x["mask"]  # [B, T]
         slots = max(1, round(self.ratio * ids.shape[1]))  # K
         order = torch.rand(ids.shape, device=ids.device).masked_fill(~real, -1)
@@ -30,20 +48,25 @@ class MaskedLM(Pretext):
         count = (self.ratio * real.sum(1, keepdim=True)).round().clamp(min=1)
         chosen = (torch.arange(slots, device=ids.device) < count) & real.gather(1, positions)
         words = ids.gather(1, positions)
-        fate = torch.rand(words.shape, device=ids.device)
-        spoiled = torch.where(fate < 0.9, torch.randint_like(words, self.vocab_size), words)
-        spoiled = torch.where(fate < 0.8, self.mask_id, spoiled)
-        spoiled = torch.where(chosen, spoiled, words)
-        wanted = {"positions": positions, "words": words, "chosen": chosen}
-        return {**x, "ids": ids.scatter(1, positions, spoiled)}, wanted
+        drawn = torch.rand(words.shape, device=ids.device)
+        corrupted = torch.where(drawn < 0.9, torch.randint_like(words, self.vocab_size), words)
+        corrupted = torch.where(drawn < 0.8, self.mask_id, corrupted)
+        corrupted = torch.where(chosen, corrupted, words)
+        target = {"positions": positions, "words": words, "chosen": chosen}
+        return {**x, "ids": ids.scatter(1, positions, corrupted)}, target
 
-    def loss(self, features: Features, wanted: dict[str, Tensor]) -> Tensor:  # [B]
-        """Mean cross-entropy over a row's chosen tokens."""
-        positions, words, chosen = wanted["positions"], wanted["words"], wanted["chosen"]  # [B, K]
+    def loss(self, features: Features, target: dict[str, Tensor]) -> Tensor:
+        """Return the mean cross-entropy over a row's chosen tokens, [B].
+
+        Args:
+            features: tokens [B, T, D], or pooled [B, D].
+            target: that `corrupt` returned.
+        """
+        positions, words, chosen = target["positions"], target["words"], target["chosen"]  # [B, K]
         if features.tokens is None:
             states = features.pooled.unsqueeze(1)  # [B, 1, D]
         else:
             states = features.tokens.gather(1, positions.unsqueeze(-1).expand(-1, -1, features.tokens.shape[-1]))
-        logits = self.head(states).float()  # [B, K or 1, V]
-        scores = logits.expand(-1, words.shape[1], -1).gather(-1, words.unsqueeze(-1)).squeeze(-1)  # [B, K]
-        return ((logits.logsumexp(-1) - scores) * chosen).sum(1) / chosen.sum(1).clamp(min=1)
+        logits: Tensor = self.head(states).float()  # [B, K or 1, V]
+        word_logits = logits.expand(-1, words.shape[1], -1).gather(-1, words.unsqueeze(-1)).squeeze(-1)  # [B, K]
+        return ((logits.logsumexp(-1) - word_logits) * chosen).sum(1) / chosen.sum(1).clamp(min=1)

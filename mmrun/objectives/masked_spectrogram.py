@@ -1,18 +1,32 @@
-"""Audio: recover the sound of spans that were silenced."""
+"""Audio: recover the spectrogram of spans that were silenced."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmrun.models.encoders.logmel import LogMel
-from mmrun.objectives.pretext import GridDecoder, Pretext, checked_share, hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_blocks
 from mmrun.types import Features
 
 
 class MaskedSpectrogram(Pretext):
-    """Masked modelling of the log-mel spectrogram (Huang et al., 2022), decoded whole from the pooled vector.
+    """Masked modelling of the log-mel spectrogram (after Huang et al., 2022), decoded whole from the pooled vector.
 
-    What is wanted is each clip's spectrogram less its own mean and deviation, so that loudness does not count.
+    The target is each clip's spectrogram, standardised by itself, so that loudness does not matter.
+
+    Args:
+        dim: width of the encoder's features.
+        sample_rate: in Hz.
+        num_samples: S, length of the padded clips.
+        ratio: probability that a span is silenced.
+        spans: number of equal spans that a clip is cut into.
+        n_mels: M, mel bands.
+        n_fft: samples of a window.
+        hop_length: samples from one frame to the next.
+        max_frames: longer spectrograms are recovered at this length.
+
+    Raises:
+        ConfigError: `ratio` is out of range.
     """
 
     def __init__(
@@ -28,26 +42,37 @@ class MaskedSpectrogram(Pretext):
         max_frames: int = 64,
     ) -> None:
         super().__init__()
-        self.ratio = checked_share(ratio, "audio")
+        self.ratio = check_share(ratio, "audio")
         self.spans = spans
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length)
         self.size = (n_mels, min(1 + num_samples // hop_length, max_frames))
         self.decoder = GridDecoder(dim, 1, *self.size)
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Silence some of `spans` equal spans of time."""
+        """Return the audio with silenced spans, and the audio itself.
+
+        Args:
+            x: audio of B clips.
+            present: is not used.
+        """
         waveform = x["waveform"]  # [B, S]
-        hidden = hidden_blocks(waveform, self.ratio, (self.spans,), (waveform.shape[1],)).squeeze(1)
+        hidden = draw_hidden_blocks(waveform, self.ratio, (self.spans,), (waveform.shape[1],)).squeeze(1)
         return {**x, "waveform": waveform.masked_fill(hidden, 0)}, x
 
-    def loss(self, features: Features, wanted: dict[str, Tensor]) -> Tensor:  # [B]
-        """Mean squared error of the standardised spectrogram, over the frames that hold sound and not padding."""
+    def loss(self, features: Features, target: dict[str, Tensor]) -> Tensor:
+        """Return the mean squared error of the standardised spectrogram over the frames that are no padding, [B].
+
+        Args:
+            features: pooled [B, D].
+            target: the audio.
+        """
         frames = self.size[1]
-        mel = F.adaptive_avg_pool2d(self.logmel(wanted["waveform"]).float(), self.size)  # [B, M, frames]
-        start = torch.arange(frames, device=mel.device) * (wanted["waveform"].shape[1] / frames)
-        real = (start < wanted["length"].unsqueeze(1)).unsqueeze(1).expand_as(mel)
+        mel = F.adaptive_avg_pool2d(self.logmel(target["waveform"]).float(), self.size)  # [B, M, frames]
+        start = torch.arange(frames, device=mel.device) * (target["waveform"].shape[1] / frames)
+        real = (start < target["length"].unsqueeze(1)).unsqueeze(1).expand_as(mel)
         count = real.sum((1, 2), keepdim=True).clamp(min=1)
         mean = (mel * real).sum((1, 2), keepdim=True) / count
         variance = ((mel - mean).square() * real).sum((1, 2), keepdim=True) / count
-        error = self.decoder(features.pooled).squeeze(1) - (mel - mean) / (variance + 1e-4).sqrt()  # 1e-4: silence
+        standardised = (mel - mean) / (variance + 1e-4).sqrt()  # 1e-4: silence
+        error: Tensor = self.decoder(features.pooled).squeeze(1) - standardised
         return (error.square() * real).sum((1, 2)) / count.flatten()

@@ -1,4 +1,4 @@
-"""Agree with a steadier self about rows that nobody labelled."""
+"""Mean teacher: agree with an average of one's own weights, on unlabelled rows as well."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,12 +7,11 @@ from torch import Tensor
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.continuous import noisy
-from mmrun.objectives.distill import anything
-from mmrun.objectives.losses import summed
-from mmrun.objectives.modality_dropout import leave_out
-from mmrun.objectives.self_supervised import mean_over
-from mmrun.objectives.task import Supervised
+from mmrun.objectives.continuous import add_noise
+from mmrun.objectives.distill import any_present
+from mmrun.objectives.losses import masked_mean, sum_losses
+from mmrun.objectives.modality_dropout import drop_modalities
+from mmrun.objectives.task import ModelOutputs, Supervised
 from mmrun.objectives.teacher import EMATeacher
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
@@ -21,11 +20,25 @@ from mmrun.types import Task as AnyTask
 
 
 class MeanTeacher(Objective):
-    """Mean teacher (Tarvainen & Valpola, 2017): the answers are as those of a moving average of the model's weights.
+    """Mean teacher (Tarvainen & Valpola, 2017): predictions agree with those of a moving average of the weights.
 
-    Both see noise of their own on continuous inputs; modalities are left out for the student alone. Disagreement, the
-    squared distance of probabilities (of numbers: of these), counts `weight`, growing over the first `rampup` batches.
-    Validation is the objective `task` with the student; a stage's `average` lets the averaged weights count instead.
+    The consistency loss is the mean squared distance of probabilities, or of standardised numbers. Student and teacher
+    see different noise on continuous inputs; modalities are dropped for the student alone. Validation is that of the
+    objective `task` with the student's weights; set the stage's `ema_decay` to validate averaged ones.
+
+    Args:
+        task: builds the supervised objective.
+        tasks: the tasks by name.
+        kinds: kind of each modality.
+        model: the student; the teacher starts as a copy of it.
+        decay: of the teacher's weights per batch, 0..1; smaller in the first batches.
+        weight: of the consistency loss.
+        rampup: batches over which the weight grows from almost 0; 0: it is the same throughout.
+        drop_prob: probability that a modality of a row is dropped for the student.
+        noise: standard deviation of the noise on continuous inputs, by kind.
+
+    Raises:
+        ConfigError: `decay` or `drop_prob` is out of range.
     """
 
     step: Tensor
@@ -53,36 +66,53 @@ class MeanTeacher(Objective):
         self.register_buffer("step", torch.zeros(()))  # training batches so far
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of `task` and loss/consistency; each training batch updates the teacher."""
+        """Return the losses of `task` and loss/consistency; each training batch updates the teacher.
+
+        Args:
+            model: the student.
+            batch: inputs and targets.
+        """
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
-        self.teacher.follow(model, 1 - (self.step / (self.step + 1)).clamp(max=self.decay))
+        self.teacher.update(model, 1 - (self.step / (self.step + 1)).clamp(max=self.decay))
         weight = self.weight * self._ramp()
         self.step += 1
-        seen = noisy(batch, self.kinds, self.noise)._replace(present=leave_out(batch.present, self.drop_prob))
-        outputs = self.task.predict(model, self.task.encode(model, seen.inputs), seen.present)
-        said = self.teacher(noisy(batch, self.kinds, self.noise)).outputs
-        losses = self.task.compute_losses(outputs, seen.present, batch.targets)
-        each = []
-        for head, by_task in outputs.heads.items():
-            here = anything(seen.present) if head.modality is None else seen.present[head.modality]
-            for name, task in self.tasks.items():
-                distance = (told(task, by_task[name]) - told(task, said[name])).square().mean(1)
-                each.append(mean_over(distance, here))
-        consistency = summed(each)
+        noisy = add_noise(batch, self.kinds, self.noise)
+        present = drop_modalities(batch.present, self.drop_prob)
+        outputs = self.task.predict(model, self.task.encode(model, noisy.inputs), present)
+        teacher_outputs = self.teacher(add_noise(batch, self.kinds, self.noise)).outputs
+        losses = self.task.compute_losses(outputs, present, batch.targets)
+        consistency = self._consistency(outputs, teacher_outputs, present)
         return {**losses, "loss": losses["loss"] + weight * consistency, "loss/consistency": consistency}
 
+    def _consistency(
+        self, outputs: ModelOutputs, teacher_outputs: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> Tensor:
+        """Return the distance between the predictions of student and teacher, summed over heads and tasks."""
+        losses = []
+        for head, by_task in outputs.heads.items():
+            rows = any_present(present) if head.modality is None else present[head.modality]
+            for name, task in self.tasks.items():
+                difference = apply_activation(task, by_task[name]) - apply_activation(task, teacher_outputs[name])
+                losses.append(masked_mean(difference.square().mean(1), rows))
+        return sum_losses(losses)
+
     def _ramp(self) -> Tensor | float:
-        """Return the share of the weight that counts by now, exp(-5 (1 - t)^2) with t from 0 to 1."""
+        """Return the factor on the weight, exp(-5 (1 - t)^2), with t growing from 0 to 1 over `rampup` batches."""
         if self.rampup == 0:
             return 1.0
-        left = 1 - (self.step / self.rampup).clamp(max=1)
-        return (-5 * left.square()).exp()
+        remaining = 1 - (self.step / self.rampup).clamp(max=1)
+        return (-5 * remaining.square()).exp()
 
 
-def told(task: AnyTask, output: Tensor) -> Tensor:  # [B, C] -> [B, C]
-    """Return a task's predictions: probabilities, or standardised numbers."""
+def apply_activation(task: AnyTask, output: Tensor) -> Tensor:
+    """Return a task's predictions in fp32: probabilities, or standardised numbers.
+
+    Args:
+        task: regressions have no activation, labels get a sigmoid and classes a softmax.
+        output: [B, C].
+    """
     if isinstance(task, Regression):
         return output.float()
     return output.float().sigmoid() if isinstance(task, Multilabel) else output.float().softmax(1)

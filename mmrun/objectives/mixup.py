@@ -1,4 +1,4 @@
-"""Learn from rows that lie between two."""
+"""Mixup: learn from rows that lie between two others."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,10 +14,19 @@ from mmrun.types import Task as AnyTask
 
 
 class MixUp(Objective):
-    """Mixup (Zhang et al., 2018) of what the encoders say: share * row + (1 - share) * other row, targets alike.
+    """Mixup (Zhang et al., 2018) of features: lambda * row + (1 - lambda) * partner, and the same of their losses.
 
-    Share, drawn from Beta(alpha, alpha), and partners are the same for all modalities of a batch. A modality that one
-    of the two lacks is the other's alone. Validation sees the rows as they are.
+    Lambda and partners are the same for all modalities of a batch. Where only one of the two rows has a modality, its
+    features are used unmixed. Validation uses unmixed rows.
+
+    Args:
+        task: builds the supervised objective.
+        tasks: the tasks by name.
+        kinds: kind of each modality.
+        alpha: lambda is drawn from Beta(alpha, alpha); if it is small, most rows stay nearly unmixed.
+
+    Raises:
+        ConfigError: `alpha` is not above 0.
     """
 
     def __init__(
@@ -34,38 +43,52 @@ class MixUp(Objective):
         self.alpha = alpha
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective for both targets, weighted by their shares."""
+        """Return the losses of the wrapped objective on mixed features: the weighted mean of those to both targets.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+        """
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
         device = batch.index.device
-        share = Dirichlet(torch.full((2,), self.alpha, device=device), validate_args=False).sample()[0]
+        lam = Dirichlet(torch.full((2,), self.alpha, device=device), validate_args=False).sample()[0]
         partner = torch.rand(len(batch.index), device=device).argsort()
-        features = {
-            modality: mix(own, batch.present[modality], partner, share)
-            for modality, own in self.task.encode(model, batch.inputs).items()
-        }
-        present = {modality: here | here[partner] for modality, here in batch.present.items()}
+        features, present = {}, {}
+        for modality, unmixed in self.task.encode(model, batch.inputs).items():
+            features[modality] = mix(unmixed, batch.present[modality], partner, lam)
+        for modality, rows in batch.present.items():
+            present[modality] = rows | rows[partner]
         outputs = self.task.predict(model, features, present)
         first = self.task.compute_losses(outputs, present, batch.targets)
         targets = {name: target[partner] for name, target in batch.targets.items()}
         second = self.task.compute_losses(outputs, present, targets)
-        return {name: torch.lerp(second[name], loss, share) for name, loss in first.items()}
+        return {name: torch.lerp(second[name], loss, lam) for name, loss in first.items()}
 
 
-def mix(own: Features, here: Tensor, partner: Tensor, share: Tensor) -> Features:  # [B] bool, [B] int64, scalar
-    """Mix the features of one modality, [B, ...], with those of the partners."""
-    there = here[partner]
-    pooled = _between(own.pooled, here, partner, there, share)
-    if own.tokens is None:
+def mix(features: Features, present: Tensor, partner: Tensor, lam: Tensor) -> Features:
+    """Return the features of one modality, mixed with those of the partners.
+
+    Args:
+        features: of B rows.
+        present: [B] bool, which rows have the modality.
+        partner: [B] int64, the row that each row is mixed with.
+        lam: scalar, lambda, the weight of the row itself.
+    """
+    partner_present = present[partner]
+    pooled = _mix_valid(features.pooled, present, partner, partner_present, lam)
+    if features.tokens is None:
         return Features(pooled)
-    real = torch.ones(own.tokens.shape[:2], dtype=torch.bool, device=here.device) if own.mask is None else own.mask
-    first, second = real & here[:, None], real[partner] & there[:, None]  # [B, T]
-    return Features(pooled, _between(own.tokens, first, partner, second, share), first | second)
+    real = features.mask
+    if real is None:
+        real = torch.ones(features.tokens.shape[:2], dtype=torch.bool, device=present.device)
+    first, second = real & present[:, None], real[partner] & partner_present[:, None]  # [B, T]
+    return Features(pooled, _mix_valid(features.tokens, first, partner, second, lam), first | second)
 
 
-def _between(x: Tensor, first: Tensor, partner: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """Return share * x + (1 - share) * x[partner] where both are real, else the one that is."""
-    other = x[partner]
-    mixed = torch.lerp(other, x, share.to(x.dtype))
-    return mixed.where((first & second)[..., None], x.where(first[..., None], other))
+def _mix_valid(x: Tensor, first: Tensor, partner: Tensor, second: Tensor, lam: Tensor) -> Tensor:
+    """Return lam * x + (1 - lam) * x[partner] where both are valid, else the valid one."""
+    partner_x = x[partner]
+    mixed = torch.lerp(partner_x, x, lam.to(x.dtype))
+    return mixed.where((first & second)[..., None], x.where(first[..., None], partner_x))

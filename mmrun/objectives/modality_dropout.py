@@ -1,4 +1,4 @@
-"""Learn the tasks from every subset of the modalities, so that one model can do without any of them."""
+"""Learn the tasks from random subsets of the modalities, so that one model copes when some are missing."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,10 +12,19 @@ from mmrun.types import Task as AnyTask
 
 
 class ModalityDropout(Objective):
-    """The objective `task`, each modality of each row left out at random (ModDrop: Neverova et al., 2016).
+    """The objective `task` with each modality of each row dropped at random (ModDrop: Neverova et al., 2016).
 
-    A row keeps at least one of those that it has. At rate 0.5 all subsets come equally often, single modalities a
-    little more, as they stand in for the empty one. Validation sees the rows as they are.
+    A row keeps at least one of its modalities. At probability 0.5 all subsets are equally frequent, except that single
+    modalities also get the share of the empty one. Validation uses all modalities.
+
+    Args:
+        task: builds the supervised objective.
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        drop_prob: probability that a modality of a row is dropped, 0..1.
+
+    Raises:
+        ConfigError: `drop_prob` is out of range.
     """
 
     def __init__(
@@ -32,17 +41,30 @@ class ModalityDropout(Objective):
         self.drop_prob = drop_prob
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective."""
+        """Return the losses of the wrapped objective.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+        """
         if self.training:
-            batch = batch._replace(present=leave_out(batch.present, self.drop_prob))
+            batch = batch._replace(present=drop_modalities(batch.present, self.drop_prob))
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
 
 
-def leave_out(present: dict[str, Tensor], drop_prob: float) -> dict[str, Tensor]:  # by modality, [B] bool
-    """Draw which of the present modalities stay; of a row that would lose all, the one drawn highest does."""
-    here = torch.stack(list(present.values()), dim=1)  # [B, M]
-    drawn = torch.rand(here.shape, device=here.device).masked_fill(~here, -1.0)
+def drop_modalities(present: dict[str, Tensor], drop_prob: float) -> dict[str, Tensor]:
+    """Draw which of the present modalities are kept; a row that would lose all keeps the one drawn highest.
+
+    Args:
+        present: by modality, [B] bool.
+        drop_prob: probability that a modality is dropped.
+
+    Returns:
+        What is still present, by modality, [B] bool.
+    """
+    before = torch.stack(list(present.values()), dim=1)  # [B, M]
+    drawn = torch.rand(before.shape, device=before.device).masked_fill(~before, -1.0)
     highest = drawn == drawn.amax(dim=1, keepdim=True)
-    stays = here & ((drawn >= drop_prob) | highest)
-    return dict(zip(present, stays.unbind(1), strict=True))
+    after = before & ((drawn >= drop_prob) | highest)
+    return dict(zip(present, after.unbind(1), strict=True))

@@ -1,4 +1,4 @@
-"""What one encoder learns from its modality alone: the contract, and what several of them need."""
+"""The contract of pretexts, what one encoder learns from its modality alone, and what several of them share."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,26 +14,51 @@ View = TypeVar("View", Tensor, dict[str, Tensor])
 
 
 class Pretext(nn.Module):
-    """What a module of one kind does, in two phases: all modalities are spoiled before any is encoded."""
+    """Base class of pretexts. It has two phases, so that all modalities are corrupted before any is encoded.
 
-    alone = False  # True: the fused vector would give away what is to be found, so that it may not help
+    Attributes:
+        alone: True where the fused vector already contains what has to be predicted, so that it cannot be used.
+        loss: (features, target) -> [B], the loss of each row; `target` is what `corrupt` returned.
+    """
 
-    loss: Callable[[Features, Any], Tensor]  # the features, what is wanted -> [B], how far each row is from it
+    alone = False
+
+    loss: Callable[[Features, Any], Tensor]
 
     def check(self, encoder: nn.Module, key_path: str) -> None:
-        """Refuse an encoder, the one at the YAML key `where`, that cannot learn this; any can learn most."""
+        """Reject an encoder that cannot learn this pretext; by default all can.
 
-    def corrupt(self, x: Any, present: Tensor) -> tuple[Any, Any]:  # Input, [B] bool
-        """Return the corrupted input and the target, here the input itself for both; `x` is not changed.
+        Args:
+            encoder: to be trained.
+            key_path: of the encoder in the config, for the message.
 
-        What compares rows with each other needs to know which are there; it may show the encoder two views of each,
-        one after the other: [2B].
+        Raises:
+            ConfigError: the encoder cannot learn it.
+        """
+
+    def corrupt(self, x: Any, present: Tensor) -> tuple[Any, Any]:
+        """Return the corrupted input and the target; by default both are the input itself.
+
+        Args:
+            x: the input of one modality; it is not changed.
+            present: [B] bool, which rows have the modality; pretexts that compare rows need it.
+
+        Returns:
+            What the encoder reads, B rows or two views of each one after the other [2B], and what `loss` gets.
         """
         return x, x
 
 
 class GridDecoder(nn.Module):
-    """Grows a pooled vector into a grid, doubling its sides from 4 or less: image, spectrogram or (1 high) series."""
+    """Decodes a pooled vector into a grid, whose sides it doubles step by step from 4 or less.
+
+    Args:
+        dim: D, width of the pooled vector.
+        channels: C, of the grid.
+        height: H of the grid; 1 for a series.
+        width: W of the grid.
+        hidden: channels of the first layer; each doubling halves them, down to 8.
+    """
 
     def __init__(self, dim: int, channels: int, height: int, width: int, hidden: int = 64) -> None:
         super().__init__()
@@ -52,33 +77,67 @@ class GridDecoder(nn.Module):
             *blocks, nn.GroupNorm(1, hidden), nn.GELU(), nn.Conv2d(hidden, channels, 3, padding=1)
         )
 
-    def forward(self, pooled: Tensor) -> Tensor:  # [B, D] -> [B, C, H, W]
-        """Decode each row."""
-        return self.grow(self.seed(pooled).unflatten(1, self.start)).float()
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Decode each row in fp32: [B, D] -> [B, C, H, W]."""
+        grid: Tensor = self.grow(self.seed(pooled).unflatten(1, self.start))
+        return grid.float()
 
 
-def hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
-    """Draw blocks of a coarse grid, each with probability `ratio`: [B, 1, *size] bool, True where hidden."""
+def draw_hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
+    """Draw which blocks of each row are hidden.
+
+    Args:
+        x: [B, ...]; gives number of rows and device.
+        ratio: probability that a block is hidden.
+        grid: number of blocks along each side.
+        size: of the mask.
+
+    Returns:
+        [B, 1, *size] bool, True where hidden.
+    """
     drawn = torch.rand(len(x), 1, *grid, device=x.device) < ratio
     return F.interpolate(drawn.float(), size) > 0.5
 
 
-def both(first: View, second: View) -> View:
-    """Lay two views one after the other: [2B]."""
+def concat_views(first: View, second: View) -> View:
+    """Concatenate two views of B rows into one input of 2B rows.
+
+    Args:
+        first: input of one kind, a tensor or its parts by name.
+        second: of the same shapes.
+    """
     if isinstance(first, dict):
         return {name: torch.cat([part, second[name]]) for name, part in first.items()}
     return torch.cat([first, second])
 
 
-def checked_share(share: float, kind: str, key: str = "ratio") -> float:
-    """Refuse a number that is no share."""
+def check_share(share: float, kind: str, key: str = "ratio") -> float:
+    """Return the value of a pretext's key, which must be between 0 and 1.
+
+    Args:
+        share: the value.
+        kind: of the modality, for the message.
+        key: of the pretext, for the message.
+
+    Raises:
+        ConfigError: it is not between 0 and 1.
+    """
     if not 0 <= share <= 1:
         raise ConfigError(f"objective.by_kind.{kind}.{key}: {share} is not between 0 and 1")
     return share
 
 
-def checked_positive(value: float, kind: str, key: str) -> float:
-    """Refuse what is not above 0."""
+def check_positive(value: float, kind: str, key: str) -> float:
+    """Return the value of a pretext's key, which must be above 0.
+
+    Args:
+        value: to check.
+        kind: of the modality, for the message.
+        key: of the pretext, for the message.
+
+    Raises:
+        ConfigError: it is not above 0.
+    """
     if value <= 0:
         raise ConfigError(f"objective.by_kind.{kind}.{key}: {value} is not above 0")
     return value

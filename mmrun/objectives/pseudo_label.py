@@ -1,4 +1,4 @@
-"""Learn from rows without a target what the model is sure of."""
+"""Pseudo-labels: learn from unlabelled rows what the model is already confident of."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.teacher import frozen
+from mmrun.objectives.teacher import freeze_copy
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Batch, Objective
@@ -14,10 +14,20 @@ from mmrun.types import Task as AnyTask
 
 
 class PseudoLabel(Objective):
-    """Pseudo-labels (Lee, 2013): hidden targets are filled in by the model as the stage finds it, where it is sure.
+    """Pseudo-labels (Lee, 2013): a frozen copy of the model fills in hidden targets where it is confident.
 
-    A class counts where its probability reaches `threshold`, a label where it or its absence does; numbers have no
-    probability and stay hidden. The rest is the objective `task`. Validation sees true targets.
+    A class is filled in where its probability reaches the threshold, a label where its probability or that of its
+    absence does. Numbers have no probability and stay hidden. Validation uses the true targets.
+
+    Args:
+        task: builds the supervised objective that learns from the targets.
+        tasks: the tasks by name.
+        kinds: kind of each modality.
+        model: as it is when the stage starts; a copy of it predicts the pseudo-labels.
+        threshold: probability from which on a prediction becomes a target, 0..1.
+
+    Raises:
+        ConfigError: no task predicts probabilities, or the threshold is out of range.
     """
 
     def __init__(
@@ -29,7 +39,7 @@ class PseudoLabel(Objective):
         threshold: float = 0.95,
     ) -> None:
         super().__init__()
-        if not any(isinstance(one, Classification | Multilabel) for one in tasks.values()):
+        if not any(isinstance(candidate, Classification | Multilabel) for candidate in tasks.values()):
             raise ConfigError(
                 f"objective: no task predicts probabilities, which a threshold needs (there are {', '.join(tasks)})"
             )
@@ -37,27 +47,43 @@ class PseudoLabel(Objective):
             raise ConfigError(f"objective.threshold: {threshold} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
         self.tasks, self.threshold = dict(tasks), threshold
-        self.teacher = frozen(model)
+        self.teacher = freeze_copy(model)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective."""
+        """Return the losses of the wrapped objective, in training with pseudo-labels as targets.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+        """
         if self.training:
             outputs = self.teacher(batch).outputs
-            filled = {
-                name: fill(task, task.scores(outputs[name]), batch.targets[name], self.threshold)
-                for name, task in self.tasks.items()
-            }
-            batch = batch._replace(targets=filled)
+            targets = {}
+            for name, task in self.tasks.items():
+                scores = task.scores(outputs[name])
+                targets[name] = fill_hidden_targets(task, scores, batch.targets[name], self.threshold)
+            batch = batch._replace(targets=targets)
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
 
 
-def fill(task: AnyTask, scores: Tensor, target: Tensor, threshold: float) -> Tensor:  # [B, C], [B, ...] -> [B, ...]
-    """Return the targets, the hidden ones of which scores are sure filled in."""
+def fill_hidden_targets(task: AnyTask, scores: Tensor, target: Tensor, threshold: float) -> Tensor:
+    """Return the targets, with confident predictions in place of hidden ones.
+
+    Args:
+        task: decides what a confident prediction is.
+        scores: probabilities [B, C].
+        target: [B] or [B, C].
+        threshold: smallest probability of a prediction that is filled in.
+
+    Returns:
+        Shaped as `target`.
+    """
     if isinstance(task, Classification):
-        sure, said = scores.max(1)
-        return said.where((target == IGNORE_INDEX) & (sure >= threshold), target)
+        confidence, predicted = scores.max(1)
+        return predicted.where((target == IGNORE_INDEX) & (confidence >= threshold), target)
     if isinstance(task, Multilabel):
-        on = scores >= 0.5
-        return on.to(target.dtype).where(target.isnan() & (scores.where(on, 1 - scores) >= threshold), target)
+        predicted = scores >= 0.5
+        confidence = scores.where(predicted, 1 - scores)
+        return predicted.to(target.dtype).where(target.isnan() & (confidence >= threshold), target)
     return target

@@ -1,4 +1,4 @@
-"""Learn from inputs alone: hide or spoil a part of each modality, and recover it from what its encoder says."""
+"""Self-supervised pre-training: corrupt each modality, and predict what was lost from its encoder's features."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -8,16 +8,28 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import summed
+from mmrun.objectives.losses import masked_mean, sum_losses
 from mmrun.objectives.pretext import Pretext
 from mmrun.types import Batch, Features, Objective
 
 
 class SelfSupervised(Objective):
-    """Pretraining by recovery, the pretext chosen by the kind of each modality.
+    """Self-supervised pre-training with the pretext of each modality's kind.
 
-    Alone, each encoder recovers its own input. `joint`: everything is spoiled at once, and each modality is recovered
-    from its own features and the fused vector, so that one model is trained, the fusion included.
+    By default each encoder learns from its own modality. With `joint`, all modalities are corrupted at once and each
+    is recovered from its own features and the fused vector, so that the fusion is trained too.
+
+    Args:
+        by_kind: builds the pretext of a kind; the papers stand in the pretexts.
+        kinds: kind of each modality that the stage reads.
+        dims: width of the features of each encoder.
+        fusion_dim: width of the fused vector.
+        metadata: by modality, the arguments that its preprocessor offers to pretexts.
+        model: whose encoders are checked against the pretexts.
+        joint: recover each modality with the help of the fused vector.
+
+    Raises:
+        ConfigError: a kind has no pretext, an encoder cannot learn it, or `joint` does not fit.
     """
 
     def __init__(
@@ -32,68 +44,96 @@ class SelfSupervised(Objective):
     ) -> None:
         super().__init__()
         if joint:
-            need_every("objective.joint", kinds, dims)
+            require_all_modalities("objective.joint", kinds, dims)
         self.joint = joint
         widths = {modality: dims[modality] + (fusion_dim if joint else 0) for modality in kinds}
-        self.pretext = pretexts(by_kind, kinds, widths, metadata, "objective.joint" if joint else None)
+        self.pretext = build_pretexts(by_kind, kinds, widths, metadata, "objective.joint" if joint else None)
         for modality, pretext in self.pretext.items():
             pretext.check(model.encoder[modality], f"encoder.{modality}")
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and its parts, "loss/<modality>": each the mean over the rows that have the modality."""
-        spoiled, wanted = {}, {}
+        """Return the loss and its parts, each the mean over the rows where the modality is present.
+
+        Args:
+            model: to be trained.
+            batch: targets are not used.
+
+        Returns:
+            loss, loss/<modality>.
+        """
+        corrupted, targets = {}, {}
         for modality, pretext in self.pretext.items():
-            spoiled[modality], wanted[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])
-        features = model.encode(spoiled)
+            corrupted[modality], targets[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])
+        features = model.encode(corrupted)
         if self.joint:
             fused = model.fusion(features, batch.present)
-            features = {modality: _beside(own, fused) for modality, own in features.items()}
+            features = {modality: _concat_fused(unimodal, fused) for modality, unimodal in features.items()}
         parts = {}
         for modality, pretext in self.pretext.items():
-            rows = pretext.loss(features[modality], wanted[modality])
-            parts[f"loss/{modality}"] = mean_over(rows, batch.present[modality])
-        return {"loss": summed(parts.values()), **parts}
+            rows = pretext.loss(features[modality], targets[modality])
+            parts[f"loss/{modality}"] = masked_mean(rows, batch.present[modality])
+        return {"loss": sum_losses(parts.values()), **parts}
 
 
-def need_every(key_path: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:
-    """Refuse a stage that does not read every modality of the model."""
+def require_all_modalities(key_path: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:
+    """Reject a stage that does not read every modality of the model.
+
+    Args:
+        key_path: of what needs them, for the message.
+        kinds: the modalities that the stage reads.
+        dims: the modalities of the model.
+
+    Raises:
+        ConfigError: one is missing.
+    """
     if set(kinds) != set(dims):
-        raise ConfigError(f"{key_path}: the fusion needs every modality, and for_each gives one; drop either")
+        raise ConfigError(
+            f"{key_path}: the fusion needs every modality, but for_each gives the stage only one; drop either"
+        )
 
 
-def pretexts(
+def build_pretexts(
     by_kind: Mapping[str, Callable[..., Any]],
     kinds: Mapping[str, str],
-    dims: Mapping[str, int],  # of what each modality is recovered from
+    dims: Mapping[str, int],
     metadata: Mapping[str, Mapping[str, Any]],
-    helped: str | None = None,  # the YAML key that has the fused vector help
-) -> Mapping[str, Pretext]:  # also an nn.Module
-    """Make the pretext of each modality."""
-    made = nn.ModuleDict()
+    fused_key: str | None = None,
+) -> Mapping[str, Pretext]:
+    """Build the pretext of each modality.
+
+    Args:
+        by_kind: builds the pretext of a kind.
+        kinds: kind of each modality.
+        dims: by modality, the width of the vector that it is recovered from.
+        metadata: by modality, the arguments that its preprocessor offers to pretexts.
+        fused_key: the YAML key because of which that vector contains the fused one, for the message; None: it does not.
+
+    Returns:
+        By modality; also an nn.Module.
+
+    Raises:
+        ConfigError: a kind has no pretext, or one that cannot use the fused vector.
+    """
+    pretexts = nn.ModuleDict()
     for modality, kind in kinds.items():
         if kind not in by_kind:
             raise ConfigError(
-                f"objective.by_kind: nothing for '{modality}', which is {kind} (there are {', '.join(by_kind)})"
+                f"objective.by_kind: no pretext for '{modality}', which is {kind} (there are {', '.join(by_kind)})"
             )
         pretext: Pretext = by_kind[kind](dim=dims[modality], **metadata[modality])
-        if helped is not None and pretext.alone:
-            name = type(pretext).__name__
+        if fused_key is not None and pretext.alone:
             raise ConfigError(
-                f"{helped}: the fused vector already contains what {name} has to predict; choose another by_kind.{kind}"
+                f"{fused_key}: the fused vector already contains what {type(pretext).__name__} has to predict; "
+                f"choose another by_kind.{kind}"
             )
-        made[modality] = pretext
-    return cast(Mapping[str, Pretext], made)
+        pretexts[modality] = pretext
+    return cast(Mapping[str, Pretext], pretexts)
 
 
-def mean_over(rows: Tensor, counted: Tensor) -> Tensor:  # [B], [B] bool
-    """Average the rows that count; 0 where none does."""
-    return rows.where(counted, 0).sum() / counted.sum().clamp(min=1)
-
-
-def _beside(own: Features, fused: Tensor) -> Features:
-    """Put the fused vector beside the pooled one and beside every token."""
-    pooled = torch.cat([own.pooled, fused], -1)  # [B, D + fused]
-    if own.tokens is None:
+def _concat_fused(unimodal: Features, fused: Tensor) -> Features:
+    """Concatenate the fused vector to the pooled one and to every token."""
+    pooled = torch.cat([unimodal.pooled, fused], -1)  # [B, D + fused]
+    if unimodal.tokens is None:
         return Features(pooled)
-    each = fused.unsqueeze(1).expand(-1, own.tokens.shape[1], -1)
-    return Features(pooled, torch.cat([own.tokens, each], -1), own.mask)
+    expanded = fused.unsqueeze(1).expand(-1, unimodal.tokens.shape[1], -1)
+    return Features(pooled, torch.cat([unimodal.tokens, expanded], -1), unimodal.mask)

@@ -1,19 +1,31 @@
-"""Images: know two views of one picture among those of all others."""
+"""Images: identify two augmented views of one image among those of all others."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.objectives.pretext import Pretext, both, checked_positive, checked_share
-from mmrun.objectives.views import cropped, relit
+from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
+from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Features
 
 
 class SimClr(Pretext):
-    """Contrast of two augmented views (Chen et al., 2020), by crop, mirror, colour and grey; without blur.
+    """SimCLR (Chen et al., 2020): contrast of two augmented views, by crop, mirror, colour and grey; without blur.
 
-    The other pictures are those of the same micro-batch and process: fewer with `accumulate`, not more with more
-    devices.
+    Negatives are the other images of the same micro-batch and process: gradient accumulation makes them fewer, more
+    devices do not add any.
+
+    Args:
+        dim: width of the encoder's features.
+        crop: smallest share of the area that a view shows, above 0 and up to 1.
+        flip: probability of a mirrored view.
+        jitter: largest relative change of brightness, contrast and saturation.
+        gray: probability of a grey view.
+        temperature: divides the cosine similarities.
+        projection_dim: width of the space in which views are compared.
+
+    Raises:
+        ConfigError: an argument is out of range.
     """
 
     alone = True
@@ -29,37 +41,57 @@ class SimClr(Pretext):
         projection_dim: int = 64,
     ) -> None:
         super().__init__()
-        self.crop = checked_positive(checked_share(crop, "image", "crop"), "image", "crop")
-        self.flip = checked_share(flip, "image", "flip")
-        self.jitter = checked_share(jitter, "image", "jitter")
-        self.gray = checked_share(gray, "image", "gray")
-        self.temperature = checked_positive(temperature, "image", "temperature")
+        self.crop = check_positive(check_share(crop, "image", "crop"), "image", "crop")
+        self.flip = check_share(flip, "image", "flip")
+        self.jitter = check_share(jitter, "image", "jitter")
+        self.gray = check_share(gray, "image", "gray")
+        self.temperature = check_positive(temperature, "image", "temperature")
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, projection_dim))
 
-    def corrupt(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:  # [B, C, H, W], [B]
-        """Return two views of each image, and which rows can be contrasted."""
-        return both(self.view(x), self.view(x)), present
+    def corrupt(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two views of each image [2B, C, H, W], and which rows can be contrasted.
 
-    def loss(self, features: Features, wanted: Tensor) -> Tensor:  # [2B, D], [B] -> [B]
-        """How hard each picture's views find each other."""
+        Args:
+            x: [B, C, H, W].
+            present: [B] bool.
+        """
+        return concat_views(self.draw_view(x), self.draw_view(x)), present
+
+    def loss(self, features: Features, target: Tensor) -> Tensor:
+        """Return the NT-Xent loss of each image, [B].
+
+        Args:
+            features: of both views, pooled [2B, D].
+            target: [B] bool, rows that are present.
+        """
         first, second = self.project(features.pooled).float().chunk(2)
-        return nt_xent(first, second, wanted, self.temperature)
+        return nt_xent(first, second, target, self.temperature)
 
-    def view(self, x: Tensor) -> Tensor:  # [B, C, H, W]
-        """Draw a view of each picture, on its device."""
-        return relit(cropped(x, self.crop, self.flip), self.jitter, self.gray)
+    def draw_view(self, x: Tensor) -> Tensor:
+        """Draw an augmented view of each image.
+
+        Args:
+            x: [B, C, H, W].
+        """
+        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter, self.gray)
 
 
-def nt_xent(first: Tensor, second: Tensor, there: Tensor, temperature: float) -> Tensor:  # [B, D] twice, [B] -> [B]
-    """Cross-entropy of each view's search for the other among all views, in the mean of a row's two.
+def nt_xent(first: Tensor, second: Tensor, present: Tensor, temperature: float) -> Tensor:
+    """Return the normalised temperature-scaled cross-entropy (Chen et al., 2020) of each row, [B].
 
-    Similarities are cosines over `temperature`. A row that is not there is found by no other.
+    Each view identifies the other view of its row among all views; the loss of a row is the mean of its two.
+
+    Args:
+        first: a view of each row [B, D], of any length.
+        second: another [B, D].
+        present: [B] bool; rows that are not present are no negatives.
+        temperature: divides the cosine similarities.
     """
     with torch.autocast(first.device.type, enabled=False):
         views = F.normalize(torch.cat([first, second]), dim=-1)  # [2B, D]
-        own = torch.arange(len(views), device=views.device)
-        other = own.roll(len(first))
-        absent = ~there.repeat(2) & (own != other.unsqueeze(1))
+        rows = torch.arange(len(views), device=views.device)
+        positives = rows.roll(len(first))
+        absent = ~present.repeat(2) & (rows != positives.unsqueeze(1))
         logits = views @ views.T / temperature
-        logits = logits.masked_fill(absent | (own == own.unsqueeze(1)), torch.finfo(logits.dtype).min)
-        return F.cross_entropy(logits, other, reduction="none").view(2, -1).mean(0)
+        logits = logits.masked_fill(absent | (rows == rows.unsqueeze(1)), torch.finfo(logits.dtype).min)
+        return F.cross_entropy(logits, positives, reduction="none").view(2, -1).mean(0)

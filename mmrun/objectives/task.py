@@ -1,4 +1,4 @@
-"""Learn the tasks themselves: through all modalities together, or through each encoder alone."""
+"""Supervised objectives: the tasks from all modalities together, or from each encoder alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError, nearest
 from mmrun.head import FUSED, Head
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import losses_of, one_of, summed
+from mmrun.objectives.losses import Loss, build_losses, check_choice, hide_targets, sum_losses
 from mmrun.tasks.regression import Regression
-from mmrun.types import IGNORE_INDEX, Batch, Features, Input, Objective
+from mmrun.types import Batch, Features, Input, Objective
 from mmrun.types import Task as AnyTask
 
 PENALTIES = {
@@ -22,23 +22,37 @@ PENALTIES = {
 
 
 class ModelOutputs(NamedTuple):
-    """What a model says of some rows."""
+    """What a model computes for a batch.
 
-    heads: dict[Head, dict[str, Tensor]]  # by head and task, [B, C]
-    fused: Tensor | None = None  # [B, D]
+    Attributes:
+        heads: outputs by head and task, [B, C].
+        fused: [B, D]; None where the fusion was not run.
+    """
+
+    heads: dict[Head, dict[str, Tensor]]
+    fused: Tensor | None = None
 
 
 class Supervised(Objective):
-    """Learns from targets, in three phases, so that what wraps it can change what lies between them."""
+    """Base class of objectives that learn from targets, in three phases, between which a wrapper can change things.
+
+    Attributes:
+        encode: (model, inputs) -> features by modality.
+        predict: (model, features, present) -> outputs.
+        compute_losses: (outputs, present, targets) -> losses.
+    """
 
     encode: Callable[[Multimodal, Mapping[str, Input]], dict[str, Features]]
-    predict: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], ModelOutputs]  # given what is present
-    compute_losses: Callable[
-        [ModelOutputs, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]
-    ]  # present, targets -> the losses
+    predict: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], ModelOutputs]
+    compute_losses: Callable[[ModelOutputs, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and its parts."""
+        """Return the loss and its parts.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+        """
         outputs = self.predict(model, self.encode(model, batch.inputs), batch.present)
         return self.compute_losses(outputs, batch.present, batch.targets)
 
@@ -46,9 +60,24 @@ class Supervised(Objective):
 class Task(Supervised):
     """The tasks from all modalities together: the weighted sum of their losses.
 
-    `weighting`: fixed, or by a noise that is learned for each task (uncertainty: Kendall et al., 2018), on top of the
-    fixed weights. `unimodal_weight`: what the losses of each encoder's probe count beside (deep supervision;
-    Wang et al., 2020), one number or one a modality. `penalty`: on the fused vector, l1 | l2 | variance.
+    Args:
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        weights: of a task's loss, by name; 1 where it is not given.
+        weighting: "fixed", or "uncertainty": by a noise learned for each task (Kendall et al., 2018), on top of
+            `weights`.
+        loss: the form of the loss by kind of task; see `build_losses`, also for the next four.
+        gamma: of the focal loss.
+        delta: of the Huber loss.
+        label_smoothing: share of a class target spread over all classes.
+        class_balanced: weigh classes inversely to their number of training rows.
+        unimodal_weight: weight of the loss of each encoder's probe, which is added to the fused one (Wang et al.,
+            2020): a number, or one by modality.
+        penalty: regularises the fused vector: "l2", "l1", "variance" or None.
+        penalty_weight: of the penalty.
+
+    Raises:
+        ConfigError: an argument is out of range, or names no task or modality.
     """
 
     def __init__(
@@ -68,21 +97,27 @@ class Task(Supervised):
     ) -> None:
         super().__init__()
         _check_names("objective.weights", "task", weights or {}, tasks)
-        one_of("objective.weighting", weighting, ("fixed", "uncertainty"))
+        check_choice("objective.weighting", weighting, ("fixed", "uncertainty"))
         if penalty is not None:
-            one_of("objective.penalty", penalty, tuple(PENALTIES))
+            check_choice("objective.penalty", penalty, tuple(PENALTIES))
         self.weights = {**dict.fromkeys(tasks, 1.0), **(weights or {})}
-        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, class_balanced)
-        self.unimodal_weight = _by_modality(unimodal_weight, list(kinds))
+        self.losses = build_losses(tasks, loss, gamma, delta, label_smoothing, class_balanced)
+        self.unimodal_weight = _resolve_unimodal_weights(unimodal_weight, list(kinds))
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.uncertainty = Uncertainty(tasks) if weighting == "uncertainty" else None
 
     def encode(self, model: Multimodal, inputs: Mapping[str, Input]) -> dict[str, Features]:
-        """Encode every modality."""
+        """Return the features of every modality."""
         return model.encode(inputs)
 
     def predict(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> ModelOutputs:
-        """Answer by the heads, and by the probes that count."""
+        """Return the outputs of the fused heads, and of the probes whose loss has a weight.
+
+        Args:
+            model: to be trained.
+            features: by modality.
+            present: by modality, [B] bool.
+        """
         fused = model.fusion(features, present)
         heads = {FUSED: model.head_outputs(fused)}
         for modality in self.unimodal_weight:
@@ -92,27 +127,39 @@ class Task(Supervised):
     def compute_losses(
         self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return the loss and its parts: loss/<task>, loss/probe.<modality>, loss/penalty."""
+        """Return the loss and its parts.
+
+        Args:
+            outputs: that `predict` returned.
+            present: by modality, [B] bool.
+            targets: by task.
+
+        Returns:
+            loss, loss/<task>, loss/probe.<modality>, loss/penalty.
+        """
         fused = outputs.fused
         by_task = outputs.heads[FUSED]
         parts = {name: loss(by_task[name], targets[name]) for name, loss in self.losses.items()}
-        weighed = [part if self.weights[name] == 1 else self.weights[name] * part for name, part in parts.items()]
+        weighted = [part if self.weights[name] == 1 else self.weights[name] * part for name, part in parts.items()]
         if self.uncertainty is not None:
-            weighed = self.uncertainty(dict(zip(parts, weighed, strict=True)))
+            weighted = self.uncertainty(dict(zip(parts, weighted, strict=True)))
         for modality, weight in self.unimodal_weight.items():
-            each = _alone(outputs, modality, present, targets, self.losses)
-            parts[f"probe.{modality}"] = summed(each)
-            weighed.append(weight * parts[f"probe.{modality}"])
+            unimodal_loss = _unimodal_loss(outputs, modality, present, targets, self.losses)
+            parts[f"probe.{modality}"] = unimodal_loss
+            weighted.append(weight * unimodal_loss)
         if self.penalty is not None and fused is not None:
             parts["penalty"] = PENALTIES[self.penalty](fused.float())
-            weighed.append(self.penalty_weight * parts["penalty"])
-        return {"loss": summed(weighed), **{f"loss/{name}": part for name, part in parts.items()}}
+            weighted.append(self.penalty_weight * parts["penalty"])
+        return {"loss": sum_losses(weighted), **{f"loss/{name}": part for name, part in parts.items()}}
 
 
 class Uncertainty(nn.Module):
-    """Weighs the losses of several tasks by the noise that each is taken to have (Kendall et al., 2018).
+    """Weighs the losses of several tasks by their homoscedastic uncertainty (Kendall et al., 2018).
 
-    With s the logarithm of its variance, a task counts exp(-s) loss + s / 2; a regression half of the first term.
+    With s the logarithm of a task's variance, it contributes exp(-s) loss + s / 2; a regression half of the first term.
+
+    Args:
+        tasks: the tasks by name; each gets an s, which starts at 0.
     """
 
     def __init__(self, tasks: Mapping[str, AnyTask]) -> None:
@@ -121,13 +168,34 @@ class Uncertainty(nn.Module):
         self.factor = {name: 0.5 if isinstance(task, Regression) else 1.0 for name, task in tasks.items()}
 
     def forward(self, losses: dict[str, Tensor]) -> list[Tensor]:
-        """Weigh each loss."""
-        noise = {name: self.log_variance[name].squeeze(0) for name in losses}
-        return [self.factor[name] * (-noise[name]).exp() * loss + noise[name] / 2 for name, loss in losses.items()]
+        """Return the weighted losses.
+
+        Args:
+            losses: scalars by task.
+        """
+        weighted = []
+        for name, loss in losses.items():
+            log_variance = self.log_variance[name].squeeze(0)
+            weighted.append(self.factor[name] * (-log_variance).exp() * loss + log_variance / 2)
+        return weighted
 
 
 class Probe(Supervised):
-    """The tasks from each modality alone, through its encoder and `probe.<modality>`: unimodal training."""
+    """Unimodal training: the tasks from each modality alone, through its encoder and `probe.<modality>`.
+
+    Args:
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        modalities: those to train; None: all that the stage reads.
+        loss: the form of the loss by kind of task; see `build_losses`, also for the other arguments.
+        gamma: of the focal loss.
+        delta: of the Huber loss.
+        label_smoothing: share of a class target spread over all classes.
+        class_balanced: weigh classes inversely to their number of training rows.
+
+    Raises:
+        ConfigError: an argument is out of range, or names no modality.
+    """
 
     def __init__(
         self,
@@ -141,17 +209,23 @@ class Probe(Supervised):
         class_balanced: bool = False,
     ) -> None:
         super().__init__()
-        known = list(kinds)
-        _check_names("objective.modalities", "modality", modalities or (), known)
-        self.modalities = known if modalities is None else list(modalities)
-        self.losses = losses_of(tasks, loss, gamma, delta, label_smoothing, class_balanced)
+        stage_modalities = list(kinds)
+        _check_names("objective.modalities", "modality", modalities or (), stage_modalities)
+        self.modalities = stage_modalities if modalities is None else list(modalities)
+        self.losses = build_losses(tasks, loss, gamma, delta, label_smoothing, class_balanced)
 
     def encode(self, model: Multimodal, inputs: Mapping[str, Input]) -> dict[str, Features]:
-        """Encode the modalities in question."""
+        """Return the features of the modalities to train."""
         return model.encode({modality: inputs[modality] for modality in self.modalities})
 
     def predict(self, model: Multimodal, features: dict[str, Features], present: dict[str, Tensor]) -> ModelOutputs:
-        """Answer by each modality's probe."""
+        """Return the outputs of each modality's probe.
+
+        Args:
+            model: to be trained.
+            features: by modality.
+            present: is not used.
+        """
         heads = {}
         for modality in self.modalities:
             heads[Head(modality)] = model.probe_outputs(modality, features[modality].pooled)
@@ -160,43 +234,47 @@ class Probe(Supervised):
     def compute_losses(
         self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return the loss and its parts, loss/<modality>. Rows that lack a modality do not count for it."""
+        """Return the loss and its parts. Rows that lack a modality do not count for it.
+
+        Args:
+            outputs: that `predict` returned.
+            present: by modality, [B] bool.
+            targets: by task.
+
+        Returns:
+            loss, loss/<modality>.
+        """
         parts = {}
         for modality in self.modalities:
-            parts[modality] = summed(_alone(outputs, modality, present, targets, self.losses))
-        total = summed(parts.values())
+            parts[modality] = _unimodal_loss(outputs, modality, present, targets, self.losses)
+        total = sum_losses(parts.values())
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
 
 
-def _alone(
+def _unimodal_loss(
     outputs: ModelOutputs,
     modality: str,
     present: dict[str, Tensor],
     targets: dict[str, Tensor],
-    losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-) -> list[Tensor]:
-    """Return the loss of each task by one modality's probe, over the rows that have the modality."""
-    by_task, here = outputs.heads[Head(modality)], present[modality]
-    return [loss(by_task[name], hide(targets[name], here)) for name, loss in losses.items()]
+    losses: Mapping[str, Loss],
+) -> Tensor:
+    """Return the summed task losses of one modality's probe, over the rows where the modality is present."""
+    by_task, rows = outputs.heads[Head(modality)], present[modality]
+    return sum_losses(loss(by_task[name], hide_targets(targets[name], rows)) for name, loss in losses.items())
 
 
-def hide(target: Tensor, present: Tensor) -> Tensor:  # [B, ...], [B]
-    """Hide the targets of rows that are not present."""
-    hidden = float("nan") if target.is_floating_point() else IGNORE_INDEX
-    return target.masked_fill(~present.view(-1, *[1] * (target.dim() - 1)), hidden)
-
-
-def _by_modality(unimodal_weight: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
-    """Return the weight of each probe that counts."""
+def _resolve_unimodal_weights(unimodal_weight: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
+    """Return the weight of each probe, where it is above 0."""
     if not isinstance(unimodal_weight, Mapping):
         return dict.fromkeys(kinds, unimodal_weight) if unimodal_weight > 0 else {}
     _check_names("objective.unimodal_weight", "modality", unimodal_weight, kinds)
     return {modality: weight for modality, weight in unimodal_weight.items() if weight > 0}
 
 
-def _check_names(key_path: str, word: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse the name of a task or modality that is not there."""
-    for name in given:
-        if name not in known:
-            there = ", ".join(known)
-            raise ConfigError(f"{key_path}.{name}: no such {word}{nearest(name, known)} (there are {there})")
+def _check_names(key_path: str, noun: str, names: Iterable[str], choices: Iterable[str]) -> None:
+    """Reject the name of a task or modality that does not exist."""
+    for name in names:
+        if name not in choices:
+            raise ConfigError(
+                f"{key_path}.{name}: no such {noun}{nearest(name, choices)} (there are {', '.join(choices)})"
+            )

@@ -1,4 +1,4 @@
-"""Models that an objective owns and learns from: one that stays as it is, and one that follows the student."""
+"""Models that an objective owns and learns from: a frozen one, and one that averages the student's weights."""
 
 import copy
 from typing import NamedTuple
@@ -11,41 +11,58 @@ from mmrun.types import Batch, Features
 
 
 class TeacherOutputs(NamedTuple):
-    """What a teacher says of some rows."""
+    """What a teacher computes for a batch.
 
-    features: dict[str, Features]  # by modality
-    fused: Tensor  # [B, D]
-    outputs: dict[str, Tensor]  # by task, [B, C]
+    Attributes:
+        features: by modality.
+        fused: [B, D].
+        outputs: by task, [B, C].
+    """
+
+    features: dict[str, Features]
+    fused: Tensor
+    outputs: dict[str, Tensor]
 
 
 class Teacher(nn.Module):
-    """A model in which nothing learns: in eval mode whatever happens around it, and without gradients."""
+    """A frozen model: always in eval mode, and without gradients.
+
+    Args:
+        model: is frozen in place.
+    """
 
     def __init__(self, model: Multimodal) -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in eval mode."""
+        """Stay in eval mode, whatever `mode` says."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> TeacherOutputs:
-        """Return the teacher's outputs for the rows, by the modalities that it reads."""
+        """Return the teacher's features, fused vector and outputs.
+
+        Args:
+            batch: may hold more modalities than the teacher reads.
+        """
         features = self.model.encode({modality: batch.inputs[modality] for modality in self.model.encoder})
         fused = self.model.fusion(features, batch.present)
         return TeacherOutputs(features, fused, self.model.head_outputs(fused))
 
 
-def frozen(model: Multimodal) -> Teacher:
-    """Make a teacher of a model as it is now."""
+def freeze_copy(model: Multimodal) -> Teacher:
+    """Return a teacher that is a frozen copy of the model as it is now."""
     return Teacher(copy.deepcopy(model))
 
 
 class EMATeacher(Teacher):
-    """A teacher whose weights are a moving average of the student's.
+    """A teacher whose weights are an exponential moving average of the student's (Tarvainen & Valpola, 2017).
 
-    They are buffers: a checkpoint keeps them, and what looks at a step from aside puts them back.
+    The weights are buffers: checkpoints save them, and what runs a trial step (to count FLOPs, say) restores them.
+
+    Args:
+        model: the student, whose copy the teacher starts from.
     """
 
     def __init__(self, model: Multimodal) -> None:
@@ -56,10 +73,15 @@ class EMATeacher(Teacher):
                 module.register_buffer(name, weight.detach())
 
     @torch.no_grad()
-    def follow(self, model: Multimodal, share: Tensor) -> None:
-        """Go a share of the way to the student's weights; what it counts, such as batch statistics, is taken over."""
-        own = dict(self.model.named_buffers())
+    def update(self, model: Multimodal, rate: Tensor) -> None:
+        """Move the weights towards the student's, and copy its buffers, such as batch statistics.
+
+        Args:
+            model: the student.
+            rate: scalar, 1 - decay: 0 changes nothing, 1 copies the student.
+        """
+        averages = dict(self.model.named_buffers())
         for name, weight in model.named_parameters():
-            own[name].lerp_(weight, share)
+            averages[name].lerp_(weight, rate)
         for name, buffer in model.named_buffers():
-            own[name].copy_(buffer)
+            averages[name].copy_(buffer)

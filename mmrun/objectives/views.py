@@ -1,4 +1,4 @@
-"""Pictures seen otherwise: cropped, mirrored, in other light; each one in its own way, drawn on its device."""
+"""Random views of images: crop, mirror, brightness, contrast and colour, drawn for each image on its device."""
 
 import math
 
@@ -7,30 +7,47 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cropped(x: Tensor, least: float, flip: float = 0.0) -> Tensor:  # [B, C, H, W]
-    """Enlarge a part of each picture to the whole, at least this share of the area (Szegedy et al., 2015).
+def random_crop(x: Tensor, min_area: float, flip: float = 0.0) -> Tensor:
+    """Enlarge a random part of each image to the whole image (Szegedy et al., 2015), and mirror some.
 
-    The part is 3:4 to 4:3 in shape, less where it would not fit. `flip`: the share of the pictures that is mirrored.
+    Args:
+        x: [B, C, H, W].
+        min_area: smallest share of the area that the part covers. Its aspect ratio is between 3:4 and 4:3, less where
+            it would not fit.
+        flip: probability that an image is mirrored.
+
+    Returns:
+        [B, C, H, W].
     """
-    area = least + (1 - least) * torch.rand(len(x), device=x.device)
-    widest = (-area.log()).clamp(max=math.log(4 / 3))
-    ratio = (widest * (2 * torch.rand(len(x), device=x.device) - 1)).exp()
+    area = min_area + (1 - min_area) * torch.rand(len(x), device=x.device)
+    max_log_ratio = (-area.log()).clamp(max=math.log(4 / 3))
+    ratio = (max_log_ratio * (2 * torch.rand(len(x), device=x.device) - 1)).exp()
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()  # as shares of the sides
-    across, down = (2 * torch.rand(2, len(x), device=x.device) - 1) * torch.stack([1 - width, 1 - height])
+    free = torch.stack([1 - width, 1 - height])  # by which the part can be off centre
+    center_x, center_y = (2 * torch.rand(2, len(x), device=x.device) - 1) * free
     mirrored = torch.where(torch.rand(len(x), device=x.device) < flip, -width, width)
-    columns = _places(mirrored, across, x.shape[3]).unsqueeze(1).expand(-1, x.shape[2], -1)  # [B, H, W]
-    rows = _places(height, down, x.shape[2]).unsqueeze(2).expand(-1, -1, x.shape[3])
+    columns = _sample_positions(mirrored, center_x, x.shape[3]).unsqueeze(1).expand(-1, x.shape[2], -1)  # [B, H, W]
+    rows = _sample_positions(height, center_y, x.shape[2]).unsqueeze(2).expand(-1, -1, x.shape[3])
     return F.grid_sample(x, torch.stack([columns, rows], -1), padding_mode="border", align_corners=False)
 
 
-def _places(scale: Tensor, middle: Tensor, size: int) -> Tensor:  # [B], [B] -> [B, size]
+def _sample_positions(scale: Tensor, center: Tensor, size: int) -> Tensor:  # [B], [B] -> [B, size]
     """Return the sampling positions of one side, -1 to 1; without a matrix product, which autocast would round."""
-    own = (2 * torch.arange(size, device=scale.device) + 1) / size - 1
-    return scale.unsqueeze(1) * own + middle.unsqueeze(1)
+    positions = (2 * torch.arange(size, device=scale.device) + 1) / size - 1
+    return scale.unsqueeze(1) * positions + center.unsqueeze(1)
 
 
-def relit(x: Tensor, jitter: float, gray: float = 0.0) -> Tensor:  # [B, C, H, W], 0..1
-    """Change brightness, contrast and saturation, each by up to this share; some coloured pictures become grey."""
+def color_jitter(x: Tensor, jitter: float, gray: float = 0.0) -> Tensor:
+    """Change brightness, contrast and saturation of each image, and turn some colour images grey.
+
+    Args:
+        x: [B, C, H, W], 0..1; without three channels there is no saturation.
+        jitter: largest relative change of each.
+        gray: probability that a colour image becomes grey.
+
+    Returns:
+        [B, C, H, W], clamped to 0..1.
+    """
     brightness, contrast, saturation = (1 + jitter * (2 * _draw(x) - 1) for _ in range(3))
     x = x * brightness
     mean = x.mean((1, 2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""Three classes seen by two modalities, twelve numbers each; few rows have a label. What rows without one are worth."""
+"""Three classes seen by two modalities of twelve numbers each; few rows have a label, the others are unlabelled."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from mmrun.types import IGNORE_INDEX, Batch, Encoder, Features, Fusion
 KINDS = {"a": "tabular", "b": "tabular"}
 DIMS = {"a": 16, "b": 16}
 TASKS = {"label": Classification("label", ["x", "y", "z"], torch.ones(3).numpy())}
-OFFER = {"tasks": TASKS, "kinds": KINDS}
+KWARGS = {"tasks": TASKS, "kinds": KINDS}
 
 
 class Cells(Encoder):
@@ -27,30 +27,30 @@ class Cells(Encoder):
 
 
 class Sum(Fusion):
-    """What is present, added."""
+    """The sum of the present modalities."""
 
     dim = 16
 
     def forward(self, features, present):
-        return sum(own.pooled.where(present[name].unsqueeze(1), 0) for name, own in features.items())
+        return sum(part.pooled.where(present[name].unsqueeze(1), 0) for name, part in features.items())
 
 
-def model(seed=0):
-    """Draw a model."""
+def build_model(seed=0):
+    """Build a model with random weights."""
     torch.manual_seed(seed)
     return Multimodal({"a": Cells(), "b": Cells()}, Sum(), TASKS)
 
 
-def rows(number, seed, labelled=None, spread=1.0):
-    """Draw rows around the same centres; those beyond the first `labelled` have no label."""
+def draw_rows(number, seed, labelled=None, spread=1.0):
+    """Draw rows around the same class centres; those beyond the first `labelled` have no label."""
     centres = torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(99))
     draw = torch.Generator().manual_seed(seed)
     target = torch.arange(number) % 3
     inputs = {}
     for name, centre in zip(KINDS, centres, strict=True):
         numeric = centre[target] + spread * torch.randn(number, 12, generator=draw)
-        nothing = torch.zeros(number, 12, dtype=torch.bool)
-        inputs[name] = {"numeric": numeric, "missing": nothing, "categorical": torch.zeros(number, 0).long()}
+        missing = torch.zeros(number, 12, dtype=torch.bool)
+        inputs[name] = {"numeric": numeric, "missing": missing, "categorical": torch.zeros(number, 0).long()}
     if labelled is not None:
         target = target.where(torch.arange(number) < labelled, IGNORE_INDEX)
     present = {name: torch.ones(number, dtype=torch.bool) for name in KINDS}
@@ -70,5 +70,5 @@ def train(objective, learner, data, steps=100, seed=0):
 
 @torch.no_grad()
 def accuracy(learner, data):
-    """Share of the rows that are right."""
+    """Return the share of correct predictions."""
     return (learner(data)["label"].argmax(1) == data.targets["label"]).float().mean().item()

@@ -1,4 +1,4 @@
-"""Augmented inputs: what every YAML promises, what each kind does on literal cases, and what it is worth."""
+"""Augmented inputs: the contract of every YAML, each kind on literal cases, and the effect on accuracy."""
 
 import copy
 
@@ -13,24 +13,22 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.objectives.augment import AugmentAudio, AugmentImage, AugmentSeries, AugmentTabular, AugmentText
 from mmrun.objectives.task import Task
-from mmrun.objectives.views import cropped
-from mmrun.testing.examples import KINDS, METADATA, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.objectives.views import random_crop
+from mmrun.testing.examples import KINDS, METADATA, TASKS, build_batch, build_model
 from mmrun.types import Objective
 
 NAMES = [name for name in list_options("augment") if name != "none"]
 
 
 class Seen(Objective):
-    """Keeps the batch that it is given, and how its gradients are asked for."""
+    """Records the batch that it gets, and the arguments of backward."""
 
     def forward(self, model, batch):
         self.batch = batch
         return {"loss": torch.zeros(())}
 
     def backward(self, model, losses, scale):
-        self.asked = (model, losses, scale)
+        self.backward_args = (model, losses, scale)
 
 
 def build(name, objective, kinds=KINDS):
@@ -40,7 +38,7 @@ def build(name, objective, kinds=KINDS):
 
 
 def seen(name, data, seed=0):
-    """Give what the wrapped objective sees of a batch."""
+    """Return the batch that the wrapped objective sees."""
     augment = build(name, Seen())
     torch.manual_seed(seed)
     augment(None, data)
@@ -55,53 +53,53 @@ def every(data):
     return {(m, name): tensor for m, x in data.inputs.items() for name, tensor in parts(x).items()}
 
 
-def test_they_are_found():
+def test_all_augmentations_are_found():
     assert NAMES == ["light", "strong"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_modality_is_changed_and_nothing_but_its_values(name):
-    data = batch()
-    before, given = copy.deepcopy(data), seen(name, data)
+    data = build_batch()
+    before, augmented = copy.deepcopy(data), seen(name, data)
     for key, tensor in every(before).items():
-        assert every(data)[key].equal(tensor)  # the batch's own
-        new = every(given)[key]
+        assert every(data)[key].equal(tensor)  # the batch itself is not changed
+        new = every(augmented)[key]
         assert (new.shape, new.dtype) == (tensor.shape, tensor.dtype)
         if key[1] in ("length", "mask"):
             assert new.equal(tensor)
     for modality in KINDS:
-        own, other = parts(data.inputs[modality]), parts(given.inputs[modality])
-        assert given.inputs[modality] is not data.inputs[modality]
-        assert any(not own[part].equal(other[part]) for part in own)
-    assert given[1:] == data[1:]
+        original, changed = parts(data.inputs[modality]), parts(augmented.inputs[modality])
+        assert augmented.inputs[modality] is not data.inputs[modality]
+        assert any(not original[part].equal(changed[part]) for part in original)
+    assert augmented[1:] == data[1:]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_stay_in_their_range_and_padding_is_padding(name):
-    data = batch()
+    data = build_batch()
     data.inputs["sound"]["waveform"][1::2, 900:] = 0
     data.inputs["sensor"]["values"][:, :, 9:] = 0
-    given = seen(name, data).inputs
-    assert 0 <= given["photo"].min() < given["photo"].max() <= 1
-    assert -1 <= given["sound"]["waveform"].min() < given["sound"]["waveform"].max() <= 1
-    assert not given["sound"]["waveform"][1::2, 900:].any()
-    assert not given["sensor"]["values"][:, :, 9:].any()
+    augmented = seen(name, data).inputs
+    assert 0 <= augmented["photo"].min() < augmented["photo"].max() <= 1
+    assert -1 <= augmented["sound"]["waveform"].min() < augmented["sound"]["waveform"].max() <= 1
+    assert not augmented["sound"]["waveform"][1::2, 900:].any()
+    assert not augmented["sensor"]["values"][:, :, 9:].any()
     real = data.inputs["title"]["mask"]
-    assert given["title"]["ids"][~real].equal(data.inputs["title"]["ids"][~real])
+    assert augmented["title"]["ids"][~real].equal(data.inputs["title"]["ids"][~real])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_and_another_another_in_half_precision_too(name):
-    first, again, other = (every(seen(name, batch(), seed)) for seed in (0, 0, 1))
+    first, again, different = (every(seen(name, build_batch(), seed)) for seed in (0, 0, 1))
     with torch.autocast("cpu", torch.bfloat16):
-        half = every(seen(name, batch()))
+        half = every(seen(name, build_batch()))
     assert all(first[key].equal(again[key]) and first[key].equal(half[key]) for key in first)
-    assert any(not first[key].equal(other[key]) for key in first)
+    assert any(not first[key].equal(different[key]) for key in first)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_validation_sees_the_rows_as_they_are(name):
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     augment = build(name, Task(TASKS)).eval()
     expected = Task(TASKS)(learner, data)
     assert augment(learner, data) == expected
@@ -110,16 +108,16 @@ def test_validation_sees_the_rows_as_they_are(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_step_waits_for_the_device(name):
-    learner, data, augment = model(), batch(), build(name, Task(TASKS))
+    learner, data, augment = build_model(), build_batch(), build(name, Task(TASKS))
     with FakeTensorMode(allow_non_fake_inputs=True):  # tensors without values: nothing can depend on one
         augment(learner, data)["loss"].backward()
 
 
 def test_gradients_are_those_of_the_wrapped_objective():
     augment = build("light", Seen())
-    asked = (object(), {}, len)
-    augment.backward(*asked)
-    assert augment.objective.asked == asked
+    backward_args = (object(), {}, len)
+    augment.backward(*backward_args)
+    assert augment.objective.backward_args == backward_args
     assert list(augment.state_dict()) == []
 
 
@@ -127,7 +125,7 @@ def test_a_kind_without_anything_keeps_its_own_input():
     node = load_option("augment", "light")
     del node["by_kind"]["text"]
     augment = instantiate(node, "augment", {"kinds": KINDS, "metadata": METADATA}, objective=Seen())
-    data = batch()
+    data = build_batch()
     augment(None, data)
     assert augment.objective.batch.inputs["title"] is data.inputs["title"]
 
@@ -153,7 +151,7 @@ def test_a_value_out_of_range_is_refused(made, message):
 def test_a_crop_shows_at_least_the_share_of_the_area_that_it_says(least):
     torch.manual_seed(0)
     across = ((torch.arange(64) + 0.5) / 64).expand(1000, 1, 64, 64)
-    view = cropped(torch.cat([across, across.mT], 1), least)
+    view = random_crop(torch.cat([across, across.mT], 1), least)
     inner = (view[:, 0, 0, 50] - view[:, 0, 0, 13]) * 64 / 37, (view[:, 1, 50, 0] - view[:, 1, 13, 0]) * 64 / 37
     area = inner[0] * inner[1]  # of sides measured away from the border
     assert area.min() == pytest.approx(least, abs=0.01)
@@ -202,7 +200,13 @@ def test_words_are_hidden_and_marks_are_not():
     x = {"ids": torch.tensor([[2, 7, 8, 3, 0]] * 1000), "mask": torch.tensor([[True] * 4 + [False]] * 1000)}
     hidden = AugmentText(1.0, mask_id=4, special_ids=[0, 1, 2, 3, 4])(x)
     assert hidden["ids"].unique(dim=0).tolist() == [[2, 4, 4, 3, 0]]
-    assert AugmentText(1.0, mask_id=4)(x)["ids"][0].tolist() == [4, 4, 4, 4, 0]  # where nobody tells what is no word
+    assert AugmentText(1.0, mask_id=4)(x)["ids"][0].tolist() == [
+        4,
+        4,
+        4,
+        4,
+        0,
+    ]  # every token is a word
     torch.manual_seed(0)
     some = AugmentText(0.2, 4, [0, 1, 2, 3, 4])(x)["ids"]
     assert (some == 4).float().sum().item() / 2000 == pytest.approx(0.2, abs=0.03)
@@ -235,11 +239,11 @@ def test_a_series_loses_one_span_and_each_channel_its_scale():
     assert not torch.allclose(scale[:, 0], scale[:, 1])
 
 
-# ----------------------------------------------------------------------------------------------- what it is worth
+# ----------------------------------------------------------------------------------------------- accuracy
 
 
 def accuracy_on_shifted(change):
-    """Learn ten digits by a hundred pictures; tell what is right of pictures that are moved by a pixel."""
+    """Train on a hundred images of ten digits; return the accuracy on images shifted by a pixel."""
     torch.manual_seed(0)
     digits = load_digits()
     x = torch.from_numpy(digits.images).float().unsqueeze(1) / 16

@@ -8,25 +8,25 @@ from mmrun.errors import ConfigError
 from mmrun.objectives.autoencode import Autoencoder, Vae
 from mmrun.types import Features
 
-HERE = torch.ones(2, dtype=torch.bool)
+PRESENT = torch.ones(2, dtype=torch.bool)
 
 
-def test_an_autoencoder_hides_nothing_and_wants_the_image_itself():
+def test_an_autoencoder_hides_nothing_and_its_target_is_the_image():
     x = torch.rand(2, 3, 8, 8)
-    seen, wanted = Autoencoder(4, 3, 8).corrupt(x, HERE)
+    seen, target = Autoencoder(4, 3, 8).corrupt(x, PRESENT)
     assert seen is x
-    assert wanted is x
+    assert target is x
 
 
 def test_the_loss_is_half_the_squared_distance_summed_over_pixels():
     pretext = Autoencoder(4, 1, 2)
     pretext.decoder = nn.Unflatten(1, (1, 2, 2))  # the pooled vector is the picture
     pooled = torch.tensor([[1.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    wanted = torch.tensor([[[[0.0, 0.0], [0.5, 0.0]]], [[[1.0, 1.0], [1.0, 1.0]]]])
-    assert pretext.loss(Features(pooled), wanted).tolist() == [0.5, 2.0]
+    target = torch.tensor([[[[0.0, 0.0], [0.5, 0.0]]], [[[1.0, 1.0], [1.0, 1.0]]]])
+    assert pretext.loss(Features(pooled), target).tolist() == [0.5, 2.0]
 
 
-def test_a_large_image_is_said_small():
+def test_a_large_image_is_reconstructed_small():
     x = torch.rand(2, 1, 16, 16)
     pretext = Autoencoder(4, 1, 16, resolution=2)
     pretext.decoder = nn.Unflatten(1, (1, 2, 2))
@@ -34,7 +34,7 @@ def test_a_large_image_is_said_small():
     assert pretext.loss(Features(quarters), x).tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
 
 
-# ---- x = w z + b + 0.5 e: what the evidence is, and what a code tells of it, is known in closed form
+# ---- x = w z + b + 0.5 e: evidence and posterior have a closed form
 
 W, B, DEVIATION = torch.tensor([1.0, -0.5, 2.0, 0.3]), torch.tensor([0.1, 0.2, 0.0, -0.3]), 0.5
 X = torch.tensor([0.9, -0.4, 1.5, 0.2])
@@ -42,7 +42,7 @@ MANY = 20000
 
 
 def linear_gaussian(mean_shift=0.0, wider=1.0):
-    """Give the VAE whose decoder is that model, and whose posterior is the true one, or off by so much."""
+    """Return the VAE whose decoder is that model and whose posterior is the true one, shifted and widened."""
     vae = Vae(dim=4, in_channels=1, image_size=2, latent_dim=1, deviation=DEVIATION)
     decode, variance = nn.Linear(1, 4), 1 / (1 + W.square().sum() / DEVIATION**2)
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_elsewhere_the_bound_lies_below_by_the_divergence_of_the_posteriors(mean
     assert lower_bound(linear_gaussian(mean_shift, wider)) == pytest.approx(evidence() - divergence, abs=0.05)
 
 
-def test_a_code_that_says_nothing_costs_nothing():
+def test_a_code_without_information_costs_nothing():
     vae = Vae(dim=4, in_channels=1, image_size=2, latent_dim=3, deviation=1.0)
     nn.init.zeros_(vae.posterior.weight)
     nn.init.zeros_(vae.posterior.bias)
@@ -90,7 +90,7 @@ def test_a_code_that_says_nothing_costs_nothing():
     assert loss.item() == pytest.approx(0.5 * 4 * 9 + 2 * math.log(2 * math.pi))
 
 
-def test_a_deviation_of_nothing_is_refused():
+def test_a_deviation_of_zero_is_refused():
     with pytest.raises(ConfigError) as caught:
         Vae(4, 1, 2, deviation=0.0)
     assert str(caught.value) == "objective.by_kind.image.deviation: 0.0 is not above 0"

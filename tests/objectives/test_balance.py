@@ -1,4 +1,4 @@
-"""What keeps modalities in balance: what every method promises, and the formula of each on literal cases."""
+"""Balance: the contract of every method, and the formula of each on literal cases."""
 
 import copy
 import math
@@ -14,17 +14,21 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.blending import GradientBlending
-from mmrun.objectives.balance.conflicts import MMPareto, Pcgrad, shortest, without_conflicts
-from mmrun.objectives.balance.modulation import Agm, OgmGe, probability_of_truth
+from mmrun.objectives.balance.conflicts import MMPareto, Pcgrad, min_norm_weight, project_conflicts
+from mmrun.objectives.balance.modulation import Agm, OgmGe, score_truth
 from mmrun.objectives.balance.prototypes import Pmr, Prototypes
 from mmrun.objectives.balance.teachers import Umt
-from mmrun.objectives.balance.unimodal import heard, lead, mean_of_others, modulated, with_features
+from mmrun.objectives.balance.unimodal import (
+    average_others,
+    compute_discrepancy_ratio,
+    compute_losses_and_features,
+    modify_gradients,
+    record_features,
+)
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
-from mmrun.testing.examples import DIMS, KINDS, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import DIMS, KINDS, TASKS, build_batch, build_model
 from mmrun.training.learner import Learner
 from mmrun.types import Batch, Encoder, Features, Fusion, Objective
 
@@ -32,14 +36,17 @@ NAMES = [name for name in list_options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]
 
 
-def offer(learner, tasks=TASKS):
+def get_kwargs(learner, tasks=TASKS):
     return {"model": learner, "tasks": tasks, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
 
 
 def build(name, learner, tasks=TASKS, **changes):
     torch.manual_seed(1)
     return instantiate(
-        {**load_option("balance", name), **changes}, "balance", offer(learner, tasks), objective=Task(tasks)
+        {**load_option("balance", name), **changes},
+        "balance",
+        get_kwargs(learner, tasks),
+        objective=Task(tasks),
     )
 
 
@@ -48,7 +55,7 @@ def scale(loss):
 
 
 def gradients(objective, learner, data, scale=scale):
-    """Add one batch's gradients, with the same random masks each time; give those of the model."""
+    """Add the gradients of one batch, with the same random masks each time; return those of the model."""
     torch.manual_seed(2)
     objective.backward(learner, objective(learner, data), scale)
     return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
@@ -58,16 +65,16 @@ def same(first, second, **tolerance):
     return first.keys() == second.keys() and all(torch.allclose(first[n], second[n], **tolerance) for n in first)
 
 
-# ------------------------------------------------------------------------------------------------- what all promise
+# ------------------------------------------------------------------------------------------------- contract
 
 
-def test_they_are_found():
+def test_all_balances_are_found():
     assert NAMES == ["agm", "gradient_blending", "mmpareto", "ogm_ge", "pcgrad", "pmr", "umt"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns(name):
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     objective = build(name, learner)
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=1e-2)
     first = objective.eval()(learner, data)["loss"].item()
@@ -81,7 +88,7 @@ def test_it_learns(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_are_fp32_scalars_and_in_validation_those_of_the_stage(name):
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     objective = build(name, learner)
     with torch.autocast("cpu", torch.bfloat16):
         losses = objective(learner, data)
@@ -93,11 +100,11 @@ def test_losses_are_fp32_scalars_and_in_validation_those_of_the_stage(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_encoder_and_all_that_it_owns(name):
-    learner, data = model(), batch(rows=40)
+    learner, data = build_model(), build_batch(rows=40)
     objective = build(name, learner)
-    given = gradients(objective, learner, data)
+    result = gradients(objective, learner, data)
     assert all(
-        given[n].abs().sum() > 0 for n, _ in learner.named_parameters() if n.startswith(("encoder.photo", "head"))
+        result[n].abs().sum() > 0 for n, _ in learner.named_parameters() if n.startswith(("encoder.photo", "head"))
     )
     assert all(p.grad is not None for p in objective.parameters() if p.requires_grad)
 
@@ -105,7 +112,7 @@ def test_gradients_reach_every_encoder_and_all_that_it_owns(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_there_is_added_to_and_the_scale_is_kept(name):
     """The micro-batches of a step add up, and fp16 scales its losses."""
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     objective = build(name, learner)
     twice = copy.deepcopy((learner, objective))
     alone = gradients(objective, learner, data)
@@ -117,11 +124,11 @@ def test_what_was_there_is_added_to_and_the_scale_is_kept(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_without_a_modality_do_not_count(name):
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     objective = build(name, learner)
     data.present["photo"][:3] = False
     first = gradients(*(pair := copy.deepcopy((objective, learner))), data)
-    data.inputs["photo"][:3] = torch.rand(3, 1, 8, 8)  # what fills the gap is of no concern
+    data.inputs["photo"][:3] = torch.rand(3, 1, 8, 8)  # the content of missing rows must not matter
     assert same(first, gradients(objective, learner, data), atol=1e-6)
     assert same(dict(pair[0].named_buffers()), dict(objective.named_buffers()), atol=1e-6)
 
@@ -129,7 +136,7 @@ def test_rows_without_a_modality_do_not_count(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_modality_or_a_target_may_be_missing_altogether(name):
     for change in ("present", "target"):
-        learner, data = model(), batch()
+        learner, data = build_model(), build_batch()
         objective = build(name, learner)
         if change == "present":
             data.present["sound"][:] = False
@@ -137,19 +144,19 @@ def test_a_modality_or_a_target_may_be_missing_altogether(name):
             data.targets["label"][:] = -100
             data.targets["age"][:] = math.nan
         for _ in range(3):
-            given = gradients(objective, learner, data)
-        assert all(g.isfinite().all() for g in given.values())
+            result = gradients(objective, learner, data)
+        assert all(g.isfinite().all() for g in result.values())
         assert all(b.isfinite().all() for b in objective.buffers())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_goes_on_from_its_state(name):
-    """All that one step leaves to the next is in the state: what a checkpoint keeps."""
-    learner, data = model(), batch(rows=20)
+    """All that one step passes on to the next is in the state dict, which checkpoints save."""
+    learner, data = build_model(), build_batch(rows=20)
     objective = build(name, learner)
     for _ in range(3):
         gradients(objective, learner, data)
-    fresh = build(name, model())
+    fresh = build(name, build_model())
     fresh.load_state_dict(objective.state_dict())
     learner.zero_grad()
     first = gradients(objective, learner, data)
@@ -159,7 +166,7 @@ def test_it_goes_on_from_its_state(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encoders_that_do_not_learn_are_left_alone(name):
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     learner.encoder["photo"].requires_grad_(False)
     assert not [n for n in gradients(build(name, learner), learner, data) if n.startswith("encoder.photo")]
 
@@ -167,7 +174,7 @@ def test_encoders_that_do_not_learn_are_left_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_step_waits_for_the_device(name):
     """Fake tensors hold no values: whatever asks for one, as copying it from a GPU would, fails."""
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     objective = build(name, learner)
     with FakeTensorMode(allow_non_fake_inputs=True):
         for _ in range(2):
@@ -176,12 +183,12 @@ def test_no_step_waits_for_the_device(name):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"ogm_ge", "pmr"}))
 def test_numbers_alone_are_balanced_too(name):
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     assert gradients(build(name, learner, {"age": AGE}), learner, data)
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "message"),
     [
         (
             "ogm_ge",
@@ -198,22 +205,22 @@ def test_numbers_alone_are_balanced_too(name):
         (
             "pcgrad",
             {"tasks": {"age": AGE}, "unimodal_weight": 0.0},
-            "balance.unimodal_weight: one task without losses of each modality has no conflicts; set it above 0",
+            "balance.unimodal_weight: a single task without unimodal losses has no conflicts; set it above 0",
         ),
         ("pcgrad", {"unimodal_weight": -1.0}, "balance.unimodal_weight: -1.0 is below 0"),
         ("ogm_ge", {"alpha": -1.0}, "balance.alpha: -1.0 is below 0"),
         ("agm", {"alpha": -1.0}, "balance.alpha: -1.0 is below 0"),
         ("umt", {"weight": -1.0}, "balance.weight: -1.0 is below 0"),
         ("mmpareto", {"gamma": 0.0}, "balance.gamma: 0.0 is not above 0"),
-        ("pmr", {"momentum": 1.0}, "balance.momentum: 1.0 is not a share below 1"),
-        ("gradient_blending", {"every": 0}, "balance.every: 0 is not a number of steps above 0"),
+        ("pmr", {"momentum": 1.0}, "balance.momentum: 1.0 is not between 0 and 1 (1 excluded)"),
+        ("gradient_blending", {"every": 0}, "balance.every: 0 is below 1; it is a number of steps"),
         ("gradient_blending", {"decay": 1.1}, "balance.decay: 1.1 is not between 0 and 1"),
     ],
 )
-def test_what_cannot_be_is_said(name, changes, told):
+def test_invalid_arguments_are_refused(name, changes, message):
     with pytest.raises(ConfigError) as caught:
-        build(name, model(), **changes)
-    assert str(caught.value) == told
+        build(name, build_model(), **changes)
+    assert str(caught.value) == message
 
 
 # ---------------------------------------------------------------------------------------------- two plain modalities
@@ -245,16 +252,16 @@ class Sum(Fusion):
         return nn.Identity()
 
 
-def pair(tasks):
-    """Give a model of two modalities, a and b, whose output is the sum of what both hold."""
+def build_pair(tasks):
+    """Return a model of two modalities, a and b, whose output is the sum of their vectors."""
     return Multimodal({"a": Vector(), "b": Vector()}, Sum(), tasks)
 
 
 def rows(a, b, label, index=None):
     a, b, label = torch.tensor(a), torch.tensor(b), torch.tensor(label)
-    there = torch.ones(len(label), dtype=torch.bool)
+    present = torch.ones(len(label), dtype=torch.bool)
     numbers = torch.arange(1, 1 + len(label)) if index is None else torch.tensor(index)
-    return Batch({"a": a, "b": b}, {"a": there, "b": there.clone()}, {"label": label}, numbers)
+    return Batch({"a": a, "b": b}, {"a": present, "b": present.clone()}, {"label": label}, numbers)
 
 
 TWO = {"label": Classification("label", ["x", "y"], np.array([1, 1]))}
@@ -262,7 +269,7 @@ BOTH, WIDTHS = {"a": "tabular", "b": "tabular"}, {"a": 2, "b": 2}
 
 
 class Fixed(Objective):
-    """The task, plus losses of literal gradients."""
+    """Losses with literal gradients."""
 
     def __init__(self, *losses) -> None:
         super().__init__()
@@ -277,43 +284,43 @@ class Fixed(Objective):
 # -------------------------------------------------------------------------------------------------- shared arithmetic
 
 
-def test_the_lead_is_the_score_over_that_of_the_others():
+def test_the_discrepancy_ratio_is_the_score_over_that_of_the_others():
     every = torch.tensor([True, True, True])
-    assert lead(torch.tensor([0.9, 0.3, 0.3]), every).tolist() == pytest.approx([3.0, 0.5, 0.5])
+    assert compute_discrepancy_ratio(torch.tensor([0.9, 0.3, 0.3]), every).tolist() == pytest.approx([3.0, 0.5, 0.5])
     some = torch.tensor([True, False, True])
-    assert lead(torch.tensor([0.9, 0.1, 0.3]), some).tolist() == pytest.approx([3.0, 1.0, 1 / 3])
-    assert lead(torch.tensor([0.9, 0.1]), torch.tensor([True, False])).tolist() == [1.0, 1.0]
-    assert mean_of_others(torch.tensor([1.0, 2.0, 6.0]), every)[0].tolist() == [4.0, 3.5, 1.5]
+    assert compute_discrepancy_ratio(torch.tensor([0.9, 0.1, 0.3]), some).tolist() == pytest.approx([3.0, 1.0, 1 / 3])
+    assert compute_discrepancy_ratio(torch.tensor([0.9, 0.1]), torch.tensor([True, False])).tolist() == [1.0, 1.0]
+    assert average_others(torch.tensor([1.0, 2.0, 6.0]), every)[0].tolist() == [4.0, 3.5, 1.5]
 
 
 def test_gradients_are_changed_on_their_way_and_only_meanwhile():
-    learner = pair(TWO)
+    learner = build_pair(TWO)
     weight = learner.encoder["a"].linear.weight
-    with modulated(learner, {"a": lambda gradient: 2 * gradient}):
-        (weight.sum() + weight[0, 0]).backward()  # used twice, changed once, when whole
+    with modify_gradients(learner, {"a": lambda gradient: 2 * gradient}):
+        (weight.sum() + weight[0, 0]).backward()  # used twice, changed once: the complete gradient
     assert weight.grad.tolist() == [[4.0, 2.0], [2.0, 2.0]]
     weight.sum().backward()
     assert weight.grad.tolist() == [[5.0, 3.0], [3.0, 3.0]]
 
 
-def test_the_last_pass_over_the_batch_that_can_teach_is_heard():
-    learner = pair(TWO)
+def test_the_last_pass_over_the_batch_with_gradients_is_recorded():
+    learner = build_pair(TWO)
     encoder, x = learner.encoder["a"], torch.tensor([[1.0, 2.0]])
-    with heard(learner, ["a", "b"], num_rows=1) as given:
+    with record_features(learner, ["a", "b"], num_rows=1) as recorded:
         for row in (x, 2 * x, torch.cat([x, x])):
             encoder(row)
         with torch.no_grad():
             encoder(3 * x)
     encoder(4 * x)
-    assert given.keys() == {"a"}
-    assert given["a"].pooled.tolist() == [[2.0, 4.0]]
+    assert recorded.keys() == {"a"}
+    assert recorded["a"].pooled.tolist() == [[2.0, 4.0]]
 
 
-def test_features_that_were_computed_before_will_do():
-    learner, data = pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
+def test_stored_features_are_returned_too():
+    learner, data = build_pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
     stored = data._replace(inputs={**data.inputs, "a": {"pooled": torch.tensor([[5.0, 5.0]])}})
-    _, features = with_features(Task(TWO), learner, stored, ["a", "b"])
-    assert [own.pooled.tolist() for own in features.values()] == [[[5.0, 5.0]], [[0.0, 1.0]]]
+    _, features = compute_losses_and_features(Task(TWO), learner, stored, ["a", "b"])
+    assert [part.pooled.tolist() for part in features.values()] == [[[5.0, 5.0]], [[0.0, 1.0]]]
 
 
 # ------------------------------------------------------------------------------------------------------------ OGM-GE
@@ -325,15 +332,18 @@ def ogm(**changes):
 
 def test_ogm_the_stronger_gradient_shrinks_by_the_literal_factor():
     balance = ogm(alpha=0.5)
-    factor = balance.factor(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0]))  # means 0.9 and 0.3
+    factor = balance.compute_factors(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0]))  # means 0.9 and 0.3
     assert factor.tolist() == pytest.approx([1 - math.tanh(0.5 * 3), 1.0])
-    assert balance.factor(torch.tensor([4.0, 1.0]), torch.tensor([8.0, 2.0])).tolist() == [1.0, 1.0]  # equal scores
-    assert ogm(alpha=0.0).factor(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0])).tolist() == [1.0, 1.0]
+    assert balance.compute_factors(torch.tensor([4.0, 1.0]), torch.tensor([8.0, 2.0])).tolist() == [
+        1.0,
+        1.0,
+    ]  # equal scores
+    assert ogm(alpha=0.0).compute_factors(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0])).tolist() == [1.0, 1.0]
 
 
 def strong_and_weak(noise):
-    """Give the task's gradients, and those with a's probe always right and b's unsure."""
-    learner, data = pair(TWO), rows([[1.0, 0.0], [0.0, 1.0]], [[0.3, 0.1], [0.2, 0.4]], [0, 1])
+    """Return the gradients of the task, and those where the probe of a is always right and that of b undecided."""
+    learner, data = build_pair(TWO), rows([[1.0, 0.0], [0.0, 1.0]], [[0.3, 0.1], [0.2, 0.4]], [0, 1])
     balance = ogm(alpha=0.5, noise=noise)
     for modality, gain in (("a", 50.0), ("b", 0.0)):
         linear = balance.probes.linear[modality]["label"]
@@ -355,21 +365,21 @@ def test_ogm_changes_the_gradient_of_the_leader_alone():
 def test_ogm_noise_has_the_deviation_of_the_gradient():
     balance, gradient = ogm(), torch.randn(200, 200) * 3 + 1
     torch.manual_seed(0)
-    noise = balance._change(torch.tensor(0.5), gradient) - 0.5 * gradient
+    noise = balance._modulate(torch.tensor(0.5), gradient) - 0.5 * gradient
     assert noise.std().item() == pytest.approx(3.0, rel=0.02)
     assert noise.mean().item() == pytest.approx(0.0, abs=0.05)
-    assert torch.equal(balance._change(torch.tensor(1.0), gradient), gradient)
+    assert torch.equal(balance._modulate(torch.tensor(1.0), gradient), gradient)
     plain, changed, _, _ = strong_and_weak(noise=True)
     assert torch.equal(changed["encoder.b.linear.weight"], plain["encoder.b.linear.weight"])
 
 
 def test_the_probability_of_the_truth():
     odds = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
-    truth, visible = probability_of_truth(TWO["label"], odds, torch.tensor([0, -100]))
+    truth, visible = score_truth(TWO["label"], odds, torch.tensor([0, -100]))
     assert truth[0].item() == pytest.approx(0.75)
     assert visible.tolist() == [True, False]
     labels = torch.tensor([[1.0, 0.0], [0.0, math.nan]])
-    truth, visible = probability_of_truth(Multilabel("tags", ["x", "y"]), odds, labels)
+    truth, visible = score_truth(Multilabel("tags", ["x", "y"]), odds, labels)
     assert truth.tolist() == pytest.approx([(0.75 + 0.5) / 2, 0.5])
     assert visible.tolist() == [True, True]
 
@@ -379,24 +389,24 @@ def test_the_probability_of_the_truth():
 
 def test_agm_factors_are_the_literal_ones():
     balance, every = Agm(Task(TWO), TWO, BOTH, alpha=2.0), torch.tensor([True, True])
-    first = balance.factor(torch.tensor([0.5, 1.5]), every)  # before anything is known tau is 1
+    first = balance.compute_factors(torch.tensor([0.5, 1.5]), every)  # before the first step tau is 1
     assert first.tolist() == pytest.approx([math.exp(2 * (1 - math.e)), math.exp(2 * (1 - 1 / math.e))])
-    second = balance.factor(torch.tensor([0.9, 1.1]), every)
+    second = balance.compute_factors(torch.tensor([0.9, 1.1]), every)
     tau, r = (math.e, 1 / math.e), (math.exp(0.2), math.exp(-0.2))
-    assert second.tolist() == pytest.approx([math.exp(2 * (t - own)) for t, own in zip(tau, r, strict=True)])
+    assert second.tolist() == pytest.approx([math.exp(2 * (t - part)) for t, part in zip(tau, r, strict=True)])
     assert balance.mean.tolist() == pytest.approx([0.7, 1.3])
-    assert balance.factor(torch.tensor([0.7, 1.3]), every).tolist() == pytest.approx([1.0, 1.0])  # as usual
+    assert balance.compute_factors(torch.tensor([0.7, 1.3]), every).tolist() == pytest.approx([1.0, 1.0])  # as usual
     some = torch.tensor([True, False])
-    assert balance.factor(torch.tensor([9.0, 0.0]), some).tolist() == [1.0, 1.0]
+    assert balance.compute_factors(torch.tensor([9.0, 0.0]), some).tolist() == [1.0, 1.0]
     assert balance.number.tolist() == [4.0, 3.0]
 
 
 def test_agm_responses_of_an_additive_model_are_its_terms():
-    learner, data = pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
+    learner, data = build_pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
     balance = Agm(Task(TWO), TWO, BOTH, alpha=1.0)
     features = learner.encode(data.inputs)
     surprise = [math.log(1 + math.exp(-2)), math.log(1 + math.exp(1))]  # cross-entropies of [2, 0] and [0, 1]
-    assert balance._surprise(learner, features, data).tolist() == pytest.approx(surprise)
+    assert balance._compute_response_losses(learner, features, data).tolist() == pytest.approx(surprise)
     plain = gradients(Task(TWO), learner, data)
     learner.zero_grad()
     changed = gradients(balance, learner, data)
@@ -407,7 +417,7 @@ def test_agm_responses_of_an_additive_model_are_its_terms():
 
 
 def test_agm_leaves_the_fusion_as_it_was():
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     before = [module.training for module in learner.modules()]
     gradients(build("agm", learner), learner, data)
     assert [module.training for module in learner.modules()] == before
@@ -419,14 +429,14 @@ def test_agm_leaves_the_fusion_as_it_was():
 def test_pcgrad_takes_away_the_literal_part_that_conflicts():
     first, second = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])
     # (1, 0) loses its part along (-1, 1), (-1, 1) its part along (1, 0)
-    assert without_conflicts(torch.stack([first, second])).tolist() == pytest.approx([0.5 + 0.0, 0.5 + 1.0])
+    assert project_conflicts(torch.stack([first, second])).tolist() == pytest.approx([0.5 + 0.0, 0.5 + 1.0])
 
 
 def test_pcgrad_of_two_hurts_neither_and_is_the_sum_where_they_agree():
     torch.manual_seed(0)
     agreed = 0
     for first, second in torch.randn(200, 2, 5):
-        result = without_conflicts(torch.stack([first, second]))
+        result = project_conflicts(torch.stack([first, second]))
         assert result @ first > -1e-5
         assert result @ second > -1e-5
         if first @ second >= 0:
@@ -437,12 +447,12 @@ def test_pcgrad_of_two_hurts_neither_and_is_the_sum_where_they_agree():
 
 def test_pcgrad_in_a_model_weighs_the_tasks_as_the_objective_does_and_loses_nothing():
     """Without conflicts, and for heads always, it is the sum of all gradients."""
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     for weights in ({}, {"age": 7.0}):
         balance = Pcgrad(Task(TASKS, weights), TASKS, KINDS, DIMS, unimodal_weight=0.5)
-        whole = torch.autograd.grad(balance(learner, data)["loss"], list(learner.parameters()), allow_unused=True)
+        summed = torch.autograd.grad(balance(learner, data)["loss"], list(learner.parameters()), allow_unused=True)
         names = [name for name, _ in learner.named_parameters()]
-        plain = {name: g for name, g in zip(names, whole, strict=True) if g is not None}
+        plain = {name: g for name, g in zip(names, summed, strict=True) if g is not None}
         learner.zero_grad()
         changed = gradients(balance, learner, data)
         assert all(torch.allclose(changed[n], plain[n], atol=1e-6) for n in plain if n.startswith("head"))
@@ -451,11 +461,11 @@ def test_pcgrad_in_a_model_weighs_the_tasks_as_the_objective_does_and_loses_noth
 
 def test_pcgrad_between_tasks_that_conflict():
     tasks = {"x": TWO["label"], "y": TWO["label"]}
-    learner, data = pair(tasks), rows([[1.0, 0.0]], [[0.0, 1.0]], [0])
+    learner, data = build_pair(tasks), rows([[1.0, 0.0]], [[0.0, 1.0]], [0])
     balance = Pcgrad(Fixed(("x", [1.0, 0.0]), ("y", [-1.0, 1.0])), tasks, BOTH, WIDTHS, unimodal_weight=0.0)
-    given = gradients(balance, learner, data)
-    assert given["encoder.a.linear.weight"][0].tolist() == pytest.approx([0.5, 1.5])
-    assert "encoder.b.linear.weight" not in given  # no loss reaches it
+    result = gradients(balance, learner, data)
+    assert result["encoder.a.linear.weight"][0].tolist() == pytest.approx([0.5, 1.5])
+    assert "encoder.b.linear.weight" not in result  # no loss reaches it
 
 
 # ---------------------------------------------------------------------------------------------------------- MMPareto
@@ -470,29 +480,29 @@ def test_the_shortest_combination_is_that_of_a_grid():
     grid = torch.linspace(0, 1, 2001).unsqueeze(1)
     for first, second in torch.randn(100, 2, 3):
         lengths = (grid * first + (1 - grid) * second).norm(dim=1)
-        assert shortest(first, second).item() == pytest.approx(grid[lengths.argmin()].item(), abs=1e-3)
+        assert min_norm_weight(first, second).item() == pytest.approx(grid[lengths.argmin()].item(), abs=1e-3)
 
 
 def test_mmpareto_descends_both_losses_and_is_as_long_as_their_sum():
     torch.manual_seed(0)
     for joint, alone in torch.randn(200, 2, 4):
-        found = pareto().direction(torch.stack([joint, alone]))
-        assert min(found @ joint, found @ alone) > -1e-5
-        assert found.norm() >= (joint + alone).norm() * (1 - 1e-4)
+        combined = pareto().combine_gradients(torch.stack([joint, alone]))
+        assert min(combined @ joint, combined @ alone) > -1e-5
+        assert combined.norm() >= (joint + alone).norm() * (1 - 1e-4)
         if joint @ alone >= 0:
-            assert torch.allclose(found, joint + alone)
-        assert torch.allclose(pareto(1.5).direction(torch.stack([joint, alone])), 1.5 * found)
+            assert torch.allclose(combined, joint + alone)
+        assert torch.allclose(pareto(1.5).combine_gradients(torch.stack([joint, alone])), 1.5 * combined)
 
 
 def test_mmpareto_of_a_literal_conflict():
     joint, alone = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 1.0])
     weight = 0.4  # of the joint gradient: ((-3, 1) . (-1, 1)) / |(3, -1)|^2
-    assert shortest(joint, alone).item() == pytest.approx(weight)
-    found = 2 * (weight * joint + (1 - weight) * alone)  # (0.4, 1.2), shorter than the sum (1, 1)
-    expected = found * math.sqrt(2) / found.norm()
-    assert pareto().direction(torch.stack([joint, alone])).tolist() == pytest.approx(expected.tolist())
+    assert min_norm_weight(joint, alone).item() == pytest.approx(weight)
+    combined = 2 * (weight * joint + (1 - weight) * alone)  # (0.4, 1.2), shorter than the sum (1, 1)
+    expected = combined * math.sqrt(2) / combined.norm()
+    assert pareto().combine_gradients(torch.stack([joint, alone])).tolist() == pytest.approx(expected.tolist())
     opposed = torch.stack([joint, -joint])
-    assert pareto().direction(opposed).tolist() == [0.0, 0.0]
+    assert pareto().combine_gradients(opposed).tolist() == [0.0, 0.0]
 
 
 # -------------------------------------------------------------------------------------------------- gradient blending
@@ -504,14 +514,14 @@ def blending(**changes):
 
 def test_blending_weighs_by_the_literal_ratio():
     balance, all_of_them = blending(), torch.ones(2, 3, dtype=torch.bool)
-    balance.observe(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]), all_of_them)
+    balance.update(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]), all_of_them)
     assert balance.weight.tolist() == pytest.approx([1 / 3] * 3)
     # joint: gains 0.4, overfits 0.2; a: gains 0.4, overfits 0.4; b: held-out rows get worse
-    balance.observe(torch.tensor([[0.4, 0.2, 0.1], [0.6, 0.6, 1.2]]), all_of_them)
+    balance.update(torch.tensor([[0.4, 0.2, 0.1], [0.6, 0.6, 1.2]]), all_of_them)
     merits = [0.4 / 0.2**2, 0.4 / 0.4**2, 0.0]
     assert balance.weight.tolist() == pytest.approx([m / sum(merits) for m in merits], rel=1e-4)
     unchanged = balance.weight.clone()
-    balance.observe(torch.tensor([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]]), all_of_them)  # nothing generalises
+    balance.update(torch.tensor([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]]), all_of_them)  # nothing generalises
     assert torch.equal(balance.weight, unchanged)
 
 
@@ -519,14 +529,14 @@ def test_blending_keeps_a_share_for_equal_parts_and_batches_without_held_out_row
     balance = blending(least=0.3)
     for gap in (0.0, 0.2, 0.4):
         counted = torch.tensor([[True, True, True], [gap < 0.4] * 3])
-        balance.observe(torch.tensor([[1 - 2 * gap] * 3, [1 - gap, 1.0, 1.0]]), counted)
+        balance.update(torch.tensor([[1 - 2 * gap] * 3, [1 - gap, 1.0, 1.0]]), counted)
         if gap == 0.2:
             assert balance.weight.tolist() == pytest.approx([0.8, 0.1, 0.1])
     assert balance.average[1, 0].item() == pytest.approx(0.8)
 
 
 def test_blending_never_trains_on_held_out_rows():
-    learner, balance = pair(TWO), blending()
+    learner, balance = build_pair(TWO), blending()
     a, b = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], [[0.3, 0.1], [0.2, 0.4], [0.0, 0.0]]
     first = gradients(copy.deepcopy(balance), learner, rows(a, b, [0, 1, 1], [10, 11, 12]))
     learner.zero_grad()
@@ -536,14 +546,14 @@ def test_blending_never_trains_on_held_out_rows():
 
 
 def test_blending_gives_a_modality_that_overfits_less_weight():
-    """The noise of `a` can be learned by heart, and tells nothing; `b` holds the label."""
+    """`a` is noise, which can only be memorised; `b` holds the label."""
     torch.manual_seed(0)
     label = torch.randint(0, 2, (60,))
     wide = {"a": 40, "b": 40}
     noise = torch.randn(60, 40)
-    told = torch.randn(60, 40) * 0.1 + (label * 2.0 - 1).unsqueeze(1)
-    there = torch.ones(60, dtype=torch.bool)
-    data = Batch({"a": noise, "b": told}, {"a": there, "b": there}, {"label": label}, torch.arange(60))
+    informative = torch.randn(60, 40) * 0.1 + (label * 2.0 - 1).unsqueeze(1)
+    present = torch.ones(60, dtype=torch.bool)
+    data = Batch({"a": noise, "b": informative}, {"a": present, "b": present}, {"label": label}, torch.arange(60))
 
     class Same(Encoder):
         kind, dim = "tabular", 40
@@ -584,7 +594,7 @@ def test_prototypes_are_means_followed_with_momentum():
 
 def test_pmr_helps_the_modality_behind_and_at_first_holds_back_the_one_ahead():
     """Class means of `a` lie 4 apart, those of `b` in one place."""
-    learner = pair(TWO)
+    learner = build_pair(TWO)
     data = rows([[0.0, 0.0], [4.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], [0, 1])
     balance = Pmr(Task(TWO), TWO, BOTH, WIDTHS, alpha=2.0, mu=0.1, entropy_steps=1)
     task = Task(TWO)(learner, data)["loss"].item()
@@ -600,7 +610,7 @@ def test_pmr_helps_the_modality_behind_and_at_first_holds_back_the_one_ahead():
 
 
 def test_umt_pulls_each_encoder_to_itself_as_the_stage_found_it():
-    learner, data = pair(TWO), rows([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], [0, 1])
+    learner, data = build_pair(TWO), rows([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], [0, 1])
     balance = Umt(Task(TWO), learner, BOTH, weight=10.0)
     assert balance(learner, data)["loss"].item() == Task(TWO)(learner, data)["loss"].item()
     learner.encoder["a"].linear.weight.data *= 2  # a's vectors are doubled
@@ -611,8 +621,8 @@ def test_umt_pulls_each_encoder_to_itself_as_the_stage_found_it():
     assert losses["loss"].item() == pytest.approx(Task(TWO)(learner, data)["loss"].item() + 25.0)
 
 
-def test_umt_trains_though_nothing_of_its_own_learns():
-    learner = pair(TWO)
+def test_umt_trains_although_it_has_no_trainable_parameters():
+    learner = build_pair(TWO)
     balance = Umt(Agm(Task(TWO), TWO, BOTH), learner, BOTH)
     Learner(learner, balance).train()
     assert balance.training

@@ -1,4 +1,4 @@
-"""The choice of a pretext by kind: what the YAML files say, and how it is typed."""
+"""The choice of a pretext by kind: the YAML files, and overrides on the shell."""
 
 import pytest
 
@@ -19,7 +19,7 @@ CHANGES = {
 }
 
 
-def test_every_kind_has_pretexts_and_each_can_be_made():
+def test_every_kind_has_pretexts_and_each_can_be_built():
     assert set(DEFAULT["by_kind"]) == set(KINDS.values())
     for modality, kind in KINDS.items():
         names = list_options(f"pretext/{kind}")
@@ -51,9 +51,13 @@ def test_it_is_chosen_on_the_shell(name):
 
 
 def test_two_kinds_are_chosen_on_the_shell():
-    where = "strategy.stages.pretrain.objective"
-    words = [f"{where}=simclr", f"pretext/text@{where}.by_kind.text=causal_lm", f"{where}.by_kind.image.flip=0"]
-    objective = load(["strategy=component", *words]).strategy.stages["pretrain"].objective
+    key_path = "strategy.stages.pretrain.objective"
+    overrides = [
+        f"{key_path}=simclr",
+        f"pretext/text@{key_path}.by_kind.text=causal_lm",
+        f"{key_path}.by_kind.image.flip=0",
+    ]
+    objective = load(["strategy=component", *overrides]).strategy.stages["pretrain"].objective
     assert objective["by_kind"]["image"] == {**load_option("pretext/image", "simclr"), "flip": 0}
     assert objective["by_kind"]["text"] == load_option("pretext/text", "causal_lm")
     assert objective["by_kind"]["audio"] == DEFAULT["by_kind"]["audio"]

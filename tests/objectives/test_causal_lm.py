@@ -6,11 +6,10 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.text import Rnn, TextCnn, Transformer
 from mmrun.objectives.causal_lm import CausalLM
 from mmrun.objectives.self_supervised import SelfSupervised
-from mmrun.testing.examples import DIMS, METADATA
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import DIMS, METADATA, build_model
 from mmrun.types import Features
 
-MEND = "try encoder.title=gru encoder.title.bidirectional=false, or encoder.title=hf encoder.title.model=gpt2"
+ADVICE = "try encoder.title=gru encoder.title.bidirectional=false, or encoder.title=hf encoder.title.model=gpt2"
 
 
 def check(encoder):
@@ -24,7 +23,7 @@ def hf_text(folder, config):
     return HfText(str(folder), vocab_size=20, max_tokens=10, pretrained=False)
 
 
-def test_each_word_is_foretold_from_the_one_before():
+def test_each_word_is_predicted_from_those_before():
     pretext = CausalLM(3, vocab_size=3)
     pretext.head = nn.Identity()  # the tokens are the logits
     sure = 50 * nn.functional.one_hot(torch.tensor([[1, 2, 0, 0]]), 3).float()
@@ -52,7 +51,7 @@ def test_recurrent_encoders_of_one_direction_may_learn_it(cell):
 def test_an_encoder_that_sees_ahead_is_refused(encoder):
     with pytest.raises(ConfigError) as caught:
         check(encoder)
-    assert str(caught.value) == f"encoder.title: its tokens see the tokens that causal_lm has to predict; {MEND}"
+    assert str(caught.value) == f"encoder.title: its tokens see the tokens that causal_lm has to predict; {ADVICE}"
 
 
 def test_gpt2_may_learn_it_and_bert_may_not(tmp_path):
@@ -68,12 +67,12 @@ def test_an_encoder_without_tokens_is_refused_before_the_first_step():
     metadata = {"title": METADATA["title"]}
     made = {"text": lambda dim, vocab_size, **_: CausalLM(dim, vocab_size)}
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised(made, {"title": "text"}, DIMS, 6, metadata, model("title", tokens=False))
-    expected = f"encoder.title: causal_lm predicts from tokens, one per input token, and this encoder has none; {MEND}"
+        SelfSupervised(made, {"title": "text"}, DIMS, 6, metadata, build_model("title", tokens=False))
+    expected = f"encoder.title: causal_lm needs one token per input token, and this encoder has none; {ADVICE}"
     assert str(caught.value) == expected
 
 
-def test_the_look_at_an_encoder_leaves_it_as_it_was():
+def test_checking_an_encoder_leaves_it_unchanged():
     encoder = Rnn(20, 0, "gru", dim=8, embedding_dim=8, bidirectional=False)
     encoder.dropout.eval()
     pretext = CausalLM(8, 20)

@@ -1,4 +1,4 @@
-"""What every objective promises, over all its YAML files."""
+"""The contract of objectives, over all YAML files."""
 
 import pytest
 import torch
@@ -7,18 +7,15 @@ from mmrun.compose import list_options, load_option
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.testing import objectives as contract
-from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import DIMS, TASKS, build_batch, build_model
 
 NAMES = list_options("objective")
 
 
 def build(name: str, **changes):
-    offer = {"model": model(), "open_run": model, "tasks": TASKS, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
-    offer |= {"metadata": METADATA, "seed": 0}
+    optional_kwargs = {**contract.OPTIONAL_KWARGS, "model": build_model(), "seed": 0}
     torch.manual_seed(1)
-    return instantiate({**load_option("objective", name), **changes}, "objective", offer)
+    return instantiate({**load_option("objective", name), **changes}, "objective", optional_kwargs)
 
 
 def test_all_objectives_are_found():
@@ -35,8 +32,8 @@ def test_contract(check, name):
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
     fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
-    learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
-    losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, batch())
+    learner = Multimodal(dict(build_model().encoder.items()), fusion, {"label": TASKS["label"]})
+    losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, build_batch())
     losses["loss"].backward()
     assert losses["loss"].isfinite()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())

@@ -10,9 +10,7 @@ from mmrun.models.encoders.image import Cnn
 from mmrun.models.fusions.simple import Concat
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid, VicReg
-from mmrun.testing.examples import DIMS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import DIMS, build_batch, build_model
 from mmrun.types import Batch
 
 EYE = torch.eye(2)
@@ -36,8 +34,8 @@ def test_info_nce_looks_both_ways():
         torch.tensor([[1.0], [0.0]]),
         torch.tensor([[1.0], [1.0]]),
     )  # logits [[1, 1], [0, 0]], transposed [[1, 0], ...]
-    there, back = math.log(2), (MATCH + MATCH + 1) / 2
-    assert InfoNCE(temperature=1.0)(a, b, BOTH).item() == pytest.approx((there + back) / 2)
+    forward, backward = math.log(2), (MATCH + MATCH + 1) / 2
+    assert InfoNCE(temperature=1.0)(a, b, BOTH).item() == pytest.approx((forward + backward) / 2)
 
 
 def test_pairwise_sigmoid_of_two_rows_that_match():
@@ -64,15 +62,15 @@ def test_vicreg_variance_wants_a_deviation_of_one_in_every_dimension():
 
 
 def test_vicreg_covariance_wants_dimensions_that_say_different_things():
-    same, other = [[1.0, 2.0], [-1.0, -2.0]], [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    same, uncorrelated = [[1.0, 2.0], [-1.0, -2.0]], [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
     assert vicreg(same, same, covariance=1.0) == pytest.approx(2 * (2 * 4.0**2) / 2)  # covariance 4, twice, over D = 2
-    assert vicreg(other, other, covariance=1.0) == 0.0
+    assert vicreg(uncorrelated, uncorrelated, covariance=1.0) == 0.0
 
 
 def test_vicreg_keeps_dimensions_from_collapsing():
     learner, data, objective = (
-        model("photo", "title", "cells"),
-        batch("photo", "title", "cells", rows=16),
+        build_model("photo", "title", "cells"),
+        build_batch("photo", "title", "cells", rows=16),
         three(VicReg, **UNSCALED),
     )
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
@@ -88,16 +86,16 @@ def test_vicreg_keeps_dimensions_from_collapsing():
 
 
 @pytest.mark.parametrize("pair", [InfoNCE(), PairwiseSigmoid(), VicReg()])
-def test_a_row_that_lacks_a_half_is_neither_asked_nor_offered(pair):
+def test_a_row_that_lacks_a_modality_is_neither_anchor_nor_negative(pair):
     torch.manual_seed(0)
     a, b = torch.randn(2, 4, 3)
-    whole = pair(a[:3], b[:3], torch.tensor([True, True, True]))
-    assert pair(a, b, torch.tensor([True, True, True, False])).item() == pytest.approx(whole.item())
+    expected = pair(a[:3], b[:3], torch.tensor([True, True, True]))
+    assert pair(a, b, torch.tensor([True, True, True, False])).item() == pytest.approx(expected.item())
     assert pair(a, b, torch.zeros(4, dtype=torch.bool)).item() == 0.0
 
 
 def test_every_pair_of_modalities_counts_the_same():
-    losses = three()(model("photo", "title", "cells"), batch("photo", "title", "cells"))
+    losses = three()(build_model("photo", "title", "cells"), build_batch("photo", "title", "cells"))
     parts = ["loss/photo-title", "loss/photo-cells", "loss/title-cells"]
     assert list(losses) == ["loss", *parts]
     assert losses["loss"].item() == pytest.approx(sum(losses[part].item() for part in parts) / 3)
@@ -105,7 +103,11 @@ def test_every_pair_of_modalities_counts_the_same():
 
 @pytest.mark.parametrize("pair_loss", [InfoNCE, PairwiseSigmoid])
 def test_rows_find_their_other_halves(pair_loss):
-    learner, data, objective = model("photo", "title", "cells"), batch("photo", "title", "cells"), three(pair_loss)
+    learner, data, objective = (
+        build_model("photo", "title", "cells"),
+        build_batch("photo", "title", "cells"),
+        three(pair_loss),
+    )
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
     for _ in range(200):
         optimizer.zero_grad()
@@ -120,7 +122,7 @@ def test_rows_find_their_other_halves(pair_loss):
 def test_one_modality_is_no_pair():
     with pytest.raises(ConfigError) as caught:
         Contrastive(InfoNCE, {"photo": "image"}, DIMS)
-    assert str(caught.value) == "objective: contrast needs two modalities, and here is only photo"
+    assert str(caught.value) == "objective: contrastive learning needs two modalities, and this stage reads only photo"
 
 
 @pytest.mark.parametrize(("pair_loss", "changes"), [(InfoNCE, {}), (PairwiseSigmoid, {}), (VicReg, UNSCALED)])
@@ -133,17 +135,17 @@ def test_halves_of_digits_never_seen_find_each_other_far_above_chance(pair_loss,
     learner = Multimodal({name: Cnn(1, (32, 64), (3, 3)) for name in halves}, Concat(dims), {})
     objective = Contrastive(pair_loss, kinds, dims, dim=64, **changes)
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
-    here = dict.fromkeys(halves, torch.ones(128, dtype=torch.bool))
+    present = dict.fromkeys(halves, torch.ones(128, dtype=torch.bool))
     for _ in range(100):
         rows = torch.randint(1400, (128,))
-        data = Batch({name: x[rows] for name, x in halves.items()}, here, {}, rows)
+        data = Batch({name: x[rows] for name, x in halves.items()}, present, {}, rows)
         optimizer.zero_grad()
         objective(learner, data)["loss"].backward()
         optimizer.step()
     learner.eval()
-    found = []
+    correct = []
     for first in range(1400, 1400 + 6 * 64, 64):  # rows of which training saw none
         features = learner.encode({name: x[first : first + 64] for name, x in halves.items()})
         upper, lower = (F.normalize(objective.project[name](features[name].pooled), dim=-1) for name in halves)
-        found.append((upper @ lower.T).argmax(1) == torch.arange(64))
-    assert torch.stack(found).float().mean().item() > 8 / 64
+        correct.append((upper @ lower.T).argmax(1) == torch.arange(64))
+    assert torch.stack(correct).float().mean().item() > 8 / 64

@@ -6,24 +6,22 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.cross_modal import CrossModal
-from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, build_model
 
-OFFER = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": METADATA}
+OPTIONAL_KWARGS = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": METADATA}
 
 
 def objective(**changes):
     torch.manual_seed(1)
-    return instantiate(load_option("objective", "cross_modal_masked"), "objective", {**OFFER, **changes})
+    return instantiate(load_option("objective", "cross_modal_masked"), "objective", {**OPTIONAL_KWARGS, **changes})
 
 
 def only(*modalities):
-    return {key: {name: OFFER[key][name] for name in modalities} for key in ("kinds", "dims", "metadata")}
+    return {key: {name: OPTIONAL_KWARGS[key][name] for name in modalities} for key in ("kinds", "dims", "metadata")}
 
 
 def test_a_modality_is_hidden_whole_from_what_recovers_it():
-    learner, data = model("cells", "sensor"), batch("cells", "sensor")
+    learner, data = build_model("cells", "sensor"), build_batch("cells", "sensor")
     data.inputs["sensor"]["values"].requires_grad_()
     pretext = objective(**only("cells", "sensor"))
     loss = pretext(learner, data)["loss/cells"]
@@ -34,7 +32,11 @@ def test_a_modality_is_hidden_whole_from_what_recovers_it():
 
 
 def test_rows_with_nothing_to_recover_from_do_not_count():
-    learner, data, pretext = model("cells", "sensor"), batch("cells", "sensor"), objective(**only("cells", "sensor"))
+    learner, data, pretext = (
+        build_model("cells", "sensor"),
+        build_batch("cells", "sensor"),
+        objective(**only("cells", "sensor")),
+    )
     data.present["sensor"][:] = False
     losses = pretext(learner, data)
     assert {part: loss.item() for part, loss in losses.items()} == {
@@ -45,16 +47,16 @@ def test_rows_with_nothing_to_recover_from_do_not_count():
 
 
 def recovered(learned_from_others):
-    """Train on tables whose numbers are those of the series beside them; tell how well the table is recovered."""
-    learner, pretext = model("cells", "sensor"), objective(**only("cells", "sensor"))
+    """Train on tables whose numbers are those of the row's series; return the loss of recovering the table."""
+    learner, pretext = build_model("cells", "sensor"), objective(**only("cells", "sensor"))
     optimizer = torch.optim.Adam([*learner.parameters(), *pretext.parameters()], lr=1e-2)
     for _ in range(150):
-        data = batch("cells", "sensor", rows=32)
+        data = build_batch("cells", "sensor", rows=32)
         values = torch.randn(32, 2, 1)
         data.inputs["sensor"]["values"] = values.expand(32, 2, 12).clone()
         numbers = values.squeeze(2) if learned_from_others else torch.randn(32, 2)
         data.inputs["cells"]["numeric"] = torch.cat([numbers, numbers[:, :1]], 1)
-        data.inputs["cells"]["categorical"].zero_()  # none
+        data.inputs["cells"]["categorical"].zero_()  # no category has a value
         losses = pretext(learner, data)
         optimizer.zero_grad()
         losses["loss"].backward()
@@ -70,10 +72,16 @@ def test_what_others_tell_is_recovered_and_what_they_do_not_is_not():
 def test_it_needs_all_modalities_and_more_than_one():
     with pytest.raises(ConfigError) as caught:
         objective(kinds={"cells": "tabular"})
-    assert str(caught.value) == "objective: the fusion needs every modality, and for_each gives one; drop either"
+    assert (
+        str(caught.value)
+        == "objective: the fusion needs every modality, but for_each gives the stage only one; drop either"
+    )
     with pytest.raises(ConfigError) as caught:
         objective(**only("cells"))
-    assert str(caught.value) == "objective: others must help, and here is only cells; add a modality"
+    assert (
+        str(caught.value)
+        == "objective: a modality is recovered from others, and the model has only cells; add a modality"
+    )
 
 
 def test_two_views_cannot_be_told_from_the_others():
@@ -90,6 +98,6 @@ def test_two_views_cannot_be_told_from_the_others():
 def test_it_teaches_every_fusion(name):
     torch.manual_seed(0)
     fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
-    learner = Multimodal(dict(model().encoder.items()), fusion, {"label": TASKS["label"]})
-    objective(fusion_dim=fusion.dim)(learner, batch())["loss"].backward()
+    learner = Multimodal(dict(build_model().encoder.items()), fusion, {"label": TASKS["label"]})
+    objective(fusion_dim=fusion.dim)(learner, build_batch())["loss"].backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())

@@ -7,17 +7,15 @@ from torch import nn
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.tabular import Mlp
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.matching import Matching, exchange, take
-from mmrun.testing.examples import DIMS, KINDS, TASKS, ConcatFusion
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.objectives.matching import Matching, draw_donors, select_rows
+from mmrun.testing.examples import DIMS, KINDS, TASKS, ConcatFusion, build_batch, build_model
 from mmrun.types import Batch, Features
 
 
 def test_in_each_row_one_modality_comes_from_another_row():
     torch.manual_seed(0)
     present = torch.ones(50, 3, dtype=torch.bool)
-    donors, judged = exchange(present)
+    donors, judged = draw_donors(present)
     foreign = donors != torch.arange(50).unsqueeze(1)
     assert judged.all()
     assert foreign.sum(1).tolist() == [1] * 50
@@ -27,7 +25,7 @@ def test_in_each_row_one_modality_comes_from_another_row():
 def test_a_donor_has_the_modality_and_a_row_with_but_one_is_left_out():
     torch.manual_seed(0)
     present = torch.rand(200, 3) < 0.5
-    donors, judged = exchange(present)
+    donors, judged = draw_donors(present)
     assert torch.equal(judged, present.sum(1) > 1)
     rows, modalities = (donors != torch.arange(200).unsqueeze(1)).nonzero(as_tuple=True)
     assert rows.tolist() == judged.nonzero().flatten().tolist()
@@ -39,15 +37,15 @@ def test_what_only_one_row_has_cannot_be_exchanged():
     present = torch.tensor([[True, True], [True, False], [False, False]])
     for seed in range(5):
         torch.manual_seed(seed)
-        donors, judged = exchange(present)
-        assert donors.tolist() == [[1, 0], [1, 1], [2, 2]]  # of the second modality there is no other
+        donors, judged = draw_donors(present)
+        assert donors.tolist() == [[1, 0], [1, 1], [2, 2]]  # no other row has the second modality
         assert judged.tolist() == [True, False, False]
-    donors, judged = exchange(present[:, :1] & torch.tensor([True, False]))
+    donors, judged = draw_donors(present[:, :1] & torch.tensor([True, False]))
     assert not judged.any()
 
 
-class Gives(nn.Module):
-    """A judge that is as sure of every row."""
+class Fixed(nn.Module):
+    """A head with the same logit for every row."""
 
     def forward(self, fused):
         return torch.full((len(fused), 1), 2.0)
@@ -55,8 +53,8 @@ class Gives(nn.Module):
 
 def test_the_loss_is_that_of_a_yes_to_true_and_a_no_to_exchanged_rows():
     objective = Matching(KINDS, DIMS, 6)
-    objective.matching_head = Gives()
-    losses = objective(model(), batch())
+    objective.matching_head = Fixed()
+    losses = objective(build_model(), build_batch())
     yes, no = math.log1p(math.exp(-2)), math.log1p(math.exp(2))
     assert losses["loss/true"].item() == pytest.approx(yes)
     assert losses["loss/exchanged"].item() == pytest.approx(no)
@@ -64,7 +62,7 @@ def test_the_loss_is_that_of_a_yes_to_true_and_a_no_to_exchanged_rows():
 
 
 def test_it_learns_to_tell_rows_that_belong_together():
-    """Two tables whose signs agree; rows it has not seen are judged at the end."""
+    """Two tables whose signs agree; evaluated on rows that training did not see."""
     torch.manual_seed(0)
     encoders = {name: Mlp(2, [], dims=[12], dropout=0.0) for name in ("a", "b")}
     learner = Multimodal(encoders, ConcatFusion(["a", "b"]), TASKS)
@@ -77,9 +75,12 @@ def test_it_learns_to_tell_rows_that_belong_together():
 
     def drawn(numbers):
         n = len(numbers["a"])
-        nothing = {"missing": torch.zeros(n, 2, dtype=torch.bool), "categorical": torch.zeros(n, 0, dtype=torch.int64)}
-        here = dict.fromkeys("ab", torch.ones(n, dtype=torch.bool))
-        return Batch({k: {"numeric": v, **nothing} for k, v in numbers.items()}, here, {}, torch.arange(n))
+        other_parts = {
+            "missing": torch.zeros(n, 2, dtype=torch.bool),
+            "categorical": torch.zeros(n, 0, dtype=torch.int64),
+        }
+        present = dict.fromkeys("ab", torch.ones(n, dtype=torch.bool))
+        return Batch({k: {"numeric": v, **other_parts} for k, v in numbers.items()}, present, {}, torch.arange(n))
 
     for _ in range(150):
         optimizer.zero_grad()
@@ -88,13 +89,13 @@ def test_it_learns_to_tell_rows_that_belong_together():
     numbers = rows(200)
     numbers["b"][100:] *= -1  # now these do not belong together
     data = drawn(numbers)
-    says = objective.matching_head(learner.fusion(learner.encode(data.inputs), data.present)).squeeze(1)
-    assert (says[:100] > says[100:].max()).float().mean() == 1.0
+    logits = objective.matching_head(learner.fusion(learner.encode(data.inputs), data.present)).squeeze(1)
+    assert (logits[:100] > logits[100:].max()).float().mean() == 1.0
 
 
 def test_tokens_and_masks_are_exchanged_with_the_pooled_vector():
     tokens, mask = torch.arange(6.0).view(3, 2, 1), torch.tensor([[True, True], [True, False], [True, True]])
-    taken = take(Features(torch.arange(3.0).view(3, 1), tokens, mask), torch.tensor([1, 2, 0]))
+    taken = select_rows(Features(torch.arange(3.0).view(3, 1), tokens, mask), torch.tensor([1, 2, 0]))
     assert taken.pooled.flatten().tolist() == [1, 2, 0]
     assert taken.tokens.flatten().tolist() == [2, 3, 4, 5, 0, 1]
     assert taken.mask.tolist() == [[True, False], [True, True], [True, True]]
@@ -103,7 +104,10 @@ def test_tokens_and_masks_are_exchanged_with_the_pooled_vector():
 def test_it_needs_all_modalities_and_more_than_one():
     with pytest.raises(ConfigError) as caught:
         Matching({"photo": "image"}, DIMS, 6)
-    assert str(caught.value) == "objective: the fusion needs every modality, and for_each gives one; drop either"
+    assert (
+        str(caught.value)
+        == "objective: the fusion needs every modality, but for_each gives the stage only one; drop either"
+    )
     with pytest.raises(ConfigError) as caught:
         Matching({"photo": "image"}, {"photo": 12}, 6)
-    assert str(caught.value) == "objective: matching needs two modalities, and here is only photo"
+    assert str(caught.value) == "objective: matching needs two modalities, and the model has only photo"

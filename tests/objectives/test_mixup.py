@@ -4,12 +4,10 @@ import torch
 from mmrun.errors import ConfigError
 from mmrun.objectives.mixup import MixUp, mix
 from mmrun.objectives.task import Task
-from mmrun.testing.examples import KINDS, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 from mmrun.types import Features
 
-SHARE = torch.tensor(0.25)
+LAM = torch.tensor(0.25)
 PARTNER = torch.tensor([1, 2, 0])
 
 
@@ -19,40 +17,40 @@ def build(**changes):
 
 def test_rows_are_mixed_where_both_have_the_modality():
     pooled = torch.tensor([[4.0], [8.0], [float("nan")]])
-    mixed = mix(Features(pooled), torch.tensor([True, True, False]), PARTNER, SHARE).pooled
+    mixed = mix(Features(pooled), torch.tensor([True, True, False]), PARTNER, LAM).pooled
     assert mixed.tolist() == [[0.25 * 4 + 0.75 * 8], [8.0], [4.0]]
 
 
 def test_tokens_are_mixed_where_both_are_real():
     tokens = torch.tensor([[[4.0], [5.0]], [[8.0], [0.0]], [[1.0], [1.0]]])
     mask = torch.tensor([[True, True], [True, False], [True, True]])
-    mixed = mix(Features(tokens[:, 0], tokens, mask), torch.tensor([True, True, False]), PARTNER, SHARE)
+    mixed = mix(Features(tokens[:, 0], tokens, mask), torch.tensor([True, True, False]), PARTNER, LAM)
     assert mixed.tokens.squeeze(2).tolist()[0] == [7.0, 5.0]
     assert mixed.mask.tolist() == [[True, True], [True, False], [True, True]]
     assert mixed.tokens[2].squeeze(1).tolist() == [4.0, 5.0]
 
 
 def test_targets_are_mixed_as_features_are():
-    learner, data = model("photo"), batch("photo")
+    learner, data = build_model("photo"), build_batch("photo")
     objective = MixUp(Task, TASKS, {"photo": "image"}, alpha=1.0)
     torch.manual_seed(3)
     losses = objective(learner, data)
     torch.manual_seed(3)
-    share = torch._sample_dirichlet(torch.ones(2))[0]
+    lam = torch._sample_dirichlet(torch.ones(2))[0]
     partner = torch.rand(8).argsort()
     pooled = learner.encoder["photo"](data.inputs["photo"]).pooled
-    mixed = {"photo": Features(share * pooled + (1 - share) * pooled[partner])}
+    mixed = {"photo": Features(lam * pooled + (1 - lam) * pooled[partner])}
     outputs = learner.head_outputs(learner.fusion(mixed, data.present))
     expected = sum(
-        share * task.loss(outputs[name], data.targets[name])
-        + (1 - share) * task.loss(outputs[name], data.targets[name][partner])
+        lam * task.loss(outputs[name], data.targets[name])
+        + (1 - lam) * task.loss(outputs[name], data.targets[name][partner])
         for name, task in TASKS.items()
     )
     assert losses["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_rows_that_have_nothing_do_no_harm():
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     for name in KINDS:
         data.present[name][:] = False
     data.present["photo"][0] = True
@@ -60,7 +58,7 @@ def test_rows_that_have_nothing_do_no_harm():
 
 
 def test_validation_sees_the_rows_as_they_are():
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     assert build().eval()(learner, data)["loss"].item() == Task(TASKS)(learner, data)["loss"].item()
 
 

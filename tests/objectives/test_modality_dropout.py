@@ -2,11 +2,9 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
-from mmrun.objectives.modality_dropout import ModalityDropout, leave_out
+from mmrun.objectives.modality_dropout import ModalityDropout, drop_modalities
 from mmrun.objectives.task import Task
-from mmrun.testing.examples import KINDS, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 
 
 def build(rate):
@@ -18,12 +16,12 @@ def present(rows, **missing):
 
 
 def test_at_rate_zero_it_is_the_task_itself():
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     assert build(0.0)(learner, data)["loss"].item() == Task(TASKS)(learner, data)["loss"].item()
 
 
 def test_validation_sees_the_rows_as_they_are():
-    learner, data = model(), batch()
+    learner, data = build_model(), build_batch()
     assert build(0.9).eval()(learner, data)["loss"].item() == Task(TASKS)(learner, data)["loss"].item()
 
 
@@ -31,7 +29,7 @@ def test_validation_sees_the_rows_as_they_are():
 def test_a_row_keeps_at_least_one_modality_and_gains_none(rate):
     torch.manual_seed(0)
     before = present(500) | {"b": torch.arange(500) % 2 == 0}
-    after = leave_out(before, rate)
+    after = drop_modalities(before, rate)
     assert list(after) == ["a", "b", "c"]
     assert torch.stack(list(after.values())).any(0).all()
     assert not (after["b"] & ~before["b"]).any()
@@ -41,7 +39,7 @@ def test_a_row_keeps_at_least_one_modality_and_gains_none(rate):
 
 def test_at_one_half_the_subsets_come_as_often_as_they_should():
     torch.manual_seed(0)
-    after = leave_out(present(80_000), 0.5)
+    after = drop_modalities(present(80_000), 0.5)
     number = (after["a"] * 1 + after["b"] * 2 + after["c"] * 4).bincount(minlength=8) / 80_000
     single, several = 1 / 8 + 1 / 24, 1 / 8
     assert number.tolist() == pytest.approx([0, single, single, several, single, several, several, several], abs=0.005)
@@ -49,7 +47,7 @@ def test_at_one_half_the_subsets_come_as_often_as_they_should():
 
 def test_a_row_that_has_nothing_stays_as_it_is():
     nothing = {name: torch.zeros(4, dtype=torch.bool) for name in ("a", "b")}
-    assert not any(kept.any() for kept in leave_out(nothing, 0.5).values())
+    assert not any(rows.any() for rows in drop_modalities(nothing, 0.5).values())
 
 
 def test_a_rate_that_is_no_share_is_refused():

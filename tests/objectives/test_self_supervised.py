@@ -10,12 +10,10 @@ from mmrun.objectives.masked_lm import MaskedLM
 from mmrun.objectives.masked_spectrogram import MaskedSpectrogram
 from mmrun.objectives.reconstruct import Reconstruct
 from mmrun.objectives.self_supervised import SelfSupervised
-from mmrun.testing.examples import DIM, DIMS, KINDS, METADATA
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import DIM, DIMS, KINDS, METADATA, build_batch, build_model
 from mmrun.types import Features
 
-HERE = torch.ones(1, dtype=torch.bool)  # of no concern to what recovers each row by itself
+PRESENT = torch.ones(1, dtype=torch.bool)  # not used by these pretexts, which recover each row by itself
 BY_KIND = {
     "image": lambda dim, in_channels, image_size: Reconstruct(dim, in_channels, image_size),
     "text": lambda dim, vocab_size, mask_id, **_: MaskedLM(dim, vocab_size, mask_id),
@@ -25,8 +23,8 @@ BY_KIND = {
 }
 
 
-class Gives(nn.Module):
-    """A decoder that says the same of every vector."""
+class Fixed(nn.Module):
+    """A decoder with the same output for every vector."""
 
     def __init__(self, decoded):
         super().__init__()
@@ -37,37 +35,37 @@ class Gives(nn.Module):
 
 
 def objective(*modalities, joint=False):
-    learner = model()
+    learner = build_model()
     torch.manual_seed(1)
     kinds, dims = ({name: table[name] for name in modalities or KINDS} for table in (KINDS, DIMS))
     return SelfSupervised(BY_KIND, kinds, dims, fusion_dim=6, metadata=METADATA, model=learner, joint=joint)
 
 
-def taught(learner):
+def get_trained_parts(learner):
     return {".".join(name.split(".")[:2]) for name, p in learner.named_parameters() if p.grad is not None}
 
 
 def test_the_loss_is_the_sum_over_modalities():
-    losses = objective()(model(), batch())
+    losses = objective()(build_model(), build_batch())
     assert set(losses) == {"loss", *(f"loss/{name}" for name in KINDS)}
     assert losses["loss"].item() == pytest.approx(sum(losses[f"loss/{name}"].item() for name in KINDS), rel=1e-6)
 
 
 def test_alone_only_the_encoders_in_scope_learn():
-    learner = model()
-    objective("photo", "cells")(learner, batch())["loss"].backward()
-    assert taught(learner) == {"encoder.photo", "encoder.cells"}
+    learner = build_model()
+    objective("photo", "cells")(learner, build_batch())["loss"].backward()
+    assert get_trained_parts(learner) == {"encoder.photo", "encoder.cells"}
 
 
 def test_joint_training_teaches_the_fusion_too():
-    learner = model()
-    objective(joint=True)(learner, batch())["loss"].backward()
-    assert taught(learner) == {*(f"encoder.{name}" for name in KINDS), "fusion.linear"}
+    learner = build_model()
+    objective(joint=True)(learner, build_batch())["loss"].backward()
+    assert get_trained_parts(learner) == {*(f"encoder.{name}" for name in KINDS), "fusion.linear"}
 
 
 def test_in_joint_training_one_modality_helps_another():
-    learner = model("photo", "cells")
-    data = batch("photo", "cells")
+    learner = build_model("photo", "cells")
+    data = build_batch("photo", "cells")
     alone, joint = objective("photo", "cells"), objective("photo", "cells", joint=True)
     data.inputs["cells"]["numeric"].requires_grad_()
     torch.manual_seed(2)
@@ -81,23 +79,23 @@ def test_in_joint_training_one_modality_helps_another():
 
 
 def test_each_part_is_the_mean_over_the_rows_that_have_the_modality():
-    learner, data, photo = model("photo"), batch("photo"), objective("photo")
+    learner, data, photo = build_model("photo"), build_batch("photo"), objective("photo")
     data.present["photo"][4:] = False
     pretext = photo.pretext["photo"]
     torch.manual_seed(2)
-    spoiled, wanted = pretext.corrupt(data.inputs["photo"], data.present["photo"])
-    expected = pretext.loss(learner.encode({"photo": spoiled})["photo"], wanted)[:4].mean()
+    corrupted, target = pretext.corrupt(data.inputs["photo"], data.present["photo"])
+    expected = pretext.loss(learner.encode({"photo": corrupted})["photo"], target)[:4].mean()
     torch.manual_seed(2)
     assert photo(learner, data)["loss"].item() == pytest.approx(expected.item())
 
 
 def test_wrong_config_is_refused():
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised({"image": BY_KIND["image"]}, {"title": "text"}, DIMS, 6, METADATA, model())
-    assert str(caught.value) == "objective.by_kind: nothing for 'title', which is text (there are image)"
+        SelfSupervised({"image": BY_KIND["image"]}, {"title": "text"}, DIMS, 6, METADATA, build_model())
+    assert str(caught.value) == "objective.by_kind: no pretext for 'title', which is text (there are image)"
     with pytest.raises(ConfigError) as caught:
-        SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, METADATA, model(), joint=True)
-    expected = "objective.joint: the fusion needs every modality, and for_each gives one; drop either"
+        SelfSupervised(BY_KIND, {"title": "text"}, DIMS, 6, METADATA, build_model(), joint=True)
+    expected = "objective.joint: the fusion needs every modality, but for_each gives the stage only one; drop either"
     assert str(caught.value) == expected
 
 
@@ -114,20 +112,20 @@ def test_a_ratio_that_is_no_share_is_refused(kind, modality):
 
 def test_reconstruct_hides_blocks_behind_the_mean_and_keeps_the_rest():
     x = torch.rand(64, 1, 16, 16)
-    spoiled, wanted = Reconstruct(DIM, 1, 16, ratio=0.25, grid=4, noise=0.0).corrupt(x, HERE)
-    assert torch.equal(wanted, x)
-    kept = (spoiled == x).unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)  # [B, 1, 4, 4, 16 pixels of a block]
-    assert torch.equal(kept.all(-1), kept.any(-1))  # whole blocks
-    assert kept.float().mean().item() == pytest.approx(0.75, abs=0.05)
-    hidden = spoiled != x
-    assert torch.allclose(spoiled[hidden], x.mean((1, 2, 3), keepdim=True).expand_as(x)[hidden])
+    corrupted, target = Reconstruct(DIM, 1, 16, ratio=0.25, grid=4, noise=0.0).corrupt(x, PRESENT)
+    assert torch.equal(target, x)
+    unchanged = (corrupted == x).unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)  # [B, 1, 4, 4, 16 pixels of a block]
+    assert torch.equal(unchanged.all(-1), unchanged.any(-1))  # whole blocks
+    assert unchanged.float().mean().item() == pytest.approx(0.75, abs=0.05)
+    hidden = corrupted != x
+    assert torch.allclose(corrupted[hidden], x.mean((1, 2, 3), keepdim=True).expand_as(x)[hidden])
 
 
 def test_reconstruct_of_the_standardised_image_itself_costs_nothing():
     pretext = Reconstruct(DIM, 1, 4)
     dark = torch.rand(2, 1, 4, 4) * 0.1
     deviation, mean = torch.std_mean(dark, (1, 2, 3), keepdim=True)
-    pretext.decoder = Gives((dark - mean) / (deviation + 0.01) + 2.0)
+    pretext.decoder = Fixed((dark - mean) / (deviation + 0.01) + 2.0)
     assert pretext.loss(Features(torch.zeros(2, DIM)), dark).tolist() == pytest.approx([2.0, 2.0])  # half of 2 squared
 
 
@@ -143,13 +141,13 @@ def text(rows=200):
 
 def test_masked_lm_chooses_the_same_share_of_every_row():
     x = text()
-    spoiled, wanted = MaskedLM(DIM, 1000, mask_id=4, ratio=0.3).corrupt(x, HERE)
-    assert wanted["chosen"].sum(1).tolist() == [6, 2, 1, 0] * 50  # at least one where there is a word
-    changed = spoiled["ids"] != x["ids"]
+    corrupted, target = MaskedLM(DIM, 1000, mask_id=4, ratio=0.3).corrupt(x, PRESENT)
+    assert target["chosen"].sum(1).tolist() == [6, 2, 1, 0] * 50  # at least one where there is a word
+    changed = corrupted["ids"] != x["ids"]
     assert not changed[~x["mask"]].any()  # padding is never touched
-    chosen = torch.zeros(200, 20, dtype=torch.bool).scatter(1, wanted["positions"], wanted["chosen"])
+    chosen = torch.zeros(200, 20, dtype=torch.bool).scatter(1, target["positions"], target["chosen"])
     assert not (changed & ~chosen).any()
-    fates = spoiled["ids"][chosen]
+    fates = corrupted["ids"][chosen]
     assert (fates == 4).float().mean().item() == pytest.approx(0.8, abs=0.06)
     assert (fates == x["ids"][chosen]).float().mean().item() == pytest.approx(0.1, abs=0.05)
 
@@ -159,53 +157,53 @@ def test_masked_lm_counts_the_chosen_positions_only():
     pretext.head = nn.Identity()  # the tokens are the logits
     tokens = torch.zeros(1, 4, 2)
     tokens[0, 1] = torch.tensor([0.0, 3.0])  # sure of word 1
-    tokens[0, 2] = 1000.0  # not asked
-    wanted = {
+    tokens[0, 2] = 1000.0  # not chosen
+    target = {
         "positions": torch.tensor([[1, 3, 0]]),
         "words": torch.tensor([[1, 0, 1]]),
         "chosen": torch.tensor([[True, True, False]]),
     }
     expected = (torch.log1p(torch.tensor(-3.0).exp()) + torch.log(torch.tensor(2.0))) / 2
-    assert pretext.loss(Features(torch.zeros(1, 2), tokens), wanted).item() == pytest.approx(expected.item())
+    assert pretext.loss(Features(torch.zeros(1, 2), tokens), target).item() == pytest.approx(expected.item())
 
 
 def test_masked_lm_names_words_from_the_pooled_vector_where_there_are_no_tokens():
     pretext = MaskedLM(2, vocab_size=2, mask_id=0)
     pretext.head = nn.Identity()
-    wanted = {
+    target = {
         "positions": torch.tensor([[1, 3]]),
         "words": torch.tensor([[0, 1]]),
         "chosen": torch.tensor([[True, True]]),
     }
-    loss = pretext.loss(Features(torch.zeros(1, 2)), wanted)
+    loss = pretext.loss(Features(torch.zeros(1, 2)), target)
     assert loss.item() == pytest.approx(torch.log(torch.tensor(2.0)).item())
 
 
 @pytest.mark.parametrize("tokens", [True, False])
 def test_masked_lm_teaches_an_encoder_with_and_without_tokens(tokens):
-    learner, words = model("title", tokens=tokens), objective("title")
-    words(learner, batch("title"))["loss"].backward()
+    learner, words = build_model("title", tokens=tokens), objective("title")
+    words(learner, build_batch("title"))["loss"].backward()
     assert learner.encoder["title"].embed.weight.grad.abs().sum() > 0
     assert all(p.grad.abs().sum() > 0 for p in words.parameters())
 
 
 def test_masked_spectrogram_silences_whole_spans():
     x = {"waveform": torch.rand(50, 160) + 1, "length": torch.full((50,), 160)}
-    spoiled, wanted = MaskedSpectrogram(DIM, 8000, 160, ratio=0.4, spans=16, n_mels=8).corrupt(x, HERE)
-    silent = (spoiled["waveform"] == 0).unflatten(1, (16, 10))
+    corrupted, target = MaskedSpectrogram(DIM, 8000, 160, ratio=0.4, spans=16, n_mels=8).corrupt(x, PRESENT)
+    silent = (corrupted["waveform"] == 0).unflatten(1, (16, 10))
     assert torch.equal(silent.all(-1), silent.any(-1))
     assert silent.float().mean().item() == pytest.approx(0.4, abs=0.06)
-    assert wanted is x
+    assert target is x
 
 
 def test_masked_spectrogram_counts_sound_and_not_padding():
     pretext = MaskedSpectrogram(DIM, 8000, 1600, n_mels=8)
-    wanted = {"waveform": torch.randn(2, 1600), "length": torch.tensor([1600, 800])}
+    target = {"waveform": torch.randn(2, 1600), "length": torch.tensor([1600, 800])}
     decoded = torch.zeros(2, 1, *pretext.size)
-    pretext.decoder = Gives(decoded)
-    before = pretext.loss(Features(torch.zeros(2, DIM)), wanted)
+    pretext.decoder = Fixed(decoded)
+    before = pretext.loss(Features(torch.zeros(2, DIM)), target)
     decoded[1, :, :, pretext.size[1] // 2 + 1 :] = 1000.0  # beyond the second clip's end
-    after = pretext.loss(Features(torch.zeros(2, DIM)), wanted)
+    after = pretext.loss(Features(torch.zeros(2, DIM)), target)
     assert before.tolist() == after.tolist()
     assert before.tolist() == pytest.approx([1.0, 1.0], abs=0.01)  # of a standardised target, predicted as its mean
 
@@ -220,15 +218,15 @@ def cells():
 
 def test_denoise_tabular_takes_cells_away_as_if_they_were_missing():
     pretext = DenoiseTabular(DIM, 2, [3, 4], ratio=1.0)
-    spoiled, _ = pretext.corrupt(cells(), HERE)
-    assert spoiled["numeric"].tolist() == [[0.0, 0.0]]
-    assert spoiled["missing"].tolist() == [[True, True]]
-    assert spoiled["categorical"].tolist() == [[0, 0]]
-    spoiled, _ = DenoiseTabular(DIM, 2, [3, 4], ratio=0.0).corrupt(cells(), HERE)
-    assert spoiled["numeric"][0, 0] != 1.0  # noise
-    assert spoiled["numeric"][0, 1] == 0.0  # none where there is nothing
-    assert spoiled["missing"].tolist() == [[False, True]]
-    assert spoiled["categorical"].tolist() == [[2, 0]]
+    corrupted, _ = pretext.corrupt(cells(), PRESENT)
+    assert corrupted["numeric"].tolist() == [[0.0, 0.0]]
+    assert corrupted["missing"].tolist() == [[True, True]]
+    assert corrupted["categorical"].tolist() == [[0, 0]]
+    corrupted, _ = DenoiseTabular(DIM, 2, [3, 4], ratio=0.0).corrupt(cells(), PRESENT)
+    assert corrupted["numeric"][0, 0] != 1.0  # noise
+    assert corrupted["numeric"][0, 1] == 0.0  # none on missing cells
+    assert corrupted["missing"].tolist() == [[False, True]]
+    assert corrupted["categorical"].tolist() == [[2, 0]]
 
 
 def test_denoise_tabular_counts_the_cells_that_have_a_value():
@@ -253,21 +251,21 @@ def test_denoise_tabular_of_numbers_alone_or_categories_alone():
             },
         ),
     ):
-        _, wanted = pretext.corrupt(x, HERE)
-        assert pretext.loss(Features(torch.randn(2, DIM)), wanted).isfinite().all()
+        _, target = pretext.corrupt(x, PRESENT)
+        assert pretext.loss(Features(torch.randn(2, DIM)), target).isfinite().all()
 
 
 def test_denoise_series_hides_spans_in_all_channels():
     x = {"values": torch.rand(50, 3, 32) + 1, "mask": torch.ones(50, 32, dtype=torch.bool)}
-    spoiled, wanted = DenoiseSeries(DIM, 3, 32, ratio=0.4, spans=16).corrupt(x, HERE)
-    hidden = (spoiled["values"] == 0).unflatten(2, (16, 2))
+    corrupted, target = DenoiseSeries(DIM, 3, 32, ratio=0.4, spans=16).corrupt(x, PRESENT)
+    hidden = (corrupted["values"] == 0).unflatten(2, (16, 2))
     assert torch.equal(hidden.all(-1).all(1), hidden.any(-1).any(1))
     assert hidden.float().mean().item() == pytest.approx(0.4, abs=0.06)
-    assert wanted is x
+    assert target is x
 
 
 def test_denoise_series_counts_the_real_steps():
     pretext = DenoiseSeries(DIM, 1, 4)
-    pretext.decoder = Gives(torch.tensor([[[[1.0, 1.0, 9.0, 9.0]]]]))
-    wanted = {"values": torch.tensor([[[1.0, 3.0, 0.0, 0.0]]]), "mask": torch.tensor([[True, True, False, False]])}
-    assert pretext.loss(Features(torch.zeros(1, DIM)), wanted).tolist() == [2.0]  # (0 + 4) / 2
+    pretext.decoder = Fixed(torch.tensor([[[[1.0, 1.0, 9.0, 9.0]]]]))
+    target = {"values": torch.tensor([[[1.0, 3.0, 0.0, 0.0]]]), "mask": torch.tensor([[True, True, False, False]])}
+    assert pretext.loss(Features(torch.zeros(1, DIM)), target).tolist() == [2.0]  # (0 + 4) / 2

@@ -10,9 +10,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Probe, Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.ordinal import Ordinal
-from mmrun.testing.examples import KINDS, TASKS
-from mmrun.testing.examples import build_batch as batch
-from mmrun.testing.examples import build_model as model
+from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 from mmrun.types import Batch, Encoder, Features, Fusion
 
 AGE = {"age": TASKS["age"]}
@@ -37,25 +35,25 @@ class Same(Fusion):
 
 
 def test_the_loss_is_the_weighted_sum_of_the_tasks():
-    losses = Task(TASKS, weights={"age": 0.5})(model("photo"), batch("photo"))
+    losses = Task(TASKS, weights={"age": 0.5})(build_model("photo"), build_batch("photo"))
     assert set(losses) == {"loss", "loss/label", "loss/age"}
     assert losses["loss"].item() == pytest.approx(losses["loss/label"].item() + 0.5 * losses["loss/age"].item())
 
 
 def test_rows_whose_target_is_hidden_do_not_count():
-    learner, data = model("photo"), batch("photo")
-    whole = Task(TASKS)(learner, data)
+    learner, data = build_model("photo"), build_batch("photo")
+    all_visible = Task(TASKS)(learner, data)
     shown = learner(data)["label"][:5]
     data.targets["label"][5:] = -100
     losses = Task(TASKS)(learner, data)
-    assert losses["loss/age"].item() == whole["loss/age"].item()
+    assert losses["loss/age"].item() == all_visible["loss/age"].item()
     assert losses["loss/label"].item() == pytest.approx(TASKS["label"].loss(shown, data.targets["label"][:5]).item())
 
 
 def test_label_smoothing_and_balance_reach_the_classification():
-    learner, data = model("photo"), batch("photo")
+    learner, data = build_model("photo"), build_batch("photo")
     plain, smooth, balanced = (
-        Task(TASKS, **given)(learner, data) for given in ({}, {"label_smoothing": 0.3}, {"class_balanced": True})
+        Task(TASKS, **kwargs)(learner, data) for kwargs in ({}, {"label_smoothing": 0.3}, {"class_balanced": True})
     )
     assert plain["loss/age"].item() == smooth["loss/age"].item() == balanced["loss/age"].item()
     output, target = learner(data)["label"], data.targets["label"]
@@ -76,14 +74,14 @@ def test_what_no_task_can_do_is_refused():
 
 
 def test_the_task_teaches_encoder_fusion_and_head_but_no_probe():
-    learner = model("photo", "cells")
-    Task(TASKS)(learner, batch("photo", "cells"))["loss"].backward()
+    learner = build_model("photo", "cells")
+    Task(TASKS)(learner, build_batch("photo", "cells"))["loss"].backward()
     silent = {name.split(".")[0] for name, p in learner.named_parameters() if p.grad is None}
     assert silent == {"probe"}
 
 
 def test_a_probe_teaches_the_encoders_in_scope_and_their_probes_only():
-    learner, data = model("photo", "cells"), batch("photo", "cells")
+    learner, data = build_model("photo", "cells"), build_batch("photo", "cells")
     losses = Probe(TASKS, ["cells"])(learner, data)
     losses["loss"].backward()
     taught = {".".join(name.split(".")[:2]) for name, p in learner.named_parameters() if p.grad is not None}
@@ -92,9 +90,9 @@ def test_a_probe_teaches_the_encoders_in_scope_and_their_probes_only():
 
 
 def test_a_probe_counts_the_rows_that_have_the_modality():
-    learner, data = model("photo"), batch("photo")
+    learner, data = build_model("photo"), build_batch("photo")
     data.present["photo"][4:] = False
-    four = batch("photo")
+    four = build_batch("photo")
     expected = sum(
         task.loss(learner.unimodal(four, "photo")[name][:4], four.targets[name][:4]) for name, task in TASKS.items()
     )
@@ -103,7 +101,7 @@ def test_a_probe_counts_the_rows_that_have_the_modality():
 
 
 def test_a_loss_is_chosen_by_kind_of_task():
-    learner, data = model("photo"), batch("photo")
+    learner, data = build_model("photo"), build_batch("photo")
     outputs = learner(data)
     losses = Task(TASKS, loss={"classification": "focal", "regression": "l1"}, gamma=1.0)(learner, data)
     assert losses["loss/label"].item() == TASKS["label"].focal(outputs["label"], data.targets["label"], 1.0).item()
@@ -117,7 +115,7 @@ def test_a_loss_is_chosen_by_kind_of_task():
 
 def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
     stars = Ordinal("label", ["a", "b", "c"], np.array([4, 2, 2]))
-    learner, data = model("photo"), batch("photo")
+    learner, data = build_model("photo"), build_batch("photo")
     output, target = learner(data)["label"], data.targets["label"]
     loss = Task({"label": stars}, class_balanced=True)(learner, data)["loss"]
     assert loss.item() == stars.loss(output, target, class_balanced=True).item()
@@ -131,7 +129,7 @@ def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
             {"loss": {"classification": "focul"}},
             "loss.classification: 'focul' is not one of cross_entropy, focal, hinge; did you mean 'focal'?",
         ),
-        (TASKS, {"loss": {"ranking": "l1"}}, "loss.ranking: a loss is chosen for classification and regression"),
+        (TASKS, {"loss": {"ranking": "l1"}}, "loss.ranking: a loss can be chosen for classification and regression"),
         (
             AGE,
             {"loss": {"classification": "hinge"}},
@@ -145,7 +143,7 @@ def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
         (
             TASKS,
             {"loss": {"classification": "hinge"}, "label_smoothing": 0.1},
-            "label_smoothing: hinge knows no smoothing; set it to 0",
+            "label_smoothing: hinge has no label smoothing; set it to 0",
         ),
         (TASKS, {"gamma": -1.0}, "gamma: -1.0 is below 0"),
         (TASKS, {"delta": 0.0}, "delta: 0.0 is not above 0"),
@@ -165,8 +163,8 @@ def test_what_does_not_fit_is_refused(tasks, keywords, message):
 
 
 def test_uncertainty_weighs_a_task_by_its_noise():
-    """Where s is best, a classification of loss l has s = log(2 l), a regression s = log(l)."""
-    objective, learner, data = Task(TASKS, weighting="uncertainty"), model("photo"), batch("photo")
+    """At the optimum, a classification of loss l has s = log(2 l), a regression s = log(l)."""
+    objective, learner, data = Task(TASKS, weighting="uncertainty"), build_model("photo"), build_batch("photo")
     losses = objective(learner, data)
     assert losses["loss"].item() == pytest.approx(losses["loss/label"].item() + losses["loss/age"].item() / 2)
     noise = objective.uncertainty.log_variance
@@ -180,7 +178,7 @@ def test_uncertainty_weighs_a_task_by_its_noise():
 
 def test_uncertainty_finds_how_noisy_a_task_is():
     torch.manual_seed(0)
-    objective, learner, data = Task(TASKS, weighting="uncertainty"), model("photo"), batch("photo", rows=32)
+    objective, learner, data = Task(TASKS, weighting="uncertainty"), build_model("photo"), build_batch("photo", rows=32)
     optimizer = torch.optim.SGD([*learner.parameters(), *objective.parameters()], lr=1e-2)
     for _ in range(400):
         data.targets["age"] = 10 * torch.randn(32)  # noise and nothing else
@@ -192,7 +190,7 @@ def test_uncertainty_finds_how_noisy_a_task_is():
 
 
 def test_losses_of_single_modalities_count_beside_the_fused_one():
-    learner, data = model("photo", "cells"), batch("photo", "cells")
+    learner, data = build_model("photo", "cells"), build_batch("photo", "cells")
     data.present["cells"][2:] = False
     fused = Task(TASKS)(learner, data)["loss"].item()
     alone = Probe(TASKS, ["photo", "cells"])(learner, data)
@@ -208,17 +206,17 @@ def test_losses_of_single_modalities_count_beside_the_fused_one():
     ("penalty", "expected"), [("l2", lambda z: z.pow(2).mean()), ("l1", lambda z: z.abs().mean()), ("variance", None)]
 )
 def test_a_penalty_on_the_fused_vector(penalty, expected):
-    learner, data = model("photo"), batch("photo")
+    learner, data = build_model("photo"), build_batch("photo")
     fused = learner.fusion(learner.encode(data.inputs), data.present)
     losses = Task(TASKS, penalty=penalty, penalty_weight=0.5)(learner, data)
-    wanted = (fused - fused.mean(0)).square().mean() if expected is None else expected(fused)
-    assert losses["loss/penalty"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    expected_penalty = (fused - fused.mean(0)).square().mean() if expected is None else expected(fused)
+    assert losses["loss/penalty"].item() == pytest.approx(expected_penalty.item(), rel=1e-5)
     plain = Task(TASKS)(learner, data)["loss"].item()
-    assert losses["loss"].item() == pytest.approx(plain + 0.5 * wanted.item())
+    assert losses["loss"].item() == pytest.approx(plain + 0.5 * expected_penalty.item())
 
 
 def test_a_probe_may_read_some_of_the_modalities():
-    losses = Probe(TASKS, ["photo", "cells"], modalities=["cells"])(model(), batch())
+    losses = Probe(TASKS, ["photo", "cells"], modalities=["cells"])(build_model(), build_batch())
     assert set(losses) == {"loss", "loss/cells"}
     with pytest.raises(ConfigError) as caught:
         Probe(TASKS, ["photo"], modalities=["cells"])
@@ -226,7 +224,7 @@ def test_a_probe_may_read_some_of_the_modalities():
 
 
 def test_the_head_that_learns_by_the_hinge_is_a_linear_svm():
-    """On frozen features, digits: the same rows as scikit-learn's, but where two margins are nearly alike."""
+    """On digits with frozen features: the predictions of scikit-learn's, except where two margins are nearly equal."""
     digits = load_digits()
     x = StandardScaler().fit_transform(digits.data)[:, :, None, None].reshape(-1, 1, 8, 8).astype(np.float32)
     y, counts = digits.target, np.bincount(digits.target[:1000])
@@ -246,7 +244,7 @@ def test_the_head_that_learns_by_the_hinge_is_a_linear_svm():
         objective(learner, data)["loss"].backward()
         optimizer.step()
     new = data._replace(inputs={"photo": torch.from_numpy(x[1000:])}, present={"photo": torch.ones(797) > 0})
-    said = learner(new)["label"].argmax(1).numpy()
-    agreement = (said == svm.predict(x[1000:].reshape(-1, 64))).mean()
+    predicted = learner(new)["label"].argmax(1).numpy()
+    agreement = (predicted == svm.predict(x[1000:].reshape(-1, 64))).mean()
     assert agreement >= 0.95
-    assert (said == y[1000:]).mean() > 0.85
+    assert (predicted == y[1000:]).mean() > 0.85

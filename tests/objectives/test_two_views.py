@@ -1,4 +1,4 @@
-"""What knows two views of a row: SimCLR, COLA, SCARF."""
+"""Pretexts that identify two views of a row: SimCLR, COLA, SCARF."""
 
 import math
 
@@ -21,7 +21,7 @@ BOTH = torch.tensor([True, True])
 
 def test_nt_xent_of_two_rows_at_right_angles():
     loss = nt_xent(EYE, 3 * EYE, BOTH, temperature=1.0)  # lengths do not count
-    assert loss.tolist() == pytest.approx([math.log(1 + 2 / math.e)] * 2)  # one view of mine, two of the other's
+    assert loss.tolist() == pytest.approx([math.log(1 + 2 / math.e)] * 2)  # one positive, two views of the other row
 
 
 def test_nt_xent_of_rows_that_are_all_alike():
@@ -42,21 +42,21 @@ def test_nt_xent_counts_both_directions():
 def test_a_row_that_is_not_there_is_found_by_no_other():
     torch.manual_seed(0)
     first, second = torch.randn(2, 4, 3)
-    there = torch.tensor([True, True, True, False])
-    expected = nt_xent(first[:3], second[:3], there[:3], 0.5)
-    assert nt_xent(first, second, there, 0.5)[:3].tolist() == pytest.approx(expected.tolist())
+    present = torch.tensor([True, True, True, False])
+    expected = nt_xent(first[:3], second[:3], present[:3], 0.5)
+    assert nt_xent(first, second, present, 0.5)[:3].tolist() == pytest.approx(expected.tolist())
 
 
 def test_views_differ_from_each_other_and_stay_pictures():
     torch.manual_seed(0)
     x = torch.rand(4, 3, 16, 16)
-    views, there = SimClr(8).corrupt(x, torch.ones(4, dtype=torch.bool))
+    views, present = SimClr(8).corrupt(x, torch.ones(4, dtype=torch.bool))
     assert views.shape == (8, 3, 16, 16)
-    assert there.tolist() == [True] * 4
+    assert present.tolist() == [True] * 4
     assert views.min() >= 0
     assert views.max() <= 1
-    for one in range(4):
-        assert (views[one] - views[4 + one]).abs().mean() > 0.02
+    for row in range(4):
+        assert (views[row] - views[4 + row]).abs().mean() > 0.02
 
 
 def test_a_mirrored_view():
@@ -65,14 +65,14 @@ def test_a_mirrored_view():
     views = []
     for pretext in (plain, mirrored):
         torch.manual_seed(0)
-        views.append(pretext.view(x))
+        views.append(pretext.draw_view(x))
     assert torch.allclose(views[0], views[1].flip(3), atol=1e-5)
 
 
 def test_a_view_shows_the_share_of_the_picture_that_it_says():
     torch.manual_seed(0)
     ramp = torch.linspace(0, 1, 64).expand(500, 1, 64, 64)
-    view = SimClr(8, crop=0.25, flip=0.0, jitter=0.0).view(ramp)
+    view = SimClr(8, crop=0.25, flip=0.0, jitter=0.0).draw_view(ramp)
     width = (view[:, 0, 0, -1] - view[:, 0, 0, 0]).clamp(max=1)
     assert width.min() > (0.25 * 3 / 4) ** 0.5 - 0.05
     assert view[:, 0, 0, 0].min() < 0.05
@@ -80,23 +80,23 @@ def test_a_view_shows_the_share_of_the_picture_that_it_says():
 
 
 def test_a_grey_view_has_equal_channels():
-    view = SimClr(8, gray=1.0).view(torch.rand(4, 3, 8, 8))
+    view = SimClr(8, gray=1.0).draw_view(torch.rand(4, 3, 8, 8))
     assert torch.allclose(view[:, 0], view[:, 1], atol=1e-6)
     assert torch.allclose(view[:, 1], view[:, 2], atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("crop", 0.0, "0.0 is not above 0"),
         ("flip", 2.0, "2.0 is not between 0 and 1"),
         ("temperature", -1.0, "-1.0 is not above 0"),
     ],
 )
-def test_wrong_values_are_refused(key, value, said):
+def test_wrong_values_are_refused(key, value, message):
     with pytest.raises(ConfigError) as caught:
         SimClr(8, **{key: value})
-    assert str(caught.value) == f"objective.by_kind.image.{key}: {said}"
+    assert str(caught.value) == f"objective.by_kind.image.{key}: {message}"
 
 
 # ---- COLA
@@ -109,9 +109,9 @@ def test_segments_are_pieces_of_the_clip_moved_to_the_front():
     views, _ = ContrastiveAudio(8, share=0.25).corrupt({"waveform": waveform, "length": length}, torch.ones(200) > 0)
     assert views["length"].tolist() == [25, 10] * 200
     begins = views["waveform"][:, 0]
-    for row, begin, kept in zip(views["waveform"], begins, views["length"], strict=True):
-        assert torch.equal(row[:kept], begin + torch.arange(kept))
-        assert not row[kept:].any()
+    for row, begin, length_ in zip(views["waveform"], begins, views["length"], strict=True):
+        assert torch.equal(row[:length_], begin + torch.arange(length_))
+        assert not row[length_:].any()
     longer = begins[::2]
     assert (longer.min().item(), longer.max().item()) == (1.0, 76.0)  # from the clip's first sample to its last
 
@@ -158,8 +158,8 @@ def test_a_spoiled_cell_takes_the_value_of_its_column_in_another_row():
 
 def test_no_value_comes_from_a_row_that_is_not_there():
     x = cells()
-    there = torch.arange(300) < 5
-    views, _ = Scarf(8, ratio=1.0).corrupt(x, there)
+    present = torch.arange(300) < 5
+    views, _ = Scarf(8, ratio=1.0).corrupt(x, present)
     assert views["numeric"][300:, 0].max().item() == 5.0
     assert sorted(views["numeric"][300:305, 0].tolist()) == [1.0, 2.0, 3.0, 4.0, 5.0]
 

@@ -1,4 +1,4 @@
-"""Keeping modalities in balance: objectives that wrap a stage's own, so that no encoder is left behind by another.
+"""Balance: objectives that wrap a stage's own, so that no modality's encoder is left behind by another.
 
-In validation each gives what the wrapped objective gives: figures stay comparable with those of a run without it.
+In validation each returns the losses of the wrapped objective, so that they are comparable with a run without it.
 """

@@ -1,4 +1,4 @@
-"""Losses weighed by what generalises."""
+"""Gradient blending: losses weighted by how well they generalise."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,18 +7,38 @@ from torch import Tensor
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.balance.unimodal import Probes, hide, known, over_processes, pooled, task_loss, with_features
+from mmrun.objectives.balance.unimodal import (
+    Probes,
+    average_over_processes,
+    compute_losses_and_features,
+    compute_task_loss,
+    get_pooled,
+    has_visible_target,
+)
+from mmrun.objectives.losses import hide_targets
 from mmrun.types import Batch, Objective, Task
 
-HELD_OUT = 10  # one row in so many is never trained on: those whose number divides by it
+HELD_OUT = 10  # rows whose number is divisible by it are never trained on
 
 
 class GradientBlending(Objective):
-    """Gradient blending, online (Wang et al., 2020): the joint loss and one of each modality alone, weighed anew.
+    """Gradient blending, online (Wang et al., 2020): the joint loss and one of each modality alone, reweighted.
 
-    Over each interval a loss generalises by G, what it falls on held-out rows, and overfits by O, what the gap between
-    these and the trained rows grows. Its weight is G / O^2, none below 0, as a share of all, of which `least` is kept
-    for equal parts. The targets of the held-out rows, one in ten, teach nothing; the losses are running averages.
+    Over each interval a loss generalises by G, the fall of the loss on held-out rows, and overfits by O, the growth of
+    the gap between held-out and trained rows. Its weight is G / O^2, at least 0, as a share of the sum. The targets of
+    the held-out rows, one in ten, are hidden in training. All losses are running averages.
+
+    Args:
+        objective: to wrap; its loss is the joint one.
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        dims: width of the features of each encoder.
+        every: steps of an interval, after which the weights are computed again.
+        decay: of the running averages per step, 0..1.
+        least: share of the total weight that is always divided equally, 0..1.
+
+    Raises:
+        ConfigError: an argument is out of range.
     """
 
     average: Tensor
@@ -39,60 +59,76 @@ class GradientBlending(Objective):
     ) -> None:
         super().__init__()
         if every < 1:
-            raise ConfigError(f"balance.every: {every} is not a number of steps above 0")
+            raise ConfigError(f"balance.every: {every} is below 1; it is a number of steps")
         for key, share in (("decay", decay), ("least", least)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"balance.{key}: {share} is not between 0 and 1")
         self.objective, self.tasks = objective, dict(tasks)
         self.probes = Probes(tasks, kinds, dims)
         self.every, self.decay, self.least = every, decay, least
-        num_losses = 1 + len(self.probes.linear)  # the joint one first
-        self.register_buffer("average", torch.zeros(2, num_losses))  # of the trained rows, and of the held-out ones
-        self.register_buffer("number", torch.zeros(2, num_losses))  # of batches in it
+        num_losses = 1 + len(self.probes.linear)  # K; the joint one first
+        self.register_buffer("average", torch.zeros(2, num_losses))  # of trained and of held-out rows
+        self.register_buffer("number", torch.zeros(2, num_losses))  # of batches in the average
         self.register_buffer("reference", torch.zeros(2, num_losses))  # the averages when the interval began
         self.register_buffer("weight", torch.full((num_losses,), 1 / num_losses))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted sum of the wrapped objective's loss and those of each modality alone."""
+        """Return the weighted sum of the wrapped objective's loss and those of each modality alone.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            The losses of the wrapped objective, with the sum as loss, and loss/joint, loss/alone/<modality>.
+        """
         if not self.training:
-            return self.objective(model, batch)
-        held = batch.index % HELD_OUT == 0
-        kept = batch._replace(targets={name: hide(target, ~held) for name, target in batch.targets.items()})
-        losses, features = with_features(self.objective, model, kept, list(self.probes.linear))
-        outputs = self.probes(pooled(features))
-        alone = torch.stack(list(self.probes.losses(outputs, kept).values()))
+            validation_losses: dict[str, Tensor] = self.objective(model, batch)
+            return validation_losses
+        held_out = batch.index % HELD_OUT == 0
+        targets = {name: hide_targets(target, ~held_out) for name, target in batch.targets.items()}
+        train_batch = batch._replace(targets=targets)
+        modalities = list(self.probes.linear)
+        losses, features = compute_losses_and_features(self.objective, model, train_batch, modalities)
+        outputs = self.probes(get_pooled(features))
+        alone = torch.stack(list(self.probes.losses(outputs, train_batch).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
         with torch.no_grad():
             joint = model.head_outputs(model.fusion(features, {m: batch.present[m] for m in features}))
-            self._observe({"joint": joint, **outputs}, batch, held)
-        named = {f"loss/alone/{m}": loss.detach() for m, loss in zip(self.probes.linear, alone, strict=True)}
-        return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **named}
+            self._update_on_batch({"joint": joint, **outputs}, batch, held_out)
+        parts = {f"loss/alone/{m}": loss.detach() for m, loss in zip(modalities, alone, strict=True)}
+        return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **parts}
 
-    def _observe(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch, held: Tensor) -> None:
-        """Take the losses of a batch into the running averages, and weigh anew where an interval ends."""
-        found, counted = [], []
-        for rows in (~held, held):
-            own = [rows & batch.present[m] for m in self.probes.linear]
-            for name, some in zip(outputs, [rows, *own], strict=True):
-                found.append(task_loss(self.tasks, outputs[name], batch, some))
-                counted.append(known(self.tasks, batch, some))
-        losses, there = torch.stack(found).view(2, -1), torch.stack(counted).view(2, -1).float()
-        sums = over_processes(torch.stack([losses * there, there]))
-        self.observe(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
+    def _update_on_batch(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch, held_out: Tensor) -> None:
+        """Update the running averages with a batch; `outputs` holds the joint outputs first, then by modality."""
+        losses, counted = [], []
+        for rows in (~held_out, held_out):
+            modality_rows = [rows & batch.present[m] for m in self.probes.linear]
+            for name, counted_rows in zip(outputs, [rows, *modality_rows], strict=True):
+                losses.append(compute_task_loss(self.tasks, outputs[name], batch, counted_rows))
+                counted.append(has_visible_target(self.tasks, batch, counted_rows))
+        defined = torch.stack(counted).view(2, -1).float()
+        sums = average_over_processes(torch.stack([torch.stack(losses).view(2, -1) * defined, defined]))
+        self.update(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
 
-    def observe(self, losses: Tensor, counted: Tensor) -> None:  # [2, K], [2, K] bool
-        """Go one step on with the losses of the trained and of the held-out rows, where there were any."""
+    def update(self, losses: Tensor, counted: Tensor) -> None:
+        """Update the running averages, and the weights where an interval ends.
+
+        Args:
+            losses: of trained and of held-out rows [2, K].
+            counted: [2, K] bool, where there were any rows.
+        """
         self.number += counted
         rate = (1 / self.number.clamp(min=1)).clamp(min=1 - self.decay)
         self.average += torch.where(counted, rate * (losses - self.average), 0.0)
         self.step += 1
-        ends = self.step % self.every == 0
-        weigh = ends & (self.step > self.every)  # the first interval has no reference
-        self.weight.copy_(torch.where(weigh, self._weigh(), self.weight))
-        self.reference.copy_(torch.where(ends, self.average, self.reference))
+        interval_ends = self.step % self.every == 0
+        reweigh = interval_ends & (self.step > self.every)  # the first interval has no reference
+        self.weight.copy_(torch.where(reweigh, self._compute_weights(), self.weight))
+        self.reference.copy_(torch.where(interval_ends, self.average, self.reference))
 
-    def _weigh(self) -> Tensor:  # [K]
+    def _compute_weights(self) -> Tensor:  # [K]
         gain = (self.reference[1] - self.average[1]).clamp(min=0)
         overfit = (self.average[1] - self.average[0]) - (self.reference[1] - self.reference[0])
         merit = gain / (overfit.square() + 1e-8)

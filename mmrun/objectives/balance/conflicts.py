@@ -1,4 +1,4 @@
-"""Gradients of several losses that pull a part of the model in different ways, made one."""
+"""PCGrad and MMPareto: combine gradients of several losses that conflict in a part of the model."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -7,19 +7,36 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.balance.unimodal import Probes, learning, over_processes, pooled, with_features
-from mmrun.objectives.losses import summed
+from mmrun.objectives.balance.unimodal import (
+    Probes,
+    average_over_processes,
+    compute_losses_and_features,
+    get_pooled,
+    get_trainable_parameters,
+)
+from mmrun.objectives.losses import sum_losses
 from mmrun.types import Batch, Objective, Task
 
 TINY = torch.finfo(torch.float32).tiny
 
 
 class Pcgrad(Objective):
-    """Projecting conflicting gradients (Yu et al., 2020).
+    """Projecting conflicting gradients (PCGrad: Yu et al., 2020).
 
-    The losses are those of the tasks, each with the weight that the wrapped objective gives it, and one of each
-    modality alone, through a probe of its own. In each encoder, and in the fusion, every gradient loses what it has
-    against each of the others, in random order; then they are added. Heads and probes learn as ever.
+    The losses are those of the tasks, with the weights of the wrapped objective, and one of each modality alone,
+    through probes that this objective owns. In each encoder, and in the fusion, every gradient is projected onto the
+    normal plane of each other that it conflicts with, in random order; then they are added. Heads and probes get the
+    plain sum.
+
+    Args:
+        objective: to wrap.
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        dims: width of the features of each encoder.
+        unimodal_weight: weight of the losses of each modality alone; 0: the tasks only, of which there must be several.
+
+    Raises:
+        ConfigError: the weight is below 0, or there is a single loss.
     """
 
     def __init__(
@@ -35,48 +52,77 @@ class Pcgrad(Objective):
             raise ConfigError(f"balance.unimodal_weight: {unimodal_weight} is below 0")
         if unimodal_weight == 0 and len(tasks) == 1:
             raise ConfigError(
-                "balance.unimodal_weight: one task without losses of each modality has no conflicts; set it above 0"
+                "balance.unimodal_weight: a single task without unimodal losses has no conflicts; set it above 0"
             )
         self.objective, self.unimodal_weight = objective, unimodal_weight
         self.modalities, self.tasks = list(kinds), list(tasks)
         self.probes = Probes(tasks, self.modalities, dims) if unimodal_weight > 0 else None
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective, and those of each modality alone."""
+        """Return the losses of the wrapped objective, and those of each modality alone.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            The losses of the wrapped objective, with their sum as loss, and loss/alone/<modality>.
+        """
         if not self.training:
-            return self.objective(model, batch)
-        return _with_alone(self.objective, self.probes, self.unimodal_weight, model, batch)
+            validation_losses: dict[str, Tensor] = self.objective(model, batch)
+            return validation_losses
+        return _add_unimodal_losses(self.objective, self.probes, self.unimodal_weight, model, batch)
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
-        """Add the gradients, without their conflicts."""
+        """Add the gradients, without their conflicts; see `Objective.backward`."""
         assert isinstance(model, Multimodal)
         alone = [self.unimodal_weight * loss for name, loss in losses.items() if name.startswith("loss/alone/")]
         parts = [losses[f"loss/{task}"] for task in self.tasks if f"loss/{task}" in losses]
         weights = torch.autograd.grad(losses["loss"], parts, retain_graph=True, allow_unused=True) if parts else ()
-        weighted = [w * part for w, part in zip(weights, parts, strict=True) if w is not None]
-        separate = [*weighted[1:], *([summed(alone)] if alone else [])]
-        rest = losses["loss"] - summed(separate)  # the first task, and whatever is no task's
-        _add_gradients(model, self, [rest, *separate], scale, without_conflicts)
+        weighted = []
+        for weight, part in zip(weights, parts, strict=True):
+            if weight is not None:
+                weighted.append(weight * part)
+        separate = [*weighted[1:], *([sum_losses(alone)] if alone else [])]
+        remaining = losses["loss"] - sum_losses(separate)  # the first task, and what belongs to no task
+        _add_gradients(model, self, [remaining, *separate], scale, project_conflicts)
 
 
-def without_conflicts(gradients: Tensor) -> Tensor:  # [K, P] -> [P]
-    """Take from each gradient what it has against each of the others, as these were; add up what is left."""
+def project_conflicts(gradients: Tensor) -> Tensor:
+    """Return the sum of the gradients, each projected against the others that it conflicts with (Yu et al., 2020).
+
+    Args:
+        gradients: [K, P]; each is projected against the others as they are here, in random order.
+
+    Returns:
+        [P].
+    """
     total = torch.zeros_like(gradients[0])
-    for own, gradient in enumerate(gradients):
+    for index, gradient in enumerate(gradients):
         order = torch.randperm(len(gradients), device=gradients.device)
-        for number, other in zip(order, gradients[order], strict=True):
-            against = (gradient @ other).clamp(max=0).where(number != own, 0.0)
-            gradient = gradient - against / other.square().sum().clamp(min=TINY) * other
+        for second_index, second in zip(order, gradients[order], strict=True):
+            conflict = (gradient @ second).clamp(max=0).where(second_index != index, 0.0)
+            gradient = gradient - conflict / second.square().sum().clamp(min=TINY) * second
         total = total + gradient
     return total
 
 
 class MMPareto(Objective):
-    """MMPareto (Wei & Hu, 2024): a step of each encoder that helps the joint loss and the modality's own.
+    """MMPareto (Wei & Hu, 2024): each encoder's step improves both the joint loss and its modality's own.
 
-    Where both gradients of an encoder agree they are added; else the shortest of their convex combinations is taken,
-    times 2, which hurts neither loss, and made as long as their sum. Then it grows by `gamma`, for the noise that
-    helps to generalise. Everything but the encoders gets the sum of the gradients.
+    Where the two gradients of an encoder agree they are added; otherwise their shortest convex combination is taken,
+    times 2, which worsens neither loss, and lengthened to the length of their sum. Either is multiplied by `gamma`: the
+    noise of longer steps helps to generalise. Everything but the encoders gets the sum of the gradients.
+
+    Args:
+        objective: to wrap; its loss is the joint one.
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        dims: width of the features of each encoder.
+        gamma: factor on the combined gradient of an encoder.
+
+    Raises:
+        ConfigError: `gamma` is not above 0.
     """
 
     def __init__(
@@ -94,42 +140,67 @@ class MMPareto(Objective):
         self.probes = Probes(tasks, kinds, dims)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective, and those of each modality alone."""
+        """Return the losses of the wrapped objective, and those of each modality alone.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            The losses of the wrapped objective, with their sum as loss, and loss/alone/<modality>.
+        """
         if not self.training:
-            return self.objective(model, batch)
-        return _with_alone(self.objective, self.probes, 1.0, model, batch)
+            validation_losses: dict[str, Tensor] = self.objective(model, batch)
+            return validation_losses
+        return _add_unimodal_losses(self.objective, self.probes, 1.0, model, batch)
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
-        """Add the gradients, those of each encoder made one."""
+        """Add the gradients, those of each encoder combined; see `Objective.backward`."""
         assert isinstance(model, Multimodal)
-        alone = summed(loss for name, loss in losses.items() if name.startswith("loss/alone/"))
-        _add_gradients(model, self, [losses["loss"] - alone, alone], scale, self.direction, fusion=False)
+        alone = sum_losses(loss for name, loss in losses.items() if name.startswith("loss/alone/"))
+        joint = losses["loss"] - alone
+        _add_gradients(model, self, [joint, alone], scale, self.combine_gradients, combine_fusion=False)
 
-    def direction(self, gradients: Tensor) -> Tensor:  # [2, P] -> [P]
-        """Make one of the gradients of the joint loss and of the modality's own."""
+    def combine_gradients(self, gradients: Tensor) -> Tensor:
+        """Return the direction of an encoder, [P].
+
+        Args:
+            gradients: of the joint loss and of the modality's own [2, P].
+        """
         joint, alone = gradients
-        weight = torch.where(joint @ alone < 0, shortest(joint, alone), 0.5)
-        found = 2 * weight * joint + 2 * (1 - weight) * alone
-        length = found.norm()
-        longer = torch.where(length > 0, (joint + alone).norm() / length, 1.0).clamp(min=1)
-        return found * longer * self.gamma
+        weight = torch.where(joint @ alone < 0, min_norm_weight(joint, alone), 0.5)
+        combined = 2 * weight * joint + 2 * (1 - weight) * alone
+        length: Tensor = combined.norm()
+        stretch = torch.where(length > 0, (joint + alone).norm() / length, 1.0).clamp(min=1)
+        direction: Tensor = combined * stretch * self.gamma
+        return direction
 
 
-def shortest(first: Tensor, second: Tensor) -> Tensor:  # [P], [P] -> scalar
-    """Return the weight of the first vector in the shortest convex combination of two (Désidéri, 2012)."""
-    apart = (first - second).square().sum().clamp(min=TINY)
-    return ((second - first) @ second / apart).clamp(0, 1)
+def min_norm_weight(first: Tensor, second: Tensor) -> Tensor:
+    """Return the weight of the first vector in the shortest convex combination of two (MGDA: Désidéri, 2012).
+
+    Args:
+        first: [P].
+        second: [P].
+
+    Returns:
+        Scalar, 0..1.
+    """
+    squared_distance = (first - second).square().sum().clamp(min=TINY)
+    weight: Tensor = (second - first) @ second / squared_distance
+    return weight.clamp(0, 1)
 
 
-def _with_alone(
+def _add_unimodal_losses(
     objective: Objective, probes: Probes | None, weight: float, model: Multimodal, batch: Batch
 ) -> dict[str, Tensor]:
-    """Return the losses of an objective, and those of each modality alone, which teach its encoder too."""
+    """Return the losses of an objective, and those of each modality alone, whose gradients reach its encoder."""
     if probes is None:
-        return objective(model, batch)
-    losses, features = with_features(objective, model, batch, list(probes.linear))
-    alone = probes.losses(probes(pooled(features)), batch)
-    total = losses["loss"] + weight * summed(alone.values())
+        wrapped_losses: dict[str, Tensor] = objective(model, batch)
+        return wrapped_losses
+    losses, features = compute_losses_and_features(objective, model, batch, list(probes.linear))
+    alone = probes.losses(probes(get_pooled(features)), batch)
+    total = losses["loss"] + weight * sum_losses(alone.values())
     return {**losses, "loss": total, **{f"loss/alone/{m}": loss for m, loss in alone.items()}}
 
 
@@ -139,33 +210,52 @@ def _add_gradients(
     losses: Sequence[Tensor],
     scale: Callable[[Tensor], Tensor],
     combine: Callable[[Tensor], Tensor],
-    fusion: bool = True,
+    combine_fusion: bool = True,
 ) -> None:
-    """Add the gradients of several losses: in each encoder, and the fusion, as `combine` says, elsewhere their sum.
+    """Add the gradients of several losses: combined in each encoder and the fusion, elsewhere their sum.
 
-    `combine` gets one row a loss, [K, P], the same in all processes. What it gives reaches .grad through the hooks of
-    the parameters, so that DDP knows of it.
+    `combine` maps [K, P], a row per loss and the same in all processes, to [P]. The result reaches .grad through the
+    hooks of the parameters, so that DDP sees it.
     """
-    every = [p for p in dict.fromkeys([*model.parameters(), *objective.parameters()]) if p.requires_grad]
-    last = len(losses) - 1
-    found = [
-        torch.autograd.grad(scale(loss), every, retain_graph=number < last, allow_unused=True)
-        for number, loss in enumerate(losses)
-    ]
-    gradients = {
-        p: [torch.zeros_like(p) if g is None else g for g in own]
-        for p, *own in zip(every, *found, strict=True)
-        if any(g is not None for g in own)
-    }
-    result = {p: torch.stack(own).sum(0) for p, own in gradients.items()}
-    parts = [learning(model, m) for m in model.encoder]
-    if fusion:
-        parts.append([p for p in model.fusion.parameters() if p.requires_grad])
+    gradients = _separate_gradients(model, objective, losses, scale)
+    result = {parameter: torch.stack(rows).sum(0) for parameter, rows in gradients.items()}
+    parts: list[nn.Module] = list(model.encoder.values())
+    if combine_fusion:
+        parts.append(model.fusion)
     for part in parts:
-        shared = [p for p in part if p in gradients]
+        shared = [parameter for parameter in get_trainable_parameters(part) if parameter in gradients]
         if shared:
-            rows = [torch.cat([gradients[p][k].flatten() for p in shared]) for k in range(len(losses))]
-            flat = combine(over_processes(torch.stack(rows)))
-            pieces = flat.split([p.numel() for p in shared])
-            result |= {p: piece.view_as(p) for p, piece in zip(shared, pieces, strict=True)}
+            result |= _combine_part(shared, gradients, len(losses), combine)
     torch.autograd.backward(list(result), list(result.values()))
+
+
+def _separate_gradients(
+    model: Multimodal, objective: nn.Module, losses: Sequence[Tensor], scale: Callable[[Tensor], Tensor]
+) -> dict[nn.Parameter, list[Tensor]]:
+    """Return the gradient of each loss, zero where it does not depend on a parameter, for parameters that have any."""
+    unique = dict.fromkeys([*model.parameters(), *objective.parameters()])
+    trainable = [parameter for parameter in unique if parameter.requires_grad]
+    by_loss = []
+    for index, loss in enumerate(losses):
+        retain_graph = index < len(losses) - 1
+        by_loss.append(torch.autograd.grad(scale(loss), trainable, retain_graph=retain_graph, allow_unused=True))
+    gradients = {}
+    for parameter, *rows in zip(trainable, *by_loss, strict=True):
+        if any(row is not None for row in rows):
+            gradients[parameter] = [torch.zeros_like(parameter) if row is None else row for row in rows]
+    return gradients
+
+
+def _combine_part(
+    shared: Sequence[nn.Parameter],
+    gradients: Mapping[nn.Parameter, Sequence[Tensor]],
+    num_losses: int,
+    combine: Callable[[Tensor], Tensor],
+) -> dict[nn.Parameter, Tensor]:
+    """Return the combined gradients of one part of the model."""
+    rows = []
+    for index in range(num_losses):
+        rows.append(torch.cat([gradients[parameter][index].flatten() for parameter in shared]))
+    flat = combine(average_over_processes(torch.stack(rows)))
+    pieces = torch.split(flat, [parameter.numel() for parameter in shared])
+    return {parameter: piece.view_as(parameter) for parameter, piece in zip(shared, pieces, strict=True)}

@@ -1,4 +1,4 @@
-"""Gradients of the encoders made smaller or larger, by how well each modality does alone."""
+"""OGM-GE and AGM: scale the gradients of the encoders by how well each modality does alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,27 +11,39 @@ from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.unimodal import (
     Probes,
-    known,
-    lead,
-    mean_of_others,
-    modulated,
-    over_processes,
-    pooled,
-    task_loss,
-    with_features,
+    average_others,
+    average_over_processes,
+    compute_discrepancy_ratio,
+    compute_losses_and_features,
+    compute_task_loss,
+    get_pooled,
+    has_visible_target,
+    modify_gradients,
 )
-from mmrun.objectives.losses import summed
+from mmrun.objectives.losses import sum_losses
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
 
 
 class OgmGe(Objective):
-    """On-the-fly gradient modulation with generalisation enhancement (Peng et al., 2022).
+    """On-the-fly gradient modulation with generalisation enhancement (OGM-GE: Peng et al., 2022).
 
-    A modality's score is the mean probability that a probe of its own, on its encoder as it is, gives to the truth; its
-    lead is the score over the mean of the others'. Where the lead is above 1, the encoder's gradient is multiplied by
-    1 - tanh(alpha * lead) and noise of the gradient's own deviation is added; other gradients stay as they are.
+    A modality's score is the mean probability of the true class by a probe on its encoder, which gets no gradient from
+    it; its discrepancy ratio is the score over the mean of the others'. Where the ratio is above 1, the encoder's
+    gradient is multiplied by 1 - tanh(alpha * ratio), and noise with the gradient's own deviation is added. Other
+    gradients stay as they are.
+
+    Args:
+        objective: to wrap.
+        tasks: the tasks by name, of which those with classes or labels are scored.
+        kinds: the modalities that the stage reads.
+        dims: width of the features of each encoder.
+        alpha: strength of the modulation; 0: none.
+        noise: add the noise, the generalisation enhancement.
+
+    Raises:
+        ConfigError: no task has classes or labels, or `alpha` is below 0.
     """
 
     def __init__(
@@ -44,8 +56,8 @@ class OgmGe(Objective):
         noise: bool = True,
     ) -> None:
         super().__init__()
-        judged = {name: task for name, task in tasks.items() if isinstance(task, Classification | Multilabel)}
-        if not judged:
+        scored = {name: task for name, task in tasks.items() if isinstance(task, Classification | Multilabel)}
+        if not scored:
             raise ConfigError(
                 f"balance: ogm_ge compares probabilities, and no task has classes or labels (there are "
                 f"{', '.join(tasks)}); choose agm, gradient_blending, pcgrad, mmpareto or umt"
@@ -54,70 +66,103 @@ class OgmGe(Objective):
             raise ConfigError(f"balance.alpha: {alpha} is below 0")
         self.objective = objective
         self.modalities = list(kinds)
-        self.probes = Probes(judged, self.modalities, dims)
+        self.probes = Probes(scored, self.modalities, dims)
         self.alpha, self.noise = alpha, noise
         self.factors: dict[str, Tensor] = {}  # of this batch, for `backward`
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective, and those of the probes."""
+        """Return the losses of the wrapped objective, and those of the probes.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            The losses of the wrapped objective, with their sum as loss, and loss/alone/<modality>.
+        """
         if not self.training:
-            return self.objective(model, batch)
-        losses, features = with_features(self.objective, model, batch, self.modalities)
-        outputs = self.probes({m: vector.detach() for m, vector in pooled(features).items()})
+            validation_losses: dict[str, Tensor] = self.objective(model, batch)
+            return validation_losses
+        losses, features = compute_losses_and_features(self.objective, model, batch, self.modalities)
+        outputs = self.probes({m: vector.detach() for m, vector in get_pooled(features).items()})
         alone = self.probes.losses(outputs, batch)
-        scores = [self._score(outputs[m], batch, batch.present[m]) for m in self.modalities]
-        factor = self.factor(*over_processes(torch.stack(scores)).unbind(1))
-        self.factors = dict(zip(self.modalities, factor.unbind(), strict=True))
-        total = losses["loss"] + summed(alone.values())
+        scores = torch.stack([self._sum_scores(outputs[m], batch, batch.present[m]) for m in self.modalities])
+        factors = self.compute_factors(*average_over_processes(scores).unbind(1))
+        self.factors = dict(zip(self.modalities, factors.unbind(), strict=True))
+        total = losses["loss"] + sum_losses(alone.values())
         return {**losses, "loss": total, **{f"loss/alone/{m}": loss.detach() for m, loss in alone.items()}}
 
-    def _score(self, outputs: Mapping[str, Tensor], batch: Batch, present: Tensor) -> Tensor:  # [2]
-        """Return the sum of the truth's probabilities over the rows that have the modality, and their number."""
+    def _sum_scores(self, outputs: Mapping[str, Tensor], batch: Batch, present: Tensor) -> Tensor:  # [2]
+        """Return the sum of the true classes' probabilities over the present rows, and the number of these rows."""
         sums = []
         for name, task in self.probes.tasks.items():
-            truth, visible = probability_of_truth(task, outputs[name].detach(), batch.targets[name])
+            truth, visible = score_truth(task, outputs[name].detach(), batch.targets[name])
             counted = visible & present
             sums.append(torch.stack([(truth * counted).sum(), counted.sum().float()]))
         return torch.stack(sums).sum(0)
 
-    def factor(self, total: Tensor, number: Tensor) -> Tensor:  # sums of scores [M], numbers of rows [M] -> [M]
-        """Return the factor on each encoder's gradient."""
-        ahead = lead(total / number.clamp(min=1e-6), number > 0)
-        return torch.where(ahead > 1, 1 - torch.tanh(self.alpha * ahead), 1.0)
+    def compute_factors(self, total: Tensor, number: Tensor) -> Tensor:
+        """Return the factor on each encoder's gradient, [M].
+
+        Args:
+            total: sum of the scores of each modality [M].
+            number: of rows in it [M].
+        """
+        ratio = compute_discrepancy_ratio(total / number.clamp(min=1e-6), number > 0)
+        return torch.where(ratio > 1, 1 - torch.tanh(self.alpha * ratio), 1.0)
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
-        """Add the gradients, those of the encoders in the lead made smaller."""
+        """Add the gradients, those of dominant encoders scaled down; see `Objective.backward`."""
         assert isinstance(model, Multimodal)
-        with modulated(model, {m: partial(self._change, factor) for m, factor in self.factors.items()}):
+        with modify_gradients(model, {m: partial(self._modulate, factor) for m, factor in self.factors.items()}):
             super().backward(model, losses, scale)
 
-    def _change(self, factor: Tensor, gradient: Tensor) -> Tensor:
-        changed = gradient * factor
+    def _modulate(self, factor: Tensor, gradient: Tensor) -> Tensor:
+        """Return the scaled gradient, with noise where it is scaled down."""
+        scaled = gradient * factor
         if self.noise:
             noise = torch.randn_like(gradient) * gradient.std(unbiased=False)
-            changed = changed + noise.where(factor < 1, 0.0)
-        return changed
+            scaled = scaled + noise.where(factor < 1, 0.0)
+        return scaled
 
 
-def probability_of_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probability of each row's class, or the mean over its labels, and whether it is visible."""
+def score_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probability of each row's true class, or its mean over the visible labels.
+
+    Args:
+        task: with classes or labels.
+        output: [B, C].
+        target: [B] or [B, C].
+
+    Returns:
+        The probabilities [B], and which rows have a visible target [B] bool.
+    """
     scores = task.scores(output)  # [B, C]
     if isinstance(task, Classification):
         visible = target != IGNORE_INDEX
         return scores.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1), visible
-    shown = ~target.isnan()
-    each = torch.where(target > 0.5, scores, 1 - scores) * shown
-    return each.sum(1) / shown.sum(1).clamp(min=1), shown.any(1)
+    visible_labels = ~target.isnan()
+    truth = torch.where(target > 0.5, scores, 1 - scores) * visible_labels
+    return truth.sum(1) / visible_labels.sum(1).clamp(min=1), visible_labels.any(1)
 
 
 class Agm(Objective):
-    """Adaptive gradient modulation (Li et al., 2023).
+    """Adaptive gradient modulation (AGM: Li et al., 2023).
 
-    A modality's own response is half of what the output changes when it is left out, plus half of what it gives alone;
-    of two modalities these are their Shapley values. s is the loss of that response, r = exp(mean over the others of
-    their s, less its own), and tau the same of the mean s of earlier steps: how far ahead a modality usually is. The
-    encoder's gradient is multiplied by exp(alpha * min(tau - r, 10)). With decision-level fusions that scales the
-    responses' gradients, as in the paper; other fusions have no path that belongs to one response alone.
+    A modality's response is half the change of the output when it is left out, plus half the output of it alone; with
+    two modalities these are Shapley values. s is the loss of that response, r = exp(mean s of the others - own s), and
+    tau the same of the mean s of earlier steps: how far ahead a modality usually is. The encoder's gradient is
+    multiplied by exp(alpha * min(tau - r, 10)). With decision-level fusions that scales the responses' gradients, as in
+    the paper; in other fusions no path belongs to one response alone.
+
+    Args:
+        objective: to wrap.
+        tasks: the tasks by name.
+        kinds: the modalities that the stage reads.
+        alpha: strength of the modulation; 0: none.
+
+    Raises:
+        ConfigError: `alpha` is below 0.
     """
 
     mean: Tensor
@@ -136,57 +181,73 @@ class Agm(Objective):
         self.factors: dict[str, Tensor] = {}  # of this batch, for `backward`
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective."""
+        """Return the losses of the wrapped objective.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+        """
         if not self.training:
-            return self.objective(model, batch)
-        losses, features = with_features(self.objective, model, batch, self.modalities)
-        with torch.no_grad(), freeze_eval(model.fusion, model.head):
-            surprise = self._surprise(model, features, batch)
-        counted = torch.stack([known(self.tasks, batch, batch.present[m]) for m in self.modalities])
-        sums = over_processes(torch.stack([surprise * counted, counted.float()]))
-        factor = self.factor(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
-        self.factors = dict(zip(self.modalities, factor.unbind(), strict=True))
+            validation_losses: dict[str, Tensor] = self.objective(model, batch)
+            return validation_losses
+        losses, features = compute_losses_and_features(self.objective, model, batch, self.modalities)
+        with torch.no_grad(), eval_mode(model.fusion, model.head):
+            response_losses = self._compute_response_losses(model, features, batch)
+        counted = torch.stack([has_visible_target(self.tasks, batch, batch.present[m]) for m in self.modalities])
+        sums = average_over_processes(torch.stack([response_losses * counted, counted.float()]))
+        factors = self.compute_factors(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
+        self.factors = dict(zip(self.modalities, factors.unbind(), strict=True))
         return losses
 
-    def _surprise(self, model: Multimodal, features: Mapping[str, Features], batch: Batch) -> Tensor:  # [M]
-        """Return the loss of each modality's own response."""
-        here = {m: batch.present[m] for m in self.modalities}
-        absent = {m: torch.zeros_like(there) for m, there in here.items()}
+    def _compute_response_losses(self, model: Multimodal, features: Mapping[str, Features], batch: Batch) -> Tensor:
+        """Return s, the loss of each modality's response, [M]."""
+        present = {m: batch.present[m] for m in self.modalities}
+        absent = {m: torch.zeros_like(rows) for m, rows in present.items()}
 
-        def predict(present: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {
-                task: output.float() for task, output in model.head_outputs(model.fusion(features, present)).items()
-            }
+        def predict(present_: dict[str, Tensor]) -> dict[str, Tensor]:
+            outputs = model.head_outputs(model.fusion(features, present_))
+            return {task: output.float() for task, output in outputs.items()}
 
-        whole = predict(here)
+        joint = predict(present)
         losses = []
         for m in self.modalities:
-            without, alone = predict({**here, m: absent[m]}), predict({**absent, m: here[m]})
-            response = {task: (whole[task] - without[task] + alone[task]) / 2 for task in self.tasks}
-            losses.append(task_loss(self.tasks, response, batch, here[m]))
+            without, alone = predict({**present, m: absent[m]}), predict({**absent, m: present[m]})
+            response = {task: (joint[task] - without[task] + alone[task]) / 2 for task in self.tasks}
+            losses.append(compute_task_loss(self.tasks, response, batch, present[m]))
         return torch.stack(losses)
 
-    def factor(self, surprise: Tensor, counted: Tensor) -> Tensor:  # [M], [M] bool -> [M]
-        """Return the factor on each encoder's gradient, and update the running values."""
-        others, defined = mean_of_others(surprise, counted)
-        usual = mean_of_others(self.mean, torch.ones_like(counted))[0] - self.mean
-        gap = usual.exp() - (others - surprise).exp()
-        factor = torch.where(defined, (self.alpha * gap.clamp(max=10)).exp(), 1.0)
+    def compute_factors(self, response_losses: Tensor, counted: Tensor) -> Tensor:
+        """Return the factor on each encoder's gradient, [M], and update the running means.
+
+        Args:
+            response_losses: s of each modality [M].
+            counted: [M] bool, modalities that have one.
+        """
+        others, defined = average_others(response_losses, counted)
+        usual = average_others(self.mean, torch.ones_like(counted))[0] - self.mean
+        gap = usual.exp() - (others - response_losses).exp()
+        factors = torch.where(defined, (self.alpha * gap.clamp(max=10)).exp(), 1.0)
         self.number += counted
-        self.mean += torch.where(counted, (surprise - self.mean) / self.number.clamp(min=1), 0.0)
-        return factor
+        self.mean += torch.where(counted, (response_losses - self.mean) / self.number.clamp(min=1), 0.0)
+        return factors
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
-        """Add the gradients, those of the encoders multiplied by their factors."""
+        """Add the gradients, those of the encoders multiplied by their factors; see `Objective.backward`."""
         assert isinstance(model, Multimodal)
-        with modulated(model, {m: partial(torch.mul, factor) for m, factor in self.factors.items()}):
+        with modify_gradients(model, {m: partial(torch.mul, factor) for m, factor in self.factors.items()}):
             super().backward(model, losses, scale)
 
 
 @contextmanager
-def freeze_eval(*parts: nn.Module) -> Iterator[None]:
-    """Keep parts without random masks, and their statistics as they are, meanwhile."""
-    modes = [(module, module.training) for part in parts for module in part.modules()]
+def eval_mode(*parts: nn.Module) -> Iterator[None]:
+    """Put modules into eval mode while the context is open, then restore the mode of each submodule.
+
+    Args:
+        parts: modules whose dropout and running statistics are to rest.
+    """
+    modes = []
+    for part in parts:
+        modes += [(module, module.training) for module in part.modules()]
     for module, _ in modes:
         module.training = False
     try:

@@ -1,4 +1,4 @@
-"""The slow modality pulled to its classes' prototypes."""
+"""PMR: pull slow modalities towards the prototypes of their classes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,13 +7,24 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.balance.unimodal import lead, over_processes, pooled, with_features
+from mmrun.objectives.balance.unimodal import (
+    average_over_processes,
+    compute_discrepancy_ratio,
+    compute_losses_and_features,
+    get_pooled,
+)
 from mmrun.tasks.classification import Classification
 from mmrun.types import IGNORE_INDEX, Batch, Objective, Task
 
 
 class Prototypes(nn.Module):
-    """The mean vector of each class in one modality: c = momentum * c + (1 - momentum) * that of a batch."""
+    """The mean vector of each class in one modality: c = momentum * c + (1 - momentum) * mean of the batch.
+
+    Args:
+        num_classes: C.
+        dim: D, width of the vectors.
+        momentum: per batch, 0..1.
+    """
 
     vectors: Tensor
     seen: Tensor
@@ -25,30 +36,57 @@ class Prototypes(nn.Module):
         self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
 
     @torch.no_grad()
-    def follow(self, x: Tensor, target: Tensor, counted: Tensor) -> None:  # [B, D], [B], [B] bool
-        """Move the prototypes of the classes of a batch; a class seen for the first time gets its mean."""
-        member = nn.functional.one_hot(target.clamp(min=0), len(self.vectors)) * counted.unsqueeze(1)  # [B, C]
+    def update(self, x: Tensor, target: Tensor, counted: Tensor) -> None:
+        """Move the prototypes of a batch's classes; a class seen for the first time gets its mean.
+
+        Args:
+            x: pooled vectors [B, D].
+            target: classes [B].
+            counted: [B] bool, rows that count.
+        """
+        membership = nn.functional.one_hot(target.clamp(min=0), len(self.vectors)) * counted.unsqueeze(1)  # [B, C]
+        x_and_ones = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # [B, D + 1]; sums and counts in one product
         with torch.autocast(x.device.type, enabled=False):
-            sums = over_processes(member.T.float() @ torch.cat([x, torch.ones_like(x[:, :1])], 1))  # [C, D + 1]
+            sums = average_over_processes(membership.T.float() @ x_and_ones)  # [C, D + 1]
         number = sums[:, -1:]
-        new = sums[:, :-1] / number.clamp(min=1e-6)
-        moved = torch.where(self.seen.unsqueeze(1), self.momentum * self.vectors + (1 - self.momentum) * new, new)
+        means = sums[:, :-1] / number.clamp(min=1e-6)
+        moved = torch.where(self.seen.unsqueeze(1), self.momentum * self.vectors + (1 - self.momentum) * means, means)
         self.vectors.copy_(torch.where(number > 0, moved, self.vectors))
         self.seen |= number.squeeze(1) > 0
 
-    def forward(self, x: Tensor, target: Tensor, counted: Tensor) -> Tensor:  # [B, D], [B], [B] bool -> [B, C]
-        """Follow a batch, and give log-probabilities of the classes seen so far by their negative distances."""
-        self.follow(x.detach(), target, counted)
-        near = -torch.cdist(x, self.vectors)
-        return near.masked_fill(~self.seen, -1e9).log_softmax(1)
+    def forward(self, x: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        """Update with a batch, and return log-probabilities by negative distance over the classes seen so far, [B, C].
+
+        Args:
+            x: pooled vectors [B, D].
+            target: classes [B].
+            counted: [B] bool, rows that count.
+        """
+        self.update(x.detach(), target, counted)
+        logits = -torch.cdist(x, self.vectors)
+        return logits.masked_fill(~self.seen, -1e9).log_softmax(1)
 
 
 class Pmr(Objective):
-    """Prototypical modal rebalance (Fan et al., 2023).
+    """Prototypical modal rebalance (PMR: Fan et al., 2023).
 
-    A modality's score is the mean probability that its prototypes give to the truth, its lead the score over the mean
-    of the others'. To the loss come: for those behind, alpha * clip(1 / lead - 1, 0, 1) times the cross-entropy of
-    their prototypes; and early, for those ahead, -mu * clip(lead - 1, 0, 1) times the entropy of theirs.
+    A modality's score is the mean probability of the true class by its prototypes, its ratio the score over the mean of
+    the others'. Two terms are added to the loss: for slow modalities, alpha * clip(1 / ratio - 1, 0, 1) times the
+    cross-entropy of their prototypes; and in early steps, for fast ones, -mu * clip(ratio - 1, 0, 1) times the entropy
+    of theirs.
+
+    Args:
+        objective: to wrap.
+        tasks: the tasks by name, of which classifications have prototypes.
+        kinds: the modalities that the stage reads.
+        dims: width of the features of each encoder.
+        alpha: weight of the cross-entropy.
+        momentum: of the prototypes per batch, 0 up to below 1.
+        mu: weight of the entropy.
+        entropy_steps: steps in which the entropy counts.
+
+    Raises:
+        ConfigError: no task is a classification, or `momentum` is out of range.
     """
 
     step: Tensor
@@ -72,28 +110,37 @@ class Pmr(Objective):
                 "choose agm, gradient_blending, pcgrad, mmpareto or umt"
             )
         if not 0 <= momentum < 1:
-            raise ConfigError(f"balance.momentum: {momentum} is not a share below 1")
+            raise ConfigError(f"balance.momentum: {momentum} is not between 0 and 1 (1 excluded)")
         self.objective = objective
         self.modalities = list(kinds)
         self.alpha, self.mu, self.entropy_steps = alpha, mu, entropy_steps
         self.prototypes = nn.ModuleDict()  # by task, then modality
         for name, task in self.tasks.items():
-            own = {m: Prototypes(task.num_outputs, dims[m], momentum) for m in self.modalities}
-            self.prototypes[name] = nn.ModuleDict(own)
+            by_modality = {m: Prototypes(task.num_outputs, dims[m], momentum) for m in self.modalities}
+            self.prototypes[name] = nn.ModuleDict(by_modality)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the wrapped objective, and the terms that help lagging modalities."""
+        """Return the losses of the wrapped objective, with the two terms added.
+
+        Args:
+            model: to be trained.
+            batch: inputs and targets.
+
+        Returns:
+            The losses of the wrapped objective, with the sum as loss, and loss/prototypes/<task>.
+        """
         if not self.training:
-            return self.objective(model, batch)
-        losses, features = with_features(self.objective, model, batch, self.modalities)
-        vectors = pooled(features)
+            validation_losses: dict[str, Tensor] = self.objective(model, batch)
+            return validation_losses
+        losses, features = compute_losses_and_features(self.objective, model, batch, self.modalities)
+        vectors = get_pooled(features)
         total, parts = losses["loss"], {}
         for name, prototypes in self.prototypes.items():
-            help_, calm = self._rebalance(prototypes, vectors, batch.targets[name], batch.present)
+            cross_entropy, entropy = self._rebalance(prototypes, vectors, batch.targets[name], batch.present)
             early = (self.step < self.entropy_steps).float()
-            total = total + self.alpha * help_ - self.mu * early * calm
-            parts[f"loss/prototypes/{name}"] = help_
+            total = total + self.alpha * cross_entropy - self.mu * early * entropy
+            parts[f"loss/prototypes/{name}"] = cross_entropy
         self.step += 1
         return {**losses, "loss": total, **parts}
 
@@ -102,15 +149,15 @@ class Pmr(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Return the weighted sums of cross-entropies and of entropies, for one task."""
         losses, entropies, scores = [], [], []
-        for m, own in prototypes.named_children():
-            counted = (target != IGNORE_INDEX) & present[m]
-            logs = own(vectors[m], target, counted)  # [B, C]
-            truth = logs.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1).where(counted, 0.0)
+        for modality, modality_prototypes in prototypes.named_children():
+            counted = (target != IGNORE_INDEX) & present[modality]
+            log_probs = modality_prototypes(vectors[modality], target, counted)  # [B, C]
+            truth = log_probs.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1).where(counted, 0.0)
             number = counted.sum().clamp(min=1)
             losses.append(-truth.sum() / number)
-            entropies.append(-((logs.exp() * logs).sum(1) * counted).sum() / number)
+            entropies.append(-((log_probs.exp() * log_probs).sum(1) * counted).sum() / number)
             scores.append(torch.stack([(truth.detach().exp() * counted).sum(), counted.sum().float()]))
-        total, number = over_processes(torch.stack(scores)).unbind(1)
-        ahead = lead(total / number.clamp(min=1e-6), number > 0)
-        slow, fast = (1 / ahead.clamp(min=1e-6) - 1).clamp(0, 1), (ahead - 1).clamp(0, 1)
+        total, number = average_over_processes(torch.stack(scores)).unbind(1)
+        ratio = compute_discrepancy_ratio(total / number.clamp(min=1e-6), number > 0)
+        slow, fast = (1 / ratio.clamp(min=1e-6) - 1).clamp(0, 1), (ratio - 1).clamp(0, 1)
         return (slow * torch.stack(losses)).sum(), (fast * torch.stack(entropies)).sum()

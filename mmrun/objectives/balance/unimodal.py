@@ -1,20 +1,26 @@
-"""What the methods share: what each modality gives alone, how it stands among the others, where gradients go."""
+"""What the methods share: the losses of each modality alone, its score against the others, changes of gradients."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import summed
+from mmrun.objectives.losses import hide_targets, sum_losses
 from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
 
 
 class Probes(nn.Module):
-    """A linear head of its own for each modality and task, on the encoder's pooled vector."""
+    """A linear head for each modality and task, on the encoder's pooled vector; owned by a balance.
+
+    Args:
+        tasks: the tasks by name.
+        kinds: the modalities.
+        dims: width of the features of each encoder.
+    """
 
     def __init__(self, tasks: Mapping[str, Task], kinds: Iterable[str], dims: Mapping[str, int]) -> None:
         super().__init__()
@@ -25,76 +31,123 @@ class Probes(nn.Module):
             self.linear[modality] = nn.ModuleDict(linears)
 
     def forward(self, pooled: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Predict every task from each modality alone: by modality and task, [B, C]."""
-        return {m: {task: linear(pooled[m]) for task, linear in own.named_children()} for m, own in self.linear.items()}
+        """Return the outputs of each modality alone, by modality and task, [B, C].
+
+        Args:
+            pooled: by modality, [B, D].
+        """
+        outputs = {}
+        for modality, heads in self.linear.items():
+            outputs[modality] = {task: head(pooled[modality]) for task, head in heads.named_children()}
+        return outputs
 
     def losses(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch) -> dict[str, Tensor]:
-        """Return each modality's loss, of the rows that have it."""
-        return {m: task_loss(self.tasks, outputs[m], batch, batch.present[m]) for m in self.linear}
+        """Return the loss of each modality alone, over the rows where it is present.
+
+        Args:
+            outputs: by modality and task.
+            batch: targets, and what is present.
+        """
+        losses = {}
+        for modality in self.linear:
+            losses[modality] = compute_task_loss(self.tasks, outputs[modality], batch, batch.present[modality])
+        return losses
 
 
-def task_loss(tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], batch: Batch, rows: Tensor) -> Tensor:
-    """Sum the losses of the tasks over some rows, [B] bool."""
-    losses = [task.loss(outputs[name], hide(batch.targets[name], rows)) for name, task in tasks.items()]
-    return summed(losses)
+def compute_task_loss(tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], batch: Batch, rows: Tensor) -> Tensor:
+    """Return the sum of the task losses over some rows.
+
+    Args:
+        tasks: the tasks by name.
+        outputs: by task, [B, C].
+        batch: targets.
+        rows: [B] bool, those that count.
+    """
+    return sum_losses(task.loss(outputs[name], hide_targets(batch.targets[name], rows)) for name, task in tasks.items())
 
 
-def known(tasks: Mapping[str, Task], batch: Batch, rows: Tensor) -> Tensor:  # [B] bool -> scalar bool
-    """Return whether some rows have a target that may be seen."""
-    targets = [hide(batch.targets[name], rows) for name in tasks]
-    return torch.stack([(~t.isnan() if t.is_floating_point() else t != IGNORE_INDEX).any() for t in targets]).any()
+def has_visible_target(tasks: Mapping[str, Task], batch: Batch, rows: Tensor) -> Tensor:
+    """Return whether any of some rows has a visible target, a bool scalar on the device.
 
-
-def hide(target: Tensor, rows: Tensor) -> Tensor:  # [B, ...], [B] bool
-    """Hide the targets of all but some rows."""
-    hidden = float("nan") if target.is_floating_point() else IGNORE_INDEX
-    return target.masked_fill(~rows.view(-1, *[1] * (target.dim() - 1)), hidden)
+    Args:
+        tasks: the tasks by name.
+        batch: targets.
+        rows: [B] bool.
+    """
+    visible = []
+    for name in tasks:
+        target = hide_targets(batch.targets[name], rows)
+        is_visible = ~target.isnan() if target.is_floating_point() else target != IGNORE_INDEX
+        visible.append(is_visible.any())
+    return torch.stack(visible).any()
 
 
 @contextmanager
-def heard(model: Multimodal, modalities: Iterable[str], num_rows: int) -> Iterator[dict[str, Features]]:
-    """Record features by modality while the context is open: of several passes of so many rows, the last one.
+def record_features(model: Multimodal, modalities: Iterable[str], num_rows: int) -> Iterator[dict[str, Features]]:
+    """Record what encoders return while the context is open; of several passes over the batch, the last is kept.
 
-    Earlier passes may have searched for adversarial inputs, and their graphs are gone.
+    Earlier passes may have searched for adversarial inputs, and their graphs are freed.
+
+    Args:
+        model: whose encoders are hooked.
+        modalities: to record.
+        num_rows: of the batch; passes with another number of rows, or without gradients, are ignored.
     """
-    given: dict[str, Features] = {}
+    recorded: dict[str, Features] = {}
 
-    def note(modality: str, encoder: nn.Module, args: Any, features: Features) -> None:
+    def record(modality: str, encoder: nn.Module, args: tuple[object, ...], features: Features) -> None:
         if torch.is_grad_enabled() and len(features.pooled) == num_rows:
-            given[modality] = features
+            recorded[modality] = features
 
-    hooks = [model.encoder[m].register_forward_hook(partial(note, m)) for m in modalities]
+    hooks = [model.encoder[m].register_forward_hook(partial(record, m)) for m in modalities]
     try:
-        yield given
+        yield recorded
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def with_features(
+def compute_losses_and_features(
     objective: Objective, model: Multimodal, batch: Batch, modalities: Sequence[str]
 ) -> tuple[dict[str, Tensor], dict[str, Features]]:
-    """Return the losses of an objective, and the features of the batch, by modality, as its own pass made them."""
-    with heard(model, modalities, len(batch.index)) as given:
+    """Return the losses of an objective, and the features by modality of the pass in which it computed them.
+
+    Args:
+        objective: to run.
+        model: to be trained.
+        batch: inputs and targets.
+        modalities: whose features are returned; those stored on disk do not pass an encoder and are read from the
+            batch.
+    """
+    with record_features(model, modalities, len(batch.index)) as recorded:
         losses = objective(model, batch)
-    silent = model.encode({m: batch.inputs[m] for m in modalities if m not in given})  # those computed before, on disk
-    return losses, {m: given[m] if m in given else silent[m] for m in modalities}
+    stored = model.encode({m: batch.inputs[m] for m in modalities if m not in recorded})
+    return losses, {m: recorded[m] if m in recorded else stored[m] for m in modalities}
 
 
-def pooled(features: Mapping[str, Features]) -> dict[str, Tensor]:  # by modality, [B, D]
-    """Return the pooled vectors, in fp32."""
-    return {modality: own.pooled.float() for modality, own in features.items()}
+def get_pooled(features: Mapping[str, Features]) -> dict[str, Tensor]:
+    """Return the pooled vectors by modality in fp32, [B, D]."""
+    return {modality: part.pooled.float() for modality, part in features.items()}
 
 
-def learning(model: Multimodal, modality: str) -> list[nn.Parameter]:
-    """Return the parameters of an encoder that learn."""
-    return [parameter for parameter in model.encoder[modality].parameters() if parameter.requires_grad]
+def get_trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a module that require gradients."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 @contextmanager
-def modulated(model: Multimodal, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Change the gradients of encoders on their way to the parameters, before they are added up or averaged."""
-    hooks = [p.register_hook(change) for modality, change in changes.items() for p in learning(model, modality)]
+def modify_gradients(model: Multimodal, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Change the gradients of encoders while the context is open, before they are accumulated or averaged.
+
+    Args:
+        model: to be trained.
+        changes: by modality, a function from the gradient of a parameter to a new one.
+    """
+    hooks = []
+    for modality, change in changes.items():
+        for parameter in get_trainable_parameters(model.encoder[modality]):
+            register: Callable[[Callable[[Tensor], Tensor]], RemovableHandle] = parameter.register_hook
+            hooks.append(register(change))
     try:
         yield
     finally:
@@ -102,21 +155,38 @@ def modulated(model: Multimodal, changes: Mapping[str, Callable[[Tensor], Tensor
             hook.remove()
 
 
-def mean_of_others(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:  # [M], [M] bool -> [M], [M] bool
-    """Return for each modality the mean over the others that count, and whether it has one and counts itself."""
+def average_others(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each modality the mean over the others.
+
+    Args:
+        values: [M].
+        counted: [M] bool, modalities that have a value.
+
+    Returns:
+        The means [M], and where they are defined [M] bool: the modality and at least one other have a value.
+    """
     values = values.where(counted, 0.0)
-    number = counted.sum() - counted.int()
-    return (values.sum() - values) / number.clamp(min=1), counted & (number > 0)
+    num_others = counted.sum() - counted.int()
+    return (values.sum() - values) / num_others.clamp(min=1), counted & (num_others > 0)
 
 
-def lead(scores: Tensor, counted: Tensor) -> Tensor:  # [M], [M] bool -> [M]
-    """Return the ratio of each modality's score to that of the others; 1 where it has none."""
-    others, defined = mean_of_others(scores, counted)
+def compute_discrepancy_ratio(scores: Tensor, counted: Tensor) -> Tensor:
+    """Return the ratio of each modality's score to the mean of the others' (Peng et al., 2022), [M].
+
+    Args:
+        scores: [M].
+        counted: [M] bool, modalities that have a score; the ratio is 1 where there is nothing to compare.
+    """
+    others, defined = average_others(scores, counted)
     return torch.where(defined, scores / others.clamp(min=1e-6), 1.0)
 
 
-def over_processes(values: Tensor) -> Tensor:
-    """Return the mean over all processes, where there are several."""
+def average_over_processes(values: Tensor) -> Tensor:
+    """Return the mean over all processes, or the values themselves if there is one process.
+
+    Args:
+        values: of the same shape in all processes; they are not changed.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         values = values.clone()
         torch.distributed.all_reduce(values)
