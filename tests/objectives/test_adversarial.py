@@ -15,11 +15,11 @@ def build(**changes):
     return Adversarial(Task, **{"tasks": TASKS, "kinds": KINDS, "epsilon": EPSILON, **changes})
 
 
-def fgm(learner, **changes):
+def build_fgm(learner, **changes):
     return Embedded(Task, **{"tasks": TASKS, "kinds": KINDS, "model": learner, **changes})
 
 
-def loss_of(learner, data):
+def compute_loss(learner, data):
     return Task(TASKS)(learner, data)["loss"].item()
 
 
@@ -27,15 +27,15 @@ def test_with_epsilon_zero_it_is_the_task_itself():
     learner, data = build_model(), build_batch()
     no_epsilon = dict.fromkeys(EPSILON, 0.0)
     for changes in ({}, {"steps": 3, "random_start": True, "weight": 1.0}):
-        assert build(epsilon=no_epsilon, **changes)(learner, data)["loss"].item() == loss_of(learner, data)
-    assert fgm(learner, epsilon=0.0)(learner, data)["loss"].item() == loss_of(learner, data)
+        assert build(epsilon=no_epsilon, **changes)(learner, data)["loss"].item() == compute_loss(learner, data)
+    assert build_fgm(learner, epsilon=0.0)(learner, data)["loss"].item() == compute_loss(learner, data)
 
 
 def test_validation_sees_the_rows_as_they_are():
     learner, data = build_model(), build_batch()
     with torch.no_grad():
-        assert build().eval()(learner, data)["loss"].item() == loss_of(learner, data)
-        assert fgm(learner).eval()(learner, data)["loss"].item() == loss_of(learner, data)
+        assert build().eval()(learner, data)["loss"].item() == compute_loss(learner, data)
+        assert build_fgm(learner).eval()(learner, data)["loss"].item() == compute_loss(learner, data)
 
 
 def test_fgsm_against_a_linear_model_by_hand():
@@ -74,10 +74,10 @@ def test_perturbations_stay_within_epsilon_and_range_and_spare_padding():
 
 def test_each_step_of_pgd_raises_the_loss():
     learner, data = build_model(), build_batch()
-    losses = [loss_of(learner, data)]
+    losses = [compute_loss(learner, data)]
     for steps in (1, 2, 4):
         objective = build(steps=steps, step_size=0.25)
-        losses.append(loss_of(learner, perturb(data, KINDS, objective.attack(learner, data))))
+        losses.append(compute_loss(learner, perturb(data, KINDS, objective.attack(learner, data))))
     assert losses == sorted(losses)
     assert losses[1] > losses[0]
 
@@ -86,7 +86,7 @@ def test_adversarial_rows_have_their_weight_and_leave_no_gradient():
     learner, data = build_model(), build_batch()
     losses = build(weight=0.3)(learner, data)
     assert all(p.grad is None for p in learner.parameters())
-    clean, adversarial = loss_of(learner, data), losses["loss/adversarial"].item()
+    clean, adversarial = compute_loss(learner, data), losses["loss/adversarial"].item()
     assert adversarial > clean
     assert losses["loss"].item() == pytest.approx(0.7 * clean + 0.3 * adversarial)
 
@@ -94,8 +94,8 @@ def test_adversarial_rows_have_their_weight_and_leave_no_gradient():
 def test_frozen_encoders_can_be_attacked():
     learner, data = build_model(), build_batch()
     learner.encoder.requires_grad_(False)
-    assert build()(learner, data)["loss/adversarial"].item() > loss_of(learner, data)
-    assert fgm(learner)(learner, data)["loss/adversarial"].item() > loss_of(learner, data)
+    assert build()(learner, data)["loss/adversarial"].item() > compute_loss(learner, data)
+    assert build_fgm(learner)(learner, data)["loss/adversarial"].item() > compute_loss(learner, data)
 
 
 @pytest.mark.parametrize("keys", [{"weight": 0.5}, {"steps": 5, "step_size": 0.5, "weight": 1.0, "random_start": True}])
@@ -118,12 +118,12 @@ def test_fgm_moves_each_text_by_epsilon_along_its_slope():
     perturbations = {}
     with perturb_embeddings(learner, ["title"], perturbations):
         loss = Task(TASKS)(learner, data)["loss"]
-    assert loss.item() == loss_of(learner, data)
+    assert loss.item() == compute_loss(learner, data)
     (slope,) = torch.autograd.grad(loss, [perturbations["title"]])
     further = 0.5 * slope / slope.flatten(1).norm(dim=1).view(-1, 1, 1)
     with perturb_embeddings(learner, ["title"], {"title": further}):
         expected = Task(TASKS)(learner, data)["loss"].item()
-    losses = fgm(learner, epsilon=0.5)(learner, data)
+    losses = build_fgm(learner, epsilon=0.5)(learner, data)
     assert losses["loss/adversarial"].item() == pytest.approx(expected)
     assert expected > loss.item()
     assert losses["loss"].item() == pytest.approx((loss.item() + expected) / 2)
@@ -146,11 +146,11 @@ def test_what_cannot_be_attacked_is_refused():
             "objective.epsilon: no modality has a continuous input (title); for texts use objective fgm",
         ),
         (
-            lambda: fgm(build_model(), kinds={"photo": "image"}),
+            lambda: build_fgm(build_model(), kinds={"photo": "image"}),
             "objective: no modality is text (there are photo); choose pgd or fgsm",
         ),
         (
-            lambda: fgm(no_words),
+            lambda: build_fgm(no_words),
             "encoder.title: has no word embeddings that could be perturbed; choose another encoder",
         ),
         (lambda: build(steps=0), "objective.steps: 0 is below 1"),

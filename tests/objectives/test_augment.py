@@ -37,7 +37,7 @@ def build(name, objective, kinds=KINDS):
     )
 
 
-def seen(name, data, seed=0):
+def get_seen_batch(name, data, seed=0):
     """Return the batch that the wrapped objective sees."""
     augment = build(name, Seen())
     torch.manual_seed(seed)
@@ -45,12 +45,12 @@ def seen(name, data, seed=0):
     return augment.objective.batch
 
 
-def parts(x):
+def get_parts(x):
     return x if isinstance(x, dict) else {"": x}
 
 
-def every(data):
-    return {(m, name): tensor for m, x in data.inputs.items() for name, tensor in parts(x).items()}
+def flatten_inputs(data):
+    return {(m, name): tensor for m, x in data.inputs.items() for name, tensor in get_parts(x).items()}
 
 
 def test_all_augmentations_are_found():
@@ -60,15 +60,15 @@ def test_all_augmentations_are_found():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_modality_is_changed_and_nothing_but_its_values(name):
     data = build_batch()
-    before, augmented = copy.deepcopy(data), seen(name, data)
-    for key, tensor in every(before).items():
-        assert every(data)[key].equal(tensor)  # the batch itself is not changed
-        new = every(augmented)[key]
+    before, augmented = copy.deepcopy(data), get_seen_batch(name, data)
+    for key, tensor in flatten_inputs(before).items():
+        assert flatten_inputs(data)[key].equal(tensor)  # the batch itself is not changed
+        new = flatten_inputs(augmented)[key]
         assert (new.shape, new.dtype) == (tensor.shape, tensor.dtype)
         if key[1] in ("length", "mask"):
             assert new.equal(tensor)
     for modality in KINDS:
-        original, changed = parts(data.inputs[modality]), parts(augmented.inputs[modality])
+        original, changed = get_parts(data.inputs[modality]), get_parts(augmented.inputs[modality])
         assert augmented.inputs[modality] is not data.inputs[modality]
         assert any(not original[part].equal(changed[part]) for part in original)
     assert augmented[1:] == data[1:]
@@ -79,7 +79,7 @@ def test_values_stay_in_their_range_and_padding_is_padding(name):
     data = build_batch()
     data.inputs["sound"]["waveform"][1::2, 900:] = 0
     data.inputs["sensor"]["values"][:, :, 9:] = 0
-    augmented = seen(name, data).inputs
+    augmented = get_seen_batch(name, data).inputs
     assert 0 <= augmented["photo"].min() < augmented["photo"].max() <= 1
     assert -1 <= augmented["sound"]["waveform"].min() < augmented["sound"]["waveform"].max() <= 1
     assert not augmented["sound"]["waveform"][1::2, 900:].any()
@@ -90,9 +90,9 @@ def test_values_stay_in_their_range_and_padding_is_padding(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_and_another_another_in_half_precision_too(name):
-    first, again, different = (every(seen(name, build_batch(), seed)) for seed in (0, 0, 1))
+    first, again, different = (flatten_inputs(get_seen_batch(name, build_batch(), seed)) for seed in (0, 0, 1))
     with torch.autocast("cpu", torch.bfloat16):
-        half = every(seen(name, build_batch()))
+        half = flatten_inputs(get_seen_batch(name, build_batch()))
     assert all(first[key].equal(again[key]) and first[key].equal(half[key]) for key in first)
     assert any(not first[key].equal(different[key]) for key in first)
 
@@ -200,13 +200,8 @@ def test_words_are_hidden_and_marks_are_not():
     x = {"ids": torch.tensor([[2, 7, 8, 3, 0]] * 1000), "mask": torch.tensor([[True] * 4 + [False]] * 1000)}
     hidden = AugmentText(1.0, mask_id=4, special_ids=[0, 1, 2, 3, 4])(x)
     assert hidden["ids"].unique(dim=0).tolist() == [[2, 4, 4, 3, 0]]
-    assert AugmentText(1.0, mask_id=4)(x)["ids"][0].tolist() == [
-        4,
-        4,
-        4,
-        4,
-        0,
-    ]  # every token is a word
+    every_word = AugmentText(1.0, mask_id=4)(x)  # without special ids every token is a word
+    assert every_word["ids"][0].tolist() == [4, 4, 4, 4, 0]
     torch.manual_seed(0)
     some = AugmentText(0.2, 4, [0, 1, 2, 3, 4])(x)["ids"]
     assert (some == 4).float().sum().item() / 2000 == pytest.approx(0.2, abs=0.03)
@@ -242,7 +237,7 @@ def test_a_series_loses_one_span_and_each_channel_its_scale():
 # ----------------------------------------------------------------------------------------------- accuracy
 
 
-def accuracy_on_shifted(change):
+def train_and_shift(change):
     """Train on a hundred images of ten digits; return the accuracy on images shifted by a pixel."""
     torch.manual_seed(0)
     digits = load_digits()
@@ -259,5 +254,5 @@ def accuracy_on_shifted(change):
 
 
 def test_crops_are_worth_something_where_pictures_move():
-    plain, augmented = accuracy_on_shifted(lambda x: x), accuracy_on_shifted(AugmentImage(0.4, 0.0, 0.0))
+    plain, augmented = train_and_shift(lambda x: x), train_and_shift(AugmentImage(0.4, 0.0, 0.0))
     assert augmented > plain + 0.1

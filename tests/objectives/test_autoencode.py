@@ -41,7 +41,7 @@ X = torch.tensor([0.9, -0.4, 1.5, 0.2])
 MANY = 20000
 
 
-def linear_gaussian(mean_shift=0.0, wider=1.0):
+def build_linear_gaussian(mean_shift=0.0, wider=1.0):
     """Return the VAE whose decoder is that model and whose posterior is the true one, shifted and widened."""
     vae = Vae(dim=4, in_channels=1, image_size=2, latent_dim=1, deviation=DEVIATION)
     decode, variance = nn.Linear(1, 4), 1 / (1 + W.square().sum() / DEVIATION**2)
@@ -55,20 +55,20 @@ def linear_gaussian(mean_shift=0.0, wider=1.0):
     return vae
 
 
-def lower_bound(vae):
+def compute_lower_bound(vae):
     torch.manual_seed(0)
     with torch.no_grad():
         loss = vae.loss(Features(X.expand(MANY, 4)), X.view(1, 1, 2, 2).expand(MANY, 1, 2, 2))
     return -loss.mean().item()
 
 
-def evidence():
+def compute_evidence():
     covariance = torch.outer(W, W) + DEVIATION**2 * torch.eye(4)
     return torch.distributions.MultivariateNormal(B, covariance).log_prob(X).item()
 
 
 def test_the_bound_meets_the_evidence_where_the_posterior_is_the_true_one():
-    assert lower_bound(linear_gaussian()) == pytest.approx(evidence(), abs=0.02)
+    assert compute_lower_bound(build_linear_gaussian()) == pytest.approx(compute_evidence(), abs=0.02)
 
 
 @pytest.mark.parametrize(("mean_shift", "wider"), [(0.3, 1.0), (0.0, 3.0), (0.0, 0.2), (-0.5, 2.0)])
@@ -76,7 +76,9 @@ def test_elsewhere_the_bound_lies_below_by_the_divergence_of_the_posteriors(mean
     variance = 1 / (1 + W.square().sum().item() / DEVIATION**2)
     divergence = 0.5 * (wider - 1 - math.log(wider) + mean_shift**2 / variance)
     assert divergence > 0.2
-    assert lower_bound(linear_gaussian(mean_shift, wider)) == pytest.approx(evidence() - divergence, abs=0.05)
+    assert compute_lower_bound(build_linear_gaussian(mean_shift, wider)) == pytest.approx(
+        compute_evidence() - divergence, abs=0.05
+    )
 
 
 def test_a_code_without_information_costs_nothing():

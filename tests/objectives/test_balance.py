@@ -54,14 +54,14 @@ def scale(loss):
     return loss
 
 
-def gradients(objective, learner, data, scale=scale):
+def compute_gradients(objective, learner, data, scale=scale):
     """Add the gradients of one batch, with the same random masks each time; return those of the model."""
     torch.manual_seed(2)
     objective.backward(learner, objective(learner, data), scale)
     return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
 
 
-def same(first, second, **tolerance):
+def all_close(first, second, **tolerance):
     return first.keys() == second.keys() and all(torch.allclose(first[n], second[n], **tolerance) for n in first)
 
 
@@ -102,7 +102,7 @@ def test_losses_are_fp32_scalars_and_in_validation_those_of_the_stage(name):
 def test_gradients_reach_every_encoder_and_all_that_it_owns(name):
     learner, data = build_model(), build_batch(rows=40)
     objective = build(name, learner)
-    result = gradients(objective, learner, data)
+    result = compute_gradients(objective, learner, data)
     assert all(
         result[n].abs().sum() > 0 for n, _ in learner.named_parameters() if n.startswith(("encoder.photo", "head"))
     )
@@ -115,11 +115,11 @@ def test_what_was_there_is_added_to_and_the_scale_is_kept(name):
     learner, data = build_model(), build_batch()
     objective = build(name, learner)
     twice = copy.deepcopy((learner, objective))
-    alone = gradients(objective, learner, data)
+    alone = compute_gradients(objective, learner, data)
     for parameter in twice[0].parameters():
         parameter.grad = torch.full_like(parameter, 3.0)
-    added = gradients(twice[1], twice[0], data, lambda loss: 1024 * loss)
-    assert same({n: (added[n] - 3) / 1024 for n in alone}, alone, rtol=1e-3, atol=1e-5)
+    added = compute_gradients(twice[1], twice[0], data, lambda loss: 1024 * loss)
+    assert all_close({n: (added[n] - 3) / 1024 for n in alone}, alone, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,10 +127,10 @@ def test_rows_without_a_modality_do_not_count(name):
     learner, data = build_model(), build_batch()
     objective = build(name, learner)
     data.present["photo"][:3] = False
-    first = gradients(*(pair := copy.deepcopy((objective, learner))), data)
+    first = compute_gradients(*(pair := copy.deepcopy((objective, learner))), data)
     data.inputs["photo"][:3] = torch.rand(3, 1, 8, 8)  # the content of missing rows must not matter
-    assert same(first, gradients(objective, learner, data), atol=1e-6)
-    assert same(dict(pair[0].named_buffers()), dict(objective.named_buffers()), atol=1e-6)
+    assert all_close(first, compute_gradients(objective, learner, data), atol=1e-6)
+    assert all_close(dict(pair[0].named_buffers()), dict(objective.named_buffers()), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,7 +144,7 @@ def test_a_modality_or_a_target_may_be_missing_altogether(name):
             data.targets["label"][:] = -100
             data.targets["age"][:] = math.nan
         for _ in range(3):
-            result = gradients(objective, learner, data)
+            result = compute_gradients(objective, learner, data)
         assert all(g.isfinite().all() for g in result.values())
         assert all(b.isfinite().all() for b in objective.buffers())
 
@@ -155,20 +155,20 @@ def test_it_goes_on_from_its_state(name):
     learner, data = build_model(), build_batch(rows=20)
     objective = build(name, learner)
     for _ in range(3):
-        gradients(objective, learner, data)
+        compute_gradients(objective, learner, data)
     fresh = build(name, build_model())
     fresh.load_state_dict(objective.state_dict())
     learner.zero_grad()
-    first = gradients(objective, learner, data)
+    first = compute_gradients(objective, learner, data)
     learner.zero_grad()
-    assert same(first, gradients(fresh, learner, data), rtol=0, atol=0)
+    assert all_close(first, compute_gradients(fresh, learner, data), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encoders_that_do_not_learn_are_left_alone(name):
     learner, data = build_model(), build_batch()
     learner.encoder["photo"].requires_grad_(False)
-    assert not [n for n in gradients(build(name, learner), learner, data) if n.startswith("encoder.photo")]
+    assert not [n for n in compute_gradients(build(name, learner), learner, data) if n.startswith("encoder.photo")]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,7 +184,7 @@ def test_no_step_waits_for_the_device(name):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"ogm_ge", "pmr"}))
 def test_numbers_alone_are_balanced_too(name):
     learner, data = build_model(), build_batch()
-    assert gradients(build(name, learner, {"age": AGE}), learner, data)
+    assert compute_gradients(build(name, learner, {"age": AGE}), learner, data)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def build_pair(tasks):
     return Multimodal({"a": Vector(), "b": Vector()}, Sum(), tasks)
 
 
-def rows(a, b, label, index=None):
+def build_rows(a, b, label, index=None):
     a, b, label = torch.tensor(a), torch.tensor(b), torch.tensor(label)
     present = torch.ones(len(label), dtype=torch.bool)
     numbers = torch.arange(1, 1 + len(label)) if index is None else torch.tensor(index)
@@ -317,7 +317,7 @@ def test_the_last_pass_over_the_batch_with_gradients_is_recorded():
 
 
 def test_stored_features_are_returned_too():
-    learner, data = build_pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
+    learner, data = build_pair(TWO), build_rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
     stored = data._replace(inputs={**data.inputs, "a": {"pooled": torch.tensor([[5.0, 5.0]])}})
     _, features = compute_losses_and_features(Task(TWO), learner, stored, ["a", "b"])
     assert [part.pooled.tolist() for part in features.values()] == [[[5.0, 5.0]], [[0.0, 1.0]]]
@@ -326,36 +326,35 @@ def test_stored_features_are_returned_too():
 # ------------------------------------------------------------------------------------------------------------ OGM-GE
 
 
-def ogm(**changes):
+def build_ogm(**changes):
     return OgmGe(Task(TWO), TWO, BOTH, WIDTHS, **changes)
 
 
 def test_ogm_the_stronger_gradient_shrinks_by_the_literal_factor():
-    balance = ogm(alpha=0.5)
+    balance = build_ogm(alpha=0.5)
     factor = balance.compute_factors(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0]))  # means 0.9 and 0.3
     assert factor.tolist() == pytest.approx([1 - math.tanh(0.5 * 3), 1.0])
-    assert balance.compute_factors(torch.tensor([4.0, 1.0]), torch.tensor([8.0, 2.0])).tolist() == [
-        1.0,
-        1.0,
-    ]  # equal scores
-    assert ogm(alpha=0.0).compute_factors(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0])).tolist() == [1.0, 1.0]
+    equal = balance.compute_factors(torch.tensor([4.0, 1.0]), torch.tensor([8.0, 2.0]))  # means 0.5
+    assert equal.tolist() == [1.0, 1.0]
+    unscaled = build_ogm(alpha=0.0).compute_factors(torch.tensor([7.2, 2.4]), torch.tensor([8.0, 8.0]))
+    assert unscaled.tolist() == [1.0, 1.0]
 
 
-def strong_and_weak(noise):
+def compute_strong_and_weak(noise):
     """Return the gradients of the task, and those where the probe of a is always right and that of b undecided."""
-    learner, data = build_pair(TWO), rows([[1.0, 0.0], [0.0, 1.0]], [[0.3, 0.1], [0.2, 0.4]], [0, 1])
-    balance = ogm(alpha=0.5, noise=noise)
+    learner, data = build_pair(TWO), build_rows([[1.0, 0.0], [0.0, 1.0]], [[0.3, 0.1], [0.2, 0.4]], [0, 1])
+    balance = build_ogm(alpha=0.5, noise=noise)
     for modality, gain in (("a", 50.0), ("b", 0.0)):
         linear = balance.probes.linear[modality]["label"]
         linear.weight.data = gain * torch.eye(2)
         linear.bias.data.zero_()
-    plain = gradients(Task(TWO), learner, data)
+    plain = compute_gradients(Task(TWO), learner, data)
     learner.zero_grad()
-    return plain, gradients(balance, learner, data), learner, balance
+    return plain, compute_gradients(balance, learner, data), learner, balance
 
 
 def test_ogm_changes_the_gradient_of_the_leader_alone():
-    plain, changed, _, balance = strong_and_weak(noise=False)
+    plain, changed, _, balance = compute_strong_and_weak(noise=False)
     factor = 1 - math.tanh(0.5 * 2)  # scores 1 and 1/2
     assert torch.allclose(changed["encoder.a.linear.weight"], factor * plain["encoder.a.linear.weight"])
     assert torch.equal(changed["encoder.b.linear.weight"], plain["encoder.b.linear.weight"])
@@ -363,13 +362,13 @@ def test_ogm_changes_the_gradient_of_the_leader_alone():
 
 
 def test_ogm_noise_has_the_deviation_of_the_gradient():
-    balance, gradient = ogm(), torch.randn(200, 200) * 3 + 1
+    balance, gradient = build_ogm(), torch.randn(200, 200) * 3 + 1
     torch.manual_seed(0)
     noise = balance._modulate(torch.tensor(0.5), gradient) - 0.5 * gradient
     assert noise.std().item() == pytest.approx(3.0, rel=0.02)
     assert noise.mean().item() == pytest.approx(0.0, abs=0.05)
     assert torch.equal(balance._modulate(torch.tensor(1.0), gradient), gradient)
-    plain, changed, _, _ = strong_and_weak(noise=True)
+    plain, changed, _, _ = compute_strong_and_weak(noise=True)
     assert torch.equal(changed["encoder.b.linear.weight"], plain["encoder.b.linear.weight"])
 
 
@@ -402,14 +401,14 @@ def test_agm_factors_are_the_literal_ones():
 
 
 def test_agm_responses_of_an_additive_model_are_its_terms():
-    learner, data = build_pair(TWO), rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
+    learner, data = build_pair(TWO), build_rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
     balance = Agm(Task(TWO), TWO, BOTH, alpha=1.0)
     features = learner.encode(data.inputs)
     surprise = [math.log(1 + math.exp(-2)), math.log(1 + math.exp(1))]  # cross-entropies of [2, 0] and [0, 1]
     assert balance._compute_response_losses(learner, features, data).tolist() == pytest.approx(surprise)
-    plain = gradients(Task(TWO), learner, data)
+    plain = compute_gradients(Task(TWO), learner, data)
     learner.zero_grad()
-    changed = gradients(balance, learner, data)
+    changed = compute_gradients(balance, learner, data)
     ratio = math.exp(surprise[1] - surprise[0])
     for modality, r in (("a", ratio), ("b", 1 / ratio)):
         name = f"encoder.{modality}.linear.weight"
@@ -419,7 +418,7 @@ def test_agm_responses_of_an_additive_model_are_its_terms():
 def test_agm_leaves_the_fusion_as_it_was():
     learner, data = build_model(), build_batch()
     before = [module.training for module in learner.modules()]
-    gradients(build("agm", learner), learner, data)
+    compute_gradients(build("agm", learner), learner, data)
     assert [module.training for module in learner.modules()] == before
 
 
@@ -454,16 +453,16 @@ def test_pcgrad_in_a_model_weighs_the_tasks_as_the_objective_does_and_loses_noth
         names = [name for name, _ in learner.named_parameters()]
         plain = {name: g for name, g in zip(names, summed, strict=True) if g is not None}
         learner.zero_grad()
-        changed = gradients(balance, learner, data)
+        changed = compute_gradients(balance, learner, data)
         assert all(torch.allclose(changed[n], plain[n], atol=1e-6) for n in plain if n.startswith("head"))
         assert plain.keys() == changed.keys()
 
 
 def test_pcgrad_between_tasks_that_conflict():
     tasks = {"x": TWO["label"], "y": TWO["label"]}
-    learner, data = build_pair(tasks), rows([[1.0, 0.0]], [[0.0, 1.0]], [0])
+    learner, data = build_pair(tasks), build_rows([[1.0, 0.0]], [[0.0, 1.0]], [0])
     balance = Pcgrad(Fixed(("x", [1.0, 0.0]), ("y", [-1.0, 1.0])), tasks, BOTH, WIDTHS, unimodal_weight=0.0)
-    result = gradients(balance, learner, data)
+    result = compute_gradients(balance, learner, data)
     assert result["encoder.a.linear.weight"][0].tolist() == pytest.approx([0.5, 1.5])
     assert "encoder.b.linear.weight" not in result  # no loss reaches it
 
@@ -471,7 +470,7 @@ def test_pcgrad_between_tasks_that_conflict():
 # ---------------------------------------------------------------------------------------------------------- MMPareto
 
 
-def pareto(gamma=1.0):
+def build_pareto(gamma=1.0):
     return MMPareto(Task(TWO), TWO, BOTH, WIDTHS, gamma)
 
 
@@ -486,12 +485,12 @@ def test_the_shortest_combination_is_that_of_a_grid():
 def test_mmpareto_descends_both_losses_and_is_as_long_as_their_sum():
     torch.manual_seed(0)
     for joint, alone in torch.randn(200, 2, 4):
-        combined = pareto().combine_gradients(torch.stack([joint, alone]))
+        combined = build_pareto().combine_gradients(torch.stack([joint, alone]))
         assert min(combined @ joint, combined @ alone) > -1e-5
         assert combined.norm() >= (joint + alone).norm() * (1 - 1e-4)
         if joint @ alone >= 0:
             assert torch.allclose(combined, joint + alone)
-        assert torch.allclose(pareto(1.5).combine_gradients(torch.stack([joint, alone])), 1.5 * combined)
+        assert torch.allclose(build_pareto(1.5).combine_gradients(torch.stack([joint, alone])), 1.5 * combined)
 
 
 def test_mmpareto_of_a_literal_conflict():
@@ -500,20 +499,20 @@ def test_mmpareto_of_a_literal_conflict():
     assert min_norm_weight(joint, alone).item() == pytest.approx(weight)
     combined = 2 * (weight * joint + (1 - weight) * alone)  # (0.4, 1.2), shorter than the sum (1, 1)
     expected = combined * math.sqrt(2) / combined.norm()
-    assert pareto().combine_gradients(torch.stack([joint, alone])).tolist() == pytest.approx(expected.tolist())
+    assert build_pareto().combine_gradients(torch.stack([joint, alone])).tolist() == pytest.approx(expected.tolist())
     opposed = torch.stack([joint, -joint])
-    assert pareto().combine_gradients(opposed).tolist() == [0.0, 0.0]
+    assert build_pareto().combine_gradients(opposed).tolist() == [0.0, 0.0]
 
 
 # -------------------------------------------------------------------------------------------------- gradient blending
 
 
-def blending(**changes):
+def build_blending(**changes):
     return GradientBlending(Task(TWO), TWO, BOTH, WIDTHS, **{"every": 1, "decay": 0.0, "least": 0.0, **changes})
 
 
 def test_blending_weighs_by_the_literal_ratio():
-    balance, all_of_them = blending(), torch.ones(2, 3, dtype=torch.bool)
+    balance, all_of_them = build_blending(), torch.ones(2, 3, dtype=torch.bool)
     balance.update(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]), all_of_them)
     assert balance.weight.tolist() == pytest.approx([1 / 3] * 3)
     # joint: gains 0.4, overfits 0.2; a: gains 0.4, overfits 0.4; b: held-out rows get worse
@@ -526,7 +525,7 @@ def test_blending_weighs_by_the_literal_ratio():
 
 
 def test_blending_keeps_a_share_for_equal_parts_and_batches_without_held_out_rows_do_not_count():
-    balance = blending(least=0.3)
+    balance = build_blending(least=0.3)
     for gap in (0.0, 0.2, 0.4):
         counted = torch.tensor([[True, True, True], [gap < 0.4] * 3])
         balance.update(torch.tensor([[1 - 2 * gap] * 3, [1 - gap, 1.0, 1.0]]), counted)
@@ -536,13 +535,15 @@ def test_blending_keeps_a_share_for_equal_parts_and_batches_without_held_out_row
 
 
 def test_blending_never_trains_on_held_out_rows():
-    learner, balance = build_pair(TWO), blending()
+    learner, balance = build_pair(TWO), build_blending()
     a, b = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], [[0.3, 0.1], [0.2, 0.4], [0.0, 0.0]]
-    first = gradients(copy.deepcopy(balance), learner, rows(a, b, [0, 1, 1], [10, 11, 12]))
+    first = compute_gradients(copy.deepcopy(balance), learner, build_rows(a, b, [0, 1, 1], [10, 11, 12]))
     learner.zero_grad()
-    assert same(first, gradients(copy.deepcopy(balance), learner, rows(a, b, [1, 1, 1], [10, 11, 12])))
+    assert all_close(
+        first, compute_gradients(copy.deepcopy(balance), learner, build_rows(a, b, [1, 1, 1], [10, 11, 12]))
+    )
     learner.zero_grad()
-    assert not same(first, gradients(balance, learner, rows(a, b, [1, 1, 1], [9, 11, 12])))
+    assert not all_close(first, compute_gradients(balance, learner, build_rows(a, b, [1, 1, 1], [9, 11, 12])))
 
 
 def test_blending_gives_a_modality_that_overfits_less_weight():
@@ -595,7 +596,7 @@ def test_prototypes_are_means_followed_with_momentum():
 def test_pmr_helps_the_modality_behind_and_at_first_holds_back_the_one_ahead():
     """Class means of `a` lie 4 apart, those of `b` in one place."""
     learner = build_pair(TWO)
-    data = rows([[0.0, 0.0], [4.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], [0, 1])
+    data = build_rows([[0.0, 0.0], [4.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], [0, 1])
     balance = Pmr(Task(TWO), TWO, BOTH, WIDTHS, alpha=2.0, mu=0.1, entropy_steps=1)
     task = Task(TWO)(learner, data)["loss"].item()
     sure, unsure = 1 / (1 + math.exp(-4)), 0.5  # the probabilities of the truth
@@ -610,7 +611,7 @@ def test_pmr_helps_the_modality_behind_and_at_first_holds_back_the_one_ahead():
 
 
 def test_umt_pulls_each_encoder_to_itself_as_the_stage_found_it():
-    learner, data = build_pair(TWO), rows([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], [0, 1])
+    learner, data = build_pair(TWO), build_rows([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], [0, 1])
     balance = Umt(Task(TWO), learner, BOTH, weight=10.0)
     assert balance(learner, data)["loss"].item() == Task(TWO)(learner, data)["loss"].item()
     learner.encoder["a"].linear.weight.data *= 2  # a's vectors are doubled

@@ -12,11 +12,11 @@ from mmrun.types import Features
 ADVICE = "try encoder.title=gru encoder.title.bidirectional=false, or encoder.title=hf encoder.title.model=gpt2"
 
 
-def check(encoder):
+def check_encoder(encoder):
     CausalLM(encoder.dim, 20).check(encoder, "encoder.title")
 
 
-def hf_text(folder, config):
+def build_hf_text(folder, config):
     config.save_pretrained(folder)
     from mmrun.models.encoders.hf import HfText
 
@@ -36,7 +36,7 @@ def test_each_word_is_predicted_from_those_before():
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_recurrent_encoders_of_one_direction_may_learn_it(cell):
-    check(Rnn(20, 0, cell, dim=8, embedding_dim=8, num_layers=2, bidirectional=False))
+    check_encoder(Rnn(20, 0, cell, dim=8, embedding_dim=8, num_layers=2, bidirectional=False))
 
 
 @pytest.mark.parametrize(
@@ -50,17 +50,19 @@ def test_recurrent_encoders_of_one_direction_may_learn_it(cell):
 )
 def test_an_encoder_that_sees_ahead_is_refused(encoder):
     with pytest.raises(ConfigError) as caught:
-        check(encoder)
+        check_encoder(encoder)
     assert str(caught.value) == f"encoder.title: its tokens see the tokens that causal_lm has to predict; {ADVICE}"
 
 
 def test_gpt2_may_learn_it_and_bert_may_not(tmp_path):
     from transformers import BertConfig, GPT2Config
 
-    check(hf_text(tmp_path / "gpt2", GPT2Config(vocab_size=20, n_positions=10, n_embd=16, n_layer=2, n_head=2)))
+    check_encoder(
+        build_hf_text(tmp_path / "gpt2", GPT2Config(vocab_size=20, n_positions=10, n_embd=16, n_layer=2, n_head=2))
+    )
     size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     with pytest.raises(ConfigError):
-        check(hf_text(tmp_path / "bert", BertConfig(vocab_size=20, max_position_embeddings=10, **size)))
+        check_encoder(build_hf_text(tmp_path / "bert", BertConfig(vocab_size=20, max_position_embeddings=10, **size)))
 
 
 def test_an_encoder_without_tokens_is_refused_before_the_first_step():

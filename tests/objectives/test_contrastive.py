@@ -19,7 +19,7 @@ BOTH = torch.tensor([True, True])
 MATCH = math.log(math.e + 1) - 1  # softplus(-1): a similarity of 1 against one of 0
 
 
-def three(pair_loss=InfoNCE, **changes):
+def build_objective(pair_loss=InfoNCE, **changes):
     torch.manual_seed(1)
     kinds = {"photo": "image", "title": "text", "cells": "tabular"}
     return Contrastive(pair_loss, kinds, DIMS, dim=16, **changes)
@@ -30,10 +30,8 @@ def test_info_nce_of_two_rows_that_match():
 
 
 def test_info_nce_looks_both_ways():
-    a, b = (
-        torch.tensor([[1.0], [0.0]]),
-        torch.tensor([[1.0], [1.0]]),
-    )  # logits [[1, 1], [0, 0]], transposed [[1, 0], ...]
+    a, b = torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [1.0]])
+    # logits [[1, 1], [0, 0]], transposed [[1, 0], [1, 0]]
     forward, backward = math.log(2), (MATCH + MATCH + 1) / 2
     assert InfoNCE(temperature=1.0)(a, b, BOTH).item() == pytest.approx((forward + backward) / 2)
 
@@ -43,35 +41,37 @@ def test_pairwise_sigmoid_of_two_rows_that_match():
     assert loss.item() == pytest.approx(MATCH + math.log(2))
 
 
-def vicreg(a, b, **weight):
+def compute_vicreg(a, b, **weight):
     only = {"invariance": 0.0, "variance": 0.0, "covariance": 0.0, **weight}
     a, b = torch.tensor(a), torch.tensor(b)
     return VicReg(**only)(a, b, torch.ones(len(a), dtype=torch.bool)).item()
 
 
 def test_vicreg_invariance_is_the_mean_squared_distance():
-    assert vicreg([[1.0, 2.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], invariance=1.0) == 1.0  # 4 of one number in four
+    loss = compute_vicreg([[1.0, 2.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], invariance=1.0)
+    assert loss == 1.0  # one of four numbers differs, by 2
 
 
 def test_vicreg_variance_wants_a_deviation_of_one_in_every_dimension():
     wide, narrow = [[3.0, 1.0], [-3.0, -1.0]], [[0.3, 0.0], [-0.3, 0.0]]  # variances 18 and 2; 0.18 and 0
-    assert vicreg(wide, wide, variance=1.0) == 0.0
+    assert compute_vicreg(wide, wide, variance=1.0) == 0.0
     expected = ((1 - math.sqrt(0.1801)) + (1 - math.sqrt(0.0001))) / 2
-    assert vicreg(narrow, narrow, variance=1.0) == pytest.approx(expected)
-    assert vicreg(wide, narrow, variance=1.0) == pytest.approx(expected / 2)
+    assert compute_vicreg(narrow, narrow, variance=1.0) == pytest.approx(expected)
+    assert compute_vicreg(wide, narrow, variance=1.0) == pytest.approx(expected / 2)
 
 
 def test_vicreg_covariance_wants_dimensions_that_say_different_things():
     same, uncorrelated = [[1.0, 2.0], [-1.0, -2.0]], [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
-    assert vicreg(same, same, covariance=1.0) == pytest.approx(2 * (2 * 4.0**2) / 2)  # covariance 4, twice, over D = 2
-    assert vicreg(uncorrelated, uncorrelated, covariance=1.0) == 0.0
+    expected = 2 * (2 * 4.0**2) / 2  # covariance 4, in two places, over D = 2, for both modalities
+    assert compute_vicreg(same, same, covariance=1.0) == pytest.approx(expected)
+    assert compute_vicreg(uncorrelated, uncorrelated, covariance=1.0) == 0.0
 
 
 def test_vicreg_keeps_dimensions_from_collapsing():
     learner, data, objective = (
         build_model("photo", "title", "cells"),
         build_batch("photo", "title", "cells", rows=16),
-        three(VicReg, **UNSCALED),
+        build_objective(VicReg, **UNSCALED),
     )
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
     for _ in range(300):
@@ -95,7 +95,7 @@ def test_a_row_that_lacks_a_modality_is_neither_anchor_nor_negative(pair):
 
 
 def test_every_pair_of_modalities_counts_the_same():
-    losses = three()(build_model("photo", "title", "cells"), build_batch("photo", "title", "cells"))
+    losses = build_objective()(build_model("photo", "title", "cells"), build_batch("photo", "title", "cells"))
     parts = ["loss/photo-title", "loss/photo-cells", "loss/title-cells"]
     assert list(losses) == ["loss", *parts]
     assert losses["loss"].item() == pytest.approx(sum(losses[part].item() for part in parts) / 3)
@@ -106,7 +106,7 @@ def test_rows_find_their_other_halves(pair_loss):
     learner, data, objective = (
         build_model("photo", "title", "cells"),
         build_batch("photo", "title", "cells"),
-        three(pair_loss),
+        build_objective(pair_loss),
     )
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=3e-3)
     for _ in range(200):

@@ -11,19 +11,19 @@ from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, bu
 OPTIONAL_KWARGS = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": METADATA}
 
 
-def objective(**changes):
+def build_objective(**changes):
     torch.manual_seed(1)
     return instantiate(load_option("objective", "cross_modal_masked"), "objective", {**OPTIONAL_KWARGS, **changes})
 
 
-def only(*modalities):
+def select_kwargs(*modalities):
     return {key: {name: OPTIONAL_KWARGS[key][name] for name in modalities} for key in ("kinds", "dims", "metadata")}
 
 
 def test_a_modality_is_hidden_whole_from_what_recovers_it():
     learner, data = build_model("cells", "sensor"), build_batch("cells", "sensor")
     data.inputs["sensor"]["values"].requires_grad_()
-    pretext = objective(**only("cells", "sensor"))
+    pretext = build_objective(**select_kwargs("cells", "sensor"))
     loss = pretext(learner, data)["loss/cells"]
     encoded = list(learner.encoder["cells"].parameters())
     gradients = torch.autograd.grad(loss, [*encoded, data.inputs["sensor"]["values"]], allow_unused=True)
@@ -35,7 +35,7 @@ def test_rows_with_nothing_to_recover_from_do_not_count():
     learner, data, pretext = (
         build_model("cells", "sensor"),
         build_batch("cells", "sensor"),
-        objective(**only("cells", "sensor")),
+        build_objective(**select_kwargs("cells", "sensor")),
     )
     data.present["sensor"][:] = False
     losses = pretext(learner, data)
@@ -46,9 +46,9 @@ def test_rows_with_nothing_to_recover_from_do_not_count():
     }
 
 
-def recovered(learned_from_others):
+def train_to_recover(learned_from_others):
     """Train on tables whose numbers are those of the row's series; return the loss of recovering the table."""
-    learner, pretext = build_model("cells", "sensor"), objective(**only("cells", "sensor"))
+    learner, pretext = build_model("cells", "sensor"), build_objective(**select_kwargs("cells", "sensor"))
     optimizer = torch.optim.Adam([*learner.parameters(), *pretext.parameters()], lr=1e-2)
     for _ in range(150):
         data = build_batch("cells", "sensor", rows=32)
@@ -65,19 +65,19 @@ def recovered(learned_from_others):
 
 
 def test_what_others_tell_is_recovered_and_what_they_do_not_is_not():
-    assert recovered(learned_from_others=True) < 0.2
-    assert recovered(learned_from_others=False) > 0.6  # the variance, 1, is all that is left
+    assert train_to_recover(learned_from_others=True) < 0.2
+    assert train_to_recover(learned_from_others=False) > 0.6  # the variance, 1, is all that is left
 
 
 def test_it_needs_all_modalities_and_more_than_one():
     with pytest.raises(ConfigError) as caught:
-        objective(kinds={"cells": "tabular"})
+        build_objective(kinds={"cells": "tabular"})
     assert (
         str(caught.value)
         == "objective: the fusion needs every modality, but for_each gives the stage only one; drop either"
     )
     with pytest.raises(ConfigError) as caught:
-        objective(**only("cells"))
+        build_objective(**select_kwargs("cells"))
     assert (
         str(caught.value)
         == "objective: a modality is recovered from others, and the model has only cells; add a modality"
@@ -99,5 +99,5 @@ def test_it_teaches_every_fusion(name):
     torch.manual_seed(0)
     fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
     learner = Multimodal(dict(build_model().encoder.items()), fusion, {"label": TASKS["label"]})
-    objective(fusion_dim=fusion.dim)(learner, build_batch())["loss"].backward()
+    build_objective(fusion_dim=fusion.dim)(learner, build_batch())["loss"].backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())

@@ -32,11 +32,11 @@ def build(teacher_model, task=Task, **changes):
 
 
 def build_other(seed=5):
-    made = build_model()
+    teacher = build_model()
     torch.manual_seed(seed)
-    for p in made.parameters():
+    for p in teacher.parameters():
         torch.nn.init.normal_(p, std=0.2)
-    return made
+    return teacher
 
 
 class WideSide(ConcatFusion):
@@ -127,9 +127,8 @@ def test_a_fused_teacher_of_single_modalities():
     for name in KINDS:
         alone = learner.unimodal(data, name)
         rows = data.present[name]
-        expected += sum(
-            distillation_loss(task, alone[t], teacher_outputs[t], 4.0)[rows].mean().item() for t, task in TASKS.items()
-        )
+        for t, task in TASKS.items():
+            expected += distillation_loss(task, alone[t], teacher_outputs[t], 4.0)[rows].mean().item()
     assert losses["loss"].item() == pytest.approx(expected, rel=1e-5)
     losses["loss"].backward()
     taught = {name.split(".")[0] for name, p in learner.named_parameters() if p.grad is not None}

@@ -15,9 +15,9 @@ from mmrun.types import Batch, Features
 def test_in_each_row_one_modality_comes_from_another_row():
     torch.manual_seed(0)
     present = torch.ones(50, 3, dtype=torch.bool)
-    donors, judged = draw_donors(present)
+    donors, valid = draw_donors(present)
     foreign = donors != torch.arange(50).unsqueeze(1)
-    assert judged.all()
+    assert valid.all()
     assert foreign.sum(1).tolist() == [1] * 50
     assert foreign.sum(0).min() > 8  # each modality has its turn
 
@@ -25,10 +25,10 @@ def test_in_each_row_one_modality_comes_from_another_row():
 def test_a_donor_has_the_modality_and_a_row_with_but_one_is_left_out():
     torch.manual_seed(0)
     present = torch.rand(200, 3) < 0.5
-    donors, judged = draw_donors(present)
-    assert torch.equal(judged, present.sum(1) > 1)
+    donors, valid = draw_donors(present)
+    assert torch.equal(valid, present.sum(1) > 1)
     rows, modalities = (donors != torch.arange(200).unsqueeze(1)).nonzero(as_tuple=True)
-    assert rows.tolist() == judged.nonzero().flatten().tolist()
+    assert rows.tolist() == valid.nonzero().flatten().tolist()
     assert present[rows, modalities].all()
     assert present[donors[rows, modalities], modalities].all()
 
@@ -37,11 +37,11 @@ def test_what_only_one_row_has_cannot_be_exchanged():
     present = torch.tensor([[True, True], [True, False], [False, False]])
     for seed in range(5):
         torch.manual_seed(seed)
-        donors, judged = draw_donors(present)
+        donors, valid = draw_donors(present)
         assert donors.tolist() == [[1, 0], [1, 1], [2, 2]]  # no other row has the second modality
-        assert judged.tolist() == [True, False, False]
-    donors, judged = draw_donors(present[:, :1] & torch.tensor([True, False]))
-    assert not judged.any()
+        assert valid.tolist() == [True, False, False]
+    donors, valid = draw_donors(present[:, :1] & torch.tensor([True, False]))
+    assert not valid.any()
 
 
 class Fixed(nn.Module):
@@ -69,11 +69,11 @@ def test_it_learns_to_tell_rows_that_belong_together():
     objective = Matching(dict.fromkeys("ab", "tabular"), dict.fromkeys("ab", 12), 6)
     optimizer = torch.optim.Adam([*learner.parameters(), *objective.parameters()], lr=1e-2)
 
-    def rows(n):
+    def draw_signs(n):
         sign = torch.randint(0, 2, (n, 1)) * 2.0 - 1
         return {name: sign * (0.5 + torch.rand(n, 2)) for name in "ab"}
 
-    def drawn(numbers):
+    def build_rows(numbers):
         n = len(numbers["a"])
         other_parts = {
             "missing": torch.zeros(n, 2, dtype=torch.bool),
@@ -84,11 +84,11 @@ def test_it_learns_to_tell_rows_that_belong_together():
 
     for _ in range(150):
         optimizer.zero_grad()
-        objective(learner, drawn(rows(64)))["loss"].backward()
+        objective(learner, build_rows(draw_signs(64)))["loss"].backward()
         optimizer.step()
-    numbers = rows(200)
+    numbers = draw_signs(200)
     numbers["b"][100:] *= -1  # now these do not belong together
-    data = drawn(numbers)
+    data = build_rows(numbers)
     logits = objective.matching_head(learner.fusion(learner.encode(data.inputs), data.present)).squeeze(1)
     assert (logits[:100] > logits[100:].max()).float().mean() == 1.0
 

@@ -11,7 +11,7 @@ def build(rate):
     return ModalityDropout(lambda tasks, kinds: Task(tasks), TASKS, KINDS, rate)
 
 
-def present(rows, **missing):
+def build_present(rows, **missing):
     return {name: torch.full((rows,), name not in missing) for name in ("a", "b", "c")}
 
 
@@ -28,7 +28,7 @@ def test_validation_sees_the_rows_as_they_are():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
 def test_a_row_keeps_at_least_one_modality_and_gains_none(rate):
     torch.manual_seed(0)
-    before = present(500) | {"b": torch.arange(500) % 2 == 0}
+    before = build_present(500) | {"b": torch.arange(500) % 2 == 0}
     after = drop_modalities(before, rate)
     assert list(after) == ["a", "b", "c"]
     assert torch.stack(list(after.values())).any(0).all()
@@ -39,7 +39,7 @@ def test_a_row_keeps_at_least_one_modality_and_gains_none(rate):
 
 def test_at_one_half_the_subsets_come_as_often_as_they_should():
     torch.manual_seed(0)
-    after = drop_modalities(present(80_000), 0.5)
+    after = drop_modalities(build_present(80_000), 0.5)
     number = (after["a"] * 1 + after["b"] * 2 + after["c"] * 4).bincount(minlength=8) / 80_000
     single, several = 1 / 8 + 1 / 24, 1 / 8
     assert number.tolist() == pytest.approx([0, single, single, several, single, several, several, several], abs=0.005)

@@ -34,7 +34,7 @@ class Fixed(nn.Module):
         return self.decoded
 
 
-def objective(*modalities, joint=False):
+def build_objective(*modalities, joint=False):
     learner = build_model()
     torch.manual_seed(1)
     kinds, dims = ({name: table[name] for name in modalities or KINDS} for table in (KINDS, DIMS))
@@ -46,27 +46,27 @@ def get_trained_parts(learner):
 
 
 def test_the_loss_is_the_sum_over_modalities():
-    losses = objective()(build_model(), build_batch())
+    losses = build_objective()(build_model(), build_batch())
     assert set(losses) == {"loss", *(f"loss/{name}" for name in KINDS)}
     assert losses["loss"].item() == pytest.approx(sum(losses[f"loss/{name}"].item() for name in KINDS), rel=1e-6)
 
 
 def test_alone_only_the_encoders_in_scope_learn():
     learner = build_model()
-    objective("photo", "cells")(learner, build_batch())["loss"].backward()
+    build_objective("photo", "cells")(learner, build_batch())["loss"].backward()
     assert get_trained_parts(learner) == {"encoder.photo", "encoder.cells"}
 
 
 def test_joint_training_teaches_the_fusion_too():
     learner = build_model()
-    objective(joint=True)(learner, build_batch())["loss"].backward()
+    build_objective(joint=True)(learner, build_batch())["loss"].backward()
     assert get_trained_parts(learner) == {*(f"encoder.{name}" for name in KINDS), "fusion.linear"}
 
 
 def test_in_joint_training_one_modality_helps_another():
     learner = build_model("photo", "cells")
     data = build_batch("photo", "cells")
-    alone, joint = objective("photo", "cells"), objective("photo", "cells", joint=True)
+    alone, joint = build_objective("photo", "cells"), build_objective("photo", "cells", joint=True)
     data.inputs["cells"]["numeric"].requires_grad_()
     torch.manual_seed(2)
     joint(learner, data)["loss/photo"].backward()
@@ -79,7 +79,7 @@ def test_in_joint_training_one_modality_helps_another():
 
 
 def test_each_part_is_the_mean_over_the_rows_that_have_the_modality():
-    learner, data, photo = build_model("photo"), build_batch("photo"), objective("photo")
+    learner, data, photo = build_model("photo"), build_batch("photo"), build_objective("photo")
     data.present["photo"][4:] = False
     pretext = photo.pretext["photo"]
     torch.manual_seed(2)
@@ -133,14 +133,14 @@ def test_a_large_image_is_recovered_small():
     assert Reconstruct(DIM, 3, 224, resolution=20).decoder(torch.zeros(2, DIM)).shape == (2, 3, 20, 20)
 
 
-def text(rows=200):
+def draw_text(rows=200):
     lengths = torch.tensor([20, 7, 1, 0] * (rows // 4)).unsqueeze(1)
     ids = torch.randint(5, 1000, (rows, 20))
     return {"ids": ids, "mask": torch.arange(20) < lengths}
 
 
 def test_masked_lm_chooses_the_same_share_of_every_row():
-    x = text()
+    x = draw_text()
     corrupted, target = MaskedLM(DIM, 1000, mask_id=4, ratio=0.3).corrupt(x, PRESENT)
     assert target["chosen"].sum(1).tolist() == [6, 2, 1, 0] * 50  # at least one where there is a word
     changed = corrupted["ids"] != x["ids"]
@@ -181,7 +181,7 @@ def test_masked_lm_names_words_from_the_pooled_vector_where_there_are_no_tokens(
 
 @pytest.mark.parametrize("tokens", [True, False])
 def test_masked_lm_teaches_an_encoder_with_and_without_tokens(tokens):
-    learner, words = build_model("title", tokens=tokens), objective("title")
+    learner, words = build_model("title", tokens=tokens), build_objective("title")
     words(learner, build_batch("title"))["loss"].backward()
     assert learner.encoder["title"].embed.weight.grad.abs().sum() > 0
     assert all(p.grad.abs().sum() > 0 for p in words.parameters())
@@ -208,7 +208,7 @@ def test_masked_spectrogram_counts_sound_and_not_padding():
     assert before.tolist() == pytest.approx([1.0, 1.0], abs=0.01)  # of a standardised target, predicted as its mean
 
 
-def cells():
+def build_cells():
     return {
         "numeric": torch.tensor([[1.0, 0.0]]),
         "missing": torch.tensor([[False, True]]),
@@ -218,11 +218,11 @@ def cells():
 
 def test_denoise_tabular_takes_cells_away_as_if_they_were_missing():
     pretext = DenoiseTabular(DIM, 2, [3, 4], ratio=1.0)
-    corrupted, _ = pretext.corrupt(cells(), PRESENT)
+    corrupted, _ = pretext.corrupt(build_cells(), PRESENT)
     assert corrupted["numeric"].tolist() == [[0.0, 0.0]]
     assert corrupted["missing"].tolist() == [[True, True]]
     assert corrupted["categorical"].tolist() == [[0, 0]]
-    corrupted, _ = DenoiseTabular(DIM, 2, [3, 4], ratio=0.0).corrupt(cells(), PRESENT)
+    corrupted, _ = DenoiseTabular(DIM, 2, [3, 4], ratio=0.0).corrupt(build_cells(), PRESENT)
     assert corrupted["numeric"][0, 0] != 1.0  # noise
     assert corrupted["numeric"][0, 1] == 0.0  # none on missing cells
     assert corrupted["missing"].tolist() == [[False, True]]
@@ -235,7 +235,7 @@ def test_denoise_tabular_counts_the_cells_that_have_a_value():
     pooled = torch.zeros(1, 9)
     pooled[0, 0], pooled[0, 1], pooled[0, 5] = 3.0, 50.0, 60.0  # the second number and category are missing
     expected = ((3 - 1) ** 2 + torch.log(torch.tensor(3.0))) / 2
-    assert pretext.loss(Features(pooled), cells()).item() == pytest.approx(expected.item())
+    assert pretext.loss(Features(pooled), build_cells()).item() == pytest.approx(expected.item())
 
 
 def test_denoise_tabular_of_numbers_alone_or_categories_alone():

@@ -109,9 +109,9 @@ def test_segments_are_pieces_of_the_clip_moved_to_the_front():
     views, _ = ContrastiveAudio(8, share=0.25).corrupt({"waveform": waveform, "length": length}, torch.ones(200) > 0)
     assert views["length"].tolist() == [25, 10] * 200
     begins = views["waveform"][:, 0]
-    for row, begin, length_ in zip(views["waveform"], begins, views["length"], strict=True):
-        assert torch.equal(row[:length_], begin + torch.arange(length_))
-        assert not row[length_:].any()
+    for row, begin, end in zip(views["waveform"], begins, views["length"], strict=True):
+        assert torch.equal(row[:end], begin + torch.arange(end))
+        assert not row[end:].any()
     longer = begins[::2]
     assert (longer.min().item(), longer.max().item()) == (1.0, 76.0)  # from the clip's first sample to its last
 
@@ -128,7 +128,7 @@ def test_the_bilinear_similarity_is_compared_with_that_to_other_clips():
 # ---- SCARF
 
 
-def cells(rows=300):
+def build_cells(rows=300):
     torch.manual_seed(0)
     number = torch.arange(1.0, rows + 1)
     numeric = torch.stack([number, -number, number + 1000], 1)
@@ -142,7 +142,7 @@ def cells(rows=300):
 
 
 def test_a_spoiled_cell_takes_the_value_of_its_column_in_another_row():
-    x = cells()
+    x = build_cells()
     views, _ = Scarf(8, ratio=0.6).corrupt(x, torch.ones(300, dtype=torch.bool))
     for name, part in x.items():
         assert torch.equal(views[name][:300], part)  # the first view is the row itself
@@ -157,7 +157,7 @@ def test_a_spoiled_cell_takes_the_value_of_its_column_in_another_row():
 
 
 def test_no_value_comes_from_a_row_that_is_not_there():
-    x = cells()
+    x = build_cells()
     present = torch.arange(300) < 5
     views, _ = Scarf(8, ratio=1.0).corrupt(x, present)
     assert views["numeric"][300:, 0].max().item() == 5.0
