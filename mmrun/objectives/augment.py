@@ -19,7 +19,7 @@ class Augment(Objective):
     """The wrapped objective on augmented inputs; kinds without an augmentation keep their inputs.
 
     Everything inside, also a teacher or a balance, sees the same augmented batch. Validation uses the inputs as they
-    are. The papers stand in the augmentations below; each draws from torch's generator of the device.
+    are. Each augmentation names its paper; all draw from the random generator of the device.
 
     Args:
         objective: to wrap.

@@ -25,7 +25,7 @@ class CausalLM(Pretext):
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
 
     def check(self, encoder: nn.Module, key_path: str) -> None:
-        """Encode three texts with the same first tokens; if their features differ, the encoder sees ahead.
+        """Reject an encoder whose tokens depend on later input tokens; it is tried on three texts with the same start.
 
         Args:
             encoder: of texts; its mode and the random state are left as they are.

@@ -17,7 +17,7 @@ from mmrun.types import Batch, Objective
 class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
-    The papers are those of the pair losses. Negatives are the other rows of the same micro-batch and process: gradient
+    Each pair loss names its paper. Negatives are the other rows of the same micro-batch and process: gradient
     accumulation makes them fewer, more devices do not add any.
 
     Args:

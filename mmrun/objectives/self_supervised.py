@@ -20,7 +20,7 @@ class SelfSupervised(Objective):
     is recovered from its own features and the fused vector, so that the fusion is trained too.
 
     Args:
-        by_kind: builds the pretext of a kind; the papers stand in the pretexts.
+        by_kind: builds the pretext of a kind; each pretext names its paper.
         kinds: kind of each modality that the stage reads.
         dims: width of the features of each encoder.
         fusion_dim: width of the fused vector.

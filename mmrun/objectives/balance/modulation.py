@@ -243,7 +243,7 @@ def eval_mode(*parts: nn.Module) -> Iterator[None]:
     """Put modules into eval mode while the context is open, then restore the mode of each submodule.
 
     Args:
-        parts: modules whose dropout and running statistics are to rest.
+        parts: modules whose dropout and updates of running statistics are switched off.
     """
     modes = []
     for part in parts:
