@@ -1,1 +1,1 @@
-"""The parts of a multimodal model, and the model they make."""
+"""The multimodal model and its parts: encoders, fusions and adapters."""

@@ -9,25 +9,25 @@ from mmrun.types import Batch, Encoder, Features, Fusion, Input, Task
 
 
 class Multimodal(nn.Module):
-    """Encoders, a fusion, heads on the fused vector, and probes on each encoder.
+    """Encoders, a fusion, heads on the fused vector, and linear probes on each encoder.
 
-    Stages and the shell use the names of its parameters: `encoder.<modality>.*`, `fusion.*`, `head.<task>.*`,
-    `probe.<modality>.<task>.*`.
+    Strategies and overrides refer to the names of its parameters: `encoder.<modality>.*`, `fusion.*`,
+    `head.<task>.*`, `probe.<modality>.<task>.*`.
 
     Args:
         encoders: by modality.
-        fusion: reads their features.
+        fusion: reads the features of all encoders.
         tasks: what is predicted, by name.
 
     Raises:
-        ConfigError: a name cannot be part of a parameter's name.
+        ConfigError: the name of a modality or task cannot be part of a parameter's name.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, tasks: Mapping[str, Task]) -> None:
         super().__init__()
-        for word, names in (("modality", encoders), ("task", tasks)):
+        for what, names in (("modality", encoders), ("task", tasks)):
             for name in names:
-                _check_name(word, name)
+                _check_name(what, name)
         self.encoder = nn.ModuleDict(encoders)
         self.fusion = fusion
         self.head = nn.ModuleDict({name: fusion.head(task.num_outputs) for name, task in tasks.items()})
@@ -37,33 +37,78 @@ class Multimodal(nn.Module):
             self.probe[modality] = nn.ModuleDict(probes)
 
     def encode(self, inputs: Mapping[str, Input]) -> dict[str, Features]:
-        """Return the features of the given modalities, each from its own encoder."""
+        """Encode some modalities, each with its own encoder.
+
+        Args:
+            inputs: by modality; any subset of the model's modalities.
+
+        Returns:
+            Features by modality, in the order of `inputs`.
+        """
         return {modality: self.features(modality, x) for modality, x in inputs.items()}
 
     def features(self, modality: str, x: Input) -> Features:
-        """Return the features of one modality: computed, or those that its frozen encoder computed before."""
+        """Encode one modality, or return the features that its frozen encoder computed earlier.
+
+        Args:
+            modality: name of the encoder.
+            x: raw tensors of its kind (see `mmrun.types.Input`), or {"pooled": ...} with cached features.
+
+        Returns:
+            Pooled features [B, D], and tokens [B, T, D] with their mask [B, T] where the encoder has them.
+        """
         return Features(**x) if isinstance(x, dict) and "pooled" in x else self.encoder[modality](x)
 
     def head_outputs(self, fused: Tensor) -> dict[str, Tensor]:
-        """Return the outputs by task, [B, C], from the fused vector [B, D]."""
+        """Apply the head of each task to the fused vector.
+
+        Args:
+            fused: [B, D], where D is `fusion.dim`.
+
+        Returns:
+            Outputs by task, [B, C].
+        """
         return {task: head(fused) for task, head in self.head.items()}
 
     def probe_outputs(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:
-        """Return the outputs of a modality's probes by task, [B, C], from its pooled features [B, D]."""
+        """Apply the probe of each task to the pooled features of one modality.
+
+        Args:
+            modality: whose probes are applied.
+            pooled: [B, D], where D is the width of that encoder.
+
+        Returns:
+            Outputs by task, [B, C].
+        """
         return {task: probe(pooled) for task, probe in self.probe[modality].named_children()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs by task, [B, C], from all modalities together."""
+        """Predict every task from all modalities together.
+
+        Args:
+            batch: inputs of all modalities, and which rows have which.
+
+        Returns:
+            Outputs by task, [B, C].
+        """
         return self.head_outputs(self.fusion(self.encode(batch.inputs), batch.present))
 
     def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:
-        """Return the outputs by task, [B, C], from one modality alone, by its probes."""
+        """Predict every task from one modality alone, with its probes.
+
+        Args:
+            batch: inputs of at least that modality.
+            modality: whose encoder and probes are used.
+
+        Returns:
+            Outputs by task, [B, C].
+        """
         return self.probe_outputs(modality, self.features(modality, batch.inputs[modality]).pooled)
 
 
-def _check_name(word: str, name: str) -> None:
+def _check_name(what: str, name: str) -> None:
     """Reject what cannot be part of a parameter's name: a dot, and the attributes of a ModuleDict."""
     if not name or "." in name or hasattr(nn.ModuleDict(), name):
         raise ConfigError(
-            f"{word} '{name}': this cannot be part of a parameter name; rename it, for example 'my_{word}'"
+            f"{what} '{name}': this cannot be part of a parameter name; rename it, for example 'my_{what}'"
         )

@@ -200,10 +200,10 @@ def test_bottlenecks_stand_after_attention_and_mlp(tiny: Tiny) -> None:
 def test_prompts_are_read_by_every_token() -> None:
     prompt = Prompt(2, 3)
     tokens, mask = torch.zeros(1, 4, 3), torch.tensor([[True, True, False, False]])
-    longer, seen = prompt.enter(nn.Identity(), (tokens, mask))
+    longer, seen = prompt.blocks_pre_hook(nn.Identity(), (tokens, mask))
     assert torch.equal(longer[0, :2], prompt.vectors)
     assert seen.tolist() == [[True, True, True, True, False, False]]
-    assert prompt.leave(nn.Identity(), (), longer).shape == (1, 4, 3)
+    assert prompt.blocks_hook(nn.Identity(), (), longer).shape == (1, 4, 3)
 
 
 @pytest.mark.parametrize(("name", "case"), [("adapter", "cnn"), ("prompt", "cnn"), ("prompt", "gru"), ("lora", "gru")])

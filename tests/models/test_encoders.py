@@ -146,24 +146,28 @@ def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> 
     ("name", "change", "message"),
     [
         ("text/gru", {"cell": "rnn"}, "cell='rnn': a recurrent encoder has gru or lstm cells"),
-        ("text/gru", {"dim": 33}, "dim=33: half of it is read backwards, so it must be even; or bidirectional=false"),
-        ("text/transformer", {"num_heads": 3}, "dim=128: cannot be divided among num_heads=3"),
+        (
+            "text/gru",
+            {"dim": 33},
+            "dim=33: each direction has half of it, so it must be even; or set bidirectional=false",
+        ),
+        ("text/transformer", {"num_heads": 3}, "dim=128: not divisible by num_heads=3"),
         (
             "image/cnn",
             {"channels": [8, 16]},
-            "channels=[8, 16] and kernels=[3, 3, 3]: give each block one of both",
+            "channels=[8, 16] and kernels=[3, 3, 3]: give one of each per block",
         ),
         (
             "series/cnn1d",
             {"kernels": [3]},
-            "channels=[32, 64, 128] and kernels=[3]: give each block one of both",
+            "channels=[32, 64, 128] and kernels=[3]: give one of each per block",
         ),
-        ("image/lenet", {"kernels": [5, 4, 3, 3]}, "kernels=[5, 4, 3, 3]: they have a middle only where they are odd"),
-        ("audio/mfcc", {"mel_scale": "bark"}, "mel_scale='bark': mel scales are htk and slaney"),
+        ("image/lenet", {"kernels": [5, 4, 3, 3]}, "kernels=[5, 4, 3, 3]: kernel sizes must be odd"),
+        ("audio/mfcc", {"mel_scale": "bark"}, "mel_scale='bark': choose slaney or htk"),
         (
             "audio/logmel_cnn",
             {"normalize": "all"},
-            "normalize='all': a spectrogram is normalised fixed or by clip",
+            "normalize='all': choose fixed or clip",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmrun import compose
 from mmrun.models.encoders.audio import WaveNet
-from mmrun.models.encoders.logmel import mel_filters
+from mmrun.models.encoders.logmel import build_mel_filters
 from mmrun.models.encoders.logmel_timm import LogMelTimm
 
 SOUND = {"sample_rate": 16000, "num_samples": 16000}
@@ -76,7 +76,7 @@ def test_spectrograms_are_the_usual_ones() -> None:
         512,
         16000,
     )
-    assert mel_filters(16000, 1024, 128, "slaney").amax(dim=1).min() > 0.5  # every band hears something
+    assert build_mel_filters(16000, 1024, 128, "slaney").amax(dim=1).min() > 0.5  # every band hears something
 
 
 def test_a_spectrogram_is_read_as_a_grey_picture() -> None:

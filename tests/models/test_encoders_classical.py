@@ -14,7 +14,15 @@ from torch import Tensor
 from mmrun.data.preprocess.text import Tokens
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.classical import BLOCK, MOST_ROWS, Pixels, Projection, Row, Spectrum, Steps
+from mmrun.models.encoders.classical import (
+    ICA_MAX_ROWS,
+    PCA_BLOCK_ROWS,
+    Pixels,
+    Projection,
+    Row,
+    Spectrum,
+    Steps,
+)
 from mmrun.models.encoders.text import Bow
 
 
@@ -48,8 +56,8 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
 
 
 def test_more_rows_than_a_block_are_taken_block_by_block() -> None:
-    x = pictures(2 * BLOCK + 100)
-    wanted = IncrementalPCA(4, whiten=True, batch_size=BLOCK).fit(x.flatten(1).numpy())
+    x = pictures(2 * PCA_BLOCK_ROWS + 100)
+    wanted = IncrementalPCA(4, whiten=True, batch_size=PCA_BLOCK_ROWS).fit(x.flatten(1).numpy())
     np.testing.assert_allclose(pooled(fitted("pca", x), x), wanted.transform(x.flatten(1).numpy()), atol=1e-3)
 
 
@@ -74,7 +82,7 @@ def test_independent_components_find_the_sources_again() -> None:
 @pytest.mark.filterwarnings("ignore:FastICA did not converge")
 @pytest.mark.parametrize("method", ["pca", "ica"])
 def test_how_rows_are_cut_into_batches_does_not_matter(method: str) -> None:
-    x = pictures(MOST_ROWS + 300)
+    x = pictures(ICA_MAX_ROWS + 300)
     assert torch.equal(fitted(method, x, 64).weight, fitted(method, x, 999).weight)
     assert torch.equal(fitted(method, x, 64).mean, fitted(method, x, 2300).mean)
 
@@ -97,8 +105,8 @@ def test_only_the_given_rows_have_a_say(method: str) -> None:
 
 
 def test_independent_components_draw_rows_from_all_over() -> None:
-    x = pictures(MOST_ROWS + 1000)
-    x[MOST_ROWS:] += 3
+    x = pictures(ICA_MAX_ROWS + 1000)
+    x[ICA_MAX_ROWS:] += 3
     assert 0.7 < (fitted("ica", x).mean - pictures(3000).flatten(1).mean(dim=0)).mean() < 1.3  # a third of 3
 
 
@@ -131,19 +139,19 @@ def test_a_direction_in_which_nothing_varies_stays_zero() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Pixels(1, 6, "nmf", 4), "method='nmf': components are found by pca or ica"),
-        (lambda: Pixels(1, 6, "pca", 37), "dim=37: a row has 36 values, so at most as many components"),
+        (lambda: Pixels(1, 6, "nmf", 4), "method='nmf': choose pca or ica"),
+        (lambda: Pixels(1, 6, "pca", 37), "dim=37: a row has 36 values, which allow at most as many components"),
         (
             lambda: fitted("pca", pictures(3)),
-            "dim=4: 3 training rows have at most as many principal components",
+            "dim=4: 3 training rows allow at most as many principal components",
         ),
         (
             lambda: fitted("ica", pictures(4)),
-            "dim=4: the training rows vary in 3 directions, so at most as many are independent",
+            "dim=4: the training rows vary in 3 directions, which allow at most as many independent components",
         ),
         (
             lambda: Pixels(1, 6, "ica", 4).fit([]),
-            "dim=4: the training rows vary in 0 directions, so at most as many are independent",
+            "dim=4: the training rows vary in 0 directions, which allow at most as many independent components",
         ),
     ],
 )
@@ -159,10 +167,10 @@ def test_each_kind_becomes_one_vector() -> None:
         "missing": torch.tensor([[False, True]]),
         "categorical": torch.tensor([[2, 1]]),
     }
-    assert Row(2, [3, 2], "pca", 4).values(row).tolist() == [[0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]]
+    assert Row(2, [3, 2], "pca", 4).flatten(row).tolist() == [[0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]]
     short = {"values": torch.tensor([[[1.0, 2.0, 7.0]]]), "mask": torch.tensor([[True, True, False]])}
-    assert Steps(1, 5, "pca", 4).values(short).tolist() == [[1.0, 2.0, 0.0, 0.0, 0.0]]
-    assert Spectrum(8000, 8000, "pca", 4).values({"waveform": torch.zeros(2, 8000)}).shape == (2, 64 * 63)
+    assert Steps(1, 5, "pca", 4).flatten(short).tolist() == [[1.0, 2.0, 0.0, 0.0, 0.0]]
+    assert Spectrum(8000, 8000, "pca", 4).flatten({"waveform": torch.zeros(2, 8000)}).shape == (2, 64 * 63)
 
 
 def test_a_bag_of_words_weighs_them_as_scikit_learn_does() -> None:

@@ -28,18 +28,18 @@ SMALL = {"in_channels": 3, "image_size": 32}
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Go online, with the given address for the hub."""
-    hub_module.reachable.cache_clear()
+    hub_module.is_hub_reachable.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub_module, "PATIENCE", 0.3)
+    monkeypatch.setattr(hub_module, "TIMEOUT", 0.3)
     yield lambda address: monkeypatch.setattr(constants, "ENDPOINT", address)
-    hub_module.reachable.cache_clear()
+    hub_module.is_hub_reachable.cache_clear()
 
 
 def test_a_silent_hub_is_given_up_soon(hub: Callable[[str], None]) -> None:
     with create_server(("127.0.0.1", 0)) as silent:
         hub(f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
-        assert hub_module.reachable() is False
+        assert hub_module.is_hub_reachable() is False
         assert time.monotonic() - began < 3
 
 
@@ -78,7 +78,7 @@ def test_a_hub_that_answers_is_asked_once(hub: Callable[[str], None]) -> None:
     with HTTPServer(("127.0.0.1", 0), Hub) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         hub(f"http://127.0.0.1:{server.server_port}")
-        assert [hub_module.reachable(), hub_module.reachable()] == [True, True]
+        assert [hub_module.is_hub_reachable(), hub_module.is_hub_reachable()] == [True, True]
         server.shutdown()
     assert asked == ["/"]
 
@@ -92,17 +92,17 @@ def test_what_is_cached_needs_no_hub_and_what_is_not_is_asked_for(monkeypatch: p
             raise OSError("not in the cache")
         return "weights"
 
-    monkeypatch.setattr(hub_module, "reachable", lambda: True)
-    assert hub_module.fetch(load, "it", "mend it") == "weights"
-    assert hub_module.fetch(lambda local_only: local_only, "it", "mend it") is True
+    monkeypatch.setattr(hub_module, "is_hub_reachable", lambda: True)
+    assert hub_module.fetch(load, "tiny", "pass a folder") == "weights"
+    assert hub_module.fetch(lambda local_only: local_only, "tiny", "pass a folder") is True
     assert asked == [True, False]
 
     def refuse(local_only: bool) -> str:
         raise OSError("no such repository\nand ten more lines")
 
     with pytest.raises(ConfigError) as caught:
-        hub_module.fetch(refuse, "it", "mend it")
-    assert str(caught.value) == "the hub does not give it (no such repository); mend it"
+        hub_module.fetch(refuse, "tiny", "pass a folder")
+    assert str(caught.value) == "the hub cannot provide tiny (no such repository); pass a folder"
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
@@ -135,7 +135,7 @@ class Harmful:
 
 def test_timm_refuses_what_is_no_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "it.pth"
-    unsafe = "pretrained: it.pth is neither safetensors nor a .pth of tensors alone"
+    unsafe = "pretrained: it.pth is neither a safetensors file nor a .pth file of tensors alone"
     path.write_text("hello")
     assert refused("resnet18", path) == unsafe
     torch.save({"conv1.weight": Harmful()}, path)
@@ -144,7 +144,9 @@ def test_timm_refuses_what_is_no_weights(tmp_path: Path, capsys: pytest.CaptureF
     torch.save(timm.create_model("resnet18").state_dict(), path)
     assert refused("resnet34", path) == "pretrained: the weights in it.pth are not those of timm's resnet34"
     path.unlink()
-    assert refused("resnet18", path) == f"pretrained={path}: there is no such file; give one, or true, or false"
+    assert (
+        refused("resnet18", path) == f"pretrained={path}: there is no such file; pass the path of a file, true or false"
+    )
 
 
 def refused(model: str, path: Path) -> str:
@@ -210,7 +212,7 @@ def test_random_weights_are_drawn_anew(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda tiny: HfText(tiny("bert"), 60, 12, pool="max"), "pool='max': tokens are pooled by mean, cls or last"),
+        (lambda tiny: HfText(tiny("bert"), 60, 12, pool="max"), "pool='max': choose mean, cls or last"),
         (
             lambda tiny: HfText(tiny("gpt2"), 61, 12),
             "{folder}/gpt2 cannot read 12 tokens of 61; pass preprocess.tokenizer={folder}/gpt2, or fewer max_tokens "
@@ -232,15 +234,15 @@ def test_random_weights_are_drawn_anew(tiny: Tiny) -> None:
         ),
         (
             lambda tiny: hf_audio(tiny("whisper"), 16000, 16001),
-            "{folder}/whisper cannot read 16001 samples (it reads 16000 at most)",
+            "{folder}/whisper cannot read 16001 samples (it reads at most 16000)",
         ),
         (
             lambda tiny: hf_audio(tiny("ast"), 16000, 32000),
-            "{folder}/ast cannot read 32000 samples (it reads 16320 at most)",
+            "{folder}/ast cannot read 32000 samples (it reads at most 16320)",
         ),
         (
             lambda tiny: hf_audio(tiny("bert"), 16000, 16000, pretrained=False),
-            "audio models are wav2vec 2.0 and its kin, Whisper and AST, not bert",
+            "bert models do not read sound; choose wav2vec 2.0, HuBERT, WavLM or a similar model, Whisper or AST",
         ),
     ],
 )
@@ -266,7 +268,7 @@ def test_spectrograms_are_those_of_the_extractor(name: str, tiny: Tiny) -> None:
     encoder = hf_audio(tiny(name), 16000, 12000)
     waveform = torch.nn.functional.pad(torch.from_numpy(sound)[None], (0, 3000))
     given = [waveform] if name == "whisper" else [waveform, torch.tensor([9000])]
-    np.testing.assert_allclose(encoder.spectrogram(*given)[0].numpy(), wanted, atol=2e-4)
+    np.testing.assert_allclose(encoder.compute_spectrogram(*given)[0].numpy(), wanted, atol=2e-4)
 
 
 def test_wav2vec_reads_what_its_extractor_gives(tiny: Tiny) -> None:

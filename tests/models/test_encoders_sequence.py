@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrun.models.encoders.sequence import Blocks, Recurrent, last_position, masked_mean, readable
+from mmrun.models.encoders.sequence import Blocks, Recurrent, find_last_tokens, masked_mean, unmask_empty_rows
 from mmrun.models.encoders.series import Tcn
 from mmrun.models.encoders.text import TextCnn
 
@@ -12,13 +12,13 @@ MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [Fals
 
 
 def test_an_empty_row_reads_its_first_token() -> None:
-    assert readable(MASK).tolist() == [[True] * 4, [True, True, False, False], [True, False, False, False]]
+    assert unmask_empty_rows(MASK).tolist() == [[True] * 4, [True, True, False, False], [True, False, False, False]]
 
 
 def test_pooling_counts_real_tokens_alone() -> None:
     tokens = torch.tensor([[[1.0], [2.0], [3.0], [6.0]], [[1.0], [2.0], [99.0], [99.0]]])
     assert masked_mean(tokens, MASK[:2]).tolist() == [[3.0], [1.5]]
-    assert last_position(MASK[:2]).tolist() == [3, 1]
+    assert find_last_tokens(MASK[:2]).tolist() == [3, 1]
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -1,1 +1,1 @@
-"""Encoders: the raw tensors of one modality -> Features. A file a family; types.py says what each kind reads."""
+"""Encoders: the raw tensors of one modality -> Features. One file per family; types.py defines what each kind reads."""

@@ -1,4 +1,4 @@
-"""Small audio encoders that learn from scratch. Their tokens are steps in time."""
+"""Small audio encoders for training from scratch. Their tokens are steps in time."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,27 @@ from torch.nn import functional as F
 
 from mmrun.models.encoders.convolution import Convolutions
 from mmrun.models.encoders.logmel import Cepstrum, LogMel
-from mmrun.models.encoders.sequence import masked_mean, readable
+from mmrun.models.encoders.sequence import masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features
 
 
 class LogMelCnn(Encoder):
-    """A log-mel spectrogram, read as a picture by a small convolutional net; all bands of a time step make a token."""
+    """A small 2D convolutional network over a log-mel spectrogram; all bands of a time step form a token.
+
+    Args:
+        sample_rate: in Hz.
+        dim: D.
+        channels: of each block; each halves time and bands.
+        kernels: of each block, in frames and bands, odd.
+        n_mels: bands of the spectrogram.
+        n_fft: window, in samples.
+        hop_length: from one window to the next, in samples.
+        mel_scale: slaney or htk.
+        normalize: fixed or clip; see `logmel.LogMel`.
+
+    Raises:
+        ConfigError: see `convolution.check_blocks` and `logmel.LogMel`.
+    """
 
     kind = "audio"
 
@@ -40,14 +55,35 @@ class LogMelCnn(Encoder):
         self.mix = nn.Linear(channels[-1] * num_bands, dim)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        picture = self.blocks(self.logmel(x["waveform"]).unsqueeze(1))  # [B, C, bands, T]
-        tokens = F.relu(self.mix(picture.flatten(1, 2).transpose(1, 2)))  # [B, T, D]
-        return _over_time(tokens, x["length"], self.samples_per_token)
+        """Encode.
+
+        Args:
+            x: waveform [B, S] and length [B].
+
+        Returns:
+            Pooled [B, D], the mean over the real tokens, and tokens [B, T, D].
+        """
+        feature_map = self.blocks(self.logmel(x["waveform"]).unsqueeze(1))  # [B, C, bands, T]
+        tokens = F.relu(self.mix(feature_map.flatten(1, 2).transpose(1, 2)))  # [B, T, D]
+        return _pool_over_time(tokens, x["length"], self.samples_per_token)
 
 
 class Mfcc(Encoder):
-    """Mel-frequency cepstral coefficients, read by convolutions over time."""
+    """Convolutions over time on mel-frequency cepstral coefficients (Davis & Mermelstein, 1980).
+
+    Args:
+        sample_rate: in Hz.
+        channels: of each block; each halves time. The last is D.
+        n_mfcc: coefficients.
+        n_mels: bands of the spectrogram.
+        n_fft: window, in samples.
+        hop_length: from one window to the next, in samples.
+        mel_scale: slaney or htk.
+        normalize: fixed or clip; see `logmel.LogMel`.
+
+    Raises:
+        ConfigError: see `logmel.LogMel`.
+    """
 
     kind = "audio"
 
@@ -67,32 +103,46 @@ class Mfcc(Encoder):
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length, mel_scale, normalize)
         self.cepstrum = Cepstrum(n_mels, n_mfcc)
         self.norm = nn.BatchNorm1d(n_mfcc)
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv1d(before, after, 5, padding=2, bias=False),
-                    nn.MaxPool1d(2, ceil_mode=True),
-                    nn.BatchNorm1d(after),
-                    nn.ReLU(),
-                )
-                for before, after in pairwise([n_mfcc, *channels])
+        self.blocks = nn.Sequential()
+        for before, after in pairwise([n_mfcc, *channels]):
+            block = nn.Sequential(
+                nn.Conv1d(before, after, 5, padding=2, bias=False),
+                nn.MaxPool1d(2, ceil_mode=True),
+                nn.BatchNorm1d(after),
+                nn.ReLU(),
             )
-        )
+            self.blocks.append(block)
         self.samples_per_token = hop_length * 2 ** len(channels)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
+        """Encode.
+
+        Args:
+            x: waveform [B, S] and length [B].
+
+        Returns:
+            Pooled [B, D], the mean over the real tokens, and tokens [B, T, D].
+        """
         coefficients = self.norm(self.cepstrum(self.logmel(x["waveform"])))  # [B, n_mfcc, frames]
         tokens = self.blocks(coefficients).transpose(1, 2)  # [B, T, D]
-        return _over_time(tokens, x["length"], self.samples_per_token)
+        return _pool_over_time(tokens, x["length"], self.samples_per_token)
 
 
 class WaveNet(Encoder):
-    """Gated, dilated, causal convolutions on the wave itself, with residual and skip ways (van den Oord et al. 2016).
+    """WaveNet: gated, dilated, causal convolutions on the waveform, with residual and skip connections.
 
-    As in the paper's speech recognition they are pooled to coarse steps at the end. A strided convolution at the
-    beginning makes that affordable: each layer works on S / stride steps. A batch norm, which the paper has not, spares
-    some epochs at the beginning, in which nothing is learned.
+    van den Oord et al., 2016. As in the paper's speech recognition, steps are pooled at the end. A strided convolution
+    at the start makes this affordable: each layer works on S / stride steps. A batch norm, which the paper does not
+    have, shortens the initial plateau of the loss by some epochs.
+
+    Args:
+        dim: D.
+        channels: of each layer.
+        num_layers: of a cycle; their dilations are 1, 2, 4 ... steps.
+        num_cycles: how often the dilations start again at 1.
+        kernel: of the dilated convolutions, in steps.
+        stride: samples per step.
+        pool: steps per token.
     """
 
     kind = "audio"
@@ -110,33 +160,40 @@ class WaveNet(Encoder):
         super().__init__()
         self.dim, self.stride, self.pool = dim, stride, pool
         dilations = [2**layer for layer in range(num_layers)] * num_cycles
-        self.receptive_field = stride * (2 + (kernel - 1) * sum(dilations))  # samples that a step hears, its own last
+        self.receptive_field = stride * (2 + (kernel - 1) * sum(dilations))  # of a step, in samples, up to its last one
         self.inward = nn.Conv1d(1, channels, 2 * stride, stride)
-        self.past = [(kernel - 1) * dilation for dilation in dilations]
+        self.paddings = [(kernel - 1) * dilation for dilation in dilations]  # on the left, which makes them causal
         self.dilated = nn.ModuleList(nn.Conv1d(channels, 2 * channels, kernel, dilation=d) for d in dilations)
         self.residual = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations[1:])
-        self.skip = nn.Conv1d(len(dilations) * channels, dim, 1)  # of all layers: their skip ways' sum
+        self.skip = nn.Conv1d(len(dilations) * channels, dim, 1)  # the sum of all layers' skip connections, in one
         self.outward = nn.Sequential(nn.Conv1d(dim, dim, 1, bias=False), nn.BatchNorm1d(dim), nn.ReLU())
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
+        """Encode.
+
+        Args:
+            x: waveform [B, S] and length [B].
+
+        Returns:
+            Pooled [B, D], the mean over the real tokens, and tokens [B, T, D], one per stride * pool samples.
+        """
         waveform = x["waveform"].unsqueeze(1)  # [B, 1, S]
-        loud = waveform.sign() * torch.log1p(255 * waveform.abs()) / math.log(256)  # mu-law: quiet sounds are heard too
-        steps = self.inward(F.pad(loud, (self.stride, -loud.shape[2] % self.stride)))  # [B, C, steps]
+        companded = waveform.sign() * torch.log1p(255 * waveform.abs()) / math.log(256)  # mu-law, raises quiet sounds
+        steps = self.inward(F.pad(companded, (self.stride, -companded.shape[2] % self.stride)))  # [B, channels, steps]
         skipped = []
-        for layer, (past, dilated) in enumerate(zip(self.past, self.dilated, strict=True)):
-            signal, gate = dilated(F.pad(steps, (past, 0))).chunk(2, dim=1)
+        for layer, (padding, dilated) in enumerate(zip(self.paddings, self.dilated, strict=True)):
+            signal, gate = dilated(F.pad(steps, (padding, 0))).chunk(2, dim=1)
             gated = signal.tanh() * gate.sigmoid()
             skipped.append(gated)
             if layer < len(self.residual):
                 steps = steps + self.residual[layer](gated)
-        heard = F.relu(self.skip(torch.cat(skipped, dim=1)))  # rectified first: the mean of a vibration is zero
-        tokens = self.outward(F.avg_pool1d(heard, self.pool, ceil_mode=True)).transpose(1, 2)  # [B, T, D]
-        return _over_time(tokens, x["length"], self.stride * self.pool)
+        rectified = F.relu(self.skip(torch.cat(skipped, dim=1)))  # before pooling: the mean of an oscillation is zero
+        tokens = self.outward(F.avg_pool1d(rectified, self.pool, ceil_mode=True)).transpose(1, 2)  # [B, T, D]
+        return _pool_over_time(tokens, x["length"], self.stride * self.pool)
 
 
-def _over_time(tokens: Tensor, length: Tensor, samples_per_token: int) -> Features:  # [B, T, D], [B] samples
-    """Pool over the steps that begin before the sound ends."""
+def _pool_over_time(tokens: Tensor, length: Tensor, samples_per_token: int) -> Features:  # [B, T, D], [B] samples
+    """Average the tokens that begin before the sound ends."""
     begin = torch.arange(tokens.shape[1], device=tokens.device) * samples_per_token
-    mask = readable(begin < length.unsqueeze(1))
+    mask = unmask_empty_rows(begin < length.unsqueeze(1))
     return Features(masked_mean(tokens, mask), tokens, mask)

@@ -1,64 +1,114 @@
-"""Image and text encoders of Hugging Face transformers, by name on the hub or by folder."""
+"""Image and text encoders of Hugging Face transformers (Wolf et al., 2020), by name on the hub or by folder."""
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from mmrun.errors import ConfigError
 from mmrun.hub import fetch
-from mmrun.models.encoders.pretrained import try_out
-from mmrun.models.encoders.sequence import at, last_position, masked_mean, readable
+from mmrun.models.encoders.pretrained import encode_example
+from mmrun.models.encoders.sequence import find_last_tokens, masked_mean, select_tokens, unmask_empty_rows
 from mmrun.types import Encoder, Features
 
-MEND = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
+REMEDY = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
 
 
-def load(model: str, pretrained: bool, grad_checkpointing: bool, **changes: Any) -> Any:  # transformers.PreTrainedModel
-    """Load or draw a model in fp32, its config changed first. Code that comes with a model is never run.
+def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_changes: object) -> PreTrainedModel:
+    """Load a model of transformers in fp32. Code that comes with a model is never run.
 
-    With `grad_checkpointing` its backward pass computes activations again instead of keeping them.
+    Args:
+        model: name on the hub, or a local folder.
+        pretrained: False: random weights, of which only the config is loaded.
+        grad_checkpointing: recompute activations in the backward pass instead of storing them (Chen et al., 2016).
+        config_changes: values to set in the model's config first.
+
+    Returns:
+        The model without a task-specific pooler: BERT's is for next-sentence prediction, ViT's is often untrained.
+
+    Raises:
+        ConfigError: the model is neither cached nor reachable, or does not support `grad_checkpointing`.
     """
 
-    def found(local_only: bool) -> Any:
-        (logging.disable_progress_bar if local_only else logging.enable_progress_bar)()  # bars are for downloads
+    def load(local_only: bool) -> PreTrainedModel:
+        (logging.disable_progress_bar if local_only else logging.enable_progress_bar)()  # for downloads only
         options = {"local_files_only": local_only, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(model, **options)
-        for name, value in changes.items():
+        for name, value in config_changes.items():
             setattr(config, name, value)
         if not pretrained:
             return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
         return AutoModel.from_pretrained(model, config=config, dtype=torch.float32, **options)
 
-    net = fetch(found, model, MEND)
+    net = fetch(load, model, REMEDY)
     if hasattr(getattr(net, "pooler", None), "dense"):
-        net.pooler = None  # BERT's is for a task of its own, and ViT's often comes untrained
+        net.pooler = None
     if grad_checkpointing:
         if not net.supports_gradient_checkpointing:
-            raise ConfigError(
-                f"grad_checkpointing: {model} cannot compute activations again; pass grad_checkpointing=false"
-            )
-        renamed = hasattr(net, "activation_checkpointing_enable")  # in transformers 5
-        enable = net.activation_checkpointing_enable if renamed else net.gradient_checkpointing_enable
+            raise ConfigError(f"grad_checkpointing: {model} does not support it; pass grad_checkpointing=false")
+        has_new_name = hasattr(net, "activation_checkpointing_enable")  # since transformers 5
+        enable = net.activation_checkpointing_enable if has_new_name else net.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     return net
 
 
-def preprocessor(read: Callable[..., tuple[dict[str, Any], Any]], model: str) -> dict[str, Any]:
-    """Read how the data were normalised that a model was trained on, from its preprocessor_config.json."""
-    mend = f"save the processor of {model} beside its weights"
-    return fetch(lambda local_only: read(model, local_files_only=local_only)[0], model, mend)
+class Settings(TypedDict, total=False):
+    """What is read of a preprocessor_config.json; empty for random weights.
+
+    Attributes:
+        image_mean: of each channel, for pixels of 0..1.
+        image_std: of each channel.
+        do_normalize: whether each clip is standardised.
+        mean: of spectrograms.
+        std: of spectrograms.
+    """
+
+    image_mean: list[float]
+    image_std: list[float]
+    do_normalize: bool
+    mean: float
+    std: float
+
+
+ReadSettings = Callable[..., tuple[Settings, object]]  # the settings, and arguments that were not used
+
+
+def load_settings(read: ReadSettings, model: str) -> Settings:
+    """Load the normalisation that a model was trained with, from its preprocessor_config.json.
+
+    Args:
+        read: transformers' function that reads the file.
+        model: name on the hub, or a local folder.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        ConfigError: the file is neither cached nor reachable.
+    """
+    remedy = f"save the processor of {model} beside its weights"
+    return fetch(lambda local_only: read(model, local_files_only=local_only)[0], model, remedy)
 
 
 class HfImage(Encoder):
-    """A vision model; pooled is what the model itself pools, else its class token. All its tokens come out.
+    """A vision model of transformers: ViT, DINOv2, SigLIP, CLIP and others.
 
-    A grey picture is read as one whose channels are equal.
+    Pooled is what the model itself pools, else its class token. A grey image is read as one of three equal channels.
+
+    Args:
+        model: name on the hub, or a local folder.
+        in_channels: C.
+        image_size: H = W, in pixels.
+        pretrained: False: random weights.
+        grad_checkpointing: see `load_model`.
+
+    Raises:
+        ConfigError: the model cannot be loaded, or cannot read such images.
     """
 
     kind = "image"
@@ -69,32 +119,52 @@ class HfImage(Encoder):
         self, model: str, in_channels: int, image_size: int, pretrained: bool = True, grad_checkpointing: bool = False
     ) -> None:
         super().__init__()
-        net = load(
-            model, pretrained, grad_checkpointing, use_mask_token=False
-        )  # it stands in for hidden patches; none are
-        self.net = getattr(net, "vision_model", net)  # CLIP and its kin read text too
-        settings = preprocessor(ImageProcessingMixin.get_image_processor_dict, model) if pretrained else {}
-        for name in ("mean", "std"):
-            values = settings[f"image_{name}"] if settings else [0.5] * self.net.config.num_channels
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        # The mask token replaces masked patches in pre-training; without them it would get no gradient.
+        net = load_model(model, pretrained, grad_checkpointing, use_mask_token=False)
+        self.net: PreTrainedModel = getattr(net, "vision_model", net)  # CLIP and similar models have a text model, too
+        settings = load_settings(ImageProcessingMixin.get_image_processor_dict, model) if pretrained else Settings()
+        halves = [0.5] * self.net.config.num_channels
+        mean = settings["image_mean"] if settings else halves
+        std = settings["image_std"] if settings else halves
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         resizes = "interpolate_pos_encoding" in inspect.signature(self.net.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if resizes else {}
-        pixels = torch.zeros(1, in_channels, image_size, image_size)
-        what = f"{model} cannot read {in_channels} x {image_size} x {image_size} pixels"
-        self.dim = try_out(self, pixels, what).pooled.shape[1]
+        image = torch.zeros(1, in_channels, image_size, image_size)
+        problem = f"{model} cannot read {in_channels} x {image_size} x {image_size} pixels"
+        self.dim = encode_example(self, image, problem).pooled.shape[1]
 
-    def forward(self, x: Tensor) -> Features:  # [B, C, H, W]
-        """Encode."""
-        read = self.net(pixel_values=(x - self.mean) / self.std, **self.options)
-        tokens, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
+    def forward(self, x: Tensor) -> Features:
+        """Normalise as in the model's own training, and encode.
+
+        Args:
+            x: images [B, C, H, W], 0..1.
+
+        Returns:
+            Pooled [B, D], and all tokens [B, T, D], the class token included.
+        """
+        output = self.net(pixel_values=(x - self.mean) / self.std, **self.options)
+        tokens, pooled = output.last_hidden_state, getattr(output, "pooler_output", None)
         if tokens.ndim == 4:  # a feature map [B, D, H', W']
             tokens = tokens.flatten(2).transpose(1, 2)
             pooled = tokens.mean(dim=1) if pooled is None else pooled
-        return Features(tokens[:, 0] if pooled is None else pooled.flatten(1), tokens)  # [B, D], [B, T, D]
+        return Features(tokens[:, 0] if pooled is None else pooled.flatten(1), tokens)
 
 
 class HfText(Encoder):
-    """A language model; the tokens are its last layer, pooled is their mean, the first, or the last of them."""
+    """A language model of transformers: BERT, RoBERTa, MiniLM, GPT-2, T5's encoder and others.
+
+    Args:
+        model: name on the hub, or a local folder.
+        vocab_size: V of the tokenizer.
+        max_tokens: the longest text, in tokens.
+        pretrained: False: random weights.
+        pool: mean: of the real tokens; cls: the first token; last: the last real token, for causal models.
+        grad_checkpointing: see `load_model`.
+
+    Raises:
+        ConfigError: `pool` is none of these, the model cannot be loaded, or it cannot read such ids or so many.
+    """
 
     kind = "text"
 
@@ -109,24 +179,33 @@ class HfText(Encoder):
     ) -> None:
         super().__init__()
         if pool not in ("mean", "cls", "last"):
-            raise ConfigError(f"pool={pool!r}: tokens are pooled by mean, cls or last")
+            raise ConfigError(f"pool={pool!r}: choose mean, cls or last")
         self.pool = pool
-        net = load(model, pretrained, grad_checkpointing, use_cache=False)
+        net = load_model(model, pretrained, grad_checkpointing, use_cache=False)
         if net.config.is_encoder_decoder:
             net = net.get_encoder()
-        self.net = getattr(net, "text_model", net)  # CLIP and its kin read images too
+        self.net: PreTrainedModel = getattr(net, "text_model", net)  # CLIP and similar models have a vision model, too
         ids = torch.full((1, max_tokens), vocab_size - 1)
-        mend = f"pass preprocess.tokenizer={model}, or fewer max_tokens"
-        what = f"{model} cannot read {max_tokens} tokens of {vocab_size}; {mend}"
-        features = try_out(self, {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, what)
+        remedy = f"pass preprocess.tokenizer={model}, or fewer max_tokens"
+        problem = f"{model} cannot read {max_tokens} tokens of {vocab_size}; {remedy}"
+        features = encode_example(self, {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, problem)
         self.dim = features.pooled.shape[1]
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        mask = readable(x["mask"])
-        tokens = self.net(input_ids=x["ids"], attention_mask=mask.long()).last_hidden_state  # [B, T, D]
+        """Encode.
+
+        Args:
+            x: ids [B, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D], and the tokens of the last layer [B, T, D].
+        """
+        mask = unmask_empty_rows(x["mask"])
+        tokens = self.net(input_ids=x["ids"], attention_mask=mask.long()).last_hidden_state
         if self.pool == "mean":
             pooled = masked_mean(tokens, mask)
+        elif self.pool == "cls":
+            pooled = tokens[:, 0]
         else:
-            pooled = tokens[:, 0] if self.pool == "cls" else at(tokens, last_position(mask))
+            pooled = select_tokens(tokens, find_last_tokens(mask))
         return Features(pooled, tokens, mask)

@@ -1,89 +1,126 @@
-"""Audio encoders of Hugging Face transformers: wav2vec 2.0 and its kin, Whisper's encoder, AST.
+"""Audio encoders of Hugging Face transformers: wav2vec 2.0 and similar models, Whisper's encoder, AST.
 
-What they were trained to read is made here for whole batches, on the model's device: transformers' own feature
-extractors make it in numpy, one sound at a time.
+Their inputs are computed here for whole batches, on the model's device; transformers' own feature extractors work in
+numpy, one clip at a time.
 """
 
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 from transformers.audio_utils import mel_filter_bank
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.hf import load, preprocessor
-from mmrun.models.encoders.pretrained import try_out
-from mmrun.models.encoders.sequence import masked_mean, readable
+from mmrun.models.encoders.hf import Settings, load_model, load_settings
+from mmrun.models.encoders.pretrained import encode_example
+from mmrun.models.encoders.sequence import masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features
 
-RATE = 16000  # Hz; what all of them read
+RATE = 16000  # Hz, the sample rate of all these models
 HOP = 160  # samples from one frame of a spectrogram to the next
 
 
 def hf_audio(
     model: str, sample_rate: int, num_samples: int, pretrained: bool = True, grad_checkpointing: bool = False
 ) -> Encoder:
-    """Build the encoder of the model's family, its weights loaded or drawn."""
+    """Build the encoder of a model's family: `Wave`, `Whisper` or `Ast`.
+
+    Args:
+        model: name on the hub, or a local folder.
+        sample_rate: must be 16,000 Hz.
+        num_samples: S.
+        pretrained: False: random weights.
+        grad_checkpointing: see `hf.load_model`.
+
+    Returns:
+        An encoder of waveforms [B, S].
+
+    Raises:
+        ConfigError: the sample rate is another, or the model cannot be loaded or cannot read such clips.
+    """
     if sample_rate != RATE:
         raise ConfigError(f"{model} reads sound at {RATE} Hz, not {sample_rate}; pass preprocess.sample_rate={RATE}")
-    # Layers and spans dropped at random would leave parameters without a gradient, and are drawn by numpy.
-    net = load(model, pretrained, grad_checkpointing, layerdrop=0.0, apply_spec_augment=False)
-    settings = preprocessor(FeatureExtractionMixin.get_feature_extractor_dict, model) if pretrained else {}
-    family = {"whisper": Whisper, "audio-spectrogram-transformer": Ast}.get(net.config.model_type, Wave)
-    encoder: Encoder = family(net, settings)
-    sound = {"waveform": torch.zeros(1, num_samples), "length": torch.tensor([num_samples])}
-    encoder.dim = try_out(encoder, sound, f"{model} cannot read {num_samples} samples").pooled.shape[1]
+    # Layer drop and SpecAugment would leave parameters without a gradient, and draw from numpy's random state.
+    net = load_model(model, pretrained, grad_checkpointing, layerdrop=0.0, apply_spec_augment=False)
+    settings = load_settings(FeatureExtractionMixin.get_feature_extractor_dict, model) if pretrained else Settings()
+    families: dict[str, type[Wave | Whisper | Ast]] = {"whisper": Whisper, "audio-spectrogram-transformer": Ast}
+    encoder = families.get(net.config.model_type, Wave)(net, settings)
+    clip = {"waveform": torch.zeros(1, num_samples), "length": torch.tensor([num_samples])}
+    encoder.dim = encode_example(encoder, clip, f"{model} cannot read {num_samples} samples").pooled.shape[1]
     return encoder
 
 
 class Wave(Encoder):
-    """wav2vec 2.0 (Baevski et al. 2020), HuBERT, WavLM and others that read the wave itself; pooled: the mean step."""
+    """wav2vec 2.0 (Baevski et al., 2020), HuBERT (Hsu et al., 2021), WavLM and other models of the waveform itself.
+
+    Args:
+        net: with `main_input_name` input_values.
+        settings: do_normalize, whether clips are standardised; True if there are no settings.
+
+    Raises:
+        ConfigError: the model reads no waveforms.
+    """
 
     kind = "audio"
 
-    def __init__(self, net: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, net: PreTrainedModel, settings: Settings) -> None:
         super().__init__()
         if net.main_input_name != "input_values":
-            raise ConfigError(f"audio models are wav2vec 2.0 and its kin, Whisper and AST, not {net.config.model_type}")
+            raise ConfigError(
+                f"{net.config.model_type} models do not read sound; "
+                "choose wav2vec 2.0, HuBERT, WavLM or a similar model, Whisper or AST"
+            )
         self.net = net
         if hasattr(net, "masked_spec_embed"):
-            del net.masked_spec_embed  # stands in for hidden spans; none are hidden here
+            del net.masked_spec_embed  # replaces masked spans in pre-training; unused here, it would get no gradient
         self.normalize = settings["do_normalize"] if settings else True
-        # A group norm over time was trained with zeros behind the sound, and without a mask over them.
+        # Models with a group norm over time were trained on zero-padded sound without an attention mask.
         self.masked = getattr(net.config, "feat_extract_norm", "layer") == "layer"
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
+        """Standardise each clip if the model expects it, and encode.
+
+        Args:
+            x: waveform [B, S] and length [B].
+
+        Returns:
+            Pooled [B, D], the mean over the real tokens, and tokens [B, T, D].
+        """
         waveform, length = x["waveform"].float(), x["length"]
         num_samples = waveform.shape[1]
-        too_short = self._num_steps(length) < 1
-        length = torch.where(too_short, num_samples, length).unsqueeze(1)  # then the padding is read
-        sounds = torch.arange(num_samples, device=waveform.device) < length  # [B, S]
+        too_short = self._count_steps(length) < 1
+        length = torch.where(too_short, num_samples, length).unsqueeze(1)  # such a clip is read with its padding
+        real = torch.arange(num_samples, device=waveform.device) < length  # [B, S]
         if self.normalize:
-            mean = (waveform * sounds).sum(dim=1, keepdim=True) / length
-            variance = ((waveform - mean).square() * sounds).sum(dim=1, keepdim=True) / length
-            waveform = (waveform - mean) / (variance + 1e-7).sqrt() * sounds
-        tokens = self.net(waveform, attention_mask=sounds.long() if self.masked else None).last_hidden_state
+            mean = (waveform * real).sum(dim=1, keepdim=True) / length
+            variance = ((waveform - mean).square() * real).sum(dim=1, keepdim=True) / length
+            waveform = (waveform - mean) / (variance + 1e-7).sqrt() * real
+        tokens = self.net(waveform, attention_mask=real.long() if self.masked else None).last_hidden_state
         steps = torch.arange(tokens.shape[1], device=tokens.device)
-        mask = steps < self._num_steps(length)  # [B, T]
+        mask = steps < self._count_steps(length)  # [B, T]
         return Features(masked_mean(tokens, mask), tokens, mask)
 
-    def _num_steps(self, length: Tensor) -> Tensor:
+    def _count_steps(self, length: Tensor) -> Tensor:
         steps: Tensor = self.net._get_feat_extract_output_lengths(length)
         return steps
 
 
 class Whisper(Encoder):
-    """Whisper's encoder (Radford et al. 2023), which always reads 30 s; pooled: the mean of the steps with sound."""
+    """Whisper's encoder (Radford et al., 2023), which always reads 30 s; the mean of the steps with sound is pooled.
+
+    Args:
+        net: the whole Whisper model.
+        settings: unused; Whisper's preprocessing has no settings that differ between models.
+    """
 
     kind = "audio"
     window: Tensor
     filters: Tensor
 
-    def __init__(self, net: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, net: PreTrainedModel, settings: Settings) -> None:
         super().__init__()
         self.net = net.get_encoder()
         self.num_frames: int = 2 * net.config.max_source_positions
@@ -92,16 +129,33 @@ class Whisper(Encoder):
         self.register_buffer("filters", torch.tensor(bank.T, dtype=torch.float32), persistent=False)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        tokens = self.net(self.spectrogram(x["waveform"])).last_hidden_state  # [B, T, D]
+        """Encode.
+
+        Args:
+            x: waveform [B, S], at most 30 s, and length [B].
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D].
+        """
+        tokens = self.net(self.compute_spectrogram(x["waveform"])).last_hidden_state
         begin = torch.arange(tokens.shape[1], device=tokens.device) * 2 * HOP
-        mask = readable(begin < x["length"].unsqueeze(1))
+        mask = unmask_empty_rows(begin < x["length"].unsqueeze(1))
         return Features(masked_mean(tokens, mask), tokens, mask)
 
-    def spectrogram(self, waveform: Tensor) -> Tensor:  # [B, S] -> [B, M, frames]
-        """Make what WhisperFeatureExtractor makes."""
+    def compute_spectrogram(self, waveform: Tensor) -> Tensor:
+        """Compute the log-mel spectrogram that WhisperFeatureExtractor computes.
+
+        Args:
+            waveform: [B, S].
+
+        Returns:
+            [B, num_mel_bins, frames], padded with silence to 30 s.
+
+        Raises:
+            ValueError: the waveform is longer than that.
+        """
         if waveform.shape[1] > self.num_frames * HOP:
-            raise ValueError(f"it reads {self.num_frames * HOP} at most")
+            raise ValueError(f"it reads at most {self.num_frames * HOP}")
         with torch.autocast(waveform.device.type, enabled=False):
             padded = F.pad(waveform.float(), (0, self.num_frames * HOP - waveform.shape[1]))
             spectrum = torch.stft(padded, 400, HOP, window=self.window, return_complex=True)[..., :-1]
@@ -110,19 +164,24 @@ class Whisper(Encoder):
 
 
 class Ast(Encoder):
-    """The Audio Spectrogram Transformer (Gong et al. 2021); pooled: its two class tokens' mean."""
+    """Audio Spectrogram Transformer (Gong et al., 2021); the mean of its two class tokens is pooled.
+
+    Args:
+        net: an ASTModel.
+        settings: mean and std of the training data's spectrograms; those of AudioSet if there are no settings.
+    """
 
     kind = "audio"
     window: Tensor
     filters: Tensor
 
-    def __init__(self, net: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, net: PreTrainedModel, settings: Settings) -> None:
         super().__init__()
         self.net = net
         self.num_frames: int = net.config.max_length
-        self.mean: float = settings["mean"] if settings else -4.2677393  # of AudioSet
-        self.std: float = settings["std"] if settings else 4.5689974
-        with warnings.catch_warnings(action="ignore"):  # its lowest bands are empty; so they were in its training
+        self.mean = settings["mean"] if settings else -4.2677393
+        self.std = settings["std"] if settings else 4.5689974
+        with warnings.catch_warnings(action="ignore"):  # the lowest bands are empty, as in the model's training
             bank = mel_filter_bank(
                 257, net.config.num_mel_bins, 20.0, RATE / 2, RATE, mel_scale="kaldi", triangularize_in_mel_space=True
             )
@@ -130,14 +189,32 @@ class Ast(Encoder):
         self.register_buffer("filters", torch.tensor(bank, dtype=torch.float32), persistent=False)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        read = self.net(self.spectrogram(x["waveform"], x["length"]))
-        return Features(read.pooler_output, read.last_hidden_state)
+        """Encode.
 
-    def spectrogram(self, waveform: Tensor, length: Tensor) -> Tensor:  # [B, S], [B] -> [B, frames, M]
-        """Make what ASTFeatureExtractor makes: Kaldi's filter banks, zero where no sound is, then standardised."""
+        Args:
+            x: waveform [B, S] and length [B].
+
+        Returns:
+            Pooled [B, D], and all tokens [B, T, D], the two class tokens included.
+        """
+        output = self.net(self.compute_spectrogram(x["waveform"], x["length"]))
+        return Features(output.pooler_output, output.last_hidden_state)
+
+    def compute_spectrogram(self, waveform: Tensor, length: Tensor) -> Tensor:
+        """Compute the log-mel filter banks that ASTFeatureExtractor computes with Kaldi.
+
+        Args:
+            waveform: [B, S].
+            length: [B], real samples.
+
+        Returns:
+            [B, frames, num_mel_bins], zero after the end of the sound, then standardised.
+
+        Raises:
+            ValueError: the waveform is longer than the model's `max_length`.
+        """
         if waveform.shape[1] > self.num_frames * HOP:
-            raise ValueError(f"it reads {self.num_frames * HOP} at most")
+            raise ValueError(f"it reads at most {self.num_frames * HOP}")
         with torch.autocast(waveform.device.type, enabled=False):
             frames = waveform.float().unfold(1, 400, HOP)  # [B, frames, 400]
             frames = frames - frames.mean(dim=2, keepdim=True)
@@ -147,4 +224,5 @@ class Ast(Encoder):
             real = torch.arange(logs.shape[1], device=logs.device) < (length.unsqueeze(1) - 400) // HOP + 1
             logs = logs * real.unsqueeze(-1)
             padded = F.pad(logs, (0, 0, 0, self.num_frames - logs.shape[1]))
-            return (padded - self.mean) / (self.std * 2)
+            standardised: Tensor = (padded - self.mean) / (self.std * 2)
+            return standardised

@@ -1,4 +1,4 @@
-"""Small convolutional image encoders that learn from scratch, also on a CPU."""
+"""Small convolutional image encoders for training from scratch; fast enough for a CPU."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,9 +10,17 @@ from mmrun.types import Encoder, Features
 
 
 class Cnn(Encoder):
-    """Convolutions in a row; the cells of the last feature map are the tokens, their mean is the pooled vector.
+    """A plain convolutional network; the cells of its last feature map are the tokens, their mean is pooled.
 
-    channels=[6, 12, 24, 48], kernels=[5, 3, 3, 3] is the LeNet of the AV-MNIST benchmark (after LeCun et al. 1998).
+    channels=[6, 12, 24, 48], kernels=[5, 3, 3, 3] is the LeNet of the AV-MNIST benchmark (after LeCun et al., 1998).
+
+    Args:
+        in_channels: C.
+        channels: of each block; each halves height and width. The last is D.
+        kernels: of each block, in pixels, odd.
+
+    Raises:
+        ConfigError: see `convolution.check_blocks`.
     """
 
     kind = "image"
@@ -24,17 +32,34 @@ class Cnn(Encoder):
         self.dim = channels[-1]
         self.blocks = Convolutions(in_channels, channels, kernels)
 
-    def forward(self, x: Tensor) -> Features:  # [B, C, H, W]
-        """Encode."""
-        picture = self.blocks((x - 0.5) / 0.5)  # [B, D, H', W']
-        tokens = picture.flatten(2).transpose(1, 2)  # [B, H'W', D]
+    def forward(self, x: Tensor) -> Features:
+        """Encode.
+
+        Args:
+            x: images [B, C, H, W], 0..1.
+
+        Returns:
+            Pooled [B, D] and tokens [B, H'W', D].
+        """
+        feature_map = self.blocks((x - 0.5) / 0.5)  # [B, D, H', W']
+        tokens = feature_map.flatten(2).transpose(1, 2)  # [B, H'W', D]
         return Features(tokens.mean(dim=1), tokens)
 
 
 class Bottleneck(Encoder):
-    """Strided convolutions into one vector, as in a convolutional autoencoder (Masci et al. 2011).
+    """Strided convolutions into one vector: the encoder of a convolutional autoencoder (Masci et al., 2011).
 
-    There are no tokens: what a decoder is to make a picture of has to pass through the vector.
+    It has no tokens: all that a decoder reconstructs has to pass through the vector.
+
+    Args:
+        in_channels: C.
+        image_size: H = W, in pixels.
+        channels: of each convolution; each halves height and width.
+        kernels: of each convolution, in pixels, odd.
+        dim: D.
+
+    Raises:
+        ConfigError: see `convolution.check_blocks`.
     """
 
     kind = "image"
@@ -50,19 +75,24 @@ class Bottleneck(Encoder):
         super().__init__()
         check_blocks(channels, kernels)
         self.dim = dim
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(),
-                )
-                for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True)
+        self.blocks = nn.Sequential()
+        for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True):
+            block = nn.Sequential(
+                nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
             )
-        )
-        side = -(-image_size // 2 ** len(channels))  # each convolution halves it, rounded up
-        self.narrow = nn.Linear(channels[-1] * side**2, dim)
+            self.blocks.append(block)
+        final_size = -(-image_size // 2 ** len(channels))  # each convolution halves it, rounded up
+        self.narrow = nn.Linear(channels[-1] * final_size**2, dim)
 
-    def forward(self, x: Tensor) -> Features:  # [B, C, H, W]
-        """Encode."""
+    def forward(self, x: Tensor) -> Features:
+        """Encode.
+
+        Args:
+            x: images [B, C, H, W], 0..1, H = W = `image_size`.
+
+        Returns:
+            Pooled [B, D], no tokens.
+        """
         return Features(self.narrow(self.blocks((x - 0.5) / 0.5).flatten(1)))

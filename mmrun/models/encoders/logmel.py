@@ -1,4 +1,4 @@
-"""Waveforms -> log-mel spectrograms, on the device where the model is."""
+"""Log-mel spectrograms and cepstral coefficients, computed on the model's device."""
 
 import math
 
@@ -7,14 +7,23 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 
-SILENCE = 1e-8  # power under which all is silence: 80 dB below what it is measured against
+SILENCE = 1e-8  # floor of the power: 80 dB below the reference
 
 
 class LogMel(nn.Module):
-    """Natural log of the power in mel bands, roughly standardised. It has nothing to learn and nothing to save.
+    """Natural log of the power in mel bands, roughly standardised. It has no parameters and no saved buffers.
 
-    Power is relative to a full-scale tone, whatever the window. With normalize="clip" it is relative to the loudest
-    cell of the clip instead, so that how loud a recording is does not matter; padding changes neither.
+    Args:
+        sample_rate: in Hz.
+        n_mels: bands.
+        n_fft: window, in samples.
+        hop_length: from one window to the next, in samples.
+        mel_scale: slaney or htk; see `build_mel_filters`.
+        normalize: fixed: power is relative to a full-scale tone, whatever the window; clip: it is relative to the
+            loudest cell of the clip, so that the level of a recording does not matter. Padding changes neither.
+
+    Raises:
+        ConfigError: `normalize` or `mel_scale` is none of these.
     """
 
     window: Tensor
@@ -31,16 +40,23 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         if normalize not in ("fixed", "clip"):
-            raise ConfigError(f"normalize={normalize!r}: a spectrogram is normalised fixed or by clip")
+            raise ConfigError(f"normalize={normalize!r}: choose fixed or clip")
         self.sample_rate, self.n_mels = sample_rate, n_mels
         self.n_fft, self.hop_length = n_fft, hop_length
         self.normalize = normalize
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        self.register_buffer("filters", mel_filters(sample_rate, n_fft, n_mels, mel_scale), persistent=False)
+        self.register_buffer("filters", build_mel_filters(sample_rate, n_fft, n_mels, mel_scale), persistent=False)
 
-    def forward(self, waveform: Tensor) -> Tensor:  # [B, S] -> [B, n_mels, 1 + S // hop_length]
-        """Transform a batch of clips."""
-        with torch.autocast(waveform.device.type, enabled=False):  # silence is below what 16 bits can say
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Transform a batch of clips.
+
+        Args:
+            waveform: [B, S], -1..1.
+
+        Returns:
+            [B, n_mels, 1 + S // hop_length].
+        """
+        with torch.autocast(waveform.device.type, enabled=False):  # silence is below the precision of 16 bits
             spectrum = torch.stft(
                 waveform.float(), self.n_fft, self.hop_length, window=self.window, return_complex=True
             )
@@ -52,35 +68,52 @@ class LogMel(nn.Module):
             return (bands.clamp(min=SILENCE).log() + 11.0) / 2.5
 
 
-def mel_filters(sample_rate: int, n_fft: int, n_mels: int, mel_scale: str) -> Tensor:  # [n_mels, n_fft // 2 + 1]
-    """Make triangles with a peak of 1, evenly spaced from 0 Hz to half the sample rate on the mel scale.
+def build_mel_filters(sample_rate: int, n_fft: int, n_mels: int, mel_scale: str) -> Tensor:
+    """Build triangular filters with a peak of 1, evenly spaced on the mel scale from 0 Hz to half the sample rate.
 
-    HTK's scale (O'Shaughnessy 1987) is logarithmic throughout, Slaney's (1998) linear below 1 kHz: with a short window
-    it leaves no low band without a frequency.
+    Args:
+        sample_rate: in Hz.
+        n_fft: window of the spectrum, in samples.
+        n_mels: filters.
+        mel_scale: htk (O'Shaughnessy, 1987) is logarithmic throughout; slaney (Slaney, 1998) is linear below 1 kHz, so
+            that low bands are not empty with a short window.
+
+    Returns:
+        [n_mels, n_fft // 2 + 1].
+
+    Raises:
+        ConfigError: `mel_scale` is neither.
     """
     if mel_scale not in ("htk", "slaney"):
-        raise ConfigError(f"mel_scale={mel_scale!r}: mel scales are htk and slaney")
+        raise ConfigError(f"mel_scale={mel_scale!r}: choose slaney or htk")
     top = torch.tensor(sample_rate / 2, dtype=torch.float64)
     if mel_scale == "htk":
         edges = 700 * (10 ** (torch.linspace(0, 1, n_mels + 2, dtype=torch.float64) * torch.log10(1 + top / 700)) - 1)
     else:
-        edges = _slaney_hertz(torch.linspace(0, 1, n_mels + 2, dtype=torch.float64) * _slaney_mel(top))
+        edges = _mel_to_hertz(torch.linspace(0, 1, n_mels + 2, dtype=torch.float64) * _hertz_to_mel(top))
     hertz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     rising = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - hertz) / (edges[2:] - edges[1:-1])[:, None]
     return torch.minimum(rising, falling).clamp(min=0).float()
 
 
-def _slaney_mel(hertz: Tensor) -> Tensor:
+def _hertz_to_mel(hertz: Tensor) -> Tensor:
+    """Convert to Slaney's mel scale."""
     return torch.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * torch.log(hertz / 1000) / math.log(6.4))
 
 
-def _slaney_hertz(mel: Tensor) -> Tensor:
+def _mel_to_hertz(mel: Tensor) -> Tensor:
+    """Convert from Slaney's mel scale."""
     return torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp((mel - 15) * math.log(6.4) / 27))
 
 
 class Cepstrum(nn.Module):
-    """The first cosine coefficients of each log-mel frame: MFCC (Davis & Mermelstein 1980)."""
+    """The first coefficients of each log-mel frame's cosine transform: MFCC (Davis & Mermelstein, 1980).
+
+    Args:
+        n_mels: bands.
+        n_mfcc: coefficients.
+    """
 
     cosines: Tensor
 
@@ -91,6 +124,13 @@ class Cepstrum(nn.Module):
         cosines[0] /= math.sqrt(2)
         self.register_buffer("cosines", cosines, persistent=False)  # [n_mfcc, n_mels], orthonormal rows
 
-    def forward(self, logmel: Tensor) -> Tensor:  # [B, n_mels, frames] -> [B, n_mfcc, frames]
-        """Transform a batch of frames."""
+    def forward(self, logmel: Tensor) -> Tensor:
+        """Transform a batch of spectrograms.
+
+        Args:
+            logmel: [B, n_mels, frames].
+
+        Returns:
+            [B, n_mfcc, frames].
+        """
         return self.cosines @ logmel

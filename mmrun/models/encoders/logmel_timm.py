@@ -1,4 +1,4 @@
-"""Image models of timm that read sound: its log-mel spectrogram is their picture."""
+"""Image models of timm on log-mel spectrograms."""
 
 from torch import Tensor
 
@@ -8,9 +8,24 @@ from mmrun.types import Encoder, Features
 
 
 class LogMelTimm(Encoder):
-    """A log-mel spectrogram of the whole clip, silence at its end included, read as a grey picture (Gong et al. 2021).
+    """An image model over the log-mel spectrogram of the whole clip, read as a grey image (after Gong et al., 2021).
 
-    Weights learned on pictures know colour: timm adds up those of the three channels.
+    Trailing silence is read, too. Of weights pretrained on colour images, timm sums the three input channels.
+
+    Args:
+        sample_rate: in Hz.
+        num_samples: S.
+        model: its name in timm.
+        pretrained: True: timm's weights; False: random ones; or the path of a .safetensors or .pth file.
+        grad_checkpointing: see `timm.Timm`.
+        n_mels: bands, the height of the image.
+        n_fft: window, in samples.
+        hop_length: from one window to the next, in samples.
+        mel_scale: slaney or htk.
+        normalize: fixed or clip; see `logmel.LogMel`.
+
+    Raises:
+        ConfigError: see `timm.Timm` and `logmel.LogMel`.
     """
 
     kind = "audio"
@@ -35,6 +50,13 @@ class LogMelTimm(Encoder):
         self.dim = self.picture.dim
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        features: Features = self.picture.read(self.logmel(x["waveform"]).unsqueeze(1))  # standardised already
-        return features
+        """Encode.
+
+        Args:
+            x: waveform [B, S] and length [B], which is ignored.
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D], the cells of the last feature map.
+        """
+        image = self.logmel(x["waveform"]).unsqueeze(1)  # [B, 1, n_mels, frames]
+        return self.picture.encode_normalized(image)  # a log-mel spectrogram is standardised already

@@ -1,4 +1,4 @@
-"""Encoders of time series: sensors, physiology, anything sampled in steps. They learn from scratch."""
+"""Time series encoders for training from scratch: sensors, physiology, anything sampled in steps."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,20 +7,47 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmrun.models.encoders.convolution import check_blocks
-from mmrun.models.encoders.sequence import Recurrent, at, last_position, masked_mean, readable
+from mmrun.models.encoders.sequence import (
+    Recurrent,
+    find_last_tokens,
+    masked_mean,
+    select_tokens,
+    unmask_empty_rows,
+)
 from mmrun.types import Encoder, Features
 
 
 class StepNorm(nn.LayerNorm):
-    """Normalises each time step over its channels: padding and other rows have no say, as in batch norms."""
+    """Layer norm (Ba et al., 2016) of each time step over its channels: unlike batch norm, it ignores padding.
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, C, T] -> [B, C, T]
-        """Normalise."""
+    Args:
+        normalized_shape: C.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: [B, C, T].
+
+        Returns:
+            [B, C, T].
+        """
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Cnn1d(Encoder):
-    """Convolutions over time, each block half as long (after the fully convolutional net of Wang et al. 2017)."""
+    """Convolutions over time; each block halves the length (after the fully convolutional net of Wang et al., 2017).
+
+    Args:
+        in_channels: C.
+        channels: of each block; the last is D.
+        kernels: of each block, in steps, odd.
+        dropout: after each block.
+
+    Raises:
+        ConfigError: see `convolution.check_blocks`.
+    """
 
     kind = "series"
 
@@ -34,16 +61,22 @@ class Cnn1d(Encoder):
         super().__init__()
         check_blocks(channels, kernels)
         self.dim = channels[-1]
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, kernel, stride=2, padding=kernel // 2)
-            for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True)
-        )
+        self.convolutions = nn.ModuleList()
+        for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True):
+            self.convolutions.append(nn.Conv1d(before, after, kernel, stride=2, padding=kernel // 2))
         self.norms = nn.ModuleList(StepNorm(width) for width in channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        values, mask = x["values"], readable(x["mask"])  # [B, C, T], [B, T]
+        """Encode.
+
+        Args:
+            x: values [B, C, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D], the mean over the real tokens, and tokens [B, T', D]; each block halves T, rounded up.
+        """
+        values, mask = x["values"], unmask_empty_rows(x["mask"])  # [B, C, T], [B, T]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             values = convolution(values * mask.unsqueeze(1))
             values, mask = self.dropout(F.relu(norm(values))), mask[:, ::2]
@@ -52,7 +85,19 @@ class Cnn1d(Encoder):
 
 
 class Rnn(Encoder):
-    """A GRU or LSTM over the steps; pooled: the last state."""
+    """GRU (Cho et al., 2014) or LSTM (Hochreiter & Schmidhuber, 1997) over the steps; the last state is pooled.
+
+    Args:
+        in_channels: C.
+        cell: gru or lstm.
+        dim: D; half of it for each direction if bidirectional.
+        num_layers: of each direction.
+        bidirectional: False reads forward only.
+        dropout: between layers.
+
+    Raises:
+        ConfigError: see `sequence.Recurrent`.
+    """
 
     kind = "series"
 
@@ -70,12 +115,28 @@ class Rnn(Encoder):
         self.recurrent = Recurrent(cell, in_channels, dim, num_layers, bidirectional, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        return self.recurrent(x["values"].transpose(1, 2), readable(x["mask"]))
+        """Encode.
+
+        Args:
+            x: values [B, C, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D].
+        """
+        features: Features = self.recurrent(x["values"].transpose(1, 2), unmask_empty_rows(x["mask"]))
+        return features
 
 
 class Tcn(Encoder):
-    """A temporal convolutional network (Bai et al. 2018), layer norms for its weight norms; pooled: the last step."""
+    """Temporal convolutional network (Bai et al., 2018), with layer norms for weight norms; the last step is pooled.
+
+    Args:
+        in_channels: C.
+        dim: D.
+        num_levels: level i is dilated by 2^i steps.
+        kernel: of each convolution, in steps.
+        dropout: after each convolution.
+    """
 
     kind = "series"
 
@@ -88,26 +149,36 @@ class Tcn(Encoder):
         self.levels = nn.Sequential(*(_Level(dim, kernel, 2**level, dropout) for level in range(num_levels)))
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        mask = readable(x["mask"])
+        """Encode.
+
+        Args:
+            x: values [B, C, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D]; a token depends on its own and earlier steps only.
+        """
+        mask = unmask_empty_rows(x["mask"])
         tokens = self.levels(self.inward(x["values"])).transpose(1, 2)  # [B, T, D]
-        return Features(at(tokens, last_position(mask)), tokens, mask)
+        return Features(select_tokens(tokens, find_last_tokens(mask)), tokens, mask)
 
 
 class _Level(nn.Module):
-    """Two dilated causal convolutions, added to what they read: a step never sees a later one, so no padding either."""
+    """Two dilated causal convolutions with a residual connection: no step sees a later one, and so no padding."""
 
     def __init__(self, dim: int, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()
-        past = nn.ConstantPad1d(((kernel - 1) * dilation, 0), 0.0)
-        self.net = nn.Sequential(
-            *(
-                nn.Sequential(
-                    past, nn.Conv1d(dim, dim, kernel, dilation=dilation), StepNorm(dim), nn.ReLU(), nn.Dropout(dropout)
-                )
-                for _ in range(2)
+        padding = nn.ConstantPad1d(((kernel - 1) * dilation, 0), 0.0)
+        self.net = nn.Sequential()
+        for _ in range(2):
+            layer = nn.Sequential(
+                padding,
+                nn.Conv1d(dim, dim, kernel, dilation=dilation),
+                StepNorm(dim),
+                nn.ReLU(),
+                nn.Dropout(dropout),
             )
-        )
+            self.net.append(layer)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, D, T] -> [B, D, T]
-        return x + self.net(x)
+        output: Tensor = x + self.net(x)
+        return output

@@ -1,7 +1,7 @@
-"""Encoders of table rows: numbers that may be missing, and categories."""
+"""Encoders of table rows: numbers, which may be missing, and categories. F numeric columns, K categorical ones."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +10,57 @@ from mmrun.models.encoders.sequence import Blocks
 from mmrun.types import Encoder, Features
 
 
+def compute_offsets(cardinalities: Sequence[int]) -> Tensor:
+    """Return the index of each column's first category when the categories of all columns are numbered in one row.
+
+    Args:
+        cardinalities: categories of each column, K of them.
+
+    Returns:
+        [K] int64.
+    """
+    ends = accumulate(cardinalities, initial=0)
+    return torch.tensor(list(ends)[:-1], dtype=torch.int64)
+
+
 class Categories(nn.Module):
-    """An embedding for each category of each column; index 0 of a column stands for missing or never seen."""
+    """Embed each category of each column; index 0 of a column stands for missing or unseen in training.
+
+    Args:
+        cardinalities: categories of each column, index 0 included.
+        dim: E, the width of an embedding.
+    """
 
     first: Tensor
 
     def __init__(self, cardinalities: Sequence[int], dim: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sum(cardinalities), dim)
-        starts = [sum(cardinalities[:column]) for column in range(len(cardinalities))]
-        self.register_buffer("first", torch.tensor(starts, dtype=torch.int64), persistent=False)  # [K]
+        self.register_buffer("first", compute_offsets(cardinalities), persistent=False)  # [K]
 
-    def forward(self, categorical: Tensor) -> Tensor:  # [B, K] -> [B, K, E]
-        """Embed."""
-        return self.embedding(categorical + self.first)
+    def forward(self, categorical: Tensor) -> Tensor:
+        """Embed.
+
+        Args:
+            categorical: [B, K] int64, each column counted from 0.
+
+        Returns:
+            [B, K, E].
+        """
+        embedded: Tensor = self.embedding(categorical + self.first)
+        return embedded
 
 
 class Mlp(Encoder):
-    """Numbers, their missing flags and embedded categories side by side, through fully connected layers. No tokens."""
+    """Fully connected layers over numbers, their missing flags and embedded categories. It has no tokens.
+
+    Args:
+        num_numeric: F.
+        cardinalities: categories of each categorical column.
+        dims: width of each layer; the last is D.
+        embedding_dim: E, of a category.
+        dropout: after each layer.
+    """
 
     kind = "tabular"
 
@@ -42,23 +75,40 @@ class Mlp(Encoder):
         super().__init__()
         self.dim = dims[-1]
         self.categories = Categories(cardinalities, embedding_dim)
-        widths = [2 * num_numeric + len(cardinalities) * embedding_dim, *dims]
-        self.layers = nn.Sequential(
-            *(
-                nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU(), nn.Dropout(dropout))
-                for before, after in pairwise(widths)
-            )
-        )
+        self.layers = nn.Sequential()
+        for before, after in pairwise([2 * num_numeric + len(cardinalities) * embedding_dim, *dims]):
+            layer = nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU(), nn.Dropout(dropout))
+            self.layers.append(layer)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
+        """Encode.
+
+        Args:
+            x: numeric [B, F], missing [B, F] and categorical [B, K].
+
+        Returns:
+            Pooled [B, D], no tokens.
+        """
         embedded = self.categories(x["categorical"]).flatten(1)  # [B, K * E]
-        row = torch.cat([x["numeric"], x["missing"].to(embedded.dtype), embedded], dim=1)
+        row = torch.cat([x["numeric"], x["missing"].to(embedded.dtype), embedded], dim=1)  # [B, 2 * F + K * E]
         return Features(self.layers(row))
 
 
 class FtTransformer(Encoder):
-    """Each cell is a token, read by a transformer; pooled: a class token (Gorishniy et al. 2021, but GELU)."""
+    """FT-Transformer (Gorishniy et al., 2021) with GELU: each cell is a token, a class token is pooled.
+
+    Args:
+        num_numeric: F.
+        cardinalities: categories of each categorical column.
+        dim: D.
+        num_layers: transformer blocks.
+        num_heads: must divide `dim`.
+        mlp_ratio: width of the MLP's hidden layer, as a multiple of `dim`.
+        dropout: see `sequence.Blocks`.
+
+    Raises:
+        ConfigError: `num_heads` does not divide `dim`.
+    """
 
     kind = "tabular"
 
@@ -75,7 +125,7 @@ class FtTransformer(Encoder):
         super().__init__()
         self.dim = dim
         self.slope = nn.Parameter(torch.empty(num_numeric, dim))
-        self.missing = nn.Parameter(torch.empty(num_numeric, dim))  # what a missing number adds
+        self.missing = nn.Parameter(torch.empty(num_numeric, dim))  # added where a number is missing
         self.column = nn.Parameter(torch.empty(num_numeric + len(cardinalities), dim))
         self.summary = nn.Parameter(torch.empty(dim))  # the class token
         for parameter in (self.slope, self.missing, self.column, self.summary):
@@ -84,8 +134,15 @@ class FtTransformer(Encoder):
         self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
+        """Encode.
+
+        Args:
+            x: numeric [B, F], missing [B, F] and categorical [B, K].
+
+        Returns:
+            Pooled [B, D] and one token per cell [B, F + K, D].
+        """
         numeric = x["numeric"].unsqueeze(-1) * self.slope + x["missing"].unsqueeze(-1) * self.missing
         cells = torch.cat([numeric, self.categories(x["categorical"])], dim=1) + self.column  # [B, F + K, D]
-        read = self.blocks(torch.cat([self.summary.expand(cells.shape[0], 1, -1), cells], dim=1))
-        return Features(read[:, 0], read[:, 1:])
+        tokens = self.blocks(torch.cat([self.summary.expand(cells.shape[0], 1, -1), cells], dim=1))
+        return Features(tokens[:, 0], tokens[:, 1:])

@@ -1,18 +1,32 @@
-"""Text encoders that learn from scratch. Tokens stand where the ids stood: T is the same."""
+"""Text encoders for training from scratch. Where there are tokens, there is one per id: T is unchanged."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmrun.models.encoders.sequence import Blocks, Recurrent, masked_mean, readable
-from mmrun.types import Encoder, Features
+from mmrun.models.encoders.sequence import Blocks, Recurrent, masked_mean, unmask_empty_rows
+from mmrun.types import Encoder, Features, Input
 
 
 class Rnn(Encoder):
-    """Embeddings read by a GRU or LSTM; pooled: the last state."""
+    """GRU (Cho et al., 2014) or LSTM (Hochreiter & Schmidhuber, 1997) over embeddings; the last state is pooled.
+
+    Args:
+        vocab_size: V.
+        pad_id: the id whose embedding stays zero.
+        cell: gru or lstm.
+        dim: D; half of it for each direction if bidirectional.
+        embedding_dim: E.
+        num_layers: of each direction.
+        bidirectional: False reads forward only.
+        dropout: of the embeddings and between layers.
+
+    Raises:
+        ConfigError: see `sequence.Recurrent`.
+    """
 
     kind = "text"
 
@@ -34,13 +48,32 @@ class Rnn(Encoder):
         self.recurrent = Recurrent(cell, embedding_dim, dim, num_layers, bidirectional, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
+        """Encode.
+
+        Args:
+            x: ids [B, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D].
+        """
         embedded = self.dropout(self.embedding(x["ids"]))  # [B, T, E]
-        return self.recurrent(embedded, readable(x["mask"]))
+        features: Features = self.recurrent(embedded, unmask_empty_rows(x["mask"]))
+        return features
 
 
 class TextCnn(Encoder):
-    """Convolutions of several widths over the words, the strongest answer of each kept (Kim 2014)."""
+    """Convolutions of several widths over embeddings, max-pooled over the text (Kim, 2014).
+
+    D = channels * number of kernels.
+
+    Args:
+        vocab_size: V.
+        pad_id: the id whose embedding stays zero.
+        embedding_dim: E.
+        channels: of each convolution.
+        kernels: width of each convolution, in tokens.
+        dropout: of the pooled vector.
+    """
 
     kind = "text"
 
@@ -61,23 +94,35 @@ class TextCnn(Encoder):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        mask = readable(x["mask"])
+        """Encode.
+
+        Args:
+            x: ids [B, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D], the maximum over the real tokens, and tokens [B, T, D].
+        """
+        mask = unmask_empty_rows(x["mask"])
         embedded = (self.embedding(x["ids"]) * mask.unsqueeze(-1)).transpose(1, 2)  # [B, E, T]
-        answers = []
+        activations = []
         for convolution, kernel in zip(self.convolutions, self.kernels, strict=True):
-            around = F.pad(embedded, ((kernel - 1) // 2, kernel // 2))  # as many answers as words
-            answers.append(F.relu(convolution(around)))
-        tokens = torch.cat(answers, dim=1).transpose(1, 2)  # [B, T, D]
-        strongest = (tokens * mask.unsqueeze(-1)).amax(dim=1)  # no answer is below zero
+            padded = F.pad(embedded, ((kernel - 1) // 2, kernel // 2))  # so that T is unchanged
+            activations.append(F.relu(convolution(padded)))
+        tokens = torch.cat(activations, dim=1).transpose(1, 2)  # [B, T, D]
+        strongest = (tokens * mask.unsqueeze(-1)).amax(dim=1)  # padding is 0, and no activation is below that
         return Features(self.dropout(strongest), tokens, mask)
 
 
 class Bow(Encoder):
-    """A weighted bag of words (Spärck Jones 1972), read by one linear layer; the order of words is lost. No tokens.
+    """TF-IDF bag of words (Spärck Jones, 1972) and one linear layer. It has no tokens and ignores word order.
 
-    A word counts the more the fewer training rows have it; before `fit` all count alike. Marks such as [CLS] and
-    unknown words do not count.
+    The fewer training rows contain a word, the more it counts; before `fit`, all words count the same. Special tokens
+    such as [CLS] and unknown words do not count.
+
+    Args:
+        vocab_size: V.
+        special_ids: ids that do not count.
+        dim: D.
     """
 
     kind = "text"
@@ -86,32 +131,66 @@ class Bow(Encoder):
     def __init__(self, vocab_size: int, special_ids: Sequence[int], dim: int = 128) -> None:
         super().__init__()
         self.dim = dim
-        words = torch.ones(vocab_size)
-        words[list(special_ids)] = 0.0
-        self.register_buffer("idf", words)  # [V], inverse document frequency
+        idf = torch.ones(vocab_size)
+        idf[list(special_ids)] = 0.0
+        self.register_buffer("idf", idf)  # [V], inverse document frequency
         self.linear = nn.Linear(vocab_size, dim)
-        nn.init.normal_(self.linear.weight)  # a row's weights have length 1, and so its features variance 1
+        nn.init.normal_(self.linear.weight)  # inputs have norm 1, so outputs have variance 1
 
-    def fit(self, batches: Iterable[Any]) -> None:
-        """Learn how rare each word is, smoothed as in scikit-learn: ln((1 + rows) / (1 + rows with it)) + 1."""
-        num_rows, num_with = 0, torch.zeros_like(self.idf)
+    def fit(self, batches: Iterable[Input]) -> None:
+        """Compute the inverse document frequencies, smoothed as in scikit-learn: ln((1 + rows) / (1 + df)) + 1.
+
+        Args:
+            batches: ids [B, T] and mask [B, T] of the training rows that have the modality.
+        """
+        num_rows, document_frequency = 0, torch.zeros_like(self.idf)
         for x in batches:
-            counts = self.counts(x)
-            num_rows, num_with = num_rows + len(counts), num_with + (counts > 0).sum(dim=0)
-        self.idf.copy_(torch.where(self.idf > 0, ((1 + num_rows) / (1 + num_with)).log() + 1, 0.0))
+            counts = self.count_words(cast(dict[str, Tensor], x))
+            num_rows += len(counts)
+            document_frequency = document_frequency + (counts > 0).sum(dim=0)
+        smoothed = ((1 + num_rows) / (1 + document_frequency)).log() + 1
+        self.idf.copy_(torch.where(self.idf > 0, smoothed, 0.0))
 
-    def counts(self, x: dict[str, Tensor]) -> Tensor:  # [B, V]
-        """Return how often each id occurs in each row."""
-        none = torch.zeros(x["ids"].shape[0], len(self.idf), device=self.idf.device)
-        return none.scatter_add(1, x["ids"], x["mask"].float())
+    def count_words(self, x: dict[str, Tensor]) -> Tensor:
+        """Count how often each id occurs in each row.
+
+        Args:
+            x: ids [B, T] and mask [B, T].
+
+        Returns:
+            [B, V] float.
+        """
+        zeros = torch.zeros(x["ids"].shape[0], len(self.idf), device=self.idf.device)
+        return zeros.scatter_add(1, x["ids"], x["mask"].float())
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        return Features(self.linear(F.normalize(self.counts(x) * self.idf, dim=1)))
+        """Encode.
+
+        Args:
+            x: ids [B, T] and mask [B, T].
+
+        Returns:
+            Pooled [B, D], no tokens.
+        """
+        return Features(self.linear(F.normalize(self.count_words(x) * self.idf, dim=1)))
 
 
 class Transformer(Encoder):
-    """Transformer blocks over embeddings with learned positions; pooled: the mean of the real tokens."""
+    """Pre-norm transformer (Vaswani et al., 2017) with learned positions; the mean of the real tokens is pooled.
+
+    Args:
+        vocab_size: V.
+        max_tokens: the longest text, in tokens.
+        pad_id: the id of padding, whose embedding gets no gradient.
+        dim: D.
+        num_layers: transformer blocks.
+        num_heads: must divide `dim`.
+        mlp_ratio: width of the MLP's hidden layer, as a multiple of `dim`.
+        dropout: of the embeddings and in the blocks.
+
+    Raises:
+        ConfigError: `num_heads` does not divide `dim`.
+    """
 
     kind = "text"
 
@@ -136,8 +215,15 @@ class Transformer(Encoder):
         self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Encode."""
-        mask = readable(x["mask"])
+        """Encode.
+
+        Args:
+            x: ids [B, T] and mask [B, T], T at most `max_tokens`.
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D].
+        """
+        mask = unmask_empty_rows(x["mask"])
         embedded = self.embedding(x["ids"]) + self.position[: mask.shape[1]]
         tokens = self.blocks(self.dropout(embedded), mask)  # [B, T, D]
         return Features(masked_mean(tokens, mask), tokens, mask)
