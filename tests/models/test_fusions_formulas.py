@@ -74,7 +74,7 @@ def test_concat_fills_a_missing_modality_with_zeros():
 
 def test_gates_are_convex_weights_of_what_is_present():
     _, features, present = two_rows("image", "text", "audio")
-    weights = Gated(DIMS, dim=5).weights(features, {**present, "text": torch.tensor([True, False])})
+    weights = Gated(DIMS, dim=5).compute_gates(features, {**present, "text": torch.tensor([True, False])})
     torch.testing.assert_close(weights.sum(1), torch.ones(2, 5))
     assert (weights >= 0).all()
     assert weights[1, 1].tolist() == [0.0] * 5
@@ -103,13 +103,13 @@ def test_the_tensor_of_one_modality_is_one_and_its_vector():
     x, features, present = two_rows("image")
     built = TensorFusion(widths("image"), dim=5, width=4)
     vector = torch.tanh(built.project["image"](x["image"]))
-    assert torch.equal(built.product(features, present), torch.cat([torch.ones(2, 1), vector], dim=1))
+    assert torch.equal(built.compute_product(features, present), torch.cat([torch.ones(2, 1), vector], dim=1))
 
 
 def test_in_the_tensor_a_missing_modality_is_the_constant_alone():
     x, features, present = two_rows("image", "text")
     built = TensorFusion(widths("image", "text"), dim=5, width=4)
-    product = built.product(features, {**present, "text": NO}).unflatten(1, (5, 5))
+    product = built.compute_product(features, {**present, "text": NO}).unflatten(1, (5, 5))
     vector = torch.tanh(built.project["image"](x["image"]))
     assert torch.equal(product[:, :, 0], torch.cat([torch.ones(2, 1), vector], dim=1))
     assert not product[:, :, 1:].any()
@@ -277,7 +277,7 @@ def test_attention_alignment_reads_only_real_tokens():
     [
         (
             lambda: TensorFusion(dict.fromkeys("abcde", 4), width=32),
-            "fusion.width: 32 over 5 modalities makes an outer product of 39135393 numbers a row, more than 65536;"
+            "fusion.width: 32 over 5 modalities makes an outer product of 39135393 elements per row, more than 65536;"
             " lower fusion.width to 8, or choose fusion=low_rank",
         ),
         (lambda: SelfAttention(DIMS, dim=10, num_heads=4), "fusion.num_heads: 4 does not divide fusion.dim=10"),
@@ -295,7 +295,8 @@ def test_attention_alignment_reads_only_real_tokens():
         (lambda: Late(DIMS, num_outputs=2, weights="equal"), "fusion.weights: 'equal' is neither uniform nor learned"),
         (
             lambda: Late(DIMS, num_outputs=2).head(3),
-            "fusion: late decides on 2 outputs and a task has 3; choose another fusion",
+            "fusion: late fusion computes 2 logits, but one task has 3 outputs: it supports a single task;"
+            " choose another fusion",
         ),
     ],
 )

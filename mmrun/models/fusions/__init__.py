@@ -1,1 +1,1 @@
-"""Fusions: Features of any number of modalities, any subset present per row, -> one vector. A file a family."""
+"""Fusions: Features of any subset of the modalities -> one vector. One file per family."""

@@ -1,52 +1,77 @@
-"""Fusions in which tokens read each other. A modality without tokens gives its pooled vector as the only one."""
+"""Fusions that attend to tokens. A modality without tokens contributes its pooled vector as its only token."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.presence import masked_mean, project_tokens, projections, stacked
+from mmrun.models.fusions.presence import build_projections, masked_mean, project_tokens, stack_present
 from mmrun.models.fusions.transformer import Block, Transformer
 from mmrun.types import Features, Fusion
 
-
-def _joint(tokens: dict[str, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:  # [B, sum of T, D], [B, sum of T]
-    return torch.cat([x for x, _ in tokens.values()], dim=1), torch.cat([mask for _, mask in tokens.values()], dim=1)
+Tokens = tuple[Tensor, Tensor]  # tokens [B, T, D], and [B, T] bool, True where the token is real
 
 
-def _learned(count: int, dim: int) -> nn.Parameter:
+def _concat_tokens(tokens: dict[str, Tokens]) -> Tokens:  # [B, sum of T, D], [B, sum of T]
+    values = torch.cat([x for x, _ in tokens.values()], dim=1)
+    return values, torch.cat([mask for _, mask in tokens.values()], dim=1)
+
+
+def _init_tokens(count: int, dim: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(1, count, dim) * 0.02)
 
 
-def _put_first(learned: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:  # [B, S + T, D], [B, S + T]
+def _prepend(learned: Tensor, x: Tensor, mask: Tensor) -> Tokens:  # [B, S + T, D], [B, S + T]
     return torch.cat([learned.expand(x.shape[0], -1, -1), x], dim=1), F.pad(mask, (learned.shape[1], 0), value=True)
 
 
 class Attention(Fusion):
-    """One learned query reads the tokens of all modalities, as in attention pooling (Lee et al., 2019).
+    """Attention pooling: one learned query attends to the tokens of all modalities (Lee et al., 2019).
 
-    The cheapest fusion that reads tokens: linear in their number.
+    The cheapest fusion that reads tokens: its cost is linear in their number.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the tokens and of the fused vector.
+        num_heads: attention heads; must divide `dim`.
+        dropout: see `transformer.Block`.
     """
 
     def __init__(self, dims: dict[str, int], dim: int = 128, num_heads: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim = dim
-        self.project = projections(dims, dim)
-        self.query = _learned(1, dim)
+        self.project = build_projections(dims, dim)
+        self.query = _init_tokens(1, dim)
         self.block = Block(dim, num_heads, dropout)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        context, mask = _joint(project_tokens(self.project, features, present))
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, tokens [B, T, D_m], or pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        context, mask = _concat_tokens(project_tokens(self.project, features, present))
         query = self.query.expand(context.shape[0], -1, -1)
-        return self.norm(self.block(query, mask, context)).squeeze(1)
+        fused: Tensor = self.norm(self.block(query, mask, context)).squeeze(1)
+        return fused
 
 
 class SelfAttention(Fusion):
-    """One transformer over the tokens of all modalities and a learned one, `cls`, which is the result.
+    """One transformer over the tokens of all modalities and a class token, whose output is the fused vector.
 
-    The early fusion of single-stream models (Li et al., 2019, VisualBERT; Kim, Son, Kim, 2021, ViLT).
+    The early fusion of single-stream models: VisualBERT (Li et al., 2019), ViLT (Kim, Son & Kim, 2021).
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the tokens and of the fused vector.
+        num_heads: attention heads; must divide `dim`.
+        num_layers: transformer blocks.
+        dropout: see `transformer.Block`.
     """
 
     def __init__(
@@ -54,22 +79,39 @@ class SelfAttention(Fusion):
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.project = projections(dims, dim)
-        self.cls = _learned(1, dim)
+        self.project = build_projections(dims, dim)
+        self.cls = _init_tokens(1, dim)
         self.transformer = Transformer(dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        x, mask = _put_first(self.cls, *_joint(project_tokens(self.project, features, present)))
-        return self.norm(self.transformer(x, mask)[:, 0])
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, tokens [B, T, D_m], or pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        x, mask = _prepend(self.cls, *_concat_tokens(project_tokens(self.project, features, present)))
+        fused: Tensor = self.norm(self.transformer(x, mask)[:, 0])
+        return fused
 
 
 class CrossAttention(Fusion):
-    """Multimodal transformer (Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov, 2019).
+    """MulT, the multimodal transformer (Tsai, Bai, Liang, Kolter, Morency & Salakhutdinov, 2019).
 
-    The tokens of each modality read those of each other one and are averaged; the averages, zero for what is missing,
-    are projected together. A single modality reads itself. M * (M - 1) transformers: costly beyond three modalities.
+    The tokens of each modality attend to those of each other modality and are averaged; the averages, zero for a
+    missing modality, are concatenated and projected. A single modality attends to itself. M * (M - 1) transformers:
+    costly beyond three modalities.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the tokens and of the fused vector.
+        num_heads: attention heads; must divide `dim`.
+        num_layers: blocks of each transformer.
+        dropout: see `transformer.Block`.
     """
 
     def __init__(
@@ -77,44 +119,85 @@ class CrossAttention(Fusion):
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.project = projections(dims, dim)
+        self.project = build_projections(dims, dim)
         self.readers = nn.ModuleDict()
         for reader in dims:
-            others = [name for name in dims if name != reader] or [reader]
-            self.readers[reader] = Reader(others, dim, num_heads, num_layers, dropout)
+            sources = [name for name in dims if name != reader] or [reader]
+            self.readers[reader] = Reader(sources, dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
         self.out = nn.Linear(dim * len(dims), dim)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, tokens [B, T, D_m], or pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
         tokens = project_tokens(self.project, features, present)
         averages = []
         for name, reader in self.readers.items():
             x, mask = tokens[name]
             averages.append(masked_mean(self.norm(reader(x, mask, tokens)), mask))
-        return self.out(torch.cat(averages, dim=1))
+        fused: Tensor = self.out(torch.cat(averages, dim=1))
+        return fused
 
 
 class Reader(nn.Module):
-    """One modality's part of `CrossAttention`: reads the others, `cross.<modality>`, merges that, then reads itself."""
+    """One modality's part of `CrossAttention`: cross-attention per source modality, a merge, then self-attention.
 
-    def __init__(self, others: list[str], dim: int, num_heads: int, num_layers: int, dropout: float) -> None:
+    Args:
+        sources: the modalities to attend to; their transformers are named `cross.<modality>`.
+        dim: D.
+        num_heads: attention heads; must divide `dim`.
+        num_layers: blocks of each transformer.
+        dropout: see `transformer.Block`.
+    """
+
+    def __init__(self, sources: list[str], dim: int, num_heads: int, num_layers: int, dropout: float) -> None:
         super().__init__()
-        self.cross = nn.ModuleDict({name: Transformer(dim, num_heads, num_layers, dropout) for name in others})
-        self.merge = nn.Linear(dim * len(others), dim)
+        self.cross = nn.ModuleDict({name: Transformer(dim, num_heads, num_layers, dropout) for name in sources})
+        self.merge = nn.Linear(dim * len(sources), dim)
         self.memory = Block(dim, num_heads, dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, tokens: dict[str, tuple[Tensor, Tensor]]) -> Tensor:  # [B, T, D]
-        """Read, as x [B, T, D] with mask [B, T], the tokens of the others."""
-        read = [transformer(x, tokens[name][1], tokens[name][0]) for name, transformer in self.cross.items()]
-        return self.memory(self.merge(torch.cat(read, dim=2)), mask)
+    def forward(self, x: Tensor, mask: Tensor, tokens: dict[str, Tokens]) -> Tensor:
+        """Update one modality's tokens by attention to those of the sources.
+
+        Args:
+            x: [B, T, D].
+            mask: [B, T] bool, True where x is real.
+            tokens: by modality, with their masks.
+
+        Returns:
+            [B, T, D].
+        """
+        attended = []
+        for name, transformer in self.cross.items():
+            context, context_mask = tokens[name]
+            attended.append(transformer(x, context_mask, context))
+        output: Tensor = self.memory(self.merge(torch.cat(attended, dim=2)), mask)
+        return output
 
 
 class Bottleneck(Fusion):
-    """Multimodal bottleneck transformer (Nagrani, Yang, Arnab, Jansen, Schmid, Sun, 2021).
+    """MBT, the multimodal bottleneck transformer (Nagrani, Yang, Arnab, Jansen, Schmid & Sun, 2021).
 
-    A transformer per modality; all that passes between them are a few learned tokens, averaged over the present
-    modalities after each layer. The result is the mean of the present modalities' `cls` tokens.
+    One transformer per modality; they exchange information only through a few learned tokens, which are averaged over
+    the present modalities after each layer. The fused vector is the mean of the present modalities' class tokens.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the tokens and of the fused vector.
+        num_heads: attention heads; must divide `dim`.
+        num_layers: at least 2: what one layer writes into the bottleneck, the next one reads.
+        num_bottlenecks: S, the tokens shared by all modalities.
+        dropout: see `transformer.Block`.
+
+    Raises:
+        ConfigError: there are fewer than 2 layers.
     """
 
     def __init__(
@@ -130,39 +213,62 @@ class Bottleneck(Fusion):
         if num_layers < 2:
             raise ConfigError(f"fusion.num_layers: with {num_layers} nothing crosses the bottleneck; set 2 or more")
         self.dim = dim
-        self.project = projections(dims, dim)
-        self.cls = _learned(1, dim)
-        self.bottleneck = _learned(num_bottlenecks, dim)
+        self.project = build_projections(dims, dim)
+        self.cls = _init_tokens(1, dim)
+        self.bottleneck = _init_tokens(num_bottlenecks, dim)
         self.layers = nn.ModuleList(BottleneckLayer(list(dims), dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        here = stacked(list(self.project), present)
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, tokens [B, T, D_m], or pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        presence = stack_present(list(self.project), present)
         tokens = project_tokens(self.project, features, present)
-        streams = {name: _put_first(self.cls, x, mask) for name, (x, mask) in tokens.items()}
-        shared = self.bottleneck.expand(here.shape[0], -1, -1)
+        streams = {name: _prepend(self.cls, x, mask) for name, (x, mask) in tokens.items()}
+        shared = self.bottleneck.expand(presence.shape[0], -1, -1)
         for layer in self.layers:
-            streams, shared = layer(streams, shared, here)
-        cls = torch.stack([x[:, 0] for x, _ in streams.values()], dim=1)  # [B, M, dim]
-        return masked_mean(self.norm(cls), here)
+            streams, shared = layer(streams, shared, presence)
+        cls = torch.stack([x[:, 0] for x, _ in streams.values()], dim=1)  # [B, M, D]
+        return masked_mean(self.norm(cls), presence)
 
 
 class BottleneckLayer(nn.Module):
-    """A layer of `Bottleneck`: `blocks.<modality>`, each over its own tokens and the shared ones."""
+    """A layer of `Bottleneck`: a block per modality over its own tokens and the shared ones.
+
+    Args:
+        modalities: their blocks are named `blocks.<modality>`.
+        dim: D.
+        num_heads: attention heads; must divide `dim`.
+        dropout: see `transformer.Block`.
+    """
 
     def __init__(self, modalities: list[str], dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleDict({name: Block(dim, num_heads, dropout) for name in modalities})
 
-    def forward(
-        self, streams: dict[str, tuple[Tensor, Tensor]], shared: Tensor, here: Tensor
-    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        """Renew the streams ([B, T, D] and mask, by modality) and the shared tokens [B, S, D]; here is [B, M]."""
-        count = shared.shape[1]
-        renewed, versions = {}, []
+    def forward(self, streams: dict[str, Tokens], shared: Tensor, presence: Tensor) -> tuple[dict[str, Tokens], Tensor]:
+        """Update the tokens of each modality and the shared ones.
+
+        Args:
+            streams: by modality, tokens [B, T, D] and their mask [B, T].
+            shared: bottleneck tokens [B, S, D].
+            presence: [B, M] bool.
+
+        Returns:
+            The new streams, and the shared tokens averaged over the present modalities.
+        """
+        num_shared = shared.shape[1]
+        updated, versions = {}, []
         for name, block in self.blocks.items():
-            x = block(*_put_first(shared, *streams[name]))
-            renewed[name] = x[:, count:], streams[name][1]
-            versions.append(x[:, :count].flatten(1))
-        return renewed, masked_mean(torch.stack(versions, dim=1), here).unflatten(1, (count, -1))
+            x = block(*_prepend(shared, *streams[name]))
+            updated[name] = x[:, num_shared:], streams[name][1]
+            versions.append(x[:, :num_shared].flatten(1))
+        average = masked_mean(torch.stack(versions, dim=1), presence)  # [B, S * D]
+        return updated, torch.unflatten(average, 1, (num_shared, -1))

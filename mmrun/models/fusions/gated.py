@@ -1,46 +1,87 @@
-"""Fusions in which the modalities decide how much of each other is let through."""
+"""Fusions in which modalities gate or modulate each other. They read pooled features."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.presence import concat, masked_softmax, pooled, project_pooled, projections, stacked
+from mmrun.models.fusions.presence import (
+    build_projections,
+    concat_pooled,
+    mask_pooled,
+    masked_softmax,
+    project_pooled,
+    stack_present,
+)
 from mmrun.types import Features, Fusion
 
 
 class Gated(Fusion):
-    """Gated multimodal unit (Arevalo, Solorio, Montes-y-Gomez, Gonzalez, 2017).
+    """Gated multimodal unit (Arevalo, Solorio, Montes-y-Gomez & Gonzalez, 2017).
 
-    sum of z_i * tanh(W_i x_i + b_i): the gates z_i, one per place of the vector, look at all modalities and are a
-    softmax over the present ones. For two that is the paper's sigmoid z and 1 - z.
+    Computes the sum over modalities of z_m * tanh(W_m x_m + b_m). The gates z_m, one per element of the vector, depend
+    on all modalities and are a softmax over the present ones. For two modalities they are the paper's sigmoid z and
+    1 - z.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        dropout: of the fused vector.
     """
 
     def __init__(self, dims: dict[str, int], dim: int = 128, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim = dim
-        self.project = projections(dims, dim)
-        self.gate = projections(dict.fromkeys(dims, sum(dims.values())), dim)
+        self.project = build_projections(dims, dim)
+        self.gate = build_projections(dict.fromkeys(dims, sum(dims.values())), dim)
         self.dropout = nn.Dropout(dropout)
 
-    def weights(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, M, dim]
-        """Return the gates: they sum to one over the present modalities."""
-        everything = concat(list(self.gate), features, present)
-        scores = torch.stack([gate(everything) for gate in self.gate.values()], dim=1)
-        mask = stacked(list(self.gate), present)
+    def compute_gates(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Compute the gates, which sum to one over the present modalities.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            [B, M, D].
+        """
+        concatenated = concat_pooled(list(self.gate), features, present)
+        scores = torch.stack([gate(concatenated) for gate in self.gate.values()], dim=1)
+        mask = stack_present(list(self.gate), present)
         return masked_softmax(scores, mask[..., None], dim=1)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
         vectors, _ = project_pooled(self.project, features, present)
-        return self.dropout((self.weights(features, present) * torch.tanh(vectors)).sum(1))
+        gates = self.compute_gates(features, present)
+        fused: Tensor = self.dropout((gates * torch.tanh(vectors)).sum(1))
+        return fused
 
 
 class Film(Fusion):
-    """Feature-wise linear modulation (Perez, Strub, de Vries, Dumoulin, Courville, 2018).
+    """Feature-wise linear modulation (Perez, Strub, de Vries, Dumoulin & Courville, 2018).
 
-    relu(scale * (W x + b) + shift): one modality is modulated; every other one adds its part to the scale, which starts
-    from 1, and to the shift. What is missing adds nothing; where the modulated one is missing, the shift is left.
+    Computes relu(scale * (W x + b) + shift): one modality is modulated; every other modality adds its part to the
+    scale, which starts from 1, and to the shift. A missing modality adds nothing; where the modulated modality is
+    missing, the shift alone remains.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        modulated: the modality that is scaled and shifted; None: the first.
+        dropout: of the fused vector.
+
+    Raises:
+        ConfigError: there is no modality `modulated`.
     """
 
     def __init__(
@@ -52,18 +93,27 @@ class Film(Fusion):
         self.dim = dim
         self.modulated = next(iter(dims)) if modulated is None else modulated
         conditions = {name: width for name, width in dims.items() if name != self.modulated}
-        self.project = projections({self.modulated: dims[self.modulated]}, dim)
-        self.scale = projections(conditions, dim)
-        self.shift = projections(conditions, dim)
+        self.project = build_projections({self.modulated: dims[self.modulated]}, dim)
+        self.scale = build_projections(conditions, dim)
+        self.shift = build_projections(conditions, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        vectors, here = project_pooled(self.project, features, present)
-        vector = torch.where(here, vectors[:, 0], 0.0)
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        vectors, mask = project_pooled(self.project, features, present)
+        vector = torch.where(mask, vectors[:, 0], 0.0)  # [B, D]
         scale, shift = torch.ones_like(vector), torch.zeros_like(vector)
         for name in self.scale:
-            condition, there = pooled(features[name], present[name]), present[name][:, None]
-            scale = scale + torch.where(there, self.scale[name](condition), 0.0)
-            shift = shift + torch.where(there, self.shift[name](condition), 0.0)
-        return self.dropout(F.relu(scale * vector + shift))
+            condition, is_present = mask_pooled(features[name], present[name]), present[name][:, None]
+            scale = scale + torch.where(is_present, self.scale[name](condition), 0.0)
+            shift = shift + torch.where(is_present, self.shift[name](condition), 0.0)
+        fused: Tensor = self.dropout(F.relu(scale * vector + shift))
+        return fused

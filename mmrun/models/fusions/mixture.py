@@ -1,18 +1,24 @@
-"""A fusion whose parts share the rows out among themselves."""
+"""Mixture-of-experts fusion, on pooled features."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.models.fusions.presence import concat, stacked
+from mmrun.models.fusions.presence import concat_pooled, stack_present
 from mmrun.types import Features, Fusion
 
 
 class MixtureOfExperts(Fusion):
-    """Mixture of experts (Jacobs, Jordan, Nowlan, Hinton, 1991).
+    """Mixture of experts (Jacobs, Jordan, Nowlan & Hinton, 1991).
 
-    Each expert is a relu layer on all pooled features and on which modalities are there; a softmax gate that sees the
-    same weighs them for each row, so that experts can settle on what is missing.
+    Each expert is a ReLU layer on the pooled features of all modalities and on the flags that say which are present. A
+    softmax gate reads the same and weights the experts per row, so that experts can specialise in what is missing.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        num_experts: E.
+        dropout: of the fused vector.
     """
 
     def __init__(self, dims: dict[str, int], dim: int = 128, num_experts: int = 4, dropout: float = 0.0) -> None:
@@ -24,10 +30,20 @@ class MixtureOfExperts(Fusion):
         self.gate = nn.Linear(width, num_experts)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        vectors = concat(self.modalities, features, present)
-        x = torch.cat([vectors, stacked(self.modalities, present).to(vectors.dtype)], dim=1)
-        experts = torch.stack([F.relu(expert(x)) for expert in self.experts], dim=1)  # [B, experts, dim]
-        weights = self.gate(x).softmax(1)[..., None]
-        return self.dropout((weights * experts).sum(1))
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        vectors = concat_pooled(self.modalities, features, present)
+        flags = stack_present(self.modalities, present).to(vectors.dtype)
+        x = torch.cat([vectors, flags], dim=1)  # [B, sum of D_m + M]
+        experts = torch.stack([F.relu(expert(x)) for expert in self.experts], dim=1)  # [B, E, D]
+        weights = self.gate(x).softmax(1)[..., None]  # [B, E, 1]
+        fused: Tensor = self.dropout((weights * experts).sum(1))
+        return fused

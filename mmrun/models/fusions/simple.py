@@ -1,15 +1,23 @@
-"""The fusions that everything else is measured against: side by side, sum, mean, maximum."""
+"""The baseline fusions: concatenation, sum, mean, maximum. They read pooled features."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.models.fusions.presence import concat, masked_mean, project_pooled, projections
+from mmrun.models.fusions.presence import build_projections, concat_pooled, masked_mean, project_pooled
 from mmrun.types import Features, Fusion
 
 
 class Concat(Fusion):
-    """Pooled features side by side, then one layer: relu(W [x1, ..., xM] + b). A missing modality is zeros."""
+    """Concatenate the pooled features, then apply one layer: relu(W [x_1, ..., x_M] + b).
+
+    A missing modality is zeros.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        dropout: of the fused vector.
+    """
 
     def __init__(self, dims: dict[str, int], dim: int = 128, dropout: float = 0.0) -> None:
         super().__init__()
@@ -18,45 +26,110 @@ class Concat(Fusion):
         self.project = nn.Linear(sum(dims.values()), dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        return self.dropout(F.relu(self.project(concat(self.modalities, features, present))))
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        fused: Tensor = self.dropout(F.relu(self.project(concat_pooled(self.modalities, features, present))))
+        return fused
 
 
 class _Projected(Fusion):
+    """Base of the fusions that reduce relu(W_m x_m + b_m) over the modalities m."""
+
     def __init__(self, dims: dict[str, int], dim: int = 128, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim = dim
-        self.project = projections(dims, dim)
+        self.project = build_projections(dims, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def vectors(self, features: dict[str, Features], present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return relu(W_i x_i + b_i) of each modality, zero where missing, [B, M, dim], and which are real, [B, M]."""
+    def project_features(self, features: dict[str, Features], present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Compute relu(W_m x_m + b_m) for each modality.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Vectors [B, M, D], zero where the modality is missing, and [B, M] bool, True where it is present.
+        """
         vectors, mask = project_pooled(self.project, features, present)
         return torch.where(mask[..., None], F.relu(vectors), 0.0), mask
 
 
 class Sum(_Projected):
-    """Sum of relu(W_i x_i + b_i) over the present modalities: additive, so a linear head sees no interaction."""
+    """Sum relu(W_m x_m + b_m) over the present modalities. It is additive: a linear head sees no interaction.
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        vectors, _ = self.vectors(features, present)
-        return self.dropout(vectors.sum(1))
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        dropout: of the fused vector.
+    """
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        vectors, _ = self.project_features(features, present)
+        fused: Tensor = self.dropout(vectors.sum(1))
+        return fused
 
 
 class Mean(_Projected):
-    """Mean of relu(W_i x_i + b_i) over the present modalities: as `Sum`, but of one scale whatever is missing."""
+    """Average relu(W_m x_m + b_m) over the present modalities: `Sum` at the same scale however many are missing.
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        return self.dropout(masked_mean(*self.vectors(features, present)))
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        dropout: of the fused vector.
+    """
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        vectors, mask = self.project_features(features, present)
+        fused: Tensor = self.dropout(masked_mean(vectors, mask))
+        return fused
 
 
 class Max(_Projected):
-    """Largest relu(W_i x_i + b_i) of the present modalities, in each of the dim places."""
+    """Take the elementwise maximum of relu(W_m x_m + b_m) over the present modalities.
 
-    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:  # [B, dim]
-        """Fuse."""
-        vectors, _ = self.vectors(features, present)
-        return self.dropout(vectors.amax(1))  # after a ReLU the zeros of the missing never win
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        dropout: of the fused vector.
+    """
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        vectors, _ = self.project_features(features, present)
+        fused: Tensor = self.dropout(vectors.amax(1))  # after a ReLU, the zeros of a missing modality never win
+        return fused

@@ -1,5 +1,6 @@
-"""What the attention fusions are made of. Q queries read K keys."""
+"""Transformer parts of the attention fusions. Shapes: Q queries read K keys, both of width D."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -7,9 +8,17 @@ from mmrun.errors import ConfigError
 
 
 class MultiHead(nn.Module):
-    """Multi-head attention (Vaswani et al., 2017) with one more key, of zeros, that stands for nothing.
+    """Multi-head attention (Vaswani et al., 2017) with an additional key and value of zeros.
 
-    So a row whose every key is masked reads zero instead of NaN, and nobody has to take care.
+    A row whose keys are all masked reads that zero, where plain attention would give NaN.
+
+    Args:
+        dim: D.
+        num_heads: must divide `dim`.
+        dropout: of the attention weights.
+
+    Raises:
+        ConfigError: `num_heads` does not divide `dim`.
     """
 
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
@@ -24,21 +33,37 @@ class MultiHead(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        """Let x [B, Q, D] read those of context [B, K, D] that the mask [B, K] lets through."""
-        query = self._heads(self.query(x))  # [B, heads, Q, D / heads]
-        key = F.pad(self._heads(self.key(context)), (0, 0, 0, 1))  # [B, heads, K + 1, D / heads]
-        value = F.pad(self._heads(self.value(context)), (0, 0, 0, 1))
+        """Attend from x to the context.
+
+        Args:
+            x: [B, Q, D].
+            context: [B, K, D].
+            mask: [B, K] bool, True where the context may be read.
+
+        Returns:
+            [B, Q, D].
+        """
+        query = self._split_heads(self.query(x))  # [B, heads, Q, D / heads]
+        key = F.pad(self._split_heads(self.key(context)), (0, 0, 0, 1))  # [B, heads, K + 1, D / heads]
+        value = F.pad(self._split_heads(self.value(context)), (0, 0, 0, 1))
         mask = F.pad(mask, (0, 1), value=True)[:, None, None, :]  # [B, 1, 1, K + 1]
         dropout = self.dropout if self.training else 0.0
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        return self.out(read.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return output
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+    def _split_heads(self, x: Tensor) -> Tensor:
+        return torch.unflatten(x, 2, (self.num_heads, -1)).transpose(1, 2)
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block: attention, then a feed-forward layer, each added to what was there."""
+    """Pre-norm transformer block (Xiong et al., 2020): attention, then an MLP, each with a residual connection.
+
+    Args:
+        dim: D.
+        num_heads: must divide `dim`.
+        dropout: of the attention weights and of both outputs.
+    """
 
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -49,23 +74,49 @@ class Block(nn.Module):
             nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim), nn.Dropout(dropout)
         )
 
-    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:  # [B, Q, D]
-        """Let x read the context [B, K, D], or itself; the mask [B, K] tells what of it is real."""
+    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+        """Update x by attention to the context.
+
+        Args:
+            x: [B, Q, D].
+            mask: [B, K] bool, True where the context is real.
+            context: [B, K, D]; None for self-attention.
+
+        Returns:
+            [B, Q, D].
+        """
         normed = self.norm(x)
-        read = self.attention(normed, normed if context is None else self.norm(context), mask)
-        x = x + self.dropout(read)
-        return x + self.mlp(x)
+        attended = self.attention(normed, normed if context is None else self.norm(context), mask)
+        x = x + self.dropout(attended)
+        output: Tensor = x + self.mlp(x)
+        return output
 
 
 class Transformer(nn.Module):
-    """Blocks one after the other, all with the same mask and, if given, the same context."""
+    """A stack of `Block`s that share the mask and the context.
+
+    Args:
+        dim: D.
+        num_heads: must divide `dim`.
+        num_layers: blocks.
+        dropout: see `Block`.
+    """
 
     def __init__(self, dim: int, num_heads: int, num_layers: int, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
 
-    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:  # [B, Q, D]
-        """Let x read the context [B, K, D], or itself; the mask [B, K] tells what of it is real."""
+    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+        """Update x by attention to the context, block after block.
+
+        Args:
+            x: [B, Q, D].
+            mask: [B, K] bool, True where the context is real.
+            context: [B, K, D], the same for each block; None for self-attention.
+
+        Returns:
+            [B, Q, D].
+        """
         for block in self.blocks:
             x = block(x, mask, context)
         return x
