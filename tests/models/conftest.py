@@ -1,4 +1,4 @@
-"""Tiny models of transformers, saved as folders: what a hub would hold."""
+"""Tiny random models of transformers, saved as folders like those on a hub."""
 
 import warnings
 from collections.abc import Callable
@@ -13,16 +13,16 @@ VOCAB, LONGEST = 60, 20  # of the text models
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Give the folder of a tiny random model by name, its preprocessor beside it."""
+    """Return a function that saves a tiny random model and its preprocessor, and returns the folder."""
     folder = tmp_path_factory.mktemp("tiny")
 
-    def saved(name: str) -> str:
+    def save(name: str) -> str:
         path = folder / name
         if not path.exists():
             _save(name, path)
         return str(path)
 
-    return saved
+    return save
 
 
 def _save(name: str, path: Path) -> None:
@@ -31,10 +31,10 @@ def _save(name: str, path: Path) -> None:
     processor = None
     if name == "bert":
         model = hf.BertModel(hf.BertConfig(vocab_size=VOCAB, max_position_embeddings=LONGEST, **SIZE))
-    elif name == "minilm":  # a narrow BERT of many heads
+    elif name == "minilm":  # a narrow BERT with many heads
         shape = {"hidden_size": 24, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 96}
         model = hf.BertModel(hf.BertConfig(vocab_size=VOCAB, max_position_embeddings=LONGEST, **shape))
-    elif name == "roberta":  # the first two positions are never used
+    elif name == "roberta":  # its first two positions are reserved
         model = hf.RobertaModel(hf.RobertaConfig(vocab_size=VOCAB, max_position_embeddings=LONGEST + 2, **SIZE))
     elif name == "gpt2":
         model = hf.GPT2Model(hf.GPT2Config(vocab_size=VOCAB, n_positions=LONGEST, n_embd=32, n_layer=2, n_head=2))
@@ -51,25 +51,25 @@ def _save(name: str, path: Path) -> None:
         processor = hf.ViTImageProcessor()
     elif name == "siglip":
         text = {"vocab_size": VOCAB, "max_position_embeddings": LONGEST, **SIZE}
-        picture = {"image_size": 32, "patch_size": 8, **SIZE}
-        model = hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=picture))
+        vision = {"image_size": 32, "patch_size": 8, **SIZE}
+        model = hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=vision))
         processor = hf.ViTImageProcessor()
     elif name == "resnet":
         model = hf.ResNetModel(hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
     elif name == "wav2vec2":
         model = hf.Wav2Vec2Model(hf.Wav2Vec2Config(feat_extract_norm="layer", **WAVE))
         processor = hf.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
-    elif name == "hubert":  # as published, with a group norm and without a mask
+    elif name == "hubert":  # with a group norm and without an attention mask, as published
         model = hf.HubertModel(hf.HubertConfig(**WAVE))
     elif name == "whisper":
-        whole = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
-        wide = {"d_model": 32, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "vocab_size": VOCAB}
-        marks = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
-        model = hf.WhisperModel(hf.WhisperConfig(max_source_positions=50, **whole, **wide, **marks))  # 1 s
+        layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        widths = {"d_model": 32, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "vocab_size": VOCAB}
+        special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+        model = hf.WhisperModel(hf.WhisperConfig(max_source_positions=50, **layers, **widths, **special))  # 1 s
         processor = hf.WhisperFeatureExtractor(chunk_length=1)
     elif name == "ast":
         model = hf.ASTModel(hf.ASTConfig(max_length=102, frequency_stride=16, time_stride=16, **SIZE))  # 1 s
-        with warnings.catch_warnings(action="ignore"):  # it has empty bands
+        with warnings.catch_warnings(action="ignore"):  # about empty bands
             processor = hf.ASTFeatureExtractor(max_length=102, mean=-5.0, std=3.0)
     model.save_pretrained(path)
     if processor is not None:

@@ -1,4 +1,4 @@
-"""Adapters: encoders unchanged at first and for ever, but for the few parameters that learn."""
+"""Adapters change nothing at first, and later only the few parameters that they add."""
 
 import copy
 import sys
@@ -36,7 +36,7 @@ SOUND = {
 }
 Tiny = Callable[[str], str]
 
-# What each adapter can adapt.
+# Encoders with linear layers: those that every adapter can adapt, but for some with prompts.
 LINEAR = {
     "bert": lambda tiny: HfText(tiny("bert"), 60, 12),
     "gpt2": lambda tiny: HfText(tiny("gpt2"), 60, 12, pool="last"),
@@ -51,10 +51,9 @@ LINEAR = {
     "ast": lambda tiny: hf_audio(tiny("ast"), 16000, 16000),
 }
 CASES = [
-    (name, case)
-    for name in ("lora", "adapter", "prompt")
-    for case in [*LINEAR, *(["cnn", "timm resnet", "timm same"] if name == "lora" else [])]
-    if name != "prompt" or case not in ("whisper", "wav2vec2")
+    *(("lora", case) for case in [*LINEAR, "cnn", "timm resnet", "timm same"]),
+    *(("adapter", case) for case in LINEAR),
+    *(("prompt", case) for case in LINEAR if case not in ("whisper", "wav2vec2")),
 ]
 OTHERS = {
     "cnn": lambda tiny: Cnn(3, (8, 16), (3, 3)),
@@ -72,18 +71,18 @@ def build(case: str, tiny: Tiny) -> Encoder:
 def adapt(name: str, encoder: Encoder, **changes: Any) -> bool:
     torch.manual_seed(1)
     node = {**compose.load_option("adapter", name), **changes}
-    offer = {"max_tokens": 12} if encoder.kind == "text" else {}
-    return instantiate(node, "strategy.adapt", offer, encoder=encoder)
+    metadata = {"max_tokens": 12} if encoder.kind == "text" else {}
+    return instantiate(node, "strategy.adapt", metadata, encoder=encoder)
 
 
-def rows(encoder: Encoder) -> Any:
+def example_input(encoder: Encoder) -> Any:
     return {"image": IMAGE, "text": TEXT, "tabular": CELLS, "audio": SOUND}[encoder.kind]
 
 
 def read(encoder: Encoder) -> list[Tensor]:
-    """Encode without gradients, as in evaluation: there torch has quicker paths."""
+    """Encode without gradients, as in evaluation, where torch has faster paths."""
     with torch.no_grad():
-        features = encoder.eval()(rows(encoder))
+        features = encoder.eval()(example_input(encoder))
     return [features.pooled, *([] if features.tokens is None else [features.tokens])]
 
 
@@ -94,55 +93,55 @@ def close(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 def train(encoder: Encoder, steps: int = 3) -> None:
-    learning = [p for p in encoder.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(learning, lr=1.0)
+    trainable = [p for p in encoder.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trainable, lr=1.0)
     encoder.train()
     for _ in range(steps):
         optimizer.zero_grad()
-        features = encoder(rows(encoder))
+        features = encoder(example_input(encoder))
         features.pooled[:, ::2].mean().backward()
-        nn.utils.clip_grad_norm_(learning, 1.0)
+        nn.utils.clip_grad_norm_(trainable, 1.0)
         optimizer.step()
 
 
-def test_they_are_found() -> None:
+def test_all_adapters_are_listed() -> None:
     assert NAMES == ["adapter", "lora", "prompt"]
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_few_parameters_learn_and_the_others_stay_as_they_are(name: str, case: str, tiny: Tiny) -> None:
+def test_only_the_added_parameters_are_trained(name: str, case: str, tiny: Tiny) -> None:
     encoder = build(case, tiny)
-    before, plain = read(encoder), {p.data_ptr(): p.detach().clone() for p in encoder.parameters()}
+    before, frozen = read(encoder), {p.data_ptr(): p.detach().clone() for p in encoder.parameters()}
     assert adapt(name, encoder) is True
-    base = [p for p in encoder.parameters() if p.data_ptr() in plain]
-    own = [(n, p) for n, p in encoder.named_parameters() if p.data_ptr() not in plain]
-    assert len(base) == len(plain)
+    base = [p for p in encoder.parameters() if p.data_ptr() in frozen]
+    added = [(n, p) for n, p in encoder.named_parameters() if p.data_ptr() not in frozen]
+    assert len(base) == len(frozen)
     assert not any(p.requires_grad for p in base)
-    assert own
-    assert all(p.requires_grad for _, p in own)
-    assert name == "prompt" or close(read(encoder), before)  # nothing has changed yet
+    assert added
+    assert all(p.requires_grad for _, p in added)
+    assert name == "prompt" or close(read(encoder), before)  # prompts alone change the output from the start
     start = read(encoder)
     train(encoder)
-    assert all(torch.equal(p, plain[p.data_ptr()]) for p in base)
+    assert all(torch.equal(p, frozen[p.data_ptr()]) for p in base)
     assert not close(read(encoder), start)
-    silent = [n for n, p in own if p.grad is None]
-    assert not silent
+    without_gradient = [n for n, p in added if p.grad is None]
+    assert not without_gradient
     assert [part.shape for part in read(encoder)] == [part.shape for part in before]
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_training_and_evaluation_see_the_same_encoder(name: str, case: str, tiny: Tiny) -> None:
-    """A fused path that reads the bare weights would differ."""
+    """A fused path of torch that reads the weights past the adapter would differ."""
     encoder = build(case, tiny)
     adapt(name, encoder)
     train(encoder)
-    quick = read(encoder)
-    features = encoder(rows(encoder))
-    assert close([features.pooled.detach(), *([] if features.tokens is None else [features.tokens.detach()])], quick)
+    in_eval = read(encoder)
+    features = encoder(example_input(encoder))
+    assert close([features.pooled.detach(), *([] if features.tokens is None else [features.tokens.detach()])], in_eval)
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_a_copy_has_an_adapter_of_its_own_and_a_state_brings_it_back(name: str, case: str, tiny: Tiny) -> None:
+def test_a_copy_has_its_own_adapter_and_a_state_dict_restores_it(name: str, case: str, tiny: Tiny) -> None:
     encoder = build(case, tiny)
     adapt(name, encoder)
     first, twin = read(encoder), copy.deepcopy(encoder)
@@ -163,12 +162,12 @@ def test_lora_merged_into_the_weights_gives_the_same(case: str, tiny: Tiny) -> N
     encoder = build(case, tiny)
     adapt("lora", encoder, rank=2, alpha=4.0)
     train(encoder)
-    apart = read(encoder)
+    unmerged = read(encoder)
     layers = [module for module in encoder.modules() if isinstance(module, BaseTunerLayer)]
     for layer in layers:
         layer.merge()
     assert layers
-    assert close(read(encoder), apart)
+    assert close(read(encoder), unmerged)
 
 
 def test_lora_adds_the_product_times_alpha_over_rank() -> None:
@@ -182,7 +181,7 @@ def test_lora_adds_the_product_times_alpha_over_rank() -> None:
     assert torch.allclose(layer(x), x @ (weight + 3.0 * product).T + layer.bias, atol=1e-5)
 
 
-def test_lora_takes_convolutions_where_it_is_told_to(tiny: Tiny) -> None:
+def test_lora_adapts_convolutions_unless_told_not_to(tiny: Tiny) -> None:
     assert adapt("lora", build("cnn", tiny)) is True
     assert adapt("lora", build("cnn", tiny), convolutions=False) is False
 
@@ -190,24 +189,24 @@ def test_lora_takes_convolutions_where_it_is_told_to(tiny: Tiny) -> None:
 def test_bottlenecks_stand_after_attention_and_mlp(tiny: Tiny) -> None:
     encoder = build("bert", tiny)
     adapt("adapter", encoder, dim=4)
-    found = [name for name, module in encoder.named_modules() if type(module).__name__ == "Bottleneck"]
-    one = ["net.encoder.layer.0.attention.output.dense", "net.encoder.layer.0.output.dense"]
-    assert found == [*one, *(name.replace("0", "1") for name in one)]
-    learning = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-    assert learning == 4 * (32 * 4 + 4 + 4 * 32 + 32)
+    bottlenecks = [name for name, module in encoder.named_modules() if type(module).__name__ == "Bottleneck"]
+    first_block = ["net.encoder.layer.0.attention.output.dense", "net.encoder.layer.0.output.dense"]
+    assert bottlenecks == [*first_block, *(name.replace("0", "1") for name in first_block)]
+    trainable = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    assert trainable == 4 * (32 * 4 + 4 + 4 * 32 + 32)
 
 
 def test_prompts_are_read_by_every_token() -> None:
     prompt = Prompt(2, 3)
     tokens, mask = torch.zeros(1, 4, 3), torch.tensor([[True, True, False, False]])
-    longer, seen = prompt.blocks_pre_hook(nn.Identity(), (tokens, mask))
-    assert torch.equal(longer[0, :2], prompt.vectors)
-    assert seen.tolist() == [[True, True, True, True, False, False]]
-    assert prompt.blocks_hook(nn.Identity(), (), longer).shape == (1, 4, 3)
+    tokens_and_prompt, extended_mask = prompt.blocks_pre_hook(nn.Identity(), (tokens, mask))
+    assert torch.equal(tokens_and_prompt[0, :2], prompt.vectors)
+    assert extended_mask.tolist() == [[True, True, True, True, False, False]]
+    assert prompt.blocks_hook(nn.Identity(), (), tokens_and_prompt).shape == (1, 4, 3)
 
 
 @pytest.mark.parametrize(("name", "case"), [("adapter", "cnn"), ("prompt", "cnn"), ("prompt", "gru"), ("lora", "gru")])
-def test_what_cannot_be_adapted_learns_as_a_whole_or_not_at_all(name: str, case: str, tiny: Tiny) -> None:
+def test_an_encoder_that_cannot_be_adapted_is_trained_as_a_whole_or_frozen(name: str, case: str, tiny: Tiny) -> None:
     encoder = build(case, tiny)
     assert adapt(name, encoder) is False
     assert all(p.requires_grad for p in encoder.parameters())
@@ -216,7 +215,7 @@ def test_what_cannot_be_adapted_learns_as_a_whole_or_not_at_all(name: str, case:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "message"),
     [
         ("lora", {"rank": 0}, "strategy.adapt.rank: 0 is below 1"),
         ("adapter", {"dim": 0}, "strategy.adapt.dim: 0 is below 1"),
@@ -224,13 +223,13 @@ def test_what_cannot_be_adapted_learns_as_a_whole_or_not_at_all(name: str, case:
         ("lora", {"fallback": "leave"}, "strategy.adapt.fallback: 'leave' is not one of learn, stay"),
     ],
 )
-def test_what_cannot_be_is_said(name: str, changes: dict[str, Any], told: str, tiny: Tiny) -> None:
+def test_values_out_of_range_are_rejected(name: str, changes: dict[str, Any], message: str, tiny: Tiny) -> None:
     with pytest.raises(ConfigError) as caught:
         adapt(name, build("gru", tiny), **changes)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
-def test_more_vectors_than_a_model_can_read_are_refused(tiny: Tiny) -> None:
+def test_more_vectors_than_a_model_can_read_are_rejected(tiny: Tiny) -> None:
     with pytest.raises(ConfigError) as caught:
         adapt("prompt", build("bert", tiny), num_vectors=9)
     assert str(caught.value).startswith(

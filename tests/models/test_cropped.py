@@ -1,4 +1,4 @@
-"""How much padding stands behind a text changes nothing that is made of it: batches may be cropped."""
+"""The amount of padding after a text changes neither its features nor what is fused from them."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
-    encoder, x = build(case), take_rows(encoder_input("text"), [1, 2])  # 6 tokens, and none
+    encoder, x = build(case), take_rows(encoder_input("text"), [1, 2])  # of 6 and of 0 tokens
     cut = length_groups.crop_padding(x)
     assert (x["ids"].shape, cut["ids"].shape) == ((2, 12), (2, 8))
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
 @pytest.mark.parametrize("name", fusions.CASES)
 @pytest.mark.parametrize("count", [2, 3])
 def test_cropped_tokens_are_fused_the_same(name, count):
-    fusion = build_seeded(fusions.builder(name), count)
+    fusion = build_seeded(fusions.make_builder(name), count)
     features, present = fusion_input(count, tokens=True)
     _, tokens, mask = features["text"]
     longest = int(mask.sum(1).max())

@@ -1,4 +1,4 @@
-"""What every encoder promises, for each YAML of configs/encoder and some variants."""
+"""The contract of every encoder, for each YAML file of configs/encoder and some variants."""
 
 import functools
 import inspect
@@ -48,7 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
     "series/gru:lstm": {"cell": "lstm"},
 }
 FITTED = {f"{kind}/{method}" for kind in ("image", "audio", "tabular", "series") for method in ("pca", "ica")}
-LEARNING = [case for case in CASES if case not in FITTED]  # the others have no parameters at all
+LEARNING = [case for case in CASES if case not in FITTED]  # the others have no parameters
 DEFAULT = {"image/hf": "vit", "text/hf": "bert", "audio/hf": "wav2vec2"}
 Build = Callable[[str], Encoder]
 
@@ -59,10 +59,10 @@ def kind_of(case: str) -> str:
 
 @pytest.fixture(scope="session")
 def build(tiny: Callable[[str], str]) -> Build:
-    """Build a case once: fitted where it can be, in eval mode, not to be changed."""
+    """Return a function that builds a case once: fitted, in eval mode, and not to be changed by tests."""
 
     @functools.cache
-    def built(case: str) -> Encoder:
+    def build_case(case: str) -> Encoder:
         name = case.partition(":")[0]
         node = {**NODES[name], **CASES[case]}
         if name in DEFAULT:
@@ -70,14 +70,14 @@ def build(tiny: Callable[[str], str]) -> Build:
         elif "pretrained" in node:
             node["pretrained"] = False
         torch.manual_seed(0)
-        encoder = instantiate(node, "encoder.it", ENCODER_METADATA[kind_of(case)], drop=("preprocess",))
+        encoder = instantiate(node, "encoder.x", ENCODER_METADATA[kind_of(case)], drop=("preprocess",))
         encoder.fit(encoder_inputs(kind_of(case)))
         return encoder.eval()
 
-    return built
+    return build_case
 
 
-def test_all_are_found() -> None:
+def test_all_options_are_listed() -> None:
     assert len(NODES) == 36
     assert {kind_of(name) for name in NODES} == set(KINDS)
 
@@ -85,19 +85,19 @@ def test_all_are_found() -> None:
 @pytest.mark.parametrize("name", NODES)
 def test_yaml_lists_every_argument(name: str) -> None:
     node = {key: value for key, value in NODES[name].items() if key not in ("_target_", "preprocess")}
-    taken = inspect.signature(find_target(NODES[name], "encoder.it")).parameters
+    parameters = inspect.signature(find_target(NODES[name], "encoder.x")).parameters
     metadata = ENCODER_METADATA[kind_of(name)]
-    assert set(node) == set(taken) - set(metadata)
+    assert set(node) == set(parameters) - set(metadata)
     presets = ("lenet", "resnet", "vgg", "vit", "convnext", "efficient")
-    plain = not name.startswith(tuple(f"image/{preset}" for preset in presets))
-    for key, parameter in taken.items():
-        if plain and parameter.default is not parameter.empty:
+    has_defaults = not name.startswith(tuple(f"image/{preset}" for preset in presets))
+    for key, parameter in parameters.items():
+        if has_defaults and parameter.default is not parameter.empty:
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
             assert node[key] == default, key
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_prepares_what_it_reads(name: str) -> None:
+def test_its_preprocessor_is_of_its_kind(name: str) -> None:
     preprocessor = instantiate(NODES[name]["preprocess"], f"encoder.{name}.preprocess")
     assert type(preprocessor).__module__ == f"mmrun.data.preprocess.{kind_of(name)}"
     if name == "text/hf":
@@ -111,35 +111,35 @@ def test_contract(check: Callable[[Encoder], None], case: str, build: Build) -> 
 
 
 @pytest.mark.parametrize("case", ["audio/hf", "audio/hf:whisper", "audio/hf:ast"])
-def test_silence_behind_a_sound_does_not_matter(case: str, build: Build) -> None:
+def test_trailing_silence_does_not_matter(case: str, build: Build) -> None:
     encoder, x = build(case), take_rows(encoder_input("audio"), [1])
     cut = {"waveform": x["waveform"][:, :12000], "length": x["length"]}
     with torch.no_grad():
         assert_close(encoder(x).pooled, encoder(cut).pooled)
 
 
-def test_what_is_fitted_alone_has_no_parameters(build: Build) -> None:
+def test_exactly_the_fitted_encoders_have_no_parameters(build: Build) -> None:
     assert {case for case in CASES if not list(build(case).parameters())} == FITTED
 
 
 @pytest.mark.parametrize("case", LEARNING)
 def test_only_fixed_positions_are_not_trainable(case: str, build: Build) -> None:
-    fixed = {name for name, parameter in build(case).named_parameters() if not parameter.requires_grad}
-    assert fixed <= {"net.embed_positions.weight"}
+    frozen = {name for name, parameter in build(case).named_parameters() if not parameter.requires_grad}
+    assert frozen <= {"net.embed_positions.weight"}
 
 
-OWN = [name for name, node in NODES.items() if "pretrained" not in node]
+FROM_SCRATCH = [name for name, node in NODES.items() if "pretrained" not in node]
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes")
-@pytest.mark.parametrize("case", OWN)
-def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> None:
+@pytest.mark.parametrize("case", FROM_SCRATCH)
+def test_encoders_trained_from_scratch_export_for_any_number_of_rows(case: str, build: Build) -> None:
     encoder, x = build(case), encoder_input(kind_of(case))
     sizes = tree_map(lambda _: {0: torch.export.Dim("batch")}, x)
     exported = torch.export.export(encoder, (x,), dynamic_shapes=(sizes,)).module()
-    more = take_rows(x, [1, 0, 1, 2, 0])
+    more_rows = take_rows(x, [1, 0, 1, 2, 0])
     with torch.no_grad():
-        assert_close(exported(more).pooled, encoder(more).pooled)
+        assert_close(exported(more_rows).pooled, encoder(more_rows).pooled)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_own_encoders_export_for_any_number_of_rows(case: str, build: Build) -> 
         ),
     ],
 )
-def test_what_cannot_be_built_is_said(name: str, change: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_rejected(name: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        instantiate({**NODES[name], **change}, "encoder.it", ENCODER_METADATA[kind_of(name)], drop=("preprocess",))
+        instantiate({**NODES[name], **change}, "encoder.x", ENCODER_METADATA[kind_of(name)], drop=("preprocess",))
     assert str(caught.value) == message
 
 
@@ -181,17 +181,17 @@ def test_what_cannot_be_built_is_said(name: str, change: dict[str, Any], message
 @pytest.mark.parametrize(("num_numeric", "cardinalities"), [(3, []), (0, [4, 6])])
 def test_tables_may_be_all_numbers_or_all_categories(name: str, num_numeric: int, cardinalities: list[int]) -> None:
     metadata = {"num_numeric": num_numeric, "cardinalities": cardinalities}
-    encoder = instantiate(NODES[name], "encoder.it", metadata, drop=("preprocess",))
-    whole = encoder_input("tabular")
-    x = {key: whole[key][:, :num_numeric] for key in ("numeric", "missing")}
-    x["categorical"] = whole["categorical"][:, : len(cardinalities)]
+    encoder = instantiate(NODES[name], "encoder.x", metadata, drop=("preprocess",))
+    full = encoder_input("tabular")
+    x = {key: full[key][:, :num_numeric] for key in ("numeric", "missing")}
+    x["categorical"] = full["categorical"][:, : len(cardinalities)]
     features = encoder(x)
     score(features).backward()
     assert features.pooled.isfinite().all()
     assert all(p.grad is not None for p in encoder.parameters() if p.numel())
 
 
-def test_own_encoders_import_no_library() -> None:
+def test_encoders_trained_from_scratch_import_no_library() -> None:
     names = ("image", "text", "audio", "tabular", "series", "classical")
     families = ", ".join(f"mmrun.models.encoders.{name}" for name in names)
     heavy = "{'timm', 'transformers', 'torchvision', 'huggingface_hub', 'omegaconf', 'sklearn', 'scipy'}"

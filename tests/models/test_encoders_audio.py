@@ -1,4 +1,4 @@
-"""What WaveNet hears and when, literally; and sound as a picture."""
+"""The receptive field of WaveNet, in samples; and image models on spectrograms."""
 
 import pytest
 import torch
@@ -30,31 +30,31 @@ def wavenet() -> WaveNet:
 def test_wavenet_never_hears_ahead(wavenet: WaveNet) -> None:
     waveform = noise(200)
     changed = waveform.clone()
-    changed[0, 107] += 0.1  # token 5 is of samples 100 to 119
-    moved = (read(wavenet, waveform) - read(wavenet, changed)).abs().amax(dim=1) > 0
-    assert moved.tolist() == [False] * 5 + [True] * 5
+    changed[0, 107] += 0.1  # token 5 covers samples 100 to 119
+    differs = (read(wavenet, waveform) - read(wavenet, changed)).abs().amax(dim=1) > 0
+    assert differs.tolist() == [False] * 5 + [True] * 5
 
 
 @pytest.mark.parametrize("pool", [1, 3])
-def test_wavenet_hears_as_far_back_as_it_says(pool: int) -> None:
+def test_wavenet_reaches_back_as_far_as_its_receptive_field(pool: int) -> None:
     torch.manual_seed(0)
     wavenet = WaveNet(dim=8, channels=6, num_layers=3, num_cycles=2, kernel=3, stride=4, pool=pool).eval()
     assert wavenet.receptive_field == 4 * (2 + 2 * 2 * (1 + 2 + 4)) == 120
     waveform = noise(240).requires_grad_()
-    token = 180 // (4 * pool) - 1  # it ends with sample 179
+    token = 180 // (4 * pool) - 1  # the token that ends with sample 179
     (gradient,) = torch.autograd.grad(read(wavenet, waveform)[token].sum(), waveform)
-    heard = gradient[0].nonzero().squeeze(1)
-    first = 180 - wavenet.receptive_field - 4 * (pool - 1)  # the steps pooled with the last begin as much earlier
-    assert (heard.min().item(), heard.max().item(), len(heard)) == (first, 179, 180 - first)
+    in_field = gradient[0].nonzero().squeeze(1)
+    first = 180 - wavenet.receptive_field - 4 * (pool - 1)  # the first of the pooled steps begins that much earlier
+    assert (in_field.min().item(), in_field.max().item(), len(in_field)) == (first, 179, 180 - first)
 
 
-def test_default_wavenet_hears_a_quarter_of_a_second() -> None:
+def test_default_wavenet_sees_a_quarter_of_a_second() -> None:
     wavenet = WaveNet()
     assert wavenet.receptive_field == 16 * 257 == 4112
-    assert read(wavenet, noise(16000)).shape == (100, 64)  # a token each 10 ms
+    assert read(wavenet, noise(16000)).shape == (100, 64)  # one token per 10 ms
 
 
-def test_wavenet_reads_the_last_samples_too(wavenet: WaveNet) -> None:
+def test_wavenet_reads_a_last_incomplete_step(wavenet: WaveNet) -> None:
     waveform = noise(203)  # 50 steps and 3 samples
     changed = waveform.clone()
     changed[0, 202] += 0.1
@@ -62,13 +62,13 @@ def test_wavenet_reads_the_last_samples_too(wavenet: WaveNet) -> None:
     assert not torch.equal(read(wavenet, waveform)[10], read(wavenet, changed)[10])
 
 
-def test_wavenet_pools_where_the_sound_is(wavenet: WaveNet) -> None:
+def test_wavenet_pools_only_real_tokens(wavenet: WaveNet) -> None:
     features = wavenet({"waveform": noise(200), "length": torch.tensor([41])})  # two tokens and a sample of the third
     assert features.mask.sum().item() == 3
     torch.testing.assert_close(features.pooled[0], features.tokens[0, :3].mean(dim=0))
 
 
-def test_spectrograms_are_the_usual_ones() -> None:
+def test_default_spectrograms_have_the_usual_size() -> None:
     node = compose.load_option("encoder/audio", "logmel_resnet")
     assert (node["n_mels"], node["n_fft"], node["hop_length"], node["preprocess"]["sample_rate"]) == (
         128,
@@ -76,7 +76,7 @@ def test_spectrograms_are_the_usual_ones() -> None:
         512,
         16000,
     )
-    assert build_mel_filters(16000, 1024, 128, "slaney").amax(dim=1).min() > 0.5  # every band hears something
+    assert build_mel_filters(16000, 1024, 128, "slaney").amax(dim=1).min() > 0.5  # no band is empty
 
 
 def test_a_spectrogram_is_read_as_a_grey_picture() -> None:
@@ -89,7 +89,7 @@ def test_a_spectrogram_is_read_as_a_grey_picture() -> None:
     assert (features.pooled.shape, features.tokens.shape) == ((1, 512), (1, 4, 512))  # 4 x 1 cells of 32 x 32
 
 
-def test_weights_of_colour_pictures_are_added_up(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_weights_for_colour_are_summed(tmp_path_factory: pytest.TempPathFactory) -> None:
     import timm
 
     path = tmp_path_factory.mktemp("weights") / "resnet18.pth"

@@ -1,4 +1,4 @@
-"""What is fitted instead of learned is what scikit-learn computes from the same rows, whatever the batches were."""
+"""Fitted encoders compute what scikit-learn computes from the same rows, however they are batched."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from mmrun.models.encoders.classical import (
 from mmrun.models.encoders.text import Bow
 
 
-def pictures(num_rows: int, seed: int = 0) -> Tensor:  # [B, 1, 6, 6], of four sources, each even and so no bell curve
+def make_images(num_rows: int, seed: int = 0) -> Tensor:  # [B, 1, 6, 6], of four uniform, so not Gaussian, sources
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(4, 36, generator=torch.Generator().manual_seed(9))
     sources = torch.rand(num_rows, 4, generator=generator) * torch.tensor([4.0, 3.0, 2.0, 1.0])
@@ -34,106 +34,106 @@ def pictures(num_rows: int, seed: int = 0) -> Tensor:  # [B, 1, 6, 6], of four s
     return (sources @ mixing + noise + 0.5).view(num_rows, 1, 6, 6)
 
 
-def fitted(method: str, x: Tensor, batch_size: int = 64, dim: int = 4) -> Projection:
+def fit_pixels(method: str, x: Tensor, batch_size: int = 64, dim: int = 4) -> Projection:
     encoder = Pixels(in_channels=1, image_size=6, method=method, dim=dim)
     encoder.fit(x.split(batch_size))
     return encoder
 
 
-def pooled(encoder: Projection, x: Any) -> np.ndarray:
+def encode(encoder: Projection, x: Any) -> np.ndarray:
     with torch.no_grad():
         return encoder(x).pooled.numpy()
 
 
 def test_principal_components_are_those_of_scikit_learn() -> None:
-    x, new = pictures(300), pictures(10, seed=1)
-    encoder, wanted = fitted("pca", x), PCA(4, whiten=True, svd_solver="full").fit(x.flatten(1).numpy())
-    deviation = np.sqrt(wanted.explained_variance_)[:, None]
-    np.testing.assert_allclose(encoder.mean, wanted.mean_, atol=1e-5)
-    np.testing.assert_allclose(encoder.weight.numpy() * deviation, wanted.components_, atol=1e-4)
-    np.testing.assert_allclose(pooled(encoder, new), wanted.transform(new.flatten(1).numpy()), atol=1e-3)
-    np.testing.assert_allclose(pooled(encoder, x).var(axis=0, ddof=1), np.ones(4), atol=1e-4)
+    x, new = make_images(300), make_images(10, seed=1)
+    encoder, expected = fit_pixels("pca", x), PCA(4, whiten=True, svd_solver="full").fit(x.flatten(1).numpy())
+    deviation = np.sqrt(expected.explained_variance_)[:, None]
+    np.testing.assert_allclose(encoder.mean, expected.mean_, atol=1e-5)
+    np.testing.assert_allclose(encoder.weight.numpy() * deviation, expected.components_, atol=1e-4)
+    np.testing.assert_allclose(encode(encoder, new), expected.transform(new.flatten(1).numpy()), atol=1e-3)
+    np.testing.assert_allclose(encode(encoder, x).var(axis=0, ddof=1), np.ones(4), atol=1e-4)
 
 
-def test_more_rows_than_a_block_are_taken_block_by_block() -> None:
-    x = pictures(2 * PCA_BLOCK_ROWS + 100)
-    wanted = IncrementalPCA(4, whiten=True, batch_size=PCA_BLOCK_ROWS).fit(x.flatten(1).numpy())
-    np.testing.assert_allclose(pooled(fitted("pca", x), x), wanted.transform(x.flatten(1).numpy()), atol=1e-3)
+def test_more_rows_than_a_block_are_fitted_block_by_block() -> None:
+    x = make_images(2 * PCA_BLOCK_ROWS + 100)
+    expected = IncrementalPCA(4, whiten=True, batch_size=PCA_BLOCK_ROWS).fit(x.flatten(1).numpy())
+    np.testing.assert_allclose(encode(fit_pixels("pca", x), x), expected.transform(x.flatten(1).numpy()), atol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:FastICA did not converge")
 def test_independent_components_are_those_of_scikit_learn() -> None:
-    x = pictures(400)
-    wanted = FastICA(4, whiten="unit-variance", random_state=0).fit(x.flatten(1).numpy())
-    encoder = fitted("ica", x)
-    assert np.array_equal(encoder.weight, wanted.components_)
-    np.testing.assert_allclose(pooled(encoder, x), wanted.transform(x.flatten(1).numpy()), atol=1e-3)
+    x = make_images(400)
+    expected = FastICA(4, whiten="unit-variance", random_state=0).fit(x.flatten(1).numpy())
+    encoder = fit_pixels("ica", x)
+    assert np.array_equal(encoder.weight, expected.components_)
+    np.testing.assert_allclose(encode(encoder, x), expected.transform(x.flatten(1).numpy()), atol=1e-3)
 
 
 def test_independent_components_find_the_sources_again() -> None:
-    x = pictures(1500)
+    x = make_images(1500)
     sources = torch.rand(1500, 4, generator=torch.Generator().manual_seed(0))
-    alike = np.abs(np.corrcoef(pooled(fitted("ica", x), x), sources, rowvar=False)[:4, 4:])
-    assert (alike.max(axis=0) > 0.97).all()
-    mixed = np.abs(np.corrcoef(pooled(fitted("pca", x), x), sources, rowvar=False)[:4, 4:])
+    correlation = np.abs(np.corrcoef(encode(fit_pixels("ica", x), x), sources, rowvar=False)[:4, 4:])
+    assert (correlation.max(axis=0) > 0.97).all()
+    mixed = np.abs(np.corrcoef(encode(fit_pixels("pca", x), x), sources, rowvar=False)[:4, 4:])
     assert (mixed.max(axis=0) < 0.97).any()  # principal components do not
 
 
 @pytest.mark.filterwarnings("ignore:FastICA did not converge")
 @pytest.mark.parametrize("method", ["pca", "ica"])
 def test_how_rows_are_cut_into_batches_does_not_matter(method: str) -> None:
-    x = pictures(ICA_MAX_ROWS + 300)
-    assert torch.equal(fitted(method, x, 64).weight, fitted(method, x, 999).weight)
-    assert torch.equal(fitted(method, x, 64).mean, fitted(method, x, 2300).mean)
+    x = make_images(ICA_MAX_ROWS + 300)
+    assert torch.equal(fit_pixels(method, x, 64).weight, fit_pixels(method, x, 999).weight)
+    assert torch.equal(fit_pixels(method, x, 64).mean, fit_pixels(method, x, 2300).mean)
 
 
 @pytest.mark.parametrize("method", ["pca", "ica"])
-def test_only_the_given_rows_have_a_say(method: str) -> None:
-    train, test = pictures(200), pictures(100, seed=1)
-    asked: list[int] = []
+def test_only_the_given_rows_count(method: str) -> None:
+    train, test = make_images(200), make_images(100, seed=1)
+    batch_sizes: list[int] = []
 
     def batches() -> Iterator[Tensor]:
         for batch in train.split(50):
-            asked.append(len(batch))
+            batch_sizes.append(len(batch))
             yield batch
 
     encoder = Pixels(1, 6, method, 4)
     encoder.fit(batches())
-    assert asked == [50, 50, 50, 50]
+    assert batch_sizes == [50, 50, 50, 50]
     torch.testing.assert_close(encoder.mean, train.flatten(1).mean(dim=0))
     assert not torch.allclose(encoder.mean, torch.cat([train, test]).flatten(1).mean(dim=0), atol=1e-3)
 
 
 def test_independent_components_draw_rows_from_all_over() -> None:
-    x = pictures(ICA_MAX_ROWS + 1000)
+    x = make_images(ICA_MAX_ROWS + 1000)
     x[ICA_MAX_ROWS:] += 3
-    assert 0.7 < (fitted("ica", x).mean - pictures(3000).flatten(1).mean(dim=0)).mean() < 1.3  # a third of 3
+    assert 0.7 < (fit_pixels("ica", x).mean - make_images(3000).flatten(1).mean(dim=0)).mean() < 1.3  # a third of 3
 
 
 @pytest.mark.parametrize("method", ["pca", "ica"])
-def test_nothing_is_said_before_fitting(method: str) -> None:
-    assert pooled(Pixels(1, 6, method, 4), pictures(3)).tolist() == [[0.0] * 4] * 3
+def test_features_are_zero_before_fitting(method: str) -> None:
+    assert encode(Pixels(1, 6, method, 4), make_images(3)).tolist() == [[0.0] * 4] * 3
 
 
 def test_precision_of_the_run_does_not_matter() -> None:
-    encoder, x = fitted("pca", pictures(100)), pictures(5)
+    encoder, x = fit_pixels("pca", make_images(100)), make_images(5)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = pooled(encoder, x)
-    assert np.array_equal(mixed, pooled(encoder, x))
+        in_bfloat16 = encode(encoder, x)
+    assert np.array_equal(in_bfloat16, encode(encoder, x))
 
 
-def test_what_is_fitted_is_saved_in_shapes_known_before() -> None:
-    encoder = fitted("pca", pictures(100))
+def test_a_fitted_encoder_loads_into_one_that_is_not() -> None:
+    encoder = fit_pixels("pca", make_images(100))
     fresh = Pixels(1, 6, "pca", 4)
     fresh.load_state_dict(encoder.state_dict(), strict=True)
-    assert np.array_equal(pooled(fresh, pictures(5)), pooled(encoder, pictures(5)))
+    assert np.array_equal(encode(fresh, make_images(5)), encode(encoder, make_images(5)))
 
 
 def test_a_direction_in_which_nothing_varies_stays_zero() -> None:
     x = torch.zeros(50, 1, 6, 6)
     x[:, 0, 0, 0] = torch.linspace(0, 1, 50)
-    found = pooled(fitted("pca", x), x)
-    assert found.std(axis=0, ddof=1).tolist() == pytest.approx([1, 0, 0, 0])
+    components = encode(fit_pixels("pca", x), x)
+    assert components.std(axis=0, ddof=1).tolist() == pytest.approx([1, 0, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_a_direction_in_which_nothing_varies_stays_zero() -> None:
         (lambda: Pixels(1, 6, "nmf", 4), "method='nmf': choose pca or ica"),
         (lambda: Pixels(1, 6, "pca", 37), "dim=37: a row has 36 values, which allow at most as many components"),
         (
-            lambda: fitted("pca", pictures(3)),
+            lambda: fit_pixels("pca", make_images(3)),
             "dim=4: 3 training rows allow at most as many principal components",
         ),
         (
-            lambda: fitted("ica", pictures(4)),
+            lambda: fit_pixels("ica", make_images(4)),
             "dim=4: the training rows vary in 3 directions, which allow at most as many independent components",
         ),
         (
@@ -155,13 +155,13 @@ def test_a_direction_in_which_nothing_varies_stays_zero() -> None:
         ),
     ],
 )
-def test_what_has_no_such_components_is_said(make: Any, message: str) -> None:
+def test_too_many_components_are_rejected(make: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert str(caught.value) == message
 
 
-def test_each_kind_becomes_one_vector() -> None:
+def test_each_kind_is_flattened_to_one_vector() -> None:
     row = {
         "numeric": torch.tensor([[0.5, 0.0]]),
         "missing": torch.tensor([[False, True]]),
@@ -186,29 +186,29 @@ def test_a_bag_of_words_weighs_them_as_scikit_learn_does() -> None:
     with torch.no_grad():
         bow.linear.weight.copy_(torch.eye(12)[3:])
         bow.linear.bias.zero_()
-        read = bow({"ids": ids, "mask": mask})
-    np.testing.assert_allclose(read.pooled, tfidf.transform(counts[:, 3:]).toarray(), atol=1e-6)
-    assert read.tokens is None
+        features = bow({"ids": ids, "mask": mask})
+    np.testing.assert_allclose(features.pooled, tfidf.transform(counts[:, 3:]).toarray(), atol=1e-6)
+    assert features.tokens is None
 
 
-def test_a_bag_of_words_counts_no_marks() -> None:
+def test_a_bag_of_words_counts_no_special_tokens() -> None:
     tokens = Tokens(vocab_size=60, max_tokens=8)
     tokens.fit(Column("text", ["a cat", "a dog", "the cat and the dog"]), np.arange(3))
     assert tokens.metadata["special_ids"] == [0, 1, 2, 3, 4]
     bow = Bow(tokens.metadata["vocab_size"], tokens.metadata["special_ids"])
-    nothing = tokens.decode("")  # [CLS] [SEP]
-    read = bow({"ids": torch.tensor([nothing["ids"].tolist()]), "mask": torch.tensor([nothing["mask"].tolist()])})
-    torch.testing.assert_close(read.pooled[0], bow.linear.bias)
-    again = Tokens()
-    again.restore(json.loads(json.dumps(tokens.state())))
-    assert again.metadata == tokens.metadata
+    empty = tokens.decode("")  # [CLS] [SEP]
+    features = bow({"ids": torch.tensor([empty["ids"].tolist()]), "mask": torch.tensor([empty["mask"].tolist()])})
+    torch.testing.assert_close(features.pooled[0], bow.linear.bias)
+    restored = Tokens()
+    restored.restore(json.loads(json.dumps(tokens.state())))
+    assert restored.metadata == tokens.metadata
 
 
-def test_a_bag_of_words_does_not_know_their_order() -> None:
+def test_a_bag_of_words_ignores_word_order() -> None:
     bow, all_real = Bow(20, [0, 1, 2, 3, 4]), torch.ones(1, 4, dtype=torch.bool)
     first, second, third = (
         bow({"ids": torch.tensor([ids]), "mask": all_real}).pooled for ids in ([2, 7, 9, 3], [9, 7, 0, 1], [9, 7, 7, 3])
     )
-    assert torch.equal(first, second)  # the same words, and marks that do not count
+    assert torch.equal(first, second)  # the same words, and special tokens, which do not count
     assert not torch.equal(first, third)
     assert bow.idf.tolist() == [0.0] * 5 + [1.0] * 15

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms and cepstra against other implementations, and what they promise."""
+"""Log-mel spectrograms and cepstral coefficients, compared with other implementations."""
 
 import math
 
@@ -19,11 +19,11 @@ def tone(hertz: float, level: float = 1.0, rate: int = 8000) -> Tensor:  # [1, S
 def test_filters_are_those_of_transformers(scale: str) -> None:
     from transformers.audio_utils import mel_filter_bank
 
-    wanted = mel_filter_bank(201, 40, 0.0, 8000.0, 16000, mel_scale=scale)
-    np.testing.assert_allclose(build_mel_filters(16000, 400, 40, scale).T.numpy(), wanted, atol=1e-6)
+    expected = mel_filter_bank(201, 40, 0.0, 8000.0, 16000, mel_scale=scale)
+    np.testing.assert_allclose(build_mel_filters(16000, 400, 40, scale).T.numpy(), expected, atol=1e-6)
 
 
-def test_default_filters_all_hear_something() -> None:
+def test_no_default_filter_is_empty() -> None:
     assert build_mel_filters(8000, 256, 64, "slaney").amax(dim=1).min() > 0.2
 
 
@@ -36,11 +36,11 @@ def test_spectrogram_is_that_of_transformers() -> None:
     power = spectrogram(
         noise[0].numpy(), window, 256, 128, power=2.0, mel_filters=bank, log_mel="log", mel_floor=1e-8 * 128**2
     )
-    wanted = (power - 2 * math.log(128) + 11) / 2.5
-    np.testing.assert_allclose(LogMel(8000)(noise)[0].numpy(), wanted, atol=1e-4)
+    expected = (power - 2 * math.log(128) + 11) / 2.5
+    np.testing.assert_allclose(LogMel(8000)(noise)[0].numpy(), expected, atol=1e-4)
 
 
-def test_a_full_tone_is_six_decibels_under_full_power() -> None:
+def test_a_full_scale_tone_is_six_decibels_below_the_reference() -> None:
     logmel = LogMel(8000)(tone(1000))  # [1, 64, 63]
     assert logmel.shape == (1, 64, 63)
     loudest = logmel[0, :, 30].argmax()
@@ -49,15 +49,15 @@ def test_a_full_tone_is_six_decibels_under_full_power() -> None:
     assert LogMel(8000)(torch.zeros(1, 8000)).unique().item() == pytest.approx((math.log(1e-8) + 11) / 2.5)
 
 
-def test_by_clip_loudness_does_not_matter() -> None:
-    both = tone(440) + tone(1900, 0.1)
+def test_normalised_by_clip_the_level_does_not_matter() -> None:
+    tones = tone(440) + tone(1900, 0.1)
     by_clip, fixed = LogMel(8000, normalize="clip"), LogMel(8000)
-    torch.testing.assert_close(by_clip(both), by_clip(both / 4), atol=1e-3, rtol=0)
-    assert not torch.allclose(fixed(both), fixed(both / 4), atol=0.1)
+    torch.testing.assert_close(by_clip(tones), by_clip(tones / 4), atol=1e-3, rtol=0)
+    assert not torch.allclose(fixed(tones), fixed(tones / 4), atol=0.1)
     assert by_clip(torch.zeros(1, 8000)).isfinite().all()
 
 
-def test_nothing_is_saved_and_nothing_learns() -> None:
+def test_there_are_no_parameters_and_no_saved_buffers() -> None:
     logmel = LogMel(8000)
     assert list(logmel.state_dict()) == list(logmel.parameters()) == list(Cepstrum(64, 20).state_dict()) == []
 
@@ -65,11 +65,11 @@ def test_nothing_is_saved_and_nothing_learns() -> None:
 def test_precision_of_the_run_does_not_matter() -> None:
     logmel, sound = LogMel(8000), tone(700, 1e-3)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = logmel(sound)
-    assert torch.equal(mixed, logmel(sound))
+        in_bfloat16 = logmel(sound)
+    assert torch.equal(in_bfloat16, logmel(sound))
 
 
 def test_cepstrum_is_the_cosine_transform() -> None:
     frames = torch.randn(2, 40, 5, generator=torch.Generator().manual_seed(0))
-    wanted = dct(frames.numpy(), axis=1, norm="ortho")[:, :13]
-    np.testing.assert_allclose(Cepstrum(40, 13)(frames).numpy(), wanted, atol=1e-5)
+    expected = dct(frames.numpy(), axis=1, norm="ortho")[:, :13]
+    np.testing.assert_allclose(Cepstrum(40, 13)(frames).numpy(), expected, atol=1e-5)

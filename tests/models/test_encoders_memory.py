@@ -1,4 +1,4 @@
-"""Less memory, the same numbers: activations computed again, and attention that never holds its whole matrix."""
+"""Gradient checkpointing and fused attention save memory and give the same numbers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,22 +22,26 @@ Tiny = Callable[[str], str]
 IMAGES = ("vit", "dinov2", "siglip", "clip")
 TEXTS = ("bert", "minilm", "roberta", "gpt2", "clip")
 SOUNDS = ("wav2vec2", "hubert", "whisper", "ast")
-HF = [f"{kind}/{name}" for kind, names in (("image", IMAGES), ("text", TEXTS), ("audio", SOUNDS)) for name in names]
+HF = [
+    *(f"image/{name}" for name in IMAGES),
+    *(f"text/{name}" for name in TEXTS),
+    *(f"audio/{name}" for name in SOUNDS),
+]
 TIMM = ["timm/resnet18", "timm/test_vit", "timm/convnext_atto", "spectrogram/resnet18"]
 
 
 def build(case: str, tiny: Tiny, grad_checkpointing: bool = False) -> Encoder:
     kind, _, name = case.partition("/")
-    more = {"grad_checkpointing": grad_checkpointing}
+    options = {"grad_checkpointing": grad_checkpointing}
     if kind == "timm":
-        return Timm(name, in_channels=1, image_size=32, pretrained=False, **more)
+        return Timm(name, in_channels=1, image_size=32, pretrained=False, **options)
     if kind == "spectrogram":
-        return LogMelTimm(16000, 16000, name, n_mels=32, **more)
+        return LogMelTimm(16000, 16000, name, n_mels=32, **options)
     if kind == "image":
-        return HfImage(tiny(name), in_channels=3, image_size=32, pretrained=False, **more)
+        return HfImage(tiny(name), in_channels=3, image_size=32, pretrained=False, **options)
     if kind == "text":
-        return HfText(tiny(name), vocab_size=60, max_tokens=12, pretrained=False, **more)
-    return hf_audio(tiny(name), sample_rate=16000, num_samples=16000, pretrained=False, **more)
+        return HfText(tiny(name), vocab_size=60, max_tokens=12, pretrained=False, **options)
+    return hf_audio(tiny(name), sample_rate=16000, num_samples=16000, pretrained=False, **options)
 
 
 def rows(case: str) -> Any:
@@ -52,11 +56,12 @@ def rows(case: str) -> Any:
     return {"waveform": noise * (torch.arange(16000) < length[:, None]), "length": length}
 
 
-def learn(encoder: Encoder, x: Any) -> tuple[int, dict[str, Tensor]]:
-    """Tell how many layers were called in a forward and a backward pass, and every gradient."""
+def compute_gradients(encoder: Encoder, x: Any) -> tuple[int, dict[str, Tensor]]:
+    """Run a forward and a backward pass; return the number of layer calls and the gradients by name."""
     calls: list[nn.Module] = []
     layers = (nn.Linear, nn.LayerNorm, nn.Conv2d)
-    hooks = [m.register_forward_hook(lambda m, *_: calls.append(m)) for m in encoder.modules() if isinstance(m, layers)]
+    counted = [module for module in encoder.modules() if isinstance(module, layers)]
+    hooks = [module.register_forward_hook(lambda module, *_: calls.append(module)) for module in counted]
     torch.manual_seed(2)  # of dropout
     encoder.train()(x).pooled.square().sum().backward()
     for hook in hooks:
@@ -66,17 +71,17 @@ def learn(encoder: Encoder, x: Any) -> tuple[int, dict[str, Tensor]]:
 
 @pytest.mark.parametrize("case", [*HF, *TIMM])
 def test_activations_computed_again_give_the_same_gradients(case: str, tiny: Tiny) -> None:
-    kept, again = build(case, tiny), build(case, tiny, grad_checkpointing=True)
-    again.load_state_dict(kept.state_dict())
-    calls, wanted = learn(kept, rows(case))
-    more_calls, gradients = learn(again, rows(case))
-    assert more_calls > calls * 1.3
-    assert list(gradients) == list(wanted)
+    plain, checkpointed = build(case, tiny), build(case, tiny, grad_checkpointing=True)
+    checkpointed.load_state_dict(plain.state_dict())
+    calls, expected = compute_gradients(plain, rows(case))
+    checkpointed_calls, gradients = compute_gradients(checkpointed, rows(case))
+    assert checkpointed_calls > calls * 1.3
+    assert list(gradients) == list(expected)
     for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, wanted[name], msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(gradient, expected[name], msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_what_cannot_compute_again_says_so(tiny: Tiny) -> None:
+def test_models_without_gradient_checkpointing_are_rejected(tiny: Tiny) -> None:
     with pytest.raises(ConfigError) as caught:
         Timm("dla46_c", 3, 32, pretrained=False, grad_checkpointing=True)
     assert str(caught.value) == "grad_checkpointing: timm's dla46_c does not support it; pass grad_checkpointing=false"
@@ -87,7 +92,7 @@ def test_what_cannot_compute_again_says_so(tiny: Tiny) -> None:
     )
 
 
-def operations(encoder: nn.Module, *x: Any) -> set[str]:
+def record_operations(encoder: nn.Module, *x: Any) -> set[str]:
     with profile(activities=[ProfilerActivity.CPU]) as trace:
         encoder.train()(*x)
     return {event.key for event in trace.key_averages()}
@@ -95,16 +100,16 @@ def operations(encoder: nn.Module, *x: Any) -> set[str]:
 
 @pytest.mark.parametrize("case", [*HF, "timm/test_vit"])
 def test_library_models_use_scaled_dot_product_attention(case: str, tiny: Tiny) -> None:
-    assert "aten::scaled_dot_product_attention" in operations(build(case, tiny), rows(case))
+    assert "aten::scaled_dot_product_attention" in record_operations(build(case, tiny), rows(case))
 
 
-def test_own_transformers_use_scaled_dot_product_attention() -> None:
+def test_transformers_trained_from_scratch_use_scaled_dot_product_attention() -> None:
     text = rows("text/own")
     table = {"numeric": torch.zeros(2, 3), "missing": torch.zeros(2, 3, dtype=torch.bool)}
     table["categorical"] = torch.zeros(2, 0, dtype=torch.int64)
-    for found in (
-        operations(Transformer(60, 12, 0), text),
-        operations(FtTransformer(3, []), table),
-        operations(Blocks(8, 1, 2, 2.0, 0.1), torch.zeros(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)),
+    for recorded in (
+        record_operations(Transformer(60, 12, 0), text),
+        record_operations(FtTransformer(3, []), table),
+        record_operations(Blocks(8, 1, 2, 2.0, 0.1), torch.zeros(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)),
     ):
-        assert "aten::scaled_dot_product_attention" in found
+        assert "aten::scaled_dot_product_attention" in recorded

@@ -1,4 +1,4 @@
-"""Weights from files, folders and the hub: loaded exactly, or refused in words and at once."""
+"""Weights from files, folders and the hub are loaded exactly, or rejected early with an error that helps."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ SMALL = {"in_channels": 3, "image_size": 32}
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Go online, with the given address for the hub."""
+    """Return a function that sets the address of the hub; the test counts as online."""
     hub_module.is_hub_reachable.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub_module, "TIMEOUT", 0.3)
@@ -35,7 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     hub_module.is_hub_reachable.cache_clear()
 
 
-def test_a_silent_hub_is_given_up_soon(hub: Callable[[str], None]) -> None:
+def test_a_hub_that_does_not_answer_is_given_up_soon(hub: Callable[[str], None]) -> None:
     with create_server(("127.0.0.1", 0)) as silent:
         hub(f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
@@ -43,8 +43,8 @@ def test_a_silent_hub_is_given_up_soon(hub: Callable[[str], None]) -> None:
         assert time.monotonic() - began < 3
 
 
-def test_without_a_hub_timm_says_what_would_mend(hub: Callable[[str], None]) -> None:
-    hub("http://127.0.0.1:9")  # nobody listens there
+def test_without_a_hub_timm_says_what_to_do(hub: Callable[[str], None]) -> None:
+    hub("http://127.0.0.1:9")  # no server listens there
     with pytest.raises(ConfigError) as caught:
         Timm("resnet18", **SMALL, pretrained=True)
     assert str(caught.value) == (
@@ -53,7 +53,7 @@ def test_without_a_hub_timm_says_what_would_mend(hub: Callable[[str], None]) -> 
     )
 
 
-def test_offline_transformers_say_what_would_mend() -> None:
+def test_offline_transformers_say_what_to_do() -> None:
     for build in (lambda: HfText("nobody/nothing", 60, 12), lambda: hf_audio("nobody/nothing", 16000, 16000)):
         with pytest.raises(ConfigError) as caught:
             build()
@@ -64,11 +64,11 @@ def test_offline_transformers_say_what_would_mend() -> None:
 
 
 def test_a_hub_that_answers_is_asked_once(hub: Callable[[str], None]) -> None:
-    asked = []
+    requested_paths = []
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            asked.append(self.path)
+            requested_paths.append(self.path)
             self.send_response(200)
             self.end_headers()
 
@@ -80,14 +80,14 @@ def test_a_hub_that_answers_is_asked_once(hub: Callable[[str], None]) -> None:
         hub(f"http://127.0.0.1:{server.server_port}")
         assert [hub_module.is_hub_reachable(), hub_module.is_hub_reachable()] == [True, True]
         server.shutdown()
-    assert asked == ["/"]
+    assert requested_paths == ["/"]
 
 
-def test_what_is_cached_needs_no_hub_and_what_is_not_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_only_what_is_not_cached_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
 
     def load(local_only: bool) -> str:
-        asked.append(local_only)
+        calls.append(local_only)
         if local_only:
             raise OSError("not in the cache")
         return "weights"
@@ -95,7 +95,7 @@ def test_what_is_cached_needs_no_hub_and_what_is_not_is_asked_for(monkeypatch: p
     monkeypatch.setattr(hub_module, "is_hub_reachable", lambda: True)
     assert hub_module.fetch(load, "tiny", "pass a folder") == "weights"
     assert hub_module.fetch(lambda local_only: local_only, "tiny", "pass a folder") is True
-    assert asked == [True, False]
+    assert calls == [True, False]
 
     def refuse(local_only: bool) -> str:
         raise OSError("no such repository\nand ten more lines")
@@ -114,8 +114,8 @@ def test_timm_loads_weights_from_a_file(suffix: str, num_classes: int, tmp_path:
     encoder = Timm("resnet18", **SMALL, pretrained=str(path)).eval()
     pixels = torch.rand(2, 3, 32, 32)
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
-    wanted = trained.forward_features((pixels - mean) / std).mean((2, 3))
-    torch.testing.assert_close(encoder(pixels).pooled, wanted)
+    expected = trained.forward_features((pixels - mean) / std).mean((2, 3))
+    torch.testing.assert_close(encoder(pixels).pooled, expected)
 
 
 def test_timm_adapts_weights_to_grey_and_to_size(tmp_path: Path) -> None:
@@ -127,29 +127,29 @@ def test_timm_adapts_weights_to_grey_and_to_size(tmp_path: Path) -> None:
 
 
 class Harmful:
-    """What runs a command where a file is unpickled without care."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return print, ("harm is done",)
 
 
-def test_timm_refuses_what_is_no_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "it.pth"
-    unsafe = "pretrained: it.pth is neither a safetensors file nor a .pth file of tensors alone"
+def test_timm_rejects_files_that_are_not_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "weights.pth"
+    unsafe = "pretrained: weights.pth is neither a safetensors file nor a .pth file of tensors alone"
     path.write_text("hello")
-    assert refused("resnet18", path) == unsafe
+    assert reject("resnet18", path) == unsafe
     torch.save({"conv1.weight": Harmful()}, path)
-    assert refused("resnet18", path) == unsafe
+    assert reject("resnet18", path) == unsafe
     assert "harm" not in capsys.readouterr().out
     torch.save(timm.create_model("resnet18").state_dict(), path)
-    assert refused("resnet34", path) == "pretrained: the weights in it.pth are not those of timm's resnet34"
+    assert reject("resnet34", path) == "pretrained: the weights in weights.pth are not those of timm's resnet34"
     path.unlink()
     assert (
-        refused("resnet18", path) == f"pretrained={path}: there is no such file; pass the path of a file, true or false"
+        reject("resnet18", path) == f"pretrained={path}: there is no such file; pass the path of a file, true or false"
     )
 
 
-def refused(model: str, path: Path) -> str:
+def reject(model: str, path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         Timm(model, **SMALL, pretrained=str(path))
     return str(caught.value)
@@ -179,8 +179,8 @@ def test_transformers_weights_are_loaded_as_they_are(tiny: Tiny) -> None:
     ids = torch.randint(5, 60, (2, 12))
     mask = torch.ones_like(ids, dtype=torch.bool)
     with torch.no_grad():
-        wanted = BertModel.from_pretrained(tiny("bert")).eval()(ids).last_hidden_state
-        torch.testing.assert_close(HfText(tiny("bert"), 60, 12).eval()({"ids": ids, "mask": mask}).tokens, wanted)
+        expected = BertModel.from_pretrained(tiny("bert")).eval()(ids).last_hidden_state
+        torch.testing.assert_close(HfText(tiny("bert"), 60, 12).eval()({"ids": ids, "mask": mask}).tokens, expected)
         pixels = torch.rand(2, 3, 32, 32)
         mean, std = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])[..., None, None]
         vit, encoder = ViTModel.from_pretrained(tiny("vit")).eval(), HfImage(tiny("vit"), **SMALL).eval()
@@ -189,7 +189,7 @@ def test_transformers_weights_are_loaded_as_they_are(tiny: Tiny) -> None:
         torch.testing.assert_close(encoder(grey).pooled, encoder(grey.expand(-1, 3, -1, -1)).pooled)
 
 
-def test_tokens_are_pooled_as_asked(tiny: Tiny) -> None:
+def test_tokens_are_pooled_as_configured(tiny: Tiny) -> None:
     ids, mask = torch.randint(5, 60, (2, 5)), torch.tensor([[True, True, True, False, False], [True] + [False] * 4])
     with torch.no_grad():
         mean, cls, last = (
@@ -253,7 +253,7 @@ def test_transformers_say_what_they_cannot_read(build: Callable[[Tiny], Any], me
     assert str(caught.value) == message.replace("{folder}", str(folder))
 
 
-def test_weights_without_their_preprocessor_are_refused(tiny: Tiny) -> None:
+def test_weights_without_their_preprocessor_are_rejected(tiny: Tiny) -> None:
     with pytest.raises(ConfigError, match=r"resnet: .*; save the processor of .*resnet beside its weights$"):
         HfImage(tiny("resnet"), **SMALL)
 
@@ -264,11 +264,11 @@ def test_spectrograms_are_those_of_the_extractor(name: str, tiny: Tiny) -> None:
     from transformers import AutoFeatureExtractor
 
     sound = np.random.default_rng(0).normal(size=9000).astype(np.float32) / 8
-    wanted = next(iter(AutoFeatureExtractor.from_pretrained(tiny(name))(sound, sampling_rate=16000).values()))[0]
+    expected = next(iter(AutoFeatureExtractor.from_pretrained(tiny(name))(sound, sampling_rate=16000).values()))[0]
     encoder = hf_audio(tiny(name), 16000, 12000)
     waveform = torch.nn.functional.pad(torch.from_numpy(sound)[None], (0, 3000))
-    given = [waveform] if name == "whisper" else [waveform, torch.tensor([9000])]
-    np.testing.assert_allclose(encoder.compute_spectrogram(*given)[0].numpy(), wanted, atol=2e-4)
+    inputs = [waveform] if name == "whisper" else [waveform, torch.tensor([9000])]
+    np.testing.assert_allclose(encoder.compute_spectrogram(*inputs)[0].numpy(), expected, atol=2e-4)
 
 
 def test_wav2vec_reads_what_its_extractor_gives(tiny: Tiny) -> None:
@@ -276,12 +276,12 @@ def test_wav2vec_reads_what_its_extractor_gives(tiny: Tiny) -> None:
 
     sound = np.random.default_rng(0).normal(size=9000).astype(np.float32) / 8 + 0.1
     extractor = AutoFeatureExtractor.from_pretrained(tiny("wav2vec2"))
-    read = extractor([sound], sampling_rate=16000, padding="max_length", max_length=12000, return_tensors="pt")
+    extracted = extractor([sound], sampling_rate=16000, padding="max_length", max_length=12000, return_tensors="pt")
     with torch.no_grad():
-        wanted = Wav2Vec2Model.from_pretrained(tiny("wav2vec2")).eval()(**read).last_hidden_state
+        expected = Wav2Vec2Model.from_pretrained(tiny("wav2vec2")).eval()(**extracted).last_hidden_state
         waveform = torch.nn.functional.pad(torch.from_numpy(sound)[None], (0, 3000))
         encoder = hf_audio(tiny("wav2vec2"), 16000, 12000).eval()
         features = encoder({"waveform": waveform, "length": torch.tensor([9000])})
     assert features.mask.sum().item() == 27
-    torch.testing.assert_close(features.tokens[0, :27], wanted[0, :27], atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(features.pooled[0], wanted[0, :27].mean(0), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(features.tokens[0, :27], expected[0, :27], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(features.pooled[0], expected[0, :27].mean(0), atol=1e-4, rtol=1e-3)

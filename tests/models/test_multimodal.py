@@ -1,3 +1,5 @@
+"""The multimodal model: names of its parameters, fusion, probes and errors."""
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Encoder, Features, Fusion
 
 
-class AsIs(Encoder):
+class Identity(Encoder):
     kind, dim = "series", 2
 
     def forward(self, x):
@@ -21,7 +23,7 @@ class Sum(Fusion):
     dim = 2
 
     def forward(self, features, present):
-        return sum(own.pooled * present[name].unsqueeze(1) for name, own in features.items())
+        return sum(part.pooled * present[name].unsqueeze(1) for name, part in features.items())
 
 
 TASKS = {
@@ -30,18 +32,18 @@ TASKS = {
 }
 
 
-def model(*modalities):
-    return Multimodal({name: AsIs() for name in modalities}, Sum(), TASKS)
+def build_model(*modalities):
+    return Multimodal({name: Identity() for name in modalities}, Sum(), TASKS)
 
 
-def batch():
+def make_batch():
     inputs = {"front": torch.tensor([[1.0, 2.0]]), "rear": torch.tensor([[10.0, 20.0]])}
     present = {"front": torch.tensor([True]), "rear": torch.tensor([False])}
     return Batch(inputs, present, {}, torch.tensor([0]))
 
 
-def test_parameter_names_are_the_public_words():
-    assert [name for name, _ in model("front", "rear").named_parameters()] == [
+def test_parameter_names_are_those_of_the_documentation():
+    assert [name for name, _ in build_model("front", "rear").named_parameters()] == [
         "head.label.weight",
         "head.label.bias",
         "head.age.weight",
@@ -57,22 +59,22 @@ def test_parameter_names_are_the_public_words():
     ]
 
 
-def test_forward_fuses_what_is_present_and_gives_every_task():
-    both = model("front", "rear")
-    outputs = both(batch())
-    assert torch.equal(outputs["label"], both.head["label"](torch.tensor([[1.0, 2.0]])))
+def test_forward_fuses_what_is_present_and_predicts_every_task():
+    model = build_model("front", "rear")
+    outputs = model(make_batch())
+    assert torch.equal(outputs["label"], model.head["label"](torch.tensor([[1.0, 2.0]])))
     assert outputs["age"].shape == (1, 1)
 
 
 def test_unimodal_reads_one_encoder_through_its_probe():
-    both = model("front", "rear")
-    outputs = both.unimodal(batch(), "rear")
-    assert torch.equal(outputs["label"], both.probe["rear"]["label"](torch.tensor([[10.0, 20.0]])))
+    model = build_model("front", "rear")
+    outputs = model.unimodal(make_batch(), "rear")
+    assert torch.equal(outputs["label"], model.probe["rear"]["label"](torch.tensor([[10.0, 20.0]])))
     assert outputs["age"].shape == (1, 1)
 
 
-def test_encode_reads_what_it_is_given():
-    assert list(model("front", "rear").encode({"rear": torch.zeros(1, 2)})) == ["rear"]
+def test_encode_reads_the_given_modalities():
+    assert list(build_model("front", "rear").encode({"rear": torch.zeros(1, 2)})) == ["rear"]
 
 
 def test_a_fusion_may_bring_its_own_head():
@@ -80,13 +82,13 @@ def test_a_fusion_may_bring_its_own_head():
         def head(self, num_outputs):
             return nn.Identity()
 
-    voting = Multimodal({"front": AsIs(), "rear": AsIs()}, Voting(), TASKS)
-    assert voting(batch())["label"].tolist() == [[1.0, 2.0]]
+    voting = Multimodal({"front": Identity(), "rear": Identity()}, Voting(), TASKS)
+    assert voting(make_batch())["label"].tolist() == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize("name", ["a.b", "", "values", "type", "training"])
-def test_a_name_that_no_parameter_can_have_is_refused(name):
+def test_a_name_that_no_parameter_can_have_is_rejected(name):
     with pytest.raises(ConfigError) as caught:
-        model(name)
+        build_model(name)
     expected = f"modality '{name}': this cannot be part of a parameter name; rename it, for example 'my_modality'"
     assert str(caught.value) == expected
