@@ -50,7 +50,7 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predicted
     outputs: dict[str, list[torch.Tensor]] = {name: [] for name in session.data.tasks}
     with torch.no_grad(), session.accelerator.autocast():
         for batch in loader.ordered():
-            by_task = session.model(batch) if modality is None else session.model.unimodal(batch, modality)
+            by_task = session.model(batch) if modality is None else session.model.forward_unimodal(batch, modality)
             for name, output in by_task.items():
                 outputs[name].append(session.data.tasks[name].scores(output).cpu())
     said: dict[str, list[Any]] = {"id": _ids(session.config.dataset, sheet)}

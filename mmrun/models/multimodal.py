@@ -45,9 +45,9 @@ class Multimodal(nn.Module):
         Returns:
             Features by modality, in the order of `inputs`.
         """
-        return {modality: self.features(modality, x) for modality, x in inputs.items()}
+        return {modality: self.encode_modality(modality, x) for modality, x in inputs.items()}
 
-    def features(self, modality: str, x: Input) -> Features:
+    def encode_modality(self, modality: str, x: Input) -> Features:
         """Encode one modality, or return the features that its frozen encoder computed earlier.
 
         Args:
@@ -59,7 +59,7 @@ class Multimodal(nn.Module):
         """
         return Features(**x) if isinstance(x, dict) and "pooled" in x else self.encoder[modality](x)
 
-    def head_outputs(self, fused: Tensor) -> dict[str, Tensor]:
+    def forward_head(self, fused: Tensor) -> dict[str, Tensor]:
         """Apply the head of each task to the fused vector.
 
         Args:
@@ -70,7 +70,7 @@ class Multimodal(nn.Module):
         """
         return {task: head(fused) for task, head in self.head.items()}
 
-    def probe_outputs(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:
+    def forward_probe(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:
         """Apply the probe of each task to the pooled features of one modality.
 
         Args:
@@ -91,9 +91,9 @@ class Multimodal(nn.Module):
         Returns:
             Outputs by task, [B, C].
         """
-        return self.head_outputs(self.fusion(self.encode(batch.inputs), batch.present))
+        return self.forward_head(self.fusion(self.encode(batch.inputs), batch.present))
 
-    def unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:
+    def forward_unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:
         """Predict every task from one modality alone, with its probes.
 
         Args:
@@ -103,7 +103,7 @@ class Multimodal(nn.Module):
         Returns:
             Outputs by task, [B, C].
         """
-        return self.probe_outputs(modality, self.features(modality, batch.inputs[modality]).pooled)
+        return self.forward_probe(modality, self.encode_modality(modality, batch.inputs[modality]).pooled)
 
 
 def _check_name(what: str, name: str) -> None:

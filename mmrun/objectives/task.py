@@ -119,9 +119,9 @@ class Task(Supervised):
             present: by modality, [B] bool.
         """
         fused = model.fusion(features, present)
-        heads = {FUSED: model.head_outputs(fused)}
+        heads = {FUSED: model.forward_head(fused)}
         for modality in self.unimodal_weight:
-            heads[Head(modality)] = model.probe_outputs(modality, features[modality].pooled)
+            heads[Head(modality)] = model.forward_probe(modality, features[modality].pooled)
         return ModelOutputs(heads, fused)
 
     def compute_losses(
@@ -228,7 +228,7 @@ class Probe(Supervised):
         """
         heads = {}
         for modality in self.modalities:
-            heads[Head(modality)] = model.probe_outputs(modality, features[modality].pooled)
+            heads[Head(modality)] = model.forward_probe(modality, features[modality].pooled)
         return ModelOutputs(heads)
 
     def compute_losses(

@@ -48,7 +48,7 @@ class Teacher(nn.Module):
         """
         features = self.model.encode({modality: batch.inputs[modality] for modality in self.model.encoder})
         fused = self.model.fusion(features, batch.present)
-        return TeacherOutputs(features, fused, self.model.head_outputs(fused))
+        return TeacherOutputs(features, fused, self.model.forward_head(fused))
 
 
 def freeze_copy(model: Multimodal) -> Teacher:

@@ -177,7 +177,7 @@ def predict(
         with accelerator.autocast():
             outputs = {}
             for head in heads:
-                outputs[head] = model(batch) if head.modality is None else model.unimodal(batch, head.modality)
+                outputs[head] = model(batch) if head.modality is None else model.forward_unimodal(batch, head.modality)
         collected.append((outputs, batch.targets, batch.index))
     gathered: Any = accelerator.gather(_concatenate(collected))
     outputs, targets, index = gathered

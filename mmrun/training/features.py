@@ -94,7 +94,7 @@ def _all_outputs(learner: Learner, heads: list[Head], accelerator: Accelerator, 
                     for name, loss in learner(batch).items():
                         outputs[f"loss/{training}/{name}"] = loss.detach()
                 for head in () if training else heads:
-                    by_task = model(batch) if head.modality is None else model.unimodal(batch, head.modality)
+                    by_task = model(batch) if head.modality is None else model.forward_unimodal(batch, head.modality)
                     outputs |= {f"{head.name}/{task}": output for task, output in by_task.items()}
     finally:
         learner.train()

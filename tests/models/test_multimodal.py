@@ -68,7 +68,7 @@ def test_forward_fuses_what_is_present_and_predicts_every_task():
 
 def test_unimodal_reads_one_encoder_through_its_probe():
     model = build_model("front", "rear")
-    outputs = model.unimodal(make_batch(), "rear")
+    outputs = model.forward_unimodal(make_batch(), "rear")
     assert torch.equal(outputs["label"], model.probe["rear"]["label"](torch.tensor([[10.0, 20.0]])))
     assert outputs["age"].shape == (1, 1)
 

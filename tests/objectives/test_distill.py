@@ -125,7 +125,7 @@ def test_a_fused_teacher_of_single_modalities():
     losses = build(teacher, Probe, alpha=1.0)(learner, data)
     teacher_outputs, expected = teacher(data), 0.0
     for name in KINDS:
-        alone = learner.unimodal(data, name)
+        alone = learner.forward_unimodal(data, name)
         rows = data.present[name]
         for t, task in TASKS.items():
             expected += distillation_loss(task, alone[t], teacher_outputs[t], 4.0)[rows].mean().item()

@@ -40,7 +40,7 @@ def test_targets_are_mixed_as_features_are():
     partner = torch.rand(8).argsort()
     pooled = learner.encoder["photo"](data.inputs["photo"]).pooled
     mixed = {"photo": Features(lam * pooled + (1 - lam) * pooled[partner])}
-    outputs = learner.head_outputs(learner.fusion(mixed, data.present))
+    outputs = learner.forward_head(learner.fusion(mixed, data.present))
     expected = sum(
         lam * task.loss(outputs[name], data.targets[name])
         + (1 - lam) * task.loss(outputs[name], data.targets[name][partner])

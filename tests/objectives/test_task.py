@@ -94,7 +94,8 @@ def test_a_probe_counts_the_rows_that_have_the_modality():
     data.present["photo"][4:] = False
     four = build_batch("photo")
     expected = sum(
-        task.loss(learner.unimodal(four, "photo")[name][:4], four.targets[name][:4]) for name, task in TASKS.items()
+        task.loss(learner.forward_unimodal(four, "photo")[name][:4], four.targets[name][:4])
+        for name, task in TASKS.items()
     )
     assert Probe(TASKS, ["photo"])(learner, data)["loss"].item() == pytest.approx(expected.item())
     assert torch.equal(data.targets["label"], four.targets["label"])
@@ -107,7 +108,7 @@ def test_a_loss_is_chosen_by_kind_of_task():
     assert losses["loss/label"].item() == TASKS["label"].focal(outputs["label"], data.targets["label"], 1.0).item()
     assert losses["loss/age"].item() == TASKS["age"].l1(outputs["age"], data.targets["age"]).item()
     losses = Probe(TASKS, ["photo"], loss={"classification": "hinge", "regression": "huber"}, delta=0.1)(learner, data)
-    alone = learner.unimodal(data, "photo")
+    alone = learner.forward_unimodal(data, "photo")
     expected = TASKS["label"].hinge(alone["label"], data.targets["label"])
     expected += TASKS["age"].huber(alone["age"], data.targets["age"], 0.1)
     assert losses["loss"].item() == pytest.approx(expected.item())

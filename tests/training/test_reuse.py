@@ -33,7 +33,7 @@ def test_a_digest_knows_names_bits_and_no_order():
 def test_parts_that_run_are_recorded():
     model = build_model("cells", "sensor")
     with reuse.record_used_parts(model) as used:
-        model.unimodal(build_batch("cells", "sensor"), "cells")
+        model.forward_unimodal(build_batch("cells", "sensor"), "cells")
     assert used == {"encoder.cells", "probe.cells"}
 
 

@@ -95,7 +95,7 @@ class GradientBlending(Objective):
         alone = torch.stack(list(self.probes.losses(outputs, train_batch).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
         with torch.no_grad():
-            joint = model.head_outputs(model.fusion(features, {m: batch.present[m] for m in features}))
+            joint = model.forward_head(model.fusion(features, {m: batch.present[m] for m in features}))
             self._update_on_batch({"joint": joint, **outputs}, batch, held_out)
         parts = {f"loss/alone/{m}": loss.detach() for m, loss in zip(modalities, alone, strict=True)}
         return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **parts}

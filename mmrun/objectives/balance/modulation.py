@@ -205,7 +205,7 @@ class Agm(Objective):
         absent = {m: torch.zeros_like(rows) for m, rows in present.items()}
 
         def predict(present_: dict[str, Tensor]) -> dict[str, Tensor]:
-            outputs = model.head_outputs(model.fusion(features, present_))
+            outputs = model.forward_head(model.fusion(features, present_))
             return {task: output.float() for task, output in outputs.items()}
 
         joint = predict(present)
