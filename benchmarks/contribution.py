@@ -100,7 +100,7 @@ def truth(name, mix) -> dict[tuple[str, ...], float]:
         if name == "uneven"
         else {m: {m} for m in "abc"[:modalities]}
     )
-    subsets = [(), *contribution.subsets(list(told))]
+    subsets = [(), *contribution.enumerate_subsets(list(told))]
     return {
         subset: expected_accuracy(set().union(*(told[m] for m in subset)), redundancy, uniqueness, synergy, modalities)
         for subset in subsets
@@ -110,7 +110,7 @@ def truth(name, mix) -> dict[tuple[str, ...], float]:
 def report(title, true, found) -> dict[str, float]:
     """Print truth and measurement, and give the largest error by fill policy."""
     modalities = found["modalities"]
-    worth = contribution.shapley(true, modalities)
+    worth = contribution.shapley_values(true, modalities)
     gap = true[tuple(modalities)] - max(true[(m,)] for m in modalities)
     print(f"{title:28}{'truth':10}gap {gap:+.3f}  {line(worth)}")
     errors = {}

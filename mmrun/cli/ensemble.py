@@ -88,7 +88,7 @@ def _evaluate(runs: Sequence["RunFolder"], methods: Sequence[str], task: "Task")
 
     members, targets = {}, {}  # by split: scores [M, N, C] of the members, and targets
     for split in SPLITS:
-        members[split], targets[split], _ = ensemble.answers(runs, split, task.name)
+        members[split], targets[split], _ = ensemble.read_member_predictions(runs, split, task.name)
     scores: dict[str, dict[str, np.ndarray]] = {}
     for index, run in enumerate(runs):
         scores[run.name] = {split: members[split][index] for split in SPLITS}
@@ -106,9 +106,9 @@ def _evaluate(runs: Sequence["RunFolder"], methods: Sequence[str], task: "Task")
 
 def _predict_soup(runs: Sequence["RunFolder"], task: str) -> dict[str, "np.ndarray"]:
     from mmrun.cli.terminal import Terminal
-    from mmrun.evaluation.soup import soup
+    from mmrun.evaluation.soup import predict_soup
 
-    return {split: by_task[task] for split, by_task in soup(runs, SPLITS, Terminal(live=False)).items()}
+    return {split: by_task[task] for split, by_task in predict_soup(runs, SPLITS, Terminal(live=False)).items()}
 
 
 def _print_task(task: str, metric: str, metrics: Mapping[str, Metrics]) -> None:

@@ -82,14 +82,14 @@ def run(args: argparse.Namespace) -> int:
         _classify_zero_shot(session, args)
         return 0
     if missing or noise:
-        conditions = evaluation.what_if(session, args.split, missing, noise, args.fill)
+        conditions = evaluation.evaluate_what_if(session, args.split, missing, noise, args.fill)
         if args.format == "json":
             print(json.dumps(conditions, indent=1))
         else:
             eval_tables.print_conditions(conditions)
         return 0
     result = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
-    evaluation.keep(folder, result)
+    evaluation.save(folder, result)
     if args.format == "json":
         print(folder.evaluation_file.read_text("utf-8"), end="")
     else:
@@ -101,9 +101,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _classify_zero_shot(session: "Session", args: argparse.Namespace) -> None:
     from mmrun.cli import eval_tables
-    from mmrun.evaluation.zero_shot import zero_shot
+    from mmrun.evaluation.zero_shot import classify_zero_shot
 
-    result = zero_shot(session, args.split, args.zero_shot.split(","))
+    result = classify_zero_shot(session, args.split, args.zero_shot.split(","))
     if args.format == "json":
         print(json.dumps(result, indent=1))
     else:
@@ -131,8 +131,8 @@ def evaluate_remaining(runs: Sequence["Metrics"], split: str) -> None:
     for number, folder in enumerate(folders, start=1):
         started = time.monotonic()
         try:
-            result = evaluation.evaluate(reopen(folder, Terminal(live=False)), split, everything=True)
-            evaluation.keep(folder, result)
+            result = evaluation.evaluate(reopen(folder, Terminal(live=False)), split, full=True)
+            evaluation.save(folder, result)
         except MmrunError as error:
             print(f"note: not evaluated: {error}", file=sys.stderr)
             continue

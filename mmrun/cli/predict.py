@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run.pipeline import reopen
 
     predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
-    for modality in predictions.absent:
+    for modality in predictions.missing_modalities:
         print(f"note: {args.file} has no {modality}: predicted without it", file=sys.stderr)
     write = _write_json if args.format == "json" else _write_csv
     if args.output is None:

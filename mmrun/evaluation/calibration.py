@@ -1,33 +1,41 @@
-"""How far probabilities can be believed, and which classes are taken for which: what a kind of task has of it."""
-
-from typing import Any
+"""Calibration, confusion matrix and curves of one task, from its stored predictions."""
 
 import numpy as np
 
 from mmrun.results.classification import confusion, curves, reliability, thinned
+from mmrun.results.evaluation_schema import ClassEvaluation
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Task
 
 
-def classes(task: Task, scores: np.ndarray, target: np.ndarray) -> dict[str, Any] | None:
-    """Return all that concerns probabilities and classes; None for a task that has neither."""
+def evaluate_classes(task: Task, scores: np.ndarray, target: np.ndarray) -> ClassEvaluation | None:
+    """Return the reliability diagram, the confusion matrix and the curves of a task.
+
+    Args:
+        task: of any type.
+        scores: [N, C], probabilities.
+        target: [N] classes, or [N, C] labels. Hidden targets are not counted.
+
+    Returns:
+        None for a task that has neither classes nor labels. Labels have no confusion matrix.
+    """
     if isinstance(task, Classification):
         visible = target != IGNORE_INDEX
         scores, target = scores[visible], target[visible]
         predicted = scores.argmax(1)
-        truth = target[:, None] == np.arange(task.num_outputs)
-        drawn = curves(task.classes, scores, truth, np.ones_like(truth))
+        truth = target[:, None] == np.arange(task.num_outputs)  # [N, C]
+        class_curves = curves(task.classes, scores, truth, np.ones_like(truth))
         return {
             "reliability": reliability(scores.max(1), predicted == target),
             "confusion": confusion(task.classes, target, predicted),
-            "curves": {name: thinned(curve) for name, curve in drawn.items()},
+            "curves": {name: thinned(curve) for name, curve in class_curves.items()},
         }
     if isinstance(task, Multilabel):
-        known, truth = ~np.isnan(target), target > 0.5
-        drawn = curves(task.labels, scores, truth, known)
+        visible, truth = ~np.isnan(target), target > 0.5
+        label_curves = curves(task.labels, scores, truth, visible)
         return {
-            "reliability": reliability(scores[known], truth[known]),
-            "curves": {name: thinned(curve) for name, curve in drawn.items()},
+            "reliability": reliability(scores[visible], truth[visible]),
+            "curves": {name: thinned(curve) for name, curve in label_curves.items()},
         }
     return None

@@ -1,7 +1,7 @@
-"""What a model says when modalities are missing, exchanged or spoiled.
+"""Outputs and metrics of a model when modalities are missing, shuffled between rows or corrupted.
 
-A condition says what each modality gives. In one pass over the rows every modality is encoded once for each thing that
-it gives in any condition; then the features are fused once for each condition.
+A condition maps each modality to a variant of its input. In one pass over the rows, every modality is encoded once per
+variant that occurs in any condition; then the features are fused once per condition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,117 +14,156 @@ from torch import Generator, Tensor
 from mmrun.evaluation.corruptions import CORRUPTIONS
 from mmrun.head import FUSED
 from mmrun.run import metrics as run_metrics
+from mmrun.run.metrics import Metrics
 from mmrun.run.session import Session
 from mmrun.seeding import named_seed
 from mmrun.types import Batch, Features, Input
 
 
-class Given(NamedTuple):
-    """What a modality gives: clean | zeros | shuffled (the content of another row), or a corruption of its kind."""
+class Variant(NamedTuple):
+    """A variant of one modality's input.
+
+    Attributes:
+        name: clean, zeros, shuffled (the content of another row), or a corruption of the modality's kind.
+        severity: of the corruption, 0 to 1.
+    """
 
     name: str
     severity: float = 0.0
 
 
-CLEAN, ZEROS, SHUFFLED = Given("clean"), Given("zeros"), Given("shuffled")
+CLEAN, ZEROS, SHUFFLED = Variant("clean"), Variant("zeros"), Variant("shuffled")
 
-Condition = Mapping[str, Given]  # by modality; one that is not named is absent
+Condition = Mapping[str, Variant]  # by modality; a modality that is not named is absent
 Outputs = dict[str, Tensor]  # by task, [N, C]
 
 
-def measure(
+def evaluate_conditions(
     session: Session, split: str, conditions: Sequence[Condition]
-) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
-    """Return all figures under each condition, and the targets; conditions that are alike are met once."""
+) -> tuple[list[Metrics], dict[str, np.ndarray]]:
+    """Compute the metrics of the fused model under each condition. Equal conditions are evaluated once.
+
+    Args:
+        session: the run, opened again.
+        split: val or test.
+        conditions: variants of the input.
+
+    Returns:
+        the metrics in the order of the conditions, and the targets by task, [N] or [N, C].
+    """
     distinct = {frozenset(condition.items()): condition for condition in conditions}
-    outputs, targets = answer(session, split, list(distinct.values()))
-    found = {
-        key: run_metrics.compute_metrics(session, {FUSED: by_task}, targets)
-        for key, by_task in zip(distinct, outputs, strict=True)
-    }
-    return [found[frozenset(condition.items())] for condition in conditions], {
-        task: target.numpy() for task, target in targets.items()
-    }
+    outputs, targets = predict_conditions(session, split, list(distinct.values()))
+    metrics: dict[frozenset[tuple[str, Variant]], Metrics] = {}
+    for key, by_task in zip(distinct, outputs, strict=True):
+        metrics[key] = run_metrics.compute_metrics(session, {FUSED: by_task}, targets)
+    target_arrays = {task: target.numpy() for task, target in targets.items()}
+    return [metrics[frozenset(condition.items())] for condition in conditions], target_arrays
 
 
 @torch.no_grad()
-def answer(session: Session, split: str, conditions: Sequence[Condition]) -> tuple[list[Outputs], dict[str, Tensor]]:
-    """Return the fused outputs under each condition, and the targets.
+def predict_conditions(
+    session: Session, split: str, conditions: Sequence[Condition]
+) -> tuple[list[Outputs], dict[str, Tensor]]:
+    """Compute the fused outputs under each condition.
 
-    The rows come in an order of chance, the same at each call: a corruption that borrows from the batch must not find
-    rows of one class there.
+    The rows come in a random order, the same in each call: a corruption that takes values from the rest of the batch
+    must not find only rows of one class there.
+
+    Args:
+        session: the run, opened again.
+        split: val or test.
+        conditions: variants of the input.
+
+    Returns:
+        the outputs by task in the order of the conditions, and the targets by task, all on the CPU.
     """
-    rows = _rng(session, "rows").permutation(session.data.rows[split])
-    last_use = {pair: place for place, condition in enumerate(conditions) for pair in condition.items()}
-    exchanged = [modality for modality, given in last_use if given == SHUFFLED]
+    rows = _random_generator(session, "rows").permutation(session.data.rows[split])
+    last_use: dict[tuple[str, Variant], int] = {}
+    for position, condition in enumerate(conditions):
+        last_use.update(dict.fromkeys(condition.items(), position))
+    shuffled_modalities = [modality for modality, variant in last_use if variant == SHUFFLED]
     outputs: list[list[Outputs]] = [[] for _ in conditions]
     targets: list[Outputs] = []
-    for number, (batch, other) in enumerate(_batches(session, rows, exchanged)):
+    for number, (batch, shuffled) in enumerate(_iterate_batches(session, rows, shuffled_modalities)):
         clean = {modality: _encode(session, modality, x) for modality, x in batch.inputs.items()}
         encoded = {(modality, CLEAN): features for modality, features in clean.items()}
-        for place, condition in enumerate(conditions):
+        for position, condition in enumerate(conditions):
+            features = dict(clean)  # a fusion also reads an absent modality, but must not use it
+            for modality, variant in condition.items():
+                if (modality, variant) not in encoded:
+                    x = _make_input(session, batch, shuffled, number, modality, variant)
+                    encoded[modality, variant] = _encode(session, modality, x)
+                features[modality] = encoded[modality, variant]
+            outputs[position].append(_fuse(session, features, batch, condition))
             for pair in condition.items():
-                if pair not in encoded:
-                    encoded[pair] = _encode(session, pair[0], _content(session, batch, other, number, *pair))
-            features = clean | {modality: encoded[modality, given] for modality, given in condition.items()}
-            outputs[place].append(_fuse(session, features, batch, condition))
-            for pair in condition.items():
-                if last_use[pair] == place and pair[1] != CLEAN:
+                if last_use[pair] == position and pair[1] != CLEAN:
                     del encoded[pair]
         targets.append(batch.targets)
-    return [_joined(parts) for parts in outputs], _joined(targets)
+    return [_concatenate(parts) for parts in outputs], _concatenate(targets)
 
 
-def _batches(session: Session, rows: np.ndarray, exchanged: Sequence[str]) -> Iterator[tuple[Batch, dict[str, Input]]]:
-    """Return the rows, and beside them what each exchanged modality gets from others."""
+def _iterate_batches(
+    session: Session, rows: np.ndarray, shuffled_modalities: Sequence[str]
+) -> Iterator[tuple[Batch, dict[str, Input]]]:
+    """Yield the batches, each with the input that the shuffled modalities take from other rows."""
     size = session.config.trainer.eval_batch_size
-    others = [session.loader(_others(session, m, rows), size, [m]).ordered() for m in exchanged]
+    loaders: dict[str, Iterator[Batch]] = {}
+    for modality in shuffled_modalities:
+        shuffled_rows = _shuffle_rows(session, modality, rows)
+        loaders[modality] = session.loader(shuffled_rows, size, [modality]).ordered()
     for batch in session.loader(rows, size, session.columns).ordered():
-        yield batch, {m: next(other).inputs[m] for m, other in zip(exchanged, others, strict=True)}
+        yield batch, {modality: next(loader).inputs[modality] for modality, loader in loaders.items()}
 
 
-def _others(session: Session, modality: str, rows: np.ndarray) -> np.ndarray:  # [N], [N]
+def _shuffle_rows(session: Session, modality: str, rows: np.ndarray) -> np.ndarray:  # [N], [N]
     """Return a permutation that maps each row with the modality to another such row, in one random cycle."""
     present = session.columns[modality].present.numpy()[rows]
-    cycle = _rng(session, f"shuffled/{modality}").permutation(np.flatnonzero(present))
-    others = rows.copy()
-    others[cycle] = rows[np.roll(cycle, 1)]
-    return others
+    cycle = _random_generator(session, f"shuffled/{modality}").permutation(np.flatnonzero(present))
+    shuffled = rows.copy()
+    shuffled[cycle] = rows[np.roll(cycle, 1)]
+    return shuffled
 
 
-def _content(
-    session: Session, batch: Batch, other: Mapping[str, Input], number: int, modality: str, given: Given
+def _make_input(
+    session: Session, batch: Batch, shuffled: Mapping[str, Input], number: int, modality: str, variant: Variant
 ) -> Input:
-    """Make what a modality gives in one batch."""
+    """Return a variant of the input of one modality, for the batch with this number."""
     x = batch.inputs[modality]
-    if given == ZEROS:
-        return (
-            {part: torch.zeros_like(value) for part, value in x.items()} if isinstance(x, dict) else torch.zeros_like(x)
-        )
-    if given == SHUFFLED:
-        return other[modality]
-    seed = named_seed(session.config.seed, f"evaluation/{modality}/{given.name}/{number}")
-    draw = Generator(session.accelerator.device).manual_seed(seed)
-    spoiled: Input = CORRUPTIONS[session.data.kinds[modality]][given.name](x, given.severity, draw)
-    return spoiled
+    if variant == ZEROS:
+        if isinstance(x, dict):
+            return {part: torch.zeros_like(value) for part, value in x.items()}
+        return torch.zeros_like(x)
+    if variant == SHUFFLED:
+        return shuffled[modality]
+    seed = named_seed(session.config.seed, f"evaluation/{modality}/{variant.name}/{number}")
+    generator = Generator(session.accelerator.device).manual_seed(seed)
+    return CORRUPTIONS[session.data.kinds[modality]][variant.name](x, variant.severity, generator)
 
 
 def _encode(session: Session, modality: str, x: Input) -> Features:
+    """Encode one modality."""
     with session.accelerator.autocast():
         features: Features = session.model.encoder[modality](x)
     return features
 
 
 def _fuse(session: Session, features: dict[str, Features], batch: Batch, condition: Condition) -> Outputs:
-    present = {modality: here & (modality in condition) for modality, here in batch.present.items()}
+    """Fuse the features; modalities that the condition does not name count as missing in every row."""
+    present: dict[str, Tensor] = {}
+    for modality, rows_with_modality in batch.present.items():
+        present[modality] = rows_with_modality & (modality in condition)
     with session.accelerator.autocast():
         fused = session.model.fusion(features, present)
         return {task: head(fused) for task, head in session.model.head.items()}
 
 
-def _joined(parts: Sequence[Outputs]) -> Outputs:
-    return {task: torch.cat([part[task] for part in parts]).cpu() for task in parts[0]}
+def _concatenate(parts: Sequence[Outputs]) -> Outputs:
+    """Join the batches, on the CPU."""
+    joined: Outputs = {}
+    for task in parts[0]:
+        joined[task] = torch.cat([part[task] for part in parts]).cpu()
+    return joined
 
 
-def _rng(session: Session, name: str) -> np.random.Generator:
+def _random_generator(session: Session, name: str) -> np.random.Generator:
     return np.random.default_rng(named_seed(session.config.seed, f"evaluation/{name}"))

@@ -1,85 +1,164 @@
-"""What each modality is worth: figures of every subset, Shapley values, and what fusion adds to the best modality."""
+"""The contribution of each modality: metrics of every subset, Shapley values, and the gain of the fusion."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from math import factorial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from mmrun.errors import ConfigError
-from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition
+from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition, Variant
 from mmrun.head import FUSED, Head
 from mmrun.objectives.modality_dropout import ModalityDropout
+from mmrun.results.evaluation_schema import Synergy
 from mmrun.results.folder import RunFolder
 from mmrun.run import metrics as run_metrics
+from mmrun.run.metrics import Metrics
 from mmrun.run.session import Session
 
-FILLS = {"absent": None, "zeros": ZEROS, "shuffled": SHUFFLED}  # what stands in the place of what is left out
+FILLS = {"absent": None, "zeros": ZEROS, "shuffled": SHUFFLED}  # by fill policy: what replaces a missing modality
 Subset = tuple[str, ...]  # modalities, in the order of the run
-Figures = dict[str, float]
 
 
-def subsets(modalities: Sequence[str]) -> list[Subset]:
-    """Return the 2^M - 1 subsets that hold something, the smallest first."""
-    return [subset for size in range(1, len(modalities) + 1) for subset in combinations(modalities, size)]
+class UnimodalMetrics(NamedTuple):
+    """The value of each primary metric with each modality alone.
+
+    Attributes:
+        source: the run they come from, or a phrase that describes them.
+        values: by primary metric, then by modality.
+    """
+
+    source: str
+    values: dict[str, dict[str, float]]
 
 
-def condition(subset: Subset, modalities: Sequence[str], fill: str) -> Condition:
-    """Describe what each modality contributes when only a subset is intact."""
-    given = FILLS[fill]
-    return {m: CLEAN if m in subset else given for m in modalities if m in subset or given is not None}  # type: ignore[misc]
+# ------------------------------------------------------------------------------------------------------------ subsets
 
 
-def matrix(modalities: Sequence[str]) -> Iterator[tuple[str, Subset, Condition]]:
-    """Return every subset under every fill policy."""
+def enumerate_subsets(modalities: Sequence[str]) -> list[Subset]:
+    """Return the 2^M - 1 non-empty subsets of the modalities.
+
+    Args:
+        modalities: all M of them, in the order of the run.
+
+    Returns:
+        the smallest subsets first.
+    """
+    subsets: list[Subset] = []
+    for size in range(1, len(modalities) + 1):
+        subsets += combinations(modalities, size)
+    return subsets
+
+
+def build_condition(subset: Subset, modalities: Sequence[str], fill: str) -> Condition:
+    """Return the condition under which only a subset of the modalities is intact.
+
+    Args:
+        subset: the intact modalities.
+        modalities: all modalities.
+        fill: the fill policy for all others, a key of FILLS.
+    """
+    replacement = FILLS[fill]
+    condition: dict[str, Variant] = {}
+    for modality in modalities:
+        if modality in subset:
+            condition[modality] = CLEAN
+        elif replacement is not None:
+            condition[modality] = replacement
+    return condition
+
+
+def enumerate_conditions(modalities: Sequence[str]) -> Iterator[tuple[str, Subset, Condition]]:
+    """Yield every subset under every fill policy.
+
+    Args:
+        modalities: all modalities, in the order of the run.
+
+    Yields:
+        the fill policy, the subset, and its condition.
+    """
     for fill in FILLS:
-        for subset in subsets(modalities):
-            yield fill, subset, condition(subset, modalities, fill)
+        for subset in enumerate_subsets(modalities):
+            yield fill, subset, build_condition(subset, modalities, fill)
 
 
-def constant(session: Session, targets: Mapping[str, np.ndarray]) -> Figures:
-    """Return the metrics of a constant: the class frequencies, or the mean, of the labelled training rows."""
-    found = {}
+def evaluate_constant(session: Session, targets: Mapping[str, np.ndarray]) -> Metrics:
+    """Return the metrics of a constant prediction: class frequencies, or the mean, of the labelled training rows.
+
+    Args:
+        session: the run, opened again.
+        targets: of the rows to evaluate, by task, [N] or [N, C].
+
+    Returns:
+        metrics by their names in a run.
+    """
+    metrics: Metrics = {}
     for name, task in session.data.tasks.items():
-        known = session.data.table.targets[name].values[session.data.rows["labelled"]]
-        if np.issubdtype(known.dtype, np.integer):
-            known = np.eye(task.num_outputs)[known[known >= 0]]
-        guess = np.nanmean(known.reshape(len(known), -1), axis=0)  # [C]
-        scores = np.tile(guess.astype(np.float32), (len(targets[name]), 1))
-        for figure, value in task.metrics(scores, targets[name]).items():
-            found[run_metrics.metric_name(figure, name, FUSED, len(session.data.tasks))] = value
-    return found
+        visible = session.data.table.targets[name].values[session.data.rows["labelled"]]
+        if np.issubdtype(visible.dtype, np.integer):
+            visible = np.eye(task.num_outputs)[visible[visible >= 0]]
+        prediction = np.nanmean(visible.reshape(len(visible), -1), axis=0)  # [C]
+        scores = np.tile(prediction.astype(np.float32), (len(targets[name]), 1))  # [N, C]
+        for metric, value in task.metrics(scores, targets[name]).items():
+            metrics[run_metrics.metric_name(metric, name, FUSED, len(session.data.tasks))] = value
+    return metrics
 
 
 def saw_missing(session: Session) -> bool:
-    """Return whether the fused head learned from rows that lack a modality: only then are subsets fairly asked for."""
-    dropout = f"{ModalityDropout.__module__}.{ModalityDropout.__qualname__}"
-    dropped = any(stage.config.objective["_target_"] == dropout for stage in session.stages.values())
-    rows = session.data.rows["labelled"]
-    return dropped or not all(column.present.numpy()[rows].all() for column in session.columns.values())
+    """Return whether the fused head was trained on rows without one of the modalities.
 
+    Only then is its answer to a subset of the modalities more than a guess.
 
-def shapley(value: Mapping[Subset, float], modalities: Sequence[str]) -> dict[str, float]:
-    """Return exact Shapley values (1953): each modality's mean gain over all orders of adding modalities.
+    Args:
+        session: the run, opened again.
 
-    `value` holds every subset, the empty one too. The gains sum to the value of all less that of none.
+    Returns:
+        True if a stage drops modalities at random, or if labelled training rows lack some.
     """
-    worth = {}
+    dropout = f"{ModalityDropout.__module__}.{ModalityDropout.__qualname__}"
+    uses_dropout = any(stage.config.objective["_target_"] == dropout for stage in session.stages.values())
+    rows = session.data.rows["labelled"]
+    return uses_dropout or not all(column.present.numpy()[rows].all() for column in session.columns.values())
+
+
+# ------------------------------------------------------------------------------------------------ values of a modality
+
+
+def shapley_values(values: Mapping[Subset, float], modalities: Sequence[str]) -> dict[str, float]:
+    """Return exact Shapley values (Shapley, 1953): the mean gain of each modality over all orders of adding them.
+
+    Args:
+        values: the metric of every subset, including the empty one.
+        modalities: all modalities, in the order of the subsets.
+
+    Returns:
+        by modality. They sum to the value of all modalities less that of none.
+    """
+    shapley: dict[str, float] = {}
     for modality in modalities:
-        others = [other for other in modalities if other != modality]
+        others = [name for name in modalities if name != modality]
         gains = []
         for size in range(len(modalities)):
             weight = factorial(size) * factorial(len(others) - size) / factorial(len(modalities))
             for subset in combinations(others, size):
-                joined = tuple(m for m in modalities if m in subset or m == modality)
-                gains.append(weight * (value[joined] - value[subset]))
-        worth[modality] = sum(gains)
-    return worth
+                extended = tuple(name for name in modalities if name in subset or name == modality)
+                gains.append(weight * (values[extended] - values[subset]))
+        shapley[modality] = sum(gains)
+    return shapley
 
 
-def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str, Any]:
-    """Print the gain of the fusion over the best modality; one that gains nothing is flagged."""
+def compute_synergy(fused: float, alone: Mapping[str, float], source: str) -> Synergy:
+    """Return the gain of the fusion over the best modality; a fusion that gains nothing is flagged.
+
+    Args:
+        fused: the metric of the fused model.
+        alone: the same metric of each modality alone.
+        source: of the values of `alone`.
+
+    Returns:
+        an entry of evaluation.json.
+    """
     best = max(alone, key=lambda modality: alone[modality])
     gap = fused - alone[best]
     return {
@@ -88,31 +167,51 @@ def synergy(fused: float, alone: Mapping[str, float], ceilings: str) -> dict[str
         "best": best,
         "gap": gap,
         "flagged": gap <= 0 and len(alone) > 1,
-        "ceilings": ceilings,
+        "ceilings": source,
     }
 
 
-def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dict[str, float]]:
-    """Read from a unimodal run what each modality reaches alone: by primary metric, then by modality."""
-    where = f"--unimodal-runs {unimodal.name}"
-    if not unimodal.finished:
-        raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal.path}")
-    theirs, ours = unimodal.metrics(), session.folder.metrics()
-    for what, key in (("data", "fingerprint"), ("split", "split"), ("labelled share", "labelled")):
-        if theirs["dataset"][key] != ours["dataset"][key]:
-            raise ConfigError(f"{where}: its {what} is not that of {session.folder.name}; give a run on the same data")
-    if theirs["seed"] != ours["seed"]:
-        raise ConfigError(f"{where}: its seed is {theirs['seed']}, not {ours['seed']}; give a run of the same seed")
-    found: dict[str, dict[str, float]] = {}
+def read_unimodal_metrics(unimodal_run: RunFolder, session: Session, split: str) -> UnimodalMetrics:
+    """Read the metrics of each modality alone from the probes of a unimodal run.
+
+    Args:
+        unimodal_run: a run of strategy=unimodal.
+        session: the run with the fused model.
+        split: val or test.
+
+    Raises:
+        ConfigError: the unimodal run is not finished, has other data or another seed, or lacks the probe of a modality.
+    """
+    where = f"--unimodal-runs {unimodal_run.name}"
+    _check_comparable(unimodal_run, session, where)
+    metrics = unimodal_run.metrics()["metrics"].get(split, {})
+    values: dict[str, dict[str, float]] = {}
     tasks = session.data.tasks
     for task in tasks.values():
-        name = run_metrics.metric_name(task.primary_metric, task.name, FUSED, len(tasks))
+        fused_name = run_metrics.metric_name(task.primary_metric, task.name, FUSED, len(tasks))
+        values[fused_name] = {}
         for modality in session.columns:
-            alone = run_metrics.metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
-            if alone not in theirs["metrics"].get(split, {}):
+            probe_name = run_metrics.metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
+            if probe_name not in metrics:
                 raise ConfigError(
-                    f"{where}: has no {alone} on the {split} rows; give a run of strategy=unimodal with the modalities "
-                    f"{', '.join(session.columns)}"
+                    f"{where}: has no {probe_name} on the {split} rows; pass a run of strategy=unimodal with the "
+                    f"modalities {', '.join(session.columns)}"
                 )
-            found.setdefault(name, {})[modality] = theirs["metrics"][split][alone]
-    return found
+            values[fused_name][modality] = metrics[probe_name]
+    return UnimodalMetrics(unimodal_run.name, values)
+
+
+def _check_comparable(unimodal_run: RunFolder, session: Session, where: str) -> None:
+    """Raise an error unless both runs have the same data, split, labelled share and seed."""
+    if not unimodal_run.finished:
+        raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal_run.path}")
+    unimodal, fused = unimodal_run.metrics(), session.folder.metrics()
+    for description, key in (("data", "fingerprint"), ("split", "split"), ("labelled share", "labelled")):
+        if unimodal["dataset"][key] != fused["dataset"][key]:
+            raise ConfigError(
+                f"{where}: its {description} is not that of {session.folder.name}; pass a run on the same data"
+            )
+    if unimodal["seed"] != fused["seed"]:
+        raise ConfigError(
+            f"{where}: its seed is {unimodal['seed']}, not {fused['seed']}; pass a run with the same seed"
+        )

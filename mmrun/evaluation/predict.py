@@ -1,6 +1,6 @@
-"""What a finished run says of new rows: a file with the columns of the one it was trained on, targets not needed."""
+"""Predictions of a finished run for new rows: a file with the columns of the training data; targets are not needed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,92 +25,133 @@ from mmrun.tasks.regression import Regression
 from mmrun.types import Task
 
 
-class Predicted(NamedTuple):
-    """One named column for each thing that is said of the rows."""
+class Predictions(NamedTuple):
+    """Predictions for the rows of a file.
 
-    columns: dict[str, list[Any]]
-    absent: list[str]  # modalities of which the file has nothing
+    Attributes:
+        columns: by name, one value per row: `id`; per task its prediction, and the probability of each class or label.
+        missing_modalities: modalities that the file does not have.
+    """
+
+    columns: dict[str, Sequence[object]]
+    missing_modalities: list[str]
 
 
-def predict(session: Session, file: Path, root: Path | None = None) -> Predicted:
-    """Predict every row of a file; file names in it start from `root`, or from the file's own folder.
+def predict(session: Session, file: Path, root: Path | None = None) -> Predictions:
+    """Predict every row of a file.
 
-    Modalities of which the file has no column, or no cell, count as absent.
+    Args:
+        session: the run, opened again.
+        file: CSV, JSON Lines or Parquet. A modality without a column, or without a filled cell, counts as missing.
+        root: folder that file names in the file start from. By default, the folder of the file.
+
+    Raises:
+        ConfigError: there is no such file, it has none of the modalities or only a part of the columns of one, or the
+            run has no head or was not trained on a file.
     """
     if not file.is_file():
-        raise ConfigError(f"{file}: no such file; name one with the columns of the run's own data")
+        raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
     sheet = read_sheet(file)
-    preprocessed = _columns(session, sheet, file.parent if root is None else root)
+    columns = _preprocess(session, sheet, file.parent if root is None else root)
+    scores = _compute_scores(session, columns, len(sheet.lines))
+    predictions: dict[str, Sequence[object]] = {"id": _row_ids(session.config.dataset, sheet)}
+    for name, task in session.data.tasks.items():
+        predictions.update(_output_columns(name, task, scores[name]))
+    missing = [modality for modality, column in columns.items() if not column.present.any()]
+    return Predictions(predictions, missing)
+
+
+def _compute_scores(
+    session: Session, columns: Mapping[str, PreprocessedColumn], num_rows: int
+) -> dict[str, np.ndarray]:  # by task, [N, C]
+    """Predict all rows with the primary head."""
     size = session.config.trainer.eval_batch_size
-    loader = Loader(preprocessed, {}, np.arange(len(sheet.lines)), size, device=session.accelerator.device)
-    name_of_head = session.folder.metrics()["primary_head"]
-    if name_of_head is None:
-        raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it predicts nothing")
-    modality = Head.parse(name_of_head).modality
-    outputs: dict[str, list[torch.Tensor]] = {name: [] for name in session.data.tasks}
+    loader = Loader(columns, {}, np.arange(num_rows), size, device=session.accelerator.device)
+    head_name = session.folder.metrics()["primary_head"]
+    if head_name is None:
+        raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it cannot predict")
+    modality = Head.parse(head_name).modality
+    scores: dict[str, list[torch.Tensor]] = {name: [] for name in session.data.tasks}
     with torch.no_grad(), session.accelerator.autocast():
         for batch in loader.ordered():
-            by_task = session.model(batch) if modality is None else session.model.forward_unimodal(batch, modality)
-            for name, output in by_task.items():
-                outputs[name].append(session.data.tasks[name].scores(output).cpu())
-    said: dict[str, list[Any]] = {"id": _ids(session.config.dataset, sheet)}
-    for name, task in session.data.tasks.items():
-        said.update(_in_words(name, task, torch.cat(outputs[name]).numpy()))
-    return Predicted(said, [modality for modality, column in preprocessed.items() if not column.present.any()])
+            outputs = session.model(batch) if modality is None else session.model.forward_unimodal(batch, modality)
+            for name, output in outputs.items():
+                scores[name].append(session.data.tasks[name].scores(output).cpu())
+    return {name: torch.cat(parts).numpy() for name, parts in scores.items()}
 
 
-def _columns(session: Session, sheet: Sheet, root: Path) -> dict[str, PreprocessedColumn]:
+def _preprocess(session: Session, sheet: Sheet, root: Path) -> dict[str, PreprocessedColumn]:
     """Decode the modalities as they were decoded for training."""
-    dataset = session.config.dataset
-    if dataset["_target_"] != MANIFEST:
-        raise ConfigError(
-            f"{session.folder.name}: was not trained on a file of rows, so it cannot predict another file"
-        )
-    arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
-    layout = {m: one for m, one in manifest.infer_modalities(**arguments).items() if m in session.columns}
     rows = cells.RowReader(sheet, "raise")
-    files = cells.FileResolver(root, dataset["allow_outside"])
-    values = {m: cells.read_values(rows, one, files) for m, one in layout.items() if _has(sheet, m, one)}
-    if not values:
-        wanted = ", ".join(column for one in layout.values() for column in one.columns)
-        raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({wanted})")
-    rows.require_any_modality(values)
+    layout = _read_layout(session)
+    values = _read_values(session, sheet, rows, layout, root)
+    cache = Path(session.config.cache).expanduser() / "columns"
     preprocessed: dict[str, PreprocessedColumn] = {}
-    for modality, one in layout.items():
+    for modality, spec in layout.items():
         if modality in values and any(value is not None for value in values[modality]):
-            column = Column(one.kind, values[modality], sheet.locate_rows(one.columns))
-            cache = Path(session.config.cache).expanduser() / "columns"
+            column = Column(spec.kind, values[modality], sheet.locate_rows(spec.columns))
             preprocessed[modality] = open_column(column, session.data.preprocessors[modality], "predict", cache, 0)
         else:
-            preprocessed[modality] = _absent(session.columns[modality], len(sheet.lines))
+            preprocessed[modality] = _empty_column(session.columns[modality], len(sheet.lines))
     return preprocessed
 
 
-def _has(sheet: Sheet, modality: str, one: Modality) -> bool:
-    """Return whether the file has the modality; a part of its columns is no use."""
-    there = [column for column in one.columns if column in sheet.columns]
-    if there and len(there) < len(one.columns):
-        lacking = ", ".join(column for column in one.columns if column not in there)
+def _read_layout(session: Session) -> dict[str, Modality]:
+    """Return the kind and the columns of each modality in the training data."""
+    dataset = session.config.dataset
+    if dataset["_target_"] != MANIFEST:
+        raise ConfigError(f"{session.folder.name}: was not trained on dataset=manifest, so it cannot predict a file")
+    arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
+    return {modality: spec for modality, spec in manifest.infer_modalities(**arguments).items() if modality in session.columns}
+
+
+def _read_values(
+    session: Session, sheet: Sheet, rows: cells.RowReader, layout: Mapping[str, Modality], root: Path
+) -> dict[str, Sequence[Any]]:
+    """Return the raw values of the modalities that the file has."""
+    files = cells.FileResolver(root, session.config.dataset["allow_outside"])
+    values: dict[str, Sequence[Any]] = {}
+    for modality, spec in layout.items():
+        if _has_modality(sheet, modality, spec):
+            values[modality] = cells.read_values(rows, spec, files)
+    if not values:
+        expected: list[str] = []
+        for spec in layout.values():
+            expected += spec.columns
+        raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({', '.join(expected)})")
+    rows.require_any_modality(values)
+    return values
+
+
+def _has_modality(sheet: Sheet, modality: str, spec: Modality) -> bool:
+    """Return whether the file has all columns of a modality; raise an error if it has only some of them."""
+    missing_columns = [column for column in spec.columns if column not in sheet.columns]
+    if missing_columns and len(missing_columns) < len(spec.columns):
         raise ConfigError(
-            f"{sheet.name}: of '{modality}' the columns {lacking} are not there; add them, or take out all"
+            f"{sheet.name}: has only some of the columns of '{modality}', not {', '.join(missing_columns)}; "
+            "add these, or remove the others"
         )
-    return bool(there)
+    return not missing_columns
 
 
-def _absent(like: PreprocessedColumn, num_rows: int) -> MappedColumn:
-    """Make a column in which every row is missing."""
+def _empty_column(like: PreprocessedColumn, num_rows: int) -> MappedColumn:
+    """Return a column whose every row is missing."""
     parts = like.gather(torch.zeros(1, dtype=torch.int64))
     blank = {name: torch.zeros_like(part).expand(num_rows, *part.shape[1:]) for name, part in parts.items()}
     return MappedColumn(blank, np.zeros(num_rows, dtype=bool), {})
 
 
-def _ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
-    named = sheet.columns[dataset["id"]] if dataset["id"] in sheet.columns else [None] * len(sheet.lines)
-    return [place if cell is None else str(cell) for cell, place in zip(named, sheet.locate_rows(), strict=True)]
+def _row_ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
+    """Return the id of each row; where it has none, its place in the file."""
+    places = sheet.locate_rows()
+    if dataset["id"] not in sheet.columns:
+        return list(places)
+    id_cells = sheet.columns[dataset["id"]]
+    return [place if cell is None else str(cell) for cell, place in zip(id_cells, places, strict=True)]
 
 
-def _in_words(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, list[Any]]]:
-    """Return the columns of a task: its answer, then the probability of each class or label."""
+def _output_columns(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, Sequence[object]]]:
+    """Yield the columns of a task: its prediction, then the probability of each class or label."""
     if isinstance(task, Regression):
         yield from zip(task.outputs, scores.T.tolist(), strict=True)
         return
@@ -119,6 +160,10 @@ def _in_words(name: str, task: Task, scores: np.ndarray) -> Iterator[tuple[str, 
         yield name, [names[number] for number in scores.argmax(1)]
     if isinstance(task, Multilabel):
         names = task.labels
-        yield name, ["|".join(label for label, on in zip(names, row, strict=True) if on) for row in scores >= 0.5]
+        yield name, [_join_labels(names, is_positive) for is_positive in scores >= 0.5]
     for label, column in zip(names, scores.T.round(6).tolist(), strict=True):
         yield f"{name}={label}", column
+
+
+def _join_labels(names: Sequence[str], is_positive: np.ndarray) -> str:
+    return "|".join(label for label, positive in zip(names, is_positive, strict=True) if positive)

@@ -1,4 +1,4 @@
-"""Which rows a model serves worst: figures by the values of any column of the user's file."""
+"""Metrics of subgroups: the rows with each value of any column of the user's file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,48 +6,86 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.compose import nearest
 from mmrun.data.table_file import SUFFIXES, read_sheet
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, nearest
+from mmrun.results.evaluation_schema import SubgroupMetrics
 from mmrun.types import Task
 
-MANIFEST = "mmrun.data.sources.manifest.manifest"  # the one source that is a file
-MOST_GROUPS = 100
+MANIFEST = "mmrun.data.sources.manifest.manifest"  # the only source that reads a file with columns
+MAX_GROUPS = 100
 
 
-def column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Read a column of the file that a data set was opened from, by the id of each row; "" where a cell is empty."""
+def read_column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Read a column of the file that a data set was read from.
+
+    Args:
+        dataset: its config.
+        name: of the column.
+
+    Returns:
+        the cells by the id of their row; "" where a cell is empty.
+
+    Raises:
+        ConfigError: the data set was not read from a file, or the file has no such column.
+    """
     if dataset["_target_"] != MANIFEST:
-        raise ConfigError(f"--group {name}: this data set has no file with columns; only one made of a manifest has")
-    sheet = read_sheet(_file(Path(dataset["path"]).expanduser()))
+        raise ConfigError(f"--group {name}: this data set has no columns to group by; only dataset=manifest has")
+    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()))
     if name not in sheet.columns:
-        known = ", ".join(sheet.columns)
         raise ConfigError(
-            f"--group {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} (it has {known})"
+            f"--group {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} "
+            f"(it has {', '.join(sheet.columns)})"
         )
-    own = dataset["id"]
-    ids = sheet.columns[own] if own in sheet.columns else sheet.locate_rows()
-    return {str(id): "" if cell is None else str(cell) for id, cell in zip(ids, sheet.columns[name], strict=True)}
+    id_column = dataset["id"]
+    ids = sheet.columns[id_column] if id_column in sheet.columns else sheet.locate_rows()
+    values: dict[str, str] = {}
+    for row_id, cell in zip(ids, sheet.columns[name], strict=True):
+        values[str(row_id)] = "" if cell is None else str(cell)
+    return values
 
 
-def by_group(task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequence[str], name: str) -> dict[str, Any]:
-    """Return the figures of each group's rows, the largest group first, and the group with the worst primary metric."""
-    values, number, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
-    if len(values) > MOST_GROUPS:
+def compute_subgroup_metrics(
+    task: Task, scores: np.ndarray, target: np.ndarray, groups: Sequence[str], column: str
+) -> SubgroupMetrics:
+    """Compute the metrics of each subgroup, and find the one with the worst primary metric.
+
+    Args:
+        task: computes the metrics.
+        scores: [N, C].
+        target: [N] or [N, C].
+        groups: value of the column in each of the N rows.
+        column: its name.
+
+    Returns:
+        an entry of evaluation.json, the largest subgroup first.
+
+    Raises:
+        ConfigError: the column has more than MAX_GROUPS values.
+    """
+    values, group_numbers, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+    if len(values) > MAX_GROUPS:
         raise ConfigError(
-            f"--group {name}: has {len(values)} values in this split; a column of at most {MOST_GROUPS} makes groups"
+            f"--group {column}: has {len(values)} values in this split; choose a column with at most {MAX_GROUPS}"
         )
-    found = {}
-    for group in np.argsort(-counts, kind="stable"):
-        rows = number == group
-        found[str(values[group])] = {"rows": int(counts[group]), **task.metrics(scores[rows], target[rows])}
-    known = {group: figures[task.primary_metric] for group, figures in found.items() if task.primary_metric in figures}
-    worst = min(known, key=lambda group: known[group]) if known else None
-    return {"column": name, "primary_metric": task.primary_metric, "groups": found, "worst": worst}
+    by_group: dict[str, dict[str, float]] = {}
+    primary: dict[str, float] = {}
+    for number in np.argsort(-counts, kind="stable"):
+        rows = group_numbers == number
+        group, metrics = str(values[number]), task.metrics(scores[rows], target[rows])
+        by_group[group] = {"rows": int(counts[number]), **metrics}
+        if task.primary_metric in metrics:
+            primary[group] = metrics[task.primary_metric]
+    return {
+        "column": column,
+        "primary_metric": task.primary_metric,
+        "groups": by_group,
+        "worst": min(primary, key=lambda group: primary[group]) if primary else None,
+    }
 
 
-def _file(path: Path) -> Path:
-    """Return the file, or the manifest in the folder."""
+def _find_file(path: Path) -> Path:
+    """Return the file itself, or the manifest in a folder."""
     if not path.is_dir():
         return path
-    return next(file for suffix in SUFFIXES if (file := path / f"manifest{suffix}").is_file())
+    candidates = [path / f"manifest{suffix}" for suffix in SUFFIXES]
+    return next(file for file in candidates if file.is_file())

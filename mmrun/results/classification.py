@@ -1,8 +1,10 @@
 """How far probabilities can be believed, and which classes are taken for which: from scores and targets alone."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from mmrun.results.evaluation_schema import Confusion, CurvePoints, Reliability
 
 BINS = 15  # of confidence, as many as the calibration error has
 MOST_CLASSES = 50  # that a matrix or a set of curves is drawn for: those with the most rows
@@ -42,7 +44,7 @@ def binned(confidence: np.ndarray, correct: np.ndarray) -> Binned:  # both [N]
     return Binned(np.bincount(bins, minlength=BINS), *sums)
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list[Any]]:  # both [N]
+def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:  # both [N]
     """Return the reliability diagram (Guo et al., 2017): by bin of confidence its rows, mean confidence and accuracy.
 
     The calibration error is the mean of |accuracy - confidence| over the rows.
@@ -66,7 +68,7 @@ def counted(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.n
     return np.bincount(target * C + predicted, minlength=C * C).reshape(C, C)
 
 
-def confusion(names: list[str], target: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+def confusion(names: list[str], target: np.ndarray, predicted: np.ndarray) -> Confusion:
     """Return the confusion matrix of the classes with the most rows."""
     whole = counted(target, predicted, len(names))
     shown = most(whole.sum(1))
@@ -96,7 +98,7 @@ def curve(true: np.ndarray, score: np.ndarray) -> Curve:  # both [N]
     )
 
 
-def thinned(drawn: Curve) -> dict[str, list[float]]:
+def thinned(drawn: Curve) -> CurvePoints:
     """Return evenly many points of a curve, its ends among them, as JSON values."""
     corners = np.any(np.diff([drawn.false_positive_rate, drawn.recall], 2).round(12), axis=0)
     roc = np.flatnonzero(np.concatenate([[True], corners, [True]]))

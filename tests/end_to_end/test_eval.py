@@ -94,7 +94,7 @@ def test_what_cannot_be_asked(shell):
             ["--noise", "text=0.1", "--missing", "text"],
             "--noise text=0.1: text is already --missing; name it only once",
         ),
-        (["--group", "site"], "--group site: this data set has no file with columns; only one made of a manifest has"),
+        (["--group", "site"], "--group site: this data set has no columns to group by; only dataset=manifest has"),
     ]:
         assert shell("eval", folder, *words) == (2, "", f"mmrun: {said}\n")
 
@@ -120,8 +120,8 @@ def test_a_report_can_evaluate_first(shell):
     assert code == 0
     lines = err.splitlines()
     assert (
-        f"note: not evaluated: {changed.name}: its data set has changed since it was trained; bring that one back"
-        in lines
+        f"note: not evaluated: {changed.name}: the data set has changed since the run was trained; "
+        "restore the data it was trained on" in lines
     )
     assert [line.split(" (")[0] for line in lines if line.startswith("evaluated")] == [f"evaluated 2 of 2: {left.name}"]
     assert lines[-2].startswith("hint: 1 of 3 runs were not asked")

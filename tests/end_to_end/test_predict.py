@@ -59,17 +59,20 @@ def test_a_modality_that_the_file_lacks_is_absent(shell, run, tmp_path):
 def test_what_cannot_be_predicted(shell, run, tmp_path):
     for columns, said in [
         (["label"], "new.csv: has none of the columns that the run reads (height, weight, note)"),
-        (["note", "height"], "new.csv: of 'body' the columns weight are not there; add them, or take out all"),
+        (
+            ["note", "height"],
+            "new.csv: has only some of the columns of 'body', not weight; add these, or remove the others",
+        ),
     ]:
         write(tmp_path / "new.csv", columns, list(rows())[:3])
         assert shell("predict", run, "new.csv") == (2, "", f"mmrun: {said}\n")
     assert shell("predict", run, "gone.csv") == (
-        2, "", "mmrun: gone.csv: no such file; name one with the columns of the run's own data\n"
+        2, "", "mmrun: gone.csv: no such file; pass one with the columns that the run was trained on\n"
     )  # fmt: skip
 
 
 def test_a_run_that_has_no_file_of_its_own_cannot_tell_what_another_holds(shell, tmp_path):
     folder = shell.train("budget.epochs=0.05")
     (tmp_path / "new.csv").write_text("image\nx.png\n")
-    said = f"mmrun: {folder.name}: was not trained on a file of rows, so it cannot predict another file\n"
+    said = f"mmrun: {folder.name}: was not trained on dataset=manifest, so it cannot predict a file\n"
     assert shell("predict", folder, "new.csv") == (2, "", said)

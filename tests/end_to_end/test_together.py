@@ -3,7 +3,7 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from mmrun.evaluation.soup import mean_weights
+from mmrun.evaluation.soup import average_weights
 from mmrun.results.folder import RunFolder
 from tests.end_to_end.conftest import metrics
 
@@ -29,7 +29,7 @@ def test_a_soup_of_one_start_is_the_mean_of_its_weights(shell):
     one = shell.train("strategy=scratch")
     two = shell.train("strategy=scratch", "optimizer.lr=2e-3")
     weights = [load_file(run / "checkpoints/train/best/model.safetensors") for run in (one, two)]
-    mean = mean_weights([RunFolder(one), RunFolder(two)])
+    mean = average_weights([RunFolder(one), RunFolder(two)])
     assert torch.allclose(
         mean["head.label.weight"], (weights[0]["head.label.weight"] + weights[1]["head.label.weight"]) / 2
     )
@@ -43,8 +43,8 @@ def test_what_cannot_be_combined_is_said(shell):
         ([one.name, one.name], "an ensemble needs at least two different runs"),
         ([*pair, "--method", "bost"], "--method: no method 'bost'; did you mean 'boost'? (there are average, vote, "),
         ([*pair, "--metric", "acuracy"], "--metric: no metric 'acuracy'; did you mean 'accuracy'? (there are "),
-        ([*pair, "--method", "soup"], f"{other.name} has other parts than {one.name}; give runs of one model"),
-        ([one.name, text.name], f"{text.name}: has other val rows than {one.name}; an ensemble is of runs on one "),
+        ([*pair, "--method", "soup"], f"the model of {other.name} has other parts than that of {one.name}; "),
+        ([one.name, text.name], f"{text.name}: its val rows differ from those of {one.name}; the runs of an "),
     ):
         code, _, err = shell("ensemble", *words)
         assert (code, told in err) == (2, True), err

@@ -28,7 +28,7 @@ def test_words_name_pictures(shell):
     assert out.split()[:2] == ["modality", "accuracy"]
     assert err == "test rows, by the prompts 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 after pretrain\n"
 
-    told = "mmrun: --zero-shot: 2 prompts for 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); give one each, commas between"
+    told = "mmrun: --zero-shot: 2 prompts for 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); pass one per class, separated"
     code, _, err = shell("eval", run, "--zero-shot", "zero,one")
     assert (code, err.startswith(told)) == (2, True)
 
@@ -38,5 +38,5 @@ def test_without_an_aligned_stage_there_is_nothing_to_name_by(shell):
     assert shell("eval", run, "--zero-shot", WORDS)[::2] == (
         2,
         f"mmrun: --zero-shot: no stage of {run.name} aligned text with another modality; "
-        "strategy=contrastive_then_finetune has one that does\n",
+        "train a run of strategy=contrastive_then_finetune\n",
     )

@@ -12,9 +12,9 @@ SMALL = [
 ]
 
 
-def train(folder, *words):
+def train(folder, *overrides):
     """Train a run and open it again."""
-    config = compose.load([*words, f"outputs={folder}/outputs", f"cache={folder}/cache", "trainer.progress=false"])
+    config = compose.load([*overrides, f"outputs={folder}/outputs", f"cache={folder}/cache", "trainer.progress=false"])
     return reopen(run(config, NullCallback()), NullCallback())
 
 

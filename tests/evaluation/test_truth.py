@@ -1,10 +1,10 @@
-"""On rows whose redundant, unique and synergetic shares are known, the measure is within 0.05 of the truth."""
+"""Measured contributions are within 0.05 of the truth on rows with known redundant, unique and synergetic shares."""
 
 import pytest
 
 from benchmarks.contribution import dataset, truth
 from mmrun.evaluation import evaluate
-from mmrun.evaluation.contribution import shapley
+from mmrun.evaluation.contribution import shapley_values
 from tests.evaluation.conftest import train
 
 CASES = {
@@ -15,12 +15,12 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_shapley_values_and_synergy_gap_are_true(name, tmp_path):
-    mix, worth, gap = CASES[name]
-    assert shapley(truth(name, mix), list(worth)) == pytest.approx(worth, abs=1e-4)
-    words = ["strategy=modality_dropout", "budget.epochs=4", "optimizer.lr=5e-3"]
-    found = evaluate(train(tmp_path, *words, *dataset(name, mix, 4000, tmp_path)))
-    assert found["saw_missing"]
-    assert found["shapley"]["accuracy"]["absent"] == pytest.approx(worth, abs=0.05)
-    assert found["synergy"]["accuracy"]["gap"] == pytest.approx(gap, abs=0.05)
-    for one in found["missing"]["absent"]:
-        assert one["metrics"]["accuracy"] == pytest.approx(truth(name, mix)[tuple(one["present"])], abs=0.05)
+    mix, shapley, gap = CASES[name]
+    assert shapley_values(truth(name, mix), list(shapley)) == pytest.approx(shapley, abs=1e-4)
+    overrides = ["strategy=modality_dropout", "budget.epochs=4", "optimizer.lr=5e-3"]
+    evaluation = evaluate(train(tmp_path, *overrides, *dataset(name, mix, 4000, tmp_path)))
+    assert evaluation["saw_missing"]
+    assert evaluation["shapley"]["accuracy"]["absent"] == pytest.approx(shapley, abs=0.05)
+    assert evaluation["synergy"]["accuracy"]["gap"] == pytest.approx(gap, abs=0.05)
+    for subset in evaluation["missing"]["absent"]:
+        assert subset["metrics"]["accuracy"] == pytest.approx(truth(name, mix)[tuple(subset["present"])], abs=0.05)
