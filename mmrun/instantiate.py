@@ -1,4 +1,4 @@
-"""A config node becomes an object, if the class that it names may be named in its place."""
+"""Build objects from config nodes, if the class that a node names is allowed at its place in the config."""
 
 import functools
 import inspect
@@ -9,8 +9,8 @@ from typing import Any
 from mmrun import plugins
 from mmrun.errors import ConfigError, nearest
 
-# Where the classes of each kind of node are defined. A config that somebody else wrote is data: it can name these, and
-# what an allowed package defines, but no other function that happens to be importable.
+# The package that defines the classes of each kind of node. A config may come from someone else, so it is data: it can
+# name these classes, and those of allowed packages, but no other function that happens to be importable.
 PACKAGES = {
     "preprocess": "mmrun.data.preprocess",
     "optimizer": "torch.optim",
@@ -27,15 +27,15 @@ PACKAGES = {
 }
 
 
-def find_target(node: Mapping[str, Any], key_path: str) -> Callable[..., Any]:
+def find_target(node: Mapping[str, object], key_path: str) -> Callable[..., Any]:
     """Return the class or function that a node's `_target_` names.
 
     Args:
         node: a mapping with a `_target_`.
-        key_path: its place in the config; it decides where the class has to be defined.
+        key_path: its place in the config, which decides the package that must define the class.
 
     Raises:
-        ConfigError: it may not be named here, or does not exist.
+        ConfigError: it is not allowed at this place, or does not exist.
     """
     path = node.get("_target_")
     package = _package_of(key_path)
@@ -51,8 +51,8 @@ def find_target(node: Mapping[str, Any], key_path: str) -> Callable[..., Any]:
         raise ConfigError(f"{key_path}._target_: {path}: {error}") from None
     if not _is_defined_in(target, package):
         raise ConfigError(f"{key_path}._target_: {path} is not a class or function defined there")
-    found: Callable[..., Any] = target
-    return found
+    function: Callable[..., Any] = target
+    return function
 
 
 def _package_of(key_path: str) -> str:
@@ -66,8 +66,8 @@ def _package_of(key_path: str) -> str:
     return PACKAGES[kind]
 
 
-def _is_defined_in(target: Any, package: str) -> bool:
-    """Return whether a class or function is defined in a package, or in an allowed one, and not just imported there."""
+def _is_defined_in(target: object, package: str) -> bool:
+    """Return whether a package, or an allowed one, defines a class or function, rather than importing it."""
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         return False
     return (
@@ -78,13 +78,13 @@ def _is_defined_in(target: Any, package: str) -> bool:
 
 
 def instantiate(
-    node: Mapping[str, Any],
+    node: Mapping[str, object],
     key_path: str,
-    optional_kwargs: Mapping[str, Any] | None = None,
+    optional_kwargs: Mapping[str, object] | None = None,
     drop: Sequence[str] = (),
-    **objects: Any,
+    **objects: object,
 ) -> Any:
-    """Build what a node describes.
+    """Build the object that a node describes.
 
     A node inside the node is passed as a callable that builds it later: `nested(**optional_kwargs)`.
 
@@ -93,7 +93,10 @@ def instantiate(
         key_path: the YAML key of the node, for error messages.
         optional_kwargs: arguments that are passed if the signature names them and the node does not.
         drop: keys of the node that are not arguments.
-        objects: further arguments.
+        objects: further arguments, such as live objects.
+
+    Returns:
+        an object of the class that the node names, or what the function returns.
 
     Raises:
         ConfigError: the node names an unknown class or argument, or leaves out a required one.
@@ -117,8 +120,8 @@ def instantiate(
     return target(**arguments)
 
 
-def _defer(value: Any, key_path: str) -> Any:
-    """Replace the nodes in a value by callables that build them."""
+def _defer(value: object, key_path: str) -> object:
+    """Replace the nodes in a value with callables that build them."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             return functools.partial(_instantiate_nested, value, key_path)
@@ -126,5 +129,6 @@ def _defer(value: Any, key_path: str) -> Any:
     return value
 
 
-def _instantiate_nested(node: Mapping[str, Any], key_path: str, **optional_kwargs: Any) -> Any:
+def _instantiate_nested(node: Mapping[str, object], key_path: str, **optional_kwargs: object) -> Any:
+    """Build a node that lies inside another one."""
     return instantiate(node, key_path, optional_kwargs)

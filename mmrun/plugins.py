@@ -1,7 +1,7 @@
-"""Packages of other people whose classes a config may name.
+"""Third-party packages whose classes a config may name.
 
-Code is run only from packages that the user allowed: on the shell (`--allow my_parts`), by `$MMRUN_ALLOW`, or by
-installing a distribution with an entry point in the group `mmrun`. What a config says can never allow a package.
+Code is run only from packages that the user has allowed: on the shell (`--allow my_parts`), by `$MMRUN_ALLOW`, or by
+installing a distribution with an entry point in the group `mmrun`. A config itself can never allow a package.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ def allow(packages: Iterable[str]) -> None:
     """Allow packages in this process and in those that it starts.
 
     Args:
-        packages: importable names; those beside the working folder count too.
+        packages: importable names, or names of packages in the working folder.
 
     Raises:
         ConfigError: there is no such package.
@@ -47,12 +47,20 @@ def allowed_packages() -> list[str]:
 
 
 def is_allowed(target: str) -> bool:
-    """Return whether the path of a class lies in an allowed package."""
+    """Return whether a class or function lies in an allowed package.
+
+    Args:
+        target: its dotted path.
+    """
     return any(target.startswith(f"{package}.") for package in allowed_packages())
 
 
 def config_folders() -> list[Path]:
-    """Return the `configs` folders inside allowed packages: their YAML files are options like the shipped ones."""
+    """Return the `configs` folders of allowed packages. Their YAML files are options like those of mmrun itself.
+
+    Returns:
+        in the order of the packages; a package without such a folder is left out.
+    """
     folders = []
     for name in allowed_packages():
         spec = importlib.util.find_spec(name)
@@ -63,7 +71,11 @@ def config_folders() -> list[Path]:
 
 
 def code_files() -> list[Path]:
-    """Return the Python files of allowed packages: what a result may depend on besides mmrun's own code."""
+    """Return the Python files of allowed packages, which a result may depend on besides mmrun's own code.
+
+    Returns:
+        in the order of the packages, sorted within each.
+    """
     files: list[Path] = []
     for name in allowed_packages():
         spec = importlib.util.find_spec(name)
@@ -77,28 +89,31 @@ def code_files() -> list[Path]:
 
 
 def split_allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take `--allow PACKAGE` out of a command line.
+    """Remove `--allow PACKAGE` from a command line.
+
+    Args:
+        arguments: of the command line.
 
     Returns:
-        The other arguments, and the packages.
+        the remaining arguments, and the packages.
 
     Raises:
         ConfigError: the last argument is `--allow`.
     """
-    others: list[str] = []
+    remaining: list[str] = []
     packages: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
+    iterator = iter(arguments)
+    for argument in iterator:
         if argument == "--allow":
-            package = next(remaining, None)
+            package = next(iterator, None)
             if package is None:
                 raise ConfigError("--allow: expected the name of a package, for example --allow my_parts")
             packages += package.split(",")
         elif argument.startswith("--allow="):
             packages += argument.removeprefix("--allow=").split(",")
         else:
-            others.append(argument)
-    return others, packages
+            remaining.append(argument)
+    return remaining, packages
 
 
 def _from_environment() -> list[str]:
@@ -106,14 +121,14 @@ def _from_environment() -> list[str]:
 
 
 def _make_importable(package: str) -> None:
-    """Add the working folder to the import path where the package lies there and nowhere else."""
+    """Add the working folder to the import path if the package lies there and is not installed."""
     if not all(part.isidentifier() for part in package.split(".")):
         raise ConfigError(f"--allow {package}: not the name of a package")
     top = package.split(".")[0]
     if importlib.util.find_spec(top) is not None:
         return
-    here = Path.cwd()
-    if not ((here / top).is_dir() or (here / f"{top}.py").is_file()):
-        raise ConfigError(f"--allow {package}: no such package, neither installed nor in {here}")
-    sys.path.append(str(here))
+    folder = Path.cwd()
+    if not ((folder / top).is_dir() or (folder / f"{top}.py").is_file()):
+        raise ConfigError(f"--allow {package}: no such package, neither installed nor in {folder}")
+    sys.path.append(str(folder))
     importlib.invalidate_caches()

@@ -1,13 +1,13 @@
-"""Contract tests for anybody's class: what mmrun's own encoders, fusions, objectives ... pass can be run on yours.
+"""Contract checks for user-defined classes: the same that mmrun's own encoders, fusions, objectives ... pass.
 
 MMRUN_ALLOW=my_parts python -m mmrun.testing my_parts.product.Product
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,20 +18,23 @@ from mmrun.testing.examples import ENCODER_METADATA, build_model, encoder_inputs
 from mmrun.training.callback import Callback
 from mmrun.types import Encoder, Fusion, Objective
 
-Check = tuple[
-    str, Callable[[], None]
-]  # what is promised, and a function that raises AssertionError where it is not kept
+T = TypeVar("T")
+Arguments = Mapping[str, object]  # of a constructor, by name
+Check = tuple[str, Callable[[], None]]  # what is checked, and a function that raises AssertionError where it fails
 
 
-def checks_of(path: str, arguments: dict[str, Any]) -> list[Check]:
+def checks_of(path: str, arguments: Arguments) -> list[Check]:
     """Return the contract checks for a class or function.
 
     Args:
-        path: my_parts.product.Product.
-        arguments: of its constructor, beside those that a run offers.
+        path: for example my_parts.product.Product.
+        arguments: of its constructor, besides the optional ones that a run passes.
+
+    Returns:
+        for each check, what it checks, and a function that raises AssertionError where it fails.
 
     Raises:
-        ConfigError: there is no such class, or it is none of the kinds that have a contract.
+        ConfigError: there is no such class, or it is of no kind that has a contract.
     """
     module, _, name = path.rpartition(".")
     try:
@@ -45,66 +48,70 @@ def checks_of(path: str, arguments: dict[str, Any]) -> list[Check]:
     if inspect.isclass(target) and issubclass(target, Objective):
         return list(_objective_checks(target, arguments))
     if inspect.isclass(target) and issubclass(target, Callback):
-        return [(_promise(parts.check_hooks), lambda: parts.check_hooks(target(**arguments)))]
+        return [(_description(parts.check_hooks), lambda: parts.check_hooks(target(**arguments)))]
     if inspect.isclass(target) and all(hasattr(target, method) for method in ("fit", "decode", "state")):
         return list(_preprocessor_checks(target, arguments))
     if inspect.isfunction(target) and inspect.signature(target).return_annotation in (Table, "Table"):
-        return [(_promise(parts.check_table), lambda: parts.check_table(target(**arguments)))]
+        return [(_description(parts.check_table), lambda: parts.check_table(target(**arguments)))]
     raise ConfigError(
         f"{path}: not a Fusion, Encoder, Objective, Callback, preprocessor (fit, decode, state) or data source "
-        "(a function that is annotated to return a Table)"
+        "(a function whose return annotation is Table)"
     )
 
 
-def _build(target: Callable[..., Any], arguments: dict[str, Any], optional_kwargs: dict[str, Any]) -> Any:
-    """Call a class with its arguments, and with those of the optional ones that its signature names."""
+def _build(target: Callable[..., T], arguments: Arguments, optional_kwargs: Arguments) -> T:
+    """Call a class with its arguments, and with the optional ones that its signature names."""
     parameters = inspect.signature(target).parameters
     optional = {name: value for name, value in optional_kwargs.items() if name in parameters and name not in arguments}
     return target(**arguments, **optional)
 
 
-def _promise(check: Callable[..., None]) -> str:
+def _description(check: Callable[..., None]) -> str:
+    """Return the first line of a check's docstring."""
     return (check.__doc__ or check.__name__).split("\n")[0].strip()
 
 
-def _fusion_checks(build: Callable[[dict[str, Any]], Fusion]) -> Iterator[Check]:
-    def build_fusion(dims: Any) -> Fusion:
+def _fusion_checks(build: Callable[[Arguments], Fusion]) -> Iterator[Check]:
+    def build_fusion(dims: Mapping[str, int]) -> Fusion:
         return build({"dims": dims, "num_outputs": fusions.NUM_OUTPUTS})
 
     for check in fusions.CHECKS:
         for count in (1, 2, 3, 5):
             for tokens in (True, False):
-                what = f"{_promise(check)} ({count} modalities, {'with' if tokens else 'without'} tokens)"
-                yield what, partial(check, build_fusion, count, tokens)
+                description = f"{_description(check)} ({count} modalities, {'with' if tokens else 'without'} tokens)"
+                yield description, partial(check, build_fusion, count, tokens)
 
 
-def _encoder_checks(target: type[Encoder], arguments: dict[str, Any]) -> Iterator[Check]:
+def _encoder_checks(target: type[Encoder], arguments: Arguments) -> Iterator[Check]:
     def build_encoder() -> Encoder:
         torch.manual_seed(0)
-        encoder: Encoder = _build(target, arguments, ENCODER_METADATA[target.kind])
+        encoder = _build(target, arguments, ENCODER_METADATA[target.kind])
         encoder.fit(encoder_inputs(encoder.kind))
         return encoder.eval()
 
     for check in encoders.CHECKS:
-        yield _promise(check), lambda check=check: check(build_encoder())  # type: ignore[misc]
+        yield _description(check), partial(_run_encoder_check, check, build_encoder)
 
 
-def _objective_checks(target: type[Objective], arguments: dict[str, Any]) -> Iterator[Check]:
+def _run_encoder_check(check: Callable[[Encoder], None], build_encoder: Callable[[], Encoder]) -> None:
+    check(build_encoder())
+
+
+def _objective_checks(target: type[Objective], arguments: Arguments) -> Iterator[Check]:
     def build_objective() -> Objective:
         torch.manual_seed(1)
-        objective: Objective = _build(target, arguments, {"model": build_model(), **objectives.OPTIONAL_KWARGS})
-        return objective
+        return _build(target, arguments, {"model": build_model(), **objectives.OPTIONAL_KWARGS})
 
     for check in objectives.CHECKS:
-        yield _promise(check), partial(check, build_objective)
+        yield _description(check), partial(check, build_objective)
 
 
-def _preprocessor_checks(target: type, arguments: dict[str, Any]) -> Iterator[Check]:
+def _preprocessor_checks(target: Callable[..., Any], arguments: Arguments) -> Iterator[Check]:
     values = getattr(target, "example_values", None)
     if not values:
         raise ConfigError(
-            f"{target.__name__}: give it `example_values`, a list of a few raw values, so that decoding can be checked"
+            f"{target.__name__}: add `example_values`, a list of a few raw values, so that decoding can be checked"
         )
     column = Column(getattr(target, "kind", "text"), values)
     for check in (parts.check_decoding, parts.check_state):
-        yield _promise(check), partial(check, target(**arguments), column)
+        yield _description(check), partial(check, target(**arguments), column)

@@ -1,28 +1,50 @@
-"""What every encoder promises."""
+"""Contract checks for encoders. The first line of a check is printed as what it checks."""
 
 import copy
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from mmrun.testing.examples import encoder_input
-from mmrun.types import KINDS, Encoder, Features
+from mmrun.types import KINDS, Encoder, Features, Input
+
+X = TypeVar("X", bound=Input)
 
 
-def take_rows(x: Any, rows: list[int]) -> Any:
-    """Return some rows of an input."""
-    return tree_map(lambda part: part[rows], x)
+def take_rows(x: X, rows: list[int]) -> X:
+    """Select rows of an input.
+
+    Args:
+        x: of one modality.
+        rows: their numbers.
+
+    Returns:
+        an input of the same kind.
+    """
+    selected: X = tree_map(lambda part: part[rows], x)
+    return selected
 
 
 def assert_close(actual: Tensor, expected: Tensor) -> None:
-    """Assert equality up to rounding."""
+    """Assert equality up to rounding.
+
+    Raises:
+        AssertionError: the tensors differ by more.
+    """
     torch.testing.assert_close(actual, expected, atol=2e-5, rtol=1e-4)
 
 
 def score(features: Features) -> Tensor:
-    """Return a scalar that every part of the features contributes to."""
+    """Return a scalar that depends on every part of the features.
+
+    Args:
+        features: of some rows.
+
+    Returns:
+        their mean squared distance to fixed random values.
+    """
     generator = torch.Generator().manual_seed(2)
     parts = [features.pooled] if features.tokens is None else [features.pooled, features.tokens]
     distances = [(part - torch.randn(part.shape, generator=generator)).square().mean() for part in parts]
@@ -30,7 +52,14 @@ def score(features: Features) -> Tensor:
 
 
 def check_shapes(encoder: Encoder) -> None:
-    """Features have their shapes and are finite, also for a row without content."""
+    """Features have their shapes and are finite, also for a row without content.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     assert encoder.kind in KINDS, f"kind {encoder.kind!r} is not one of {', '.join(KINDS)}"
     with torch.no_grad():
         pooled, tokens, mask = encoder(encoder_input(encoder.kind))
@@ -44,34 +73,49 @@ def check_shapes(encoder: Encoder) -> None:
         assert mask.shape == tokens.shape[:2], f"mask {tuple(mask.shape)} of tokens {tuple(tokens.shape)}"
         assert mask.dtype == torch.bool, f"the mask is {mask.dtype}, not bool"
         real = mask.sum(1).tolist()
-        assert real[0] == mask.shape[1], "a whole row has masked tokens"
-        assert real[0] > real[1] > 0, "a short row has as many tokens as a whole one"
-        assert real[2] > 0, "a row without content has no token to read"
+        assert real[0] == mask.shape[1], "a row of full length has masked tokens"
+        assert real[0] > real[1] > 0, "a short row has as many tokens as one of full length"
+        assert real[2] > 0, "a row without content has no visible token"
 
 
 def check_rows_are_independent(encoder: Encoder) -> None:
-    """No row sees another."""
+    """Rows do not influence each loaded.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     x = encoder_input(encoder.kind)
     with torch.no_grad():
-        straight, permuted, alone = encoder(x), encoder(take_rows(x, [2, 0, 1])), encoder(take_rows(x, [1]))
-    for part, other, single in zip(straight, permuted, alone, strict=True):
+        features, permuted, single = encoder(x), encoder(take_rows(x, [2, 0, 1])), encoder(take_rows(x, [1]))
+    for part, permuted_part, single_part in zip(features, permuted, single, strict=True):
         if part is not None:
-            assert_close(part[[2, 0, 1]], other)
-            assert_close(part[[1]], single)
+            assert_close(part[[2, 0, 1]], permuted_part)
+            assert_close(part[[1]], single_part)
 
 
 def check_padding(encoder: Encoder) -> None:
-    """Neither the content nor the length of padding matters (texts and series)."""
+    """Neither the content nor the length of padding has an influence (text and series).
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     if encoder.kind not in ("text", "series"):
         return
     x = take_rows(encoder_input(encoder.kind), [0, 1])
+    assert isinstance(x, dict)
     name = "ids" if encoder.kind == "text" else "values"
     padding = ~x["mask"] if name == "ids" else ~x["mask"][:, None]
     with torch.no_grad():
-        clean, spoiled = encoder(x), encoder({**x, name: x[name].masked_fill(padding, 7)})
-    assert_close(clean.pooled, spoiled.pooled)
+        clean, changed = encoder(x), encoder({**x, name: x[name].masked_fill(padding, 7)})
+    assert_close(clean.pooled, changed.pooled)
     if clean.tokens is not None:
-        assert_close(clean.tokens[clean.mask], spoiled.tokens[clean.mask])
+        assert_close(clean.tokens[clean.mask], changed.tokens[clean.mask])
     short = take_rows(x, [1])
     end = int(short["mask"].sum())
     with torch.no_grad():
@@ -82,7 +126,14 @@ def check_padding(encoder: Encoder) -> None:
 
 
 def check_gradients(encoder: Encoder) -> None:
-    """Every trainable parameter gets a finite gradient."""
+    """Every trainable parameter gets a finite gradient.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     encoder = copy.deepcopy(encoder).train()
     trainable = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
     if not trainable:
@@ -94,7 +145,14 @@ def check_gradients(encoder: Encoder) -> None:
 
 
 def check_descent(encoder: Encoder) -> None:
-    """A small step down the gradient lowers the loss."""
+    """A small gradient step lowers the loss.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     encoder, x = copy.deepcopy(encoder), take_rows(encoder_input(encoder.kind), [0, 1])
     trainable = [p for p in encoder.parameters() if p.requires_grad]
     if not trainable:
@@ -102,22 +160,29 @@ def check_descent(encoder: Encoder) -> None:
     before = score(encoder(x))
     before.backward()
     gradients = [p.grad for p in trainable if p.grad is not None]
-    length = nn.utils.get_total_norm(gradients)
+    norm = nn.utils.get_total_norm(gradients)
     with torch.no_grad():
         for parameter, gradient in zip(trainable, gradients, strict=True):
-            parameter.sub_(gradient / length * 1e-3)
-        assert score(encoder(x)) < before, "a step down the gradient does not lower the loss"
+            parameter.sub_(gradient / norm * 1e-3)
+        assert score(encoder(x)) < before, "a gradient step does not lower the loss"
 
 
 def check_state_dict(encoder: Encoder) -> None:
-    """A loaded encoder equals the saved one."""
-    x, other = encoder_input(encoder.kind), copy.deepcopy(encoder)
+    """A loaded encoder equals the saved one.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
+    x, loaded = encoder_input(encoder.kind), copy.deepcopy(encoder)
     with torch.no_grad():
-        for value in other.state_dict().values():
+        for value in loaded.state_dict().values():
             value.add_(0.1 if value.is_floating_point() else 0)
-        assert not torch.equal(encoder(x).pooled, other(x).pooled), "its state does not decide its output"
-        other.load_state_dict(encoder.state_dict())
-        assert torch.equal(encoder(x).pooled, other(x).pooled), "a loaded encoder differs from the saved one"
+        assert not torch.equal(encoder(x).pooled, loaded(x).pooled), "the output does not depend on the state"
+        loaded.load_state_dict(encoder.state_dict())
+        assert torch.equal(encoder(x).pooled, loaded(x).pooled), "a loaded encoder differs from the saved one"
 
 
 CHECKS = (

@@ -1,7 +1,6 @@
-"""Small inputs of all kinds, and a model that trains on them in milliseconds."""
+"""Small inputs of all kinds, and a model that trains on them in milliseconds. Contract checks and tests use them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ SIZES = {"image": 64, "audio": 2000, "tabular": 3 + 3 + 4 + 5, "series": 24 + 12
 
 
 class LinearEncoder(Encoder):
-    """One linear layer on everything that a row holds."""
+    """One linear layer on all values of a row."""
 
     dim = DIM
 
@@ -39,22 +38,33 @@ class LinearEncoder(Encoder):
         self.kind = kind
         self.linear = nn.Linear(SIZES[kind], DIM)
 
-    def forward(self, x: Any) -> Features:
-        """Return the output of the layer."""
-        if self.kind == "image":
+    def forward(self, x: Input) -> Features:
+        """Return pooled features.
+
+        Args:
+            x: the input of the modality.
+
+        Returns:
+            pooled [B, D].
+        """
+        if isinstance(x, Tensor):
             parts = [x]
         elif self.kind == "audio":
             parts = [x["waveform"]]
         elif self.kind == "series":
             parts = [x["values"], x["mask"]]
         else:
-            columns = [nn.functional.one_hot(x["categorical"][:, i], n) for i, n in enumerate((4, 5))]
-            parts = [x["numeric"], x["missing"], *columns]
+            one_hot = [nn.functional.one_hot(x["categorical"][:, i], n) for i, n in enumerate((4, 5))]
+            parts = [x["numeric"], x["missing"], *one_hot]
         return Features(self.linear(torch.cat([part.flatten(1).float() for part in parts], 1)))
 
 
 class WordEncoder(Encoder):
-    """Embeddings; a token reads the running mean up to it, and the pooled vector is the mean of all."""
+    """Token embeddings. Each token depends on the mean of those up to it; the pooled vector is the mean of all.
+
+    Args:
+        tokens: whether to return them.
+    """
 
     kind, dim = "text", DIM
 
@@ -65,7 +75,14 @@ class WordEncoder(Encoder):
         self.mix = nn.Linear(DIM, DIM)
 
     def forward(self, x: dict[str, Tensor]) -> Features:
-        """Return tokens that see nothing to their right, and their mean."""
+        """Return causal tokens, and the mean of the embeddings.
+
+        Args:
+            x: ids [B, T] and mask [B, T].
+
+        Returns:
+            pooled [B, D], and tokens [B, T, D] with their mask.
+        """
         embedded = self.embed(x["ids"])
         real = x["mask"].unsqueeze(-1)
         pooled = (embedded * real).sum(1) / real.sum(1).clamp(min=1)
@@ -76,7 +93,11 @@ class WordEncoder(Encoder):
 
 
 class ConcatFusion(Fusion):
-    """Concatenated pooled vectors, then one layer."""
+    """One linear layer on the concatenated pooled vectors.
+
+    Args:
+        modalities: to fuse.
+    """
 
     dim = 6
 
@@ -85,13 +106,27 @@ class ConcatFusion(Fusion):
         self.linear = nn.Linear(len(modalities) * DIM, self.dim)
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
-        """Return the fused vector [B, 6]."""
+        """Return the fused vector.
+
+        Args:
+            features: by modality, pooled [B, D].
+            present: by modality, [B] bool.
+
+        Returns:
+            [B, 6].
+        """
         parts = [feature.pooled.where(present[name].unsqueeze(1), 0) for name, feature in features.items()]
-        return self.linear(torch.cat(parts, 1))
+        fused: Tensor = self.linear(torch.cat(parts, 1))
+        return fused
 
 
 def build_model(*modalities: str, tokens: bool = True) -> Multimodal:
-    """Build a model of the given modalities, or of all."""
+    """Build a small model with fixed initial weights.
+
+    Args:
+        modalities: names from KINDS; by default all.
+        tokens: whether the text encoder returns tokens.
+    """
     torch.manual_seed(0)
     names = modalities or tuple(KINDS)
     encoders = {name: WordEncoder(tokens) if KINDS[name] == "text" else LinearEncoder(KINDS[name]) for name in names}
@@ -99,26 +134,33 @@ def build_model(*modalities: str, tokens: bool = True) -> Multimodal:
 
 
 def build_batch(*modalities: str, rows: int = 8) -> Batch:
-    """Build random rows of the given modalities, or of all; nothing is missing."""
-    draw = torch.Generator().manual_seed(1)
+    """Build a batch of random rows; all modalities are present in all rows.
+
+    Args:
+        modalities: names from KINDS; by default all.
+        rows: an even number.
+    """
+    generator = torch.Generator().manual_seed(1)
     lengths = torch.tensor([10, 3] * (rows // 2))
     inputs: dict[str, Input] = {
-        "photo": torch.rand(rows, 1, 8, 8, generator=draw),
+        "photo": torch.rand(rows, 1, 8, 8, generator=generator),
         "title": {
-            "ids": torch.randint(5, 20, (rows, 10), generator=draw),
+            "ids": torch.randint(5, 20, (rows, 10), generator=generator),
             "mask": torch.arange(10) < lengths.unsqueeze(1),
         },
         "sound": {
-            "waveform": torch.rand(rows, 2000, generator=draw) - 0.5 + torch.linspace(-0.2, 0.2, rows).unsqueeze(1),
+            "waveform": torch.rand(rows, 2000, generator=generator)
+            - 0.5
+            + torch.linspace(-0.2, 0.2, rows).unsqueeze(1),
             "length": torch.tensor([2000, 900] * (rows // 2)),
         },
         "cells": {
-            "numeric": torch.randn(rows, 3, generator=draw),
+            "numeric": torch.randn(rows, 3, generator=generator),
             "missing": torch.zeros(rows, 3, dtype=torch.bool),
-            "categorical": torch.randint(1, 4, (rows, 2), generator=draw),
+            "categorical": torch.randint(1, 4, (rows, 2), generator=generator),
         },
         "sensor": {
-            "values": torch.randn(rows, 2, 12, generator=draw),
+            "values": torch.randn(rows, 2, 12, generator=generator),
             "mask": torch.arange(12).expand(rows, 12) < 9,
         },
     }
@@ -130,7 +172,7 @@ def build_batch(*modalities: str, rows: int = 8) -> Batch:
 
 # --------------------------------------------------------------------------------------- inputs of single encoders
 
-ENCODER_METADATA: dict[str, dict[str, Any]] = {  # by kind: what a preprocessor offers to encoders
+ENCODER_METADATA: dict[str, dict[str, object]] = {  # by kind: metadata of its preprocessor
     "image": {"in_channels": 3, "image_size": 64},
     "text": {"vocab_size": 60, "max_tokens": 12, "pad_id": 0, "mask_id": 4, "special_ids": [0, 1, 2, 3, 4]},
     "audio": {"sample_rate": 16000, "num_samples": 16000},
@@ -139,17 +181,22 @@ ENCODER_METADATA: dict[str, dict[str, Any]] = {  # by kind: what a preprocessor 
 }
 
 
-def encoder_input(kind: str, seed: int = 1) -> Any:
-    """Return three rows of a kind: a whole one, a short one and a missing one, in kinds with padding."""
+def encoder_input(kind: str, seed: int = 1) -> Input:
+    """Return a random input of three rows; in kinds with padding, of full length, of half of it, and without content.
+
+    Args:
+        kind: of the modality, one of `mmrun.types.KINDS`.
+        seed: of the values.
+    """
     generator = torch.Generator().manual_seed(seed)
-    part = torch.tensor([1.0, 0.5, 0.0])
+    share = torch.tensor([1.0, 0.5, 0.0])  # of the full length
     if kind == "image":
         return torch.rand(3, 3, 64, 64, generator=generator)
     if kind == "text":
-        mask = torch.arange(12) < part[:, None] * 12
+        mask = torch.arange(12) < share[:, None] * 12
         return {"ids": torch.randint(5, 60, (3, 12), generator=generator) * mask, "mask": mask}
     if kind == "audio":
-        length = (part * 16000).long()
+        length = (share * 16000).long()
         noise = torch.randn(3, 16000, generator=generator).clamp(-3, 3) / 4
         return {"waveform": noise * (torch.arange(16000) < length[:, None]), "length": length}
     if kind == "tabular":
@@ -157,12 +204,16 @@ def encoder_input(kind: str, seed: int = 1) -> Any:
         numeric = torch.randn(3, 3, generator=generator) * ~missing
         categorical = torch.randint(0, 24, (3, 2), generator=generator) % torch.tensor([4, 6])
         return {"numeric": numeric, "missing": missing, "categorical": categorical}
-    mask = torch.arange(24) < part[:, None] * 24
+    mask = torch.arange(24) < share[:, None] * 24
     return {"values": torch.randn(3, 2, 24, generator=generator) * mask[:, None], "mask": mask}
 
 
-def encoder_inputs(kind: str) -> Iterator[Any]:
-    """Yield 40 batches of rows to fit an encoder on."""
+def encoder_inputs(kind: str) -> Iterator[Input]:
+    """Yield 40 batches to fit an encoder on.
+
+    Args:
+        kind: of the modality.
+    """
     return (encoder_input(kind, seed) for seed in range(40))
 
 
@@ -174,31 +225,44 @@ NUM_ROWS = 6
 
 
 def first_widths(count: int) -> dict[str, int]:
-    """Return the feature widths of the first modalities."""
+    """Return the feature width of the first modalities.
+
+    Args:
+        count: number of modalities.
+    """
     return dict(list(WIDTHS.items())[:count])
 
 
 def fusion_input(count: int, tokens: bool) -> tuple[dict[str, Features], dict[str, Tensor]]:
-    """Return features and presence of six rows.
+    """Return random features and the presence of each modality, for six rows.
 
     Args:
         count: number of modalities; all are present.
-        tokens: with tokens; row b of the second modality has b real ones, so the first row has none.
+        tokens: whether the features have tokens. Row b of the second modality has b real ones, so row 0 has none.
     """
     generator = torch.Generator().manual_seed(1)
     features = {}
-    for place, (name, dim) in enumerate(first_widths(count).items()):
+    for position, (name, dim) in enumerate(first_widths(count).items()):
         pooled = torch.randn(NUM_ROWS, dim, generator=generator)
         features[name] = Features(pooled)
         if tokens:
             values = torch.randn(NUM_ROWS, LENGTHS[name], dim, generator=generator)
-            mask = torch.arange(LENGTHS[name]) < torch.arange(NUM_ROWS)[:, None] if place == 1 else None
+            mask = torch.arange(LENGTHS[name]) < torch.arange(NUM_ROWS)[:, None] if position == 1 else None
             features[name] = Features(pooled, values, mask)
     return features, {name: torch.ones(NUM_ROWS, dtype=torch.bool) for name in features}
 
 
 def refill(features: Mapping[str, Features], present: Mapping[str, Tensor], filler: float) -> dict[str, Features]:
-    """Return features with a number wherever nothing is real: in missing rows and in padding."""
+    """Fill missing rows and padding with a number.
+
+    Args:
+        features: by modality.
+        present: by modality, [B] bool.
+        filler: the number.
+
+    Returns:
+        new features.
+    """
     filled = {}
     for name, (pooled, tokens, mask) in features.items():
         missing = ~present[name]

@@ -1,4 +1,4 @@
-"""What every fusion promises."""
+"""Contract checks for fusions. The first line of a check is printed as what it checks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,19 +15,41 @@ NUM_OUTPUTS = 3
 BuildFusion = Callable[[Mapping[str, int]], Fusion]  # from the width of each modality's features
 
 
-def map_tensors(change: Callable[[Tensor], Any], *trees: Any) -> Any:
-    """Apply a function to every tensor of nested features and masks; None stays None."""
+def map_tensors(change: Callable[[Tensor], object], *trees: object) -> Any:
+    """Apply a function to every tensor in nested containers.
+
+    Args:
+        change: the function.
+        trees: features and masks; None stays None.
+
+    Returns:
+        a tuple of the changed trees.
+    """
     return tree_map(lambda part: None if part is None else change(part), trees)
 
 
 def build_seeded(build: BuildFusion, count: int) -> Fusion:
-    """Build a fusion of so many modalities with fixed initial weights, in eval mode."""
+    """Build a fusion with fixed initial weights, in eval mode.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+    """
     torch.manual_seed(0)
     return build(first_widths(count)).eval()
 
 
 def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> None:
-    """It returns one vector per row, and every parameter gets a finite gradient."""
+    """It returns one vector per row, and every parameter gets a finite gradient.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+        tokens: whether the features have tokens.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     fusion = build_seeded(build, count).train()
     head = fusion.head(NUM_OUTPUTS)
     fused = fusion(*fusion_input(count, tokens))
@@ -38,30 +60,50 @@ def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> 
     for key, parameter in [*fusion.named_parameters(prefix="fusion"), *head.named_parameters(prefix="head")]:
         assert parameter.grad is not None, f"{key} gets no gradient"
         assert parameter.grad.isfinite().all(), f"the gradient of {key} is not finite"
-        if count > 1:  # weights between modalities have nothing to learn from one
+        if count > 1:  # weights between modalities have no gradient with a single one
             assert parameter.grad.any(), f"the gradient of {key} is 0"
 
 
 def check_missing_modalities(build: BuildFusion, count: int, tokens: bool) -> None:
-    """What fills a missing modality changes no bit of the result, and no gradient."""
+    """The content of a missing modality changes no bit of the result, and no gradient.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+        tokens: whether the features have tokens.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     fusion = build_seeded(build, count)
     features, present = fusion_input(count, tokens)
-    for place, modality in enumerate(present):  # row 0 has nothing, row 5 everything
-        present[modality] = torch.tensor([False, place != 0, place == 0, place % 2 == 0, place % 2 == 1, True])
+    for position, modality in enumerate(present):  # row 0 has no modality, row 5 has all
+        present[modality] = torch.tensor(
+            [False, position != 0, position == 0, position % 2 == 0, position % 2 == 1, True]
+        )
     zeros = fusion(refill(features, present, 0.0), present)
     assert zeros.isfinite().all(), "a row without any modality is not finite"
     for filler in (7.0, float("inf"), float("nan")):
         fusion.zero_grad()
         filled = fusion(refill(features, present, filler), present)
-        assert torch.equal(filled, zeros), f"{filler} in place of what is missing changes the result"
+        assert torch.equal(filled, zeros), f"{filler} in missing rows changes the result"
         filled.sum().backward()
         for key, parameter in fusion.named_parameters():
-            finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
-            assert finite, f"{filler} in place of what is missing makes the gradient of {key} not finite"
+            is_finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
+            assert is_finite, f"{filler} in missing rows makes the gradient of {key} not finite"
 
 
 def check_rows_are_independent(build: BuildFusion, count: int, tokens: bool) -> None:
-    """Every modality counts, and no row sees another."""
+    """Every modality influences the result, and rows do not influence each other.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+        tokens: whether the features have tokens.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     fusion = build_seeded(build, count)
     features, present = fusion_input(count, tokens)
     fused = fusion(features, present)
@@ -76,17 +118,37 @@ def check_rows_are_independent(build: BuildFusion, count: int, tokens: bool) -> 
 
 
 def check_device_and_type(build: BuildFusion, count: int, tokens: bool) -> None:
-    """It moves to another device and type as a whole."""
+    """All of its tensors move to another device and type.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+        tokens: whether the features have tokens.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
 
     def move(part: Tensor) -> Tensor:
         return part.to("meta", torch.float64 if part.is_floating_point() else part.dtype)
 
     fused = build_seeded(build, count).to("meta", torch.float64)(*map_tensors(move, *fusion_input(count, tokens)))
-    assert (fused.device.type, fused.dtype) == ("meta", torch.float64), "a part stayed on its device or in its type"
+    assert (fused.device.type, fused.dtype) == ("meta", torch.float64), (
+        "some tensors did not move to the other device or type"
+    )
 
 
 def check_autocast(build: BuildFusion, count: int, tokens: bool) -> None:
-    """It runs under bf16 autocast, and the result is close."""
+    """It runs under bf16 autocast, and the result is close to that in fp32.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+        tokens: whether the features have tokens.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     fusion = build_seeded(build, count)
     features, present = fusion_input(count, tokens)
     last = list(present)[-1]
@@ -94,11 +156,20 @@ def check_autocast(build: BuildFusion, count: int, tokens: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         fused = fusion(features, present)
     exact = fusion(features, present)
-    assert (fused - exact).norm() < 0.1 * exact.norm(), "bf16 is far from fp32"
+    assert (fused - exact).norm() < 0.1 * exact.norm(), "the result in bf16 is far from that in fp32"
 
 
 def check_export(build: BuildFusion, count: int, tokens: bool) -> None:
-    """torch.export exports it for any number of rows."""
+    """torch.export can export it for any number of rows.
+
+    Args:
+        build: the fusion from the width of each modality's features.
+        count: number of modalities.
+        tokens: whether the features have tokens.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     fusion = build_seeded(build, count)
     inputs = fusion_input(count, tokens)
     batch = torch.export.Dim("batch")

@@ -1,12 +1,12 @@
-"""What every objective promises."""
+"""Contract checks for objectives. The first line of a check is printed as what it checks."""
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, build_model
 from mmrun.types import Batch, Objective
@@ -15,7 +15,7 @@ MAX_STEPS = 60  # in which an objective has to lower its loss by a tenth
 
 BuildObjective = Callable[[], Objective]
 
-OPTIONAL_KWARGS: dict[str, Any] = {  # what a run offers to objectives
+OPTIONAL_KWARGS: dict[str, object] = {  # that a run passes to objectives that name them
     "open_run": build_model,
     "tasks": TASKS,
     "kinds": KINDS,
@@ -25,8 +25,17 @@ OPTIONAL_KWARGS: dict[str, Any] = {  # what a run offers to objectives
 }
 
 
-def seeded_losses(objective: Objective, model: Any, batch: Batch) -> dict[str, Tensor]:
-    """Return the losses with fixed random masks."""
+def seeded_losses(objective: Objective, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Compute the losses with a fixed seed.
+
+    Args:
+        objective: to check.
+        model: from `build_model`.
+        batch: from `build_batch`.
+
+    Returns:
+        the loss and its parts, scalars.
+    """
     torch.manual_seed(2)
     losses: dict[str, Tensor] = objective(model, batch)
     return losses
@@ -37,7 +46,14 @@ def _values(losses: dict[str, Tensor]) -> dict[str, float]:
 
 
 def check_learning(build: BuildObjective) -> None:
-    """Its loss falls by a tenth within MAX_STEPS steps."""
+    """Its loss falls by a tenth within MAX_STEPS steps.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     objective, model, batch = build(), build_model(), build_batch()
     optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=1e-2)
     first = seeded_losses(objective, model, batch)["loss"].item()
@@ -51,7 +67,14 @@ def check_learning(build: BuildObjective) -> None:
 
 
 def check_losses(build: BuildObjective) -> None:
-    """The loss and each of its parts is a finite fp32 scalar, also under bf16 autocast."""
+    """The loss and each of its parts is a finite fp32 scalar, also under bf16 autocast.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     with torch.autocast("cpu", torch.bfloat16):
         losses = build()(build_model(), build_batch())
     for part, loss in losses.items():
@@ -62,30 +85,50 @@ def check_losses(build: BuildObjective) -> None:
 
 
 def check_repeatability(build: BuildObjective) -> None:
-    """The same seed gives the same loss, and the batch is left alone."""
+    """The same seed gives the same loss, and the batch is not changed.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     objective, model, batch = build(), build_model(), build_batch()
     before = copy.deepcopy(batch)
     first, second = (_values(seeded_losses(objective, model, batch)) for _ in range(2))
-    assert first == second, "the same seed gives another loss"
+    assert first == second, "the same seed gives a different loss"
     for modality, x in before.inputs.items():
-        after = batch.inputs[modality]
-        for key in x if isinstance(x, dict) else [...]:
-            assert torch.equal(x[key], after[key]), f"the input of {modality} was changed"  # type: ignore[index]
+        unchanged = tree_map(torch.equal, x, batch.inputs[modality])
+        assert all(tree_leaves(unchanged)), f"the input of {modality} was changed"
 
 
 def check_missing_rows(build: BuildObjective) -> None:
-    """Rows without a modality do not count for it."""
+    """Rows without a modality have no influence on its loss.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     objective, model, batch = build(), build_model(), build_batch()
     photo = batch.inputs["photo"]
     assert isinstance(photo, Tensor)
     batch.present["photo"][:3] = False
     first = _values(seeded_losses(objective, model, batch))
     photo[:3] = torch.rand(3, 1, 8, 8)
-    assert _values(seeded_losses(objective, model, batch)) == first, "what fills a missing row changes the loss"
+    assert _values(seeded_losses(objective, model, batch)) == first, "the content of a missing row changes the loss"
 
 
 def check_missing_modality(build: BuildObjective) -> None:
-    """A batch in which a modality is missing altogether has a finite loss."""
+    """A batch in which no row has one of the modalities has a finite loss.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     objective, model, batch = build(), build_model(), build_batch()
     batch.present["sound"][:] = False
     loss = seeded_losses(objective, model, batch)["loss"]
@@ -94,17 +137,31 @@ def check_missing_modality(build: BuildObjective) -> None:
 
 
 def check_gradients(build: BuildObjective) -> None:
-    """Gradients reach all encoders and everything that the objective owns."""
+    """Gradients reach all encoders and all parameters of the objective.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     objective, model = build(), build_model()
     objective(model, build_batch())["loss"].backward()
-    named = [*objective.named_parameters(), *model.encoder.named_parameters()]
-    silent = [name for name, parameter in named if parameter.requires_grad and parameter.grad is None]
+    parameters = [*objective.named_parameters(), *model.encoder.named_parameters()]
+    without_gradient = [name for name, parameter in parameters if parameter.requires_grad and parameter.grad is None]
     tokens = ["title.mix.weight", "title.mix.bias"]  # only fusions and language models read tokens
-    assert silent in ([], tokens), f"no gradient for {', '.join(silent)}"
+    assert without_gradient in ([], tokens), f"no gradient for {', '.join(without_gradient)}"
 
 
 def check_no_synchronisation(build: BuildObjective) -> None:
-    """A step does not wait for the device: it works on tensors without values."""
+    """A step does not wait for the device: it also runs on fake tensors, which have no values.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     objective, model, batch = build(), build_model(), build_batch()
     with FakeTensorMode(allow_non_fake_inputs=True):
         objective(model, batch)["loss"].backward()

@@ -1,13 +1,15 @@
-"""What every preprocessor, callback and data source promises."""
+"""Contract checks for preprocessors, callbacks and data sources.
+
+The first line of a check is printed as what it checks.
+"""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from mmrun.data.table import SPLITS, Table
+from mmrun.data.table import SPLITS, Column, Table
 from mmrun.training.callback import Callback
 from mmrun.training.state import TrainState
 from mmrun.types import KINDS, Preprocessor
@@ -15,8 +17,16 @@ from mmrun.types import KINDS, Preprocessor
 # ------------------------------------------------------------------------------------------------------ preprocessors
 
 
-def check_decoding(preprocessor: Preprocessor, column: Any) -> None:
-    """Decoded rows have equal names, shapes and types, and the metadata are arguments by name."""
+def check_decoding(preprocessor: Preprocessor, column: Column) -> None:
+    """Decoded rows have equal names, shapes and types, and metadata names can be argument names.
+
+    Args:
+        preprocessor: to check; it is fitted on all rows.
+        column: a few raw values, at least one of them present.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     rows = np.arange(len(column.values))
     preprocessor.fit(column, rows)
     decoded = [preprocessor.decode(value) for value in column.values if value is not None]
@@ -27,16 +37,26 @@ def check_decoding(preprocessor: Preprocessor, column: Any) -> None:
             assert first is not None, f"part {name!r} is missing in the first row"
             assert (array.shape, array.dtype) == (first.shape, first.dtype), f"part {name!r} differs between rows"
     for name in preprocessor.metadata:
-        assert name.isidentifier(), f"metadata {name!r} cannot be the name of an argument"
+        assert name.isidentifier(), f"metadata {name!r} is not a valid argument name"
 
 
-def check_state(preprocessor: Preprocessor, column: Any) -> None:
-    """The state is JSON, and it decides what `decode` returns."""
+def check_state(preprocessor: Preprocessor, column: Column) -> None:
+    """The state is JSON, and decoding is deterministic and does not change it.
+
+    Args:
+        preprocessor: to check; it is fitted on all rows.
+        column: a few raw values, at least one of them present.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     preprocessor.fit(column, np.arange(len(column.values)))
     state = json.loads(json.dumps(preprocessor.state()))
     value = next(value for value in column.values if value is not None)
     first, second = preprocessor.decode(value), preprocessor.decode(value)
-    assert all(np.array_equal(first[name], second[name]) for name in first), "decoding a row twice differs"
+    assert all(np.array_equal(first[name], second[name]) for name in first), (
+        "decoding the same row twice gives different arrays"
+    )
     assert json.loads(json.dumps(preprocessor.state())) == state, "decoding changes the state"
 
 
@@ -44,7 +64,14 @@ def check_state(preprocessor: Preprocessor, column: Any) -> None:
 
 
 def check_hooks(callback: Callback) -> None:
-    """Every hook can be called in the order of a run, and metrics stay numbers."""
+    """Every hook can be called in the order of a run, and metrics stay floats.
+
+    Args:
+        callback: to check.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     state, metrics = TrainState(step=1), {"train/loss": 1.0, "val/loss": 1.0}
     callback.on_run_start(Path(), ["train"])
     callback.on_step_end(state, {"loss": torch.tensor(1.0)})
@@ -62,12 +89,19 @@ def check_hooks(callback: Callback) -> None:
 
 
 def check_table(table: Table) -> None:
-    """Columns, targets and splits have one value per row; ids are unique; every split has rows."""
+    """Columns, targets and splits have one value per row; ids are unique; every split has rows.
+
+    Args:
+        table: what the data source returned.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
     rows = len(table.ids)
-    assert len(set(table.ids)) == rows, "two rows have one id"
-    assert table.columns, "there is no column"
-    assert table.targets, "there is no target"
-    assert table.fingerprint, "there is no fingerprint"
+    assert len(set(table.ids)) == rows, "two rows have the same id"
+    assert table.columns, "the table has no column"
+    assert table.targets, "the table has no target"
+    assert table.fingerprint, "the table has no fingerprint"
     for name, column in table.columns.items():
         assert column.kind in KINDS, f"column {name}: kind {column.kind!r} is not one of {', '.join(KINDS)}"
         assert len(column.values) == rows, f"column {name} has {len(column.values)} values for {rows} rows"
