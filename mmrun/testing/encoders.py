@@ -79,7 +79,7 @@ def check_shapes(encoder: Encoder) -> None:
 
 
 def check_rows_are_independent(encoder: Encoder) -> None:
-    """Rows do not influence each loaded.
+    """Rows do not influence each other.
 
     Args:
         encoder: to check, in eval mode.
