@@ -102,7 +102,11 @@ def _read_layout(session: Session) -> dict[str, Modality]:
     if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"{session.folder.name}: was not trained on dataset=manifest, so it cannot predict a file")
     arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
-    return {modality: spec for modality, spec in manifest.infer_modalities(**arguments).items() if modality in session.columns}
+    return {
+        modality: spec
+        for modality, spec in manifest.infer_modalities(**arguments).items()
+        if modality in session.columns
+    }
 
 
 def _read_values(
