@@ -72,7 +72,7 @@ def test_arguments_of_compare(outputs, capsys):
     arguments = ["--against", "component", "--paired", "seed", "--test", "permutation", "--correct", "none"]
     assert main(["report", "-o", "page.html", *arguments]) == 0
     err = capsys.readouterr().err
-    assert err.startswith("holistic and component cannot be told apart: -0.100")
+    assert err.startswith("holistic and component do not differ significantly: -0.100")
     assert "note: with 3 pairs p of the permutation test cannot be below 0.25\n" in err
 
 
@@ -80,8 +80,8 @@ def test_hint_names_the_runs_without_evaluation(outputs, capsys):
     next(outputs.glob("*/*/evaluation.json")).unlink()
     assert main(["report"]) == 0
     assert capsys.readouterr().err.splitlines()[-2] == (
-        "hint: 1 of 6 runs were not asked what they say when modalities are missing or spoiled; "
-        "the same command with --eval asks them first."
+        "hint: 1 of 6 runs were not evaluated with missing and noisy modalities; "
+        "run the same command with --eval to evaluate them first."
     )
 
 

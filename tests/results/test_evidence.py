@@ -58,9 +58,10 @@ def change(run, **values):
 
 
 def test_what_was_evaluated_is_shown(detailed):
-    worth = sections(detailed)["What each modality is worth"]
+    worth = sections(detailed)["Contribution of each modality"]
     assert worth.text == (
-        "No row of the training data of holistic, component lacked a modality: what they say without one is a guess."
+        "No training row of holistic, component lacked a modality, so their results with missing modalities are "
+        "extrapolations."
     )
     assert [plot.name for plot in worth.plots] == ["shapley", "missing-holistic", "missing-component"]
     assert worth.plots[0].alt == (
@@ -72,9 +73,9 @@ def test_runs_of_probes_say_what_each_modality_reaches_alone(outputs):
     for seed, (together, image, text) in enumerate([(0.8, 0.6, 0.5), (0.7, 0.6, 0.66), (0.9, 0.7, 0.5)]):
         fused(outputs, together, seed)
         unimodal(outputs, image, text, seed)
-    (table,) = sections(outputs)["What each modality is worth"].tables
+    (table,) = sections(outputs)["Contribution of each modality"].tables
     assert table.header == [
-        *("group", "alone is", "runs", "fused", "image alone", "text alone", "synergy gap", "95 % interval")
+        *("group", "unimodal source", "runs", "fused", "image alone", "text alone", "synergy gap", "95 % interval")
     ]
     assert table.rows == [  # gaps 0.2, 0.04, 0.2
         ["scratch", "encoders trained alone", "3", "0.8000", "0.6333", "0.5533", "+0.1467", "-0.0828 .. 0.3761"]
@@ -84,7 +85,7 @@ def test_runs_of_probes_say_what_each_modality_reaches_alone(outputs):
 def test_a_fusion_that_adds_nothing_is_marked(outputs):
     fused(outputs, 0.55)
     unimodal(outputs, 0.6, 0.5)
-    (table,) = sections(outputs)["What each modality is worth"].tables
+    (table,) = sections(outputs)["Contribution of each modality"].tables
     assert table.rows[0][6:] == ["-0.0500 !", "-"]
 
 
@@ -109,12 +110,12 @@ def test_the_best_judge_is_asked_first(outputs):
     run = detail(fused(outputs, 0.8, strategy="holistic"))
 
     def judged():
-        ((_, source, *_, image, text, gap, _),) = sections(outputs)["What each modality is worth"].tables[0].rows
+        ((_, source, *_, image, text, gap, _),) = sections(outputs)["Contribution of each modality"].tables[0].rows
         return source, image, text, gap
 
-    assert judged() == ("itself, the others absent", "0.7000", "0.5000", "+0.1000")
+    assert judged() == ("the run, other modalities absent", "0.7000", "0.5000", "+0.1000")
     rewrite(run, metrics__test={"accuracy": 0.8, "accuracy/image": 0.75, "accuracy/text": 0.2})
-    assert judged() == ("its own probes", "0.7500", "0.2000", "+0.0500")
+    assert judged() == ("probes of the run", "0.7500", "0.2000", "+0.0500")
     said = read_json(run.evaluation_file)["synergy"]["accuracy"]
     assert said["ceilings"] == OWN_CEILINGS
     change(run, synergy={"accuracy": {**said, "ceilings": "digits-unimodal-s0-12345678"}})
@@ -127,7 +128,7 @@ def test_errors_fall(outputs):
     run, alone = fused(outputs, 0.5), unimodal(outputs, 0.5, 0.5)
     rewrite(run, metrics__test={"mae": 0.5})
     rewrite(alone, metrics__test={"mae": 0.6, "mae/image": 0.6, "mae/text": 0.9})
-    (table,) = sections(outputs, Question(metric="test/mae"))["What each modality is worth"].tables
+    (table,) = sections(outputs, Question(metric="test/mae"))["Contribution of each modality"].tables
     assert table.rows[0][6] == "+0.1000"
 
 
@@ -137,10 +138,10 @@ def test_who_was_not_asked_is_said(outputs):
     unimodal(outputs, 0.6, 0.5)
     report = content.build_report(findings.compute_findings([outputs], ANY))
     assert report.hint == (
-        "1 of 2 runs were not asked what they say when modalities are missing or spoiled; "
-        "the same command with --eval asks them first."
+        "1 of 2 runs were not evaluated with missing and noisy modalities; "
+        "run the same command with --eval to evaluate them first."
     )
-    (worth,) = [section for section in report.sections if section.title == "What each modality is worth"]
+    (worth,) = [section for section in report.sections if section.title == "Contribution of each modality"]
     assert worth.text.startswith(report.hint)
 
 
@@ -148,14 +149,14 @@ def test_who_was_not_asked_is_said(outputs):
 def test_an_evaluation_of_other_rows_or_other_metrics_does_not_count(outputs, change_of):
     change(detail(fused(outputs, 0.6)), **change_of)
     report = content.build_report(findings.compute_findings([outputs], ANY))
-    assert report.hint.startswith("1 of 1 runs were not asked")
-    assert "When a modality goes bad" not in [section.title for section in report.sections]
+    assert report.hint.startswith("1 of 1 runs were not evaluated")
+    assert "Robustness to noise" not in [section.title for section in report.sections]
 
 
 def test_of_another_figure_the_headline_of_its_task_is_shown(outputs):
     run = detail(fused(outputs, 0.6))
     rewrite(run, metrics__test={"accuracy": 0.6, "f1_macro": 0.55})
-    worth = sections(outputs, Question(metric="test/f1_macro"))["What each modality is worth"]
+    worth = sections(outputs, Question(metric="test/f1_macro"))["Contribution of each modality"]
     assert worth.tables[0].caption.startswith("test/accuracy, ")
 
 
@@ -163,7 +164,7 @@ def test_of_another_figure_the_headline_of_its_task_is_shown(outputs):
 
 
 def test_noise_is_drawn_by_modality_and_summed_up(detailed):
-    noise = sections(detailed)["When a modality goes bad"]
+    noise = sections(detailed)["Robustness to noise"]
     assert [plot.name for plot in noise.plots] == ["noise-image", "noise-text"]
     assert noise.plots[0].alt == (
         "Line plot of accuracy while noise in image grows from 0 to 0.8. "
@@ -202,9 +203,9 @@ def test_of_many_values_the_largest_and_the_worst_are_drawn(outputs):
 
 
 def test_encoders_before_and_after(detailed):
-    drift = sections(detailed)["Encoders before and after"]
+    drift = sections(detailed)["Encoder drift"]
     assert drift.tables[0].header == [
-        *("group", "encoder", "since the end of", "runs", "CKA", "probe then", "probe now", "change")
+        *("group", "encoder", "first trained in", "runs", "CKA", "probe before", "probe after", "change")
     ]
     assert drift.tables[0].rows[1] == [
         *("component", "image", "pretrain-image", "3", "0.5000", "0.5500", "0.6500", "+0.1000")
@@ -217,19 +218,19 @@ def test_encoders_before_and_after(detailed):
 
 def test_runs_of_one_stage_have_no_before(outputs):
     change(detail(fused(outputs, 0.6)), drift={})
-    assert "Encoders before and after" not in sections(outputs)
+    assert "Encoder drift" not in sections(outputs)
 
 
 # ----------------------------------------------------------------------------------------------------- in training
 
 
 def test_shares_and_conflicts_over_training(detailed):
-    learning = sections(detailed)["How the modalities share in learning"]
+    learning = sections(detailed)["Gradients of the modalities"]
     assert [plot.name for plot in learning.plots] == ["gradient-image", "gradient-text", "conflict-image-text"]
     assert learning.tables[0].header == ["group", "runs", "share of image", "share of text", "cosine image-text"]
     assert learning.tables[0].rows[0] == ["holistic", "3", "0.7500", "0.2500", "-0.2500"]
     assert learning.plots[2].alt == (
-        "cosine of image-text over epochs (each modality counting its part). "
+        "cosine of image-text over epochs (each modality counts its share). "
         "holistic from 0.0000 to -0.5000; component from 0.0000 to -0.5000."
     )
 
@@ -238,7 +239,7 @@ def test_stages_that_teach_one_modality_have_no_shares(outputs):
     run = fused(outputs, 0.6)
     run.log({"event": "evaluated", "stage": "train", "epochs": 5.0, "gradient/image": 1.0, "val/accuracy": 0.5})
     run.close()
-    assert "How the modalities share in learning" not in sections(outputs)
+    assert "Gradients of the modalities" not in sections(outputs)
 
 
 # -------------------------------------------------------------------------------------------------------------- classes
@@ -295,5 +296,5 @@ def test_the_task_of_the_metric_is_shown(outputs):
     names = {"test": {"kind": {"cat": {"f1": 1}, "dog": {"f1": 1}}, "size": {"small": {"f1": 1}, "big": {"f1": 1}}}}
     rewrite(run, per_class=names, metrics__test={"kind.accuracy": 0.75, "size.accuracy": 0.75})
     shown = sections(outputs, Question(metric="test/size.accuracy"))["Calibration and classes"]
-    assert shown.text == "Of 2 tasks: size."
-    assert shown.plots[-1].alt == "Confusion matrix of scratch; most often big is taken for small: 50%."
+    assert shown.text == "Task size, one of 2."
+    assert shown.plots[-1].alt == "Confusion matrix of scratch; the most frequent error is big predicted as small: 50%."

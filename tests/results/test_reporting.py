@@ -66,9 +66,9 @@ def test_what_chance_explains_is_not_told_apart(outputs):
     runs(outputs, "holistic", [0.50, 0.70, 0.60])
     runs(outputs, "component", [0.51, 0.72, 0.63])
     assert said(outputs) == [
-        "component and holistic cannot be told apart: +0.020 [-0.005, 0.045] at equal budget (10 epochs), n = 3, "
-        "p = 0.074 (so few runs would show a difference of 0.033); "
-        "time, FLOPs and parameters that learn are within 10 %."
+        "component and holistic do not differ significantly: +0.020 [-0.005, 0.045] at equal budget (10 epochs), "
+        "n = 3, p = 0.074 (this many runs would detect a difference of 0.033); "
+        "time, FLOPs and trainable parameters are within 10 %."
     ]
 
 
@@ -124,7 +124,7 @@ def test_equal_figures_are_level(outputs):
 
 def test_one_group_has_nothing_beside_it(outputs):
     runs(outputs, "scratch", [0.5, 0.6, 0.7])
-    assert said(outputs) == ["scratch reaches 0.600 [0.352, 0.848], n = 3; nothing here to compare it with."]
+    assert said(outputs) == ["scratch reaches 0.600 [0.352, 0.848], n = 3; there is no baseline to compare it with."]
 
 
 # ----------------------------------------------------------------------------------------------- what is compared with
@@ -159,8 +159,8 @@ def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
     assert (found.setting_keys, found.curves, len(found.settings)) == (("dataset",), [], 3)
     assert found.ranking.groups == [("component",), ("holistic",), ("scratch",)]
     assert said(outputs)[0] == (
-        "over 3 values of dataset, component before scratch (mean ranks: component 1.00, holistic 2.00, scratch 3.00; "
-        "p = 0.050)."
+        "over 3 values of dataset, component ranks above scratch (mean ranks: component 1.00, holistic 2.00, "
+        "scratch 3.00; p = 0.050)."
     )
 
 
@@ -188,9 +188,8 @@ def test_a_setting_without_the_baseline_is_shown_alone(outputs):
     assert found.question.paired == ("seed",)
     assert [curves.values for _, curves in found.curves] == [[32, 64]]
     assert said(outputs)[0].startswith("fusion.dim=32: component beats scratch by 0.050 ")
-    assert "fusion.dim=128: component reaches 0.650 [0.403, 0.897], n = 3; nothing here to compare it with." in said(
-        outputs
-    )
+    alone = "fusion.dim=128: component reaches 0.650 [0.403, 0.897], n = 3; there is no baseline to compare it with."
+    assert alone in said(outputs)
 
 
 def test_what_cannot_be_told_comes_last(outputs):
@@ -199,7 +198,7 @@ def test_what_cannot_be_told_comes_last(outputs):
         runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.699 + gain], fusion__dim=dim)
     answers = said(outputs)
     assert answers[0].startswith("fusion.dim=64: component beats scratch by 0.050 ")
-    assert answers[-1].startswith("fusion.dim=32: component and scratch cannot be told apart: ")
+    assert answers[-1].startswith("fusion.dim=32: component and scratch do not differ significantly: ")
 
 
 def test_a_baseline_that_is_not_there_is_named(outputs):
@@ -210,7 +209,7 @@ def test_a_baseline_that_is_not_there_is_named(outputs):
 
 def test_runs_without_figures_are_an_error(outputs):
     rewrite(finished(outputs, 0.5), metrics={})
-    with pytest.raises(ConfigError, match=r"^no run has a figure on the test rows; name one with --metric$"):
+    with pytest.raises(ConfigError, match=r"^no run has a metric on the test rows; name one with --metric$"):
         findings.compute_findings([outputs], ANY)
 
 
@@ -221,17 +220,17 @@ def test_sections_come_in_the_order_of_reading(outputs):
     detailed(outputs)
     report = content.build_report(findings.compute_findings([outputs], ANY))
     assert [section.title for section in report.sections] == [
-        *("Comparison", "Learning curves", "What each modality is worth", "When a modality goes bad", "By site"),
-        *("Calibration and classes", "How the modalities share in learning", "Encoders before and after"),
+        *("Comparison", "Learning curves", "Contribution of each modality", "Robustness to noise", "By site"),
+        *("Calibration and classes", "Gradients of the modalities", "Encoder drift"),
         *("Configs that differ", "Environment", "Runs"),
     ]
     comparison, curves, *_, configs, environment, every = report.sections
     assert [plot.name for plot in comparison.plots] == ["quality-flops", "quality-seconds"]
     assert curves.plots[0].alt == (
-        "Learning curves of val/accuracy over epochs (each modality counting its part). "
+        "Learning curves of val/accuracy over epochs (each modality counts its share). "
         "holistic from 0.3250 to 0.6500; component from 0.3750 to 0.7500."
     )
-    assert configs.text == "The groups differ in nothing but what they are grouped by."
+    assert configs.text == "The groups differ only in the keys by which they are grouped."
     assert environment.tables[0].rows == [["python", "3.11"], ["device", "cuda"], ["torch", "2.15.0"]]
     assert len(every.tables[0].rows) == 6
 
@@ -260,7 +259,7 @@ def test_what_differs_is_shown_and_warned_of(outputs):
     assert configs.tables[0].rows == [["fusion.dim", "128", "64"]]
     assert report.caveats == [
         "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=2), holistic (n=2)",
-        "memory is that of the whole process where runs trained on a CPU: it is not compared",
+        "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]
 
 
@@ -271,7 +270,7 @@ def test_a_caveat_of_some_settings_names_them(outputs):
     assert content.build_report(findings.compute_findings([outputs], ANY)).caveats == [
         "at 1 setting (dataset.labelled=0.1): fewer than 3 runs, so a very wide interval, or none at n=1: "
         "component (n=2), scratch (n=2)",
-        "memory is that of the whole process where runs trained on a CPU: it is not compared",
+        "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]
 
 
@@ -414,5 +413,5 @@ def test_markdown_and_latex_say_the_same(outputs):
     assert "(figures/calibration-and-classes-confusion-holistic.svg)" in text_formats.render_markdown(report, "figures")
     text = text_formats.render_latex(report, "figures")
     assert "\\item component beats holistic by " in text
-    assert "\\includegraphics[width=\\linewidth]{figures/what-each-modality-is-worth-shapley.pdf}" in text
+    assert "\\includegraphics[width=\\linewidth]{figures/contribution-of-each-modality-shapley.pdf}" in text
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 10

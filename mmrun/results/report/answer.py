@@ -12,7 +12,7 @@ from mmrun.results.selection import Group
 from mmrun.results.tables import CORRECTED
 
 MIN_COST_DIFFERENCE = 0.1  # relative; smaller differences of a cost are not mentioned
-COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "parameters that learn"}
+COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "trainable parameters"}
 UNITS = {"epochs": "epochs", "steps": "steps", "samples": "samples", "seconds": "s", "flops": "FLOPs"}
 VERDICTS = ("better", "worse", "note", "unmatched", "undecided")  # in the order in which a report lists them
 CERTAIN_SHARE = 0.95  # of the resamples: the share that cross is mentioned only below it
@@ -77,7 +77,7 @@ def _describe_mean(row: Row) -> str:
     """Describe a group without a baseline."""
     interval = "" if row.low is None else f" [{format_short(row.low)}, {format_short(row.high)}]"
     mean = f"{_join_values(row.group)} reaches {format_short(row.mean)}{interval}"
-    return f"{mean}, n = {row.n}; nothing here to compare it with."
+    return f"{mean}, n = {row.n}; there is no baseline to compare it with."
 
 
 def _describe_difference(row: Row, question: Question, terms: str, test: str) -> tuple[str, str]:
@@ -94,9 +94,9 @@ def _describe_difference(row: Row, question: Question, terms: str, test: str) ->
         position = f"{amount} {side}" if row.difference else "level with"
         return f"{group} is {position} {baseline} {terms}, {test}: no verdict", "undecided"
     if not significant(row):
-        text = f"{group} and {baseline} cannot be told apart: {_format_signed(row)} {terms}, {test}"
+        text = f"{group} and {baseline} do not differ significantly: {_format_signed(row)} {terms}, {test}"
         if row.detectable is not None:
-            text += f" (so few runs would show a difference of {format_short(row.detectable)})"
+            text += f" (this many runs would detect a difference of {format_short(row.detectable)})"
         return text, "undecided"
     if (row.difference < 0) == question.lower_is_better:
         return f"{group} beats {baseline} by {amount} {terms}, {test}", "better"
@@ -120,7 +120,7 @@ def _describe_terms(setting: Setting, question: Question) -> str:
     if question.match != "budget":
         return f"at equal {COSTS.get(question.match, question.match)}"
     if any(key.startswith("budget") for key in question.by):
-        return "at the budgets named"
+        return "at the given budgets"
     unit, amount = next(iter(setting.runs[0]["budget"].items()))
     return f"at equal budget ({amount:g} {UNITS[unit]})"
 
@@ -167,10 +167,10 @@ def _describe_ranking(ranking: Ranking) -> Answer:
     over = f"over {len(ranking.blocks)} values of {', '.join(ranking.over)}"
     evidence = f"(mean ranks: {', '.join(ranks)}; p {_format_p(ranking.p)})"
     if not ranking.apart:
-        return Answer(f"{over}, no group ranks clearly before another {evidence}.", "undecided")
+        return Answer(f"{over}, no group ranks significantly above another {evidence}.", "undecided")
     pairs = []
     for better, worse in ranking.apart:
-        pairs.append(f"{_join_values(better)} before {_join_values(worse)}")
+        pairs.append(f"{_join_values(better)} ranks above {_join_values(worse)}")
     return Answer(f"{over}, {_enumerate(pairs)} {evidence}.", "better")
 
 

@@ -137,7 +137,7 @@ def build_section(groups: Mapping[Group, Iterable[Metrics]], metric: str, styles
     for group, by_task in summaries.items():
         if task in by_task:
             of_task[group] = by_task[task]
-    text = f"Of {len(tasks)} tasks: {task}." if len(tasks) > 1 else ""
+    text = f"Task {task}, one of {len(tasks)}." if len(tasks) > 1 else ""
     return Section("Calibration and classes", text, plots=_plot_task(of_task, styles))
 
 
@@ -211,7 +211,7 @@ def plot_calibration(summaries: Mapping[Group, ClassificationSummary], styles: S
         draw_legend(axes, "calibration error")
 
     described = describe_groups(summaries, lambda summary: f"{summary.calibration_error:.3f}")
-    caption = "calibration: on the dotted diagonal a model is right as often as it says; rows of all seeds together"
+    caption = "calibration: on the dotted diagonal accuracy equals confidence; rows of all seeds pooled"
     return Plot("calibration", caption, f"Reliability diagram. Calibration error {described}.", draw)
 
 
@@ -240,7 +240,7 @@ def plot_roc(curves: Mapping[Group, OneVsRestCurves], styles: Styles) -> Plot:
 
     def describe(curve: OneVsRestCurves) -> str:
         rate = curve.true_positive_rate[10]
-        return f"area {curve.auroc:.3f}, true positive rate {rate:.2f} at a false one of 0.1"
+        return f"area {curve.auroc:.3f}, true positive rate {rate:.2f} at a false positive rate of 0.1"
 
     caption = "ROC: each class against the rest, mean over classes and seeds; chance is the dotted diagonal"
     return Plot("roc", caption, f"ROC curves. {describe_groups(curves, describe)}.", draw)
@@ -295,11 +295,11 @@ def plot_confusion(group: Group, summary: ClassificationSummary) -> Plot:
 
     errors = counts - np.diag(counts.diagonal())
     true, predicted = np.unravel_index(errors.argmax(), errors.shape)
-    taken = f"{summary.names[true]} is taken for {summary.names[predicted]}"
+    error = f"{summary.names[true]} predicted as {summary.names[predicted]}"
     side = max(3.2, min(5.0, 1.6 + 0.2 * len(summary.names)))
     name = format_group(group)
-    caption = f"{name}: confusion, % of each true class, all seeds together"
-    alt = f"Confusion matrix of {name}; most often {taken}: {shares[true, predicted]:.0%}."
+    caption = f"{name}: confusion, % of each true class, rows of all seeds pooled"
+    alt = f"Confusion matrix of {name}; the most frequent error is {error}: {shares[true, predicted]:.0%}."
     return Plot(f"confusion-{name}", caption, alt, draw, side, side)
 
 

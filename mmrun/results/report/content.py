@@ -22,7 +22,7 @@ MAX_PLOTTED_SETTINGS = 6
 COSTS = {
     "flops": "FLOPs",
     "seconds": "seconds of training",
-    "epochs": "epochs (each modality counting its part)",
+    "epochs": "epochs (each modality counts its share)",
 }
 
 
@@ -117,7 +117,7 @@ def _list_caveats(findings: Findings, environments: Mapping[str, Mapping[str, in
             values = ", ".join(f"{value} (n={count})" for value, count in sorted(counts.items()))
             caveats.append(f"{name} differs between compared runs: {values}")
     if not compare_memory:
-        caveats.append("memory is that of the whole process where runs trained on a CPU: it is not compared")
+        caveats.append("memory is not compared: for runs trained on a CPU it is that of the whole process")
     return caveats
 
 
@@ -156,7 +156,7 @@ def _build_setting(findings: Findings, setting: Setting, styles: Styles, plotted
     suffix = f" at {description}" if description else ""
     comparison_tables = tables.tables(setting.comparison)
     if not plotted:
-        text = f"Plots are drawn for the first {MAX_PLOTTED_SETTINGS} settings."
+        text = f"Only the first {MAX_PLOTTED_SETTINGS} settings have plots."
         yield Section(f"Comparison{suffix}", text, comparison_tables, closed=True)
         return
     cells = selection.grouped(setting.runs, findings.question.by)

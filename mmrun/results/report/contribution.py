@@ -23,8 +23,8 @@ from mmrun.results.selection import Group, Metrics
 from mmrun.results.tables import Table
 
 TRAINED = "encoders trained alone"
-PROBES = "its own probes"
-ABSENT = "itself, the others absent"
+PROBES = "probes of the run"
+ABSENT = "the run, other modalities absent"
 
 
 class UnimodalMetrics(NamedTuple):
@@ -89,7 +89,7 @@ def build_section(
     for group, of_group in evaluations.items():
         plots.append(plot_missing_modalities(group, average_subsets(of_group, metric), metric))
     text = " ".join(filter(None, [unevaluated, _describe_complete_training(evaluations)]))
-    return Section("What each modality is worth", text, [synergy] if synergy.rows else [], plots)
+    return Section("Contribution of each modality", text, [synergy] if synergy.rows else [], plots)
 
 
 def describe_unevaluated(runs: Iterable[Metrics], question: Question) -> str:
@@ -107,8 +107,8 @@ def describe_unevaluated(runs: Iterable[Metrics], question: Question) -> str:
     if not num_lacking:
         return ""
     return (
-        f"{num_lacking} of {len(fused)} runs were not asked what they say when modalities are missing or spoiled; "
-        "the same command with --eval asks them first."
+        f"{num_lacking} of {len(fused)} runs were not evaluated with missing and noisy modalities; "
+        "run the same command with --eval to evaluate them first."
     )
 
 
@@ -120,7 +120,10 @@ def _describe_complete_training(evaluations: Evaluations) -> str:
             names.append(format_group(group))
     if not names:
         return ""
-    return f"No row of the training data of {', '.join(names)} lacked a modality: what they say without one is a guess."
+    return (
+        f"No training row of {', '.join(names)} lacked a modality, so their results with missing modalities are "
+        "extrapolations."
+    )
 
 
 # ----------------------------------------------------------------------------------------- one modality at a time
@@ -139,10 +142,11 @@ def _tabulate_synergy(
         for source, pairs in _pair_fused_and_unimodal(of_group, runs, split, metric).items():
             cells = _format_synergy(pairs, list(modalities), lower_is_better)
             rows.append([format_group(group), source, *cells])
-    header = ["group", "alone is", "runs", "fused"]
+    header = ["group", "unimodal source", "runs", "fused"]
     for modality in modalities:
         header.append(f"{modality} alone")
-    caption = f"{split}/{metric}, means of runs; the gap is what all together gain over the best alone; ! not above 0"
+    gap = "the gap is the gain of the fusion over the best modality alone; ! not above 0"
+    caption = f"{split}/{metric}, means over runs; {gap}"
     return Table(caption, [*header, "synergy gap", "95 % interval"], rows, 2)
 
 
@@ -296,15 +300,15 @@ def plot_missing_modalities(group: Group, subset_means: SubsetMeans, metric: str
     def draw(axes: Axes) -> None:
         low, high = float(means.min()), float(means.max())
         draw_heatmap(axes, means, subsets, fills, lambda value: f"{value:.3f}", low, high)
-        axes.set_xlabel("what is missing is")
-        axes.set_ylabel("what is there")
+        axes.set_xlabel("missing modalities are")
+        axes.set_ylabel("present modalities")
 
     name = format_group(group)
     described = []
     for subset, row in zip(subsets, means, strict=True):
         described.append(f"{subset}: {number(float(row[0]))}")
     caption = f"{name}: {metric} with modalities missing, mean over the seeds"
-    alt = f"Heat map of {metric} of {name} by what is there. {'; '.join(described)}."
+    alt = f"Heat map of {metric} of {name} by present modalities. {'; '.join(described)}."
     return Plot(f"missing-{name}", caption, alt, draw, width=4.4, height=1.1 + 0.3 * len(subsets))
 
 
@@ -325,6 +329,6 @@ def plot_shapley_values(values: Mapping[Group, Mapping[str, Sequence[float]]], m
         draw_bars(axes, values, modalities, styles)
         axes.set_ylabel(f"Shapley value of {metric}")
 
-    caption = f"what each modality is worth: Shapley values of {metric}, bars are means, dots are runs"
+    caption = f"contribution of each modality: Shapley values of {metric}; bars are means, dots are runs"
     alt = f"Bar chart of Shapley values. {describe_groups(values, describe_means)}."
     return Plot("shapley", caption, alt, draw)

@@ -50,13 +50,13 @@ def build_section(evaluations: Evaluations, styles: Styles) -> Section | None:
         return None
     tasks = _collect_tasks(drifts.values())
     text = (
-        "What the stages after the one that first taught an encoder did to it. CKA is 1 where the geometry of its "
-        "features is unchanged; a linear probe tells how much of the target can be read from them, then and now."
+        "How each encoder changed after the stage that first trained it. CKA is 1 where the geometry of its features "
+        "is unchanged; the accuracy of a linear probe shows how much they tell about the target, before and after."
     )
     plots = [plot_cka(drifts, styles)]
     for task in tasks:
         plots.append(plot_probes(drifts, task, styles))
-    return Section("Encoders before and after", text, [_tabulate(drifts, tasks)], plots)
+    return Section("Encoder drift", text, [_tabulate(drifts, tasks)], plots)
 
 
 def _collect_drift(evaluations: Iterable[Evaluation]) -> Drift:
@@ -86,11 +86,11 @@ def _tabulate(drifts: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
                 before, after = _average_probe(runs, task)
                 cells += [number(before), number(after), signed(after - before)]
             rows.append(cells)
-    header = ["group", "encoder", "since the end of", "runs", "CKA"]
+    header = ["group", "encoder", "first trained in", "runs", "CKA"]
     for task in tasks:
         prefix = "" if len(tasks) == 1 else f"{task}: "
-        header += [f"{prefix}probe then", f"{prefix}probe now", f"{prefix}change"]
-    caption = "encoders at the end of the stage that first taught them, and at the end; means of the runs"
+        header += [f"{prefix}probe before", f"{prefix}probe after", f"{prefix}change"]
+    caption = "encoders at the end of the stage that first trained them, and of the run; means over runs"
     return Table(caption, header, rows, 3)
 
 
@@ -134,7 +134,7 @@ def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("CKA of an encoder's features")
 
-    caption = "how alike an encoder's features are before and after: 1 is unchanged; bars are means, dots are runs"
+    caption = "similarity of an encoder's features before and after: 1 is unchanged; bars are means, dots are runs"
     alt = f"Bar chart of linear CKA. {describe_groups(values, describe_means)}."
     return Plot("cka", caption, alt, draw, width=4.4, height=3.0)
 
@@ -158,7 +158,7 @@ def plot_probes(drifts: Mapping[Group, Drift], task: str, styles: Styles) -> Plo
     for group, modality, before, after in changes:
         names.append(f"{format_group(group)}: {modality}" if len(drifts) > 1 else modality)
         described.append(f"{format_group(group)} {modality} from {number(before)} to {number(after)}")
-    caption = "what a linear probe reads from each encoder: open marks before, full ones after; means of the runs"
+    caption = "accuracy of a linear probe on each encoder: open marks before, filled ones after; means over runs"
     alt = f"Accuracy of linear probes. {'; '.join(described)}."
     height = max(2.2, 1.2 + 0.3 * len(changes))
     return Plot(f"probe-{task}", caption, alt, _make_probe_drawer(changes, names, task, styles), height=height)

@@ -128,7 +128,7 @@ def _choose_metric(runs: Iterable[Metrics]) -> str:
         name = primary_metric(run)[0]
         if name is not None:
             return f"test/{name}"
-    raise ConfigError("no run has a figure on the test rows; name one with --metric")
+    raise ConfigError("no run has a metric on the test rows; name one with --metric")
 
 
 def _find_setting_keys(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def _find_setting_keys(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[st
             continue
         differing = leaves_that_differ(first_run, run)
         if not differing:
-            raise ConfigError(f"{first_run['run']} and {run['run']} are the same run twice; take one folder away")
+            raise ConfigError(f"{first_run['run']} and {run['run']} are copies of the same run; remove one of them")
         return (differing[0], *_find_setting_keys(runs, [*keys, differing[0]]))
     return ()
 

@@ -43,10 +43,11 @@ def build_section(
     for name in conflicts[:MAX_PAIRS]:
         plots.append(_plot_conflict(logged, name, budget_label, styles))
     text = (
-        "The share of a modality is the norm of the loss's gradient in its encoder, out of all encoders'. A cosine "
-        "below 0 is a conflict: the gradients that two modalities give to what they share pull against each other."
+        "The share of a modality is the norm of the loss's gradient in its encoder, divided by the sum over all "
+        "encoders. A cosine below 0 is a conflict: in shared parameters the gradients of two modalities point in "
+        "opposing directions."
     )
-    return Section("How the modalities share in learning", text, [_tabulate(logged, shares, conflicts)], plots)
+    return Section("Gradients of the modalities", text, [_tabulate(logged, shares, conflicts)], plots)
 
 
 def _read_joint_training(groups: Mapping[Group, Iterable[Metrics]], unit: str) -> LoggedRuns:

@@ -124,7 +124,7 @@ def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
     properties.pop("versions", None)
     properties.pop("git", None)
     if git is not None:
-        properties["commit"] = git["commit"][:12] + (" and changes" if git["changed"] else "")
+        properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
     for name, version in versions.items():
         if version is not None:
             properties[name] = version

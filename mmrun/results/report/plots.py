@@ -299,7 +299,7 @@ def plot_critical_difference(ranking: Ranking, styles: Styles) -> Plot:
     ranks = []
     for group, rank in zip(ranking.groups, ranking.ranks, strict=True):
         ranks.append(f"{format_group(group)} {rank:.2f}")
-    bars = "" if ranking.critical is None else f"; bars join what lies within {ranking.critical:.2f} of each other"
+    bars = "" if ranking.critical is None else f"; bars join groups within {ranking.critical:.2f} of each other"
     caption = f"mean ranks over {len(ranking.blocks)} values of {', '.join(ranking.over)}{bars}"
     return Plot("ranks", caption, f"Mean ranks: {', '.join(ranks)}.", draw, height=2.6)
 

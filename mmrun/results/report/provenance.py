@@ -31,10 +31,10 @@ def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
         if len(set(cells)) > 1:
             rows.append([key, *cells])
     if not rows:
-        message = "The groups differ in nothing but what they are grouped by."
+        message = "The groups differ only in the keys by which they are grouped."
         return Section("Configs that differ", message, closed=True)
     header = ["key", *map(format_group, order)]
-    table = Table("keys of the config in which the groups differ", header, rows, len(header))
+    table = Table("config keys in which the groups differ", header, rows, len(header))
     return Section("Configs that differ", tables=[table], closed=True)
 
 
@@ -66,11 +66,11 @@ def build_environment_section(environments: Mapping[str, Mapping[str, int]]) -> 
         The section, folded.
     """
     if not environments:
-        return Section("Environment", "No run says where it was made.", closed=True)
+        return Section("Environment", "No run recorded its environment.", closed=True)
     rows = []
     for name, counts in environments.items():
         rows.append([name, _format_counts(counts)])
-    return Section("Environment", tables=[Table("machine and code", ["what", "found"], rows, 2)], closed=True)
+    return Section("Environment", tables=[Table("machine and code", ["property", "value"], rows, 2)], closed=True)
 
 
 def _format_counts(counts: Mapping[str, int]) -> str:
@@ -95,5 +95,5 @@ def build_run_section(findings: Findings) -> Section:
     for run in findings.runs:
         cells = [run["run"], *(text(lookup(run, key)) for key in keys), number(metric_value(run, metric))]
         rows.append([*cells, f"{run['cost']['epochs']:.3g}", duration(run["cost"]["seconds"])])
-    table = Table("every run behind this page", ["run", *keys, metric, "epochs", "time"], rows, len(keys) + 1)
+    table = Table("all runs of this report", ["run", *keys, metric, "epochs", "time"], rows, len(keys) + 1)
     return Section("Runs", tables=[table], closed=True)

@@ -51,11 +51,12 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
         noise = Noise(modality, corruptions, severities)
         plots.append(plot_noise_curves(noise, map_groups(_average_curve, by_group), metric, styles))
     text = (
-        "One modality is spoiled at a time. Relative robustness is the mean figure while the noise grows; effective "
-        "robustness is what is kept beyond what the spoiled modality alone keeps: above 0 the others hold the model up."
+        "One modality is corrupted at a time. Relative robustness is the mean of the metric over the severity of the "
+        "noise. Effective robustness is what the model keeps beyond what the corrupted modality alone keeps: above 0 "
+        "the other modalities compensate."
     )
     table = _tabulate(robustness, modalities, severities, metric)
-    return Section("When a modality goes bad", text, [table], plots)
+    return Section("Robustness to noise", text, [table], plots)
 
 
 def _collect_modalities(groups: Iterable[Sequence[Robustness]], metric: str) -> list[str]:
@@ -103,7 +104,7 @@ def _tabulate(
             rows.append([*cells, number(float(np.mean(relative))), signed(float(np.mean(effective)))])
     columns = [f"at {severity:g}" for severity in severities]
     header = ["group", "noise in", "runs", *columns, "relative", "effective"]
-    return Table(f"{metric} by severity of the noise, means over the kinds of noise and the runs", header, rows, 2)
+    return Table(f"{metric} by severity of the noise, means over corruptions and runs", header, rows, 2)
 
 
 def plot_noise_curves(noise: Noise, curves: Mapping[Group, np.ndarray], metric: str, styles: Styles) -> Plot:
@@ -128,7 +129,7 @@ def plot_noise_curves(noise: Noise, curves: Mapping[Group, np.ndarray], metric: 
         draw_legend(axes)
 
     described = describe_groups(curves, lambda c: f"from {number(c[0])} to {number(c[-1])}", separator=" ")
-    caption = f"{metric} while {modality} is spoiled ({', '.join(noise.corruptions)}), mean over the seeds"
+    caption = f"{metric} with {modality} corrupted ({', '.join(noise.corruptions)}), mean over the seeds"
     span = f"from {severities[0]:g} to {severities[-1]:g}"
     alt = f"Line plot of {metric} while noise in {modality} grows {span}. {described}."
     return Plot(f"noise-{modality}", caption, alt, draw, width=4.0, height=3.0)

@@ -84,7 +84,7 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
             metrics[group] = GroupMetrics(len(same_column), overall, by_value)
     if not metrics:
         return None
-    text = "With many values and few rows each, one of them is bad by chance: check the number of rows."
+    text = "With many values and few rows per value, some value scores badly by chance: check the number of rows."
     tables = [_tabulate_worst(metrics, column), _tabulate_values(metrics, column)]
     return Section(f"By {column.name}", text, tables, [plot_subgroups(metrics, column, styles)])
 
@@ -131,7 +131,7 @@ def _tabulate_worst(metrics: Mapping[Group, GroupMetrics], column: Column) -> Ta
         cells += [number(of_group.worst), signed(of_group.worst - of_group.overall)]
         rows.append([*cells, str(column.rows[of_group.worst_value])])
     header = ["group", f"worst {column.name}", "runs", "all rows", "worst", "difference", "rows of the worst"]
-    return Table(f"{column.metric}: the worst {column.name}, means of the runs", header, rows, 2)
+    return Table(f"{column.metric}: the worst {column.name}, means over runs", header, rows, 2)
 
 
 def _tabulate_values(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:

@@ -21,7 +21,7 @@ def render_markdown(report: Report, figures: str | None) -> str:
     parts = [f"# {report.title}", answers, f"{report.about}."]
     if report.caveats:
         caveats = "\n".join(f"- {caveat}" for caveat in report.caveats)
-        parts.append(f"## Before believing it\n\n{caveats}")
+        parts.append(f"## Caveats\n\n{caveats}")
     for section in report.sections:
         parts += _render_markdown_section(section, figures)
     return "\n\n".join(parts) + "\n"
@@ -56,7 +56,7 @@ def render_latex(report: Report, figures: str | None) -> str:
         _render_latex_list(answers),
     ]
     if report.caveats:
-        parts.append(f"\\subsection{{Before believing it}}\n{_render_latex_list(report.caveats)}")
+        parts.append(f"\\subsection{{Caveats}}\n{_render_latex_list(report.caveats)}")
     for section in report.sections:
         parts += _render_latex_section(section, figures)
     return "\n\n".join(parts) + "\n"
