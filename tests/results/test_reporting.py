@@ -1,4 +1,4 @@
-"""What a report says and shows, of made-up runs. The page in a real browser is tested with mmrun.cli.report."""
+"""The content of a report on synthetic runs. The page in a real browser is tested with mmrun.cli.report."""
 
 import re
 from html.parser import HTMLParser
@@ -13,7 +13,7 @@ from mmrun.results.report import content, contribution, findings, logs, page, pl
 from tests.results.fabricate import detail, finished
 from tests.results.test_comparison import rewrite
 
-ANY = Question(metric="")  # all left to the report
+ANY = Question(metric="")  # leaves every choice to the report
 
 
 @pytest.fixture
@@ -21,20 +21,22 @@ def outputs(tmp_path):
     return tmp_path / "outputs"
 
 
-def runs(outputs, strategy, accuracies, **changes):
+def write_runs(outputs, strategy, accuracies, **changes):
     return [finished(outputs, accuracy, strategy, seed, **changes) for seed, accuracy in enumerate(accuracies)]
 
 
-def said(outputs, question=ANY, **asked):
-    return [
-        answer.text for answer in content.build_report(findings.compute_findings([outputs], question, **asked)).answers
-    ]
+def build_report(outputs, question=ANY):
+    return content.build_report(findings.compute_findings([outputs], question))
 
 
-def detailed(outputs):
-    """Three seeds of two strategies, with all that a run folder holds."""
+def read_answers(outputs, question=ANY):
+    return [answer.text for answer in build_report(outputs, question).answers]
+
+
+def write_detailed_runs(outputs):
+    """Write three seeds of two strategies, with everything that a run folder can hold."""
     for strategy, accuracies in (("holistic", [0.60, 0.70, 0.65]), ("component", [0.70, 0.81, 0.74])):
-        for run in runs(outputs, strategy, accuracies):
+        for run in write_runs(outputs, strategy, accuracies):
             detail(run)
 
 
@@ -42,41 +44,41 @@ def detailed(outputs):
 
 
 def test_the_first_line_answers_the_question(outputs):
-    runs(outputs, "holistic", [0.50, 0.70, 0.60, 0.55, 0.65])
-    for run in runs(outputs, "component", [0.52, 0.723, 0.621, 0.568, 0.673]):
+    write_runs(outputs, "holistic", [0.50, 0.70, 0.60, 0.55, 0.65])
+    for run in write_runs(outputs, "component", [0.52, 0.723, 0.621, 0.568, 0.673]):
         detail(run)
         rewrite(run, cost__peak_memory=716.8 * 1024**2, cost__seconds=8.0)
-    assert said(outputs) == [
+    assert read_answers(outputs) == [
         "component beats holistic by 0.021 [0.018, 0.024] at equal budget (10 epochs), n = 5, p <0.001; "
         "it costs 0.8x the time and 1.4x the memory."
     ]
 
 
-def test_shared_costs_are_said_to_be(outputs):
-    runs(outputs, "scratch", [0.50, 0.70, 0.60])
-    for run in runs(outputs, "component", [0.55, 0.751, 0.649]):
+def test_shared_costs_are_marked_as_shared(outputs):
+    write_runs(outputs, "scratch", [0.50, 0.70, 0.60])
+    for run in write_runs(outputs, "component", [0.55, 0.751, 0.649]):
         half = {"epochs": 5.0, "seconds": 5.0, "flops": 7.5e11, "samples": 7_185}
         rewrite(run, cost__stages={"pretrain-image": half, "train": half})
-    assert said(outputs, Question(metric="", amortise=5))[0].endswith(
+    assert read_answers(outputs, Question(metric="", amortise=5))[0].endswith(
         "p <0.001; shared by 5 fusions, it costs 0.6x the time and 0.6x the FLOPs."
     )
 
 
-def test_what_chance_explains_is_not_told_apart(outputs):
-    runs(outputs, "holistic", [0.50, 0.70, 0.60])
-    runs(outputs, "component", [0.51, 0.72, 0.63])
-    assert said(outputs) == [
+def test_insignificant_differences_are_undecided(outputs):
+    write_runs(outputs, "holistic", [0.50, 0.70, 0.60])
+    write_runs(outputs, "component", [0.51, 0.72, 0.63])
+    assert read_answers(outputs) == [
         "component and holistic do not differ significantly: +0.020 [-0.005, 0.045] at equal budget (10 epochs), "
         "n = 3, p = 0.074 (this many runs would detect a difference of 0.033); "
         "time, FLOPs and trainable parameters are within 10 %."
     ]
 
 
-def test_p_says_how_it_was_corrected_where_there_are_several(outputs):
-    runs(outputs, "scratch", [0.50, 0.70, 0.60])
-    runs(outputs, "component", [0.45, 0.649, 0.551])
-    runs(outputs, "frozen", [0.50, 0.71, 0.60])
-    first, second = said(outputs)
+def test_the_correction_is_named_where_several_groups_are_tested(outputs):
+    write_runs(outputs, "scratch", [0.50, 0.70, 0.60])
+    write_runs(outputs, "component", [0.45, 0.649, 0.551])
+    write_runs(outputs, "frozen", [0.50, 0.71, 0.60])
+    first, second = read_answers(outputs)
     assert first.startswith(
         "component falls short of scratch by 0.050 [0.048, 0.052] at equal budget (10 epochs), n = 3, "
         "p <0.001 after Holm;"
@@ -84,18 +86,18 @@ def test_p_says_how_it_was_corrected_where_there_are_several(outputs):
     assert "p = 0.423 after Holm" in second
 
 
-def test_lower_is_better_turns_the_verdict(outputs):
-    runs(outputs, "holistic", [0.50, 0.70, 0.60])
-    runs(outputs, "component", [0.55, 0.751, 0.649])  # the loss is 1 - accuracy
-    assert said(outputs, Question(metric="test/loss"))[0].startswith(
+def test_lower_is_better_reverses_the_verdict(outputs):
+    write_runs(outputs, "holistic", [0.50, 0.70, 0.60])
+    write_runs(outputs, "component", [0.55, 0.751, 0.649])  # the loss is 1 - accuracy
+    assert read_answers(outputs, Question(metric="test/loss"))[0].startswith(
         "component beats holistic by 0.050 [0.048, 0.052] at"
     )
 
 
 def test_no_verdict_where_terms_are_unequal(outputs):
-    runs(outputs, "holistic", [0.50, 0.70, 0.60])
-    runs(outputs, "component", [0.55, 0.751, 0.649], budget={"epochs": 20.0, "steps": None})
-    report = content.build_report(findings.compute_findings([outputs], ANY))
+    write_runs(outputs, "holistic", [0.50, 0.70, 0.60])
+    write_runs(outputs, "component", [0.55, 0.751, 0.649], budget={"epochs": 20.0, "steps": None})
+    report = build_report(outputs)
     assert [(answer.text, answer.verdict) for answer in report.answers] == [
         (
             "component is 0.050 [0.048, 0.052] above holistic, n = 3, p <0.001, but not on equal terms (budget): "
@@ -109,42 +111,44 @@ def test_no_verdict_where_terms_are_unequal(outputs):
 def test_single_runs_are_not_tested(outputs):
     finished(outputs, 0.5, "holistic")
     finished(outputs, 0.6, "component")
-    assert said(outputs)[0].startswith(
+    assert read_answers(outputs)[0].startswith(
         "component is 0.100 above holistic at equal budget (10 epochs), n = 1, not tested: no verdict"
     )
 
 
-def test_equal_figures_are_level(outputs):
+def test_equal_means_are_level(outputs):
     for strategy in ("holistic", "component"):
-        runs(outputs, strategy, [0.5, 0.6, 0.7])
-    assert said(outputs)[0].startswith(
+        write_runs(outputs, strategy, [0.5, 0.6, 0.7])
+    assert read_answers(outputs)[0].startswith(
         "component is level with holistic at equal budget (10 epochs), n = 3, not tested"
     )
 
 
-def test_one_group_has_nothing_beside_it(outputs):
-    runs(outputs, "scratch", [0.5, 0.6, 0.7])
-    assert said(outputs) == ["scratch reaches 0.600 [0.352, 0.848], n = 3; there is no baseline to compare it with."]
+def test_a_single_group_has_no_baseline(outputs):
+    write_runs(outputs, "scratch", [0.5, 0.6, 0.7])
+    assert read_answers(outputs) == [
+        "scratch reaches 0.600 [0.352, 0.848], n = 3; there is no baseline to compare it with."
+    ]
 
 
 # ----------------------------------------------------------------------------------------------- what is compared with
 
 
-def test_a_key_that_tells_runs_apart_makes_settings_and_an_axis(outputs):
+def test_a_key_in_which_runs_differ_makes_settings_and_an_axis(outputs):
     for labelled, gain in ((0.01, 0.03), (1.0, -0.01)):
-        runs(outputs, "scratch", [0.5, 0.6, 0.7], dataset__labelled=labelled)
-        runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.7 + gain], dataset__labelled=labelled)
-    found = findings.compute_findings([outputs], ANY)
-    assert (found.setting_keys, [setting.values for setting in found.settings]) == (
+        write_runs(outputs, "scratch", [0.5, 0.6, 0.7], dataset__labelled=labelled)
+        write_runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.7 + gain], dataset__labelled=labelled)
+    results = findings.compute_findings([outputs], ANY)
+    assert (results.setting_keys, [setting.values for setting in results.settings]) == (
         ("dataset.labelled",),
         [("0.01",), ("1",)],
     )
-    assert (found.question.against, found.question.paired, found.question.metric) == (
+    assert (results.question.against, results.question.paired, results.question.metric) == (
         "scratch",
         ("seed",),
         "test/accuracy",
     )
-    answers = said(outputs)
+    answers = read_answers(outputs)
     assert answers[0].startswith("dataset.labelled=0.01: component beats scratch by 0.030 [0.029, 0.032] at equal")
     assert answers[1].startswith("dataset.labelled=1: component falls short of scratch by 0.010 [0.008, 0.011] at")
     assert answers[2] == "component falls behind scratch at dataset.labelled = 0.329 [0.316, 0.355]."
@@ -155,10 +159,10 @@ def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
         for strategy, accuracy in (("component", 0.8), ("holistic", 0.7), ("scratch", 0.6)):
             choices = {"dataset": f"set{number}", "strategy": strategy, "fusion": "concat", "encoder.image": "cnn"}
             finished(outputs, accuracy, strategy, choices=choices, dataset={"labelled": 1.0, "name": number})
-    found = findings.compute_findings([outputs], ANY)
-    assert (found.setting_keys, found.curves, len(found.settings)) == (("dataset",), [], 3)
-    assert found.ranking.groups == [("component",), ("holistic",), ("scratch",)]
-    assert said(outputs)[0] == (
+    results = findings.compute_findings([outputs], ANY)
+    assert (results.setting_keys, results.curves, len(results.settings)) == (("dataset",), [], 3)
+    assert results.ranking.groups == [("component",), ("holistic",), ("scratch",)]
+    assert read_answers(outputs)[0] == (
         "over 3 values of dataset, component ranks above scratch (mean ranks: component 1.00, holistic 2.00, "
         "scratch 3.00; p = 0.050)."
     )
@@ -173,41 +177,41 @@ def test_groups_without_common_seeds_are_independent(outputs):
 
 def test_settings_can_be_named(outputs):
     for dim in (64, 128):
-        runs(outputs, "scratch", [0.5, 0.6], fusion__dim=dim)
-        runs(outputs, "component", [0.5, 0.6], fusion__dim=dim)
-    found = findings.compute_findings([outputs], ANY, setting_keys=["fusion.dim"], conditions=["fusion.dim=64"])
-    assert [found.describe_setting(setting) for setting in found.settings] == ["fusion.dim=64"]
+        write_runs(outputs, "scratch", [0.5, 0.6], fusion__dim=dim)
+        write_runs(outputs, "component", [0.5, 0.6], fusion__dim=dim)
+    results = findings.compute_findings([outputs], ANY, setting_keys=["fusion.dim"], conditions=["fusion.dim=64"])
+    assert [results.describe_setting(setting) for setting in results.settings] == ["fusion.dim=64"]
 
 
 def test_a_setting_without_the_baseline_is_shown_alone(outputs):
     for dim in (32, 64):
-        runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
+        write_runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
     for dim in (32, 64, 128):
-        runs(outputs, "component", [0.55, 0.651, 0.749], fusion__dim=dim)
-    found = findings.compute_findings([outputs], ANY)
-    assert found.question.paired == ("seed",)
-    assert [curves.values for _, curves in found.curves] == [[32, 64]]
-    assert said(outputs)[0].startswith("fusion.dim=32: component beats scratch by 0.050 ")
+        write_runs(outputs, "component", [0.55, 0.651, 0.749], fusion__dim=dim)
+    results = findings.compute_findings([outputs], ANY)
+    assert results.question.paired == ("seed",)
+    assert [curves.values for _, curves in results.curves] == [[32, 64]]
+    assert read_answers(outputs)[0].startswith("fusion.dim=32: component beats scratch by 0.050 ")
     alone = "fusion.dim=128: component reaches 0.650 [0.403, 0.897], n = 3; there is no baseline to compare it with."
-    assert alone in said(outputs)
+    assert alone in read_answers(outputs)
 
 
-def test_what_cannot_be_told_comes_last(outputs):
+def test_undecided_answers_come_last(outputs):
     for dim, gain in ((32, 0.0), (64, 0.05)):
-        runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
-        runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.699 + gain], fusion__dim=dim)
-    answers = said(outputs)
+        write_runs(outputs, "scratch", [0.5, 0.6, 0.7], fusion__dim=dim)
+        write_runs(outputs, "component", [0.5 + gain, 0.601 + gain, 0.699 + gain], fusion__dim=dim)
+    answers = read_answers(outputs)
     assert answers[0].startswith("fusion.dim=64: component beats scratch by 0.050 ")
     assert answers[-1].startswith("fusion.dim=32: component and scratch do not differ significantly: ")
 
 
-def test_a_baseline_that_is_not_there_is_named(outputs):
-    runs(outputs, "scratch", [0.5, 0.6, 0.7])
+def test_an_unknown_baseline_is_an_error(outputs):
+    write_runs(outputs, "scratch", [0.5, 0.6, 0.7])
     with pytest.raises(ConfigError, match=r"^--against: no group 'scrtch'"):
         findings.compute_findings([outputs], Question(metric="", against="scrtch"))
 
 
-def test_runs_without_figures_are_an_error(outputs):
+def test_runs_without_metrics_are_an_error(outputs):
     rewrite(finished(outputs, 0.5), metrics={})
     with pytest.raises(ConfigError, match=r"^no run has a metric on the test rows; name one with --metric$"):
         findings.compute_findings([outputs], ANY)
@@ -217,8 +221,8 @@ def test_runs_without_figures_are_an_error(outputs):
 
 
 def test_sections_come_in_the_order_of_reading(outputs):
-    detailed(outputs)
-    report = content.build_report(findings.compute_findings([outputs], ANY))
+    write_detailed_runs(outputs)
+    report = build_report(outputs)
     assert [section.title for section in report.sections] == [
         *("Comparison", "Learning curves", "Contribution of each modality", "Robustness to noise", "By site"),
         *("Calibration and classes", "Gradients of the modalities", "Encoder drift"),
@@ -238,9 +242,9 @@ def test_sections_come_in_the_order_of_reading(outputs):
 def test_settings_are_folded_where_there_are_several(outputs):
     for labelled in (0.1, 1.0):
         for strategy in ("scratch", "component"):
-            for run in runs(outputs, strategy, [0.5, 0.6], dataset__labelled=labelled):
+            for run in write_runs(outputs, strategy, [0.5, 0.6], dataset__labelled=labelled):
                 detail(run)
-    report = content.build_report(findings.compute_findings([outputs], ANY))
+    report = build_report(outputs)
     assert [section.title for section in report.sections if section.listed] == [
         *("Along dataset.labelled", "Comparison at dataset.labelled=0.1", "Comparison at dataset.labelled=1"),
         *("Configs that differ", "Environment", "Runs"),
@@ -250,11 +254,11 @@ def test_settings_are_folded_where_there_are_several(outputs):
     )
 
 
-def test_what_differs_is_shown_and_warned_of(outputs):
-    runs(outputs, "holistic", [0.5, 0.6])
-    for run in runs(outputs, "component", [0.5, 0.6], fusion__dim=64):
+def test_differing_configs_are_listed_and_caveats_written(outputs):
+    write_runs(outputs, "holistic", [0.5, 0.6])
+    for run in write_runs(outputs, "component", [0.5, 0.6], fusion__dim=64):
         detail(run, device="cpu")
-    report = content.build_report(findings.compute_findings([outputs], ANY))
+    report = build_report(outputs)
     (configs,) = [section for section in report.sections if section.title == "Configs that differ"]
     assert configs.tables[0].rows == [["fusion.dim", "128", "64"]]
     assert report.caveats == [
@@ -266,8 +270,8 @@ def test_what_differs_is_shown_and_warned_of(outputs):
 def test_a_caveat_of_some_settings_names_them(outputs):
     for labelled, seeds in ((0.1, 2), (0.5, 3), (1.0, 3)):
         for strategy in ("scratch", "component"):
-            runs(outputs, strategy, [0.5, 0.6, 0.7][:seeds], dataset__labelled=labelled)
-    assert content.build_report(findings.compute_findings([outputs], ANY)).caveats == [
+            write_runs(outputs, strategy, [0.5, 0.6, 0.7][:seeds], dataset__labelled=labelled)
+    assert build_report(outputs).caveats == [
         "at 1 setting (dataset.labelled=0.1): fewer than 3 runs, so a very wide interval, or none at n=1: "
         "component (n=2), scratch (n=2)",
         "memory is not compared: for runs trained on a CPU it is that of the whole process",
@@ -293,19 +297,19 @@ def test_a_learning_curve_begins_where_the_stages_before_it_ended(outputs):
     assert logs.extract_curve(events, "val/f1").shape == (0, 2)
 
 
-def test_mean_curves_cover_what_all_cover():
-    found = logs.average_curves([np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[1.0, 3.0], [3.0, 3.0]])])
-    assert found[0].tolist() == [1.0, 2.0]
-    assert found[-1].tolist() == [2.0, 2.5]
+def test_mean_curves_cover_the_common_range():
+    mean = logs.average_curves([np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([[1.0, 3.0], [3.0, 3.0]])])
+    assert mean[0].tolist() == [1.0, 2.0]
+    assert mean[-1].tolist() == [2.0, 2.5]
 
 
-def test_the_front_is_what_nothing_beats_in_both():
+def test_nothing_beats_the_pareto_front_in_both_cost_and_metric():
     points = [(1.0, 0.5), (2.0, 0.4), (2.0, 0.8), (3.0, 0.8), (4.0, 0.9)]
     assert plots.find_pareto_front(points, lower_is_better=False) == [(1.0, 0.5), (2.0, 0.8), (4.0, 0.9)]
     assert plots.find_pareto_front(points, lower_is_better=True) == [(1.0, 0.5), (2.0, 0.4)]
 
 
-def test_groups_look_different_without_colour():
+def test_groups_can_be_distinguished_without_colour():
     styles = style.assign_styles([(str(number),) for number in range(20)])
     assert len({(of_group.marker, of_group.line_style) for of_group in styles.values()}) == 20
 
@@ -320,7 +324,7 @@ def test_bars_join_ranks_within_the_critical_difference():
 
 
 class Page(HTMLParser):
-    """Collects what a browser or a screen reader goes by."""
+    """Collects what browsers and screen readers use."""
 
     def __init__(self, text):
         super().__init__()
@@ -335,9 +339,9 @@ class Page(HTMLParser):
         self.named += [attributes["aria-labelledby"]] if "aria-labelledby" in attributes else []
 
 
-def test_a_page_stands_alone_and_can_be_read_by_all(outputs):
-    detailed(outputs)
-    text = page.render_html(content.build_report(findings.compute_findings([outputs], ANY)))
+def test_a_page_is_self_contained_and_accessible(outputs):
+    write_detailed_runs(outputs)
+    text = page.render_html(build_report(outputs))
     read = Page(text)
     assert {"header", "nav", "main", "footer", "caption", "figcaption"} <= set(read.tags)
     assert read.tags.count("h1") == 1
@@ -352,18 +356,17 @@ def test_a_page_stands_alone_and_can_be_read_by_all(outputs):
     assert "n\u00a0=\u00a03" in text
 
 
-def test_what_a_run_is_called_cannot_write_html(outputs):
-    runs(outputs, "<script>alert(1)</script>", [0.5, 0.6])
-    runs(outputs, "holistic", [0.5, 0.6])
-    text = page.render_html(content.build_report(findings.compute_findings([outputs], ANY)))
+def test_names_of_runs_are_escaped(outputs):
+    write_runs(outputs, "<script>alert(1)</script>", [0.5, 0.6])
+    write_runs(outputs, "holistic", [0.5, 0.6])
+    text = page.render_html(build_report(outputs))
     assert text.count("<script") == 1
     assert "&lt;script&gt;alert(1)" in text
 
 
 def test_the_same_runs_make_the_same_page(outputs):
-    detailed(outputs)
-    one, other = (page.render_html(content.build_report(findings.compute_findings([outputs], ANY))) for _ in range(2))
-    assert one == other
+    write_detailed_runs(outputs)
+    assert page.render_html(build_report(outputs)) == page.render_html(build_report(outputs))
 
 
 @pytest.mark.parametrize(
@@ -387,7 +390,7 @@ def test_cells_are_sorted_by_their_number(cell, number):
     assert page.sort_value(cell) == number
 
 
-def test_a_picture_takes_its_colours_from_the_page():
+def test_a_plot_takes_its_colours_from_the_page():
     plot = contribution.plot_shapley_values({("a",): {"image": [0.5, 0.7]}}, "accuracy", style.assign_styles([("a",)]))
     picture = svg.render_inline(plot, "plot7")
     root = ElementTree.fromstring(picture)
@@ -403,9 +406,9 @@ def test_a_picture_takes_its_colours_from_the_page():
 # ------------------------------------------------------------------------------------------------------------ papers
 
 
-def test_markdown_and_latex_say_the_same(outputs):
-    detailed(outputs)
-    report = content.build_report(findings.compute_findings([outputs], ANY))
+def test_markdown_and_latex_have_the_same_content(outputs):
+    write_detailed_runs(outputs)
+    report = build_report(outputs)
     text = text_formats.render_markdown(report, None)
     assert text.startswith("# test/accuracy by strategy\n\n- **component beats holistic by ")
     assert "![" not in text
