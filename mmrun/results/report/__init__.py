@@ -1,1 +1,1 @@
-"""A report: what a set of runs answers, first in words, then in tables and plots; as a page or for a paper."""
+"""A report on a set of runs: answers in sentences, then tables and plots; as a page or for a paper."""
