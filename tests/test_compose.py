@@ -1,4 +1,4 @@
-"""mmrun train: overrides, their errors, and the composed config."""
+"""Overrides, their errors, and the composed config."""
 
 import pytest
 
