@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from mmrun.cli.arguments import RUN_HELP, add_table_format
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
@@ -18,6 +18,7 @@ COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "train
 FORMATTERS = {"seconds": format_duration, "peak_memory": format_size}  # of costs; the others are counts
 
 Pairs = dict[str, tuple[object, object]]  # by key, the value in each run; None if a run has no such key
+Numbers = Mapping[str, float | None]
 NumberPairs = dict[str, tuple[float | None, float | None]]
 
 
@@ -130,18 +131,18 @@ def _flatten_config(run: RunFolder) -> dict[str, object]:
     return {**choices, **dict(leaves(config))}
 
 
-def _flatten_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    flat: dict[str, float] = {}
+def _flatten_metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Numbers:
+    flat: dict[str, float | None] = {}
     for split, values in metrics.items():
         flat |= {f"{split}/{name}": value for name, value in values.items()}
     return flat
 
 
-def _select_costs(cost: Mapping[str, float]) -> dict[str, float]:
+def _select_costs(cost: Mapping[str, Any]) -> Numbers:
     return {key: cost[key] for key in COSTS}
 
 
-def _pair_numbers(a: Mapping[str, float], b: Mapping[str, float]) -> NumberPairs:
+def _pair_numbers(a: Numbers, b: Numbers) -> NumberPairs:
     return {key: (a.get(key), b.get(key)) for key in {**a, **b}}
 
 

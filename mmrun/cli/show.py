@@ -18,7 +18,7 @@ HELP = "Show one run: its overrides, status, metrics and cost."
 
 COST_HEADER = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
 
-Metrics = Mapping[str, float]  # by name
+Metrics = Mapping[str, float | None]  # by name
 
 
 class RunInfo(TypedDict):
@@ -35,7 +35,7 @@ class RunInfo(TypedDict):
     """
 
     run: str
-    status: dict[str, Any]
+    status: Mapping[str, Any]
     choices: dict[str, str]
     overrides: list[str]
     budget: dict[str, float]

@@ -143,12 +143,13 @@ def print_result(folder: RunFolder) -> None:
     console.print(str(folder.path), highlight=False, soft_wrap=True)
 
 
-def _build_metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
+def _build_metrics_table(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
     table = Table("metric", *metrics)
     for column in table.columns[1:]:
         column.justify = "right"
     for name in next(iter(metrics.values()), {}):
-        cells = [f"{of_split[name]:.4f}" if name in of_split else "" for of_split in metrics.values()]
+        values = [of_split.get(name) for of_split in metrics.values()]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name, *cells)
     return table
 
