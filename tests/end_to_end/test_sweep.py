@@ -165,7 +165,7 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
         (["-m", "sweep=grid", "fusion=sum,mean", "sweep.metric=accurcy"], "no metric 'accurcy' (there are "),
         (
             ["-m", "sweep=grid", "fusion=sum,mean", "--rerun"],
-            "--rerun repeats runs, not a search; another ",
+            "--rerun repeats runs, not a search; choose another ",
         ),
         (["sweep=tpe"], "sweep=tpe: only applies to a sweep; add -m"),
     ],

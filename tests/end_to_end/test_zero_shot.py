@@ -26,7 +26,7 @@ def test_words_name_pictures(shell):
 
     code, out, err = shell("eval", run, "--zero-shot", "{}")
     assert out.split()[:2] == ["modality", "accuracy"]
-    assert err == "test rows, by the prompts 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 after pretrain\n"
+    assert err == "test rows, classified by the prompts 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 after pretrain\n"
 
     told = "mmrun: --zero-shot: 2 prompts for 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); pass one per class, separated"
     code, _, err = shell("eval", run, "--zero-shot", "zero,one")
