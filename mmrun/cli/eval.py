@@ -4,13 +4,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.errors import ConfigError, MmrunError, nearest
 
 if TYPE_CHECKING:
+    from mmrun.results.evaluation_schema import Evaluation
     from mmrun.results.selection import Metrics
     from mmrun.run.session import Session
 
@@ -203,7 +204,7 @@ def _parse_severity(setting: str, text: str) -> float:
     return severity
 
 
-def _collect_notes(result: Mapping[str, Any]) -> list[str]:
+def _collect_notes(result: "Evaluation") -> list[str]:
     """Return the caveats of an evaluation."""
     notes = []
     if len(result["modalities"]) > 1 and not result["saw_missing"]:

@@ -2,14 +2,25 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mmrun.cli.table import format_number, print_table
 
-JSONObject = Mapping[str, Any]  # evaluation.json or a part of it, see docs/evaluation.md
+if TYPE_CHECKING:
+    from mmrun.evaluation import WhatIf
+    from mmrun.evaluation.conditions import Variant
+    from mmrun.evaluation.zero_shot import ZeroShot
+    from mmrun.results.evaluation_schema import (
+        EncoderDrift,
+        Evaluation,
+        ModalityRobustness,
+        NoiseCurve,
+        Robustness,
+        SubgroupMetrics,
+    )
 
 
-def print_conditions(conditions: Sequence[JSONObject]) -> None:
+def print_conditions(conditions: Sequence["WhatIf"]) -> None:
     """Print the metrics under several conditions, a column each.
 
     Args:
@@ -22,7 +33,7 @@ def print_conditions(conditions: Sequence[JSONObject]) -> None:
     print_table(["metric", "unchanged", *columns], rows)
 
 
-def _describe_condition(given: JSONObject) -> str:
+def _describe_condition(given: Mapping[str, "Variant | None"]) -> str:
     """Describe a condition: "no audio, image gaussian 0.3"."""
     parts = [f"no {modality}" for modality, corruption in given.items() if corruption is None]
     for modality, corruption in given.items():
@@ -32,7 +43,7 @@ def _describe_condition(given: JSONObject) -> str:
     return ", ".join(parts)
 
 
-def print_zero_shot(result: JSONObject) -> None:
+def print_zero_shot(result: "ZeroShot") -> None:
     """Print the metrics of zero-shot classification; the prompts go to stderr.
 
     Args:
@@ -47,7 +58,7 @@ def print_zero_shot(result: JSONObject) -> None:
     print(f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}", file=sys.stderr)
 
 
-def print_evaluation(evaluation: JSONObject) -> None:
+def print_evaluation(evaluation: "Evaluation") -> None:
     """Print an evaluation: for each primary metric, missing modalities, contribution and robustness; then subgroups.
 
     Args:
@@ -65,7 +76,7 @@ def print_evaluation(evaluation: JSONObject) -> None:
         _print_subgroups(task, subgroups)
 
 
-def _print_missing(evaluation: JSONObject, metric: str) -> None:
+def _print_missing(evaluation: "Evaluation", metric: str) -> None:
     """Print the metric for each subset of the modalities, a column per fill policy."""
     by_fill = evaluation["missing"]
     rows = [["none", *[format_number(evaluation["constant"][metric])] * len(by_fill)]]
@@ -74,7 +85,7 @@ def _print_missing(evaluation: JSONObject, metric: str) -> None:
     print_table(["present", *(f"others {fill}" for fill in by_fill)], rows)
 
 
-def _print_contribution(evaluation: JSONObject, metric: str) -> None:
+def _print_contribution(evaluation: "Evaluation", metric: str) -> None:
     synergy = evaluation["synergy"][metric]
     alone, best = synergy["alone"], synergy["best"]
     rows = []
@@ -88,7 +99,7 @@ def _print_contribution(evaluation: JSONObject, metric: str) -> None:
     )
 
 
-def _print_robustness(robustness: JSONObject, metric: str) -> None:
+def _print_robustness(robustness: "Robustness", metric: str) -> None:
     rows = []
     for modality, of_modality in robustness["metrics"][metric].items():
         for corruption, curve in of_modality["curves"].items():
@@ -102,11 +113,11 @@ def _print_robustness(robustness: JSONObject, metric: str) -> None:
     print_table(["noise in", "corruption", *severities, "relative", "effective"], rows, left=2)
 
 
-def _format_robustness(robustness: JSONObject) -> list[str]:
+def _format_robustness(robustness: "NoiseCurve | ModalityRobustness") -> list[str]:
     return [format_number(robustness["relative"]), f"{robustness['effective']:+.4f}"]
 
 
-def _print_drift(drift: JSONObject) -> None:
+def _print_drift(drift: Mapping[str, "EncoderDrift"]) -> None:
     tasks = list(next(iter(drift.values()))["probe"])
     header = ["encoder", "since the end of", "CKA"]
     for task in tasks:
@@ -122,7 +133,7 @@ def _print_drift(drift: JSONObject) -> None:
     print_table(header, rows, left=2)
 
 
-def _print_subgroups(task: str, subgroups: JSONObject) -> None:
+def _print_subgroups(task: str, subgroups: "SubgroupMetrics") -> None:
     metric = subgroups["primary_metric"]
     rows = []
     for name, metrics in subgroups["groups"].items():
