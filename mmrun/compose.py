@@ -90,7 +90,7 @@ def list_options(group: str) -> list[str]:
     return sorted(names)
 
 
-def load_option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def load_option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[str, object]:
     """Compose one YAML file of a group.
 
     Args:
@@ -173,11 +173,11 @@ def restore(values: Values) -> RunConfig:
     return config
 
 
-def _to_run_config(values: Any) -> RunConfig:
+def _to_run_config(values: object) -> RunConfig:
     return cast(RunConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), values)))
 
 
-def as_dict(config: RunConfig) -> dict[str, Any]:
+def as_dict(config: RunConfig) -> dict[str, object]:
     """Convert the config of a run to plain values.
 
     Returns:

@@ -94,7 +94,7 @@ def translate_config(values: Values) -> dict[str, Any]:
     Returns:
         A new mapping with current names.
     """
-    translated = _translate_node(values, [])
+    translated: dict[str, Any] = _translate_node(values, [])
     trainer = translated.get("trainer")
     if isinstance(trainer, dict):
         trainer.pop("trackers", None)  # they do not change the result
@@ -104,7 +104,7 @@ def translate_config(values: Values) -> dict[str, Any]:
     return translated
 
 
-def _translate_node(node: Values, path: list[str]) -> dict[str, Any]:
+def _translate_node(node: Values, path: list[str]) -> dict[str, object]:
     renames = _find_renames(path)
     translated = {}
     for key, value in node.items():
