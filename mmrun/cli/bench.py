@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.table import count, print_table, size
+from mmrun.cli.table import format_count, format_size, print_table
 
 if TYPE_CHECKING:
     from mmrun.run.bench import Timing
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
-    from mmrun.results.folder import environment
+    from mmrun.results.environment import describe_environment
     from mmrun.run.bench import bench
 
     compose.use_config_dirs(args.config_dir)
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         found = bench(config, Path(scratch), terminal, args.seconds)
     name = "cpu" if config.trainer.device == "cpu" or not torch.cuda.is_available() else "cuda"
-    machine = environment(name, torch.get_num_threads())
+    machine = describe_environment(name, torch.get_num_threads())
     if args.format == "json":
         timings = [{**asdict(timing), "row": timing.seconds_per_row} for timing in found]
         print(json.dumps({"device": machine["device"], "threads": machine["threads"], "timings": timings}, indent=1))
@@ -57,7 +57,7 @@ def _row(timing: "Timing") -> list[str]:
         f"{1000 * timing.p99:.3g} ms",
         f"{1000 * timing.seconds_per_row:.3g} ms",
         f"{timing.samples_per_second:,.0f}",
-        "" if timing.flops_per_second is None else count(timing.flops_per_second),
+        "" if timing.flops_per_second is None else format_count(timing.flops_per_second),
         "" if timing.mfu is None else f"{timing.mfu:.0%}",
-        size(timing.peak_memory),
+        format_size(timing.peak_memory),
     ]

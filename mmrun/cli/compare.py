@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
     result = _found(args)
     _print(result, args.format)
-    for notice in tables.notices(result):
+    for notice in tables.collect_notices(result):
         print(f"note: {notice}", file=sys.stderr)
     return 0
 
@@ -133,12 +133,12 @@ def _found(args: argparse.Namespace) -> "Result":
         return _examples(args)
     from mmrun.results import selection
 
-    runs, notices = selection.finished(args.folders)
-    runs = selection.filtered(runs, args.where)
+    runs, notices = selection.read_finished(args.folders)
+    runs = selection.filter_runs(runs, args.where)
     if args.curve_over is not None:
-        from mmrun.results.curves import across
+        from mmrun.results.curves import compare_across
 
-        return across(runs, asked, args.curve_over.replace("/", "."), notices)
+        return compare_across(runs, asked, args.curve_over.replace("/", "."), notices)
     if args.rank_over is not None:
         from mmrun.results.ranks import rank
 
@@ -161,19 +161,19 @@ def _examples(args: argparse.Namespace) -> "Result":
 def _print(result: "Result", format: str) -> None:
     from mmrun.results import formats, records, tables
 
-    notices = tables.notices(result)
+    notices = tables.collect_notices(result)
     if format == "json":
-        print(json.dumps(records.as_json(result), indent=1))
+        print(json.dumps(records.to_json(result), indent=1))
     elif format == "csv":
-        print(formats.comma_separated(records.records(result)), end="")
+        print(formats.to_csv(records.to_records(result)), end="")
     elif format == "md":
-        print("\n\n".join(map(formats.markdown, tables.tables(result))))
+        print("\n\n".join(map(formats.to_markdown, tables.build_tables(result))))
         print("".join(f"\n- Note: {notice}" for notice in notices), end="\n" if notices else "")
     elif format == "latex":
-        print("\n\n".join(map(formats.latex, tables.tables(result))))
+        print("\n\n".join(map(formats.to_latex, tables.build_tables(result))))
         for notice in notices:
-            print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escaped(notice)}\\par}}")
+            print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escape_latex(notice)}\\par}}")
     else:
-        for place, table in enumerate(tables.tables(result)):
+        for place, table in enumerate(tables.build_tables(result)):
             print(f"{chr(10) if place else ''}{table.caption}")
             print_table(table.header, table.rows, table.left)

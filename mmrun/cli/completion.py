@@ -94,9 +94,9 @@ def _possible(before: list[str], last: str) -> Iterable[str]:
 
 
 def _runs() -> list[str]:
-    from mmrun.results.index import OUTPUTS, find
+    from mmrun.results.index import OUTPUTS, find_runs
 
-    return [found.name for found in find(OUTPUTS)] if OUTPUTS.is_dir() else []
+    return [found.name for found in find_runs(OUTPUTS)] if OUTPUTS.is_dir() else []
 
 
 # ------------------------------------------------------------------------------------------- the words of `train`

@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
-from mmrun.results.selection import leaves, text
+from mmrun.results.selection import flatten, format_value
 
 HELP = "Show in what two runs differ: config, code, data and environment, and their figures side by side."
 
@@ -54,7 +54,7 @@ def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
         found["code"] = unlike(one.pop("git") or {}, other.pop("git") or {})
         found["environment"] = unlike(one, other)
     if a.finished and b.finished:
-        one, other = a.metrics(), b.metrics()
+        one, other = a.read_metrics(), b.read_metrics()
         found["data"] = unlike(one["dataset"], other["dataset"])
         found["metrics"] = _both(_figures(one), _figures(other))
         found["cost"] = _both(*({key: run["cost"][key] for key in COSTS} for run in (one, other)))
@@ -62,9 +62,9 @@ def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
 
 
 def _config(run: RunFolder) -> dict[str, Any]:
-    config = run.config()
+    config = run.read_config()
     choices: dict[str, Any] = config.pop("choices")
-    return {**choices, **dict(leaves(config))}
+    return {**choices, **dict(flatten(config))}
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -77,7 +77,7 @@ def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
 
 
 def _both(a: Mapping[str, Any], b: Mapping[str, Any]) -> Pairs:
-    one, other = dict(leaves(a)), dict(leaves(b))
+    one, other = dict(flatten(a)), dict(flatten(b))
     return {key: (one.get(key), other.get(key)) for key in {**one, **other}}
 
 
@@ -86,12 +86,14 @@ def _print(part: str, pairs: Pairs | None) -> None:
         print(f"\n{part}: {'not known yet of both' if pairs is None else 'the same'}")
         return
     print()
-    rows = [[key, *("-" if value is None else text(value) for value in pair)] for key, pair in pairs.items()]
+    rows = [[key, *("-" if value is None else format_value(value) for value in pair)] for key, pair in pairs.items()]
     print_table([part, "a", "b"], rows, left=3)
 
 
 def _cells(key: str, a: float | None, b: float | None) -> list[str]:
-    write = {"seconds": duration, "peak_memory": size}.get(key, count if key in COSTS else number)
+    write = {"seconds": format_duration, "peak_memory": format_size}.get(
+        key, format_count if key in COSTS else format_number
+    )
     less = None if a is None or b is None else b - a
     sign = "-" if less is not None and less < 0 else ""
     return [key, write(a), write(b), sign + write(None if less is None else abs(less))]

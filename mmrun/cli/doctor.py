@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 
 from mmrun.cli.options import config_folders
-from mmrun.cli.table import print_table, size
+from mmrun.cli.table import format_size, print_table
 from mmrun.config import RunConfig
-from mmrun.results.folder import LIBRARIES, version
+from mmrun.results.environment import LIBRARIES, find_version
 
 HELP = "Tell whether this machine has what mmrun needs; exit code 1 where something is broken."
 
@@ -68,21 +68,21 @@ def examine() -> Iterator[Check]:
     yield _configs()
     yield _cache()
     yield _disk()
-    yield Check("memory", "ok", size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    yield Check("memory", "ok", format_size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     yield _avdigits()
     yield _torchaudio()
     yield from _devices()
 
 
 def _library(name: str) -> Check:
-    found = version(name)
+    found = find_version(name)
     if found is None:
         return Check(name, "broken", "not installed", f"pip install {name}")
     return Check(name, "ok", found)
 
 
 def _extra(extra: str, library: str) -> Check:
-    found = version(library)
+    found = find_version(library)
     if found is None:
         return Check(f"extra [{extra}]", "note", f"{library} not installed", f"pip install 'mmrun[{extra}]'")
     return Check(f"extra [{extra}]", "ok", f"{library} {found}")
@@ -108,8 +108,10 @@ def _cache() -> Check:
 def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
     if free < LITTLE_DISK:
-        return Check("disk", "note", f"{size(free)} free here", "checkpoints may not fit; set outputs= to another disk")
-    return Check("disk", "ok", f"{size(free)} free here")
+        return Check(
+            "disk", "note", f"{format_size(free)} free here", "checkpoints may not fit; set outputs= to another disk"
+        )
+    return Check("disk", "ok", f"{format_size(free)} free here")
 
 
 def _avdigits() -> Check:
@@ -121,14 +123,14 @@ def _avdigits() -> Check:
 
 def _torchaudio() -> Check:
     """Try it where it is installed: one built for another CUDA stops all of transformers from importing."""
-    if version("torchaudio") is None:
+    if find_version("torchaudio") is None:
         return Check("torchaudio", "ok", "not installed, not needed")
     try:
         import_module("torchaudio")
     except Exception as error:  # it raises RuntimeError or OSError, by how the builds differ
         reason = str(error).strip().splitlines()[0]
         return Check("torchaudio", "broken", f"does not fit this torch ({reason})", "pip uninstall torchaudio")
-    return Check("torchaudio", "ok", str(version("torchaudio")))
+    return Check("torchaudio", "ok", str(find_version("torchaudio")))
 
 
 def _devices() -> Iterator[Check]:
@@ -139,7 +141,7 @@ def _devices() -> Iterator[Check]:
         return
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
-        yield Check("gpu", "ok", f"{properties.name}, {size(properties.total_memory)}")
+        yield Check("gpu", "ok", f"{properties.name}, {format_size(properties.total_memory)}")
     if not torch.cuda.is_available():
         if shutil.which("nvidia-smi") is not None:
             mend = "update the driver, or install the torch build that fits it"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.table import number, print_table
+from mmrun.cli.table import format_number, print_table
 from mmrun.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.compose import restore
     from mmrun.run import build
 
-    tasks = build.open_data(restore(runs[0].config())).tasks
+    tasks = build.open_data(restore(runs[0].read_config())).tasks
     found = {name: _figures(runs, methods, task) for name, task in tasks.items()}
     if args.format == "json":
         print(json.dumps({"members": [run.name for run in runs], "tasks": found}, indent=1))
@@ -64,7 +64,7 @@ def _check(runs: Sequence["RunFolder"], methods: Sequence[str]) -> None:
     for run in runs:
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
-        if run.metrics()["primary_head"] is None:
+        if run.read_metrics()["primary_head"] is None:
             raise ConfigError(f"{run.path}: this run predicts nothing; give runs that train a head")
 
 
@@ -98,6 +98,6 @@ def _print(task: str, metric: str, found: Mapping[str, Mapping[str, Mapping[str,
     known = next(iter(found.values()))["test"]
     if metric not in known:
         raise ConfigError(f"--metric: no figure '{metric}'{nearest(metric, known)} (there are {', '.join(known)})")
-    rows = [[name, *(number(by_split[split][metric]) for split in SPLITS)] for name, by_split in found.items()]
+    rows = [[name, *(format_number(by_split[split][metric]) for split in SPLITS)] for name, by_split in found.items()]
     print_table([f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows)
     print("costs what its members cost together; soup costs what one of them does to run", file=sys.stderr)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mmrun.cli.table import number, print_table
+from mmrun.cli.table import format_number, print_table
 from mmrun.errors import ConfigError, MmrunError
 
 HELP = "Evaluate a finished run with modalities missing or spoiled: what each one is worth. Kept in evaluation.json."
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = resolve(args.run)
     unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
-    missing, noise = _what_if(args, list(folder.config()["encoder"]))
+    missing, noise = _what_if(args, list(folder.read_config()["encoder"]))
 
     from mmrun import evaluation
     from mmrun.cli.terminal import Terminal
@@ -78,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate_lacking(runs: Sequence[dict[str, Any]], split: str) -> None:
     """Evaluate wholly, and keep, those of some finished runs that were not; one that cannot be is said and left out."""
-    from mmrun.results.evaluations import lacking
+    from mmrun.results.evaluations import find_unevaluated
     from mmrun.results.folder import RunFolder
 
-    left = [RunFolder(run["folder"]) for run in lacking(runs, split)]
+    left = [RunFolder(run["folder"]) for run in find_unevaluated(runs, split)]
     if not left:
         return
 
@@ -155,7 +155,7 @@ def _notes(found: dict[str, Any]) -> list[str]:
 def _print_answers(answers: Sequence[dict[str, Any]]) -> None:
     columns = ["as it is", *(_condition(answer["given"]) for answer in answers[1:])]
     names = list(answers[0]["metrics"])
-    print_table(["metric", *columns], [[n, *(number(a["metrics"].get(n)) for a in answers)] for n in names])
+    print_table(["metric", *columns], [[n, *(format_number(a["metrics"].get(n)) for a in answers)] for n in names])
 
 
 def _condition(given: dict[str, Any]) -> str:
@@ -171,7 +171,10 @@ def _print_zero_shot(named: dict[str, Any]) -> None:
     header = list(next(iter(named["metrics"].values())))
     print_table(
         ["modality", *header],
-        [[modality, *(number(figures[name]) for name in header)] for modality, figures in named["metrics"].items()],
+        [
+            [modality, *(format_number(figures[name]) for name in header)]
+            for modality, figures in named["metrics"].items()
+        ],
     )
     print(
         f"{named['split']} rows, by the prompts {', '.join(named['prompts'])} after {named['stage']}", file=sys.stderr
@@ -193,9 +196,9 @@ def _print_evaluation(found: dict[str, Any]) -> None:
 
 def _print_missing(found: dict[str, Any], name: str) -> None:
     fills = found["missing"]
-    rows = [["none", *[number(found["constant"][name])] * len(fills)]]
+    rows = [["none", *[format_number(found["constant"][name])] * len(fills)]]
     for same in zip(*fills.values(), strict=True):
-        rows.append([" ".join(same[0]["present"]), *(number(one["metrics"][name]) for one in same)])
+        rows.append([" ".join(same[0]["present"]), *(format_number(one["metrics"][name]) for one in same)])
     print_table(["kept", *(f"others {fill}" for fill in fills)], rows)
 
 
@@ -203,8 +206,13 @@ def _print_worth(found: dict[str, Any], name: str) -> None:
     said = found["synergy"][name]
     worth = found["shapley"][name]["absent"]
     print()
-    print_table(["modality", "Shapley", "alone"], [[m, number(worth[m]), number(said["alone"][m])] for m in worth])
-    print(f"\nfusion {number(said['fused'])}, {said['best']} alone {number(said['alone'][said['best']])}: ", end="")
+    print_table(
+        ["modality", "Shapley", "alone"], [[m, format_number(worth[m]), format_number(said["alone"][m])] for m in worth]
+    )
+    print(
+        f"\nfusion {format_number(said['fused'])}, {said['best']} alone {format_number(said['alone'][said['best']])}: ",
+        end="",
+    )
     print(f"synergy gap {said['gap']:+.4f} (alone: {said['ceilings']})")
 
 
@@ -221,8 +229,8 @@ def _print_robustness(robustness: dict[str, Any], name: str) -> None:
 
 
 def _robust(values: Sequence[float | None], said: dict[str, Any]) -> list[str]:
-    cells = ["" if value is None else number(value) for value in values]
-    return [*cells, number(said["relative"]), f"{said['effective']:+.4f}"]
+    cells = ["" if value is None else format_number(value) for value in values]
+    return [*cells, format_number(said["relative"]), f"{said['effective']:+.4f}"]
 
 
 def _print_drift(drift: dict[str, Any]) -> None:
@@ -235,8 +243,8 @@ def _print_drift(drift: dict[str, Any]) -> None:
     ]
     rows = []
     for modality, said in drift.items():
-        probes = [number(said["probe"][task][when]) for task in tasks for when in ("before", "after")]
-        rows.append([modality, said["after_stage"], number(said["cka"]), *probes])
+        probes = [format_number(said["probe"][task][when]) for task in tasks for when in ("before", "after")]
+        rows.append([modality, said["after_stage"], format_number(said["cka"]), *probes])
     print()
     print_table(header, rows, left=2)
 
@@ -246,7 +254,7 @@ def _print_groups(task: str, said: dict[str, Any]) -> None:
         [
             group or "(empty)",
             str(one["rows"]),
-            number(one.get(said["primary_metric"])),
+            format_number(one.get(said["primary_metric"])),
             "worst" if group == said["worst"] else "",
         ]
         for group, one in said["groups"].items()

@@ -23,8 +23,9 @@ from mmrun import compose
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.hydra_internals import UserConfigs, build_launcher
-from mmrun.results.folder import RunFolder, run_path
-from mmrun.results.index import status
+from mmrun.results.folder import RunFolder
+from mmrun.results.identity import run_folder_path
+from mmrun.results.index import determine_status
 
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # launcher -> what brings it
 
@@ -41,7 +42,7 @@ class SweepRun:
     def of(cls, overrides: Sequence[str]) -> "SweepRun":
         """Compose a run."""
         config = compose.load(overrides)
-        return cls(list(overrides), config, RunFolder(run_path(compose.as_dict(config))))
+        return cls(list(overrides), config, RunFolder(run_folder_path(compose.as_dict(config))))
 
 
 class Launcher:
@@ -74,7 +75,7 @@ class Launcher:
             zip(sweep_runs, trials or [None] * len(sweep_runs), strict=True), start=1
         ):
             if rerun or not sweep_run.folder.finished:
-                sweep_run.folder.ask(compose.as_dict(sweep_run.config), sweep_run.overrides)
+                sweep_run.folder.write_request(compose.as_dict(sweep_run.config), sweep_run.overrides)
                 at = f"{number} of {len(sweep_runs)}"
                 path = sweep_run.folder.path
                 jobs[path] = {"run": str(path), "at": at, "rerun": rerun, "live": self.one_by_one, "trial": trial}
@@ -104,7 +105,7 @@ def job(sweep: DictConfig) -> str | None:
 
     request = json.loads(sweep.job)
     folder = RunFolder(request["run"])
-    overrides, config = folder.overrides(), compose.restore(folder.config())
+    overrides, config = folder.read_overrides(), compose.restore(folder.read_config())
     with Terminal(request["live"] and config.trainer.progress) as terminal:
         callback = CallbackList([terminal])
         if request["trial"] is not None:
@@ -141,7 +142,7 @@ def why(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
     """Return why a run is not finished."""
     if sweep_run.folder.path in reasons:
         return f"failed: {reasons[sweep_run.folder.path]}"
-    said = status(sweep_run.folder)
+    said = determine_status(sweep_run.folder)
     return {
         "failed": f"failed: {said['message']}",
         "running": "not finished: its process died, or still runs",

@@ -11,8 +11,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.table import duration, number, print_table, several
-from mmrun.results.index import OUTPUTS, Summary, find, summary
+from mmrun.cli.table import format_duration, format_number, pluralize, print_table
+from mmrun.results.index import OUTPUTS, RunSummary, find_runs, summarize_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ HEADER = ["run", "status", "at", "test", "time", "age"]
 UNDER_WAY = ("running", "waiting")
 REDRAW = 1.0  # seconds
 
-ORDERS: dict[str, Callable[[Summary], Any]] = {
+ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "name": lambda run: run.name,
     "status": lambda run: (run.status, run.name),
     "value": lambda run: (run.value is None, -(run.value or 0.0)),
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the list; how many there are of each state goes to stderr."""
     if args.watch:
         return _watch(args.folder)
-    runs = sorted((summary(found, args.folder) for found in find(args.folder)), key=ORDERS[args.sort])
+    runs = sorted((summarize_run(found, args.folder) for found in find_runs(args.folder)), key=ORDERS[args.sort])
     if args.format == "json":
         print(json.dumps([asdict(run) for run in runs], indent=1))
     elif args.format == "csv":
@@ -60,12 +60,12 @@ def _watch(folder: Path) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    over: dict[Path, Summary] = {}  # they stay as they are, and are not read again
-    list(find(folder))  # or say that there is no such folder
+    over: dict[Path, RunSummary] = {}  # they stay as they are, and are not read again
+    list(find_runs(folder))  # or say that there is no such folder
     with Live(console=Console(), auto_refresh=False) as live:
         try:
             while True:
-                runs = {run.path: over.get(run.path) or summary(run, folder) for run in find(folder)}
+                runs = {run.path: over.get(run.path) or summarize_run(run, folder) for run in find_runs(folder)}
                 over = {path: run for path, run in runs.items() if run.status == "finished"}
                 live.update(_moving(list(runs.values()), folder), refresh=True)
                 if not any(run.status in UNDER_WAY for run in runs.values()):
@@ -75,7 +75,7 @@ def _watch(folder: Path) -> int:
             return 0
 
 
-def _moving(runs: list[Summary], folder: Path) -> "Table":
+def _moving(runs: list[RunSummary], folder: Path) -> "Table":
     from rich import box
     from rich.table import Table
 
@@ -87,23 +87,23 @@ def _moving(runs: list[Summary], folder: Path) -> "Table":
     return table
 
 
-def _counts(runs: list[Summary], folder: Path) -> str:
+def _counts(runs: list[RunSummary], folder: Path) -> str:
     counts = Counter(run.status for run in runs)
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return f"{several(len(runs), 'run')} below {folder}{': ' if runs else ''}{said}"
+    return f"{pluralize(len(runs), 'run')} below {folder}{': ' if runs else ''}{said}"
 
 
-def _print_csv(runs: list[Summary]) -> None:
-    writer = csv.DictWriter(sys.stdout, [field.name for field in fields(Summary)], lineterminator="\n")
+def _print_csv(runs: list[RunSummary]) -> None:
+    writer = csv.DictWriter(sys.stdout, [field.name for field in fields(RunSummary)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(run) for run in runs)
 
 
-def _print_table(runs: list[Summary]) -> None:
+def _print_table(runs: list[RunSummary]) -> None:
     print_table(HEADER, [_cells(run) for run in runs], left=3)
 
 
-def _cells(run: Summary) -> list[str]:
+def _cells(run: RunSummary) -> list[str]:
     at = "" if run.status == "finished" else f"{run.stage or 'start'} {run.progress:.0%}"
-    figure = f"{run.metric} {number(run.value)}" if run.metric is not None else "-"
-    return [run.name, run.status, at, figure, duration(run.seconds), duration(run.age)]
+    figure = f"{run.metric} {format_number(run.value)}" if run.metric is not None else "-"
+    return [run.name, run.status, at, figure, format_duration(run.seconds), format_duration(run.age)]

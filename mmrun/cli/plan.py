@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.table import count, duration, print_table, several, size
+from mmrun.cli.table import format_count, format_duration, format_size, pluralize, print_table
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import SweepRun
@@ -140,18 +140,22 @@ def _print(found: Sequence[Alike], told: dict[str, Any], search: bool) -> None:
     finished = f", {told['finished']} of them finished" if told["finished"] else ""
     halted = "; halving ends some earlier" if search else ""
     print(
-        f"{several(told['asked'], 'run')}{finished}: about {duration(told['seconds'])} one after the other, "
-        f"the longest {duration(told['longest'])}{halted}"
+        f"{pluralize(told['asked'], 'run')}{finished}: about {format_duration(told['seconds'])} one after the other, "
+        f"the longest {format_duration(told['longest'])}{halted}"
     )
     stages, disk = told["stages"], told["bytes"]
     print(
         f"{stages['asked']:g} stages, {stages['different']} different; the same ones are trained once where reuse=true"
     )
-    print(f"disk: checkpoints {size(disk['checkpoints'])}; in the cache {size(disk['stages'])} of stages, ", end="")
-    print(f"{size(disk['columns'])} of columns")
+    print(
+        f"disk: checkpoints {format_size(disk['checkpoints'])}; in the cache {format_size(disk['stages'])} of stages, ",
+        end="",
+    )
+    print(f"{format_size(disk['columns'])} of columns")
     for column in told["columns"]:
         kept = "decoded anew for each batch" if column["kept"] == "nowhere" else f"kept {KEPT[column['kept']]}"
-        print(f"column {column['modality']}: {size(column['size'])}, {duration(column['seconds'])} to decode, {kept}")
+        size, seconds = format_size(column["size"]), format_duration(column["seconds"])
+        print(f"column {column['modality']}: {size}, {seconds} to decode, {kept}")
 
 
 def _rows(found: Sequence[Alike]) -> Iterable[list[str]]:
@@ -161,11 +165,11 @@ def _rows(found: Sequence[Alike]) -> Iterable[list[str]]:
                 group.label,
                 stage.name,
                 f"{group.runs:.3g}",
-                duration(stage.features) if stage.features > 0 else "-",
-                count(stage.steps),
+                format_duration(stage.features) if stage.features > 0 else "-",
+                format_count(stage.steps),
                 f"{1000 * stage.step:.3g} ms",
                 f"{stage.evaluations} x {1000 * stage.evaluation:.3g} ms",
-                duration(stage.seconds),
-                count(stage.flops),
-                size(stage.checkpoints),
+                format_duration(stage.seconds),
+                format_count(stage.flops),
+                format_size(stage.checkpoints),
             ]

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun.cli.terminal import Terminal
     from mmrun.evaluation.predict import predict
-    from mmrun.results.files import write_whole
+    from mmrun.results.files import write_atomically
     from mmrun.run.pipeline import reopen
 
     predicted = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         with path.open("w", encoding="utf-8", newline="") as stream:
             write(predicted.columns, stream)
 
-    write_whole(args.output, fill)
+    write_atomically(args.output, fill)
     print(args.output)
     return 0
 

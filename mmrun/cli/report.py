@@ -81,6 +81,6 @@ def _written(report: "Report", format: str, figures: Path | None, output: Path |
     if format == "html":
         return page.html(report)
     if format == "csv":
-        return formats.comma_separated(report.records)
+        return formats.to_csv(report.records)
     link = None if figures is None else os.path.relpath(figures, Path() if output is None else output.parent)
     return text_formats.markdown(report, link) if format == "md" else text_formats.latex(report, link)

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from mmrun import compose
 from mmrun.cli.launch import Launcher, SweepRun, check, command, why
-from mmrun.cli.table import number, print_table
+from mmrun.cli.table import format_number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.head import FUSED
 from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
-from mmrun.results.index import status
+from mmrun.results.index import determine_status
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.search import Search
@@ -102,7 +102,9 @@ def _train(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, said: Cons
         except MmrunError as error:  # two choices that do not go together
             said.print(f"failed: {error}")
             arm.refuse(trial, str(error))
-    new = [item for item in sweep_runs if not (item[1].resumed and status(item[2].folder)["status"] == "pruned")]
+    new = [
+        item for item in sweep_runs if not (item[1].resumed and determine_status(item[2].folder)["status"] == "pruned")
+    ]
     reports = [arm.report(trial) for arm, trial, _ in new]
     reasons = launcher.launch([sweep_run for _, _, sweep_run in new], trials=reports)
     over = True
@@ -129,7 +131,7 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
     print()
     print_table(
         [f"{kind} after trials", *map(str, marks)],
-        [[r["arm"], *(number(dict(enumerate(r["curve"], 1)).get(k)) for k in marks)] for r in results],
+        [[r["arm"], *(format_number(dict(enumerate(r["curve"], 1)).get(k)) for k in marks)] for r in results],
     )
     table = file.with_suffix(".json")
     write_json(table, {"metric": f"val/{arms[0].metric}", "curve": kind, "arms": results})
@@ -146,7 +148,7 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
 def _sweep_runs(result: dict[str, Any]) -> list[str]:
     best = result["best"]
     counts = [*(str(result[key]) for key in ("trials", "finished", "pruned")), str(len(result["failed"]))]
-    counts.append(number(result["epochs"]))
+    counts.append(format_number(result["epochs"]))
     if best is None:
         return [result["arm"], *counts, "-", "-"]
-    return [result["arm"], *counts, number(best["value"]), number(best["test"])]
+    return [result["arm"], *counts, format_number(best["value"]), format_number(best["test"])]

@@ -5,9 +5,9 @@ import json
 import shlex
 from typing import Any
 
-from mmrun.cli.table import count, duration, number, print_table, size
+from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.folder import RunFolder
-from mmrun.results.index import resolve, status
+from mmrun.results.index import determine_status, resolve
 
 HELP = "Show one run: what was asked for, where it stands, what came out and what it cost."
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the run."""
     shown = resolve(args.run)
-    metrics = shown.metrics() if shown.finished else None
+    metrics = shown.read_metrics() if shown.finished else None
     if args.format == "json":
         print(json.dumps({**_head(shown), "metrics": metrics}, indent=1))
         return 0
@@ -36,14 +36,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _head(run: RunFolder) -> dict[str, Any]:
-    config = run.config()
+    config = run.read_config()
     files = (run.config_file, run.environment_file, run.log_file, run.metrics_file)
     folders = (run.predictions, run.checkpoints)
     return {
         "run": run.name,
-        "status": status(run),
+        "status": determine_status(run),
         "choices": config["choices"],
-        "overrides": run.overrides(),
+        "overrides": run.read_overrides(),
         "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
         "seed": config["seed"],
         "paths": {path.name: str(path) for path in (run.path, *files, *folders) if path.exists()},
@@ -63,7 +63,7 @@ def _print_head(head: dict[str, Any]) -> None:
 
 def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
     names = sorted({name for figures in metrics.values() for name in figures})
-    rows = [[name, *(number(figures.get(name)) for figures in metrics.values())] for name in names]
+    rows = [[name, *(format_number(figures.get(name)) for figures in metrics.values())] for name in names]
     print()
     print_table(["metric", *metrics], rows)
 
@@ -71,7 +71,7 @@ def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
 def _print_per_class(per_class: dict[str, dict[str, dict[str, float]]]) -> None:
     for task, classes in per_class.items():
         names = list(next(iter(classes.values())))
-        rows = [[label, *(number(figures[name]) for name in names)] for label, figures in classes.items()]
+        rows = [[label, *(format_number(figures[name]) for name in names)] for label, figures in classes.items()]
         print()
         print_table([f"{task} (test)", *names], rows)
 
@@ -88,11 +88,11 @@ def _cost_cells(name: str, cost: dict[str, Any]) -> list[str]:
         f"{name} (reused)" if cost["reused"] else name,
         cost["objective"],
         f"{cost['epochs']:.3g}",
-        count(cost["steps"]),
-        count(cost["samples"]),
-        duration(cost["seconds"]),
-        count(cost["flops"]),
-        size(cost["peak_memory"]),
-        count(cost["trainable_parameters"]),
-        count(cost["total_parameters"]),
+        format_count(cost["steps"]),
+        format_count(cost["samples"]),
+        format_duration(cost["seconds"]),
+        format_count(cost["flops"]),
+        format_size(cost["peak_memory"]),
+        format_count(cost["trainable_parameters"]),
+        format_count(cost["total_parameters"]),
     ]

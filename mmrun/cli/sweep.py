@@ -8,8 +8,8 @@ from rich.console import Console
 from mmrun import compose
 from mmrun.cli.launch import Launcher, SweepRun, check, command, why
 from mmrun.errors import ConfigError
-from mmrun.results.formatting import several
-from mmrun.results.index import primary_metric
+from mmrun.results.formatting import pluralize
+from mmrun.results.index import find_primary_metric
 
 
 def sweep(overrides: Sequence[str], rerun: bool) -> int:
@@ -29,12 +29,12 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
             f"{len(asked) - len(sweep_runs)} of {len(asked)} combinations ask for a run that another asks for too"
         )
     finished = f", {len(sweep_runs) - len(left)} of them finished before" if len(left) < len(sweep_runs) else ""
-    said.print(f"a sweep of {several(len(sweep_runs), 'run')}{finished}", highlight=False)
+    said.print(f"a sweep of {pluralize(len(sweep_runs), 'run')}{finished}", highlight=False)
     try:
         reasons = launcher.launch(sweep_runs, rerun)
     except KeyboardInterrupt:
         done = sum(sweep_run.folder.finished for sweep_run in sweep_runs)
-        said.print(f"{done} of {several(len(sweep_runs), 'run')} finished; the same command goes on", highlight=False)
+        said.print(f"{done} of {pluralize(len(sweep_runs), 'run')} finished; the same command goes on", highlight=False)
         raise
     return _report(sweep_runs, reasons)
 
@@ -71,12 +71,12 @@ def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:
         if not sweep_run.folder.finished:
             failed.append(sweep_run)
             continue
-        figure, value = primary_metric(sweep_run.folder.metrics())
+        figure, value = find_primary_metric(sweep_run.folder.read_metrics())
         console.print(
             f"{sweep_run.folder.path}" if value is None else f"{sweep_run.folder.path}  test/{figure} {value:.4f}"
         )
     for sweep_run in failed:
         console.print(f"{sweep_run.folder.path}  {why(sweep_run, reasons)}")
         console.print(f"  repeat it: {command(sweep_run.overrides)}")
-    console.print(f"{len(sweep_runs) - len(failed)} of {several(len(sweep_runs), 'run')} finished")
+    console.print(f"{len(sweep_runs) - len(failed)} of {pluralize(len(sweep_runs), 'run')} finished")
     return 1 if failed else 0

@@ -4,9 +4,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from mmrun.results.formatting import count, duration, number, several, size
+from mmrun.results.formatting import format_count, format_duration, format_number, format_size, pluralize
 
-__all__ = ["count", "duration", "number", "print_table", "several", "size"]
+__all__ = ["format_count", "format_duration", "format_number", "format_size", "pluralize", "print_table"]
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:

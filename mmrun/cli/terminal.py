@@ -103,7 +103,7 @@ def print_result(folder: RunFolder) -> None:
     """Print a finished run to stdout: its metrics, what each stage cost, and its folder."""
     if not is_first_process():
         return
-    metrics = folder.metrics()
+    metrics = folder.read_metrics()
     console = Console()
     console.print(_metrics_table(metrics["metrics"]))
     console.print(_cost_table(metrics["cost"]))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.diff import unlike
 from mmrun.errors import ConfigError, nearest
+from mmrun.results.environment import describe_environment
 from mmrun.results.files import read_json
-from mmrun.results.folder import RunFolder, environment
+from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
-from mmrun.results.selection import text
+from mmrun.results.selection import format_value
 
 if TYPE_CHECKING:
     from mmrun.run.session import Session
@@ -41,17 +42,17 @@ def run(args: argparse.Namespace) -> int:
     with Terminal() as terminal:
         session = reopen(folder, terminal)
         name = _stage(session, args.stage)
-        kept = folder.checkpoint(name, session.stages[name].config.keep)
+        kept = folder.checkpoint_path(name, session.stages[name].config.keep)
         with tempfile.TemporaryDirectory() as scratch:
             again = train_again(session, name, RunFolder(scratch))
             told = differing(kept, again)
-        here = environment(str(session.accelerator.device), torch.get_num_threads())
+        here = describe_environment(str(session.accelerator.device), torch.get_num_threads())
     if not told:
         print(f"{folder.path}: {name} trained again: identical, sha256 {_digest(kept)} ...")
         return 0
     print(f"{folder.path}: {name} trained again: different in {told}")
     for key, (then, now) in unlike(recorded, here).items():
-        print(f"not as it was then: {key} {text(then)}, now {text(now)}", file=sys.stderr)
+        print(f"not as it was then: {key} {format_value(then)}, now {format_value(now)}", file=sys.stderr)
     return 1
 
 
@@ -81,8 +82,8 @@ def train_again(session: "Session", name: str, folder: RunFolder) -> Path:
     session = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
     stage = session.stages[name]
     run_stage(session, build_stage(session, stage))
-    folder.close()
-    return folder.checkpoint(name, stage.config.keep)
+    folder.log.close()
+    return folder.checkpoint_path(name, stage.config.keep)
 
 
 def differing(one: Path, other: Path) -> str:

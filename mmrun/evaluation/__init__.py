@@ -18,7 +18,7 @@ from mmrun.results.evaluations import (
 )
 from mmrun.results.files import read_json, write_json
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import stored
+from mmrun.results.predictions import read_predictions
 from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import VERSION
@@ -105,7 +105,7 @@ def keep(folder: RunFolder, found: Mapping[str, Any]) -> None:
 
 def _check(session: Session) -> None:
     """Refuse a run without a fused model, and one whose data are gone."""
-    if session.data.table.fingerprint != session.folder.metrics()["dataset"]["fingerprint"]:
+    if session.data.table.fingerprint != session.folder.read_metrics()["dataset"]["fingerprint"]:
         raise ConfigError(f"{session.folder.name}: its data set has changed since it was trained; bring that one back")
     heads = session.heads
     if FUSED not in heads:
@@ -139,7 +139,7 @@ def _shapley(
 def _classes(session: Session, split: str) -> dict[str, Any]:
     found = {}
     for name, task in session.data.tasks.items():
-        _, scores, target = stored(session.folder, split, name)
+        _, scores, target = read_predictions(session.folder, split, name)
         told = calibration.classes(task, scores, target)
         if told is not None:
             found[name] = told
@@ -150,6 +150,6 @@ def _by_group(session: Session, split: str, group: str) -> dict[str, Any]:  # by
     values = subgroups.column(session.config.dataset, group)
     found = {}
     for name, task in session.data.tasks.items():
-        ids, scores, target = stored(session.folder, split, name)
+        ids, scores, target = read_predictions(session.folder, split, name)
         found[name] = subgroups.by_group(task, scores, target, [values[id] for id in ids], group)
     return found

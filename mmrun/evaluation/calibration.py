@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.results.classification import confusion, curves, reliability, thinned
+from mmrun.results.classification import compute_curves, reliability_diagram, summarize_confusion, thin_curve
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Task
@@ -17,17 +17,17 @@ def classes(task: Task, scores: np.ndarray, target: np.ndarray) -> dict[str, Any
         scores, target = scores[visible], target[visible]
         predicted = scores.argmax(1)
         truth = target[:, None] == np.arange(task.num_outputs)
-        drawn = curves(task.classes, scores, truth, np.ones_like(truth))
+        drawn = compute_curves(task.classes, scores, truth, np.ones_like(truth))
         return {
-            "reliability": reliability(scores.max(1), predicted == target),
-            "confusion": confusion(task.classes, target, predicted),
-            "curves": {name: thinned(curve) for name, curve in drawn.items()},
+            "reliability": reliability_diagram(scores.max(1), predicted == target),
+            "confusion": summarize_confusion(task.classes, target, predicted),
+            "curves": {name: thin_curve(curve) for name, curve in drawn.items()},
         }
     if isinstance(task, Multilabel):
         known, truth = ~np.isnan(target), target > 0.5
-        drawn = curves(task.labels, scores, truth, known)
+        drawn = compute_curves(task.labels, scores, truth, known)
         return {
-            "reliability": reliability(scores[known], truth[known]),
-            "curves": {name: thinned(curve) for name, curve in drawn.items()},
+            "reliability": reliability_diagram(scores[known], truth[known]),
+            "curves": {name: thin_curve(curve) for name, curve in drawn.items()},
         }
     return None

@@ -97,7 +97,7 @@ def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dic
     where = f"--unimodal-runs {unimodal.name}"
     if not unimodal.finished:
         raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal.path}")
-    theirs, ours = unimodal.metrics(), session.folder.metrics()
+    theirs, ours = unimodal.read_metrics(), session.folder.read_metrics()
     for what, key in (("data", "fingerprint"), ("split", "split"), ("labelled share", "labelled")):
         if theirs["dataset"][key] != ours["dataset"][key]:
             raise ConfigError(f"{where}: its {what} is not that of {session.folder.name}; give a run on the same data")

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmrun.errors import ConfigError, DataError
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import StoredPredictions, primary_head, stored
+from mmrun.results.predictions import StoredPredictions, parse_primary_head, read_predictions
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.metrics import METRICS
 from mmrun.tasks.regression import Regression
@@ -21,7 +21,9 @@ Combine = Callable[[Scores], np.ndarray]  # -> [N, C]
 
 def answers(runs: Sequence[RunFolder], split: str, task: str) -> tuple[Scores, np.ndarray, list[str]]:
     """Read what the members stored about the rows of a split: scores, targets and ids."""
-    said: list[StoredPredictions] = [stored(run, split, task, primary_head(run.metrics())) for run in runs]
+    said: list[StoredPredictions] = [
+        read_predictions(run, split, task, parse_primary_head(run.read_metrics())) for run in runs
+    ]
     for run, one in zip(runs, said, strict=True):
         if one.ids != said[0].ids or not np.array_equal(one.target, said[0].target, equal_nan=one.target.dtype != int):
             raise DataError(

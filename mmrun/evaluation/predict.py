@@ -43,7 +43,7 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predicted
     preprocessed = _columns(session, sheet, file.parent if root is None else root)
     size = session.config.trainer.eval_batch_size
     loader = Loader(preprocessed, {}, np.arange(len(sheet.lines)), size, device=session.accelerator.device)
-    name_of_head = session.folder.metrics()["primary_head"]
+    name_of_head = session.folder.read_metrics()["primary_head"]
     if name_of_head is None:
         raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it predicts nothing")
     modality = Head.parse(name_of_head).modality

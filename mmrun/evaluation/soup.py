@@ -7,7 +7,7 @@ import torch
 
 from mmrun.errors import ConfigError
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import primary_head
+from mmrun.results.predictions import parse_primary_head
 from mmrun.run import init_from
 from mmrun.run.pipeline import reopen
 from mmrun.training import checkpoint, engine
@@ -21,7 +21,7 @@ def soup(runs: Sequence[RunFolder], splits: Sequence[str], callback: Callback) -
     """
     session = reopen(runs[0], callback)
     checkpoint.load_weights(session.model, mean_weights(runs), runs[0].path)
-    head = primary_head(runs[0].metrics())
+    head = parse_primary_head(runs[0].read_metrics())
     said = {}
     for split in splits:
         batches = session.ordered(split, session.columns)

@@ -50,7 +50,7 @@ def _aligned(session: Session) -> tuple[Stage, Contrastive]:
         objective = build.build_objective(session.config, stage, session.data, session.model)
         if isinstance(objective, Contrastive) and "text" in {session.data.kinds[m] for m in objective.project}:
             load_stage_weights(session, stage)
-            kept = session.folder.checkpoint(stage.name, stage.config.keep)
+            kept = session.folder.checkpoint_path(stage.name, stage.config.keep)
             _, weights = checkpoint.load(kept, "objective")
             checkpoint.load_weights(objective, weights, kept)
             return stage, objective.to(session.accelerator.device).eval()

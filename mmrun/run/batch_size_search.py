@@ -18,7 +18,7 @@ MAX_ROWS = {"cuda": 4096, "cpu": 256}  # per device: more rows make a step no fa
 
 def recorded_batch_size(config: RunConfig, folder: RunFolder) -> RunConfig:
     """Replace `auto` by the batch size that the run found when it first started, if it did."""
-    recorded = folder.environment().get("batch_size") if config.trainer.batch_size == "auto" else None
+    recorded = folder.read_environment().get("batch_size") if config.trainer.batch_size == "auto" else None
     return config if recorded is None else replace(config, trainer=replace(config.trainer, batch_size=recorded))
 
 
@@ -40,7 +40,7 @@ def resolve_batch_size(session: Session) -> Session:
         batch_size = int(local) * accelerator.num_processes
         config = replace(config, trainer=replace(config.trainer, batch_size=batch_size))
         if session.is_writer:
-            session.folder.set_environment(batch_size=batch_size)
+            session.folder.update_environment(batch_size=batch_size)
         session.callback.on_message(f"trainer.batch_size=auto: {batch_size} rows a step")
     return replace(session, config=config)
 

@@ -15,7 +15,9 @@ def outputs(tmp_path, monkeypatch):
 def test_it_ends_when_all_runs_are_over(outputs, capsys, monkeypatch):
     finished(outputs, 0.875, seed=0)
     under_way = started(outputs, seed=1)
-    moments = iter([lambda: under_way.set_status("running", "train", 30, 0.25), lambda: under_way.set_status("failed")])
+    moments = iter(
+        [lambda: under_way.status.write("running", "train", 30, 0.25), lambda: under_way.status.write("failed")]
+    )
     monkeypatch.setattr(ls.time, "sleep", lambda seconds: next(moments)())
     assert main(["ls", "--watch"]) == 0
     assert next(moments, None) is None

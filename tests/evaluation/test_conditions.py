@@ -17,7 +17,7 @@ def outputs(session, *conditions):
 
 def test_everything_clean_gives_the_figures_of_the_run(session):
     (told,), targets = measure(session, "test", [WHOLE])
-    assert told == pytest.approx(session.folder.metrics()["metrics"]["test"], abs=1e-4)
+    assert told == pytest.approx(session.folder.read_metrics()["metrics"]["test"], abs=1e-4)
     assert len(targets["label"]) == len(session.data.rows["test"])
 
 

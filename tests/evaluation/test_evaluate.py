@@ -8,7 +8,7 @@ from mmrun import evaluation
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import Given
 from mmrun.evaluation.contribution import ceilings, constant, saw_missing
-from mmrun.results.files import plain
+from mmrun.results.files import to_json_value
 from tests.evaluation.conftest import SMALL, train
 
 
@@ -29,11 +29,11 @@ def test_what_a_whole_evaluation_holds(session, found):
     ]  # fmt: skip
     assert (found["split"], found["rows"], found["modalities"]) == ("test", 180, ["image", "text"])
     assert found["primary_metrics"] == ["accuracy"]
-    assert found["metrics"]["accuracy"] == session.folder.metrics()["metrics"]["test"]["accuracy"]
+    assert found["metrics"]["accuracy"] == session.folder.read_metrics()["metrics"]["test"]["accuracy"]
     for listed in found["missing"].values():
         assert [one["present"] for one in listed] == [["image"], ["text"], ["image", "text"]]
         assert listed[-1]["metrics"] == found["metrics"]
-    json.dumps(plain(found), allow_nan=False)
+    json.dumps(to_json_value(found), allow_nan=False)
 
 
 def test_shapley_values_share_out_what_the_model_adds_to_the_constant(found):
@@ -73,7 +73,7 @@ def test_the_confusion_matrix_is_that_of_the_stored_predictions(found):
 
 def test_ceilings_of_a_unimodal_run_take_the_place_of_the_runs_own(session, found, unimodal):
     assert found["synergy"]["accuracy"]["ceilings"] == "this run, the other modalities absent"
-    theirs = unimodal.folder.metrics()["metrics"]["test"]
+    theirs = unimodal.folder.read_metrics()["metrics"]["test"]
     told = evaluation.evaluate(session, unimodal=unimodal.folder)["synergy"]["accuracy"]
     assert told["alone"] == {"image": theirs["accuracy/image"], "text": theirs["accuracy/text"]}
     assert told["ceilings"] == unimodal.folder.name
@@ -137,7 +137,7 @@ def test_what_if(session):
         {"image": ["gaussian", 0.3], "text": ["zeros", 0.0]},
         {"image": ["occlusion", 0.3], "text": ["zeros", 0.0]},
     ]
-    assert whole["metrics"]["accuracy"] == session.folder.metrics()["metrics"]["val"]["accuracy"]
+    assert whole["metrics"]["accuracy"] == session.folder.read_metrics()["metrics"]["val"]["accuracy"]
     (_, absent) = evaluation.what_if(session, "val", ["text"], {})
     assert absent["given"] == {"image": ["clean", 0.0], "text": None}
     assert Given("clean") == ("clean", 0.0)

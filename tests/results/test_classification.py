@@ -16,7 +16,7 @@ def some_rows(rows=300, seed=0):
 
 
 def test_a_bin_without_rows_has_no_mean():
-    told = classification.reliability(np.array([0.95, 0.99]), np.array([True, False]))
+    told = classification.reliability_diagram(np.array([0.95, 0.99]), np.array([True, False]))
     assert told["count"] == [0] * 14 + [2]
     assert told["confidence"] == [None] * 14 + [pytest.approx(0.97)]
     assert told["accuracy"] == [None] * 14 + [0.5]
@@ -24,14 +24,14 @@ def test_a_bin_without_rows_has_no_mean():
 
 def test_of_many_classes_the_most_frequent_are_shown():
     target = np.concatenate([np.arange(60), np.arange(10, 60)])
-    told = classification.confusion([f"c{i}" for i in range(60)], target, target)
+    told = classification.summarize_confusion([f"c{i}" for i in range(60)], target, target)
     assert told["classes"] == [f"c{i}" for i in range(10, 60)]
     assert told["counts"] == (2 * np.eye(50, dtype=int)).tolist()
 
 
 def test_a_curve_by_hand():
     """Scores 0.9 (true), 0.8 (false), 0.8 (true), 0.1 (false): the middle two come together."""
-    found = classification.curve(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.8, 0.1]))
+    found = classification.compute_curve(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.8, 0.1]))
     assert found.false_positive_rate.tolist() == [0, 0, 0.5, 1]
     assert found.recall.tolist() == [0, 0.5, 1, 1]
     assert found.precision.tolist() == [1, 1, 2 / 3, 0.5]
@@ -40,7 +40,7 @@ def test_a_curve_by_hand():
 
 def test_curves_are_those_of_scikit_learn():
     true, score = some_rows()
-    found = classification.curve(true, score)
+    found = classification.compute_curve(true, score)
     precision, recall, _ = precision_recall_curve(true, score)
     assert found.precision == pytest.approx(precision[::-1])
     assert found.recall == pytest.approx(recall[::-1])
@@ -50,7 +50,7 @@ def test_curves_are_those_of_scikit_learn():
 
 def test_points_on_a_straight_line_are_left_out():
     true = np.array([True] * 300 + [False] * 300)
-    told = classification.thinned(classification.curve(true, np.linspace(1, 0, 600)))
+    told = classification.thin_curve(classification.compute_curve(true, np.linspace(1, 0, 600)))
     assert (told["false_positive_rate"], told["true_positive_rate"]) == ([0, 0, 1], [0, 1, 1])
     assert len(told["precision"]) == 101
 

@@ -8,7 +8,7 @@ from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import LOWER_IS_BETTER, Question
 from mmrun.results.compare import compare as compare_runs
-from mmrun.results.costs import shared_stages
+from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
 from mmrun.tasks.metrics import METRICS
 from tests.results.fabricate import finished, started
@@ -22,9 +22,9 @@ def outputs(tmp_path):
 
 
 def compare(folders, by, metric, against=None, paired=(), where=(), **asked):
-    runs, notices = selection.finished(folders)
+    runs, notices = selection.read_finished(folders)
     question = Question(metric, tuple(by), against, tuple(paired), **asked)
-    return compare_runs(selection.filtered(runs, where), question, notices)
+    return compare_runs(selection.filter_runs(runs, where), question, notices)
 
 
 def three_seeds(outputs, strategy, accuracies, **changes):
@@ -205,12 +205,12 @@ def test_what_encoders_learned_alone_is_shared_by_several_fusions(outputs):
 
 def test_what_no_fusion_follows_or_what_a_fusion_touched_is_not_shared(outputs):
     run = finished(outputs, 0.5, "component")
-    base = run.metrics() | {"folder": run.path}
+    base = run.read_metrics() | {"folder": run.path}
     costs = {"pretrain-image": {}, "pretrain-images": {}, "train": {}}
 
     def shared(**stages):
         base["config"]["strategy"]["stages"] = {name: {"train": train} for name, train in stages.items()}
-        return shared_stages(base | {"cost": {"stages": costs}})
+        return find_shared_stages(base | {"cost": {"stages": costs}})
 
     assert shared(pretrain=["encoder.{modality}"], train=["fusion"]) == ["pretrain-image"]
     assert shared(train=["fusion"], pretrain=["encoder.{modality}"]) == []
@@ -342,7 +342,7 @@ def test_runs_that_are_left_out_are_named(outputs):
     rewrite(finished(outputs, 0.5, seed=3), metrics__test={"loss": 0.1})
     rewrite(finished(outputs, 0.5, seed=4), metrics__test__accuracy=None)
     failed, running = started(outputs, seed=5), started(outputs, seed=6)
-    failed.set_status("failed")
+    failed.status.write("failed")
     compared = compare([outputs], ["strategy"], "test/accuracy")
     assert set(compared.rows[0].runs) == {run.name for run in runs}
     assert (
@@ -381,7 +381,7 @@ def test_a_run_found_twice_counts_once(outputs):
         ({"against": "scrach"}, "--against: no group 'scrach'; did you mean 'scratch'? (there are scratch)"),
         ({"where": ["dataset=digts"]}, "--where: no run has dataset=digts; did you mean 'digits'? (there are digits)"),
         ({"where": ["digits"]}, "--where digits: not of the form key=value"),
-        ({"paired": ["seed"]}, "--paired: with the runs of which group? Name it with --against"),
+        ({"paired": ["seed"]}, "--paired: needs a baseline to pair with; name it with --against"),
     ],
 )
 def test_what_no_run_has_is_an_error_with_the_nearest(outputs, asked, message):
@@ -393,7 +393,7 @@ def test_what_no_run_has_is_an_error_with_the_nearest(outputs, asked, message):
 
 def test_fusions_are_counted_from_one(outputs):
     finished(outputs, 0.5)
-    with pytest.raises(ConfigError, match=r"^--amortise: 0 is no number of fusions; 1 charges all to one$"):
+    with pytest.raises(ConfigError, match=r"^--amortise: 0 is not a number of fusions; 1 charges everything to one$"):
         compare([outputs], ["strategy"], "test/accuracy", amortise=0)
 
 
@@ -405,7 +405,7 @@ def test_a_pair_that_is_not_unique_names_both_runs_and_what_tells_them_apart(out
     with pytest.raises(ConfigError) as raised:
         compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
     assert str(raised.value) == (
-        f"--paired: {names[0]} and {names[1]} are of one group and both have seed=0; "
+        f"--paired: {names[0]} and {names[1]} are in the same group and both have seed=0; "
         "tell them apart with --where or --by, for example fusion.dim"
     )
 

@@ -8,8 +8,8 @@ import pytest
 from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Question
-from mmrun.results.curves import across, zeros
-from mmrun.results.tables import notices
+from mmrun.results.curves import compare_across, find_sign_changes
+from mmrun.results.tables import collect_notices
 from tests.results.fabricate import finished
 
 PAIRED = Question(against="scratch", paired=("seed",))
@@ -21,8 +21,8 @@ def outputs(tmp_path):
 
 
 def curves(outputs, question=PAIRED, key="dataset.labelled"):
-    runs, left_out = selection.finished([outputs])
-    return across(runs, question, key, left_out)
+    runs, left_out = selection.read_finished([outputs])
+    return compare_across(runs, question, key, left_out)
 
 
 def four_seeds(outputs, strategy, labelled, accuracies):
@@ -32,12 +32,12 @@ def four_seeds(outputs, strategy, labelled, accuracies):
 
 def test_straight_lines_change_sign():
     axis = np.array([0.0, 1.0, 2.0, 3.0])
-    assert zeros(np.array([-1.0, 3.0, 3.0, 2.0]), axis) == [(0.25, True)]
-    assert zeros(np.array([1.0, -1.0, -1.0, 3.0]), axis) == [(0.5, False), (2.25, True)]
-    assert zeros(np.array([-1.0, 0.0, 1.0, 1.0]), axis) == [(1.0, True)]
-    assert zeros(np.array([-1.0, 0.0, 0.0, 1.0]), axis) == [(1.5, True)]
-    assert zeros(np.array([1.0, 0.0, 1.0, 1.0]), axis) == []  # a touch
-    assert zeros(np.array([0.0, 0.0, 1.0, 0.0]), axis) == []
+    assert find_sign_changes(np.array([-1.0, 3.0, 3.0, 2.0]), axis) == [(0.25, True)]
+    assert find_sign_changes(np.array([1.0, -1.0, -1.0, 3.0]), axis) == [(0.5, False), (2.25, True)]
+    assert find_sign_changes(np.array([-1.0, 0.0, 1.0, 1.0]), axis) == [(1.0, True)]
+    assert find_sign_changes(np.array([-1.0, 0.0, 0.0, 1.0]), axis) == [(1.5, True)]
+    assert find_sign_changes(np.array([1.0, 0.0, 1.0, 1.0]), axis) == []  # a touch
+    assert find_sign_changes(np.array([0.0, 0.0, 1.0, 0.0]), axis) == []
 
 
 def test_a_crossing_on_a_logarithmic_axis(outputs):
@@ -94,7 +94,7 @@ def test_without_common_seeds_there_is_no_interval(outputs):
     (crossing,) = found.crossings
     assert (crossing.at, crossing.low, crossing.share) == (pytest.approx(0.75), None, None)
     assert found.notices == ["component and scratch share 0 seed at every value: a crossing has no interval"]
-    assert notices(found)[1].startswith("dataset.labelled=0.5: not every group has the same seed")
+    assert collect_notices(found)[1].startswith("dataset.labelled=0.5: not every group has the same seed")
 
 
 def test_several_runs_of_one_seed_are_no_pair(outputs):
@@ -123,7 +123,7 @@ def test_the_size_of_the_model_is_an_axis(outputs):
 def test_an_axis_is_made_of_numbers(outputs):
     four_seeds(outputs, "scratch", 1.0, [0.5])
     with pytest.raises(
-        ConfigError, match=r"^--curve-over dataset: 'digits' is no number; use --rank-over for what has no order$"
+        ConfigError, match=r"^--curve-over dataset: 'digits' is not a number; use --rank-over for values without order$"
     ):
         curves(outputs, key="dataset")
 

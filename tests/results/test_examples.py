@@ -6,6 +6,7 @@ import pytest
 from mmrun.errors import ConfigError, DataError
 from mmrun.results.examples import examine
 from mmrun.results.files import read_json, write_json
+from mmrun.results.predictions import write_predictions
 from tests.results.fabricate import finished
 
 TARGET = np.array([0, 1, 2, 0, 1, 2, 0, 1, -100])  # the last row's class is hidden
@@ -27,7 +28,7 @@ def right_but(*wrong):
 
 
 def write(run, scores, ids=IDS, target=TARGET):
-    run.write_predictions("test", ids, {"label": target}, {"label": scores})
+    write_predictions(run, "test", ids, {"label": target}, {"label": scores})
 
 
 def test_the_rows_that_flip_are_named_and_tested(pair):
@@ -64,7 +65,9 @@ def test_rows_of_one_run_only_are_left_out_and_said(pair):
 
 def test_the_head_that_speaks_for_a_run_is_read(pair):
     write(pair[0], right_but())
-    pair[1].write_predictions("test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)})
+    write_predictions(
+        pair[1], "test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)}
+    )
     write_json(pair[1].metrics_file, {**read_json(pair[1].metrics_file), "primary_head": "probe.text"})
     assert examine(*pair, "test").tasks[0].only_one == ["row1"]
 
@@ -72,7 +75,7 @@ def test_the_head_that_speaks_for_a_run_is_read(pair):
 def test_numbers_are_compared_by_their_error(pair):
     target = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0, 7.0])
     for run, errors in zip(pair, ([1, 1, 1, 1, 1, 1, 1], [2, 3, 4, 5, 6, 0.5, 8]), strict=True):
-        run.write_predictions("test", IDS[:7], {"label": target}, {"label": (target + errors)[:, None]})
+        write_predictions(run, "test", IDS[:7], {"label": target}, {"label": (target + errors)[:, None]})
     (found,) = examine(*pair, "test").tasks
     assert (found.figure, found.rows, found.test) == ("absolute_error", 6, "wilcoxon")
     assert (found.one, found.difference) == (1.0, pytest.approx(1 - 24.5 / 6))
@@ -83,7 +86,7 @@ def test_numbers_are_compared_by_their_error(pair):
 def test_labels_are_compared_by_how_many_are_right(pair):
     target = np.array([[1.0, 0.0], [1.0, np.nan], [np.nan, np.nan]])
     for run, scores in zip(pair, ([[0.9, 0.1]] * 3, [[0.9, 0.9]] * 3), strict=True):
-        run.write_predictions("test", IDS[:3], {"label": target}, {"label": np.array(scores)})
+        write_predictions(run, "test", IDS[:3], {"label": target}, {"label": np.array(scores)})
     (found,) = examine(*pair, "test").tasks
     assert (found.figure, found.rows, found.one, found.other) == ("label_accuracy", 2, 1.0, 0.75)
     assert found.only_one == ["row0"]
@@ -107,5 +110,5 @@ def test_runs_that_cannot_be_compared(pair):
     with pytest.raises(ConfigError, match=r"^--examples: the two runs have no row of label in common"):
         examine(*pair, "test")
     write(pair[1], right_but(), IDS, TARGET[::-1])
-    with pytest.raises(DataError, match=r"^--examples: the two runs have other targets for the same rows of label"):
+    with pytest.raises(DataError, match=r"^--examples: the two runs have different targets for the same rows of label"):
         examine(*pair, "test")

@@ -13,7 +13,10 @@ import pytest
 from pyarrow import parquet
 
 from mmrun.errors import DataError, RunError
-from mmrun.results.folder import LIBRARIES, RunFolder, environment, identity, run_path
+from mmrun.results.environment import LIBRARIES, describe_environment
+from mmrun.results.folder import RunFolder
+from mmrun.results.identity import config_hash, run_folder_path
+from mmrun.results.predictions import write_predictions
 from tests.results.fabricate import config, finished, started
 from tests.results.schema import violations
 
@@ -25,8 +28,8 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/metrics.schema.json").rea
 
 def test_a_run_has_a_name_that_says_what_it_is():
     resolved = config("component", seed=3)
-    assert run_path(resolved) == Path("outputs/default") / f"digits-component-s3-{identity(resolved)}"
-    assert len(identity(resolved)) == 8
+    assert run_folder_path(resolved) == Path("outputs/default") / f"digits-component-s3-{config_hash(resolved)}"
+    assert len(config_hash(resolved)) == 8
 
 
 def test_what_cannot_change_the_result_is_no_part_of_the_identity():
@@ -40,7 +43,7 @@ def test_what_cannot_change_the_result_is_no_part_of_the_identity():
         callbacks={"tensorboard": {"_target_": "mmrun.run.callbacks.Tracker", "name": "tensorboard"}},
         trainer__save_every=1.0,
     )
-    assert identity(alike) == identity(config())
+    assert config_hash(alike) == config_hash(config())
 
 
 @pytest.mark.parametrize(
@@ -48,11 +51,11 @@ def test_what_cannot_change_the_result_is_no_part_of_the_identity():
     [{"seed": 1}, {"fusion__dim": 64}, {"budget__epochs": 11.0}, {"trainer__precision": "bf16"}, {"strategy": "other"}],
 )
 def test_what_can_change_the_result_is(change):
-    assert identity(config(**change)) != identity(config())
+    assert config_hash(config(**change)) != config_hash(config())
 
 
 def test_the_order_of_keys_is_no_part_of_the_identity():
-    assert identity(dict(reversed(config().items()))) == identity(config())
+    assert config_hash(dict(reversed(config().items()))) == config_hash(config())
 
 
 # ------------------------------------------------------------------------------------------------------- write and read
@@ -60,17 +63,17 @@ def test_the_order_of_keys_is_no_part_of_the_identity():
 
 def test_what_was_asked_is_read_back(tmp_path):
     folder = started(tmp_path, "component", seed=2)
-    assert folder.config() == config("component", seed=2, outputs=str(tmp_path))
-    assert folder.overrides() == ["strategy=component", "seed=2"]
+    assert folder.read_config() == config("component", seed=2, outputs=str(tmp_path))
+    assert folder.read_overrides() == ["strategy=component", "seed=2"]
     assert json.loads(folder.environment_file.read_text()) == {"python": "3.11"}
-    assert folder.status()["status"] == "running"
+    assert folder.status.read()["status"] == "running"
     assert not folder.finished
 
 
 def test_metrics_make_a_run_a_finished_one(tmp_path):
     folder = finished(tmp_path, accuracy=0.875)
     assert folder.finished
-    assert folder.status() | {"heartbeat": 0} == {
+    assert folder.status.read() | {"heartbeat": 0} == {
         "status": "finished",
         "stage": None,
         "step": 0,
@@ -78,12 +81,12 @@ def test_metrics_make_a_run_a_finished_one(tmp_path):
         "message": None,
         "heartbeat": 0,
     }
-    assert folder.metrics()["metrics"]["test"]["accuracy"] == 0.875
+    assert folder.read_metrics()["metrics"]["test"]["accuracy"] == 0.875
     assert not list(folder.path.glob(".*")), "an unfinished file stayed behind"
 
 
 def test_metrics_are_as_the_schema_says(tmp_path):
-    written = finished(tmp_path, accuracy=0.875).metrics()
+    written = finished(tmp_path, accuracy=0.875).read_metrics()
     assert violations(written, SCHEMA) == []
     broken = {**written, "seed": "0", "dataset": {**written["dataset"], "rows": {"train": 3}}}
     del broken["budget"]
@@ -98,14 +101,14 @@ def test_metrics_are_as_the_schema_says(tmp_path):
 def test_numbers_of_numpy_are_plain_and_one_that_is_not_finite_is_null(tmp_path):
     folder = started(tmp_path)
     folder.finish({"metrics": {"test": {"accuracy": np.float32(0.5), "auroc": float("nan")}}, "rows": np.arange(2)})
-    assert folder.metrics() == {"schema": 2, "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, "rows": [0, 1]}
+    assert folder.read_metrics() == {"schema": 2, "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, "rows": [0, 1]}
 
 
 def test_a_status_keeps_what_is_not_said_anew(tmp_path):
     folder = started(tmp_path)
-    folder.set_status("running", "pretrain", step=12, progress=0.25)
-    folder.set_status("failed", message="RunError: the loss is nan")
-    said = folder.status()
+    folder.status.write("running", "pretrain", step=12, progress=0.25)
+    folder.status.write("failed", message="RunError: the loss is nan")
+    said = folder.status.read()
     assert (said["status"], said["stage"], said["step"], said["progress"]) == ("failed", "pretrain", 12, 0.25)
     assert said["message"] == "RunError: the loss is nan"
     assert abs(said["heartbeat"] - time.time()) < 60
@@ -114,7 +117,7 @@ def test_a_status_keeps_what_is_not_said_anew(tmp_path):
 def test_predictions_are_a_table_of_ids_targets_and_scores(tmp_path):
     folder = started(tmp_path)
     scores = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
-    folder.write_predictions("test", ["a", "b"], {"label": np.array([1, 0])}, {"label": scores, "label/image": scores})
+    write_predictions(folder, "test", ["a", "b"], {"label": np.array([1, 0])}, {"label": scores, "label/image": scores})
     assert parquet.read_table(folder.predictions / "test.parquet").to_pydict() == {
         "id": ["a", "b"],
         "label.target": [1, 0],
@@ -125,8 +128,8 @@ def test_predictions_are_a_table_of_ids_targets_and_scores(tmp_path):
 
 def test_clear_leaves_nothing(tmp_path):
     folder = finished(tmp_path, accuracy=0.5)
-    folder.log({"event": "evaluated"})
-    folder.checkpoint("train", "last").mkdir(parents=True)
+    folder.log.append({"event": "evaluated"})
+    folder.checkpoint_path("train", "last").mkdir(parents=True)
     folder.clear()
     assert list(folder.path.iterdir()) == []
 
@@ -136,16 +139,16 @@ def test_a_damaged_file_is_named(tmp_path, file, damage):
     folder = finished(tmp_path, accuracy=0.5)
     (folder.path / file).write_text(damage)
     with pytest.raises(
-        DataError, match=rf"{file}: damaged, not (JSON|YAML) .*; remove the run's folder and train again"
+        DataError, match=rf"{file}: damaged, not valid (JSON|YAML) .*; remove the run folder and train again"
     ):
-        folder.metrics() if file == "metrics.json" else folder.config()
+        folder.read_metrics() if file == "metrics.json" else folder.read_config()
 
 
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
     with pytest.raises(
-        DataError, match=r"metrics\.json: no such file; this is no run's folder, or the run did not get"
+        DataError, match=r"metrics\.json: no such file; this is not a run folder, or the run did not get"
     ):
-        RunFolder(tmp_path).metrics()
+        RunFolder(tmp_path).read_metrics()
 
 
 # -------------------------------------------------------------------------------------------------------------- the log
@@ -153,21 +156,21 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
 
 def test_the_log_goes_on_where_a_checkpoint_was(tmp_path):
     folder = started(tmp_path)
-    folder.log({"step": 1, "val/loss": 0.5})
-    size = folder.log_size()
-    folder.log({"step": 2})
-    folder.truncate_log(size)
-    folder.log({"step": 2, "again": True})
-    assert list(folder.events()) == [{"step": 1, "val/loss": 0.5}, {"step": 2, "again": True}]
+    folder.log.append({"step": 1, "val/loss": 0.5})
+    size = folder.log.size()
+    folder.log.append({"step": 2})
+    folder.log.truncate(size)
+    folder.log.append({"step": 2, "again": True})
+    assert list(folder.log.read_events()) == [{"step": 1, "val/loss": 0.5}, {"step": 2, "again": True}]
 
 
 def test_an_event_is_on_disk_at_once_and_half_a_line_is_none(tmp_path):
     folder = started(tmp_path)
-    assert folder.log_size() == 0
-    folder.log({"step": 1, "loss": float("inf")})
+    assert folder.log.size() == 0
+    folder.log.append({"step": 1, "loss": float("inf")})
     with folder.log_file.open("a") as log:
         log.write('{"step": 2, "lo')
-    assert list(RunFolder(folder.path).events()) == [{"step": 1, "loss": None}]
+    assert list(RunFolder(folder.path).log.read_events()) == [{"step": 1, "loss": None}]
 
 
 # ------------------------------------------------------------------------------------------------------- one at a time
@@ -175,7 +178,7 @@ def test_an_event_is_on_disk_at_once_and_half_a_line_is_none(tmp_path):
 HOLD = """
 import sys, time
 from mmrun.results.folder import RunFolder
-with RunFolder(sys.argv[1]).alone():
+with RunFolder(sys.argv[1]).lock():
     print("holds", flush=True)
     time.sleep(60)
 """
@@ -186,18 +189,18 @@ def test_a_run_is_trained_by_one_process_and_free_again_when_that_is_killed(tmp_
     assert other.stdout.readline() == "holds\n"
     with (
         pytest.raises(RunError, match="run: another process trains this run; wait for it or stop it"),
-        RunFolder(tmp_path / "run").alone(),
+        RunFolder(tmp_path / "run").lock(),
     ):
         pass
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with RunFolder(tmp_path / "run").alone():
+    with RunFolder(tmp_path / "run").lock():
         assert (tmp_path / "run").is_dir()
 
 
 def test_the_environment_names_versions_and_commit_but_no_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = environment("cpu", threads=1)
+    found = describe_environment("cpu", threads=1)
     assert found["versions"].keys() == {"mmrun", *LIBRARIES}
     assert found["versions"]["torch"].startswith("2.")
     assert (found["device"], found["threads"], found["git"]) == ("cpu", 1, None)
@@ -209,7 +212,7 @@ def test_the_environment_says_whether_the_code_differs_from_its_commit(tmp_path,
     subprocess.run(["git", "init", "-q"], check=True)
     author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
     subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
-    state = environment("cpu", threads=1)["git"]
+    state = describe_environment("cpu", threads=1)["git"]
     assert (len(state["commit"]), state["changed"]) == (40, False)
     Path("train.py").touch()
-    assert environment("cpu", threads=1)["git"] == {"commit": state["commit"], "changed": True}
+    assert describe_environment("cpu", threads=1)["git"] == {"commit": state["commit"], "changed": True}

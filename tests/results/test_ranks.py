@@ -23,7 +23,7 @@ def on(outputs, dataset, **accuracies):
 
 
 def ranking(outputs, **asked):
-    runs, notices = selection.finished([outputs])
+    runs, notices = selection.read_finished([outputs])
     return rank(runs, Question(**asked), ["dataset"], notices)
 
 
@@ -46,7 +46,7 @@ def test_lower_is_better_turns_the_ranks(outputs):
         on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6)
     assert ranking(outputs, metric="test/loss").groups == [("component",), ("holistic",), ("scratch",)]
     found = ranking(outputs)
-    assert found.notices == ["Friedman's chi-square is an approximation that wants 10 data sets or so, and there are 3"]
+    assert found.notices == ["the Friedman test approximates its p-value, which needs about 10 data sets; there are 3"]
 
 
 def test_two_groups_are_tested_by_signed_ranks(outputs):

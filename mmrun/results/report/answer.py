@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrun.results.compare import Comparison, Question, Row, significant
+from mmrun.results.compare import Comparison, Question, Row, is_significant
 from mmrun.results.curves import Crossing, Curves
-from mmrun.results.formatting import number, probability
+from mmrun.results.formatting import format_number, format_p_value
 from mmrun.results.ranks import Ranking
 from mmrun.results.report.findings import Findings, Setting
-from mmrun.results.tables import CORRECTED
+from mmrun.results.tables import CORRECTION_NAMES
 
 WORTH_SAYING = 0.1  # by how much a cost must differ to be named
 COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "parameters that learn"}
@@ -71,7 +71,7 @@ def _verdict(row: Row, question: Question, terms: str, tested: str) -> tuple[str
     if row.p is None:
         amount = f"{_amount(row)} {'above' if row.difference > 0 else 'below'}" if row.difference else "level with"
         return f"{group} is {amount} {baseline} {terms}, {tested}: no verdict", "undecided"
-    if not significant(row):
+    if not is_significant(row):
         seen = "" if row.detectable is None else f" (so few runs would show a difference of {short(row.detectable)})"
         said = f"{group} and {baseline} cannot be told apart: {_signed(row)} {terms}, {tested}"
         return said + seen, "undecided"
@@ -88,7 +88,7 @@ def _tested(row: Row, compared: Comparison) -> str:
     correct = compared.question.correct
     if correct == "none" or sum(other.p is not None for other in compared.rows) == 1:
         return f"{n}, p {_p(row.p)}"
-    return f"{n}, p {_p(row.p_adjusted)} after {CORRECTED[correct]}"
+    return f"{n}, p {_p(row.p_adjusted)} after {CORRECTION_NAMES[correct]}"
 
 
 def _amount(row: Row) -> str:
@@ -160,7 +160,7 @@ def _ranked(ranking: Ranking) -> Answer:
 
 
 def _p(p: float | None) -> str:
-    said = probability(p)
+    said = format_p_value(p)
     return said if said.startswith("<") else f"= {said}"
 
 
@@ -176,4 +176,4 @@ def short(value: float | None) -> str:
     """Write three digits after the point, or those that count."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if 0.0005 <= abs(value) < 1000 or value == 0 else number(value)
+    return f"{value:.3f}" if 0.0005 <= abs(value) < 1000 or value == 0 else format_number(value)

@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 
 from mmrun.results import classification
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import primary_head, stored, tasks_of
+from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions
 from mmrun.results.report.charts import heat
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Look, key
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group
 
 MATRICES = 6  # groups whose confusion is drawn
 CLASSES = 20  # with more, a matrix cannot be read
@@ -49,7 +50,7 @@ class Classified:
         """Count the rows of one run whose class is known."""
         scores, target = scores[target >= 0], target[target >= 0]
         predicted = scores.argmax(1)
-        self.confusion += classification.counted(target, predicted, len(self.names))
+        self.confusion += classification.confusion_matrix(target, predicted, len(self.names))
         truth = target[:, None] == np.arange(len(self.names))
         self._add(scores.max(1), predicted == target, scores, truth, np.ones_like(truth))
 
@@ -62,10 +63,12 @@ class Classified:
         self, confidence: np.ndarray, right: np.ndarray, scores: np.ndarray, truth: np.ndarray, known: np.ndarray
     ) -> None:
         for total, more in zip(
-            (self.rows, self.confidence, self.right), classification.binned(confidence, right), strict=True
+            (self.rows, self.confidence, self.right), classification.bin_by_confidence(confidence, right), strict=True
         ):
             total += more
-        self.curves += [Drawn.of(curve) for curve in classification.curves(self.names, scores, truth, known).values()]
+        self.curves += [
+            Drawn.of(curve) for curve in classification.compute_curves(self.names, scores, truth, known).values()
+        ]
 
     @property
     def calibration_error(self) -> float:
@@ -77,7 +80,7 @@ class Classified:
         return Drawn(*(np.mean(values, axis=0) for values in zip(*self.curves, strict=True)))
 
 
-def section(groups: Mapping[Group, list[Metrics]], metric: str, look: Mapping[Group, Look]) -> Section | None:
+def section(groups: Mapping[Group, list[RunRecord]], metric: str, look: Mapping[Group, Look]) -> Section | None:
     """Show one task: that of the metric where it has classes, else the first that has."""
     split, _, name = metric.partition("/")
     found = {group: said for group, runs in groups.items() if (said := read(runs, split))}
@@ -94,18 +97,18 @@ def section(groups: Mapping[Group, list[Metrics]], metric: str, look: Mapping[Gr
     return Section("Calibration and classes", f"Of {len(tasks)} tasks: {task}." if len(tasks) > 1 else "", plots=drawn)
 
 
-def read(runs: Iterable[Metrics], split: str) -> dict[str, Classified]:
+def read(runs: Iterable[RunRecord], split: str) -> dict[str, Classified]:
     """Read what a group's runs predicted, by task; tasks that have no classes are left out."""
     found: dict[str, Classified] = {}
     for run in runs:
         folder = RunFolder(run["folder"])
         if not (folder.predictions / f"{split}.parquet").exists():
             continue
-        for task in tasks_of(folder, split):
+        for task in list_tasks(folder, split):
             figures = run["per_class"][split][task]
             if all("f1" in of_class for of_class in figures.values()):  # numbers have errors instead
                 said = found.setdefault(task, Classified(list(figures)))
-                _, scores, target = stored(folder, split, task, primary_head(run))
+                _, scores, target = read_predictions(folder, split, task, parse_primary_head(run))
                 (said.add if target.ndim == 1 else said.add_labels)(scores, target)
     return found
 

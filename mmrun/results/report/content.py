@@ -12,7 +12,8 @@ from mmrun.results.report.findings import Findings, Setting
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Look, looks
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.selection import Group
 
 DRAWN = 6  # settings that get pictures of their own
 EPOCHS = "epochs (each modality counting its part)"
@@ -45,7 +46,7 @@ def compose(findings: Findings) -> Report:
     sections += [provenance.configs(findings, list(look)), provenance.environment(machines), provenance.runs(findings)]
     return Report(
         title=f"{question.metric} by {', '.join(question.by)}",
-        about=tables.about(question),
+        about=tables.describe_question(question),
         answers=answers(findings, memory),
         caveats=_caveats(findings, machines, memory),
         hint=contribution.unasked(findings.runs, question),
@@ -63,7 +64,7 @@ def _caveats(findings: Findings, machines: Mapping[str, Mapping[str, int]], memo
             places.setdefault(notice, []).append(findings.where(setting))
     for notice, where in places.items():
         everywhere = len(where) == len(findings.settings)
-        found.append(notice if everywhere else f"at {selection.counted(where, 'setting')}: {notice}")
+        found.append(notice if everywhere else f"at {selection.list_names(where, 'setting')}: {notice}")
     for name, curves in findings.curves:
         found += [f"{name}: {notice}" if name else notice for notice in curves.notices]
     if findings.ranking is not None:
@@ -83,22 +84,24 @@ def _caveats(findings: Findings, machines: Mapping[str, Mapping[str, int]], memo
 def _across(findings: Findings, look: Mapping[Group, Look]) -> Iterator[Section]:
     for name, curves in findings.curves:
         title = f"Along {curves.across}{f' ({name})' if name else ''}"
-        yield Section(title, tables=tables.tables(curves), plots=[plots.crossover(curves, look)])
+        yield Section(title, tables=tables.build_tables(curves), plots=[plots.crossover(curves, look)])
     if findings.ranking is not None:
         title = f"Over {', '.join(findings.ranking.over)}"
         yield Section(
-            title, tables=[tables.ranks(findings.ranking)], plots=[plots.critical_difference(findings.ranking, look)]
+            title,
+            tables=[tables.build_rank_table(findings.ranking)],
+            plots=[plots.critical_difference(findings.ranking, look)],
         )
 
 
 def _setting(findings: Findings, setting: Setting, look: Mapping[Group, Look], drawn: bool) -> Iterator[Section]:
     where = findings.where(setting)
     suffix = f" at {where}" if where else ""
-    compared = tables.tables(setting.compared)
+    compared = tables.build_tables(setting.compared)
     if not drawn:
         yield Section(f"Comparison{suffix}", f"Plots are drawn for the first {DRAWN} settings.", compared, closed=True)
         return
-    cells = selection.grouped(setting.runs, findings.question.by)
+    cells = selection.group_runs(setting.runs, findings.question.by)
     groups = {row.group: cells[row.group] for row in setting.compared.rows}
     folded = len(findings.settings) > 1
     yield Section(f"Comparison{suffix}", tables=compared, plots=_quality(setting, groups, look))
@@ -108,7 +111,7 @@ def _setting(findings: Findings, setting: Setting, look: Mapping[Group, Look], d
 
 
 def _evidence(
-    groups: Mapping[Group, list[Metrics]], question: Question, look: Mapping[Group, Look]
+    groups: Mapping[Group, list[RunRecord]], question: Question, look: Mapping[Group, Look]
 ) -> Iterator[Section]:
     """Return the sections on further results, each where some run has them."""
     unit = logs.spent_in([run for runs in groups.values() for run in runs])
@@ -126,14 +129,14 @@ def _evidence(
     yield from (part for part in parts if part is not None)
 
 
-def _quality(setting: Setting, groups: Mapping[Group, list[Metrics]], look: Mapping[Group, Look]) -> list[Plot]:
+def _quality(setting: Setting, groups: Mapping[Group, list[RunRecord]], look: Mapping[Group, Look]) -> list[Plot]:
     rows = setting.compared.rows
     known = [cost for cost in ("flops", "seconds") if all(row.cost[cost] is not None for row in rows)]
     return [plots.quality_over_cost(setting.compared, groups, cost, COSTS[cost], look) for cost in known]
 
 
 def _learning(
-    groups: Mapping[Group, list[Metrics]], metric: str, unit: str, words: str, look: Mapping[Group, Look]
+    groups: Mapping[Group, list[RunRecord]], metric: str, unit: CostName, words: str, look: Mapping[Group, Look]
 ) -> Section | None:
     name = f"val/{metric.partition('/')[2]}"
     every = {group: [logs.curve(logs.evaluated(run, unit), name) for run in runs] for group, runs in groups.items()}
@@ -146,5 +149,5 @@ def _records(findings: Findings) -> list[dict[str, Any]]:
     found = []
     for setting in findings.settings:
         where = dict(zip(findings.apart, setting.values, strict=True))
-        found += [{**where, **record} for record in records.records(setting.compared)]
+        found += [{**where, **record} for record in records.to_records(setting.compared)]
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results.formatting import number, signed
+from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.charts import bars
 from mmrun.results.report.contribution import Kept
 from mmrun.results.report.plots import Plot
@@ -48,10 +48,16 @@ def _table(found: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
     for group, drift in found.items():
         for modality, each in drift.items():
             stages = ", ".join(dict.fromkeys(said["after_stage"] for said in each))
-            cells = [",".join(group), modality, stages, str(len(each)), number(_mean([said["cka"] for said in each]))]
+            cells = [
+                ",".join(group),
+                modality,
+                stages,
+                str(len(each)),
+                format_number(_mean([said["cka"] for said in each])),
+            ]
             for task in tasks:
                 before, after = (_mean([said["probe"][task][when] for said in each]) for when in ("before", "after"))
-                cells += [number(before), number(after), signed(after - before)]
+                cells += [format_number(before), format_number(after), format_signed(after - before)]
             rows.append(cells)
     of_task = [""] if len(tasks) == 1 else [f"{task}: " for task in tasks]
     probes = [f"{task}{what}" for task in of_task for what in ("probe then", "probe now", "change")]
@@ -72,7 +78,7 @@ def cka(found: Mapping[Group, Drift], look: Mapping[Group, Look]) -> Plot:
         axes.set_ylabel("CKA of an encoder's features")
 
     said = "; ".join(
-        f"{','.join(group)}: " + ", ".join(f"{m} {number(_mean(each))}" for m, each in of_group.items())
+        f"{','.join(group)}: " + ", ".join(f"{m} {format_number(_mean(each))}" for m, each in of_group.items())
         for group, of_group in values.items()
     )
     caption = "how alike an encoder's features are before and after: 1 is unchanged; bars are means, dots are runs"
@@ -100,7 +106,9 @@ def probe(found: Mapping[Group, Drift], task: str, look: Mapping[Group, Look]) -
         axes.margins(y=0.5 / len(lines) + 0.05)
         axes.set_xlabel(f"accuracy of a linear probe ({task})")
 
-    said = "; ".join(f"{','.join(g)} {m} from {number(before)} to {number(after)}" for g, m, before, after in lines)
+    said = "; ".join(
+        f"{','.join(g)} {m} from {format_number(before)} to {format_number(after)}" for g, m, before, after in lines
+    )
     caption = "what a linear probe reads from each encoder: open marks before, full ones after; means of the runs"
     height = 1.2 + 0.3 * len(lines)
     return Plot(f"probe-{task}", caption, f"Accuracy of linear probes. {said}.", draw, height=max(2.2, height))

@@ -7,10 +7,11 @@ from pathlib import Path
 from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Comparison, Question, compare
-from mmrun.results.curves import Curves, across
-from mmrun.results.index import primary_metric
+from mmrun.results.curves import Curves, compare_across
+from mmrun.results.index import find_primary_metric
 from mmrun.results.ranks import Ranking, rank
-from mmrun.results.selection import Group, Metrics, grouped, leaves_that_differ, lookup, number, text
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group, find_differing_keys, format_value, group_runs, lookup, parse_number
 
 BASELINES = ("holistic", "scratch")  # the first that is there is compared with, unless --against says otherwise
 
@@ -20,7 +21,7 @@ class Setting:
     """The runs that are alike in all but their group and seed: they are compared with each other."""
 
     values: Group  # one for each key of `Findings.apart`
-    runs: list[Metrics]
+    runs: list[RunRecord]
     compared: Comparison
 
 
@@ -36,7 +37,7 @@ class Findings:
     notices: list[str]
 
     @property
-    def runs(self) -> list[Metrics]:
+    def runs(self) -> list[RunRecord]:
         """Return the runs of all settings."""
         return [run for setting in self.settings for run in setting.runs]
 
@@ -51,22 +52,22 @@ def find(folders: Sequence[Path], question: Question, where: Sequence[str] = (),
     The metric: the first run's first. The baseline: a known one. The pairs: by seed. What holds runs apart: the keys in
     which the runs of one group and seed differ.
     """
-    runs, notices = selection.finished(folders)
-    runs = selection.filtered(runs, where)
+    runs, notices = selection.read_finished(folders)
+    runs = selection.filter_runs(runs, where)
     if not question.metric:
         question = replace(question, metric=_headline(runs))
-    runs, left_out = selection.measured(runs, question.metric)
+    runs, left_out = selection.select_with_metric(runs, question.metric)
     apart = tuple(apart) or _apart(runs, [*question.by, *(question.paired or ["seed"])])
-    cells = grouped(runs, apart)
-    question = replace(question, against=question.against or _baseline(grouped(runs, question.by)))
+    cells = group_runs(runs, apart)
+    question = replace(question, against=question.against or _baseline(group_runs(runs, question.by)))
     if question.against is not None:
-        selection.baselines(
-            grouped(runs, question.by), selection.typed(question.against)
+        selection.match_baselines(
+            group_runs(runs, question.by), selection.parse_values(question.against)
         )  # or it is said to be unknown
     question = replace(question, paired=question.paired or _paired(cells, question))
     alone = replace(question, against=None, paired=())
     settings = []
-    for values in selection.ordered(cells, {}):
+    for values in selection.order_groups(cells, {}):
         asked = question if _has_baseline(cells[values], question) else alone
         settings.append(Setting(values, cells[values], compare(cells[values], asked)))
     return Findings(
@@ -79,22 +80,22 @@ def find(folders: Sequence[Path], question: Question, where: Sequence[str] = (),
     )
 
 
-def _headline(runs: Sequence[Metrics]) -> str:
+def _headline(runs: Sequence[RunRecord]) -> str:
     """Return the figure that the first run with figures puts first."""
-    names = [name for run in runs if (name := primary_metric(run)[0]) is not None]
+    names = [name for run in runs if (name := find_primary_metric(run)[0]) is not None]
     if not names:
         raise ConfigError("no run has a figure on the test rows; name one with --metric")
     return f"test/{names[0]}"
 
 
-def _apart(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[str, ...]:
+def _apart(runs: Sequence[RunRecord], keys: Sequence[str]) -> tuple[str, ...]:
     """Find the keys, one after the other, in which runs differ that are alike in all keys so far."""
-    seen: dict[Group, Metrics] = {}
+    seen: dict[Group, RunRecord] = {}
     for run in runs:
-        other = seen.setdefault(tuple(text(lookup(run, key)) for key in keys), run)
+        other = seen.setdefault(tuple(format_value(lookup(run, key)) for key in keys), run)
         if other is run:
             continue
-        unlike = leaves_that_differ(other, run)
+        unlike = find_differing_keys(other, run)
         if not unlike:
             raise ConfigError(f"{other['run']} and {run['run']} are the same run twice; take one folder away")
         return (unlike[0], *_apart(runs, [*keys, unlike[0]]))
@@ -106,52 +107,52 @@ def _baseline(groups: Mapping[Group, object]) -> str | None:
     if len(groups) < 2:
         return None
     values = {value for group in groups for value in group}
-    return next((name for name in BASELINES if name in values), ",".join(selection.ordered(groups, {})[0]))
+    return next((name for name in BASELINES if name in values), ",".join(selection.order_groups(groups, {})[0]))
 
 
-def _has_baseline(runs: list[Metrics], question: Question) -> bool:
+def _has_baseline(runs: list[RunRecord], question: Question) -> bool:
     """Return whether some runs have a baseline to compare with; a sweep may have holes."""
-    groups = grouped(runs, question.by)
-    against = None if question.against is None else selection.typed(question.against)
+    groups = group_runs(runs, question.by)
+    against = None if question.against is None else selection.parse_values(question.against)
     return against is None or against in groups or any((value,) == against for group in groups for value in group)
 
 
-def _paired(cells: Mapping[Group, list[Metrics]], question: Question) -> tuple[str, ...]:
+def _paired(cells: Mapping[Group, list[RunRecord]], question: Question) -> tuple[str, ...]:
     """Pair by seed where every group shares one with its baseline; otherwise the groups count as independent."""
     if question.against is None:
         return ()
     for runs in cells.values():
         if not _has_baseline(runs, question):
             continue
-        groups = grouped(runs, question.by)
+        groups = group_runs(runs, question.by)
         seeds = {group: {run["seed"] for run in of_group} for group, of_group in groups.items()}
-        pairs = selection.baselines(groups, selection.typed(question.against))
+        pairs = selection.match_baselines(groups, selection.parse_values(question.against))
         if any(not seeds[group] & seeds[baseline] for group, baseline in pairs.items()):
             return ()
     return ("seed",)
 
 
-def _curves(runs: list[Metrics], question: Question, apart: Sequence[str]) -> list[tuple[str, Curves]]:
+def _curves(runs: list[RunRecord], question: Question, apart: Sequence[str]) -> list[tuple[str, Curves]]:
     """Follow the groups along each key whose values are numbers, the other keys held apart."""
     found = []
     for key in apart:
-        if any(number(text(lookup(run, key))) is None for run in runs):
+        if any(parse_number(format_value(lookup(run, key))) is None for run in runs):
             continue
         others = [other for other in apart if other != key]
-        cells = grouped(runs, others)
-        for values in selection.ordered(cells, {}):
-            points = [point for point in grouped(cells[values], [key]).values() if _has_baseline(point, question)]
+        cells = group_runs(runs, others)
+        for values in selection.order_groups(cells, {}):
+            points = [point for point in group_runs(cells[values], [key]).values() if _has_baseline(point, question)]
             if len(points) > 1:
                 said = ", ".join(f"{other}={value}" for other, value in zip(others, values, strict=True))
-                found.append((said, across([run for point in points for run in point], question, key)))
+                found.append((said, compare_across([run for point in points for run in point], question, key)))
     return found
 
 
 def _ranking(
-    runs: list[Metrics], question: Question, apart: Sequence[str], settings: Sequence[Setting]
+    runs: list[RunRecord], question: Question, apart: Sequence[str], settings: Sequence[Setting]
 ) -> Ranking | None:
     """Rank the groups over the settings where those are several, complete, and have no order of their own."""
-    if not apart or any(number(value) is not None for setting in settings for value in setting.values):
+    if not apart or any(parse_number(value) is not None for setting in settings for value in setting.values):
         return None
     groups = {row.group for setting in settings for row in setting.compared.rows}
     complete = [setting for setting in settings if {row.group for row in setting.compared.rows} == groups]

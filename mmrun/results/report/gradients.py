@@ -4,20 +4,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmrun.results.formatting import number, signed
+from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report import plots
 from mmrun.results.report.logs import Events, curve, evaluated, mean_curve
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Look
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.selection import Group
 from mmrun.results.tables import Table
 
 PAIRS = 6  # of modalities, that are drawn
 SHARE, CONFLICT = "gradient/", "conflict/"
 
 
-def section(groups: Mapping[Group, list[Metrics]], unit: str, words: str, look: Mapping[Group, Look]) -> Section | None:
+def section(
+    groups: Mapping[Group, list[RunRecord]], unit: CostName, words: str, look: Mapping[Group, Look]
+) -> Section | None:
     """Show the groups of which some run was diagnosed, in the stages that teach several modalities at once."""
     every = {group: [_joint(evaluated(run, unit)) for run in runs] for group, runs in groups.items()}
     found = {group: [events for events in of_group if events] for group, of_group in every.items()}
@@ -49,7 +52,7 @@ def _table(found: Mapping[Group, Sequence[Events]], shares: Sequence[str], confl
         cells = []
         for name in [*shares, *conflicts]:
             means = [each[:, 1].mean() for each in _of(runs, name)]
-            write = number if name in shares else signed
+            write = format_number if name in shares else format_signed
             cells.append(write(float(np.mean(means)) if means else None))
         rows.append([",".join(group), str(len(runs)), *cells])
     header = [*(f"share of {_name(name)}" for name in shares), *(f"cosine {_name(name)}" for name in conflicts)]
@@ -68,7 +71,9 @@ def _picture(
     curves = {group: each for group, runs in found.items() if (each := _of(runs, name))}
     means = {group: mean_curve(each) for group, each in curves.items()}
     what = f"gradient share of {_name(name)}" if name.startswith(SHARE) else f"cosine of {_name(name)}"
-    said = "; ".join(f"{','.join(g)} from {number(m[0, 1])} to {number(m[-1, 1])}" for g, m in means.items())
+    said = "; ".join(
+        f"{','.join(g)} from {format_number(m[0, 1])} to {format_number(m[-1, 1])}" for g, m in means.items()
+    )
     level_is = "an equal share" if name.startswith(SHARE) else "no conflict"
     return Plot(
         name.replace("/", "-"),

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.results.comparability import SPENT_IN
+from mmrun.results.comparability import COST_OF_BUDGET
 from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
-from mmrun.results.selection import Metrics
+from mmrun.results.schema import CostName, RunRecord
 
 GRID = 60  # points of a mean curve
 
@@ -19,12 +19,12 @@ Events = list[tuple[float, dict[str, Any]]]  # spent so far by all stages, what 
 # ------------------------------------------------------------------------------------------------- learning curves
 
 
-def spent_in(runs: Sequence[Metrics]) -> str:
+def spent_in(runs: Sequence[RunRecord]) -> CostName:
     """Return the cost that the budget of some runs is counted in."""
-    return SPENT_IN[next(iter(runs[0]["budget"]))]
+    return COST_OF_BUDGET[next(iter(runs[0]["budget"]))]
 
 
-def evaluated(run: Metrics, unit: str) -> Events:
+def evaluated(run: RunRecord, unit: CostName) -> Events:
     """Read what was logged at each evaluation; a stage begins to spend where the last one ended."""
     folder = RunFolder(run["folder"])
     if not folder.log_file.exists():
@@ -34,7 +34,7 @@ def evaluated(run: Metrics, unit: str) -> Events:
         before[stage], start = start, start + cost[unit]
     return [
         (before[event["stage"]] + event[unit], event)
-        for event in folder.events()
+        for event in folder.log.read_events()
         if event["event"] == "evaluated" and event["stage"] in before
     ]
 
@@ -55,7 +55,7 @@ def mean_curve(curves: Sequence[np.ndarray]) -> np.ndarray:  # [GRID, 2]
 # ----------------------------------------------------------------------------------------------------- environments
 
 
-def environments(runs: Iterable[Metrics]) -> dict[str, Counter[str]]:
+def environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
     """Count, for each fact about machine and code, in how many runs it was what."""
     found: dict[str, Counter[str]] = {}
     for run in runs:

@@ -7,14 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from mmrun.results.compare import Comparison, Row, metric_values
-from mmrun.results.costs import mean_costs
+from mmrun.results.compare import Comparison, Row, get_metric_values
+from mmrun.results.costs import compute_mean_costs
 from mmrun.results.curves import Curves
-from mmrun.results.formatting import number
+from mmrun.results.formatting import format_number
 from mmrun.results.ranks import Ranking
 from mmrun.results.report.logs import mean_curve
 from mmrun.results.report.style import Look, Style, key
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group
 
 FEW = 12  # runs a group that are each drawn
 
@@ -35,19 +36,19 @@ class Plot:
 
 
 def quality_over_cost(
-    compared: Comparison, runs: Mapping[Group, Sequence[Metrics]], cost: str, words: str, look: Mapping[Group, Look]
+    compared: Comparison, runs: Mapping[Group, Sequence[RunRecord]], cost: str, words: str, look: Mapping[Group, Look]
 ) -> Plot:
     """Show each group's mean over its mean cost, its runs, and the front that no other group beats in both."""
     metric, fusions = compared.question.metric, compared.question.amortise
     known = [row for row in compared.rows if row.cost[cost] is not None]
     front = pareto([(float(row.cost[cost] or 0), row.mean) for row in known], compared.question.lower_is_better)
-    costs = {row.group: [mean_costs([run], fusions)[cost] or 0 for run in runs[row.group]] for row in known}
+    costs = {row.group: [compute_mean_costs([run], fusions)[cost] or 0 for run in runs[row.group]] for row in known}
 
     def draw(axes: Axes) -> None:
         for row in known:
             own = look[row.group]
             each: Style = {"s": 16, "color": own.colour, "marker": own.marker, "alpha": 0.5, "linewidths": 0}
-            axes.scatter(costs[row.group], metric_values(runs[row.group], metric), **each)
+            axes.scatter(costs[row.group], get_metric_values(runs[row.group], metric), **each)
             bar = None if row.low is None or row.high is None else [[row.mean - row.low], [row.high - row.mean]]
             style: Style = {
                 "color": own.colour,
@@ -67,7 +68,9 @@ def quality_over_cost(
         axes.set_ylabel(metric)
         key(axes)
 
-    said = "; ".join(f"{','.join(row.group)}: {number(row.mean)} at {number(row.cost[cost])}" for row in known)
+    said = "; ".join(
+        f"{','.join(row.group)}: {format_number(row.mean)} at {format_number(row.cost[cost])}" for row in known
+    )
     caption = f"{metric} over {words}: means with 95 % intervals, runs as small marks, the Pareto front dotted"
     return Plot(f"quality-{cost}", caption, f"Scatter plot of {metric} over {words}. {said}.", draw)
 
@@ -87,7 +90,9 @@ def pareto(points: Sequence[tuple[float, float]], lower: bool) -> list[tuple[flo
 def learning(curves: Mapping[Group, Sequence[np.ndarray]], figure: str, words: str, look: Mapping[Group, Look]) -> Plot:
     """Show a figure while the runs spend their budget: thin lines are runs, thick ones their mean."""
     means = {group: mean_curve(of_group) for group, of_group in curves.items()}
-    said = "; ".join(f"{','.join(g)} from {number(m[0, 1])} to {number(m[-1, 1])}" for g, m in means.items())
+    said = "; ".join(
+        f"{','.join(g)} from {format_number(m[0, 1])} to {format_number(m[-1, 1])}" for g, m in means.items()
+    )
     caption = f"{figure} while the budget is spent, pre-training included; thick lines are means over the seeds"
     alt = f"Learning curves of {figure} over {words}. {said}."
     return Plot("learning", caption, alt, over_budget(curves, figure, words, look))
@@ -151,7 +156,9 @@ def crossover(curves: Curves, look: Mapping[Group, Look]) -> Plot:
         axes.set_ylabel(curves.question.metric)
         key(axes)
 
-    said = "; ".join(f"{','.join(g)}: " + ", ".join(number(r.mean) for _, r in points) for g, points in lines.items())
+    said = "; ".join(
+        f"{','.join(g)}: " + ", ".join(format_number(r.mean) for _, r in points) for g, points in lines.items()
+    )
     at = ", ".join(f"{place:.3g}" for place, _, _ in crossings) or "none"
     caption = f"means along {curves.across} with 95 % intervals; a dotted line marks a crossing, the band its interval"
     alt = (

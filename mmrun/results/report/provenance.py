@@ -4,22 +4,22 @@ from collections.abc import Mapping
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
-from mmrun.results.formatting import duration, number
+from mmrun.results.formatting import format_duration, format_number
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.section import Section
-from mmrun.results.selection import Group, leaves, lookup, metric_value, text
+from mmrun.results.selection import Group, flatten, format_value, get_metric, lookup
 from mmrun.results.tables import Table
 
 
 def configs(findings: Findings, order: list[Group]) -> Section:
     """Show the keys in which the groups differ, and those only."""
-    of_group = selection.grouped(findings.runs, findings.question.by)
+    of_group = selection.group_runs(findings.runs, findings.question.by)
     groups = {group: of_group[group] for group in order}
     values: dict[str, dict[Group, set[str]]] = {}
     for group, runs in groups.items():
         for run in runs:
-            for key, value in [*((key, lookup(run, key)) for key in run["choices"]), *leaves(run["config"])]:
-                values.setdefault(key, {}).setdefault(group, set()).add(text(value))
+            for key, value in [*((key, lookup(run, key)) for key in run["choices"]), *flatten(run["config"])]:
+                values.setdefault(key, {}).setdefault(group, set()).add(format_value(value))
     rows = []
     for key, of_groups in values.items():
         if key.split(".")[0] in (*WITHOUT_EFFECT, "seed") or key in findings.question.by:
@@ -51,10 +51,10 @@ def runs(findings: Findings) -> Section:
     rows = [
         [
             run["run"],
-            *(text(lookup(run, key)) for key in keys),
-            number(metric_value(run, metric)),
+            *(format_value(lookup(run, key)) for key in keys),
+            format_number(get_metric(run, metric)),
             f"{run['cost']['epochs']:.3g}",
-            duration(run["cost"]["seconds"]),
+            format_duration(run["cost"]["seconds"]),
         ]
         for run in findings.runs
     ]

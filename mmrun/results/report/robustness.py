@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results.formatting import number, signed
+from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.contribution import Kept
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
@@ -63,7 +63,12 @@ def _table(
                 relative, effective = (
                     float(np.mean([one[kind] for one in said])) for kind in ("relative", "effective")
                 )
-                cells = [str(len(said)), *map(number, curve.tolist()), number(relative), signed(effective)]
+                cells = [
+                    str(len(said)),
+                    *map(format_number, curve.tolist()),
+                    format_number(relative),
+                    format_signed(effective),
+                ]
                 rows.append([",".join(group), modality, *cells])
     header = ["group", "noise in", "runs", *(f"at {severity:g}" for severity in severities), "relative", "effective"]
     return Table(f"{name} by severity of the noise, means over the kinds of noise and the runs", header, rows, 2)
@@ -86,7 +91,9 @@ def picture(
         axes.set_ylabel(name)
         key(axes)
 
-    said = "; ".join(f"{','.join(group)} from {number(c[0])} to {number(c[-1])}" for group, c in curves.items())
+    said = "; ".join(
+        f"{','.join(group)} from {format_number(c[0])} to {format_number(c[-1])}" for group, c in curves.items()
+    )
     caption = f"{name} while {modality} is spoiled ({', '.join(corruptions)}), mean over the seeds"
     alt = f"Line plot of {name} while noise in {modality} grows from {severities[0]:g} to {severities[-1]:g}. {said}."
     return Plot(f"noise-{modality}", caption, alt, draw, width=4.0, height=3.0)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results.formatting import number, signed
+from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.contribution import Kept
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
@@ -71,14 +71,14 @@ def _worst(
     for group, values in means.items():
         worst = min(values, key=lambda value: values[value])
         figure, of_all = values[worst], whole[group]
-        figures = [number(of_all), number(figure), signed(figure - of_all), str(rows[worst])]
+        figures = [format_number(of_all), format_number(figure), format_signed(figure - of_all), str(rows[worst])]
         cells.append([",".join(group), worst, str(runs[group]), *figures])
     header = ["group", f"worst {column}", "runs", "all rows", "worst", "difference", "rows of the worst"]
     return Table(f"{primary_metric}: the worst {column}, means of the runs", header, cells, 2)
 
 
 def _each(means: Mapping[Group, Figures], rows: Mapping[str, int], column: str, primary_metric: str) -> Table:
-    cells = [[v, str(rows[v]), *(number(values.get(v)) for values in means.values())] for v in rows]
+    cells = [[v, str(rows[v]), *(format_number(values.get(v)) for values in means.values())] for v in rows]
     return Table(f"{primary_metric} by {column}", [column, "rows", *(",".join(group) for group in means)], cells)
 
 
@@ -109,8 +109,8 @@ def picture(
         key(axes)
 
     said = "; ".join(
-        f"{','.join(group)}: worst {min(values, key=lambda v: values[v])} {number(min(values.values()))}, "
-        f"all {number(whole[group])}"
+        f"{','.join(group)}: worst {min(values, key=lambda v: values[v])} {format_number(min(values.values()))}, "
+        f"all {format_number(whole[group])}"
         for group, values in means.items()
     )
     more = f", {len(shown)} of {len(rows)} values" if len(shown) < len(rows) else ""

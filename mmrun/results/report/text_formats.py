@@ -13,7 +13,7 @@ def markdown(report: Report, figures: str | None) -> str:
     for section in report.sections:
         parts.append(f"## {section.title}")
         parts += [section.text] if section.text else []
-        parts += [formats.markdown(table) for table in section.tables]
+        parts += [formats.to_markdown(table) for table in section.tables]
         for plot in section.plots if figures is not None else ():
             parts.append(f"![{plot.alt}]({figures}/{stem(section, plot)}.svg)\n\n{plot.caption}")
     return "\n\n".join(parts) + "\n"
@@ -21,7 +21,7 @@ def markdown(report: Report, figures: str | None) -> str:
 
 def latex(report: Report, figures: str | None) -> str:
     """Write sections to be \\input into a paper that uses booktabs and graphicx."""
-    said = formats.escaped
+    said = formats.escape_latex
     items = "\n".join(f"\\item {said(answer.text)}" for answer in report.answers)
     parts = ["% needs \\usepackage{booktabs,graphicx}", f"\\section{{{said(report.title)}}}", said(f"{report.about}.")]
     parts.append(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
@@ -31,7 +31,7 @@ def latex(report: Report, figures: str | None) -> str:
     for section in report.sections:
         parts.append(f"\\subsection{{{said(section.title)}}}")
         parts += [said(section.text)] if section.text else []
-        parts += [f"{formats.latex(table)}\n\\par {said(table.caption)}" for table in section.tables]
+        parts += [f"{formats.to_latex(table)}\n\\par {said(table.caption)}" for table in section.tables]
         for plot in section.plots if figures is not None else ():
             image = f"\\includegraphics[width=\\linewidth]{{{figures}/{stem(section, plot)}.pdf}}"
             parts.append(f"\\begin{{figure}}\n{image}\n\\caption{{{said(plot.caption)}}}\n\\end{{figure}}")
