@@ -57,7 +57,7 @@ def differences(a: RunFolder, b: RunFolder) -> dict[str, Any]:
         one, other = a.read_metrics(), b.read_metrics()
         found["data"] = unlike(one["dataset"], other["dataset"])
         found["metrics"] = _both(_figures(one), _figures(other))
-        found["cost"] = _both(*({key: run["cost"][key] for key in COSTS} for run in (one, other)))
+        found["cost"] = _both(*({key: dict(run["cost"])[key] for key in COSTS} for run in (one, other)))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmrun.cli.table import format_number, print_table
 from mmrun.errors import ConfigError, MmrunError
+from mmrun.results.schema import RunRecord
 
 HELP = "Evaluate a finished run with modalities missing or spoiled: what each one is worth. Kept in evaluation.json."
 
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate_lacking(runs: Sequence[dict[str, Any]], split: str) -> None:
+def evaluate_lacking(runs: Sequence[RunRecord], split: str) -> None:
     """Evaluate wholly, and keep, those of some finished runs that were not; one that cannot be is said and left out."""
     from mmrun.results.evaluations import find_unevaluated
     from mmrun.results.folder import RunFolder

@@ -3,11 +3,13 @@
 import argparse
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status, resolve
+from mmrun.results.schema import MetricValues, RunCost
 
 HELP = "Show one run: what was asked for, where it stands, what came out and what it cost."
 
@@ -61,14 +63,14 @@ def _print_head(head: dict[str, Any]) -> None:
     print(f"  folder     {paths.pop(head['run'])}: {' '.join(paths)}")
 
 
-def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
+def _print_metrics(metrics: dict[str, MetricValues]) -> None:
     names = sorted({name for figures in metrics.values() for name in figures})
     rows = [[name, *(format_number(figures.get(name)) for figures in metrics.values())] for name in names]
     print()
     print_table(["metric", *metrics], rows)
 
 
-def _print_per_class(per_class: dict[str, dict[str, dict[str, float]]]) -> None:
+def _print_per_class(per_class: dict[str, dict[str, MetricValues]]) -> None:
     for task, classes in per_class.items():
         names = list(next(iter(classes.values())))
         rows = [[label, *(format_number(figures[name]) for name in names)] for label, figures in classes.items()]
@@ -76,14 +78,14 @@ def _print_per_class(per_class: dict[str, dict[str, dict[str, float]]]) -> None:
         print_table([f"{task} (test)", *names], rows)
 
 
-def _print_cost(cost: dict[str, Any]) -> None:
+def _print_cost(cost: RunCost) -> None:
     header = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
-    stages = {**cost["stages"], "all": {**cost, "objective": "", "reused": False}}
+    stages: dict[str, Mapping[str, Any]] = {**cost["stages"], "all": {**cost, "objective": "", "reused": False}}
     print()
     print_table(header, [_cost_cells(name, stage) for name, stage in stages.items()], left=2)
 
 
-def _cost_cells(name: str, cost: dict[str, Any]) -> list[str]:
+def _cost_cells(name: str, cost: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} (reused)" if cost["reused"] else name,
         cost["objective"],

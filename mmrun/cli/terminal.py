@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from mmrun.results.folder import RunFolder
+from mmrun.results.schema import RunCost
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
 from mmrun.training.state import TrainState
@@ -110,7 +111,7 @@ def print_result(folder: RunFolder) -> None:
     console.print(str(folder.path), highlight=False, soft_wrap=True)
 
 
-def _metrics_table(metrics: dict[str, dict[str, float]]) -> Table:
+def _metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table("metric", *metrics)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -119,11 +120,12 @@ def _metrics_table(metrics: dict[str, dict[str, float]]) -> Table:
     return table
 
 
-def _cost_table(cost: dict[str, Any]) -> Table:
+def _cost_table(cost: RunCost) -> Table:
     table = Table("stage", "steps", "samples", "seconds", "TFLOP", "learned")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, spent in {**cost["stages"], "all": cost}.items():
+    costs: dict[str, Mapping[str, Any]] = {**cost["stages"], "all": cost}
+    for name, spent in costs.items():
         table.add_row(
             name,
             f"{spent['steps']:,}",

@@ -99,7 +99,7 @@ def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dic
         raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal.path}")
     theirs, ours = unimodal.read_metrics(), session.folder.read_metrics()
     for what, key in (("data", "fingerprint"), ("split", "split"), ("labelled share", "labelled")):
-        if theirs["dataset"][key] != ours["dataset"][key]:
+        if dict(theirs["dataset"])[key] != dict(ours["dataset"])[key]:
             raise ConfigError(f"{where}: its {what} is not that of {session.folder.name}; give a run on the same data")
     if theirs["seed"] != ours["seed"]:
         raise ConfigError(f"{where}: its seed is {theirs['seed']}, not {ours['seed']}; give a run of the same seed")
@@ -109,10 +109,11 @@ def ceilings(unimodal: RunFolder, session: Session, split: str) -> dict[str, dic
         name = run_metrics.metric_name(task.primary_metric, task.name, FUSED, len(tasks))
         for modality in session.columns:
             alone = run_metrics.metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
-            if alone not in theirs["metrics"].get(split, {}):
+            value = theirs["metrics"].get(split, {}).get(alone)
+            if value is None:
                 raise ConfigError(
                     f"{where}: has no {alone} on the {split} rows; give a run of strategy=unimodal with the modalities "
                     f"{', '.join(session.columns)}"
                 )
-            found.setdefault(name, {})[modality] = theirs["metrics"][split][alone]
+            found.setdefault(name, {})[modality] = value
     return found

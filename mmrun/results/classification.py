@@ -199,7 +199,11 @@ def compute_curve(true: np.ndarray, score: np.ndarray) -> Curve:
 
 
 def thin_curve(curve: Curve) -> CurvePoints:
-    """Return evenly spaced points of a curve, its ends among them, as JSON values with five decimals."""
+    """Return evenly spaced points of a curve, as JSON values.
+
+    Returns:
+        At most MAX_POINTS points of each part, its ends among them, with five decimals.
+    """
     corners = np.any(np.diff([curve.false_positive_rate, curve.recall], 2).round(12), axis=0)
     roc = np.flatnonzero(np.concatenate([[True], corners, [True]]))  # points on a straight line are left out
     return {

@@ -280,9 +280,11 @@ def _correct_p_values(rows: list[Row], correct: str) -> list[Row]:
     """Correct the p-values for the number of tests."""
     if correct == "none":
         return rows
-    p_values = [row.p for row in rows if row.p is not None]
-    adjusted = iter(statistics.CORRECTIONS[correct](p_values))
-    return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]
+    adjusted = iter(statistics.CORRECTIONS[correct]([row.p for row in rows if row.p is not None]))
+    corrected = []
+    for row in rows:
+        corrected.append(row if row.p is None else replace(row, p_adjusted=next(adjusted)))
+    return corrected
 
 
 def _mark_best(rows: list[Row], lower_is_better: bool) -> list[Row]:
@@ -295,6 +297,10 @@ def _mark_best(rows: list[Row], lower_is_better: bool) -> list[Row]:
 
 
 def is_significant(row: Row) -> bool:
-    """Return whether the difference of a row has p < 0.05, corrected where a correction was requested."""
+    """Return whether the difference of a row to its baseline is significant.
+
+    Args:
+        row: its p-value must be below 0.05, corrected where a correction was requested.
+    """
     p = row.p if row.p_adjusted is None else row.p_adjusted
     return p is not None and p < 1 - statistics.LEVEL

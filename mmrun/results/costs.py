@@ -89,5 +89,8 @@ def compute_break_even(runs: Sequence[RunRecord], base_runs: Sequence[RunRecord]
 
 def _split_cost(runs: Sequence[RunRecord], name: CostName) -> tuple[float, float]:
     """Return the mean cost of the stages that can be shared, and that of the others."""
-    shared = sum(compute_shared_cost(run, name) for run in runs) / len(runs)
-    return shared, sum(run["cost"][name] for run in runs) / len(runs) - shared
+    total, shared = 0.0, 0.0
+    for run in runs:
+        total += run["cost"][name]
+        shared += compute_shared_cost(run, name)
+    return shared / len(runs), total / len(runs) - shared / len(runs)

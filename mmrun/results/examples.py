@@ -65,31 +65,31 @@ class Examples:
     notices: list[str]
 
 
-def examine(one: RunFolder, other: RunFolder, split: str) -> Examples:
+def examine(first: RunFolder, second: RunFolder, split: str) -> Examples:
     """Compare two finished runs by what they predicted for each row of a split.
 
     Args:
-        one: the first run.
-        other: the second run.
+        first: run A of the tables.
+        second: run B.
         split: val or test.
 
     Raises:
         ConfigError: a run is not finished, or they have no row in common.
         DataError: the first run stored no predictions, or the targets differ.
     """
-    for run in (one, other):
+    for run in (first, second):
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
-    metrics, other_metrics = read_record(one), read_record(other)
+    metrics, other_metrics = read_record(first), read_record(second)
     notices = list(comparability.find_differences([metrics, other_metrics], []).values())
     tasks = []
-    for task in list_tasks(one, split):
-        predictions = read_predictions(one, split, task, parse_primary_head(metrics))
-        other_predictions = read_predictions(other, split, task, parse_primary_head(other_metrics))
+    for task in list_tasks(first, split):
+        predictions = read_predictions(first, split, task, parse_primary_head(metrics))
+        other_predictions = read_predictions(second, split, task, parse_primary_head(other_metrics))
         predictions, other_predictions, left_out = _align(task, predictions, other_predictions)
         notices += left_out
         tasks.append(compare_task(task, predictions, other_predictions))
-    return Examples(one.name, other.name, split, tasks, notices)
+    return Examples(first.name, second.name, split, tasks, notices)
 
 
 def _align(

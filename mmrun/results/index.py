@@ -131,7 +131,7 @@ def summarize_run(run: RunFolder, below: Path) -> RunSummary:
     except DataError:
         return RunSummary(name, "damaged", None, 0.0, None, None, None, age)
     if metrics is None:
-        return RunSummary(name, str(status["status"]), status["stage"], status["progress"], None, None, None, age)
+        return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, age)
     metric, value = find_primary_metric(metrics)
     return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age)
 

@@ -52,7 +52,11 @@ class RunLog:
             self._file = None
 
     def read_events(self) -> Iterator[dict[str, Any]]:
-        """Yield the events in order, except a last line that a killed run left incomplete."""
+        """Read the events.
+
+        Yields:
+            Each event in order, except a last line that a killed run left incomplete.
+        """
         with self.path.open(encoding="utf-8") as lines:
             for line in lines:
                 if line.endswith("\n"):

@@ -120,7 +120,7 @@ class RunStatus(TypedDict):
         heartbeat: when the file was written, in seconds since 1970.
     """
 
-    status: State | None
+    status: State
     stage: str | None
     step: int
     progress: float

@@ -41,7 +41,15 @@ def lookup(run: RunMetrics, key: str) -> object:
 
 
 def lookup_values(run: RunMetrics, keys: Iterable[str]) -> Group:
-    """Return the values of some keys in a run, as `format_value` writes them."""
+    """Return the values of some keys in a run.
+
+    Args:
+        run: a finished run.
+        keys: as `lookup` takes them.
+
+    Returns:
+        The values as `format_value` writes them.
+    """
     return tuple(format_value(lookup(run, key)) for key in keys)
 
 
@@ -92,7 +100,14 @@ def format_value(value: object) -> str:
 
 
 def parse_values(text: str) -> Group:
-    """Read values separated by commas as `format_value` writes them: "10.0,1e-1" becomes ("10", "0.1")."""
+    """Read values separated by commas.
+
+    Args:
+        text: as typed on the shell: 10.0,1e-1.
+
+    Returns:
+        The values as `format_value` writes them: ("10", "0.1").
+    """
     values = []
     for part in text.split(","):
         value = parse_number(part)
@@ -101,22 +116,28 @@ def parse_values(text: str) -> Group:
 
 
 def parse_number(text: str) -> float | None:
-    """Read a number; None where the text is not one."""
+    """Read a number.
+
+    Returns:
+        The number, or None where the text is not one.
+    """
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def find_differing_keys(run: RunMetrics, other: RunMetrics) -> list[str]:
+def find_differing_keys(run: RunMetrics, other_run: RunMetrics) -> list[str]:
     """Return the keys in which two runs differ, except those without effect on the result.
 
     Returns:
         Choices first, then dotted keys of the config.
     """
-    keys = [key for key in run["choices"] if lookup(run, key) != lookup(other, key)]
-    keys += [key for key, value in flatten(run["config"]) if value != lookup(other, key)]
-    return [key for key in keys if _has_effect(key)]
+    differing = []
+    for key, value in [*run["choices"].items(), *flatten(run["config"])]:
+        if value != lookup(other_run, key) and _has_effect(key):
+            differing.append(key)
+    return differing
 
 
 def _has_effect(key: str) -> bool:

@@ -60,7 +60,14 @@ def estimate_mean(values: Values, interval: str = "t") -> Estimate:
 
 
 def standard_deviation(values: Values) -> float | None:
-    """Return the standard deviation of a sample; None for a single value."""
+    """Return the standard deviation of a sample.
+
+    Args:
+        values: [n].
+
+    Returns:
+        The square root of the unbiased variance; None for a single value.
+    """
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 

@@ -16,7 +16,7 @@ class StatusFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._current: RunStatus = {"status": None, "stage": None, "step": 0, "progress": 0.0, "message": None}
+        self._current: RunStatus = {"status": "waiting", "stage": None, "step": 0, "progress": 0.0, "message": None}
 
     def write(
         self,

@@ -16,6 +16,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.results.environment import describe_environment
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
+from mmrun.results.schema import State
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
@@ -180,6 +181,6 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
-def _set_status(folder: RunFolder, writes: bool, status: str, message: str | None) -> None:
+def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
     if writes:
         folder.status.write(status, message=message)

@@ -101,7 +101,7 @@ class Trials:
         self._remember(trial, RUN, str(folder.path))
         run_status = determine_status(folder)
         if failure is not None or run_status["status"] == "failed":
-            self.refuse(trial, failure or run_status["message"])
+            self.refuse(trial, failure or run_status["message"] or "the run gave no reason")
         elif run_status["status"] == "pruned":
             self.study.tell(trial.number, state=TrialState.PRUNED)
         elif run_status["status"] != "finished":
