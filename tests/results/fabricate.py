@@ -104,12 +104,12 @@ def detail(run: RunFolder, device: str = "cuda", classes: tuple[str, ...] = ("ca
         run.log.append({"event": "evaluated", "stage": "train", "epochs": epochs, "seconds": epochs, **figures})
     run.log.close()
     target = np.arange(rows) % len(classes)
-    right = np.arange(rows) < round(accuracy * rows)
-    scores = np.where(np.eye(len(classes))[np.where(right, target, (target + 1) % len(classes))] > 0, 0.8, 0.2)
+    correct = np.arange(rows) < round(accuracy * rows)
+    scores = np.where(np.eye(len(classes))[np.where(correct, target, (target + 1) % len(classes))] > 0, 0.8, 0.2)
     write_predictions(run, "test", [f"row{row}" for row in range(rows)], {"label": target}, {"label": scores})
-    found = read_json(run.metrics_file)
-    found["per_class"] = {"test": {"label": {name: {"f1": 0.5} for name in classes}}}
-    write_json(run.metrics_file, found)
+    metrics_json = read_json(run.metrics_file)
+    metrics_json["per_class"] = {"test": {"label": {name: {"f1": 0.5} for name in classes}}}
+    write_json(run.metrics_file, metrics_json)
     write_json(run.environment_file, {"python": "3.11", "device": device, "versions": {"torch": "2.15.0"}, "git": None})
     write_json(run.evaluation_file, evaluation(run.name, accuracy))
     return run

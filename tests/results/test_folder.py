@@ -26,13 +26,13 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/metrics.schema.json").rea
 # ---------------------------------------------------------------------------------------------------------------- names
 
 
-def test_a_run_has_a_name_that_says_what_it_is():
+def test_a_run_folder_is_named_after_its_config():
     resolved = config("component", seed=3)
     assert run_folder_path(resolved) == Path("outputs/default") / f"digits-component-s3-{config_hash(resolved)}"
     assert len(config_hash(resolved)) == 8
 
 
-def test_what_cannot_change_the_result_is_no_part_of_the_identity():
+def test_keys_that_cannot_change_the_result_do_not_change_the_hash():
     alike = config(
         outputs="elsewhere",
         experiment="ablation",
@@ -50,18 +50,18 @@ def test_what_cannot_change_the_result_is_no_part_of_the_identity():
     "change",
     [{"seed": 1}, {"fusion__dim": 64}, {"budget__epochs": 11.0}, {"trainer__precision": "bf16"}, {"strategy": "other"}],
 )
-def test_what_can_change_the_result_is(change):
+def test_keys_that_can_change_the_result_change_the_hash(change):
     assert config_hash(config(**change)) != config_hash(config())
 
 
-def test_the_order_of_keys_is_no_part_of_the_identity():
+def test_the_order_of_keys_does_not_change_the_hash():
     assert config_hash(dict(reversed(config().items()))) == config_hash(config())
 
 
 # ------------------------------------------------------------------------------------------------------- write and read
 
 
-def test_what_was_asked_is_read_back(tmp_path):
+def test_config_overrides_and_environment_are_read_back(tmp_path):
     folder = started(tmp_path, "component", seed=2)
     assert folder.read_config() == config("component", seed=2, outputs=str(tmp_path))
     assert folder.read_overrides() == ["strategy=component", "seed=2"]
@@ -70,7 +70,7 @@ def test_what_was_asked_is_read_back(tmp_path):
     assert not folder.finished
 
 
-def test_metrics_make_a_run_a_finished_one(tmp_path):
+def test_a_run_with_metrics_is_finished(tmp_path):
     folder = finished(tmp_path, accuracy=0.875)
     assert folder.finished
     assert folder.status.read() | {"heartbeat": 0} == {
@@ -85,7 +85,7 @@ def test_metrics_make_a_run_a_finished_one(tmp_path):
     assert not list(folder.path.glob(".*")), "an unfinished file stayed behind"
 
 
-def test_metrics_are_as_the_schema_says(tmp_path):
+def test_metrics_follow_the_schema(tmp_path):
     written = finished(tmp_path, accuracy=0.875).read_metrics()
     assert violations(written, SCHEMA) == []
     broken = {**written, "seed": "0", "dataset": {**written["dataset"], "rows": {"train": 3}}}
@@ -98,20 +98,20 @@ def test_metrics_are_as_the_schema_says(tmp_path):
     ]
 
 
-def test_numbers_of_numpy_are_plain_and_one_that_is_not_finite_is_null(tmp_path):
+def test_numpy_numbers_become_plain_and_non_finite_ones_null(tmp_path):
     folder = started(tmp_path)
     folder.finish({"metrics": {"test": {"accuracy": np.float32(0.5), "auroc": float("nan")}}, "rows": np.arange(2)})
     assert folder.read_metrics() == {"schema": 2, "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, "rows": [0, 1]}
 
 
-def test_a_status_keeps_what_is_not_said_anew(tmp_path):
+def test_a_status_keeps_values_that_are_not_given_again(tmp_path):
     folder = started(tmp_path)
     folder.status.write("running", "pretrain", step=12, progress=0.25)
     folder.status.write("failed", message="RunError: the loss is nan")
-    said = folder.status.read()
-    assert (said["status"], said["stage"], said["step"], said["progress"]) == ("failed", "pretrain", 12, 0.25)
-    assert said["message"] == "RunError: the loss is nan"
-    assert abs(said["heartbeat"] - time.time()) < 60
+    status = folder.status.read()
+    assert (status["status"], status["stage"], status["step"], status["progress"]) == ("failed", "pretrain", 12, 0.25)
+    assert status["message"] == "RunError: the loss is nan"
+    assert abs(status["heartbeat"] - time.time()) < 60
 
 
 def test_predictions_are_a_table_of_ids_targets_and_scores(tmp_path):
@@ -126,7 +126,7 @@ def test_predictions_are_a_table_of_ids_targets_and_scores(tmp_path):
     }
 
 
-def test_clear_leaves_nothing(tmp_path):
+def test_clear_empties_the_folder(tmp_path):
     folder = finished(tmp_path, accuracy=0.5)
     folder.log.append({"event": "evaluated"})
     folder.checkpoint_path("train", "last").mkdir(parents=True)
@@ -144,7 +144,7 @@ def test_a_damaged_file_is_named(tmp_path, file, damage):
         folder.read_metrics() if file == "metrics.json" else folder.read_config()
 
 
-def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
+def test_a_folder_that_is_not_a_run_is_an_error(tmp_path):
     with pytest.raises(
         DataError, match=r"metrics\.json: no such file; this is not a run folder, or the run did not get"
     ):
@@ -154,7 +154,7 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
 # -------------------------------------------------------------------------------------------------------------- the log
 
 
-def test_the_log_goes_on_where_a_checkpoint_was(tmp_path):
+def test_the_log_continues_from_a_checkpoint(tmp_path):
     folder = started(tmp_path)
     folder.log.append({"step": 1, "val/loss": 0.5})
     size = folder.log.size()
@@ -164,7 +164,7 @@ def test_the_log_goes_on_where_a_checkpoint_was(tmp_path):
     assert list(folder.log.read_events()) == [{"step": 1, "val/loss": 0.5}, {"step": 2, "again": True}]
 
 
-def test_an_event_is_on_disk_at_once_and_half_a_line_is_none(tmp_path):
+def test_an_event_is_on_disk_at_once_and_an_incomplete_line_is_ignored(tmp_path):
     folder = started(tmp_path)
     assert folder.log.size() == 0
     folder.log.append({"step": 1, "loss": float("inf")})
@@ -184,30 +184,30 @@ with RunFolder(sys.argv[1]).lock():
 """
 
 
-def test_a_run_is_trained_by_one_process_and_free_again_when_that_is_killed(tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
-    assert other.stdout.readline() == "holds\n"
+def test_only_one_process_trains_a_run_and_a_killed_one_releases_the_lock(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "holds\n"
     with (
         pytest.raises(RunError, match="run: another process trains this run; wait for it or stop it"),
         RunFolder(tmp_path / "run").lock(),
     ):
         pass
-    other.send_signal(signal.SIGKILL)
-    other.wait()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
     with RunFolder(tmp_path / "run").lock():
         assert (tmp_path / "run").is_dir()
 
 
 def test_the_environment_names_versions_and_commit_but_no_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = describe_environment("cpu", threads=1)
-    assert found["versions"].keys() == {"mmrun", *LIBRARIES}
-    assert found["versions"]["torch"].startswith("2.")
-    assert (found["device"], found["threads"], found["git"]) == ("cpu", 1, None)
-    assert os.uname().nodename not in json.dumps(found)
+    environment = describe_environment("cpu", threads=1)
+    assert environment["versions"].keys() == {"mmrun", *LIBRARIES}
+    assert environment["versions"]["torch"].startswith("2.")
+    assert (environment["device"], environment["threads"], environment["git"]) == ("cpu", 1, None)
+    assert os.uname().nodename not in json.dumps(environment)
 
 
-def test_the_environment_says_whether_the_code_differs_from_its_commit(tmp_path, monkeypatch):
+def test_the_environment_records_whether_the_code_differs_from_its_commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "-q"], check=True)
     author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]

@@ -7,7 +7,7 @@ from mmrun.results.predictions import list_tasks, parse_primary_head, read_predi
 from tests.results.fabricate import finished
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_predictions_are_read_back(tmp_path):
     run = finished(tmp_path, 0.5)
     scores = np.array([[0.1, 0.9], [0.7, 0.3]], np.float32)
     targets = {"label": np.array([1, 0]), "tags": np.array([[1.0, np.nan], [0.0, 1.0]]), "age": np.array([3.0, np.nan])}
@@ -15,11 +15,11 @@ def test_what_was_written_is_read(tmp_path):
     write_predictions(run, "test", ["a", "b"], targets, outputs)
     assert list_tasks(run, "test") == ["label", "tags", "age"]
     for task, target in targets.items():
-        found = read_predictions(run, "test", task)
-        assert found.ids == ["a", "b"]
-        assert found.scores.tolist() == outputs[task].tolist()
-        assert np.array_equal(found.target, target, equal_nan=target.dtype.kind == "f")
-        assert (found.scores.dtype, found.target.dtype) == (np.float32, target.dtype)
+        predictions = read_predictions(run, "test", task)
+        assert predictions.ids == ["a", "b"]
+        assert predictions.scores.tolist() == outputs[task].tolist()
+        assert np.array_equal(predictions.target, target, equal_nan=target.dtype.kind == "f")
+        assert (predictions.scores.dtype, predictions.target.dtype) == (np.float32, target.dtype)
     assert read_predictions(run, "test", "label", Head("image")).scores.tolist() == scores[::-1].tolist()
 
 

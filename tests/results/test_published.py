@@ -50,16 +50,16 @@ TRIAL = [
 
 
 def test_students_paired_t_of_the_sleep_data():
-    found = statistics.estimate_paired_difference(DRUG_1, DRUG_2)
-    assert found.value == pytest.approx(-1.58, **EXACT)
-    assert found.p == pytest.approx(0.00283289, **EXACT)
-    assert (found.low, found.high) == (pytest.approx(-2.4598858, **EXACT), pytest.approx(-0.7001142, **EXACT))
+    estimate = statistics.estimate_paired_difference(DRUG_1, DRUG_2)
+    assert estimate.value == pytest.approx(-1.58, **EXACT)
+    assert estimate.p == pytest.approx(0.00283289, **EXACT)
+    assert (estimate.low, estimate.high) == (pytest.approx(-2.4598858, **EXACT), pytest.approx(-0.7001142, **EXACT))
 
 
 def test_welchs_t_of_the_sleep_data():
-    found = statistics.estimate_difference(DRUG_1, DRUG_2)  # R: t = -1.8608, df = 17.776, p = 0.07939
-    assert found.p == pytest.approx(0.07939414, **EXACT)
-    assert (found.low, found.high) == (pytest.approx(-3.3654832, **EXACT), pytest.approx(0.2054832, **EXACT))
+    estimate = statistics.estimate_difference(DRUG_1, DRUG_2)  # R: t = -1.8608, df = 17.776, p = 0.07939
+    assert estimate.p == pytest.approx(0.07939414, **EXACT)
+    assert (estimate.low, estimate.high) == (pytest.approx(-3.3654832, **EXACT), pytest.approx(0.2054832, **EXACT))
 
 
 def test_cohens_d_of_the_sleep_data():
@@ -93,11 +93,13 @@ def test_fishers_permutations_of_darwins_maize():
     # Fisher (1935), section 21: eighths of an inch by which crossed plants are taller; 863 of the 32768 ways to set the
     # signs sum to 314 or more, so 1726 are as far from 0
     eighths = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
-    wanted = 1726 / 32_768
+    expected = 1726 / 32_768
     exact = stats.permutation_test((eighths,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=True)
-    assert exact.pvalue == pytest.approx(wanted, **EXACT)
+    assert exact.pvalue == pytest.approx(expected, **EXACT)
     # 15 pairs are just too many to be counted out by default, so ours is a sample
-    assert statistics.estimate_paired_difference(eighths, [0] * 15, "permutation").p == pytest.approx(wanted, abs=0.005)
+    assert statistics.estimate_paired_difference(eighths, [0] * 15, "permutation").p == pytest.approx(
+        expected, abs=0.005
+    )
     # Student's t of the same data, as Fisher gives it: t = 2.148, p = 0.0497
     assert statistics.estimate_paired_difference(eighths, [0] * 15).p == pytest.approx(0.0497, abs=5e-5)
 
@@ -131,8 +133,8 @@ def test_demsars_ranks_and_critical_difference():
 def test_nemenyis_critical_values():
     # Demsar (2006), table 5: q at 0.05 for 2 to 10 groups
     table = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
-    found = [ranks.critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
-    assert found == pytest.approx(table, abs=1.1e-3)
+    estimate = [ranks.critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
+    assert estimate == pytest.approx(table, abs=1.1e-3)
 
 
 def test_holm_as_demsar_uses_it():
@@ -145,10 +147,10 @@ def test_holm_as_demsar_uses_it():
 
 
 def test_benjamini_and_hochbergs_example():
-    found = statistics.benjamini_hochberg(TRIAL)
+    estimate = statistics.benjamini_hochberg(TRIAL)
     # the fourth of fifteen is the last below 4 / 15 * 0.05: four findings
-    assert found[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625], **EXACT)
-    assert [p < 0.05 for p in found] == [True] * 4 + [False] * 11
+    assert estimate[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625], **EXACT)
+    assert [p < 0.05 for p in estimate] == [True] * 4 + [False] * 11
     # "Bonferroni rejects the three smallest", and so does Holm
     assert [p < 0.05 for p in statistics.holm(TRIAL)] == [True] * 3 + [False] * 12
     assert statistics.holm(TRIAL)[:4] == pytest.approx([0.0015, 0.0056, 0.0247, 0.114], **EXACT)
@@ -162,8 +164,8 @@ def test_power_as_r_computes_it():
 
 def test_power_as_cohen_tables_it():
     # Cohen (1988), table 2.4.1: power 0.80 at d = 0.50 takes 64 a group, at 0.80 26, at 0.20 393
-    found = [effects.detectable_effect(2 * n - 2, math.sqrt(n / 2)) for n in (64, 26, 393)]
-    assert found == pytest.approx([0.50, 0.80, 0.20], abs=0.01)
+    estimate = [effects.detectable_effect(2 * n - 2, math.sqrt(n / 2)) for n in (64, 26, 393)]
+    assert estimate == pytest.approx([0.50, 0.80, 0.20], abs=0.01)
 
 
 def test_efrons_bca_interval_of_the_spatial_test(monkeypatch):
