@@ -403,9 +403,9 @@ def test_amortise_must_be_at_least_one(outputs):
 
 def test_an_ambiguous_pair_is_an_error_that_names_both_runs_and_a_differing_key(outputs):
     finished(outputs, 0.5)
-    one = finished(outputs, 0.6, "component")
-    two = finished(outputs, 0.7, "component", fusion__dim=64)
-    names = sorted([one.name, two.name])
+    first = finished(outputs, 0.6, "component")
+    second = finished(outputs, 0.7, "component", fusion__dim=64)
+    names = sorted([first.name, second.name])
     with pytest.raises(ConfigError) as raised:
         compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
     assert str(raised.value) == (

@@ -93,10 +93,10 @@ def test_labels_are_compared_by_how_many_are_right(pair):
 
 
 def test_differences_between_the_runs_are_reported(tmp_path):
-    one, other = finished(tmp_path, 0.5), finished(tmp_path, 0.5, budget={"epochs": 20.0, "steps": None})
-    for run in (one, other):
+    first, second = finished(tmp_path, 0.5), finished(tmp_path, 0.5, budget={"epochs": 20.0, "steps": None})
+    for run in (first, second):
         write(run, right_but())
-    assert examine(one, other, "test").notices == [
+    assert examine(first, second, "test").notices == [
         "budget differs between compared runs: epochs=10 (n=1), epochs=20 (n=1)"
     ]
 

@@ -1,4 +1,4 @@
-"""Finding runs, naming one of them, and telling how it stands."""
+"""Finds runs, resolves their names, and determines their status."""
 
 import time
 

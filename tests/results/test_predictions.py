@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from mmrun.errors import DataError
 from mmrun.head import FUSED, Head
 from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions, write_predictions
-from tests.results.fabricate import finished
+from tests.results.fabricate import finished, started
 
 
 def test_predictions_are_read_back(tmp_path):
@@ -33,3 +34,15 @@ def test_a_run_without_predictions(tmp_path):
     file = run.predictions / "test.parquet"
     with pytest.raises(DataError, match=f"^{file}: no such file; the run stored no predictions of the test rows$"):
         list_tasks(run, "test")
+
+
+def test_predictions_are_a_table_of_ids_targets_and_scores(tmp_path):
+    folder = started(tmp_path)
+    scores = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+    write_predictions(folder, "test", ["a", "b"], {"label": np.array([1, 0])}, {"label": scores, "label/image": scores})
+    assert parquet.read_table(folder.predictions / "test.parquet").to_pydict() == {
+        "id": ["a", "b"],
+        "label.target": [1, 0],
+        "label.scores": [[0.25, 0.75], [0.5, 0.5]],
+        "label/image.scores": [[0.25, 0.75], [0.5, 0.5]],
+    }

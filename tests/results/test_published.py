@@ -133,8 +133,8 @@ def test_demsars_ranks_and_critical_difference():
 def test_nemenyis_critical_values():
     # Demsar (2006), table 5: q at 0.05 for 2 to 10 groups
     table = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
-    estimate = [ranks.critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
-    assert estimate == pytest.approx(table, abs=1.1e-3)
+    q = [ranks.critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
+    assert q == pytest.approx(table, abs=1.1e-3)
 
 
 def test_holm_as_demsar_uses_it():
@@ -147,10 +147,10 @@ def test_holm_as_demsar_uses_it():
 
 
 def test_benjamini_and_hochbergs_example():
-    estimate = statistics.benjamini_hochberg(TRIAL)
+    adjusted = statistics.benjamini_hochberg(TRIAL)
     # the fourth of fifteen is the last below 4 / 15 * 0.05: four findings
-    assert estimate[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625], **EXACT)
-    assert [p < 0.05 for p in estimate] == [True] * 4 + [False] * 11
+    assert adjusted[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625], **EXACT)
+    assert [p < 0.05 for p in adjusted] == [True] * 4 + [False] * 11
     # "Bonferroni rejects the three smallest", and so does Holm
     assert [p < 0.05 for p in statistics.holm(TRIAL)] == [True] * 3 + [False] * 12
     assert statistics.holm(TRIAL)[:4] == pytest.approx([0.0015, 0.0056, 0.0247, 0.114], **EXACT)
@@ -164,8 +164,8 @@ def test_power_as_r_computes_it():
 
 def test_power_as_cohen_tables_it():
     # Cohen (1988), table 2.4.1: power 0.80 at d = 0.50 takes 64 a group, at 0.80 26, at 0.20 393
-    estimate = [effects.detectable_effect(2 * n - 2, math.sqrt(n / 2)) for n in (64, 26, 393)]
-    assert estimate == pytest.approx([0.50, 0.80, 0.20], abs=0.01)
+    detectable = [effects.detectable_effect(2 * n - 2, math.sqrt(n / 2)) for n in (64, 26, 393)]
+    assert detectable == pytest.approx([0.50, 0.80, 0.20], abs=0.01)
 
 
 def test_efrons_bca_interval_of_the_spatial_test(monkeypatch):
