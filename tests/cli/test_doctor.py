@@ -39,7 +39,7 @@ def test_it_knows_all_that_the_project_depends_on():
 
 
 def test_a_table_with_the_mends(capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "version", lambda library: None if library == "timm" else "1.0")
+    monkeypatch.setattr(doctor, "find_version", lambda library: None if library == "timm" else "1.0")
     monkeypatch.setitem(sys.modules, "torchaudio", ModuleType("torchaudio"))
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
@@ -53,7 +53,7 @@ def test_a_torchaudio_of_another_cuda_is_found(capsys, monkeypatch, tmp_path):
         "raise RuntimeError('PyTorch has CUDA version 13.2 whereas TorchAudio 13.0')"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(doctor, "version", lambda library: "2.11.0")
+    monkeypatch.setattr(doctor, "find_version", lambda library: "2.11.0")
     assert found(capsys, code=1)["torchaudio"] == {
         "name": "torchaudio",
         "state": "broken",
