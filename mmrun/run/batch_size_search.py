@@ -17,7 +17,12 @@ MAX_ROWS = {"cuda": 4096, "cpu": 256}  # per device: more rows make a step no fa
 
 
 def recorded_batch_size(config: RunConfig, folder: RunFolder) -> RunConfig:
-    """Replace `auto` by the batch size that the run found when it first started, if it did."""
+    """Replace `auto` by the batch size that the run found when it first started, if it did.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+    """
     recorded = folder.read_environment().get("batch_size") if config.trainer.batch_size == "auto" else None
     return config if recorded is None else replace(config, trainer=replace(config.trainer, batch_size=recorded))
 
@@ -28,6 +33,9 @@ def resolve_batch_size(session: Session) -> Session:
     For `auto` it is the largest power of two with which the step of every stage fits into each device's memory beside
     the optimizer's state, up to MAX_ROWS and to the number of labelled rows. It is written to environment.json, since
     it depends on the machine.
+
+    Args:
+        session: the run; `auto` is tried out on the device.
     """
     config, accelerator = recorded_batch_size(session.config, session.folder), session.accelerator
     if config.trainer.batch_size == "auto":

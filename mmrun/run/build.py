@@ -82,6 +82,13 @@ def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]
     """Decode each modality, or open what an earlier run decoded; then free the raw values, which take more memory.
 
     Rows that cannot be decoded are removed from `data.rows`.
+
+    Args:
+        config: its cache folder and limit.
+        data: its raw columns are emptied.
+
+    Returns:
+        By modality, the decoded column.
     """
     folder, limit = Path(config.cache).expanduser() / "columns", int(config.cache_limit * 1e9)
     table = data.table
@@ -149,6 +156,15 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
 
     The objective is offered `model`, the model as the stage finds it, and `open_run`, which returns the model of a
     finished run, among other arguments that its signature may name. It sees the modalities of the stage alone.
+
+    Args:
+        config: objectives, balance and augmentation.
+        stage: the stage.
+        data: kinds and tasks.
+        model: that the objective will train.
+
+    Raises:
+        ConfigError: the objective does not fit the stage or the data.
     """
     key_path = f"{stage.key_path}.objective"
     optional_kwargs = {
@@ -171,7 +187,13 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
 
 
 def augmentation_of(config: RunConfig, stage: Stage, data: Data) -> dict[str, Any] | None:
-    """Return the node that augments a stage's inputs, for its kinds alone; None where it trains no head or probe."""
+    """Return the node that augments a stage's inputs, for its kinds alone; None where it trains no head or probe.
+
+    Args:
+        config: its `augment` node.
+        stage: whose modalities and heads decide.
+        data: kinds of the modalities.
+    """
     if config.augment is None or not stage.heads:
         return None
     kinds = {data.kinds[modality] for modality in stage.modalities}
@@ -180,7 +202,11 @@ def augmentation_of(config: RunConfig, stage: Stage, data: Data) -> dict[str, An
 
 
 def uses_balance(stage: Stage) -> bool:
-    """Return whether there is something to balance: a head and several encoders that train together."""
+    """Return whether there is something to balance: a head and several encoders that train together.
+
+    Args:
+        stage: with its trainable parameters resolved.
+    """
     return stage.trains_head and len(stage.trained_encoders) > 1
 
 
@@ -220,12 +246,24 @@ def build_optimizer(
 
 
 def build_callbacks(config: RunConfig) -> list[Callback]:
-    """Build the callbacks that the config names."""
+    """Build the callbacks that the config names.
+
+    Raises:
+        ConfigError: an argument of one of them is wrong.
+    """
     return [instantiate(node, f"callbacks.{name}") for name, node in config.callbacks.items()]
 
 
 def resolve_stages(config: RunConfig, model: Multimodal) -> dict[str, Stage]:
-    """Return the stages of a run by name, in order, with the parameters that they train."""
+    """Return the stages of a run by name, in order, with the parameters that they train.
+
+    Args:
+        config: the strategy.
+        model: built, so that its parameters are known.
+
+    Raises:
+        ConfigError: a glob of a stage matches nothing.
+    """
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]  # adapters freeze others
     without_parameters = []
     for modality, encoder in model.encoder.items():
@@ -281,7 +319,14 @@ def _check_augmentation(config: RunConfig, data: Data, stages: Mapping[str, Stag
 def fit_encoders(
     data: Data, columns: Mapping[str, PreprocessedColumn], model: Multimodal, device: torch.device
 ) -> None:
-    """Let encoders learn what no gradient teaches (components, idf), from the training rows with their modality."""
+    """Let encoders learn what no gradient teaches (components, idf), from the training rows with their modality.
+
+    Args:
+        data: the training rows.
+        columns: decoded, by modality.
+        model: its encoders are fitted in place.
+        device: of the model.
+    """
     for modality, encoder in cast(Mapping[str, Encoder], model.encoder).items():
         loader = Loader({modality: columns[modality]}, {}, data.rows["all"], 256, device=device)
         encoder.fit(_present_inputs(modality, loader))
@@ -294,7 +339,14 @@ def _present_inputs(modality: str, loader: Loader) -> Iterator[Input]:
 
 
 def check(config: RunConfig) -> None:
-    """Build everything of a run except its decoded columns, to raise its errors early."""
+    """Build everything of a run except its decoded columns, to raise its errors early.
+
+    Args:
+        config: of a run that may never be started.
+
+    Raises:
+        ConfigError, DataError: the run could not start.
+    """
     build_callbacks(config)
     data = open_data(config)
     model = build_model(config, data)

@@ -24,7 +24,11 @@ LOGGED_COSTS = ("epochs", "samples", "seconds", "flops")
 
 
 class AverageWeights(Callback):
-    """Updates the moving average of the weights after each step."""
+    """Updates the moving average of the weights after each step.
+
+    Args:
+        ema: the average.
+    """
 
     def __init__(self, ema: EMA) -> None:
         self.ema = ema
@@ -53,7 +57,11 @@ class EarlyStopping(Callback):
 
 
 class ModalityGradients(Callback):
-    """Adds to the metrics how the modalities share the gradient, and where they conflict."""
+    """Adds to the metrics how the modalities share the gradient, and where they conflict.
+
+    Args:
+        built: the stage.
+    """
 
     def __init__(self, built: BuiltStage) -> None:
         self.built = built
@@ -66,7 +74,12 @@ class ModalityGradients(Callback):
 
 
 class JsonlLog(Callback):
-    """Appends evaluations and events to log.jsonl."""
+    """Appends evaluations and events to log.jsonl.
+
+    Args:
+        folder: of the run.
+        built: the stage.
+    """
 
     def __init__(self, folder: RunFolder, built: BuiltStage) -> None:
         self.folder, self.built = folder, built
@@ -86,7 +99,12 @@ class JsonlLog(Callback):
 
 
 class Heartbeat(Callback):
-    """Writes every few seconds to status.json that the run is alive, and how far it has come."""
+    """Writes every few seconds to status.json that the run is alive, and how far it has come.
+
+    Args:
+        folder: of the run.
+        built: the stage.
+    """
 
     def __init__(self, folder: RunFolder, built: BuiltStage) -> None:
         self.folder, self.built = folder, built

@@ -142,7 +142,13 @@ def estimate_run(config: RunConfig, scratch: Path, callback: Callback) -> RunEst
 
 
 def open_undecoded(config: RunConfig, scratch: Path, callback: Callback) -> Session:
-    """Open a run as if to train it; rows are decoded as they are read, and none of them is kept."""
+    """Open a run as if to train it; rows are decoded as they are read, and none of them is kept.
+
+    Args:
+        config: of the run.
+        scratch: an empty folder.
+        callback: receives messages.
+    """
     config = replace(config, callbacks={}, trainer=replace(config.trainer, save_every=math.inf))
     accelerator = build_accelerator(config)
     data = build.open_data(config)

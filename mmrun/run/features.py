@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from torch import Tensor
@@ -84,6 +84,14 @@ def replaceable_features(session: Session, built: BuiltStage, batch: Batch) -> d
 
     They pay where training rows are read more than once. The decision depends on the config alone, not on what an
     earlier run stored, and a budget in seconds cannot decide it: so the same run gives the same bits.
+
+    Args:
+        session: the run.
+        built: the stage, reading inputs.
+        batch: rows to try it on.
+
+    Returns:
+        By modality, then by part of `Features`, those of the rows that were tried; empty where nothing can be replaced.
     """
     config, budget = session.config, built.config.budget
     steps_of_epoch = math.ceil(len(session.data.rows[built.stage.config.rows]) / config.trainer.batch_size)
@@ -96,7 +104,15 @@ def replaceable_features(session: Session, built: BuiltStage, batch: Batch) -> d
 
 
 def rows_read(session: Session, stage: Stage) -> np.ndarray:
-    """Return the rows that a stage reads for training and validation, each once, ascending."""
+    """Return the rows that a stage reads for training and validation, each once, ascending.
+
+    Args:
+        session: the run.
+        stage: its `rows` decide.
+
+    Returns:
+        [N] int64.
+    """
     return np.union1d(session.data.rows[stage.config.rows], session.data.rows["val"])
 
 
@@ -113,7 +129,7 @@ def _feature_cost(columns: dict[str, FeatureColumn], rows: np.ndarray, flops_per
 def _feature_key(session: Session, modality: str, rows: np.ndarray, parts: dict[str, Tensor]) -> str:
     """Return the name of some features: a hash of everything that decides their bits."""
     config = session.config
-    determinants: dict[str, Any] = {
+    determinants: dict[str, object] = {
         "encoder": [config.encoder[modality], config.strategy.adapt],
         "weights": reuse.tensor_digest(session.model.encoder[modality].state_dict()),
         "column": session.columns[modality].name,

@@ -33,7 +33,12 @@ def open_config(run: str, key_path: str) -> tuple[RunFolder, RunConfig]:
 
 
 def final_weights(folder: RunFolder, config: RunConfig) -> dict[str, Tensor]:
-    """Return the final weights of a run by their names in its model."""
+    """Return the final weights of a run by their names in its model.
+
+    Args:
+        folder: of a finished run.
+        config: of that run.
+    """
     last = expand_stages(config.strategy, config.encoder)[-1]
     _, weights = checkpoint.load(folder.checkpoint_path(last.name, last.config.keep), "model")
     tensors: dict[str, Tensor] = weights

@@ -23,7 +23,14 @@ SUMMED = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up
 
 
 def metric_name(metric: str, task: str, head: Head, num_tasks: int) -> str:
-    """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks."""
+    """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks.
+
+    Args:
+        metric: accuracy ...
+        task: its name.
+        head: that predicted.
+        num_tasks: of the run.
+    """
     return head.qualify(metric if num_tasks == 1 else f"{task}.{metric}")
 
 
@@ -51,7 +58,12 @@ def _scores(session: Session, task: str, output: Tensor) -> np.ndarray:
 
 
 def primary_metrics(session: Session, heads: Iterable[Head]) -> list[str]:
-    """Return the primary metrics of some heads: accuracy, or accuracy/image and accuracy/audio."""
+    """Return the primary metrics of some heads: accuracy, or accuracy/image and accuracy/audio.
+
+    Args:
+        session: the run.
+        heads: whose metrics to name.
+    """
     tasks = session.data.tasks
     names = []
     for head in heads:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -20,6 +21,7 @@ from mmrun.results.schema import State
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
+from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage
 from mmrun.run.stage_checkpoints import load_stage_weights
@@ -77,7 +79,8 @@ def run(
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
         try:
-            _train(resolve_batch_size(session))
+            with handle_signals() as interruption:
+                _train(replace(resolve_batch_size(session), interruption=interruption))
         except KeyboardInterrupt:
             _set_status(folder, writes, "interrupted", None)
             raise
@@ -130,7 +133,14 @@ def open_session(
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
-    """Move a model to the devices, replicated or sharded, and return how it is placed."""
+    """Move a model to the devices, replicated or sharded, and return how it is placed.
+
+    Args:
+        model: moved in place.
+        config: its trainer.
+        accelerator: devices and processes.
+        shard: shard the weights over the devices.
+    """
     use_channels_last = device.is_enabled(config.trainer.channels_last, accelerator.device)
     placement: Placement = Replicated(accelerator, use_channels_last)
     if shard:

@@ -1,8 +1,7 @@
 """What is open while a run trains: handed from the pipeline to its stages and to the evaluation."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from accelerate import Accelerator
@@ -14,6 +13,7 @@ from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.build import Data
+from mmrun.run.interruption import Interruption
 from mmrun.seeding import named_seed
 from mmrun.training.callback import Callback
 from mmrun.training.placement import Placement
@@ -39,6 +39,7 @@ class Session:
         model: on the devices.
         stages: by name, in order.
         placement: how the model lies on the devices.
+        interruption: the signal that asks the run to stop, if one has arrived.
     """
 
     config: RunConfig
@@ -50,6 +51,7 @@ class Session:
     model: Multimodal
     stages: dict[str, Stage]
     placement: Placement
+    interruption: Interruption = field(default_factory=Interruption)
 
     @property
     def trainable(self) -> frozenset[str]:
@@ -67,8 +69,12 @@ class Session:
             valid = {head for head in valid if head.modality not in stage.trained_encoders} | set(stage.heads)
         return sort_heads(valid)
 
-    def part_config(self, part: str) -> Any:
-        """Return what a part of the model was built from, as JSON values: encoder.image, fusion, head.label ..."""
+    def part_config(self, part: str) -> object:
+        """Return what a part of the model was built from, as JSON values: encoder.image, fusion, head.label ...
+
+        Args:
+            part: encoder.image, fusion, head.label ...
+        """
         kind, _, name = part.partition(".")
         if kind == "fusion":
             return [self.config.fusion, {m: encoder.dim for m, encoder in self.model.encoder.items()}]
@@ -88,7 +94,7 @@ class Session:
     @property
     def is_writer(self) -> bool:
         """Whether this process writes the run folder."""
-        return self.accelerator.is_main_process
+        return bool(self.accelerator.is_main_process)
 
     def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str]) -> Loader:
         """Return batches of some rows and modalities on this process's device.
@@ -112,13 +118,28 @@ class Session:
         )
 
     def eval_loader(self, split: str, modalities: Iterable[str]) -> Loader:
-        """Return the loader of a split."""
+        """Return the loader of a split.
+
+        Args:
+            split: train, val or test.
+            modalities: to read.
+        """
         return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities)
 
     def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:
-        """Yield the rows of a split, in order; with each batch, the number of its rows that count."""
+        """Yield the rows of a split, in order; with each batch, the number of its rows that count.
+
+        Args:
+            split: val or test.
+            modalities: to read.
+        """
         return self.eval_loader(split, modalities).counted()
 
     def ordered(self, split: str, modalities: Iterable[str]) -> Iterator[Batch]:
-        """Yield the rows of a split, in order."""
+        """Yield the rows of a split, in order.
+
+        Args:
+            split: val or test.
+            modalities: to read.
+        """
         return self.eval_loader(split, modalities).ordered()

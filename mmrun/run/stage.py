@@ -4,7 +4,6 @@ import hashlib
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.autograd.graph import save_on_cpu
@@ -42,7 +41,15 @@ from mmrun.training.throughput import ThroughputMeter, device_peak_flops
 
 
 def train_stage(session: Session, stage: Stage) -> StageCost:
-    """Train a stage, resume it, load its stored result, or find it finished; leave its weights in the model."""
+    """Train a stage, resume it, load its stored result, or find it finished; leave its weights in the model.
+
+    Args:
+        session: the run.
+        stage: to train.
+
+    Returns:
+        What the stage cost, in this run or in the one whose result was loaded.
+    """
     last = session.folder.checkpoint_path(stage.name, "last")
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         built = build_stage(session, stage)
@@ -58,7 +65,13 @@ def train_stage(session: Session, stage: Stage) -> StageCost:
 
 
 def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None:
-    """Load a stage's result where an earlier run stored it; else train the stage, and store its result."""
+    """Load a stage's result where an earlier run stored it; else train the stage, and store its result.
+
+    Args:
+        session: the run.
+        built: the stage.
+        cache: folder of stored results.
+    """
     stored = cache / stage_key(session, built)
     checkpoints = StageCheckpoints(session, built)
     with reuse.exclusive(stored) if session.is_writer else nullcontext():
@@ -74,7 +87,12 @@ def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None
 
 
 def run_stage(session: Session, built: BuiltStage) -> StageCost:
-    """Train a built stage to its end, or resume it; save its result and return what it cost."""
+    """Train a built stage to its end, or resume it; save its result and return what it cost.
+
+    Args:
+        session: the run.
+        built: the stage.
+    """
     heartbeat = Heartbeat(session.folder, built)
     session, built = read_features(session, built, heartbeat.beat)
     checkpoints = StageCheckpoints(session, built)
@@ -89,7 +107,10 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
     callbacks = CallbackList(_stage_callbacks(session, built, meter, checkpoints, heartbeat))
     callbacks.on_stage_start(built, state)
     validate = _validation(session, built, checkpoints)
-    engine.fit(built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks)
+    with session.interruption.deferred():
+        engine.fit(
+            built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks
+        )
     callbacks.on_stage_end(built, state)
     stage_costs = stage_cost(built, state)
     checkpoints.finish(stage_costs)
@@ -100,7 +121,15 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
 
 
 def build_stage(session: Session, stage: Stage) -> BuiltStage:
-    """Build a stage's learner, optimizer and batches, and count its operations. Nothing is written to disk."""
+    """Build a stage's learner, optimizer and batches, and count its operations. Nothing is written to disk.
+
+    Args:
+        session: the run.
+        stage: to build.
+
+    Raises:
+        ConfigError: the stage cannot be trained as configured.
+    """
     config, accelerator = session.config, session.accelerator
     torch.manual_seed(session.noise_seed(stage.name))
     learner = build_learner(session, stage)
@@ -134,7 +163,12 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
 
 
 def build_learner(session: Session, stage: Stage) -> Learner:
-    """Join the model with a stage's objective, and make exactly the stage's parameters trainable."""
+    """Join the model with a stage's objective, and make exactly the stage's parameters trainable.
+
+    Args:
+        session: the run.
+        stage: whose objective and trainable parameters count.
+    """
     for name, parameter in session.model.named_parameters():
         parameter.requires_grad_(name in stage.trainable)
     objective = build.build_objective(session.config, stage, session.data, session.model)
@@ -144,7 +178,13 @@ def build_learner(session: Session, stage: Stage) -> Learner:
 
 
 def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> None:
-    """Compile the training pass in place, where `trainer.compile` asks for it."""
+    """Compile the training pass in place, where `trainer.compile` asks for it.
+
+    Args:
+        session: the run.
+        built: the stage; its learner is compiled in place.
+        state: where training starts.
+    """
     setting, accelerator = session.config.trainer.compile, session.accelerator
     if device.is_enabled(setting, accelerator.device):
         micro_batches = max(built.config.grad_accum_steps, state.grad_accum_steps)
@@ -170,7 +210,12 @@ def _fit_config(session: Session, stage: Stage, flops: float) -> FitConfig:
 
 
 def stage_key(session: Session, built: BuiltStage) -> str:
-    """Return the name of a stage's result: a hash of all it depends on, including the weights it starts from."""
+    """Return the name of a stage's result: a hash of all it depends on, including the weights it starts from.
+
+    Args:
+        session: the run.
+        built: the stage, before its first step.
+    """
     stage, config = built.stage, session.config
     weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
     objective = session.placement.gather(built.learner.objective.state_dict())
@@ -236,7 +281,7 @@ def _validation(session: Session, built: BuiltStage, checkpoints: StageCheckpoin
 
 def _on_profile(session: Session, stage: str, trace: Path, shares: dict[str, float]) -> None:
     _report(session.callback, stage, f"{summarize(shares)}; {trace}")
-    event: dict[str, Any] = {"event": "profile", "stage": stage, **shares}
+    event: dict[str, object] = {"event": "profile", "stage": stage, **shares}
     session.folder.log.append(event)
 
 

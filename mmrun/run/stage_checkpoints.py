@@ -1,10 +1,9 @@
 """The checkpoints of a stage: to resume from, its best weights, and its result for later runs."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,15 @@ from mmrun.types import Objective
 
 
 def load_stage_weights(session: Session, stage: Stage) -> None:
-    """Load the final weights of a finished stage into the model."""
+    """Load the final weights of a finished stage into the model.
+
+    Args:
+        session: the run.
+        stage: finished.
+
+    Raises:
+        RunError: its checkpoint is damaged or does not fit the model.
+    """
     folder = session.folder.checkpoint_path(stage.name, stage.config.keep)
     _, weights = checkpoint.load(folder, "model")
     placed = session.placement.scatter(weights, session.model.state_dict())
@@ -54,18 +61,31 @@ class StageCheckpoints(Callback):
                 self._write(self.best, self._result(), {"step": state.step, "value": state.best})
 
     def on_checkpoint(self, state: TrainState) -> None:
-        """Save a checkpoint every `trainer.save_every` seconds."""
-        now = time.monotonic()
-        if self.session.placement.broadcast(now - self.saved_at >= self.session.config.trainer.save_every):
+        """Save a checkpoint every `trainer.save_every` seconds, and before a signal ends the run."""
+        session, now = self.session, time.monotonic()
+        interruption = session.interruption
+        is_interrupted = interruption.signal is not None
+        is_due = is_interrupted or now - self.saved_at >= session.config.trainer.save_every
+        if session.placement.broadcast(is_due):
             self.save(state)
             self.saved_at = now
+        if is_interrupted:
+            message = (
+                f"{interruption.name}: checkpoint saved after step {state.step}; mmrun resume {session.folder.path}"
+            )
+            session.callback.on_message(f"{self.built.name}: {message}")
+            interruption.stop()
 
     def final_weights(self) -> AbstractContextManager[None]:
-        """Return the model the averaged weights while the context is open, where there are any."""
+        """Use the averaged weights, where there are any, while the context is open."""
         return nullcontext() if self.built.ema is None else self.built.ema.swapped_in()
 
     def finish(self, cost: StageCost) -> None:
-        """Save the result of the finished stage, and what it cost."""
+        """Save the result of the finished stage, and what it cost.
+
+        Args:
+            cost: of the stage.
+        """
         with self.final_weights():
             self._write(self.last, self._result(), {"finished": True, "cost": cost})
 
@@ -73,7 +93,7 @@ class StageCheckpoints(Callback):
         learner = self.built.learner
         return {"model": learner.model.state_dict(), "objective": without_models(learner.objective)}
 
-    def _write(self, folder: Path, parts: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+    def _write(self, folder: Path, parts: dict[str, dict[str, Tensor]], state: Mapping[str, object]) -> None:
         gathered = {part: self.session.placement.gather(tensors) for part, tensors in parts.items()}
         if self.session.is_writer:
             checkpoint.save(folder, gathered, state)
@@ -81,7 +101,11 @@ class StageCheckpoints(Callback):
     # ------------------------------------------------------------------------------------------------------ resuming
 
     def save(self, state: TrainState) -> None:
-        """Save everything that resuming needs."""
+        """Save everything that resuming needs.
+
+        Args:
+            state: how far training has come.
+        """
         optimizer, optimizer_values = checkpoint.optimizer_state(self.built.optimizer)
         scaler = self.session.accelerator.scaler
         values = {
@@ -102,7 +126,11 @@ class StageCheckpoints(Callback):
         self._write(self.last, parts, values)
 
     def restore(self) -> TrainState:
-        """Restore everything that was saved, and return how far training had come."""
+        """Restore everything that was saved, and return how far training had come.
+
+        Raises:
+            RunError: the checkpoint is damaged or does not fit the stage.
+        """
         session, built = self.session, self.built
         scatter, scaler = session.placement.scatter, session.accelerator.scaler
         values, learner, optimizer, random_states = checkpoint.load(self.last, "learner", "optimizer", "random")
@@ -129,7 +157,12 @@ class StageCheckpoints(Callback):
     # ------------------------------------------------------------------------------------------------- reuse by others
 
     def store(self, folder: Path, cost: StageCost) -> None:
-        """Store the parts of the model that the finished stage trained where later runs find them."""
+        """Store the parts of the model that the finished stage trained where later runs find them.
+
+        Args:
+            folder: in the cache.
+            cost: of the stage.
+        """
         result = self.session.folder.checkpoint_path(self.built.name, self.built.stage.config.keep)
         _, weights, objective = checkpoint.load(result, "model", "objective")
         parts = trained_parts(self.built.stage)
@@ -137,7 +170,11 @@ class StageCheckpoints(Callback):
         checkpoint.save(folder, tensors, {"stage": self.built.name, "cost": cost})
 
     def load_stored(self, folder: Path) -> StageCost:
-        """Finish the stage with a result that an earlier run stored, and return what that cost."""
+        """Finish the stage with a result that an earlier run stored, and return what that cost.
+
+        Args:
+            folder: in the cache.
+        """
         state, weights, objective = checkpoint.load(folder, "model", "objective")
         learner = self.built.learner
         for module, tensors in ((learner.model, weights), (learner.objective, objective)):
@@ -151,12 +188,20 @@ class StageCheckpoints(Callback):
 
 
 def trained_parts(stage: Stage) -> set[str]:
-    """Return the parts of the model that a stage trains: encoder.image, fusion ..."""
+    """Return the parts of the model that a stage trains: encoder.image, fusion ...
+
+    Args:
+        stage: with its trainable parameters resolved.
+    """
     return {reuse.part_of(name) for name in stage.trainable}
 
 
 def without_models(objective: Objective) -> dict[str, Tensor]:
-    """Return an objective's weights without those of whole models that it learns from."""
+    """Return an objective's weights without those of whole models that it learns from.
+
+    Args:
+        objective: that may hold teachers.
+    """
     prefixes: Iterable[str] = (name for name, part in objective.named_modules() if isinstance(part, Multimodal))
     models = tuple(f"{prefix}." for prefix in prefixes)
     return {name: tensor for name, tensor in objective.state_dict().items() if not name.startswith(models)}

@@ -66,10 +66,19 @@ class Search:
 
 
 def random(seed: int) -> BaseSampler:
-    """Return a sampler that draws uniformly from every range (Bergstra & Bengio, 2012)."""
+    """Return a sampler that draws uniformly from every range (Bergstra & Bengio, 2012).
+
+    Args:
+        seed: of the draws.
+    """
     return RandomSampler(seed=seed)
 
 
 def tpe(seed: int, startup: int) -> BaseSampler:
-    """Return a sampler that draws near good trials: tree-structured Parzen estimators (Bergstra et al., 2011)."""
+    """Return a sampler that draws near good trials: tree-structured Parzen estimators (Bergstra et al., 2011).
+
+    Args:
+        seed: of the draws.
+        startup: trials drawn uniformly before the estimators are used.
+    """
     return TPESampler(seed=seed, n_startup_trials=startup)

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -34,17 +33,25 @@ class Arm:
     fixed: list[str]
     space: dict[str, BaseDistribution]
 
-    def overrides(self, values: dict[str, Any]) -> list[str]:
-        """Return the overrides of a run, from a value for each key of the space."""
+    def overrides(self, values: dict[str, object]) -> list[str]:
+        """Return the overrides of a run, from a value for each key of the space.
+
+        Args:
+            values: by key.
+        """
         return [*self.fixed, *(f"{key}={_format(values[key])}" for key in self.space)]
 
-    def combinations(self) -> Iterator[dict[str, Any]]:
+    def combinations(self) -> Iterator[dict[str, object]]:
         """Yield all combinations of values, where every range is a list of choices."""
         lists = [distribution.choices for distribution in self.space.values()]  # type: ignore[attr-defined]
         return (dict(zip(self.space, values, strict=True)) for values in itertools.product(*lists))
 
     def trials(self, search: Search) -> int:
-        """Return the number of trials, at most that of the combinations."""
+        """Return the number of trials, at most that of the combinations.
+
+        Args:
+            search: its `trials`; None: all combinations.
+        """
         lists = [getattr(distribution, "choices", None) for distribution in self.space.values()]
         size = math.prod(math.inf if choices is None else len(choices) for choices in lists)
         return int(size if search.trials is None else min(search.trials, size))
@@ -103,11 +110,11 @@ def _distribution(override: Override, search: Search) -> BaseDistribution:
         raise ConfigError(f"{override.input_line}: {error}") from None
 
 
-def _ends(distribution: BaseDistribution) -> Sequence[Any]:
+def _ends(distribution: BaseDistribution) -> Sequence[object]:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     return [distribution.low, distribution.high]  # type: ignore[attr-defined]
 
 
-def _format(value: Any) -> str:
+def _format(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

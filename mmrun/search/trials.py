@@ -77,7 +77,11 @@ class Trials:
         return [trial for trial in self.study.get_trials(deepcopy=False) if OVERRIDES in trial.user_attrs]
 
     def next(self) -> list[Trial]:
-        """Return the next trials to train in parallel: first those drawn earlier but not trained; none at the end."""
+        """Return the next trials to train in parallel: first those drawn earlier but not trained; none at the end.
+
+        Returns:
+            As many trials as may train in parallel; at the end none.
+        """
         known = [trial for trial in self.all() if trial.number not in self.failed_before]
         open_ = [trial for trial in known if trial.state is TrialState.RUNNING]
         trials = [Trial(trial.number, trial.user_attrs[OVERRIDES], True) for trial in open_]
@@ -113,7 +117,12 @@ class Trials:
         return True
 
     def refuse(self, trial: Trial, reason: str) -> None:
-        """Store that a trial failed, and why."""
+        """Store that a trial failed, and why.
+
+        Args:
+            trial: that failed.
+            reason: the error message.
+        """
         self._remember(trial, REASON, reason)
         self.study.tell(trial.number, state=TrialState.FAIL)
 
@@ -208,7 +217,12 @@ class Report:
         self.trial = optuna.Trial(study, study.trials[number]._trial_id)
 
     def worth_it(self, value: float, evaluation: int) -> bool:
-        """Return whether to continue, given the metric of an evaluation (1, 2, ...)."""
+        """Return whether to continue, given the metric of an evaluation (1, 2, ...).
+
+        Args:
+            value: of the metric.
+            evaluation: its number, from 1.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a resumed run may report an evaluation twice
             self.trial.report(value, evaluation)
@@ -240,8 +254,11 @@ def _value(trial: FrozenTrial) -> float:
 
 def _epochs(folder: RunFolder) -> float:
     """Return how much a run has trained, finished or not."""
-    events = folder.log.read_events() if folder.log_file.exists() else ()
-    return sum({event["stage"]: event["epochs"] for event in events if event["event"] == "evaluated"}.values())
+    epochs: dict[str, float] = {}  # by stage, at its last evaluation
+    for event in folder.log.read_events() if folder.log_file.exists() else ():
+        if event["event"] == "evaluated":
+            epochs[event["stage"]] = event["epochs"]
+    return sum(epochs.values())
 
 
 def _storage(file: Path) -> JournalStorage:
@@ -250,14 +267,22 @@ def _storage(file: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(path, lock))
 
 
-def _fixed_sampler(values: dict[str, Any]) -> BaseSampler:
+def _fixed_sampler(values: dict[str, object]) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls it experimental
         return PartialFixedSampler(values, RandomSampler())
 
 
 def expected_best(values: Sequence[float], higher_is_better: bool) -> list[float]:
-    """Return the expected best of k = 1, 2, ... trials drawn like these (Dodge et al., 2019)."""
+    """Return the expected best of k = 1, 2, ... trials drawn like these (Dodge et al., 2019).
+
+    Args:
+        values: of N trials.
+        higher_is_better: direction of the metric.
+
+    Returns:
+        [N], for k = 1 ... N.
+    """
     rising = sorted(values, reverse=not higher_is_better)
     total = len(rising)
     expected = []
@@ -268,5 +293,10 @@ def expected_best(values: Sequence[float], higher_is_better: bool) -> list[float
 
 
 def best_so_far(values: Sequence[float], higher_is_better: bool) -> list[float]:
-    """Return the best of the first k = 1, 2, ... trials."""
+    """Return the best of the first k = 1, 2, ... trials.
+
+    Args:
+        values: of N trials, in the order in which they were trained.
+        higher_is_better: direction of the metric.
+    """
     return list(itertools.accumulate(values, max if higher_is_better else min))

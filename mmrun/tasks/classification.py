@@ -30,7 +30,13 @@ class Classification:
 
     @classmethod
     def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Classification":
-        """Return the task of a target column."""
+        """Return the task of a target column.
+
+        Args:
+            name: of the task.
+            target: the column.
+            train_rows: numbers of the labelled training rows [N]; they decide the class weights.
+        """
         known = target.values[train_rows]
         counts = np.bincount(known[known != IGNORE_INDEX], minlength=len(target.names))
         return cls(name, target.names, counts)
@@ -87,7 +93,11 @@ class Classification:
         return self._mean((output + 1).scatter(1, target_ids, truth).amax(1) - truth.squeeze(1), target, class_balanced)
 
     def scores(self, output: Tensor) -> Tensor:
-        """Return the probability of each class, [B, C]."""
+        """Return the probability of each class, [B, C].
+
+        Args:
+            output: [B, C].
+        """
         return output.float().softmax(-1)
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -117,7 +127,12 @@ class Classification:
         }
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
-        """Return precision, recall, F1 and number of rows by class."""
+        """Return precision, recall, F1 and number of rows by class.
+
+        Args:
+            scores: probabilities [N, C].
+            target: [N].
+        """
         visible = target != IGNORE_INDEX
         return self._count(scores[visible], target[visible]).per_class(self.classes)
 

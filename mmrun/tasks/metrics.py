@@ -50,25 +50,33 @@ class ClassCounts(NamedTuple):
     @property
     def used(self) -> np.ndarray:
         """Which classes have a true or a predicted row, [C] bool."""
-        return self.true + self.predicted > 0
+        used: np.ndarray = self.true + self.predicted > 0
+        return used
 
     @property
     def precision(self) -> np.ndarray:
         """The share of predicted rows that are true; 0 where none is predicted."""
-        return self.both / np.maximum(self.predicted, 1)
+        precision: np.ndarray = self.both / np.maximum(self.predicted, 1)
+        return precision
 
     @property
     def recall(self) -> np.ndarray:
         """The share of true rows that are predicted; 0 where there is none."""
-        return self.both / np.maximum(self.true, 1)
+        recall: np.ndarray = self.both / np.maximum(self.true, 1)
+        return recall
 
     @property
     def f1(self) -> np.ndarray:
         """The harmonic mean of precision and recall."""
-        return 2 * self.both / np.maximum(self.true + self.predicted, 1)
+        f1: np.ndarray = 2 * self.both / np.maximum(self.true + self.predicted, 1)
+        return f1
 
     def per_class(self, names: list[str]) -> dict[str, dict[str, float]]:
-        """Return the metrics by class name; `count` is the number of true rows."""
+        """Return the metrics by class name; `count` is the number of true rows.
+
+        Args:
+            names: of the classes.
+        """
         by_class = {}
         for number, name in enumerate(names):
             by_class[name] = {

@@ -25,7 +25,13 @@ class Multilabel:
 
     @classmethod
     def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Multilabel":
-        """Return the task of a target column; the training rows decide nothing."""
+        """Return the task of a target column; the training rows decide nothing.
+
+        Args:
+            name: of the task.
+            target: the column.
+            train_rows: not used.
+        """
         return cls(name, target.names)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -40,7 +46,11 @@ class Multilabel:
         return (each * visible).sum() / visible.sum().clamp(min=1)
 
     def scores(self, output: Tensor) -> Tensor:
-        """Return the probability of each label, [B, C]."""
+        """Return the probability of each label, [B, C].
+
+        Args:
+            output: [B, C].
+        """
         return output.float().sigmoid()
 
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -66,7 +76,12 @@ class Multilabel:
         return metrics
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
-        """Return precision, recall, F1 and number of rows by label."""
+        """Return precision, recall, F1 and number of rows by label.
+
+        Args:
+            scores: probabilities [N, C].
+            target: [N, C], NaN where unknown.
+        """
         return self._count(scores, target).per_class(self.labels)
 
     def _count(self, scores: np.ndarray, target: np.ndarray) -> ClassCounts:

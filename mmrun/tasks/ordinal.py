@@ -57,7 +57,11 @@ class Ordinal(Classification):
 
 
 def cumulative_logits(output: Tensor) -> Tensor:
-    """Return the logits of being above class 0, above class 1 ..., which decrease, [B, C] -> [B, C - 1]."""
+    """Return the logits of being above class 0, above class 1 ..., which decrease, [B, C] -> [B, C - 1].
+
+    Args:
+        output: [B, C], one logit per class.
+    """
     C = output.shape[1]
     classes = torch.arange(C, device=output.device)
     higher = classes > classes[:-1, None]  # [C - 1, C]

@@ -29,7 +29,13 @@ class Regression:
 
     @classmethod
     def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Regression":
-        """Return the task of a target column, standardised by its training rows."""
+        """Return the task of a target column, standardised by its training rows.
+
+        Args:
+            name: of the task.
+            target: the column.
+            train_rows: numbers of the labelled training rows [N]; they decide mean and deviation.
+        """
         values = target.values[train_rows].reshape(len(train_rows), -1).astype(np.float64)
         std = np.nanstd(values, axis=0)
         return cls(name, target.names, np.nanmean(values, axis=0), np.where(std > 0, std, 1.0))
@@ -75,7 +81,11 @@ class Regression:
         return output.float() - standardised, visible
 
     def scores(self, output: Tensor) -> Tensor:
-        """Return numbers in the target's own unit, [B, C]."""
+        """Return numbers in the target's own unit, [B, C].
+
+        Args:
+            output: [B, C], standardised.
+        """
         self._move(output.device)
         return output.float() * self.std + self.mean
 
@@ -95,7 +105,12 @@ class Regression:
         return metrics
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
-        """Return errors and number of rows by output; R2 is left out where the target does not vary."""
+        """Return errors and number of rows by output; R2 is left out where the target does not vary.
+
+        Args:
+            scores: [N, C], in the target's unit.
+            target: [N] or [N, C], NaN where unknown.
+        """
         target = target.reshape(scores.shape)
         return {name: _errors(scores[:, c], target[:, c]) for c, name in enumerate(self.outputs)}
 

@@ -11,13 +11,23 @@ DEFAULT_EPOCHS = 10.0
 
 @dataclass(frozen=True)
 class StageBudget:
-    """The end of a stage, either in optimiser steps or in seconds of training."""
+    """The end of a stage, either in optimiser steps or in seconds of training.
+
+    Args:
+        steps: optimiser steps, or None.
+        seconds: of training, without evaluation, or None. Exactly one of the two is set.
+    """
 
     steps: int | None = None
     seconds: float | None = None
 
     def spent(self, steps: int, seconds: float) -> float:
-        """Return the share of the budget that is spent: 0..1, or above 1 when it is overspent."""
+        """Return the share of the budget that is spent: 0..1, or above 1 when it is overspent.
+
+        Args:
+            steps: optimiser steps taken.
+            seconds: of training so far.
+        """
         if self.steps is not None:
             return steps / self.steps
         assert self.seconds is not None
@@ -25,7 +35,11 @@ class StageBudget:
 
 
 def budget_unit(budget: BudgetConfig) -> tuple[str, float]:
-    """Return the unit and the amount of a budget, for example ("epochs", 10.0)."""
+    """Return the unit and the amount of a budget, for example ("epochs", 10.0).
+
+    Returns:
+        The first unit that is set, else epochs with DEFAULT_EPOCHS.
+    """
     for unit, amount in asdict(budget).items():
         if amount is not None:
             return unit, float(amount)

@@ -82,5 +82,9 @@ class BuiltStage:
         return self.batches.batch_size
 
     def spent(self, state: TrainState) -> float:
-        """Return the share of the budget that is spent, 0..1 and a little above."""
+        """Return the share of the budget that is spent, 0..1 and a little above.
+
+        Args:
+            state: how far the stage has come.
+        """
         return self.config.budget.spent(state.step, state.seconds)

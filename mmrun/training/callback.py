@@ -18,19 +18,42 @@ class Callback:
     """
 
     def on_run_start(self, folder: Path, stages: Sequence[str]) -> None:
-        """A run starts or resumes. `folder` is the run folder, `stages` the names of its stages in order."""
+        """A run starts or resumes.
+
+        Args:
+            folder: the run folder.
+            stages: names of its stages, in order.
+        """
 
     def on_run_end(self, folder: Path) -> None:
-        """All stages are trained and `metrics.json` is written."""
+        """All stages are trained and `metrics.json` is written.
+
+        Args:
+            folder: the run folder.
+        """
 
     def on_stage_start(self, stage: BuiltStage, state: TrainState) -> None:
-        """A stage starts, or resumes after `state.step` steps."""
+        """A stage starts, or resumes after `state.step` steps.
+
+        Args:
+            stage: with its objects built.
+            state: the same object through the whole stage; hooks see it updated.
+        """
 
     def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
-        """An optimiser step is done. The losses are scalars on the device: reading them waits for it."""
+        """An optimiser step is done.
+
+        Args:
+            state: after the step.
+            losses: scalars on the device; reading them waits for it.
+        """
 
     def on_out_of_memory(self, state: TrainState) -> None:
-        """Memory ran out. The step is repeated with `state.grad_accum_steps` micro-batches, as are all later ones."""
+        """Memory ran out; this step is repeated in smaller micro-batches, as are all later ones.
+
+        Args:
+            state: with the new number, `state.grad_accum_steps`.
+        """
 
     def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
         """An evaluation is done.
@@ -42,16 +65,33 @@ class Callback:
         """
 
     def on_best(self, state: TrainState) -> None:
-        """The monitored value is the best so far; the model still has the weights that reached it."""
+        """The monitored value is the best so far; the model still has the weights that reached it.
+
+        Args:
+            state: `state.best` is the value.
+        """
 
     def on_checkpoint(self, state: TrainState) -> None:
-        """A step is complete and nothing is in flight: a checkpoint can be saved."""
+        """A step is complete and nothing is in flight: a checkpoint can be saved.
+
+        Args:
+            state: what the checkpoint should hold, beside weights, optimiser and random states.
+        """
 
     def on_stage_end(self, stage: BuiltStage, state: TrainState) -> None:
-        """A stage has spent its budget or was stopped."""
+        """A stage has spent its budget or was stopped.
+
+        Args:
+            stage: with its final weights.
+            state: at the end.
+        """
 
     def on_message(self, text: str) -> None:
-        """Something happened that the user should know, in one line."""
+        """Something happened that the user should know, in one line.
+
+        Args:
+            text: one line, without a line break.
+        """
 
 
 class NullCallback(Callback):
@@ -59,7 +99,11 @@ class NullCallback(Callback):
 
 
 class CallbackList(Callback):
-    """Calls several callbacks in order."""
+    """Calls several callbacks in order.
+
+    Args:
+        callbacks: called in this order.
+    """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.callbacks = list(callbacks)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mmrun.errors import RunError
 Tensors = dict[str, Tensor]
 
 
-def save(folder: Path, parts: dict[str, Tensors], state: dict[str, Any]) -> None:
+def save(folder: Path, parts: dict[str, Tensors], state: Mapping[str, object]) -> None:
     """Write a checkpoint under another name, sync it, then rename it: it is never seen half written.
 
     Args:
@@ -42,7 +42,11 @@ def save(folder: Path, parts: dict[str, Tensors], state: dict[str, Any]) -> None
 
 
 def exists(folder: Path) -> bool:
-    """Return whether a checkpoint exists, also after a kill between the two renames of `save`."""
+    """Return whether a checkpoint exists, also after a kill between the two renames of `save`.
+
+    Args:
+        folder: that `save` wrote; where only its predecessor survived a kill, that is renamed back.
+    """
     old = folder.with_name(f"{folder.name}.old")
     if not folder.exists() and old.exists():
         old.rename(folder)
@@ -84,11 +88,15 @@ def _sync(path: Path) -> None:
 # ------------------------------------------------------------------------------ optimizer state and random states
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
-    """Split an optimizer's state into tensors, named `<parameter number>.<buffer>`, and JSON values."""
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, object]]:
+    """Split an optimizer's state into tensors, named `<parameter number>.<buffer>`, and JSON values.
+
+    Returns:
+        The tensors; and the values, `{"values": {...}, "param_groups": [...]}`.
+    """
     whole = optimizer.state_dict()
     tensors: Tensors = {}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for number, buffers in whole["state"].items():
         for name, value in buffers.items():
             (tensors if isinstance(value, Tensor) else values)[f"{number}.{name}"] = value
@@ -96,22 +104,37 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str
 
 
 def parameters_of(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> Tensors:
-    """Return, for each tensor name of `optimizer_state`, the parameter that it belongs to."""
+    """Return, for each tensor name of `optimizer_state`, the parameter that it belongs to.
+
+    Args:
+        optimizer: that the tensors belong to.
+        names: `<parameter number>.<buffer>`.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {name: parameters[int(name.partition(".")[0])] for name in names}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, rest: dict[str, Any]) -> None:
-    """Restore what `optimizer_state` returned."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in {**tensors, **rest["values"]}.items():
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, values: dict[str, Any]) -> None:
+    """Restore what `optimizer_state` returned.
+
+    Args:
+        optimizer: over the same parameters in the same order.
+        tensors: by `<parameter number>.<buffer>`.
+        values: the values beside them.
+    """
+    state: dict[int, dict[str, object]] = {}
+    for key, value in {**tensors, **values["values"]}.items():
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
 def random_state() -> Tensors:
-    """Return the states of torch's global generators, for the CPU and each GPU."""
+    """Return the states of torch's global generators, for the CPU and each GPU.
+
+    Returns:
+        By device: `cpu`, `cuda0` ..., each [bytes] uint8.
+    """
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states |= {f"cuda{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -119,7 +142,11 @@ def random_state() -> Tensors:
 
 
 def restore_random(states: Tensors) -> None:
-    """Restore what `random_state` returned."""
+    """Restore what `random_state` returned.
+
+    Args:
+        states: by device; every GPU of this process needs one.
+    """
     torch.set_rng_state(states["cpu"])
     if torch.cuda.is_available():
         torch.cuda.set_rng_state_all([states[f"cuda{number}"] for number in range(torch.cuda.device_count())])

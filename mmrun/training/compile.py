@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -56,7 +55,11 @@ def compile_learner(
 
 
 def uncompile(module: nn.Module) -> None:
-    """Undo `compile_learner`."""
+    """Undo `compile_learner`.
+
+    Args:
+        module: the bare learner.
+    """
     module._compiled_call_impl = None
 
 
@@ -68,12 +71,18 @@ def root_cause(error: BaseException) -> str:
 
 
 class CompiledCall:
-    """Calls a module: compiled in training mode, as it is in eval mode."""
+    """Calls a module: compiled in training mode, as it is in eval mode.
+
+    Args:
+        module: called as it is in eval mode.
+        mode: of torch.compile.
+    """
 
     def __init__(self, module: nn.Module, mode: str) -> None:
-        self.module, self.eager = module, module._call_impl
-        self.compiled = torch.compile(module._call_impl, mode=mode, dynamic=False)
+        self.module = module
+        self.eager: Callable[..., object] = module._call_impl
+        self.compiled: Callable[..., object] = torch.compile(module._call_impl, mode=mode, dynamic=False)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         """Return the module's output."""
         return self.compiled(*args, **kwargs) if self.module.training else self.eager(*args, **kwargs)

@@ -36,7 +36,12 @@ class StageCost(TypedDict):
 
 
 def stage_cost(built: BuiltStage, state: TrainState) -> StageCost:
-    """Return what a stage has cost so far."""
+    """Return what a stage has cost so far.
+
+    Args:
+        built: the stage.
+        state: how far it has come; `state.seconds` is above 0.
+    """
     samples = state.step * built.batch_size
     once = built.feature_cost
     trainable = [parameter for parameter in built.learner.parameters() if parameter.requires_grad]
@@ -63,6 +68,13 @@ def flops_per_step(learner: Learner, batch: Batch) -> float:
 
     Matrix products, convolutions and attention count, a multiply-add as two operations; fused recurrent kernels do
     not. Where memory does not hold the batch, half of it is counted, twice.
+
+    Args:
+        learner: model and objective.
+        batch: rows of one step of this process.
+
+    Raises:
+        RunError: memory does not hold a single row.
     """
     try:
         with no_side_effects(learner, batch.index.device), FlopCounterMode(display=False) as counter:
@@ -80,7 +92,11 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return peak memory in bytes: on a GPU since the last reset, on a CPU since the process started."""
+    """Return peak memory in bytes: on a GPU since the last reset, on a CPU since the process started.
+
+    Args:
+        device: whose memory is measured.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

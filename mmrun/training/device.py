@@ -30,12 +30,21 @@ def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lay out the weights of two-dimensional convolutions by pixel, so that tensor cores need no transposed copies."""
+    """Lay out the weights of two-dimensional convolutions by pixel, so that tensor cores need no transposed copies.
+
+    Args:
+        module: changed in place; four-dimensional parameters count as convolutions.
+    """
     for parameter in module.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def is_enabled(setting: bool | str, device: torch.device) -> bool:
-    """Return whether a setting applies: true, false, `auto` (on a GPU), or the name of a mode."""
+    """Return whether a setting applies: true, false, `auto` (on a GPU), or the name of a mode.
+
+    Args:
+        setting: true, false, `auto` or the name of a mode.
+        device: that the run uses.
+    """
     return device.type == "cuda" if setting == "auto" else bool(setting)

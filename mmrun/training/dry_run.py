@@ -12,7 +12,12 @@ from mmrun.types import Batch
 
 @contextmanager
 def no_side_effects(learner: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore buffers, random states and empty gradients when the context closes."""
+    """Restore buffers, random states and empty gradients when the context closes.
+
+    Args:
+        learner: whose buffers and gradients are restored.
+        device: whose random state is restored, beside the CPU's.
+    """
     buffers = {name: buffer.clone() for name, buffer in learner.named_buffers()}
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -113,4 +118,4 @@ def _flatten(gradients: list[Tensor]) -> Tensor:
 
 
 def _norm(gradients: list[Tensor]) -> float:
-    return _flatten(gradients).norm().item()
+    return float(_flatten(gradients).norm())

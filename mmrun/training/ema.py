@@ -34,13 +34,17 @@ class EMA:
         torch._foreach_lerp_(list(self.averages.values()), weights, 1 - decay)
 
     def load_state_dict(self, averages: dict[str, Tensor]) -> None:
-        """Restore saved averages."""
+        """Restore saved averages.
+
+        Args:
+            averages: by parameter name, with the shapes of the parameters.
+        """
         for name, average in averages.items():
             self.averages[name].copy_(average)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Return the model the averages as its weights while the context is open."""
+        """Use the averages as the weights of the model while the context is open."""
         self._swap()
         try:
             yield

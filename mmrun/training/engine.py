@@ -12,6 +12,7 @@ from torch.amp import GradScaler
 
 from mmrun.errors import RunError
 from mmrun.head import Head
+from mmrun.models.multimodal import Multimodal
 from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
 from mmrun.training.state import Batches, FitConfig, TrainState
@@ -107,6 +108,9 @@ def read_train_losses(state: TrainState, accelerator: Accelerator) -> dict[str, 
     """Return the mean losses since the last evaluation as `train/<name>`, over all processes.
 
     Reading them waits for the steps that a GPU has still to do, so the time counts as training.
+
+    Raises:
+        RunError: the loss is not finite.
     """
     began = time.perf_counter()
     means = {name: accelerator.reduce(mean, "mean").item() for name, mean in state.losses.pop().items()}
@@ -154,7 +158,7 @@ Outputs = dict[Head, dict[str, Tensor]]  # by head and task, [N, C]
 
 @torch.no_grad()
 def predict(
-    model: Any, heads: Sequence[Head], batches: Iterator[Batch], accelerator: Accelerator
+    model: Multimodal, heads: Sequence[Head], batches: Iterator[Batch], accelerator: Accelerator
 ) -> tuple[Outputs, dict[str, Tensor], Tensor]:
     """Return outputs, targets and row numbers, on the CPU of every process.
 

@@ -144,12 +144,25 @@ class FeatureColumn(MappedColumn):
         self.rows = torch.from_numpy(rows)
 
     def gather(self, rows: Tensor, pin: bool = False) -> dict[str, Tensor]:
-        """Return the features of some rows, by part."""
+        """Return the features of some rows, by part.
+
+        Args:
+            rows: row numbers [B], among those of the column.
+            pin: return pinned memory, for asynchronous copies to a GPU.
+
+        Returns:
+            By part of `Features`, [B, ...].
+        """
         return super().gather(torch.searchsorted(self.rows, rows), pin)
 
 
 def stored_size(rows: np.ndarray, parts: dict[str, Tensor]) -> int:
-    """Return the bytes that the features of some rows take; `parts` are those of one batch."""
+    """Return the bytes that the features of some rows take.
+
+    Args:
+        rows: row numbers [N].
+        parts: features of one batch, by part.
+    """
     return len(rows) * sum(part[0].numel() * part.element_size() for part in parts.values())
 
 

@@ -99,7 +99,15 @@ class GradientAccumulator:
 
 
 def refuse_one_row(batch: Batch, error: torch.OutOfMemoryError) -> None:
-    """Raise a RunError if the batch that memory does not hold is a single row."""
+    """Raise a RunError if the batch that memory does not hold is a single row.
+
+    Args:
+        batch: that memory does not hold.
+        error: the cause.
+
+    Raises:
+        RunError: the batch is a single row, so it cannot be split.
+    """
     if len(batch.index) == 1:
         raise RunError(
             "out of memory with one row at a time; try trainer.precision=bf16 or trainer.offload_activations=true, "
@@ -108,13 +116,24 @@ def refuse_one_row(batch: Batch, error: torch.OutOfMemoryError) -> None:
 
 
 def scale_loss(scaler: GradScaler | None, weight: float, loss: Tensor) -> Tensor:
-    """Divide a micro-batch's loss by its weight, and scale it up for fp16 where there is a scaler."""
+    """Divide a micro-batch's loss by its weight, and scale it up for fp16 where there is a scaler.
+
+    Args:
+        scaler: of fp16, or None.
+        weight: rows of the batch divided by those of the micro-batch.
+        loss: scalar, the mean over the micro-batch.
+    """
     share = loss / weight
     return share if scaler is None else scaler.scale(share)
 
 
 def split(batch: Batch, number: int) -> list[Batch]:
-    """Split a batch into micro-batches of equal size; where it does not divide evenly, the last is smaller."""
+    """Split a batch into micro-batches of equal size; where it does not divide evenly, the last is smaller.
+
+    Args:
+        batch: B rows.
+        number: of micro-batches, at most B.
+    """
     if number == 1:
         return [batch]
     fields = [_chunk(field, number) for field in batch]

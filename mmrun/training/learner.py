@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -25,7 +24,7 @@ class Learner(nn.Module):
         self,
         model: Multimodal,
         objective: Objective,
-        saved_tensors: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        saved_tensors: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         super().__init__()
         self.model = model
@@ -33,7 +32,11 @@ class Learner(nn.Module):
         self.saved_tensors = saved_tensors
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and its named parts, all scalars."""
+        """Return the loss and its named parts, all scalars.
+
+        Returns:
+            `loss`, and its parts as `loss/<part>`.
+        """
         with self.saved_tensors():
             losses: dict[str, Tensor] = self.objective(self.model, batch)
         return losses

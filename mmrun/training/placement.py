@@ -25,19 +25,36 @@ class Placement(Protocol):
         """Place what an objective brings as the model is placed, in place."""
 
     def prepare(self, learner: Learner) -> nn.Module:
-        """Return what the loop trains: it averages gradients over the processes."""
+        """Return what the loop trains: it averages gradients over the processes.
+
+        Args:
+            learner: with the model and the objective already placed.
+        """
         ...
 
     def gather(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Return whole tensors, in the process that writes."""
+        """Return whole tensors, in the process that writes.
+
+        Args:
+            tensors: by name, this process's share of each.
+        """
         ...
 
     def scatter(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Tensors:
-        """Return this process's share of whole tensors, each placed as its namesake in `like`."""
+        """Return this process's share of whole tensors, each placed as its namesake in `like`.
+
+        Args:
+            tensors: whole, by name.
+            like: placed tensors; where a name has none, the whole tensor is returned.
+        """
         ...
 
     def broadcast(self, value: T) -> T:
-        """Return the first process's value where all have to agree."""
+        """Return the first process's value where all have to agree.
+
+        Args:
+            value: this process's own; it must be picklable.
+        """
         ...
 
 

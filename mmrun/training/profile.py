@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from torch.autograd import DeviceType
 from torch.profiler import profile, record_function, schedule
@@ -12,6 +12,9 @@ from mmrun.training.state import Batches
 from mmrun.types import Batch
 
 WARMUP_STEPS, PROFILED_STEPS = 4, 5
+P = ParamSpec("P")
+R = TypeVar("R")
+
 PHASES = ("data", "forward", "backward", "optimizer")
 
 
@@ -57,10 +60,15 @@ class Profiler:
         self.on_profile(step_shares(profiled.key_averages()))
 
 
-def record_as(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that the profiler records under a name."""
+def record_as(name: str, function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that the profiler records under a name.
 
-    def recorded(*args: Any, **kwargs: Any) -> Any:
+    Args:
+        name: in the trace.
+        function: to call.
+    """
+
+    def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
         with record_function(name):
             return function(*args, **kwargs)
 
@@ -90,6 +98,10 @@ def step_shares(averages: Any) -> dict[str, float]:
 
 
 def summarize(shares: dict[str, float]) -> str:
-    """Return the shares as one line."""
+    """Return the shares as one line.
+
+    Args:
+        shares: that `step_shares` returned.
+    """
     parts = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if name != "step")
     return f"a step takes {shares['step']:.3g} ms: {parts}"

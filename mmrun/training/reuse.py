@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from mmrun.models.multimodal import Multimodal
 UNRELATED = ("cli", "evaluation", "results", "search")
 
 
-def result_key(determinants: Mapping[str, Any]) -> str:
+def result_key(determinants: Mapping[str, object]) -> str:
     """Return the name of a result: the same for equal determinants, code (of allowed packages too) and torch version.
 
     Args:
@@ -32,7 +31,11 @@ def result_key(determinants: Mapping[str, Any]) -> str:
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of some tensors, names and bits."""
+    """Return the sha256 of some tensors, names and bits.
+
+    Args:
+        tensors: by name; the order does not matter.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
@@ -55,7 +58,11 @@ def code_digest() -> str:
 
 @contextmanager
 def record_used_parts(model: Multimodal) -> Iterator[set[str]]:
-    """Record which parts of a model run while the context is open: encoder.image, fusion, head.label ..."""
+    """Record which parts of a model run while the context is open: encoder.image, fusion, head.label ...
+
+    Yields:
+        The set of names, filled while the context is open. All probes of a modality are one part, `probe.image`.
+    """
     used: set[str] = set()
     hooks = []
     for name, module in model.named_modules():
@@ -71,25 +78,38 @@ def record_used_parts(model: Multimodal) -> Iterator[set[str]]:
             hook.remove()
 
 
-def _record(used: set[str], name: str, *_: Any) -> None:
+def _record(used: set[str], name: str, *_: object) -> None:
     used.add(name)
 
 
 def part_of(parameter: str) -> str:
-    """Return the part of the model that holds a parameter or buffer: encoder.image.conv.weight -> encoder.image."""
+    """Return the part of the model that holds a parameter or buffer: encoder.image.conv.weight -> encoder.image.
+
+    Args:
+        parameter: its name in the model's state dict.
+    """
     first, *rest = parameter.split(".")
     return first if first == "fusion" else ".".join([first, *rest[:1]])
 
 
 def tensors_of(state: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, Tensor]:
-    """Return those tensors of a state dict that belong to some parts, parameters and buffers."""
+    """Return those tensors of a state dict that belong to some parts, parameters and buffers.
+
+    Args:
+        state: a state dict of the model.
+        parts: names as `part_of` returns them.
+    """
     selected = set(parts)
     return {name: tensor for name, tensor in state.items() if part_of(name) in selected}
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies."""
+    """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies.
+
+    Args:
+        folder: the result; the lock is `<folder>.lock`.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -21,7 +21,11 @@ from mmrun.training.placement import T, Tensors, synchronise_batch_norm
 
 
 class Sharded:
-    """Each device holds its share of every parameter, of its gradient and of its optimizer state."""
+    """Each device holds its share of every parameter, of its gradient and of its optimizer state.
+
+    Args:
+        accelerator: devices and processes.
+    """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
@@ -83,7 +87,12 @@ class Sharded:
 
 
 def blocks(module: nn.Module, in_sequence: bool = False) -> Iterator[nn.Module]:
-    """Yield the outermost modules that stand in a `ModuleList` or `Sequential`."""
+    """Yield the outermost modules that stand in a `ModuleList` or `Sequential`.
+
+    Args:
+        module: to search.
+        in_sequence: whether `module` is itself such a list.
+    """
     for child in module.children():
         if isinstance(child, nn.ModuleList | nn.Sequential):
             yield from blocks(child, in_sequence=True)

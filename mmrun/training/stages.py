@@ -57,7 +57,15 @@ class Stage:
 
 
 def expand_stages(strategy: StrategyConfig, modalities: Iterable[str]) -> list[Stage]:
-    """Return the stages in order; a stage with `for_each: modality` becomes one copy per modality."""
+    """Return the stages in order; a stage with `for_each: modality` becomes one copy per modality.
+
+    Args:
+        strategy: stages in the order in which they train.
+        modalities: that the run reads.
+
+    Returns:
+        The stages; their shares sum to 1.
+    """
     all_modalities = tuple(modalities)
     total = sum(stage.share for stage in strategy.stages.values())
     stages = []
@@ -75,7 +83,12 @@ def expand_stages(strategy: StrategyConfig, modalities: Iterable[str]) -> list[S
 
 
 def matches(name: str, glob: str) -> bool:
-    """Return whether a glob covers a parameter: `encoder.image` covers all below it, `*` matches anything."""
+    """Return whether a glob covers a parameter: `encoder.image` covers all below it, `*` matches anything.
+
+    Args:
+        name: of a parameter or a part.
+        glob: as in `train` and `lr_scale`.
+    """
     return fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*")
 
 
@@ -116,6 +129,9 @@ def relative_heights(names: Iterable[str]) -> dict[str, float]:
 
     The order is that in which an encoder's modules were built, which is the order of its layers in timm, in
     transformers and here.
+
+    Args:
+        names: all parameters of the model, in the order of its modules.
     """
     position: dict[str, float] = {}
     modules: dict[str, list[str]] = {}  # by encoder, first to last
@@ -149,6 +165,9 @@ def layer_depths(module: nn.Module) -> dict[str, int]:
     A layer is a child of the outermost `ModuleList` or `Sequential`s (a transformer block, a stage of convolutions);
     what stands before, between or after them (stem, embeddings, final norm) forms layers of its own. Without any such
     block, each child of the module is a layer.
+
+    Args:
+        module: an encoder.
     """
     names = [name for name, _ in module.named_parameters()]
     layer_of = {name: _layer_of(module, name) for name in names}

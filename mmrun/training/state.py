@@ -15,7 +15,11 @@ class Batches(Protocol):
     """A source of training batches. A batch depends on the step alone, so that training can start at any step."""
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of one optimiser step."""
+        """Return the batch of one optimiser step.
+
+        Args:
+            step: from 0.
+        """
         ...
 
 
@@ -65,19 +69,27 @@ class RunningMean:
         self.count = 0
 
     def add(self, losses: dict[str, Tensor]) -> None:
-        """Add the losses of one step, each a scalar."""
+        """Add the losses of one step.
+
+        Args:
+            losses: scalars, by name.
+        """
         for name, loss in losses.items():
             value = loss.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
 
     def pop(self) -> dict[str, Tensor]:
-        """Return the means since the last call, and start anew."""
+        """Return the means since the last call, and start anew.
+
+        Returns:
+            By name, scalars on the device.
+        """
         means = {name: total / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the sums and their count as JSON values."""
         return {"sums": {name: total.item() for name, total in self.sums.items()}, "count": self.count}
 
@@ -112,7 +124,12 @@ class TrainState:
     losses: RunningMean = field(default_factory=RunningMean)
 
     def update_best(self, value: float, higher_is_better: bool) -> bool:
-        """Compare a monitored value with the best one, and return whether it is better."""
+        """Compare a monitored value with the best one, and return whether it is better.
+
+        Args:
+            value: of the evaluation after step `self.step`.
+            higher_is_better: direction of the value.
+        """
         better = self.best is None or (value > self.best if higher_is_better else value < self.best)
         if better:
             self.best, self.best_step, self.stale = value, self.step, 0
@@ -120,13 +137,17 @@ class TrainState:
             self.stale += 1
         return better
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return everything as JSON values."""
         return {**vars(self), "losses": self.losses.state_dict()}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> "TrainState":
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Args:
+            state: that `state_dict` returned.
+        """
         restored = cls(**{name: value for name, value in state.items() if name != "losses"})
         restored.losses.load_state_dict(state["losses"])
         return restored

@@ -43,7 +43,13 @@ def peak_flops(name: str, precision: str, tf32: bool) -> float | None:
 
 
 def device_peak_flops(device: torch.device, precision: str, tf32: bool) -> float | None:
-    """Return the peak FLOP/s of a device; None for a CPU or an unknown GPU."""
+    """Return the peak FLOP/s of a device; None for a CPU or an unknown GPU.
+
+    Args:
+        device: that the run uses.
+        precision: fp32, bf16 or fp16.
+        tf32: whether fp32 products may be rounded to TF32.
+    """
     return peak_flops(torch.cuda.get_device_name(device), precision, tf32) if device.type == "cuda" else None
 
 
@@ -84,7 +90,16 @@ class ThroughputMeter(Callback):
         metrics |= self.metrics(state)
 
     def metrics(self, state: TrainState) -> dict[str, float]:
-        """Return the speed since the last call: samples/s, peak bytes, and shares of time or of the peak."""
+        """Return the training speed since the last call.
+
+        Args:
+            state: after at least one more step.
+
+        Returns:
+            `speed/samples_per_second`; `speed/data_wait`, the share of the time spent waiting for batches;
+            `speed/peak_memory` in bytes; on a known GPU `speed/mfu`, the share of its peak FLOP/s, and
+            `speed/utilisation`.
+        """
         steps, seconds = state.step - self.step, state.seconds - self.seconds
         speed = {
             "speed/samples_per_second": steps * self.batch_size / seconds,

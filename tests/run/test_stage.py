@@ -3,9 +3,8 @@ import torch
 
 from mmrun.head import FUSED
 from mmrun.run.stage import build_stage, run_or_reuse_stage, run_stage, stage_key
-from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights
+from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.training import checkpoint
-from mmrun.training.state import TrainState
 
 
 def test_a_built_stage_touches_no_file_and_trains_only_what_it_names(open_run, tmp_path):
@@ -65,17 +64,3 @@ def test_a_stored_result_is_loaded_and_charged(open_run, tmp_path):
         load_stage_weights(session, stage)
         weights.append(session.model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-
-
-def test_a_checkpoint_restores_the_train_state_the_weights_and_their_average(open_run):
-    overrides = ["strategy.stages.train.ema_decay=0.9"]
-    session = open_run(*overrides)
-    built = build_stage(session, session.stages["train"])
-    checkpoints = StageCheckpoints(session, built)
-    state = TrainState(step=3, seconds=1.0, best=0.5, best_step=2, stale=1)
-    built.ema.averages[next(iter(built.ema.averages))].fill_(7.0)
-    checkpoints.save(state)
-    again = build_stage(session, session.stages["train"])
-    restored = StageCheckpoints(session, again).restore()
-    assert restored.state_dict() == state.state_dict()
-    assert (again.ema.averages[next(iter(again.ema.averages))] == 7.0).all()

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+import torch
+
+from mmrun.training.budget import StageBudget
+from mmrun.training.state import FitConfig, RunningMean, TrainState
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("constant", [1.0, 1.0, 1.0]), ("linear", [1.0, 0.5, 0.0]), ("cosine", [1.0, 0.5, 0.0])],
+)
+def test_schedules(schedule, expected):
+    config = FitConfig(StageBudget(steps=1), 1, schedule=schedule)
+    assert [config.lr_factor(spent) for spent in (0.0, 0.5, 1.0)] == pytest.approx(expected)
+
+
+def test_warm_up_rises_to_the_full_rate():
+    config = FitConfig(StageBudget(steps=1), 1, schedule="linear", warmup=0.1)
+    assert 0 < config.lr_factor(0.0) < config.lr_factor(0.05) < config.lr_factor(0.1) == 1.0
+
+
+def test_the_train_state_survives_json():
+    state = TrainState(step=7, seconds=1.5, best=0.25, best_step=4, stale=1)
+    state.losses.add({"loss": torch.tensor(0.1)})
+    restored = TrainState.from_state_dict(json.loads(json.dumps(state.state_dict())))
+    assert restored.state_dict() == state.state_dict()
+    assert restored.losses.pop() == {"loss": torch.tensor(0.1)}
+
+
+def test_means_are_over_the_steps_since_they_were_last_read():
+    losses = RunningMean()
+    for value in (1.0, 3.0):
+        losses.add({"loss": torch.tensor(value)})
+    assert losses.pop() == {"loss": torch.tensor(2.0)}
+    losses.add({"loss": torch.tensor(7.0)})
+    assert losses.pop() == {"loss": torch.tensor(7.0)}
+
+
+@pytest.mark.parametrize(("higher_is_better", "best", "stale"), [(True, 0.5, 2), (False, 0.2, 0)])
+def test_the_best_value_and_how_old_it_is(higher_is_better, best, stale):
+    state = TrainState()
+    for state.step, value in enumerate((0.5, 0.3, 0.2), start=1):
+        state.update_best(value, higher_is_better)
+    assert (state.best, state.stale) == (best, stale)
+    assert state.best_step == 3 - stale
