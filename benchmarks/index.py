@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mmrun.results.folder import RunFolder
+from mmrun.results.predictions import write_predictions
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 STRATEGIES = ("scratch", "holistic", "component", "frozen", "unimodal")
@@ -53,7 +54,7 @@ def write(outputs: Path, strategy: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     target, scores = rng.integers(0, CLASSES, ROWS), rng.dirichlet(np.ones(CLASSES), ROWS)
     run.predictions.mkdir()
-    run.write_predictions("test", [f"row{row}" for row in range(ROWS)], {"label": target}, {"label": scores})
+    write_predictions(run, "test", [f"row{row}" for row in range(ROWS)], {"label": target}, {"label": scores})
 
 
 def figures(name: str, strategy: str, seed: int) -> dict:

@@ -55,7 +55,7 @@ def coverage(seeds: int, draw, interval: str, number: int, rng: np.random.Genera
     true = 0.02 if draw is normal else -0.02 * 60 / 64  # a beta(60, 4) has mean 60 / 64
     covered = 0
     for _ in range(number):
-        found = statistics.paired_difference(*draw(seeds, 0.02, rng), interval=interval)
+        found = statistics.estimate_paired_difference(*draw(seeds, 0.02, rng), interval=interval)
         covered += found.low is not None and found.low <= true <= found.high
     return covered / number
 
@@ -65,7 +65,7 @@ def false_alarms(seeds: int, test: str, number: int, rng: np.random.Generator) -
     alarms = np.zeros(3)
     for _ in range(number):
         scores = 0.8 + rng.normal(0, 0.02, seeds) + rng.normal(0, 0.01, (STRATEGIES, seeds))
-        ps = [statistics.paired_difference(one, scores[0], test).p for one in scores[1:]]
+        ps = [statistics.estimate_paired_difference(one, scores[0], test).p for one in scores[1:]]
         alarms += [min(ps) < 0.05, min(statistics.holm(ps)) < 0.05, min(statistics.benjamini_hochberg(ps)) < 0.05]
     return tuple(alarms / number)
 

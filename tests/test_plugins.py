@@ -93,7 +93,10 @@ def test_missing_package(their_parts, capsys):
     [
         ("os.system", "'os.system' is not in mmrun.models.fusions"),
         ("mmrun.compose.import_module", "'mmrun.compose.import_module' is not in mmrun.models.fusions"),
-        ("mmrun.results.files.write_whole", "'mmrun.results.files.write_whole' is not in mmrun.models.fusions"),
+        (
+            "mmrun.results.files.write_atomically",
+            "'mmrun.results.files.write_atomically' is not in mmrun.models.fusions",
+        ),
         ("mmrun.models.fusions.simple.nn", "mmrun.models.fusions.simple.nn is not a class or function defined there"),
         ("mmrun.models.fusions.simple.Tensor", "mmrun.models.fusions.simple.Tensor is not a class or function"),
         ("mmrun.models.encoders.text.Rnn", "'mmrun.models.encoders.text.Rnn' is not in mmrun.models.fusions"),

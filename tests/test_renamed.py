@@ -69,11 +69,11 @@ def test_error_for_an_old_flag_names_the_new_one(arguments, new, capsys):
 def test_run_of_version_0_1_is_read(tmp_path):
     shutil.copytree(OLD_RUN, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    stage = compose.restore(folder.config()).strategy.stages["train"]
+    stage = compose.restore(folder.read_config()).strategy.stages["train"]
     assert (stage.max_grad_norm, stage.grad_accum_steps, stage.ema_decay, stage.unfreeze_top) == (1.0, 2, 0.9, 0.9)
     assert stage.monitor == "primary_metric"
     assert stage.objective["unimodal_weight"] == 0.3
-    metrics = folder.metrics()
+    metrics = folder.read_metrics()
     assert metrics["primary_head"] == "fused"
     assert metrics["cost"]["stages"]["train"]["grad_accum_steps"] == 2
     assert metrics["cost"]["trainable_parameters"] == 546

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
-    from mmrun.results.folder import environment
+    from mmrun.results.environment import describe_environment
     from mmrun.run.bench import bench
 
     compose.use_config_dirs(args.config_dir)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         timings = bench(config, Path(scratch), terminal, args.seconds)
     device = "cpu" if config.trainer.device == "cpu" or not torch.cuda.is_available() else "cuda"
-    machine = environment(device, torch.get_num_threads())
+    machine = describe_environment(device, torch.get_num_threads())
     if args.format == "json":
         report = {"device": machine["device"], "threads": machine["threads"], "timings": _to_json(timings)}
         print(json.dumps(report, indent=1))

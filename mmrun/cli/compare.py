@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
     result = _compare_two_runs(args) if args.examples else _compare_groups(args)
     _print_result(result, args.format)
-    for notice in tables.notices(result):
+    for notice in tables.collect_notices(result):
         print(f"note: {notice}", file=sys.stderr)
     return 0
 
@@ -167,12 +167,12 @@ def _compare_groups(args: argparse.Namespace) -> "Result":
     from mmrun.results import selection
 
     question = parse_question(args)
-    runs, notices = selection.finished(args.folders)
-    runs = selection.filtered(runs, args.where)
+    runs, notices = selection.read_finished(args.folders)
+    runs = selection.filter_runs(runs, args.where)
     if args.curve_over is not None:
-        from mmrun.results.curves import across
+        from mmrun.results.curves import compare_across
 
-        return across(runs, question, args.curve_over.replace("/", "."), notices)
+        return compare_across(runs, question, args.curve_over.replace("/", "."), notices)
     if args.rank_over is not None:
         from mmrun.results.ranks import rank
 
@@ -197,20 +197,20 @@ def _compare_two_runs(args: argparse.Namespace) -> "Result":
 def _print_result(result: "Result", format: str) -> None:
     from mmrun.results import formats, records, tables
 
-    notices = tables.notices(result)
+    notices = tables.collect_notices(result)
     if format == "json":
-        print(json.dumps(records.as_json(result), indent=1))
+        print(json.dumps(records.to_json(result), indent=1))
     elif format == "csv":
-        print(formats.comma_separated(records.records(result)), end="")
+        print(formats.to_csv(records.to_records(result)), end="")
     elif format == "md":
-        print("\n\n".join(map(formats.markdown, tables.tables(result))))
+        print("\n\n".join(map(formats.to_markdown, tables.build_tables(result))))
         for notice in notices:
             print(f"\n- Note: {notice}", end="")
         print(end="\n" if notices else "")
     elif format == "latex":
-        print("\n\n".join(map(formats.latex, tables.tables(result))))
+        print("\n\n".join(map(formats.to_latex, tables.build_tables(result))))
         for notice in notices:
-            print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escaped(notice)}\\par}}")
+            print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escape_latex(notice)}\\par}}")
     else:
         _print_tables(result)
 
@@ -218,7 +218,7 @@ def _print_result(result: "Result", format: str) -> None:
 def _print_tables(result: "Result") -> None:
     from mmrun.results import tables
 
-    for index, table in enumerate(tables.tables(result)):
+    for index, table in enumerate(tables.build_tables(result)):
         if index > 0:
             print()
         print(table.caption)

@@ -123,9 +123,9 @@ def _flags_by_name(actions: Iterable[argparse.Action]) -> dict[str, argparse.Act
 
 
 def _list_runs() -> list[str]:
-    from mmrun.results.index import OUTPUTS, find
+    from mmrun.results.index import OUTPUTS, find_runs
 
-    return [run.name for run in find(OUTPUTS)] if OUTPUTS.is_dir() else []
+    return [run.name for run in find_runs(OUTPUTS)] if OUTPUTS.is_dir() else []
 
 
 # ----------------------------------------------------------------------------------------------- overrides of `train`

@@ -10,7 +10,7 @@ from mmrun.cli.table import format_count, format_duration, format_number, format
 from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
-from mmrun.results.selection import leaves, text
+from mmrun.results.selection import flatten, format_value
 
 HELP = "Show how two runs differ in config, code, data and environment, and their metrics and costs side by side."
 
@@ -97,7 +97,7 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
         differences["code"] = differing_values(environment_a.pop("git") or {}, environment_b.pop("git") or {})
         differences["environment"] = differing_values(environment_a, environment_b)
     if a.finished and b.finished:
-        metrics_a, metrics_b = a.metrics(), b.metrics()
+        metrics_a, metrics_b = a.read_metrics(), b.read_metrics()
         differences["data"] = differing_values(metrics_a["dataset"], metrics_b["dataset"])
         differences["metrics"] = _pair_numbers(
             _flatten_metrics(metrics_a["metrics"]), _flatten_metrics(metrics_b["metrics"])
@@ -116,7 +116,7 @@ def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
     Returns:
         The values that differ, by dotted key.
     """
-    values_a, values_b = dict(leaves(a)), dict(leaves(b))
+    values_a, values_b = dict(flatten(a)), dict(flatten(b))
     pairs: Pairs = {}
     for key in {**values_a, **values_b}:
         pair = values_a.get(key), values_b.get(key)
@@ -126,9 +126,9 @@ def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
 
 
 def _flatten_config(run: RunFolder) -> dict[str, object]:
-    config = run.config()
+    config = run.read_config()
     choices: dict[str, object] = config.pop("choices")
-    return {**choices, **dict(leaves(config))}
+    return {**choices, **dict(flatten(config))}
 
 
 def _flatten_metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Numbers:
@@ -153,7 +153,7 @@ def _print_pairs(part: str, pairs: Pairs | None) -> None:
         return
     rows = []
     for key, pair in pairs.items():
-        rows.append([key, *("-" if value is None else text(value) for value in pair)])
+        rows.append([key, *("-" if value is None else format_value(value) for value in pair)])
     print_table([part, "a", "b"], rows, left=3)
 
 

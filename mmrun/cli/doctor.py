@@ -15,7 +15,7 @@ from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
 from mmrun.cli.table import format_size, print_table
 from mmrun.config import RunConfig
-from mmrun.results.folder import LIBRARIES, version
+from mmrun.results.environment import LIBRARIES, find_version
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
@@ -102,14 +102,14 @@ def run_checks() -> Iterator[Check]:
 
 
 def _check_library(name: str) -> Check:
-    installed = version(name)
+    installed = find_version(name)
     if installed is None:
         return Check(name, "broken", "not installed", f"pip install {name}")
     return Check(name, "ok", installed)
 
 
 def _check_extra(extra: str, library: str) -> Check:
-    installed = version(library)
+    installed = find_version(library)
     if installed is None:
         return Check(f"extra [{extra}]", "note", f"{library} not installed", f"pip install 'mmrun[{extra}]'")
     return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
@@ -150,7 +150,7 @@ def _check_avdigits() -> Check:
 
 def _check_torchaudio() -> Check:
     """Import torchaudio, if installed: one built for another CUDA version prevents transformers from importing."""
-    installed = version("torchaudio")
+    installed = find_version("torchaudio")
     if installed is None:
         return Check("torchaudio", "ok", "not installed, not needed")
     try:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.compose import restore
     from mmrun.run import build
 
-    tasks = build.open_data(restore(runs[0].config())).tasks
+    tasks = build.open_data(restore(runs[0].read_config())).tasks
     metrics = {name: _evaluate(runs, methods, task) for name, task in tasks.items()}
     if args.format == "json":
         print(json.dumps({"members": [run.name for run in runs], "tasks": metrics}, indent=1))
@@ -78,7 +78,7 @@ def _check(runs: Sequence["RunFolder"], methods: Sequence[str]) -> None:
     for run in runs:
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
-        if run.metrics()["primary_head"] is None:
+        if run.read_metrics()["primary_head"] is None:
             raise ConfigError(f"{run.path}: this run makes no predictions; name runs that train a head")
 
 

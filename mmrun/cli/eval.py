@@ -12,7 +12,7 @@ from mmrun.errors import ConfigError, MmrunError, nearest
 
 if TYPE_CHECKING:
     from mmrun.results.evaluation_schema import Evaluation
-    from mmrun.results.selection import Metrics
+    from mmrun.results.schema import RunRecord
     from mmrun.run.session import Session
 
 HELP = "Measure what each modality of a finished run contributes, and write it to evaluation.json of the run folder."
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = resolve(args.run)
     unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
-    modalities = list(folder.config()["encoder"])
+    modalities = list(folder.read_config()["encoder"])
     missing = parse_missing(args.missing, modalities)
     noise = parse_noise(args.noise, modalities, missing)
 
@@ -111,17 +111,17 @@ def _classify_zero_shot(session: "Session", args: argparse.Namespace) -> None:
         eval_tables.print_zero_shot(result)
 
 
-def evaluate_remaining(runs: Sequence["Metrics"], split: str) -> None:
+def evaluate_remaining(runs: Sequence["RunRecord"], split: str) -> None:
     """Evaluate the runs that lack a full evaluation, and store the results. One that cannot be is reported and skipped.
 
     Args:
         runs: metrics of finished runs.
         split: val or test.
     """
-    from mmrun.results.evaluations import lacking
+    from mmrun.results.evaluations import find_unevaluated
     from mmrun.results.folder import RunFolder
 
-    folders = [RunFolder(run["folder"]) for run in lacking(runs, split)]
+    folders = [RunFolder(run["folder"]) for run in find_unevaluated(runs, split)]
     if not folders:
         return
 

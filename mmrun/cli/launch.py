@@ -23,8 +23,9 @@ from mmrun import compose
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.hydra_internals import UserConfigs, build_launcher
-from mmrun.results.folder import RunFolder, run_path
-from mmrun.results.index import status
+from mmrun.results.folder import RunFolder
+from mmrun.results.identity import run_folder_path
+from mmrun.results.index import determine_status
 
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
 
@@ -56,7 +57,7 @@ class SweepRun:
             ConfigError: an override does not fit.
         """
         config = compose.load(overrides)
-        return cls(list(overrides), config, RunFolder(run_path(compose.as_dict(config))))
+        return cls(list(overrides), config, RunFolder(run_folder_path(compose.as_dict(config))))
 
 
 class Job(TypedDict):
@@ -142,7 +143,7 @@ class Launcher:
         for number, (sweep_run, trial) in enumerate(zip(sweep_runs, trials, strict=True), start=1):
             folder = sweep_run.folder
             if rerun or not folder.finished:
-                folder.ask(compose.as_dict(sweep_run.config), sweep_run.overrides)
+                folder.write_request(compose.as_dict(sweep_run.config), sweep_run.overrides)
                 jobs[folder.path] = {
                     "run": str(folder.path),
                     "position": f"{number} of {len(sweep_runs)}",
@@ -169,7 +170,7 @@ def run_job(sweep: DictConfig) -> str | None:
 
     job: Job = json.loads(sweep.job)
     folder = RunFolder(job["run"])
-    overrides, config = folder.overrides(), compose.restore(folder.config())
+    overrides, config = folder.read_overrides(), compose.restore(folder.read_config())
     with Terminal(job["live"] and config.trainer.progress) as terminal:
         callback = CallbackList([terminal])
         if job["trial"] is not None:
@@ -218,7 +219,7 @@ def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
     """
     if sweep_run.folder.path in reasons:
         return f"failed: {reasons[sweep_run.folder.path]}"
-    state = status(sweep_run.folder)
+    state = determine_status(sweep_run.folder)
     explanations = {
         "failed": f"failed: {state['message']}",
         "running": "not finished: its process was killed, or is still running",

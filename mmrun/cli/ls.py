@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.table import format_duration, format_number, pluralize, print_table
-from mmrun.results.index import OUTPUTS, Summary, find, summary
+from mmrun.results.index import OUTPUTS, RunSummary, find_runs, summarize_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +26,7 @@ REFRESH_SECONDS = 1.0
 WATCHED_ORDER = {"running": 0, "failed": 1, "waiting": 3}  # by status; all others are 2
 
 SortKey = tuple[object, ...]
-ORDERS: dict[str, Callable[[Summary], SortKey]] = {
+ORDERS: dict[str, Callable[[RunSummary], SortKey]] = {
     "name": lambda run: (run.name,),
     "status": lambda run: (run.status, run.name),
     "value": lambda run: (run.value is None, -(run.value or 0.0)),
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.watch:
         _watch(args.folder)
         return 0
-    runs = [summary(run_folder, args.folder) for run_folder in find(args.folder)]
+    runs = [summarize_run(run_folder, args.folder) for run_folder in find_runs(args.folder)]
     runs.sort(key=ORDERS[args.sort])
     if args.format == "json":
         print(json.dumps([asdict(run) for run in runs], indent=1))
@@ -77,12 +77,12 @@ def _watch(folder: Path) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    finished: dict[Path, Summary] = {}  # they do not change, and are not read again
-    list(find(folder))  # raises if there is no such folder
+    finished: dict[Path, RunSummary] = {}  # they do not change, and are not read again
+    list(find_runs(folder))  # raises if there is no such folder
     with Live(console=Console(), auto_refresh=False) as live:
         try:
             while True:
-                runs = {run.path: finished.get(run.path) or summary(run, folder) for run in find(folder)}
+                runs = {run.path: finished.get(run.path) or summarize_run(run, folder) for run in find_runs(folder)}
                 finished = {path: run for path, run in runs.items() if run.status == "finished"}
                 live.update(_build_watched_table(list(runs.values()), folder), refresh=True)
                 if not any(run.status in ACTIVE for run in runs.values()):
@@ -92,7 +92,7 @@ def _watch(folder: Path) -> None:
             return
 
 
-def _build_watched_table(runs: Sequence[Summary], folder: Path) -> "Table":
+def _build_watched_table(runs: Sequence[RunSummary], folder: Path) -> "Table":
     from rich import box
     from rich.table import Table
 
@@ -105,20 +105,20 @@ def _build_watched_table(runs: Sequence[Summary], folder: Path) -> "Table":
     return table
 
 
-def _count_by_status(runs: Sequence[Summary], folder: Path) -> str:
+def _count_by_status(runs: Sequence[RunSummary], folder: Path) -> str:
     counts = Counter(run.status for run in runs)
     by_status = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     return f"{pluralize(len(runs), 'run')} below {folder}{': ' if runs else ''}{by_status}"
 
 
-def _print_csv(runs: Sequence[Summary]) -> None:
-    writer = csv.DictWriter(sys.stdout, [field.name for field in fields(Summary)], lineterminator="\n")
+def _print_csv(runs: Sequence[RunSummary]) -> None:
+    writer = csv.DictWriter(sys.stdout, [field.name for field in fields(RunSummary)], lineterminator="\n")
     writer.writeheader()
     for run in runs:
         writer.writerow(asdict(run))
 
 
-def _format_run(run: Summary) -> list[str]:
+def _format_run(run: RunSummary) -> list[str]:
     position = "" if run.status == "finished" else f"{run.stage or 'start'} {run.progress:.0%}"
     metric = f"{run.metric} {format_number(run.value)}" if run.metric is not None else "-"
     return [run.name, run.status, position, metric, format_duration(run.seconds), format_duration(run.age)]

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun.cli.terminal import Terminal
     from mmrun.evaluation.predict import predict
-    from mmrun.results.files import write_whole
+    from mmrun.results.files import write_atomically
     from mmrun.run.pipeline import reopen
 
     predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         with path.open("w", encoding="utf-8", newline="") as stream:
             write(predictions.columns, stream)
 
-    write_whole(args.output, write_file)
+    write_atomically(args.output, write_file)
     print(args.output)
     return 0
 

@@ -34,6 +34,6 @@ class Pruning(Callback):
         key = self.report.key
         if key not in metrics:
             return
-        number = sum(key in event for event in self.folder.events())  # a resumed run continues to count
+        number = sum(key in event for event in self.folder.log.read_events())  # a resumed run continues to count
         if not self.report.worth_it(metrics[key], number):
             raise Pruned(f"{key} {metrics[key]:.4f} at evaluation {number} is not among the best")

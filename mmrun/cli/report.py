@@ -97,6 +97,6 @@ def _format_report(report: "Report", format: str, figures: Path | None, output: 
     if format == "html":
         return page.render_html(report)
     if format == "csv":
-        return formats.comma_separated(report.records)
+        return formats.to_csv(report.records)
     link = None if figures is None else os.path.relpath(figures, Path() if output is None else output.parent)
     return text_formats.render_markdown(report, link) if format == "md" else text_formats.render_latex(report, link)

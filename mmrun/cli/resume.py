@@ -26,12 +26,12 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
-    config = compose.restore(folder.config())
+    config = compose.restore(folder.read_config())
 
     from mmrun.cli.terminal import Terminal, print_result
     from mmrun.run import pipeline
 
     with Terminal(live=config.trainer.progress) as terminal:
-        pipeline.run(config, terminal, folder.overrides(), folder=folder)
+        pipeline.run(config, terminal, folder.read_overrides(), folder=folder)
     print_result(folder)
     return 0

@@ -17,7 +17,7 @@ from mmrun.errors import ConfigError, MmrunError
 from mmrun.head import FUSED
 from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
-from mmrun.results.index import status
+from mmrun.results.index import determine_status
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.search import Search
@@ -144,7 +144,7 @@ def _train_round(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, cons
             arm.refuse(trial, str(error))
     sweep_runs, reports = [], []
     for arm, trial, sweep_run in composed:
-        if not (trial.resumed and status(sweep_run.folder)["status"] == "pruned"):
+        if not (trial.resumed and determine_status(sweep_run.folder)["status"] == "pruned"):
             sweep_runs.append(sweep_run)
             reports.append(arm.report(trial))
     reasons = launcher.launch(sweep_runs, trials=reports)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.folder import RunFolder
-from mmrun.results.index import resolve, status
+from mmrun.results.index import determine_status, resolve
 
 if TYPE_CHECKING:
     from mmrun.training.cost import StageCost
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """
     folder = resolve(args.run)
     info = _read_info(folder)
-    metrics = folder.metrics() if folder.finished else None
+    metrics = folder.read_metrics() if folder.finished else None
     if args.format == "json":
         print(json.dumps({**info, "metrics": metrics}, indent=1))
         return 0
@@ -76,14 +76,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_info(folder: RunFolder) -> RunInfo:
-    config = folder.config()
+    config = folder.read_config()
     files = (folder.config_file, folder.environment_file, folder.log_file, folder.metrics_file)
     paths = (folder.path, *files, folder.predictions, folder.checkpoints)
     return {
         "run": folder.name,
-        "status": status(folder),
+        "status": determine_status(folder),
         "choices": config["choices"],
-        "overrides": folder.overrides(),
+        "overrides": folder.read_overrides(),
         "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
         "seed": config["seed"],
         "paths": {path.name: str(path) for path in paths if path.exists()},

@@ -9,7 +9,7 @@ from mmrun import compose
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
 from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
-from mmrun.results.index import primary_metric
+from mmrun.results.index import find_primary_metric
 
 
 def sweep(overrides: Sequence[str], rerun: bool) -> int:
@@ -111,6 +111,6 @@ def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:
 
 
 def _format_finished(sweep_run: SweepRun) -> str:
-    name, value = primary_metric(sweep_run.folder.metrics())
+    name, value = find_primary_metric(sweep_run.folder.read_metrics())
     path = str(sweep_run.folder.path)
     return path if value is None else f"{path}  test/{name} {value:.4f}"

@@ -4,11 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from mmrun.results.formatting import count as format_count
-from mmrun.results.formatting import duration as format_duration
-from mmrun.results.formatting import number as format_number
-from mmrun.results.formatting import several as pluralize
-from mmrun.results.formatting import size as format_size
+from mmrun.results.formatting import format_count, format_duration, format_number, format_size, pluralize
 
 __all__ = ["format_count", "format_duration", "format_number", "format_size", "pluralize", "print_table"]
 

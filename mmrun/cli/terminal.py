@@ -136,7 +136,7 @@ def print_result(folder: RunFolder) -> None:
     """
     if not is_first_process():
         return
-    metrics = folder.metrics()
+    metrics = folder.read_metrics()
     console = Console()
     console.print(_build_metrics_table(metrics["metrics"]))
     console.print(_build_cost_table(metrics["cost"]))

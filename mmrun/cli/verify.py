@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from mmrun.cli.arguments import add_run
 from mmrun.cli.diff import differing_values
 from mmrun.errors import ConfigError, nearest
+from mmrun.results.environment import describe_environment
 from mmrun.results.files import read_json
-from mmrun.results.folder import RunFolder, environment
+from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
-from mmrun.results.selection import text
+from mmrun.results.selection import format_value
 
 if TYPE_CHECKING:
     from mmrun.run.session import Session
@@ -52,17 +53,17 @@ def run(args: argparse.Namespace) -> int:
     with Terminal() as terminal:
         session = reopen(folder, terminal)
         name = _select_stage(session, args.stage)
-        original = folder.checkpoint(name, session.stages[name].config.keep)
+        original = folder.checkpoint_path(name, session.stages[name].config.keep)
         with tempfile.TemporaryDirectory() as scratch:
             retrained = retrain(session, name, RunFolder(scratch))
             difference = describe_difference(original, retrained)
-        current = environment(str(session.accelerator.device), torch.get_num_threads())
+        current = describe_environment(str(session.accelerator.device), torch.get_num_threads())
     if not difference:
         print(f"{folder.path}: {name} trained again: identical, sha256 {_digest(original)} ...")
         return 0
     print(f"{folder.path}: {name} trained again: different in {difference}")
     for key, (before, after) in differing_values(recorded, current).items():
-        print(f"the environment differs: {key} was {text(before)}, is {text(after)}", file=sys.stderr)
+        print(f"the environment differs: {key} was {format_value(before)}, is {format_value(after)}", file=sys.stderr)
     return 1
 
 
@@ -103,8 +104,8 @@ def retrain(session: "Session", name: str, folder: RunFolder) -> Path:
     session = replace(session, folder=folder, config=replace(session.config, trainer=trainer))
     stage = session.stages[name]
     run_stage(session, build_stage(session, stage))
-    folder.close()
-    return folder.checkpoint(name, stage.config.keep)
+    folder.log.close()
+    return folder.checkpoint_path(name, stage.config.keep)
 
 
 def describe_difference(a: Path, b: Path) -> str:

@@ -20,7 +20,7 @@ from mmrun.results.evaluation_schema import ClassEvaluation, Evaluation, Subgrou
 from mmrun.results.evaluations import OWN_CEILINGS, SCHEMA
 from mmrun.results.files import read_json, write_json
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import stored
+from mmrun.results.predictions import read_predictions
 from mmrun.run import metrics as run_metrics
 from mmrun.run.metrics import Metrics
 from mmrun.run.session import Session
@@ -137,7 +137,7 @@ def save(folder: RunFolder, evaluation: Mapping[str, object]) -> None:
 def _check_session(session: Session) -> None:
     """Raise an error for a run without a fused model, and for one whose data have changed."""
     name = session.folder.name
-    if session.data.table.fingerprint != session.folder.metrics()["dataset"]["fingerprint"]:
+    if session.data.table.fingerprint != session.folder.read_metrics()["dataset"]["fingerprint"]:
         raise ConfigError(
             f"{name}: the data set has changed since the run was trained; restore the data it was trained on"
         )
@@ -241,7 +241,7 @@ def _evaluate_classes(session: Session, split: str) -> dict[str, ClassEvaluation
     """Return calibration, confusion and curves of every task that has classes or labels."""
     by_task: dict[str, ClassEvaluation] = {}
     for name, task in session.data.tasks.items():
-        predictions = stored(session.folder, split, name)
+        predictions = read_predictions(session.folder, split, name)
         evaluation = calibration.evaluate_classes(task, predictions.scores, predictions.target)
         if evaluation is not None:
             by_task[name] = evaluation
@@ -253,7 +253,7 @@ def _evaluate_groups(session: Session, split: str, column: str) -> dict[str, Sub
     values = subgroups.read_column(session.config.dataset, column)
     by_task: dict[str, SubgroupMetrics] = {}
     for name, task in session.data.tasks.items():
-        predictions = stored(session.folder, split, name)
+        predictions = read_predictions(session.folder, split, name)
         groups = [values[row_id] for row_id in predictions.ids]
         by_task[name] = subgroups.compute_subgroup_metrics(task, predictions.scores, predictions.target, groups, column)
     return by_task

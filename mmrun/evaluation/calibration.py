@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmrun.results.classification import confusion, curves, reliability, thinned
+from mmrun.results.classification import compute_curves, reliability_diagram, summarize_confusion, thin_curve
 from mmrun.results.evaluation_schema import ClassEvaluation
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
@@ -25,17 +25,17 @@ def evaluate_classes(task: Task, scores: np.ndarray, target: np.ndarray) -> Clas
         scores, target = scores[visible], target[visible]
         predicted = scores.argmax(1)
         truth = target[:, None] == np.arange(task.num_outputs)  # [N, C]
-        class_curves = curves(task.classes, scores, truth, np.ones_like(truth))
+        class_curves = compute_curves(task.classes, scores, truth, np.ones_like(truth))
         return {
-            "reliability": reliability(scores.max(1), predicted == target),
-            "confusion": confusion(task.classes, target, predicted),
-            "curves": {name: thinned(curve) for name, curve in class_curves.items()},
+            "reliability": reliability_diagram(scores.max(1), predicted == target),
+            "confusion": summarize_confusion(task.classes, target, predicted),
+            "curves": {name: thin_curve(curve) for name, curve in class_curves.items()},
         }
     if isinstance(task, Multilabel):
         visible, truth = ~np.isnan(target), target > 0.5
-        label_curves = curves(task.labels, scores, truth, visible)
+        label_curves = compute_curves(task.labels, scores, truth, visible)
         return {
-            "reliability": reliability(scores[visible], truth[visible]),
-            "curves": {name: thinned(curve) for name, curve in label_curves.items()},
+            "reliability": reliability_diagram(scores[visible], truth[visible]),
+            "curves": {name: thin_curve(curve) for name, curve in label_curves.items()},
         }
     return None

@@ -184,7 +184,7 @@ def read_unimodal_metrics(unimodal_run: RunFolder, session: Session, split: str)
     """
     where = f"--unimodal-runs {unimodal_run.name}"
     _check_comparable(unimodal_run, session, where)
-    metrics = unimodal_run.metrics()["metrics"].get(split, {})
+    metrics = unimodal_run.read_metrics()["metrics"].get(split, {})
     values: dict[str, dict[str, float]] = {}
     tasks = session.data.tasks
     for task in tasks.values():
@@ -192,12 +192,13 @@ def read_unimodal_metrics(unimodal_run: RunFolder, session: Session, split: str)
         values[fused_name] = {}
         for modality in session.columns:
             probe_name = run_metrics.metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
-            if probe_name not in metrics:
+            value = metrics.get(probe_name)
+            if value is None:
                 raise ConfigError(
                     f"{where}: has no {probe_name} on the {split} rows; pass a run of strategy=unimodal with the "
                     f"modalities {', '.join(session.columns)}"
                 )
-            values[fused_name][modality] = metrics[probe_name]
+            values[fused_name][modality] = value
     return UnimodalMetrics(unimodal_run.name, values)
 
 
@@ -205,9 +206,9 @@ def _check_comparable(unimodal_run: RunFolder, session: Session, where: str) -> 
     """Raise an error unless both runs have the same data, split, labelled share and seed."""
     if not unimodal_run.finished:
         raise ConfigError(f"{where}: this run is not finished; mmrun resume {unimodal_run.path}")
-    unimodal, fused = unimodal_run.metrics(), session.folder.metrics()
+    unimodal, fused = unimodal_run.read_metrics(), session.folder.read_metrics()
     for description, key in (("data", "fingerprint"), ("split", "split"), ("labelled share", "labelled")):
-        if unimodal["dataset"][key] != fused["dataset"][key]:
+        if dict(unimodal["dataset"])[key] != dict(fused["dataset"])[key]:
             raise ConfigError(
                 f"{where}: its {description} is not that of {session.folder.name}; pass a run on the same data"
             )

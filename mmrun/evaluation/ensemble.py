@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrun.errors import ConfigError, DataError
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import StoredPredictions, primary_head, stored
+from mmrun.results.predictions import StoredPredictions, parse_primary_head, read_predictions
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.metrics import METRICS
 from mmrun.tasks.regression import Regression
@@ -47,7 +47,7 @@ def read_member_predictions(runs: Sequence[RunFolder], split: str, task: str) ->
     """
     members: list[StoredPredictions] = []
     for run in runs:
-        members.append(stored(run, split, task, primary_head(run.metrics())))
+        members.append(read_predictions(run, split, task, parse_primary_head(run.read_metrics())))
     first = members[0]
     for run, member in zip(runs, members, strict=True):
         is_float = member.target.dtype != int

@@ -67,7 +67,7 @@ def _compute_scores(
     """Predict all rows with the primary head."""
     size = session.config.trainer.eval_batch_size
     loader = Loader(columns, {}, np.arange(num_rows), size, device=session.accelerator.device)
-    head_name = session.folder.metrics()["primary_head"]
+    head_name = session.folder.read_metrics()["primary_head"]
     if head_name is None:
         raise ConfigError(f"{session.folder.name}: its strategy trains no head, so it cannot predict")
     modality = Head.parse(head_name).modality

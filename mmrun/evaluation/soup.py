@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrun.errors import ConfigError
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import primary_head
+from mmrun.results.predictions import parse_primary_head
 from mmrun.run import init_from
 from mmrun.run.pipeline import reopen
 from mmrun.training import checkpoint, engine
@@ -35,7 +35,7 @@ def predict_soup(
     """
     session = reopen(runs[0], callback)
     checkpoint.load_weights(session.model, average_weights(runs), runs[0].path)
-    head = primary_head(runs[0].metrics())
+    head = parse_primary_head(runs[0].read_metrics())
     scores: dict[str, dict[str, np.ndarray]] = {}
     for split in splits:
         batches = session.ordered(split, session.columns)

@@ -77,7 +77,7 @@ def _load_aligned_stage(session: Session) -> tuple[Stage, Contrastive]:
         objective = build.build_objective(session.config, stage, session.data, session.model)
         if isinstance(objective, Contrastive) and "text" in {session.data.kinds[m] for m in objective.project}:
             load_stage_weights(session, stage)
-            folder = session.folder.checkpoint(stage.name, stage.config.keep)
+            folder = session.folder.checkpoint_path(stage.name, stage.config.keep)
             _, weights = checkpoint.load(folder, "objective")
             checkpoint.load_weights(objective, weights, folder)
             return stage, objective.to(session.accelerator.device).eval()

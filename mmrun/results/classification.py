@@ -1,4 +1,4 @@
-"""How far probabilities can be believed, and which classes are taken for which: from scores and targets alone."""
+"""Calibration, confusion and ROC curves of classes, from stored scores and targets alone."""
 
 from typing import NamedTuple
 
@@ -7,114 +7,184 @@ import numpy as np
 from mmrun.results.evaluation_schema import Confusion, CurvePoints, Reliability
 
 BINS = 15  # of confidence, as many as the calibration error has
-MOST_CLASSES = 50  # that a matrix or a set of curves is drawn for: those with the most rows
-MOST_POINTS = 101  # of a curve
+MAX_CLASSES = 50  # in a confusion matrix or a set of curves: those with the most rows
+MAX_POINTS = 101  # of a curve
 
 
-class Binned(NamedTuple):
-    """Rows by their confidence: in each bin how many, the sum of their confidence, and how many are right."""
+class ConfidenceBins(NamedTuple):
+    """Rows by their confidence.
 
-    rows: np.ndarray  # all [BINS]
+    Attributes:
+        rows: number of rows by bin [BINS].
+        confidence: sum of their confidence [BINS].
+        correct: how many are right [BINS].
+    """
+
+    rows: np.ndarray
     confidence: np.ndarray
-    right: np.ndarray
+    correct: np.ndarray
 
 
 class Curve(NamedTuple):
-    """One class against the rest, at every threshold from the highest down: recall is the true positive rate too."""
+    """One class against all others, at every threshold from the highest to the lowest.
 
-    false_positive_rate: np.ndarray  # all [T], from 0 to 1
+    Attributes:
+        false_positive_rate: [T], from 0 to 1.
+        recall: [T], from 0 to 1; it is the true positive rate as well.
+        precision: [T].
+    """
+
+    false_positive_rate: np.ndarray
     recall: np.ndarray
     precision: np.ndarray
 
     @property
     def auroc(self) -> float:
-        """Area under the ROC curve."""
+        """The area under the ROC curve."""
         return float(np.trapezoid(self.recall, self.false_positive_rate))
 
     @property
     def average_precision(self) -> float:
-        """Area under the steps of the precision-recall curve."""
+        """The area under the steps of the precision-recall curve."""
         return float(np.sum(np.diff(self.recall) * self.precision[1:]))
 
 
-def binned(confidence: np.ndarray, correct: np.ndarray) -> Binned:  # both [N]
-    """Sum rows up in the bins of the calibration error."""
+def bin_by_confidence(confidence: np.ndarray, correct: np.ndarray) -> ConfidenceBins:
+    """Sum up rows in the bins of the calibration error.
+
+    Args:
+        confidence: of each prediction [N], 0 to 1.
+        correct: whether it is right [N] bool.
+    """
     bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    sums = [np.bincount(bins, values.astype(np.float64), BINS) for values in (confidence, correct)]
-    return Binned(np.bincount(bins, minlength=BINS), *sums)
+    return ConfidenceBins(
+        rows=np.bincount(bins, minlength=BINS),
+        confidence=np.bincount(bins, confidence.astype(np.float64), BINS),
+        correct=np.bincount(bins, correct.astype(np.float64), BINS),
+    )
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:  # both [N]
-    """Return the reliability diagram (Guo et al., 2017): by bin of confidence its rows, mean confidence and accuracy.
+def reliability_diagram(confidence: np.ndarray, correct: np.ndarray) -> Reliability:
+    """Return the reliability diagram (Guo et al., 2017).
 
     The calibration error is the mean of |accuracy - confidence| over the rows.
+
+    Args:
+        confidence: of each prediction [N], 0 to 1.
+        correct: whether it is right [N] bool.
     """
-    found = binned(confidence, correct)
-    mean, accuracy = (
-        [float(s / n) if n else None for s, n in zip(total, found.rows, strict=True)]
-        for total in (found.confidence, found.right)
-    )
+    bins = bin_by_confidence(confidence, correct)
     return {
         "upper": [(number + 1) / BINS for number in range(BINS)],
-        "count": found.rows.tolist(),
-        "confidence": mean,
-        "accuracy": accuracy,
+        "count": bins.rows.tolist(),
+        "confidence": _mean_by_bin(bins.confidence, bins.rows),
+        "accuracy": _mean_by_bin(bins.correct, bins.rows),
     }
 
 
-def counted(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:  # [C, C]
-    """Count, for each true class (a row), how often each class was predicted (a column)."""
+def _mean_by_bin(sums: np.ndarray, rows: np.ndarray) -> list[float | None]:
+    """Divide sums [BINS] by numbers of rows [BINS]; None for a bin without rows."""
+    means: list[float | None] = []
+    for total, number in zip(sums, rows, strict=True):
+        means.append(float(total / number) if number else None)
+    return means
+
+
+def confusion_matrix(target: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count, for each true class, how often each class was predicted.
+
+    Args:
+        target: true classes [N].
+        predicted: predicted classes [N].
+        num_classes: C.
+
+    Returns:
+        [C, C]; a row is a true class, a column a predicted one.
+    """
     C = num_classes
     return np.bincount(target * C + predicted, minlength=C * C).reshape(C, C)
 
 
-def confusion(names: list[str], target: np.ndarray, predicted: np.ndarray) -> Confusion:
-    """Return the confusion matrix of the classes with the most rows."""
-    whole = counted(target, predicted, len(names))
-    shown = most(whole.sum(1))
-    return {"classes": [names[c] for c in shown], "counts": whole[np.ix_(shown, shown)].tolist()}
+def summarize_confusion(names: list[str], target: np.ndarray, predicted: np.ndarray) -> Confusion:
+    """Return the confusion matrix of the classes with the most rows, as JSON values.
+
+    Args:
+        names: of the C classes.
+        target: true classes [N].
+        predicted: predicted classes [N].
+    """
+    counts = confusion_matrix(target, predicted, len(names))
+    shown = select_most_frequent(counts.sum(1))
+    return {"classes": [names[c] for c in shown], "counts": counts[np.ix_(shown, shown)].tolist()}
 
 
-def curves(names: list[str], scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[str, Curve]:
-    """Return the curve of each class against the rest, where it has visible rows of both sorts. All arrays [N, C]."""
-    drawn = {}
-    for c in most((truth & visible).sum(0)):
+def compute_curves(names: list[str], scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) -> dict[str, Curve]:
+    """Return the curve of each class against all others.
+
+    Args:
+        names: of the C classes.
+        scores: [N, C].
+        truth: whether a row is of a class [N, C] bool.
+        visible: whether that is known [N, C] bool.
+
+    Returns:
+        By name, at most MAX_CLASSES; classes without a positive or without a negative row are left out.
+    """
+    by_class = {}
+    for c in select_most_frequent((truth & visible).sum(0)):
         true, score = truth[visible[:, c], c], scores[visible[:, c], c]
         if true.any() and not true.all():
-            drawn[names[c]] = curve(true, score)
-    return drawn
+            by_class[names[c]] = compute_curve(true, score)
+    return by_class
 
 
-def curve(true: np.ndarray, score: np.ndarray) -> Curve:  # both [N]
-    """Count what each threshold lets through, rows with one score at once."""
+def compute_curve(true: np.ndarray, score: np.ndarray) -> Curve:
+    """Compute recall, precision and false positive rate at every threshold; rows with equal scores come together.
+
+    Args:
+        true: whether a row is of the class [N] bool; both must occur.
+        score: of the class [N].
+    """
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # row of each distinct score
-    hits = np.cumsum(true[order])[last]
-    false = last + 1 - hits
+    true_positives = np.cumsum(true[order])[last]
+    false_positives = last + 1 - true_positives
     return Curve(
-        false_positive_rate=np.concatenate([[0.0], false / false[-1]]),
-        recall=np.concatenate([[0.0], hits / hits[-1]]),
-        precision=np.concatenate([[1.0], hits / (last + 1)]),
+        false_positive_rate=np.concatenate([[0.0], false_positives / false_positives[-1]]),
+        recall=np.concatenate([[0.0], true_positives / true_positives[-1]]),
+        precision=np.concatenate([[1.0], true_positives / (last + 1)]),
     )
 
 
-def thinned(drawn: Curve) -> CurvePoints:
-    """Return evenly many points of a curve, its ends among them, as JSON values."""
-    corners = np.any(np.diff([drawn.false_positive_rate, drawn.recall], 2).round(12), axis=0)
-    roc = np.flatnonzero(np.concatenate([[True], corners, [True]]))
+def thin_curve(curve: Curve) -> CurvePoints:
+    """Return evenly spaced points of a curve, as JSON values.
+
+    Returns:
+        At most MAX_POINTS points of each part, its ends among them, with five decimals.
+    """
+    corners = np.any(np.diff([curve.false_positive_rate, curve.recall], 2).round(12), axis=0)
+    roc = np.flatnonzero(np.concatenate([[True], corners, [True]]))  # points on a straight line are left out
     return {
-        "false_positive_rate": _thin(drawn.false_positive_rate[roc]),
-        "true_positive_rate": _thin(drawn.recall[roc]),
-        "recall": _thin(drawn.recall),
-        "precision": _thin(drawn.precision),
+        "false_positive_rate": _thin(curve.false_positive_rate[roc]),
+        "true_positive_rate": _thin(curve.recall[roc]),
+        "recall": _thin(curve.recall),
+        "precision": _thin(curve.precision),
     }
 
 
-def most(counts: np.ndarray) -> np.ndarray:
-    """Return the classes with the most rows, in their own order."""
-    return np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
+def select_most_frequent(counts: np.ndarray) -> np.ndarray:
+    """Return the classes with the most rows, ascending.
+
+    Args:
+        counts: number of rows by class [C].
+
+    Returns:
+        At most MAX_CLASSES class numbers.
+    """
+    return np.sort(np.argsort(-counts, kind="stable")[:MAX_CLASSES])
 
 
 def _thin(points: np.ndarray) -> list[float]:
-    kept = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).round().astype(int))
-    return [round(float(point), 5) for point in points[kept]]
+    """Return at most MAX_POINTS of some points [T], rounded."""
+    places = np.unique(np.linspace(0, len(points) - 1, min(len(points), MAX_POINTS)).round().astype(int))
+    return [round(float(point), 5) for point in points[places]]

@@ -1,87 +1,165 @@
-"""What to know before believing a comparison: what is unlike that should be alike, how few runs there are."""
+"""What to know before trusting a comparison: what differs between runs that should be alike, and too few runs."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
-from typing import Any
+from typing import NamedTuple, cast
 
-from mmrun.results.selection import Group, Groups, Metrics, lookup, text
-
-# what compared runs should share, where it stands, and the keys under which a user asks for it to differ
-ALIKE: tuple[tuple[str, Callable[[Metrics], Any], tuple[str, ...]], ...] = (
-    ("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
-    ("split", lambda run: run["dataset"]["split"], ("dataset", "seed")),
-    ("budget", lambda run: run["budget"], ("budget*",)),
-    ("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
-    ("metric version", lambda run: run["metric_version"], ()),
-    ("precision", lambda run: run["config"]["trainer"]["precision"], ("trainer.precision",)),
-)
-# A stage that reads one of M modalities spends 1/M for a row or step, as the budget does; `cost.epochs` counts so.
-SPENT_IN = {"epochs": "epochs", "steps": "epochs", "samples": "epochs", "seconds": "seconds", "flops": "flops"}
-TOLERANCE = 0.05  # of what the baseline spent
-FEW = 3  # groups that are like most others are named, up to so many
-MATCHES = ("budget", "epochs", "seconds", "flops")  # what --match can go by
+from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.selection import Group, Groups, format_value, lookup_values
 
 
-def differences(runs: Sequence[Metrics], keys: Sequence[str], match: str = "budget") -> dict[str, str]:
-    """Return what differs between compared runs, by name, except for the `keys` of --by and --paired.
+class Requirement(NamedTuple):
+    """Something that compared runs should share.
 
-    Runs matched by what they spent may have been given any budget.
+    Attributes:
+        name: in notices.
+        read: returns its value in a run.
+        explained_by: globs over keys; runs that are compared over such a key differ on purpose.
     """
-    said = {}
-    for name, read, explained_by in ALIKE:
-        if name == "budget" and match != "budget":
+
+    name: str
+    read: Callable[[RunRecord], object]
+    explained_by: tuple[str, ...]
+
+
+REQUIREMENTS = (
+    Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
+    Requirement("split", lambda run: run["dataset"]["split"], ("dataset", "seed")),
+    Requirement("budget", lambda run: run["budget"], ("budget*",)),
+    Requirement("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
+    Requirement("metric version", lambda run: run["metric_version"], ()),
+    Requirement("precision", lambda run: run["config"]["trainer"]["precision"], ("trainer.precision",)),
+)
+# The cost that a budget limits, by the budget's unit. Steps and samples are counted in epochs, because a stage that
+# reads one of M modalities spends 1/M for each of them.
+COST_OF_BUDGET: dict[str, CostName] = {
+    "epochs": "epochs",
+    "steps": "epochs",
+    "samples": "epochs",
+    "seconds": "seconds",
+    "flops": "flops",
+}
+TOLERANCE = 0.05  # relative difference in cost that still counts as equal
+MAX_NAMED_GROUPS = 3  # larger sets of groups with the same seeds are only counted
+MIN_RUNS = 3  # for an interval that says something
+
+
+def find_differences(runs: Sequence[RunRecord], keys: Sequence[str], match: str = "budget") -> dict[str, str]:
+    """Return what differs between compared runs that should not.
+
+    Args:
+        runs: all that are compared.
+        keys: of --by and --paired, which may differ.
+        match: what the runs must have spent alike; unless it is `budget`, their budgets may differ.
+
+    Returns:
+        Notices by the name of the requirement.
+    """
+    notices = {}
+    for requirement in REQUIREMENTS:
+        if requirement.name == "budget" and match != "budget":
             continue
-        apart = [key for key in keys if any(fnmatch(key, glob) for glob in explained_by)]
-        found: dict[Group, Counter[str]] = defaultdict(Counter)
-        for run in runs:
-            found[tuple(text(lookup(run, key)) for key in apart)][text(read(run))] += 1
-        unlike = [values for values in found.values() if len(values) > 1]
-        if unlike:
-            counts = sum(unlike, Counter())
-            values = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(counts.items()))
-            said[name] = f"{name} differs between compared runs: {values}"
-    return said
+        differing = _count_differing_values(runs, requirement, keys)
+        if differing:
+            values = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(differing.items()))
+            notices[requirement.name] = f"{requirement.name} differs between compared runs: {values}"
+    return notices
 
 
-def overspent(
-    group: Group, runs: Sequence[Metrics], baseline: Group, base_runs: Sequence[Metrics], match: str
+def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement, keys: Sequence[str]) -> Counter[str]:
+    """Count the values of a requirement among runs that should share it; empty where they do."""
+    explaining = []  # keys whose runs may differ from each other
+    for key in keys:
+        if any(fnmatch(key, glob) for glob in requirement.explained_by):
+            explaining.append(key)
+    counts: dict[Group, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        counts[lookup_values(run, explaining)][format_value(requirement.read(run))] += 1
+    differing: Counter[str] = Counter()
+    for values in counts.values():
+        if len(values) > 1:
+            differing += values
+    return differing
+
+
+def check_spending(
+    group: Group, runs: Sequence[RunRecord], baseline: Group, base_runs: Sequence[RunRecord], match: str
 ) -> str | None:
-    """Return a notice where a group spent clearly more or less than its baseline; None where it did not.
+    """Check whether a group spent clearly more or less than its baseline.
 
     Equal budgets can be spent unequally: by early stopping, or where a small budget is rounded to whole steps.
+
+    Args:
+        group: its name.
+        runs: of the group.
+        baseline: its name.
+        base_runs: of the baseline.
+        match: the cost to compare; `budget` means the one that the budget limits.
+
+    Returns:
+        A notice where the means are more than TOLERANCE apart, else None.
     """
-    unit = match if match != "budget" else SPENT_IN[next(iter(base_runs[0]["budget"]))]
-    spent, base_spent = (sum(run["cost"][unit] for run in some) / len(some) for some in (runs, base_runs))
+    unit = COST_OF_BUDGET[next(iter(base_runs[0]["budget"]))] if match == "budget" else cast(CostName, match)
+    spent, base_spent = _mean_cost(runs, unit), _mean_cost(base_runs, unit)
     if abs(spent - base_spent) <= TOLERANCE * base_spent:
         return None
     return f"{','.join(group)} spent {spent:.3g} {unit}, {','.join(baseline)} {base_spent:.3g}: more than 5 % apart"
 
 
-def unequal_seeds(groups: Groups, keys: Sequence[str]) -> list[str]:
-    """Return notices where the groups do not cover the same seeds or other pairing keys."""
-    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)  # names of groups by what they cover
+def _mean_cost(runs: Sequence[RunRecord], unit: CostName) -> float:
+    """Return the mean of one cost."""
+    return sum(run["cost"][unit] for run in runs) / len(runs)
+
+
+def check_seeds(groups: Groups, keys: Sequence[str]) -> list[str]:
+    """Check whether all groups cover the same seeds.
+
+    Args:
+        groups: that are compared.
+        keys: that pair the runs; usually the seed alone.
+
+    Returns:
+        A notice where they do not.
+    """
+    groups_by_seeds: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for group, runs in sorted(groups.items()):
-        alike[tuple(sorted({" ".join(text(lookup(run, key)) for key in keys) for run in runs}))].append(",".join(group))
-    if len(alike) == 1:
+        seeds = {" ".join(lookup_values(run, keys)) for run in runs}
+        groups_by_seeds[tuple(sorted(seeds))].append(",".join(group))
+    if len(groups_by_seeds) == 1:
         return []
-    said = []
-    by_number = sorted(alike.items(), key=lambda item: len(item[1]))  # what most cover last
-    for values, names in by_number:
-        many = len(names) > FEW and values == by_number[-1][0]
-        who = f"the {len(names)} others" if many else ", ".join(names)
-        said.append(f"{who} {'has' if len(names) == 1 else 'have'} {', '.join(values)}")
-    return [f"not every group has the same {','.join(keys)}: {'; '.join(said)}"]
+    descriptions = []
+    ordered = sorted(groups_by_seeds.items(), key=lambda item: len(item[1]))  # what most groups cover comes last
+    for seeds_of_groups, names in ordered:
+        is_majority = len(names) > MAX_NAMED_GROUPS and seeds_of_groups == ordered[-1][0]
+        subject = f"the {len(names)} others" if is_majority else ", ".join(names)
+        descriptions.append(f"{subject} {'has' if len(names) == 1 else 'have'} {', '.join(seeds_of_groups)}")
+    return [f"not every group has the same {','.join(keys)}: {'; '.join(descriptions)}"]
 
 
-def few_runs(groups: Groups) -> list[str]:
-    """Return notices where a row has too few runs for a meaningful interval."""
-    few = [f"{','.join(group)} (n={len(runs)})" for group, runs in sorted(groups.items()) if len(runs) < 3]
-    return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(few)}"] if few else []
+def check_run_counts(groups: Groups) -> list[str]:
+    """Check whether every group has enough runs for a meaningful interval.
+
+    Returns:
+        A notice where some do not.
+    """
+    small = [f"{','.join(group)} (n={len(runs)})" for group, runs in sorted(groups.items()) if len(runs) < MIN_RUNS]
+    return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(small)}"] if small else []
 
 
-def blunt_test(test: str, pairs: Sequence[int]) -> list[str]:
-    """Return notices where too few pairs are tested by signs or ranks for a small p."""
-    if test == "t" or not pairs or (least := min(pairs)) < 1 or 2 / 2**least < 0.05:
+def check_pair_count(test: str, pairs: Sequence[int]) -> list[str]:
+    """Check whether there are enough pairs for a test by signs or ranks to reach p < 0.05.
+
+    Args:
+        test: t | wilcoxon | permutation.
+        pairs: number of pairs behind each difference.
+
+    Returns:
+        A notice where there are not.
+    """
+    if test == "t" or not pairs:
         return []
-    return [f"with {least} pairs p of the {test} test cannot be below {2 / 2**least:.4g}"]
+    fewest = min(pairs)
+    if fewest < 1 or 2 / 2**fewest < 0.05:
+        return []
+    return [f"with {fewest} pairs p of the {test} test cannot be below {2 / 2**fewest:.4g}"]

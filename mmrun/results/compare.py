@@ -1,4 +1,4 @@
-"""Groups of runs side by side: mean, interval, difference to a baseline, cost. All numbers come from metrics.json."""
+"""Compares groups of runs: mean, interval, difference to a baseline, cost. All numbers come from metrics.json."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,206 +7,300 @@ from itertools import groupby
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
-from mmrun.results.selection import Group, Groups, Metrics, leaves_that_differ, lookup, metric_value, text
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
 
 LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of some runs."""
+    """What to compare, and how.
 
-    metric: str = "test/accuracy"  # empty: a report chooses it
-    by: tuple[str, ...] = ("strategy",)  # keys; runs with the same values form a group
-    against: str | None = None  # the baseline: a value of one key of `by`, or one of each
-    paired: tuple[str, ...] = ()  # keys; empty: the groups count as independent
-    test: str = "t"  # t | wilcoxon | permutation
-    interval: str = "t"  # t | bca
-    correct: str = "holm"  # holm | bh | none
-    match: str = "budget"  # what compared groups must have spent alike: budget | epochs | seconds | flops
-    amortise: int = 1  # the number of fusions that share what encoders learned alone
+    Attributes:
+        metric: split and name; empty: a report chooses it.
+        by: keys; runs with the same values form a group.
+        against: the baseline: a value of one key of `by`, or one of each; None: there is none.
+        paired: keys that pair runs with runs of the baseline; empty: the groups count as independent.
+        test: t | wilcoxon | permutation.
+        interval: t | bca.
+        correct: correction for several tests: holm | bh | none.
+        match: what compared groups must have spent alike: budget | epochs | seconds | flops.
+        amortise: number of fusions that share the stages which train encoders alone.
+    """
+
+    metric: str = "test/accuracy"
+    by: tuple[str, ...] = ("strategy",)
+    against: str | None = None
+    paired: tuple[str, ...] = ()
+    test: str = "t"
+    interval: str = "t"
+    correct: str = "holm"
+    match: str = "budget"
+    amortise: int = 1
 
     @property
     def lower_is_better(self) -> bool:
-        """Return the metric's direction."""
+        """The direction of the metric."""
         return any(part in LOWER_IS_BETTER for part in self.metric.replace("/", ".").split("."))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One group of runs. What is None is not defined, or was not asked for."""
+    """One group of runs. Values that are not defined, or were not requested, are None.
 
-    group: Group  # one value for each key of `by`
+    Attributes:
+        group: one value for each key of `by`.
+        runs: names of the runs.
+        n: number of runs.
+        mean: of the metric.
+        sd: sample standard deviation.
+        low: lower end of the 95 % interval of the mean.
+        high: its upper end.
+        cost: mean costs, amortised where that is requested.
+        baseline: the group that this one is compared with.
+        pairs: number of pairs behind the difference; None where runs are not paired.
+        difference: mean less that of the baseline, in the unit of the metric.
+        difference_low: lower end of its 95 % interval.
+        difference_high: its upper end.
+        p: p-value of the difference.
+        p_adjusted: the same, corrected for several tests.
+        effect: Hedges' g.
+        improvement: the probability that a run is better than one of the baseline.
+        detectable: the smallest true difference that so many runs detect with a power of 0.8.
+        break_even: by cost, the number of fusions from which on this group costs less than the baseline.
+        unmatched: names of what makes the comparison with the baseline unequal.
+        best: whether it has the best mean among all that are compared on equal terms, and is better than the baseline
+            with p < 0.05 (p_adjusted).
+    """
+
+    group: Group
     runs: list[str]
     n: int
     mean: float
     sd: float | None
-    low: float | None  # 95 % interval of the mean
+    low: float | None
     high: float | None
-    cost: costs.Costs  # means; amortised where that is asked for
+    cost: costs.Costs
     baseline: Group | None = None
-    pairs: int | None = None  # behind the difference, where paired
-    difference: float | None = None  # to the baseline, in the metric's own unit
-    difference_low: float | None = None  # its 95 % interval
+    pairs: int | None = None
+    difference: float | None = None
+    difference_low: float | None = None
     difference_high: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
-    effect: float | None = None  # Hedges' g
-    improvement: Improvement | None = None  # the chance that a run beats one of the baseline's
-    detectable: float | None = None  # the smallest true difference that so many runs find in 4 of 5 cases
-    break_even: dict[str, int | None] | None = None  # by cost: fusions from which this costs less than the baseline
-    unmatched: tuple[str, ...] = ()  # in what it is not on equal terms with the baseline
-    best: bool = False  # of all on equal terms: the best mean, better than the baseline with p < 0.05 (p_adjusted)
+    effect: float | None = None
+    improvement: Improvement | None = None
+    detectable: float | None = None
+    break_even: dict[str, int | None] | None = None
+    unmatched: tuple[str, ...] = ()
+    best: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows, a baseline before those compared with it, and what to know before believing them."""
+    """The result of `compare`.
+
+    Attributes:
+        question: what was compared, and how.
+        rows: by group, each baseline before the groups that are compared with it.
+        notices: what to know before trusting the rows.
+    """
 
     question: Question
     rows: list[Row]
     notices: list[str]
 
 
-def compare(runs: Sequence[Metrics], question: Question, notices: Sequence[str] = ()) -> Comparison:
-    """Group finished runs by choices or config keys, and compare the groups. `notices` are what is known already."""
+def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str] = ()) -> Comparison:
+    """Group finished runs by choices or config keys, and compare the groups.
+
+    Args:
+        runs: those without the metric are left out.
+        question: what to compare, and how.
+        notices: about these runs, to pass on.
+
+    Raises:
+        ConfigError: the options do not fit together, or no run has a key, the metric or the baseline.
+    """
     if question.paired and question.against is None:
-        raise ConfigError("--paired: with the runs of which group? Name it with --against")
+        raise ConfigError("--paired: needs a baseline to pair with; name it with --against")
     if question.amortise < 1:
-        raise ConfigError(f"--amortise: {question.amortise} is no number of fusions; 1 charges all to one")
-    having, left_out = selection.measured(list(runs), question.metric)
-    groups = selection.grouped(having, question.by)
+        raise ConfigError(f"--amortise: {question.amortise} is not a number of fusions; 1 charges everything to one")
+    selected, left_out = selection.select_with_metric(list(runs), question.metric)
+    groups = selection.group_runs(selected, question.by)
     against = question.against
-    baselines = {} if against is None else selection.baselines(groups, selection.typed(against))
-    found = [*notices, *left_out]
-    found += comparability.differences(having, [*question.by, *question.paired], question.match).values()
-    found += comparability.unequal_seeds(groups, question.paired or ["seed"]) + comparability.few_runs(groups)
+    baselines = {} if against is None else selection.match_baselines(groups, selection.parse_values(against))
+    messages = [*notices, *left_out]
+    messages += comparability.find_differences(selected, [*question.by, *question.paired], question.match).values()
+    messages += comparability.check_seeds(groups, question.paired or ["seed"]) + comparability.check_run_counts(groups)
 
     rows = []
-    for group in selection.ordered(groups, baselines):
-        row = _row(group, groups[group], question)
+    for group in selection.order_groups(groups, baselines):
+        row = _describe_group(group, groups[group], question)
         if group in baselines:
-            row = _compared(row, groups, baselines[group], question)
-            row, said = _judged(row, groups, question)
-            found += said
+            row = _add_difference(row, groups, baselines[group], question)
+            row, spending = _add_terms(row, groups, question)
+            messages += spending
         rows.append(row)
     if question.paired:
-        found += comparability.blunt_test(question.test, [row.pairs for row in rows if row.pairs is not None])
-    return Comparison(question, _marked(_corrected(rows, question.correct), question.lower_is_better), found)
+        pairs = [row.pairs for row in rows if row.pairs is not None]
+        messages += comparability.check_pair_count(question.test, pairs)
+    rows = _mark_best(_correct_p_values(rows, question.correct), question.lower_is_better)
+    return Comparison(question, rows, messages)
 
 
-def _row(group: Group, runs: list[Metrics], question: Question) -> Row:
-    values = metric_values(runs, question.metric)
-    mean = statistics.mean(values, question.interval)
+def _describe_group(group: Group, runs: list[RunRecord], question: Question) -> Row:
+    """Return the row of a group before it is compared."""
+    values = get_metric_values(runs, question.metric)
+    mean = statistics.estimate_mean(values, question.interval)
     return Row(
         group=group,
         runs=[run["run"] for run in runs],
         n=len(runs),
         mean=mean.value,
-        sd=statistics.deviation(values),
+        sd=statistics.standard_deviation(values),
         low=mean.low,
         high=mean.high,
-        cost=costs.mean_costs(runs, question.amortise),
+        cost=costs.compute_mean_costs(runs, question.amortise),
     )
 
 
-def metric_values(runs: Sequence[Metrics], metric: str) -> list[float]:
-    """Return a figure of each run that has it."""
-    return [value for run in runs if (value := metric_value(run, metric)) is not None]
+def get_metric_values(runs: Sequence[RunRecord], metric: str) -> list[float]:
+    """Return the values of a metric, leaving out runs without it.
+
+    Args:
+        runs: finished runs.
+        metric: split and name: test/accuracy.
+    """
+    values = []
+    for run in runs:
+        value = get_metric(run, metric)
+        if value is not None:
+            values.append(value)
+    return values
 
 
 # -------------------------------------------------------------------------------------------------- the difference
 
 
-def _compared(row: Row, groups: Groups, baseline: Group, question: Question) -> Row:
+def _add_difference(row: Row, groups: Groups, baseline: Group, question: Question) -> Row:
+    """Compare a group with its baseline."""
     runs, base_runs, pairs = groups[row.group], groups[baseline], None
     row = replace(row, baseline=baseline)
     if question.paired:
-        runs, base_runs = pair(runs, base_runs, question.paired)
+        runs, base_runs = pair_runs(runs, base_runs, question.paired)
         pairs = len(runs)
         if not pairs:
             return replace(row, pairs=0)
-    values, base_values = metric_values(runs, question.metric), metric_values(base_runs, question.metric)
+    values, base_values = get_metric_values(runs, question.metric), get_metric_values(base_runs, question.metric)
     if question.paired:
-        found = statistics.paired_difference(values, base_values, question.test, question.interval)
-        effect, detectable = effects.paired_effect, effects.paired_detectable
+        estimate = statistics.estimate_paired_difference(values, base_values, question.test, question.interval)
+        effect = effects.paired_hedges_g(values, base_values)
+        detectable = effects.paired_detectable_difference(values, base_values)
     else:
-        found = statistics.difference(values, base_values, question.test, question.interval)
-        effect, detectable = effects.effect, effects.smallest_detectable
+        estimate = statistics.estimate_difference(values, base_values, question.test, question.interval)
+        effect = effects.hedges_g(values, base_values)
+        detectable = effects.detectable_difference(values, base_values)
     return replace(
         row,
         pairs=pairs,
-        difference=found.value,
-        difference_low=found.low,
-        difference_high=found.high,
-        p=found.p,
-        effect=effect(values, base_values),
-        improvement=effects.improvement(values, base_values, question.lower_is_better),
-        detectable=detectable(values, base_values),
+        difference=estimate.value,
+        difference_low=estimate.low,
+        difference_high=estimate.high,
+        p=estimate.p,
+        effect=effect,
+        improvement=effects.probability_of_improvement(values, base_values, question.lower_is_better),
+        detectable=detectable,
     )
 
 
-def pair(runs: list[Metrics], base_runs: list[Metrics], keys: Sequence[str]) -> tuple[list[Metrics], list[Metrics]]:
-    """Return the runs of two groups that have a partner in the other, in one order."""
-    by_pair, base_by_pair = _by_pair(runs, keys), _by_pair(base_runs, keys)
-    both = sorted(by_pair.keys() & base_by_pair.keys())
-    return [by_pair[key] for key in both], [base_by_pair[key] for key in both]
+def pair_runs(
+    runs: list[RunRecord], base_runs: list[RunRecord], keys: Sequence[str]
+) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Pair the runs of two groups.
+
+    Args:
+        runs: of one group.
+        base_runs: of the other.
+        keys: runs with the same values of these form a pair.
+
+    Returns:
+        The runs of either group that have a partner, in the same order.
+
+    Raises:
+        ConfigError: several runs of one group have the same values.
+    """
+    by_pair, base_by_pair = _index_by_pair(runs, keys), _index_by_pair(base_runs, keys)
+    common = sorted(by_pair.keys() & base_by_pair.keys())
+    return [by_pair[values] for values in common], [base_by_pair[values] for values in common]
 
 
-def _by_pair(runs: list[Metrics], keys: Sequence[str]) -> dict[tuple[str, ...], Metrics]:
-    found: dict[tuple[str, ...], Metrics] = {}
+def _index_by_pair(runs: list[RunRecord], keys: Sequence[str]) -> dict[Group, RunRecord]:
+    """Return the runs of one group by the values of the pairing keys, which must tell them apart."""
+    by_pair: dict[Group, RunRecord] = {}
     for run in runs:
-        of_run = tuple(text(lookup(run, key)) for key in keys)
-        if of_run in found:
-            other = found[of_run]
-            same = " ".join(f"{key}={value}" for key, value in zip(keys, of_run, strict=True))
-            unlike = leaves_that_differ(other, run)
+        values = lookup_values(run, keys)
+        if values in by_pair:
+            first = by_pair[values]
+            common = " ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))
+            differing = find_differing_keys(first, run)
+            example = f", for example {differing[0]}" if differing else ""
             raise ConfigError(
-                f"--paired: {other['run']} and {run['run']} are of one group and both have {same}; "
-                f"tell them apart with --where or --by{f', for example {unlike[0]}' if unlike else ''}"
+                f"--paired: {first['run']} and {run['run']} are in the same group and both have {common}; "
+                f"tell them apart with --where or --by{example}"
             )
-        found[of_run] = run
-    return found
+        by_pair[values] = run
+    return by_pair
 
 
-# -------------------------------------------------------------------------------------------------- is it believable
+# ------------------------------------------------------------------------------------------ equal terms, p-values
 
 
-def _judged(row: Row, groups: Groups, question: Question) -> tuple[Row, list[str]]:
-    """Add how a row's terms differ from its baseline's, and from how many fusions on it would cost less."""
+def _add_terms(row: Row, groups: Groups, question: Question) -> tuple[Row, list[str]]:
+    """Add in what a row and its baseline are unequal, and from how many fusions on the row would cost less."""
     assert row.baseline is not None
     runs, base_runs = groups[row.group], groups[row.baseline]
     keys = [*question.by, *question.paired]
-    unmatched = list(comparability.differences([*runs, *base_runs], keys, question.match))
-    asked_apart = any(key.startswith("budget") for key in keys) and question.match == "budget"
-    overspent = None
-    if "budget" not in unmatched and not asked_apart:
-        overspent = comparability.overspent(row.group, runs, row.baseline, base_runs, question.match)
-    if overspent is not None:
+    unmatched = list(comparability.find_differences([*runs, *base_runs], keys, question.match))
+    compares_budgets = any(key.startswith("budget") for key in keys) and question.match == "budget"
+    spending = None
+    if "budget" not in unmatched and not compares_budgets:
+        spending = comparability.check_spending(row.group, runs, row.baseline, base_runs, question.match)
+    if spending is not None:
         unmatched.append("spending")
-    pays = {name: costs.break_even(runs, base_runs, name) for name in costs.PAYS}
-    judged = replace(row, unmatched=tuple(unmatched), break_even=pays)
-    return judged, [] if overspent is None else [overspent]
+    break_even: dict[str, int | None] = {
+        name: costs.compute_break_even(runs, base_runs, name) for name in costs.BREAK_EVEN_COSTS
+    }
+    row = replace(row, unmatched=tuple(unmatched), break_even=break_even)
+    return row, [] if spending is None else [spending]
 
 
-def _corrected(rows: list[Row], correct: str) -> list[Row]:
+def _correct_p_values(rows: list[Row], correct: str) -> list[Row]:
+    """Correct the p-values for the number of tests."""
     if correct == "none":
         return rows
-    tested = [row.p for row in rows if row.p is not None]
-    adjusted = iter(statistics.CORRECTIONS[correct](tested))
-    return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]
+    adjusted = iter(statistics.CORRECTIONS[correct]([row.p for row in rows if row.p is not None]))
+    corrected = []
+    for row in rows:
+        corrected.append(row if row.p is None else replace(row, p_adjusted=next(adjusted)))
+    return corrected
 
 
-def _marked(rows: list[Row], lower_is_better: bool) -> list[Row]:
-    """Mark the best of a baseline and the rows on equal terms with it, where chance hardly explains its lead."""
+def _mark_best(rows: list[Row], lower_is_better: bool) -> list[Row]:
+    """Mark the best of each baseline and the rows on equal terms with it, if its lead is significant."""
     best = []
     for _, family in groupby(rows, key=lambda row: row.group if row.baseline is None else row.baseline):
         ranked = [row for row in family if not row.unmatched]
         best.append((min if lower_is_better else max)(ranked, key=lambda row: row.mean))
-    return [replace(row, best=row in best and significant(row)) for row in rows]
+    return [replace(row, best=row in best and is_significant(row)) for row in rows]
 
 
-def significant(row: Row) -> bool:
-    """Return whether a row's difference is significant."""
+def is_significant(row: Row) -> bool:
+    """Return whether the difference of a row to its baseline is significant.
+
+    Args:
+        row: its p-value must be below 0.05, corrected where a correction was requested.
+    """
     p = row.p if row.p_adjusted is None else row.p_adjusted
     return p is not None and p < 1 - statistics.LEVEL

@@ -1,4 +1,4 @@
-"""How large a difference is, how likely the next run is better, and what so few runs can see at all."""
+"""How large a difference is, how likely the next run is better, and which differences so few runs can detect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special, stats
 
-from mmrun.results.statistics import LEVEL, RESAMPLES, bootstrap
+from mmrun.results.statistics import LEVEL, RESAMPLES, bootstrap_interval
 
-POWER = 0.8
+POWER = 0.8  # of a test
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """The chance that a run of one group beats a run of the other, and its 95 % interval."""
+    """The probability that a run of one group is better than a run of the other.
+
+    Attributes:
+        value: the probability.
+        low: lower end of its 95 % interval; None for a single run.
+        high: its upper end.
+    """
 
     value: float
     low: float | None = None
@@ -23,29 +29,50 @@ class Improvement:
 # -------------------------------------------------------------------------------------------------- size of an effect
 
 
-def paired_effect(values: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """Return Hedges' g of paired values: Cohen's d_z (Lakens, 2013), less its bias; None where it is not defined."""
+def paired_hedges_g(values: Sequence[float], baseline: Sequence[float]) -> float | None:
+    """Return Hedges' g of paired values: Cohen's d_z (Lakens, 2013) without its bias.
+
+    Args:
+        values: [n].
+        baseline: their partners [n].
+
+    Returns:
+        The effect; None for fewer than three pairs, or where all differences are equal.
+    """
     differences = np.subtract(values, baseline).round(12)
     if len(differences) < 3 or np.ptp(differences) == 0:
         return None
-    return float(differences.mean() / differences.std(ddof=1)) * unbiased(len(differences) - 1)
+    return float(differences.mean() / differences.std(ddof=1)) * hedges_correction(len(differences) - 1)
 
 
-def effect(values: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """Return Hedges' g of independent groups: Cohen's d over the pooled deviation, less its bias (Hedges, 1981)."""
-    sd = _pooled(values, baseline)
+def hedges_g(values: Sequence[float], baseline: Sequence[float]) -> float | None:
+    """Return Hedges' g of independent groups: Cohen's d with the pooled deviation, without its bias (Hedges, 1981).
+
+    Args:
+        values: [n].
+        baseline: [m].
+
+    Returns:
+        The effect; None for a single value in either group, or where no value differs from another of its group.
+    """
+    sd = _pooled_deviation(values, baseline)
     if sd is None or sd == 0:
         return None
-    return float(np.mean(values) - np.mean(baseline)) / sd * unbiased(len(values) + len(baseline) - 2)
+    return float(np.mean(values) - np.mean(baseline)) / sd * hedges_correction(len(values) + len(baseline) - 2)
 
 
-def unbiased(degrees: int) -> float:
-    """Return the factor that takes the bias of few runs from Cohen's d: Hedges' J, exact (1981)."""
+def hedges_correction(degrees: int) -> float:
+    """Return the factor that removes the small-sample bias of Cohen's d, in its exact form (Hedges, 1981).
+
+    Args:
+        degrees: of freedom, at least 2.
+    """
     logarithm = special.gammaln(degrees / 2) - special.gammaln((degrees - 1) / 2) - np.log(degrees / 2) / 2
     return float(np.exp(logarithm))
 
 
-def _pooled(values: Sequence[float], baseline: Sequence[float]) -> float | None:
+def _pooled_deviation(values: Sequence[float], baseline: Sequence[float]) -> float | None:
+    """Return the pooled standard deviation of two groups; None for a single value in either."""
     degrees = len(values) + len(baseline) - 2
     if min(len(values), len(baseline)) < 2:
         return None
@@ -56,62 +83,96 @@ def _pooled(values: Sequence[float], baseline: Sequence[float]) -> float | None:
 # ------------------------------------------------------------------------------------------ probability of improvement
 
 
-def improvement(values: Sequence[float], baseline: Sequence[float], lower_is_better: bool) -> Improvement:
-    """Return the probability of improvement, ties counting half, with a bootstrap interval (Agarwal et al., 2021)."""
+def probability_of_improvement(
+    values: Sequence[float], baseline: Sequence[float], lower_is_better: bool
+) -> Improvement:
+    """Return the probability of improvement with a bootstrap interval (Agarwal et al., 2021). Ties count half.
+
+    Args:
+        values: [n].
+        baseline: [m].
+        lower_is_better: direction of the metric.
+    """
     sign = -1 if lower_is_better else 1
     better, worse = sign * np.round(values, 12), sign * np.round(baseline, 12)
-    value = float(_beats(better, worse, axis=-1))
+    value = float(_win_rate(better, worse, axis=-1))
     if min(len(better), len(worse)) < 2:
         return Improvement(value)
-    resamples = min(RESAMPLES, 400_000 // (len(better) + len(worse)))  # of hundreds of runs, fewer tell as much
-    return Improvement(value, *bootstrap((better, worse), _beats, "percentile", resamples))
+    resamples = min(RESAMPLES, 400_000 // (len(better) + len(worse)))  # for hundreds of runs fewer are as precise
+    return Improvement(value, *bootstrap_interval((better, worse), _win_rate, "percentile", resamples))
 
 
-def _beats(values: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:  # [..., n], [..., m]
-    """Return the share of pairs of runs that the first group wins: Mann and Whitney's U over their number."""
+def _win_rate(values: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:  # [..., n], [..., m]
+    """Return the share of pairs of runs that the first group wins: the Mann-Whitney U over their number."""
     n, m = values.shape[axis], baseline.shape[axis]
     ranks = stats.rankdata(np.concatenate([values, baseline], axis), axis=axis)
     wins: np.ndarray = (ranks[..., :n].sum(axis) - n * (n + 1) / 2) / (n * m)
     return wins
 
 
-# --------------------------------------------------------------------------------------------- what can be seen at all
+# -------------------------------------------------------------------------------------------- detectable differences
 
 
-def paired_detectable(
+def paired_detectable_difference(
     values: Sequence[float], baseline: Sequence[float], power: float = POWER, level: float = 1 - LEVEL
 ) -> float | None:
-    """Return the smallest true difference that the paired t-test finds with some power, the deviation as observed."""
+    """Return the smallest true difference that the paired t-test detects, given the observed deviation.
+
+    Args:
+        values: [n].
+        baseline: their partners [n].
+        power: probability of detecting it.
+        level: of significance.
+
+    Returns:
+        The difference; None for a single pair, or where all differences are equal.
+    """
     differences = np.subtract(values, baseline).round(12)
     n = len(differences)
     if n < 2 or np.ptp(differences) == 0:
         return None
-    return float(differences.std(ddof=1)) * detectable(n - 1, n**0.5, power, level)
+    return float(differences.std(ddof=1)) * detectable_effect(n - 1, n**0.5, power, level)
 
 
-def smallest_detectable(
+def detectable_difference(
     values: Sequence[float], baseline: Sequence[float], power: float = POWER, level: float = 1 - LEVEL
 ) -> float | None:
-    """Return the same for independent groups, by the t-test of equal variances."""
-    sd = _pooled(values, baseline)
+    """Return the smallest true difference that the t-test of two groups with equal variances detects.
+
+    Args:
+        values: [n].
+        baseline: [m].
+        power: probability of detecting it.
+        level: of significance.
+
+    Returns:
+        The difference; None for a single value in either group, or where no value differs from another of its group.
+    """
+    sd = _pooled_deviation(values, baseline)
     if sd is None or sd == 0:
         return None
     weight = (1 / len(values) + 1 / len(baseline)) ** -0.5
-    return sd * detectable(len(values) + len(baseline) - 2, weight, power, level)
+    return sd * detectable_effect(len(values) + len(baseline) - 2, weight, power, level)
 
 
-def detectable(degrees: int, weight: float, power: float = POWER, level: float = 1 - LEVEL) -> float:
-    """Return the effect, in deviations, whose t is found with some power; `weight` makes it t's noncentrality.
+def detectable_effect(degrees: int, weight: float, power: float = POWER, level: float = 1 - LEVEL) -> float:
+    """Return the smallest effect that a two-sided t-test detects, in standard deviations.
 
-    The power of the two-sided test is the noncentral t's (Cohen, 1988) beyond the critical value on the effect's own
-    side; from a power of a half on, the other side adds nothing that counts.
+    The power is the probability of the noncentral t-distribution (Cohen, 1988) beyond the critical value on the side of
+    the effect; for a power of 0.5 or more the other side adds nothing noticeable.
+
+    Args:
+        degrees: of freedom.
+        weight: factor between the effect and the noncentrality parameter.
+        power: probability of detecting it.
+        level: of significance.
     """
     critical = stats.t.isf(level / 2, degrees)
 
-    def missing(effect: float) -> float:
+    def excess_power(effect: float) -> float:
         return float(stats.nct.sf(critical, degrees, effect * weight)) - power
 
     highest = 1.0
-    while missing(highest) < 0:
+    while excess_power(highest) < 0:
         highest *= 2
-    return float(optimize.brentq(missing, 0.0, highest, xtol=1e-12))
+    return float(optimize.brentq(excess_power, 0.0, highest, xtol=1e-12))

@@ -1,5 +1,6 @@
-"""Two runs, row by row, from what they predicted: McNemar's test, a paired bootstrap, and the rows that flipped."""
+"""Compares the predictions of two runs row by row: McNemar's test, a paired bootstrap, and the rows that flipped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,31 +9,54 @@ from scipy import stats
 from mmrun.errors import ConfigError, DataError
 from mmrun.results import comparability, statistics
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import StoredPredictions, primary_head, stored, tasks_of
-from mmrun.results.selection import Metrics
+from mmrun.results.predictions import StoredPredictions, list_tasks, parse_primary_head, read_predictions
+from mmrun.results.selection import read_record
 
 
 @dataclass(frozen=True)
 class TaskExamples:
-    """Two runs on the rows of one task. A row's figure is 1 where its class is right, else what `figure` says."""
+    """Two runs on the rows of one task. The metric of a row is 1 where its class is right, else see `figure`.
+
+    Attributes:
+        task: its name.
+        figure: the metric of a row: accuracy | label_accuracy (share of its labels that are right) | absolute_error.
+        rows: number of rows.
+        one: mean of the first run.
+        other: mean of the second run.
+        difference: first less second.
+        low: lower end of its 95 % interval from resampled rows, in pairs; None where no row differs.
+        high: its upper end.
+        test: mcnemar | wilcoxon.
+        p: p-value of the test.
+        only_one: ids of the rows that the first run predicts better.
+        only_other: ids of the rows that the second run predicts better.
+    """
 
     task: str
-    figure: str  # accuracy | label_accuracy | absolute_error
+    figure: str
     rows: int
-    one: float  # mean figure
+    one: float
     other: float
-    difference: float  # one less other
-    low: float | None  # 95 % interval, rows drawn again in pairs; None where no row differs
+    difference: float
+    low: float | None
     high: float | None
-    test: str  # mcnemar | wilcoxon
+    test: str
     p: float
-    only_one: list[str]  # ids of the rows that one run got better, and the other worse
+    only_one: list[str]
     only_other: list[str]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Two runs on the same rows."""
+    """Two runs on the same rows.
+
+    Attributes:
+        one: name of the first run.
+        other: name of the second run.
+        split: that the rows belong to.
+        tasks: one for each task.
+        notices: what to know before trusting the result.
+    """
 
     one: str
     other: str
@@ -41,58 +65,85 @@ class Examples:
     notices: list[str]
 
 
-def examine(one: RunFolder, other: RunFolder, split: str) -> Examples:
-    """Compare two finished runs by what they predicted for each row of a split."""
-    measured: list[Metrics] = []
-    for run in (one, other):
+def examine(first: RunFolder, second: RunFolder, split: str) -> Examples:
+    """Compare two finished runs by what they predicted for each row of a split.
+
+    Args:
+        first: run A of the tables.
+        second: run B.
+        split: val or test.
+
+    Raises:
+        ConfigError: a run is not finished, or they have no row in common.
+        DataError: the first run stored no predictions, or the targets differ.
+    """
+    for run in (first, second):
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
-        measured.append(run.metrics())
-    notices = list(comparability.differences(measured, []).values())
+    metrics, other_metrics = read_record(first), read_record(second)
+    notices = list(comparability.find_differences([metrics, other_metrics], []).values())
     tasks = []
-    for task in tasks_of(one, split):
-        answers = [stored(run, split, task, primary_head(m)) for run, m in zip((one, other), measured, strict=True)]
-        first, second, said = _aligned(task, *answers)
-        notices += said
-        tasks.append(compared(task, first, second))
-    return Examples(one.name, other.name, split, tasks, notices)
+    for task in list_tasks(first, split):
+        predictions = read_predictions(first, split, task, parse_primary_head(metrics))
+        other_predictions = read_predictions(second, split, task, parse_primary_head(other_metrics))
+        predictions, other_predictions, left_out = _align(task, predictions, other_predictions)
+        notices += left_out
+        tasks.append(compare_task(task, predictions, other_predictions))
+    return Examples(first.name, second.name, split, tasks, notices)
 
 
-def _aligned(
-    task: str, one: StoredPredictions, other: StoredPredictions
+def _align(
+    task: str, predictions: StoredPredictions, other_predictions: StoredPredictions
 ) -> tuple[StoredPredictions, StoredPredictions, list[str]]:
-    """Bring the rows that both runs answered into one order."""
-    places = {id: place for place, id in enumerate(other.ids)}
-    both = [place for place, id in enumerate(one.ids) if id in places]
-    if not both:
+    """Return the predictions for the rows that both runs have, in the same order, and a notice about the others."""
+    other_places = {id: place for place, id in enumerate(other_predictions.ids)}
+    places = [place for place, id in enumerate(predictions.ids) if id in other_places]
+    if not places:
         raise ConfigError(
             f"--examples: the two runs have no row of {task} in common; compare runs of one data set and split"
         )
-    first, second = _taken(one, both), _taken(other, [places[one.ids[place]] for place in both])
+    first = _take(predictions, places)
+    second = _take(other_predictions, [other_places[id] for id in first.ids])
     if not np.array_equal(first.target, second.target, equal_nan=first.target.dtype.kind == "f"):
-        raise DataError(f"--examples: the two runs have other targets for the same rows of {task}; they saw other data")
-    left = len(one.ids) + len(other.ids) - 2 * len(both)
-    return first, second, [f"{left} rows of {task} are in one run only and left out"] if left else []
+        raise DataError(
+            f"--examples: the two runs have different targets for the same rows of {task}; compare runs on one data set"
+        )
+    left_out = len(predictions.ids) + len(other_predictions.ids) - 2 * len(places)
+    return first, second, [f"{left_out} rows of {task} are in one run only and left out"] if left_out else []
 
 
-def _taken(answers: StoredPredictions, places: list[int]) -> StoredPredictions:
-    return StoredPredictions([answers.ids[place] for place in places], answers.scores[places], answers.target[places])
+def _take(predictions: StoredPredictions, places: Sequence[int]) -> StoredPredictions:
+    """Select rows by their places."""
+    ids = [predictions.ids[place] for place in places]
+    return StoredPredictions(ids, predictions.scores[places], predictions.target[places])
 
 
 # ----------------------------------------------------------------------------------------------------------- tests
 
 
-def compared(task: str, one: StoredPredictions, other: StoredPredictions) -> TaskExamples:
-    """Compare two runs on the same rows in the same order."""
-    name, figures = _figures(one)
-    _, other_figures = _figures(other)
-    known = ~np.isnan(figures)  # the target is not hidden
-    ids = np.array(one.ids)[known]
-    figures, other_figures = figures[known], other_figures[known]
+def compare_task(task: str, predictions: StoredPredictions, other_predictions: StoredPredictions) -> TaskExamples:
+    """Compare two runs on the rows of one task.
+
+    Args:
+        task: its name.
+        predictions: of the first run.
+        other_predictions: of the second run, for the same rows in the same order.
+
+    Raises:
+        ConfigError: no target is visible.
+    """
+    name, values = _metric_by_row(predictions)
+    _, other_values = _metric_by_row(other_predictions)
+    visible = ~np.isnan(values)
+    ids = np.array(predictions.ids)[visible]
+    values, other_values = values[visible], other_values[visible]
     if not len(ids):
         raise ConfigError(f"--examples: the target of {task} is hidden in every row")
-    gains = (figures - other_figures) * (-1 if name == "absolute_error" else 1)
-    low, high = statistics.bootstrap((figures - other_figures,), np.mean, "percentile") if gains.any() else (None, None)
+    differences = values - other_values
+    gains = differences * (-1 if name == "absolute_error" else 1)
+    low, high = None, None
+    if gains.any():
+        low, high = statistics.bootstrap_interval((differences,), np.mean, "percentile")
     if name == "accuracy":
         test, p = "mcnemar", mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
     else:
@@ -101,9 +152,9 @@ def compared(task: str, one: StoredPredictions, other: StoredPredictions) -> Tas
         task=task,
         figure=name,
         rows=len(ids),
-        one=float(figures.mean()),
-        other=float(other_figures.mean()),
-        difference=float(np.mean(figures - other_figures)),
+        one=float(values.mean()),
+        other=float(other_values.mean()),
+        difference=float(np.mean(differences)),
         low=low,
         high=high,
         test=test,
@@ -114,21 +165,27 @@ def compared(task: str, one: StoredPredictions, other: StoredPredictions) -> Tas
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
-    """Test whether two runs are right equally often, by the rows that one alone got right: exact (McNemar, 1947)."""
+    """Return the p-value of the exact test whether two runs are right equally often (McNemar, 1947).
+
+    Args:
+        only_one: number of rows that only the first run got right.
+        only_other: number of rows that only the second run got right.
+    """
     flipped = only_one + only_other
     return float(stats.binomtest(only_one, flipped).pvalue) if flipped else 1.0
 
 
-def _figures(answers: StoredPredictions) -> tuple[str, np.ndarray]:  # [N], NaN where the target is hidden
-    target, scores = answers.target, answers.scores
+def _metric_by_row(predictions: StoredPredictions) -> tuple[str, np.ndarray]:
+    """Return the name of the metric of a row, and its values [N]; NaN where the target is hidden."""
+    target, scores = predictions.target, predictions.scores
     if target.dtype.kind == "i":
-        right = (scores.argmax(1) == target).astype(float)
-        return "accuracy", np.where(target < 0, np.nan, right)  # types.HIDDEN_CLASS, without its torch
+        correct = (scores.argmax(1) == target).astype(float)
+        return "accuracy", np.where(target < 0, np.nan, correct)  # types.IGNORE_INDEX, without loading torch
     target = target.reshape(scores.shape)
     hidden = np.isnan(target)
     if np.isin(target[~hidden], (0, 1)).all() and scores.min() >= 0 and scores.max() <= 1:
-        name, each = "label_accuracy", ((scores >= 0.5) == (target > 0.5)).astype(float)
+        name, by_output = "label_accuracy", ((scores >= 0.5) == (target > 0.5)).astype(float)
     else:
-        name, each = "absolute_error", np.abs(scores - target)
-    counted = np.maximum((~hidden).sum(1), 1)
-    return name, np.where(hidden.all(1), np.nan, np.where(hidden, 0, each).sum(1) / counted)
+        name, by_output = "absolute_error", np.abs(scores - target)
+    num_visible = np.maximum((~hidden).sum(1), 1)
+    return name, np.where(hidden.all(1), np.nan, np.where(hidden, 0, by_output).sum(1) / num_visible)

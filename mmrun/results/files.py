@@ -1,4 +1,4 @@
-"""Files that stand under their final name only when they are whole, and that blame themselves when they are not."""
+"""Files that are written whole or not at all, and whose errors name the file."""
 
 import json
 import math
@@ -12,8 +12,13 @@ import yaml
 from mmrun.errors import DataError
 
 
-def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, and rename it when every byte has reached the disk."""
+def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a temporary name, and rename it when every byte has reached the disk.
+
+    Args:
+        file: final path; its folder exists.
+        write: writes the content to the path that it is given.
+    """
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     write(unfinished)
     _sync(unfinished)
@@ -21,54 +26,81 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
     _sync(file.parent)
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Write JSON, on several lines."""
-    text = json.dumps(plain(value), indent=1, allow_nan=False) + "\n"
-    write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
+def write_json(file: Path, value: object) -> None:
+    """Write JSON, indented.
+
+    Args:
+        file: its path.
+        value: see `to_json_value`.
+    """
+    text = json.dumps(to_json_value(value), indent=1, allow_nan=False) + "\n"
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def write_yaml(file: Path, value: Any) -> None:
-    """Write YAML, keys in their order."""
+def write_yaml(file: Path, value: object) -> None:
+    """Write YAML with the keys in their order.
+
+    Args:
+        file: its path.
+        value: mappings, lists, strings, numbers, booleans and None.
+    """
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-    write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_json(file: Path) -> Any:
-    """Read JSON."""
+    """Read JSON.
+
+    Raises:
+        DataError: there is no such file, or it is damaged.
+    """
     return _read(file, json.loads, "JSON")
 
 
 def read_yaml(file: Path) -> Any:
-    """Read YAML."""
+    """Read YAML.
+
+    Raises:
+        DataError: there is no such file, or it is damaged.
+    """
     return _read(file, yaml.safe_load, "YAML")
 
 
-def plain(value: Any) -> Any:
-    """Return a JSON value; a number that is not finite becomes null."""
+def to_json_value(value: object) -> object:
+    """Convert a value to what `json.dumps` accepts.
+
+    Args:
+        value: mappings, lists and tuples of strings, booleans, numbers, NumPy numbers and arrays, and None.
+
+    Returns:
+        The same with plain numbers, lists and string keys; a number that is not finite becomes None.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # a number or an array of NumPy's
-        return plain(value.tolist())
+        return [to_json_value(item) for item in value]
+    if hasattr(value, "tolist"):  # a NumPy number or array
+        return to_json_value(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def _read(file: Path, parse: Callable[[bytes], Any], language: str) -> Any:
+def _read(file: Path, parse: Callable[[bytes], object], language: str) -> Any:
+    """Read and parse a file; errors name it and say what to do."""
     try:
         return parse(file.read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{file}: no such file; this is no run's folder, or the run did not get that far") from None
+        raise DataError(f"{file}: no such file; this is not a run folder, or the run did not get that far") from None
     except (ValueError, yaml.YAMLError) as error:
         reason = str(error).replace("\n", " ")
         raise DataError(
-            f"{file}: damaged, not {language} ({reason}); remove the run's folder and train again"
+            f"{file}: damaged, not valid {language} ({reason}); remove the run folder and train again"
         ) from None
 
 
 def _sync(path: Path) -> None:
+    """Wait until a file or folder has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -3,45 +3,66 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mmrun.results.tables import Table
 
 LATEX_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"<": "$<$", ">": "$>$"})
 
 
-def markdown(table: Table) -> str:
-    """Write a table of GitHub's Markdown, its caption above."""
-    dashes = ["---" if place < table.left else "---:" for place in range(len(table.header))]
-    rows = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in table.rows]
-    return "\n".join([f"{table.caption}\n", *(f"| {' | '.join(cells)} |" for cells in (table.header, dashes, *rows))])
+def to_markdown(table: Table) -> str:
+    """Write a table as GitHub Markdown.
+
+    Returns:
+        The caption, an empty line and the table.
+    """
+    alignments = ["---" if column < table.left else "---:" for column in range(len(table.header))]
+    lines = [f"{table.caption}\n", _markdown_row(table.header), _markdown_row(alignments)]
+    for row in table.rows:
+        lines.append(_markdown_row([cell.replace("|", "\\|").replace("*", "\\*") for cell in row]))
+    return "\n".join(lines)
 
 
-def latex(table: Table) -> str:
-    """Write a table of the booktabs package, its caption a comment."""
+def _markdown_row(cells: Sequence[str]) -> str:
+    """Join cells to a row."""
+    return f"| {' | '.join(cells)} |"
+
+
+def to_latex(table: Table) -> str:
+    """Write a table for LaTeX's booktabs package.
+
+    Returns:
+        The caption as a comment, and a `tabular`.
+    """
     columns = "l" * table.left + "r" * (len(table.header) - table.left)
-    header, *rows = (f"{' & '.join(map(escaped, cells))} \\\\" for cells in (table.header, *table.rows))
-    body = [
+    lines = [
+        f"% {table.caption}",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
-        header,
+        _latex_row(table.header),
         "\\midrule",
-        *rows,
-        "\\bottomrule",
-        "\\end{tabular}",
     ]
-    return "\n".join([f"% {table.caption}", *body])
+    lines += map(_latex_row, table.rows)
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
-def escaped(text: str) -> str:
-    """Write words that LaTeX does not take for commands."""
+def _latex_row(cells: Sequence[str]) -> str:
+    """Join cells to a row."""
+    return f"{' & '.join(map(escape_latex, cells))} \\\\"
+
+
+def escape_latex(text: str) -> str:
+    """Escape the characters that have a meaning in LaTeX."""
     return text.translate(LATEX_ESCAPES)
 
 
-def comma_separated(records: Sequence[Mapping[str, Any]]) -> str:
-    """Write flat mappings with the same keys as CSV."""
-    written = io.StringIO()
-    writer = csv.DictWriter(written, list(records[0]), lineterminator="\n")
+def to_csv(records: Sequence[Mapping[str, object]]) -> str:
+    """Write flat records as CSV.
+
+    Args:
+        records: at least one; all have the same keys, which make the header.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    return written.getvalue()
+    return text.getvalue()

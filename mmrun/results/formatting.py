@@ -1,47 +1,77 @@
-"""Figures as a person reads them."""
+"""Numbers as a person reads them. None is written as a dash everywhere."""
 
 
-def number(value: float | None) -> str:
-    """Write four digits that count, or a dash for none."""
+def format_number(value: float | None) -> str:
+    """Write a number with four significant digits, or four decimals between 0.001 and 10.
+
+    Args:
+        value: None becomes a dash.
+    """
     if value is None:
         return "-"
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.4g}"
 
 
-def signed(value: float | None) -> str:
-    """Write a difference."""
-    return f"+{number(value)}" if value is not None and value > 0 else number(value)
+def format_signed(value: float | None) -> str:
+    """Write a difference with its sign.
+
+    Args:
+        value: None becomes a dash.
+    """
+    return f"+{format_number(value)}" if value is not None and value > 0 else format_number(value)
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Write an interval, or a dash for none."""
-    return "-" if low is None else f"{number(low)} .. {number(high)}"
+def format_interval(low: float | None, high: float | None) -> str:
+    """Write an interval.
+
+    Args:
+        low: None becomes a dash.
+        high: None only where `low` is None.
+    """
+    return "-" if low is None else f"{format_number(low)} .. {format_number(high)}"
 
 
-def probability(p: float | None) -> str:
-    """Write a p value."""
+def format_p_value(p: float | None) -> str:
+    """Write a p-value with three decimals, or "<0.001".
+
+    Args:
+        p: None becomes a dash.
+    """
     if p is None:
         return "-"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def count(value: float | None) -> str:
-    """Write a large number short: 1.44M, 25.3k."""
+def format_count(value: float | None) -> str:
+    """Abbreviate a large number: 1.44M, 25.3k.
+
+    Args:
+        value: None becomes a dash.
+    """
     if value is None:
         return "-"
-    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
+    for factor, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g}{letter}"
     return f"{value:.3g}"
 
 
-def several(number: int, noun: str) -> str:
-    """Write "1 run", "2 runs"."""
+def pluralize(number: int, noun: str) -> str:
+    """Write a number with its noun: 1 run, 2 runs.
+
+    Args:
+        number: of things.
+        noun: in the singular; its plural must end in s.
+    """
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def size(value: float | None) -> str:
-    """Write bytes: 512 MiB."""
+def format_size(value: float | None) -> str:
+    """Write a size in the unit that suits it: 512 MiB.
+
+    Args:
+        value: bytes; None becomes a dash.
+    """
     if value is None:
         return "-"
     for unit in ("B", "KiB", "MiB"):
@@ -51,14 +81,18 @@ def size(value: float | None) -> str:
     return f"{value:.3g} GiB"
 
 
-def duration(seconds: float | None) -> str:
-    """Write a time in its one or two largest units: 1.5 s, 3 min 20 s, 2 h 5 min, 4 d."""
+def format_duration(seconds: float | None) -> str:
+    """Write a duration in its one or two largest units: 1.5 s, 3 min 20 s, 2 h 5 min, 4 d.
+
+    Args:
+        seconds: None becomes a dash.
+    """
     if seconds is None:
         return "-"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {remainder} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d"

@@ -1,43 +1,63 @@
-"""Finding runs below a folder, and saying in a line how each one stands. Reads JSON only, so thousands are quick."""
+"""Finds runs below a folder, and sums each one up in a line. It reads JSON only, so thousands of runs are quick."""
 
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.results.folder import RunFolder
+from mmrun.results.schema import RunMetrics, RunStatus
 
-SILENT_AFTER = 300  # seconds without a heartbeat, after which a running run counts as interrupted
-OUTPUTS = Path("outputs")  # where runs are looked for by name
+SILENT_AFTER = 300  # seconds without a heartbeat after which a running run counts as interrupted
+OUTPUTS = Path("outputs")  # where runs are looked up by name
+MAX_CANDIDATES = 5  # runs that an error names
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One line about a run."""
+class RunSummary:
+    """One line about a run.
 
-    name: str  # path below the folder that was searched
-    status: str  # waiting | running | finished | failed | interrupted | pruned | damaged
+    Attributes:
+        name: path below the folder that was searched.
+        status: waiting | running | finished | failed | interrupted | pruned | damaged.
+        stage: being trained, or the last that was.
+        progress: part of the stage that is done, 0 to 1.
+        metric: the primary metric.
+        value: of that metric on the test rows.
+        seconds: of training.
+        age: seconds since the run last wrote a file.
+    """
+
+    name: str
+    status: str
     stage: str | None
-    progress: float  # part of the stage that is done
-    metric: str | None  # the primary metric on the test rows
+    progress: float
+    metric: str | None
     value: float | None
-    seconds: float | None  # of training
-    age: float  # seconds since the run last gave a sign
+    seconds: float | None
+    age: float
 
 
-def find(folder: Path) -> Iterator[RunFolder]:
-    """Return the runs at or below a folder, by name. A folder within a run is none."""
+def find_runs(folder: Path) -> Iterator[RunFolder]:
+    """Yield the runs at or below a folder, by name; a run folder is not searched for further runs.
+
+    Args:
+        folder: to search; hidden folders in it are skipped.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
     if not folder.is_dir():
         raise ConfigError(
-            f"{folder}: no such folder; runs are written below '{OUTPUTS}' unless outputs= says otherwise"
+            f"{folder}: no such folder; runs are written below '{OUTPUTS}' unless outputs= names another folder"
         )
-    yield from _find(folder)
+    yield from _find_runs(folder)
 
 
-def _find(folder: Path) -> Iterator[RunFolder]:
+def _find_runs(folder: Path) -> Iterator[RunFolder]:
+    """Yield the runs at or below an existing folder."""
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=lambda entry: entry.name)
     if any(entry.name in ("config.yaml", "status.json") for entry in entries):
@@ -45,66 +65,93 @@ def _find(folder: Path) -> Iterator[RunFolder]:
         return
     for entry in entries:
         if entry.is_dir() and not entry.name.startswith("."):
-            yield from _find(folder / entry.name)
+            yield from _find_runs(folder / entry.name)
 
 
 def resolve(run: str) -> RunFolder:
-    """Find the run that a user means: a path, or enough of a name or hash below `outputs` to be the only one."""
+    """Find the run that a user names.
+
+    Args:
+        run: a path, or the beginning of a name or hash that only one run below `outputs` has.
+
+    Raises:
+        ConfigError: no run or several runs fit.
+    """
     path = Path(run)
     for folder in (path, OUTPUTS / path):
         if (folder / "config.yaml").exists() or (folder / "status.json").exists():
             return RunFolder(folder)
-    runs = list(find(OUTPUTS)) if OUTPUTS.is_dir() else []
-    meant = [found for found in runs if _means(run, found.name)]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        raise ConfigError(f"'{run}' may be any of {', '.join(str(found.path) for found in meant[:5])}: say more of it")
-    raise ConfigError(f"no run '{run}'{nearest(run, [found.name for found in runs])} (`mmrun ls` lists them)")
+    runs = list(find_runs(OUTPUTS)) if OUTPUTS.is_dir() else []
+    candidates = [candidate for candidate in runs if _matches(run, candidate.name)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        paths = ", ".join(str(candidate.path) for candidate in candidates[:MAX_CANDIDATES])
+        raise ConfigError(f"'{run}' fits several runs: {paths}; type more of the name")
+    raise ConfigError(f"no run '{run}'{nearest(run, [folder.name for folder in runs])} (`mmrun ls` lists them)")
 
 
-def _means(words: str, name: str) -> bool:
-    return name.startswith(words) or name.rpartition("-")[2].startswith(words)
+def _matches(beginning: str, name: str) -> bool:
+    """Return whether a run's name or hash begins so."""
+    return name.startswith(beginning) or name.rpartition("-")[2].startswith(beginning)
 
 
-def status(run: RunFolder) -> dict[str, Any]:
-    """Return a run's status as it is now: finished where there are metrics, interrupted where it fell silent."""
+def determine_status(run: RunFolder) -> RunStatus:
+    """Return the status of a run at this moment.
+
+    Returns:
+        What status.json holds, except that a run with metrics is finished, one without the file is waiting, and a
+        running one without a heartbeat for SILENT_AFTER seconds is interrupted.
+    """
     if run.finished:
         return {"status": "finished", "stage": None, "step": 0, "progress": 1.0, "message": None}
-    if not run.status_file.exists():  # asked for, by a sweep that did not come to it yet
+    if not run.status_file.exists():  # requested by a sweep that has not started it yet
         return {"status": "waiting", "stage": None, "step": 0, "progress": 0.0, "message": None}
-    said = run.status()
-    if said["status"] == "running" and time.time() - said["heartbeat"] > SILENT_AFTER:
-        said["status"] = "interrupted"
-    return said
+    status = run.status.read()
+    if status["status"] == "running" and time.time() - status["heartbeat"] > SILENT_AFTER:
+        status["status"] = "interrupted"
+    return status
 
 
-def summary(run: RunFolder, below: Path) -> Summary:
-    """Sum a run up."""
+def summarize_run(run: RunFolder, below: Path) -> RunSummary:
+    """Sum up a run in one line.
+
+    Args:
+        run: its folder.
+        below: the folder that was searched; the name is relative to it.
+
+    Returns:
+        The summary; a run whose files cannot be read has the status `damaged`.
+    """
     name = str(run.path.relative_to(below)) if run.path != below else run.name
-    age = time.time() - _last_sign(run)
+    age = time.time() - _last_modified(run)
     try:
-        said = status(run)
-        metrics = run.metrics() if run.finished else None
+        status = determine_status(run)
+        metrics = run.read_metrics() if run.finished else None
     except DataError:
-        return Summary(name, "damaged", None, 0.0, None, None, None, age)
+        return RunSummary(name, "damaged", None, 0.0, None, None, None, age)
     if metrics is None:
-        return Summary(name, said["status"], said["stage"], said["progress"], None, None, None, age)
-    metric, value = primary_metric(metrics)
-    return Summary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age)
+        return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, age)
+    metric, value = find_primary_metric(metrics)
+    return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age)
 
 
-def primary_metric(metrics: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Return the first test metric that is not a loss; that of a single modality only if there is no other."""
+def find_primary_metric(metrics: RunMetrics) -> tuple[str | None, float | None]:
+    """Return the metric that represents a run, and its value on the test rows.
+
+    Returns:
+        The first test metric that is not a loss, that of a probe only where there is no other; None twice without any.
+    """
     test = metrics["metrics"].get("test", {})  # a data set may have no test rows
-    figures = [name for name in test if not name.startswith("loss")]
-    whole = [name for name in figures if "/" not in name]
-    for name in whole or figures:
-        return name, test[name]
-    return None, None
+    names = [name for name in test if not name.startswith("loss")]
+    if not names:
+        return None, None
+    primary = next((name for name in names if "/" not in name), names[0])
+    return primary, test[primary]
 
 
-def _last_sign(run: RunFolder) -> float:
+def _last_modified(run: RunFolder) -> float:
+    """Return when a run last wrote a file, in seconds since 1970."""
     for file in (run.metrics_file, run.status_file, run.config_file):
         if file.exists():
             return file.stat().st_mtime

@@ -1,25 +1,67 @@
-"""What a run folder keeps of a model's answers: predictions/<split>.parquet, read here alone."""
+"""The predictions of a run, predictions/<split>.parquet: written and read here alone."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmrun.errors import DataError
 from mmrun.head import FUSED, Head
+from mmrun.results.files import write_atomically
 from mmrun.results.folder import RunFolder
+from mmrun.results.schema import RunMetrics
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class StoredPredictions(NamedTuple):
-    """What one head said about the rows of a split, for one task."""
+    """What one head predicted for the rows of a split, for one task.
+
+    Attributes:
+        ids: of the rows [N].
+        scores: [N, C]: probabilities, or numbers in the target's own unit.
+        target: [N] classes or numbers, or [N, C].
+    """
 
     ids: list[str]
-    scores: np.ndarray  # [N, C]
-    target: np.ndarray  # [N] classes or numbers, or [N, C]
+    scores: np.ndarray
+    target: np.ndarray
 
 
-def tasks_of(run: RunFolder, split: str) -> list[str]:
-    """Return the tasks of which predictions are stored."""
+def write_predictions(
+    run: RunFolder,
+    split: str,
+    ids: Sequence[str],
+    targets: Mapping[str, np.ndarray],
+    scores: Mapping[str, np.ndarray],
+) -> None:
+    """Write a table with the columns id, `<task>.target` and `<output>.scores` (lists).
+
+    Args:
+        run: its folder.
+        split: names the file.
+        ids: of the rows [N].
+        targets: by task, [N] or [N, C].
+        scores: by task, or task/modality for a probe, [N, C].
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {"id": list(ids)}
+    columns |= {f"{task}.target": values.tolist() for task, values in targets.items()}
+    columns |= {f"{output}.scores": values.tolist() for output, values in scores.items()}
+    run.predictions.mkdir(exist_ok=True)
+    table = pyarrow.table(columns)
+    write_atomically(run.predictions / f"{split}.parquet", lambda path: parquet.write_table(table, path))
+
+
+def list_tasks(run: RunFolder, split: str) -> list[str]:
+    """Return the tasks whose predictions are stored.
+
+    Raises:
+        DataError: the run stored no predictions of this split.
+    """
     from pyarrow import parquet
 
     file = run.predictions / f"{split}.parquet"
@@ -29,22 +71,36 @@ def tasks_of(run: RunFolder, split: str) -> list[str]:
     return [name.removesuffix(".target") for name in names if name.endswith(".target")]
 
 
-def primary_head(metrics: Mapping[str, Any]) -> Head:
-    """Return the head that represents a run."""
-    return Head.parse(metrics["primary_head"])
+def parse_primary_head(metrics: RunMetrics) -> Head:
+    """Return the head that represents a run.
+
+    Args:
+        metrics: of a run that predicted something.
+    """
+    name = metrics["primary_head"]
+    assert name is not None, "a run without predictions has no primary head"
+    return Head.parse(name)
 
 
-def stored(run: RunFolder, split: str, task: str, head: Head = FUSED) -> StoredPredictions:
-    """Read what a head said about the rows of a split, in order."""
+def read_predictions(run: RunFolder, split: str, task: str, head: Head = FUSED) -> StoredPredictions:
+    """Read what a head predicted for the rows of a split, in the order in which they were written.
+
+    Args:
+        run: its folder.
+        split: val or test.
+        task: one of `list_tasks`.
+        head: one that the run trained.
+    """
     from pyarrow import parquet
 
     scores, target = f"{head.qualify(task)}.scores", f"{task}.target"
     table = parquet.read_table(run.predictions / f"{split}.parquet", columns=["id", target, scores])
-    return StoredPredictions(table["id"].to_pylist(), _array(table[scores]).astype(np.float32), _array(table[target]))
+    ids: list[str] = table["id"].to_pylist()
+    return StoredPredictions(ids, _to_array(table[scores]).astype(np.float32), _to_array(table[target]))
 
 
-def _array(column: Any) -> np.ndarray:
-    """Return a column of numbers, or of lists that are equally long."""
+def _to_array(column: "pyarrow.ChunkedArray") -> np.ndarray:
+    """Convert a column of numbers to [N], or of equally long lists to [N, C]."""
     from pyarrow import types
 
     values = column.combine_chunks()

@@ -1,6 +1,6 @@
-"""Groups of runs over several data sets: mean ranks, the Friedman test, and how far ranks must lie apart."""
+"""Ranks groups of runs over several data sets: mean ranks, the Friedman test, and the critical difference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -9,50 +9,72 @@ from scipy import stats
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import Question, metric_values
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.compare import Question, get_metric_values
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group, Groups
 from mmrun.results.statistics import LEVEL
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Mean ranks over data sets (Demsar, 2006); rank 1 is the best."""
+    """Mean ranks over data sets (Demsar, 2006); rank 1 is the best.
+
+    Attributes:
+        question: what was compared, and how.
+        over: keys whose values are the blocks.
+        groups: the best first.
+        ranks: mean rank, by group.
+        blocks: data sets, or other values of `over`, one for each key.
+        means: of the metric, by block, then by group.
+        test: friedman, or wilcoxon for two groups.
+        statistic: of the test; None where all ranks are tied.
+        p: p-value of the test; None where all ranks are tied.
+        critical: difference of mean ranks from which on two groups differ (Nemenyi, 1963); None for two groups.
+        apart: the pairs that differ, the better group first.
+        notices: what to know before trusting the ranks.
+    """
 
     question: Question
     over: list[str]
-    groups: list[Group]  # the best first
-    ranks: list[float]  # mean, by group
-    blocks: list[Group]  # data sets: one value for each key of `over`
-    means: list[list[float]]  # by block, by group
-    test: str  # friedman; wilcoxon where there are two groups
-    statistic: float | None  # None: all ranks are tied
+    groups: list[Group]
+    ranks: list[float]
+    blocks: list[Group]
+    means: list[list[float]]
+    test: str
+    statistic: float | None
     p: float | None
-    critical: float | None  # difference of mean ranks from which on two groups differ (Nemenyi, 1963)
-    apart: list[tuple[Group, Group]]  # the pairs that differ, the better first
+    critical: float | None
+    apart: list[tuple[Group, Group]]
     notices: list[str]
 
 
-def rank(runs: Sequence[Metrics], question: Question, over: Sequence[str], notices: Sequence[str] = ()) -> Ranking:
-    """Rank the groups within each data set, or other block, by their mean, and test whether the ranks differ."""
-    having, left_out = selection.measured(list(runs), question.metric)
-    cells = selection.grouped(having, [*over, *question.by])
-    split = len(over)
-    groups = selection.ordered({cell[split:] for cell in cells}, {})
-    every = selection.ordered({cell[:split] for cell in cells}, {})
-    blocks = [block for block in every if all(block + group in cells for group in groups)]
-    left_out += [
-        f"{','.join(block)} is left out: not every group has runs on it" for block in every if block not in blocks
-    ]
+def rank(runs: Sequence[RunRecord], question: Question, over: Sequence[str], notices: Sequence[str] = ()) -> Ranking:
+    """Rank the groups within each data set by their mean, and test whether the ranks differ.
+
+    Args:
+        runs: those without the metric are left out.
+        question: metric and groups.
+        over: keys whose values are the data sets, or other blocks.
+        notices: about these runs, to pass on.
+
+    Raises:
+        ConfigError: there are fewer than two groups, or fewer than two blocks in which every group has runs.
+    """
+    selected, messages = selection.select_with_metric(list(runs), question.metric)
+    cells = selection.group_runs(selected, [*over, *question.by])
+    groups = selection.order_groups({cell[len(over) :] for cell in cells}, {})
+    blocks, incomplete = _split_blocks(selection.order_groups({cell[: len(over)] for cell in cells}, {}), groups, cells)
+    messages += [f"{','.join(block)} is left out: not every group has runs on it" for block in incomplete]
     if len(groups) < 2 or len(blocks) < 2:
-        found = f"{len(groups)} groups complete on {len(blocks)} values of {','.join(over)}"
-        raise ConfigError(f"--rank-over {','.join(over)}: {found}; a ranking needs two of each")
-    means = np.array(
-        [[np.mean(metric_values(cells[block + group], question.metric)) for group in groups] for block in blocks]
-    )
-    ranks = within(means, question.lower_is_better).mean(0)
+        raise ConfigError(
+            f"--rank-over {','.join(over)}: {len(groups)} groups complete on {len(blocks)} values of {','.join(over)}; "
+            "a ranking needs two of each"
+        )
+    means = _mean_by_cell(cells, blocks, groups, question.metric)
+    ranks = rank_within(means, question.lower_is_better).mean(0)
     order = np.argsort(ranks, kind="stable")
     groups, ranks, means = [groups[place] for place in order], ranks[order], means[:, order]
-    test, statistic, p = tested(means)
+    test, statistic, p = compute_rank_test(means)
     critical = critical_difference(len(groups), len(blocks)) if test == "friedman" else None
     return Ranking(
         question=question,
@@ -65,46 +87,88 @@ def rank(runs: Sequence[Metrics], question: Question, over: Sequence[str], notic
         statistic=statistic,
         p=p,
         critical=critical,
-        apart=_apart(groups, ranks.tolist(), critical, p),
-        notices=[*notices, *left_out, *_few(len(blocks), len(groups))],
+        apart=_find_differing_pairs(groups, ranks.tolist(), critical, p),
+        notices=[*notices, *messages, *_check_block_count(len(blocks), len(groups))],
     )
 
 
-def within(means: np.ndarray, lower_is_better: bool) -> np.ndarray:  # [N, k]
-    """Rank each row, the best 1, ties sharing the mean of their ranks."""
-    ranked: np.ndarray = stats.rankdata(means if lower_is_better else -means, axis=1)
-    return ranked
+def _split_blocks(blocks: Iterable[Group], groups: Sequence[Group], cells: Groups) -> tuple[list[Group], list[Group]]:
+    """Return the blocks in which every group has runs, and the others."""
+    complete: list[Group] = []
+    incomplete: list[Group] = []
+    for block in blocks:
+        has_all = all(block + group in cells for group in groups)
+        (complete if has_all else incomplete).append(block)
+    return complete, incomplete
+
+
+def _mean_by_cell(cells: Groups, blocks: Sequence[Group], groups: Sequence[Group], metric: str) -> np.ndarray:
+    """Return the mean of a metric in each block, by group [N, k]."""
+    means = np.empty((len(blocks), len(groups)))
+    for row, block in enumerate(blocks):
+        for column, group in enumerate(groups):
+            means[row, column] = np.mean(get_metric_values(cells[block + group], metric))
+    return means
+
+
+def rank_within(means: np.ndarray, lower_is_better: bool) -> np.ndarray:
+    """Rank the groups within each block.
+
+    Args:
+        means: by block and group [N, k].
+        lower_is_better: direction of the metric.
+
+    Returns:
+        Ranks [N, k]; the best is 1, and ties share the mean of their ranks.
+    """
+    ranks: np.ndarray = stats.rankdata(means if lower_is_better else -means, axis=1)
+    return ranks
 
 
 def critical_difference(num_groups: int, num_blocks: int, level: float = 1 - LEVEL) -> float:
-    """Return Nemenyi's critical difference of mean ranks: q of the studentised range over the square root of 2."""
+    """Return the critical difference of mean ranks (Nemenyi, 1963).
+
+    Args:
+        num_groups: k.
+        num_blocks: N.
+        level: of significance.
+    """
     q = stats.studentized_range.isf(level, num_groups, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(num_groups * (num_groups + 1) / (6 * num_blocks)))
 
 
-def tested(means: np.ndarray) -> tuple[str, float | None, float | None]:
-    """Test by Friedman (1937), corrected for ties; two groups by Wilcoxon's signed ranks, as Demsar advises."""
-    ranked = within(means, False)
-    if (ranked == ranked[:, :1]).all():
+def compute_rank_test(means: np.ndarray) -> tuple[str, float | None, float | None]:
+    """Test whether the groups differ.
+
+    Args:
+        means: by block and group [N, k].
+
+    Returns:
+        Name, statistic and p-value of the Friedman test (1937), corrected for ties; of Wilcoxon's signed-rank test for
+        two groups, as Demsar (2006) advises. Statistic and p-value are None where all ranks are tied.
+    """
+    ranks = rank_within(means, lower_is_better=False)
+    if (ranks == ranks[:, :1]).all():
         return ("friedman" if means.shape[1] > 2 else "wilcoxon"), None, None
     if means.shape[1] == 2:
-        found = stats.wilcoxon((means[:, 0] - means[:, 1]).round(12))
-        return "wilcoxon", float(found.statistic), float(found.pvalue)
-    found = stats.friedmanchisquare(*ranked.T)
-    return "friedman", float(found.statistic), float(found.pvalue)
+        result = stats.wilcoxon((means[:, 0] - means[:, 1]).round(12))
+        return "wilcoxon", float(result.statistic), float(result.pvalue)
+    result = stats.friedmanchisquare(*ranks.T)
+    return "friedman", float(result.statistic), float(result.pvalue)
 
 
-def _apart(
+def _find_differing_pairs(
     groups: list[Group], ranks: list[float], critical: float | None, p: float | None
 ) -> list[tuple[Group, Group]]:
-    """Return the pairs that differ: only where the test over all groups finds something."""
+    """Return the pairs of groups that differ; none where the test over all groups is not significant."""
     if p is None or p >= 1 - LEVEL:
         return []
     pairs = combinations(range(len(groups)), 2)
     return [(groups[i], groups[j]) for i, j in pairs if critical is None or ranks[j] - ranks[i] >= critical]
 
 
-def _few(blocks: int, groups: int) -> list[str]:
+def _check_block_count(blocks: int, groups: int) -> list[str]:
+    """Return a notice where the test has too few blocks."""
     if blocks >= 10 or groups == 2:
         return [] if blocks >= 6 else [f"{blocks} data sets: p of the signed ranks cannot be below {2 / 2**blocks:.4g}"]
-    return [f"Friedman's chi-square is an approximation that wants 10 data sets or so, and there are {blocks}"]
+    return [f"the Friedman test approximates its p-value, which needs about 10 data sets; there are {blocks}"]

@@ -1,52 +1,78 @@
-"""What comparisons found, in full, for programs: JSON values, and flat rows for CSV."""
+"""Results in full, for programs: JSON values, and flat records for CSV."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from mmrun.results.compare import Comparison, Row
-from mmrun.results.costs import PAYS
+from mmrun.results.costs import BREAK_EVEN_COSTS
 from mmrun.results.curves import Curves
-from mmrun.results.examples import Examples
+from mmrun.results.examples import Examples, TaskExamples
 from mmrun.results.ranks import Ranking
 from mmrun.results.tables import Result
 
+Record = dict[str, object]  # a row of CSV: strings, numbers and None
 
-def as_json(result: Result) -> dict[str, Any]:
-    """Return everything."""
+
+def to_json(result: Result) -> dict[str, object]:
+    """Convert a result to JSON values, with everything in it.
+
+    Returns:
+        The attributes of the result by name, and the direction of the metric.
+    """
     if isinstance(result, Examples):
         return asdict(result)
     return {**asdict(result), "lower_is_better": result.question.lower_is_better}
 
 
-def records(result: Result) -> list[dict[str, Any]]:
-    """Return the figures in full, a flat mapping a row."""
+def to_records(result: Result) -> list[Record]:
+    """Convert a result to flat records.
+
+    Returns:
+        A record for each group, for each group at each value of a curve, or for each task of examples.
+    """
     if isinstance(result, Comparison):
-        return [_record(row, result.question.by) for row in result.rows]
+        return _comparison_records(result)
     if isinstance(result, Curves):
-        pairs = zip(result.values, result.comparisons, strict=True)
-        return [{result.across: value, **_record(row, c.question.by)} for value, c in pairs for row in c.rows]
+        records = []
+        for value, comparison in zip(result.values, result.comparisons, strict=True):
+            records += [{result.across: value, **record} for record in _comparison_records(comparison)]
+        return records
     if isinstance(result, Ranking):
-        return [_ranked(result, place) for place in range(len(result.groups))]
-    return [
-        {**asdict(task), "only_one": " ".join(task.only_one), "only_other": " ".join(task.only_other)}
-        for task in result.tasks
-    ]
+        return [_rank_record(result, place) for place in range(len(result.groups))]
+    return [_task_record(task) for task in result.tasks]
 
 
-def _record(row: Row, by: Sequence[str]) -> dict[str, Any]:
-    flat = asdict(row)
-    group, runs, cost, pays = (flat.pop(key) for key in ("group", "runs", "cost", "break_even"))
-    better = flat.pop("improvement") or dict.fromkeys(("value", "low", "high"))
-    flat["baseline"] = None if row.baseline is None else ",".join(row.baseline)
-    flat["unmatched"] = " ".join(name.replace(" ", "_") for name in row.unmatched)
-    flat |= {"improvement": better["value"], "improvement_low": better["low"], "improvement_high": better["high"]}
-    flat |= cost | {f"break_even_{name}": None if pays is None else pays[name] for name in PAYS}
-    return {**dict(zip(by, group, strict=True)), **flat, "runs": " ".join(runs)}
+def _comparison_records(comparison: Comparison) -> list[Record]:
+    """Return a record for each group of a comparison."""
+    return [_row_record(row, comparison.question.by) for row in comparison.rows]
 
 
-def _ranked(ranking: Ranking, place: int) -> dict[str, Any]:
-    means = {",".join(block): means[place] for block, means in zip(ranking.blocks, ranking.means, strict=True)}
-    group = dict(zip(ranking.question.by, ranking.groups[place], strict=True))
-    tested = {"statistic": ranking.statistic, "p": ranking.p, "critical": ranking.critical}
-    return {**group, "rank": ranking.ranks[place], **tested, **means}
+def _row_record(row: Row, by: Sequence[str]) -> Record:
+    """Return the values of a row, with a column for each key, cost and end of an interval."""
+    record: Record = asdict(row)
+    for nested in ("group", "runs", "cost", "break_even", "improvement"):
+        del record[nested]
+    record["baseline"] = None if row.baseline is None else ",".join(row.baseline)
+    record["unmatched"] = " ".join(name.replace(" ", "_") for name in row.unmatched)
+    record["improvement"] = None if row.improvement is None else row.improvement.value
+    record["improvement_low"] = None if row.improvement is None else row.improvement.low
+    record["improvement_high"] = None if row.improvement is None else row.improvement.high
+    record.update(row.cost)
+    for name in BREAK_EVEN_COSTS:
+        record[f"break_even_{name}"] = None if row.break_even is None else row.break_even[name]
+    return {**dict(zip(by, row.group, strict=True)), **record, "runs": " ".join(row.runs)}
+
+
+def _rank_record(ranking: Ranking, place: int) -> Record:
+    """Return the rank of a group, the test over all groups, and the group's mean in each block."""
+    record: Record = dict(zip(ranking.question.by, ranking.groups[place], strict=True))
+    record["rank"] = ranking.ranks[place]
+    record |= {"statistic": ranking.statistic, "p": ranking.p, "critical": ranking.critical}
+    for block, means in zip(ranking.blocks, ranking.means, strict=True):
+        record[",".join(block)] = means[place]
+    return record
+
+
+def _task_record(task: TaskExamples) -> Record:
+    """Return the values of a task, with ids separated by spaces."""
+    return {**asdict(task), "only_one": " ".join(task.only_one), "only_other": " ".join(task.only_other)}

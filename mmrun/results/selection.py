@@ -1,30 +1,38 @@
-"""Which runs a comparison is about, and the groups they form."""
+"""Which runs a comparison is about, and the groups that they form."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.errors import ConfigError, nearest
-from mmrun.results.formatting import several
-from mmrun.results.index import find, status
+from mmrun.results.folder import RunFolder
+from mmrun.results.formatting import pluralize
+from mmrun.results.index import determine_status, find_runs
+from mmrun.results.schema import RunMetrics, RunRecord
 
-Metrics = dict[str, Any]  # what a metrics.json holds, and as "folder" where it lies
 Group = tuple[str, ...]  # one value for each --by key
-Groups = dict[Group, list[Metrics]]
+Groups = dict[Group, list[RunRecord]]
+
+MAX_NAMES = 5  # runs that a notice names
+MAX_CHOICES = 20  # values that an error lists
 
 
 # -------------------------------------------------------------------------------------------- values of a run
 
 
-def lookup(run: Metrics, key: str) -> Any:
-    """Return a choice (strategy, encoder.image) or the value of a dotted config key; None where the run has none.
+def lookup(run: RunMetrics, key: str) -> object:
+    """Return the value of a key in a run.
 
-    cost.total_parameters, and what else the run cost, counts as a key too.
+    Args:
+        run: a finished run.
+        key: a choice (strategy, encoder.image), a dotted key of the config, or a cost (cost.total_parameters).
+
+    Returns:
+        The value, or None where the run has no such key.
     """
     if key in run["choices"]:
         return run["choices"][key]
-    node = run if key.startswith("cost.") else run["config"]
+    node: object = run if key.startswith("cost.") else run["config"]
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return None
@@ -32,28 +40,58 @@ def lookup(run: Metrics, key: str) -> Any:
     return node
 
 
-def metric_value(run: Metrics, metric: str) -> float | None:
-    """Return a figure by split and name, test/accuracy; None where it is not there or not defined."""
+def lookup_values(run: RunMetrics, keys: Iterable[str]) -> Group:
+    """Return the values of some keys in a run.
+
+    Args:
+        run: a finished run.
+        keys: as `lookup` takes them.
+
+    Returns:
+        The values as `format_value` writes them.
+    """
+    return tuple(format_value(lookup(run, key)) for key in keys)
+
+
+def get_metric(run: RunMetrics, metric: str) -> float | None:
+    """Return a metric of a run.
+
+    Args:
+        run: a finished run.
+        metric: split and name: test/accuracy.
+
+    Returns:
+        Its value, or None where the run does not have it or it is not defined.
+    """
     split, _, name = metric.partition("/")
-    found: float | None = run["metrics"].get(split, {}).get(name)
-    return found
+    return run["metrics"].get(split, {}).get(name)
 
 
-def leaves(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    """Return the dotted keys of a config that hold a value, with it."""
+def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values of a nested mapping with their dotted keys.
+
+    Args:
+        config: any nested mapping; lists count as values.
+        prefix: of every key, with its dot.
+    """
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from leaves(value, f"{place}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{place}{key}", value
+            yield f"{prefix}{key}", value
 
 
-def text(value: Any) -> str:
-    """Write a value as one types it on the shell: 10, 0.1, true, [image,audio], epochs=10."""
+def format_value(value: object) -> str:
+    """Write a value as one types it on the shell: 10, 0.1, true, [image,audio], epochs=10.
+
+    Args:
+        value: of a config or a metrics.json; None becomes `none`, or `default` as the only content of a mapping.
+    """
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={text(item)}" for key, item in value.items() if item is not None) or "default"
+        pairs = [f"{key}={format_value(item)}" for key, item in value.items() if item is not None]
+        return ",".join(pairs) or "default"
     if isinstance(value, list):
-        return f"[{','.join(map(text, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -61,128 +99,272 @@ def text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def typed(words: str) -> Group:
-    """Read values as `text` writes them: "10.0,1e-1" -> ("10", "0.1")."""
-    return tuple(word if (value := number(word)) is None else text(value) for word in words.split(","))
+def parse_values(text: str) -> Group:
+    """Read values separated by commas.
+
+    Args:
+        text: as typed on the shell: 10.0,1e-1.
+
+    Returns:
+        The values as `format_value` writes them: ("10", "0.1").
+    """
+    values = []
+    for part in text.split(","):
+        value = parse_number(part)
+        values.append(part if value is None else format_value(value))
+    return tuple(values)
 
 
-def number(word: str) -> float | None:
-    """Read a number; None where it is a word."""
+def parse_number(text: str) -> float | None:
+    """Read a number.
+
+    Returns:
+        The number, or None where the text is not one.
+    """
     try:
-        return float(word)
+        return float(text)
     except ValueError:
         return None
 
 
-def leaves_that_differ(one: Metrics, other: Metrics) -> list[str]:
-    """Return the keys in which two runs differ; choices come first."""
-    choices = [key for key in one["choices"] if lookup(one, key) != lookup(other, key)]
-    values = [key for key, value in leaves(one["config"]) if value != lookup(other, key)]
-    return [key for key in choices + values if key.split(".")[0] not in WITHOUT_EFFECT]
+def find_differing_keys(run: RunMetrics, other_run: RunMetrics) -> list[str]:
+    """Return the keys in which two runs differ, except those without effect on the result.
+
+    Returns:
+        Choices first, then dotted keys of the config.
+    """
+    differing = []
+    for key, value in [*run["choices"].items(), *flatten(run["config"])]:
+        if value != lookup(other_run, key) and _has_effect(key):
+            differing.append(key)
+    return differing
+
+
+def _has_effect(key: str) -> bool:
+    """Return whether a key can change the result of a run."""
+    return key.split(".")[0] not in WITHOUT_EFFECT
 
 
 # ------------------------------------------------------------------------------------------------- which runs
 
 
-def finished(folders: Sequence[Path]) -> tuple[list[Metrics], list[str]]:
-    """Read the finished runs, each once, and say which are left out."""
-    runs: dict[str, Metrics] = {}
-    unfinished, twice = [], []
-    for found in {run.path.resolve(): run for folder in folders for run in find(folder)}.values():
-        if not found.finished:
-            unfinished.append(f"{found.name} ({status(found)['status']})")
-        elif found.name in runs:
-            twice.append(found.name)
+def read_finished(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
+    """Read the finished runs below some folders, each once.
+
+    Args:
+        folders: to search.
+
+    Returns:
+        The runs, and notices about the runs that are left out.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    runs: dict[str, RunRecord] = {}
+    unfinished, duplicates = [], []
+    for run in _find_distinct(folders):
+        if not run.finished:
+            unfinished.append(f"{run.name} ({determine_status(run)['status']})")
+        elif run.name in runs:
+            duplicates.append(run.name)
         else:
-            runs[found.name] = {**found.metrics(), "folder": found.path}
+            runs[run.name] = read_record(run)
     notices = []
     if unfinished:
-        notices.append(f"not finished and left out: {counted(unfinished, 'run')}")
-    if twice:
-        notices.append(f"in more than one folder and counted once: {counted(twice, 'run')}")
+        notices.append(f"not finished and left out: {list_names(unfinished, 'run')}")
+    if duplicates:
+        notices.append(f"in more than one folder and counted once: {list_names(duplicates, 'run')}")
     if not runs:
         raise ConfigError("; ".join([f"no finished run below {', '.join(map(str, folders))}", *notices]))
     return list(runs.values()), notices
 
 
-def filtered(runs: list[Metrics], where: Sequence[str]) -> list[Metrics]:
-    """Keep the runs that meet each condition, `key=value` or `key=value,value`."""
+def read_record(run: RunFolder) -> RunRecord:
+    """Read the metrics of a run and add where it is.
+
+    Raises:
+        DataError: the run is not finished, or its metrics.json is damaged.
+    """
+    return {**run.read_metrics(), "folder": run.path}
+
+
+def _find_distinct(folders: Sequence[Path]) -> list[RunFolder]:
+    """Return the run folders below some folders, which may overlap."""
+    by_path = {}
+    for folder in folders:
+        for run in find_runs(folder):
+            by_path[run.path.resolve()] = run
+    return list(by_path.values())
+
+
+def filter_runs(runs: list[RunRecord], where: Sequence[str]) -> list[RunRecord]:
+    """Return the runs that meet every condition.
+
+    Args:
+        runs: to choose from.
+        where: conditions `key=value` or `key=value,value`; the last accepts either value.
+
+    Raises:
+        ConfigError: a condition is malformed, or no run has such a key or value.
+    """
     for condition in where:
-        key, equals, values = condition.partition("=")
+        key, equals, text = condition.partition("=")
         if not equals:
             raise ConfigError(f"--where {condition}: not of the form key=value")
-        known = _values(runs, key)
-        for value in typed(values):
-            if value not in known:
-                raise _unknown(f"--where: no run has {key}={value}", value, known)
-        runs = [run for run in runs if text(lookup(run, key)) in typed(values)]
+        existing = _existing_values(runs, key)
+        accepted = parse_values(text)
+        for value in accepted:
+            if value not in existing:
+                raise _not_found(f"--where: no run has {key}={value}", value, existing)
+        runs = [run for run in runs if format_value(lookup(run, key)) in accepted]
     return runs
 
 
-def measured(runs: list[Metrics], metric: str) -> tuple[list[Metrics], list[str]]:
-    """Keep the runs that have the metric, and say which are left out."""
-    having = [run for run in runs if metric_value(run, metric) is not None]
-    if not having:
-        known = {f"{split}/{name}" for run in runs for split, names in run["metrics"].items() for name in names}
-        raise _unknown(f"--metric: no run has '{metric}'", metric, known)
-    without = [run["run"] for run in runs if metric_value(run, metric) is None]
-    return having, [f"without {metric} and left out: {counted(without, 'run')}"] if without else []
+def select_with_metric(runs: list[RunRecord], metric: str) -> tuple[list[RunRecord], list[str]]:
+    """Return the runs that have a metric.
+
+    Args:
+        runs: to choose from.
+        metric: split and name: test/accuracy.
+
+    Returns:
+        The runs, and a notice about those that are left out, if any.
+
+    Raises:
+        ConfigError: no run has it.
+    """
+    selected, missing = [], []
+    for run in runs:
+        if get_metric(run, metric) is None:
+            missing.append(run["run"])
+        else:
+            selected.append(run)
+    if not selected:
+        raise _not_found(f"--metric: no run has '{metric}'", metric, _list_metrics(runs))
+    return selected, [f"without {metric} and left out: {list_names(missing, 'run')}"] if missing else []
+
+
+def _list_metrics(runs: Iterable[RunRecord]) -> set[str]:
+    """Return the metrics that any run has: test/accuracy."""
+    names: set[str] = set()
+    for run in runs:
+        for split, metrics in run["metrics"].items():
+            names.update(f"{split}/{name}" for name in metrics)
+    return names
 
 
 # ----------------------------------------------------------------------------------------------------- groups
 
 
-def grouped(runs: list[Metrics], by: Sequence[str]) -> Groups:
-    """Put together the runs that have the same values of some keys."""
+def group_runs(runs: list[RunRecord], by: Sequence[str]) -> Groups:
+    """Group the runs that have the same values of some keys.
+
+    Args:
+        runs: to group.
+        by: keys as `lookup` takes them.
+
+    Returns:
+        Runs by the values of these keys, in the order of the runs.
+
+    Raises:
+        ConfigError: no run has a key.
+    """
     for key in by:
-        _values(runs, key)
+        _existing_values(runs, key)
     groups: Groups = {}
     for run in runs:
-        groups.setdefault(tuple(text(lookup(run, key)) for key in by), []).append(run)
+        groups.setdefault(lookup_values(run, by), []).append(run)
     return groups
 
 
-def _values(runs: list[Metrics], key: str) -> set[str]:
-    values = {text(lookup(run, key)) for run in runs if lookup(run, key) is not None}
+def _existing_values(runs: list[RunRecord], key: str) -> set[str]:
+    """Return the values of a key in some runs, and raise where none has the key."""
+    values = set()
+    for run in runs:
+        value = lookup(run, key)
+        if value is not None:
+            values.add(format_value(value))
     if not values:
-        known = {name for run in runs for name in run["choices"]}
-        known |= {leaf for run in runs for leaf, _ in leaves(run["config"]) if leaf.split(".")[0] not in WITHOUT_EFFECT}
-        raise _unknown(f"no run has the key '{key}'", key, known)
+        raise _not_found(f"no run has the key '{key}'", key, _list_keys(runs))
     return values
 
 
-def baselines(groups: Iterable[Group], against: Group) -> dict[Group, Group]:
-    """Return each group the one it is compared with: all of `against`, or the one that is alike but has this value."""
-    known = list(groups)
-    if against in known:
-        return {group: against for group in known if group != against}
-    places = {place for group in known for place, value in enumerate(group) if (value,) == against}
+def _list_keys(runs: Iterable[RunRecord]) -> set[str]:
+    """Return the choices and config keys of some runs, except those without effect on the result."""
+    keys: set[str] = set()
+    for run in runs:
+        keys.update(run["choices"])
+        keys.update(key for key, _ in flatten(run["config"]) if _has_effect(key))
+    return keys
+
+
+def match_baselines(groups: Iterable[Group], against: Group) -> dict[Group, Group]:
+    """Return the baseline of each group that has one.
+
+    Args:
+        groups: all groups.
+        against: a whole group, with which all others are compared; or one value, which makes the group that differs
+            from a group in this value alone its baseline.
+
+    Raises:
+        ConfigError: there is no such group, or the value belongs to several keys.
+    """
+    existing = list(groups)
+    if against in existing:
+        return {group: against for group in existing if group != against}
+    places: set[int] = set()  # of the key that has the value
+    for group in existing:
+        places.update(place for place, value in enumerate(group) if (value,) == against)
     if len(places) != 1:
-        raise _unknown(f"--against: no group '{','.join(against)}'", ",".join(against), map(",".join, known))
+        raise _not_found(f"--against: no group '{','.join(against)}'", ",".join(against), map(",".join, existing))
     place = places.pop()
-    alike = {group: (*group[:place], *against, *group[place + 1 :]) for group in known}
-    return {group: base for group, base in alike.items() if base in known and base != group}
+    baselines = {}
+    for group in existing:
+        baseline = (*group[:place], *against, *group[place + 1 :])
+        if baseline in existing and baseline != group:
+            baselines[group] = baseline
+    return baselines
 
 
-def ordered(groups: Iterable[Group], baseline: Mapping[Group, Group]) -> list[Group]:
-    """Order groups by name, numbers by size, a baseline before those that are compared with it."""
+def order_groups(groups: Iterable[Group], baselines: Mapping[Group, Group]) -> list[Group]:
+    """Sort groups by name, numbers by size, and each baseline before the groups that are compared with it.
 
-    def natural(group: Group) -> list[tuple[float, str]]:
-        return [(float("inf") if (value := number(word)) is None else value, word) for word in group]
+    Args:
+        groups: to sort.
+        baselines: as `match_baselines` returns them; may be empty.
+    """
 
-    return sorted(groups, key=lambda g: (natural(baseline.get(g, g)), g in baseline, natural(g)))
+    def sort_key(group: Group) -> tuple[list[tuple[float, str]], bool, list[tuple[float, str]]]:
+        return _natural_key(baselines.get(group, group)), group in baselines, _natural_key(group)
 
-
-# --------------------------------------------------------------------------------------------------- in words
-
-
-def counted(names: Sequence[str], noun: str) -> str:
-    """Write "2 runs (a, b)", and no more than five names."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{several(len(names), noun)} ({', '.join(names[:5])}{more})"
+    return sorted(groups, key=sort_key)
 
 
-def _unknown(what: str, word: str, known: Iterable[str]) -> ConfigError:
-    names = sorted(known)
-    listed = f" (there are {', '.join(names)})" if len(names) <= 20 else ""
-    return ConfigError(f"{what}{nearest(word, names)}{listed}")
+def _natural_key(group: Group) -> list[tuple[float, str]]:
+    """Return a sort key that puts numbers in the order of their size, before all other values."""
+    key = []
+    for text in group:
+        number = parse_number(text)
+        key.append((float("inf") if number is None else number, text))
+    return key
+
+
+# ---------------------------------------------------------------------------------------------------- messages
+
+
+def list_names(names: Sequence[str], noun: str) -> str:
+    """Write "2 runs (a, b)", with at most five names.
+
+    Args:
+        names: to list.
+        noun: in the singular.
+    """
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{pluralize(len(names), noun)} ({', '.join(names[:MAX_NAMES])}{more})"
+
+
+def _not_found(message: str, name: str, existing: Iterable[str]) -> ConfigError:
+    """Return an error that suggests the nearest name, and lists all where they are few."""
+    names = sorted(existing)
+    choices = f" (there are {', '.join(names)})" if len(names) <= MAX_CHOICES else ""
+    return ConfigError(f"{message}{nearest(name, names)}{choices}")

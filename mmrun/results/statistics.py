@@ -1,19 +1,28 @@
-"""Means and differences with 95 % intervals, their tests, corrections for many tests: SciPy's wherever it has one."""
+"""Means and differences with 95 % intervals, their tests, and corrections for several tests; SciPy does most of it."""
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+LEVEL = 0.95  # of intervals
 RESAMPLES = 9_999  # of a bootstrap
-PERMUTATIONS = 20_000  # a permutation test is exact where there are no more: up to 14 pairs, or 8 runs a side
+PERMUTATIONS = 20_000  # up to so many a permutation test is exact: up to 14 pairs, or 8 runs in each group
+
+Values = Sequence[float] | np.ndarray  # one a run
 
 
 class Estimate(NamedTuple):
-    """A figure, its 95 % interval, and the p of its being 0: None where values are single or have no spread."""
+    """An estimated mean or difference. What is None is not defined: for a single value, or values without spread.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of its 95 % interval.
+        high: its upper end.
+        p: p-value of its being 0.
+    """
 
     value: float
     low: float | None = None
@@ -21,58 +30,105 @@ class Estimate(NamedTuple):
     p: float | None = None
 
 
+class HypothesisTest(Protocol):
+    """What SciPy's tests return."""
+
+    @property
+    def pvalue(self) -> float:
+        """The p-value."""
+
+
+class TTest(HypothesisTest, Protocol):
+    """What SciPy's t-tests return."""
+
+    def confidence_interval(self, level: float) -> tuple[float, float]:
+        """Return the confidence interval of the mean, or of the difference of the means."""
+
+
 # ------------------------------------------------------------------------------------------------------ estimates
 
 
-def mean(values: Sequence[float], interval: str = "t") -> Estimate:
-    """Estimate the mean, untested. The interval is Student's, or bootstrapped (`bca`)."""
+def estimate_mean(values: Values, interval: str = "t") -> Estimate:
+    """Estimate the mean, without a test.
+
+    Args:
+        values: [n], at least one.
+        interval: `t` for Student's, or `bca` for a bootstrap.
+    """
     value = float(np.mean(values))
-    return Estimate(value, *_of_mean(values, interval)) if _spread(values) else Estimate(value)
+    return Estimate(value, *_mean_interval(values, interval)) if _has_spread(values) else Estimate(value)
 
 
-def deviation(values: Sequence[float]) -> float | None:
-    """Return the sample's standard deviation; None for a single value."""
+def standard_deviation(values: Values) -> float | None:
+    """Return the standard deviation of a sample.
+
+    Args:
+        values: [n].
+
+    Returns:
+        The square root of the unbiased variance; None for a single value.
+    """
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def paired_difference(
-    values: Sequence[float], baseline: Sequence[float], test: str = "t", interval: str = "t"
-) -> Estimate:
-    """Estimate the mean difference of values that belong together, and test it: t, wilcoxon or permutation."""
-    differences = np.subtract(values, baseline).round(12)  # what differs by rounding alone is a tie
-    estimate = mean(differences.tolist(), interval)
-    testable = _spread(differences) if test == "t" else len(differences) > 1 and bool(differences.any())
+def estimate_paired_difference(values: Values, baseline: Values, test: str = "t", interval: str = "t") -> Estimate:
+    """Estimate the mean difference of paired values, and test it.
+
+    Args:
+        values: [n].
+        baseline: their partners [n].
+        test: t | wilcoxon | permutation.
+        interval: t | bca.
+    """
+    differences = np.subtract(values, baseline).round(12)  # values that differ by rounding alone are ties
+    estimate = estimate_mean(differences, interval)
+    testable = _has_spread(differences) if test == "t" else len(differences) > 1 and bool(differences.any())
     return estimate._replace(p=float(PAIRED_TESTS[test](differences).pvalue)) if testable else estimate
 
 
-def difference(values: Sequence[float], baseline: Sequence[float], test: str = "t", interval: str = "t") -> Estimate:
-    """Estimate the difference of two independent means, and test it: t, wilcoxon or permutation."""
+def estimate_difference(values: Values, baseline: Values, test: str = "t", interval: str = "t") -> Estimate:
+    """Estimate the difference of the means of two independent groups, and test it.
+
+    Args:
+        values: [n].
+        baseline: [m].
+        test: t (Welch's) | wilcoxon (rank sum) | permutation.
+        interval: t | bca.
+    """
     value = float(np.mean(values) - np.mean(baseline))
-    if min(len(values), len(baseline)) < 2 or not (_spread(values) or _spread(baseline)):
+    if min(len(values), len(baseline)) < 2 or not (_has_spread(values) or _has_spread(baseline)):
         return Estimate(value)
     p = float(INDEPENDENT_TESTS[test](values, baseline).pvalue)
     if interval == "t":
-        low, high = _welch(values, baseline).confidence_interval(LEVEL)
+        low, high = _welch_test(values, baseline).confidence_interval(LEVEL)
     else:
-        low, high = bootstrap((values, baseline), _mean_difference)
+        low, high = bootstrap_interval((values, baseline), _mean_difference)
     return Estimate(value, float(low), float(high), p)
 
 
-def _of_mean(values: Sequence[float], interval: str) -> tuple[float, float]:
+def _mean_interval(values: Values, interval: str) -> tuple[float, float]:
+    """Return the 95 % interval of a mean."""
     if interval == "t":
-        low, high = stats.ttest_1samp(values, 0.0).confidence_interval(LEVEL)
+        low, high = _t_test(values).confidence_interval(LEVEL)
         return float(low), float(high)
-    return bootstrap((values,), np.mean)
+    return bootstrap_interval((values,), np.mean)
 
 
-def bootstrap(
-    samples: Sequence[Sequence[float] | np.ndarray],
-    statistic: Callable[..., Any],
+def bootstrap_interval(
+    samples: Sequence[Values],
+    statistic: Callable[..., np.ndarray],
     method: str = "BCa",
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Return a bootstrap interval, repeatable: bias-corrected and accelerated (BCa; Efron, 1987) or `percentile`."""
-    found = stats.bootstrap(
+    """Return the 95 % bootstrap interval of a statistic; it is the same on every call.
+
+    Args:
+        samples: one or several, each [n] and resampled on its own.
+        statistic: takes the samples and `axis`, along which it reduces them.
+        method: `BCa`, bias-corrected and accelerated (Efron, 1987), or `percentile`.
+        resamples: number of resamples.
+    """
+    result = stats.bootstrap(
         samples,
         statistic,
         vectorized=True,
@@ -81,20 +137,22 @@ def bootstrap(
         method=method,
         batch=max(1, 2_000_000 // sum(map(len, samples))),  # 16 MB at once
         rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 # ---------------------------------------------------------------------------------------------------------- tests
 
 
-def _t(differences: np.ndarray) -> Any:
-    return stats.ttest_1samp(differences, 0.0)
+def _t_test(values: Values) -> TTest:
+    """Test whether a mean is 0 (Student's t)."""
+    result: TTest = stats.ttest_1samp(values, 0.0)
+    return result
 
 
-def _signs(differences: np.ndarray) -> Any:
+def _sign_permutation_test(differences: np.ndarray) -> HypothesisTest:
     """Flip the signs of the differences in every way (Fisher, 1935)."""
-    return stats.permutation_test(
+    result: HypothesisTest = stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
@@ -103,18 +161,20 @@ def _signs(differences: np.ndarray) -> Any:
         batch=2_000,
         rng=np.random.default_rng(0),
     )
+    return result
 
 
-def _welch(values: Sequence[float], baseline: Sequence[float]) -> Any:
-    """Allow for unequal variances (Welch, 1947)."""
+def _welch_test(values: Values, baseline: Values) -> TTest:
+    """Test whether two means differ, allowing for unequal variances (Welch, 1947)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # one side may be all alike: the other's spread is enough
-        return stats.ttest_ind(values, baseline, equal_var=False)
+        warnings.simplefilter("ignore", RuntimeWarning)  # one group may have no spread: that of the other is enough
+        result: TTest = stats.ttest_ind(values, baseline, equal_var=False)
+    return result
 
 
-def _exchanges(values: Sequence[float], baseline: Sequence[float]) -> Any:
+def _group_permutation_test(values: Values, baseline: Values) -> HypothesisTest:
     """Exchange the runs of two groups in every way."""
-    return stats.permutation_test(
+    result: HypothesisTest = stats.permutation_test(
         (values, baseline),
         _mean_difference,
         vectorized=True,
@@ -122,41 +182,62 @@ def _exchanges(values: Sequence[float], baseline: Sequence[float]) -> Any:
         batch=2_000,
         rng=np.random.default_rng(0),
     )
+    return result
 
 
-def _mean_difference(values: np.ndarray, baseline: np.ndarray, axis: int) -> Any:
-    return np.mean(values, axis=axis) - np.mean(baseline, axis=axis)
+def _mean_difference(values: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:
+    """Return the difference of the means along an axis."""
+    difference: np.ndarray = np.mean(values, axis=axis) - np.mean(baseline, axis=axis)
+    return difference
 
 
-PAIRED_TESTS: dict[str, Callable[[np.ndarray], Any]] = {"t": _t, "wilcoxon": stats.wilcoxon, "permutation": _signs}
-INDEPENDENT_TESTS: dict[str, Callable[[Sequence[float], Sequence[float]], Any]] = {
-    "t": _welch,
+PAIRED_TESTS: dict[str, Callable[[np.ndarray], HypothesisTest]] = {
+    "t": _t_test,
+    "wilcoxon": stats.wilcoxon,  # signed ranks
+    "permutation": _sign_permutation_test,
+}
+INDEPENDENT_TESTS: dict[str, Callable[[Values, Values], HypothesisTest]] = {
+    "t": _welch_test,
     "wilcoxon": stats.mannwhitneyu,  # Wilcoxon's rank-sum test
-    "permutation": _exchanges,
+    "permutation": _group_permutation_test,
 }
 
 
 # ---------------------------------------------------------------------------------------------------- corrections
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Adjust p values so that the chance of any false finding among them stays bounded (Holm, 1979)."""
-    adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, number in enumerate(sorted(range(len(ps)), key=lambda number: ps[number])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[number]))
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that the probability of any false positive stays bounded (Holm, 1979).
+
+    Args:
+        p_values: of several tests.
+
+    Returns:
+        The adjusted p-values, in the same order.
+    """
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=lambda number: p_values[number])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[number]))
         adjusted[number] = highest
     return adjusted
 
 
-def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
-    """Adjust p values so that the expected share of false ones among the findings stays bounded (1995)."""
-    found: list[float] = stats.false_discovery_control(ps, method="bh").tolist()
-    return found
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that the false discovery rate stays bounded (Benjamini & Hochberg, 1995).
+
+    Args:
+        p_values: of several tests.
+
+    Returns:
+        The adjusted p-values, in the same order.
+    """
+    adjusted: list[float] = stats.false_discovery_control(p_values, method="bh").tolist()
+    return adjusted
 
 
 CORRECTIONS: dict[str, Callable[[Sequence[float]], list[float]]] = {"holm": holm, "bh": benjamini_hochberg}
 
 
-def _spread(values: Sequence[float] | np.ndarray) -> bool:
-    """Return whether values differ by more than rounding; where they do not, t is undefined or absurdly large."""
+def _has_spread(values: Values) -> bool:
+    """Return whether values differ by more than rounding; otherwise t is undefined or absurdly large."""
     return float(np.ptp(values)) > 1e-12 * max(1.0, float(np.max(np.abs(values))))

@@ -1,25 +1,41 @@
-"""What comparisons found, as tables of words: the same on a terminal, in Markdown, in LaTeX and on a report's page."""
+"""Results as tables of text: the same on a terminal, in Markdown, in LaTeX and in a report."""
 
 from dataclasses import dataclass
 
 from mmrun.results.compare import Comparison, Question, Row
-from mmrun.results.costs import PAYS
+from mmrun.results.costs import BREAK_EVEN_COSTS
 from mmrun.results.curves import Crossing, Curves
 from mmrun.results.examples import Examples
-from mmrun.results.formatting import count, duration, interval, number, probability, signed, size
+from mmrun.results.formatting import (
+    format_count,
+    format_duration,
+    format_interval,
+    format_number,
+    format_p_value,
+    format_signed,
+    format_size,
+)
 from mmrun.results.ranks import Ranking
 
 Result = Comparison | Curves | Ranking | Examples
 
-CORRECTED = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
+CORRECTION_NAMES = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
 PAIRED_TESTS = {"t": "paired t", "wilcoxon": "Wilcoxon's signed ranks", "permutation": "permutation of signs"}
 TESTS = {"t": "Welch's t", "wilcoxon": "Wilcoxon's rank sum", "permutation": "permutation"}
-FLIPPED_SHOWN = 10
+EXAMPLE_TESTS = {"mcnemar": "McNemar, exact", "wilcoxon": "Wilcoxon's signed ranks"}
+MAX_FLIPPED_IDS = 10
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells in words. The first `left` columns say what a row is about."""
+    """A table of text.
+
+    Attributes:
+        caption: what it shows.
+        header: names of the columns.
+        rows: cells, as many as there are columns.
+        left: number of columns that say what a row is about; they are aligned to the left.
+    """
 
     caption: str
     header: list[str]
@@ -27,196 +43,267 @@ class Table:
     left: int = 1
 
 
-def tables(result: Result) -> list[Table]:
-    """Return all tables of a result."""
+def build_tables(result: Result) -> list[Table]:
+    """Return all tables of a result.
+
+    Args:
+        result: of `mmrun compare`.
+    """
     if isinstance(result, Comparison):
-        return [figures(result), costs(result)]
+        return [build_means_table(result), build_cost_table(result)]
     if isinstance(result, Curves):
-        return [means(result), crossings(result)] if result.crossings else [means(result)]
+        means = build_curve_table(result)
+        return [means, build_crossing_table(result)] if result.crossings else [means]
     if isinstance(result, Ranking):
-        return [ranks(result)]
-    return [examples(result), flipped(result)]
+        return [build_rank_table(result)]
+    return [build_example_table(result), build_flipped_table(result)]
 
 
-def notices(result: Result) -> list[str]:
-    """Return all that one should know before believing a result."""
-    if not isinstance(result, Curves):
-        return result.notices
-    pairs = zip(result.values, result.comparisons, strict=True)
-    return result.notices + [f"{result.across}={value:g}: {notice}" for value, c in pairs for notice in c.notices]
+def collect_notices(result: Result) -> list[str]:
+    """Return all that one should know before trusting a result.
+
+    Returns:
+        The notices; those of one comparison among several name the value that it belongs to.
+    """
+    notices = list(result.notices)
+    if isinstance(result, Curves):
+        for value, comparison in zip(result.values, result.comparisons, strict=True):
+            notices += [f"{result.across}={value:g}: {notice}" for notice in comparison.notices]
+    return notices
 
 
 # ------------------------------------------------------------------------------------------------------- comparisons
 
 
-def figures(compared: Comparison) -> Table:
-    """Show the groups' means and their differences to the baseline."""
-    question = compared.question
+def build_means_table(comparison: Comparison) -> Table:
+    """Show the mean of each group, and its difference to the baseline.
+
+    Args:
+        comparison: the columns on differences are left out where it has no baseline.
+    """
+    question = comparison.question
     header = [*question.by, "n", "mean", "sd", "95 % interval"]
     if question.against is not None:
         pairs = ["pairs"] if question.paired else []
         header += [*pairs, "difference", "95 % interval", "p", "effect", "P(better)", "detectable"]
-    rows = [
-        [*row.group, str(row.n), number(row.mean), number(row.sd), interval(row.low, row.high)] for row in compared.rows
-    ]
-    if question.against is not None:
-        rows = [cells + _difference(row, question) for cells, row in zip(rows, compared.rows, strict=True)]
-    return Table(title(compared), header, rows, len(question.by))
+    rows = []
+    for row in comparison.rows:
+        cells = [str(row.n), format_number(row.mean), format_number(row.sd), format_interval(row.low, row.high)]
+        if question.against is not None:
+            cells += _difference_cells(row, question)
+        rows.append([*row.group, *cells])
+    return Table(describe_comparison(comparison), header, rows, len(question.by))
 
 
-def _difference(row: Row, question: Question) -> list[str]:
+def _difference_cells(row: Row, question: Question) -> list[str]:
+    """Return the cells on the difference of a group to its baseline."""
     cells = ["-" if row.pairs is None else str(row.pairs)] if question.paired else []
-    mark = " !" if row.unmatched else " *" if row.best else ""
-    better = "-" if row.improvement is None else f"{row.improvement.value:.2f}"
-    effect = "-" if row.effect is None else f"{row.effect:+.2f}"
-    p = probability(row.p if question.correct == "none" else row.p_adjusted)
-    interval_of_difference = interval(row.difference_low, row.difference_high)
     return [
         *cells,
-        f"{signed(row.difference)}{mark}",
-        interval_of_difference,
-        p,
-        effect,
-        better,
-        number(row.detectable),
+        f"{format_signed(row.difference)}{_mark(row)}",
+        format_interval(row.difference_low, row.difference_high),
+        format_p_value(row.p if question.correct == "none" else row.p_adjusted),
+        "-" if row.effect is None else f"{row.effect:+.2f}",
+        "-" if row.improvement is None else f"{row.improvement.value:.2f}",
+        format_number(row.detectable),
     ]
 
 
-def title(compared: Comparison) -> str:
-    """Describe what a comparison compares, and how."""
-    said = about(compared.question)
-    if any(row.best for row in compared.rows):
-        said += "; * best, p < 0.05"
-    if any(row.unmatched for row in compared.rows):
-        said += "; ! not on equal terms"
-    return said
+def _mark(row: Row) -> str:
+    """Return the mark behind a number: ! for a row not on equal terms with its baseline, * for the best."""
+    if row.unmatched:
+        return " !"
+    return " *" if row.best else ""
 
 
-def about(question: Question) -> str:
-    """Describe what is compared, and how."""
-    said = f"{question.metric}, {'lower' if question.lower_is_better else 'higher'} is better"
+def describe_comparison(comparison: Comparison) -> str:
+    """Describe what a comparison compares, and what its marks mean.
+
+    Args:
+        comparison: marks that it does not have are not explained.
+    """
+    description = describe_question(comparison.question)
+    if any(row.best for row in comparison.rows):
+        description += "; * best, p < 0.05"
+    if any(row.unmatched for row in comparison.rows):
+        description += "; ! not on equal terms"
+    return description
+
+
+def describe_question(question: Question) -> str:
+    """Describe what is compared, and by which test.
+
+    Args:
+        question: without a baseline there is no test.
+    """
+    description = f"{question.metric}, {_direction(question)} is better"
     if question.against is None:
-        return said
+        return description
     paired = f"paired by {', '.join(question.paired)}" if question.paired else "not paired"
     test = (PAIRED_TESTS if question.paired else TESTS)[question.test]
-    correct = f", p corrected by {CORRECTED[question.correct]}" if question.correct != "none" else ""
-    return f"{said}; difference to {question.against}, {paired} ({test}){correct}"
+    correct = f", p corrected by {CORRECTION_NAMES[question.correct]}" if question.correct != "none" else ""
+    return f"{description}; difference to {question.against}, {paired} ({test}){correct}"
 
 
-def costs(compared: Comparison) -> Table:
-    """Show the groups' mean costs, amortised where that is asked for."""
-    question = compared.question
+def _direction(question: Question) -> str:
+    """Return which values of the metric are better."""
+    return "lower" if question.lower_is_better else "higher"
+
+
+def build_cost_table(comparison: Comparison) -> Table:
+    """Show the mean costs of the groups.
+
+    Args:
+        comparison: where its costs are amortised, the table also shows from how many fusions on a group costs less
+            than its baseline.
+    """
+    question = comparison.question
     caption = "cost of a run"
-    header = [*question.by, "epochs", "samples", "time", "FLOPs", "memory", "learned"]
+    header = [*question.by, "epochs", "samples", "time", "FLOPs", "memory", "trainable"]
     if question.amortise > 1:
-        caption += f"; what encoders learned alone is shared by {question.amortise} fusions"
+        caption += f"; stages that train encoders alone are shared by {question.amortise} fusions"
         header += ["fewer epochs from", "less time from", "fewer FLOPs from"]
     rows = []
-    for row in compared.rows:
-        cost = row.cost
-        cells = [count(cost["epochs"]), count(cost["samples"]), duration(cost["seconds"]), count(cost["flops"])]
-        cells += [size(cost["peak_memory"]), count(cost["trainable_parameters"])]
+    for row in comparison.rows:
+        cells = _cost_cells(row)
         if question.amortise > 1:
-            cells += ["-"] * len(PAYS) if row.break_even is None else [_fusions(k) for k in row.break_even.values()]
+            cells += _break_even_cells(row)
         rows.append([*row.group, *cells])
     return Table(caption, header, rows, len(question.by))
 
 
-def _fusions(least: int | None) -> str:
-    return "never" if least is None else "1 fusion" if least == 1 else f"{least} fusions"
+def _cost_cells(row: Row) -> list[str]:
+    """Return the cells on the costs of a group."""
+    return [
+        format_count(row.cost["epochs"]),
+        format_count(row.cost["samples"]),
+        format_duration(row.cost["seconds"]),
+        format_count(row.cost["flops"]),
+        format_size(row.cost["peak_memory"]),
+        format_count(row.cost["trainable_parameters"]),
+    ]
+
+
+def _break_even_cells(row: Row) -> list[str]:
+    """Return the cells on the number of fusions from which on a group costs less than its baseline."""
+    if row.break_even is None:
+        return ["-"] * len(BREAK_EVEN_COSTS)
+    cells = []
+    for fusions in row.break_even.values():
+        cells.append("never" if fusions is None else "1 fusion" if fusions == 1 else f"{fusions} fusions")
+    return cells
 
 
 # ------------------------------------------------------------------------------------------- along an axis, over sets
 
 
-def means(curves: Curves) -> Table:
-    """Show each group's mean at each value, and whether it differs from the baseline's there."""
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for place, compared in enumerate(curves.comparisons):
-        for row in compared.rows:
-            cells = rows.setdefault(row.group, ["-"] * len(curves.values))
-            cells[place] = f"{number(row.mean)}{' !' if row.unmatched else ' *' if row.best else ''}"
+def build_curve_table(curves: Curves) -> Table:
+    """Show the mean of each group at each value, and whether it differs from the baseline's.
+
+    Args:
+        curves: a group without runs at a value has a dash.
+    """
+    cells_by_group: dict[tuple[str, ...], list[str]] = {}
+    for place, comparison in enumerate(curves.comparisons):
+        for row in comparison.rows:
+            cells = cells_by_group.setdefault(row.group, ["-"] * len(curves.values))
+            cells[place] = f"{format_number(row.mean)}{_mark(row)}"
     header = [*curves.question.by, *(f"{curves.across}={value:g}" for value in curves.values)]
-    marks = "" if curves.question.against is None else "; * best there, p < 0.05; ! not on equal terms"
-    caption = f"mean {about(curves.question)}{marks}"
-    return Table(caption, header, [[*group, *cells] for group, cells in rows.items()], len(curves.question.by))
+    marks = "" if curves.question.against is None else "; * best at this value, p < 0.05; ! not on equal terms"
+    rows = [[*group, *cells] for group, cells in cells_by_group.items()]
+    return Table(f"mean {describe_question(curves.question)}{marks}", header, rows, len(curves.question.by))
 
 
-def crossings(curves: Curves) -> Table:
-    """Show where means cross."""
+def build_crossing_table(curves: Curves) -> Table:
+    """Show where the means of the groups cross those of their baselines.
+
+    Args:
+        curves: with a baseline.
+    """
     scale = "logarithmic" if curves.logarithmic else "linear"
-    rows = [
-        [
-            ",".join(crossing.group),
-            ",".join(crossing.baseline),
-            crossed(crossing),
-            "-" if crossing.at is None else f"{crossing.at:.3g}",
-            "-" if crossing.low is None else f"{crossing.low:.3g} .. {crossing.high:.3g}",
-            "-" if crossing.share is None else f"{crossing.share:.0%}",
-        ]
-        for crossing in curves.crossings
-    ]
+    rows = []
+    for crossing in curves.crossings:
+        names = [",".join(crossing.group), ",".join(crossing.baseline), describe_crossing(crossing)]
+        at = "-" if crossing.at is None else f"{crossing.at:.3g}"
+        interval = "-" if crossing.low is None else f"{crossing.low:.3g} .. {crossing.high:.3g}"
+        share = "-" if crossing.share is None else f"{crossing.share:.0%}"
+        rows.append([*names, at, interval, share])
     header = ["group", "baseline", "the group", curves.across, "95 % interval", "of resamples"]
     return Table(f"where means cross, by straight lines on a {scale} axis", header, rows, 3)
 
 
-def crossed(crossing: Crossing) -> str:
-    """Return one word for what happens."""
+def describe_crossing(crossing: Crossing) -> str:
+    """Return what the group does with growing values: overtakes, falls behind or never crosses."""
     return {True: "overtakes", False: "falls behind", None: "never crosses"}[crossing.overtakes]
 
 
-def ranks(ranking: Ranking) -> Table:
-    """Show mean ranks, and the means behind them."""
-    tested = "all ranks are tied"
+def build_rank_table(ranking: Ranking) -> Table:
+    """Show the mean rank of each group, and its mean in each block.
+
+    Args:
+        ranking: its test and the pairs that differ are in the caption.
+    """
+    question = ranking.question
+    header = [*question.by, "mean rank", *map(",".join, ranking.blocks)]
+    rows = []
+    for place, group in enumerate(ranking.groups):
+        means = [format_number(means[place]) for means in ranking.means]
+        rows.append([*group, f"{ranking.ranks[place]:.2f}", *means])
+    return Table(_describe_ranking(ranking), header, rows, len(question.by))
+
+
+def _describe_ranking(ranking: Ranking) -> str:
+    """Describe what is ranked, and what the test finds."""
+    over = f"{len(ranking.blocks)} values of {','.join(ranking.over)}"
+    description = f"{ranking.question.metric}, {_direction(ranking.question)} is better; ranks over {over}"
+    test = "all ranks are tied"
     if ranking.p is not None:
         name = "Friedman's chi-square" if ranking.test == "friedman" else "Wilcoxon's signed ranks"
-        tested = f"{name} {number(ranking.statistic)}, p {probability(ranking.p)}"
+        test = f"{name} {format_number(ranking.statistic)}, p {format_p_value(ranking.p)}"
     critical = "" if ranking.critical is None else f"; critical difference of ranks {ranking.critical:.2f} (Nemenyi)"
     apart = ", ".join(f"{','.join(better)} before {','.join(worse)}" for better, worse in ranking.apart) or "none"
-    direction = "lower" if ranking.question.lower_is_better else "higher"
-    over = f"{len(ranking.blocks)} values of {','.join(ranking.over)}"
-    said = f"{ranking.question.metric}, {direction} is better; ranks over {over}"
-    header = [*ranking.question.by, "mean rank", *(",".join(block) for block in ranking.blocks)]
-    rows = [
-        [*group, f"{rank:.2f}", *(number(means[place]) for means in ranking.means)]
-        for place, (group, rank) in enumerate(zip(ranking.groups, ranking.ranks, strict=True))
-    ]
-    return Table(f"{said}; {tested}{critical}; apart: {apart}", header, rows, len(ranking.question.by))
+    return f"{description}; {test}{critical}; apart: {apart}"
 
 
 # ---------------------------------------------------------------------------------------------------------- examples
 
 
-def examples(found: Examples) -> Table:
-    """Show two runs' figures on the same rows."""
-    tests = {"mcnemar": "McNemar, exact", "wilcoxon": "Wilcoxon's signed ranks"}
-    rows = [
-        [
+def build_example_table(examples: Examples) -> Table:
+    """Show the metrics of two runs on the same rows.
+
+    Args:
+        examples: a row of the table is a task.
+    """
+    rows = []
+    for task in examples.tasks:
+        cells = [
             task.task,
             task.figure,
             str(task.rows),
-            number(task.one),
-            number(task.other),
-            signed(task.difference),
-            interval(task.low, task.high),
-            tests[task.test],
-            probability(task.p),
+            format_number(task.one),
+            format_number(task.other),
+            format_signed(task.difference),
+            format_interval(task.low, task.high),
+            EXAMPLE_TESTS[task.test],
+            format_p_value(task.p),
             str(len(task.only_one)),
             str(len(task.only_other)),
         ]
-        for task in found.tasks
-    ]
-    header = ["task", "figure", "rows", "A", "B", "A - B", "95 % interval", "test", "p", "A better", "B better"]
-    return Table(
-        f"A = {found.one}, B = {found.other}, {found.split} rows, interval by paired bootstrap", header, rows, 2
-    )
+        rows.append(cells)
+    header = ["task", "metric", "rows", "A", "B", "A - B", "95 % interval", "test", "p", "A better", "B better"]
+    caption = f"A = {examples.one}, B = {examples.other}, {examples.split} rows, interval by paired bootstrap"
+    return Table(caption, header, rows, 2)
 
 
-def flipped(found: Examples) -> Table:
-    """Show the first rows that one run got better than the other."""
+def build_flipped_table(examples: Examples) -> Table:
+    """Show the first rows that one run predicts better than the other.
+
+    Args:
+        examples: at most MAX_FLIPPED_IDS rows of each run and task are shown.
+    """
     rows = []
-    for task in found.tasks:
+    for task in examples.tasks:
         for name, ids in (("A", task.only_one), ("B", task.only_other)):
-            more = f" and {len(ids) - FLIPPED_SHOWN} more" if len(ids) > FLIPPED_SHOWN else ""
-            rows.append([task.task, name, f"{', '.join(ids[:FLIPPED_SHOWN]) or 'none'}{more}"])
-    return Table("rows that only one run got right, or got better", ["task", "run", "ids"], rows, 3)
+            more = f" and {len(ids) - MAX_FLIPPED_IDS} more" if len(ids) > MAX_FLIPPED_IDS else ""
+            rows.append([task.task, name, f"{', '.join(ids[:MAX_FLIPPED_IDS]) or 'none'}{more}"])
+    return Table("rows that only one run predicts correctly, or better", ["task", "run", "ids"], rows, 3)

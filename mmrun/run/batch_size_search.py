@@ -23,7 +23,7 @@ def recorded_batch_size(config: RunConfig, folder: RunFolder) -> RunConfig:
         config: of the run.
         folder: of the run.
     """
-    recorded = folder.environment().get("batch_size") if config.trainer.batch_size == "auto" else None
+    recorded = folder.read_environment().get("batch_size") if config.trainer.batch_size == "auto" else None
     return config if recorded is None else replace(config, trainer=replace(config.trainer, batch_size=recorded))
 
 
@@ -48,7 +48,7 @@ def resolve_batch_size(session: Session) -> Session:
         batch_size = int(local) * accelerator.num_processes
         config = replace(config, trainer=replace(config.trainer, batch_size=batch_size))
         if session.is_writer:
-            session.folder.set_environment(batch_size=batch_size)
+            session.folder.update_environment(batch_size=batch_size)
         session.callback.on_message(f"trainer.batch_size=auto: {batch_size} rows a step")
     return replace(session, config=config)
 

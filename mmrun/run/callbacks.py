@@ -90,12 +90,12 @@ class JsonlLog(Callback):
             cost = stage_cost(self.built, state)
             spent = {name: value for name, value in cost.items() if name in LOGGED_COSTS}
             event = {"event": "evaluated", "stage": self.built.name, "step": state.step}
-            self.folder.log({**event, **spent, **metrics})
+            self.folder.log.append({**event, **spent, **metrics})
 
     def on_out_of_memory(self, state: TrainState) -> None:
         """Log the new number of micro-batches."""
         event = {"event": "out_of_memory", "stage": self.built.name, "step": state.step}
-        self.folder.log({**event, "grad_accum_steps": state.grad_accum_steps})
+        self.folder.log.append({**event, "grad_accum_steps": state.grad_accum_steps})
 
 
 class Heartbeat(Callback):
@@ -115,7 +115,7 @@ class Heartbeat(Callback):
         """Write that the stage runs."""
         self.state = state
         if self.built.is_main_process:
-            self.folder.set_status("running", self.built.name, state.step, 0.0)
+            self.folder.status.write("running", self.built.name, state.step, 0.0)
 
     def on_checkpoint(self, state: TrainState) -> None:
         """Write the progress if it is time."""
@@ -127,7 +127,7 @@ class Heartbeat(Callback):
         now = time.monotonic()
         if self.built.is_main_process and now - self.written_at >= HEARTBEAT:
             progress = min(1.0, self.built.spent(self.state))
-            self.folder.set_status("running", self.built.name, self.state.step, progress)
+            self.folder.status.write("running", self.built.name, self.state.step, progress)
             self.written_at = now
 
 

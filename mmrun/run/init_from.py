@@ -29,7 +29,7 @@ def open_config(run: str, key_path: str) -> tuple[RunFolder, RunConfig]:
         raise ConfigError(f"{key_path}: {error}") from None
     if not folder.finished:
         raise ConfigError(f"{key_path}: {folder.path} is not finished; mmrun resume {folder.path}")
-    return folder, restore(folder.config())
+    return folder, restore(folder.read_config())
 
 
 def final_weights(folder: RunFolder, config: RunConfig) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ def final_weights(folder: RunFolder, config: RunConfig) -> dict[str, Tensor]:
         config: of that run.
     """
     last = expand_stages(config.strategy, config.encoder)[-1]
-    _, weights = checkpoint.load(folder.checkpoint(last.name, last.config.keep), "model")
+    _, weights = checkpoint.load(folder.checkpoint_path(last.name, last.config.keep), "model")
     tensors: dict[str, Tensor] = weights
     return tensors
 

@@ -11,6 +11,7 @@ from mmrun.compose import as_dict
 from mmrun.data import split
 from mmrun.errors import ConfigError
 from mmrun.head import FUSED, Head
+from mmrun.results.predictions import write_predictions
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION
 from mmrun.training import budget, engine
@@ -135,7 +136,7 @@ def _store_predictions(
             scores[head.qualify(task)] = _scores(session, task, output)
     ids = [session.data.table.ids[row] for row in rows.tolist()]
     target_arrays = {task: target.numpy() for task, target in targets.items()}
-    session.folder.write_predictions(split_name, ids, target_arrays, scores)
+    write_predictions(session.folder, split_name, ids, target_arrays, scores)
 
 
 def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.results.folder import RunFolder, environment, run_path
+from mmrun.results.environment import describe_environment
+from mmrun.results.folder import RunFolder
+from mmrun.results.identity import run_folder_path
+from mmrun.results.schema import State
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
@@ -58,18 +61,20 @@ def run(
     """
     accelerator = build_accelerator(config)
     if folder is None:
-        folder = RunFolder(run_path(as_dict(config)))
+        folder = RunFolder(run_folder_path(as_dict(config)))
     if folder.finished and not rerun:
         callback.on_message(f"{folder.path} is finished; --rerun repeats it")
         return folder
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
     session = open_session(config, folder, callbacks, accelerator)
     writes = accelerator.is_main_process
-    with folder.alone(callback.on_message if wait else None) if writes else nullcontext():
+    with folder.lock(callback.on_message if wait else None) if writes else nullcontext():
         if writes and rerun:
             folder.clear()
         if writes and not folder.environment_file.exists():
-            folder.create(as_dict(config), overrides, environment(str(accelerator.device), torch.get_num_threads()))
+            folder.create(
+                as_dict(config), overrides, describe_environment(str(accelerator.device), torch.get_num_threads())
+            )
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
@@ -154,7 +159,7 @@ def reopen(folder: RunFolder, callback: Callback) -> Session:
     """
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
-    config = recorded_batch_size(restore(folder.config()), folder)
+    config = recorded_batch_size(restore(folder.read_config()), folder)
     session = open_session(config, folder, callback, build_accelerator(config), for_training=False)
     load_stage_weights(session, list(session.stages.values())[-1])
     session.model.eval()
@@ -186,6 +191,6 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
-def _set_status(folder: RunFolder, writes: bool, status: str, message: str | None) -> None:
+def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
     if writes:
-        folder.set_status(status, message=message)
+        folder.status.write(status, message=message)

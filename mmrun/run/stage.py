@@ -50,7 +50,7 @@ def train_stage(session: Session, stage: Stage) -> StageCost:
     Returns:
         What the stage cost, in this run or in the one whose result was loaded.
     """
-    last = session.folder.checkpoint(stage.name, "last")
+    last = session.folder.checkpoint_path(stage.name, "last")
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         built = build_stage(session, stage)
         if stage.config.reuse:
@@ -266,7 +266,7 @@ def _measure_throughput(session: Session, built: BuiltStage, state: TrainState) 
     trainer, accelerator = session.config.trainer, session.accelerator
     batches: Batches = built.batches
     if trainer.profile and session.is_writer:
-        trace = session.folder.profile(built.name)
+        trace = session.folder.profile_path(built.name)
         batches = Profiler(batches, built.learner, trace, partial(_on_profile, session, built.name, trace))
     peak = device_peak_flops(accelerator.device, trainer.precision, trainer.tf32)
     return ThroughputMeter(batches, accelerator.device, peak, state, built.batch_size, built.flops_per_step)
@@ -282,7 +282,7 @@ def _validation(session: Session, built: BuiltStage, checkpoints: StageCheckpoin
 def _on_profile(session: Session, stage: str, trace: Path, shares: dict[str, float]) -> None:
     _report(session.callback, stage, f"{summarize(shares)}; {trace}")
     event: dict[str, object] = {"event": "profile", "stage": stage, **shares}
-    session.folder.log(event)
+    session.folder.log.append(event)
 
 
 def _report(callback: Callback, stage: str, text: str) -> None:

@@ -30,7 +30,7 @@ def load_stage_weights(session: Session, stage: Stage) -> None:
     Raises:
         RunError: its checkpoint is damaged or does not fit the model.
     """
-    folder = session.folder.checkpoint(stage.name, stage.config.keep)
+    folder = session.folder.checkpoint_path(stage.name, stage.config.keep)
     _, weights = checkpoint.load(folder, "model")
     placed = session.placement.scatter(weights, session.model.state_dict())
     checkpoint.load_weights(session.model, placed, folder)
@@ -49,8 +49,8 @@ class StageCheckpoints(Callback):
 
     def __init__(self, session: Session, built: BuiltStage) -> None:
         self.session, self.built = session, built
-        self.last = session.folder.checkpoint(built.name, "last")
-        self.best = session.folder.checkpoint(built.name, "best")
+        self.last = session.folder.checkpoint_path(built.name, "last")
+        self.best = session.folder.checkpoint_path(built.name, "best")
         self.keeps_best = built.stage.config.keep == "best"
         self.saved_at = time.monotonic()
 
@@ -113,7 +113,7 @@ class StageCheckpoints(Callback):
             "state": state.state_dict(),
             "optimizer": optimizer_values,
             "scaler": None if scaler is None else scaler.state_dict(),
-            "log_size": self.session.folder.log_size(),
+            "log_size": self.session.folder.log.size(),
             "world": self.session.accelerator.num_processes,
         }
         parts = {
@@ -151,7 +151,7 @@ class StageCheckpoints(Callback):
         else:
             torch.manual_seed(session.noise_seed(built.name, f"/{state.step}"))
         if session.is_writer:
-            session.folder.truncate_log(values["log_size"])
+            session.folder.log.truncate(values["log_size"])
         return state
 
     # ------------------------------------------------------------------------------------------------- reuse by others
@@ -163,7 +163,7 @@ class StageCheckpoints(Callback):
             folder: in the cache.
             cost: of the stage.
         """
-        result = self.session.folder.checkpoint(self.built.name, self.built.stage.config.keep)
+        result = self.session.folder.checkpoint_path(self.built.name, self.built.stage.config.keep)
         _, weights, objective = checkpoint.load(result, "model", "objective")
         parts = trained_parts(self.built.stage)
         tensors = {"model": reuse.tensors_of(weights, parts), "objective": objective}

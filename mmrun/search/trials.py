@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mmrun.errors import RunError
 from mmrun.results.folder import RunFolder
-from mmrun.results.index import status
-from mmrun.results.selection import metric_value
+from mmrun.results.index import determine_status
+from mmrun.results.selection import get_metric
 from mmrun.search import Search
 from mmrun.search.space import Arm
 from mmrun.seeding import named_seed
@@ -103,14 +103,14 @@ class Trials:
             failure: the reason, where it failed.
         """
         self._remember(trial, RUN, str(folder.path))
-        run_status = status(folder)
+        run_status = determine_status(folder)
         if failure is not None or run_status["status"] == "failed":
-            self.refuse(trial, failure or run_status["message"])
+            self.refuse(trial, failure or run_status["message"] or "the run gave no reason")
         elif run_status["status"] == "pruned":
             self.study.tell(trial.number, state=TrialState.PRUNED)
         elif run_status["status"] != "finished":
             return False
-        elif (value := metric_value(folder.metrics(), f"val/{self.metric}")) is not None:
+        elif (value := get_metric(folder.read_metrics(), f"val/{self.metric}")) is not None:
             self.study.tell(trial.number, value)
         else:
             self.refuse(trial, f"the run has no val/{self.metric}")
@@ -155,7 +155,7 @@ class Trials:
     def _best(self, trial: FrozenTrial) -> dict[str, Any]:
         """Describe the best trial, with its test metric, which did not select it."""
         run = trial.user_attrs[RUN]
-        test = metric_value(RunFolder(run).metrics(), f"test/{self.metric}")
+        test = get_metric(RunFolder(run).read_metrics(), f"test/{self.metric}")
         return {"value": _value(trial), "test": test, "overrides": trial.user_attrs[OVERRIDES], "run": run}
 
     def report(self, trial: Trial) -> dict[str, Any] | None:
@@ -255,7 +255,7 @@ def _value(trial: FrozenTrial) -> float:
 def _epochs(folder: RunFolder) -> float:
     """Return how much a run has trained, finished or not."""
     epochs: dict[str, float] = {}  # by stage, at its last evaluation
-    for event in folder.events() if folder.log_file.exists() else ():
+    for event in folder.log.read_events() if folder.log_file.exists() else ():
         if event["event"] == "evaluated":
             epochs[event["stage"]] = event["epochs"]
     return sum(epochs.values())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmrun.cli import main
+from mmrun.results.predictions import write_predictions
 from tests.results.fabricate import finished, started
 
 COMPARE = ["compare", "--by", "strategy", "--against", "scratch", "--paired", "seed"]
@@ -50,7 +51,7 @@ def test_table(outputs, capsys):
         *("+28.21", "0.67", "0.0033"),
     ]
     assert (blank, cost_title) == ("", "cost of a run")
-    assert cells(cost_header) == ["strategy", "epochs", "samples", "time", "FLOPs", "memory", "learned"]
+    assert cells(cost_header) == ["strategy", "epochs", "samples", "time", "FLOPs", "memory", "trainable"]
     assert cells(cost) == ["scratch", "10", "14.4k", "10.0 s", "1.5T", "512 MiB", "25.3k"]
     assert err == ""
 
@@ -94,7 +95,7 @@ def test_unequal_budgets_are_flagged(outputs, capsys):
 def test_amortised_costs_have_a_break_even_point(outputs, capsys):
     assert main([*COMPARE, "--amortise", "3"]) == 0
     _, title, header, _, _, row = capsys.readouterr().out.splitlines()[-6:]
-    assert title == "cost of a run; what encoders learned alone is shared by 3 fusions"
+    assert title == "cost of a run; stages that train encoders alone are shared by 3 fusions"
     assert cells(header)[-3:] == ["fewer epochs from", "less time from", "fewer FLOPs from"]
     assert cells(row)[-3:] == ["never", "never", "never"]
 
@@ -106,7 +107,7 @@ def test_curve_over_a_key(outputs, capsys):
     assert main([*COMPARE, "--curve-over", "dataset.labelled"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].endswith("p corrected by Holm; * best there, p < 0.05; ! not on equal terms")
+    assert lines[0].endswith("p corrected by Holm; * best at this value, p < 0.05; ! not on equal terms")
     assert cells(lines[1]) == ["strategy", "dataset.labelled=0.5", "dataset.labelled=1"]
     assert cells(lines[4]) == ["under_score", "0.3600", "0.6500 *"]
     assert lines[6] == "where means cross, by straight lines on a linear axis"
@@ -145,8 +146,8 @@ def test_examples_of_two_runs(outputs, capsys):
     for strategy, wrong in (("scratch", (0, 1, 2)), ("under_score", (3,))):
         run = finished(outputs, 0.5, strategy, seed=7)
         scores = [[0.9, 0.1] if row not in wrong else [0.1, 0.9] for row in range(5)]
-        run.write_predictions(
-            "test", [f"r{row}" for row in range(5)], {"label": np.zeros(5, int)}, {"label": np.array(scores)}
+        write_predictions(
+            run, "test", [f"r{row}" for row in range(5)], {"label": np.zeros(5, int)}, {"label": np.array(scores)}
         )
         names.append(run.name)
     assert main(["compare", names[1][:-4], names[0], "--examples"]) == 0

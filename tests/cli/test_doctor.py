@@ -10,7 +10,7 @@ import pytest
 
 import mmrun
 from mmrun.cli import doctor, main
-from mmrun.results.folder import LIBRARIES
+from mmrun.results.environment import LIBRARIES
 
 PROJECT = tomllib.loads((Path(mmrun.__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
@@ -39,7 +39,7 @@ def test_all_dependencies_are_checked():
 
 
 def test_table_says_how_to_fix_what_is_broken(capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "version", lambda library: None if library == "timm" else "1.0")
+    monkeypatch.setattr(doctor, "find_version", lambda library: None if library == "timm" else "1.0")
     monkeypatch.setitem(sys.modules, "torchaudio", ModuleType("torchaudio"))
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
@@ -53,7 +53,7 @@ def test_torchaudio_for_another_cuda_version(capsys, monkeypatch, tmp_path):
         "raise RuntimeError('PyTorch has CUDA version 13.2 whereas TorchAudio 13.0')"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(doctor, "version", lambda library: "2.11.0")
+    monkeypatch.setattr(doctor, "find_version", lambda library: "2.11.0")
     assert read_checks(capsys, code=1)["torchaudio"] == {
         "name": "torchaudio",
         "state": "broken",

@@ -21,8 +21,8 @@ def runs(tmp_path, monkeypatch):
         "failed": started(outputs, seed=2),
         "running": started(outputs, seed=3),
     }
-    runs["failed"].set_status("failed", message="the loss is nan")
-    runs["running"].set_status("running", "pretrain-image", step=30, progress=0.25)
+    runs["failed"].status.write("failed", message="the loss is nan")
+    runs["running"].status.write("running", "pretrain-image", step=30, progress=0.25)
     return runs
 
 
@@ -83,5 +83,5 @@ def test_missing_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["ls"]) == 2
     assert capsys.readouterr().err == (
-        "mmrun: outputs: no such folder; runs are written below 'outputs' unless outputs= says otherwise\n"
+        "mmrun: outputs: no such folder; runs are written below 'outputs' unless outputs= names another folder\n"
     )

@@ -41,8 +41,8 @@ def test_finished_run(outputs, capsys):
 
 def test_failed_run_says_why_and_where(outputs, capsys):
     run = started(outputs)
-    run.set_status("running", "finetune", step=12, progress=0.4)
-    run.set_status("failed", message="RunError: the loss is nan")
+    run.status.write("running", "finetune", step=12, progress=0.4)
+    run.status.write("failed", message="RunError: the loss is nan")
     assert main(["show", str(run.path)]) == 0
     assert capsys.readouterr().out.startswith(f"{run.name}: failed at finetune, 40% done: RunError: the loss is nan\n")
 
@@ -55,7 +55,7 @@ def test_json_is_complete(outputs, capsys):
     assert shown["status"]["status"] == "finished"
     assert shown["overrides"] == ["strategy=scratch", "seed=0"]
     assert shown["budget"] == {"epochs": 10.0}
-    assert shown["metrics"] == run.metrics()
+    assert shown["metrics"] == run.read_metrics()
     assert shown["paths"]["config.yaml"] == f"outputs/default/{run.name}/config.yaml"
 
 
@@ -74,7 +74,7 @@ def test_misspelt_name(outputs, capsys):
 
 def test_pretraining_run_has_cost_but_no_metrics(outputs, capsys):
     run = started(outputs)
-    run.finish({**metrics(run.config(), run.name, 0.5), "primary_head": None, "metrics": {}, "per_class": {}})
+    run.finish({**metrics(run.read_config(), run.name, 0.5), "primary_head": None, "metrics": {}, "per_class": {}})
     assert main(["show", run.name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[5:7] == [

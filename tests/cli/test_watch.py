@@ -15,7 +15,7 @@ def outputs(tmp_path, monkeypatch):
 def test_watching_ends_when_no_run_is_active(outputs, capsys, monkeypatch):
     finished(outputs, 0.875, seed=0)
     active = started(outputs, seed=1)
-    moments = iter([lambda: active.set_status("running", "train", 30, 0.25), lambda: active.set_status("failed")])
+    moments = iter([lambda: active.status.write("running", "train", 30, 0.25), lambda: active.status.write("failed")])
     monkeypatch.setattr(ls.time, "sleep", lambda seconds: next(moments)())
     assert main(["ls", "--watch"]) == 0
     assert next(moments, None) is None

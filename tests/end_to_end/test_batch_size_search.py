@@ -30,13 +30,13 @@ def test_the_largest_batch_that_fits_is_found_and_gone_on_with(shell, room_for_2
     assert "trainer.batch_size=auto: 16 rows a step\n" in err
     (run,) = shell.folder.glob("outputs/*/*")
     folder = RunFolder(run)
-    assert folder.config()["trainer"]["batch_size"] == "auto"  # what was asked for, and makes the run's identity
-    assert folder.environment()["batch_size"] == 16
+    assert folder.read_config()["trainer"]["batch_size"] == "auto"  # what was asked for, and makes the run's identity
+    assert folder.read_environment()["batch_size"] == 16
     told = metrics(run)
     assert told["config"]["trainer"]["batch_size"] == 16
     assert (told["cost"]["samples"], told["cost"]["stages"]["train"]["grad_accum_steps"]) == (48, 1)
     assert "is finished" in shell("train", *WORDS)[2]
-    folder.set_environment(batch_size=8)  # what the first start found, a resumed run keeps
+    folder.update_environment(batch_size=8)  # what the first start found, a resumed run keeps
     (run / "metrics.json").unlink()
     for file in run.glob("checkpoints/*/*/*"):
         file.unlink()

@@ -21,7 +21,7 @@ def trained(folder, *words):
 def accuracy(folder, *words):
     """The mean of three seeds."""
     runs = [trained(folder, *SYNERGY, *words, f"seed={seed}") for seed in range(3)]
-    return mean(one.metrics()["metrics"]["test"]["accuracy"] for one in runs)
+    return mean(one.read_metrics()["metrics"]["test"]["accuracy"] for one in runs)
 
 
 @pytest.mark.parametrize("fusion", ["concat", "attention", "tensor"])
@@ -36,7 +36,7 @@ def test_exclusive_or_is_beyond_a_sum_of_opinions(tmp_path):
 def test_what_is_redundant_can_go_at_no_cost(tmp_path):
     folder = trained(tmp_path, *REDUNDANCY, "strategy=modality_dropout", "budget.epochs=3")
     found = evaluate(reopen(folder, NullCallback()))
-    whole = folder.metrics()["metrics"]["test"]["accuracy"]
+    whole = folder.read_metrics()["metrics"]["test"]["accuracy"]
     assert whole >= 0.98
     for one in found["missing"]["absent"]:
         assert one["metrics"]["accuracy"] >= whole - 0.02 or one["present"] == []

@@ -25,7 +25,7 @@ def outputs(session, *conditions):
 
 def test_clean_input_gives_the_metrics_of_the_run(session):
     (metrics,), targets = evaluate_conditions(session, "test", [COMPLETE])
-    assert metrics == pytest.approx(session.folder.metrics()["metrics"]["test"], abs=1e-4)
+    assert metrics == pytest.approx(session.folder.read_metrics()["metrics"]["test"], abs=1e-4)
     assert len(targets["label"]) == len(session.data.rows["test"])
 
 

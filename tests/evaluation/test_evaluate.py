@@ -8,7 +8,7 @@ from mmrun import evaluation
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Variant
 from mmrun.evaluation.contribution import evaluate_constant, read_unimodal_metrics, saw_missing
-from mmrun.results.files import plain
+from mmrun.results.files import to_json_value
 from tests.evaluation.conftest import SMALL, train
 
 
@@ -29,11 +29,11 @@ def test_a_full_evaluation_has_every_part(session, full):
     ]  # fmt: skip
     assert (full["split"], full["rows"], full["modalities"]) == ("test", 180, ["image", "text"])
     assert full["primary_metrics"] == ["accuracy"]
-    assert full["metrics"]["accuracy"] == session.folder.metrics()["metrics"]["test"]["accuracy"]
+    assert full["metrics"]["accuracy"] == session.folder.read_metrics()["metrics"]["test"]["accuracy"]
     for subsets in full["missing"].values():
         assert [subset["present"] for subset in subsets] == [["image"], ["text"], ["image", "text"]]
         assert subsets[-1]["metrics"] == full["metrics"]
-    json.dumps(plain(full), allow_nan=False)
+    json.dumps(to_json_value(full), allow_nan=False)
 
 
 def test_shapley_values_sum_to_what_the_model_adds_to_the_constant(full):
@@ -73,7 +73,7 @@ def test_the_confusion_matrix_is_that_of_the_stored_predictions(full):
 
 def test_synergy_is_measured_against_a_unimodal_run_where_one_is_passed(session, full, unimodal):
     assert full["synergy"]["accuracy"]["ceilings"] == "this run, the other modalities absent"
-    probes = unimodal.folder.metrics()["metrics"]["test"]
+    probes = unimodal.folder.read_metrics()["metrics"]["test"]
     synergy = evaluation.evaluate(session, unimodal_run=unimodal.folder)["synergy"]["accuracy"]
     assert synergy["alone"] == {"image": probes["accuracy/image"], "text": probes["accuracy/text"]}
     assert synergy["ceilings"] == unimodal.folder.name
@@ -139,7 +139,7 @@ def test_what_if_evaluates_clean_input_and_every_corruption(session):
         {"image": Variant("gaussian", 0.3), "text": ZEROS},
         {"image": Variant("occlusion", 0.3), "text": ZEROS},
     ]
-    assert clean["metrics"]["accuracy"] == session.folder.metrics()["metrics"]["val"]["accuracy"]
+    assert clean["metrics"]["accuracy"] == session.folder.read_metrics()["metrics"]["val"]["accuracy"]
     (_, absent) = evaluation.evaluate_what_if(session, "val", ["text"], {})
     assert absent["given"] == {"image": CLEAN, "text": None}
     assert json.dumps(SHUFFLED) == '["shuffled", 0.0]'

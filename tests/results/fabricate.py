@@ -7,7 +7,9 @@ import numpy as np
 
 from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.files import read_json, write_json
-from mmrun.results.folder import RunFolder, run_path
+from mmrun.results.folder import RunFolder
+from mmrun.results.identity import run_folder_path
+from mmrun.results.predictions import write_predictions
 
 
 def config(strategy: str = "scratch", seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -81,33 +83,33 @@ def metrics(config: dict[str, Any], name: str, accuracy: float, seconds: float =
 def finished(outputs: Path, accuracy: float, strategy: str = "scratch", seed: int = 0, **changes: Any) -> RunFolder:
     """A run that came to its end."""
     folder = started(outputs, strategy, seed, **changes)
-    folder.finish(metrics(folder.config(), folder.name, accuracy))
+    folder.finish(metrics(folder.read_config(), folder.name, accuracy))
     return folder
 
 
 def started(outputs: Path, strategy: str = "scratch", seed: int = 0, **changes: Any) -> RunFolder:
     """A run that is under way."""
     resolved = config(strategy, seed, outputs=str(outputs), **changes)
-    folder = RunFolder(run_path(resolved))
+    folder = RunFolder(run_folder_path(resolved))
     folder.create(resolved, [f"strategy={strategy}", f"seed={seed}"], {"python": "3.11"})
     return folder
 
 
 def detail(run: RunFolder, device: str = "cuda", classes: tuple[str, ...] = ("cat", "dog")) -> RunFolder:
     """Give a finished run what else a report reads: a log, predictions, an evaluation, where it was made."""
-    accuracy, rows = run.metrics()["metrics"]["test"]["accuracy"], 20
+    accuracy, rows = run.read_metrics()["metrics"]["test"]["accuracy"], 20
     for epochs, part in ((5.0, 0.5), (10.0, 1.0)):
         figures = {"train/loss": 1 - part, "val/accuracy": accuracy * part}
         figures |= {"gradient/image": 0.75, "gradient/text": 0.25, "conflict/image-text": 0.5 - part}
-        run.log({"event": "evaluated", "stage": "train", "epochs": epochs, "seconds": epochs, **figures})
-    run.close()
+        run.log.append({"event": "evaluated", "stage": "train", "epochs": epochs, "seconds": epochs, **figures})
+    run.log.close()
     target = np.arange(rows) % len(classes)
-    right = np.arange(rows) < round(accuracy * rows)
-    scores = np.where(np.eye(len(classes))[np.where(right, target, (target + 1) % len(classes))] > 0, 0.8, 0.2)
-    run.write_predictions("test", [f"row{row}" for row in range(rows)], {"label": target}, {"label": scores})
-    found = read_json(run.metrics_file)
-    found["per_class"] = {"test": {"label": {name: {"f1": 0.5} for name in classes}}}
-    write_json(run.metrics_file, found)
+    correct = np.arange(rows) < round(accuracy * rows)
+    scores = np.where(np.eye(len(classes))[np.where(correct, target, (target + 1) % len(classes))] > 0, 0.8, 0.2)
+    write_predictions(run, "test", [f"row{row}" for row in range(rows)], {"label": target}, {"label": scores})
+    metrics_json = read_json(run.metrics_file)
+    metrics_json["per_class"] = {"test": {"label": {name: {"f1": 0.5} for name in classes}}}
+    write_json(run.metrics_file, metrics_json)
     write_json(run.environment_file, {"python": "3.11", "device": device, "versions": {"torch": "2.15.0"}, "git": None})
     write_json(run.evaluation_file, evaluation(run.name, accuracy))
     return run

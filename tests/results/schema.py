@@ -24,10 +24,10 @@ def violations(value: Any, schema: dict[str, Any], place: str = "$") -> list[str
         return [f"{place}: {value!r} is not {' or '.join(names)}"]
     if not isinstance(value, dict):
         return []
-    found = [f"{place}: no '{key}'" for key in schema.get("required", []) if key not in value]
+    messages = [f"{place}: no '{key}'" for key in schema.get("required", []) if key not in value]
     properties = schema.get("properties", {})
     for key, item in value.items():
         of_key = properties.get(key, schema.get("additionalProperties"))
         if of_key is not None:
-            found += violations(item, of_key, f"{place}.{key}")
-    return found
+            messages += violations(item, of_key, f"{place}.{key}")
+    return messages

@@ -8,7 +8,7 @@ from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import LOWER_IS_BETTER, Question
 from mmrun.results.compare import compare as compare_runs
-from mmrun.results.costs import shared_stages
+from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
 from mmrun.tasks.metrics import METRICS
 from tests.results.fabricate import finished, started
@@ -21,10 +21,10 @@ def outputs(tmp_path):
     return tmp_path / "outputs"
 
 
-def compare(folders, by, metric, against=None, paired=(), where=(), **asked):
-    runs, notices = selection.finished(folders)
-    question = Question(metric, tuple(by), against, tuple(paired), **asked)
-    return compare_runs(selection.filtered(runs, where), question, notices)
+def compare(folders, by, metric, against=None, paired=(), where=(), **options):
+    runs, notices = selection.read_finished(folders)
+    question = Question(metric, tuple(by), against, tuple(paired), **options)
+    return compare_runs(selection.filter_runs(runs, where), question, notices)
 
 
 def three_seeds(outputs, strategy, accuracies, **changes):
@@ -33,14 +33,14 @@ def three_seeds(outputs, strategy, accuracies, **changes):
 
 def rewrite(run, **changes):
     """Change a finished run's metrics.json; keys are dotted with "__" for the dot."""
-    found = read_json(run.metrics_file)
+    metrics = read_json(run.metrics_file)
     for key, value in changes.items():
         *places, last = key.split("__")
-        node = found
+        node = metrics
         for place in places:
             node = node[place]
         node[last] = value
-    write_json(run.metrics_file, found)
+    write_json(run.metrics_file, metrics)
 
 
 # -------------------------------------------------------------------------------------------------------------- figures
@@ -101,7 +101,7 @@ def test_only_common_seeds_are_paired(outputs):
     ]
 
 
-def test_of_many_groups_those_unlike_the_others_are_named(outputs):
+def test_of_many_groups_those_with_different_seeds_are_named(outputs):
     for strategy in ("scratch", "component", "holistic", "frozen"):
         three_seeds(outputs, strategy, [0.5, 0.6, 0.7])
     for strategy in ("lora", "adapter"):
@@ -128,7 +128,7 @@ def test_p_is_corrected_over_the_rows(outputs):
     assert [row.p_adjusted for row in plain] == [None, None, None]
 
 
-def test_the_best_is_marked_where_chance_hardly_explains_it(outputs):
+def test_the_best_is_marked_if_its_lead_is_significant(outputs):
     three_seeds(outputs, "scratch", [0.500, 0.700, 0.600])
     three_seeds(outputs, "component", [0.550, 0.751, 0.649])
     three_seeds(outputs, "holistic", [0.540, 0.741, 0.639])
@@ -139,18 +139,22 @@ def test_the_best_is_marked_where_chance_hardly_explains_it(outputs):
     assert {row.group[0]: row.best for row in lower.rows} == {"scratch": False, "component": True, "holistic": False}
 
 
-def test_what_is_not_on_equal_terms_is_flagged_and_never_ranked(outputs):
+def test_rows_not_on_equal_terms_are_flagged_and_never_best(outputs):
     three_seeds(outputs, "scratch", [0.500, 0.700, 0.600])
     three_seeds(outputs, "component", [0.650, 0.851, 0.749], budget={"epochs": 20.0, "steps": None})
     three_seeds(outputs, "holistic", [0.540, 0.741, 0.639])
     compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
-    found = {row.group[0]: row for row in compared.rows}
-    assert {name: row.unmatched for name, row in found.items()} == {
+    rows_by_name = {row.group[0]: row for row in compared.rows}
+    assert {name: row.unmatched for name, row in rows_by_name.items()} == {
         "scratch": (),
         "component": ("budget",),
         "holistic": (),
     }
-    assert {name: row.best for name, row in found.items()} == {"scratch": False, "component": False, "holistic": True}
+    assert {name: row.best for name, row in rows_by_name.items()} == {
+        "scratch": False,
+        "component": False,
+        "holistic": True,
+    }
     assert compared.notices == ["budget differs between compared runs: epochs=10 (n=6), epochs=20 (n=3)"]
 
 
@@ -177,7 +181,7 @@ def test_runs_can_be_matched_by_what_they_spent(outputs):
     assert by_budget.rows[1].unmatched == ("budget",)
 
 
-def test_what_encoders_learned_alone_is_shared_by_several_fusions(outputs):
+def test_stages_that_train_encoders_alone_are_shared_by_several_fusions(outputs):
     base = {"epochs": 10.0, "seconds": 10.0, "flops": 1e12, "samples": 100}
     half = {key: value / 2 for key, value in base.items()}
     dear = {"epochs": 6.0, "seconds": 12.0, "flops": 3e12, "samples": 60}
@@ -186,16 +190,16 @@ def test_what_encoders_learned_alone_is_shared_by_several_fusions(outputs):
     rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": base})
     stages = {"pretrain-image": half, "pretrain": dear, "train": half}
     rewrite(run, cost__stages=stages, cost__epochs=16.0, cost__seconds=22.0, cost__flops=4e12, cost__samples=160)
-    asked = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch"}
-    whole, shared = (compare([outputs], **asked, amortise=fusions).rows[1] for fusions in (1, 4))
-    assert (whole.cost["epochs"], whole.cost["seconds"]) == (16.0, 22.0)
+    options = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch"}
+    full, shared = (compare([outputs], **options, amortise=fusions).rows[1] for fusions in (1, 4))
+    assert (full.cost["epochs"], full.cost["seconds"]) == (16.0, 22.0)
     assert (shared.cost["epochs"], shared.cost["seconds"], shared.cost["flops"]) == (
         *(5 + 11 / 4, 5 + 17 / 4),
         5e11 + 3.5e12 / 4,
     )
-    assert shared.cost["peak_memory"] == whole.cost["peak_memory"]
+    assert shared.cost["peak_memory"] == full.cost["peak_memory"]
     # scratch costs 10 epochs, 10 s, 1.5 TFLOP: 5 + 11 / k < 10 from k = 3, 5 + 17 / k from 4, 0.5 + 3.5 / k from 4
-    assert whole.break_even == shared.break_even == {"epochs": 3, "seconds": 4, "flops": 4}
+    assert full.break_even == shared.break_even == {"epochs": 3, "seconds": 4, "flops": 4}
     assert compare([outputs], ["strategy"], "test/accuracy", "component").rows[1].break_even == {
         "epochs": 1,
         "seconds": 1,
@@ -203,14 +207,14 @@ def test_what_encoders_learned_alone_is_shared_by_several_fusions(outputs):
     }
 
 
-def test_what_no_fusion_follows_or_what_a_fusion_touched_is_not_shared(outputs):
+def test_stages_after_or_without_a_fusion_are_not_shared(outputs):
     run = finished(outputs, 0.5, "component")
-    base = run.metrics() | {"folder": run.path}
+    base = run.read_metrics() | {"folder": run.path}
     costs = {"pretrain-image": {}, "pretrain-images": {}, "train": {}}
 
     def shared(**stages):
         base["config"]["strategy"]["stages"] = {name: {"train": train} for name, train in stages.items()}
-        return shared_stages(base | {"cost": {"stages": costs}})
+        return find_shared_stages(base | {"cost": {"stages": costs}})
 
     assert shared(pretrain=["encoder.{modality}"], train=["fusion"]) == ["pretrain-image"]
     assert shared(train=["fusion"], pretrain=["encoder.{modality}"]) == []
@@ -223,7 +227,7 @@ def test_directions_are_those_of_the_metrics():
     assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
 
 
-def test_a_row_says_how_large_how_likely_and_how_small(outputs):
+def test_a_row_has_effect_improvement_and_detectable_difference(outputs):
     three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
     three_seeds(outputs, "component", [0.51, 0.72, 0.63])
     row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1]
@@ -235,13 +239,13 @@ def test_a_row_says_how_large_how_likely_and_how_small(outputs):
 def test_the_test_and_the_interval_are_chosen(outputs):
     three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
     three_seeds(outputs, "component", [0.51, 0.72, 0.63])
-    asked = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch", "correct": "none"}
-    signed = compare([outputs], **asked, paired=["seed"], test="permutation", interval="bca")
+    options = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch", "correct": "none"}
+    signed = compare([outputs], **options, paired=["seed"], test="permutation", interval="bca")
     assert signed.rows[1].p == 0.25  # of 8 ways to set the signs, 2 are as extreme
     assert 0.01 <= signed.rows[1].difference_low < 0.02 < signed.rows[1].difference_high <= 0.03
     assert signed.notices == ["with 3 pairs p of the permutation test cannot be below 0.25"]
     # of 20 ways to order the six, the rank sum is as far from the middle in 14
-    assert compare([outputs], **asked, test="wilcoxon").rows[1].p == pytest.approx(0.7)
+    assert compare([outputs], **options, test="wilcoxon").rows[1].p == pytest.approx(0.7)
 
 
 # --------------------------------------------------------------------------------------------------------------- groups
@@ -254,7 +258,7 @@ def test_groups_are_by_any_key_and_ordered_by_size_after_the_baseline(outputs):
     assert [row.group for row in rows] == [("128",), ("16",), ("1024",)]
 
 
-def test_a_number_may_be_written_otherwise(outputs):
+def test_a_number_may_be_written_in_any_form(outputs):
     for share in (0.1, 1.0):
         finished(outputs, 0.5, dataset__labelled=share)
     rows = compare([outputs], ["dataset.labelled"], "test/accuracy", against="1.0").rows
@@ -264,7 +268,7 @@ def test_a_number_may_be_written_otherwise(outputs):
     ]
 
 
-def test_with_two_keys_a_group_is_compared_with_the_one_alike_but_for_the_baselines_value(outputs):
+def test_with_two_keys_a_baseline_differs_from_its_group_in_one_value(outputs):
     for dataset, gain in (("digits", 0.1), ("avdigits", 0.2)):
         choices = {"dataset": dataset, "fusion": "concat", "encoder.image": "cnn"}
         for strategy, accuracy in (("scratch", 0.5), ("component", 0.5 + gain)):
@@ -286,7 +290,7 @@ def test_a_run_without_the_key_is_a_group_of_its_own(outputs):
     assert [row.group for row in compare([outputs], ["fusion.dim"], "test/accuracy").rows] == [("128",), ("none",)]
 
 
-def test_conditions_leave_runs_out(outputs):
+def test_where_filters_runs(outputs):
     for seed in range(4):
         finished(outputs, 0.5, seed=seed)
         finished(outputs, 0.6, "component", seed=seed)
@@ -311,14 +315,14 @@ def test_conditions_leave_runs_out(outputs):
         ({"config__trainer__precision": "bf16"}, "precision differs between compared runs: bf16 (n=3), fp32 (n=3)"),
     ],
 )
-def test_what_should_be_alike_and_is_not_is_said(outputs, change, notice):
+def test_differences_between_compared_runs_are_reported(outputs, change, notice):
     three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
     for run in three_seeds(outputs, "component", [0.5, 0.6, 0.7]):
         rewrite(run, **change)
     assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == [notice]
 
 
-def test_a_split_that_follows_the_seed_is_alike_within_each_pair(outputs):
+def test_a_split_that_depends_on_the_seed_is_equal_within_each_pair(outputs):
     for strategy in ("scratch", "component"):
         for seed, run in enumerate(three_seeds(outputs, strategy, [0.5, 0.6, 0.7])):
             rewrite(run, dataset__split=f"s{seed}")
@@ -328,7 +332,7 @@ def test_a_split_that_follows_the_seed_is_alike_within_each_pair(outputs):
     ]
 
 
-def test_what_a_key_holds_apart_is_not_remarked(outputs):
+def test_differences_explained_by_a_key_are_not_reported(outputs):
     for epochs in (5.0, 10.0):
         three_seeds(outputs, "scratch", [0.5, 0.6, 0.7], budget={"epochs": epochs, "steps": None})
     assert compare([outputs], ["budget.epochs"], "test/accuracy").notices == []
@@ -342,7 +346,7 @@ def test_runs_that_are_left_out_are_named(outputs):
     rewrite(finished(outputs, 0.5, seed=3), metrics__test={"loss": 0.1})
     rewrite(finished(outputs, 0.5, seed=4), metrics__test__accuracy=None)
     failed, running = started(outputs, seed=5), started(outputs, seed=6)
-    failed.set_status("failed")
+    failed.status.write("failed")
     compared = compare([outputs], ["strategy"], "test/accuracy")
     assert set(compared.rows[0].runs) == {run.name for run in runs}
     assert (
@@ -351,7 +355,7 @@ def test_runs_that_are_left_out_are_named(outputs):
     assert compared.notices[1].startswith("without test/accuracy and left out: 2 runs (digits-scratch-s3-")
 
 
-def test_a_run_found_twice_counts_once(outputs):
+def test_a_run_in_two_folders_counts_once(outputs):
     three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
     assert compare([outputs, outputs / "default"], ["strategy"], "test/accuracy").rows[0].n == 3
     again = finished(outputs, 0.5, seed=0, experiment="copy")
@@ -364,7 +368,7 @@ def test_a_run_found_twice_counts_once(outputs):
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("options", "message"),
     [
         (
             {"by": ["stratgy"]},
@@ -381,31 +385,31 @@ def test_a_run_found_twice_counts_once(outputs):
         ({"against": "scrach"}, "--against: no group 'scrach'; did you mean 'scratch'? (there are scratch)"),
         ({"where": ["dataset=digts"]}, "--where: no run has dataset=digts; did you mean 'digits'? (there are digits)"),
         ({"where": ["digits"]}, "--where digits: not of the form key=value"),
-        ({"paired": ["seed"]}, "--paired: with the runs of which group? Name it with --against"),
+        ({"paired": ["seed"]}, "--paired: needs a baseline to pair with; name it with --against"),
     ],
 )
-def test_what_no_run_has_is_an_error_with_the_nearest(outputs, asked, message):
+def test_an_unknown_name_is_an_error_with_the_nearest(outputs, options, message):
     finished(outputs, 0.5)
     with pytest.raises(ConfigError) as raised:
-        compare([outputs], **{"by": ["strategy"], "metric": "test/accuracy", **asked})
+        compare([outputs], **{"by": ["strategy"], "metric": "test/accuracy", **options})
     assert str(raised.value) == message
 
 
-def test_fusions_are_counted_from_one(outputs):
+def test_amortise_must_be_at_least_one(outputs):
     finished(outputs, 0.5)
-    with pytest.raises(ConfigError, match=r"^--amortise: 0 is no number of fusions; 1 charges all to one$"):
+    with pytest.raises(ConfigError, match=r"^--amortise: 0 is not a number of fusions; 1 charges everything to one$"):
         compare([outputs], ["strategy"], "test/accuracy", amortise=0)
 
 
-def test_a_pair_that_is_not_unique_names_both_runs_and_what_tells_them_apart(outputs):
+def test_an_ambiguous_pair_is_an_error_that_names_both_runs_and_a_differing_key(outputs):
     finished(outputs, 0.5)
-    one = finished(outputs, 0.6, "component")
-    two = finished(outputs, 0.7, "component", fusion__dim=64)
-    names = sorted([one.name, two.name])
+    first = finished(outputs, 0.6, "component")
+    second = finished(outputs, 0.7, "component", fusion__dim=64)
+    names = sorted([first.name, second.name])
     with pytest.raises(ConfigError) as raised:
         compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
     assert str(raised.value) == (
-        f"--paired: {names[0]} and {names[1]} are of one group and both have seed=0; "
+        f"--paired: {names[0]} and {names[1]} are in the same group and both have seed=0; "
         "tell them apart with --where or --by, for example fusion.dim"
     )
 

@@ -6,6 +6,7 @@ import pytest
 from mmrun.results.compare import Question
 from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.files import read_json, write_json
+from mmrun.results.predictions import write_predictions
 from mmrun.results.report import classes, content, contribution, findings
 from tests.results.fabricate import detail, finished
 from tests.results.test_comparison import rewrite
@@ -102,7 +103,7 @@ def test_probes_trained_on_other_terms_are_ignored(outputs, terms):
     run = write_fused(outputs, 0.55)
     probed = finished(outputs, 0.6, "unimodal", **{"encoder": MODALITIES, **terms})
     rewrite(probed, primary_head="probe.image", metrics__test={"accuracy/image": 0.6, "accuracy/text": 0.5})
-    metrics = [{**folder.metrics(), "folder": folder.path} for folder in (run, probed)]
+    metrics = [{**folder.read_metrics(), "folder": folder.path} for folder in (run, probed)]
     assert contribution.find_unimodal_metrics(metrics[0], metrics, "test", "accuracy") is None
 
 
@@ -241,8 +242,8 @@ def test_shares_and_conflicts_over_training(detailed):
 
 def test_stages_that_train_one_modality_have_no_shares(outputs):
     run = write_fused(outputs, 0.6)
-    run.log({"event": "evaluated", "stage": "train", "epochs": 5.0, "gradient/image": 1.0, "val/accuracy": 0.5})
-    run.close()
+    run.log.append({"event": "evaluated", "stage": "train", "epochs": 5.0, "gradient/image": 1.0, "val/accuracy": 0.5})
+    run.log.close()
     assert "Gradients of the modalities" not in build_sections(outputs)
 
 
@@ -279,7 +280,7 @@ def test_labels_have_curves_and_no_confusion(outputs):
     run = write_fused(outputs, 0.6)
     target = np.array([[1, 0], [0, 1], [1, np.nan], [0, 1], [1, 0]])
     scores = np.array([[0.9, 0.2], [0.1, 0.8], [0.7, 0.5], [0.3, 0.4], [0.6, 0.1]])
-    run.write_predictions("test", list("abcde"), {"tags": target}, {"tags": scores})
+    write_predictions(run, "test", list("abcde"), {"tags": target}, {"tags": scores})
     rewrite(run, per_class={"test": {"tags": {"x": {"f1": 1.0}, "y": {"f1": 1.0}}}})
     shown = build_sections(outputs)["Calibration and classes"]
     assert [plot.name for plot in shown.plots] == ["roc", "precision-recall", "calibration"]
@@ -288,7 +289,7 @@ def test_labels_have_curves_and_no_confusion(outputs):
 
 def test_regression_tasks_have_no_classes(outputs):
     run = write_fused(outputs, 0.6)
-    run.write_predictions("test", ["a", "b"], {"age": np.array([1.0, 2.0])}, {"age": np.array([[1.5], [2.0]])})
+    write_predictions(run, "test", ["a", "b"], {"age": np.array([1.0, 2.0])}, {"age": np.array([[1.5], [2.0]])})
     rewrite(run, per_class={"test": {"age": {"age": {"mae": 0.25}}}})
     assert "Calibration and classes" not in build_sections(outputs)
 
@@ -296,7 +297,7 @@ def test_regression_tasks_have_no_classes(outputs):
 def test_the_task_of_the_metric_is_shown(outputs):
     run = write_fused(outputs, 0.6)
     target, scores = np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
-    run.write_predictions("test", list("abcd"), {"kind": target, "size": target}, {"kind": scores, "size": scores})
+    write_predictions(run, "test", list("abcd"), {"kind": target, "size": target}, {"kind": scores, "size": scores})
     names = {"test": {"kind": {"cat": {"f1": 1}, "dog": {"f1": 1}}, "size": {"small": {"f1": 1}, "big": {"f1": 1}}}}
     rewrite(run, per_class=names, metrics__test={"kind.accuracy": 0.75, "size.accuracy": 0.75})
     shown = build_sections(outputs, Question(metric="test/size.accuracy"))["Calibration and classes"]

@@ -6,6 +6,7 @@ import pytest
 from mmrun.errors import ConfigError, DataError
 from mmrun.results.examples import examine
 from mmrun.results.files import read_json, write_json
+from mmrun.results.predictions import write_predictions
 from tests.results.fabricate import finished
 
 TARGET = np.array([0, 1, 2, 0, 1, 2, 0, 1, -100])  # the last row's class is hidden
@@ -27,25 +28,25 @@ def right_but(*wrong):
 
 
 def write(run, scores, ids=IDS, target=TARGET):
-    run.write_predictions("test", ids, {"label": target}, {"label": scores})
+    write_predictions(run, "test", ids, {"label": target}, {"label": scores})
 
 
 def test_the_rows_that_flip_are_named_and_tested(pair):
     write(pair[0], right_but(7))
     write(pair[1], right_but(0, 1, 2, 3, 4, 5))
-    (found,) = examine(*pair, "test").tasks
-    assert (found.task, found.figure, found.rows) == ("label", "accuracy", 8)
-    assert (found.one, found.other, found.difference) == (7 / 8, 2 / 8, 5 / 8)
-    assert (found.only_one, found.only_other) == (IDS[:6], ["row7"])
-    assert (found.test, found.p) == ("mcnemar", pytest.approx(16 / 128))  # 1 + 7 of 2^7, on both sides
-    assert 0.0 <= found.low < 5 / 8 < found.high <= 1.0
+    (examples,) = examine(*pair, "test").tasks
+    assert (examples.task, examples.figure, examples.rows) == ("label", "accuracy", 8)
+    assert (examples.one, examples.other, examples.difference) == (7 / 8, 2 / 8, 5 / 8)
+    assert (examples.only_one, examples.only_other) == (IDS[:6], ["row7"])
+    assert (examples.test, examples.p) == ("mcnemar", pytest.approx(16 / 128))  # 1 + 7 of 2^7, on both sides
+    assert 0.0 <= examples.low < 5 / 8 < examples.high <= 1.0
 
 
-def test_equal_answers_are_no_difference(pair):
+def test_equal_predictions_have_no_difference(pair):
     for run in pair:
         write(run, right_but(3))
-    (found,) = examine(*pair, "test").tasks
-    assert (found.difference, found.low, found.p, found.only_one) == (0.0, None, 1.0, [])
+    (examples,) = examine(*pair, "test").tasks
+    assert (examples.difference, examples.low, examples.p, examples.only_one) == (0.0, None, 1.0, [])
 
 
 def test_rows_are_matched_by_id(pair):
@@ -54,17 +55,19 @@ def test_rows_are_matched_by_id(pair):
     assert examine(*pair, "test").tasks[0].only_one == ["row0"]
 
 
-def test_rows_of_one_run_only_are_left_out_and_said(pair):
+def test_rows_of_one_run_only_are_left_out_with_a_notice(pair):
     write(pair[0], right_but())
     write(pair[1], right_but(0)[:5], IDS[:5], TARGET[:5])
-    found = examine(*pair, "test")
-    assert (found.tasks[0].rows, found.tasks[0].only_one) == (5, ["row0"])
-    assert found.notices == ["4 rows of label are in one run only and left out"]
+    examples = examine(*pair, "test")
+    assert (examples.tasks[0].rows, examples.tasks[0].only_one) == (5, ["row0"])
+    assert examples.notices == ["4 rows of label are in one run only and left out"]
 
 
-def test_the_head_that_speaks_for_a_run_is_read(pair):
+def test_the_primary_head_is_compared(pair):
     write(pair[0], right_but())
-    pair[1].write_predictions("test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)})
+    write_predictions(
+        pair[1], "test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)}
+    )
     write_json(pair[1].metrics_file, {**read_json(pair[1].metrics_file), "primary_head": "probe.text"})
     assert examine(*pair, "test").tasks[0].only_one == ["row1"]
 
@@ -72,33 +75,33 @@ def test_the_head_that_speaks_for_a_run_is_read(pair):
 def test_numbers_are_compared_by_their_error(pair):
     target = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0, 7.0])
     for run, errors in zip(pair, ([1, 1, 1, 1, 1, 1, 1], [2, 3, 4, 5, 6, 0.5, 8]), strict=True):
-        run.write_predictions("test", IDS[:7], {"label": target}, {"label": (target + errors)[:, None]})
-    (found,) = examine(*pair, "test").tasks
-    assert (found.figure, found.rows, found.test) == ("absolute_error", 6, "wilcoxon")
-    assert (found.one, found.difference) == (1.0, pytest.approx(1 - 24.5 / 6))
-    assert (found.only_one, found.only_other) == (["row0", "row1", "row3", "row4", "row6"], ["row5"])
-    assert found.p == pytest.approx(4 / 64)  # the one negative rank is the smallest: 2 of 2^6 ways on each side
+        write_predictions(run, "test", IDS[:7], {"label": target}, {"label": (target + errors)[:, None]})
+    (examples,) = examine(*pair, "test").tasks
+    assert (examples.figure, examples.rows, examples.test) == ("absolute_error", 6, "wilcoxon")
+    assert (examples.one, examples.difference) == (1.0, pytest.approx(1 - 24.5 / 6))
+    assert (examples.only_one, examples.only_other) == (["row0", "row1", "row3", "row4", "row6"], ["row5"])
+    assert examples.p == pytest.approx(4 / 64)  # the one negative rank is the smallest: 2 of 2^6 ways on each side
 
 
 def test_labels_are_compared_by_how_many_are_right(pair):
     target = np.array([[1.0, 0.0], [1.0, np.nan], [np.nan, np.nan]])
     for run, scores in zip(pair, ([[0.9, 0.1]] * 3, [[0.9, 0.9]] * 3), strict=True):
-        run.write_predictions("test", IDS[:3], {"label": target}, {"label": np.array(scores)})
-    (found,) = examine(*pair, "test").tasks
-    assert (found.figure, found.rows, found.one, found.other) == ("label_accuracy", 2, 1.0, 0.75)
-    assert found.only_one == ["row0"]
+        write_predictions(run, "test", IDS[:3], {"label": target}, {"label": np.array(scores)})
+    (examples,) = examine(*pair, "test").tasks
+    assert (examples.figure, examples.rows, examples.one, examples.other) == ("label_accuracy", 2, 1.0, 0.75)
+    assert examples.only_one == ["row0"]
 
 
-def test_what_is_unlike_is_said(tmp_path):
-    one, other = finished(tmp_path, 0.5), finished(tmp_path, 0.5, budget={"epochs": 20.0, "steps": None})
-    for run in (one, other):
+def test_differences_between_the_runs_are_reported(tmp_path):
+    first, second = finished(tmp_path, 0.5), finished(tmp_path, 0.5, budget={"epochs": 20.0, "steps": None})
+    for run in (first, second):
         write(run, right_but())
-    assert examine(one, other, "test").notices == [
+    assert examine(first, second, "test").notices == [
         "budget differs between compared runs: epochs=10 (n=1), epochs=20 (n=1)"
     ]
 
 
-def test_runs_that_cannot_be_compared(pair):
+def test_runs_that_cannot_be_compared_are_errors(pair):
     write(pair[0], right_but())
     file = pair[1].predictions / "test.parquet"
     with pytest.raises(DataError, match=f"^{file}: no such file; the run stored no predictions of the test rows$"):
@@ -107,5 +110,5 @@ def test_runs_that_cannot_be_compared(pair):
     with pytest.raises(ConfigError, match=r"^--examples: the two runs have no row of label in common"):
         examine(*pair, "test")
     write(pair[1], right_but(), IDS, TARGET[::-1])
-    with pytest.raises(DataError, match=r"^--examples: the two runs have other targets for the same rows of label"):
+    with pytest.raises(DataError, match=r"^--examples: the two runs have different targets for the same rows of label"):
         examine(*pair, "test")

@@ -1,76 +1,42 @@
-"""A run folder: names, whole files, a log that can be cut, nobody else beside."""
+"""The folder of a run: what is written is read back, and one process at a time writes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from pyarrow import parquet
 
-from mmrun.errors import DataError, RunError
-from mmrun.results.folder import LIBRARIES, RunFolder, environment, identity, run_path
+from mmrun.errors import RunError
+from mmrun.results.folder import RunFolder
 from tests.results.fabricate import config, finished, started
 from tests.results.schema import violations
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/metrics.schema.json").read_text())
 
-
-# ---------------------------------------------------------------------------------------------------------------- names
-
-
-def test_a_run_has_a_name_that_says_what_it_is():
-    resolved = config("component", seed=3)
-    assert run_path(resolved) == Path("outputs/default") / f"digits-component-s3-{identity(resolved)}"
-    assert len(identity(resolved)) == 8
-
-
-def test_what_cannot_change_the_result_is_no_part_of_the_identity():
-    alike = config(
-        outputs="elsewhere",
-        experiment="ablation",
-        cache="/tmp",
-        cache_limit=1.0,
-        choices={"dataset": "digits", "strategy": "mine"},
-        trainer__progress=False,
-        callbacks={"tensorboard": {"_target_": "mmrun.run.callbacks.Tracker", "name": "tensorboard"}},
-        trainer__save_every=1.0,
-    )
-    assert identity(alike) == identity(config())
+HOLD = """
+import sys, time
+from mmrun.results.folder import RunFolder
+with RunFolder(sys.argv[1]).lock():
+    print("holds", flush=True)
+    time.sleep(60)
+"""
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"seed": 1}, {"fusion__dim": 64}, {"budget__epochs": 11.0}, {"trainer__precision": "bf16"}, {"strategy": "other"}],
-)
-def test_what_can_change_the_result_is(change):
-    assert identity(config(**change)) != identity(config())
-
-
-def test_the_order_of_keys_is_no_part_of_the_identity():
-    assert identity(dict(reversed(config().items()))) == identity(config())
-
-
-# ------------------------------------------------------------------------------------------------------- write and read
-
-
-def test_what_was_asked_is_read_back(tmp_path):
+def test_config_overrides_and_environment_are_read_back(tmp_path):
     folder = started(tmp_path, "component", seed=2)
-    assert folder.config() == config("component", seed=2, outputs=str(tmp_path))
-    assert folder.overrides() == ["strategy=component", "seed=2"]
+    assert folder.read_config() == config("component", seed=2, outputs=str(tmp_path))
+    assert folder.read_overrides() == ["strategy=component", "seed=2"]
     assert json.loads(folder.environment_file.read_text()) == {"python": "3.11"}
-    assert folder.status()["status"] == "running"
+    assert folder.status.read()["status"] == "running"
     assert not folder.finished
 
 
-def test_metrics_make_a_run_a_finished_one(tmp_path):
+def test_a_run_with_metrics_is_finished(tmp_path):
     folder = finished(tmp_path, accuracy=0.875)
     assert folder.finished
-    assert folder.status() | {"heartbeat": 0} == {
+    assert folder.status.read() | {"heartbeat": 0} == {
         "status": "finished",
         "stage": None,
         "step": 0,
@@ -78,12 +44,12 @@ def test_metrics_make_a_run_a_finished_one(tmp_path):
         "message": None,
         "heartbeat": 0,
     }
-    assert folder.metrics()["metrics"]["test"]["accuracy"] == 0.875
+    assert folder.read_metrics()["metrics"]["test"]["accuracy"] == 0.875
     assert not list(folder.path.glob(".*")), "an unfinished file stayed behind"
 
 
-def test_metrics_are_as_the_schema_says(tmp_path):
-    written = finished(tmp_path, accuracy=0.875).metrics()
+def test_metrics_follow_the_schema(tmp_path):
+    written = finished(tmp_path, accuracy=0.875).read_metrics()
     assert violations(written, SCHEMA) == []
     broken = {**written, "seed": "0", "dataset": {**written["dataset"], "rows": {"train": 3}}}
     del broken["budget"]
@@ -95,121 +61,23 @@ def test_metrics_are_as_the_schema_says(tmp_path):
     ]
 
 
-def test_numbers_of_numpy_are_plain_and_one_that_is_not_finite_is_null(tmp_path):
-    folder = started(tmp_path)
-    folder.finish({"metrics": {"test": {"accuracy": np.float32(0.5), "auroc": float("nan")}}, "rows": np.arange(2)})
-    assert folder.metrics() == {"schema": 2, "metrics": {"test": {"accuracy": 0.5, "auroc": None}}, "rows": [0, 1]}
-
-
-def test_a_status_keeps_what_is_not_said_anew(tmp_path):
-    folder = started(tmp_path)
-    folder.set_status("running", "pretrain", step=12, progress=0.25)
-    folder.set_status("failed", message="RunError: the loss is nan")
-    said = folder.status()
-    assert (said["status"], said["stage"], said["step"], said["progress"]) == ("failed", "pretrain", 12, 0.25)
-    assert said["message"] == "RunError: the loss is nan"
-    assert abs(said["heartbeat"] - time.time()) < 60
-
-
-def test_predictions_are_a_table_of_ids_targets_and_scores(tmp_path):
-    folder = started(tmp_path)
-    scores = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
-    folder.write_predictions("test", ["a", "b"], {"label": np.array([1, 0])}, {"label": scores, "label/image": scores})
-    assert parquet.read_table(folder.predictions / "test.parquet").to_pydict() == {
-        "id": ["a", "b"],
-        "label.target": [1, 0],
-        "label.scores": [[0.25, 0.75], [0.5, 0.5]],
-        "label/image.scores": [[0.25, 0.75], [0.5, 0.5]],
-    }
-
-
-def test_clear_leaves_nothing(tmp_path):
+def test_clear_empties_the_folder(tmp_path):
     folder = finished(tmp_path, accuracy=0.5)
-    folder.log({"event": "evaluated"})
-    folder.checkpoint("train", "last").mkdir(parents=True)
+    folder.log.append({"event": "evaluated"})
+    folder.checkpoint_path("train", "last").mkdir(parents=True)
     folder.clear()
     assert list(folder.path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("file", "damage"), [("metrics.json", '{"schema": 1,'), ("config.yaml", "seed: [0")])
-def test_a_damaged_file_is_named(tmp_path, file, damage):
-    folder = finished(tmp_path, accuracy=0.5)
-    (folder.path / file).write_text(damage)
-    with pytest.raises(
-        DataError, match=rf"{file}: damaged, not (JSON|YAML) .*; remove the run's folder and train again"
-    ):
-        folder.metrics() if file == "metrics.json" else folder.config()
-
-
-def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
-    with pytest.raises(
-        DataError, match=r"metrics\.json: no such file; this is no run's folder, or the run did not get"
-    ):
-        RunFolder(tmp_path).metrics()
-
-
-# -------------------------------------------------------------------------------------------------------------- the log
-
-
-def test_the_log_goes_on_where_a_checkpoint_was(tmp_path):
-    folder = started(tmp_path)
-    folder.log({"step": 1, "val/loss": 0.5})
-    size = folder.log_size()
-    folder.log({"step": 2})
-    folder.truncate_log(size)
-    folder.log({"step": 2, "again": True})
-    assert list(folder.events()) == [{"step": 1, "val/loss": 0.5}, {"step": 2, "again": True}]
-
-
-def test_an_event_is_on_disk_at_once_and_half_a_line_is_none(tmp_path):
-    folder = started(tmp_path)
-    assert folder.log_size() == 0
-    folder.log({"step": 1, "loss": float("inf")})
-    with folder.log_file.open("a") as log:
-        log.write('{"step": 2, "lo')
-    assert list(RunFolder(folder.path).events()) == [{"step": 1, "loss": None}]
-
-
-# ------------------------------------------------------------------------------------------------------- one at a time
-
-HOLD = """
-import sys, time
-from mmrun.results.folder import RunFolder
-with RunFolder(sys.argv[1]).alone():
-    print("holds", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_run_is_trained_by_one_process_and_free_again_when_that_is_killed(tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
-    assert other.stdout.readline() == "holds\n"
+def test_only_one_process_trains_a_run_and_a_killed_one_releases_the_lock(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "holds\n"
     with (
         pytest.raises(RunError, match="run: another process trains this run; wait for it or stop it"),
-        RunFolder(tmp_path / "run").alone(),
+        RunFolder(tmp_path / "run").lock(),
     ):
         pass
-    other.send_signal(signal.SIGKILL)
-    other.wait()
-    with RunFolder(tmp_path / "run").alone():
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with RunFolder(tmp_path / "run").lock():
         assert (tmp_path / "run").is_dir()
-
-
-def test_the_environment_names_versions_and_commit_but_no_machine(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = environment("cpu", threads=1)
-    assert found["versions"].keys() == {"mmrun", *LIBRARIES}
-    assert found["versions"]["torch"].startswith("2.")
-    assert (found["device"], found["threads"], found["git"]) == ("cpu", 1, None)
-    assert os.uname().nodename not in json.dumps(found)
-
-
-def test_the_environment_says_whether_the_code_differs_from_its_commit(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    subprocess.run(["git", "init", "-q"], check=True)
-    author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
-    state = environment("cpu", threads=1)["git"]
-    assert (len(state["commit"]), state["changed"]) == (40, False)
-    Path("train.py").touch()
-    assert environment("cpu", threads=1)["git"] == {"commit": state["commit"], "changed": True}

@@ -1,4 +1,4 @@
-"""Finding runs, naming one of them, and telling how it stands."""
+"""Finds runs, resolves their names, and determines their status."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results.files import read_json, write_json
-from mmrun.results.index import SILENT_AFTER, find, primary_metric, resolve, status, summary
+from mmrun.results.index import SILENT_AFTER, determine_status, find_primary_metric, find_runs, resolve, summarize_run
 from tests.results.fabricate import config, finished, metrics, started
 
 
@@ -16,19 +16,19 @@ def outputs(tmp_path, monkeypatch):
     return tmp_path / "outputs"
 
 
-def test_runs_are_found_at_any_depth_but_not_within_a_run_or_a_hidden_folder(outputs):
+def test_runs_are_found_at_any_depth_except_in_a_run_or_a_hidden_folder(outputs):
     first, second = started(outputs, seed=0), started(outputs, seed=1, experiment="a/b")
     (first.path / "copy").mkdir()
     (first.path / "copy" / "config.yaml").touch()
     (outputs / ".sweeps" / "0").mkdir(parents=True)
     (outputs / ".sweeps" / "0" / "config.yaml").touch()
-    assert [run.path for run in find(outputs)] == [second.path, first.path]
-    assert [run.path for run in find(first.path)] == [first.path]
+    assert [run.path for run in find_runs(outputs)] == [second.path, first.path]
+    assert [run.path for run in find_runs(first.path)] == [first.path]
 
 
-def test_a_folder_that_is_not_there_is_an_error(outputs):
+def test_a_missing_folder_is_an_error(outputs):
     with pytest.raises(ConfigError, match="outputs: no such folder; runs are written below 'outputs' unless outputs="):
-        list(find(outputs))
+        list(find_runs(outputs))
 
 
 def test_a_run_is_named_by_path_name_or_hash(outputs):
@@ -46,14 +46,14 @@ def test_a_run_is_named_by_path_name_or_hash(outputs):
         assert resolve(words).path.resolve() == run.path.resolve()
 
 
-def test_a_name_that_fits_several_runs_is_refused(outputs):
-    one, two = started(outputs, seed=0), started(outputs, seed=1)
-    paths = f"outputs/default/{one.name}, outputs/default/{two.name}"
-    with pytest.raises(ConfigError, match=f"'digits-scratch' may be any of {paths}: say more of it"):
+def test_a_name_that_fits_several_runs_is_an_error(outputs):
+    first, second = started(outputs, seed=0), started(outputs, seed=1)
+    paths = f"outputs/default/{first.name}, outputs/default/{second.name}"
+    with pytest.raises(ConfigError, match=f"'digits-scratch' fits several runs: {paths}; type more of the name"):
         resolve("digits-scratch")
 
 
-def test_a_name_that_fits_no_run_is_refused_with_the_nearest(outputs):
+def test_an_unknown_run_is_an_error_with_the_nearest(outputs):
     run = started(outputs, "component")
     words = run.name.replace("component", "componet")
     with pytest.raises(ConfigError, match=rf"no run '{words}'; did you mean '{run.name}'\? \(`mmrun ls` lists them\)"):
@@ -62,38 +62,38 @@ def test_a_name_that_fits_no_run_is_refused_with_the_nearest(outputs):
         resolve("x")
 
 
-def test_a_running_run_that_fell_silent_was_interrupted(outputs):
+def test_a_running_run_without_a_heartbeat_is_interrupted(outputs):
     run = started(outputs)
-    assert status(run)["status"] == "running"
-    said = read_json(run.status_file)
-    write_json(run.status_file, {**said, "heartbeat": time.time() - SILENT_AFTER - 1})
-    assert status(run)["status"] == "interrupted"
+    assert determine_status(run)["status"] == "running"
+    recorded = read_json(run.status_file)
+    write_json(run.status_file, {**recorded, "heartbeat": time.time() - SILENT_AFTER - 1})
+    assert determine_status(run)["status"] == "interrupted"
 
 
-def test_a_run_that_was_asked_for_and_not_begun_waits(outputs):
+def test_a_requested_run_that_never_started_is_waiting(outputs):
     run = started(outputs)
     run.status_file.unlink()
-    assert status(run)["status"] == "waiting"
+    assert determine_status(run)["status"] == "waiting"
 
 
-def test_metrics_count_more_than_an_old_status(outputs):
+def test_metrics_override_an_old_status(outputs):
     run = finished(outputs, accuracy=0.5)
-    run.set_status("running", "train")  # as after a kill between the two last writes
-    assert status(run)["status"] == "finished"
+    run.status.write("running", "train")  # as after a kill between the two last writes
+    assert determine_status(run)["status"] == "finished"
 
 
-def test_a_summary_is_what_a_line_needs(outputs):
+def test_a_summary_has_status_metric_and_age(outputs):
     run = finished(outputs, accuracy=0.875)
-    found = summary(run, outputs)
-    assert (found.name, found.status, found.progress) == (f"default/{run.name}", "finished", 1.0)
-    assert (found.metric, found.value, found.seconds) == ("accuracy", 0.875, 10.0)
-    assert 0 <= found.age < 60
+    summarized = summarize_run(run, outputs)
+    assert (summarized.name, summarized.status, summarized.progress) == (f"default/{run.name}", "finished", 1.0)
+    assert (summarized.metric, summarized.value, summarized.seconds) == ("accuracy", 0.875, 10.0)
+    assert 0 <= summarized.age < 60
     run.metrics_file.write_text("{")
-    assert summary(run, outputs).status == "damaged"
+    assert summarize_run(run, outputs).status == "damaged"
 
 
-def test_the_headline_is_the_first_figure_of_the_whole_model():
+def test_the_primary_metric_is_the_first_one_of_the_fused_head():
     sample = metrics(config(), "run", 0.875)
-    assert primary_metric(sample) == ("accuracy", 0.875)
-    assert primary_metric({**sample, "metrics": {"test": {"loss": 0.1, "rmse/audio": 2.0}}}) == ("rmse/audio", 2.0)
-    assert primary_metric({**sample, "metrics": {"val": {"accuracy": 1.0}}}) == (None, None)
+    assert find_primary_metric(sample) == ("accuracy", 0.875)
+    assert find_primary_metric({**sample, "metrics": {"test": {"loss": 0.1, "rmse/audio": 2.0}}}) == ("rmse/audio", 2.0)
+    assert find_primary_metric({**sample, "metrics": {"val": {"accuracy": 1.0}}}) == (None, None)

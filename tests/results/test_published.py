@@ -50,54 +50,58 @@ TRIAL = [
 
 
 def test_students_paired_t_of_the_sleep_data():
-    found = statistics.paired_difference(DRUG_1, DRUG_2)
-    assert found.value == pytest.approx(-1.58, **EXACT)
-    assert found.p == pytest.approx(0.00283289, **EXACT)
-    assert (found.low, found.high) == (pytest.approx(-2.4598858, **EXACT), pytest.approx(-0.7001142, **EXACT))
+    estimate = statistics.estimate_paired_difference(DRUG_1, DRUG_2)
+    assert estimate.value == pytest.approx(-1.58, **EXACT)
+    assert estimate.p == pytest.approx(0.00283289, **EXACT)
+    assert (estimate.low, estimate.high) == (pytest.approx(-2.4598858, **EXACT), pytest.approx(-0.7001142, **EXACT))
 
 
 def test_welchs_t_of_the_sleep_data():
-    found = statistics.difference(DRUG_1, DRUG_2)  # R: t = -1.8608, df = 17.776, p = 0.07939
-    assert found.p == pytest.approx(0.07939414, **EXACT)
-    assert (found.low, found.high) == (pytest.approx(-3.3654832, **EXACT), pytest.approx(0.2054832, **EXACT))
+    estimate = statistics.estimate_difference(DRUG_1, DRUG_2)  # R: t = -1.8608, df = 17.776, p = 0.07939
+    assert estimate.p == pytest.approx(0.07939414, **EXACT)
+    assert (estimate.low, estimate.high) == (pytest.approx(-3.3654832, **EXACT), pytest.approx(0.2054832, **EXACT))
 
 
 def test_cohens_d_of_the_sleep_data():
     # t = -4.0621277 over the root of 10 pairs; J of 9 degrees is gamma(4.5) / (sqrt(4.5) gamma(4))
     bias = math.gamma(4.5) / (math.sqrt(4.5) * math.gamma(4))
-    assert effects.paired_effect(DRUG_1, DRUG_2) == pytest.approx(-4.0621277 / math.sqrt(10) * bias, **EXACT)
+    assert effects.paired_hedges_g(DRUG_1, DRUG_2) == pytest.approx(-4.0621277 / math.sqrt(10) * bias, **EXACT)
 
 
 def test_hedges_table_of_unbiased_factors():
     # Hedges (1981), table of c(m): 0.5642 for 2 degrees, 0.8408 for 5, 0.9228 for 10, 0.9619 for 20
     table = {2: 0.5642, 5: 0.8408, 10: 0.9228, 20: 0.9619}
-    assert {m: round(effects.unbiased(m), 4) for m in table} == pytest.approx(table, abs=2e-4)
-    assert effects.unbiased(2) == pytest.approx(1 / math.sqrt(math.pi), **EXACT)
+    assert {m: round(effects.hedges_correction(m), 4) for m in table} == pytest.approx(table, abs=2e-4)
+    assert effects.hedges_correction(2) == pytest.approx(1 / math.sqrt(math.pi), **EXACT)
 
 
 def test_wilcoxons_signed_ranks_of_the_depression_data():
     # V = 40 of 45, one-sided p = 0.01953: 10 of the 512 ways to set the signs, 20 for two sides
-    assert statistics.paired_difference(BEFORE, AFTER, "wilcoxon").p == pytest.approx(20 / 512, **EXACT)
+    assert statistics.estimate_paired_difference(BEFORE, AFTER, "wilcoxon").p == pytest.approx(20 / 512, **EXACT)
 
 
 def test_wilcoxons_rank_sum_of_the_permeability_data():
     # W = 35, one-sided p = 0.1272: 382 of the 3003 ways to choose 5 of 15
-    assert statistics.difference(AT_TERM, EARLIER, "wilcoxon").p == pytest.approx(2 * 382 / 3003, **EXACT)
+    assert statistics.estimate_difference(AT_TERM, EARLIER, "wilcoxon").p == pytest.approx(2 * 382 / 3003, **EXACT)
     # Mann and Whitney's probability is W over the number of pairs
-    assert effects.improvement(AT_TERM, EARLIER, lower_is_better=False).value == pytest.approx(35 / 50, **EXACT)
+    assert effects.probability_of_improvement(AT_TERM, EARLIER, lower_is_better=False).value == pytest.approx(
+        35 / 50, **EXACT
+    )
 
 
 def test_fishers_permutations_of_darwins_maize():
     # Fisher (1935), section 21: eighths of an inch by which crossed plants are taller; 863 of the 32768 ways to set the
     # signs sum to 314 or more, so 1726 are as far from 0
     eighths = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
-    wanted = 1726 / 32_768
+    expected = 1726 / 32_768
     exact = stats.permutation_test((eighths,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=True)
-    assert exact.pvalue == pytest.approx(wanted, **EXACT)
+    assert exact.pvalue == pytest.approx(expected, **EXACT)
     # 15 pairs are just too many to be counted out by default, so ours is a sample
-    assert statistics.paired_difference(eighths, [0] * 15, "permutation").p == pytest.approx(wanted, abs=0.005)
+    assert statistics.estimate_paired_difference(eighths, [0] * 15, "permutation").p == pytest.approx(
+        expected, abs=0.005
+    )
     # Student's t of the same data, as Fisher gives it: t = 2.148, p = 0.0497
-    assert statistics.paired_difference(eighths, [0] * 15).p == pytest.approx(0.0497, abs=5e-5)
+    assert statistics.estimate_paired_difference(eighths, [0] * 15).p == pytest.approx(0.0497, abs=5e-5)
 
 
 def test_mcnemars_exact_test():
@@ -109,7 +113,7 @@ def test_mcnemars_exact_test():
 
 def test_friedmans_test_of_first_base():
     # chi-square = 11.143, 2 degrees, p = 0.003805; with its ties exactly 78 / 7
-    test, statistic, p = ranks.tested(-np.array(FIRST_BASE))
+    test, statistic, p = ranks.compute_rank_test(-np.array(FIRST_BASE))
     assert (test, statistic, p) == (
         "friedman",
         pytest.approx(78 / 7, **EXACT),
@@ -118,19 +122,19 @@ def test_friedmans_test_of_first_base():
 
 
 def test_demsars_ranks_and_critical_difference():
-    ranked = ranks.within(np.array(AUC), lower_is_better=False)
+    ranked = ranks.rank_within(np.array(AUC), lower_is_better=False)
     assert ranked.mean(0) == pytest.approx(np.array([44, 28, 40.5, 27.5]) / 14, **EXACT)  # 3.143 2.000 2.893 1.964
     assert ranks.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
     # the paper's 9.28 does not correct for ties: three data sets tie two of the four, one all
     ties = 1 - (3 * 6 + 60) / (14 * 60)
-    assert ranks.tested(np.array(AUC))[1] * ties == pytest.approx(9.28, abs=0.005)
+    assert ranks.compute_rank_test(np.array(AUC))[1] * ties == pytest.approx(9.28, abs=0.005)
 
 
 def test_nemenyis_critical_values():
     # Demsar (2006), table 5: q at 0.05 for 2 to 10 groups
     table = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
-    found = [ranks.critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
-    assert found == pytest.approx(table, abs=1.1e-3)
+    q = [ranks.critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
+    assert q == pytest.approx(table, abs=1.1e-3)
 
 
 def test_holm_as_demsar_uses_it():
@@ -143,10 +147,10 @@ def test_holm_as_demsar_uses_it():
 
 
 def test_benjamini_and_hochbergs_example():
-    found = statistics.benjamini_hochberg(TRIAL)
+    adjusted = statistics.benjamini_hochberg(TRIAL)
     # the fourth of fifteen is the last below 4 / 15 * 0.05: four findings
-    assert found[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625], **EXACT)
-    assert [p < 0.05 for p in found] == [True] * 4 + [False] * 11
+    assert adjusted[:4] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625], **EXACT)
+    assert [p < 0.05 for p in adjusted] == [True] * 4 + [False] * 11
     # "Bonferroni rejects the three smallest", and so does Holm
     assert [p < 0.05 for p in statistics.holm(TRIAL)] == [True] * 3 + [False] * 12
     assert statistics.holm(TRIAL)[:4] == pytest.approx([0.0015, 0.0056, 0.0247, 0.114], **EXACT)
@@ -154,14 +158,14 @@ def test_benjamini_and_hochbergs_example():
 
 def test_power_as_r_computes_it():
     # R, help of power.t.test: n = 20, delta = 1, sd = 1 has power 0.8689528; power 0.90 needs n = 22.02110
-    assert effects.detectable(38, math.sqrt(20 / 2), 0.8689528) == pytest.approx(1.0, **EXACT)
-    assert effects.detectable(2 * 22.02110 - 2, math.sqrt(22.02110 / 2), 0.90) == pytest.approx(1.0, **EXACT)
+    assert effects.detectable_effect(38, math.sqrt(20 / 2), 0.8689528) == pytest.approx(1.0, **EXACT)
+    assert effects.detectable_effect(2 * 22.02110 - 2, math.sqrt(22.02110 / 2), 0.90) == pytest.approx(1.0, **EXACT)
 
 
 def test_power_as_cohen_tables_it():
     # Cohen (1988), table 2.4.1: power 0.80 at d = 0.50 takes 64 a group, at 0.80 26, at 0.20 393
-    found = [effects.detectable(2 * n - 2, math.sqrt(n / 2)) for n in (64, 26, 393)]
-    assert found == pytest.approx([0.50, 0.80, 0.20], abs=0.01)
+    detectable = [effects.detectable_effect(2 * n - 2, math.sqrt(n / 2)) for n in (64, 26, 393)]
+    assert detectable == pytest.approx([0.50, 0.80, 0.20], abs=0.01)
 
 
 def test_efrons_bca_interval_of_the_spatial_test(monkeypatch):
@@ -169,4 +173,4 @@ def test_efrons_bca_interval_of_the_spatial_test(monkeypatch):
     # 115.8 to 259.6, by 2,000 draws; its analytic counterpart, ABC, 116.7 to 260.9
     scores = [48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6, 0, 33, 28, 34, 4, 32, 24, 47, 41, 24, 26, 30, 41]
     monkeypatch.setattr(statistics, "LEVEL", 0.90)
-    assert statistics.bootstrap((scores,), np.var) == pytest.approx((115.8, 259.6), abs=6)
+    assert statistics.bootstrap_interval((scores,), np.var) == pytest.approx((115.8, 259.6), abs=6)

@@ -22,47 +22,47 @@ def on(outputs, dataset, **accuracies):
         finished(outputs, accuracy, strategy, choices=choices, dataset={"labelled": 1.0, "name": dataset})
 
 
-def ranking(outputs, **asked):
-    runs, notices = selection.finished([outputs])
-    return rank(runs, Question(**asked), ["dataset"], notices)
+def ranking(outputs, **options):
+    runs, notices = selection.read_finished([outputs])
+    return rank(runs, Question(**options), ["dataset"], notices)
 
 
 def test_the_better_have_the_lower_rank(outputs):
     for number in range(10):
         on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6 + 0.2 * (number == 0))  # one tie
-    found = ranking(outputs)
-    assert found.groups == [("component",), ("holistic",), ("scratch",)]
-    assert found.ranks == pytest.approx([1.05, 2.1, 2.85])
-    assert (found.test, len(found.blocks)) == ("friedman", 10)
-    assert found.p < 0.001
-    assert found.critical == pytest.approx(2.344 * (3 * 4 / (6 * 10)) ** 0.5, abs=1e-3)  # 1.048
-    assert found.apart == [(("component",), ("holistic",)), (("component",), ("scratch",))]
-    assert found.means[0] == pytest.approx([0.8, 0.7, 0.8])
-    assert found.notices == []
+    result = ranking(outputs)
+    assert result.groups == [("component",), ("holistic",), ("scratch",)]
+    assert result.ranks == pytest.approx([1.05, 2.1, 2.85])
+    assert (result.test, len(result.blocks)) == ("friedman", 10)
+    assert result.p < 0.001
+    assert result.critical == pytest.approx(2.344 * (3 * 4 / (6 * 10)) ** 0.5, abs=1e-3)  # 1.048
+    assert result.apart == [(("component",), ("holistic",)), (("component",), ("scratch",))]
+    assert result.means[0] == pytest.approx([0.8, 0.7, 0.8])
+    assert result.notices == []
 
 
-def test_lower_is_better_turns_the_ranks(outputs):
+def test_lower_is_better_reverses_the_ranks(outputs):
     for number in range(3):
         on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6)
     assert ranking(outputs, metric="test/loss").groups == [("component",), ("holistic",), ("scratch",)]
-    found = ranking(outputs)
-    assert found.notices == ["Friedman's chi-square is an approximation that wants 10 data sets or so, and there are 3"]
+    result = ranking(outputs)
+    assert result.notices == ["the Friedman test approximates its p-value, which needs about 10 data sets; there are 3"]
 
 
 def test_two_groups_are_tested_by_signed_ranks(outputs):
     for number in range(6):
         on(outputs, f"set{number}", component=0.8 + number / 100, scratch=0.7)
-    found = ranking(outputs)
-    assert (found.test, found.p, found.critical) == ("wilcoxon", 2 / 2**6, None)
-    assert found.apart == [(("component",), ("scratch",))]
+    result = ranking(outputs)
+    assert (result.test, result.p, result.critical) == ("wilcoxon", 2 / 2**6, None)
+    assert result.apart == [(("component",), ("scratch",))]
 
 
-def test_nothing_is_apart_where_chance_explains_it(outputs):
+def test_no_pair_differs_if_the_test_is_not_significant(outputs):
     for number in range(4):
         better = 0.8 if number % 2 else 0.6
         on(outputs, f"set{number}", component=better, holistic=0.7, scratch=1.4 - better)
-    found = ranking(outputs)
-    assert (found.ranks, found.p, found.apart) == ([2.0, 2.0, 2.0], 1.0, [])
+    result = ranking(outputs)
+    assert (result.ranks, result.p, result.apart) == ([2.0, 2.0, 2.0], 1.0, [])
 
 
 def test_ties_everywhere_are_not_tested(outputs):
@@ -71,16 +71,16 @@ def test_ties_everywhere_are_not_tested(outputs):
     assert (ranking(outputs).statistic, ranking(outputs).p) == (None, None)
 
 
-def test_an_incomplete_data_set_is_left_out_and_said(outputs):
+def test_an_incomplete_data_set_is_left_out_with_a_notice(outputs):
     for number in range(2):
         on(outputs, f"set{number}", component=0.8, holistic=0.7, scratch=0.6)
     on(outputs, "set2", component=0.8)
-    found = ranking(outputs)
-    assert found.blocks == [("set0",), ("set1",)]
-    assert found.notices[0] == "set2 is left out: not every group has runs on it"
+    result = ranking(outputs)
+    assert result.blocks == [("set0",), ("set1",)]
+    assert result.notices[0] == "set2 is left out: not every group has runs on it"
 
 
-def test_one_data_set_is_no_ranking(outputs):
+def test_a_ranking_needs_two_data_sets(outputs):
     on(outputs, "set0", component=0.8, scratch=0.6)
     with pytest.raises(ConfigError) as raised:
         ranking(outputs)

@@ -289,10 +289,10 @@ def test_a_learning_curve_begins_where_the_stages_before_it_ended(outputs):
         ("train", 2.0, {"val/accuracy": 0.5}),
         ("train", 2.0, {"val/accuracy": 0.5}),  # the last evaluation may be logged twice
     ):
-        run.log({"event": "evaluated", "stage": stage, "epochs": epochs, **figures})
-    run.close()
-    cost = run.metrics()["cost"] | {"stages": {"pretrain": {"epochs": 3.0}, "train": {"epochs": 2.0}}}
-    events = logs.read_logged_evaluations({**run.metrics(), "cost": cost, "folder": run.path}, "epochs")
+        run.log.append({"event": "evaluated", "stage": stage, "epochs": epochs, **figures})
+    run.log.close()
+    cost = run.read_metrics()["cost"] | {"stages": {"pretrain": {"epochs": 3.0}, "train": {"epochs": 2.0}}}
+    events = logs.read_logged_evaluations({**run.read_metrics(), "cost": cost, "folder": run.path}, "epochs")
     assert logs.extract_curve(events, "val/accuracy").tolist() == [[4.0, 0.25], [5.0, 0.5]]
     assert logs.extract_curve(events, "val/f1").shape == (0, 2)
 

@@ -21,5 +21,5 @@ def test_auto_is_the_largest_power_of_two_that_fits_and_is_recorded(open_run, mo
 
     monkeypatch.setattr(encoder, "forward", forward_few)
     assert resolve_batch_size(session).config.trainer.batch_size == expected
-    assert session.folder.environment()["batch_size"] == expected
+    assert session.folder.read_environment()["batch_size"] == expected
     assert recorded_batch_size(session.config, session.folder).trainer.batch_size == expected

@@ -50,7 +50,7 @@ def test_early_stopping_of_the_config_ends_a_stage(load):
         "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0", "budget.steps=50"
     )
     folder = pipeline.run(config, NullCallback())
-    stage = folder.metrics()["cost"]["stages"]["train"]
+    stage = folder.read_metrics()["cost"]["stages"]["train"]
     assert stage["steps"] < 50
     with pytest.raises(
         ConfigError, match=r"^callbacks.early_stopping.patience: 0 is not a number of evaluations above 0"
@@ -80,13 +80,13 @@ def test_a_run_gives_signs_of_life(open_run, monkeypatch):
     built = build_stage(session, session.stages["train"])
     heartbeat, state = Heartbeat(session.folder, built), TrainState(step=0)
     heartbeat.on_stage_start(built, state)
-    assert session.folder.status()["progress"] == 0.0
+    assert session.folder.status.read()["progress"] == 0.0
     state.step = 3
     heartbeat.on_checkpoint(state)
-    assert session.folder.status()["step"] == 0  # it is not time yet
+    assert session.folder.status.read()["step"] == 0  # it is not time yet
     monkeypatch.setattr(callbacks, "HEARTBEAT", 0.0)
     heartbeat.on_checkpoint(state)
-    assert (session.folder.status()["step"], session.folder.status()["progress"]) == (3, 0.5)
+    assert (session.folder.status.read()["step"], session.folder.status.read()["progress"]) == (3, 0.5)
 
 
 def test_an_unknown_tracker_is_rejected():

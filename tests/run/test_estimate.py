@@ -13,7 +13,7 @@ def short_timings(monkeypatch):
 def test_an_estimate_counts_what_the_run_then_does(load, tmp_path):
     config = load("strategy=component", "trainer.evaluate_every=1")
     expected = estimate.estimate_run(config, tmp_path / "scratch", NullCallback())
-    stages = run(config, NullCallback()).metrics()["cost"]["stages"]
+    stages = run(config, NullCallback()).read_metrics()["cost"]["stages"]
     assert [stage.name for stage in expected.stages] == list(stages)
     for stage in expected.stages:
         assert stage.steps == stages[stage.name]["steps"]

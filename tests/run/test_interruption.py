@@ -29,7 +29,7 @@ class Signal(Callback):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *TERMINATION])
 def test_a_signal_ends_the_run_after_a_checkpoint_and_resuming_gives_the_same_result(load, number):
-    expected = run(load(), NullCallback()).metrics()["metrics"]
+    expected = run(load(), NullCallback()).read_metrics()["metrics"]
     config = load(f"outputs={load().outputs}-{number}")
     sender = Signal(number)
     with pytest.raises(KeyboardInterrupt) as raised:
@@ -39,7 +39,7 @@ def test_a_signal_ends_the_run_after_a_checkpoint_and_resuming_gives_the_same_re
     name = signal.Signals(number).name
     assert sender.messages == [f"train: {name}: checkpoint saved after step 3; mmrun resume {folder.path}"]
     folder = run(config, NullCallback())
-    assert folder.metrics()["metrics"] == expected
+    assert folder.read_metrics()["metrics"] == expected
 
 
 def test_a_second_signal_does_not_wait_for_a_checkpoint(load):
@@ -47,7 +47,7 @@ def test_a_second_signal_does_not_wait_for_a_checkpoint(load):
     with pytest.raises(KeyboardInterrupt):
         run(config, Signal(signal.SIGINT, times=2))
     [folder] = os.scandir(f"{config.outputs}/default")
-    (state,) = checkpoint.load(RunFolder(Path(folder.path)).checkpoint("train", "last"))
+    (state,) = checkpoint.load(RunFolder(Path(folder.path)).checkpoint_path("train", "last"))
     assert state["state"]["step"] == 0
 
 

@@ -31,12 +31,12 @@ def test_a_finished_run_is_returned_and_not_repeated(load):
 
 
 def test_an_interrupted_run_is_resumed_with_the_same_result(load):
-    expected = run(load("trainer.save_every=0"), NullCallback()).metrics()["metrics"]
+    expected = run(load("trainer.save_every=0"), NullCallback()).read_metrics()["metrics"]
     config = load("trainer.save_every=0", f"outputs={load().outputs}-interrupted")
     with pytest.raises(KeyboardInterrupt):
         run(config, Interrupt())
     folder = run(config, NullCallback())
-    assert folder.metrics()["metrics"] == expected
+    assert folder.read_metrics()["metrics"] == expected
 
 
 def test_a_run_that_is_not_finished_cannot_be_reopened(open_run):

@@ -23,7 +23,7 @@ def test_a_stage_leaves_its_result_and_its_cost(open_run):
     stage = session.stages["train"]
     costs = run_stage(session, build_stage(session, stage))
     assert (costs["steps"], costs["samples"], costs["objective"], costs["reused"]) == (6, 96, "Task", False)
-    (state,) = checkpoint.load(session.folder.checkpoint("train", "last"))
+    (state,) = checkpoint.load(session.folder.checkpoint_path("train", "last"))
     assert state == {"finished": True, "cost": costs}
     with torch.no_grad():
         for parameter in session.model.parameters():
@@ -59,7 +59,7 @@ def test_a_stored_result_is_loaded_and_charged(open_run, tmp_path):
         session = open_run("strategy=component", name=name)
         stage = session.stages["pretrain-a"]
         run_or_reuse_stage(session, build_stage(session, stage), tmp_path / "stored")
-        (state,) = checkpoint.load(session.folder.checkpoint(stage.name, "last"))
+        (state,) = checkpoint.load(session.folder.checkpoint_path(stage.name, "last"))
         assert state["cost"]["reused"] is (name == "second")
         load_stage_weights(session, stage)
         weights.append(session.model.state_dict())

@@ -123,7 +123,7 @@ def test_successive_halving_ends_what_is_not_among_the_best(tmp_path):
         for evaluation, value in enumerate(values, start=1):
             worth = Report(**arm.report(trial)).worth_it(value, evaluation)  # anew each time, as from another process
             assert worth == (evaluation < len(values) or len(values) == 3)
-        folder.set_status("pruned")
+        folder.status.write("pruned")
         arm.tell(trial, folder, None)
     result = arm.result()
     assert (result["pruned"], result["values"], result["best"]) == (4, [0.7, 0.4, 0.5, 0.3], None)

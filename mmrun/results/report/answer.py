@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrun.results.compare import Comparison, Question, Row, significant
+from mmrun.results.compare import Comparison, Question, Row, is_significant
 from mmrun.results.curves import Crossing, Curves
-from mmrun.results.formatting import number, probability
+from mmrun.results.formatting import format_number, format_p_value
 from mmrun.results.ranks import Ranking
 from mmrun.results.report.findings import Findings, Setting
 from mmrun.results.selection import Group
-from mmrun.results.tables import CORRECTED
+from mmrun.results.tables import CORRECTION_NAMES
 
 MIN_COST_DIFFERENCE = 0.1  # relative; smaller differences of a cost are not mentioned
 COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "trainable parameters"}
@@ -93,7 +93,7 @@ def _describe_difference(row: Row, question: Question, terms: str, test: str) ->
     if row.p is None:
         position = f"{amount} {side}" if row.difference else "level with"
         return f"{group} is {position} {baseline} {terms}, {test}: no verdict", "undecided"
-    if not significant(row):
+    if not is_significant(row):
         text = f"{group} and {baseline} do not differ significantly: {_format_signed(row)} {terms}, {test}"
         if row.detectable is not None:
             text += f" (this many runs would detect a difference of {format_short(row.detectable)})"
@@ -112,7 +112,7 @@ def _describe_test(row: Row, comparison: Comparison) -> str:
     num_tests = sum(tested.p is not None for tested in comparison.rows)
     if correction == "none" or num_tests == 1:
         return f"{n}, p {_format_p(row.p)}"
-    return f"{n}, p {_format_p(row.p_adjusted)} after {CORRECTED[correction]}"
+    return f"{n}, p {_format_p(row.p_adjusted)} after {CORRECTION_NAMES[correction]}"
 
 
 def _describe_terms(setting: Setting, question: Question) -> str:
@@ -202,7 +202,7 @@ def _format_signed(row: Row) -> str:
 
 
 def _format_p(p: float | None) -> str:
-    text = probability(p)
+    text = format_p_value(p)
     return text if text.startswith("<") else f"= {text}"
 
 
@@ -227,4 +227,4 @@ def format_short(value: float | None) -> str:
     """
     if value is None:
         return "-"
-    return f"{value:.3f}" if 0.0005 <= abs(value) < 1000 or value == 0 else number(value)
+    return f"{value:.3f}" if 0.0005 <= abs(value) < 1000 or value == 0 else format_number(value)

@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 
 from mmrun.results import classification
 from mmrun.results.folder import RunFolder
-from mmrun.results.predictions import primary_head, stored, tasks_of
+from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions
 from mmrun.results.report.charts import draw_heatmap
 from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group
 
 MAX_MATRICES = 6  # groups whose confusion matrix is drawn
 MAX_CLASSES = 20  # with more, a confusion matrix cannot be read
@@ -75,7 +76,7 @@ class ClassificationSummary:
         """
         scores, target = scores[target >= 0], target[target >= 0]
         predicted = scores.argmax(1)
-        self.confusion += classification.counted(target, predicted, len(self.names))
+        self.confusion += classification.confusion_matrix(target, predicted, len(self.names))
         positive = target[:, None] == np.arange(len(self.names))
         self._add_confidence(scores.max(1), predicted == target)
         self._add_curves(scores, positive, np.ones_like(positive))
@@ -92,13 +93,13 @@ class ClassificationSummary:
         self._add_curves(scores, positive, visible)
 
     def _add_confidence(self, confidence: np.ndarray, correct: np.ndarray) -> None:  # both [N]
-        binned = classification.binned(confidence, correct)
+        binned = classification.bin_by_confidence(confidence, correct)
         self.rows += binned.rows
         self.confidence += binned.confidence
-        self.correct += binned.right
+        self.correct += binned.correct
 
     def _add_curves(self, scores: np.ndarray, positive: np.ndarray, visible: np.ndarray) -> None:  # all [N, C]
-        curves = classification.curves(self.names, scores, positive, visible)
+        curves = classification.compute_curves(self.names, scores, positive, visible)
         self.curves += map(OneVsRestCurves.from_curve, curves.values())
 
     @property
@@ -116,7 +117,7 @@ class ClassificationSummary:
         return OneVsRestCurves(*means)
 
 
-def build_section(groups: Mapping[Group, Iterable[Metrics]], metric: str, styles: Styles) -> Section | None:
+def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styles: Styles) -> Section | None:
     """Build the section for one task: that of the metric where it has classes, else the first that has.
 
     Args:
@@ -153,7 +154,7 @@ def _plot_task(summaries: Mapping[Group, ClassificationSummary], styles: Styles)
     return [*plots, plot_calibration(summaries, styles), *matrices[:MAX_MATRICES]]
 
 
-def summarize_predictions(runs: Iterable[Metrics], split: str) -> dict[str, ClassificationSummary]:
+def summarize_predictions(runs: Iterable[RunRecord], split: str) -> dict[str, ClassificationSummary]:
     """Sum up what the runs of a group predicted.
 
     Args:
@@ -168,12 +169,12 @@ def summarize_predictions(runs: Iterable[Metrics], split: str) -> dict[str, Clas
         folder = RunFolder(run["folder"])
         if not (folder.predictions / f"{split}.parquet").exists():
             continue
-        for task in tasks_of(folder, split):
+        for task in list_tasks(folder, split):
             per_class = run["per_class"][split][task]
             if not all("f1" in metrics for metrics in per_class.values()):  # a regression task has errors instead
                 continue
             summary = summaries.setdefault(task, ClassificationSummary(list(per_class)))
-            _, scores, target = stored(folder, split, task, primary_head(run))
+            _, scores, target = read_predictions(folder, split, task, parse_primary_head(run))
             if target.ndim == 1:
                 summary.add(scores, target)
             else:

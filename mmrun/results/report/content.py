@@ -16,7 +16,8 @@ from mmrun.results.report.groups import drop_empty, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, assign_styles
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.selection import Group
 
 MAX_PLOTTED_SETTINGS = 6
 COSTS = {
@@ -72,7 +73,7 @@ def build_report(findings: Findings) -> Report:
     ]
     return Report(
         title=f"{question.metric} by {', '.join(question.by)}",
-        about=tables.about(question),
+        about=tables.describe_question(question),
         answers=write_answers(findings, compare_memory),
         caveats=_list_caveats(findings, environments, compare_memory),
         hint=contribution.describe_unevaluated(findings.runs, question),
@@ -95,7 +96,7 @@ def _list_records(findings: Findings) -> list[dict[str, object]]:
     flat = []
     for setting in findings.settings:
         values = dict(zip(findings.setting_keys, setting.values, strict=True))
-        for record in records.records(setting.comparison):
+        for record in records.to_records(setting.comparison):
             flat.append({**values, **record})
     return flat
 
@@ -130,7 +131,7 @@ def _list_setting_caveats(findings: Findings) -> list[str]:
     caveats = []
     for notice, settings in settings_by_notice.items():
         concerns_all = len(settings) == len(findings.settings)
-        caveats.append(notice if concerns_all else f"at {selection.counted(settings, 'setting')}: {notice}")
+        caveats.append(notice if concerns_all else f"at {selection.list_names(settings, 'setting')}: {notice}")
     return caveats
 
 
@@ -142,24 +143,24 @@ def _build_overview(findings: Findings, styles: Styles) -> Iterator[Section]:
     for description, curves in findings.curves:
         suffix = f" ({description})" if description else ""
         title = f"Along {curves.across}{suffix}"
-        yield Section(title, tables=tables.tables(curves), plots=[plots.plot_crossover(curves, styles)])
+        yield Section(title, tables=tables.build_tables(curves), plots=[plots.plot_crossover(curves, styles)])
     ranking = findings.ranking
     if ranking is not None:
         title = f"Over {', '.join(ranking.over)}"
         plot = plots.plot_critical_difference(ranking, styles)
-        yield Section(title, tables=[tables.ranks(ranking)], plots=[plot])
+        yield Section(title, tables=[tables.build_rank_table(ranking)], plots=[plot])
 
 
 def _build_setting(findings: Findings, setting: Setting, styles: Styles, plotted: bool) -> Iterator[Section]:
     """Build the sections on one setting; they are folded where there are several settings."""
     description = findings.describe_setting(setting)
     suffix = f" at {description}" if description else ""
-    comparison_tables = tables.tables(setting.comparison)
+    comparison_tables = tables.build_tables(setting.comparison)
     if not plotted:
         text = f"Only the first {MAX_PLOTTED_SETTINGS} settings have plots."
         yield Section(f"Comparison{suffix}", text, comparison_tables, closed=True)
         return
-    cells = selection.grouped(setting.runs, findings.question.by)
+    cells = selection.group_runs(setting.runs, findings.question.by)
     groups = {row.group: cells[row.group] for row in setting.comparison.rows}
     quality = _plot_quality(setting, groups, styles)
     yield Section(f"Comparison{suffix}", tables=comparison_tables, plots=quality)
@@ -169,7 +170,7 @@ def _build_setting(findings: Findings, setting: Setting, styles: Styles, plotted
         yield section
 
 
-def _plot_quality(setting: Setting, groups: Mapping[Group, Sequence[Metrics]], styles: Styles) -> list[Plot]:
+def _plot_quality(setting: Setting, groups: Mapping[Group, Sequence[RunRecord]], styles: Styles) -> list[Plot]:
     """Plot quality over each cost that is known of all groups."""
     quality = []
     for cost in ("flops", "seconds"):
@@ -179,7 +180,7 @@ def _plot_quality(setting: Setting, groups: Mapping[Group, Sequence[Metrics]], s
     return quality
 
 
-def _build_evidence(groups: Mapping[Group, list[Metrics]], question: Question, styles: Styles) -> Iterator[Section]:
+def _build_evidence(groups: Mapping[Group, list[RunRecord]], question: Question, styles: Styles) -> Iterator[Section]:
     """Build the sections on further results, each where some run has them."""
     unit = logs.find_budget_unit(list(chain.from_iterable(groups.values())))
     label = COSTS[unit]
@@ -199,7 +200,7 @@ def _build_evidence(groups: Mapping[Group, list[Metrics]], question: Question, s
 
 
 def _build_learning_curves(
-    groups: Mapping[Group, list[Metrics]], metric: str, unit: str, budget_label: str, styles: Styles
+    groups: Mapping[Group, list[RunRecord]], metric: str, unit: CostName, budget_label: str, styles: Styles
 ) -> Section | None:
     """Build the section on the metric on validation rows during training; None where no run logged it."""
     name = f"val/{metric.partition('/')[2]}"
@@ -209,7 +210,7 @@ def _build_learning_curves(
     return Section("Learning curves", plots=[plots.plot_learning_curves(curves, name, budget_label, styles)])
 
 
-def _read_curves(runs: Sequence[Metrics], name: str, unit: str) -> list[np.ndarray]:
+def _read_curves(runs: Sequence[RunRecord], name: str, unit: CostName) -> list[np.ndarray]:
     curves = []
     for run in runs:
         curve = logs.extract_curve(logs.read_logged_evaluations(run, unit), name)

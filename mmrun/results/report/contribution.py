@@ -8,18 +8,19 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results import evaluations as stored_evaluations
 from mmrun.results import statistics
 from mmrun.results.compare import Question
-from mmrun.results.evaluations import OWN_CEILINGS
-from mmrun.results.formatting import interval, number, signed
+from mmrun.results.evaluation_schema import Evaluation
+from mmrun.results.evaluations import OWN_CEILINGS, find_unevaluated, read_evaluation
+from mmrun.results.formatting import format_interval, format_number, format_signed
 from mmrun.results.report.charts import draw_bars, draw_heatmap
-from mmrun.results.report.evaluation import Evaluation, Evaluations, read_evaluation
+from mmrun.results.report.evaluation import Evaluations
 from mmrun.results.report.groups import collect_keys, describe_groups, describe_means, format_group
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group
 from mmrun.results.tables import Table
 
 TRAINED = "encoders trained alone"
@@ -61,7 +62,11 @@ class SubsetMeans(NamedTuple):
 
 
 def build_section(
-    groups: Mapping[Group, Sequence[Metrics]], evaluations: Evaluations, metric: str, question: Question, styles: Styles
+    groups: Mapping[Group, Sequence[RunRecord]],
+    evaluations: Evaluations,
+    metric: str,
+    question: Question,
+    styles: Styles,
 ) -> Section | None:
     """Build the section: what fusion adds to single modalities, Shapley values, and metrics with modalities missing.
 
@@ -92,7 +97,7 @@ def build_section(
     return Section("Contribution of each modality", text, [synergy] if synergy.rows else [], plots)
 
 
-def describe_unevaluated(runs: Iterable[Metrics], question: Question) -> str:
+def describe_unevaluated(runs: Iterable[RunRecord], question: Question) -> str:
     """Describe how to evaluate the runs that lack an evaluation with missing and noisy modalities.
 
     Args:
@@ -103,7 +108,7 @@ def describe_unevaluated(runs: Iterable[Metrics], question: Question) -> str:
         One sentence; "" where all runs are evaluated.
     """
     fused = [run for run in runs if run["primary_head"] == "fused"]
-    num_lacking = len(stored_evaluations.lacking(fused, question.metric.partition("/")[0]))
+    num_lacking = len(find_unevaluated(fused, question.metric.partition("/")[0]))
     if not num_lacking:
         return ""
     return (
@@ -130,7 +135,7 @@ def _describe_complete_training(evaluations: Evaluations) -> str:
 
 
 def _tabulate_synergy(
-    groups: Mapping[Group, Sequence[Metrics]], split: str, metric: str, lower_is_better: bool
+    groups: Mapping[Group, Sequence[RunRecord]], split: str, metric: str, lower_is_better: bool
 ) -> Table:
     """Tabulate what the fusion adds to the best modality alone, in one row for each group and source."""
     runs = list(chain.from_iterable(groups.values()))
@@ -151,7 +156,7 @@ def _tabulate_synergy(
 
 
 def _pair_fused_and_unimodal(
-    runs: Iterable[Metrics], all_runs: Sequence[Metrics], split: str, metric: str
+    runs: Iterable[RunRecord], all_runs: Sequence[RunRecord], split: str, metric: str
 ) -> dict[str, list[FusedAndUnimodal]]:
     """Return the runs for which both are known, by the source of the unimodal metrics."""
     by_source: dict[str, list[FusedAndUnimodal]] = {}
@@ -169,17 +174,17 @@ def _format_synergy(pairs: Sequence[FusedAndUnimodal], modalities: Iterable[str]
     for pair in pairs:
         fused.append(pair.fused)
         gaps.append(compute_synergy_gap(pair.fused, pair.by_modality, lower_is_better))
-    cells = [str(len(pairs)), number(float(np.mean(fused)))]
+    cells = [str(len(pairs)), format_number(float(np.mean(fused)))]
     for modality in modalities:
         reached = [pair.by_modality[modality] for pair in pairs if modality in pair.by_modality]
-        cells.append(number(float(np.mean(reached))) if reached else "-")
-    gap = statistics.mean(gaps)
+        cells.append(format_number(float(np.mean(reached))) if reached else "-")
+    gap = statistics.estimate_mean(gaps)
     mark = " !" if gap.value <= 0 else ""
-    return [*cells, f"{signed(gap.value)}{mark}", interval(gap.low, gap.high)]
+    return [*cells, f"{format_signed(gap.value)}{mark}", format_interval(gap.low, gap.high)]
 
 
 def find_unimodal_metrics(
-    run: Metrics, other_runs: Iterable[Metrics], split: str, metric: str
+    run: RunRecord, other_runs: Iterable[RunRecord], split: str, metric: str
 ) -> UnimodalMetrics | None:
     """Find what each modality of a run reaches alone, from the best source available.
 
@@ -226,7 +231,7 @@ def compute_synergy_gap(fused: float, by_modality: Mapping[str, float], lower_is
     return fused - max(by_modality.values())
 
 
-def _is_comparable(run: Metrics, other_run: Metrics) -> bool:
+def _is_comparable(run: RunRecord, other_run: RunRecord) -> bool:
     """Return whether two runs were trained on the same rows, with the same encoders, seed and budget."""
     for key in ("fingerprint", "split", "labelled"):
         if run["dataset"][key] != other_run["dataset"][key]:
@@ -235,7 +240,7 @@ def _is_comparable(run: Metrics, other_run: Metrics) -> bool:
     return same_encoders and bool(run["seed"] == other_run["seed"] and run["budget"] == other_run["budget"])
 
 
-def _read_probes(probed_run: Metrics, run: Metrics, split: str, metric: str) -> dict[str, float] | None:
+def _read_probes(probed_run: RunRecord, run: RunRecord, split: str, metric: str) -> dict[str, float] | None:
     """Return the metric of one run's probes by modality; None unless there is a probe for each modality of `run`."""
     metrics = probed_run["metrics"].get(split, {})
     probes = {}
@@ -306,7 +311,7 @@ def plot_missing_modalities(group: Group, subset_means: SubsetMeans, metric: str
     name = format_group(group)
     described = []
     for subset, row in zip(subsets, means, strict=True):
-        described.append(f"{subset}: {number(float(row[0]))}")
+        described.append(f"{subset}: {format_number(float(row[0]))}")
     caption = f"{name}: {metric} with modalities missing, mean over the seeds"
     alt = f"Heat map of {metric} of {name} by present modalities. {'; '.join(described)}."
     return Plot(f"missing-{name}", caption, alt, draw, width=4.4, height=1.1 + 0.3 * len(subsets))

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results.formatting import number, signed
+from mmrun.results.evaluation_schema import EncoderDrift, Evaluation
+from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.charts import draw_bars
-from mmrun.results.report.evaluation import EncoderDrift, Evaluation, Evaluations
+from mmrun.results.report.evaluation import Evaluations
 from mmrun.results.report.groups import (
     collect_keys,
     describe_groups,
@@ -81,10 +82,10 @@ def _tabulate(drifts: Mapping[Group, Drift], tasks: Sequence[str]) -> Table:
     for group, drift in drifts.items():
         for modality, runs in drift.items():
             cells = [format_group(group), modality, _list_stages(runs), str(len(runs))]
-            cells.append(number(float(np.mean(_list_cka(runs)))))
+            cells.append(format_number(float(np.mean(_list_cka(runs)))))
             for task in tasks:
                 before, after = _average_probe(runs, task)
-                cells += [number(before), number(after), signed(after - before)]
+                cells += [format_number(before), format_number(after), format_signed(after - before)]
             rows.append(cells)
     header = ["group", "encoder", "first trained in", "runs", "CKA"]
     for task in tasks:
@@ -157,7 +158,7 @@ def plot_probes(drifts: Mapping[Group, Drift], task: str, styles: Styles) -> Plo
     names, described = [], []
     for group, modality, before, after in changes:
         names.append(f"{format_group(group)}: {modality}" if len(drifts) > 1 else modality)
-        described.append(f"{format_group(group)} {modality} from {number(before)} to {number(after)}")
+        described.append(f"{format_group(group)} {modality} from {format_number(before)} to {format_number(after)}")
     caption = "accuracy of a linear probe on each encoder: open marks before, filled ones after; means over runs"
     alt = f"Accuracy of linear probes. {'; '.join(described)}."
     height = max(2.2, 1.2 + 0.3 * len(changes))

@@ -7,10 +7,11 @@ from pathlib import Path
 from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Comparison, Question, compare
-from mmrun.results.curves import Curves, across
-from mmrun.results.index import primary_metric
+from mmrun.results.curves import Curves, compare_across
+from mmrun.results.index import find_primary_metric
 from mmrun.results.ranks import Ranking, rank
-from mmrun.results.selection import Group, Metrics, grouped, leaves_that_differ, lookup, number, text
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group, find_differing_keys, format_value, group_runs, lookup, parse_number
 
 BASELINES = ("holistic", "scratch")  # without --against, the first of these that has runs is the baseline
 
@@ -26,7 +27,7 @@ class Setting:
     """
 
     values: Group
-    runs: list[Metrics]
+    runs: list[RunRecord]
     comparison: Comparison
 
 
@@ -52,9 +53,9 @@ class Findings:
     notices: list[str]
 
     @property
-    def runs(self) -> list[Metrics]:
+    def runs(self) -> list[RunRecord]:
         """The runs of all settings."""
-        runs: list[Metrics] = []
+        runs: list[RunRecord] = []
         for setting in self.settings:
             runs += setting.runs
         return runs
@@ -89,20 +90,22 @@ def compute_findings(
     Raises:
         ConfigError: no run is finished or has the metric, the baseline is unknown, or a run occurs twice.
     """
-    runs, notices = selection.finished(folders)
-    runs = selection.filtered(runs, conditions)
+    runs, notices = selection.read_finished(folders)
+    runs = selection.filter_runs(runs, conditions)
     if not question.metric:
         question = replace(question, metric=_choose_metric(runs))
-    runs, left_out = selection.measured(runs, question.metric)
+    runs, left_out = selection.select_with_metric(runs, question.metric)
     setting_keys = tuple(setting_keys) or _find_setting_keys(runs, [*question.by, *(question.paired or ["seed"])])
-    cells = grouped(runs, setting_keys)
-    question = replace(question, against=question.against or _choose_baseline(grouped(runs, question.by)))
+    cells = group_runs(runs, setting_keys)
+    question = replace(question, against=question.against or _choose_baseline(group_runs(runs, question.by)))
     if question.against is not None:
-        selection.baselines(grouped(runs, question.by), selection.typed(question.against))  # fails if it is unknown
+        selection.match_baselines(
+            group_runs(runs, question.by), selection.parse_values(question.against)
+        )  # fails if it is unknown
     question = replace(question, paired=question.paired or _choose_pairing(cells, question))
     without_baseline = replace(question, against=None, paired=())
     settings = []
-    for values in selection.ordered(cells, {}):
+    for values in selection.order_groups(cells, {}):
         answerable = question if _has_baseline(cells[values], question) else without_baseline
         settings.append(Setting(values, cells[values], compare(cells[values], answerable)))
     return Findings(
@@ -122,23 +125,23 @@ def _describe_values(keys: Iterable[str], values: Iterable[str]) -> str:
 # ------------------------------------------------------------------------------------- what the question leaves open
 
 
-def _choose_metric(runs: Iterable[Metrics]) -> str:
+def _choose_metric(runs: Iterable[RunRecord]) -> str:
     """Return the primary metric of the first run that has one on the test rows."""
     for run in runs:
-        name = primary_metric(run)[0]
+        name = find_primary_metric(run)[0]
         if name is not None:
             return f"test/{name}"
     raise ConfigError("no run has a metric on the test rows; name one with --metric")
 
 
-def _find_setting_keys(runs: Sequence[Metrics], keys: Sequence[str]) -> tuple[str, ...]:
+def _find_setting_keys(runs: Sequence[RunRecord], keys: Sequence[str]) -> tuple[str, ...]:
     """Find the keys, one after the other, in which runs differ that have the same values of all keys so far."""
-    first_runs: dict[Group, Metrics] = {}
+    first_runs: dict[Group, RunRecord] = {}
     for run in runs:
-        first_run = first_runs.setdefault(tuple(text(lookup(run, key)) for key in keys), run)
+        first_run = first_runs.setdefault(tuple(format_value(lookup(run, key)) for key in keys), run)
         if first_run is run:
             continue
-        differing = leaves_that_differ(first_run, run)
+        differing = find_differing_keys(first_run, run)
         if not differing:
             raise ConfigError(f"{first_run['run']} and {run['run']} are copies of the same run; remove one of them")
         return (differing[0], *_find_setting_keys(runs, [*keys, differing[0]]))
@@ -153,65 +156,67 @@ def _choose_baseline(groups: Mapping[Group, object]) -> str | None:
     for name in BASELINES:
         if name in values:
             return name
-    return ",".join(selection.ordered(groups, {})[0])
+    return ",".join(selection.order_groups(groups, {})[0])
 
 
-def _has_baseline(runs: list[Metrics], question: Question) -> bool:
+def _has_baseline(runs: list[RunRecord], question: Question) -> bool:
     """Return whether runs of the baseline are among some runs; a sweep may be incomplete."""
     if question.against is None:
         return True
-    groups = grouped(runs, question.by)
-    against = selection.typed(question.against)
+    groups = group_runs(runs, question.by)
+    against = selection.parse_values(question.against)
     return against in groups or (len(against) == 1 and any(against[0] in group for group in groups))
 
 
-def _choose_pairing(cells: Mapping[Group, list[Metrics]], question: Question) -> tuple[str, ...]:
+def _choose_pairing(cells: Mapping[Group, list[RunRecord]], question: Question) -> tuple[str, ...]:
     """Pair by seed where every group shares one with its baseline; otherwise treat the groups as independent."""
     if question.against is None:
         return ()
     for runs in cells.values():
-        if _has_baseline(runs, question) and not _share_seeds(runs, question.by, selection.typed(question.against)):
+        if _has_baseline(runs, question) and not _share_seeds(
+            runs, question.by, selection.parse_values(question.against)
+        ):
             return ()
     return ("seed",)
 
 
-def _share_seeds(runs: list[Metrics], by: Sequence[str], against: Group) -> bool:
+def _share_seeds(runs: list[RunRecord], by: Sequence[str], against: Group) -> bool:
     """Return whether every group has a seed in common with its baseline."""
-    groups = grouped(runs, by)
-    for group, baseline in selection.baselines(groups, against).items():
+    groups = group_runs(runs, by)
+    for group, baseline in selection.match_baselines(groups, against).items():
         if not _collect_seeds(groups[group]) & _collect_seeds(groups[baseline]):
             return False
     return True
 
 
-def _collect_seeds(runs: Iterable[Metrics]) -> set[int]:
+def _collect_seeds(runs: Iterable[RunRecord]) -> set[int]:
     return {run["seed"] for run in runs}
 
 
 # ---------------------------------------------------------------------------------------------- curves and ranking
 
 
-def _compute_curves(runs: list[Metrics], question: Question, keys: Sequence[str]) -> list[tuple[str, Curves]]:
+def _compute_curves(runs: list[RunRecord], question: Question, keys: Sequence[str]) -> list[tuple[str, Curves]]:
     """Compute curves along each key whose values are numbers, for each combination of the values of the other keys."""
     curves = []
     for key in keys:
-        if any(number(text(lookup(run, key))) is None for run in runs):
+        if any(parse_number(format_value(lookup(run, key))) is None for run in runs):
             continue
         other_keys = [other_key for other_key in keys if other_key != key]
-        cells = grouped(runs, other_keys)
-        for values in selection.ordered(cells, {}):
+        cells = group_runs(runs, other_keys)
+        for values in selection.order_groups(cells, {}):
             num_points, comparable_runs = 0, []
-            for runs_at_point in grouped(cells[values], [key]).values():
+            for runs_at_point in group_runs(cells[values], [key]).values():
                 if _has_baseline(runs_at_point, question):
                     num_points += 1
                     comparable_runs += runs_at_point
             if num_points > 1:
-                curves.append((_describe_values(other_keys, values), across(comparable_runs, question, key)))
+                curves.append((_describe_values(other_keys, values), compare_across(comparable_runs, question, key)))
     return curves
 
 
 def _compute_ranking(
-    runs: list[Metrics], question: Question, keys: Sequence[str], settings: Sequence[Setting]
+    runs: list[RunRecord], question: Question, keys: Sequence[str], settings: Sequence[Setting]
 ) -> Ranking | None:
     """Rank the groups over the settings where several settings have all groups, and no key is an axis of numbers."""
     if not keys or any(map(_has_number, settings)):
@@ -223,7 +228,7 @@ def _compute_ranking(
 
 
 def _has_number(setting: Setting) -> bool:
-    return any(number(value) is not None for value in setting.values)
+    return any(parse_number(value) is not None for value in setting.values)
 
 
 def _collect_groups(setting: Setting) -> set[Group]:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mmrun.results.formatting import number, signed
+from mmrun.results.formatting import format_number, format_signed
 from mmrun.results.report.groups import drop_empty, format_group, map_groups
 from mmrun.results.report.logs import LoggedEvaluation, extract_curve, read_logged_evaluations
 from mmrun.results.report.plots import Plot, describe_curves, make_curve_drawer
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.selection import Group
 from mmrun.results.tables import Table
 
 MAX_PAIRS = 6  # pairs of modalities whose cosine is plotted
@@ -20,7 +21,7 @@ LoggedRuns = dict[Group, list[list[LoggedEvaluation]]]  # by group, a list for e
 
 
 def build_section(
-    groups: Mapping[Group, Iterable[Metrics]], unit: str, budget_label: str, styles: Styles
+    groups: Mapping[Group, Iterable[RunRecord]], unit: CostName, budget_label: str, styles: Styles
 ) -> Section | None:
     """Build the section from the stages that trained several modalities at once.
 
@@ -50,7 +51,7 @@ def build_section(
     return Section("Gradients of the modalities", text, [_tabulate(logged, shares, conflicts)], plots)
 
 
-def _read_joint_training(groups: Mapping[Group, Iterable[Metrics]], unit: str) -> LoggedRuns:
+def _read_joint_training(groups: Mapping[Group, Iterable[RunRecord]], unit: CostName) -> LoggedRuns:
     """Return by group the runs with evaluations that hold the gradients of several modalities, and these alone."""
     by_group: LoggedRuns = {}
     for group, runs in groups.items():
@@ -99,9 +100,9 @@ def _tabulate(logged: LoggedRuns, shares: Sequence[str], conflicts: Sequence[str
     for group, runs in logged.items():
         cells = [format_group(group), str(len(runs))]
         for name in shares:
-            cells.append(number(_average(runs, name)))
+            cells.append(format_number(_average(runs, name)))
         for name in conflicts:
-            cells.append(signed(_average(runs, name)))
+            cells.append(format_signed(_average(runs, name)))
         rows.append(cells)
     return Table("gradients of the modalities, means over training and runs", header, rows)
 

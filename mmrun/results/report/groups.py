@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmrun.results.formatting import number
+from mmrun.results.formatting import format_number
 from mmrun.results.selection import Group
 
 Value = TypeVar("Value")
@@ -89,4 +89,4 @@ def describe_means(values: Mapping[str, Sequence[float]]) -> str:
     Returns:
         The means joined by commas.
     """
-    return ", ".join(f"{modality} {number(float(np.mean(of_runs)))}" for modality, of_runs in values.items())
+    return ", ".join(f"{modality} {format_number(float(np.mean(of_runs)))}" for modality, of_runs in values.items())

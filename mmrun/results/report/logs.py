@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmrun.results.comparability import SPENT_IN
+from mmrun.results.comparability import COST_OF_BUDGET
 from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
-from mmrun.results.selection import Metrics
+from mmrun.results.schema import CostName, RunRecord
 
 MEAN_CURVE_POINTS = 60
 
@@ -29,7 +29,7 @@ class LoggedEvaluation(NamedTuple):
 # ------------------------------------------------------------------------------------------------- learning curves
 
 
-def find_budget_unit(runs: Sequence[Metrics]) -> str:
+def find_budget_unit(runs: Sequence[RunRecord]) -> CostName:
     """Return the cost in which the budget of some runs is counted.
 
     Args:
@@ -38,10 +38,10 @@ def find_budget_unit(runs: Sequence[Metrics]) -> str:
     Returns:
         The name of the cost in metrics.json: "epochs", "seconds" or "flops".
     """
-    return SPENT_IN[next(iter(runs[0]["budget"]))]
+    return COST_OF_BUDGET[next(iter(runs[0]["budget"]))]
 
 
-def read_logged_evaluations(run: Metrics, unit: str) -> list[LoggedEvaluation]:
+def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvaluation]:
     """Read the evaluations that a run logged during training, in the order of its log.
 
     Args:
@@ -59,7 +59,7 @@ def read_logged_evaluations(run: Metrics, unit: str) -> list[LoggedEvaluation]:
         spent_before[stage] = total
         total += cost[unit]
     evaluations = []
-    for event in folder.events():
+    for event in folder.log.read_events():
         if event["event"] == "evaluated" and event["stage"] in spent_before:
             evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
     return evaluations
@@ -99,7 +99,7 @@ def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- environments
 
 
-def count_environments(runs: Iterable[Metrics]) -> dict[str, Counter[str]]:
+def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
     """Count in how many runs each property of machine and code had which value.
 
     Args:

@@ -7,15 +7,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from mmrun.results.compare import Comparison, Row, metric_values
-from mmrun.results.costs import mean_costs
+from mmrun.results.compare import Comparison, Row, get_metric_values
+from mmrun.results.costs import compute_mean_costs
 from mmrun.results.curves import Crossing, Curves
-from mmrun.results.formatting import number
+from mmrun.results.formatting import format_number
 from mmrun.results.ranks import Ranking
 from mmrun.results.report.groups import describe_groups, format_group, map_groups
 from mmrun.results.report.logs import average_curves
 from mmrun.results.report.style import GroupStyle, PlotKwargs, Styles, draw_legend
-from mmrun.results.selection import Group, Metrics
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group
 
 MAX_SINGLE_CURVES = 12  # groups with more runs are drawn as their mean alone
 WIDE = 10  # a cost axis over more than this factor is logarithmic
@@ -46,7 +47,7 @@ class Plot:
 
 
 def plot_quality_over_cost(
-    comparison: Comparison, runs: Mapping[Group, Sequence[Metrics]], cost: str, cost_label: str, styles: Styles
+    comparison: Comparison, runs: Mapping[Group, Sequence[RunRecord]], cost: str, cost_label: str, styles: Styles
 ) -> Plot:
     """Plot the metric of each group over its cost, with the Pareto front.
 
@@ -70,14 +71,14 @@ def plot_quality_over_cost(
         if mean_cost is not None:
             rows[row.group] = row
             points[row.group] = (mean_cost, row.mean)
-            costs[row.group] = [mean_costs([run], fusions)[cost] or 0 for run in runs[row.group]]
+            costs[row.group] = [compute_mean_costs([run], fusions)[cost] or 0 for run in runs[row.group]]
     front = find_pareto_front(points.values(), comparison.question.lower_is_better)
 
     def draw(axes: Axes) -> None:
         for group, row in rows.items():
             style = styles[group]
             dots: PlotKwargs = {"s": 16, "color": style.color, "marker": style.marker, "alpha": 0.5, "linewidths": 0}
-            axes.scatter(costs[group], metric_values(runs[group], metric), **dots)
+            axes.scatter(costs[group], get_metric_values(runs[group], metric), **dots)
             _draw_mean_with_interval(axes, row, points[group][0], style)
         axes.step(*zip(*front, strict=True), where="post", color="grey", linewidth=1, linestyle=":", zorder=0)
         _scale_cost_axis(axes, costs.values(), cost)
@@ -85,7 +86,7 @@ def plot_quality_over_cost(
         axes.set_ylabel(metric)
         draw_legend(axes)
 
-    described = describe_groups(rows, lambda row: f"{number(row.mean)} at {number(row.cost[cost])}")
+    described = describe_groups(rows, lambda row: f"{format_number(row.mean)} at {format_number(row.cost[cost])}")
     caption = f"{metric} over {cost_label}: means with 95 % intervals, runs as small marks, the Pareto front dotted"
     return Plot(f"quality-{cost}", caption, f"Scatter plot of {metric} over {cost_label}. {described}.", draw)
 
@@ -155,7 +156,9 @@ def describe_curves(curves: Mapping[Group, Sequence[np.ndarray]]) -> str:
         "holistic from 0.3250 to 0.6500; component from ..."
     """
     means = map_groups(average_curves, curves)
-    return describe_groups(means, lambda mean: f"from {number(mean[0, 1])} to {number(mean[-1, 1])}", separator=" ")
+    return describe_groups(
+        means, lambda mean: f"from {format_number(mean[0, 1])} to {format_number(mean[-1, 1])}", separator=" "
+    )
 
 
 def make_curve_drawer(
@@ -250,7 +253,7 @@ def _draw_line_with_band(axes: Axes, points: Sequence[tuple[float, Row]], label:
 
 
 def _describe_means(points: Iterable[tuple[float, Row]]) -> str:
-    return ", ".join(number(row.mean) for _, row in points)
+    return ", ".join(format_number(row.mean) for _, row in points)
 
 
 def _locate_crossings(curves: Curves) -> list[tuple[float, Crossing]]:

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
-from mmrun.results.formatting import duration, number
+from mmrun.results.formatting import format_duration, format_number
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.groups import format_group
 from mmrun.results.report.section import Section
-from mmrun.results.selection import Group, Metrics, leaves, lookup, metric_value, text
+from mmrun.results.schema import RunRecord
+from mmrun.results.selection import Group, flatten, format_value, get_metric, lookup
 from mmrun.results.tables import Table
 
 
@@ -22,7 +23,7 @@ def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
     Returns:
         The section, folded; keys without effect on results are left out.
     """
-    values = _collect_values(selection.grouped(findings.runs, findings.question.by), order)
+    values = _collect_values(selection.group_runs(findings.runs, findings.question.by), order)
     rows = []
     for key, values_by_group in values.items():
         if key.split(".")[0] in (*WITHOUT_EFFECT, "seed") or key in findings.question.by:
@@ -39,21 +40,21 @@ def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
 
 
 def _collect_values(
-    groups: Mapping[Group, Iterable[Metrics]], order: Iterable[Group]
+    groups: Mapping[Group, Iterable[RunRecord]], order: Iterable[Group]
 ) -> dict[str, dict[Group, set[str]]]:
     """Return the values of each choice and config key, by group."""
     values: dict[str, dict[Group, set[str]]] = {}
     for group in order:
         for run in groups[group]:
             for key, value in _list_values(run):
-                values.setdefault(key, {}).setdefault(group, set()).add(text(value))
+                values.setdefault(key, {}).setdefault(group, set()).add(format_value(value))
     return values
 
 
-def _list_values(run: Metrics) -> Iterator[tuple[str, object]]:
+def _list_values(run: RunRecord) -> Iterator[tuple[str, object]]:
     for key in run["choices"]:
         yield key, lookup(run, key)
-    yield from leaves(run["config"])
+    yield from flatten(run["config"])
 
 
 def build_environment_section(environments: Mapping[str, Mapping[str, int]]) -> Section:
@@ -93,7 +94,7 @@ def build_run_section(findings: Findings) -> Section:
     keys = [*findings.question.by, *findings.setting_keys, "seed"]
     rows = []
     for run in findings.runs:
-        cells = [run["run"], *(text(lookup(run, key)) for key in keys), number(metric_value(run, metric))]
-        rows.append([*cells, f"{run['cost']['epochs']:.3g}", duration(run["cost"]["seconds"])])
+        cells = [run["run"], *(format_value(lookup(run, key)) for key in keys), format_number(get_metric(run, metric))]
+        rows.append([*cells, f"{run['cost']['epochs']:.3g}", format_duration(run["cost"]["seconds"])])
     table = Table("all runs of this report", ["run", *keys, metric, "epochs", "time"], rows, len(keys) + 1)
     return Section("Runs", tables=[table], closed=True)

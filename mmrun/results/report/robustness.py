@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results.formatting import number, signed
-from mmrun.results.report.evaluation import Evaluations, NoiseRobustness, Robustness
+from mmrun.results.evaluation_schema import ModalityRobustness, Robustness
+from mmrun.results.formatting import format_number, format_signed
+from mmrun.results.report.evaluation import Evaluations
 from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
@@ -68,12 +69,12 @@ def _collect_modalities(groups: Iterable[Sequence[Robustness]], metric: str) -> 
     return list(modalities)
 
 
-def _select(runs: Iterable[Robustness], metric: str, modality: str) -> list[NoiseRobustness]:
+def _select(runs: Iterable[Robustness], metric: str, modality: str) -> list[ModalityRobustness]:
     """Return the robustness of the runs that were evaluated under noise in the modality."""
     return [run["metrics"][metric][modality] for run in runs if modality in run["metrics"][metric]]
 
 
-def _average_curve(runs: Iterable[NoiseRobustness]) -> np.ndarray:
+def _average_curve(runs: Iterable[ModalityRobustness]) -> np.ndarray:
     """Return the metric by severity, averaged over corruptions, then over runs."""
     of_runs = []
     for run in runs:
@@ -99,9 +100,9 @@ def _tabulate(
             for run in selected:
                 relative.append(run["relative"])
                 effective.append(run["effective"])
-            at_severities = map(number, _average_curve(selected).tolist())
+            at_severities = map(format_number, _average_curve(selected).tolist())
             cells = [format_group(group), modality, str(len(selected)), *at_severities]
-            rows.append([*cells, number(float(np.mean(relative))), signed(float(np.mean(effective)))])
+            rows.append([*cells, format_number(float(np.mean(relative))), format_signed(float(np.mean(effective)))])
     columns = [f"at {severity:g}" for severity in severities]
     header = ["group", "noise in", "runs", *columns, "relative", "effective"]
     return Table(f"{metric} by severity of the noise, means over corruptions and runs", header, rows, 2)
@@ -128,7 +129,9 @@ def plot_noise_curves(noise: Noise, curves: Mapping[Group, np.ndarray], metric: 
         axes.set_ylabel(metric)
         draw_legend(axes)
 
-    described = describe_groups(curves, lambda c: f"from {number(c[0])} to {number(c[-1])}", separator=" ")
+    described = describe_groups(
+        curves, lambda c: f"from {format_number(c[0])} to {format_number(c[-1])}", separator=" "
+    )
     caption = f"{metric} with {modality} corrupted ({', '.join(noise.corruptions)}), mean over the seeds"
     span = f"from {severities[0]:g} to {severities[-1]:g}"
     alt = f"Line plot of {metric} while noise in {modality} grows {span}. {described}."

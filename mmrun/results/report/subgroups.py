@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmrun.results.formatting import number, signed
-from mmrun.results.report.evaluation import Evaluation, Evaluations, Subgroups
+from mmrun.results.evaluation_schema import Evaluation, SubgroupMetrics
+from mmrun.results.formatting import format_number, format_signed
+from mmrun.results.report.evaluation import Evaluations
 from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
@@ -18,7 +19,7 @@ from mmrun.results.tables import Table
 
 MAX_VALUES = 20  # values that are plotted: the largest, and the worst one of each group of runs
 
-SubgroupMetrics = dict[str, float]  # by value of the column
+MeanByValue = dict[str, float]  # by value of the column
 
 
 class GroupMetrics(NamedTuple):
@@ -32,7 +33,7 @@ class GroupMetrics(NamedTuple):
 
     num_runs: int
     overall: float
-    by_value: SubgroupMetrics
+    by_value: MeanByValue
 
     @property
     def worst_value(self) -> str:
@@ -89,7 +90,7 @@ def build_section(evaluations: Evaluations, metric: str, styles: Styles) -> Sect
     return Section(f"By {column.name}", text, tables, [plot_subgroups(metrics, column, styles)])
 
 
-def _select_task(evaluations: Iterable[Evaluation], task: str) -> list[Subgroups]:
+def _select_task(evaluations: Iterable[Evaluation], task: str) -> list[SubgroupMetrics]:
     """Return the subgroups of a task, or of a run's first task, for the runs that have any."""
     selected = []
     for evaluation in evaluations:
@@ -99,7 +100,7 @@ def _select_task(evaluations: Iterable[Evaluation], task: str) -> list[Subgroups
     return selected
 
 
-def _read_column(groups: Iterable[Sequence[Subgroups]]) -> Column:
+def _read_column(groups: Iterable[Sequence[SubgroupMetrics]]) -> Column:
     """Return the first run's column, with the number of rows of each value averaged over the runs."""
     runs = list(chain.from_iterable(groups))
     name = runs[0]["column"]
@@ -109,11 +110,11 @@ def _read_column(groups: Iterable[Sequence[Subgroups]]) -> Column:
     return Column(name, runs[0]["primary_metric"], rows)
 
 
-def _select_column(runs: Iterable[Subgroups], name: str) -> list[Subgroups]:
+def _select_column(runs: Iterable[SubgroupMetrics], name: str) -> list[SubgroupMetrics]:
     return [run for run in runs if run["column"] == name]
 
 
-def _average_by_value(runs: Iterable[Subgroups], metric: str) -> SubgroupMetrics:
+def _average_by_value(runs: Iterable[SubgroupMetrics], metric: str) -> MeanByValue:
     """Return the mean over runs by value of the column, in the order of the first run: the largest value first."""
     of_runs: dict[str, list[float]] = {}
     for run in runs:
@@ -127,8 +128,8 @@ def _average_by_value(runs: Iterable[Subgroups], metric: str) -> SubgroupMetrics
 def _tabulate_worst(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:
     rows = []
     for group, of_group in metrics.items():
-        cells = [format_group(group), of_group.worst_value, str(of_group.num_runs), number(of_group.overall)]
-        cells += [number(of_group.worst), signed(of_group.worst - of_group.overall)]
+        cells = [format_group(group), of_group.worst_value, str(of_group.num_runs), format_number(of_group.overall)]
+        cells += [format_number(of_group.worst), format_signed(of_group.worst - of_group.overall)]
         rows.append([*cells, str(column.rows[of_group.worst_value])])
     header = ["group", f"worst {column.name}", "runs", "all rows", "worst", "difference", "rows of the worst"]
     return Table(f"{column.metric}: the worst {column.name}, means over runs", header, rows, 2)
@@ -137,7 +138,7 @@ def _tabulate_worst(metrics: Mapping[Group, GroupMetrics], column: Column) -> Ta
 def _tabulate_values(metrics: Mapping[Group, GroupMetrics], column: Column) -> Table:
     rows = []
     for value, num_rows in column.rows.items():
-        cells = [number(of_group.by_value.get(value)) for of_group in metrics.values()]
+        cells = [format_number(of_group.by_value.get(value)) for of_group in metrics.values()]
         rows.append([value, str(num_rows), *cells])
     return Table(f"{column.metric} by {column.name}", [column.name, "rows", *map(format_group, metrics)], rows)
 
@@ -157,7 +158,7 @@ def plot_subgroups(metrics: Mapping[Group, GroupMetrics], column: Column, styles
     shown = _select_shown(column, metrics.values())
 
     def describe(of_group: GroupMetrics) -> str:
-        return f"worst {of_group.worst_value} {number(of_group.worst)}, all {number(of_group.overall)}"
+        return f"worst {of_group.worst_value} {format_number(of_group.worst)}, all {format_number(of_group.overall)}"
 
     more = f", {len(shown)} of {len(column.rows)} values" if len(shown) < len(column.rows) else ""
     caption = f"{column.metric} by {column.name}{more}; dotted lines are all rows"

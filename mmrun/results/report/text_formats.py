@@ -31,7 +31,7 @@ def _render_markdown_section(section: Section, figures: str | None) -> list[str]
     parts = [f"## {section.title}"]
     if section.text:
         parts.append(section.text)
-    parts += map(formats.markdown, section.tables)
+    parts += map(formats.to_markdown, section.tables)
     if figures is not None:
         for plot in section.plots:
             parts.append(f"![{plot.alt}]({figures}/{make_file_stem(section, plot)}.svg)\n\n{plot.caption}")
@@ -51,8 +51,8 @@ def render_latex(report: Report, figures: str | None) -> str:
     answers = [answer.text for answer in report.answers]
     parts = [
         "% needs \\usepackage{booktabs,graphicx}",
-        f"\\section{{{formats.escaped(report.title)}}}",
-        formats.escaped(f"{report.about}."),
+        f"\\section{{{formats.escape_latex(report.title)}}}",
+        formats.escape_latex(f"{report.about}."),
         _render_latex_list(answers),
     ]
     if report.caveats:
@@ -63,19 +63,19 @@ def render_latex(report: Report, figures: str | None) -> str:
 
 
 def _render_latex_list(texts: Iterable[str]) -> str:
-    items = "\n".join(f"\\item {formats.escaped(text)}" for text in texts)
+    items = "\n".join(f"\\item {formats.escape_latex(text)}" for text in texts)
     return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
 
 
 def _render_latex_section(section: Section, figures: str | None) -> list[str]:
-    parts = [f"\\subsection{{{formats.escaped(section.title)}}}"]
+    parts = [f"\\subsection{{{formats.escape_latex(section.title)}}}"]
     if section.text:
-        parts.append(formats.escaped(section.text))
+        parts.append(formats.escape_latex(section.text))
     for table in section.tables:
-        parts.append(f"{formats.latex(table)}\n\\par {formats.escaped(table.caption)}")
+        parts.append(f"{formats.to_latex(table)}\n\\par {formats.escape_latex(table.caption)}")
     if figures is not None:
         for plot in section.plots:
             image = f"\\includegraphics[width=\\linewidth]{{{figures}/{make_file_stem(section, plot)}.pdf}}"
-            caption = f"\\caption{{{formats.escaped(plot.caption)}}}"
+            caption = f"\\caption{{{formats.escape_latex(plot.caption)}}}"
             parts.append(f"\\begin{{figure}}\n{image}\n{caption}\n\\end{{figure}}")
     return parts

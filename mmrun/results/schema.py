@@ -1,0 +1,164 @@
+"""What the JSON files of a run folder hold, as types: metrics.json, status.json, environment.json.
+
+evaluation.json has its types in `evaluations.py`. Keys are those of the files; docs/metrics.schema.json is the same for
+programs that are not written in Python.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from mmrun.training.cost import StageCost  # it loads torch, which a report does not need
+
+Config = dict[str, Any]  # a resolved config, as in config.yaml; its keys depend on the classes that it names
+
+# Costs of a run that can be compared and averaged
+CostName = Literal["epochs", "samples", "seconds", "flops", "peak_memory", "trainable_parameters"]
+
+MetricValues = dict[str, float | None]  # by metric: accuracy, accuracy/image for a probe, label.accuracy for a task
+
+State = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]  # of a run
+
+
+class DatasetRecord(TypedDict):
+    """The data that a run was trained on.
+
+    Attributes:
+        name: of the YAML file in configs/dataset.
+        fingerprint: hash of the content, the same on every machine.
+        split: hash of which row is in which split.
+        rows: number of rows by split.
+        labelled: share of the training rows whose label is seen, 0 to 1.
+        skipped: number of bad rows left out under `dataset.on_error=skip`.
+    """
+
+    name: str
+    fingerprint: str
+    split: str
+    rows: dict[str, int]
+    labelled: float
+    skipped: int
+
+
+class RunCost(TypedDict):
+    """What all stages of a run cost together.
+
+    Attributes:
+        epochs: passes over the training rows; a stage that reads one of M modalities counts 1/M.
+        steps: optimizer steps.
+        samples: training rows read, repeated ones included.
+        seconds: of training; evaluation is not counted.
+        flops: floating-point operations, forward and backward; a multiply-add counts two.
+        peak_memory: bytes of the GPU, or of the process on a CPU.
+        trainable_parameters: number of scalars that any stage trained.
+        total_parameters: number of scalars of the model.
+        stages: the costs of each stage by its name, in order.
+    """
+
+    epochs: float
+    steps: int
+    samples: int
+    seconds: float
+    flops: float
+    peak_memory: int
+    trainable_parameters: int
+    total_parameters: int
+    stages: dict[str, "StageCost"]
+
+
+class RunMetrics(TypedDict):
+    """What metrics.json holds.
+
+    Attributes:
+        schema: version of this layout.
+        metric_version: increases when a metric would change on the same scores.
+        run: name of the run folder.
+        seed: of the run.
+        choices: the YAML file chosen for each config group: strategy, dataset, fusion, encoder.image ...
+        config: the resolved config.
+        budget: one entry: its unit and its amount.
+        dataset: the data that the run was trained on.
+        primary_head: the head whose metrics have plain names, `fused` or `probe.<modality>`; None without predictions.
+        metrics: by split, then by metric.
+        per_class: by split, task and class or output, then by metric.
+        cost: of training.
+    """
+
+    schema: int
+    metric_version: int
+    run: str
+    seed: int
+    choices: dict[str, str]
+    config: Config
+    budget: dict[str, float]
+    dataset: DatasetRecord
+    primary_head: str | None
+    metrics: dict[str, MetricValues]
+    per_class: dict[str, dict[str, dict[str, MetricValues]]]
+    cost: RunCost
+
+
+class RunRecord(RunMetrics):
+    """A finished run as comparisons and reports read it: its metrics.json, and where it is.
+
+    Attributes:
+        folder: path of the run folder.
+    """
+
+    folder: Path
+
+
+class RunStatus(TypedDict):
+    """What status.json holds.
+
+    Attributes:
+        status: of the run.
+        stage: being trained, or the last that was.
+        step: optimizer steps of that stage.
+        progress: part of the stage that is done, 0 to 1.
+        message: why a run failed.
+        heartbeat: when the file was written, in seconds since 1970.
+    """
+
+    status: State
+    stage: str | None
+    step: int
+    progress: float
+    message: str | None
+    heartbeat: NotRequired[float]
+
+
+class GitState(TypedDict):
+    """The code of the working directory.
+
+    Attributes:
+        commit: 40 hex digits.
+        changed: whether files differ from the commit.
+    """
+
+    commit: str
+    changed: bool
+
+
+class Environment(TypedDict, total=False):
+    """What environment.json holds: machine and code, as far as they can change a result.
+
+    Attributes:
+        python: its version.
+        platform: operating system and architecture.
+        versions: of the libraries, None where one is not installed.
+        git: None outside a repository.
+        device: name of the GPU, or `cpu`.
+        threads: that torch uses.
+        cpu_capability: instruction set that torch uses.
+        batch_size: rows of a batch that the search found, with `trainer.batch_size=auto`.
+    """
+
+    python: str
+    platform: str
+    versions: dict[str, str | None]
+    git: GitState | None
+    device: str
+    threads: int
+    cpu_capability: str
+    batch_size: int

@@ -1,0 +1,28 @@
+"""The recorded machine and code."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from mmrun.results.environment import LIBRARIES, describe_environment
+
+
+def test_the_environment_names_versions_and_commit_but_no_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = describe_environment("cpu", threads=1)
+    assert environment["versions"].keys() == {"mmrun", *LIBRARIES}
+    assert environment["versions"]["torch"].startswith("2.")
+    assert (environment["device"], environment["threads"], environment["git"]) == ("cpu", 1, None)
+    assert os.uname().nodename not in json.dumps(environment)
+
+
+def test_the_environment_records_whether_the_code_differs_from_its_commit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    state = describe_environment("cpu", threads=1)["git"]
+    assert (len(state["commit"]), state["changed"]) == (40, False)
+    Path("train.py").touch()
+    assert describe_environment("cpu", threads=1)["git"] == {"commit": state["commit"], "changed": True}
