@@ -12,7 +12,7 @@ from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status, resolve
 
 if TYPE_CHECKING:
-    from mmrun.training.cost import StageCost
+    from mmrun.training.stage_cost import StageCost
 
 HELP = "Show one run: its overrides, status, metrics and cost."
 

@@ -4,9 +4,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
-from mmrun.results.files import to_json_value
+from mmrun.errors import DataError
+from mmrun.results.files import open_regular, to_json_value
+
+MAX_LINE = 1 << 20  # bytes of an event
+MAX_BYTES = 256 << 20  # of a log that is read
 
 
 class RunLog:
@@ -56,8 +60,33 @@ class RunLog:
 
         Yields:
             Each event in order, except a last line that a killed run left incomplete.
+
+        Raises:
+            DataError: the file is not readable, a line is not an event, or the file or a line is too long.
         """
-        with self.path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+        try:
+            with open_regular(self.path) as stream:
+                yield from self._parse_lines(stream)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+
+    def _parse_lines(self, stream: BinaryIO) -> Iterator[dict[str, Any]]:
+        number, size = 0, 0
+        while line := stream.readline(MAX_LINE):
+            number, size = number + 1, size + len(line)
+            if not line.endswith(b"\n"):
+                if len(line) == MAX_LINE:
+                    raise DataError(f"{self.path}:{number}: damaged, longer than {MAX_LINE >> 20} MiB")
+                return
+            if size > MAX_BYTES:
+                raise DataError(f"{self.path}: larger than {MAX_BYTES >> 20} MiB; remove old events")
+            yield self._parse_event(line, number)
+
+    def _parse_event(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.path}:{number}: damaged, not valid JSON ({error}); remove the line") from None
+        if not isinstance(event, dict):
+            raise DataError(f"{self.path}:{number}: damaged, not an event; remove the line")
+        return event

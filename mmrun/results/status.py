@@ -52,5 +52,5 @@ class StatusFile:
         Raises:
             DataError: there is no such file, or it is damaged.
         """
-        status: RunStatus = read_json(self.path)
+        status: RunStatus = read_json(self.path, RunStatus)
         return status
