@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmrun.cli.output import echo
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError, MmrunError
 
@@ -69,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "verify":
         return 1 if verify(cache, entries) else 0
     if args.format == "json":
-        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        echo(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
     print_table(["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], left=3)
-    print(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
+    echo(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
     return 0
 
 
@@ -163,8 +164,8 @@ def verify(cache: Path, entries: Sequence[Entry]) -> int:
             _open_entry(entry.kind, path)
         except (MmrunError, OSError, ValueError) as error:
             num_damaged += 1
-            print(error if isinstance(error, MmrunError) else f"{path}: {error}")
-    print(f"{len(entries) - num_damaged} of {len(entries)} entries are intact")
+            echo(error if isinstance(error, MmrunError) else f"{path}: {error}")
+    echo(f"{len(entries) - num_damaged} of {len(entries)} entries are intact")
     return num_damaged
 
 
@@ -190,7 +191,7 @@ def clear(cache: Path, entries: Sequence[Entry]) -> None:
     """
     for entry in entries:
         shutil.rmtree(entry.path(cache))
-    print(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
+    echo(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
 
 
 def _format_entry(entry: Entry) -> list[str]:

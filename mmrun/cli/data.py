@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmrun.cli.output import echo
+
 if TYPE_CHECKING:
     from mmrun.data.audit import Audit
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     node = _compose_node(args.file, args.overrides)
     audit = _audit(node, None if args.all else AUDITED_FILES)
     if args.format == "json":
-        print(json.dumps(asdict(audit), indent=1))
+        echo(json.dumps(asdict(audit), indent=1))
     else:
         _print_audit(audit)
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
@@ -92,10 +94,10 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
 
 def _print_audit(audit: "Audit") -> None:
     rows = ", ".join(f"{count} {split}" for split, count in audit.rows.items())
-    print(f"{sum(audit.rows.values())} rows: {rows}\n")
+    echo(f"{sum(audit.rows.values())} rows: {rows}\n")
     _print_modalities(audit.modalities)
     for name, target in audit.targets.items():
-        print(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
+        echo(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
         _print_target(target)
     _print_lines("warnings:", audit.warnings)
     _print_lines(f"{len(audit.bad)} bad rows:", audit.bad)
@@ -114,11 +116,11 @@ def _print_modalities(modalities: Mapping[str, Facts]) -> None:
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
     if lines:
-        print(f"\n{title}")
+        echo(f"\n{title}")
     for line in lines[:MAX_ROWS_PRINTED]:
-        print(f"  {line}")
+        echo(f"  {line}")
     if len(lines) > MAX_ROWS_PRINTED:
-        print(f"  and {len(lines) - MAX_ROWS_PRINTED} more (--format json lists all)")
+        echo(f"  and {len(lines) - MAX_ROWS_PRINTED} more (--format json lists all)")
 
 
 def _print_target(target: Facts) -> None:
@@ -135,7 +137,7 @@ def _print_target(target: Facts) -> None:
         rows.append([name, *(str(of_split[name]) for of_split in counts.values())])
     print_table(["label" if target["task"] == "multilabel" else "class", *counts], rows)
     if len(names) > MAX_CLASSES_PRINTED:
-        print(f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)")
+        echo(f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)")
 
 
 def _shorten(value: object) -> str:

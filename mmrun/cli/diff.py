@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from mmrun.cli.arguments import RUN_HELP, add_table_format
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
-from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
 from mmrun.results.selection import flatten, format_value
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     a, b = resolve(args.a), resolve(args.b)
     differences = find_differences(a, b)
     if args.format == "json":
-        print(json.dumps({"runs": [str(a.path), str(b.path)], **differences}, indent=1))
+        echo(json.dumps({"runs": [str(a.path), str(b.path)], **differences}, indent=1))
         return 0
-    print(f"a  {a.path}\nb  {b.path}")
+    echo(f"a  {a.path}\nb  {b.path}")
     _print_pairs("config", differences["config"])
     _print_pairs("code", differences["code"])
     _print_pairs("data", differences["data"])
@@ -93,8 +93,9 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
         "cost": None,
     }
     if a.environment_file.exists() and b.environment_file.exists():
-        environment_a, environment_b = read_json(a.environment_file), read_json(b.environment_file)
-        differences["code"] = differing_values(environment_a.pop("git") or {}, environment_b.pop("git") or {})
+        environment_a, environment_b = dict(a.read_environment()), dict(b.read_environment())
+        git_a, git_b = environment_a.pop("git", None), environment_b.pop("git", None)
+        differences["code"] = differing_values(_as_mapping(git_a), _as_mapping(git_b))
         differences["environment"] = differing_values(environment_a, environment_b)
     if a.finished and b.finished:
         metrics_a, metrics_b = a.read_metrics(), b.read_metrics()
@@ -104,6 +105,11 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
         )
         differences["cost"] = _pair_numbers(_select_costs(metrics_a["cost"]), _select_costs(metrics_b["cost"]))
     return differences
+
+
+def _as_mapping(value: object) -> Mapping[str, object]:
+    """Return a mapping as it is, and an empty one for None."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
@@ -147,9 +153,9 @@ def _pair_numbers(a: Numbers, b: Numbers) -> NumberPairs:
 
 
 def _print_pairs(part: str, pairs: Pairs | None) -> None:
-    print()
+    echo()
     if not pairs:
-        print(f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}")
+        echo(f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}")
         return
     rows = []
     for key, pair in pairs.items():
@@ -160,7 +166,7 @@ def _print_pairs(part: str, pairs: Pairs | None) -> None:
 def _print_numbers(part: str, pairs: NumberPairs | None) -> None:
     if pairs is None:
         return
-    print()
+    echo()
     print_table([part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()])
 
 

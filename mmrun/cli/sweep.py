@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from mmrun import compose
+from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
 from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
@@ -96,7 +95,7 @@ def reject_intervals(overrides: Sequence[str]) -> None:
 
 
 def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
     failed = []
     for sweep_run in sweep_runs:
         if sweep_run.folder.finished:

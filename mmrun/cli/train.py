@@ -3,6 +3,7 @@
 import argparse
 
 from mmrun.cli.arguments import add_overrides
+from mmrun.cli.output import echo
 from mmrun.errors import ConfigError
 
 HELP = "Train a run; with -m a sweep of runs."
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{override}: only applies to a sweep; add -m")
     config = compose.load(args.overrides)
     if args.cfg is not None:
-        print(compose.as_yaml(config), end="")
+        echo(compose.as_yaml(config), end="")
         return 0
 
     from mmrun.cli.terminal import Terminal, print_result

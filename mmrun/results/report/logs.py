@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmrun.errors import DataError
 from mmrun.results.comparability import COST_OF_BUDGET
-from mmrun.results.files import read_json
+from mmrun.results.files import REMEDY
 from mmrun.results.folder import RunFolder
-from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.schema import CostName, Environment, RunRecord
+from mmrun.results.shapes import find_mismatch
 
 MEAN_CURVE_POINTS = 60
 
@@ -60,8 +62,13 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
         total += cost[unit]
     evaluations = []
     for event in folder.log.read_events():
-        if event["event"] == "evaluated" and event["stage"] in spent_before:
-            evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
+        if event.get("event") != "evaluated" or event.get("stage") not in spent_before:
+            continue
+        logged = {name: value for name, value in event.items() if name == unit or "/" in name}
+        problem = find_mismatch(logged, dict[str, float | None])
+        if problem is not None or logged.get(unit) is None:
+            raise DataError(f"{folder.log_file}: damaged, {problem or f'{unit}: is missing'}; {REMEDY}")
+        evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
     return evaluations
 
 
@@ -110,14 +117,12 @@ def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
     """
     counts: dict[str, Counter[str]] = {}
     for run in runs:
-        file = RunFolder(run["folder"]).environment_file
-        if file.exists():
-            for name, value in _flatten_environment(read_json(file)).items():
-                counts.setdefault(name, Counter())[str(value)] += 1
+        for name, value in _flatten_environment(RunFolder(run["folder"]).read_environment()).items():
+            counts.setdefault(name, Counter())[str(value)] += 1
     return counts
 
 
-def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
+def _flatten_environment(environment: Environment) -> dict[str, object]:
     """Return the environment with the commit and the versions of packages as properties of their own."""
     properties: dict[str, object] = dict(environment)
     versions, git = environment.get("versions", {}), environment.get("git")
