@@ -1,6 +1,5 @@
 """Parses the cells of a user's file: file names, texts, series, records of numbers and categories, targets."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from mmrun.data import limits
 from mmrun.data.infer import Modality
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_series
@@ -156,13 +156,15 @@ class FileResolver:
 
     def __init__(self, root: Path, allow_outside: bool) -> None:
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
+        self._real_root = os.path.realpath(root)
+        self._is_folder_inside: dict[str, bool] = {}  # by path, links resolved
         self.sizes: dict[str, int] = {}
 
     def resolve(self, cell: object) -> Path:
         """Return the path of a file.
 
         Raises:
-            DataError: the file does not exist, is empty, or lies outside the root. Symbolic links are not resolved.
+            DataError: the file does not exist, is empty, or lies outside the root, if only by a symbolic link.
         """
         if not isinstance(cell, str):
             raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
@@ -172,6 +174,8 @@ class FileResolver:
             raise DataError(
                 f"'{cell}' lies outside {self._root}; set dataset.root=FOLDER or dataset.allow_outside=true"
             )
+        if not (self._allow_outside or self._is_really_inside(path)):
+            raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
         try:
             stat = os.stat(path)
         except (OSError, ValueError):
@@ -180,6 +184,17 @@ class FileResolver:
             raise DataError(f"'{cell}' is empty or not a file; replace it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
         return Path(path)
+
+    def _is_really_inside(self, path: str) -> bool:
+        """Return whether a path, which need not exist, stays inside the root when symbolic links are resolved."""
+        folder = os.path.dirname(path)
+        if folder not in self._is_folder_inside:
+            self._is_folder_inside[folder] = self._is_in_real_root(folder)
+        return self._is_folder_inside[folder] and (not os.path.islink(path) or self._is_in_real_root(path))
+
+    def _is_in_real_root(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
 
     def parse_text(self, cell: object) -> str | Path:
         """Return the text itself, or the path of the .txt file that the cell names.
@@ -206,7 +221,7 @@ class FileResolver:
         if isinstance(cell, str) and cell.lower().endswith(".npy"):
             return self.resolve(cell)
         try:
-            numbers = json.loads(cell) if isinstance(cell, str) else cell
+            numbers = limits.parse_json(cell) if isinstance(cell, str) else cell
         except ValueError:
             raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
         return read_series(numbers).astype(np.float32)

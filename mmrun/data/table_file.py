@@ -1,22 +1,21 @@
 """Reads a user's CSV, JSON Lines or Parquet file into named columns of cells, with the line number of each row."""
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, AnyStr, NamedTuple
 
 import numpy as np
 
+from mmrun.data.limits import MAX_LINE_BYTES, check_parquet, parse_json
 from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
 from mmrun.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are inferred
-MAX_CELL_LENGTH = 1 << 30  # characters; the csv module's default limit is 128 Ki
 
 
 class Row(NamedTuple):
@@ -175,12 +174,12 @@ def _normalize_cell(value: object) -> object:
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(MAX_CELL_LENGTH)
+    csv.field_size_limit(MAX_LINE_BYTES)  # the module's default is 128 Ki
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        first = file.readline()
+        first = file.readline(MAX_LINE_BYTES)
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+        reader = csv.reader(_read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
             _check_header(header, path.name)
@@ -216,16 +215,26 @@ def _find_problem(header: list[str], cells: list[str]) -> str:
     return ""
 
 
+def _read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
+    """Yield the lines of an open file."""
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES):
+        number += 1
+        if len(line) == MAX_LINE_BYTES:
+            raise DataError(f"{name}:{number}: is longer than {MAX_LINE_BYTES >> 20} MiB; is it a text file?")
+        yield line
+
+
 def _read_json_lines(path: Path) -> Iterator[Row]:
     with open(path, "rb") as file:
-        for line, content in enumerate(file, start=1):
+        for line, content in enumerate(_read_lines(file, path.name), start=1):
             if content.strip():
                 yield _json_row(line, content)
 
 
 def _json_row(line: int, content: bytes) -> Row:
     try:
-        cells = json.loads(content)
+        cells = parse_json(content)
     except UnicodeDecodeError:
         return Row(line, {}, "is not UTF-8 text; save the file as UTF-8")
     except ValueError as error:
@@ -242,6 +251,7 @@ def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
     start = 0
     try:
         with ParquetFile(path) as file:
+            check_parquet(file.metadata, path.stat().st_size, path.name)
             for batch in file.iter_batches(CHUNK_SIZE if limit is None else min(limit, CHUNK_SIZE)):
                 part = batch if limit is None else batch.slice(0, limit - start)
                 yield Chunk(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})

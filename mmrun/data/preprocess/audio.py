@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.limits import check_audio
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
@@ -87,6 +88,7 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
 
     try:
         with soundfile.SoundFile(path) as file:
+            check_audio(file, path.name)
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
             samples, rate = file.read(frames, dtype="float32"), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmrun.data.limits import check_image, ignore_size_warnings
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
@@ -93,14 +94,20 @@ def open_image(value: Path | np.ndarray, size: int | None = None) -> "Image":
 
     if isinstance(value, np.ndarray):
         return Image.fromarray(value if value.ndim == 2 else value.transpose(1, 2, 0).squeeze())
+    ignore_size_warnings()
     try:
         with Image.open(value) as image:
+            check_image(image, value.name)
             if size is not None:
                 image.draft(None, (size, size))
             upright = ImageOps.exif_transpose(image)
             upright.load()
             return upright
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:  # beyond twice Pillow's own limit
+        raise DataError(f"{value.name} is refused: {error}") from None
+    except Exception as error:  # Pillow's exception classes depend on the format and on what is wrong
         raise DataError(f"{value.name} is damaged or not an image ({type(error).__name__})") from None
 
 

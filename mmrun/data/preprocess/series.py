@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.limits import load_array
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
@@ -105,8 +106,8 @@ def read_series(value: object) -> np.ndarray:
     """
     name = value.name if isinstance(value, Path) else "the series"
     try:
-        array = np.load(value, allow_pickle=False) if isinstance(value, Path) else np.asarray(value)
-    except (OSError, ValueError, EOFError) as error:
+        array = load_array(value) if isinstance(value, Path) else np.asarray(value)
+    except ValueError as error:
         raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
         shape = list(array.shape)

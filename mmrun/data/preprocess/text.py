@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmrun.data import limits
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import fetch
@@ -108,7 +109,7 @@ def read_text(value: str | Path) -> str:
     if isinstance(value, str):
         return value
     try:
-        return value.read_text("utf-8")
+        return limits.read_text(value).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{value.name} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
