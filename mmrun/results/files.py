@@ -33,6 +33,7 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
         write: writes the content to the path that it is given.
     """
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)  # it could be a link to another file
     write(unfinished)
     _sync(unfinished)
     os.replace(unfinished, file)

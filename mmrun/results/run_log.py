@@ -31,9 +31,13 @@ class RunLog:
             event: JSON values; numbers that are not finite become null.
         """
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = os.fdopen(self._open_for_writing(), "a", encoding="utf-8")
         self._file.write(json.dumps(to_json_value(event), allow_nan=False) + "\n")
         self._file.flush()
+
+    def _open_for_writing(self) -> int:
+        """Open the file, but not what a link leads to: a run folder may come from someone else."""
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     def size(self) -> int:
         """Return the length of the log in bytes; a checkpoint stores it."""

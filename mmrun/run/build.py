@@ -60,6 +60,8 @@ def open_data(config: RunConfig) -> Data:
         DataError: the data cannot be used, or a split has no row.
     """
     table: Table = instantiate(config.dataset, "dataset", drop=LABELS)
+    if not isinstance(table, Table):
+        raise ConfigError(f"dataset._target_: {config.dataset['_target_']} makes no Table, which this place needs")
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
