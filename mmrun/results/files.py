@@ -93,7 +93,7 @@ def read_json(file: Path, layout: Any = Any) -> Any:
     Raises:
         DataError: there is no such file, or it is damaged, larger than MAX_BYTES or deeper than MAX_DEPTH.
     """
-    value = _read(file, json.loads, "JSON", MAX_BYTES)
+    value = _read(file, _parse_json, "JSON", MAX_BYTES)
     check_layout(file, value, layout)
     return value
 
@@ -179,6 +179,14 @@ def to_json_value(value: object) -> object:
         return to_json_value(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    return value
+
+
+def _parse_json(content: bytes) -> object:
+    """Parse JSON whose strings are text: half of a surrogate pair can be neither printed nor drawn."""
+    value = json.loads(content)
+    if rb"\u" in content:
+        json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     return value
 
 

@@ -104,7 +104,7 @@ class RunFolder:
         self.log.close()
         self.metrics_file.unlink(missing_ok=True)
         for path in self.path.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()

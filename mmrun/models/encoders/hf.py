@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
@@ -46,7 +47,10 @@ def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_
         if not pretrained:
             return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
         _refuse_adapters(model)
-        return AutoModel.from_pretrained(model, config=config, dtype=torch.float32, use_safetensors=True, **options)
+        try:
+            return AutoModel.from_pretrained(model, config=config, dtype=torch.float32, use_safetensors=True, **options)
+        except (SafetensorError, RuntimeError) as error:  # a damaged file, or weights of another model
+            raise OSError(str(error)) from None
 
     net = fetch(load, model, REMEDY)
     if hasattr(getattr(net, "pooler", None), "dense"):
