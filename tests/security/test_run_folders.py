@@ -34,7 +34,7 @@ def replace_by(kind: str, file: Path) -> None:
         file.symlink_to(file.name)
     else:
         file.write_text(
-            {"deep": "[" * 100_000, "empty": "", "binary": "\x00\xff", "list": "[1]\n", "text": "{]\n"}[kind]
+            {"deep": "[" * 100_000 + "\n", "empty": "", "binary": "\x00\xff", "list": "[1]\n", "text": "{]\n"}[kind]
         )
 
 
