@@ -200,8 +200,36 @@ def test_cells_are_standardised_by_training_rows():
     assert gap["numeric"].tolist() == [0.0, 0.0]
     assert gap["missing"].tolist() == [True, False]
     assert gap["categorical"].tolist() == [0]
-    assert unseen["numeric"].tolist() == [97.0, 1.0]
+    assert unseen["numeric"].tolist() == [97.0, 0.0]  # a column that is constant in training says nothing
     assert unseen["categorical"].tolist() == [0]
+
+
+def test_a_constant_column_does_not_explode_at_test_time():
+    rows = [{"x": 0.1}] * 320 + [{"x": 0.2}]
+    cells = Cells()
+    cells.fit(Column("tabular", rows), np.arange(320))
+    assert cells.decode(rows[-1])["numeric"].tolist() == [0.0]
+    series = [np.full((1, 5), 0.1)] * 320 + [np.full((1, 5), 0.2)]
+    steps = Steps(5)
+    steps.fit(Column("series", series), np.arange(320))
+    assert steps.decode(series[-1])["values"].tolist() == [[0.0] * 5]
+
+
+def test_a_small_deviation_from_a_large_mean_is_kept():
+    seconds = 1_700_000_000.0 + np.arange(0.0, 3600.0, 60.0)  # an hour of timestamps
+    cells = fitted(Cells(), "tabular", [{"time": second} for second in seconds.tolist()])
+    np.testing.assert_allclose(cells.decode({"time": seconds[-1]})["numeric"], [1.7034], atol=1e-3)
+    steps = fitted(Steps(60), "series", [seconds])
+    np.testing.assert_allclose(steps.decode(seconds)["values"].std(), 1, atol=1e-3)
+
+
+def test_a_number_that_float32_cannot_hold():
+    cells = fitted(Cells(), "tabular", [{"age": "20"}, {"age": "30"}])
+    with pytest.raises(DataError) as error:
+        cells.decode({"age": "1e300"})
+    assert str(error.value) == (
+        "'age' is 1e+300, but 25 on average in the training rows; correct it, or empty the cell"
+    )
 
 
 def test_codes_can_be_categories():

@@ -8,25 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.moments import Moments
 from mmrun.data.packed import Records
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how missing numbers are marked, in lower case
 
+MAX_DEVIATIONS = 1e30  # from the mean; what is farther away would overflow float32
+
 
 class Cells:
     """Decodes a dict of cells to "numeric" [F] with a "missing" mask [F], and "categorical" [K].
 
-    A column is numeric if every cell of the training rows is a number or a mark such as NA. Numbers are standardised,
-    a missing one becomes the mean (0). Categories are numbered from 1; one that is missing, or that no training row
-    has, is 0.
+    A column is numeric if every cell of the training rows is a number or a mark such as NA. Numbers are standardised.
+    A missing one becomes the mean (0), and so does every number of a column that is constant in the training rows.
+    Categories are numbered from 1; one that is missing, or that no training row has, is 0.
 
     Args:
         categorical: columns that are categories although all their cells are numbers, such as codes.
 
     Attributes:
-        numeric: mean and standard deviation by numeric column.
+        numeric: mean and standard deviation by numeric column; the deviation of a constant is 0.
         categories: number of each category by categorical column.
         metadata: num_numeric (F) and cardinalities (K numbers, including category 0), for encoders.
     """
@@ -54,8 +57,9 @@ class Cells:
                 words = {str(cell) for cell in compress(cells, is_training) if cell is not None}
                 self.categories[name] = {word: number for number, word in enumerate(sorted(words), start=1)}
             else:
-                finite = numbers[~np.isnan(numbers)] if not np.isnan(numbers).all() else np.zeros(1)
-                self.numeric[name] = (float(np.mean(finite)), float(np.std(finite)) or 1.0)
+                moments = Moments(1)
+                moments.update(numbers[None])
+                self.numeric[name] = (float(moments.mean[0]), float(moments.deviation[0]))
         self._update_metadata()
 
     def decode(self, value: Mapping[str, object]) -> dict[str, np.ndarray]:
@@ -72,14 +76,23 @@ class Cells:
         """
         numbers = np.zeros(len(self.numeric), dtype=np.float32)
         missing = np.zeros(len(self.numeric), dtype=bool)
-        for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
+        for i, name in enumerate(self.numeric):
             number = as_number(value[name])
             if number is None:
                 raise DataError(f"'{name}' is {value[name]!r}, but it is a number in all training rows")
             missing[i] = math.isnan(number)
-            numbers[i] = 0.0 if missing[i] else (number - mean) / deviation
+            numbers[i] = 0.0 if missing[i] else self._standardise(name, number)
         categories = [numbered.get(str(value[name]), 0) for name, numbered in self.categories.items()]
         return {"numeric": numbers, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
+
+    def _standardise(self, name: str, number: float) -> float:
+        mean, deviation = self.numeric[name]
+        standardised = (number - mean) / deviation if deviation > 0 else 0.0
+        if abs(standardised) > MAX_DEVIATIONS:
+            raise DataError(
+                f"'{name}' is {number:g}, but {mean:.4g} on average in the training rows; correct it, or empty the cell"
+            )
+        return standardised
 
     def state(self) -> dict[str, object]:
         """Return the statistics of the training rows."""
