@@ -97,6 +97,7 @@ def _print_audit(audit: "Audit") -> None:
     for name, target in audit.targets.items():
         print(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
         _print_target(target)
+    _print_lines("notes:", audit.notes)
     _print_lines("warnings:", audit.warnings)
     _print_lines(f"{len(audit.bad)} bad rows:", audit.bad)
 

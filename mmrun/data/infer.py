@@ -1,12 +1,14 @@
 """Infers from the first rows what the columns of a user's file are: modalities and their kinds, tasks of targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
-from mmrun.data.preprocess.tabular import as_number
+from mmrun.data.names import normalize_name
+from mmrun.data.preprocess.tabular import as_number, is_missing_mark
 from mmrun.data.table_file import SAMPLE_ROWS, Sheet
 from mmrun.errors import ConfigError, DataError
 
@@ -32,6 +34,18 @@ class Modality(NamedTuple):
 
     kind: str
     columns: list[str]
+    reason: str
+
+
+class InferredTask(NamedTuple):
+    """The task of a target, as its cells suggest.
+
+    Attributes:
+        task: one of TASKS.
+        reason: what the cells are.
+    """
+
+    task: str
     reason: str
 
 
@@ -82,28 +96,43 @@ def require_column(sheet: Sheet, name: str, key_path: str) -> None:
         )
 
 
-def infer_task(cells: Sequence[object]) -> str:
+def infer_task(cells: Sequence[object]) -> InferredTask:
     """Infer the task of a target column.
 
     Args:
         cells: those that are not empty.
 
     Returns:
-        One of TASKS: regression for numbers with many distinct values or for lists with a float, multilabel for other
-        lists, else classification.
+        Regression for numbers of which some are not whole or many differ, and for lists with a float; multilabel for
+        other lists; else classification.
     """
     if all(isinstance(cell, list) for cell in cells):
-        return "regression" if any(_contains_float(cell) for cell in cells) else "multilabel"
-    if any(isinstance(cell, bool) or as_number(cell) is None for cell in cells):
-        return "classification"
-    words = {str(cell).strip() for cell in cells}
-    are_integers = all(word.lstrip("+-").isdigit() for word in words)
-    has_few_values = len(words) <= min(MAX_CLASSES, max(2, len(cells) // 2))
-    return "classification" if are_integers and has_few_values else "regression"
+        if any(_contains_float(cell) for cell in cells):
+            return InferredTask("regression", "lists of numbers")
+        return InferredTask("multilabel", "lists of labels")
+    if not are_numbers(cells):
+        return InferredTask("classification", "words")
+    numbers = [cell for cell in cells if not is_missing_mark(cell)]
+    num_values = len(set(map(normalize_name, numbers)))
+    if not all((as_number(cell) or 0.0).is_integer() for cell in numbers):
+        return InferredTask("regression", "numbers that are not whole")
+    if num_values > min(MAX_CLASSES, max(2, len(numbers) // 2)):
+        return InferredTask("regression", f"{num_values} different whole numbers in {len(numbers)} rows")
+    return InferredTask("classification", f"only {num_values} different whole numbers in {len(numbers)} rows")
+
+
+def are_numbers(cells: Iterable[object]) -> bool:
+    """Return whether cells are numbers, apart from marks of missing ones such as NA.
+
+    Args:
+        cells: those that are not empty.
+    """
+    values = [cell for cell in cells if not is_missing_mark(cell)]
+    return bool(values) and not any(isinstance(cell, bool | list) or as_number(cell) is None for cell in values)
 
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
-    names = [columns] if isinstance(columns, str) else list(columns)
+    names = [normalize("NFC", name) for name in ([columns] if isinstance(columns, str) else columns)]
     for name in names:
         require_column(sheet, name, f"dataset.columns.{modality}")
     return _build_modality(modality, names, sheet, kind)

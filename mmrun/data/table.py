@@ -79,6 +79,8 @@ class Table:
         root: the folder that relative paths start from.
         skipped: bad rows that were left out because of on_error=skip: "file:row: reason".
         on_error: raise | skip: what happens to a row that cannot be decoded.
+        notes: what was inferred and why, one line each.
+        warnings: what may be a mistake in the data, one line each.
     """
 
     ids: Sequence[str]
@@ -90,6 +92,8 @@ class Table:
     root: Path | None = None
     skipped: list[str] = field(default_factory=list)
     on_error: str = "raise"
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split.

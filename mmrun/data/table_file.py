@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -133,6 +134,8 @@ def read_sheet(path: Path, limit: int | None = None) -> Sheet:
     if num_rows == 0:
         raise DataError(f"{path}: has no rows; it needs a header and at least one row")
     release_memory()
+    _check_header([_normalize_column_name(name) for name in columns], path.name)
+    columns = {_normalize_column_name(name): column for name, column in columns.items()}
     return Sheet(path.name, columns, np.concatenate(lines), problems)
 
 
@@ -155,8 +158,16 @@ def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
         columns = {}
         for name in names:
             columns[name] = [row.cells.get(name) for row in chunk]
-        problems = {number: row.problem for number, row in enumerate(chunk) if row.problem}
+        problems = {number: problem for number, row in enumerate(chunk) if (problem := _find_row_problem(row, names))}
         yield Chunk([row.line for row in chunk], columns, problems)
+
+
+def _find_row_problem(row: Row, names: Sequence[str]) -> str:
+    """Return why a row cannot be used, or ""; a key that none of the first rows has would otherwise be lost."""
+    unknown = [name for name in row.cells if name not in names]
+    if unknown:
+        return f"key '{unknown[0]}' is in none of the first {SAMPLE_ROWS} rows; write it, or null, in one of them"
+    return row.problem
 
 
 def _column_names(rows: Sequence[Row]) -> list[str]:
@@ -165,6 +176,11 @@ def _column_names(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         names.update(dict.fromkeys(row.cells))
     return list(names)
+
+
+def _normalize_column_name(name: str) -> str:
+    """Return a name without outer spaces, with composed accents: it equals what the user types as dataset.target."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _normalize_cell(value: object) -> object:
@@ -182,7 +198,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
-            header = [name.strip() for name in next(reader, [])]
+            header = [_normalize_column_name(name) for name in next(reader, [])]
             _check_header(header, path.name)
             line = reader.line_num + 1
             for cells in reader:
@@ -242,6 +258,7 @@ def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
     start = 0
     try:
         with ParquetFile(path) as file:
+            _check_header(file.schema_arrow.names, path.name)
             for batch in file.iter_batches(CHUNK_SIZE if limit is None else min(limit, CHUNK_SIZE)):
                 part = batch if limit is None else batch.slice(0, limit - start)
                 yield Chunk(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})

@@ -12,6 +12,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
+from mmrun.data.table import Table
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.environment import describe_environment
@@ -119,6 +120,8 @@ def open_session(
     if for_training:
         import torch._dynamo  # noqa: F401  # the first optimizer imports it; after the data it would pin their memory
     data = build.open_data(config)
+    if for_training:
+        _report_table(data.table, callback)
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
@@ -130,6 +133,14 @@ def open_session(
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
     return Session(config, folder, callback, accelerator, data, columns, model, stages, placement)
+
+
+def _report_table(table: Table, callback: Callback) -> None:
+    """Say what was inferred from the data, and what may be a mistake in it."""
+    for line in table.notes:
+        callback.on_message(f"note: {line}")
+    for line in table.warnings:
+        callback.on_message(f"warning: {line}")
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:

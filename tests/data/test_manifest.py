@@ -135,7 +135,11 @@ def test_series_from_cells(tmp_path):
         (["yes", "no"], "classification", ["no", "yes"], 1),
         ([True, False], "classification", ["false", "true"], 1),
         (["1.5", "2"], "regression", ["label"], 1.5),
-        ([1.0, 2.0], "regression", ["label"], 1.0),
+        ([0.0, 1.0], "classification", ["0", "1"], 0),  # as pandas writes integers where a cell is empty
+        (["1.0", "2.0", "3.0", "4.0", "5.0", "NA"], "classification", ["1", "2", "3", "4", "5"], 0),
+        (["2024_01", "2024_02"], "classification", ["2024_01", "2024_02"], 0),
+        (["--1", "2"], "classification", ["--1", "2"], 0),
+        (["cafe\u0301", "caf\u00e9", "tea "], "classification", ["caf\u00e9", "tea"], 0),
         (list(range(60)), "regression", ["label"], 0.0),
         ([["a", "b"], [], ["c"]], "multilabel", ["a", "b", "c"], [1.0, 1.0, 0.0]),
         ([[0.5, 1], [2, 3]], "regression", ["label_0", "label_1"], [0.5, 1.0]),
@@ -147,6 +151,53 @@ def test_the_task_is_inferred_from_the_cells(tmp_path, cells, task, names, first
     target = manifest(write(tmp_path, lines, "my.jsonl"), {"text": "text"}).targets["label"]
     assert (target.task, target.names) == (task, names)
     assert target.values[0].tolist() == first
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        (["1.0", "2.0"], "classification (only 2 different whole numbers in 12 rows)"),
+        (["1.5", "2.0"], "regression (numbers that are not whole)"),
+        (list(map(str, range(12))), "regression (12 different whole numbers in 12 rows)"),
+        (["2024_01", "2024_02"], "classification (words)"),
+    ],
+)
+def test_the_inferred_task_is_said_with_the_reason(tmp_path, cells, note):
+    path = write(tmp_path, rows("text,label", *[f"hi,{cell}" for cell in cells]))
+    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task.label=TASK changes it"]
+    assert manifest(path, {"text": "text"}, task="classification").notes == []
+
+
+def test_nearly_equal_names_are_warned_of(tmp_path):
+    lines = ["hi,Good,p7", "ho,good,P7", "ha,bad,p8", "he,NA,p9"]
+    table = manifest(write(tmp_path, rows("text,label,patient", *lines)), {"text": "text"}, group="patient")
+    assert table.warnings == [
+        "label: the classes 'Good' and 'good' are nearly equal; if they are one, spell them alike",
+        "label: 'NA' is a class; if it marks a missing value, empty those cells",
+        "patient: the groups 'P7' and 'p7' are nearly equal; if they are one, spell them alike",
+    ]
+
+
+def test_groups_are_compared_as_classes_are(tmp_path):
+    spellings = ["7", "7 ", "7.0", "e\u0301", "\u00e9"]
+    lines = [f"t{row},{row % 2},{spellings[row % 5]}" for row in range(100)] + ["a,0,p1", "b,1,p2"]
+    path = write(tmp_path, rows("text,label,patient", *lines, count=102))
+    table = manifest(path, {"text": "text"}, group="patient")
+    assert set(table.groups) == {"7", "\u00e9", "p1", "p2"}
+    for group in ("7", "\u00e9"):
+        assert len(set(table.split[table.groups == group])) == 1
+
+
+def test_columns_are_named_as_they_are_seen(tmp_path):
+    path = write(tmp_path, rows("text,cafe\u0301", "hi,0", "ho,1"))
+    assert list(manifest(path, {"text": "text"}, target="caf\u00e9").targets) == ["caf\u00e9"]
+
+
+def test_a_key_that_only_late_rows_have_is_not_lost(tmp_path):
+    lines = ['{"text": "hi", "label": 0}', '{"text": "hi", "label": 1}'] * 550 + ['{"text": "hi", "lable": 1}']
+    assert error_of(DataError, write(tmp_path, "\n".join(lines), "my.jsonl"), {"text": "text"}) == (
+        "my.jsonl:1101: key 'lable' is in none of the first 1000 rows; write it, or null, in one of them"
+    )
 
 
 def test_tasks_can_be_set_for_several_targets(tmp_path):

@@ -124,13 +124,24 @@ def as_number(cell: object) -> float | None:
     """
     if isinstance(cell, float):
         return cell if math.isfinite(cell) else math.nan
-    if cell is None or str(cell).strip().lower() in MISSING:
+    if cell is None or is_missing_mark(cell):
         return math.nan
+    if isinstance(cell, str) and "_" in cell:  # Python reads 2024_01 as 202401
+        return None
     try:
         number = float(cell)  # type: ignore[arg-type]  # a TypeError is caught
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else math.nan
+
+
+def is_missing_mark(cell: object) -> bool:
+    """Return whether a cell marks a missing number: NA, null, ? ...
+
+    Args:
+        cell: text, or anything else.
+    """
+    return isinstance(cell, str) and cell.strip().lower() in MISSING
 
 
 def _parse_numbers(cells: Iterable[object]) -> np.ndarray | None:  # [n] float64
