@@ -235,7 +235,8 @@ def _audit_tabular(context: Context) -> Result:
             unreadable.append(f"{column.locate(row)}: {error}")
     is_training = context.table.split == "train"
     num_rows = int((is_training & column.is_present()).sum())
-    categories = {name: len(numbers) for name, numbers in cells.categories.items()}
+    categories = {name: len(set(numbers) - {""}) for name, numbers in cells.categories.items()}
+    context.warnings.extend(f"{context.name}: {note}" for note in cells.notes)
     for name in [*cells.numeric, *categories]:
         num_categories = categories.get(name, 0)
         if _is_constant(records.columns[name], is_training):
