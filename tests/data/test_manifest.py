@@ -307,7 +307,10 @@ def test_a_file_outside_the_root(media):
 def test_bytes_that_are_not_utf8(tmp_path):
     path = tmp_path / "my.csv"
     path.write_bytes(b"text,label\nfine,0\ngr\xfc\xdf,1\nfine,1\n" + b"fine,0\n" * 8)
-    message = "my.csv:3: column 'text': is not UTF-8 text; save the file as UTF-8"
+    message = (
+        "my.csv:3: column 'text': is not UTF-8 text; as cp1252 it reads 'gr\u00fc\u00df': if that is right "
+        "set dataset.encoding=cp1252, else name another, or save it as UTF-8"
+    )
     assert error_of(DataError, str(path)) == message
     assert manifest(str(path), on_error="skip").skipped == [message]
 

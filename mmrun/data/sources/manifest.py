@@ -41,6 +41,7 @@ def manifest(
     allow_outside: bool = False,
     on_error: str = "raise",
     split_seed: int = 0,
+    encoding: str | None = None,
     hint: str = "set dataset.path=FILE",
 ) -> Table:
     """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
@@ -59,6 +60,7 @@ def manifest(
         allow_outside: whether file names may lead out of the root.
         on_error: raise | skip: what happens to bad rows.
         split_seed: of the 80/10/10 split.
+        encoding: of the file, if it is not Unicode: cp1252 ...
         hint: ends the error message if there is no file.
 
     Raises:
@@ -68,12 +70,14 @@ def manifest(
     _check_on_error(on_error)
     file = _locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
-    sheet = read_sheet(file)
+    sheet = read_sheet(file, encoding=encoding)
     reader = cells.RowReader(sheet, on_error)
     layout = _infer_layout(sheet, columns, kinds, target, split, group, id)
     schema = _resolve_schema(sheet, layout, task, order)
     files = cells.FileResolver(folder, allow_outside)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
+    if encoding is not None:
+        table = replace(table, fingerprint=f"{table.fingerprint}-{encoding}")
     return replace(table, root=folder, on_error=on_error)
 
 
@@ -85,6 +89,7 @@ def infer_modalities(
     split: str | None = "split",
     group: str | None = None,
     id: str | None = "id",
+    encoding: str | None = None,
     hint: str = "set dataset.path=FILE",
     **_: object,
 ) -> dict[str, infer.Modality]:
@@ -100,7 +105,7 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = read_sheet(_locate_file(path, hint), limit=SAMPLE_ROWS)
+    sheet = read_sheet(_locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
     return _infer_layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
