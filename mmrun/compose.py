@@ -26,6 +26,7 @@ from mmrun.config import LABELS, RunConfig, Values, check, config_dir
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import find_target, instantiate
+from mmrun.quoting import quote_values, suggest_quotes
 
 USER_KEYS = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # their keys are the user's; none needs a +
 
@@ -127,6 +128,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
     """
     for override in overrides:
         renamed.check_override(override)
+    overrides = quote_values(overrides)
     composed = _compose(_rewrite(overrides))
     with _hydra_errors():
         run_keys = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
@@ -151,7 +153,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         The overrides of each run, one for every combination of values, in the order typed.
     """
     with _hydra_errors():
-        return split_sweep(overrides)
+        return split_sweep(quote_values(overrides, is_sweep=True))
 
 
 def restore(values: Values) -> RunConfig:
@@ -322,7 +324,9 @@ def _format_error(error: BaseException) -> str:
         options = list(error.options or list_options(group))
         return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read; write key=value (quote what the shell or Hydra would split)"
+        word = str(error.override)
+        mend = f"to set it literally, type {suggest_quotes(word)}" if "=" in word else "write key=value"
+        return f"{word!r} cannot be read; {mend}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _format_error(error.__cause__)
     if isinstance(error, OmegaConfBaseException) and error.full_key:

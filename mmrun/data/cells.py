@@ -176,7 +176,10 @@ class FileResolver:
         try:
             stat = os.stat(path)
         except (OSError, ValueError):
-            raise DataError(f"'{cell}' does not exist; correct the name, or set dataset.root=FOLDER") from None
+            mend = "correct the name, or set dataset.root=FOLDER"
+            if os.path.exists(path.replace("\\", "/")):
+                mend = "write / instead of \\"
+            raise DataError(f"'{cell}' does not exist; {mend}") from None
         if not S_ISREG(stat.st_mode) or stat.st_size == 0:
             raise DataError(f"'{cell}' is empty or not a file; replace it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size

@@ -1,8 +1,9 @@
 """Infers from the first rows what the columns of a user's file are: modalities and their kinds, tasks of targets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import islice
+from itertools import count, islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
@@ -16,6 +17,10 @@ KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KIN
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
+MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
+    *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
+    *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
+}
 SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
@@ -133,6 +138,10 @@ def are_numbers(cells: Iterable[object]) -> bool:
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
     names = [normalize("NFC", name) for name in ([columns] if isinstance(columns, str) else columns)]
+    if name_modality(modality) != modality:
+        raise ConfigError(
+            f"dataset.columns: '{modality}' cannot name a modality; call it {name_modality(modality)}, for example"
+        )
     for name in names:
         require_column(sheet, name, f"dataset.columns.{modality}")
     return _build_modality(modality, names, sheet, kind)
@@ -141,13 +150,35 @@ def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str
 def _remaining_modalities(sheet: Sheet, kinds: Mapping[str, str], reserved: set[str | None]) -> dict[str, Modality]:
     """Make each column that is not reserved a modality, and numbers and categories a common one."""
     modalities: dict[str, Modality] = {}
-    for name in sheet.columns:
-        if name not in reserved:
-            modality = _build_modality(name, [name], sheet, kinds.get(name))
+    names: set[str] = set()
+    for column in sheet.columns:
+        if column not in reserved:
+            name = _make_unique(name_modality(column), names)
+            names.add(name)
+            modality = _build_modality(name, [column], sheet, kinds.get(name))
             is_shared = modality.kind == "tabular" and name not in kinds
             key = "tabular" if is_shared else name
             modalities[key] = _merge(modalities[key], modality) if key in modalities else modality
     return modalities
+
+
+def name_modality(column: str) -> str:
+    """Return the name of a column's modality: the column itself where that can be a key of a config and of a module.
+
+    Args:
+        column: in any script.
+
+    Returns:
+        a-z, 0-9, _ and -; "column" if none of its letters is one of these.
+    """
+    letters = normalize("NFKD", column.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", letters).strip("_-") or "column"
+    return f"column_{name}" if name[0].isdigit() or name in MODULE_ATTRIBUTES else name
+
+
+def _make_unique(name: str, names: Container[str]) -> str:
+    candidates = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(candidate for candidate in candidates if candidate not in names)
 
 
 def _merge(first: Modality, second: Modality) -> Modality:

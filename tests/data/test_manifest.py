@@ -9,6 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from mmrun.data.infer import MODULE_ATTRIBUTES
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
@@ -191,6 +192,39 @@ def test_groups_are_compared_as_classes_are(tmp_path):
 def test_columns_are_named_as_they_are_seen(tmp_path):
     path = write(tmp_path, rows("text,cafe\u0301", "hi,0", "ho,1"))
     assert list(manifest(path, {"text": "text"}, target="caf\u00e9").targets) == ["caf\u00e9"]
+
+
+def test_columns_in_any_script_are_modalities(tmp_path):
+    header = "blood pressure,größe,写真,備考,values,2nd,label"
+    lines = [f"hi {row},ho {row},ha {row},he {row},hu {row},hy {row},{row % 2}" for row in range(12)]
+    path = write(tmp_path, rows(header, *lines))
+    names = ["blood_pressure", "grosse", "column", "column_2", "column_values", "column_2nd"]
+    assert list(describe(path=path)) == names
+    assert manifest(path).notes[1:4] == [
+        "column 'blood pressure' is the modality blood_pressure; dataset.columns.NAME=COLUMN names it",
+        "column 'größe' is the modality grosse; dataset.columns.NAME=COLUMN names it",
+        "column '写真' is the modality column; dataset.columns.NAME=COLUMN names it",
+    ]
+    assert error_of(ConfigError, path, {"写真": "写真"}) == (
+        "dataset.columns: '写真' cannot name a modality; call it column, for example"
+    )
+
+
+def test_names_that_no_module_may_have():
+    from torch import nn
+
+    assert set(dir(nn.ModuleDict())) > MODULE_ATTRIBUTES
+
+
+def test_backslashes_are_for_windows(media):
+    (media / "photos").mkdir()
+    shutil.copy(media / "colour.png", media / "photos")
+    path = write(media, rows("photo,label", "photos\\colour.png,0", "colour.png,1"))
+    assert error_of(DataError, path) == (
+        "my.csv:2: column 'photo': 'photos\\colour.png' does not exist; write / instead of \\"
+    )
+    windows_path = path.replace("/", "\\")
+    assert error_of(DataError, windows_path) == (f"dataset.path: {windows_path} does not exist; write / instead of \\")
 
 
 def test_a_key_that_only_late_rows_have_is_not_lost(tmp_path):

@@ -164,6 +164,8 @@ def _locate_file(path: str | None, hint: str) -> Path:
         candidates = [file / f"manifest{suffix}" for suffix in SUFFIXES]
         file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
     if not file.is_file():
+        if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
+            hint = "write / instead of \\"
         raise DataError(f"dataset.path: {file} does not exist; {hint}")
     return file
 
@@ -218,6 +220,9 @@ def _resolve_schema(
             tasks[name], reason = infer.infer_task(labels)
             notes.append(f"{name}: read as {tasks[name]} ({reason}); dataset.task.{name}=TASK changes it")
     tasks = {name: tasks[name] for name in layout.targets}
+    for modality, (_, columns, _) in layout.modalities.items():
+        if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
+            notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
     return _Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
 
 
