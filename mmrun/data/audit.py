@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
+from mmrun.data.giveaways import find_giveaways
+from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image import open_image
@@ -23,6 +25,7 @@ from mmrun.data.table import SPLITS, Column, Table, Target
 from mmrun.errors import DataError
 
 MIN_ROWS = 10  # of a split; metrics of fewer are unreliable
+MIN_DISTINCT = {"tabular": 0.9}  # share of training rows that differ, from which equal rows are suspicious; else 0.5
 PART_SIZE = 1 << 19  # bytes at either end of a large file by which it is compared with others
 
 T = TypeVar("T")
@@ -108,6 +111,7 @@ def audit(table: Table, sample_size: int | None = 1000) -> Audit:
         modalities[name], unreadable = _audit_modality(table, name, column, sample_size, warnings)
         bad += unreadable
         _warn_of_leaks(table, name, column, warnings)
+    warnings += find_giveaways(table)
     counts = {split: len(table.rows(split)) for split in SPLITS}
     for split, count in counts.items():
         if count == 0:
@@ -275,15 +279,14 @@ def _summarize(values: Sequence[float]) -> Range | None:
 
 
 def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str]) -> None:
-    """Warn of val and test rows whose file or text also occurs in training.
+    """Warn of val and test rows that also occur in training.
 
-    Texts are exempt if most training rows share theirs with others: then repetition is the nature of the data.
+    Texts and cells are exempt if many training rows share theirs with others: then repetition is in their nature.
     """
-    if not column.from_files and column.kind != "text":
-        return
-    contents = _digest_values(column.values)
-    in_training = {contents[row] for row in table.rows("train")} - {None}
-    if not column.from_files and len(in_training) < len(table.rows("train")) / 2:
+    contents = _digest_values(column)
+    train = table.rows("train")
+    in_training = {contents[row] for row in train} - {None}
+    if not column.from_files and len(in_training) < MIN_DISTINCT.get(column.kind, 0.5) * len(train):
         return
     for split in ("val", "test"):
         leaked = [row for row in table.rows(split) if contents[row] in in_training]
@@ -292,15 +295,25 @@ def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str])
             warnings.append(f"{name}: {len(leaked)} rows of {split} also occur in training; the first is {first}")
 
 
-def _digest_values(values: Sequence[Any]) -> list[str | None]:
-    """Return texts as they are, and a digest for each file; equal content has equal digests."""
-    paths = {value for value in values if isinstance(value, Path)}
+def _digest_values(column: Column) -> list[Hashable]:
+    """Return a digest of each value, None where it is missing; equal content has equal digests."""
+    paths = {value for value in column.values if isinstance(value, Path)}
     sizes = {path: os.stat(path).st_size for path in paths}
     num_files = Counter(sizes.values())
-    digests: dict[Path, str] = {}
+    digests: dict[Path, Hashable] = {}
     for path, size in sizes.items():
         digests[path] = _digest_file(path, size) if num_files[size] > 1 else str(path)  # of a unique size: not read
-    return [digests[value] if isinstance(value, Path) else value for value in values]
+    return [digests[value] if isinstance(value, Path) else _digest_value(value) for value in column.values]
+
+
+def _digest_value(value: object) -> Hashable:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
+    if isinstance(value, Mapping):
+        return tuple(None if cell is None else normalize_name(cell) for cell in value.values())
+    if isinstance(value, tuple):
+        return tuple(map(_digest_value, value))
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def _digest_file(path: Path, size: int) -> str:

@@ -8,6 +8,7 @@ import soundfile
 
 from mmrun.cli import main
 from mmrun.data.audit import audit
+from mmrun.data.giveaways import find_giveaways
 from mmrun.data.sources.digits import digits
 from mmrun.data.sources.manifest import manifest
 from mmrun.data.sources.synthetic import synthetic
@@ -24,7 +25,7 @@ def folder(media):
             file.write(bytes([row]))  # after the end of the image: no two files are equal
         soundfile.write(media / f"{row}.wav", rng.normal(0, 0.1, 800 + row), 8000)
         split = "train" if row < 10 else "val" if row < 20 else "test"
-        lines.append(f"{row},{row}.png,{row}.wav,this is {row},{row},{'ab'[row % 2]},{'xy'[row % 2]},{split}")
+        lines.append(f"{row},{row}.png,{row}.wav,this is {row},{row},{'ab'[row // 2 % 2]},{'xy'[row % 2]},{split}")
     (media / "my.csv").write_text("\n".join(lines) + "\n")
     return media
 
@@ -94,6 +95,40 @@ def test_suspicious_rows_and_columns_are_warned_of(folder):
         "test: 9 rows are too few for reliable metrics",
         "label: no training row is 'y'",
     ]
+
+
+def test_equal_rows_of_cells_and_series_are_warned_of(tmp_path):
+    lines = ["age,size,pulse,label,split"]
+    for row in range(60):
+        lines.append(f'{row},{row * row},"[1, 2, {row}]",{row % 7 % 2},{"train" if row < 40 else "val"}')
+    lines += ['7.0,49 ,"[1, 2, 9]",1,test', '99,98,"[9, 9, 9]",0,test']
+    (tmp_path / "my.csv").write_text("\n".join(lines) + "\n")
+    assert audit(manifest(str(tmp_path / "my.csv"))).warnings[:2] == [
+        "tabular: 1 rows of test also occur in training; the first is my.csv:62: columns 'age', 'size'",
+        "pulse: 1 rows of test also occur in training; the first is my.csv:62: column 'pulse'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "target", "score"),
+    [
+        (lambda row: f"code {row % 3}", lambda row: row % 3, "accuracy 1.000"),
+        (lambda row: 10 * (row % 3) + row / 1000, lambda row: row % 3, "accuracy 1.000"),
+        (lambda row: "" if row % 2 else row % 5, lambda row: row % 2, "accuracy 1.000"),
+        (lambda row: row * 7 % 200, lambda row: (row * 7 % 200) * 1.5 + 0.25, "R2 0.9997"),
+        (lambda row: row * 7 % 200, lambda row: row % 3, None),
+        (lambda row: f"name {row}", lambda row: row % 3, None),
+    ],
+)
+def test_a_column_that_gives_the_target_away(tmp_path, column, target, score):
+    lines = [f"{column(row)},{row * 31 % 97},{target(row)}" for row in range(200)]
+    (tmp_path / "my.csv").write_text("x,other,label\n" + "\n".join(lines) + "\n")
+    table = manifest(str(tmp_path / "my.csv"), {"cells": ["x", "other"]})
+    expected = (
+        f"cells: column 'x' alone tells label in the val and test rows ({score}); "
+        "leave it out if it is made from the target"
+    )
+    assert find_giveaways(table) == ([] if score is None else [expected])
 
 
 def test_texts_that_repeat_by_nature_are_not_a_leak():

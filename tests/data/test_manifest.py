@@ -165,7 +165,7 @@ def test_the_task_is_inferred_from_the_cells(tmp_path, cells, task, names, first
 )
 def test_the_inferred_task_is_said_with_the_reason(tmp_path, cells, note):
     path = write(tmp_path, rows("text,label", *[f"hi,{cell}" for cell in cells]))
-    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task.label=TASK changes it"]
+    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task=TASK changes it"]
     assert manifest(path, {"text": "text"}, task="classification").notes == []
 
 

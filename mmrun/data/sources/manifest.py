@@ -218,7 +218,8 @@ def _resolve_schema(
             numeric.add(name)
         if name not in tasks:
             tasks[name], reason = infer.infer_task(labels)
-            notes.append(f"{name}: read as {tasks[name]} ({reason}); dataset.task.{name}=TASK changes it")
+            key = "dataset.task" if len(layout.targets) == 1 else f"dataset.task.{name}"
+            notes.append(f"{name}: read as {tasks[name]} ({reason}); {key}=TASK changes it")
     tasks = {name: tasks[name] for name in layout.targets}
     for modality, (_, columns, _) in layout.modalities.items():
         if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
