@@ -74,8 +74,8 @@ def _predict(cells: Sequence[object], target: Target, train: np.ndarray, test: n
         categories, keys = np.unique(names, return_inverse=True)
         if len(np.unique(keys[train])) > len(train) / 2:
             return None
-        by_category: np.ndarray = _summarize_by_key(keys[train], target.values[train], len(categories), target)
-        return by_category.take(keys[test])
+        by_category = _summarize_by_key(keys[train], target.values[train], len(categories), target)
+        return np.asarray(by_category[keys[test]])
     values = np.array(numbers, dtype=np.float64)
     is_missing = np.isnan(values)
     if is_missing[train].all():
@@ -86,7 +86,7 @@ def _predict(cells: Sequence[object], target: Target, train: np.ndarray, test: n
     right = np.searchsorted(distinct, values[test]).clip(max=len(distinct) - 1)
     left = (right - 1).clip(min=0)
     is_left_nearer = np.abs(values[test] - distinct[left]) <= np.abs(values[test] - distinct[right])
-    return by_number.take(np.where(is_left_nearer, left, right))
+    return np.asarray(by_number[np.where(is_left_nearer, left, right)])
 
 
 def _summarize_by_key(keys: np.ndarray, values: np.ndarray, num_keys: int, target: Target) -> np.ndarray:
