@@ -27,7 +27,8 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import find_target, instantiate
 
-USER_KEYS = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # their keys are the user's; none needs a +
+# The keys below these are the user's; none needs a +
+USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"}
 
 ADAPTER_PATH = "strategy.adapt"
 
@@ -268,6 +269,8 @@ def _find_group(path: str, groups: Mapping[str, str]) -> str | None:
     last_key = path.rpartition(".")[2]
     if path not in groups and path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
         return last_key
+    if path == f"tasks.{last_key}":
+        return "task"
     return groups.get(path)
 
 

@@ -21,7 +21,7 @@ from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
-from mmrun.tasks import for_target
+from mmrun.tasks import build_task
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
 from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
@@ -73,9 +73,23 @@ def open_data(config: RunConfig) -> Data:
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
         preprocessor.fit(table.columns[modality], train)
         preprocessors[modality] = preprocessor
-    tasks = {name: for_target(name, target, labelled) for name, target in table.targets.items()}
+    tasks = _build_tasks(config, table, labelled)
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
     return Data(table, kinds, preprocessors, tasks, rows)
+
+
+def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:
+    """Build the task of each target: the user's own where `tasks` names one."""
+    for name in config.tasks:
+        if name not in table.targets:
+            targets = f"{nearest(name, table.targets)} (it has {', '.join(table.targets)})"
+            raise ConfigError(f"tasks.{name}: the data set has no such target{targets}")
+    tasks = {}
+    for name, target in table.targets.items():
+        node = config.tasks.get(name)
+        build = None if node is None else partial(instantiate, node, f"tasks.{name}")
+        tasks[name] = build_task(name, target, labelled, build)
+    return tasks
 
 
 def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:

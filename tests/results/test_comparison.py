@@ -6,11 +6,11 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import LOWER_IS_BETTER, Question
+from mmrun.results.compare import LOWER_IS_BETTER, LOWER_SUFFIXES, Question
 from mmrun.results.compare import compare as compare_runs
 from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
-from mmrun.tasks.metrics import METRICS
+from mmrun.tasks.metrics import METRICS, SUFFIXES
 from tests.results.fabricate import finished, started
 
 T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
@@ -225,6 +225,7 @@ def test_stages_after_or_without_a_fusion_are_not_shared(outputs):
 
 def test_directions_are_those_of_the_metrics():
     assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
+    assert set(LOWER_SUFFIXES) == {suffix for suffix, higher in SUFFIXES.items() if not higher}
 
 
 def test_a_row_has_effect_improvement_and_detectable_difference(outputs):

@@ -54,7 +54,7 @@ def test_the_loss_of_hidden_rows_is_a_zero_with_a_gradient():
 
 def test_mean_and_deviation_come_from_the_known_training_rows_alone():
     target = Target("regression", np.array([[0, 7], [10, 7], [np.nan, 7], [999, 999]], dtype=np.float32), ["a", "b"])
-    task = Regression.from_target("t", target, np.array([0, 1, 2]))
+    task = Regression("t", **Regression.fit(target, np.array([0, 1, 2])))
     assert task.mean.tolist() == [5.0, 7.0]
     assert task.std.tolist() == [5.0, 1.0]  # what does not vary is only shifted
 
