@@ -31,7 +31,7 @@ def module_name(file):
 def read_imports():
     """Return, by module, the modules of the package that it imports."""
     files = {module_name(file): file for file in PACKAGE.rglob("*.py")}
-    imports = {}
+    imports: dict[str, set[str]] = {}
     for module, file in files.items():
         imports[module] = set()
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def test_a_task_of_the_users_own_extends_the_task_of_the_targets_kind():
             super().__init__(name, outputs, mean, std)
             self.factor = factor
 
-    task = build_task("pet", TARGETS["regression"], np.array([0, 1]), lambda fitted: Scaled(**fitted, factor=2))
+    task: Any = build_task("pet", TARGETS["regression"], np.array([0, 1]), lambda fitted: Scaled(**fitted, factor=2))
     assert (task.factor, task.mean.tolist()) == (2, [1.5])
     with pytest.raises(ConfigError) as raised:
         build_task("pet", TARGETS["multilabel"], np.array([0, 1]), lambda fitted: task)
@@ -54,7 +56,7 @@ def test_the_direction_of_a_metric_of_another_package_goes_by_its_suffix(metric,
 
 
 def test_class_weights_come_from_the_training_rows_alone():
-    task = build_task("pet", TARGETS["classification"], np.array([0, 1, 2]))
+    task: Any = build_task("pet", TARGETS["classification"], np.array([0, 1, 2]))
     assert task.class_weights.tolist() == [1.0, 1.0]
 
 
