@@ -2,15 +2,10 @@
 
 import platform
 import subprocess
-from importlib import metadata
 
 import mmrun
+from mmrun.code_version import LIBRARIES, find_version
 from mmrun.results.schema import Environment, GitState
-
-LIBRARIES = (
-    *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
-    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
-)
 
 
 def describe_environment(device: str, threads: int) -> Environment:
@@ -34,21 +29,6 @@ def describe_environment(device: str, threads: int) -> Environment:
         "threads": threads,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
-
-
-def find_version(library: str) -> str | None:
-    """Return the installed version of a library without importing it.
-
-    Args:
-        library: name of its distribution, as pip knows it.
-
-    Returns:
-        The version, or None where the library is not installed.
-    """
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _read_git_state() -> GitState | None:

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import mmrun
-from mmrun import plugins
+from mmrun import code_version
 from mmrun.models.multimodal import Multimodal
 
 # What a stage's result cannot depend on: everything else in the package enters the key.
@@ -20,13 +19,13 @@ UNRELATED = ("cli", "evaluation", "results", "search")
 
 
 def result_key(determinants: Mapping[str, object]) -> str:
-    """Return the name of a result: the same for equal determinants, code (of allowed packages too) and torch version.
+    """Return the name of a result: the same for equal determinants, code (of allowed packages too) and libraries.
 
     Args:
         determinants: JSON values that decide the result.
     """
-    code = [code_digest(), *(hashlib.sha256(file.read_bytes()).hexdigest() for file in plugins.code_files())]
-    whole = {**determinants, "code": code, "torch": torch.__version__}
+    code = [code_version.digest_package(without=UNRELATED), code_version.digest_plugins()]
+    whole = {**determinants, "code": code, "libraries": code_version.library_versions()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -40,19 +39,6 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-@functools.cache
-def code_digest() -> str:
-    """Return the sha256 of the package's code, less what no result can depend on."""
-    package = Path(mmrun.__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        path = file.relative_to(package)
-        if path.parts[0] not in UNRELATED:
-            digest.update(path.as_posix().encode())
-            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
