@@ -74,11 +74,12 @@ class Table:
         columns: by modality.
         targets: by task name.
         split: [N] str, each one of SPLITS.
-        fingerprint: hash of the content, the same on every machine.
+        fingerprint: hash of the content, also of the files that cells name; the same on every machine.
         groups: [N]; rows of one group are always in the same split. None: rows are independent.
         root: the folder that relative paths start from.
         skipped: bad rows that were left out because of on_error=skip: "file:row: reason".
         on_error: raise | skip: what happens to a row that cannot be decoded.
+        old_fingerprint: what version 0.1.0 recorded, with the sizes of files in place of their content; None: the same.
     """
 
     ids: Sequence[str]
@@ -90,6 +91,7 @@ class Table:
     root: Path | None = None
     skipped: list[str] = field(default_factory=list)
     on_error: str = "raise"
+    old_fingerprint: str | None = None
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split.

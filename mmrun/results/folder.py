@@ -19,7 +19,7 @@ SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 
 class RunFolder:
-    """One run on disk. Predictions are read and written by `predictions.py`, evaluation.json by `evaluations.py`.
+    """One run on disk. Other modules read and write predictions (`predictions.py`) and evaluation.json.
 
     Args:
         path: of the folder, which need not exist yet.
@@ -31,6 +31,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.overrides_file = self.path / "overrides.yaml"
         self.environment_file = self.path / "environment.json"
+        self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
+from mmrun.data.row_digests import DataRecord
 from mmrun.data.store import PreprocessedColumn
 from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
@@ -40,6 +41,7 @@ class Session:
         stages: by name, in order.
         placement: how the model lies on the devices.
         interruption: the signal that asks the run to stop, if one has arrived.
+        record: digests of what the data set held when it was opened; None: it was not opened to train.
     """
 
     config: RunConfig
@@ -52,6 +54,7 @@ class Session:
     stages: dict[str, Stage]
     placement: Placement
     interruption: Interruption = field(default_factory=Interruption)
+    record: DataRecord | None = None
 
     @property
     def trainable(self) -> frozenset[str]:
