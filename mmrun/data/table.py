@@ -1,6 +1,7 @@
 """The table that every data source returns: raw columns, targets and a split, before anything is decoded."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,19 @@ class Target:
     task: str
     values: np.ndarray
     names: list[str]
+
+
+def hash_targets(targets: Mapping[str, Target]) -> str:
+    """Return a hash of the values and the classes of all targets.
+
+    Args:
+        targets: by task name.
+    """
+    digest = hashlib.sha256()
+    for name, target in sorted(targets.items()):
+        digest.update(repr([name, target.task, target.names, target.values.shape, str(target.values.dtype)]).encode())
+        digest.update(np.ascontiguousarray(target.values).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -99,17 +99,19 @@ class Session:
         """Whether this process writes the run folder."""
         return bool(self.accelerator.is_main_process)
 
-    def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str]) -> Loader:
+    def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str], with_targets: bool = True) -> Loader:
         """Return batches of some rows and modalities on this process's device.
 
         Args:
             rows: row numbers [N].
             batch_size: rows of a batch, over all processes.
             modalities: to read.
+            with_targets: False for a stage that reads none.
         """
+        targets = self.data.table.targets if with_targets else {}
         return Loader(
             {modality: self.columns[modality] for modality in modalities},
-            {name: target.values for name, target in self.data.table.targets.items()},
+            {name: target.values for name, target in targets.items()},
             rows,
             batch_size,
             named_seed(self.config.seed, "order"),

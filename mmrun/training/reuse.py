@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,6 +63,42 @@ def record_used_parts(model: Multimodal) -> Iterator[set[str]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class RecordedTargets(dict[str, Tensor]):
+    """The targets of a batch that note whether anything reads them.
+
+    Args:
+        targets: by task.
+
+    Attributes:
+        were_read: whether a target was looked up, copied or iterated over.
+    """
+
+    def __init__(self, targets: Mapping[str, Tensor]) -> None:
+        super().__init__(targets)
+        self.were_read = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in ("were_read", "__class__", "__len__"):
+            self.were_read = True
+        return super().__getattribute__(name)
+
+    def __getitem__(self, task: str) -> Tensor:
+        self.were_read = True
+        return super().__getitem__(task)
+
+    def __iter__(self) -> Iterator[str]:
+        self.were_read = True
+        return super().__iter__()
+
+    def __or__(self, other: Any) -> Any:
+        self.were_read = True
+        return super().__or__(other)
+
+    def __ror__(self, other: Any) -> Any:
+        self.were_read = True
+        return super().__ror__(other)
 
 
 def _record(used: set[str], name: str, *_: object) -> None:
