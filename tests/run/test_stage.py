@@ -56,7 +56,7 @@ def test_the_key_of_a_result_holds_what_decides_it(open_run, override, same):
 
 
 def test_hidden_targets_decide_only_the_stages_that_read_targets(open_run):
-    """Both stages see all rows; a tenth or half of them have a label."""
+    """Both stages see all rows, of which a tenth or half have a label."""
     keys = []
     for share in (0.1, 0.5):
         words = ["strategy=component", "strategy.stages.finetune.rows=all", f"dataset.labelled={share}"]
