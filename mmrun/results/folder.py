@@ -87,9 +87,15 @@ class RunFolder:
         write_json(self.environment_file, environment)
         self.status.write("running")
 
+    def add_start(self, environment: Environment) -> None:
+        """Record the machine and the code with which the run goes on, and set its status to running."""
+        self.update_environment(starts=[*self.read_starts(), environment])
+        self.status.write("running")
+
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""
-        write_json(self.environment_file, {**self.read_environment(), **changes})
+        recorded = read_json(self.environment_file) if self.environment_file.exists() else {}
+        write_json(self.environment_file, {**recorded, **changes})
 
     def clear(self) -> None:
         """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished."""
@@ -122,8 +128,19 @@ class RunFolder:
         return cast(list[str], read_yaml(self.overrides_file))
 
     def read_environment(self) -> Environment:
-        """Return the recorded machine and code; empty for a run that never started."""
-        return cast(Environment, read_json(self.environment_file)) if self.environment_file.exists() else {}
+        """Return the machine and code of the first start; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return {}
+        environment: dict[str, object] = read_json(self.environment_file)
+        return cast(Environment, {name: value for name, value in environment.items() if name not in ("starts", "time")})
+
+    def read_starts(self) -> list[Environment]:
+        """Return machine and code of every start, in order; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return []
+        first = read_json(self.environment_file)
+        starts: list[Environment] = first.get("starts") or [first]
+        return starts
 
     def read_metrics(self) -> RunMetrics:
         """Return what metrics.json holds; names of version 0.1.0 are translated.

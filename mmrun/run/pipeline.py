@@ -1,6 +1,7 @@
 """One run, from top to bottom."""
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,10 +17,11 @@ from mmrun.data.row_digests import record_data
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.data_records import write_data_record
-from mmrun.results.environment import describe_environment
+from mmrun.results.environment import compare_starts, describe_environment
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.schema import State
+from mmrun.results.selection import format_value
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
@@ -78,10 +80,7 @@ def run(
             folder.clear()
         if writes:
             _record_data(session)
-        if writes and not folder.environment_file.exists():
-            folder.create(
-                as_dict(config), overrides, describe_environment(str(accelerator.device), torch.get_num_threads())
-            )
+            _record_start(session, overrides)
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
@@ -220,6 +219,24 @@ def _record_data(session: Session) -> None:
             f"{folder.path} has no record of its data, so changes since it was started cannot be noticed"
         )
     write_data_record(folder, session.record)
+
+
+def _record_start(session: Session, overrides: Sequence[str]) -> None:
+    """Record machine and code; where the run goes on with others than it began with, say so."""
+    folder, config = session.folder, session.config
+    environment = describe_environment(str(session.accelerator.device), torch.get_num_threads())
+    environment["time"] = time.time()
+    if not folder.environment_file.exists():
+        folder.create(as_dict(config), overrides, environment)
+        return
+    folder.add_start(environment)
+    starts = folder.read_starts()
+    changes = compare_starts([starts[0], starts[-1]])
+    if changes:
+        words = ", ".join(
+            f"{name} was {format_value(was)}, is {format_value(now)}" for name, (was, now) in changes.items()
+        )
+        session.callback.on_message(f"{folder.path} goes on in another environment: {words}")
 
 
 def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
