@@ -11,7 +11,7 @@ PACKAGE = ROOT / "mmrun"
 FLOORS = [
     ["errors", "seeding"],
     ["types", "head", "config", "plugins", "renamed", "hub"],
-    ["hydra_internals", "instantiate"],
+    ["hydra_internals", "instantiate", "code_version"],
     ["compose", "data", "models"],
     ["tasks"],
     ["objectives"],

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmrun import code_version
 from mmrun.data.table import Column
 from mmrun.errors import DataError, RunError
 from mmrun.types import Preprocessor
@@ -166,8 +167,10 @@ def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["me
 
 
 def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
-    """Hash what determines the decoded bits; also the files' sizes and times, so that replaced files are decoded."""
-    parts = [FORMAT, key, column.kind, type(preprocessor).__name__, preprocessor.state()]
+    """Hash what determines the decoded bits: data, code and libraries, and the sizes and times of the files."""
+    kind = type(preprocessor)
+    code = [*code_version.digest_code_of(kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
+    parts = [FORMAT, key, column.kind, kind.__name__, preprocessor.state(), code]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
         if isinstance(value, Path):

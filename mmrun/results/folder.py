@@ -19,7 +19,7 @@ SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 
 class RunFolder:
-    """One run on disk. Predictions are read and written by `predictions.py`, evaluation.json by `evaluations.py`.
+    """One run on disk. Other modules read and write predictions (`predictions.py`) and evaluation.json.
 
     Args:
         path: of the folder, which need not exist yet.
@@ -31,6 +31,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.overrides_file = self.path / "overrides.yaml"
         self.environment_file = self.path / "environment.json"
+        self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -86,9 +87,15 @@ class RunFolder:
         write_json(self.environment_file, environment)
         self.status.write("running")
 
+    def add_start(self, environment: Environment) -> None:
+        """Record the machine and the code with which the run goes on, and set its status to running."""
+        self.update_environment(starts=[*self.read_starts(), environment])
+        self.status.write("running")
+
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""
-        write_json(self.environment_file, {**self.read_environment(), **changes})
+        recorded = read_json(self.environment_file) if self.environment_file.exists() else {}
+        write_json(self.environment_file, {**recorded, **changes})
 
     def clear(self) -> None:
         """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished."""
@@ -121,8 +128,19 @@ class RunFolder:
         return cast(list[str], read_yaml(self.overrides_file))
 
     def read_environment(self) -> Environment:
-        """Return the recorded machine and code; empty for a run that never started."""
-        return cast(Environment, read_json(self.environment_file)) if self.environment_file.exists() else {}
+        """Return the machine and code of the first start; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return {}
+        environment: dict[str, object] = read_json(self.environment_file)
+        return cast(Environment, {name: value for name, value in environment.items() if name not in ("starts", "time")})
+
+    def read_starts(self) -> list[Environment]:
+        """Return machine and code of every start, in order; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return []
+        first = read_json(self.environment_file)
+        starts: list[Environment] = first.get("starts") or [first]
+        return starts
 
     def read_metrics(self) -> RunMetrics:
         """Return what metrics.json holds; names of version 0.1.0 are translated.

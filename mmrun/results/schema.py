@@ -141,7 +141,9 @@ class GitState(TypedDict):
 
 
 class Environment(TypedDict, total=False):
-    """What environment.json holds: machine and code, as far as they can change a result.
+    """Machine and code of one start of a run, as far as they can change a result.
+
+    environment.json holds this of the first start and, of a run that was resumed, a list of all starts: `starts`.
 
     Attributes:
         python: its version.
@@ -152,6 +154,7 @@ class Environment(TypedDict, total=False):
         threads: that torch uses.
         cpu_capability: instruction set that torch uses.
         batch_size: rows of a batch that the search found, with `trainer.batch_size=auto`.
+        time: when the run was started there, in seconds since 1970.
     """
 
     python: str
@@ -162,3 +165,4 @@ class Environment(TypedDict, total=False):
     threads: int
     cpu_capability: str
     batch_size: int
+    time: float

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
+from mmrun.data.file_digests import FileDigests
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
 from mmrun.data.store import PreprocessedColumn, open_column
@@ -39,6 +40,7 @@ class Data:
         tasks: what is predicted, by name.
         rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
             rows), val, test.
+        files: digests of the files that the data set names.
     """
 
     table: Table
@@ -46,11 +48,35 @@ class Data:
     preprocessors: dict[str, Preprocessor]
     tasks: dict[str, Task]
     rows: dict[str, np.ndarray]
+    files: FileDigests
 
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:
         """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
+
+
+def open_table(config: RunConfig, files: FileDigests) -> Table:
+    """Read the data set; the files that it names are read only where their content is not known yet.
+
+    Args:
+        config: its dataset.
+        files: what `open_file_digests` returned.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    table: Table = instantiate(config.dataset, "dataset", {"digests": files}, drop=LABELS)
+    return table
+
+
+def open_file_digests(config: RunConfig) -> FileDigests:
+    """Return the digests of files that runs with this cache folder remember.
+
+    Args:
+        config: its cache folder.
+    """
+    return FileDigests(Path(config.cache).expanduser() / "files.sqlite")
 
 
 def open_data(config: RunConfig) -> Data:
@@ -59,7 +85,8 @@ def open_data(config: RunConfig) -> Data:
     Raises:
         DataError: the data cannot be used, or a split has no row.
     """
-    table: Table = instantiate(config.dataset, "dataset", drop=LABELS)
+    files = open_file_digests(config)
+    table = open_table(config, files)
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
@@ -75,7 +102,7 @@ def open_data(config: RunConfig) -> Data:
         preprocessors[modality] = preprocessor
     tasks = _build_tasks(config, table, labelled)
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
-    return Data(table, kinds, preprocessors, tasks, rows)
+    return Data(table, kinds, preprocessors, tasks, rows, files)
 
 
 def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:

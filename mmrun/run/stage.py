@@ -11,6 +11,7 @@ from torch.autograd.graph import save_on_cpu
 from mmrun.compose import as_dict
 from mmrun.config import TRAINING, relevant_keys, result_config
 from mmrun.data import split
+from mmrun.data.table import hash_targets
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.callbacks import (
@@ -139,10 +140,15 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     model_names = [(name.removeprefix("model."), parameter) for name, parameter in trainable]
     optimizer = build.build_optimizer(config, stage, session.model, model_names)
     ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
-    batches = session.loader(session.data.rows[stage.config.rows], config.trainer.batch_size, stage.modalities)
+    rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
+    batches = session.loader(rows, batch_size, stage.modalities)
     learner.train()
+    batch = batches.batch(0)
+    targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
-        flops = cost.flops_per_step(learner, batches.batch(0)) * accelerator.num_processes
+        flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
+    if not targets.were_read:  # then none is offered, so that hidden ones cannot matter
+        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False)
     prepared = session.placement.prepare(learner)
     cost.reset_peak_memory(accelerator.device)
     return BuiltStage(
@@ -220,6 +226,7 @@ def stage_key(session: Session, built: BuiltStage) -> str:
     weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
     objective = session.placement.gather(built.learner.objective.state_dict())
     balance = config.balance if build.uses_balance(stage) else None
+    rows_used = {stage.config.rows, "all", "val", *(["unlabelled"] if built.batches.targets else [])}
     determinants = {
         "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
         "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
@@ -229,7 +236,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
         "weights": [reuse.tensor_digest(weights), reuse.tensor_digest(objective)],
         "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
         "data": [session.data.table.fingerprint, split.hash_split(session.data.table.split)],
-        "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
+        "targets": hash_targets(session.data.table.targets),
+        "rows": {name: hashlib.sha256(session.data.rows[name].tobytes()).hexdigest() for name in sorted(rows_used)},
         "budget": vars(built.config.budget),
         "trainer": {**relevant_keys(config.trainer, TRAINING), "device": None},
         "device": [session.accelerator.device.type, session.accelerator.num_processes],

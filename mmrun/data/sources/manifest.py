@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from mmrun.data import cells, infer
+from mmrun.data.file_digests import FileDigests
 from mmrun.data.packed import PackedValues
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.table import Column, Table, Target
@@ -39,6 +40,7 @@ def manifest(
     on_error: str = "raise",
     split_seed: int = 0,
     hint: str = "set dataset.path=FILE",
+    digests: FileDigests | None = None,
 ) -> Table:
     """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
 
@@ -57,6 +59,7 @@ def manifest(
         on_error: raise | skip: what happens to bad rows.
         split_seed: of the 80/10/10 split.
         hint: ends the error message if there is no file.
+        digests: remembers the contents of the files that cells name; None: they are read anew.
 
     Raises:
         ConfigError: an argument does not fit the file.
@@ -71,7 +74,11 @@ def manifest(
     schema = _resolve_schema(sheet, layout, task, order)
     files = cells.FileResolver(folder, allow_outside)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
-    return replace(table, root=folder, on_error=on_error)
+    fingerprint = table.fingerprint
+    if files.sizes:
+        contents = files.digest_contents(FileDigests() if digests is None else digests)
+        fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
+    return replace(table, root=folder, on_error=on_error, fingerprint=fingerprint, old_fingerprint=table.fingerprint)
 
 
 def infer_modalities(
@@ -317,7 +324,9 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
 
 
 def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:
-    """Hash the file, what it names and how it is read. Absolute paths are left out: it is the same on every machine.
+    """Hash the file, the names and sizes of those that it names, and how it is read.
+
+    Absolute paths are left out, so that it is the same on every machine.
 
     Args:
         file: the user's file.
