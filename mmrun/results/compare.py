@@ -9,6 +9,7 @@ from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
+from mmrun.results.variation import Variation
 
 LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
 
@@ -132,7 +133,9 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
     against = question.against
     baselines = {} if against is None else selection.match_baselines(groups, selection.parse_values(against))
     messages = [*notices, *left_out]
-    messages += comparability.find_differences(selected, [*question.by, *question.paired], question.match).values()
+    variation = Variation(selected, question.by, question.paired)
+    unequal = comparability.find_unequal_terms(selected, question.by, question.paired, question.match, variation)
+    messages += comparability.shorten_notices(unequal)
     messages += comparability.check_seeds(groups, question.paired or ["seed"]) + comparability.check_run_counts(groups)
 
     rows = []
@@ -140,7 +143,7 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
         row = _describe_group(group, groups[group], question)
         if group in baselines:
             row = _add_difference(row, groups, baselines[group], question)
-            row, spending = _add_terms(row, groups, question)
+            row, spending = _add_terms(row, groups, question, variation)
             messages += spending
         rows.append(row)
     if question.paired:
@@ -257,13 +260,13 @@ def _index_by_pair(runs: list[RunRecord], keys: Sequence[str]) -> dict[Group, Ru
 # ------------------------------------------------------------------------------------------ equal terms, p-values
 
 
-def _add_terms(row: Row, groups: Groups, question: Question) -> tuple[Row, list[str]]:
+def _add_terms(row: Row, groups: Groups, question: Question, variation: Variation) -> tuple[Row, list[str]]:
     """Add in what a row and its baseline are unequal, and from how many fusions on the row would cost less."""
     assert row.baseline is not None
+    by, paired, match = question.by, question.paired, question.match
     runs, base_runs = groups[row.group], groups[row.baseline]
-    keys = [*question.by, *question.paired]
-    unmatched = list(comparability.find_differences([*runs, *base_runs], keys, question.match))
-    compares_budgets = any(key.startswith("budget") for key in keys) and question.match == "budget"
+    unmatched = list(comparability.find_unequal_terms([*runs, *base_runs], by, paired, match, variation))
+    compares_budgets = any(key.startswith("budget") for key in (*by, *paired)) and match == "budget"
     spending = None
     if "budget" not in unmatched and not compares_budgets:
         spending = comparability.check_spending(row.group, runs, row.baseline, base_runs, question.match)

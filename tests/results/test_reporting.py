@@ -262,6 +262,8 @@ def test_differing_configs_are_listed_and_caveats_written(outputs):
     (configs,) = [section for section in report.sections if section.title == "Configs that differ"]
     assert configs.tables[0].rows == [["fusion.dim", "128", "64"]]
     assert report.caveats == [
+        "fusion.dim is neither group nor pairing and differs between compared runs: 128 (n=2), 64 (n=2); "
+        "fix it with --where, or add it to --by",
         "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=2), holistic (n=2)",
         "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]
