@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, costs, effects, selection, statistics
@@ -106,11 +106,14 @@ class Comparison:
         question: what was compared, and how.
         rows: by group, each baseline before the groups that are compared with it.
         notices: what to know before trusting the rows.
+        tests: number of p-values that are corrected together: those of the rows, and of other comparisons that answer
+            the same question.
     """
 
     question: Question
     rows: list[Row]
     notices: list[str]
+    tests: int = 0
 
 
 def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str] = ()) -> Comparison:
@@ -149,8 +152,8 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
     if question.paired:
         pairs = [row.pairs for row in rows if row.pairs is not None]
         messages += comparability.check_pair_count(question.test, pairs)
-    rows = _mark_best(_correct_p_values(rows, question.correct), question.lower_is_better)
-    return Comparison(question, rows, messages)
+    (comparison,) = correct_together([Comparison(question, rows, messages)])
+    return comparison
 
 
 def _describe_group(group: Group, runs: list[RunRecord], question: Question) -> Row:
@@ -279,14 +282,22 @@ def _add_terms(row: Row, groups: Groups, question: Question, variation: Variatio
     return row, [] if spending is None else [spending]
 
 
-def _correct_p_values(rows: list[Row], correct: str) -> list[Row]:
-    """Correct the p-values for the number of tests."""
-    if correct == "none":
-        return rows
-    adjusted = iter(statistics.CORRECTIONS[correct]([row.p for row in rows if row.p is not None]))
+def correct_together(comparisons: Sequence[Comparison], correct: str | None = None) -> list[Comparison]:
+    """Correct the p-values of several comparisons as one family, and mark the best rows by them.
+
+    Args:
+        comparisons: with the same question.
+        correct: correction for several tests: holm | bh | none; None: that of the question.
+    """
+    correct = comparisons[0].question.correct if correct is None else correct
+    rows = list(chain.from_iterable(comparison.rows for comparison in comparisons))
+    p_values = [row.p for row in rows if row.p is not None]
+    adjusted = iter([None] * len(p_values) if correct == "none" else statistics.CORRECTIONS[correct](p_values))
     corrected = []
-    for row in rows:
-        corrected.append(row if row.p is None else replace(row, p_adjusted=next(adjusted)))
+    for comparison in comparisons:
+        rows = [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in comparison.rows]
+        rows = _mark_best(rows, comparison.question.lower_is_better)
+        corrected.append(replace(comparison, rows=rows, tests=len(p_values)))
     return corrected
 
 

@@ -151,7 +151,10 @@ def test_a_key_in_which_runs_differ_makes_settings_and_an_axis(outputs):
     answers = read_answers(outputs)
     assert answers[0].startswith("dataset.labelled=0.01: component beats scratch by 0.030 [0.029, 0.032] at equal")
     assert answers[1].startswith("dataset.labelled=1: component falls short of scratch by 0.010 [0.008, 0.011] at")
-    assert answers[2] == "component falls behind scratch at dataset.labelled = 0.329 [0.316, 0.355]."
+    assert (
+        answers[2]
+        == "component falls behind scratch at dataset.labelled = 0.329, significantly different at 0.01 and 1."
+    )
 
 
 def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
