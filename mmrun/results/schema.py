@@ -29,6 +29,7 @@ class DatasetRecord(TypedDict):
         split: hash of which row is in which split.
         rows: number of rows by split.
         labelled: share of the training rows whose label is seen, 0 to 1.
+        labelled_rows: number of training rows whose label is seen; older runs did not record it.
         skipped: number of bad rows left out under `dataset.on_error=skip`.
     """
 
@@ -37,6 +38,7 @@ class DatasetRecord(TypedDict):
     split: str
     rows: dict[str, int]
     labelled: float
+    labelled_rows: NotRequired[int]
     skipped: int
 
 

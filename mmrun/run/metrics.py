@@ -168,6 +168,7 @@ def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[st
             "split": split.hash_split(data.table.split),
             "rows": {"train": len(data.rows["all"])} | {name: len(data.rows[name]) for name in ("val", "test")},
             "labelled": config.dataset["labelled"],
+            "labelled_rows": len(data.rows["labelled"]),
             "skipped": len(data.table.skipped),
         },
         **evaluation,
