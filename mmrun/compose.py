@@ -10,8 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -21,7 +19,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from mmrun import plugins, renamed
+from mmrun import hydra_internals, plugins, renamed
 from mmrun.config import LABELS, RunConfig, Values, check, config_dir
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
@@ -102,8 +100,8 @@ def load_option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[st
         Its node.
     """
     register(RunConfig)
-    with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        composed = hydra_compose(f"{group}/{name}", overrides=list(overrides))
+    with _hydra_errors():
+        composed, _ = hydra_internals.compose(f"{group}/{name}", overrides, config_dir())
         node: Any = OmegaConf.to_container(composed, resolve=True)
     for key in group.split("/"):
         node = node[key]
@@ -127,11 +125,10 @@ def load(overrides: Sequence[str]) -> RunConfig:
     """
     for override in overrides:
         renamed.check_override(override)
-    composed = _compose(_rewrite(overrides))
+    composed, choices = _compose(_rewrite(overrides))
     with _hydra_errors():
-        run_keys = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        config = _to_run_config(OmegaConf.to_container(run_keys, resolve=True))
-    config.choices = _read_choices(composed)
+        config = _to_run_config(OmegaConf.to_container(composed, resolve=True))
+    config.choices = choices
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _drop_unused_encoders(config)
@@ -195,20 +192,20 @@ def as_yaml(config: RunConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(as_dict(config)))
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def _compose(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """Compose `train.yaml`.
+
+    Returns:
+        The config, and the YAML file chosen for each node: {"strategy": "component", "encoder.image": "cnn", ...}.
+    """
     register(RunConfig)
-    with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
-
-
-def _read_choices(composed: DictConfig) -> dict[str, str]:
-    """Return the YAML file chosen for each node: {"strategy": "component", "encoder.image": "cnn", ...}."""
+    with _hydra_errors():
+        composed, names = hydra_internals.compose("train", overrides, config_dir())
     choices = {}
-    for key, name in composed.hydra.runtime.choices.items():
+    for key, name in names.items():
         group, _, package = key.partition("@")
-        if not group.startswith("hydra") and isinstance(name, str):
-            choices[package or group.replace("/", ".")] = name
-    return choices
+        choices[package or group.replace("/", ".")] = name
+    return composed, choices
 
 
 def _rewrite(overrides: Sequence[str]) -> list[str]:
@@ -220,7 +217,7 @@ def _rewrite(overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH)):
             independent.append(override)
-    first = _compose(_rewrite_by_group(independent, {}))
+    first, first_choices = _compose(_rewrite_by_group(independent, {}))
     with _hydra_errors():
         kinds = _read_kinds(OmegaConf.to_container(first.dataset, resolve=True))
         modalities = first.modalities or list(kinds)
@@ -231,7 +228,7 @@ def _rewrite(overrides: Sequence[str]) -> list[str]:
             )
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
     groups = {**encoders, ADAPTER_PATH: "adapter"}
-    chosen = {path for path in _read_choices(first) if path in groups}  # by an experiment or the strategy
+    chosen = {path for path in first_choices if path in groups}  # by an experiment or the strategy
     defaults = []
     for path in encoders:
         if path not in chosen:
