@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +20,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
@@ -40,9 +42,8 @@ class UserConfigs(SearchPathPlugin):
             search_path.prepend("user", f"file://{folder}")
 
 
-@functools.cache
 def register(schema: type) -> None:
-    """Make Hydra search the user's config folders, and store the schema of `train.yaml`."""
+    """Make Hydra search the user's config folders, and store the schema of `train.yaml`; twice does no harm."""
     version.setbase("1.3")
     if UserConfigs not in Plugins.instance().discover(SearchPathPlugin):
         Plugins.instance().register(UserConfigs)
@@ -79,7 +80,7 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path) -> tuple[Dict
         HydraException, OmegaConfBaseException: an override or a file does not fit.
     """
     files = _list_files([*UserConfigs.folders, config_dir])
-    parsed = [_parse(override) for override in overrides]
+    parsed = [parse(override) for override in overrides]
     repository = _open_repository(config_dir, files)
     choosing: list[Override] = []  # files
     changing: list[Override] = []  # values
@@ -98,7 +99,7 @@ def _compose_files(
 ) -> tuple[DictConfig, dict[str, str]]:
     """Compose files; the result is shared, and must not be changed."""
     repository = _open_repository(config_dir, files)
-    parsed = [_parse(override) for override in overrides]
+    parsed = [parse(override) for override in overrides]
     defaults = create_defaults_list(repository, name, parsed, prepend_hydra=False, skip_missing=False)
     loader = ConfigLoaderImpl(_search_path(config_dir))
     config = loader._compose_config_from_defaults_list(defaults.defaults, repository)
@@ -130,8 +131,22 @@ def _list_files(folders: Iterable[Path]) -> Files:
 
 
 @functools.lru_cache(maxsize=1024)
-def _parse(override: str) -> Override:
+def parse(override: str) -> Override:
+    """Parse one override."""
     return OverridesParser.create().parse_overrides([override])[0]
+
+
+def count_values(override: str) -> int:
+    """Return how many values an override lists: 3 for seed=0,1,2 or seed=range(3)."""
+    parsed = parse(override)
+    value = parsed.value()
+    if isinstance(value, RangeSweep):
+        start, stop = value.start or 0, value.stop or 0
+        count = (stop - start) / value.step if value.step else 0.0
+        return max(0, math.ceil(count)) if math.isfinite(count) else sys.maxsize
+    if isinstance(value, ChoiceSweep):
+        return len(value.list)
+    return 1
 
 
 def split_sweep(overrides: Sequence[str]) -> list[list[str]]:

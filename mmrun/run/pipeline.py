@@ -65,6 +65,7 @@ def run(
     if folder.finished and not rerun:
         callback.on_message(f"{folder.path} is finished; --rerun repeats it")
         return folder
+    build.check_nodes(config)
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
     session = open_session(config, folder, callbacks, accelerator)
     writes = accelerator.is_main_process
