@@ -10,8 +10,10 @@ PACKAGE = ROOT / "mmrun"
 # Each part may import those of the lines before it. Imports inside functions count too.
 FLOORS = [
     ["errors", "seeding"],
+    ["values"],
     ["types", "head", "config", "plugins", "renamed", "hub"],
     ["hydra_internals", "instantiate", "code_version"],
+    ["overrides"],
     ["compose", "data", "models"],
     ["tasks"],
     ["objectives"],

@@ -72,6 +72,7 @@ def run(
         check_data(folder, build.open_table(config, files), files)
         callback.on_message(f"{folder.path} is finished; --rerun repeats it")
         return folder
+    build.check_nodes(config)
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
     session = open_session(config, folder, callbacks, accelerator, rerun=rerun)
     writes = accelerator.is_main_process

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.table import Column, Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
+from mmrun.values import NonNegativeInt
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -37,8 +38,8 @@ def manifest(
     id: str | None = "id",
     root: str | None = None,
     allow_outside: bool = False,
-    on_error: str = "raise",
-    split_seed: int = 0,
+    on_error: Literal["raise", "skip"] = "raise",
+    split_seed: NonNegativeInt = 0,
     hint: str = "set dataset.path=FILE",
     digests: FileDigests | None = None,
 ) -> Table:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.models.encoders.sequence import Blocks
 from mmrun.types import Encoder, Features
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width
 
 
 def compute_offsets(cardinalities: Sequence[int]) -> Tensor:
@@ -68,9 +69,9 @@ class Mlp(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dims: Sequence[int] = (128, 128),
-        embedding_dim: int = 8,
-        dropout: float = 0.1,
+        dims: Sequence[Width] = (128, 128),
+        embedding_dim: Width = 8,
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         self.dim = dims[-1]
@@ -116,11 +117,11 @@ class FtTransformer(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dim: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        mlp_ratio: float = 2.0,
-        dropout: float = 0.1,
+        dim: Width = 64,
+        num_layers: Depth = 2,
+        num_heads: Width = 4,
+        mlp_ratio: MlpRatio = 2.0,
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         self.dim = dim
