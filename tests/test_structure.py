@@ -10,7 +10,8 @@ PACKAGE = ROOT / "mmrun"
 # Each part may import those of the lines before it. Imports inside functions count too.
 FLOORS = [
     ["errors", "seeding"],
-    ["types", "head", "config", "plugins", "renamed", "hub"],
+    ["types", "head", "config", "digests", "plugins", "renamed", "hub"],
+    ["processes"],
     ["hydra_internals", "instantiate"],
     ["compose", "data", "models"],
     ["tasks"],

@@ -126,6 +126,9 @@ def open_session(
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
+    for column in columns.values():
+        for note in column.notes:
+            callback.on_message(note)
     placement = place_model(model, config, accelerator, shard=for_training and config.trainer.fsdp)
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
