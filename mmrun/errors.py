@@ -4,7 +4,11 @@ Each message says where the problem is (file:row, key or flag), what was found t
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# A disk that is full, over its quota, read-only or broken; a file above the limit of this process
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 class MmrunError(Exception):

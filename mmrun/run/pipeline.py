@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import torch
@@ -12,7 +12,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
-from mmrun.errors import ConfigError
+from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.environment import describe_environment
 from mmrun.results.folder import RunFolder
@@ -57,6 +57,7 @@ def run(
     Raises:
         ConfigError, DataError: the run cannot start.
         RunError: another process trains it, or training failed.
+        StorageError: the disk is full or cannot be written; it says how far training is safe.
         Pruned: a callback ended it.
     """
     accelerator = build_accelerator(config)
@@ -75,6 +76,9 @@ def run(
             folder.create(
                 as_dict(config), overrides, describe_environment(str(accelerator.device), torch.get_num_threads())
             )
+        elif writes and not folder.finished:
+            _report_previous(folder, callback)
+            folder.status.write("running")
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
@@ -87,6 +91,13 @@ def run(
         except Pruned as reason:
             _set_status(folder, writes, "pruned", str(reason))
             raise
+        except (StorageError, OSError) as error:
+            _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+                raise
+            raise StorageError(
+                f"{error}; free room, then mmrun resume {folder.path} continues {folder.describe_saved()}"
+            ) from None
         except Exception as error:
             _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
             raise
@@ -196,4 +207,17 @@ def build_accelerator(config: RunConfig) -> Accelerator:
 
 def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
     if writes:
-        folder.status.write(status, message=message)
+        with suppress(StorageError):  # the disk is full: the run looks killed, which it is
+            folder.status.write(status, message=message)
+
+
+def _report_previous(folder: RunFolder, callback: Callback) -> None:
+    """Report a process that died while it trained this run, whose lock this process now holds."""
+    try:
+        status = folder.status.read() if folder.status_file.exists() else None
+    except DamagedError as error:
+        callback.on_message(f"{error}; it is written anew")
+        return
+    if status is not None and status["status"] == "running":
+        position = f"at {status['stage'] or 'its start'}, {status['progress']:.0%} done"
+        callback.on_message(f"{folder.path} was killed {position}")

@@ -1,5 +1,3 @@
-import resource
-
 import pytest
 import torch
 from torch import nn
@@ -69,14 +67,6 @@ def test_the_checkpoint_before_a_damaged_one_takes_its_place(tmp_path):
     assert checkpoint.remove(folder)
     assert checkpoint.load(folder) == ({"step": 1},)
     assert not checkpoint.remove(folder)
-
-
-@pytest.fixture
-def small_disk():
-    """Let no file grow above so many bytes: writing more fails, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path, small_disk):
