@@ -11,7 +11,8 @@ PACKAGE = ROOT / "mmrun"
 FLOORS = [
     ["errors", "seeding"],
     ["values"],
-    ["types", "head", "config", "plugins", "renamed", "hub"],
+    ["types", "head", "config", "digests", "plugins", "renamed", "hub"],
+    ["processes"],
     ["hydra_internals", "instantiate", "code_version"],
     ["overrides"],
     ["compose", "data", "models"],

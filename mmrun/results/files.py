@@ -4,12 +4,13 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mmrun.errors import DataError
+from mmrun.errors import DataError, StorageError
 
 
 def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
@@ -18,12 +19,31 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
     Args:
         file: final path; its folder exists.
         write: writes the content to the path that it is given.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; the file is what it was before.
     """
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    write(unfinished)
-    _sync(unfinished)
-    os.replace(unfinished, file)
-    _sync(file.parent)
+    try:
+        write(unfinished)
+        _sync(unfinished)
+        os.replace(unfinished, file)
+        _sync(file.parent)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of files that `write_atomically` wrote.
+
+    Args:
+        folder: in which no other process writes.
+    """
+    for path in folder.glob(".*"):
+        if path.suffix.removeprefix(".").isdigit():
+            path.unlink(missing_ok=True)
 
 
 def write_json(file: Path, value: object) -> None:

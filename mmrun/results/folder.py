@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from mmrun.errors import RunError
+from mmrun.errors import RunError, StorageError
 from mmrun.renamed import translate_metrics
-from mmrun.results.files import read_json, read_yaml, write_json, write_yaml
+from mmrun.results.files import read_json, read_yaml, remove_unfinished, write_json, write_yaml
 from mmrun.results.run_log import RunLog
 from mmrun.results.schema import Config, Environment, RunMetrics
 from mmrun.results.status import StatusFile
@@ -49,6 +49,14 @@ class RunFolder:
         """Return the file of a stage's trace, which chrome://tracing or Perfetto show."""
         return self.path / "profiles" / f"{stage}.json"
 
+    def describe_saved(self) -> str:
+        """Return how far training is safe on disk: "after step 12 of finetune"."""
+        saved = sorted(self.checkpoints.glob("*/last/state.json"), key=lambda file: file.stat().st_mtime)
+        if not saved:
+            return "from the start"
+        stage, state = saved[-1].parent.parent.name, read_json(saved[-1])
+        return f"after {stage}" if state["finished"] else f"after step {state['state']['step']} of {stage}"
+
     @property
     def finished(self) -> bool:
         """Whether the run has its metrics."""
@@ -65,11 +73,13 @@ class RunFolder:
 
         Raises:
             RunError: another process trains this run, and `on_wait` is None.
+            StorageError: the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             _lock(descriptor, self.path, on_wait)
+            self._remove_unfinished()
             yield
         finally:
             os.close(descriptor)
@@ -77,7 +87,7 @@ class RunFolder:
 
     def write_request(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
         """Write the resolved config and the overrides that it was composed from; the run then waits to be started."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         write_yaml(self.overrides_file, list(overrides))
         write_yaml(self.config_file, dict(config))
 
@@ -91,6 +101,21 @@ class RunFolder:
         """Record the machine and the code with which the run goes on, and set its status to running."""
         self.update_environment(starts=[*self.read_starts(), environment])
         self.status.write("running")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be made ({error.strerror}); set outputs=FOLDER to one that can be written"
+            ) from None
+
+    def _remove_unfinished(self) -> None:
+        """Remove what killed processes left half written."""
+        for folder in (self.path, self.predictions):
+            remove_unfinished(folder)
+        for folder in self.checkpoints.glob("*/*.new"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""

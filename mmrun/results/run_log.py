@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmrun.errors import DamagedError, StorageError
 from mmrun.results.files import to_json_value
 
 
@@ -25,11 +27,18 @@ class RunLog:
 
         Args:
             event: JSON values; numbers that are not finite become null.
+
+        Raises:
+            StorageError: the disk is full or cannot be written.
         """
-        if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(to_json_value(event), allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(to_json_value(event), allow_nan=False) + "\n"
+        try:
+            if self._file is None:
+                self._file = self.path.open("a", encoding="utf-8")
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from None
 
     def size(self) -> int:
         """Return the length of the log in bytes; a checkpoint stores it."""
@@ -45,10 +54,25 @@ class RunLog:
         if size < self.size():
             os.truncate(self.path, size)
 
+    def drop_from(self, stage: str) -> None:
+        """Drop the events of a stage and all that follow, before it is trained again.
+
+        Args:
+            stage: its name.
+        """
+        if self.path.exists():
+            size = 0
+            for line, event in self._read_lines():
+                if event.get("stage") == stage:
+                    break
+                size += len(line)
+            self.truncate(size)
+
     def close(self) -> None:
         """Close the file; the next event opens it again."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk: what it still holds is not complete
+                self._file.close()
             self._file = None
 
     def read_events(self) -> Iterator[dict[str, Any]]:
@@ -56,8 +80,23 @@ class RunLog:
 
         Yields:
             Each event in order, except a last line that a killed run left incomplete.
+
+        Raises:
+            DamagedError: a line is not what was written, or there is no such file.
         """
-        with self.path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+        for _, event in self._read_lines():
+            yield event
+
+    def _read_lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Yield each complete line with its event."""
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    event = dict(json.loads(line))
+                except (ValueError, TypeError):
+                    raise DamagedError(
+                        f"{self.path}:{number}: damaged, not an event; remove the file to go on without curves"
+                    ) from None
+                yield line, event

@@ -7,6 +7,8 @@ programs that are not written in Python.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
+from mmrun.processes import ProcessId
+
 if TYPE_CHECKING:
     from mmrun.training.cost import StageCost  # it loads torch, which a report does not need
 
@@ -17,7 +19,7 @@ CostName = Literal["epochs", "samples", "seconds", "flops", "peak_memory", "trai
 
 MetricValues = dict[str, float | None]  # by metric: accuracy, accuracy/image for a probe, label.accuracy for a task
 
-State = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]  # of a run
+State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed", "pruned"]  # of a run
 
 
 class DatasetRecord(TypedDict):
@@ -120,6 +122,7 @@ class RunStatus(TypedDict):
         progress: part of the stage that is done, 0 to 1.
         message: why a run failed.
         heartbeat: when the file was written, in seconds since 1970.
+        process: that wrote it.
     """
 
     status: State
@@ -128,6 +131,7 @@ class RunStatus(TypedDict):
     progress: float
     message: str | None
     heartbeat: NotRequired[float]
+    process: NotRequired[ProcessId]
 
 
 class GitState(TypedDict):

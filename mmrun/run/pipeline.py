@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
-from mmrun.errors import ConfigError
+from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
@@ -62,6 +62,7 @@ def run(
     Raises:
         ConfigError, DataError: the run cannot start.
         RunError: another process trains it, or training failed.
+        StorageError: the disk is full or cannot be written; it says how far training is safe.
         Pruned: a callback ended it.
     """
     accelerator = build_accelerator(config)
@@ -80,6 +81,7 @@ def run(
         if writes and rerun:
             folder.clear()
         if writes:
+            _report_previous(folder, callback)
             _record_data(session)
             _record_start(session, overrides)
         accelerator.wait_for_everyone()
@@ -94,6 +96,13 @@ def run(
         except Pruned as reason:
             _set_status(folder, writes, "pruned", str(reason))
             raise
+        except (StorageError, OSError) as error:
+            _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+                raise
+            raise StorageError(
+                f"{error}; free room, then mmrun resume {folder.path} continues {folder.describe_saved()}"
+            ) from None
         except Exception as error:
             _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
             raise
@@ -145,6 +154,9 @@ def open_session(
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
+    for column in columns.values():
+        for note in column.notes:
+            callback.on_message(note)
     placement = place_model(model, config, accelerator, shard=for_training and config.trainer.fsdp)
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
@@ -242,4 +254,17 @@ def _record_start(session: Session, overrides: Sequence[str]) -> None:
 
 def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
     if writes:
-        folder.status.write(status, message=message)
+        with suppress(StorageError):  # the disk is full: the run looks killed, which it is
+            folder.status.write(status, message=message)
+
+
+def _report_previous(folder: RunFolder, callback: Callback) -> None:
+    """Report a process that died while it trained this run, whose lock this process now holds."""
+    try:
+        status = folder.status.read() if folder.status_file.exists() else None
+    except DamagedError as error:
+        callback.on_message(f"{error}; it is written anew")
+        return
+    if status is not None and status["status"] == "running":
+        position = f"at {status['stage'] or 'its start'}, {status['progress']:.0%} done"
+        callback.on_message(f"{folder.path} was killed {position}")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mmrun.errors import Terminated
 from mmrun.results.folder import RunFolder
-from mmrun.run.interruption import TERMINATION, Terminated, handle_signals
+from mmrun.run.interruption import TERMINATION, handle_signals
 from mmrun.run.pipeline import run
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback
