@@ -6,13 +6,29 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from mmrun.errors import RunError, StorageError
+from mmrun.errors import DataError, RunError, StorageError
 from mmrun.renamed import translate_metrics
-from mmrun.results.files import read_json, read_yaml, remove_unfinished, write_json, write_yaml
+from mmrun.results.files import (
+    REMEDY,
+    check_layout,
+    read_json,
+    read_yaml,
+    remove_unfinished,
+    write_json,
+    write_yaml,
+)
 from mmrun.results.run_log import RunLog
-from mmrun.results.schema import Config, Environment, RunMetrics
+from mmrun.results.schema import (
+    BudgetUnit,
+    ComparedConfig,
+    Config,
+    Environment,
+    RunMetrics,
+    StoredConfig,
+    StoredEnvironment,
+)
 from mmrun.results.status import StatusFile
 
 SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
@@ -146,24 +162,24 @@ class RunFolder:
 
     def read_config(self) -> Config:
         """Return the resolved config."""
-        return cast(Config, read_yaml(self.config_file))
+        return cast(Config, read_yaml(self.config_file, StoredConfig))
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that were given to `mmrun train`."""
-        return cast(list[str], read_yaml(self.overrides_file))
+        return cast(list[str], read_yaml(self.overrides_file, list[str]))
 
     def read_environment(self) -> Environment:
         """Return the machine and code of the first start; empty for a run that never started."""
         if not self.environment_file.exists():
             return {}
-        environment: dict[str, object] = read_json(self.environment_file)
+        environment: dict[str, object] = read_json(self.environment_file, StoredEnvironment)
         return cast(Environment, {name: value for name, value in environment.items() if name not in ("starts", "time")})
 
     def read_starts(self) -> list[Environment]:
         """Return machine and code of every start, in order; empty for a run that never started."""
         if not self.environment_file.exists():
             return []
-        first = read_json(self.environment_file)
+        first = read_json(self.environment_file, StoredEnvironment)
         starts: list[Environment] = first.get("starts") or [first]
         return starts
 
@@ -173,7 +189,18 @@ class RunFolder:
         Raises:
             DataError: the run is not finished, or the file is damaged.
         """
-        return cast(RunMetrics, translate_metrics(read_json(self.metrics_file)))
+        content = read_json(self.metrics_file, dict[str, Any])
+        try:
+            metrics = translate_metrics(content)
+        except (AttributeError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DataError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {REMEDY}") from None
+        check_layout(self.metrics_file, metrics, RunMetrics)
+        check_layout(self.metrics_file, metrics["config"], ComparedConfig)
+        check_layout(self.metrics_file, list(metrics["budget"]), list[BudgetUnit])
+        if len(metrics["budget"]) != 1:
+            raise DataError(f"{self.metrics_file}: damaged, budget: expected one unit; {REMEDY}")
+        return cast(RunMetrics, metrics)
 
 
 def _lock(descriptor: int, path: Path, on_wait: Callable[[str], None] | None) -> None:

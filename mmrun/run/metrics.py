@@ -15,7 +15,8 @@ from mmrun.results.predictions import write_predictions
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION, is_higher_better
 from mmrun.training import budget, engine
-from mmrun.training.cost import StageCost, count_parameters
+from mmrun.training.cost import count_parameters
+from mmrun.training.stage_cost import StageCost
 
 Metrics = dict[str, float]
 

@@ -80,7 +80,7 @@ def run(
     with folder.lock(callback.on_message if wait else None) if writes else nullcontext():
         if writes and rerun:
             folder.clear()
-        if writes:
+        if writes and not folder.finished:
             _report_previous(folder, callback)
             _record_data(session)
             _record_start(session, overrides)

@@ -32,11 +32,12 @@ from mmrun.training.budget import stage_budget
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.compile import compile_learner, compile_mode
-from mmrun.training.cost import StageCost, stage_cost
+from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.learner import Learner
 from mmrun.training.profile import Profiler, summarize
+from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.training.throughput import ThroughputMeter, device_peak_flops

@@ -11,7 +11,7 @@ from mmrun.results.compare import compare as compare_runs
 from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
 from mmrun.tasks.metrics import METRICS, SUFFIXES
-from tests.results.fabricate import finished, started
+from tests.results.fabricate import finished, stage_cost, started
 
 T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
 
@@ -187,8 +187,8 @@ def test_stages_that_train_encoders_alone_are_shared_by_several_fusions(outputs)
     dear = {"epochs": 6.0, "seconds": 12.0, "flops": 3e12, "samples": 60}
     finished(outputs, 0.5, "scratch")
     run = finished(outputs, 0.6, "component")
-    rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": base})
-    stages = {"pretrain-image": half, "pretrain": dear, "train": half}
+    rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": stage_cost(**base)})
+    stages = {"pretrain-image": stage_cost(**half), "pretrain": stage_cost(**dear), "train": stage_cost(**half)}
     rewrite(run, cost__stages=stages, cost__epochs=16.0, cost__seconds=22.0, cost__flops=4e12, cost__samples=160)
     options = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch"}
     full, shared = (compare([outputs], **options, amortise=fusions).rows[1] for fusions in (1, 4))
