@@ -26,6 +26,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
+from mmrun.quoting import quote_values, suggest_quotes
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
@@ -129,6 +130,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
+    overrides = quote_values(overrides)
     with _hydra_errors():
         check_overrides(overrides)
         reject_intervals(overrides)
@@ -158,6 +160,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         The overrides of each run, one for every combination of values, in the order typed.
     """
     with _hydra_errors():
+        overrides = quote_values(overrides, is_sweep=True)
         check_overrides(overrides)
         reject_intervals(overrides)
         check_number_of_runs(overrides)
@@ -353,7 +356,9 @@ def _format_error(error: BaseException) -> str:
         options = list(error.options or list_options(group))
         return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read; write key=value (quote what the shell or Hydra would split)"
+        word = str(error.override)
+        mend = f"to set it literally, type {suggest_quotes(word)}" if "=" in word else "write key=value"
+        return f"{word!r} cannot be read; {mend}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _format_error(error.__cause__)
     if isinstance(error, OmegaConfBaseException) and error.full_key:

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "mmrun"
 FLOORS = [
     ["errors", "seeding"],
     ["values"],
-    ["types", "head", "config", "digests", "plugins", "renamed", "hub"],
+    ["types", "head", "config", "digests", "plugins", "quoting", "renamed", "hub"],
     ["processes"],
     ["hydra_internals", "instantiate", "code_version"],
     ["overrides"],

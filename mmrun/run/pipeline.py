@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
+from mmrun.data.table import Table
 from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.data_records import write_data_record
@@ -147,6 +148,8 @@ def open_session(
     if not rerun:
         check_data(folder, data.table, data.files)
     record = record_data(data.table, data.files) if for_training else None
+    if for_training:
+        _report_table(data.table, callback)
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
@@ -161,6 +164,14 @@ def open_session(
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
     return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
+
+
+def _report_table(table: Table, callback: Callback) -> None:
+    """Say what was inferred from the data, and what may be a mistake in it."""
+    for line in table.notes:
+        callback.on_message(f"note: {line}")
+    for line in table.warnings:
+        callback.on_message(f"warning: {line}")
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmrun.data.moments import drop_rounding_errors
 from mmrun.data.table import Target
 
 
@@ -41,8 +42,9 @@ class Regression:
             `outputs`, `mean` and `std`.
         """
         values = target.values[train_rows].reshape(len(train_rows), -1).astype(np.float64)
-        std = np.nanstd(values, axis=0)
-        return {"outputs": target.names, "mean": np.nanmean(values, axis=0), "std": np.where(std > 0, std, 1.0)}
+        mean = np.nanmean(values, axis=0)
+        std = drop_rounding_errors(np.nanstd(values, axis=0), mean)
+        return {"outputs": target.names, "mean": mean, "std": np.where(std > 0, std, 1.0)}
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error of the standardised visible numbers.
@@ -129,7 +131,8 @@ def _errors(score: np.ndarray, target: np.ndarray) -> dict[str, float]:  # both 
     score, target = score[visible].astype(np.float64), target[visible].astype(np.float64)
     if len(target) == 0:
         return {"count": 0.0}
-    mse, variance = np.square(score - target).mean(), target.var()
+    mse = np.square(score - target).mean()
+    variance = drop_rounding_errors(target.std(), target.mean()) ** 2
     errors = {"mse": mse, "rmse": np.sqrt(mse), "mae": np.abs(score - target).mean(), "count": len(target)}
     if variance > 0:
         errors["r2"] = 1 - mse / variance
