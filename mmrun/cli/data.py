@@ -73,11 +73,12 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
     """Audit the data set, and add how the modalities were inferred."""
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
+    from mmrun.data.file_digests import NoDigests
     from mmrun.instantiate import instantiate
 
     module = node["_target_"].rpartition(".")[0]
     inferred = instantiate({**node, "_target_": f"{module}.infer_modalities"}, "dataset", drop=LABELS)
-    table = instantiate({**node, "on_error": "skip"}, "dataset", drop=LABELS)
+    table = instantiate({**node, "on_error": "skip"}, "dataset", {"digests": NoDigests()}, drop=LABELS)
     result = audit(table, num_files)
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns

@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISREG
 from typing import TypeVar
 
 import numpy as np
 
+from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
 from mmrun.data.packed import PackedValues, Records, is_present
@@ -184,6 +186,19 @@ class FileResolver:
             raise DataError(f"'{cell}' is empty or not a file; replace it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
         return Path(path)
+
+    def digest_contents(self, digests: FileDigests) -> str:
+        """Return a digest of the names and the contents of all files that were resolved.
+
+        Args:
+            digests: of single files.
+        """
+        names = sorted(self.sizes)
+        contents = digests.digest(os.path.normpath(os.path.join(self._root, name)) for name in names)
+        whole = blake2b(digest_size=DIGEST_SIZE)
+        for name, content in zip(names, contents, strict=True):
+            whole.update(f"{name}\n{content}\n".encode("utf-8", "surrogateescape"))
+        return whole.hexdigest()
 
     def parse_text(self, cell: object) -> str | Path:
         """Return the text itself, or the path of the .txt file that the cell names.

@@ -9,6 +9,7 @@ import numpy as np
 from mmrun.data.moments import Moments
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from mmrun.values import PositiveInt
 
 
 class Steps:
@@ -25,7 +26,7 @@ class Steps:
         metadata: in_channels and num_steps, for encoders.
     """
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(self, num_steps: PositiveInt) -> None:
         self.num_steps = num_steps
         self.mean = np.zeros(0)
         self.deviation = np.ones(0)

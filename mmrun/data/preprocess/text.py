@@ -10,6 +10,7 @@ from mmrun.data.encoding import detect_unicode
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import fetch
+from mmrun.values import Width
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -31,7 +32,7 @@ class Tokens:
         metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives.
     """
 
-    def __init__(self, vocab_size: int = 4096, max_tokens: int = 64, tokenizer: str | None = None) -> None:
+    def __init__(self, vocab_size: Width = 4096, max_tokens: Width = 64, tokenizer: str | None = None) -> None:
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer

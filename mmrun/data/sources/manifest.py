@@ -5,12 +5,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from unicodedata import normalize
 
 import numpy as np
 
 from mmrun.data import cells, infer
+from mmrun.data.file_digests import FileDigests
 from mmrun.data.names import find_near_equal, normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.preprocess.tabular import is_missing_mark
@@ -18,6 +19,7 @@ from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.table import Column, Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
+from mmrun.values import NonNegativeInt
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -39,10 +41,11 @@ def manifest(
     id: str | None = "id",
     root: str | None = None,
     allow_outside: bool = False,
-    on_error: str = "raise",
-    split_seed: int = 0,
+    on_error: Literal["raise", "skip"] = "raise",
+    split_seed: NonNegativeInt = 0,
     encoding: str | None = None,
     hint: str = "set dataset.path=FILE",
+    digests: FileDigests | None = None,
 ) -> Table:
     """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
 
@@ -62,6 +65,7 @@ def manifest(
         split_seed: of the 80/10/10 split.
         encoding: of the file, if it is not Unicode: cp1252 ...
         hint: ends the error message if there is no file.
+        digests: remembers the contents of the files that cells name; None: they are read anew.
 
     Raises:
         ConfigError: an argument does not fit the file.
@@ -76,9 +80,13 @@ def manifest(
     schema = _resolve_schema(sheet, layout, task, order)
     files = cells.FileResolver(folder, allow_outside)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
+    fingerprint = table.fingerprint
+    if files.sizes:
+        contents = files.digest_contents(FileDigests() if digests is None else digests)
+        fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
     if encoding is not None:
-        table = replace(table, fingerprint=f"{table.fingerprint}-{encoding}")
-    return replace(table, root=folder, on_error=on_error)
+        fingerprint = f"{fingerprint}-{encoding}"
+    return replace(table, root=folder, on_error=on_error, fingerprint=fingerprint, old_fingerprint=table.fingerprint)
 
 
 def infer_modalities(
@@ -378,7 +386,9 @@ def _warn_of_near_equal(subject: str, names: Sequence[str]) -> list[str]:
 
 
 def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:
-    """Hash the file, what it names and how it is read. Absolute paths are left out: it is the same on every machine.
+    """Hash the file, the names and sizes of those that it names, and how it is read.
+
+    Absolute paths are left out, so that it is the same on every machine.
 
     Args:
         file: the user's file.

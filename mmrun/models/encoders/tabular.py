@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.models.encoders.sequence import Blocks
 from mmrun.types import Encoder, Features
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width
 
 
 def compute_offsets(cardinalities: Sequence[int]) -> Tensor:
@@ -105,10 +106,10 @@ class Mlp(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dims: Sequence[int] = (128, 128),
-        embedding_dim: int = 8,
-        dropout: float = 0.1,
-        cell_dropout: float = 0.02,
+        dims: Sequence[Width] = (128, 128),
+        embedding_dim: Width = 8,
+        dropout: ShareBelow1 = 0.1,
+        cell_dropout: ShareBelow1 = 0.02,
     ) -> None:
         super().__init__()
         self.cell_dropout = CellDropout(cell_dropout)
@@ -157,12 +158,12 @@ class FtTransformer(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dim: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        mlp_ratio: float = 2.0,
-        dropout: float = 0.1,
-        cell_dropout: float = 0.02,
+        dim: Width = 64,
+        num_layers: Depth = 2,
+        num_heads: Width = 4,
+        mlp_ratio: MlpRatio = 2.0,
+        dropout: ShareBelow1 = 0.1,
+        cell_dropout: ShareBelow1 = 0.02,
     ) -> None:
         super().__init__()
         self.cell_dropout = CellDropout(cell_dropout)
