@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmrun.cli.survey import print_survey, survey_file, train_command
+
 if TYPE_CHECKING:
     from mmrun.data.audit import Audit
 
@@ -47,12 +49,19 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     node = _compose_node(args.file, args.overrides)
+    if not any(override.removeprefix("dataset.").startswith("target=") for override in args.overrides):
+        survey = survey_file(node)
+        if node["target"] not in [column.name for column in survey.columns]:
+            print_survey(survey, node, args.format)
+            return 0
     audit = _audit(node, None if args.all else AUDITED_FILES)
     if args.format == "json":
         print(json.dumps(asdict(audit), indent=1))
     else:
         _print_audit(audit)
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
+    if is_usable and args.format == "table":
+        print(f"\nto train: {train_command(args.file, args.overrides)}")
     return 0 if is_usable else 2
 
 

@@ -214,12 +214,19 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
             f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
             f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
         )
-    kind, reason = _infer_kind(cells)
+    kind, reason = infer_kind(cells)
     return Modality(kind, columns, reason)
 
 
-def _infer_kind(cells: list[object]) -> tuple[str, str]:
-    """Infer the kind of a column from its cells, with the reason."""
+def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
+    """Infer the kind of a column.
+
+    Args:
+        cells: those that are not empty, at least one.
+
+    Returns:
+        One of KINDS, and the reason.
+    """
     for kind, suffixes in SUFFIXES.items():
         if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"

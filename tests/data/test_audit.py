@@ -211,6 +211,38 @@ def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
     assert list(audited["targets"]) == ["label", "town"]
 
 
+def test_data_check_prints_how_to_train(folder, capsys):
+    _, printed, _ = check(folder, capsys, "target=town")
+    file = folder / "my.csv"
+    assert printed.endswith(f"\nto train: mmrun train dataset=manifest dataset.path={file} dataset.target=town\n")
+
+
+def test_data_check_without_a_target_lists_the_columns(folder, capsys):
+    change(folder, 1, "label", "final diagnosis")
+    change(folder, 1, "town", "patient")
+    for row in range(30):
+        change(folder, row + 2, f",{row},{'ab'[row // 2 % 2]},", f",{row},p{row // 3},")
+    code, printed, _ = check(folder, capsys)
+    assert code == 0
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    file = folder / "my.csv"
+    words = "'{}target=final diagnosis' {}group=patient"
+    assert lines[0] == "no column is called 'label', so the target has to be named"
+    assert "photo image file names 30 0.0% -" in lines
+    assert "age tabular numbers 30 0.0% -" in lines
+    assert "patient tabular categories 10 0.0% classification" in lines
+    assert "final diagnosis tabular categories 2 0.0% classification" in lines
+    assert lines[-6:] == [
+        "likely targets: final diagnosis, split",
+        "rows that may belong together, and then stay in one split: patient",
+        "",
+        f"to check: mmrun data check {file} {words.format('', '')}",
+        f"to train: mmrun train dataset=manifest dataset.path={file} {words.format('dataset.', 'dataset.')}",
+    ]
+    code, printed, _ = check(folder, capsys, "--format", "json")
+    assert json.loads(printed)["targets"][0] == "final diagnosis"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

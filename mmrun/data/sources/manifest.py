@@ -72,7 +72,7 @@ def manifest(
         DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
     _check_on_error(on_error)
-    file = _locate_file(path, hint)
+    file = locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
     reader = cells.RowReader(sheet, on_error)
@@ -113,7 +113,7 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = read_sheet(_locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
+    sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
     return _infer_layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
@@ -164,7 +164,16 @@ def _check_on_error(on_error: str) -> None:
         raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
 
 
-def _locate_file(path: str | None, hint: str) -> Path:
+def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
+    """Return the file, or the manifest in a folder.
+
+    Args:
+        path: as typed.
+        hint: ends the error message if there is no file.
+
+    Raises:
+        DataError: there is no file.
+    """
     if path is None:
         raise DataError(f"dataset.path: no file is given; {hint}")
     file = Path(path).expanduser()
