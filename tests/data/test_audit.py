@@ -232,8 +232,8 @@ def test_data_check_without_a_target_lists_the_columns(folder, capsys):
     assert "age tabular numbers 30 0.0% -" in lines
     assert "patient tabular categories 10 0.0% classification" in lines
     assert "final diagnosis tabular categories 2 0.0% classification" in lines
-    assert lines[-6:] == [
-        "likely targets: final diagnosis, split",
+    assert lines[-5:] == [
+        "likely targets: final diagnosis",
         "rows that may belong together, and then stay in one split: patient",
         "",
         f"to check: mmrun data check {file} {words.format('', '')}",
