@@ -179,6 +179,15 @@ def test_nearly_equal_names_are_warned_of(tmp_path):
     ]
 
 
+def test_a_number_far_from_the_others_is_warned_of(tmp_path):
+    lines = [f"hi,{20 + row % 40}.5,{'train' if row < 90 else 'val'}" for row in range(100)] + ["ho,9999999,test"]
+    path = write(tmp_path, rows("text,age,split", *lines, count=101))
+    assert manifest(path, {"text": "text"}, target="age").warnings == [
+        "age: 1 of 11 numbers of other rows, such as 9999999, are far from most (22.5 to 57.5); "
+        "if they mark missing values, empty those cells"
+    ]
+
+
 def test_groups_are_compared_as_classes_are(tmp_path):
     spellings = ["7", "7 ", "7.0", "e\u0301", "\u00e9"]
     lines = [f"t{row},{row % 2},{spellings[row % 5]}" for row in range(100)] + ["a,0,p1", "b,1,p2"]

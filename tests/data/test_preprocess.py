@@ -251,6 +251,16 @@ def test_suspicious_cells_are_noted():
     ]
 
 
+def test_new_rows_with_unknown_categories_are_noted():
+    cells = fitted(Cells(), "tabular", [{"town": "Rome"}, {"town": "Oslo"}])
+    new = Column("tabular", [{"town": "Rome "}, {"town": "Bonn"}])
+    assert cells.notes == []
+    assert cells.describe_new(new) == [
+        "column 'town': 1 of 2 rows have a category that no training row has, the first is 'Bonn'; "
+        "they are read as unknown"
+    ]
+
+
 @pytest.mark.parametrize("draw", ["normal", "exponential", "standard_t", "poisson"])
 def test_usual_numbers_are_not_extreme(draw):
     rng = np.random.default_rng(0)

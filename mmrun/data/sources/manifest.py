@@ -12,10 +12,10 @@ import numpy as np
 
 from mmrun.data import cells, infer
 from mmrun.data.file_digests import FileDigests
-from mmrun.data.names import find_near_equal, normalize_name
+from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
-from mmrun.data.preprocess.tabular import is_missing_mark
 from mmrun.data.split import compute_strata, has_target, make_split
+from mmrun.data.suspicious import find_suspicious
 from mmrun.data.table import Column, Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
@@ -86,7 +86,14 @@ def manifest(
         fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
     if encoding is not None:
         fingerprint = f"{fingerprint}-{encoding}"
-    return replace(table, root=folder, on_error=on_error, fingerprint=fingerprint, old_fingerprint=table.fingerprint)
+    return replace(
+        table,
+        root=folder,
+        on_error=on_error,
+        fingerprint=fingerprint,
+        old_fingerprint=table.fingerprint,
+        warnings=find_suspicious(table, group),
+    )
 
 
 def infer_modalities(
@@ -307,7 +314,6 @@ def _build_table(
         groups=group_of,
         skipped=reader.skipped,
         notes=schema.notes,
-        warnings=_find_suspicious_names(layout.group, group_of, targets),
     )
 
 
@@ -365,33 +371,6 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
     if len(torn):
         group, first, second = pairs[0, torn[0]], pairs[1, torn[0]], pairs[1, torn[0] + 1]
         raise DataError(f"{name}: group '{group}' is in {first} and in {second}; keep the rows of a group in one split")
-
-
-def _find_suspicious_names(
-    group_column: str | None, groups: np.ndarray | None, targets: Mapping[str, Target]
-) -> list[str]:
-    """Return a warning for each pair of names that may be one, and for each class that may be a missing value."""
-    warnings = []
-    for name, target in targets.items():
-        if target.task == "regression":
-            continue
-        warnings += _warn_of_near_equal(f"{name}: the classes", target.names)
-        for label in target.names:
-            if is_missing_mark(label):
-                warnings.append(f"{name}: '{label}' is a class; if it marks a missing value, empty those cells")
-    if groups is not None:
-        names = np.unique(groups).tolist()
-        warnings += _warn_of_near_equal(f"{group_column}: the groups", names)
-    return warnings
-
-
-def _warn_of_near_equal(subject: str, names: Sequence[str]) -> list[str]:
-    pairs = find_near_equal(names)
-    if not pairs:
-        return []
-    first, second = pairs[0]
-    more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
-    return [f"{subject} {first!r} and {second!r} are nearly equal{more}; if they are one, spell them alike"]
 
 
 def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:
