@@ -183,8 +183,15 @@ def test_a_number_far_from_the_others_is_warned_of(tmp_path):
     lines = [f"hi,{20 + row % 40}.5,{'train' if row < 90 else 'val'}" for row in range(100)] + ["ho,9999999,test"]
     path = write(tmp_path, rows("text,age,split", *lines, count=101))
     assert manifest(path, {"text": "text"}, target="age").warnings == [
-        "age: 1 of 11 numbers of other rows, such as 9999999, are far from most (22.5 to 57.5); "
+        "age: 1 of 11 numbers of other rows, such as 9999999, are far from most (21.5 to 57.5); "
         "if they mark missing values, empty those cells"
+    ]
+
+
+def test_decimal_commas_are_warned_of(tmp_path):
+    path = write(tmp_path, rows("text;x;label", "hi;1,5;0", "ho;2;1"))
+    assert manifest(path, {"text": "text", "x": "x"}).warnings == [
+        "column 'x': '1,5' is read as a word; write numbers with a point, as in 1.5"
     ]
 
 

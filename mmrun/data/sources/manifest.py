@@ -15,7 +15,7 @@ from mmrun.data.file_digests import FileDigests
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.split import compute_strata, has_target, make_split
-from mmrun.data.suspicious import find_suspicious
+from mmrun.data.suspicious import find_decimal_commas, find_suspicious
 from mmrun.data.table import Column, Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
@@ -92,7 +92,7 @@ def manifest(
         on_error=on_error,
         fingerprint=fingerprint,
         old_fingerprint=table.fingerprint,
-        warnings=find_suspicious(table, group),
+        warnings=[*find_decimal_commas(sheet), *find_suspicious(table, group)],
     )
 
 
