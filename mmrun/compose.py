@@ -356,14 +356,24 @@ def _format_error(error: BaseException) -> str:
         options = list(error.options or list_options(group))
         return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
-        word = str(error.override)
-        mend = f"to set it literally, type {suggest_quotes(word)}" if "=" in word else "write key=value"
-        return f"{word!r} cannot be read; {mend}"
+        return f"{error.override!r} cannot be read; {_suggest_override(str(error.override))}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _format_error(error.__cause__)
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return _format_key_error(error, error.full_key)
     return str(error).splitlines()[0]
+
+
+def _suggest_override(override: str) -> str:
+    """Return what to type instead of an override that Hydra cannot read."""
+    key, equals, _ = override.partition("=")
+    if not equals:
+        return "write key=value"
+    try:
+        hydra_internals.parse(f"{key}=0")
+    except OverrideParseException:
+        return "its key may hold a-z, 0-9, _ and points"
+    return f"to set it literally, type {suggest_quotes(override)}"
 
 
 def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:

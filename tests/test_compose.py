@@ -49,6 +49,8 @@ def error_message(capsys, *arguments):
         ("+optimizer.foo=1", "optimizer.foo: torch.optim.AdamW takes no such argument"),
         ("fusion._target_=os.system", "fusion._target_: 'os.system' is not in mmrun.models.fusions; to use a class"),
         ("seed", "'seed' cannot be read; write key=value"),
+        ("experiment=a(b", "'experiment=a(b' cannot be read; to set it literally, type 'experiment=\"a(b\"'"),
+        ("dataset.größe=3", "'dataset.größe=3' cannot be read; its key may hold a-z, 0-9, _ and points"),
         ("~strategy.stages.pretrain", "Could not delete from config. 'strategy.stages.pretrain' does not exist."),
         ("callbacks=tensorbord", "callbacks: no option 'tensorbord'; did you mean 'tensorboard'? ("),
         (

@@ -96,6 +96,8 @@ def require_column(sheet: Sheet, name: str, key_path: str) -> None:
     if name not in sheet.columns:
         close = get_close_matches(name, sheet.columns, n=1)
         suggestion = f"; did you mean '{close[0]}'?" if close else ""
+        if all(part in sheet.columns for part in name.split(",")):
+            suggestion = f"; write {key_path}=[{name}] for several columns, or add -m for several runs"
         raise ConfigError(
             f"{key_path}: {sheet.name} has no column '{name}'{suggestion} (it has {', '.join(sheet.columns)})"
         )

@@ -435,6 +435,11 @@ def test_unusable_targets(tmp_path):
             {"columns": {"image": "foto"}},
             "dataset.columns.image: my.csv has no column 'foto'; did you mean 'photo'? (it has photo, age, label)",
         ),
+        (
+            {"target": "age,label"},
+            "dataset.target: my.csv has no column 'age,label'; write dataset.target=[age,label] for several columns, "
+            "or add -m for several runs (it has photo, age, label)",
+        ),
         ({"target": []}, "dataset.target: no column is named; name at least one"),
         ({"group": "patient"}, "dataset.group: my.csv has no column 'patient' (it has photo, age, label)"),
         ({"split": "fold"}, "dataset.split: my.csv has no column 'fold' (it has photo, age, label)"),

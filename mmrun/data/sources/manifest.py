@@ -190,6 +190,8 @@ def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
     if not file.is_file():
         if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
             hint = "write / instead of \\"
+        elif "," in path:
+            hint = "several files are a sweep: add -m"
         raise DataError(f"dataset.path: {file} does not exist; {hint}")
     return file
 
