@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmrun.data.audit import Audit
+    from mmrun.data.table import Table
 
 HELP = "Inspect a data set before training on it: splits, kinds, targets, leaks, and every row that cannot be used."
 
@@ -72,7 +73,7 @@ def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
 
 
 def _audit(node: Facts, num_files: int | None) -> "Audit":
-    """Audit the data set, and add how the modalities were inferred."""
+    """Audit the data set, and add how the modalities were inferred and how the default encoders would read them."""
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
     from mmrun.instantiate import instantiate
@@ -84,7 +85,22 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
         result.modalities[name]["told_by"] = modality.reason
+    result.notes.extend(_describe_preprocessing(table))
     return result
+
+
+def _describe_preprocessing(table: "Table") -> list[str]:
+    """Say what the default encoders of the modalities would be shown: lengths, and what is cut or changed."""
+    from mmrun.compose import DEFAULT_ENCODER, load_option
+    from mmrun.data.preprocess.notes import describe_preprocessors
+    from mmrun.instantiate import instantiate
+
+    preprocessors = {}
+    for name, column in table.columns.items():
+        node: Any = load_option(f"encoder/{column.kind}", DEFAULT_ENCODER[column.kind])["preprocess"]
+        preprocessors[name] = instantiate(node, f"encoder.{name}.preprocess")
+        preprocessors[name].fit(column, table.rows("train"))
+    return describe_preprocessors(preprocessors)
 
 
 # ---------------------------------------------------------------------------------------------------------- in tables
@@ -97,6 +113,7 @@ def _print_audit(audit: "Audit") -> None:
     for name, target in audit.targets.items():
         print(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
         _print_target(target)
+    _print_lines("with the default encoders:", audit.notes)
     _print_lines("warnings:", audit.warnings)
     _print_lines(f"{len(audit.bad)} bad rows:", audit.bad)
 

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar
@@ -83,6 +83,7 @@ class Audit:
         targets: what was seen, by target.
         bad: rows that cannot be used: "file:row: reason".
         warnings: one line each.
+        notes: what encoders would be shown of the rows, added by `mmrun data check`; one line each.
     """
 
     rows: dict[str, int]
@@ -90,6 +91,7 @@ class Audit:
     targets: dict[str, TargetAudit]
     bad: list[str]
     warnings: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def audit(table: Table, sample_size: int | None = 1000) -> Audit:

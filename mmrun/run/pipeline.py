@@ -123,6 +123,8 @@ def open_session(
     stages = build.resolve_stages(config, model)
     if for_training:
         build.dry_run_stages(config, data, model, stages)
+    for note in data.notes if for_training else ():
+        callback.on_message(note)
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
