@@ -59,28 +59,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
     """Return the node of dataset=manifest with the user's overrides."""
-    from omegaconf import OmegaConf
-
     from mmrun.compose import load_option
     from mmrun.errors import ConfigError
+    from mmrun.quoting import quote_values
 
     for override in overrides:
         if "=" not in override:
             raise ConfigError(f"'{override}' is not of the form KEY=VALUE; write for example target=diagnosis")
-    values = OmegaConf.from_dotlist([override.removeprefix("dataset.") for override in overrides])
-    node: Any = OmegaConf.to_container(OmegaConf.merge(load_option("dataset", "manifest"), values))
-    return {**node, "path": file}
+    words = quote_values([f"dataset.{override.removeprefix('dataset.')}" for override in overrides])
+    return {**load_option("dataset", "manifest", [f"++{word}" for word in words]), "path": file}
 
 
 def _audit(node: Facts, num_files: int | None) -> "Audit":
     """Audit the data set, and add how the modalities were inferred and how the default encoders would read them."""
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
+    from mmrun.data.file_digests import NoDigests
     from mmrun.instantiate import instantiate
 
     module = node["_target_"].rpartition(".")[0]
     inferred = instantiate({**node, "_target_": f"{module}.infer_modalities"}, "dataset", drop=LABELS)
-    table = instantiate({**node, "on_error": "skip"}, "dataset", drop=LABELS)
+    table = instantiate({**node, "on_error": "skip"}, "dataset", {"digests": NoDigests()}, drop=LABELS)
     result = audit(table, num_files)
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
@@ -97,9 +96,13 @@ def _describe_preprocessing(table: "Table") -> list[str]:
 
     preprocessors = {}
     for name, column in table.columns.items():
-        node: Any = load_option(f"encoder/{column.kind}", DEFAULT_ENCODER[column.kind])["preprocess"]
-        preprocessors[name] = instantiate(node, f"encoder.{name}.preprocess")
-        preprocessors[name].fit(column, table.rows("train"))
+        if column.kind == "tabular":  # its notes are warnings of the audit
+            continue
+        encoder = DEFAULT_ENCODER[column.kind]
+        node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
+        preprocessor = instantiate(node, f"encoder.{name}.preprocess")
+        preprocessor.fit(column, table.rows("train"))
+        preprocessors[f"{name} (encoder {encoder})"] = preprocessor
     return describe_preprocessors(preprocessors)
 
 
@@ -113,7 +116,7 @@ def _print_audit(audit: "Audit") -> None:
     for name, target in audit.targets.items():
         print(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
         _print_target(target)
-    _print_lines("with the default encoders:", audit.notes)
+    _print_lines("notes:", audit.notes)
     _print_lines("warnings:", audit.warnings)
     _print_lines(f"{len(audit.bad)} bad rows:", audit.bad)
 

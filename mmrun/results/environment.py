@@ -2,15 +2,14 @@
 
 import platform
 import subprocess
-from importlib import metadata
+from collections.abc import Sequence
 
 import mmrun
+from mmrun.code_version import LIBRARIES, find_version
 from mmrun.results.schema import Environment, GitState
+from mmrun.results.selection import flatten
 
-LIBRARIES = (
-    *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
-    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
-)
+OF_ONE_START = ("time", "batch_size")  # differ, or are recorded once
 
 
 def describe_environment(device: str, threads: int) -> Environment:
@@ -36,19 +35,21 @@ def describe_environment(device: str, threads: int) -> Environment:
     }
 
 
-def find_version(library: str) -> str | None:
-    """Return the installed version of a library without importing it.
+def compare_starts(starts: Sequence[Environment]) -> dict[str, list[object]]:
+    """Return what differs between the starts of a run.
 
     Args:
-        library: name of its distribution, as pip knows it.
+        starts: in order.
 
     Returns:
-        The version, or None where the library is not installed.
+        The value at each start, by property: device, python, git.commit, versions.torch ...
     """
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
+    properties = [dict(flatten(start)) for start in starts]
+    names: dict[str, None] = {}
+    for of_start in properties:
+        names.update(dict.fromkeys(of_start))
+    values = {name: [of_start.get(name) for of_start in properties] for name in names if name not in OF_ONE_START}
+    return {name: of_starts for name, of_starts in values.items() if any(each != of_starts[0] for each in of_starts)}
 
 
 def _read_git_state() -> GitState | None:

@@ -1,15 +1,15 @@
 """Audio: WAV, FLAC, MP3, OGG and everything else that libsndfile reads, or arrays."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmrun.data.preprocess.lengths import AUTO, check_length, choose_length, describe_cut, measure_rows
+from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from mmrun.values import PositiveFloat, PositiveInt
 
 
 class Waveform:
@@ -29,18 +29,21 @@ class Waveform:
         notes: what is cut.
 
     Raises:
-        ConfigError: the duration is neither a number nor "auto".
+        ConfigError: the range is none.
     """
 
     def __init__(
-        self, sample_rate: int, seconds: float | str = AUTO, auto_range: Sequence[float] = (1.0, 10.0)
+        self,
+        sample_rate: PositiveInt,
+        seconds: PositiveFloat | Auto = AUTO,
+        auto_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 10.0),
     ) -> None:
-        check_length("seconds", seconds, auto_range)
+        check_range(auto_range)
         self.sample_rate = sample_rate
         self.auto_range = None if seconds != AUTO else auto_range
         self.metadata: dict[str, object] = {}
         self.notes: list[str] = []
-        if seconds != AUTO:
+        if seconds != "auto":
             self._set_seconds(float(seconds))
 
     def fit(self, column: Column, rows: np.ndarray) -> None:

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_array, read_deep, read_header
 from mmrun.data.preprocess.lengths import format_share, inspect_rows
 from mmrun.data.table import Column
-from mmrun.errors import ConfigError, DataError
+from mmrun.errors import DataError
+from mmrun.values import PositiveInt, Range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by number of channels
+Level = Annotated[int, Range(at_least=0, at_most=255)]
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)[:, None, None]  # ITU-R 601, as Pillow
 NEGLIGIBLE = 1e-6  # a range that is narrower, relative to its values, is rounding
 
@@ -36,20 +38,17 @@ class Pixels:
         ranges: lowest and highest value of deep training images, of all channels or of each; empty: there are none.
         metadata: in_channels and image_size, for encoders.
         notes: what is changed in images that are not plain.
-
-    Raises:
-        ConfigError: the background is not a colour.
     """
 
-    def __init__(self, size: int, channels: int | None = None, background: int | Sequence[int] = 128) -> None:
-        colour = [background] * 3 if isinstance(background, int) else list(background)
-        if len(colour) != 3 or not all(isinstance(level, int) and 0 <= level <= 255 for level in colour):
-            raise ConfigError(
-                f"preprocess.background: {background!r} is not a colour; give a level or [red, green, blue], 0 to 255"
-            )
+    def __init__(
+        self,
+        size: Annotated[int, Range(at_least=1, at_most=8192)],
+        channels: PositiveInt | None = None,
+        background: Level | tuple[Level, Level, Level] = 128,
+    ) -> None:
         self.size = size
         self.channels = channels
-        self.background = colour
+        self.background = [background] * 3 if isinstance(background, int) else list(background)
         self.ranges: list[tuple[float, float]] = []
         self.metadata: dict[str, object] = {}
         self.notes: list[str] = []

@@ -11,31 +11,24 @@ import numpy as np
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 
-AUTO: Literal["auto"] = "auto"
+Auto = Literal["auto"]
+AUTO: Auto = "auto"
 PERCENTILE = 99  # of the training rows that fit into a length that is chosen
 CHUNK_SIZE = 4096  # rows that are given to threads at a time
-Length = int | float | str  # a number, or AUTO
 T = TypeVar("T")
 
 
-def check_length(key: str, length: Length, auto_range: Sequence[float]) -> None:
-    """Check a length and the range that `auto` chooses from.
+def check_range(auto_range: Sequence[float]) -> None:
+    """Check the range that `auto` chooses from.
 
     Args:
-        key: of the length, for the error message.
-        length: a number, or "auto".
-        auto_range: shortest and longest length that is chosen.
+        auto_range: shortest and longest length.
 
     Raises:
-        ConfigError: one of them is no length.
+        ConfigError: the shortest one is longer.
     """
-    is_number = isinstance(length, int | float) and not isinstance(length, bool)
-    if length != AUTO and not (is_number and 0 < float(length) < float("inf")):
-        raise ConfigError(f"preprocess.{key}: {length!r} is not a number above 0; give one, or auto")
-    if len(auto_range) != 2 or not 0 < auto_range[0] <= auto_range[1]:
-        raise ConfigError(
-            f"preprocess.auto_range: {list(auto_range)} is not a range; give the shortest and the longest length"
-        )
+    if auto_range[0] > auto_range[1]:
+        raise ConfigError(f"preprocess.auto_range: {list(auto_range)} is empty; give the shortest length first")
 
 
 def inspect_rows(column: Column, inspect: Callable[[Any], T]) -> list[T | None]:

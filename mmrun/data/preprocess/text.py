@@ -3,16 +3,18 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mmrun.data.preprocess.lengths import AUTO, check_length, choose_length, describe_cut, format_share
+from mmrun.data.encoding import detect_unicode
+from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, format_share
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import fetch
+from mmrun.values import Width
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -56,18 +58,17 @@ class Tokens:
         notes: what is cut, and which words are not in the vocabulary.
 
     Raises:
-        ConfigError: the length is neither a number nor "auto".
+        ConfigError: the range is none.
     """
 
     def __init__(
         self,
-        vocab_size: int | str = AUTO,
-        max_tokens: int | str = AUTO,
+        vocab_size: Width | Auto = AUTO,
+        max_tokens: Width | Auto = AUTO,
         tokenizer: str | None = None,
-        auto_range: Sequence[int] = (32, 512),
+        auto_range: tuple[Width, Width] = (32, 512),
     ) -> None:
-        check_length("vocab_size", vocab_size, auto_range)
-        check_length("max_tokens", max_tokens, auto_range)
+        check_range(auto_range)
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
@@ -110,7 +111,7 @@ class Tokens:
         """Tokenize one row.
 
         Args:
-            value: the text, or a UTF-8 file.
+            value: the text, or a file in UTF-8, UTF-16 or UTF-32.
 
         Returns:
             "ids" [max_tokens] int32 and "mask" [max_tokens] bool.
@@ -152,7 +153,7 @@ def read_text(value: str | Path) -> str:
     """Return the string itself, or the content of the file.
 
     Args:
-        value: the text, or a UTF-8 file.
+        value: the text, or a file in UTF-8, UTF-16 or UTF-32.
 
     Raises:
         DataError: the file cannot be read.
@@ -160,7 +161,8 @@ def read_text(value: str | Path) -> str:
     if isinstance(value, str):
         return value
     try:
-        return value.read_text("utf-8")
+        content = value.read_bytes()
+        return content.decode(detect_unicode(content[:4096]))
     except UnicodeDecodeError as error:
         raise DataError(f"{value.name} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:

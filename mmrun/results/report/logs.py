@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmrun.results.comparability import COST_OF_BUDGET
-from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import CostName, RunRecord
 
@@ -100,7 +99,7 @@ def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
-    """Count in how many runs each property of machine and code had which value.
+    """Count in how many runs each property of machine and code had which value: "A100", or "A100, then H100".
 
     Args:
         runs: those without environment.json are not counted.
@@ -110,10 +109,12 @@ def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
     """
     counts: dict[str, Counter[str]] = {}
     for run in runs:
-        file = RunFolder(run["folder"]).environment_file
-        if file.exists():
-            for name, value in _flatten_environment(read_json(file)).items():
-                counts.setdefault(name, Counter())[str(value)] += 1
+        properties: dict[str, dict[str, None]] = {}  # by name, the distinct values in the order of the run's starts
+        for start in RunFolder(run["folder"]).read_starts():
+            for name, value in _flatten_environment(dict(start)).items():
+                properties.setdefault(name, {})[str(value)] = None
+        for name, values in properties.items():
+            counts.setdefault(name, Counter())[", then ".join(values)] += 1
     return counts
 
 
@@ -122,7 +123,8 @@ def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
     properties: dict[str, object] = dict(environment)
     versions, git = environment.get("versions", {}), environment.get("git")
     properties.pop("versions", None)
-    properties.pop("git", None)
+    for key in ("git", "time", "starts"):
+        properties.pop(key, None)
     if git is not None:
         properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
     for name, version in versions.items():

@@ -12,6 +12,7 @@ from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.image_files import read_header
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
+from mmrun.instantiate import instantiate
 
 SQUARE = np.zeros((8, 8), dtype=bool)
 SQUARE[2:6, 2:6] = True
@@ -59,11 +60,9 @@ def test_the_background_can_be_chosen(tmp_path):
         decoded = fit([tmp_path / "empty.png"], background=background).decode(tmp_path / "empty.png")[""]
         assert decoded[:, 0, 0].tolist() == colour
     for background in (256, [1, 2], "white"):
-        with pytest.raises(ConfigError) as error:
-            Pixels(8, background=background)
-        assert str(error.value) == (
-            f"preprocess.background: {background!r} is not a colour; give a level or [red, green, blue], 0 to 255"
-        )
+        node = {"_target_": "mmrun.data.preprocess.image.Pixels", "size": 8, "background": background}
+        with pytest.raises(ConfigError, match=r"^encoder\.x\.preprocess\.background: "):
+            instantiate(node, "encoder.x.preprocess")
 
 
 def test_a_palette_with_transparency(tmp_path):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.lengths import choose_length, describe_cut, format_share
 from mmrun.data.preprocess.notes import describe_preprocessors
 from mmrun.data.preprocess.text import Tokens
 from mmrun.errors import ConfigError
+from mmrun.instantiate import instantiate
 
 
 def test_99_percent_of_the_training_rows_are_kept_whole():
@@ -42,19 +42,26 @@ def test_a_few_are_not_none(share, text):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("values", "message"),
     [
-        ({"seconds": "long"}, "preprocess.seconds: 'long' is not a number above 0; give one, or auto"),
-        ({"seconds": -1}, "preprocess.seconds: -1 is not a number above 0; give one, or auto"),
         (
-            {"seconds": "auto", "auto_range": [5, 1]},
-            "preprocess.auto_range: [5, 1] is not a range; give the shortest and the longest length",
+            {"seconds": "long"},
+            "encoder.x.preprocess.seconds: 'long' is not a number above 0 or auto",
+        ),
+        (
+            {"seconds": -1},
+            "encoder.x.preprocess.seconds: -1 is not a number above 0 or auto",
+        ),
+        (
+            {"auto_range": [5, 1]},
+            "preprocess.auto_range: [5.0, 1.0] is empty; give the shortest length first",
         ),
     ],
 )
-def test_no_length(arguments, message):
+def test_no_length(values, message):
+    node = {"_target_": "mmrun.data.preprocess.audio.Waveform", "sample_rate": 8000, **values}
     with pytest.raises(ConfigError) as error:
-        Waveform(8000, **arguments)
+        instantiate(node, "encoder.x.preprocess")
     assert str(error.value) == message
 
 

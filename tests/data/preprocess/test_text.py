@@ -3,11 +3,9 @@
 from collections import Counter
 
 import numpy as np
-import pytest
 
 from mmrun.data.preprocess.text import Tokens, choose_vocab_size, count_words
 from mmrun.data.table import Column
-from mmrun.errors import ConfigError
 
 
 def test_the_last_of_a_hundred_words_is_read():
@@ -73,9 +71,3 @@ def test_a_pretrained_tokenizer_is_asked_how_much_its_model_reads(tmp_path):
     assert tokens.notes[1] == (
         "16 subwords, pretrained: 1.0% of all words are read in pieces, 1.0% have unknown characters"
     )
-
-
-def test_no_vocabulary():
-    with pytest.raises(ConfigError) as error:
-        Tokens(vocab_size="big")
-    assert str(error.value) == "preprocess.vocab_size: 'big' is not a number above 0; give one, or auto"
