@@ -84,14 +84,18 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
         result.modalities[name]["told_by"] = modality.reason
-    result.notes.extend(_describe_preprocessing(table))
+    result.notes.extend(_describe_preprocessing(table, result.warnings))
     return result
 
 
-def _describe_preprocessing(table: "Table") -> list[str]:
-    """Say what the default encoders of the modalities would be shown: lengths, and what is cut or changed."""
+def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
+    """Say what the default encoders of the modalities would be shown: lengths, and what is cut or changed.
+
+    What a run with them would reject is added to the warnings.
+    """
     from mmrun.compose import DEFAULT_ENCODER, load_option
     from mmrun.data.preprocess.notes import describe_preprocessors
+    from mmrun.errors import DataError
     from mmrun.instantiate import instantiate
 
     preprocessors = {}
@@ -101,8 +105,12 @@ def _describe_preprocessing(table: "Table") -> list[str]:
         encoder = DEFAULT_ENCODER[column.kind]
         node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
         preprocessor = instantiate(node, f"encoder.{name}.preprocess")
-        preprocessor.fit(column, table.rows("train"))
-        preprocessors[f"{name} (encoder {encoder})"] = preprocessor
+        try:
+            preprocessor.fit(column, table.rows("train"))
+        except DataError as error:
+            warnings.append(f"{name}: {error}")
+        else:
+            preprocessors[f"{name} (encoder {encoder})"] = preprocessor
     return describe_preprocessors(preprocessors)
 
 
