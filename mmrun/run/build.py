@@ -15,6 +15,7 @@ from mmrun.data import split
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
+from mmrun.data.preprocess.notes import describe_preprocessors
 from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
@@ -55,6 +56,11 @@ class Data:
     def metadata(self) -> dict[str, dict[str, Any]]:
         """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the preprocessors chose from the rows, and what they cut or change: one line each."""
+        return describe_preprocessors(self.preprocessors)
 
 
 def open_table(config: RunConfig, files: FileDigests) -> Table:
