@@ -2,13 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from mmrun.data.table import Column
 from mmrun.errors import DataError
-from mmrun.values import PositiveFloat, PositiveInt
+from mmrun.values import Range
+
+SampleRate = Annotated[int, Range(at_least=1, at_most=768_000)]  # Hz
+Seconds = Annotated[float, Range(above=0, at_most=3600)]
 
 
 class Waveform:
@@ -25,7 +28,7 @@ class Waveform:
         metadata: sample_rate and num_samples, for encoders.
     """
 
-    def __init__(self, sample_rate: PositiveInt, seconds: PositiveFloat) -> None:
+    def __init__(self, sample_rate: SampleRate, seconds: Seconds) -> None:
         self.sample_rate = sample_rate
         self.seconds = seconds
         self.num_samples = round(sample_rate * seconds)
