@@ -214,12 +214,8 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         ConfigError: this machine lacks what the config asks for, or the processes cannot share a batch evenly.
     """
     trainer = config.trainer
-    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
-        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    build.check_machine(trainer)
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
-    if any(size % world for size in sizes):
-        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
     if world > 1 and config.budget.seconds is not None:
         raise ConfigError("budget.seconds: several processes have several clocks; use epochs, steps, samples or flops")
     AcceleratorState._reset_state()  # an earlier run of this process may have used another precision

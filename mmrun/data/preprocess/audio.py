@@ -2,14 +2,17 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
-from mmrun.values import PositiveFloat, PositiveInt
+from mmrun.values import Range
+
+SampleRate = Annotated[int, Range(at_least=1, at_most=768_000)]  # Hz
+Seconds = Annotated[float, Range(above=0, at_most=3600)]
 
 
 class Waveform:
@@ -34,9 +37,9 @@ class Waveform:
 
     def __init__(
         self,
-        sample_rate: PositiveInt,
-        seconds: PositiveFloat | Auto = AUTO,
-        auto_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 10.0),
+        sample_rate: SampleRate,
+        seconds: Seconds | Auto = AUTO,
+        auto_range: tuple[Seconds, Seconds] = (1.0, 10.0),
     ) -> None:
         check_range(auto_range)
         self.sample_rate = sample_rate
