@@ -96,7 +96,10 @@ def _add_statistics(parser: argparse.ArgumentParser) -> None:
         help="for the differences (default: t; Welch's if the groups are independent)",
     )
     statistics.add_argument(
-        "--interval", choices=["t", "bca"], default="t", help="Student's t (default), or bootstrap for 20 runs or more"
+        "--interval",
+        choices=["t", "bca"],
+        default="t",
+        help="Student's t (default), or bootstrap for groups of 50 runs or more",
     )
     statistics.add_argument(
         "--correct",

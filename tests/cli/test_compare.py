@@ -72,7 +72,7 @@ def test_unpaired_and_uncorrected(outputs, capsys):
 
 
 def test_title_names_the_test_and_the_correction(outputs, capsys):
-    assert main([*COMPARE, "--test", "permutation", "--interval", "bca", "--correct", "bh"]) == 0
+    assert main([*COMPARE, "--test", "permutation", "--correct", "bh"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == (
         "test/accuracy, higher is better; difference to scratch, paired by seed (permutation of signs), "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import Comparison, Question, compare, correct_together
+from mmrun.results.compare import Comparison, Question, check_family, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
 from mmrun.results.index import find_primary_metric
 from mmrun.results.ranks import Ranking, rank
@@ -110,7 +110,9 @@ def compute_findings(
         answerable = question if _has_baseline(cells[values], question) else without_baseline
         comparisons.append(compare(cells[values], answerable))
     settings = []
-    for values, comparison in zip(ordered, correct_together(comparisons, question.correct), strict=True):
+    comparisons = correct_together(comparisons, question.correct)
+    notices += check_family(comparisons)
+    for values, comparison in zip(ordered, comparisons, strict=True):
         settings.append(Setting(values, cells[values], comparison))
     return Findings(
         question=question,
