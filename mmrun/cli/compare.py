@@ -168,10 +168,12 @@ def parse_question(args: argparse.Namespace) -> "Question":
 
 def _compare_groups(args: argparse.Namespace) -> "Result":
     from mmrun.results import selection
+    from mmrun.results.environment import find_differing_environments
 
     question = parse_question(args)
     runs, notices = selection.read_finished(args.folders)
     runs = selection.filter_runs(runs, args.where)
+    notices += find_differing_environments(runs)
     if args.curve_over is not None:
         from mmrun.results.curves import compare_across
 

@@ -2,10 +2,15 @@
 
 import platform
 import subprocess
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from importlib import metadata
+from typing import Any
 
 import mmrun
-from mmrun.results.schema import Environment, GitState
+from mmrun.results.files import read_json
+from mmrun.results.folder import RunFolder
+from mmrun.results.schema import Environment, GitState, RunRecord
 
 LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
@@ -64,3 +69,61 @@ def _run_git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return completed.stdout.strip()
+
+
+# ------------------------------------------------------------------------------------------------- of several runs
+
+
+def find_differing_environments(runs: Iterable[RunRecord]) -> list[str]:
+    """Return notices about properties of machine and code that differ between compared runs: device, commit, versions.
+
+    Args:
+        runs: those without environment.json do not count.
+    """
+    return describe_differing(count_environments(runs))
+
+
+def describe_differing(environments: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a notice about each property of machine and code that has several values.
+
+    Args:
+        environments: as `count_environments` returns them.
+    """
+    notices = []
+    for name, counts in environments.items():
+        if len(counts) > 1:
+            values = ", ".join(f"{value} (n={count})" for value, count in sorted(counts.items()))
+            notices.append(f"{name} differs between compared runs: {values}")
+    return notices
+
+
+def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
+    """Count in how many runs each property of machine and code had which value.
+
+    Args:
+        runs: those without environment.json are not counted.
+
+    Returns:
+        The number of runs, by property (device, python, a package, the commit) and value.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for run in runs:
+        file = RunFolder(run["folder"]).environment_file
+        if file.exists():
+            for name, value in _flatten_environment(read_json(file)).items():
+                counts.setdefault(name, Counter())[str(value)] += 1
+    return counts
+
+
+def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
+    """Return the environment with the commit and the versions of packages as properties of their own."""
+    properties: dict[str, object] = dict(environment)
+    versions, git = environment.get("versions", {}), environment.get("git")
+    properties.pop("versions", None)
+    properties.pop("git", None)
+    if git is not None:
+        properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
+    for name, version in versions.items():
+        if version is not None:
+            properties[name] = version
+    return properties

@@ -270,6 +270,8 @@ def _describe_ranking(ranking: Ranking) -> str:
         test = f"{name} {format_number(ranking.statistic)}, p {format_p_value(ranking.p)}"
     critical = "" if ranking.critical is None else f"; critical difference of ranks {ranking.critical:.2f} (Nemenyi)"
     apart = ", ".join(f"{','.join(better)} before {','.join(worse)}" for better, worse in ranking.apart) or "none"
+    if ranking.unmatched:
+        apart = f"no verdict, not on equal terms ({', '.join(ranking.unmatched)})"
     return f"{description}; {test}{critical}; apart: {apart}"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmrun.cli import main
+from mmrun.results.files import write_json
 from mmrun.results.predictions import write_predictions
 from tests.results.fabricate import finished, started
 
@@ -79,6 +80,20 @@ def test_title_names_the_test_and_the_correction(outputs, capsys):
         "p corrected by Benjamini and Hochberg"
     )
     assert err == "note: with 3 pairs p of the permutation test cannot be below 0.25\n"
+
+
+def test_other_machines_and_versions_are_told(outputs, capsys):
+    run = finished(outputs, 0.65, "under_score", seed=2)
+    versions = {"torch": "2.15.0", "timm": None}
+    git = {"commit": "0123456789abcdef", "changed": True}
+    write_json(run.environment_file, {"python": "3.11", "device": "NVIDIA H100", "versions": versions, "git": git})
+    other = finished(outputs, 0.60, "scratch", seed=2)
+    write_json(other.environment_file, {"python": "3.11", "device": "cpu", "versions": {"torch": "2.9.0"}, "git": None})
+    for mode in ([], ["--rank-over", "seed"]):
+        assert main([*COMPARE, *mode]) == 0
+        err = capsys.readouterr().err
+        assert "note: device differs between compared runs: NVIDIA H100 (n=1), cpu (n=1)\n" in err
+        assert "note: torch differs between compared runs: 2.15.0 (n=1), 2.9.0 (n=1)\n" in err
 
 
 def test_unequal_budgets_are_flagged(outputs, capsys):

@@ -312,6 +312,37 @@ def test_with_two_keys_a_baseline_differs_from_its_group_in_one_value(outputs):
     assert [row.baseline for row in rows] == [None] + 3 * [("digits", "scratch")]
 
 
+def test_a_list_can_be_named(outputs):
+    for modalities, accuracy in ((["image", "audio"], 0.5), (["image"], 0.6), (["image", "audio", "text"], 0.7)):
+        finished(outputs, accuracy, modalities=modalities)
+    for against in ("[image,audio]", "[image, audio]"):
+        rows = compare([outputs], ["modalities"], "test/accuracy", against=against).rows
+        assert [row.group for row in rows] == [("[image,audio]",), ("[image,audio,text]",), ("[image]",)]
+    (row,) = compare([outputs], ["modalities"], "test/accuracy", where=["modalities=[image]"]).rows
+    assert row.mean == 0.6
+    rows = compare([outputs], ["strategy", "modalities"], "test/accuracy", against="scratch,[image]").rows
+    assert rows[0].group == ("scratch", "[image]")
+    assert (
+        compare([outputs], ["modalities"], "test/accuracy", where=["modalities=[image],[image,audio]"]).rows[1].n == 1
+    )
+
+
+def test_a_mapping_can_be_named(outputs):
+    for epochs in (5.0, 10.0):
+        finished(outputs, 0.5, budget={"epochs": epochs, "steps": 7})
+    rows = compare([outputs], ["budget"], "test/accuracy", against="epochs=10,steps=7").rows
+    assert rows[0].group == ("epochs=10,steps=7",)
+
+
+def test_metrics_that_are_not_numbers_are_left_out(outputs):
+    runs = three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    metrics_file = runs[0].metrics_file
+    metrics_file.write_text(metrics_file.read_text().replace('"accuracy": 0.5', '"accuracy": NaN'))
+    compared = compare([outputs], ["strategy"], "test/accuracy")
+    assert (compared.rows[0].n, compared.rows[0].mean) == (2, pytest.approx(0.65))
+    assert compared.notices[0] == f"without test/accuracy and left out: 1 run ({runs[0].name})"
+
+
 def test_a_run_without_the_key_is_a_group_of_its_own(outputs):
     finished(outputs, 0.5)
     finished(outputs, 0.6, fusion={"_target_": "mmrun.models.fusions.simple.Sum"})

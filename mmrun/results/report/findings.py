@@ -169,9 +169,12 @@ def _has_baseline(runs: list[RunRecord], question: Question) -> bool:
     """Return whether runs of the baseline are among some runs; a sweep may be incomplete."""
     if question.against is None:
         return True
-    groups = group_runs(runs, question.by)
     against = selection.parse_values(question.against)
-    return against in groups or (len(against) == 1 and any(against[0] in group for group in groups))
+    joined = ",".join(against)
+    for group in group_runs(runs, question.by):
+        if ",".join(group) == joined or (len(against) == 1 and against[0] in group):
+            return True
+    return False
 
 
 def _choose_pairing(cells: Mapping[Group, list[RunRecord]], question: Question) -> tuple[str, ...]:
