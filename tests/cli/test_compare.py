@@ -171,9 +171,9 @@ def test_examples_of_two_runs(outputs, capsys):
         names.append(run.name)
     assert main(["compare", names[1][:-4], names[0], "--examples"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"A = {names[1]}, B = {names[0]}, test rows, interval by paired bootstrap"
-    assert cells(lines[3])[:6] == ["label", "accuracy", "5", "0.8000", "0.4000", "+0.4000"]
-    assert cells(lines[3])[7:] == ["McNemar, exact", "0.625", "3", "1"]
+    assert lines[0] == f"A = {names[1]}, B = {names[0]}, test rows, each alone (Student's interval)"
+    assert cells(lines[3])[:7] == ["label", "accuracy", "5", "-", "0.8000", "0.4000", "+0.4000"]
+    assert cells(lines[3])[8:] == ["McNemar, exact", "0.625", "3", "1"]
     assert [cells(line) for line in lines[-2:]] == [["label", "A", "r0, r1, r2"], ["label", "B", "r3"]]
     assert main(["compare", *names, "--examples", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["only_one"] == ["r3"]
@@ -182,6 +182,29 @@ def test_examples_of_two_runs(outputs, capsys):
         capsys.readouterr().err
         == "mmrun: --examples: compares two runs, not 1; name them: mmrun compare A B --examples\n"
     )
+
+
+def test_examples_by_groups_of_rows(outputs, capsys, tmp_path):
+    (tmp_path / "rows.csv").write_text("id,patient,label\n" + "".join(f"r{row},p{row // 2},x\n" for row in range(8)))
+    manifest = {"_target_": "mmrun.data.sources.manifest.manifest", "path": str(tmp_path / "rows.csv"), "id": "id"}
+    names = []
+    for strategy, wrong in (("scratch", (0, 1, 2, 3)), ("under_score", ())):
+        dataset = {**manifest, "labelled": 1.0, "group": "patient"}
+        run = finished(outputs, 0.5, strategy, seed=7, dataset=dataset)
+        scores = np.array([[0.9, 0.1] if row not in wrong else [0.1, 0.9] for row in range(8)])
+        write_predictions(run, "test", [f"r{row}" for row in range(8)], {"label": np.zeros(8, int)}, {"label": scores})
+        names.append(run.name)
+    for words in ([], ["--groups", "patient"]):  # the data set's own group column is the default
+        assert main(["compare", *names, "--examples", *words]) == 0
+        out, err = capsys.readouterr()
+        assert out.splitlines()[0].endswith("test rows, grouped by patient (Student's interval)")
+        assert cells(out.splitlines()[3])[2:4] == ["8", "4"]
+        assert "permutation of groups" in out
+        assert err == "note: with 4 groups p of the permutation test cannot be below 0.125\n"
+    assert main(["compare", *names, "--examples", "--groups", "patent"]) == 2
+    assert capsys.readouterr().err.startswith("mmrun: --groups patent: rows.csv has no such column; did you mean ")
+    assert main(["compare", "--groups", "patient"]) == 2
+    assert capsys.readouterr().err == ("mmrun: --groups: belongs to --examples; to compare groups of runs use --by\n")
 
 
 def test_markdown_ends_with_the_notes(outputs, capsys):
