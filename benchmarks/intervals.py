@@ -1,7 +1,7 @@
 """Do the statistics of `mmrun compare` keep their word? Simulated: how often intervals cover, how often tests err.
 
-python benchmarks/intervals.py [COMPARISONS [PART ...]], where a part is paired, crossings ...: each line prints a coverage (aim: 93 to 97 %) or a rate of false alarms
-(aim: at most 6 %), and `!` where it is missed.
+python benchmarks/intervals.py [COMPARISONS [PART ...]], where a part is paired, crossings ... (see SIMULATIONS). Each
+line prints a coverage (aim: 93 to 97 %) or a rate of false alarms (aim: at most 6 %), and `!` where it is missed.
 """
 
 import sys
