@@ -219,6 +219,8 @@ def schema(kind: type) -> type:
     annotations = get_type_hints(kind)
     keys: list[tuple[str, Any, Any]] = []
     for key in fields(kind):
+        if key.name == "choices":  # of files; no override sets it
+            continue
         annotation = annotations[key.name]
         item = get_args(annotation)[-1] if get_args(annotation) else None
         if is_dataclass(annotation):
@@ -322,8 +324,8 @@ def _check_budget(budget: BudgetConfig) -> None:
 
 
 def _check_labels(config: RunConfig) -> None:
-    labelled = convert(config.dataset["labelled"], PositiveShare, "dataset.labelled")
-    shots = convert(config.dataset["shots"], PositiveInt | None, "dataset.shots")
+    labelled = convert(config.dataset.get("labelled"), PositiveShare, "dataset.labelled")
+    shots = convert(config.dataset.get("shots"), PositiveInt | None, "dataset.shots")
     if shots is not None and labelled < 1:
         raise ConfigError("dataset: both labelled and shots are set; add dataset.labelled=1 to drop one")
 

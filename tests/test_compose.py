@@ -24,7 +24,7 @@ def error_message(capsys, *arguments):
         ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
         ("encoder.image.kernel=3", "no key 'encoder.image.kernel'; did you mean 'kernels'? ("),
         ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
-        ("balance.unimodal_weight=2", "no key 'balance.unimodal_weight': balance is empty"),
+        ("balance.unimodal_weight=2", "no key 'balance.unimodal_weight': balance has no keys"),
         ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
         ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),

@@ -9,6 +9,7 @@ from mmrun.cli.survey import print_survey, survey_file, train_command
 
 if TYPE_CHECKING:
     from mmrun.data.audit import Audit
+    from mmrun.data.table import Table
 
 HELP = "Inspect a data set before training on it: splits, kinds, targets, leaks, and every row that cannot be used."
 
@@ -79,7 +80,7 @@ def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
 
 
 def _audit(node: Facts, num_files: int | None) -> "Audit":
-    """Audit the data set, and add how the modalities were inferred."""
+    """Audit the data set, and add how the modalities were inferred and how the default encoders would read them."""
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
     from mmrun.data.file_digests import NoDigests
@@ -92,7 +93,34 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
         result.modalities[name]["told_by"] = modality.reason
+    result.notes.extend(_describe_preprocessing(table, result.warnings))
     return result
+
+
+def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
+    """Say what the default encoders of the modalities would be shown: lengths, and what is cut or changed.
+
+    What a run with them would reject is added to the warnings.
+    """
+    from mmrun.compose import DEFAULT_ENCODER, load_option
+    from mmrun.data.preprocess.notes import describe_preprocessors
+    from mmrun.errors import DataError
+    from mmrun.instantiate import instantiate
+
+    preprocessors = {}
+    for name, column in table.columns.items():
+        if column.kind == "tabular":  # its notes are warnings of the audit
+            continue
+        encoder = DEFAULT_ENCODER[column.kind]
+        node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
+        preprocessor = instantiate(node, f"encoder.{name}.preprocess")
+        try:
+            preprocessor.fit(column, table.rows("train"))
+        except DataError as error:
+            warnings.append(f"{name}: {error}")
+        else:
+            preprocessors[f"{name} (encoder {encoder})"] = preprocessor
+    return describe_preprocessors(preprocessors)
 
 
 # ---------------------------------------------------------------------------------------------------------- in tables

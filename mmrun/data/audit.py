@@ -16,7 +16,7 @@ from mmrun.data.giveaways import find_giveaways
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import read_audio
-from mmrun.data.preprocess.image import open_image
+from mmrun.data.preprocess.image_files import describe_decoded
 from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import read_text
@@ -86,7 +86,7 @@ class Audit:
         targets: what was seen, by target.
         bad: rows that cannot be used: "file:row: reason".
         warnings: one line each.
-        notes: what was inferred and why, one line each.
+        notes: what was inferred and why, and what encoders are shown of the rows; one line each.
     """
 
     rows: dict[str, int]
@@ -179,15 +179,11 @@ def _read_rows(context: Context, read: Callable[[Any], T]) -> tuple[list[T], lis
 
 
 def _audit_image(context: Context) -> Result:
-    def read(value: Path | np.ndarray) -> tuple[int, int, str]:
-        image = open_image(value)
-        return image.width, image.height, image.mode
-
-    images, unreadable = _read_rows(context, read)
+    images, unreadable = _read_rows(context, describe_decoded)
     return {
-        "width": _summarize([width for width, _, _ in images]),
-        "height": _summarize([height for _, height, _ in images]),
-        "modes": dict(Counter(mode for _, _, mode in images)),
+        "width": _summarize([image.width for image in images]),
+        "height": _summarize([image.height for image in images]),
+        "modes": dict(Counter(image.mode for image in images)),
     }, unreadable
 
 

@@ -3,8 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from math import comb
 from typing import NamedTuple, cast
 
+from mmrun.results.formatting import pluralize
 from mmrun.results.schema import CostName, RunRecord
 from mmrun.results.selection import MAX_NAMES, Group, Groups, format_value, lookup_values
 from mmrun.results.variation import Variation
@@ -200,19 +202,31 @@ def check_run_counts(groups: Groups) -> list[str]:
     return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(small)}"] if small else []
 
 
-def check_pair_count(test: str, pairs: Sequence[int]) -> list[str]:
-    """Check whether there are enough pairs for a test by signs or ranks to reach p < 0.05.
+def check_smallest_p(test: str, sizes: Sequence[Sequence[int]], tests: int, correct: str) -> list[str]:
+    """Check whether a test by ranks or exchanges can reach p < 0.05 with so few runs.
 
     Args:
         test: t | wilcoxon | permutation.
-        pairs: number of pairs behind each difference.
+        sizes: of each comparison: its number of pairs, or of the runs in either group.
+        tests: number of p-values that are corrected together.
+        correct: holm | bh | none.
 
     Returns:
-        A notice where there are not.
+        A notice about the comparisons that cannot, or that none can after the correction.
     """
-    if test == "t" or not pairs:
+    smallest = [(_smallest_p(*size), size) for size in sizes if min(size) > 0]
+    if test == "t" or not smallest:
         return []
-    fewest = min(pairs)
-    if fewest < 1 or 2 / 2**fewest < 0.05:
-        return []
-    return [f"with {fewest} pairs p of the {test} test cannot be below {2 / 2**fewest:.4g}"]
+    p, size = max(smallest)
+    if p >= 0.05:
+        subject = pluralize(size[0], "pair") if len(size) == 1 else f"{size[0]} and {size[1]} runs"
+        return [f"with {subject} p of the {test} test cannot be below {p:.4g}"]
+    p, _ = min(smallest)
+    if correct == "holm" and p * tests >= 0.05:
+        return [f"corrected over {tests} tests, no p of the {test} test can be below {min(p * tests, 1):.4g}"]
+    return []
+
+
+def _smallest_p(runs: int, base_runs: int | None = None) -> float:
+    """Return the smallest two-sided p of a test by signs, or by ways to divide the runs of two groups."""
+    return 2 / 2**runs if base_runs is None else 2 / comb(runs + base_runs, runs)

@@ -7,6 +7,7 @@ from itertools import chain, groupby
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
+from mmrun.results.formatting import pluralize
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
 from mmrun.results.variation import Variation
@@ -135,6 +136,8 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
         raise ConfigError(f"--amortise: {question.amortise} is not a number of fusions; 1 charges everything to one")
     selected, left_out = selection.select_with_metric(list(runs), question.metric)
     groups = selection.group_runs(selected, question.by)
+    if question.interval == "bca":
+        _check_bootstrap(groups)
     against = question.against
     baselines = {} if against is None else selection.match_baselines(groups, selection.parse_values(against))
     messages = [*notices, *left_out]
@@ -151,11 +154,19 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
             row, spending = _add_terms(row, groups, question, variation)
             messages += spending
         rows.append(row)
-    if question.paired:
-        pairs = [row.pairs for row in rows if row.pairs is not None]
-        messages += comparability.check_pair_count(question.test, pairs)
     (comparison,) = correct_together([Comparison(question, rows, messages)])
+    messages += check_smallest_p([comparison])
     return comparison
+
+
+def _check_bootstrap(groups: Groups) -> None:
+    """Refuse bootstrap intervals of few runs, which are too narrow."""
+    for group, runs in sorted(groups.items()):
+        if len(runs) < statistics.MIN_BOOTSTRAP:
+            raise ConfigError(
+                f"--interval bca: {','.join(group)} has {pluralize(len(runs), 'run')}; with fewer than "
+                f"{statistics.MIN_BOOTSTRAP} a 95 % bootstrap interval covers less than 93 %; use --interval t"
+            )
 
 
 def _describe_group(group: Group, runs: list[RunRecord], question: Question) -> Row:
@@ -218,7 +229,7 @@ def _add_difference(row: Row, groups: Groups, baseline: Group, question: Questio
         difference_high=estimate.high,
         p=estimate.p,
         effect=effect,
-        improvement=effects.probability_of_improvement(values, base_values, question.lower_is_better),
+        improvement=effects.probability_of_improvement(values, base_values, question.lower_is_better, bool(pairs)),
         detectable=detectable,
     )
 
@@ -301,6 +312,37 @@ def correct_together(comparisons: Sequence[Comparison], correct: str | None = No
         rows = _mark_best(rows, comparison.question.lower_is_better)
         corrected.append(replace(comparison, rows=rows, tests=len(p_values)))
     return corrected
+
+
+def check_smallest_p(comparisons: Sequence[Comparison]) -> list[str]:
+    """Check whether the tests of comparisons that are corrected together can reach p < 0.05.
+
+    Args:
+        comparisons: with the same question.
+
+    Returns:
+        A notice where they cannot.
+    """
+    question, sizes = comparisons[0].question, []
+    for comparison in comparisons:
+        runs = {row.group: row.n for row in comparison.rows}
+        for row in comparison.rows:
+            if row.baseline is not None:
+                sizes.append((row.n, runs[row.baseline]) if row.pairs is None else (row.pairs,))
+    return comparability.check_smallest_p(question.test, sizes, comparisons[0].tests, question.correct)
+
+
+def check_family(comparisons: Sequence[Comparison]) -> list[str]:
+    """Check whether any test can reach p < 0.05 after all comparisons are corrected together.
+
+    Args:
+        comparisons: with the same question; each has notices about itself.
+
+    Returns:
+        A notice where none can, unless a comparison has it already.
+    """
+    told = set(chain.from_iterable(comparison.notices for comparison in comparisons))
+    return [notice for notice in check_smallest_p(comparisons) if notice not in told]
 
 
 def _mark_best(rows: list[Row], lower_is_better: bool) -> list[Row]:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, compare, selection, statistics
-from mmrun.results.compare import Comparison, Question, Row, is_significant
+from mmrun.results.compare import Comparison, Question, Row, check_family, is_significant
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, get_metric, lookup_values
 from mmrun.results.variation import Variation
@@ -91,7 +91,7 @@ def compare_across(runs: Sequence[RunRecord], question: Question, key: str, noti
     values = list(by_value)
     logarithmic = values[0] > 0 and values[-1] / values[0] > WIDE
     comparisons = compare.correct_together([compare.compare(by_value[value], question) for value in values])
-    curves = Curves(question, key, logarithmic, values, comparisons, [], list(notices))
+    curves = Curves(question, key, logarithmic, values, comparisons, [], [*notices, *check_family(comparisons)])
     unequal = _find_unequal_along(curves, list(chain(*by_value.values())))
     curves.notices.extend(comparability.shorten_notices(unequal))
     tested = compare.correct_together(comparisons, "holm")

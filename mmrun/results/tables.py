@@ -22,7 +22,11 @@ Result = Comparison | Curves | Ranking | Examples
 CORRECTION_NAMES = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
 PAIRED_TESTS = {"t": "paired t", "wilcoxon": "Wilcoxon's signed ranks", "permutation": "permutation of signs"}
 TESTS = {"t": "Welch's t", "wilcoxon": "Wilcoxon's rank sum", "permutation": "permutation"}
-EXAMPLE_TESTS = {"mcnemar": "McNemar, exact", "wilcoxon": "Wilcoxon's signed ranks"}
+EXAMPLE_TESTS = {
+    "mcnemar": "McNemar, exact",
+    "wilcoxon": "Wilcoxon's signed ranks",
+    "permutation": "permutation of groups",
+}
 MAX_FLIPPED_IDS = 10
 
 
@@ -270,6 +274,8 @@ def _describe_ranking(ranking: Ranking) -> str:
         test = f"{name} {format_number(ranking.statistic)}, p {format_p_value(ranking.p)}"
     critical = "" if ranking.critical is None else f"; critical difference of ranks {ranking.critical:.2f} (Nemenyi)"
     apart = ", ".join(f"{','.join(better)} before {','.join(worse)}" for better, worse in ranking.apart) or "none"
+    if ranking.unmatched:
+        apart = f"no verdict, not on equal terms ({', '.join(ranking.unmatched)})"
     return f"{description}; {test}{critical}; apart: {apart}"
 
 
@@ -288,6 +294,7 @@ def build_example_table(examples: Examples) -> Table:
             task.task,
             task.figure,
             str(task.rows),
+            "-" if task.groups is None else str(task.groups),
             format_number(task.one),
             format_number(task.other),
             format_signed(task.difference),
@@ -298,8 +305,22 @@ def build_example_table(examples: Examples) -> Table:
             str(len(task.only_other)),
         ]
         rows.append(cells)
-    header = ["task", "metric", "rows", "A", "B", "A - B", "95 % interval", "test", "p", "A better", "B better"]
-    caption = f"A = {examples.one}, B = {examples.other}, {examples.split} rows, interval by paired bootstrap"
+    header = [
+        "task",
+        "metric",
+        "rows",
+        "groups",
+        "A",
+        "B",
+        "A - B",
+        "95 % interval",
+        "test",
+        "p",
+        "A better",
+        "B better",
+    ]
+    over = "rows, each alone" if examples.column is None else f"rows, grouped by {examples.column}"
+    caption = f"A = {examples.one}, B = {examples.other}, {examples.split} {over} (Student's interval)"
     return Table(caption, header, rows, 2)
 
 

@@ -121,7 +121,7 @@ def test_series_from_cells(tmp_path):
     lines = "".join(json.dumps({"pulse": [1, 2, row], "label": row % 2}) + "\n" for row in range(12))
     table = manifest(write(tmp_path, lines, "my.jsonl"))
     assert table.columns["pulse"].kind == "series"
-    assert table.columns["pulse"].values[3].tolist() == [[1.0, 2.0, 3.0]]
+    assert table.columns["pulse"].values[3].tolist() == [1.0, 2.0, 3.0]
     quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
     assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
     assert error_of(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (

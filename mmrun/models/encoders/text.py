@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mmrun.models.encoders.sequence import Blocks, Cell, Recurrent, masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features, Input
-from mmrun.values import Depth, MlpRatio, ShareBelow1, Width
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
 class Rnn(Encoder):
@@ -84,7 +84,7 @@ class TextCnn(Encoder):
         pad_id: int,
         embedding_dim: Width = 128,
         channels: Width = 64,
-        kernels: Sequence[Width] = (3, 4, 5),
+        kernels: Widths = (3, 4, 5),
         dropout: ShareBelow1 = 0.5,
     ) -> None:
         super().__init__()

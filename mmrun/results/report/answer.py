@@ -166,6 +166,10 @@ def _describe_ranking(ranking: Ranking) -> Answer:
         ranks.append(f"{_join_values(group)} {rank:.2f}")
     over = f"over {len(ranking.blocks)} values of {', '.join(ranking.over)}"
     evidence = f"(mean ranks: {', '.join(ranks)}; p {_format_p(ranking.p)})"
+    if ranking.unmatched:
+        reasons = ", ".join(ranking.unmatched)
+        text = f"{over}, the groups are not on equal terms ({reasons}): no verdict {evidence}."
+        return Answer(text, "unmatched")
     if not ranking.apart:
         return Answer(f"{over}, no group ranks significantly above another {evidence}.", "undecided")
     pairs = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import Comparison, Question, compare, correct_together
+from mmrun.results.compare import Comparison, Question, check_family, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
 from mmrun.results.index import find_primary_metric
 from mmrun.results.ranks import Ranking, rank
@@ -110,7 +110,9 @@ def compute_findings(
         answerable = question if _has_baseline(cells[values], question) else without_baseline
         comparisons.append(compare(cells[values], answerable))
     settings = []
-    for values, comparison in zip(ordered, correct_together(comparisons, question.correct), strict=True):
+    comparisons = correct_together(comparisons, question.correct)
+    notices += check_family(comparisons)
+    for values, comparison in zip(ordered, comparisons, strict=True):
         settings.append(Setting(values, cells[values], comparison))
     return Findings(
         question=question,
@@ -167,9 +169,12 @@ def _has_baseline(runs: list[RunRecord], question: Question) -> bool:
     """Return whether runs of the baseline are among some runs; a sweep may be incomplete."""
     if question.against is None:
         return True
-    groups = group_runs(runs, question.by)
     against = selection.parse_values(question.against)
-    return against in groups or (len(against) == 1 and any(against[0] in group for group in groups))
+    joined = ",".join(against)
+    for group in group_runs(runs, question.by):
+        if ",".join(group) == joined or (len(against) == 1 and against[0] in group):
+            return True
+    return False
 
 
 def _choose_pairing(cells: Mapping[Group, list[RunRecord]], question: Question) -> tuple[str, ...]:

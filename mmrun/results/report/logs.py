@@ -1,6 +1,5 @@
-"""What run folders hold besides metrics.json, predictions and evaluations: the training log and the environment."""
+"""What the training logs of run folders hold."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,41 +92,3 @@ def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
     grid = np.linspace(start, max(start, end), MEAN_CURVE_POINTS)
     values = [np.interp(grid, *curve.T) for curve in curves]
     return np.stack([grid, np.mean(values, axis=0)], axis=1)
-
-
-# ----------------------------------------------------------------------------------------------------- environments
-
-
-def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
-    """Count in how many runs each property of machine and code had which value: "A100", or "A100, then H100".
-
-    Args:
-        runs: those without environment.json are not counted.
-
-    Returns:
-        The number of runs, by property (device, python, a package, the commit) and value.
-    """
-    counts: dict[str, Counter[str]] = {}
-    for run in runs:
-        properties: dict[str, dict[str, None]] = {}  # by name, the distinct values in the order of the run's starts
-        for start in RunFolder(run["folder"]).read_starts():
-            for name, value in _flatten_environment(dict(start)).items():
-                properties.setdefault(name, {})[str(value)] = None
-        for name, values in properties.items():
-            counts.setdefault(name, Counter())[", then ".join(values)] += 1
-    return counts
-
-
-def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
-    """Return the environment with the commit and the versions of packages as properties of their own."""
-    properties: dict[str, object] = dict(environment)
-    versions, git = environment.get("versions", {}), environment.get("git")
-    properties.pop("versions", None)
-    for key in ("git", "time", "starts"):
-        properties.pop(key, None)
-    if git is not None:
-        properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
-    for name, version in versions.items():
-        if version is not None:
-            properties[name] = version
-    return properties
