@@ -136,7 +136,7 @@ class Bow(Encoder):
         idf[list(special_ids)] = 0.0
         self.register_buffer("idf", idf)  # [V], inverse document frequency
         self.linear = nn.Linear(vocab_size, dim)
-        nn.init.normal_(self.linear.weight)  # inputs have norm 1, so outputs have variance 1
+        nn.init.normal_(self.linear.weight, std=0.01)  # of a rare word it remains, so it is noise: at 1 it hid the rest
 
     def fit(self, batches: Iterable[Input]) -> None:
         """Compute the inverse document frequencies, smoothed as in scikit-learn: ln((1 + rows) / (1 + df)) + 1.
