@@ -5,6 +5,7 @@ Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.ima
 
 import functools
 import os
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -346,6 +347,11 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
             raise ConfigError(_format_error(error)) from None
+        if isinstance(error, ValueError | TypeError | LookupError | AssertionError | RecursionError):
+            package = traceback.extract_tb(error.__traceback__)[-1].filename
+            if any(name in package for name in ("omegaconf", "hydra", "antlr4")):
+                message = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ConfigError(f"the overrides cannot be composed: {message}") from error
 
 
 def _format_error(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from typing import NoReturn, cast
 
 import mmrun
 from mmrun import plugins, renamed
-from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.errors import ConfigError, MmrunError, escape, nearest
 
 VERBS = {  # in reading order
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except MmrunError as error:
-        print(f"mmrun: {error}", file=sys.stderr)
+        print(f"mmrun: {escape(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("mmrun: interrupted", file=sys.stderr)
