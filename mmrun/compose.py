@@ -27,9 +27,11 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
+from mmrun.quoting import quote_values, suggest_quotes
 from mmrun.values import convert
 
-USER_KEYS = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # their keys are the user's; none needs a +
+# The keys below these are the user's; none needs a +
+USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"}
 
 ADAPTER_PATH = "strategy.adapt"
 
@@ -129,8 +131,9 @@ def load(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
+    check_overrides(overrides)
+    overrides = quote_values(overrides)
     with _hydra_errors():
-        check_overrides(overrides)
         reject_intervals(overrides)
         check_single_run(overrides)
         rewritten, modalities = _rewrite(overrides)
@@ -159,6 +162,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """
     with _hydra_errors():
         check_overrides(overrides)
+        overrides = quote_values(overrides, is_sweep=True)
         reject_intervals(overrides)
         check_number_of_runs(overrides)
         return split_sweep(overrides)
@@ -280,7 +284,7 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
         if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT)):
-            override = f"++{override}"
+            override = f"++{override.lstrip('+')}"
         path = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         group = _find_group(path, groups)
         names = value.split(",")
@@ -298,6 +302,8 @@ def _find_group(path: str, groups: Mapping[str, str]) -> str | None:
     last_key = path.rpartition(".")[2]
     if path not in groups and path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
         return last_key
+    if path == f"tasks.{last_key}":
+        return "task"
     return groups.get(path)
 
 
@@ -360,7 +366,9 @@ def _format_error(error: BaseException) -> str:
         options = list(error.options or list_options(group))
         return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read; write key=value (quote what the shell or Hydra would split)"
+        word = str(error.override)
+        mend = f"to set it literally, type {suggest_quotes(word)}" if "=" in word else "write key=value"
+        return f"{word!r} cannot be read; {mend}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _format_error(error.__cause__)
     if isinstance(error, ConfigCompositionException) and "is already at" in str(error):

@@ -69,6 +69,8 @@ def result_config(values: Values) -> dict[str, object]:
     result["trainer"] = _effective_keys(TrainerConfig, values["trainer"])
     stages = {name: _effective_keys(StageConfig, stage) for name, stage in values["strategy"]["stages"].items()}
     result["strategy"] = {**values["strategy"], "stages": stages}
+    if not result.get("tasks"):
+        result.pop("tasks", None)  # configs of earlier versions lack the key
     callbacks = values.get("callbacks", {})
     result["callbacks"] = {name: node for name, node in callbacks.items() if node["_target_"] not in OBSERVERS}
     return result
@@ -175,6 +177,7 @@ class RunConfig:
     balance: Node = None  # one of objectives.balance; None: gradients are not changed
     augment: Node = None  # one of objectives.augment; None: inputs are not changed
     callbacks: dict[str, Node] = field(default_factory=dict)  # node by name
+    tasks: dict[str, Node] = field(default_factory=dict)  # the user's own, by target
     optimizer: Node = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -272,6 +275,7 @@ def _check_nodes(config: RunConfig) -> None:
         required[f"encoder.{modality}.preprocess"] = preprocess
     optional = {"balance": config.balance, "augment": config.augment, "strategy.adapt": config.strategy.adapt}
     optional |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    required |= {f"tasks.{name}": node for name, node in config.tasks.items()}
     if not config.encoder:
         raise ConfigError("modalities: a run needs at least one")
     if not config.strategy.stages:

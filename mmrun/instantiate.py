@@ -24,6 +24,7 @@ PACKAGES = {
     "augment": "mmrun.objectives",
     "adapt": "mmrun.models.adapters",
     "callbacks": "mmrun.run.callbacks",
+    "tasks": "mmrun.tasks",
     "sweep": "mmrun.search",
     "dataset": "mmrun.data.sources",
     "fusion": "mmrun.models.fusions",
