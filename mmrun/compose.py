@@ -5,6 +5,7 @@ Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.ima
 
 import functools
 import os
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -130,9 +131,9 @@ def load(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
+    check_overrides(overrides)
     overrides = quote_values(overrides)
     with _hydra_errors():
-        check_overrides(overrides)
         reject_intervals(overrides)
         check_single_run(overrides)
         rewritten, modalities = _rewrite(overrides)
@@ -160,8 +161,8 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         The overrides of each run, one for every combination of values, in the order typed.
     """
     with _hydra_errors():
-        overrides = quote_values(overrides, is_sweep=True)
         check_overrides(overrides)
+        overrides = quote_values(overrides, is_sweep=True)
         reject_intervals(overrides)
         check_number_of_runs(overrides)
         return split_sweep(overrides)
@@ -283,7 +284,7 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
         if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT)):
-            override = f"++{override}"
+            override = f"++{override.lstrip('+')}"
         path = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         group = _find_group(path, groups)
         names = value.split(",")
@@ -352,6 +353,11 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
             raise ConfigError(_format_error(error)) from None
+        if isinstance(error, ValueError | TypeError | LookupError | AssertionError | RecursionError):
+            package = traceback.extract_tb(error.__traceback__)[-1].filename
+            if any(name in package for name in ("omegaconf", "hydra", "antlr4")):
+                message = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ConfigError(f"the overrides cannot be composed: {message}") from error
 
 
 def _format_error(error: BaseException) -> str:

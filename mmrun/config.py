@@ -275,6 +275,7 @@ def _check_nodes(config: RunConfig) -> None:
         required[f"encoder.{modality}.preprocess"] = preprocess
     optional = {"balance": config.balance, "augment": config.augment, "strategy.adapt": config.strategy.adapt}
     optional |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    required |= {f"tasks.{name}": node for name, node in config.tasks.items()}
     if not config.encoder:
         raise ConfigError("modalities: a run needs at least one")
     if not config.strategy.stages:

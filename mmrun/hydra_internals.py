@@ -27,6 +27,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mmrun.errors import ConfigError, nearest
 from mmrun.values import format_value
@@ -94,7 +95,13 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path) -> tuple[Dict
         (choosing if chooses else changing).append(override)
     config, choices = _compose_files(name, tuple(str(override.input_line) for override in choosing), config_dir, files)
     config = copy.deepcopy(config)
-    ConfigLoaderImpl._apply_overrides_to_config(changing, config)
+    for override in changing:
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([override], config)
+        except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            raise ConfigError(f"{override.input_line}: there is no such key ({error})") from error
     return config, dict(choices)
 
 

@@ -495,6 +495,7 @@ def check_nodes(config: RunConfig) -> None:
     nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
     nodes |= {"balance": config.balance, "augment": config.augment}
     nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}
     for name, stage in config.strategy.stages.items():
         nodes[f"strategy.stages.{name}.objective"] = stage.objective
         nodes[f"strategy.stages.{name}.optimizer"] = stage.optimizer
