@@ -78,7 +78,7 @@ def run(
     with folder.lock(callback.on_message if wait else None) if writes else nullcontext():
         if writes and rerun:
             folder.clear()
-        if writes:
+        if writes and not folder.finished:
             _record_data(session)
             _record_start(session, overrides)
         accelerator.wait_for_everyone()
