@@ -19,7 +19,8 @@ from mmrun.config import RunConfig
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
-WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2")  # required, but their versions do not affect results
+# Required, but their versions do not affect results
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer")
 EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
     "parallel": "hydra-joblib-launcher",

@@ -250,7 +250,8 @@ def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
     state = determine_status(sweep_run.folder)
     explanations = {
         "failed": f"failed: {state['message']}",
-        "running": "not finished: its process was killed, or is still running",
+        "killed": "not finished: its process was killed",
+        "running": "not finished: another process trains it",
         "waiting": "not finished: it was never started",
     }
     return explanations.get(state["status"], str(state["status"]))

@@ -14,7 +14,7 @@ from mmrun.results.index import determine_status, resolve
 from mmrun.results.selection import format_value
 
 if TYPE_CHECKING:
-    from mmrun.training.cost import StageCost
+    from mmrun.training.stage_cost import StageCost
 
 HELP = "Show one run: its overrides, status, metrics and cost."
 

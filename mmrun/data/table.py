@@ -94,6 +94,8 @@ class Table:
         skipped: bad rows that were left out because of on_error=skip: "file:row: reason".
         on_error: raise | skip: what happens to a row that cannot be decoded.
         old_fingerprint: what version 0.1.0 recorded, with the sizes of files in place of their content; None: the same.
+        notes: what was inferred and why, one line each.
+        warnings: what may be a mistake in the data, one line each.
     """
 
     ids: Sequence[str]
@@ -106,6 +108,8 @@ class Table:
     skipped: list[str] = field(default_factory=list)
     on_error: str = "raise"
     old_fingerprint: str | None = None
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split.

@@ -30,7 +30,7 @@ def read_column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
     """
     if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"--group {name}: this data set has no columns to group by; only dataset=manifest has")
-    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()))
+    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()), encoding=dataset.get("encoding"))
     if name not in sheet.columns:
         raise ConfigError(
             f"--group {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} "

@@ -6,7 +6,8 @@ from fnmatch import fnmatch
 from typing import NamedTuple, cast
 
 from mmrun.results.schema import CostName, RunRecord
-from mmrun.results.selection import Group, Groups, format_value, lookup_values
+from mmrun.results.selection import MAX_NAMES, Group, Groups, format_value, lookup_values
+from mmrun.results.variation import Variation
 
 
 class Requirement(NamedTuple):
@@ -23,11 +24,14 @@ class Requirement(NamedTuple):
     explained_by: tuple[str, ...]
 
 
+UNKNOWN = object()  # value of a requirement that a run did not record; it is not compared
 REQUIREMENTS = (
     Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
     Requirement("split", lambda run: run["dataset"]["split"], ("dataset", "seed")),
     Requirement("budget", lambda run: run["budget"], ("budget*",)),
     Requirement("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
+    Requirement("shots", lambda run: run["config"]["dataset"].get("shots"), ("dataset.shots",)),
+    Requirement("labelled rows", lambda run: run["dataset"].get("labelled_rows", UNKNOWN), ("dataset*", "seed")),
     Requirement("metric version", lambda run: run["metric_version"], ()),
     Requirement("precision", lambda run: run["config"]["trainer"]["precision"], ("trainer.precision",)),
 )
@@ -62,9 +66,56 @@ def find_differences(runs: Sequence[RunRecord], keys: Sequence[str], match: str 
             continue
         differing = _count_differing_values(runs, requirement, keys)
         if differing:
-            values = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(differing.items()))
-            notices[requirement.name] = f"{requirement.name} differs between compared runs: {values}"
+            notices[requirement.name] = f"{requirement.name} differs between compared runs: {list_counts(differing)}"
     return notices
+
+
+def find_unequal_terms(
+    runs: Sequence[RunRecord], by: Sequence[str], paired: Sequence[str], match: str, variation: Variation
+) -> dict[str, str]:
+    """Return what differs between compared runs that should not, config keys included.
+
+    Args:
+        runs: all that are compared, or some of them.
+        by: keys that make groups of the runs.
+        paired: keys that pair them.
+        match: what the runs must have spent alike.
+        variation: of all compared runs.
+
+    Returns:
+        Notices by the name of a requirement or the config key.
+    """
+    notices = find_differences(runs, [*by, *paired], match)
+    for key, counts in variation.find(runs).items():
+        notices[key] = (
+            f"{key} is neither group nor pairing and differs between compared runs: {list_counts(counts)}; "
+            "fix it with --where, or add it to --by"
+        )
+    return notices
+
+
+def shorten_notices(notices: dict[str, str]) -> list[str]:
+    """Return the first notices, and one that names the rest.
+
+    Args:
+        notices: by name.
+    """
+    names, texts = list(notices), list(notices.values())
+    if len(names) <= MAX_NAMES + 1:
+        return texts
+    others = names[MAX_NAMES:]
+    return [*texts[:MAX_NAMES], f"{len(others)} more keys differ between compared runs: {', '.join(others)}"]
+
+
+def list_counts(counts: Counter[str]) -> str:
+    """Write "a (n=2), b (n=3)", with at most five values.
+
+    Args:
+        counts: number of runs by value.
+    """
+    parts = [f"{value[:16]} (n={count})" for value, count in sorted(counts.items())]
+    more = f" and {len(parts) - MAX_NAMES} more values" if len(parts) > MAX_NAMES else ""
+    return f"{', '.join(parts[:MAX_NAMES])}{more}"
 
 
 def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement, keys: Sequence[str]) -> Counter[str]:
@@ -75,7 +126,9 @@ def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement,
             explaining.append(key)
     counts: dict[Group, Counter[str]] = defaultdict(Counter)
     for run in runs:
-        counts[lookup_values(run, explaining)][format_value(requirement.read(run))] += 1
+        value = requirement.read(run)
+        if value is not UNKNOWN:
+            counts[lookup_values(run, explaining)][format_value(value)] += 1
     differing: Counter[str] = Counter()
     for values in counts.values():
         if len(values) > 1:

@@ -20,15 +20,16 @@ from mmrun.data.row_digests import hash_rows, record_data
 from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
-from mmrun.instantiate import instantiate
+from mmrun.instantiate import check_values, instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
-from mmrun.tasks import for_target
+from mmrun.tasks import build_task
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
 from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
 from mmrun.types import KINDS, Encoder, Input, Objective, Preprocessor, Task
+from mmrun.values import convert
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,23 @@ def open_data(config: RunConfig) -> Data:
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
         preprocessor.fit(table.columns[modality], train)
         preprocessors[modality] = preprocessor
-    tasks = {name: for_target(name, target, labelled) for name, target in table.targets.items()}
+    tasks = _build_tasks(config, table, labelled)
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
     return Data(table, kinds, preprocessors, tasks, rows, files)
+
+
+def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:
+    """Build the task of each target: the user's own where `tasks` names one."""
+    for name in config.tasks:
+        if name not in table.targets:
+            targets = f"{nearest(name, table.targets)} (it has {', '.join(table.targets)})"
+            raise ConfigError(f"tasks.{name}: the data set has no such target{targets}")
+    tasks = {}
+    for name, target in table.targets.items():
+        node = config.tasks.get(name)
+        build = None if node is None else partial(instantiate, node, f"tasks.{name}")
+        tasks[name] = build_task(name, target, labelled, build)
+    return tasks
 
 
 def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:
@@ -370,6 +385,28 @@ def _present_inputs(modality: str, loader: Loader) -> Iterator[Input]:
         yield {part: tensor[present] for part, tensor in x.items()} if isinstance(x, dict) else x[present]
 
 
+def check_nodes(config: RunConfig) -> None:
+    """Check the values of every node against the signature of its class, before any data is read.
+
+    Raises:
+        ConfigError: a class or argument is unknown, or a value does not fit.
+    """
+    check_values(config.dataset, "dataset", drop=LABELS)
+    for modality, node in config.encoder.items():
+        check_values(node, f"encoder.{modality}", drop=("preprocess", "init"))
+        check_values(node["preprocess"], f"encoder.{modality}.preprocess")
+        convert(node.get("init", ""), str, f"encoder.{modality}.init")
+    nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    nodes |= {"balance": config.balance, "augment": config.augment}
+    nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    for name, stage in config.strategy.stages.items():
+        nodes[f"strategy.stages.{name}.objective"] = stage.objective
+        nodes[f"strategy.stages.{name}.optimizer"] = stage.optimizer
+    for key_path, node in nodes.items():
+        if node is not None:
+            check_values(node, key_path)
+
+
 def check(config: RunConfig) -> None:
     """Build everything of a run except its decoded columns, to raise its errors early.
 
@@ -379,6 +416,7 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError, DataError: the run could not start.
     """
+    check_nodes(config)
     build_callbacks(config)
     data = open_data(config)
     model = build_model(config, data)

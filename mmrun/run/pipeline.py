@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
-from mmrun.errors import ConfigError
+from mmrun.data.table import Table
+from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
@@ -62,6 +63,7 @@ def run(
     Raises:
         ConfigError, DataError: the run cannot start.
         RunError: another process trains it, or training failed.
+        StorageError: the disk is full or cannot be written; it says how far training is safe.
         Pruned: a callback ended it.
     """
     accelerator = build_accelerator(config)
@@ -72,6 +74,7 @@ def run(
         check_data(folder, build.open_table(config, files), files)
         callback.on_message(f"{folder.path} is finished; --rerun repeats it")
         return folder
+    build.check_nodes(config)
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
     session = open_session(config, folder, callbacks, accelerator, rerun=rerun)
     writes = accelerator.is_main_process
@@ -79,6 +82,7 @@ def run(
         if writes and rerun:
             folder.clear()
         if writes and not folder.finished:
+            _report_previous(folder, callback)
             _record_data(session)
             _record_start(session, overrides)
         accelerator.wait_for_everyone()
@@ -93,6 +97,13 @@ def run(
         except Pruned as reason:
             _set_status(folder, writes, "pruned", str(reason))
             raise
+        except (StorageError, OSError) as error:
+            _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+                raise
+            raise StorageError(
+                f"{error}; free room, then mmrun resume {folder.path} continues {folder.describe_saved()}"
+            ) from None
         except Exception as error:
             _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
             raise
@@ -137,6 +148,8 @@ def open_session(
     if not rerun:
         check_data(folder, data.table, data.files)
     record = record_data(data.table, data.files) if for_training else None
+    if for_training:
+        _report_table(data.table, callback)
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
@@ -144,10 +157,21 @@ def open_session(
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
+    for column in columns.values():
+        for note in column.notes:
+            callback.on_message(note)
     placement = place_model(model, config, accelerator, shard=for_training and config.trainer.fsdp)
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
     return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
+
+
+def _report_table(table: Table, callback: Callback) -> None:
+    """Say what was inferred from the data, and what may be a mistake in it."""
+    for line in table.notes:
+        callback.on_message(f"note: {line}")
+    for line in table.warnings:
+        callback.on_message(f"warning: {line}")
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
@@ -241,4 +265,17 @@ def _record_start(session: Session, overrides: Sequence[str]) -> None:
 
 def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
     if writes:
-        folder.status.write(status, message=message)
+        with suppress(StorageError):  # the disk is full: the run looks killed, which it is
+            folder.status.write(status, message=message)
+
+
+def _report_previous(folder: RunFolder, callback: Callback) -> None:
+    """Report a process that died while it trained this run, whose lock this process now holds."""
+    try:
+        status = folder.status.read() if folder.status_file.exists() else None
+    except DamagedError as error:
+        callback.on_message(f"{error}; it is written anew")
+        return
+    if status is not None and status["status"] == "running":
+        position = f"at {status['stage'] or 'its start'}, {status['progress']:.0%} done"
+        callback.on_message(f"{folder.path} was killed {position}")

@@ -12,6 +12,7 @@ from mmrun.compose import as_dict
 from mmrun.config import TRAINING, relevant_keys, result_config
 from mmrun.data import split
 from mmrun.data.table import hash_targets
+from mmrun.errors import DamagedError, StorageError
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.callbacks import (
@@ -24,18 +25,19 @@ from mmrun.run.callbacks import (
 )
 from mmrun.run.features import read_features
 from mmrun.run.session import Session
-from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights, trained_parts
+from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
 from mmrun.training import checkpoint, cost, device, engine, reuse
 from mmrun.training.budget import stage_budget
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.compile import compile_learner, compile_mode
-from mmrun.training.cost import StageCost, stage_cost
+from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.learner import Learner
 from mmrun.training.profile import Profiler, summarize
+from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.training.throughput import ThroughputMeter, device_peak_flops
@@ -52,6 +54,7 @@ def train_stage(session: Session, stage: Stage) -> StageCost:
         What the stage cost, in this run or in the one whose result was loaded.
     """
     last = session.folder.checkpoint_path(stage.name, "last")
+    discard_damaged(session, stage)
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         built = build_stage(session, stage)
         if stage.config.reuse:
@@ -77,14 +80,32 @@ def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None
     checkpoints = StageCheckpoints(session, built)
     with reuse.exclusive(stored) if session.is_writer else nullcontext():
         session.accelerator.wait_for_everyone()
-        if checkpoint.exists(stored):
+        if checkpoint.exists(stored) and _is_intact(session, stored):
             session.callback.on_stage_start(built, TrainState())
             charged = checkpoints.load_stored(stored)
             session.callback.on_message(f"{built.name}: reused, charged {charged['seconds']:.1f} s")
         else:
             stage_costs = run_stage(session, built)
             if session.is_writer:
-                checkpoints.store(stored, stage_costs)
+                _store(checkpoints, stored, stage_costs)
+
+
+def _is_intact(session: Session, stored: Path) -> bool:
+    """Return whether a stored result is what was written; report one that is not."""
+    try:
+        checkpoint.verify(stored)
+    except DamagedError as error:
+        session.callback.on_message(f"{error}; the stage is trained again")
+        return False
+    return True
+
+
+def _store(checkpoints: StageCheckpoints, folder: Path, stage_costs: StageCost) -> None:
+    """Store a result for later runs; where the cache cannot be written, this run needs no more than a message."""
+    try:
+        checkpoints.store(folder, stage_costs)
+    except StorageError as error:
+        checkpoints.session.callback.on_message(f"{checkpoints.built.name}: not stored for other runs: {error}")
 
 
 def run_stage(session: Session, built: BuiltStage) -> StageCost:

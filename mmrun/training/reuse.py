@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,17 @@ def tensors_of(state: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, T
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies.
 
+    Without a lock where none can be made: in a read-only cache no process makes a result.
+
     Args:
         folder: the result; the lock is `<folder>.lock`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as file:
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(folder.with_suffix(".lock"), "w", encoding="utf-8"))
+        except OSError:
+            yield
+            return
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

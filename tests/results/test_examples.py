@@ -34,7 +34,7 @@ def write(run, scores, ids=IDS, target=TARGET):
 def test_the_rows_that_flip_are_named_and_tested(pair):
     write(pair[0], right_but(7))
     write(pair[1], right_but(0, 1, 2, 3, 4, 5))
-    (examples,) = examine(*pair, "test").tasks
+    (examples,) = examine(pair[0], pair[1], "test").tasks
     assert (examples.task, examples.figure, examples.rows) == ("label", "accuracy", 8)
     assert (examples.one, examples.other, examples.difference) == (7 / 8, 2 / 8, 5 / 8)
     assert (examples.only_one, examples.only_other) == (IDS[:6], ["row7"])
@@ -45,20 +45,20 @@ def test_the_rows_that_flip_are_named_and_tested(pair):
 def test_equal_predictions_have_no_difference(pair):
     for run in pair:
         write(run, right_but(3))
-    (examples,) = examine(*pair, "test").tasks
+    (examples,) = examine(pair[0], pair[1], "test").tasks
     assert (examples.difference, examples.low, examples.p, examples.only_one) == (0.0, None, 1.0, [])
 
 
 def test_rows_are_matched_by_id(pair):
     write(pair[0], right_but())
     write(pair[1], right_but(0)[::-1], IDS[::-1], TARGET[::-1])
-    assert examine(*pair, "test").tasks[0].only_one == ["row0"]
+    assert examine(pair[0], pair[1], "test").tasks[0].only_one == ["row0"]
 
 
 def test_rows_of_one_run_only_are_left_out_with_a_notice(pair):
     write(pair[0], right_but())
     write(pair[1], right_but(0)[:5], IDS[:5], TARGET[:5])
-    examples = examine(*pair, "test")
+    examples = examine(pair[0], pair[1], "test")
     assert (examples.tasks[0].rows, examples.tasks[0].only_one) == (5, ["row0"])
     assert examples.notices == ["4 rows of label are in one run only and left out"]
 
@@ -69,14 +69,14 @@ def test_the_primary_head_is_compared(pair):
         pair[1], "test", IDS, {"label": TARGET}, {"label/image": right_but(0), "label/text": right_but(1)}
     )
     write_json(pair[1].metrics_file, {**read_json(pair[1].metrics_file), "primary_head": "probe.text"})
-    assert examine(*pair, "test").tasks[0].only_one == ["row1"]
+    assert examine(pair[0], pair[1], "test").tasks[0].only_one == ["row1"]
 
 
 def test_numbers_are_compared_by_their_error(pair):
     target = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0, 7.0])
     for run, errors in zip(pair, ([1, 1, 1, 1, 1, 1, 1], [2, 3, 4, 5, 6, 0.5, 8]), strict=True):
         write_predictions(run, "test", IDS[:7], {"label": target}, {"label": (target + errors)[:, None]})
-    (examples,) = examine(*pair, "test").tasks
+    (examples,) = examine(pair[0], pair[1], "test").tasks
     assert (examples.figure, examples.rows, examples.test) == ("absolute_error", 6, "wilcoxon")
     assert (examples.one, examples.difference) == (1.0, pytest.approx(1 - 24.5 / 6))
     assert (examples.only_one, examples.only_other) == (["row0", "row1", "row3", "row4", "row6"], ["row5"])
@@ -87,7 +87,7 @@ def test_labels_are_compared_by_how_many_are_right(pair):
     target = np.array([[1.0, 0.0], [1.0, np.nan], [np.nan, np.nan]])
     for run, scores in zip(pair, ([[0.9, 0.1]] * 3, [[0.9, 0.9]] * 3), strict=True):
         write_predictions(run, "test", IDS[:3], {"label": target}, {"label": np.array(scores)})
-    (examples,) = examine(*pair, "test").tasks
+    (examples,) = examine(pair[0], pair[1], "test").tasks
     assert (examples.figure, examples.rows, examples.one, examples.other) == ("label_accuracy", 2, 1.0, 0.75)
     assert examples.only_one == ["row0"]
 
@@ -105,10 +105,10 @@ def test_runs_that_cannot_be_compared_are_errors(pair):
     write(pair[0], right_but())
     file = pair[1].predictions / "test.parquet"
     with pytest.raises(DataError, match=f"^{file}: no such file; the run stored no predictions of the test rows$"):
-        examine(*pair[::-1], "test")
+        examine(pair[1], pair[0], "test")
     write(pair[1], right_but(), [f"other{number}" for number in range(9)])
     with pytest.raises(ConfigError, match=r"^--examples: the two runs have no row of label in common"):
-        examine(*pair, "test")
+        examine(pair[0], pair[1], "test")
     write(pair[1], right_but(), IDS, TARGET[::-1])
     with pytest.raises(DataError, match=r"^--examples: the two runs have different targets for the same rows of label"):
-        examine(*pair, "test")
+        examine(pair[0], pair[1], "test")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import Comparison, Question, compare
+from mmrun.results.compare import Comparison, Question, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
 from mmrun.results.index import find_primary_metric
 from mmrun.results.ranks import Ranking, rank
@@ -104,10 +104,14 @@ def compute_findings(
         )  # fails if it is unknown
     question = replace(question, paired=question.paired or _choose_pairing(cells, question))
     without_baseline = replace(question, against=None, paired=())
-    settings = []
-    for values in selection.order_groups(cells, {}):
+    ordered = selection.order_groups(cells, {})
+    comparisons = []
+    for values in ordered:
         answerable = question if _has_baseline(cells[values], question) else without_baseline
-        settings.append(Setting(values, cells[values], compare(cells[values], answerable)))
+        comparisons.append(compare(cells[values], answerable))
+    settings = []
+    for values, comparison in zip(ordered, correct_together(comparisons, question.correct), strict=True):
+        settings.append(Setting(values, cells[values], comparison))
     return Findings(
         question=question,
         setting_keys=setting_keys,
