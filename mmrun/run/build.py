@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmrun import plugins
 from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data import split
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
 from mmrun.data.preprocess.notes import describe_preprocessors
+from mmrun.data.row_digests import hash_rows, record_data
 from mmrun.data.store import PreprocessedColumn, open_blank, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
@@ -77,7 +79,10 @@ def open_table(config: RunConfig, files: FileDigests) -> Table:
         DataError: the data cannot be used.
     """
     table: Table = instantiate(config.dataset, "dataset", {"digests": files}, drop=LABELS)
-    return table
+    if not plugins.is_allowed(config.dataset["_target_"]):
+        return table
+    content = hash_rows(record_data(table, files))  # a source of the user's own may leave something out
+    return replace(table, fingerprint=content, old_fingerprint=table.fingerprint)
 
 
 def open_file_digests(config: RunConfig) -> FileDigests:

@@ -33,6 +33,16 @@ def test_config_overrides_and_environment_are_read_back(tmp_path):
     assert not folder.finished
 
 
+def test_every_start_is_recorded(tmp_path):
+    folder = started(tmp_path)
+    assert folder.read_starts() == [{"python": "3.11"}]
+    folder.add_start({"python": "3.12", "time": 2.0})
+    folder.update_environment(batch_size=8)
+    assert folder.read_environment() == {"python": "3.11", "batch_size": 8}  # of the first start
+    assert folder.read_starts() == [{"python": "3.11"}, {"python": "3.12", "time": 2.0}]
+    assert RunFolder(tmp_path / "other").read_starts() == []
+
+
 def test_a_run_with_metrics_is_finished(tmp_path):
     folder = finished(tmp_path, accuracy=0.875)
     assert folder.finished
