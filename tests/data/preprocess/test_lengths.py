@@ -46,15 +46,15 @@ def test_a_few_are_not_none(share, text):
     [
         (
             {"seconds": "long"},
-            "encoder.x.preprocess.seconds: 'long' is not a number above 0 or auto",
+            "encoder.x.preprocess.seconds: 'long' is not a number above 0 and up to 3600 or auto",
         ),
         (
             {"seconds": -1},
-            "encoder.x.preprocess.seconds: -1 is not a number above 0 or auto",
+            "encoder.x.preprocess.seconds: -1 is not a number above 0 and up to 3600 or auto",
         ),
         (
             {"auto_range": [5, 1]},
-            "preprocess.auto_range: [5.0, 1.0] is empty; give the shortest length first",
+            "encoder.x.preprocess.auto_range: [5.0, 1.0] is empty; give the shortest length first",
         ),
     ],
 )
