@@ -147,12 +147,11 @@ def open_session(
     if not rerun:
         check_data(folder, data.table, data.files)
     record = record_data(data.table, data.files) if for_training else None
-    if for_training:
-        _report_data(data, callback)
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
         build.dry_run_stages(config, data, model, stages)
+        _report_data(data, callback)
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
