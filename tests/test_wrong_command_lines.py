@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mmrun import compose, plugins
-from mmrun.cli import Parser, train
+from mmrun.cli import Parser, main, train
 from mmrun.cli.sweep import print_configs, split_overrides
 from mmrun.errors import MmrunError
 from mmrun.run import build
@@ -70,6 +71,7 @@ def answer_to(line):
 
 
 PAIRS = read_lines(FILE)
+COMBINATIONS = read_lines(FILE.with_name("wrong_combinations.txt"))  # found when data and model are built
 
 
 STEP = 25
@@ -93,6 +95,40 @@ def test_wrong_command_lines_are_answered(part, tmp_path, monkeypatch):
         if not matches or "\n" in answer:
             wrong.append(f"{line}\n    {answer}\n    not: {expected}")
     assert wrong == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "expected"), COMBINATIONS)
+def test_what_does_not_fit_together_is_found_before_anything_is_decoded(line, expected):
+    with pytest.raises(MmrunError) as caught:
+        build.check(compose.load(split_words(line)))
+    answer = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert answer.startswith(expected.removesuffix("...").strip()) if expected.endswith("...") else answer == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["strategy.stages.train.monitor=acuracy"],
+        ["-m", "seed=0,1", "strategy.stages.train.patience=3,0"],
+        ["-m", "seed=0,1", "fusion=concat,attention", "fusion.num_heads=3"],
+        ["-m", "hydra/launcher=nosuch", "seed=0,1"],
+    ],
+)
+def test_nothing_is_written_before_every_run_is_checked(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words]) == 2
+    assert capsys.readouterr().err.count("\n") <= 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_configs_of_a_sweep_are_printed_instead_of_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "-m", "--cfg", "job", "seed=1,2"]) == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [document["seed"] for document in documents] == [1, 2]
     assert list(tmp_path.iterdir()) == []
 
 
