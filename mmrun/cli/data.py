@@ -58,28 +58,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
     """Return the node of dataset=manifest with the user's overrides."""
-    from omegaconf import OmegaConf
-
     from mmrun.compose import load_option
     from mmrun.errors import ConfigError
+    from mmrun.quoting import quote_values
 
     for override in overrides:
         if "=" not in override:
             raise ConfigError(f"'{override}' is not of the form KEY=VALUE; write for example target=diagnosis")
-    values = OmegaConf.from_dotlist([override.removeprefix("dataset.") for override in overrides])
-    node: Any = OmegaConf.to_container(OmegaConf.merge(load_option("dataset", "manifest"), values))
-    return {**node, "path": file}
+    words = quote_values([f"dataset.{override.removeprefix('dataset.')}" for override in overrides])
+    return {**load_option("dataset", "manifest", [f"++{word}" for word in words]), "path": file}
 
 
 def _audit(node: Facts, num_files: int | None) -> "Audit":
     """Audit the data set, and add how the modalities were inferred."""
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
+    from mmrun.data.file_digests import NoDigests
     from mmrun.instantiate import instantiate
 
     module = node["_target_"].rpartition(".")[0]
     inferred = instantiate({**node, "_target_": f"{module}.infer_modalities"}, "dataset", drop=LABELS)
-    table = instantiate({**node, "on_error": "skip"}, "dataset", drop=LABELS)
+    table = instantiate({**node, "on_error": "skip"}, "dataset", {"digests": NoDigests()}, drop=LABELS)
     result = audit(table, num_files)
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
@@ -97,6 +96,7 @@ def _print_audit(audit: "Audit") -> None:
     for name, target in audit.targets.items():
         print(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
         _print_target(target)
+    _print_lines("notes:", audit.notes)
     _print_lines("warnings:", audit.warnings)
     _print_lines(f"{len(audit.bad)} bad rows:", audit.bad)
 

@@ -116,7 +116,12 @@ class Launcher:
 
         Returns:
             The reason of each failure, by run folder.
+
+        Raises:
+            DataError: the data of a run that was started before have changed; no run is trained.
         """
+        if not rerun:
+            check_data([sweep_run for sweep_run in sweep_runs if sweep_run.folder.data_file.exists()])
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
         results: dict[Path, str | None] = {}
         while jobs:
@@ -210,6 +215,29 @@ def check_configs(configs: Iterable[RunConfig]) -> None:
             checked.add(without_seed)
 
 
+def check_data(sweep_runs: Iterable[SweepRun]) -> None:
+    """Check that the data of runs that were started before have not changed. Each data set is opened once.
+
+    Args:
+        sweep_runs: the runs.
+
+    Raises:
+        DataError: the data of a run have changed.
+    """
+    from mmrun.run import data_identity
+    from mmrun.run.build import open_file_digests, open_table
+
+    by_dataset: dict[str, list[SweepRun]] = {}
+    for sweep_run in sweep_runs:
+        by_dataset.setdefault(json.dumps(sweep_run.config.dataset, sort_keys=True), []).append(sweep_run)
+    for same_data in by_dataset.values():
+        config = same_data[0].config
+        files = open_file_digests(config)
+        table = open_table(config, files)
+        for sweep_run in same_data:
+            data_identity.check_data(sweep_run.folder, table, files)
+
+
 def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
     """Explain why a run is not finished.
 
@@ -222,7 +250,8 @@ def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
     state = determine_status(sweep_run.folder)
     explanations = {
         "failed": f"failed: {state['message']}",
-        "running": "not finished: its process was killed, or is still running",
+        "killed": "not finished: its process was killed",
+        "running": "not finished: another process trains it",
         "waiting": "not finished: it was never started",
     }
     return explanations.get(state["status"], str(state["status"]))

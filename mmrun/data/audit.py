@@ -83,6 +83,7 @@ class Audit:
         targets: what was seen, by target.
         bad: rows that cannot be used: "file:row: reason".
         warnings: one line each.
+        notes: what was inferred and why, one line each.
     """
 
     rows: dict[str, int]
@@ -90,6 +91,7 @@ class Audit:
     targets: dict[str, TargetAudit]
     bad: list[str]
     warnings: list[str]
+    notes: list[str]
 
 
 def audit(table: Table, sample_size: int | None = 1000) -> Audit:
@@ -100,7 +102,7 @@ def audit(table: Table, sample_size: int | None = 1000) -> Audit:
         sample_size: number of rows of each modality whose files are decoded; None: all.
     """
     bad = list(table.skipped)
-    warnings: list[str] = []
+    warnings = list(table.warnings)
     modalities = {}
     for name, column in table.columns.items():
         modalities[name], unreadable = _audit_modality(table, name, column, sample_size, warnings)
@@ -113,7 +115,7 @@ def audit(table: Table, sample_size: int | None = 1000) -> Audit:
         elif count < MIN_ROWS:
             warnings.append(f"{split}: {count} rows are too few for reliable metrics")
     targets = {name: _audit_target(table, name, target, warnings) for name, target in table.targets.items()}
-    return Audit(counts, modalities, targets, bad, warnings)
+    return Audit(counts, modalities, targets, bad, warnings, table.notes)
 
 
 # ----------------------------------------------------------------------------------------------------------- modalities
@@ -233,7 +235,8 @@ def _audit_tabular(context: Context) -> Result:
             unreadable.append(f"{column.locate(row)}: {error}")
     is_training = context.table.split == "train"
     num_rows = int((is_training & column.is_present()).sum())
-    categories = {name: len(numbers) for name, numbers in cells.categories.items()}
+    categories = {name: len(set(numbers) - {""}) for name, numbers in cells.categories.items()}
+    context.warnings.extend(f"{context.name}: {note}" for note in cells.notes)
     for name in [*cells.numeric, *categories]:
         num_categories = categories.get(name, 0)
         if _is_constant(records.columns[name], is_training):

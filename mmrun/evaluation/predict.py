@@ -51,7 +51,7 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predictio
     """
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
-    sheet = read_sheet(file)
+    sheet = read_sheet(file, encoding=session.config.dataset.get("encoding"))
     columns = _preprocess(session, sheet, file.parent if root is None else root)
     scores = _compute_scores(session, columns, len(sheet.lines))
     predictions: dict[str, Sequence[object]] = {"id": _row_ids(session.config.dataset, sheet)}

@@ -31,7 +31,7 @@ def read_column(dataset: Mapping[str, Any], name: str, option: str = "--group") 
     """
     if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"{option} {name}: this data set has no columns to group by; only dataset=manifest has")
-    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()))
+    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()), encoding=dataset.get("encoding"))
     if name not in sheet.columns:
         raise ConfigError(
             f"{option} {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} "

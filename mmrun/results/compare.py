@@ -13,6 +13,7 @@ from mmrun.results.selection import Group, Groups, find_differing_keys, get_metr
 from mmrun.results.variation import Variation
 
 LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
+LOWER_SUFFIXES = ("_loss", "_error")  # of metrics of other packages
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Question:
     @property
     def lower_is_better(self) -> bool:
         """The direction of the metric."""
-        return any(part in LOWER_IS_BETTER for part in self.metric.replace("/", ".").split("."))
+        name = self.metric.partition("/")[2].partition("/")[0].rpartition(".")[2]  # test/label.accuracy/image
+        return name in LOWER_IS_BETTER or name.endswith(LOWER_SUFFIXES)
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,16 @@
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from importlib import metadata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import mmrun
-from mmrun.results.files import read_json
+from mmrun.code_version import LIBRARIES, find_version
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import Environment, GitState, RunRecord
+from mmrun.results.selection import flatten
 
-LIBRARIES = (
-    *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
-    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
-)
+OF_ONE_START = ("time", "batch_size")  # differ, or are recorded once
 
 
 def describe_environment(device: str, threads: int) -> Environment:
@@ -41,19 +38,21 @@ def describe_environment(device: str, threads: int) -> Environment:
     }
 
 
-def find_version(library: str) -> str | None:
-    """Return the installed version of a library without importing it.
+def compare_starts(starts: Sequence[Environment]) -> dict[str, list[object]]:
+    """Return what differs between the starts of a run.
 
     Args:
-        library: name of its distribution, as pip knows it.
+        starts: in order.
 
     Returns:
-        The version, or None where the library is not installed.
+        The value at each start, by property: device, python, git.commit, versions.torch ...
     """
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
+    properties = [dict(flatten(start)) for start in starts]
+    names: dict[str, None] = {}
+    for of_start in properties:
+        names.update(dict.fromkeys(of_start))
+    values = {name: [of_start.get(name) for of_start in properties] for name in names if name not in OF_ONE_START}
+    return {name: of_starts for name, of_starts in values.items() if any(each != of_starts[0] for each in of_starts)}
 
 
 def _read_git_state() -> GitState | None:
@@ -98,7 +97,7 @@ def describe_differing(environments: Mapping[str, Mapping[str, int]]) -> list[st
 
 
 def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
-    """Count in how many runs each property of machine and code had which value.
+    """Count in how many runs each property of machine and code had which value: "A100", or "A100, then H100".
 
     Args:
         runs: those without environment.json are not counted.
@@ -108,10 +107,12 @@ def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
     """
     counts: dict[str, Counter[str]] = {}
     for run in runs:
-        file = RunFolder(run["folder"]).environment_file
-        if file.exists():
-            for name, value in _flatten_environment(read_json(file)).items():
-                counts.setdefault(name, Counter())[str(value)] += 1
+        properties: dict[str, dict[str, None]] = {}  # by name, the distinct values in the order of the run's starts
+        for start in RunFolder(run["folder"]).read_starts():
+            for name, value in _flatten_environment(dict(start)).items():
+                properties.setdefault(name, {})[str(value)] = None
+        for name, values in properties.items():
+            counts.setdefault(name, Counter())[", then ".join(values)] += 1
     return counts
 
 
@@ -120,7 +121,8 @@ def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
     properties: dict[str, object] = dict(environment)
     versions, git = environment.get("versions", {}), environment.get("git")
     properties.pop("versions", None)
-    properties.pop("git", None)
+    for key in ("git", "time", "starts"):
+        properties.pop(key, None)
     if git is not None:
         properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
     for name, version in versions.items():

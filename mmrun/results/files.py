@@ -1,15 +1,29 @@
-"""Files that are written whole or not at all, and whose errors name the file."""
+"""Files that are written whole or not at all, and read within limits. Errors name the file.
+
+A run folder may come from someone else. So only regular files are opened, no more is read than a limit allows, and
+YAML cannot refer to its own parts: a few lines of such references can stand for billions of values.
+"""
 
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
-from mmrun.errors import DataError
+from mmrun.errors import DamagedError, StorageError
+from mmrun.results.shapes import find_mismatch
+
+MAX_BYTES = 16 << 20  # of a JSON file; the metrics of 50,000 classes fit
+MAX_YAML_BYTES = 1 << 20  # a config of 10,000 columns fits
+MAX_DEPTH = 64  # of lists and mappings inside each other
+REMEDY = "remove the run folder and train again"
+
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
@@ -18,12 +32,31 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
     Args:
         file: final path; its folder exists.
         write: writes the content to the path that it is given.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; the file is what it was before.
     """
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    write(unfinished)
-    _sync(unfinished)
-    os.replace(unfinished, file)
-    _sync(file.parent)
+    try:
+        write(unfinished)
+        _sync(unfinished)
+        os.replace(unfinished, file)
+        _sync(file.parent)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of files that `write_atomically` wrote.
+
+    Args:
+        folder: in which no other process writes.
+    """
+    for path in folder.glob(".*"):
+        if path.suffix.removeprefix(".").isdigit():
+            path.unlink(missing_ok=True)
 
 
 def write_json(file: Path, value: object) -> None:
@@ -38,32 +71,114 @@ def write_json(file: Path, value: object) -> None:
 
 
 def write_yaml(file: Path, value: object) -> None:
-    """Write YAML with the keys in their order.
+    """Write YAML with the keys in their order, and equal parts as often as they occur.
 
     Args:
         file: its path.
         value: mappings, lists, strings, numbers, booleans and None.
     """
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def read_json(file: Path) -> Any:
+class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
+    """Writes no references, since `read_yaml` accepts none."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Reads plain values, and no numbers of base 60 (YAML's 1:30), which take quadratic time."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> object:
+        if ":" in node.value:
+            raise ValueError(f"line {node.start_mark.line + 1}: a number of base 60; quote it")
+        is_integer = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_integer else self.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_number)
+
+
+def read_json(file: Path, layout: Any = Any) -> Any:
     """Read JSON.
 
-    Raises:
-        DataError: there is no such file, or it is damaged.
-    """
-    return _read(file, json.loads, "JSON")
-
-
-def read_yaml(file: Path) -> Any:
-    """Read YAML.
+    Args:
+        file: its path.
+        layout: that the content must have, see `shapes.find_mismatch`.
 
     Raises:
-        DataError: there is no such file, or it is damaged.
+        DamagedError: there is no such file, or it is damaged, larger than MAX_BYTES or deeper than MAX_DEPTH.
     """
-    return _read(file, yaml.safe_load, "YAML")
+    value = _read(file, json.loads, "JSON", MAX_BYTES)
+    check_layout(file, value, layout)
+    return value
+
+
+def read_yaml(file: Path, layout: Any = Any) -> Any:
+    """Read YAML without references from one part to another.
+
+    Args:
+        file: its path.
+        layout: that the content must have, see `shapes.find_mismatch`.
+
+    Raises:
+        DamagedError: there is no such file, or it is damaged, larger than MAX_YAML_BYTES or deeper than MAX_DEPTH.
+    """
+    value = _read(file, _parse_yaml, "YAML", MAX_YAML_BYTES)
+    check_layout(file, value, layout)
+    return value
+
+
+def check_layout(file: Path, value: object, layout: Any) -> None:
+    """Check what was read from a file.
+
+    Args:
+        file: named by the error.
+        value: its content.
+        layout: that the content must have, see `shapes.find_mismatch`.
+
+    Raises:
+        DamagedError: the content has another layout.
+    """
+    problem = find_mismatch(value, layout)
+    if problem is not None:
+        raise DamagedError(f"{file}: damaged, {problem}; {REMEDY}")
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """Open a file for reading, without waiting for a writer if it is a pipe.
+
+    Returns:
+        The open file, in binary mode.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a device or a pipe.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(file: Path, limit: int) -> bytes:
+    """Read a whole file.
+
+    Args:
+        file: its path.
+        limit: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is larger, or is no regular file.
+    """
+    with open_regular(file) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(f"larger than {limit >> 20} MiB")
+    return content
 
 
 def to_json_value(value: object) -> object:
@@ -86,17 +201,47 @@ def to_json_value(value: object) -> object:
     return value
 
 
-def _read(file: Path, parse: Callable[[bytes], object], language: str) -> Any:
+def _parse_yaml(content: bytes) -> object:
+    """Parse YAML that a stranger may have written; a ValueError says what is refused."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} refers to another part: *{event.anchor}")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} levels")
+    return yaml.load(content, Loader=_Loader)
+
+
+def _check_depth(value: object, depth: int = 0) -> None:
+    """Raise a ValueError if lists and mappings lie too deep inside each other."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict | list):
+                _check_depth(item, depth + 1)
+
+
+def _read(file: Path, parse: Callable[[bytes], object], language: str, limit: int) -> Any:
     """Read and parse a file; errors name it and say what to do."""
     try:
-        return parse(file.read_bytes())
+        content = read_bytes(file, limit)
     except FileNotFoundError:
-        raise DataError(f"{file}: no such file; this is not a run folder, or the run did not get that far") from None
+        raise DamagedError(f"{file}: no such file; this is not a run folder, or the run did not get that far") from None
+    except OSError as error:
+        raise DamagedError(f"{file}: cannot be read ({error.strerror or error}); {REMEDY}") from None
+    try:
+        value = parse(content)
+        _check_depth(value)
+    except RecursionError:
+        raise DamagedError(f"{file}: damaged, not valid {language} (more than {MAX_DEPTH} levels); {REMEDY}") from None
     except (ValueError, yaml.YAMLError) as error:
         reason = str(error).replace("\n", " ")
-        raise DataError(
-            f"{file}: damaged, not valid {language} ({reason}); remove the run folder and train again"
-        ) from None
+        raise DamagedError(f"{file}: damaged, not valid {language} ({reason}); {REMEDY}") from None
+    return value
 
 
 def _sync(path: Path) -> None:

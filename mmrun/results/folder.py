@@ -6,20 +6,36 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from mmrun.errors import RunError
+from mmrun.errors import DataError, RunError, StorageError
 from mmrun.renamed import translate_metrics
-from mmrun.results.files import read_json, read_yaml, write_json, write_yaml
+from mmrun.results.files import (
+    REMEDY,
+    check_layout,
+    read_json,
+    read_yaml,
+    remove_unfinished,
+    write_json,
+    write_yaml,
+)
 from mmrun.results.run_log import RunLog
-from mmrun.results.schema import Config, Environment, RunMetrics
+from mmrun.results.schema import (
+    BudgetUnit,
+    ComparedConfig,
+    Config,
+    Environment,
+    RunMetrics,
+    StoredConfig,
+    StoredEnvironment,
+)
 from mmrun.results.status import StatusFile
 
 SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 
 class RunFolder:
-    """One run on disk. Predictions are read and written by `predictions.py`, evaluation.json by `evaluations.py`.
+    """One run on disk. Other modules read and write predictions (`predictions.py`) and evaluation.json.
 
     Args:
         path: of the folder, which need not exist yet.
@@ -31,6 +47,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.overrides_file = self.path / "overrides.yaml"
         self.environment_file = self.path / "environment.json"
+        self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -48,6 +65,14 @@ class RunFolder:
         """Return the file of a stage's trace, which chrome://tracing or Perfetto show."""
         return self.path / "profiles" / f"{stage}.json"
 
+    def describe_saved(self) -> str:
+        """Return how far training is safe on disk: "after step 12 of finetune"."""
+        saved = sorted(self.checkpoints.glob("*/last/state.json"), key=lambda file: file.stat().st_mtime)
+        if not saved:
+            return "from the start"
+        stage, state = saved[-1].parent.parent.name, read_json(saved[-1])
+        return f"after {stage}" if state["finished"] else f"after step {state['state']['step']} of {stage}"
+
     @property
     def finished(self) -> bool:
         """Whether the run has its metrics."""
@@ -64,11 +89,13 @@ class RunFolder:
 
         Raises:
             RunError: another process trains this run, and `on_wait` is None.
+            StorageError: the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             _lock(descriptor, self.path, on_wait)
+            self._remove_unfinished()
             yield
         finally:
             os.close(descriptor)
@@ -76,7 +103,7 @@ class RunFolder:
 
     def write_request(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
         """Write the resolved config and the overrides that it was composed from; the run then waits to be started."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         write_yaml(self.overrides_file, list(overrides))
         write_yaml(self.config_file, dict(config))
 
@@ -86,9 +113,30 @@ class RunFolder:
         write_json(self.environment_file, environment)
         self.status.write("running")
 
+    def add_start(self, environment: Environment) -> None:
+        """Record the machine and the code with which the run goes on, and set its status to running."""
+        self.update_environment(starts=[*self.read_starts(), environment])
+        self.status.write("running")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be made ({error.strerror}); set outputs=FOLDER to one that can be written"
+            ) from None
+
+    def _remove_unfinished(self) -> None:
+        """Remove what killed processes left half written."""
+        for folder in (self.path, self.predictions):
+            remove_unfinished(folder)
+        for folder in self.checkpoints.glob("*/*.new"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""
-        write_json(self.environment_file, {**self.read_environment(), **changes})
+        recorded = read_json(self.environment_file) if self.environment_file.exists() else {}
+        write_json(self.environment_file, {**recorded, **changes})
 
     def clear(self) -> None:
         """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished."""
@@ -114,15 +162,26 @@ class RunFolder:
 
     def read_config(self) -> Config:
         """Return the resolved config."""
-        return cast(Config, read_yaml(self.config_file))
+        return cast(Config, read_yaml(self.config_file, StoredConfig))
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that were given to `mmrun train`."""
-        return cast(list[str], read_yaml(self.overrides_file))
+        return cast(list[str], read_yaml(self.overrides_file, list[str]))
 
     def read_environment(self) -> Environment:
-        """Return the recorded machine and code; empty for a run that never started."""
-        return cast(Environment, read_json(self.environment_file)) if self.environment_file.exists() else {}
+        """Return the machine and code of the first start; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return {}
+        environment: dict[str, object] = read_json(self.environment_file, StoredEnvironment)
+        return cast(Environment, {name: value for name, value in environment.items() if name not in ("starts", "time")})
+
+    def read_starts(self) -> list[Environment]:
+        """Return machine and code of every start, in order; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return []
+        first = read_json(self.environment_file, StoredEnvironment)
+        starts: list[Environment] = first.get("starts") or [first]
+        return starts
 
     def read_metrics(self) -> RunMetrics:
         """Return what metrics.json holds; names of version 0.1.0 are translated.
@@ -130,7 +189,18 @@ class RunFolder:
         Raises:
             DataError: the run is not finished, or the file is damaged.
         """
-        return cast(RunMetrics, translate_metrics(read_json(self.metrics_file)))
+        content = read_json(self.metrics_file, dict[str, Any])
+        try:
+            metrics = translate_metrics(content)
+        except (AttributeError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DataError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {REMEDY}") from None
+        check_layout(self.metrics_file, metrics, RunMetrics)
+        check_layout(self.metrics_file, metrics["config"], ComparedConfig)
+        check_layout(self.metrics_file, list(metrics["budget"]), list[BudgetUnit])
+        if len(metrics["budget"]) != 1:
+            raise DataError(f"{self.metrics_file}: damaged, budget: expected one unit; {REMEDY}")
+        return cast(RunMetrics, metrics)
 
 
 def _lock(descriptor: int, path: Path, on_wait: Callable[[str], None] | None) -> None:

@@ -5,10 +5,10 @@ programs that are not written in Python.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-if TYPE_CHECKING:
-    from mmrun.training.cost import StageCost  # it loads torch, which a report does not need
+from mmrun.processes import ProcessId
+from mmrun.training.stage_cost import StageCost
 
 Config = dict[str, Any]  # a resolved config, as in config.yaml; its keys depend on the classes that it names
 
@@ -17,7 +17,57 @@ CostName = Literal["epochs", "samples", "seconds", "flops", "peak_memory", "trai
 
 MetricValues = dict[str, float | None]  # by metric: accuracy, accuracy/image for a probe, label.accuracy for a task
 
-State = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]  # of a run
+BudgetUnit = Literal["epochs", "steps", "samples", "seconds", "flops"]
+
+State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed", "pruned"]  # of a run
+
+
+class StoredConfig(TypedDict):
+    """What every reader of a config.yaml relies on; the other keys depend on the classes that the config names.
+
+    Attributes:
+        choices: as in `RunMetrics`.
+        encoder: node of each modality.
+        budget: by unit; None: not limited by it.
+        seed: of the run.
+    """
+
+    choices: dict[str, str]
+    encoder: dict[str, Any]
+    budget: dict[str, float | None]
+    seed: int
+
+
+class StoredStage(TypedDict):
+    """What comparisons read of a stage's config: globs over the parameters that it trains."""
+
+    train: list[str]
+
+
+class StoredStrategy(TypedDict):
+    """What comparisons read of a strategy: its stages by name."""
+
+    stages: dict[str, StoredStage]
+
+
+class StoredTrainer(TypedDict):
+    """What comparisons read of a trainer."""
+
+    precision: str
+
+
+class ComparedConfig(TypedDict):
+    """What every comparison relies on in the config of a metrics.json.
+
+    Attributes:
+        encoder: node of each modality.
+        strategy: with the names and parts of its stages.
+        trainer: with its precision.
+    """
+
+    encoder: dict[str, Any]
+    strategy: StoredStrategy
+    trainer: StoredTrainer
 
 
 class DatasetRecord(TypedDict):
@@ -65,7 +115,7 @@ class RunCost(TypedDict):
     peak_memory: int
     trainable_parameters: int
     total_parameters: int
-    stages: dict[str, "StageCost"]
+    stages: dict[str, StageCost]
 
 
 class RunMetrics(TypedDict):
@@ -120,6 +170,7 @@ class RunStatus(TypedDict):
         progress: part of the stage that is done, 0 to 1.
         message: why a run failed.
         heartbeat: when the file was written, in seconds since 1970.
+        process: that wrote it.
     """
 
     status: State
@@ -128,6 +179,7 @@ class RunStatus(TypedDict):
     progress: float
     message: str | None
     heartbeat: NotRequired[float]
+    process: NotRequired[ProcessId]
 
 
 class GitState(TypedDict):
@@ -143,7 +195,9 @@ class GitState(TypedDict):
 
 
 class Environment(TypedDict, total=False):
-    """What environment.json holds: machine and code, as far as they can change a result.
+    """Machine and code of one start of a run, as far as they can change a result.
+
+    environment.json holds this of the first start and, of a run that was resumed, a list of all starts: `starts`.
 
     Attributes:
         python: its version.
@@ -154,6 +208,7 @@ class Environment(TypedDict, total=False):
         threads: that torch uses.
         cpu_capability: instruction set that torch uses.
         batch_size: rows of a batch that the search found, with `trainer.batch_size=auto`.
+        time: when the run was started there, in seconds since 1970.
     """
 
     python: str
@@ -164,3 +219,14 @@ class Environment(TypedDict, total=False):
     threads: int
     cpu_capability: str
     batch_size: int
+    time: float
+
+
+class StoredEnvironment(Environment, total=False):
+    """What environment.json holds.
+
+    Attributes:
+        starts: machine and code of every start of a run that was resumed.
+    """
+
+    starts: list[Environment]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmrun.config import WITHOUT_EFFECT
-from mmrun.errors import ConfigError, nearest
+from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import pluralize
-from mmrun.results.index import determine_status, find_runs
+from mmrun.results.index import determine_status, explain_damage, find_runs
 from mmrun.results.schema import RunMetrics, RunRecord
 
 Group = tuple[str, ...]  # one value for each --by key
@@ -177,15 +177,22 @@ def read_finished(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
         ConfigError: there is none.
     """
     runs: dict[str, RunRecord] = {}
-    unfinished, duplicates = [], []
+    unfinished, duplicates, damaged = [], [], []
     for run in _find_distinct(folders):
-        if not run.finished:
-            unfinished.append(f"{run.name} ({determine_status(run)['status']})")
-        elif run.name in runs:
-            duplicates.append(run.name)
-        else:
-            runs[run.name] = read_record(run)
+        try:
+            if not run.finished:
+                unfinished.append(f"{run.name} ({determine_status(run)['status']})")
+            elif run.name in runs:
+                duplicates.append(run.name)
+            else:
+                run.read_environment()
+                runs[run.name] = read_record(run)
+        except (MmrunError, OSError) as error:
+            damaged.append(f"{run.name}: {explain_damage(run, error)}")
     notices = []
+    notices += [f"damaged and left out: {reason}" for reason in damaged[:MAX_NAMES]]
+    if len(damaged) > MAX_NAMES:
+        notices.append(f"damaged and left out: {len(damaged) - MAX_NAMES} more runs; mmrun ls names them")
     if unfinished:
         notices.append(f"not finished and left out: {list_names(unfinished, 'run')}")
     if duplicates:

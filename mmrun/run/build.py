@@ -12,20 +12,22 @@ from torch import nn
 
 from mmrun.config import LABELS, RunConfig
 from mmrun.data import split
+from mmrun.data.file_digests import FileDigests
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
 from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
-from mmrun.instantiate import instantiate
+from mmrun.instantiate import check_values, instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
-from mmrun.tasks import for_target
+from mmrun.tasks import build_task
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
 from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
 from mmrun.types import KINDS, Encoder, Input, Objective, Preprocessor, Task
+from mmrun.values import convert
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Data:
         tasks: what is predicted, by name.
         rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
             rows), val, test.
+        files: digests of the files that the data set names.
     """
 
     table: Table
@@ -46,11 +49,35 @@ class Data:
     preprocessors: dict[str, Preprocessor]
     tasks: dict[str, Task]
     rows: dict[str, np.ndarray]
+    files: FileDigests
 
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:
         """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
+
+
+def open_table(config: RunConfig, files: FileDigests) -> Table:
+    """Read the data set; the files that it names are read only where their content is not known yet.
+
+    Args:
+        config: its dataset.
+        files: what `open_file_digests` returned.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    table: Table = instantiate(config.dataset, "dataset", {"digests": files}, drop=LABELS)
+    return table
+
+
+def open_file_digests(config: RunConfig) -> FileDigests:
+    """Return the digests of files that runs with this cache folder remember.
+
+    Args:
+        config: its cache folder.
+    """
+    return FileDigests(Path(config.cache).expanduser() / "files.sqlite")
 
 
 def open_data(config: RunConfig) -> Data:
@@ -59,7 +86,8 @@ def open_data(config: RunConfig) -> Data:
     Raises:
         DataError: the data cannot be used, or a split has no row.
     """
-    table: Table = instantiate(config.dataset, "dataset", drop=LABELS)
+    files = open_file_digests(config)
+    table = open_table(config, files)
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
@@ -73,9 +101,23 @@ def open_data(config: RunConfig) -> Data:
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
         preprocessor.fit(table.columns[modality], train)
         preprocessors[modality] = preprocessor
-    tasks = {name: for_target(name, target, labelled) for name, target in table.targets.items()}
+    tasks = _build_tasks(config, table, labelled)
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
-    return Data(table, kinds, preprocessors, tasks, rows)
+    return Data(table, kinds, preprocessors, tasks, rows, files)
+
+
+def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:
+    """Build the task of each target: the user's own where `tasks` names one."""
+    for name in config.tasks:
+        if name not in table.targets:
+            targets = f"{nearest(name, table.targets)} (it has {', '.join(table.targets)})"
+            raise ConfigError(f"tasks.{name}: the data set has no such target{targets}")
+    tasks = {}
+    for name, target in table.targets.items():
+        node = config.tasks.get(name)
+        build = None if node is None else partial(instantiate, node, f"tasks.{name}")
+        tasks[name] = build_task(name, target, labelled, build)
+    return tasks
 
 
 def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:
@@ -338,6 +380,28 @@ def _present_inputs(modality: str, loader: Loader) -> Iterator[Input]:
         yield {part: tensor[present] for part, tensor in x.items()} if isinstance(x, dict) else x[present]
 
 
+def check_nodes(config: RunConfig) -> None:
+    """Check the values of every node against the signature of its class, before any data is read.
+
+    Raises:
+        ConfigError: a class or argument is unknown, or a value does not fit.
+    """
+    check_values(config.dataset, "dataset", drop=LABELS)
+    for modality, node in config.encoder.items():
+        check_values(node, f"encoder.{modality}", drop=("preprocess", "init"))
+        check_values(node["preprocess"], f"encoder.{modality}.preprocess")
+        convert(node.get("init", ""), str, f"encoder.{modality}.init")
+    nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    nodes |= {"balance": config.balance, "augment": config.augment}
+    nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    for name, stage in config.strategy.stages.items():
+        nodes[f"strategy.stages.{name}.objective"] = stage.objective
+        nodes[f"strategy.stages.{name}.optimizer"] = stage.optimizer
+    for key_path, node in nodes.items():
+        if node is not None:
+            check_values(node, key_path)
+
+
 def check(config: RunConfig) -> None:
     """Build everything of a run except its decoded columns, to raise its errors early.
 
@@ -347,6 +411,7 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError, DataError: the run could not start.
     """
+    check_nodes(config)
     build_callbacks(config)
     data = open_data(config)
     model = build_model(config, data)

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from mmrun.errors import Terminated
+
 # Sent by kill, by SLURM before its time limit (--signal=USR1@60), and when a terminal closes.
 TERMINATION = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-
-
-class Terminated(KeyboardInterrupt):
-    """Raised where a scheduler ends the run; the shell sees exit code 143."""
 
 
 class Interruption:

@@ -13,9 +13,10 @@ from mmrun.errors import ConfigError
 from mmrun.head import FUSED, Head
 from mmrun.results.predictions import write_predictions
 from mmrun.run.session import Session
-from mmrun.tasks.metrics import METRICS, VERSION
+from mmrun.tasks.metrics import METRICS, VERSION, is_higher_better
 from mmrun.training import budget, engine
-from mmrun.training.cost import StageCost, count_parameters
+from mmrun.training.cost import count_parameters
+from mmrun.training.stage_cost import StageCost
 
 Metrics = dict[str, float]
 
@@ -78,9 +79,10 @@ def higher_is_better(metric: str) -> bool:
         ConfigError: there is no such metric.
     """
     base = metric.partition("/")[0].rpartition(".")[2]
-    if base not in METRICS:
+    direction = is_higher_better(base)
+    if direction is None:
         raise ConfigError(f"no metric '{metric}' (there are {', '.join(METRICS)})")
-    return METRICS[base]
+    return direction
 
 
 def monitored_value(metrics: Metrics, names: list[str], key_path: str) -> float:

@@ -1,5 +1,6 @@
 """The checkpoints of a stage: to resume from, its best weights, and its result for later runs."""
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -8,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmrun.errors import DamagedError
 from mmrun.models.multimodal import Multimodal
 from mmrun.renamed import translate_train_state
 from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
-from mmrun.training.cost import StageCost
+from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import TrainState
 from mmrun.types import Objective
@@ -28,12 +30,54 @@ def load_stage_weights(session: Session, stage: Stage) -> None:
         stage: finished.
 
     Raises:
-        RunError: its checkpoint is damaged or does not fit the model.
+        DamagedError: its checkpoint is not what was written.
+        RunError: it does not fit the model.
     """
     folder = session.folder.checkpoint_path(stage.name, stage.config.keep)
     _, weights = checkpoint.load(folder, "model")
     placed = session.placement.scatter(weights, session.model.state_dict())
     checkpoint.load_weights(session.model, placed, folder)
+
+
+def discard_damaged(session: Session, stage: Stage) -> None:
+    """Remove checkpoints of a stage that are not what was written, and report what it continues from.
+
+    The checkpoint before a damaged one takes its place. Where there is none, or the best weights are damaged, the stage
+    is trained again, to the same result.
+
+    Args:
+        session: the run.
+        stage: that may have checkpoints.
+    """
+    last, best = (session.folder.checkpoint_path(stage.name, which) for which in ("last", "best"))
+    while session.is_writer and checkpoint.exists(last):
+        try:
+            _verify(last, best if stage.config.keep == "best" else None)
+            break
+        except DamagedError as error:
+            if checkpoint.remove(last):
+                session.callback.on_message(f"{error}; {stage.name} continues from the checkpoint before it")
+            else:
+                session.callback.on_message(f"{error}; {stage.name} is trained again from its start")
+                shutil.rmtree(last.parent)
+                _forget(session, stage)
+    session.accelerator.wait_for_everyone()
+
+
+def _verify(last: Path, best: Path | None) -> None:
+    """Check the checkpoints of a stage; `best` exists once an evaluation was the best so far."""
+    checkpoint.verify(last)
+    (state,) = checkpoint.load(last)
+    if best is not None and (state["finished"] or checkpoint.exists(best)):
+        checkpoint.verify(best)
+
+
+def _forget(session: Session, stage: Stage) -> None:
+    """Drop what the log holds of a stage, unless a later one has a checkpoint, which cuts the log when it resumes."""
+    names = list(session.stages)
+    later = names[names.index(stage.name) + 1 :]
+    if not any(session.folder.checkpoint_path(name, "last").exists() for name in later):
+        session.folder.log.drop_from(stage.name)
 
 
 class StageCheckpoints(Callback):
@@ -93,10 +137,16 @@ class StageCheckpoints(Callback):
         learner = self.built.learner
         return {"model": learner.model.state_dict(), "objective": without_models(learner.objective)}
 
-    def _write(self, folder: Path, parts: dict[str, dict[str, Tensor]], state: Mapping[str, object]) -> None:
+    def _write(
+        self,
+        folder: Path,
+        parts: dict[str, dict[str, Tensor]],
+        state: Mapping[str, object],
+        keep_previous: bool = False,
+    ) -> None:
         gathered = {part: self.session.placement.gather(tensors) for part, tensors in parts.items()}
         if self.session.is_writer:
-            checkpoint.save(folder, gathered, state)
+            checkpoint.save(folder, gathered, state, keep_previous)
 
     # ------------------------------------------------------------------------------------------------------ resuming
 
@@ -123,13 +173,14 @@ class StageCheckpoints(Callback):
         }
         if self.built.ema is not None:
             parts["ema"] = self.built.ema.averages
-        self._write(self.last, parts, values)
+        self._write(self.last, parts, values, keep_previous=True)
 
     def restore(self) -> TrainState:
         """Restore everything that was saved, and return how far training had come.
 
         Raises:
-            RunError: the checkpoint is damaged or does not fit the stage.
+            DamagedError: the checkpoint is not what was written.
+            RunError: it does not fit the stage.
         """
         session, built = self.session, self.built
         scatter, scaler = session.placement.scatter, session.accelerator.scaler

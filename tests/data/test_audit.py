@@ -183,7 +183,7 @@ def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
             "targt=label",
             "dataset.targt: mmrun.data.sources.manifest.manifest takes no such argument; did you mean 'target'?",
         ),
-        ("label", "'label' is no KEY=VALUE; write target=diagnosis, say"),
+        ("label", "'label' is not of the form KEY=VALUE; write for example target=diagnosis"),
         (
             "target=lable",
             "dataset.target: my.csv has no column 'lable'; did you mean 'label'? "

@@ -6,12 +6,12 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import LOWER_IS_BETTER, Question
+from mmrun.results.compare import LOWER_IS_BETTER, LOWER_SUFFIXES, Question
 from mmrun.results.compare import compare as compare_runs
 from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
-from mmrun.tasks.metrics import METRICS
-from tests.results.fabricate import finished, started
+from mmrun.tasks.metrics import METRICS, SUFFIXES
+from tests.results.fabricate import finished, stage_cost, started
 
 T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
 
@@ -187,8 +187,8 @@ def test_stages_that_train_encoders_alone_are_shared_by_several_fusions(outputs)
     dear = {"epochs": 6.0, "seconds": 12.0, "flops": 3e12, "samples": 60}
     finished(outputs, 0.5, "scratch")
     run = finished(outputs, 0.6, "component")
-    rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": base})
-    stages = {"pretrain-image": half, "pretrain": dear, "train": half}
+    rewrite(finished(outputs, 0.5, "scratch", seed=1), cost__stages={"train": stage_cost(**base)})
+    stages = {"pretrain-image": stage_cost(**half), "pretrain": stage_cost(**dear), "train": stage_cost(**half)}
     rewrite(run, cost__stages=stages, cost__epochs=16.0, cost__seconds=22.0, cost__flops=4e12, cost__samples=160)
     options = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch"}
     full, shared = (compare([outputs], **options, amortise=fusions).rows[1] for fusions in (1, 4))
@@ -225,6 +225,7 @@ def test_stages_after_or_without_a_fusion_are_not_shared(outputs):
 
 def test_directions_are_those_of_the_metrics():
     assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
+    assert set(LOWER_SUFFIXES) == {suffix for suffix, higher in SUFFIXES.items() if not higher}
 
 
 def test_a_row_has_effect_improvement_and_detectable_difference(outputs):
@@ -328,19 +329,10 @@ def test_a_list_can_be_named(outputs):
 
 
 def test_a_mapping_can_be_named(outputs):
-    for epochs in (5.0, 10.0):
-        finished(outputs, 0.5, budget={"epochs": epochs, "steps": 7})
-    rows = compare([outputs], ["budget"], "test/accuracy", against="epochs=10,steps=7").rows
-    assert rows[0].group == ("epochs=10,steps=7",)
-
-
-def test_metrics_that_are_not_numbers_are_left_out(outputs):
-    runs = three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
-    metrics_file = runs[0].metrics_file
-    metrics_file.write_text(metrics_file.read_text().replace('"accuracy": 0.5', '"accuracy": NaN'))
-    compared = compare([outputs], ["strategy"], "test/accuracy")
-    assert (compared.rows[0].n, compared.rows[0].mean) == (2, pytest.approx(0.65))
-    assert compared.notices[0] == f"without test/accuracy and left out: 1 run ({runs[0].name})"
+    for lr in (0.1, 0.2):
+        finished(outputs, 0.5, optimizer={"lr": lr, "momentum": 7})
+    rows = compare([outputs], ["optimizer"], "test/accuracy", against="lr=0.2,momentum=7").rows
+    assert rows[0].group == ("lr=0.2,momentum=7",)
 
 
 def test_a_run_without_the_key_is_a_group_of_its_own(outputs):

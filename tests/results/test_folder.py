@@ -36,13 +36,14 @@ def test_config_overrides_and_environment_are_read_back(tmp_path):
 def test_a_run_with_metrics_is_finished(tmp_path):
     folder = finished(tmp_path, accuracy=0.875)
     assert folder.finished
-    assert folder.status.read() | {"heartbeat": 0} == {
+    assert folder.status.read() | {"heartbeat": 0, "process": {}} == {
         "status": "finished",
         "stage": None,
         "step": 0,
         "progress": 1.0,
         "message": None,
         "heartbeat": 0,
+        "process": {},
     }
     assert folder.read_metrics()["metrics"]["test"]["accuracy"] == 0.875
     assert not list(folder.path.glob(".*")), "an unfinished file stayed behind"

@@ -10,7 +10,7 @@ import pytest
 from mmrun.errors import ConfigError
 from mmrun.results.compare import Question
 from mmrun.results.report import content, contribution, findings, logs, page, plots, section, style, svg, text_formats
-from tests.results.fabricate import detail, finished
+from tests.results.fabricate import detail, finished, stage_cost
 from tests.results.test_comparison import rewrite
 
 ANY = Question(metric="")  # leaves every choice to the report
@@ -57,7 +57,7 @@ def test_the_first_line_answers_the_question(outputs):
 def test_shared_costs_are_marked_as_shared(outputs):
     write_runs(outputs, "scratch", [0.50, 0.70, 0.60])
     for run in write_runs(outputs, "component", [0.55, 0.751, 0.649]):
-        half = {"epochs": 5.0, "seconds": 5.0, "flops": 7.5e11, "samples": 7_185}
+        half = stage_cost(epochs=5.0, seconds=5.0, flops=7.5e11, samples=7_185)
         rewrite(run, cost__stages={"pretrain-image": half, "train": half})
     assert read_answers(outputs, Question(metric="", amortise=5))[0].endswith(
         "p <0.001; shared by 5 fusions, it costs 0.6x the time and 0.6x the FLOPs."

@@ -19,8 +19,8 @@ T2, T4 = 4.302652729911275, 2.7764451051977987  # 97.5 % quantiles of t with 2 a
 def test_a_mean_and_its_interval():
     estimate = estimate_mean([1.0, 2.0, 3.0])  # sd 1, so half the interval is t(2) / sqrt(3)
     assert estimate.value == 2.0
-    assert estimate.high - 2.0 == pytest.approx(T2 / math.sqrt(3))
-    assert 2.0 - estimate.low == pytest.approx(T2 / math.sqrt(3))
+    assert estimate.high == pytest.approx(2.0 + T2 / math.sqrt(3))
+    assert estimate.low == pytest.approx(2.0 - T2 / math.sqrt(3))
 
 
 def test_a_deviation_is_the_samples():

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from mmrun.values import PositiveFloat, PositiveInt
 
 
 class Waveform:
@@ -24,7 +25,7 @@ class Waveform:
         metadata: sample_rate and num_samples, for encoders.
     """
 
-    def __init__(self, sample_rate: int, seconds: float) -> None:
+    def __init__(self, sample_rate: PositiveInt, seconds: PositiveFloat) -> None:
         self.sample_rate = sample_rate
         self.seconds = seconds
         self.num_samples = round(sample_rate * seconds)

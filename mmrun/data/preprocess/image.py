@@ -1,12 +1,13 @@
 """Images: PNG, JPEG, WebP and everything else that Pillow reads, or arrays."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +26,9 @@ class Pixels:
         metadata: in_channels and image_size, for encoders.
     """
 
-    def __init__(self, size: int, channels: int | None = None) -> None:
+    def __init__(
+        self, size: Annotated[int, Range(at_least=1, at_most=8192)], channels: Literal[1, 3] | None = None
+    ) -> None:
         self.size = size
         self.channels = channels
         self.metadata: dict[str, object] = {}

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.moments import Moments
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from mmrun.values import PositiveInt
 
 
 class Steps:
@@ -20,11 +22,11 @@ class Steps:
 
     Attributes:
         mean: of each channel over the training rows [C].
-        deviation: standard deviation, 1 for a constant channel [C].
+        deviation: standard deviation [C]; 0 for a constant channel, which is 0 in every row.
         metadata: in_channels and num_steps, for encoders.
     """
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(self, num_steps: PositiveInt) -> None:
         self.num_steps = num_steps
         self.mean = np.zeros(0)
         self.deviation = np.ones(0)
@@ -37,20 +39,13 @@ class Steps:
             column: the series.
             rows: numbers of the training rows [N].
         """
-        count, total, squares = np.zeros(1), np.zeros(1), np.zeros(1)  # [C] from the first series on
-        num_channels = None
+        moments: Moments | None = None
         for series in _read_rows(column, rows):
-            values = series[:, : self.num_steps].astype(np.float64)
-            if num_channels is not None and len(values) != num_channels:
-                continue  # reported when all rows are decoded
-            num_channels = len(values)
-            count = count + np.isfinite(values).sum(axis=1)
-            values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-            total, squares = total + values.sum(axis=1), squares + (values**2).sum(axis=1)
-        count = np.maximum(count, 1)
-        self.mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - self.mean**2, 0))
-        self.deviation = np.where(deviation > 1e-6 * np.abs(self.mean), deviation, 1.0)
+            values = series[:, : self.num_steps]
+            moments = moments or Moments(len(values))
+            if len(values) == len(moments.mean):  # others are reported when all rows are decoded
+                moments.update(values)
+        self.mean, self.deviation = (np.zeros(1), np.ones(1)) if moments is None else (moments.mean, moments.deviation)
         self._update_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
@@ -68,7 +63,8 @@ class Steps:
         values = read_series(value)[:, : self.num_steps]
         if len(values) != len(self.mean):
             raise DataError(f"a series with {len(values)} channels, but the training rows have {len(self.mean)}")
-        standardised = (values - self.mean[:, None]) / self.deviation[:, None]
+        scale = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=self.deviation > 0)
+        standardised = (values - self.mean[:, None]) * scale[:, None]
         padded = np.zeros((len(values), self.num_steps), dtype=np.float32)
         padded[:, : values.shape[1]] = np.nan_to_num(standardised, nan=0.0, posinf=0.0, neginf=0.0)
         return {"values": padded, "mask": np.arange(self.num_steps) < values.shape[1]}

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmrun.data.encoding import detect_unicode
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import fetch
+from mmrun.values import Width
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,7 +32,7 @@ class Tokens:
         metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives.
     """
 
-    def __init__(self, vocab_size: int = 4096, max_tokens: int = 64, tokenizer: str | None = None) -> None:
+    def __init__(self, vocab_size: Width = 4096, max_tokens: Width = 64, tokenizer: str | None = None) -> None:
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
@@ -57,7 +59,7 @@ class Tokens:
         """Tokenize one row.
 
         Args:
-            value: the text, or a UTF-8 file.
+            value: the text, or a file in UTF-8, UTF-16 or UTF-32.
 
         Returns:
             "ids" [max_tokens] int32 and "mask" [max_tokens] bool.
@@ -100,7 +102,7 @@ def read_text(value: str | Path) -> str:
     """Return the string itself, or the content of the file.
 
     Args:
-        value: the text, or a UTF-8 file.
+        value: the text, or a file in UTF-8, UTF-16 or UTF-32.
 
     Raises:
         DataError: the file cannot be read.
@@ -108,7 +110,8 @@ def read_text(value: str | Path) -> str:
     if isinstance(value, str):
         return value
     try:
-        return value.read_text("utf-8")
+        content = value.read_bytes()
+        return content.decode(detect_unicode(content[:4096]))
     except UnicodeDecodeError as error:
         raise DataError(f"{value.name} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmrun.models.encoders.convolution import Convolutions, check_blocks
 from mmrun.types import Encoder, Features
+from mmrun.values import Width
 
 
 class Cnn(Encoder):
@@ -26,7 +27,7 @@ class Cnn(Encoder):
     kind = "image"
 
     def __init__(
-        self, in_channels: int, channels: Sequence[int] = (16, 32, 64), kernels: Sequence[int] = (3, 3, 3)
+        self, in_channels: int, channels: Sequence[Width] = (16, 32, 64), kernels: Sequence[Width] = (3, 3, 3)
     ) -> None:
         super().__init__()
         self.dim = channels[-1]
@@ -68,9 +69,9 @@ class Bottleneck(Encoder):
         self,
         in_channels: int,
         image_size: int,
-        channels: Sequence[int] = (32, 64, 128),
-        kernels: Sequence[int] = (3, 3, 3),
-        dim: int = 128,
+        channels: Sequence[Width] = (32, 64, 128),
+        kernels: Sequence[Width] = (3, 3, 3),
+        dim: Width = 128,
     ) -> None:
         super().__init__()
         check_blocks(channels, kernels)

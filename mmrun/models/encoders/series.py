@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mmrun.models.encoders.convolution import check_blocks
 from mmrun.models.encoders.sequence import (
+    Cell,
     Recurrent,
     find_last_tokens,
     masked_mean,
@@ -15,6 +16,7 @@ from mmrun.models.encoders.sequence import (
     unmask_empty_rows,
 )
 from mmrun.types import Encoder, Features
+from mmrun.values import Depth, ShareBelow1, Width
 
 
 class StepNorm(nn.LayerNorm):
@@ -54,9 +56,9 @@ class Cnn1d(Encoder):
     def __init__(
         self,
         in_channels: int,
-        channels: Sequence[int] = (32, 64, 128),
-        kernels: Sequence[int] = (7, 5, 3),
-        dropout: float = 0.1,
+        channels: Sequence[Width] = (32, 64, 128),
+        kernels: Sequence[Width] = (7, 5, 3),
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         check_blocks(channels, kernels)
@@ -104,11 +106,11 @@ class Rnn(Encoder):
     def __init__(
         self,
         in_channels: int,
-        cell: str,
-        dim: int = 128,
-        num_layers: int = 1,
+        cell: Cell,
+        dim: Width = 128,
+        num_layers: Depth = 1,
         bidirectional: bool = True,
-        dropout: float = 0.1,
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -141,7 +143,7 @@ class Tcn(Encoder):
     kind = "series"
 
     def __init__(
-        self, in_channels: int, dim: int = 64, num_levels: int = 5, kernel: int = 3, dropout: float = 0.1
+        self, in_channels: int, dim: Width = 64, num_levels: Depth = 5, kernel: Width = 3, dropout: ShareBelow1 = 0.1
     ) -> None:
         super().__init__()
         self.dim = dim
