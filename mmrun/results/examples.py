@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mmrun.data.names import normalize_name
 from mmrun.errors import ConfigError, DataError
 from mmrun.results import comparability, statistics
 from mmrun.results.environment import find_differing_environments
@@ -229,7 +230,7 @@ def _number_groups(groups: RowGroups, ids: Sequence[str]) -> np.ndarray:
     for id in ids:
         if id not in groups.by_id:
             raise DataError(f"--groups {groups.column}: no row '{id}' in the data file; it has changed since the run")
-        name = groups.by_id[id].strip()
+        name = normalize_name(groups.by_id[id])
         names.append((name, "") if name else ("", id))
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     if len(numbers) < 2:

@@ -329,19 +329,10 @@ def test_a_list_can_be_named(outputs):
 
 
 def test_a_mapping_can_be_named(outputs):
-    for epochs in (5.0, 10.0):
-        finished(outputs, 0.5, budget={"epochs": epochs, "steps": 7})
-    rows = compare([outputs], ["budget"], "test/accuracy", against="epochs=10,steps=7").rows
-    assert rows[0].group == ("epochs=10,steps=7",)
-
-
-def test_metrics_that_are_not_numbers_are_left_out(outputs):
-    runs = three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
-    metrics_file = runs[0].metrics_file
-    metrics_file.write_text(metrics_file.read_text().replace('"accuracy": 0.5', '"accuracy": NaN'))
-    compared = compare([outputs], ["strategy"], "test/accuracy")
-    assert (compared.rows[0].n, compared.rows[0].mean) == (2, pytest.approx(0.65))
-    assert compared.notices[0] == f"without test/accuracy and left out: 1 run ({runs[0].name})"
+    for lr in (0.1, 0.2):
+        finished(outputs, 0.5, optimizer={"lr": lr, "momentum": 7})
+    rows = compare([outputs], ["optimizer"], "test/accuracy", against="lr=0.2,momentum=7").rows
+    assert rows[0].group == ("lr=0.2,momentum=7",)
 
 
 def test_a_run_without_the_key_is_a_group_of_its_own(outputs):
