@@ -121,7 +121,7 @@ class Launcher:
             DataError: the data of a run that was started before have changed; no run is trained.
         """
         if not rerun:
-            check_data([sweep_run for sweep_run in sweep_runs if sweep_run.folder.data_file.exists()])
+            check_data(sweep_runs)
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
         results: dict[Path, str | None] = {}
         while jobs:
@@ -229,7 +229,8 @@ def check_data(sweep_runs: Iterable[SweepRun]) -> None:
 
     by_dataset: dict[str, list[SweepRun]] = {}
     for sweep_run in sweep_runs:
-        by_dataset.setdefault(json.dumps(sweep_run.config.dataset, sort_keys=True), []).append(sweep_run)
+        if sweep_run.folder.finished or sweep_run.folder.data_file.exists():
+            by_dataset.setdefault(json.dumps(sweep_run.config.dataset, sort_keys=True), []).append(sweep_run)
     for same_data in by_dataset.values():
         config = same_data[0].config
         files = open_file_digests(config)

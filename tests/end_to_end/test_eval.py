@@ -124,7 +124,7 @@ def test_a_report_can_evaluate_first(shell):
         "restore the data it was trained on, or repeat the run with --rerun" in lines
     )
     assert [line.split(" (")[0] for line in lines if line.startswith("evaluated")] == [f"evaluated 2 of 2: {left.name}"]
-    assert lines[-2].startswith("hint: 1 of 3 runs were not asked")
+    assert lines[-2].startswith("hint: 1 of 3 runs were not evaluated")
     assert (kept / "evaluation.json").read_bytes() == before
     assert {"shapley", "robustness", "drift"} <= evaluation(left).keys()
     page = (shell.folder / "report.html").read_text()
