@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from mmrun.errors import RunError, StorageError
+from mmrun.digests import compute_digest, verify_file
+from mmrun.errors import DamagedError, RunError, StorageError
 from mmrun.renamed import translate_metrics
-from mmrun.results.files import read_json, read_yaml, remove_unfinished, write_json, write_yaml
-from mmrun.results.run_log import RunLog
+from mmrun.results.files import explain_mend, read_json, read_yaml, remove_unfinished, write_json, write_yaml
+from mmrun.results.run_log import LOG_MEND, RunLog
 from mmrun.results.schema import Config, Environment, RunMetrics
 from mmrun.results.status import StatusFile
 
@@ -131,15 +132,41 @@ class RunFolder:
         Args:
             metrics: a `RunMetrics` without `schema`.
         """
-        write_json(self.metrics_file, {"schema": SCHEMA, **metrics})
-        self.status.write("finished", progress=1.0)
         self.log.close()
+        files = [self.log_file, *sorted(self.predictions.glob("*.parquet"))]
+        digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
+        write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
+        self.status.write("finished", progress=1.0)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
+    def verify(self, file: Path) -> None:
+        """Check the log or a file of predictions of a finished run, once per process.
+
+        Args:
+            file: in this folder.
+
+        Raises:
+            DamagedError: it is not what was written when the run finished.
+        """
+        expected = self.read_metrics().get("files", {}).get(str(file.relative_to(self.path)))
+        if expected is not None:
+            try:
+                verify_file(file, expected, once=True)
+            except DamagedError as error:
+                mend = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
+                raise DamagedError(f"{error}; {LOG_MEND if file == self.log_file else mend}") from None
+
     def read_config(self) -> Config:
-        """Return the resolved config."""
-        return cast(Config, read_yaml(self.config_file))
+        """Return the resolved config.
+
+        Raises:
+            DamagedError: there is no such file, or it is damaged.
+        """
+        config = read_yaml(self.config_file)
+        if not isinstance(config, dict):
+            raise DamagedError(f"{self.config_file}: damaged, not a config; {explain_mend(self.config_file)}")
+        return config
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that were given to `mmrun train`."""
@@ -153,9 +180,12 @@ class RunFolder:
         """Return what metrics.json holds; names of version 0.1.0 are translated.
 
         Raises:
-            DataError: the run is not finished, or the file is damaged.
+            DamagedError: the run is not finished, or the file is damaged.
         """
-        return cast(RunMetrics, translate_metrics(read_json(self.metrics_file)))
+        metrics = read_json(self.metrics_file)
+        if not isinstance(metrics, dict) or "metrics" not in metrics:
+            raise DamagedError(f"{self.metrics_file}: damaged, not metrics; {explain_mend(self.metrics_file)}")
+        return cast(RunMetrics, translate_metrics(metrics))
 
 
 def _lock(descriptor: int, path: Path, on_wait: Callable[[str], None] | None) -> None:

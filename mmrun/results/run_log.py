@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from mmrun.errors import DamagedError, StorageError
 from mmrun.results.files import to_json_value
 
+LOG_MEND = "remove it: no result needs it, only curves do"
+
 
 class RunLog:
     """Appends events to log.jsonl and reads them. The file is opened by the first event.
@@ -96,7 +98,5 @@ class RunLog:
                 try:
                     event = dict(json.loads(line))
                 except (ValueError, TypeError):
-                    raise DamagedError(
-                        f"{self.path}:{number}: damaged, not an event; remove the file to go on without curves"
-                    ) from None
+                    raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}") from None
                 yield line, event
