@@ -117,7 +117,15 @@ class Launcher:
         Returns:
             The reason of each failure, by run folder.
         """
+        from mmrun.run.interruption import handle_signals
+
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
+        with handle_signals(forward=not self.is_sequential):  # where no run of this process handles them itself
+            results = self._launch(jobs)
+        return {path: reason for path, reason in results.items() if reason is not None}
+
+    def _launch(self, jobs: dict[Path, Job]) -> dict[Path, str | None]:
+        """Launch jobs, and those that a killed worker took with it again; return the reasons of failures."""
         results: dict[Path, str | None] = {}
         while jobs:
             started = time.time()
@@ -133,7 +141,7 @@ class Launcher:
             except Exception as error:  # of the launcher: the run folders tell how far each run came
                 _print_note(f"the launcher failed: {type(error).__name__}: {error}")
                 break
-        return {path: reason for path, reason in results.items() if reason is not None}
+        return results
 
     def _prepare_jobs(
         self, sweep_runs: Sequence[SweepRun], rerun: bool, trials: Sequence[TrialArguments | None]
