@@ -3,11 +3,10 @@
 import argparse
 import json
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from mmrun.cli.arguments import RUN_HELP, add_table_format
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
-from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
 from mmrun.results.selection import flatten, format_value
@@ -17,6 +16,7 @@ HELP = "Show how two runs differ in config, code, data and environment, and thei
 COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "trainable_parameters", "total_parameters")
 FORMATTERS = {"seconds": format_duration, "peak_memory": format_size}  # of costs; the others are counts
 
+Values = Mapping[str, object]
 Pairs = dict[str, tuple[object, object]]  # by key, the value in each run; None if a run has no such key
 Numbers = Mapping[str, float | None]
 NumberPairs = dict[str, tuple[float | None, float | None]]
@@ -93,8 +93,9 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
         "cost": None,
     }
     if a.environment_file.exists() and b.environment_file.exists():
-        environment_a, environment_b = read_json(a.environment_file), read_json(b.environment_file)
-        differences["code"] = differing_values(environment_a.pop("git") or {}, environment_b.pop("git") or {})
+        environment_a, environment_b = dict(a.read_environment()), dict(b.read_environment())
+        git_a, git_b = environment_a.pop("git", None), environment_b.pop("git", None)
+        differences["code"] = differing_values(cast(Values, git_a or {}), cast(Values, git_b or {}))
         differences["environment"] = differing_values(environment_a, environment_b)
     if a.finished and b.finished:
         metrics_a, metrics_b = a.read_metrics(), b.read_metrics()

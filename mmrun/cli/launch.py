@@ -116,9 +116,14 @@ class Launcher:
 
         Returns:
             The reason of each failure, by run folder.
+
+        Raises:
+            DataError: the data of a run that was started before have changed; no run is trained.
         """
         from mmrun.run.interruption import handle_signals
 
+        if not rerun:
+            check_data([sweep_run for sweep_run in sweep_runs if sweep_run.folder.data_file.exists()])
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
         with handle_signals(forward=not self.is_sequential):  # where no run of this process handles them itself
             results = self._launch(jobs)
@@ -216,6 +221,29 @@ def check_configs(configs: Iterable[RunConfig]) -> None:
         if without_seed not in checked:
             check(config)
             checked.add(without_seed)
+
+
+def check_data(sweep_runs: Iterable[SweepRun]) -> None:
+    """Check that the data of runs that were started before have not changed. Each data set is opened once.
+
+    Args:
+        sweep_runs: the runs.
+
+    Raises:
+        DataError: the data of a run have changed.
+    """
+    from mmrun.run import data_identity
+    from mmrun.run.build import open_file_digests, open_table
+
+    by_dataset: dict[str, list[SweepRun]] = {}
+    for sweep_run in sweep_runs:
+        by_dataset.setdefault(json.dumps(sweep_run.config.dataset, sort_keys=True), []).append(sweep_run)
+    for same_data in by_dataset.values():
+        config = same_data[0].config
+        files = open_file_digests(config)
+        table = open_table(config, files)
+        for sweep_run in same_data:
+            data_identity.check_data(sweep_run.folder, table, files)
 
 
 def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:

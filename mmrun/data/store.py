@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmrun import digests, processes
+from mmrun import code_version, digests, processes
 from mmrun.data.table import Column
 from mmrun.errors import DamagedError, DataError, StorageError
 from mmrun.types import Preprocessor
@@ -166,6 +166,23 @@ def open_column(
     return mapped
 
 
+def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> PreprocessedColumn:
+    """Return a column of zeros in the shapes of decoded rows, to try a model before anything is decoded.
+
+    Args:
+        column: raw values, of which one is decoded.
+        preprocessor: fitted.
+        num_rows: of the returned column; the modality is present in all.
+
+    Raises:
+        DataError: no row can be decoded.
+    """
+    parts = {}
+    for name, array in _build_blank(column, preprocessor).items():
+        parts[name] = torch.zeros((num_rows, *array.shape), dtype=torch.from_numpy(array).dtype)
+    return MappedColumn(parts, np.ones(num_rows, dtype=bool), {})
+
+
 def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["memory", "disk", "nowhere"]:
     """Choose where a decoded column is stored.
 
@@ -180,8 +197,10 @@ def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["me
 
 
 def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
-    """Hash what determines the decoded bits; also the files' sizes and times, so that replaced files are decoded."""
-    parts = [FORMAT, key, column.kind, type(preprocessor).__name__, preprocessor.state()]
+    """Hash what determines the decoded bits: data, code and libraries, and the sizes and times of the files."""
+    kind = type(preprocessor)
+    code = [*code_version.digest_code_of(kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
+    parts = [FORMAT, key, column.kind, kind.__name__, preprocessor.state(), code]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
         if isinstance(value, Path):

@@ -1,10 +1,10 @@
 """Reads what `mmrun eval` wrote to run folders, evaluation.json."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 from mmrun.results.evaluation_schema import Evaluation
-from mmrun.results.files import read_json
+from mmrun.results.files import check_layout, read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import RunRecord
 
@@ -25,9 +25,12 @@ def read_evaluation(run: RunRecord, split: str) -> Evaluation | None:
     file = RunFolder(run["folder"]).evaluation_file
     if not file.exists():
         return None
-    evaluation = cast(Evaluation, read_json(file))
-    current = evaluation["schema"] == SCHEMA and evaluation["metric_version"] == run["metric_version"]
-    return evaluation if current and evaluation["split"] == split else None
+    content = read_json(file, dict[str, Any])
+    is_current = (content.get("schema"), content.get("metric_version")) == (SCHEMA, run["metric_version"])
+    if not is_current or content.get("split") != split:
+        return None
+    check_layout(file, content, Evaluation)
+    return cast(Evaluation, content)
 
 
 def find_unevaluated(runs: Iterable[RunRecord], split: str) -> list[RunRecord]:

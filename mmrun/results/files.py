@@ -1,18 +1,30 @@
-"""Files that are written whole or not at all, and whose errors name the file."""
+"""Files that are written whole or not at all, and read within limits. Errors name the file.
+
+A run folder may come from someone else. So only regular files are opened, no more is read than a limit allows, and
+YAML cannot refer to its own parts: a few lines of such references can stand for billions of values.
+"""
 
 import json
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
 from mmrun.digests import hash_bytes
 from mmrun.errors import DamagedError, StorageError
+from mmrun.results.shapes import find_mismatch
+
+MAX_BYTES = 16 << 20  # of a JSON file; the metrics of 50,000 classes fit
+MAX_YAML_BYTES = 1 << 20  # a config of 10,000 columns fits
+MAX_DEPTH = 64  # of lists and mappings inside each other
+
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 JSON_DIGEST = re.compile(rb'\{\n "digest": "([0-9a-f]{32})",')
 YAML_DIGEST = re.compile(rb"# digest: ([0-9a-f]{32})\n")
@@ -76,7 +88,9 @@ def write_json(file: Path, value: object) -> None:
 
 
 def write_yaml(file: Path, value: object) -> None:
-    """Write YAML with the keys in their order. A comment in the first line holds the digest of the others.
+    """Write YAML with the keys in their order, and equal parts as often as they occur.
+
+    A comment in the first line holds the digest of the others.
 
     Args:
         file: its path.
@@ -85,30 +99,80 @@ def write_yaml(file: Path, value: object) -> None:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
     text = f"# digest: {hash_bytes(text.encode())}\n{text}"
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def read_json(file: Path) -> Any:
+class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
+    """Writes no references, since `read_yaml` accepts none."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Reads plain values, and no numbers of base 60 (YAML's 1:30), which take quadratic time."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> object:
+        if ":" in node.value:
+            raise ValueError(f"line {node.start_mark.line + 1}: a number of base 60; quote it")
+        is_integer = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_integer else self.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_number)
+
+
+def read_json(file: Path, layout: Any = Any) -> Any:
     """Read JSON, without its digest.
 
+    Args:
+        file: its path.
+        layout: that the content must have, see `shapes.find_mismatch`.
+
     Raises:
-        DamagedError: there is no such file, or it is not what was written.
+        DamagedError: there is no such file, it is not what was written, is larger than MAX_BYTES, or is deeper than
+            MAX_DEPTH.
     """
-    value = _read(file, json.loads, "JSON", JSON_DIGEST, b"{")
+    value = _read(file, json.loads, "JSON", MAX_BYTES)
     if isinstance(value, dict):
         value.pop("digest", None)
+    check_layout(file, value, layout)
     return value
 
 
-def read_yaml(file: Path) -> Any:
-    """Read YAML.
+def read_yaml(file: Path, layout: Any = Any) -> Any:
+    """Read YAML without references from one part to another.
+
+    Args:
+        file: its path.
+        layout: that the content must have, see `shapes.find_mismatch`.
 
     Raises:
-        DamagedError: there is no such file, or it is not what was written.
+        DamagedError: there is no such file, it is not what was written, is larger than MAX_YAML_BYTES, or is deeper
+            than MAX_DEPTH.
     """
-    return _read(file, yaml.safe_load, "YAML", YAML_DIGEST, b"")
+    value = _read(file, _parse_yaml, "YAML", MAX_YAML_BYTES)
+    check_layout(file, value, layout)
+    return value
+
+
+def check_layout(file: Path, value: object, layout: Any) -> None:
+    """Check what was read from a file.
+
+    Args:
+        file: named by the error.
+        value: its content.
+        layout: that the content must have, see `shapes.find_mismatch`.
+
+    Raises:
+        DamagedError: the content has another layout.
+    """
+    problem = find_mismatch(value, layout)
+    if problem is not None:
+        raise DamagedError(f"{file}: damaged, {problem}; {explain_mend(file)}")
 
 
 def explain_mend(file: Path) -> str:
@@ -119,6 +183,39 @@ def explain_mend(file: Path) -> str:
     """
     mend = MENDS.get(file.name, "remove the run folder and train again")
     return mend.format(file=file, run=file.parent)
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """Open a file for reading, without waiting for a writer if it is a pipe.
+
+    Returns:
+        The open file, in binary mode.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a device or a pipe.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(file: Path, limit: int) -> bytes:
+    """Read a whole file.
+
+    Args:
+        file: its path.
+        limit: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is larger, or is no regular file.
+    """
+    with open_regular(file) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(f"larger than {limit >> 20} MiB")
+    return content
 
 
 def to_json_value(value: object) -> object:
@@ -141,24 +238,61 @@ def to_json_value(value: object) -> object:
     return value
 
 
-def _read(file: Path, parse: Callable[[bytes], object], language: str, digest: re.Pattern[bytes], start: bytes) -> Any:
-    """Read, check and parse a file; errors name it and say what to do."""
-    try:
-        content = file.read_bytes()
-        match = digest.match(content)  # files of version 0.1.0 have none
+def _parse_yaml(content: bytes) -> object:
+    """Parse YAML that a stranger may have written; a ValueError says what is refused."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} refers to another part: *{event.anchor}")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} levels")
+    return yaml.load(content, Loader=_Loader)
+
+
+def _check_depth(value: object, depth: int = 0) -> None:
+    """Raise a ValueError if lists and mappings lie too deep inside each other."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict | list):
+                _check_depth(item, depth + 1)
+
+
+def _check_digest(file: Path, content: bytes) -> None:
+    """Raise an error where the first line holds another digest than the rest has; files of version 0.1.0 have none."""
+    for digest, start in ((JSON_DIGEST, b"{"), (YAML_DIGEST, b"")):
+        match = digest.match(content)
         if match is not None and hash_bytes(start + content[match.end() :]) != match[1].decode():
             raise DamagedError(
                 f"{file}: damaged, its bytes changed after they were written; {explain_mend(file)} "
                 "(if you edited it on purpose, remove its line with the digest)"
             )
-        return parse(content)
+
+
+def _read(file: Path, parse: Callable[[bytes], object], language: str, limit: int) -> Any:
+    """Read and parse a file; errors name it and say what to do."""
+    try:
+        content = read_bytes(file, limit)
     except FileNotFoundError:
         raise DamagedError(f"{file}: no such file; this is not a run folder, or the run did not get that far") from None
     except OSError as error:
-        raise DamagedError(f"{file}: cannot be read ({error.strerror}); {explain_mend(file)}") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise DamagedError(f"{file}: cannot be read ({error.strerror or error}); {explain_mend(file)}") from None
+    _check_digest(file, content)
+    try:
+        value = parse(content)
+        _check_depth(value)
+    except RecursionError:
+        raise DamagedError(
+            f"{file}: damaged, not valid {language} (more than {MAX_DEPTH} levels); {explain_mend(file)}"
+        ) from None
+    except (ValueError, yaml.YAMLError) as error:
         reason = str(error).replace("\n", " ")
         raise DamagedError(f"{file}: damaged, not valid {language} ({reason}); {explain_mend(file)}") from None
+    return value
 
 
 def _sync(path: Path) -> None:

@@ -6,21 +6,37 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from mmrun.digests import compute_digest, verify_file
 from mmrun.errors import DamagedError, RunError, StorageError
 from mmrun.renamed import translate_metrics
-from mmrun.results.files import explain_mend, read_json, read_yaml, remove_unfinished, write_json, write_yaml
+from mmrun.results.files import (
+    check_layout,
+    explain_mend,
+    read_json,
+    read_yaml,
+    remove_unfinished,
+    write_json,
+    write_yaml,
+)
 from mmrun.results.run_log import LOG_MEND, RunLog
-from mmrun.results.schema import Config, Environment, RunMetrics
+from mmrun.results.schema import (
+    BudgetUnit,
+    ComparedConfig,
+    Config,
+    Environment,
+    RunMetrics,
+    StoredConfig,
+    StoredEnvironment,
+)
 from mmrun.results.status import StatusFile
 
 SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 
 class RunFolder:
-    """One run on disk. Predictions are read and written by `predictions.py`, evaluation.json by `evaluations.py`.
+    """One run on disk. Other modules read and write predictions (`predictions.py`) and evaluation.json.
 
     Args:
         path: of the folder, which need not exist yet.
@@ -32,6 +48,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.overrides_file = self.path / "overrides.yaml"
         self.environment_file = self.path / "environment.json"
+        self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -97,6 +114,11 @@ class RunFolder:
         write_json(self.environment_file, environment)
         self.status.write("running")
 
+    def add_start(self, environment: Environment) -> None:
+        """Record the machine and the code with which the run goes on, and set its status to running."""
+        self.update_environment(starts=[*self.read_starts(), environment])
+        self.status.write("running")
+
     def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -114,7 +136,8 @@ class RunFolder:
 
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""
-        write_json(self.environment_file, {**self.read_environment(), **changes})
+        recorded = read_json(self.environment_file) if self.environment_file.exists() else {}
+        write_json(self.environment_file, {**recorded, **changes})
 
     def clear(self) -> None:
         """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished."""
@@ -158,23 +181,27 @@ class RunFolder:
                 raise DamagedError(f"{error}; {LOG_MEND if file == self.log_file else mend}") from None
 
     def read_config(self) -> Config:
-        """Return the resolved config.
-
-        Raises:
-            DamagedError: there is no such file, or it is damaged.
-        """
-        config = read_yaml(self.config_file)
-        if not isinstance(config, dict):
-            raise DamagedError(f"{self.config_file}: damaged, not a config; {explain_mend(self.config_file)}")
-        return config
+        """Return the resolved config."""
+        return cast(Config, read_yaml(self.config_file, StoredConfig))
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that were given to `mmrun train`."""
-        return cast(list[str], read_yaml(self.overrides_file))
+        return cast(list[str], read_yaml(self.overrides_file, list[str]))
 
     def read_environment(self) -> Environment:
-        """Return the recorded machine and code; empty for a run that never started."""
-        return cast(Environment, read_json(self.environment_file)) if self.environment_file.exists() else {}
+        """Return the machine and code of the first start; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return {}
+        environment: dict[str, object] = read_json(self.environment_file, StoredEnvironment)
+        return cast(Environment, {name: value for name, value in environment.items() if name not in ("starts", "time")})
+
+    def read_starts(self) -> list[Environment]:
+        """Return machine and code of every start, in order; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return []
+        first = read_json(self.environment_file, StoredEnvironment)
+        starts: list[Environment] = first.get("starts") or [first]
+        return starts
 
     def read_metrics(self) -> RunMetrics:
         """Return what metrics.json holds; names of version 0.1.0 are translated.
@@ -182,10 +209,19 @@ class RunFolder:
         Raises:
             DamagedError: the run is not finished, or the file is damaged.
         """
-        metrics = read_json(self.metrics_file)
-        if not isinstance(metrics, dict) or "metrics" not in metrics:
-            raise DamagedError(f"{self.metrics_file}: damaged, not metrics; {explain_mend(self.metrics_file)}")
-        return cast(RunMetrics, translate_metrics(metrics))
+        mend = explain_mend(self.metrics_file)
+        content = read_json(self.metrics_file, dict[str, Any])
+        try:
+            metrics = translate_metrics(content)
+        except (AttributeError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DamagedError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {mend}") from None
+        check_layout(self.metrics_file, metrics, RunMetrics)
+        check_layout(self.metrics_file, metrics["config"], ComparedConfig)
+        check_layout(self.metrics_file, list(metrics["budget"]), list[BudgetUnit])
+        if len(metrics["budget"]) != 1:
+            raise DamagedError(f"{self.metrics_file}: damaged, budget: expected one unit; {mend}")
+        return cast(RunMetrics, metrics)
 
 
 def _lock(descriptor: int, path: Path, on_wait: Callable[[str], None] | None) -> None:

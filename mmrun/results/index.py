@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.processes import is_alive
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import RunMetrics, RunStatus
 
 SILENT_AFTER = 300  # seconds without a heartbeat after which a run of another machine counts as killed
 OUTPUTS = Path("outputs")  # where runs are looked up by name
+RUN_FILES = ("config.yaml", "status.json")  # either makes a folder a run folder
 MAX_CANDIDATES = 5  # runs that an error names
 
 
@@ -29,6 +30,7 @@ class RunSummary:
         value: of that metric on the test rows.
         seconds: of training.
         age: seconds since the run last wrote a file.
+        reason: why a run is damaged.
     """
 
     name: str
@@ -39,13 +41,14 @@ class RunSummary:
     value: float | None
     seconds: float | None
     age: float
+    reason: str | None = None
 
 
 def find_runs(folder: Path) -> Iterator[RunFolder]:
     """Yield the runs at or below a folder, by name; a run folder is not searched for further runs.
 
     Args:
-        folder: to search; hidden folders in it are skipped.
+        folder: to search. Hidden folders in it are skipped, and a link is followed only if it leads to a run itself.
 
     Raises:
         ConfigError: there is no such folder.
@@ -54,19 +57,28 @@ def find_runs(folder: Path) -> Iterator[RunFolder]:
         raise ConfigError(
             f"{folder}: no such folder; runs are written below '{OUTPUTS}' unless outputs= names another folder"
         )
-    yield from _find_runs(folder)
+    remaining = [folder]
+    while remaining:
+        current = remaining.pop()
+        try:
+            with os.scandir(current) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
+        except OSError:  # no permission, or too long a path: reading it as a run says why
+            yield RunFolder(current)
+            continue
+        if any(entry.name in RUN_FILES for entry in entries):
+            yield RunFolder(current)
+        else:
+            remaining += [current / entry.name for entry in entries if _is_searched(entry)]
 
 
-def _find_runs(folder: Path) -> Iterator[RunFolder]:
-    """Yield the runs at or below an existing folder."""
-    with os.scandir(folder) as scan:
-        entries = sorted(scan, key=lambda entry: entry.name)
-    if any(entry.name in ("config.yaml", "status.json") for entry in entries):
-        yield RunFolder(folder)
-        return
-    for entry in entries:
-        if entry.is_dir() and not entry.name.startswith("."):
-            yield from _find_runs(folder / entry.name)
+def _is_searched(entry: "os.DirEntry[str]") -> bool:
+    """Return whether runs may lie in an entry of a folder; links could lead in circles or through a whole disk."""
+    if entry.name.startswith("."):
+        return False
+    if entry.is_symlink():
+        return any(os.path.lexists(os.path.join(entry.path, file)) for file in RUN_FILES)
+    return entry.is_dir()
 
 
 def resolve(run: str) -> RunFolder:
@@ -80,7 +92,7 @@ def resolve(run: str) -> RunFolder:
     """
     path = Path(run)
     for folder in (path, OUTPUTS / path):
-        if (folder / "config.yaml").exists() or (folder / "status.json").exists():
+        if any((folder / file).exists() for file in RUN_FILES):
             return RunFolder(folder)
     runs = list(find_runs(OUTPUTS)) if OUTPUTS.is_dir() else []
     candidates = [candidate for candidate in runs if _matches(run, candidate.name)]
@@ -132,16 +144,28 @@ def summarize_run(run: RunFolder, below: Path) -> RunSummary:
         The summary; a run whose files cannot be read has the status `damaged`.
     """
     name = str(run.path.relative_to(below)) if run.path != below else run.name
-    age = time.time() - _last_modified(run)
     try:
+        age = time.time() - _last_modified(run)
         status = determine_status(run)
         metrics = run.read_metrics() if run.finished else None
-    except DataError:
-        return RunSummary(name, "damaged", None, 0.0, None, None, None, age)
+    except (MmrunError, OSError) as error:
+        return RunSummary(name, "damaged", None, 0.0, None, None, None, 0.0, explain_damage(run, error))
     if metrics is None:
         return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, age)
     metric, value = find_primary_metric(metrics)
     return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age)
+
+
+def explain_damage(run: RunFolder, error: MmrunError | OSError) -> str:
+    """Return what is wrong with a run's files, relative to its folder and without the remedy.
+
+    Args:
+        run: its folder.
+        error: raised by reading it.
+    """
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error})"
+    return str(error).removeprefix(f"{run.path}{os.sep}").partition("; ")[0].replace(": damaged, ", ": ")
 
 
 def find_primary_metric(metrics: RunMetrics) -> tuple[str | None, float | None]:

@@ -5,10 +5,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from mmrun.errors import DamagedError, StorageError
-from mmrun.results.files import to_json_value
+from mmrun.results.files import open_regular, to_json_value
+
+MAX_LINE = 1 << 20  # bytes of an event
+MAX_BYTES = 256 << 20  # of a log that is read
 
 LOG_MEND = "remove it: no result needs it, only curves do"
 
@@ -84,19 +87,36 @@ class RunLog:
             Each event in order, except a last line that a killed run left incomplete.
 
         Raises:
-            DamagedError: a line is not what was written, or there is no such file.
+            DamagedError: the file is not readable, a line is not an event, or the file or a line is too long.
         """
         for _, event in self._read_lines():
             yield event
 
     def _read_lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Yield each complete line with its event."""
-        with self.path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    event = dict(json.loads(line))
-                except (ValueError, TypeError):
-                    raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}") from None
-                yield line, event
+        try:
+            with open_regular(self.path) as stream:
+                yield from self._parse_lines(stream)
+        except OSError as error:
+            raise DamagedError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+
+    def _parse_lines(self, stream: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        number, size = 0, 0
+        while line := stream.readline(MAX_LINE):
+            number, size = number + 1, size + len(line)
+            if not line.endswith(b"\n"):
+                if len(line) == MAX_LINE:
+                    raise DamagedError(f"{self.path}:{number}: damaged, longer than {MAX_LINE >> 20} MiB")
+                return
+            if size > MAX_BYTES:
+                raise DamagedError(f"{self.path}: larger than {MAX_BYTES >> 20} MiB; remove old events")
+            yield line, self._parse_event(line, number)
+
+    def _parse_event(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{self.path}:{number}: damaged, not valid JSON ({error}); {LOG_MEND}") from None
+        if not isinstance(event, dict):
+            raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}")
+        return event

@@ -5,13 +5,11 @@ programs that are not written in Python.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from mmrun.digests import Digest
 from mmrun.processes import ProcessId
-
-if TYPE_CHECKING:
-    from mmrun.training.cost import StageCost  # it loads torch, which a report does not need
+from mmrun.training.stage_cost import StageCost
 
 Config = dict[str, Any]  # a resolved config, as in config.yaml; its keys depend on the classes that it names
 
@@ -20,7 +18,57 @@ CostName = Literal["epochs", "samples", "seconds", "flops", "peak_memory", "trai
 
 MetricValues = dict[str, float | None]  # by metric: accuracy, accuracy/image for a probe, label.accuracy for a task
 
+BudgetUnit = Literal["epochs", "steps", "samples", "seconds", "flops"]
+
 State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed", "pruned"]  # of a run
+
+
+class StoredConfig(TypedDict):
+    """What every reader of a config.yaml relies on; the other keys depend on the classes that the config names.
+
+    Attributes:
+        choices: as in `RunMetrics`.
+        encoder: node of each modality.
+        budget: by unit; None: not limited by it.
+        seed: of the run.
+    """
+
+    choices: dict[str, str]
+    encoder: dict[str, Any]
+    budget: dict[str, float | None]
+    seed: int
+
+
+class StoredStage(TypedDict):
+    """What comparisons read of a stage's config: globs over the parameters that it trains."""
+
+    train: list[str]
+
+
+class StoredStrategy(TypedDict):
+    """What comparisons read of a strategy: its stages by name."""
+
+    stages: dict[str, StoredStage]
+
+
+class StoredTrainer(TypedDict):
+    """What comparisons read of a trainer."""
+
+    precision: str
+
+
+class ComparedConfig(TypedDict):
+    """What every comparison relies on in the config of a metrics.json.
+
+    Attributes:
+        encoder: node of each modality.
+        strategy: with the names and parts of its stages.
+        trainer: with its precision.
+    """
+
+    encoder: dict[str, Any]
+    strategy: StoredStrategy
+    trainer: StoredTrainer
 
 
 class DatasetRecord(TypedDict):
@@ -32,6 +80,7 @@ class DatasetRecord(TypedDict):
         split: hash of which row is in which split.
         rows: number of rows by split.
         labelled: share of the training rows whose label is seen, 0 to 1.
+        labelled_rows: number of training rows whose label is seen; older runs did not record it.
         skipped: number of bad rows left out under `dataset.on_error=skip`.
     """
 
@@ -40,6 +89,7 @@ class DatasetRecord(TypedDict):
     split: str
     rows: dict[str, int]
     labelled: float
+    labelled_rows: NotRequired[int]
     skipped: int
 
 
@@ -66,7 +116,7 @@ class RunCost(TypedDict):
     peak_memory: int
     trainable_parameters: int
     total_parameters: int
-    stages: dict[str, "StageCost"]
+    stages: dict[str, StageCost]
 
 
 class RunMetrics(TypedDict):
@@ -148,7 +198,9 @@ class GitState(TypedDict):
 
 
 class Environment(TypedDict, total=False):
-    """What environment.json holds: machine and code, as far as they can change a result.
+    """Machine and code of one start of a run, as far as they can change a result.
+
+    environment.json holds this of the first start and, of a run that was resumed, a list of all starts: `starts`.
 
     Attributes:
         python: its version.
@@ -159,6 +211,7 @@ class Environment(TypedDict, total=False):
         threads: that torch uses.
         cpu_capability: instruction set that torch uses.
         batch_size: rows of a batch that the search found, with `trainer.batch_size=auto`.
+        time: when the run was started there, in seconds since 1970.
     """
 
     python: str
@@ -169,3 +222,14 @@ class Environment(TypedDict, total=False):
     threads: int
     cpu_capability: str
     batch_size: int
+    time: float
+
+
+class StoredEnvironment(Environment, total=False):
+    """What environment.json holds.
+
+    Attributes:
+        starts: machine and code of every start of a run that was resumed.
+    """
+
+    starts: list[Environment]

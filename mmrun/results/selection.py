@@ -1,13 +1,14 @@
 """Which runs a comparison is about, and the groups that they form."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmrun.config import WITHOUT_EFFECT
-from mmrun.errors import ConfigError, nearest
+from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import pluralize
-from mmrun.results.index import determine_status, find_runs
+from mmrun.results.index import determine_status, explain_damage, find_runs
 from mmrun.results.schema import RunMetrics, RunRecord
 
 Group = tuple[str, ...]  # one value for each --by key
@@ -61,10 +62,11 @@ def get_metric(run: RunMetrics, metric: str) -> float | None:
         metric: split and name: test/accuracy.
 
     Returns:
-        Its value, or None where the run does not have it or it is not defined.
+        Its value, or None where the run does not have it or it is not a finite number.
     """
     split, _, name = metric.partition("/")
-    return run["metrics"].get(split, {}).get(name)
+    value = run["metrics"].get(split, {}).get(name)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -100,19 +102,33 @@ def format_value(value: object) -> str:
 
 
 def parse_values(text: str) -> Group:
-    """Read values separated by commas.
+    """Read values separated by commas; the commas of a list do not separate.
 
     Args:
-        text: as typed on the shell: 10.0,1e-1.
+        text: as typed on the shell: 10.0,1e-1 or [image,audio].
 
     Returns:
         The values as `format_value` writes them: ("10", "0.1").
     """
-    values = []
-    for part in text.split(","):
-        value = parse_number(part)
-        values.append(part if value is None else format_value(value))
+    values, depth, start = [], 0, 0
+    for place, character in enumerate(f"{text},"):
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth <= 0:
+            values.append(_parse_value(text[start:place]))
+            start = place + 1
+    if depth > 0:  # of a bracket that is not closed
+        values.append(text[start:])
     return tuple(values)
+
+
+def _parse_value(text: str) -> str:
+    """Read one value, and write it as `format_value` does."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        items = parse_values(text[1:-1]) if text[1:-1].strip() else ()
+        return f"[{','.join(items)}]"
+    value = parse_number(text)
+    return text if value is None else format_value(value)
 
 
 def parse_number(text: str) -> float | None:
@@ -161,15 +177,22 @@ def read_finished(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
         ConfigError: there is none.
     """
     runs: dict[str, RunRecord] = {}
-    unfinished, duplicates = [], []
+    unfinished, duplicates, damaged = [], [], []
     for run in _find_distinct(folders):
-        if not run.finished:
-            unfinished.append(f"{run.name} ({determine_status(run)['status']})")
-        elif run.name in runs:
-            duplicates.append(run.name)
-        else:
-            runs[run.name] = read_record(run)
+        try:
+            if not run.finished:
+                unfinished.append(f"{run.name} ({determine_status(run)['status']})")
+            elif run.name in runs:
+                duplicates.append(run.name)
+            else:
+                run.read_environment()
+                runs[run.name] = read_record(run)
+        except (MmrunError, OSError) as error:
+            damaged.append(f"{run.name}: {explain_damage(run, error)}")
     notices = []
+    notices += [f"damaged and left out: {reason}" for reason in damaged[:MAX_NAMES]]
+    if len(damaged) > MAX_NAMES:
+        notices.append(f"damaged and left out: {len(damaged) - MAX_NAMES} more runs; mmrun ls names them")
     if unfinished:
         notices.append(f"not finished and left out: {list_names(unfinished, 'run')}")
     if duplicates:
@@ -310,8 +333,9 @@ def match_baselines(groups: Iterable[Group], against: Group) -> dict[Group, Grou
         ConfigError: there is no such group, or the value belongs to several keys.
     """
     existing = list(groups)
-    if against in existing:
-        return {group: against for group in existing if group != against}
+    whole = [group for group in existing if ",".join(group) == ",".join(against)]  # a value may contain commas
+    if whole:
+        return {group: whole[0] for group in existing if group != whole[0]}
     places: set[int] = set()  # of the key that has the value
     for group in existing:
         places.update(place for place, value in enumerate(group) if (value,) == against)

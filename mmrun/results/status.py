@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-from mmrun.errors import DamagedError
 from mmrun.processes import this_process
 from mmrun.results.files import read_json, write_json
 from mmrun.results.schema import RunStatus, State
@@ -54,7 +53,5 @@ class StatusFile:
         Raises:
             DamagedError: there is no such file, or it is damaged.
         """
-        status: RunStatus = read_json(self.path)
-        if not isinstance(status, dict) or not status.keys() >= self._current.keys():
-            raise DamagedError(f"{self.path}: damaged, not the status of a run; remove the file")
+        status: RunStatus = read_json(self.path, RunStatus)
         return status

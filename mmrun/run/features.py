@@ -39,7 +39,8 @@ def read_features(session: Session, built: BuiltStage, on_batch: Callable[[], No
     if not columns:
         return session, built
     session = replace(session, columns=session.columns | columns)
-    batches = session.loader(built.batches.rows, built.batch_size, built.stage.modalities)
+    rows, reads_targets = built.batches.rows, bool(built.batches.targets)
+    batches = session.loader(rows, built.batch_size, built.stage.modalities, reads_targets)
     flops = cost.flops_per_step(built.learner, batches.batch(0)) * session.accelerator.num_processes
     flops_per_row = (built.flops_per_step - flops) / built.batch_size
     feature_cost = _feature_cost(columns, batches.rows, flops_per_row)

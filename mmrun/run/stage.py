@@ -11,6 +11,7 @@ from torch.autograd.graph import save_on_cpu
 from mmrun.compose import as_dict
 from mmrun.config import TRAINING, relevant_keys, result_config
 from mmrun.data import split
+from mmrun.data.table import hash_targets
 from mmrun.errors import DamagedError, StorageError
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
@@ -31,12 +32,13 @@ from mmrun.training.budget import stage_budget
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.compile import compile_learner, compile_mode
-from mmrun.training.cost import StageCost, stage_cost
+from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
 from mmrun.training.profile import Profiler, summarize
+from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.training.throughput import ThroughputMeter, device_peak_flops
@@ -161,10 +163,15 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     model_names = [(name.removeprefix("model."), parameter) for name, parameter in trainable]
     optimizer = build.build_optimizer(config, stage, session.model, model_names)
     ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
-    batches = session.loader(session.data.rows[stage.config.rows], config.trainer.batch_size, stage.modalities)
+    rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
+    batches = session.loader(rows, batch_size, stage.modalities)
     learner.train()
+    batch = batches.batch(0)
+    targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
-        flops = cost.flops_per_step(learner, batches.batch(0)) * accelerator.num_processes
+        flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
+    if not targets.were_read:  # then none is offered, so that hidden ones cannot matter
+        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False)
     prepared = session.placement.prepare(learner)
     cost.reset_peak_memory(accelerator.device)
     return BuiltStage(
@@ -242,6 +249,7 @@ def stage_key(session: Session, built: BuiltStage) -> str:
     weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
     objective = session.placement.gather(built.learner.objective.state_dict())
     balance = config.balance if build.uses_balance(stage) else None
+    rows_used = {stage.config.rows, "all", "val", *(["unlabelled"] if built.batches.targets else [])}
     determinants = {
         "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
         "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
@@ -251,7 +259,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
         "weights": [reuse.tensor_digest(weights), reuse.tensor_digest(objective)],
         "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
         "data": [session.data.table.fingerprint, split.hash_split(session.data.table.split)],
-        "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
+        "targets": hash_targets(session.data.table.targets),
+        "rows": {name: hashlib.sha256(session.data.rows[name].tobytes()).hexdigest() for name in sorted(rows_used)},
         "budget": vars(built.config.budget),
         "trainer": {**relevant_keys(config.trainer, TRAINING), "device": None},
         "device": [session.accelerator.device.type, session.accelerator.num_processes],

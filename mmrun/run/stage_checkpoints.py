@@ -16,8 +16,8 @@ from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
-from mmrun.training.cost import StageCost
 from mmrun.training.nan_guard import MAX_ROLLBACKS, NonFiniteLossError
+from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import TrainState
 from mmrun.types import Objective

@@ -2,7 +2,6 @@
 
 import resource
 from collections.abc import Iterable
-from typing import TypedDict
 
 import torch
 from torch import nn
@@ -12,27 +11,9 @@ from mmrun.training.built_stage import BuiltStage
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.grad_accumulation import refuse_one_row, split
 from mmrun.training.learner import Learner
+from mmrun.training.stage_cost import StageCost
 from mmrun.training.state import TrainState
 from mmrun.types import Batch
-
-
-class StageCost(TypedDict):
-    """What a stage cost, as `metrics.json` holds it. Seconds and FLOPs include computing features."""
-
-    objective: str  # its class
-    epochs: float  # every modality of every training row read once makes 1
-    steps: int
-    best_step: int
-    samples: int
-    seconds: float
-    flops: float
-    samples_per_second: float  # of training alone
-    features: dict[str, object] | None  # what computing features cost, if that was done
-    grad_accum_steps: int
-    peak_memory: int  # bytes
-    trainable_parameters: int
-    total_parameters: int
-    reused: bool  # loaded from an earlier run, whose costs these are
 
 
 def stage_cost(built: BuiltStage, state: TrainState) -> StageCost:

@@ -140,15 +140,16 @@ def split(batch: Batch, number: int) -> list[Batch]:
     """
     if number == 1:
         return [batch]
-    fields = [_chunk(field, number) for field in batch]
+    count = len(batch.index.chunk(number))
+    fields = [_chunk(field, number, count) for field in batch]
     return [Batch(*parts) for parts in zip(*fields, strict=True)]
 
 
-def _chunk(value: Any, number: int) -> list[Any]:
+def _chunk(value: Any, number: int, count: int) -> list[Any]:
+    """Split the tensors in a value, of which each gives `count` chunks."""
     if isinstance(value, Tensor):
         return list(value.chunk(number))
-    chunks = {key: _chunk(item, number) for key, item in value.items()}
-    count = len(next(iter(chunks.values())))
+    chunks = {key: _chunk(item, number, count) for key, item in value.items()}
     return [{key: items[i] for key, items in chunks.items()} for i in range(count)]
 
 

@@ -112,7 +112,12 @@ def test_stdout_may_be_closed_early():
 
 def test_arguments_of_train_are_passed_on(monkeypatch):
     calls = []
-    monkeypatch.setattr("mmrun.cli.train.main", lambda arguments: calls.append(arguments) or 7)
+
+    def train(arguments):
+        calls.append(arguments)
+        return 7
+
+    monkeypatch.setattr("mmrun.cli.train.main", train)
     assert main(["train", "-m", "seed=0,1", "--cfg", "job"]) == 7
     assert calls == [["-m", "seed=0,1", "--cfg", "job"]]
 

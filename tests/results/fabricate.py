@@ -40,21 +40,32 @@ def config(strategy: str = "scratch", seed: int = 0, **changes: Any) -> dict[str
     return resolved
 
 
-def metrics(config: dict[str, Any], name: str, accuracy: float, seconds: float = 10.0) -> dict[str, Any]:
-    """What metrics.json holds, less its schema's number."""
-    stage = {
+def stage_cost(**changes: Any) -> dict[str, Any]:
+    """What metrics.json holds of one stage."""
+    stage: dict[str, Any] = {
         "objective": "Task",
         "epochs": 10.0,
         "steps": 230,
+        "best_step": 230,
         "samples": 14_370,
-        "seconds": seconds,
+        "samples_per_second": 1437.0,
+        "features": None,
+        "grad_accum_steps": 1,
+        "seconds": 10.0,
         "flops": 1.5e12,
         "peak_memory": 512 * 1024**2,
         "trainable_parameters": 25_300,
         "total_parameters": 25_300,
         "reused": False,
     }
-    total = {key: value for key, value in stage.items() if key not in ("objective", "reused")}
+    return stage | changes
+
+
+def metrics(config: dict[str, Any], name: str, accuracy: float, seconds: float = 10.0) -> dict[str, Any]:
+    """What metrics.json holds, less its schema's number."""
+    stage = stage_cost(seconds=seconds)
+    own = ("objective", "reused", "best_step", "samples_per_second", "features", "grad_accum_steps")
+    total = {key: value for key, value in stage.items() if key not in own}
     return {
         "metric_version": 1,
         "run": name,
@@ -119,22 +130,27 @@ def evaluation(name: str, accuracy: float) -> dict[str, Any]:
     """As much of evaluation.json as a report reads, of a run with two modalities."""
     subsets = {("image",): accuracy - 0.1, ("text",): accuracy - 0.3, ("image", "text"): accuracy}
     fused = [accuracy, accuracy - 0.2]
-    curves = {"gaussian": {"fused": fused}, "occlusion": {"fused": fused}}
+    curve = {"fused": fused, "alone": fused, "relative": accuracy - 0.1, "effective": 0.05}
+    curves = {"gaussian": curve, "occlusion": curve}
     noise = {"relative": accuracy - 0.1, "effective": 0.05, "curves": curves}
     probe = {"label": {"before": accuracy - 0.2, "after": accuracy - 0.1}}
     sites = {"north": {"rows": 14, "accuracy": accuracy + 0.1}, "": {"rows": 6, "accuracy": accuracy - 0.15}}
     listed = [{"present": list(subset), "metrics": {"accuracy": value}} for subset, value in subsets.items()]
     alone = {"image": accuracy - 0.1, "text": accuracy - 0.3}
-    synergy = {"fused": accuracy, "alone": alone, "best": "image", "gap": 0.1, "ceilings": OWN_CEILINGS}
+    synergy = {"fused": accuracy, "alone": alone, "best": "image", "gap": 0.1, "flagged": False}
+    synergy["ceilings"] = OWN_CEILINGS
     return {
         "schema": 2,
         "metric_version": 1,
         "run": name,
         "split": "test",
+        "rows": 20,
         "modalities": ["image", "text"],
         "saw_missing": False,
         "primary_metrics": ["accuracy"],
         "metrics": {"accuracy": accuracy},
+        "constant": {"accuracy": 0.5},
+        "classes": {},
         "missing": {"absent": listed, "zeros": listed},
         "shapley": {"accuracy": {"absent": {"image": accuracy / 2, "text": accuracy / 4}}},
         "synergy": {"accuracy": synergy},

@@ -10,13 +10,13 @@ from tests.damage import DAMAGES, damage
 from tests.results.fabricate import detail, finished
 
 
-@pytest.mark.parametrize("change", [("0.875", "0.975"), ("scratch", "scratcH"), ("}", "]")])
-def test_a_changed_byte_of_json_or_yaml_is_noticed(tmp_path, change):
+@pytest.mark.parametrize(("before", "after"), [("0.875", "0.975"), ("scratch", "scratcH"), ("}", "]")])
+def test_a_changed_byte_of_json_or_yaml_is_noticed(tmp_path, before, after):
     run = finished(tmp_path, accuracy=0.875)
     for file, read in ((run.metrics_file, read_json), (run.config_file, read_yaml)):
         content = file.read_text()
-        if change[0] in content:
-            file.write_text(content.replace(*change, 1))
+        if before in content:
+            file.write_text(content.replace(before, after, 1))
             with pytest.raises(DamagedError, match=f"{file.name}: damaged, its bytes changed after they were written"):
                 read(file)
 
@@ -62,7 +62,7 @@ def test_a_damaged_table_of_a_run_without_digests_is_named(tmp_path, how):
 
 READS = {
     "config.yaml": (["show"], ["resume"], ["eval"], ["verify"], ["predict", "x.csv"]),
-    "metrics.json": (["show"], ["compare"], ["report"]),
+    "metrics.json": (["show"], ["resume"]),
     "status.json": (["show"],),
     "environment.json": (["verify"],),
 }
@@ -77,7 +77,6 @@ def test_every_verb_says_it_in_one_line(tmp_path, monkeypatch, capsys, name, ver
     if name == "status.json":
         run.metrics_file.unlink()
     damage(run.path / name, how)
-    folder = "outputs" if verb[0] in ("compare", "report") else str(run.path)
-    assert main([verb[0], folder, *verb[1:]]) == 1
+    assert main([verb[0], str(run.path), *verb[1:]]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert f"{name}: damaged" in line

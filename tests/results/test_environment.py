@@ -5,7 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from mmrun.results.environment import LIBRARIES, describe_environment
+from mmrun.code_version import LIBRARIES
+from mmrun.results.environment import describe_environment
 
 
 def test_the_environment_names_versions_and_commit_but_no_machine(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmrun.errors import DataError
+from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from tests.results.fabricate import finished, started
 
@@ -11,11 +12,12 @@ from tests.results.fabricate import finished, started
 def test_numpy_numbers_become_plain_and_non_finite_ones_null(tmp_path):
     folder = started(tmp_path)
     folder.finish({"metrics": {"test": {"accuracy": np.float32(0.5), "auroc": float("nan")}}, "rows": np.arange(2)})
-    assert folder.read_metrics() == {
+    assert read_json(folder.metrics_file) == {
         "schema": 2,
         "metrics": {"test": {"accuracy": 0.5, "auroc": None}},
         "rows": [0, 1],
-    } | {"files": {}}
+        "files": {},
+    }
 
 
 @pytest.mark.parametrize(

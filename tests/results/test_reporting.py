@@ -10,7 +10,7 @@ import pytest
 from mmrun.errors import ConfigError
 from mmrun.results.compare import Question
 from mmrun.results.report import content, contribution, findings, logs, page, plots, section, style, svg, text_formats
-from tests.results.fabricate import detail, finished
+from tests.results.fabricate import detail, finished, stage_cost
 from tests.results.test_comparison import rewrite
 
 ANY = Question(metric="")  # leaves every choice to the report
@@ -57,7 +57,7 @@ def test_the_first_line_answers_the_question(outputs):
 def test_shared_costs_are_marked_as_shared(outputs):
     write_runs(outputs, "scratch", [0.50, 0.70, 0.60])
     for run in write_runs(outputs, "component", [0.55, 0.751, 0.649]):
-        half = {"epochs": 5.0, "seconds": 5.0, "flops": 7.5e11, "samples": 7_185}
+        half = stage_cost(epochs=5.0, seconds=5.0, flops=7.5e11, samples=7_185)
         rewrite(run, cost__stages={"pretrain-image": half, "train": half})
     assert read_answers(outputs, Question(metric="", amortise=5))[0].endswith(
         "p <0.001; shared by 5 fusions, it costs 0.6x the time and 0.6x the FLOPs."
@@ -151,7 +151,10 @@ def test_a_key_in_which_runs_differ_makes_settings_and_an_axis(outputs):
     answers = read_answers(outputs)
     assert answers[0].startswith("dataset.labelled=0.01: component beats scratch by 0.030 [0.029, 0.032] at equal")
     assert answers[1].startswith("dataset.labelled=1: component falls short of scratch by 0.010 [0.008, 0.011] at")
-    assert answers[2] == "component falls behind scratch at dataset.labelled = 0.329 [0.316, 0.355]."
+    assert (
+        answers[2]
+        == "component falls behind scratch at dataset.labelled = 0.329, significantly different at 0.01 and 1."
+    )
 
 
 def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
@@ -262,6 +265,8 @@ def test_differing_configs_are_listed_and_caveats_written(outputs):
     (configs,) = [section for section in report.sections if section.title == "Configs that differ"]
     assert configs.tables[0].rows == [["fusion.dim", "128", "64"]]
     assert report.caveats == [
+        "fusion.dim is neither group nor pairing and differs between compared runs: 128 (n=2), 64 (n=2); "
+        "fix it with --where, or add it to --by",
         "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=2), holistic (n=2)",
         "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]

@@ -1,6 +1,7 @@
 """Runs whose loss is not finite at one step."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_the_policy_does_not_rename_runs_that_do_not_set_it(load):
     from mmrun.compose import as_dict
     from mmrun.results.identity import config_hash
 
-    old = as_dict(config)
+    old: dict[str, Any] = as_dict(config)
     del old["trainer"]["on_nan"]
     assert config_hash(old) == config_hash(as_dict(config)) == folder.name.rpartition("-")[2]
     assert config_hash(as_dict(load("trainer.on_nan=skip"))) != config_hash(old)

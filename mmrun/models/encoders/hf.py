@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -174,7 +174,7 @@ class HfText(Encoder):
         vocab_size: int,
         max_tokens: int,
         pretrained: bool = True,
-        pool: str = "mean",
+        pool: Literal["mean", "cls", "last"] = "mean",
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()

@@ -1,13 +1,11 @@
-"""What run folders hold besides metrics.json, predictions and evaluations: the training log and the environment."""
+"""What the training logs of run folders hold."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmrun.results.comparability import COST_OF_BUDGET
-from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import CostName, RunRecord
 
@@ -95,38 +93,3 @@ def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
     grid = np.linspace(start, max(start, end), MEAN_CURVE_POINTS)
     values = [np.interp(grid, *curve.T) for curve in curves]
     return np.stack([grid, np.mean(values, axis=0)], axis=1)
-
-
-# ----------------------------------------------------------------------------------------------------- environments
-
-
-def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
-    """Count in how many runs each property of machine and code had which value.
-
-    Args:
-        runs: those without environment.json are not counted.
-
-    Returns:
-        The number of runs, by property (device, python, a package, the commit) and value.
-    """
-    counts: dict[str, Counter[str]] = {}
-    for run in runs:
-        file = RunFolder(run["folder"]).environment_file
-        if file.exists():
-            for name, value in _flatten_environment(read_json(file)).items():
-                counts.setdefault(name, Counter())[str(value)] += 1
-    return counts
-
-
-def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
-    """Return the environment with the commit and the versions of packages as properties of their own."""
-    properties: dict[str, object] = dict(environment)
-    versions, git = environment.get("versions", {}), environment.get("git")
-    properties.pop("versions", None)
-    properties.pop("git", None)
-    if git is not None:
-        properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
-    for name, version in versions.items():
-        if version is not None:
-            properties[name] = version
-    return properties
