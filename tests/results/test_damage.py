@@ -62,7 +62,7 @@ def test_a_damaged_table_of_a_run_without_digests_is_named(tmp_path, how):
 
 READS = {
     "config.yaml": (["show"], ["resume"], ["eval"], ["verify"], ["predict", "x.csv"]),
-    "metrics.json": (["show"], ["resume"]),
+    "metrics.json": (["show"],),
     "status.json": (["show"],),
     "environment.json": (["verify"],),
 }
