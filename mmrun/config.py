@@ -31,18 +31,19 @@ TRAINING = 1  # the result of training
 FORWARD = 2  # the bits of a forward pass, and so the result of training too
 
 
-def changes(what: int, default: object = None, **kwargs: Any) -> Any:
+def changes(what: int, default: object = None, later: bool = False, **kwargs: Any) -> Any:
     """Declare a config field together with what it changes.
 
     Args:
         what: NOTHING, TRAINING or FORWARD.
         default: of the field.
+        later: the key came after version 0.1.0; with its default, runs are those without it.
         **kwargs: passed to `dataclasses.field`, in place of `default`.
 
     Returns:
         The field of a dataclass.
     """
-    metadata = {"changes": what}
+    metadata = {"changes": what, "later": later}
     if kwargs:
         return field(metadata=metadata, **kwargs)
     return field(default=default, metadata=metadata)
@@ -78,6 +79,9 @@ def result_config(values: Values) -> dict[str, object]:
 
 def _effective_keys(kind: type, values: Values) -> dict[str, object]:
     without_effect = {key.name for key in fields(kind) if key.metadata.get("changes", TRAINING) == NOTHING}
+    for key in fields(kind):
+        if key.metadata.get("later") and values.get(key.name) == key.default:
+            without_effect.add(key.name)
     return {name: value for name, value in values.items() if name not in without_effect}
 
 
@@ -158,6 +162,7 @@ class TrainerConfig:
     group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
     evaluate_every: PositiveFloat = 1.0  # epochs
+    on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved
     log_modality_gradients: bool = changes(NOTHING, False)  # at each evaluation: gradient shares and conflicts

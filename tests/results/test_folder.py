@@ -28,7 +28,7 @@ def test_config_overrides_and_environment_are_read_back(tmp_path):
     folder = started(tmp_path, "component", seed=2)
     assert folder.read_config() == config("component", seed=2, outputs=str(tmp_path))
     assert folder.read_overrides() == ["strategy=component", "seed=2"]
-    assert json.loads(folder.environment_file.read_text()) == {"python": "3.11"}
+    assert folder.read_environment() == {"python": "3.11"}
     assert folder.status.read()["status"] == "running"
     assert not folder.finished
 
