@@ -1,17 +1,17 @@
 """Composes a checked RunConfig from overrides.
 
-Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~encoder.audio`.
+Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.image=resnet18`, `~optimizer.eps`.
 """
 
+import functools
 import os
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -21,17 +21,23 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from mmrun import plugins, renamed
-from mmrun.config import LABELS, RunConfig, Values, check, config_dir
+from mmrun import hydra_internals, plugins, renamed
+from mmrun.config import LABELS, RunConfig, Values, check, config_dir, parse, require_node, schema
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
-from mmrun.instantiate import find_target, instantiate
+from mmrun.instantiate import check_values, find_target, instantiate
+from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
+from mmrun.quoting import quote_values, suggest_quotes
+from mmrun.values import convert
 
-USER_KEYS = {"columns", "kinds", "task", "order", "weights", "lr_scale"}  # their keys are the user's; none needs a +
+# The keys below these are the user's; none needs a +
+USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"}
 
 ADAPTER_PATH = "strategy.adapt"
 
 INIT = "init"  # a key of every encoder: the part of another run that initializes it
+
+Kind = Literal["image", "text", "audio", "tabular", "series"]  # of a modality
 
 DEFAULT_ENCODER = {
     "image": "cnn",
@@ -101,9 +107,9 @@ def load_option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[st
     Returns:
         Its node.
     """
-    register(RunConfig)
-    with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        composed = hydra_compose(f"{group}/{name}", overrides=list(overrides))
+    _register_schema()
+    with _hydra_errors():
+        composed, _ = hydra_internals.compose(f"{group}/{name}", overrides, config_dir())
         node: Any = OmegaConf.to_container(composed, resolve=True)
     for key in group.split("/"):
         node = node[key]
@@ -125,13 +131,17 @@ def load(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
-    for override in overrides:
-        renamed.check_override(override)
-    composed = _compose(_rewrite(overrides))
+    check_overrides(overrides)
+    overrides = quote_values(overrides)
     with _hydra_errors():
-        run_keys = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        config = _to_run_config(OmegaConf.to_container(run_keys, resolve=True))
-    config.choices = _read_choices(composed)
+        reject_intervals(overrides)
+        check_single_run(overrides)
+        rewritten, modalities = _rewrite(overrides)
+        composed, choices = _compose(rewritten)
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+    values["modalities"] = modalities
+    config = parse(values)
+    config.choices = choices
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _drop_unused_encoders(config)
@@ -151,6 +161,10 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         The overrides of each run, one for every combination of values, in the order typed.
     """
     with _hydra_errors():
+        check_overrides(overrides)
+        overrides = quote_values(overrides, is_sweep=True)
+        reject_intervals(overrides)
+        check_number_of_runs(overrides)
         return split_sweep(overrides)
 
 
@@ -174,11 +188,12 @@ def restore(values: Values) -> RunConfig:
 
 
 def _restore(values: Values) -> RunConfig:
-    with _hydra_errors():
-        config = _to_run_config(renamed.translate_config(values))
+    config = parse(renamed.translate_config(values))
     for modality, node in config.encoder.items():
         if not (isinstance(node, Mapping) and isinstance(node.get("preprocess"), Mapping)):
             raise ConfigError(f"encoder.{modality}: has no preprocess; write the node of one of the encoders there")
+    if config.augment is not None and not isinstance(config.augment.get("by_kind"), Mapping):
+        raise ConfigError("augment: has no by_kind; write the node of augment=light there")
     config.dataset = {**dict.fromkeys(LABELS), **config.dataset}  # earlier runs lack some of these keys
     check(config)
     return config
@@ -194,10 +209,6 @@ def _refuse_interpolations(values: object, key_path: str = "") -> None:
             _refuse_interpolations(value, key_path)
     elif isinstance(values, str) and "${" in values:
         raise ConfigError(f"{key_path}: '{values}' is not a resolved value; write the value itself in config.yaml")
-
-
-def _to_run_config(values: object) -> RunConfig:
-    return cast(RunConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), values)))
 
 
 def as_dict(config: RunConfig) -> dict[str, object]:
@@ -218,49 +229,74 @@ def as_yaml(config: RunConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(as_dict(config)))
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    register(RunConfig)
-    with _hydra_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
+@functools.cache
+def _register_schema() -> None:
+    register(schema(RunConfig))
 
 
-def _read_choices(composed: DictConfig) -> dict[str, str]:
-    """Return the YAML file chosen for each node: {"strategy": "component", "encoder.image": "cnn", ...}."""
+def _compose(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """Compose `train.yaml`.
+
+    Returns:
+        The config, and the YAML file chosen for each node: {"strategy": "component", "encoder.image": "cnn", ...}.
+    """
+    _register_schema()
+    with _hydra_errors():
+        composed, names = hydra_internals.compose("train", overrides, config_dir())
     choices = {}
-    for key, name in composed.hydra.runtime.choices.items():
+    for key, name in names.items():
         group, _, package = key.partition("@")
-        if not group.startswith("hydra") and isinstance(name, str):
-            choices[package or group.replace("/", ".")] = name
-    return choices
+        choices[package or group.replace("/", ".")] = name
+    return composed, choices
 
 
-def _rewrite(overrides: Sequence[str]) -> list[str]:
+def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Rewrite overrides in Hydra's form: `encoder.image=cnn`, the path of a node, as `encoder/image@encoder.image=cnn`.
 
     Every modality of the data set gets an encoder: the default one of its kind if no override chooses another.
+
+    Returns:
+        The overrides, and the modalities that the run reads.
     """
     independent = []
     for override in overrides:
         if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH)):
             independent.append(override)
-    first = _compose(_rewrite_by_group(independent, {}))
-    with _hydra_errors():
-        kinds = _read_kinds(OmegaConf.to_container(first.dataset, resolve=True))
-        modalities = first.modalities or list(kinds)
-    for modality in modalities:
-        if modality not in kinds:
-            raise ConfigError(
-                f"modalities: the data set has no '{modality}'{nearest(modality, kinds)} (it has {', '.join(kinds)})"
-            )
+    first, first_choices = _compose(_rewrite_by_group(independent, {}))
+    kinds = _read_kinds(_resolve(first, "dataset"))
+    modalities = _read_modalities(_resolve(first, "modalities"), kinds)
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
     groups = {**encoders, ADAPTER_PATH: "adapter"}
-    chosen = {path for path in _read_choices(first) if path in groups}  # by an experiment or the strategy
+    chosen = {path for path in first_choices if path in groups}  # by an experiment or the strategy
     defaults = []
     for path in encoders:
         if path not in chosen:
             defaults.append(f"{path}={DEFAULT_ENCODER[kinds[path.removeprefix('encoder.')]]}")
     rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
-    return [*rewritten, f"modalities=[{','.join(modalities)}]"]
+    return rewritten, modalities
+
+
+def _resolve(composed: DictConfig, key: str) -> Any:
+    """Return the value of a key as plain values, with its interpolations resolved."""
+    value = OmegaConf.select(composed, key)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _read_modalities(value: object, kinds: Mapping[str, str]) -> list[str]:
+    """Return the modalities that a run reads, checked; by default all of the data set."""
+    if value is None:
+        return list(kinds)
+    modalities: list[str] = convert(value, list[str], "modalities")
+    if not modalities:
+        raise ConfigError(f"modalities: a run needs at least one (the data set has {', '.join(kinds)})")
+    for modality in modalities:
+        if modality not in kinds:
+            raise ConfigError(
+                f"modalities: the data set has no '{modality}'{nearest(modality, kinds)} (it has {', '.join(kinds)})"
+            )
+        if modalities.count(modality) > 1:
+            raise ConfigError(f"modalities: '{modality}' is listed twice")
+    return modalities
 
 
 def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chosen: Collection[str] = ()) -> list[str]:
@@ -272,8 +308,8 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
     for override in overrides:
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
-        if USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT):
-            override = f"++{override}"
+        if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT)):
+            override = f"++{override.lstrip('+')}"
         path = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         group = _find_group(path, groups)
         names = value.split(",")
@@ -291,6 +327,8 @@ def _find_group(path: str, groups: Mapping[str, str]) -> str | None:
     last_key = path.rpartition(".")[2]
     if path not in groups and path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
         return last_key
+    if path == f"tasks.{last_key}":
+        return "task"
     return groups.get(path)
 
 
@@ -305,11 +343,16 @@ def _check_options(path: str, group: str, names: Sequence[str]) -> None:
 
 def _read_kinds(dataset: Any) -> dict[str, str]:
     """Return the kind of each modality of a data set, from its YAML or, if the source can `describe` it, its file."""
+    require_node(dataset, "dataset")
+    check_values(dataset, "dataset", drop=LABELS)
     source = import_module(find_target(dataset, "dataset").__module__)
     if hasattr(source, "describe"):
         node = {**dataset, "_target_": f"{source.__name__}.describe"}
         return cast(dict[str, str], instantiate(node, "dataset", drop=LABELS))
-    return dict(dataset["kinds"])
+    kinds: dict[str, str] = convert(dataset.get("kinds"), dict[str, Kind], "dataset.kinds")
+    if not kinds:
+        raise ConfigError("dataset.kinds: names no modality")
+    return kinds
 
 
 def _drop_unused_encoders(config: RunConfig) -> None:
@@ -335,8 +378,11 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
             raise ConfigError(_format_error(error)) from None
-        if isinstance(error, ValueError) and "must be a string or a list" in str(error):  # Hydra on `fusion=null`
-            raise ConfigError("null is not an option of a group; leave the override out, or name an option") from None
+        if isinstance(error, ValueError | TypeError | LookupError | AssertionError | RecursionError):
+            package = traceback.extract_tb(error.__traceback__)[-1].filename
+            if any(name in package for name in ("omegaconf", "hydra", "antlr4")):
+                message = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ConfigError(f"the overrides cannot be composed: {message}") from error
 
 
 def _format_error(error: BaseException) -> str:
@@ -345,19 +391,43 @@ def _format_error(error: BaseException) -> str:
         options = list(error.options or list_options(group))
         return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read; write key=value (quote what the shell or Hydra would split)"
+        return f"{error.override!r} cannot be read; {_suggest_override(str(error.override))}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _format_error(error.__cause__)
+    if isinstance(error, ConfigCompositionException) and "is already at" in str(error):
+        key = str(error).splitlines()[0].rpartition(" ")[2].strip("'.")
+        return f"{key}: this key is set already; leave out the +"
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return _format_key_error(error, error.full_key)
     return str(error).splitlines()[0]
 
 
+def _suggest_override(override: str) -> str:
+    """Return what to type instead of an override that Hydra cannot read."""
+    key, equals, _ = override.partition("=")
+    if not equals:
+        return "write key=value"
+    try:
+        hydra_internals.parse(f"{key}=0")
+    except OverrideParseException:
+        return "its key may hold a-z, 0-9, _ and points"
+    return f"to set it literally, type {suggest_quotes(override)}"
+
+
+# What OmegaConf says of a scalar or list in the place of a mapping
+IS_MAPPING = ("is not a subclass of", "Cannot assign", "Cannot merge DictConfig", "is not Optional")
+
+
 def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
+    message = str(error.msg or error).splitlines()[0]
+    if any(text in message for text in IS_MAPPING):
+        return f"{key_path}: this is a mapping; set its keys one by one: {key_path}.KEY=VALUE"
+    if "does not support deletion" in message:
+        return f"{key_path}: this key cannot be removed; set it to another value"
     parent, _, key = key_path.rpartition(".")
     siblings = [str(sibling) for sibling in error.parent_node] if OmegaConf.is_dict(error.parent_node) else []
     if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return f"no key '{key_path}': {parent} is empty"
+        return f"no key '{key_path}': {parent} has no keys"
     if key in siblings or not siblings:
-        return f"{key_path}: {str(error.msg or error).splitlines()[0]}"
+        return f"{key_path}: {message}"
     return f"no key '{key_path}'{nearest(key, siblings)} ({parent or 'a run'} has {', '.join(siblings)})"

@@ -1,14 +1,27 @@
-"""Every key of a config. A *node* is a mapping with a `_target_`, which `mmrun.instantiate` turns into an object."""
+"""Every key of a config. A *node* is a mapping with a `_target_`, which `mmrun.instantiate` turns into an object.
+
+The types and ranges of the keys are their annotations, which `mmrun.values` checks.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
 from mmrun.errors import ConfigError
+from mmrun.values import (
+    NonNegativeFloat,
+    OpenShare,
+    PositiveFloat,
+    PositiveInt,
+    PositiveShare,
+    Range,
+    ShareBelow1,
+    convert,
+    format_value,
+)
 
-Node = Any  # a mapping with a `_target_`; OmegaConf does not check it, `instantiate` does
-Setting = Any  # a value of one of several types; `check` checks it
+Node = Any  # a mapping with a `_target_`, which `instantiate` checks
 Values = Mapping[str, Any]  # a config, or a part of one, as plain values
 
 # What a key changes is declared once, with its field. It decides which configs are the same run, which stages can be
@@ -18,18 +31,19 @@ TRAINING = 1  # the result of training
 FORWARD = 2  # the bits of a forward pass, and so the result of training too
 
 
-def changes(what: int, default: object = None, **kwargs: Any) -> Any:
+def changes(what: int, default: object = None, later: bool = False, **kwargs: Any) -> Any:
     """Declare a config field together with what it changes.
 
     Args:
         what: NOTHING, TRAINING or FORWARD.
         default: of the field.
+        later: the key came after version 0.1.0; with its default, runs are those without it.
         **kwargs: passed to `dataclasses.field`, in place of `default`.
 
     Returns:
         The field of a dataclass.
     """
-    metadata = {"changes": what}
+    metadata = {"changes": what, "later": later}
     if kwargs:
         return field(metadata=metadata, **kwargs)
     return field(default=default, metadata=metadata)
@@ -56,6 +70,8 @@ def result_config(values: Values) -> dict[str, object]:
     result["trainer"] = _effective_keys(TrainerConfig, values["trainer"])
     stages = {name: _effective_keys(StageConfig, stage) for name, stage in values["strategy"]["stages"].items()}
     result["strategy"] = {**values["strategy"], "stages": stages}
+    if not result.get("tasks"):
+        result.pop("tasks", None)  # configs of earlier versions lack the key
     callbacks = values.get("callbacks", {})
     result["callbacks"] = {name: node for name, node in callbacks.items() if node["_target_"] not in OBSERVERS}
     return result
@@ -63,6 +79,9 @@ def result_config(values: Values) -> dict[str, object]:
 
 def _effective_keys(kind: type, values: Values) -> dict[str, object]:
     without_effect = {key.name for key in fields(kind) if key.metadata.get("changes", TRAINING) == NOTHING}
+    for key in fields(kind):
+        if key.metadata.get("later") and values.get(key.name) == key.default:
+            without_effect.add(key.name)
     return {name: value for name, value in values.items() if name not in without_effect}
 
 
@@ -85,11 +104,11 @@ class BudgetConfig:
     training row is read once.
     """
 
-    epochs: float | None = None  # passes over the training rows
-    steps: int | None = None  # optimizer steps
-    samples: int | None = None  # rows
-    flops: float | None = None  # forward and backward, counted on the first batch of a stage
-    seconds: float | None = None  # of training; evaluation is not counted
+    epochs: PositiveFloat | None = None  # passes over the training rows
+    steps: PositiveInt | None = None  # optimizer steps
+    samples: PositiveInt | None = None  # rows
+    flops: PositiveFloat | None = None  # forward and backward, counted on the first batch of a stage
+    seconds: PositiveFloat | None = None  # of training; evaluation is not counted
 
 
 @dataclass
@@ -98,22 +117,22 @@ class StageConfig:
 
     objective: Node = None
     train: list[str] = field(default_factory=list)  # globs over parameter names; for_each replaces {modality}
-    unfreeze_top: float | None = None  # share of each encoder's modules to train, counted from its output; None: all
-    for_each: str | None = None  # "modality": one copy of the stage per modality; the copies divide the share
-    rows: str = "labelled"  # labelled | all | unlabelled | bootstrap: labelled rows drawn with replacement
-    share: float = 1.0  # of the budget; the shares of a strategy are divided by their sum
+    unfreeze_top: PositiveShare | None = None  # of each encoder's modules, counted from its output; None: all
+    for_each: Literal["modality"] | None = None  # one copy of the stage per modality; the copies divide the share
+    rows: Literal["labelled", "all", "unlabelled", "bootstrap"] = "labelled"  # bootstrap: labelled, with replacement
+    share: PositiveFloat = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Node = None  # None: that of the run
-    lr: float | None = None  # None: that of the optimizer
-    lr_scale: dict[str, float] = field(default_factory=dict)  # glob -> factor on lr; the last match counts
-    layer_decay: float | None = None  # factor on lr from one encoder layer to the next, from the output down (timm's)
-    schedule: str = "cosine"  # cosine | linear | constant
-    warmup: float = 0.05  # share of the stage
-    max_grad_norm: float | None = None  # gradients are clipped to this norm
-    grad_accum_steps: int = 1  # micro-batches per batch
-    keep: str = "best"  # best | last: which weights the next stage gets
-    ema_decay: float | None = None  # per step; the result of the stage is then the moving average of its weights
+    lr: PositiveFloat | None = None  # None: that of the optimizer
+    lr_scale: dict[str, NonNegativeFloat] = field(default_factory=dict)  # glob -> factor on lr; the last match counts
+    layer_decay: PositiveShare | None = None  # factor on lr from one layer to the next, from the output down (timm's)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: ShareBelow1 = 0.05  # share of the stage
+    max_grad_norm: PositiveFloat | None = None  # gradients are clipped to this norm
+    grad_accum_steps: PositiveInt = 1  # micro-batches per batch
+    keep: Literal["best", "last"] = "best"  # which weights the next stage gets
+    ema_decay: OpenShare | None = None  # per step; the result of the stage is then the moving average of its weights
     monitor: str = "loss"  # selects the best weights on validation rows: loss, primary_metric, or a metric's name
-    patience: int | None = None  # evaluations without improvement before the stage ends; None: no early stopping
+    patience: PositiveInt | None = None  # evaluations without improvement before the stage ends; None: no early stop
     reuse: bool = changes(NOTHING, False)  # store the result, and load it if everything that determines it is equal
 
 
@@ -129,20 +148,23 @@ class StrategyConfig:
 class TrainerConfig:
     """How training runs, whatever the method."""
 
-    batch_size: Setting = 64  # rows of an optimizer step, over all devices; auto: as many as fit into memory
-    eval_batch_size: int = changes(FORWARD, 256)
-    precision: str = changes(FORWARD, "fp32")  # fp32 | bf16 | fp16
-    device: str = "auto"  # auto | cpu
-    compile: Setting = False  # true | false | auto: on a GPU | reduce-overhead: with CUDA graphs | max-autotune
-    channels_last: Setting = changes(FORWARD, "auto")  # memory layout of images: true | false | auto: on a GPU
+    # rows of an optimizer step, over all devices; auto: as many as fit into memory
+    batch_size: Annotated[Any, PositiveInt | Literal["auto"]] = 64
+    eval_batch_size: PositiveInt = changes(FORWARD, 256)
+    precision: Literal["fp32", "bf16", "fp16"] = changes(FORWARD, "fp32")
+    device: Literal["auto", "cpu"] = "auto"
+    # auto: on a GPU; reduce-overhead: with CUDA graphs
+    compile: Literal[False, True, "auto", "reduce-overhead", "max-autotune"] = False
+    channels_last: Literal["auto", False, True] = changes(FORWARD, "auto")  # memory layout of images; auto: on a GPU
     tf32: bool = changes(FORWARD, True)  # on a GPU, round fp32 products to TF32's 10 bits
     deterministic: bool = changes(FORWARD, True)  # on a GPU, prefer kernels that return the same bits each time
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
     group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
-    evaluate_every: float = 1.0  # epochs
+    evaluate_every: PositiveFloat = 1.0  # epochs
+    on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
-    save_every: float = changes(NOTHING, 60.0)  # seconds between checkpoints; the end of a stage is always saved
+    save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved
     log_modality_gradients: bool = changes(NOTHING, False)  # at each evaluation: gradient shares and conflicts
     profile: bool = changes(NOTHING, False)  # profile a few steps of each stage
     progress: bool = changes(NOTHING, True)  # a live progress bar, on a terminal
@@ -160,14 +182,15 @@ class RunConfig:
     balance: Node = None  # one of objectives.balance; None: gradients are not changed
     augment: Node = None  # one of objectives.augment; None: inputs are not changed
     callbacks: dict[str, Node] = field(default_factory=dict)  # node by name
+    tasks: dict[str, Node] = field(default_factory=dict)  # the user's own, by target
     optimizer: Node = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    seed: int = 0
+    seed: Annotated[int, Range(at_least=0, at_most=2**32 - 1)] = 0
     experiment: str = changes(NOTHING, "default")  # folder below outputs: the name of the chosen experiment
     outputs: str = changes(NOTHING, "outputs")
     cache: str = changes(NOTHING, "~/.cache/mmrun")  # decoded columns, reused stages, features
-    cache_limit: float = changes(NOTHING, 50.0)  # GB per modality; larger ones are decoded for each batch
+    cache_limit: NonNegativeFloat = changes(NOTHING, 50.0)  # GB per modality; larger ones are decoded for each batch
     choices: dict[str, str] = changes(NOTHING, default_factory=dict)  # the YAML file chosen: strategy -> component
 
 
@@ -178,56 +201,126 @@ OBSERVERS = ("mmrun.run.callbacks.Tracker",)  # callbacks that do not change the
 
 LABELS = ("labelled", "shots")  # keys of every data set: which training rows' targets are used
 
-ONE_OF = {
-    "rows": ("labelled", "all", "unlabelled", "bootstrap"),
-    "for_each": (None, "modality"),
-    "schedule": ("cosine", "linear", "constant"),
-    "keep": ("best", "last"),
-    "precision": ("fp32", "bf16", "fp16"),
-    "device": ("auto", "cpu"),
-    "compile": (False, True, "auto", "reduce-overhead", "max-autotune"),
-    "channels_last": ("auto", False, True),
+# Arguments of optimizers, whose classes declare no ranges
+OPTIMIZER_ARGUMENTS = {
+    "lr": PositiveFloat,
+    "weight_decay": NonNegativeFloat,
+    "momentum": ShareBelow1,
+    "dampening": ShareBelow1,
+    "betas": tuple[ShareBelow1, ShareBelow1],
+    "eps": NonNegativeFloat,
 }
 
 
+def schema(kind: type) -> type:
+    """Return a dataclass with the keys of a config whose values may be anything.
+
+    Hydra composes with it: it knows which keys there are, and leaves values as they were written, so that `convert`
+    sees `true` where a number belongs.
+
+    Args:
+        kind: RunConfig, or one of its parts.
+    """
+    annotations = get_type_hints(kind)
+    keys: list[tuple[str, Any, Any]] = []
+    for key in fields(kind):
+        if key.name == "choices":  # of files; no override sets it
+            continue
+        annotation = annotations[key.name]
+        item = get_args(annotation)[-1] if get_args(annotation) else None
+        if is_dataclass(annotation):
+            part = schema(cast(type, annotation))
+            keys.append((key.name, part, field(default_factory=part)))
+        elif is_dataclass(item):
+            keys.append((key.name, dict[str, schema(cast(type, item))], field(default_factory=dict)))  # type: ignore[misc]
+        elif key.default is MISSING:
+            assert key.default_factory is not MISSING
+            keys.append((key.name, Any, field(default_factory=key.default_factory)))
+        else:
+            keys.append((key.name, Any, field(default=key.default)))
+    return make_dataclass(f"{kind.__name__}Keys", keys)
+
+
+def parse(values: Values) -> "RunConfig":
+    """Convert plain values to a config.
+
+    Args:
+        values: of the keys that are not at their defaults.
+
+    Raises:
+        ConfigError: a key does not exist, or a value does not have the type or range that its key declares.
+    """
+    config: RunConfig = convert(values, RunConfig, "")
+    return config
+
+
 def check(config: RunConfig) -> None:
-    """Reject values that the types allow but that no run can use.
+    """Reject values that no run can use together, though each fits its key.
 
     Args:
         config: of a run, composed.
 
     Raises:
-        ConfigError: a value is out of range, a strategy has no stage, two budgets are set, or keys exclude each other.
+        ConfigError: a node is missing or empty, a strategy has no stage, two budgets are set, or keys exclude each
+            other.
     """
-    _check_trainer(config)
+    _check_nodes(config)
+    _check_trainer(config.trainer)
     _check_budget(config.budget)
-    _check_labels(config.dataset["labelled"], config.dataset["shots"])
+    _check_labels(config)
+    if config.trainer.fsdp:
+        _check_fsdp(config)
+
+
+def _check_nodes(config: RunConfig) -> None:
+    required = {"dataset": config.dataset, "fusion": config.fusion, "optimizer": config.optimizer}
+    required |= {f"encoder.{modality}": node for modality, node in config.encoder.items()}
+    for modality, node in config.encoder.items():
+        preprocess = node.get("preprocess") if isinstance(node, Mapping) else node
+        required[f"encoder.{modality}.preprocess"] = preprocess
+    optional = {"balance": config.balance, "augment": config.augment, "strategy.adapt": config.strategy.adapt}
+    optional |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    required |= {f"tasks.{name}": node for name, node in config.tasks.items()}
+    if not config.encoder:
+        raise ConfigError("modalities: a run needs at least one")
     if not config.strategy.stages:
         raise ConfigError("strategy.stages: a strategy needs at least one stage")
     for name, stage in config.strategy.stages.items():
-        _check_stage(stage, f"strategy.stages.{name}")
+        key_path = f"strategy.stages.{name}"
+        required[f"{key_path}.objective"] = stage.objective
+        optional[f"{key_path}.optimizer"] = stage.optimizer
+    for key_path, node in required.items():
+        require_node(node, key_path)
+    for key_path, node in optional.items():
+        if node is not None:
+            require_node(node, key_path)
+    for name, stage in config.strategy.stages.items():
+        _check_stage(stage, f"strategy.stages.{name}", config)
 
 
-def _check_trainer(config: RunConfig) -> None:
-    trainer = config.trainer
-    _check_choices(trainer, "trainer")
-    if trainer.batch_size != "auto":
-        if not isinstance(trainer.batch_size, int):
-            raise ConfigError(f"trainer.batch_size: {trainer.batch_size!r} is neither a number of rows nor auto")
-        _check_positive(trainer, "trainer", "batch_size")
-    _check_positive(trainer, "trainer", "eval_batch_size", "evaluate_every")
+def require_node(node: object, key_path: str) -> None:
+    """Reject what is not a node.
+
+    Args:
+        node: a value from a config.
+        key_path: where it stands.
+
+    Raises:
+        ConfigError: it is missing, or has no `_target_`.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        verb = "is not set" if node is None else f"{format_value(node)} has no _target_"
+        raise ConfigError(f"{key_path}: {verb}; choose one with {key_path}=NAME (`mmrun options` lists them)")
+
+
+def _check_trainer(trainer: TrainerConfig) -> None:
     if trainer.group_by_length and trainer.compile is not False:
         raise ConfigError(
             "trainer: group_by_length cannot be combined with compile, which needs texts of one width; drop one of them"
         )
-    if trainer.fsdp:
-        _check_fsdp(config)
 
 
 def _check_budget(budget: BudgetConfig) -> None:
-    for key, value in vars(budget).items():
-        if value is not None and value <= 0:
-            raise ConfigError(f"budget.{key}: {value} is not above 0")
     keys = [key for key, value in vars(budget).items() if value is not None]
     if len(keys) > 1:
         first, *others = keys
@@ -236,32 +329,31 @@ def _check_budget(budget: BudgetConfig) -> None:
         )
 
 
-def _check_labels(labelled: float, shots: int | None) -> None:
-    if not 0 < labelled <= 1:
-        raise ConfigError(f"dataset.labelled: {labelled} is not a share above 0 and up to 1")
-    if shots is not None and (not isinstance(shots, int) or shots < 1):
-        raise ConfigError(f"dataset.shots: {shots} is not a number of rows above 0")
+def _check_labels(config: RunConfig) -> None:
+    labelled = convert(config.dataset.get("labelled"), PositiveShare, "dataset.labelled")
+    shots = convert(config.dataset.get("shots"), PositiveInt | None, "dataset.shots")
     if shots is not None and labelled < 1:
         raise ConfigError("dataset: both labelled and shots are set; add dataset.labelled=1 to drop one")
 
 
-def _check_stage(stage: StageConfig, key_path: str) -> None:
-    _check_choices(stage, key_path)
-    _check_positive(stage, key_path, "share", "grad_accum_steps")
-    for key in ("unfreeze_top", "layer_decay"):
-        share = getattr(stage, key)
-        if share is not None and not 0 < share <= 1:
-            raise ConfigError(f"{key_path}.{key}: {share} is not a share above 0 and up to 1")
-    if stage.ema_decay is not None and not 0 < stage.ema_decay < 1:
-        raise ConfigError(f"{key_path}.ema_decay: {stage.ema_decay} is not a decay between 0 and 1; 0.99 is usual")
-    for key in ("objective", "optimizer"):
-        value = getattr(stage, key)
-        if not isinstance(value, dict) and not (key == "optimizer" and value is None):
-            raise ConfigError(f"{key_path}.{key}: {value!r} is not a node; choose one with {key_path}.{key}=NAME")
+def _check_stage(stage: StageConfig, key_path: str, config: RunConfig) -> None:
     if not stage.train:
         raise ConfigError(
             f"{key_path}.train: names no parameters; list those to train, for example [encoder, fusion, head]"
         )
+    batch_size = config.trainer.batch_size
+    if batch_size != "auto" and stage.grad_accum_steps > batch_size:
+        raise ConfigError(
+            f"{key_path}.grad_accum_steps: {stage.grad_accum_steps} micro-batches cannot divide the {batch_size} rows "
+            "of trainer.batch_size"
+        )
+    optimizer_path = "optimizer" if stage.optimizer is None else f"{key_path}.optimizer"
+    optimizer = config.optimizer if stage.optimizer is None else stage.optimizer
+    for name, annotation in OPTIMIZER_ARGUMENTS.items():
+        if name in optimizer:
+            convert(optimizer[name], annotation, f"{optimizer_path}.{name}")
+    if "lr" not in optimizer and stage.lr is None:
+        raise ConfigError(f"{optimizer_path}.lr: is not set; add ++{optimizer_path}.lr=0.001")
 
 
 def _check_fsdp(config: RunConfig) -> None:
@@ -280,17 +372,3 @@ def _check_fsdp(config: RunConfig) -> None:
     for key, is_set in unsupported.items():
         if is_set:
             raise ConfigError(f"trainer.fsdp: cannot be combined with {key}; drop one of them")
-
-
-def _check_choices(part: TrainerConfig | StageConfig, key_path: str) -> None:
-    for key, choices in ONE_OF.items():
-        value = getattr(part, key, choices[0])
-        if value not in choices:
-            names = ", ".join(str(choice).lower() for choice in choices if choice is not None)
-            raise ConfigError(f"{key_path}.{key}: {value!r} is not one of {names}")
-
-
-def _check_positive(part: TrainerConfig | StageConfig, key_path: str, *keys: str) -> None:
-    for key in keys:
-        if getattr(part, key) <= 0:
-            raise ConfigError(f"{key_path}.{key}: {getattr(part, key)} is not above 0")

@@ -4,7 +4,11 @@ Each message says where the problem is (file:row, key or flag), what was found t
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# A disk that is full, over its quota, read-only or broken; a file above the limit of this process
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 class MmrunError(Exception):
@@ -29,8 +33,37 @@ class DataError(MmrunError):
     exit_code = 2
 
 
+class DamagedError(DataError):
+    """A file that mmrun wrote is missing, or no longer what was written."""
+
+    exit_code = 1
+
+
 class RunError(MmrunError):
-    """A run started but cannot continue: the loss is not finite, or a checkpoint is damaged."""
+    """A run started but cannot continue: the loss is not finite, or memory does not hold a single row."""
+
+
+class StorageError(RunError):
+    """A file cannot be written: the disk is full or read-only, or its folder was removed."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal of a scheduler, of `kill` or of a closed terminal ends the command.
+
+    Attributes:
+        exit_code: of the command: 128 + SIGTERM.
+    """
+
+    exit_code = 143
+
+
+def escape(text: str) -> str:
+    """Escape what is not printable, so that a name from a file cannot move the cursor or add lines.
+
+    Args:
+        text: of a message.
+    """
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -2,12 +2,16 @@
 
 import functools
 import inspect
+import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from mmrun import plugins
 from mmrun.errors import ConfigError, nearest
+from mmrun.values import convert
 
 # The package that defines the classes of each kind of node. A config may come from someone else, so it is data: it can
 # name these classes, and those of allowed packages, but no other function that happens to be importable.
@@ -20,6 +24,7 @@ PACKAGES = {
     "augment": "mmrun.objectives",
     "adapt": "mmrun.models.adapters",
     "callbacks": "mmrun.run.callbacks",
+    "tasks": "mmrun.tasks",
     "sweep": "mmrun.search",
     "dataset": "mmrun.data.sources",
     "fusion": "mmrun.models.fusions",
@@ -47,6 +52,8 @@ NESTED_TYPES = {
 }
 
 DESCRIPTIONS = ("describe", "infer_modalities")  # functions beside a source that take its node and open nothing
+# What constructors raise for values that fit their types, but not each other
+UNFIT_VALUES = (ValueError, TypeError, AssertionError, ArithmeticError, LookupError, RuntimeError, MemoryError)
 
 
 def find_target(node: Mapping[str, object], key_path: str) -> Callable[..., Any]:
@@ -154,25 +161,93 @@ def instantiate(
         an object of the class that the node names, or what the function returns.
 
     Raises:
-        ConfigError: the node names an unknown class or argument, or leaves out a required one.
+        ConfigError: the node names an unknown class or argument, leaves out a required one, or has a value that does
+            not fit.
     """
     target = find_target(node, key_path)
-    values = {}
-    for key, value in node.items():
-        if key != "_target_" and key not in drop:
-            values[key] = _defer(value, f"{key_path}.{key}")
+    values = {key: _defer(value, f"{key_path}.{key}") for key, value in _convert_values(node, key_path, drop).items()}
     parameters = inspect.signature(target).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    for key in values:
-        if key not in parameters and not takes_any:
-            raise ConfigError(f"{key_path}.{key}: {node['_target_']} takes no such argument{nearest(key, parameters)}")
     optional = {key: value for key, value in (optional_kwargs or {}).items() if key in parameters and key not in values}
     arguments = {**values, **optional, **objects}
     for key, parameter in parameters.items():
         is_required = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         if is_required and key not in arguments:
             raise ConfigError(f"{key_path}: {node['_target_']} needs '{key}', which is not given here")
-    return target(**arguments)
+    try:
+        return target(**arguments)
+    except ConfigError as error:
+        raise ConfigError(_locate(str(error), key_path)) from error
+    except UNFIT_VALUES as error:
+        raise ConfigError(f"{key_path}: {target.__name__} cannot be built: {_explain(error)}") from error
+
+
+def check_values(node: Mapping[str, object], key_path: str, drop: Sequence[str] = ()) -> None:
+    """Check what can be checked of a node, and of the nodes inside it, without building them.
+
+    Args:
+        node: `_target_`, and arguments by name.
+        key_path: the YAML key of the node, for error messages.
+        drop: keys of the node that are not arguments.
+
+    Raises:
+        ConfigError: a class or argument is unknown, or a value does not have the type or range that the signature of
+            its class declares.
+    """
+    for key, value in _convert_values(node, key_path, drop).items():
+        _check_nested(value, f"{key_path}.{key}")
+
+
+def _check_nested(value: object, key_path: str) -> None:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            check_values(value, key_path)
+        else:
+            for key, item in value.items():
+                _check_nested(item, f"{key_path}.{key}")
+
+
+def _convert_values(node: Mapping[str, object], key_path: str, drop: Sequence[str]) -> dict[str, object]:
+    """Return the arguments in a node, converted to the types that the signature of its class declares."""
+    target = find_target(node, key_path)
+    parameters = inspect.signature(target).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    annotations = _annotations(target)
+    values = {}
+    for key, value in node.items():
+        if key == "_target_" or key in drop:
+            continue
+        if key not in parameters and not takes_any:
+            raise ConfigError(f"{key_path}.{key}: {node['_target_']} takes no such argument{nearest(key, parameters)}")
+        values[key] = convert(value, annotations.get(key, Any), f"{key_path}.{key}")
+    return values
+
+
+@functools.cache
+def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type of each argument, with its range."""
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):  # annotations that exist only for type checkers
+        return {}
+
+
+def _locate(message: str, key_path: str) -> str:
+    """Return the message of a class, which knows the last keys of its place at most, with the whole path."""
+    keys = key_path.split(".")
+    first_key = re.split(r"[.:]", message, maxsplit=1)[0]
+    if first_key == keys[0]:
+        return message
+    if first_key in keys:
+        return ".".join([*keys[: keys.index(first_key)], message])
+    return f"{key_path}: {message}"
+
+
+def _explain(error: Exception) -> str:
+    """Return the first line of an error of a constructor, and where it was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    message = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"{message} ({type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno})"
 
 
 def _defer(value: object, key_path: str) -> object:

@@ -19,7 +19,7 @@ IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-e
 #   text     {"ids": [B, T] int64, "mask": [B, T] bool, True where a token is real}
 #   audio    {"waveform": [B, S] float, -1..1, zero-padded; "length": [B] int64, real samples}
 #   tabular  {"numeric": [B, F] float, standardised, 0 where missing; "missing": [B, F] bool;
-#             "categorical": [B, K] int64, 0 where missing or not seen in training}
+#             "categorical": [B, K] int64, 0 where not seen in training: unknown}
 #   series   {"values": [B, C, T] float, standardised, zero-padded; "mask": [B, T] bool}
 # In place of an input the model, but not an encoder, also takes {"pooled": ...}: features computed earlier by a frozen
 # encoder.
@@ -177,6 +177,9 @@ class Objective(nn.Module):
 
 class Preprocessor(Protocol):
     """Decodes the raw values of one modality into arrays, once. It is fitted on training rows and applied to all rows.
+
+    It may have an attribute `notes`, a list of lines that `fit` writes: what was chosen from the rows, and what of them
+    is cut or changed. A run prints them when it starts, and so does `mmrun data check`.
 
     Attributes:
         metadata: optional arguments of encoders and objectives, passed by name: `in_channels`, `vocab_size` ...

@@ -1,6 +1,7 @@
 """One thread and no hub: results must be the same bits whatever else the machine does."""
 
 import os
+import resource
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,3 +28,11 @@ def pytest_collection_modifyitems(items):
         file = item.path.relative_to(tests).as_posix()
         if file.startswith(SLOW) or any(part in item.name for part in SLOW_NAMES):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file grow above so many bytes: writing more fails, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

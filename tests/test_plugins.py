@@ -117,3 +117,70 @@ def test_changed_code_of_an_allowed_package_changes_the_keys_of_results(their_pa
     (their_parts / "their_parts" / "product.py").write_text(PRODUCT + "# changed\n")
     keys.append(result_key({}))
     assert len(set(keys)) == 3
+
+
+QUANTILE = '''
+"""A task of somebody else."""
+
+import numpy as np
+import torch
+
+from mmrun.tasks.regression import Regression
+
+
+class Quantile(Regression):
+    """Predict a quantile by the pinball loss."""
+
+    primary_metric = "pinball_loss"
+
+    def __init__(self, name, outputs, mean, std, quantile=0.5):
+        super().__init__(name, outputs, mean, std)
+        self.quantile = quantile
+
+    def loss(self, output, target):
+        target = target.reshape(output.shape)
+        error = (target - self.mean) / self.std - output
+        pinball = torch.maximum(self.quantile * error, (self.quantile - 1) * error)
+        visible = ~target.isnan()
+        return pinball.nan_to_num().sum() / visible.sum().clamp(min=1)
+
+    def metrics(self, scores, target):
+        target = target.reshape(scores.shape)
+        visible = ~np.isnan(target)
+        if not visible.any():
+            return {}
+        error = (target - scores)[visible]
+        pinball = np.maximum(self.quantile * error, (self.quantile - 1) * error)
+        return {"pinball_loss": float(pinball.mean())}
+'''
+
+
+@pytest.fixture
+def their_task(their_parts):
+    (their_parts / "their_parts" / "tasks.py").write_text(QUANTILE)
+    (their_parts / "configs" / "task").mkdir()
+    (their_parts / "configs" / "task" / "quantile.yaml").write_text(
+        "# A quantile\n_target_: their_parts.tasks.Quantile\nquantile: 0.9\n"
+    )
+    rows = [f"{i % 7},{i % 5},{i % 7 + 0.5}" for i in range(80)]
+    (their_parts / "prices.csv").write_text("\n".join(["size,age,price", *rows]) + "\n")
+    return their_parts
+
+
+def test_a_task_of_another_package_trains_and_is_compared(their_task, capsys):
+    manifest = ["dataset=manifest", "dataset.path=prices.csv", "dataset.target=price", "trainer.progress=false"]
+    command = ["train", *manifest, "tasks.price=quantile", "budget.steps=20", "cache=cache", "--allow", "their_parts"]
+    assert main(command) == 0, capsys.readouterr().err
+    assert main(["compare", "outputs", "--metric", "test/pinball_loss", "--format", "json"]) == 0
+    assert '"lower_is_better": true' in capsys.readouterr().out
+    assert main([*command, "tasks.prize=quantile"]) == 2
+    assert (
+        "tasks.prize: the data set has no such target; did you mean 'price'? (it has price)" in capsys.readouterr().err
+    )
+
+
+def test_contract_checks_run_on_a_task_of_another_package(their_task, capsys):
+    from mmrun.testing.__main__ import main as run_checks
+
+    assert run_checks(["their_parts.tasks.Quantile", "quantile=0.9", "--allow", "their_parts"]) == 0
+    assert capsys.readouterr().out.endswith("3 of 3 checks passed\n")

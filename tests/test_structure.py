@@ -10,8 +10,11 @@ PACKAGE = ROOT / "mmrun"
 # Each part may import those of the lines before it. Imports inside functions count too.
 FLOORS = [
     ["errors", "seeding"],
-    ["types", "head", "config", "plugins", "renamed", "hub"],
-    ["hydra_internals", "instantiate"],
+    ["values"],
+    ["types", "head", "config", "digests", "plugins", "quoting", "renamed", "hub"],
+    ["processes"],
+    ["hydra_internals", "instantiate", "code_version"],
+    ["overrides"],
     ["compose", "data", "models"],
     ["tasks"],
     ["objectives"],
@@ -31,7 +34,7 @@ def module_name(file):
 def read_imports():
     """Return, by module, the modules of the package that it imports."""
     files = {module_name(file): file for file in PACKAGE.rglob("*.py")}
-    imports = {}
+    imports: dict[str, set[str]] = {}
     for module, file in files.items():
         imports[module] = set()
         for node in ast.walk(ast.parse(file.read_text())):

@@ -3,7 +3,8 @@
 The module of a verb has `HELP`, `add_arguments(parser)` and `run(args) -> exit code`. Only `train` parses its own
 arguments, in `mmrun.cli.train.main(arguments) -> exit code`.
 
-Exit codes: 0 success, 1 a run failed, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 success, 1 a run failed or a file of a run is damaged, 2 bad usage or input, 130 interrupted by Ctrl-C,
+143 by another signal.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import NoReturn, cast
 import mmrun
 from mmrun import plugins, renamed
 from mmrun.cli.output import echo
-from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, escape, nearest
 
 VERBS = {  # in reading order
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
@@ -77,8 +78,11 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except MmrunError as error:
-        echo(f"mmrun: {error}", file=sys.stderr)
+        echo(f"mmrun: {escape(str(error))}", file=sys.stderr)
         return error.exit_code
+    except Terminated:
+        echo("mmrun: terminated", file=sys.stderr)
+        return Terminated.exit_code
     except KeyboardInterrupt:
         echo("mmrun: interrupted", file=sys.stderr)
         return 130
@@ -86,6 +90,12 @@ def main(argv: list[str] | None = None) -> int:
         if not _discard_closed_stdout():
             raise
         return 0
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        mend = "free room or change its permissions, and repeat the command"
+        echo(f"mmrun: {error.filename or 'output'}: {error.strerror}; {mend}", file=sys.stderr)
+        return 1
 
 
 def build_parser(verb: str) -> Parser:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from mmrun.cli.output import echo
 from mmrun.cli.table import print_table
-from mmrun.errors import ConfigError, MmrunError
+from mmrun.errors import ConfigError, DamagedError
 
 HELP = "List, verify or clear what runs share: decoded columns, reused stages, features."
 
 SECONDS = {"h": 3600, "d": 86400, "w": 604800}  # by the unit of an age
 
 INCOMPLETE = "being written, or left by a killed process"
+UNFINISHED = (".partial", ".new", ".old")  # end the names of such entries
 
 
 @dataclass(frozen=True)
@@ -122,64 +123,63 @@ def list_entries(cache: Path) -> list[Entry]:
     for kind, describe in (("column", _describe_column), ("stage", _describe_stage), ("feature", _describe_features)):
         for path in (cache / f"{kind}s").glob("*/"):
             size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-            entries.append(Entry(kind, path.name, describe(path), size, time.time() - path.stat().st_mtime))
+            about = INCOMPLETE if path.suffix in UNFINISHED else describe(path)
+            entries.append(Entry(kind, path.name, about, size, time.time() - path.stat().st_mtime))
     return sorted(entries, key=lambda entry: entry.age)
 
 
 def _describe_column(path: Path) -> str:
-    if path.name.endswith(".partial"):
-        return INCOMPLETE
     return ", ".join(file.name for file in sorted(path.glob("*.npy")))
 
 
 def _describe_features(path: Path) -> str:
     try:
         return str(json.loads((path / "meta.json").read_text())["about"])
-    except (OSError, ValueError):
-        return INCOMPLETE
+    except (OSError, ValueError, KeyError, TypeError):
+        return "damaged"
 
 
 def _describe_stage(path: Path) -> str:
     try:
         state = json.loads((path / "state.json").read_text())
         return f"{state['stage']}, {state['cost']['steps']} steps, {state['cost']['seconds']:.0f} s"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "damaged"
 
 
 def verify(cache: Path, entries: Sequence[Entry]) -> int:
-    """Open every entry as a run would, and print an error for each that is damaged.
+    """Check every byte of every entry against its digest, and print an error for each that is damaged.
 
     Args:
         cache: its folder.
-        entries: to open.
+        entries: to check.
 
     Returns:
         The number of damaged entries.
     """
-    num_damaged = 0
+    num_damaged, num_incomplete = 0, 0
     for entry in entries:
-        path = entry.path(cache)
+        if entry.about == INCOMPLETE:
+            num_incomplete += 1
+            continue
         try:
-            _open_entry(entry.kind, path)
-        except (MmrunError, OSError, ValueError) as error:
+            _verify_entry(entry.kind, entry.path(cache))
+        except DamagedError as error:
             num_damaged += 1
-            echo(error if isinstance(error, MmrunError) else f"{path}: {error}")
-    echo(f"{len(entries) - num_damaged} of {len(entries)} entries are intact")
+            echo(f"{error}; the next run that needs it makes it anew")
+    incomplete = f", {num_incomplete} {INCOMPLETE}" if num_incomplete else ""
+    echo(f"{len(entries) - num_damaged - num_incomplete} of {len(entries)} entries are intact{incomplete}")
     return num_damaged
 
 
-def _open_entry(kind: str, path: Path) -> None:
-    import numpy as np
-
+def _verify_entry(kind: str, path: Path) -> None:
+    from mmrun import digests
     from mmrun.training import checkpoint
 
     if kind == "stage":
-        checkpoint.load(path, "model")
-        return
-    json.loads((path / "meta.json").read_text())
-    for file in path.glob("*.npy"):
-        np.load(file, mmap_mode="r", allow_pickle=False)
+        checkpoint.verify(path)
+    else:
+        digests.verify_folder(path)
 
 
 def clear(cache: Path, entries: Sequence[Entry]) -> None:

@@ -13,6 +13,8 @@ from mmrun.results.index import OUTPUTS
 
 if TYPE_CHECKING:
     from mmrun.results.compare import Question
+    from mmrun.results.examples import RowGroups
+    from mmrun.results.folder import RunFolder
     from mmrun.results.tables import Result
 
 HELP = "Compare groups of finished runs: mean, 95 % interval, difference to a baseline with its p-value, and cost."
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add_question(parser, "test/accuracy")
     _add_modes(parser)
+    _add_groups(parser)
     parser.add_argument("--format", choices=["table", "md", "csv", "json", "latex"], default="table")
 
 
@@ -46,6 +49,15 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         "--examples",
         action="store_true",
         help="compare two runs row by row, by their stored predictions: mmrun compare A B --examples",
+    )
+
+
+def _add_groups(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="with --examples: rows with the same value of this column of the data file belong together, as those of a "
+        "patient (default: the data set's own group column)",
     )
 
 
@@ -97,7 +109,10 @@ def _add_statistics(parser: argparse.ArgumentParser) -> None:
         help="for the differences (default: t; Welch's if the groups are independent)",
     )
     statistics.add_argument(
-        "--interval", choices=["t", "bca"], default="t", help="Student's t (default), or bootstrap for 20 runs or more"
+        "--interval",
+        choices=["t", "bca"],
+        default="t",
+        help="Student's t (default), or bootstrap for groups of 50 runs or more",
     )
     statistics.add_argument(
         "--correct",
@@ -166,10 +181,14 @@ def parse_question(args: argparse.Namespace) -> "Question":
 
 def _compare_groups(args: argparse.Namespace) -> "Result":
     from mmrun.results import selection
+    from mmrun.results.environment import find_differing_environments
 
+    if args.groups is not None:
+        raise ConfigError("--groups: belongs to --examples; to compare groups of runs use --by")
     question = parse_question(args)
     runs, notices = selection.read_finished(args.folders)
     runs = selection.filter_runs(runs, args.where)
+    notices += find_differing_environments(runs)
     if args.curve_over is not None:
         from mmrun.results.curves import compare_across
 
@@ -192,7 +211,20 @@ def _compare_two_runs(args: argparse.Namespace) -> "Result":
             f"--examples: compares two runs, not {len(args.folders)}; name them: mmrun compare A B --examples"
         )
     run_a, run_b = (resolve(str(run)) for run in args.folders)
-    return examine(run_a, run_b, args.metric.partition("/")[0])
+    return examine(run_a, run_b, args.metric.partition("/")[0], _read_groups(run_a, args.groups))
+
+
+def _read_groups(run: "RunFolder", column: str | None) -> "RowGroups | None":
+    """Read which rows belong together from the data file of a run; None where no column says it."""
+    from mmrun.results.examples import RowGroups
+
+    dataset = run.read_config()["dataset"]
+    column = dataset.get("group") if column is None else column
+    if column is None:
+        return None
+    from mmrun.evaluation.subgroups import read_column  # loads torch
+
+    return RowGroups(column, read_column(dataset, column, "--groups"))
 
 
 def _print_result(result: "Result", format: str) -> None:

@@ -3,14 +3,15 @@
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from mmrun.cli import VERBS, build_parser
 from mmrun.cli import options as yaml_files
 from mmrun.cli.output import echo
-from mmrun.config import ONE_OF, BudgetConfig, RunConfig, StageConfig
+from mmrun.config import BudgetConfig, RunConfig, StageConfig, TrainerConfig
+from mmrun.values import list_choices
 
 HELP = "Print a script for tab completion. Add the line for your shell, shown below, to its startup file."
 
@@ -194,6 +195,7 @@ def _list_values(path: str, groups: Mapping[str, str]) -> Iterable[str]:
         return yaml_files.list_files(groups[path])
     if path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
         return yaml_files.list_files(last_key)
-    if path.startswith(("trainer.", "strategy.stages.")) and last_key in ONE_OF:
-        return [str(value).lower() for value in ONE_OF[last_key] if value is not None]
+    for prefix, part in (("trainer.", TrainerConfig), ("strategy.stages.", StageConfig)):
+        if path.startswith(prefix):
+            return list_choices(get_type_hints(part, include_extras=True).get(last_key))
     return []

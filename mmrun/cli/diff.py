@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from mmrun.cli.arguments import RUN_HELP, add_table_format
 from mmrun.cli.output import echo
@@ -17,6 +17,7 @@ HELP = "Show how two runs differ in config, code, data and environment, and thei
 COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "trainable_parameters", "total_parameters")
 FORMATTERS = {"seconds": format_duration, "peak_memory": format_size}  # of costs; the others are counts
 
+Values = Mapping[str, object]
 Pairs = dict[str, tuple[object, object]]  # by key, the value in each run; None if a run has no such key
 Numbers = Mapping[str, float | None]
 NumberPairs = dict[str, tuple[float | None, float | None]]
@@ -95,7 +96,7 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
     if a.environment_file.exists() and b.environment_file.exists():
         environment_a, environment_b = dict(a.read_environment()), dict(b.read_environment())
         git_a, git_b = environment_a.pop("git", None), environment_b.pop("git", None)
-        differences["code"] = differing_values(_as_mapping(git_a), _as_mapping(git_b))
+        differences["code"] = differing_values(cast(Values, git_a or {}), cast(Values, git_b or {}))
         differences["environment"] = differing_values(environment_a, environment_b)
     if a.finished and b.finished:
         metrics_a, metrics_b = a.read_metrics(), b.read_metrics()

@@ -15,12 +15,13 @@ from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
 from mmrun.cli.output import echo
 from mmrun.cli.table import format_size, print_table
+from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
-from mmrun.results.environment import LIBRARIES, find_version
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
-WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2")  # required, but their versions do not affect results
+# Required, but their versions do not affect results
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer")
 EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
     "parallel": "hydra-joblib-launcher",

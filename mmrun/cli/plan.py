@@ -132,7 +132,7 @@ def _compose_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["Sweep
     """Compose the different runs. For a search, compose runs that represent its trials, and return their number."""
     from mmrun import compose
     from mmrun.cli.launch import SweepRun
-    from mmrun.cli.sweep import reject_intervals, split_overrides
+    from mmrun.cli.sweep import split_overrides
 
     overrides, _, search = split_overrides(overrides)
     if search:
@@ -140,7 +140,6 @@ def _compose_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["Sweep
 
         representatives, num_trials = representative_overrides(overrides, search)
         return [SweepRun.compose(run_overrides) for run_overrides in representatives], num_trials
-    reject_intervals(overrides)
     overrides_by_run = compose.expand_sweep(overrides) if multirun else [overrides]
     sweep_runs = [SweepRun.compose(run_overrides) for run_overrides in overrides_by_run]
     return list({sweep_run.folder.path: sweep_run for sweep_run in sweep_runs}.values()), None

@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
             "(--format json keeps them)",
             file=sys.stderr,
         )
+    for note in predictions.notes:
+        echo(f"note: {note}", file=sys.stderr)
     write = _write_json if args.format == "json" else _write_csv
     if args.output is None:
         write(predictions.columns, sys.stdout)

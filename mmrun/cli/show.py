@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.cli.output import echo
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
+from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status, resolve
+from mmrun.results.selection import format_value
 
 if TYPE_CHECKING:
     from mmrun.training.stage_cost import StageCost
@@ -33,6 +35,7 @@ class RunInfo(TypedDict):
         budget: by unit, those that are set.
         seed: of the run.
         paths: existing files and folders by name; the run folder is the first.
+        changed_environment: what differed between the starts of the run: its value at each start, by property.
     """
 
     run: str
@@ -42,6 +45,7 @@ class RunInfo(TypedDict):
     budget: dict[str, float]
     seed: int
     paths: dict[str, str]
+    changed_environment: dict[str, list[object]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_info(folder: RunFolder) -> RunInfo:
     config = folder.read_config()
-    files = (folder.config_file, folder.environment_file, folder.log_file, folder.metrics_file)
+    files = (folder.config_file, folder.environment_file, folder.data_file, folder.log_file, folder.metrics_file)
     paths = (folder.path, *files, folder.predictions, folder.checkpoints)
     return {
         "run": folder.name,
@@ -88,6 +92,7 @@ def _read_info(folder: RunFolder) -> RunInfo:
         "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
         "seed": config["seed"],
         "paths": {path.name: str(path) for path in paths if path.exists()},
+        "changed_environment": compare_starts(folder.read_starts()),
     }
 
 
@@ -101,6 +106,8 @@ def _print_info(info: RunInfo) -> None:
     echo(f"  overrides  {shlex.join(info['overrides']) or 'none'}")
     echo(f"  choices    {choices}")
     echo(f"  budget     {budget or 'default'}, seed={info['seed']}")
+    for name, values in info["changed_environment"].items():
+        echo(f"  {name} changed when the run was resumed: {' -> '.join(map(format_value, values))}")
     echo(f"  folder     {paths.pop(info['run'])}: {' '.join(paths)}")
 
 

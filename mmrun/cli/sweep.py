@@ -6,8 +6,10 @@ from pathlib import Path
 from mmrun import compose
 from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
+from mmrun.cli.output import echo
 from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
+from mmrun.overrides import check_overrides, is_of_launcher
 from mmrun.results.index import find_primary_metric
 
 
@@ -27,7 +29,6 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
     overrides, launch, search = split_overrides(overrides)
     if search:
         return _search(overrides, search, launch, rerun)
-    reject_intervals(overrides)
     combinations = [SweepRun.compose(run_overrides) for run_overrides in compose.expand_sweep(overrides)]
     sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in combinations}.values())
     launcher = Launcher(launch, sweep_runs[0].folder.path.parent / ".sweeps")
@@ -49,6 +50,27 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
     return _report(sweep_runs, reasons)
 
 
+def print_configs(overrides: Sequence[str]) -> int:
+    """Print the config of every run of a sweep, as YAML documents, instead of training.
+
+    Args:
+        overrides: as typed.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigError: they are those of a search, which draws values as it goes.
+    """
+    overrides, _, search = split_overrides(overrides)
+    if search:
+        raise ConfigError(f"{search[0]}: --cfg prints what is known before a search; leave it out")
+    for run_overrides in compose.expand_sweep(overrides):
+        echo(f"---  # {' '.join(run_overrides)}")
+        echo(compose.as_yaml(compose.load(run_overrides)), end="")
+    return 0
+
+
 def _search(overrides: Sequence[str], search: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
     try:
         import optuna  # noqa: F401 - an extra
@@ -68,30 +90,17 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], lis
     Returns:
         Those of the runs, of the launcher (hydra/launcher=joblib), and of the search (sweep=tpe).
     """
+    check_overrides(overrides)
     runs, launch, search = [], [], []
     for override in dict.fromkeys(overrides):
         key = override.partition("=")[0].lstrip("+~")
-        if key.startswith("hydra"):
+        if is_of_launcher(key):
             launch.append(override)
         elif key == "sweep" or key.startswith("sweep."):
             search.append(override)
         else:
             runs.append(override)
     return runs, launch, search
-
-
-def reject_intervals(overrides: Sequence[str]) -> None:
-    """Reject overrides that only a search can draw from.
-
-    Args:
-        overrides: of a run or a sweep.
-
-    Raises:
-        ConfigError: an override has an interval.
-    """
-    for override in overrides:
-        if "interval(" in override:
-            raise ConfigError(f"{override}: only a search can draw from an interval; add sweep=random or sweep=tpe")
 
 
 def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:

@@ -117,7 +117,7 @@ class Terminal(Callback):
         Args:
             text: one line.
         """
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def is_accuracy(name: str) -> bool:

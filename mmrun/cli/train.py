@@ -4,7 +4,6 @@ import argparse
 
 from mmrun.cli.arguments import add_overrides
 from mmrun.cli.output import echo
-from mmrun.errors import ConfigError
 
 HELP = "Train a run; with -m a sweep of runs."
 
@@ -61,18 +60,15 @@ def run(args: argparse.Namespace) -> int:
         The exit code: 1 if a run of a sweep failed, else 0.
 
     Raises:
-        ConfigError: an override is for a sweep.
+        ConfigError: an override does not fit.
     """
     from mmrun import compose
 
     compose.use_config_dirs(args.config_dir)
     if args.multirun:
-        from mmrun.cli.sweep import sweep
+        from mmrun.cli.sweep import print_configs, sweep
 
-        return sweep(args.overrides, args.rerun)
-    for override in args.overrides:
-        if override.startswith(("sweep=", "hydra/")):
-            raise ConfigError(f"{override}: only applies to a sweep; add -m")
+        return sweep(args.overrides, args.rerun) if args.cfg is None else print_configs(args.overrides)
     config = compose.load(args.overrides)
     if args.cfg is not None:
         echo(compose.as_yaml(config), end="")

@@ -14,7 +14,6 @@ from mmrun.cli.diff import differing_values
 from mmrun.cli.output import echo
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.environment import describe_environment
-from mmrun.results.files import read_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
 from mmrun.results.selection import format_value
@@ -49,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run.pipeline import reopen
 
     folder = resolve(args.run)
-    recorded = read_json(folder.environment_file)
-    torch.set_num_threads(recorded["threads"])  # it determines the order of summation
+    recorded = folder.read_environment()
+    torch.set_num_threads(recorded.get("threads", torch.get_num_threads()))  # it determines the order of summation
     with Terminal() as terminal:
         session = reopen(folder, terminal)
         name = _select_stage(session, args.stage)

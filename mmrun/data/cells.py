@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISREG
 from typing import TypeVar
@@ -9,10 +10,12 @@ from typing import TypeVar
 import numpy as np
 
 from mmrun.data import limits
+from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
+from mmrun.data.names import normalize_name, sort_names
 from mmrun.data.packed import PackedValues, Records, is_present
-from mmrun.data.preprocess.series import read_series
-from mmrun.data.preprocess.tabular import as_number
+from mmrun.data.preprocess.series import read_numbers
+from mmrun.data.preprocess.tabular import as_number, is_missing_mark
 from mmrun.data.table import Target
 from mmrun.data.table_file import Sheet
 from mmrun.errors import DataError
@@ -179,9 +182,14 @@ class FileResolver:
         try:
             stat = os.stat(path)
         except (OSError, ValueError):
-            raise DataError(f"'{cell}' does not exist; correct the name, or set dataset.root=FOLDER") from None
+            mend = "correct the name, or set dataset.root=FOLDER"
+            if os.path.exists(path.replace("\\", "/")):
+                mend = "write / instead of \\"
+            raise DataError(f"'{cell}' does not exist; {mend}") from None
         if not S_ISREG(stat.st_mode) or stat.st_size == 0:
             raise DataError(f"'{cell}' is empty or not a file; replace it")
+        if stat.st_size > limits.MAX_FILE_BYTES:
+            raise DataError(f"'{cell}' has {stat.st_size:,} bytes; more than 2 GiB are refused, so split it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
         return Path(path)
 
@@ -195,6 +203,19 @@ class FileResolver:
     def _is_in_real_root(self, path: str) -> bool:
         real = os.path.realpath(path)
         return real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
+
+    def digest_contents(self, digests: FileDigests) -> str:
+        """Return a digest of the names and the contents of all files that were resolved.
+
+        Args:
+            digests: of single files.
+        """
+        names = sorted(self.sizes)
+        contents = digests.digest(os.path.normpath(os.path.join(self._root, name)) for name in names)
+        whole = blake2b(digest_size=DIGEST_SIZE)
+        for name, content in zip(names, contents, strict=True):
+            whole.update(f"{name}\n{content}\n".encode("utf-8", "surrogateescape"))
+        return whole.hexdigest()
 
     def parse_text(self, cell: object) -> str | Path:
         """Return the text itself, or the path of the .txt file that the cell names.
@@ -213,7 +234,7 @@ class FileResolver:
         """Return the numbers, or the path of the .npy file that the cell names.
 
         Returns:
-            [C, T] float32, or a path.
+            [T] or two axes, float32, or a path.
 
         Raises:
             DataError: the cell is neither.
@@ -224,7 +245,7 @@ class FileResolver:
             numbers = limits.parse_json(cell) if isinstance(cell, str) else cell
         except ValueError:
             raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
-        return read_series(numbers).astype(np.float32)
+        return read_numbers(numbers).astype(np.float32)
 
 
 def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> RawValues:
@@ -248,18 +269,20 @@ def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> R
     return reader.read_column(column, files.resolve)
 
 
-def get_label_parser(task: str) -> Callable[[object], Label | None]:
+def get_label_parser(task: str, are_numbers: bool) -> Callable[[object], Label | None]:
     """Return the parser of a target's cells.
 
     Args:
         task: of the target.
+        are_numbers: whether the cells are numbers, among which a mark such as NA is a missing one.
 
     Returns:
         cell -> class name, list of labels or array of numbers; None where a number is missing.
     """
+    parse_class = _parse_numbered_class if are_numbers else _parse_class
     parsers: dict[str, Callable[[object], Label | None]] = {
-        "classification": _parse_class,
-        "ordinal": _parse_class,
+        "classification": parse_class,
+        "ordinal": parse_class,
         "multilabel": _parse_labels,
         "regression": _parse_numbers,
     }
@@ -290,7 +313,7 @@ def encode_target(
         return _encode_label_sets(labels)
     from mmrun.types import IGNORE_INDEX  # imported late: it imports torch, which `describe` does not need
 
-    names = _sort_names({str(label) for label in labels if label is not None})
+    names = sort_names({str(label) for label in labels if label is not None})
     if len(names) < 2:
         raise DataError(
             f"{file}: column '{column}': all rows are {', '.join(names)}; a target needs at least two classes"
@@ -307,7 +330,7 @@ def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
     distinct: set[str] = set()
     for labels in label_sets:
         distinct.update(() if labels is None else labels)
-    names = _sort_names(distinct)
+    names = sort_names(distinct)
     numbers = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(label_sets), len(names)), dtype=np.float32)
     for row, labels in enumerate(label_sets):
@@ -355,15 +378,19 @@ def _order_classes(names: list[str], order: Sequence[str] | None, column: str, f
 def _parse_class(cell: object) -> str:
     if isinstance(cell, list | dict):
         raise DataError(f"{cell!r} is not a class; set dataset.task=multilabel, or give a single value")
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+    return normalize_name(cell)
+
+
+def _parse_numbered_class(cell: object) -> str | None:
+    """Parse a class among classes that are numbers; a mark such as NA is a missing one."""
+    return None if is_missing_mark(cell) else _parse_class(cell)
 
 
 def _parse_labels(cell: object) -> list[str]:
     """Parse ["a", "b"] or "a|b"; "|" alone means no label."""
     labels = cell if isinstance(cell, list) else str(cell).split("|")
-    return [str(label).strip() for label in labels if str(label).strip()]
+    names = map(normalize_name, labels)
+    return [name for name in names if name]
 
 
 def _parse_numbers(cell: object) -> np.ndarray | None:
@@ -372,8 +399,3 @@ def _parse_numbers(cell: object) -> np.ndarray | None:
         raise DataError(f"{cell!r} is not a number; correct it, or set dataset.task=classification")
     array = np.array(numbers, dtype=np.float64)
     return None if np.isnan(array).any() else array
-
-
-def _sort_names(names: set[str]) -> list[str]:
-    """Sort names, integers by size."""
-    return sorted(names, key=int) if all(name.lstrip("-").isdecimal() for name in names) else sorted(names)

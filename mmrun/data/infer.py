@@ -1,12 +1,15 @@
 """Infers from the first rows what the columns of a user's file are: modalities and their kinds, tasks of targets."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import islice
+from itertools import count, islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
-from mmrun.data.preprocess.tabular import as_number
+from mmrun.data.names import normalize_name
+from mmrun.data.preprocess.tabular import as_number, is_missing_mark
 from mmrun.data.table_file import SAMPLE_ROWS, Sheet
 from mmrun.errors import ConfigError, DataError
 
@@ -14,6 +17,10 @@ KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KIN
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
+MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
+    *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
+    *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
+}
 SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
@@ -32,6 +39,18 @@ class Modality(NamedTuple):
 
     kind: str
     columns: list[str]
+    reason: str
+
+
+class InferredTask(NamedTuple):
+    """The task of a target, as its cells suggest.
+
+    Attributes:
+        task: one of TASKS.
+        reason: what the cells are.
+    """
+
+    task: str
     reason: str
 
 
@@ -77,33 +96,54 @@ def require_column(sheet: Sheet, name: str, key_path: str) -> None:
     if name not in sheet.columns:
         close = get_close_matches(name, sheet.columns, n=1)
         suggestion = f"; did you mean '{close[0]}'?" if close else ""
+        if all(part in sheet.columns for part in name.split(",")):
+            suggestion = f"; write {key_path}=[{name}] for several columns, or add -m for several runs"
         raise ConfigError(
             f"{key_path}: {sheet.name} has no column '{name}'{suggestion} (it has {', '.join(sheet.columns)})"
         )
 
 
-def infer_task(cells: Sequence[object]) -> str:
+def infer_task(cells: Sequence[object]) -> InferredTask:
     """Infer the task of a target column.
 
     Args:
         cells: those that are not empty.
 
     Returns:
-        One of TASKS: regression for numbers with many distinct values or for lists with a float, multilabel for other
-        lists, else classification.
+        Regression for numbers of which some are not whole or many differ, and for lists with a float; multilabel for
+        other lists; else classification.
     """
     if all(isinstance(cell, list) for cell in cells):
-        return "regression" if any(_contains_float(cell) for cell in cells) else "multilabel"
-    if any(isinstance(cell, bool) or as_number(cell) is None for cell in cells):
-        return "classification"
-    words = {str(cell).strip() for cell in cells}
-    are_integers = all(word.lstrip("+-").isdigit() for word in words)
-    has_few_values = len(words) <= min(MAX_CLASSES, max(2, len(cells) // 2))
-    return "classification" if are_integers and has_few_values else "regression"
+        if any(_contains_float(cell) for cell in cells):
+            return InferredTask("regression", "lists of numbers")
+        return InferredTask("multilabel", "lists of labels")
+    if not are_numbers(cells):
+        return InferredTask("classification", "words")
+    numbers = [cell for cell in cells if not is_missing_mark(cell)]
+    num_values = len(set(map(normalize_name, numbers)))
+    if not all((as_number(cell) or 0.0).is_integer() for cell in numbers):
+        return InferredTask("regression", "numbers that are not whole")
+    if num_values > min(MAX_CLASSES, max(2, len(numbers) // 2)):
+        return InferredTask("regression", f"{num_values} different whole numbers in {len(numbers)} rows")
+    return InferredTask("classification", f"only {num_values} different whole numbers in {len(numbers)} rows")
+
+
+def are_numbers(cells: Iterable[object]) -> bool:
+    """Return whether cells are numbers, apart from marks of missing ones such as NA.
+
+    Args:
+        cells: those that are not empty.
+    """
+    values = [cell for cell in cells if not is_missing_mark(cell)]
+    return bool(values) and not any(isinstance(cell, bool | list) or as_number(cell) is None for cell in values)
 
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
-    names = [columns] if isinstance(columns, str) else list(columns)
+    names = [normalize("NFC", name) for name in ([columns] if isinstance(columns, str) else columns)]
+    if name_modality(modality) != modality:
+        raise ConfigError(
+            f"dataset.columns: '{modality}' cannot name a modality; call it {name_modality(modality)}, for example"
+        )
     for name in names:
         require_column(sheet, name, f"dataset.columns.{modality}")
     return _build_modality(modality, names, sheet, kind)
@@ -112,13 +152,35 @@ def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str
 def _remaining_modalities(sheet: Sheet, kinds: Mapping[str, str], reserved: set[str | None]) -> dict[str, Modality]:
     """Make each column that is not reserved a modality, and numbers and categories a common one."""
     modalities: dict[str, Modality] = {}
-    for name in sheet.columns:
-        if name not in reserved:
-            modality = _build_modality(name, [name], sheet, kinds.get(name))
+    names: set[str] = set()
+    for column in sheet.columns:
+        if column not in reserved:
+            name = _make_unique(name_modality(column), names)
+            names.add(name)
+            modality = _build_modality(name, [column], sheet, kinds.get(name))
             is_shared = modality.kind == "tabular" and name not in kinds
             key = "tabular" if is_shared else name
             modalities[key] = _merge(modalities[key], modality) if key in modalities else modality
     return modalities
+
+
+def name_modality(column: str) -> str:
+    """Return the name of a column's modality: the column itself where that can be a key of a config and of a module.
+
+    Args:
+        column: in any script.
+
+    Returns:
+        a-z, 0-9, _ and -; "column" if none of its letters is one of these.
+    """
+    letters = normalize("NFKD", column.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", letters).strip("_-") or "column"
+    return f"column_{name}" if name[0].isdigit() or name in MODULE_ATTRIBUTES else name
+
+
+def _make_unique(name: str, names: Container[str]) -> str:
+    candidates = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(candidate for candidate in candidates if candidate not in names)
 
 
 def _merge(first: Modality, second: Modality) -> Modality:
@@ -154,12 +216,19 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
             f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
             f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
         )
-    kind, reason = _infer_kind(cells)
+    kind, reason = infer_kind(cells)
     return Modality(kind, columns, reason)
 
 
-def _infer_kind(cells: list[object]) -> tuple[str, str]:
-    """Infer the kind of a column from its cells, with the reason."""
+def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
+    """Infer the kind of a column.
+
+    Args:
+        cells: those that are not empty, at least one.
+
+    Returns:
+        One of KINDS, and the reason.
+    """
     for kind, suffixes in SUFFIXES.items():
         if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 26  # of an image: 67 million, 8192 x 8192
 MAX_VALUES = 1 << 27  # of a recording or array: 134 million, 46 minutes at 48 kHz
 MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
+MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
 MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB
 MAX_LINE_BYTES = 1 << 26  # of a CSV or JSON Lines file: 64 MiB
 MAX_DEPTH = 32  # of lists and objects inside each other
@@ -77,27 +78,28 @@ def check_audio(file: "SoundFile", name: str) -> None:
         )
 
 
-def load_array(path: Path) -> np.ndarray:
-    """Load a .npy file; pickled objects and archives are not read.
+def open_array(path: Path) -> np.ndarray:
+    """Open a .npy file; pickled objects and archives are not read.
 
     Args:
         path: of the file.
 
     Returns:
-        The array, in memory.
+        The array, mapped and not yet read.
 
     Raises:
         DataError: the file is damaged, shorter than its header claims, or has more than MAX_VALUES values.
     """
     try:
-        array = np.lib.format.open_memmap(path, mode="r")  # reads the header, and compares it with the file's size
+        # This reads the header, and compares what it claims with the size of the file
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # NumPy's exception classes depend on what is wrong with the header
         raise DataError(f"{path.name} is damaged or not a numeric array ({type(error).__name__})") from None
     if array.size > MAX_VALUES:
         raise DataError(
             f"{path.name} has {array.size:,} values; more than {MAX_VALUES / 1e6:.0f} million are refused, so split it"
         )
-    return np.array(array)
+    return array
 
 
 def read_text(path: Path) -> bytes:

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmrun import code_version, digests, processes
 from mmrun.data.table import Column
-from mmrun.errors import DataError, RunError
+from mmrun.errors import DamagedError, DataError, StorageError
 from mmrun.types import Preprocessor
 
-FORMAT = 1  # version of the files in the cache folder; enters their names
+FORMAT = 2  # version of the files in the cache folder; enters their names
 CHUNK_SIZE = 64  # rows decoded between two writes
 IN_MEMORY = 1 << 25  # bytes, decoded, up to which a column that is not read from files stays in memory
-DAY = 86400  # seconds
 SUGGESTION = "replace it, or skip such rows with dataset.on_error=skip"
 Arrays = dict[str, np.ndarray]  # parts of one row by name, as a preprocessor returns them
 
@@ -37,9 +35,13 @@ class MappedColumn:
         present: [N] bool.
         bad: by row that cannot be decoded, "file:row: reason".
         name: hash of everything that determines the decoded bits.
+
+    Attributes:
+        notes: what the user should know about how the column was opened, a line each.
     """
 
     def __init__(self, parts: dict[str, Tensor], present: np.ndarray, bad: dict[int, str], name: str = "") -> None:
+        self.notes: list[str] = []
         self.parts = parts
         self.name = name
         self.present = torch.from_numpy(present)
@@ -73,11 +75,15 @@ class LazyColumn:
         blank: arrays of a missing row.
         bad: by row that cannot be decoded, "file:row: reason".
         name: hash of everything that determines the decoded bits.
+
+    Attributes:
+        notes: what the user should know about how the column was opened, a line each.
     """
 
     def __init__(
         self, column: Column, preprocessor: Preprocessor, blank: Arrays, bad: dict[int, str], name: str
     ) -> None:
+        self.notes: list[str] = []
         self._column, self._preprocessor, self._blank = column, preprocessor, blank
         self.name = name
         self.present = torch.from_numpy(_find_present(column, bad))
@@ -134,7 +140,7 @@ def open_column(
 
     Raises:
         DataError: a row, or with on_error=skip every row, cannot be decoded.
-        RunError: the cache folder cannot be written.
+        StorageError: the disk became full, or the cache was removed, while the column was written.
     """
     blank = _build_blank(column, preprocessor)
     size = len(column.values) * sum(array.nbytes for array in blank.values())
@@ -142,14 +148,39 @@ def open_column(
     storage = choose_storage(size, column.from_files, limit_bytes)
     if storage == "memory":
         return _decode_in_memory(column, preprocessor, blank, name, on_error)
-    cache_dir.mkdir(parents=True, exist_ok=True)
     folder = cache_dir / name
+    free = make_cache_folder(cache_dir)
+    notes = remove_damaged(folder)
     if not folder.is_dir():
-        if storage == "nowhere" or size > shutil.disk_usage(cache_dir).free:
+        if storage == "nowhere" or size > free:
             bad = {} if on_error == "raise" else _find_bad_rows(column, preprocessor, blank)
-            return LazyColumn(column, preprocessor, blank, bad, name)
+            lazy = LazyColumn(column, preprocessor, blank, bad, name)
+            reason = (
+                f"beyond cache_limit, {limit_bytes:,}" if storage == "nowhere" else f"{free:,} are free in {cache_dir}"
+            )
+            lazy.notes = [*notes, f"{column.kind}: {size:,} bytes decoded, {reason}: decoded anew for every batch"]
+            return lazy
         _decode_to_disk(column, preprocessor, blank, folder, on_error)
-    return _open_folder(column, folder, on_error)
+    mapped = _open_folder(column, folder, on_error)
+    mapped.notes = notes
+    return mapped
+
+
+def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> PreprocessedColumn:
+    """Return a column of zeros in the shapes of decoded rows, to try a model before anything is decoded.
+
+    Args:
+        column: raw values, of which one is decoded.
+        preprocessor: fitted.
+        num_rows: of the returned column; the modality is present in all.
+
+    Raises:
+        DataError: no row can be decoded.
+    """
+    parts = {}
+    for name, array in _build_blank(column, preprocessor).items():
+        parts[name] = torch.zeros((num_rows, *array.shape), dtype=torch.from_numpy(array).dtype)
+    return MappedColumn(parts, np.ones(num_rows, dtype=bool), {})
 
 
 def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["memory", "disk", "nowhere"]:
@@ -166,8 +197,10 @@ def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["me
 
 
 def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
-    """Hash what determines the decoded bits; also the files' sizes and times, so that replaced files are decoded."""
-    parts = [FORMAT, key, column.kind, type(preprocessor).__name__, preprocessor.state()]
+    """Hash what determines the decoded bits: data, code and libraries, and the sizes and times of the files."""
+    kind = type(preprocessor)
+    code = [*code_version.digest_code_of(kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
+    parts = [FORMAT, key, column.kind, kind.__name__, preprocessor.state(), code]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
         if isinstance(value, Path):
@@ -275,7 +308,7 @@ def _find_present(column: Column, bad: dict[int, str]) -> np.ndarray:
 def write_arrays(
     folder: Path, num_rows: int, blank: Arrays, chunks: Iterable[list[Arrays]], meta: Mapping[str, object]
 ) -> None:
-    """Write arrays [N, ...] into a folder that appears only when it is complete.
+    """Write arrays [N, ...] and their digests into a folder that appears only when it is complete.
 
     They are written under a temporary name, which is then renamed. Of several processes the first one wins.
 
@@ -287,28 +320,30 @@ def write_arrays(
         meta: written to meta.json after the last chunk, and may be completed until then.
 
     Raises:
-        RunError: the disk is full or cannot be written.
+        StorageError: the disk is full or cannot be written.
     """
-    _remove_stale(folder)
-    partial_folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
+    partial_folder: Path | None = None
     try:
+        partial_folder = processes.make_temporary_folder(folder)
         with ExitStack() as stack:
             files = {name: stack.enter_context(open(partial_folder / _file_name(name), "wb")) for name in blank}
             _write_npy(files, num_rows, blank, chunks)
         with open(partial_folder / "meta.json", "w", encoding="utf-8") as file:
             json.dump(meta, file)
             _sync(file)
+        digests.write_digests(partial_folder)
         try:
             partial_folder.rename(folder)
         except OSError:
             if not folder.is_dir():  # otherwise another process was first, with the same bits
                 raise
     except OSError as error:
-        raise RunError(
+        raise StorageError(
             f"{folder.parent}: cannot be written ({error.strerror}); free room, or set cache=FOLDER"
         ) from None
     finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
+        if partial_folder is not None:
+            shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 def map_arrays(folder: Path, parts: Iterable[str]) -> dict[str, Tensor]:
@@ -320,15 +355,62 @@ def map_arrays(folder: Path, parts: Iterable[str]) -> dict[str, Tensor]:
 
     Returns:
         [N, ...] by part.
+
+    Raises:
+        StorageError: the folder was removed since it was checked.
     """
-    return {part: torch.from_numpy(np.load(folder / _file_name(part), mmap_mode="c")) for part in parts}
+    try:
+        return {part: torch.from_numpy(np.load(folder / _file_name(part), mmap_mode="c")) for part in parts}
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be read ({error.strerror}); was the cache removed? Start again") from None
 
 
-def _remove_stale(folder: Path) -> None:
-    """Remove what runs that were killed more than a day ago left behind."""
-    for stale in folder.parent.glob(f"{folder.name}.*.partial"):
-        if time.time() - stale.stat().st_mtime > DAY:
-            shutil.rmtree(stale, ignore_errors=True)
+def remove_damaged(folder: Path) -> list[str]:
+    """Remove a folder that `write_arrays` wrote if its files are not what was written, so that it is written anew.
+
+    Args:
+        folder: that may not exist. Its files are hashed once per process.
+
+    Returns:
+        A line that reports the damage; none if there is nothing to report.
+
+    Raises:
+        DamagedError: the folder is damaged, and cannot be removed because it is read-only.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        digests.verify_folder(folder, once=True)
+    except DamagedError as error:
+        removed = folder.with_name(f"{folder.name}.{os.getpid()}{processes.PARTIAL}")
+        try:
+            folder.rename(removed)
+        except FileNotFoundError:  # another process was first
+            return []
+        except OSError as reason:
+            raise DamagedError(f"{error}; it cannot be removed ({reason.strerror}), set cache=FOLDER") from None
+        shutil.rmtree(removed, ignore_errors=True)
+        return [f"{error}; it is made anew"]
+    return []
+
+
+def make_cache_folder(folder: Path) -> int:
+    """Make a folder of the cache, and remove what killed processes left half written in it.
+
+    Args:
+        folder: that may exist, and may be read-only.
+
+    Returns:
+        The bytes that can be written there; 0 where nothing can.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return 0
+    if not os.access(folder, os.W_OK):
+        return 0
+    processes.remove_abandoned(folder)
+    return shutil.disk_usage(folder).free
 
 
 def _write_npy(files: Mapping[str, IO[bytes]], num_rows: int, blank: Arrays, chunks: Iterable[list[Arrays]]) -> None:

@@ -1,6 +1,7 @@
 """The table that every data source returns: raw columns, targets and a split, before anything is decoded."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,19 @@ class Target:
     names: list[str]
 
 
+def hash_targets(targets: Mapping[str, Target]) -> str:
+    """Return a hash of the values and the classes of all targets.
+
+    Args:
+        targets: by task name.
+    """
+    digest = hashlib.sha256()
+    for name, target in sorted(targets.items()):
+        digest.update(repr([name, target.task, target.names, target.values.shape, str(target.values.dtype)]).encode())
+        digest.update(np.ascontiguousarray(target.values).data)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Table:
     """A data set: rows in one fixed order.
@@ -74,11 +88,14 @@ class Table:
         columns: by modality.
         targets: by task name.
         split: [N] str, each one of SPLITS.
-        fingerprint: hash of the content, the same on every machine.
+        fingerprint: hash of the content, also of the files that cells name; the same on every machine.
         groups: [N]; rows of one group are always in the same split. None: rows are independent.
         root: the folder that relative paths start from.
         skipped: bad rows that were left out because of on_error=skip: "file:row: reason".
         on_error: raise | skip: what happens to a row that cannot be decoded.
+        old_fingerprint: what version 0.1.0 recorded, with the sizes of files in place of their content; None: the same.
+        notes: what was inferred and why, one line each.
+        warnings: what may be a mistake in the data, one line each.
     """
 
     ids: Sequence[str]
@@ -90,6 +107,9 @@ class Table:
     root: Path | None = None
     skipped: list[str] = field(default_factory=list)
     on_error: str = "raise"
+    old_fingerprint: str | None = None
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split.

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,12 +11,16 @@ from typing import IO, AnyStr, NamedTuple
 
 import numpy as np
 
+from mmrun.data.encoding import SAMPLE_BYTES, choose_encoding, describe_guess
 from mmrun.data.limits import MAX_LINE_BYTES, check_parquet, parse_json
 from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
 from mmrun.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are inferred
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_LINES = 20  # first lines, from which the delimiter is inferred
+SAMPLE_LETTERS = 1 << 16  # of these lines
 
 
 class Row(NamedTuple):
@@ -103,12 +108,13 @@ class Locations(Sequence[str]):
         return f"{self.name}:{self.lines[row]}{self.suffix}"
 
 
-def read_sheet(path: Path, limit: int | None = None) -> Sheet:
+def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None) -> Sheet:
     """Read a CSV, TSV, JSON Lines or Parquet file.
 
     Args:
         path: its suffix decides the format.
         limit: read only so many rows from the start; None: all.
+        encoding: of a text file that is not Unicode; None: such a file cannot be read.
 
     Returns:
         Cells as they are in the file: strings of a CSV, typed values of JSON Lines and Parquet. Rows that cannot be
@@ -121,7 +127,7 @@ def read_sheet(path: Path, limit: int | None = None) -> Sheet:
     lines: list[np.ndarray] = []
     problems: dict[int, str] = {}
     num_rows = 0
-    for chunk in _read_chunks(path, limit):
+    for chunk in _read_chunks(path, limit, encoding):
         columns = columns or {name: PackedValues() for name in chunk.columns}  # later chunks have the same
         for name, column in columns.items():
             column.extend([_normalize_cell(cell) for cell in chunk.columns[name]])
@@ -132,17 +138,27 @@ def read_sheet(path: Path, limit: int | None = None) -> Sheet:
     if num_rows == 0:
         raise DataError(f"{path}: has no rows; it needs a header and at least one row")
     release_memory()
+    _check_header([_normalize_column_name(name) for name in columns], path.name)
+    columns = {_normalize_column_name(name): column for name, column in columns.items()}
     return Sheet(path.name, columns, np.concatenate(lines), problems)
 
 
-def _read_chunks(path: Path, limit: int | None) -> Iterator[Chunk]:
+def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterator[Chunk]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: '{suffix}' is not a supported table format; use one of {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
         return _read_parquet(path, limit)
-    rows = _read_json_lines(path) if suffix in (".jsonl", ".ndjson") else _read_csv(path)
-    return _group_rows(islice(rows, limit))
+    read_rows = _read_json_lines if suffix in (".jsonl", ".ndjson") else _read_csv
+    return _group_rows(_check_decoding(islice(read_rows(path, choose_encoding(path, encoding)), limit), path))
+
+
+def _check_decoding(rows: Iterator[Row], path: Path) -> Iterator[Row]:
+    """Yield the rows; raise an error where the file as a whole is damaged text."""
+    try:
+        yield from rows
+    except UnicodeError as error:
+        raise DataError(f"{path.name}: cannot be decoded ({error}); save it as UTF-8") from None
 
 
 def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
@@ -154,8 +170,16 @@ def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
         columns = {}
         for name in names:
             columns[name] = [row.cells.get(name) for row in chunk]
-        problems = {number: row.problem for number, row in enumerate(chunk) if row.problem}
+        problems = {number: problem for number, row in enumerate(chunk) if (problem := _find_row_problem(row, names))}
         yield Chunk([row.line for row in chunk], columns, problems)
+
+
+def _find_row_problem(row: Row, names: Sequence[str]) -> str:
+    """Return why a row cannot be used, or ""; a key that none of the first rows has would otherwise be lost."""
+    unknown = [name for name in row.cells if name not in names]
+    if unknown:
+        return f"key '{unknown[0]}' is in none of the first {SAMPLE_ROWS} rows; write it, or null, in one of them"
+    return row.problem
 
 
 def _column_names(rows: Sequence[Row]) -> list[str]:
@@ -166,6 +190,11 @@ def _column_names(rows: Sequence[Row]) -> list[str]:
     return list(names)
 
 
+def _normalize_column_name(name: str) -> str:
+    """Return a name without outer spaces, with composed accents: it equals what the user types as dataset.target."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def _normalize_cell(value: object) -> object:
     """Return None for an empty cell, else the cell."""
     if isinstance(value, str):
@@ -173,23 +202,59 @@ def _normalize_cell(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
+def _read_csv(path: Path, encoding: str) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE_BYTES)  # the module's default is 128 Ki
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        first = file.readline(MAX_LINE_BYTES)
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+    with open(path, encoding=encoding, errors="surrogateescape", newline="") as file:
+        head = file.read(SAMPLE_LETTERS)
+        names_delimiter = head[:4].lower() == "sep="  # a line that Excel reads and writes
+        delimiter = head[4] if names_delimiter else find_delimiter(head, path.suffix)
         file.seek(0)
         reader = csv.reader(_read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
-            header = [name.strip() for name in next(reader, [])]
+            if names_delimiter:
+                next(reader)
+            header = [_normalize_column_name(name) for name in next(reader, [])]
             _check_header(header, path.name)
+            _check_header_encoding(header, path)
             line = reader.line_num + 1
             for cells in reader:
                 if cells:
-                    yield _csv_row(line, header, cells)
+                    yield _csv_row(line, header, cells, path)
                 line = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path.name}:{reader.line_num}: {error}; fix the quotes of this line") from None
+
+
+def find_delimiter(head: str, suffix: str) -> str:
+    """Return the character that separates the cells of a CSV file.
+
+    Args:
+        head: the start of the file.
+        suffix: of its name; .tsv is separated by tabs.
+
+    Returns:
+        The one that cuts most of the first lines into as many cells as the header, and the header into most.
+    """
+    if suffix.lower() == ".tsv":
+        return "\t"
+    lines = head.splitlines(keepends=True)[:SAMPLE_LINES]
+    lines = lines[:-1] if len(lines) > 2 and not lines[-1].endswith(("\r", "\n")) else lines  # it may be cut
+    scores = {}
+    for delimiter in DELIMITERS:
+        try:
+            widths = [len(cells) for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if cells]
+        except csv.Error:
+            continue
+        if widths and widths[0] > 1:
+            scores[delimiter] = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
+    return max(scores, key=lambda delimiter: scores[delimiter], default=",")
+
+
+def _check_header_encoding(header: list[str], path: Path) -> None:
+    for name in header:
+        problem = _find_encoding_problem(name, path)
+        if problem:
+            raise DataError(f"{path.name}:1: the header {problem}")
 
 
 def _check_header(header: list[str], file: str) -> None:
@@ -198,20 +263,21 @@ def _check_header(header: list[str], file: str) -> None:
         raise DataError(f"{file}:1: column '{min(duplicates)}' occurs twice; rename one")
 
 
-def _csv_row(line: int, header: list[str], values: list[str]) -> Row:
-    problem = _find_problem(header, values)
+def _csv_row(line: int, header: list[str], values: list[str], path: Path) -> Row:
+    problem = _find_problem(header, values, path)
     cells: dict[str, object] = dict.fromkeys(header) if problem else dict(zip(header, values, strict=True))
     cells.pop("", None)  # an index column has no name
     return Row(line, cells, problem)
 
 
-def _find_problem(header: list[str], cells: list[str]) -> str:
+def _find_problem(header: list[str], cells: list[str], path: Path) -> str:
     """Return what is wrong with a line as a whole, or "" if nothing is."""
     if len(cells) != len(header):
         return f"has {len(cells)} cells, but the header has {len(header)}; quote cells that contain the separator"
     for name, cell in zip(header, cells, strict=True):
-        if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
-            return f"column '{name}': is not UTF-8 text; save the file as UTF-8"
+        problem = "" if cell.isascii() else _find_encoding_problem(cell, path)
+        if problem:
+            return f"column '{name}': {problem}"
     return ""
 
 
@@ -225,18 +291,29 @@ def _read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
         yield line
 
 
-def _read_json_lines(path: Path) -> Iterator[Row]:
+def _find_encoding_problem(text: str, path: Path) -> str:
+    """Return what is wrong with a text that could not be decoded, or ""; undecoded bytes are lone surrogates."""
+    if not any("\udc80" <= letter <= "\udcff" for letter in text):
+        return ""
     with open(path, "rb") as file:
+        sample = file.read(SAMPLE_BYTES)
+    content = text.encode("utf-8", "surrogateescape")
+    return f"is not UTF-8 text; {describe_guess(content, sample)}"
+
+
+def _read_json_lines(path: Path, encoding: str) -> Iterator[Row]:
+    with open(path, encoding=encoding, errors="surrogateescape", newline="\n") as file:
         for line, content in enumerate(_read_lines(file, path.name), start=1):
             if content.strip():
-                yield _json_row(line, content)
+                yield _json_row(line, content, path)
 
 
-def _json_row(line: int, content: bytes) -> Row:
+def _json_row(line: int, content: str, path: Path) -> Row:
+    problem = "" if content.isascii() else _find_encoding_problem(content.strip(), path)
+    if problem:
+        return Row(line, {}, problem)
     try:
         cells = parse_json(content)
-    except UnicodeDecodeError:
-        return Row(line, {}, "is not UTF-8 text; save the file as UTF-8")
     except ValueError as error:
         return Row(line, {}, f"is not JSON ({error}); write one object per line")
     if not isinstance(cells, dict):
@@ -252,6 +329,7 @@ def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
     try:
         with ParquetFile(path) as file:
             check_parquet(file.metadata, path.stat().st_size, path.name)
+            _check_header(file.schema_arrow.names, path.name)
             for batch in file.iter_batches(CHUNK_SIZE if limit is None else min(limit, CHUNK_SIZE)):
                 part = batch if limit is None else batch.slice(0, limit - start)
                 yield Chunk(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})

@@ -22,6 +22,7 @@ from mmrun.results.files import read_json, write_json
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import read_predictions
 from mmrun.run import metrics as run_metrics
+from mmrun.run.data_identity import read_fingerprint
 from mmrun.run.metrics import Metrics
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import VERSION
@@ -137,7 +138,8 @@ def save(folder: RunFolder, evaluation: Mapping[str, object]) -> None:
 def _check_session(session: Session) -> None:
     """Raise an error for a run without a fused model, and for one whose data have changed."""
     name = session.folder.name
-    if session.data.table.fingerprint != session.folder.read_metrics()["dataset"]["fingerprint"]:
+    table = session.data.table
+    if read_fingerprint(session.folder) not in (table.fingerprint, table.old_fingerprint):
         raise ConfigError(
             f"{name}: the data set has changed since the run was trained; restore the data it was trained on"
         )

@@ -9,7 +9,7 @@ from mmrun.errors import ConfigError, DataError
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import StoredPredictions, parse_primary_head, read_predictions
 from mmrun.tasks.classification import Classification
-from mmrun.tasks.metrics import METRICS
+from mmrun.tasks.metrics import is_higher_better
 from mmrun.tasks.regression import Regression
 from mmrun.types import Task
 
@@ -216,7 +216,7 @@ def _weighted_mean(weights: np.ndarray) -> Combiner:  # [M]
 def _signed_primary_metric(task: Task, scores: np.ndarray, target: np.ndarray) -> float:
     """Return the primary metric, negated if lower is better."""
     value = task.metrics(scores, target)[task.primary_metric]
-    return value if METRICS[task.primary_metric] else -value
+    return value if is_higher_better(task.primary_metric) else -value
 
 
 def _one_hot(scores: Scores) -> np.ndarray:  # [M, N, C]

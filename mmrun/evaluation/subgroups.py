@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.names import normalize_name
 from mmrun.data.table_file import SUFFIXES, read_sheet
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.evaluation_schema import SubgroupMetrics
@@ -15,12 +16,13 @@ MANIFEST = "mmrun.data.sources.manifest.manifest"  # the only source that reads 
 MAX_GROUPS = 100
 
 
-def read_column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
+def read_column(dataset: Mapping[str, Any], name: str, option: str = "--group") -> dict[str, str]:
     """Read a column of the file that a data set was read from.
 
     Args:
         dataset: its config.
         name: of the column.
+        option: that names it, for errors.
 
     Returns:
         the cells by the id of their row; "" where a cell is empty.
@@ -29,18 +31,18 @@ def read_column(dataset: Mapping[str, Any], name: str) -> dict[str, str]:
         ConfigError: the data set was not read from a file, or the file has no such column.
     """
     if dataset["_target_"] != MANIFEST:
-        raise ConfigError(f"--group {name}: this data set has no columns to group by; only dataset=manifest has")
-    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()))
+        raise ConfigError(f"{option} {name}: this data set has no columns to group by; only dataset=manifest has")
+    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()), encoding=dataset.get("encoding"))
     if name not in sheet.columns:
         raise ConfigError(
-            f"--group {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} "
+            f"{option} {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} "
             f"(it has {', '.join(sheet.columns)})"
         )
     id_column = dataset["id"]
     ids = sheet.columns[id_column] if id_column in sheet.columns else sheet.locate_rows()
     values: dict[str, str] = {}
     for row_id, cell in zip(ids, sheet.columns[name], strict=True):
-        values[str(row_id)] = "" if cell is None else str(cell)
+        values[str(row_id)] = "" if cell is None else normalize_name(cell)
     return values
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from inspect import signature
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.pretrained import encode_example
 from mmrun.models.encoders.sequence import Blocks
 from mmrun.types import Encoder
+from mmrun.values import PositiveFloat, ShareBelow1, Width
+
+Fallback = Literal["learn", "stay"]  # what becomes of an encoder that the adapter does not fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
 
 def lora(
     encoder: Encoder,
-    rank: int = 8,
-    alpha: float = 16.0,
-    dropout: float = 0.0,
+    rank: Width = 8,
+    alpha: PositiveFloat = 16.0,
+    dropout: ShareBelow1 = 0.0,
     convolutions: bool = True,
-    fallback: str = "learn",
+    fallback: Fallback = "learn",
 ) -> bool:
     """Add a low-rank update to the weight of every linear layer and 2D convolution (LoRA: Hu et al., 2022), by peft.
 
@@ -107,7 +110,7 @@ class Bottleneck(nn.Module):
         return adapted
 
 
-def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: int = 16, fallback: str = "learn") -> bool:
+def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: Width = 16, fallback: Fallback = "learn") -> bool:
     """Insert a bottleneck after the last linear layer of each attention and each MLP (Houlsby et al., 2019).
 
     In torch's own transformer layers, only the MLPs can be adapted.
@@ -254,7 +257,9 @@ class Prompt(nn.Module):
         return output
 
 
-def prompt(encoder: Encoder, num_vectors: int = 8, fallback: str = "learn", max_tokens: int | None = None) -> bool:
+def prompt(
+    encoder: Encoder, num_vectors: Width = 8, fallback: Fallback = "learn", max_tokens: int | None = None
+) -> bool:
     """Add learned vectors to the tokens of a transformer (Lester et al., 2021; for images Jia et al., 2022).
 
     Supported are mmrun's own transformers, the ViTs of timm, and language, vision and spectrogram models of
@@ -346,7 +351,7 @@ def _freeze(encoder: Encoder) -> None:
             module.activation_relu_or_gelu = 0  # tells torch that its fused path, used in evaluation, does not apply
 
 
-def _fall_back(encoder: Encoder, fallback: str) -> bool:
+def _fall_back(encoder: Encoder, fallback: Fallback) -> bool:
     """Leave an encoder as it is or freeze it; return False, for it is not adapted."""
     if fallback not in ("learn", "stay"):
         raise ConfigError(f"strategy.adapt.fallback: {fallback!r} is not one of learn, stay")

@@ -12,6 +12,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.continuous import PARTS, get_continuous_parts, perturb
 from mmrun.types import Batch, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Share
 
 
 class Adversarial(Objective):
@@ -39,11 +40,11 @@ class Adversarial(Objective):
         task: Callable[..., Objective],
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
-        epsilon: Mapping[str, float],
-        steps: int = 1,
-        step_size: float = 1.0,
+        epsilon: Mapping[str, NonNegativeFloat],
+        steps: Depth = 1,
+        step_size: PositiveFloat = 1.0,
         random_start: bool = False,
-        weight: float = 0.5,
+        weight: Share = 0.5,
     ) -> None:
         super().__init__()
         self.epsilon: dict[str, float] = {}  # by modality
@@ -135,8 +136,8 @@ class Embedded(Objective):
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
         model: Multimodal,
-        epsilon: float = 1.0,
-        weight: float = 0.5,
+        epsilon: NonNegativeFloat = 1.0,
+        weight: Share = 0.5,
     ) -> None:
         super().__init__()
         self.texts = [modality for modality, kind in kinds.items() if kind == "text"]

@@ -11,6 +11,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.denoise import drop_cells
 from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Batch, Input, Objective
+from mmrun.values import NonNegativeFloat, PositiveShare, Share
 
 Parts = dict[str, Tensor]
 
@@ -72,7 +73,7 @@ class AugmentImage(nn.Module):
         ConfigError: an argument is out of range.
     """
 
-    def __init__(self, crop: float, flip: float, jitter: float) -> None:
+    def __init__(self, crop: PositiveShare, flip: Share, jitter: Share) -> None:
         super().__init__()
         self.crop = _check_positive(_check_share(crop, "image", "crop"), "image", "crop")
         self.flip = _check_share(flip, "image", "flip")
@@ -97,7 +98,7 @@ class AugmentAudio(nn.Module):
         ConfigError: an argument is out of range.
     """
 
-    def __init__(self, shift: float, gain: float, snr: float) -> None:
+    def __init__(self, shift: Share, gain: NonNegativeFloat, snr: float) -> None:
         super().__init__()
         self.shift = _check_share(shift, "audio", "shift")
         self.gain = _check_not_negative(gain, "audio", "gain")
@@ -135,7 +136,7 @@ class AugmentText(nn.Module):
 
     special: Tensor
 
-    def __init__(self, drop: float, mask_id: int, special_ids: Sequence[int] = ()) -> None:
+    def __init__(self, drop: Share, mask_id: int, special_ids: Sequence[int] = ()) -> None:
         super().__init__()
         self.drop, self.mask_id = _check_share(drop, "text", "drop"), mask_id
         self.register_buffer("special", torch.tensor(list(special_ids), dtype=torch.int64), persistent=False)
@@ -163,7 +164,7 @@ class AugmentTabular(nn.Module):
         ConfigError: an argument is out of range.
     """
 
-    def __init__(self, noise: float, drop: float) -> None:
+    def __init__(self, noise: NonNegativeFloat, drop: Share) -> None:
         super().__init__()
         self.noise = _check_not_negative(noise, "tabular", "noise")
         self.drop = _check_share(drop, "tabular", "drop")
@@ -189,7 +190,7 @@ class AugmentSeries(nn.Module):
         ConfigError: an argument is out of range.
     """
 
-    def __init__(self, noise: float, scale: float, hide: float) -> None:
+    def __init__(self, noise: NonNegativeFloat, scale: Share, hide: Share) -> None:
         super().__init__()
         self.noise = _check_not_negative(noise, "series", "noise")
         self.scale = _check_share(scale, "series", "scale")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.objectives.pretext import GridDecoder, Pretext, check_positive
 from mmrun.types import Features
+from mmrun.values import PositiveFloat, Width
 
 
 class Autoencoder(Pretext):
@@ -20,7 +21,7 @@ class Autoencoder(Pretext):
         resolution: larger images are reconstructed at this size.
     """
 
-    def __init__(self, dim: int, in_channels: int, image_size: int, resolution: int = 64) -> None:
+    def __init__(self, dim: int, in_channels: int, image_size: int, resolution: Width = 64) -> None:
         super().__init__()
         self.size = min(image_size, resolution)
         self.decoder = GridDecoder(dim, in_channels, self.size, self.size)
@@ -58,9 +59,9 @@ class Vae(Pretext):
         dim: int,
         in_channels: int,
         image_size: int,
-        latent_dim: int = 32,
-        deviation: float = 0.1,
-        resolution: int = 64,
+        latent_dim: Width = 32,
+        deviation: PositiveFloat = 0.1,
+        resolution: Width = 64,
     ) -> None:
         super().__init__()
         self.deviation = check_positive(deviation, "image", "deviation")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
+from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
 
 class Contrastive(Objective):
@@ -37,8 +38,8 @@ class Contrastive(Objective):
         pair_loss: Callable[[], Any],
         kinds: Mapping[str, str],
         dims: Mapping[str, int],
-        dim: int = 128,
-        num_layers: int = 1,
+        dim: Width = 128,
+        num_layers: Depth = 1,
         normalize: bool = True,
     ) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class InfoNCE(nn.Module):
         temperature: initial value; it is learned, and stays above 1/100.
     """
 
-    def __init__(self, temperature: float = 0.07) -> None:
+    def __init__(self, temperature: PositiveFloat = 0.07) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
 
@@ -106,7 +107,7 @@ class PairwiseSigmoid(nn.Module):
         bias: initial value of the logits' bias; it is learned.
     """
 
-    def __init__(self, temperature: float = 0.1, bias: float = -10.0) -> None:
+    def __init__(self, temperature: PositiveFloat = 0.1, bias: float = -10.0) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
         self.bias = nn.Parameter(torch.tensor([float(bias)]))
@@ -134,7 +135,9 @@ class VicReg(nn.Module):
         covariance: weight of the squared covariances between dimensions.
     """
 
-    def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
+    def __init__(
+        self, invariance: NonNegativeFloat = 25.0, variance: NonNegativeFloat = 25.0, covariance: NonNegativeFloat = 1.0
+    ) -> None:
         super().__init__()
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from mmrun.objectives.contrastive import diagonal_cross_entropy
 from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
 from mmrun.types import Features
+from mmrun.values import OpenShare, Width
 
 
 class ContrastiveAudio(Pretext):
@@ -22,7 +23,7 @@ class ContrastiveAudio(Pretext):
 
     alone = True
 
-    def __init__(self, dim: int, share: float = 0.5, projection_dim: int = 128) -> None:
+    def __init__(self, dim: int, share: OpenShare = 0.5, projection_dim: Width = 128) -> None:
         super().__init__()
         self.share = check_positive(check_share(share, "audio", "share"), "audio", "share")
         self.project = nn.Sequential(nn.Linear(dim, projection_dim), nn.LayerNorm(projection_dim), nn.Tanh())

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_blocks
 from mmrun.types import Features
+from mmrun.values import NonNegativeFloat, PositiveShare, Width
 
 
 class DenoiseTabular(Pretext):
@@ -29,8 +30,8 @@ class DenoiseTabular(Pretext):
         dim: int,
         num_numeric: int,
         cardinalities: Sequence[int],
-        ratio: float = 0.3,
-        noise: float = 0.1,
+        ratio: PositiveShare = 0.3,
+        noise: NonNegativeFloat = 0.1,
     ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "tabular")
@@ -97,7 +98,9 @@ class DenoiseSeries(Pretext):
         ConfigError: `ratio` is out of range.
     """
 
-    def __init__(self, dim: int, in_channels: int, num_steps: int, ratio: float = 0.4, spans: int = 16) -> None:
+    def __init__(
+        self, dim: int, in_channels: int, num_steps: int, ratio: PositiveShare = 0.4, spans: Width = 16
+    ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "series")
         self.spans = spans

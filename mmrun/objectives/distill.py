@@ -1,7 +1,7 @@
 """Knowledge distillation: learn from the soft predictions, vectors and tokens of a trained model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Encoder, Features, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import NonNegativeFloat, PositiveFloat, Share
 
 LEVELS = ("fused", "pooled", "tokens")
 
@@ -58,10 +59,10 @@ class Distill(Objective):
         model: Multimodal,
         open_run: Callable[[str], Multimodal],
         teacher: str | None = None,
-        temperature: float = 4.0,
-        alpha: float = 0.5,
-        match: Sequence[str] = (),
-        match_weight: float = 1.0,
+        temperature: PositiveFloat = 4.0,
+        alpha: Share = 0.5,
+        match: Sequence[Literal["fused", "pooled", "tokens"]] = (),
+        match_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
         require_all_modalities("objective", kinds, dims)

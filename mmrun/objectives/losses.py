@@ -10,6 +10,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.regression import Regression
 from mmrun.types import IGNORE_INDEX, Task
+from mmrun.values import NonNegativeFloat, PositiveFloat, ShareBelow1
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # output [B, C], target -> scalar
 FORMS = {"classification": ("cross_entropy", "focal", "hinge"), "regression": ("mse", "l1", "huber")}  # default first
@@ -48,9 +49,9 @@ def hide_targets(target: Tensor, visible: Tensor) -> Tensor:
 def build_losses(
     tasks: Mapping[str, Task],
     loss: Mapping[str, str] | None = None,
-    gamma: float = 2.0,
-    delta: float = 1.0,
-    label_smoothing: float = 0.0,
+    gamma: NonNegativeFloat = 2.0,
+    delta: PositiveFloat = 1.0,
+    label_smoothing: ShareBelow1 = 0.0,
     class_balanced: bool = False,
 ) -> dict[str, Loss]:
     """Return the loss function of each task by name.

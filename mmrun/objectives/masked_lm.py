@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mmrun.objectives.pretext import Pretext, check_share
 from mmrun.types import Features
+from mmrun.values import PositiveShare
 
 
 class MaskedLM(Pretext):
@@ -24,7 +25,7 @@ class MaskedLM(Pretext):
         ConfigError: `ratio` is out of range.
     """
 
-    def __init__(self, dim: int, vocab_size: int, mask_id: int, ratio: float = 0.15) -> None:
+    def __init__(self, dim: int, vocab_size: int, mask_id: int, ratio: PositiveShare = 0.15) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.mask_id = mask_id

@@ -10,6 +10,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.sequence import Blocks
 from mmrun.objectives.pretext import Pretext, check_share
 from mmrun.types import Features
+from mmrun.values import Depth, PositiveShare, Width
 
 PREFIXES = (0, 1, 5)  # tokens before those of a grid: none, a class token, a class token and four registers
 
@@ -41,12 +42,12 @@ class MaskedAutoencoder(Pretext):
         dim: int,
         in_channels: int,
         image_size: int,
-        ratio: float = 0.75,
-        grid: int = 8,
-        resolution: int = 64,
-        decoder_dim: int = 128,
-        num_layers: int = 1,
-        num_heads: int = 4,
+        ratio: PositiveShare = 0.75,
+        grid: Width = 8,
+        resolution: Width = 64,
+        decoder_dim: Width = 128,
+        num_layers: Depth = 1,
+        num_heads: Width = 4,
     ) -> None:
         super().__init__()
         if not 1 <= grid <= image_size:

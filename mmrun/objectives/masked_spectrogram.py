@@ -7,6 +7,7 @@ from torch import Tensor
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_blocks
 from mmrun.types import Features
+from mmrun.values import PositiveShare, Width
 
 
 class MaskedSpectrogram(Pretext):
@@ -34,12 +35,12 @@ class MaskedSpectrogram(Pretext):
         dim: int,
         sample_rate: int,
         num_samples: int,
-        ratio: float = 0.4,
-        spans: int = 16,
-        n_mels: int = 64,
-        n_fft: int = 256,
-        hop_length: int = 128,
-        max_frames: int = 64,
+        ratio: PositiveShare = 0.4,
+        spans: Width = 16,
+        n_mels: Width = 64,
+        n_fft: Width = 256,
+        hop_length: Width = 128,
+        max_frames: Width = 64,
     ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "audio")

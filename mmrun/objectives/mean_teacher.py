@@ -17,6 +17,7 @@ from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import NonNegativeFloat, NonNegativeInt, Share
 
 
 class MeanTeacher(Objective):
@@ -49,11 +50,11 @@ class MeanTeacher(Objective):
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
         model: Multimodal,
-        decay: float = 0.99,
-        weight: float = 1.0,
-        rampup: int = 0,
-        drop_prob: float = 0.25,
-        noise: Mapping[str, float] | None = None,
+        decay: Share = 0.99,
+        weight: NonNegativeFloat = 1.0,
+        rampup: NonNegativeInt = 0,
+        drop_prob: Share = 0.25,
+        noise: Mapping[str, NonNegativeFloat] | None = None,
     ) -> None:
         super().__init__()
         for key, share in (("decay", decay), ("drop_prob", drop_prob)):

@@ -11,6 +11,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Supervised
 from mmrun.types import Batch, Features, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import PositiveFloat
 
 
 class MixUp(Objective):
@@ -34,7 +35,7 @@ class MixUp(Objective):
         task: Callable[..., Supervised],
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
-        alpha: float = 0.2,
+        alpha: PositiveFloat = 0.2,
     ) -> None:
         super().__init__()
         if alpha <= 0:

@@ -9,6 +9,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import Share
 
 
 class ModalityDropout(Objective):
@@ -32,7 +33,7 @@ class ModalityDropout(Objective):
         task: Callable[..., Objective],
         tasks: Mapping[str, AnyTask],
         kinds: Iterable[str],
-        drop_prob: float = 0.25,
+        drop_prob: Share = 0.25,
     ) -> None:
         super().__init__()
         if not 0 <= drop_prob <= 1:

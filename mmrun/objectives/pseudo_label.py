@@ -11,6 +11,7 @@ from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Batch, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import Share
 
 
 class PseudoLabel(Objective):
@@ -36,7 +37,7 @@ class PseudoLabel(Objective):
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
         model: Multimodal,
-        threshold: float = 0.95,
+        threshold: Share = 0.95,
     ) -> None:
         super().__init__()
         if not any(isinstance(candidate, Classification | Multilabel) for candidate in tasks.values()):

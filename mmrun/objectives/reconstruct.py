@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_blocks
 from mmrun.types import Features
+from mmrun.values import NonNegativeFloat, PositiveShare, Width
 
 
 class Reconstruct(Pretext):
@@ -31,10 +32,10 @@ class Reconstruct(Pretext):
         dim: int,
         in_channels: int,
         image_size: int,
-        ratio: float = 0.5,
-        grid: int = 8,
-        noise: float = 0.1,
-        resolution: int = 64,
+        ratio: PositiveShare = 0.5,
+        grid: Width = 8,
+        noise: NonNegativeFloat = 0.1,
+        resolution: Width = 64,
     ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "image")

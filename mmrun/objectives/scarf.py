@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmrun.objectives.contrastive import diagonal_cross_entropy
 from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
 from mmrun.types import Features
+from mmrun.values import PositiveFloat, PositiveShare, Width
 
 
 class Scarf(Pretext):
@@ -24,7 +25,9 @@ class Scarf(Pretext):
 
     alone = True
 
-    def __init__(self, dim: int, ratio: float = 0.6, temperature: float = 1.0, projection_dim: int = 64) -> None:
+    def __init__(
+        self, dim: int, ratio: PositiveShare = 0.6, temperature: PositiveFloat = 1.0, projection_dim: Width = 64
+    ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "tabular")
         self.temperature = check_positive(temperature, "tabular", "temperature")

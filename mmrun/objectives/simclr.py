@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
 from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Features
+from mmrun.values import PositiveFloat, PositiveShare, Share, Width
 
 
 class SimClr(Pretext):
@@ -33,12 +34,12 @@ class SimClr(Pretext):
     def __init__(
         self,
         dim: int,
-        crop: float = 0.3,
-        flip: float = 0.5,
-        jitter: float = 0.4,
-        gray: float = 0.2,
-        temperature: float = 0.5,
-        projection_dim: int = 64,
+        crop: PositiveShare = 0.3,
+        flip: Share = 0.5,
+        jitter: Share = 0.4,
+        gray: Share = 0.2,
+        temperature: PositiveFloat = 0.5,
+        projection_dim: Width = 64,
     ) -> None:
         super().__init__()
         self.crop = check_positive(check_share(crop, "image", "crop"), "image", "crop")

@@ -1,7 +1,7 @@
 """Supervised objectives: the tasks from all modalities together, or from each encoder alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from mmrun.objectives.losses import Loss, build_losses, check_choice, hide_targe
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Features, Input, Objective
 from mmrun.types import Task as AnyTask
+from mmrun.values import NonNegativeFloat, PositiveFloat, ShareBelow1
 
 PENALTIES = {
     "l2": lambda fused: fused.square().mean(),
@@ -84,16 +85,16 @@ class Task(Supervised):
         self,
         tasks: Mapping[str, AnyTask],
         kinds: Iterable[str] = (),
-        weights: Mapping[str, float] | None = None,
-        weighting: str = "fixed",
+        weights: Mapping[str, NonNegativeFloat] | None = None,
+        weighting: Literal["fixed", "uncertainty"] = "fixed",
         loss: Mapping[str, str] | None = None,
-        gamma: float = 2.0,
-        delta: float = 1.0,
-        label_smoothing: float = 0.0,
+        gamma: NonNegativeFloat = 2.0,
+        delta: PositiveFloat = 1.0,
+        label_smoothing: ShareBelow1 = 0.0,
         class_balanced: bool = False,
-        unimodal_weight: float | Mapping[str, float] = 0.0,
-        penalty: str | None = None,
-        penalty_weight: float = 0.01,
+        unimodal_weight: NonNegativeFloat | Mapping[str, NonNegativeFloat] = 0.0,
+        penalty: Literal["l2", "l1", "variance"] | None = None,
+        penalty_weight: NonNegativeFloat = 0.01,
     ) -> None:
         super().__init__()
         _check_names("objective.weights", "task", weights or {}, tasks)
@@ -203,9 +204,9 @@ class Probe(Supervised):
         kinds: Iterable[str],
         modalities: Sequence[str] | None = None,
         loss: Mapping[str, str] | None = None,
-        gamma: float = 2.0,
-        delta: float = 1.0,
-        label_smoothing: float = 0.0,
+        gamma: NonNegativeFloat = 2.0,
+        delta: PositiveFloat = 1.0,
+        label_smoothing: ShareBelow1 = 0.0,
         class_balanced: bool = False,
     ) -> None:
         super().__init__()
@@ -263,7 +264,9 @@ def _unimodal_loss(
     return sum_losses(loss(by_task[name], hide_targets(targets[name], rows)) for name, loss in losses.items())
 
 
-def _resolve_unimodal_weights(unimodal_weight: float | Mapping[str, float], kinds: list[str]) -> dict[str, float]:
+def _resolve_unimodal_weights(
+    unimodal_weight: NonNegativeFloat | Mapping[str, NonNegativeFloat], kinds: list[str]
+) -> dict[str, float]:
     """Return the weight of each probe, where it is above 0."""
     if not isinstance(unimodal_weight, Mapping):
         return dict.fromkeys(kinds, unimodal_weight) if unimodal_weight > 0 else {}

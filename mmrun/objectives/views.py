@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmrun.values import Share
 
-def random_crop(x: Tensor, min_area: float, flip: float = 0.0) -> Tensor:
+
+def random_crop(x: Tensor, min_area: float, flip: Share = 0.0) -> Tensor:
     """Enlarge a random part of each image to the whole image (Szegedy et al., 2015), and mirror some.
 
     Args:
@@ -37,7 +39,7 @@ def _sample_positions(scale: Tensor, center: Tensor, size: int) -> Tensor:  # [B
     return scale.unsqueeze(1) * positions + center.unsqueeze(1)
 
 
-def color_jitter(x: Tensor, jitter: float, gray: float = 0.0) -> Tensor:
+def color_jitter(x: Tensor, jitter: float, gray: Share = 0.0) -> Tensor:
     """Change brightness, contrast and saturation of each image, and turn some colour images grey.
 
     Args:

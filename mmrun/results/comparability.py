@@ -3,10 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from math import comb
 from typing import NamedTuple, cast
 
+from mmrun.results.formatting import pluralize
 from mmrun.results.schema import CostName, RunRecord
-from mmrun.results.selection import Group, Groups, format_value, lookup_values
+from mmrun.results.selection import MAX_NAMES, Group, Groups, format_value, lookup_values
+from mmrun.results.variation import Variation
 
 
 class Requirement(NamedTuple):
@@ -23,11 +26,14 @@ class Requirement(NamedTuple):
     explained_by: tuple[str, ...]
 
 
+UNKNOWN = object()  # value of a requirement that a run did not record; it is not compared
 REQUIREMENTS = (
     Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
     Requirement("split", lambda run: run["dataset"]["split"], ("dataset", "seed")),
     Requirement("budget", lambda run: run["budget"], ("budget*",)),
     Requirement("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
+    Requirement("shots", lambda run: run["config"]["dataset"].get("shots"), ("dataset.shots",)),
+    Requirement("labelled rows", lambda run: run["dataset"].get("labelled_rows", UNKNOWN), ("dataset*", "seed")),
     Requirement("metric version", lambda run: run["metric_version"], ()),
     Requirement("precision", lambda run: run["config"]["trainer"]["precision"], ("trainer.precision",)),
 )
@@ -62,9 +68,56 @@ def find_differences(runs: Sequence[RunRecord], keys: Sequence[str], match: str 
             continue
         differing = _count_differing_values(runs, requirement, keys)
         if differing:
-            values = ", ".join(f"{value[:16]} (n={count})" for value, count in sorted(differing.items()))
-            notices[requirement.name] = f"{requirement.name} differs between compared runs: {values}"
+            notices[requirement.name] = f"{requirement.name} differs between compared runs: {list_counts(differing)}"
     return notices
+
+
+def find_unequal_terms(
+    runs: Sequence[RunRecord], by: Sequence[str], paired: Sequence[str], match: str, variation: Variation
+) -> dict[str, str]:
+    """Return what differs between compared runs that should not, config keys included.
+
+    Args:
+        runs: all that are compared, or some of them.
+        by: keys that make groups of the runs.
+        paired: keys that pair them.
+        match: what the runs must have spent alike.
+        variation: of all compared runs.
+
+    Returns:
+        Notices by the name of a requirement or the config key.
+    """
+    notices = find_differences(runs, [*by, *paired], match)
+    for key, counts in variation.find(runs).items():
+        notices[key] = (
+            f"{key} is neither group nor pairing and differs between compared runs: {list_counts(counts)}; "
+            "fix it with --where, or add it to --by"
+        )
+    return notices
+
+
+def shorten_notices(notices: dict[str, str]) -> list[str]:
+    """Return the first notices, and one that names the rest.
+
+    Args:
+        notices: by name.
+    """
+    names, texts = list(notices), list(notices.values())
+    if len(names) <= MAX_NAMES + 1:
+        return texts
+    others = names[MAX_NAMES:]
+    return [*texts[:MAX_NAMES], f"{len(others)} more keys differ between compared runs: {', '.join(others)}"]
+
+
+def list_counts(counts: Counter[str]) -> str:
+    """Write "a (n=2), b (n=3)", with at most five values.
+
+    Args:
+        counts: number of runs by value.
+    """
+    parts = [f"{value[:16]} (n={count})" for value, count in sorted(counts.items())]
+    more = f" and {len(parts) - MAX_NAMES} more values" if len(parts) > MAX_NAMES else ""
+    return f"{', '.join(parts[:MAX_NAMES])}{more}"
 
 
 def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement, keys: Sequence[str]) -> Counter[str]:
@@ -75,7 +128,9 @@ def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement,
             explaining.append(key)
     counts: dict[Group, Counter[str]] = defaultdict(Counter)
     for run in runs:
-        counts[lookup_values(run, explaining)][format_value(requirement.read(run))] += 1
+        value = requirement.read(run)
+        if value is not UNKNOWN:
+            counts[lookup_values(run, explaining)][format_value(value)] += 1
     differing: Counter[str] = Counter()
     for values in counts.values():
         if len(values) > 1:
@@ -147,19 +202,31 @@ def check_run_counts(groups: Groups) -> list[str]:
     return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(small)}"] if small else []
 
 
-def check_pair_count(test: str, pairs: Sequence[int]) -> list[str]:
-    """Check whether there are enough pairs for a test by signs or ranks to reach p < 0.05.
+def check_smallest_p(test: str, sizes: Sequence[Sequence[int]], tests: int, correct: str) -> list[str]:
+    """Check whether a test by ranks or exchanges can reach p < 0.05 with so few runs.
 
     Args:
         test: t | wilcoxon | permutation.
-        pairs: number of pairs behind each difference.
+        sizes: of each comparison: its number of pairs, or of the runs in either group.
+        tests: number of p-values that are corrected together.
+        correct: holm | bh | none.
 
     Returns:
-        A notice where there are not.
+        A notice about the comparisons that cannot, or that none can after the correction.
     """
-    if test == "t" or not pairs:
+    smallest = [(_smallest_p(*size), size) for size in sizes if min(size) > 0]
+    if test == "t" or not smallest:
         return []
-    fewest = min(pairs)
-    if fewest < 1 or 2 / 2**fewest < 0.05:
-        return []
-    return [f"with {fewest} pairs p of the {test} test cannot be below {2 / 2**fewest:.4g}"]
+    p, size = max(smallest)
+    if p >= 0.05:
+        subject = pluralize(size[0], "pair") if len(size) == 1 else f"{size[0]} and {size[1]} runs"
+        return [f"with {subject} p of the {test} test cannot be below {p:.4g}"]
+    p, _ = min(smallest)
+    if correct == "holm" and p * tests >= 0.05:
+        return [f"corrected over {tests} tests, no p of the {test} test can be below {min(p * tests, 1):.4g}"]
+    return []
+
+
+def _smallest_p(runs: int, base_runs: int | None = None) -> float:
+    """Return the smallest two-sided p of a test by signs, or by ways to divide the runs of two groups."""
+    return 2 / 2**runs if base_runs is None else 2 / comb(runs + base_runs, runs)

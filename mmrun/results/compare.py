@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
+from mmrun.results.formatting import pluralize
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
+from mmrun.results.variation import Variation
 
 LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
+LOWER_SUFFIXES = ("_loss", "_error")  # of metrics of other packages
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Question:
     @property
     def lower_is_better(self) -> bool:
         """The direction of the metric."""
-        return any(part in LOWER_IS_BETTER for part in self.metric.replace("/", ".").split("."))
+        name = self.metric.partition("/")[2].partition("/")[0].rpartition(".")[2]  # test/label.accuracy/image
+        return name in LOWER_IS_BETTER or name.endswith(LOWER_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,14 @@ class Comparison:
         question: what was compared, and how.
         rows: by group, each baseline before the groups that are compared with it.
         notices: what to know before trusting the rows.
+        tests: number of p-values that are corrected together: those of the rows, and of other comparisons that answer
+            the same question.
     """
 
     question: Question
     rows: list[Row]
     notices: list[str]
+    tests: int = 0
 
 
 def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str] = ()) -> Comparison:
@@ -129,10 +136,14 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
         raise ConfigError(f"--amortise: {question.amortise} is not a number of fusions; 1 charges everything to one")
     selected, left_out = selection.select_with_metric(list(runs), question.metric)
     groups = selection.group_runs(selected, question.by)
+    if question.interval == "bca":
+        _check_bootstrap(groups)
     against = question.against
     baselines = {} if against is None else selection.match_baselines(groups, selection.parse_values(against))
     messages = [*notices, *left_out]
-    messages += comparability.find_differences(selected, [*question.by, *question.paired], question.match).values()
+    variation = Variation(selected, question.by, question.paired)
+    unequal = comparability.find_unequal_terms(selected, question.by, question.paired, question.match, variation)
+    messages += comparability.shorten_notices(unequal)
     messages += comparability.check_seeds(groups, question.paired or ["seed"]) + comparability.check_run_counts(groups)
 
     rows = []
@@ -140,14 +151,22 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
         row = _describe_group(group, groups[group], question)
         if group in baselines:
             row = _add_difference(row, groups, baselines[group], question)
-            row, spending = _add_terms(row, groups, question)
+            row, spending = _add_terms(row, groups, question, variation)
             messages += spending
         rows.append(row)
-    if question.paired:
-        pairs = [row.pairs for row in rows if row.pairs is not None]
-        messages += comparability.check_pair_count(question.test, pairs)
-    rows = _mark_best(_correct_p_values(rows, question.correct), question.lower_is_better)
-    return Comparison(question, rows, messages)
+    (comparison,) = correct_together([Comparison(question, rows, messages)])
+    messages += check_smallest_p([comparison])
+    return comparison
+
+
+def _check_bootstrap(groups: Groups) -> None:
+    """Refuse bootstrap intervals of few runs, which are too narrow."""
+    for group, runs in sorted(groups.items()):
+        if len(runs) < statistics.MIN_BOOTSTRAP:
+            raise ConfigError(
+                f"--interval bca: {','.join(group)} has {pluralize(len(runs), 'run')}; with fewer than "
+                f"{statistics.MIN_BOOTSTRAP} a 95 % bootstrap interval covers less than 93 %; use --interval t"
+            )
 
 
 def _describe_group(group: Group, runs: list[RunRecord], question: Question) -> Row:
@@ -210,7 +229,7 @@ def _add_difference(row: Row, groups: Groups, baseline: Group, question: Questio
         difference_high=estimate.high,
         p=estimate.p,
         effect=effect,
-        improvement=effects.probability_of_improvement(values, base_values, question.lower_is_better),
+        improvement=effects.probability_of_improvement(values, base_values, question.lower_is_better, bool(pairs)),
         detectable=detectable,
     )
 
@@ -257,13 +276,13 @@ def _index_by_pair(runs: list[RunRecord], keys: Sequence[str]) -> dict[Group, Ru
 # ------------------------------------------------------------------------------------------ equal terms, p-values
 
 
-def _add_terms(row: Row, groups: Groups, question: Question) -> tuple[Row, list[str]]:
+def _add_terms(row: Row, groups: Groups, question: Question, variation: Variation) -> tuple[Row, list[str]]:
     """Add in what a row and its baseline are unequal, and from how many fusions on the row would cost less."""
     assert row.baseline is not None
+    by, paired, match = question.by, question.paired, question.match
     runs, base_runs = groups[row.group], groups[row.baseline]
-    keys = [*question.by, *question.paired]
-    unmatched = list(comparability.find_differences([*runs, *base_runs], keys, question.match))
-    compares_budgets = any(key.startswith("budget") for key in keys) and question.match == "budget"
+    unmatched = list(comparability.find_unequal_terms([*runs, *base_runs], by, paired, match, variation))
+    compares_budgets = any(key.startswith("budget") for key in (*by, *paired)) and match == "budget"
     spending = None
     if "budget" not in unmatched and not compares_budgets:
         spending = comparability.check_spending(row.group, runs, row.baseline, base_runs, question.match)
@@ -276,15 +295,54 @@ def _add_terms(row: Row, groups: Groups, question: Question) -> tuple[Row, list[
     return row, [] if spending is None else [spending]
 
 
-def _correct_p_values(rows: list[Row], correct: str) -> list[Row]:
-    """Correct the p-values for the number of tests."""
-    if correct == "none":
-        return rows
-    adjusted = iter(statistics.CORRECTIONS[correct]([row.p for row in rows if row.p is not None]))
+def correct_together(comparisons: Sequence[Comparison], correct: str | None = None) -> list[Comparison]:
+    """Correct the p-values of several comparisons as one family, and mark the best rows by them.
+
+    Args:
+        comparisons: with the same question.
+        correct: correction for several tests: holm | bh | none; None: that of the question.
+    """
+    correct = comparisons[0].question.correct if correct is None else correct
+    rows = list(chain.from_iterable(comparison.rows for comparison in comparisons))
+    p_values = [row.p for row in rows if row.p is not None]
+    adjusted = iter([None] * len(p_values) if correct == "none" else statistics.CORRECTIONS[correct](p_values))
     corrected = []
-    for row in rows:
-        corrected.append(row if row.p is None else replace(row, p_adjusted=next(adjusted)))
+    for comparison in comparisons:
+        rows = [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in comparison.rows]
+        rows = _mark_best(rows, comparison.question.lower_is_better)
+        corrected.append(replace(comparison, rows=rows, tests=len(p_values)))
     return corrected
+
+
+def check_smallest_p(comparisons: Sequence[Comparison]) -> list[str]:
+    """Check whether the tests of comparisons that are corrected together can reach p < 0.05.
+
+    Args:
+        comparisons: with the same question.
+
+    Returns:
+        A notice where they cannot.
+    """
+    question, sizes = comparisons[0].question, []
+    for comparison in comparisons:
+        runs = {row.group: row.n for row in comparison.rows}
+        for row in comparison.rows:
+            if row.baseline is not None:
+                sizes.append((row.n, runs[row.baseline]) if row.pairs is None else (row.pairs,))
+    return comparability.check_smallest_p(question.test, sizes, comparisons[0].tests, question.correct)
+
+
+def check_family(comparisons: Sequence[Comparison]) -> list[str]:
+    """Check whether any test can reach p < 0.05 after all comparisons are corrected together.
+
+    Args:
+        comparisons: with the same question; each has notices about itself.
+
+    Returns:
+        A notice where none can, unless a comparison has it already.
+    """
+    told = set(chain.from_iterable(comparison.notices for comparison in comparisons))
+    return [notice for notice in check_smallest_p(comparisons) if notice not in told]
 
 
 def _mark_best(rows: list[Row], lower_is_better: bool) -> list[Row]:

@@ -2,15 +2,17 @@
 
 import platform
 import subprocess
-from importlib import metadata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import mmrun
-from mmrun.results.schema import Environment, GitState
+from mmrun.code_version import LIBRARIES, find_version
+from mmrun.results.folder import RunFolder
+from mmrun.results.schema import Environment, GitState, RunRecord
+from mmrun.results.selection import flatten
 
-LIBRARIES = (
-    *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
-    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
-)
+OF_ONE_START = ("time", "batch_size")  # differ, or are recorded once
 
 
 def describe_environment(device: str, threads: int) -> Environment:
@@ -36,19 +38,21 @@ def describe_environment(device: str, threads: int) -> Environment:
     }
 
 
-def find_version(library: str) -> str | None:
-    """Return the installed version of a library without importing it.
+def compare_starts(starts: Sequence[Environment]) -> dict[str, list[object]]:
+    """Return what differs between the starts of a run.
 
     Args:
-        library: name of its distribution, as pip knows it.
+        starts: in order.
 
     Returns:
-        The version, or None where the library is not installed.
+        The value at each start, by property: device, python, git.commit, versions.torch ...
     """
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
+    properties = [dict(flatten(start)) for start in starts]
+    names: dict[str, None] = {}
+    for of_start in properties:
+        names.update(dict.fromkeys(of_start))
+    values = {name: [of_start.get(name) for of_start in properties] for name in names if name not in OF_ONE_START}
+    return {name: of_starts for name, of_starts in values.items() if any(each != of_starts[0] for each in of_starts)}
 
 
 def _read_git_state() -> GitState | None:
@@ -64,3 +68,64 @@ def _run_git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return completed.stdout.strip()
+
+
+# ------------------------------------------------------------------------------------------------- of several runs
+
+
+def find_differing_environments(runs: Iterable[RunRecord]) -> list[str]:
+    """Return notices about properties of machine and code that differ between compared runs: device, commit, versions.
+
+    Args:
+        runs: those without environment.json do not count.
+    """
+    return describe_differing(count_environments(runs))
+
+
+def describe_differing(environments: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a notice about each property of machine and code that has several values.
+
+    Args:
+        environments: as `count_environments` returns them.
+    """
+    notices = []
+    for name, counts in environments.items():
+        if len(counts) > 1:
+            values = ", ".join(f"{value} (n={count})" for value, count in sorted(counts.items()))
+            notices.append(f"{name} differs between compared runs: {values}")
+    return notices
+
+
+def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
+    """Count in how many runs each property of machine and code had which value: "A100", or "A100, then H100".
+
+    Args:
+        runs: those without environment.json are not counted.
+
+    Returns:
+        The number of runs, by property (device, python, a package, the commit) and value.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for run in runs:
+        properties: dict[str, dict[str, None]] = {}  # by name, the distinct values in the order of the run's starts
+        for start in RunFolder(run["folder"]).read_starts():
+            for name, value in _flatten_environment(dict(start)).items():
+                properties.setdefault(name, {})[str(value)] = None
+        for name, values in properties.items():
+            counts.setdefault(name, Counter())[", then ".join(values)] += 1
+    return counts
+
+
+def _flatten_environment(environment: dict[str, Any]) -> dict[str, object]:
+    """Return the environment with the commit and the versions of packages as properties of their own."""
+    properties: dict[str, object] = dict(environment)
+    versions, git = environment.get("versions", {}), environment.get("git")
+    properties.pop("versions", None)
+    for key in ("git", "time", "starts"):
+        properties.pop(key, None)
+    if git is not None:
+        properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
+    for name, version in versions.items():
+        if version is not None:
+            properties[name] = version
+    return properties

@@ -1,16 +1,23 @@
-"""Compares the predictions of two runs row by row: McNemar's test, a paired bootstrap, and the rows that flipped."""
+"""Compares the predictions of two runs row by row, or by groups of rows, and names the rows that flipped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from mmrun.data.names import normalize_name
 from mmrun.errors import ConfigError, DataError
 from mmrun.results import comparability, statistics
+from mmrun.results.environment import find_differing_environments
 from mmrun.results.folder import RunFolder
+from mmrun.results.formatting import pluralize
 from mmrun.results.predictions import StoredPredictions, list_tasks, parse_primary_head, read_predictions
+from mmrun.results.schema import RunMetrics
 from mmrun.results.selection import read_record
+
+NUMBER_METRICS = ("r2", "rmse", "mae", "mse")  # of runs that predict numbers
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,13 @@ class TaskExamples:
         task: its name.
         figure: the metric of a row: accuracy | label_accuracy (share of its labels that are right) | absolute_error.
         rows: number of rows.
+        groups: number of groups that the rows belong to; None where each row counts alone.
         one: mean of the first run.
         other: mean of the second run.
         difference: first less second.
-        low: lower end of its 95 % interval from resampled rows, in pairs; None where no row differs.
+        low: lower end of its 95 % interval, over groups or rows; None where no row differs.
         high: its upper end.
-        test: mcnemar | wilcoxon.
+        test: mcnemar | wilcoxon, or permutation of groups.
         p: p-value of the test.
         only_one: ids of the rows that the first run predicts better.
         only_other: ids of the rows that the second run predicts better.
@@ -35,6 +43,7 @@ class TaskExamples:
     task: str
     figure: str
     rows: int
+    groups: int | None
     one: float
     other: float
     difference: float
@@ -54,6 +63,7 @@ class Examples:
         one: name of the first run.
         other: name of the second run.
         split: that the rows belong to.
+        column: whose values group the rows; None where each row counts alone.
         tasks: one for each task.
         notices: what to know before trusting the result.
     """
@@ -61,35 +71,79 @@ class Examples:
     one: str
     other: str
     split: str
+    column: str | None
     tasks: list[TaskExamples]
     notices: list[str]
 
 
-def examine(first: RunFolder, second: RunFolder, split: str) -> Examples:
+class RowGroups(NamedTuple):
+    """The rows that belong together, as all of one patient do.
+
+    Attributes:
+        column: whose values group the rows.
+        by_id: the value in each row, by its id; rows with an empty value are groups of their own.
+    """
+
+    column: str
+    by_id: Mapping[str, str]
+
+
+def examine(first: RunFolder, second: RunFolder, split: str, groups: RowGroups | None = None) -> Examples:
     """Compare two finished runs by what they predicted for each row of a split.
 
     Args:
         first: run A of the tables.
         second: run B.
         split: val or test.
+        groups: of rows that belong together; None: each row counts alone.
 
     Raises:
         ConfigError: a run is not finished, or they have no row in common.
-        DataError: the first run stored no predictions, or the targets differ.
+        DataError: the first run stored no predictions, the targets differ, or a row has no group.
     """
     for run in (first, second):
         if not run.finished:
             raise ConfigError(f"{run.path}: this run is not finished; mmrun resume {run.path}")
     metrics, other_metrics = read_record(first), read_record(second)
     notices = list(comparability.find_differences([metrics, other_metrics], []).values())
+    notices += find_differing_environments([metrics, other_metrics])
     tasks = []
     for task in list_tasks(first, split):
         predictions = read_predictions(first, split, task, parse_primary_head(metrics))
         other_predictions = read_predictions(second, split, task, parse_primary_head(other_metrics))
         predictions, other_predictions, left_out = _align(task, predictions, other_predictions)
+        figure = _choose_figure(predictions, other_predictions, _predicts_numbers(metrics, split, task))
         notices += left_out
-        tasks.append(compare_task(task, predictions, other_predictions))
-    return Examples(first.name, second.name, split, tasks, notices)
+        for name, scores in (("A", predictions.scores), ("B", other_predictions.scores)):
+            notices += _check_scores(task, name, scores, figure)
+        tasks.append(compare_task(task, figure, predictions, other_predictions, groups))
+        notices += _check_group_count(tasks[-1])
+    return Examples(first.name, second.name, split, None if groups is None else groups.column, tasks, notices)
+
+
+def _predicts_numbers(metrics: RunMetrics, split: str, task: str) -> bool:
+    """Return whether a task's metrics are those of numbers."""
+    for name in metrics["metrics"].get(split, {}):
+        of_task, _, metric = name.partition("/")[0].rpartition(".")
+        if of_task in ("", task) and metric in NUMBER_METRICS:
+            return True
+    return False
+
+
+def _check_scores(task: str, run: str, scores: np.ndarray, figure: str) -> list[str]:
+    """Return a notice where a run predicted something that is not a number."""
+    undefined = int((~np.isfinite(scores)).any(1).sum())
+    if not undefined:
+        return []
+    consequence = "are left out" if figure == "absolute_error" else "count as wrong"
+    return [f"{pluralize(undefined, 'prediction')} of {task} by {run} are not finite numbers and {consequence}"]
+
+
+def _check_group_count(examples: TaskExamples) -> list[str]:
+    """Return a notice where there are too few groups for their permutations to reach p < 0.05."""
+    if examples.groups is None or 2 / 2**examples.groups < 0.05:
+        return []
+    return [f"with {examples.groups} groups p of the permutation test cannot be below {2 / 2**examples.groups:.4g}"]
 
 
 def _align(
@@ -121,37 +175,43 @@ def _take(predictions: StoredPredictions, places: Sequence[int]) -> StoredPredic
 # ----------------------------------------------------------------------------------------------------------- tests
 
 
-def compare_task(task: str, predictions: StoredPredictions, other_predictions: StoredPredictions) -> TaskExamples:
+def compare_task(
+    task: str,
+    figure: str,
+    predictions: StoredPredictions,
+    other_predictions: StoredPredictions,
+    groups: RowGroups | None = None,
+) -> TaskExamples:
     """Compare two runs on the rows of one task.
 
     Args:
         task: its name.
+        figure: the metric of a row.
         predictions: of the first run.
         other_predictions: of the second run, for the same rows in the same order.
+        groups: of rows that belong together.
 
     Raises:
-        ConfigError: no target is visible.
+        ConfigError: no target is visible, or all rows are of one group.
+        DataError: a row has no group.
     """
-    name, values = _metric_by_row(predictions)
-    _, other_values = _metric_by_row(other_predictions)
-    visible = ~np.isnan(values)
+    values, other_values = _measure_rows(figure, predictions), _measure_rows(figure, other_predictions)
+    visible = ~(np.isnan(values) | np.isnan(other_values))
     ids = np.array(predictions.ids)[visible]
     values, other_values = values[visible], other_values[visible]
     if not len(ids):
         raise ConfigError(f"--examples: the target of {task} is hidden in every row")
     differences = values - other_values
-    gains = differences * (-1 if name == "absolute_error" else 1)
-    low, high = None, None
-    if gains.any():
-        low, high = statistics.bootstrap_interval((differences,), np.mean, "percentile")
-    if name == "accuracy":
-        test, p = "mcnemar", mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
-    else:
-        test, p = "wilcoxon", float(stats.wilcoxon(gains).pvalue) if gains.any() else 1.0
+    gains = differences * (-1 if figure == "absolute_error" else 1)
+    units = np.arange(len(ids)) if groups is None else _number_groups(groups, ids.tolist())
+    sums, sizes = np.bincount(units, differences), np.bincount(units)
+    low, high = _mean_interval(sums, sizes, bounded=figure != "absolute_error") if gains.any() else (None, None)
+    test, p = _test_rows(figure, gains) if groups is None else ("permutation", _test_groups(sums))
     return TaskExamples(
         task=task,
-        figure=name,
+        figure=figure,
         rows=len(ids),
+        groups=None if groups is None else len(sizes),
         one=float(values.mean()),
         other=float(other_values.mean()),
         difference=float(np.mean(differences)),
@@ -162,6 +222,53 @@ def compare_task(task: str, predictions: StoredPredictions, other_predictions: S
         only_one=ids[gains > 0].tolist(),
         only_other=ids[gains < 0].tolist(),
     )
+
+
+def _number_groups(groups: RowGroups, ids: Sequence[str]) -> np.ndarray:
+    """Return the number of each row's group [N]."""
+    names = []
+    for id in ids:
+        if id not in groups.by_id:
+            raise DataError(f"--groups {groups.column}: no row '{id}' in the data file; it has changed since the run")
+        name = normalize_name(groups.by_id[id])
+        names.append((name, "") if name else ("", id))
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    if len(numbers) < 2:
+        raise ConfigError(f"--groups {groups.column}: all rows have one value; a test needs several groups")
+    return np.array([numbers[name] for name in names])
+
+
+def _mean_interval(sums: np.ndarray, sizes: np.ndarray, bounded: bool) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a mean over rows whose groups are independent: Student's t of a ratio.
+
+    Args:
+        sums: of the values, by group [G].
+        sizes: number of rows, by group [G].
+        bounded: whether a difference cannot be larger than 1.
+    """
+    G, N = len(sums), sizes.sum()
+    if G < 2:
+        return None, None
+    mean = sums.sum() / N
+    error = np.sqrt(G / (G - 1) * np.sum((sums - mean * sizes) ** 2)) / N
+    reach = stats.t.isf((1 - statistics.LEVEL) / 2, G - 1) * error
+    if bounded:
+        return float(max(mean - reach, -1)), float(min(mean + reach, 1))
+    return float(mean - reach), float(mean + reach)
+
+
+def _test_rows(figure: str, gains: np.ndarray) -> tuple[str, float]:
+    """Return name and p-value of the test over rows that are independent of each other."""
+    if figure == "accuracy":
+        return "mcnemar", mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
+    return "wilcoxon", float(stats.wilcoxon(gains).pvalue) if gains.any() else 1.0
+
+
+def _test_groups(sums: np.ndarray) -> float:
+    """Return the p-value of flipping the signs of the groups' sums in every way, or in many."""
+    if not sums.any():
+        return 1.0
+    return float(statistics.PAIRED_TESTS["permutation"](sums.round(9)).pvalue)
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
@@ -175,17 +282,29 @@ def mcnemar(only_one: int, only_other: int) -> float:
     return float(stats.binomtest(only_one, flipped).pvalue) if flipped else 1.0
 
 
-def _metric_by_row(predictions: StoredPredictions) -> tuple[str, np.ndarray]:
-    """Return the name of the metric of a row, and its values [N]; NaN where the target is hidden."""
+def _choose_figure(first: StoredPredictions, second: StoredPredictions, predicts_numbers: bool) -> str:
+    """Choose the metric of a row, one for both runs."""
+    if first.target.dtype.kind == "i":
+        return "accuracy"
+    visible = first.target[~np.isnan(first.target)]
+    scores = np.concatenate([first.scores.ravel(), second.scores.ravel()])
+    scores = scores[np.isfinite(scores)]
+    are_shares = np.isin(visible, (0, 1)).all() and ((scores >= 0) & (scores <= 1)).all()
+    return "label_accuracy" if are_shares and not predicts_numbers else "absolute_error"
+
+
+def _measure_rows(figure: str, predictions: StoredPredictions) -> np.ndarray:
+    """Return the metric of each row [N]; NaN where the target is hidden, or an error is not defined."""
     target, scores = predictions.target, predictions.scores
-    if target.dtype.kind == "i":
-        correct = (scores.argmax(1) == target).astype(float)
-        return "accuracy", np.where(target < 0, np.nan, correct)  # types.IGNORE_INDEX, without loading torch
+    defined = np.isfinite(scores)
+    if figure == "accuracy":
+        correct = (scores.argmax(1) == target) & defined.all(1)
+        return np.where(target < 0, np.nan, correct.astype(float))  # types.IGNORE_INDEX, without loading torch
     target = target.reshape(scores.shape)
     hidden = np.isnan(target)
-    if np.isin(target[~hidden], (0, 1)).all() and scores.min() >= 0 and scores.max() <= 1:
-        name, by_output = "label_accuracy", ((scores >= 0.5) == (target > 0.5)).astype(float)
+    if figure == "label_accuracy":
+        by_output = (((scores >= 0.5) == (target > 0.5)) & defined).astype(float)
     else:
-        name, by_output = "absolute_error", np.abs(scores - target)
+        by_output = np.abs(np.where(defined, scores, np.nan) - target)
     num_visible = np.maximum((~hidden).sum(1), 1)
-    return name, np.where(hidden.all(1), np.nan, np.where(hidden, 0, by_output).sum(1) / num_visible)
+    return np.where(hidden.all(1), np.nan, np.where(hidden, 0, by_output).sum(1) / num_visible)

@@ -8,18 +8,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from mmrun.errors import DataError, RunError
+from mmrun.digests import compute_digest, verify_file
+from mmrun.errors import DamagedError, RunError, StorageError
 from mmrun.renamed import translate_metrics
-from mmrun.results.files import REMEDY, check_layout, read_json, read_yaml, write_json, write_yaml
-from mmrun.results.run_log import RunLog
-from mmrun.results.schema import BudgetUnit, ComparedConfig, Config, Environment, RunMetrics, StoredConfig
+from mmrun.results.files import (
+    check_layout,
+    explain_mend,
+    read_json,
+    read_yaml,
+    remove_unfinished,
+    write_json,
+    write_yaml,
+)
+from mmrun.results.run_log import LOG_MEND, RunLog
+from mmrun.results.schema import (
+    BudgetUnit,
+    ComparedConfig,
+    Config,
+    Environment,
+    RunMetrics,
+    StoredConfig,
+    StoredEnvironment,
+)
 from mmrun.results.status import StatusFile
 
 SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 
 class RunFolder:
-    """One run on disk. Predictions are read and written by `predictions.py`, evaluation.json by `evaluations.py`.
+    """One run on disk. Other modules read and write predictions (`predictions.py`) and evaluation.json.
 
     Args:
         path: of the folder, which need not exist yet.
@@ -31,6 +48,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.overrides_file = self.path / "overrides.yaml"
         self.environment_file = self.path / "environment.json"
+        self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -48,6 +66,14 @@ class RunFolder:
         """Return the file of a stage's trace, which chrome://tracing or Perfetto show."""
         return self.path / "profiles" / f"{stage}.json"
 
+    def describe_saved(self) -> str:
+        """Return how far training is safe on disk: "after step 12 of finetune"."""
+        saved = sorted(self.checkpoints.glob("*/last/state.json"), key=lambda file: file.stat().st_mtime)
+        if not saved:
+            return "from the start"
+        stage, state = saved[-1].parent.parent.name, read_json(saved[-1])
+        return f"after {stage}" if state["finished"] else f"after step {state['state']['step']} of {stage}"
+
     @property
     def finished(self) -> bool:
         """Whether the run has its metrics."""
@@ -64,12 +90,14 @@ class RunFolder:
 
         Raises:
             RunError: another process trains this run, and `on_wait` is None; or there is a link in the folder.
+            StorageError: the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             _lock(descriptor, self.path, on_wait)
             self._refuse_links()
+            self._remove_unfinished()
             yield
         finally:
             os.close(descriptor)
@@ -85,7 +113,7 @@ class RunFolder:
 
     def write_request(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
         """Write the resolved config and the overrides that it was composed from; the run then waits to be started."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         write_yaml(self.overrides_file, list(overrides))
         write_yaml(self.config_file, dict(config))
 
@@ -95,9 +123,30 @@ class RunFolder:
         write_json(self.environment_file, environment)
         self.status.write("running")
 
+    def add_start(self, environment: Environment) -> None:
+        """Record the machine and the code with which the run goes on, and set its status to running."""
+        self.update_environment(starts=[*self.read_starts(), environment])
+        self.status.write("running")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be made ({error.strerror}); set outputs=FOLDER to one that can be written"
+            ) from None
+
+    def _remove_unfinished(self) -> None:
+        """Remove what killed processes left half written."""
+        for folder in (self.path, self.predictions):
+            remove_unfinished(folder)
+        for folder in self.checkpoints.glob("*/*.new"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def update_environment(self, **changes: object) -> None:
         """Add entries to the recorded environment."""
-        write_json(self.environment_file, {**self.read_environment(), **changes})
+        recorded = read_json(self.environment_file) if self.environment_file.exists() else {}
+        write_json(self.environment_file, {**recorded, **changes})
 
     def clear(self) -> None:
         """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished."""
@@ -115,11 +164,30 @@ class RunFolder:
         Args:
             metrics: a `RunMetrics` without `schema`.
         """
-        write_json(self.metrics_file, {"schema": SCHEMA, **metrics})
-        self.status.write("finished", progress=1.0)
         self.log.close()
+        files = [self.log_file, *sorted(self.predictions.glob("*.parquet"))]
+        digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
+        write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
+        self.status.write("finished", progress=1.0)
 
     # ------------------------------------------------------------------------------------------------------- reading
+
+    def verify(self, file: Path) -> None:
+        """Check the log or a file of predictions of a finished run, once per process.
+
+        Args:
+            file: in this folder.
+
+        Raises:
+            DamagedError: it is not what was written when the run finished.
+        """
+        expected = self.read_metrics().get("files", {}).get(str(file.relative_to(self.path)))
+        if expected is not None:
+            try:
+                verify_file(file, expected, once=True)
+            except DamagedError as error:
+                mend = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
+                raise DamagedError(f"{error}; {LOG_MEND if file == self.log_file else mend}") from None
 
     def read_config(self) -> Config:
         """Return the resolved config."""
@@ -130,28 +198,38 @@ class RunFolder:
         return cast(list[str], read_yaml(self.overrides_file, list[str]))
 
     def read_environment(self) -> Environment:
-        """Return the recorded machine and code; empty for a run that never started."""
+        """Return the machine and code of the first start; empty for a run that never started."""
         if not self.environment_file.exists():
             return {}
-        return cast(Environment, read_json(self.environment_file, Environment))
+        environment: dict[str, object] = read_json(self.environment_file, StoredEnvironment)
+        return cast(Environment, {name: value for name, value in environment.items() if name not in ("starts", "time")})
+
+    def read_starts(self) -> list[Environment]:
+        """Return machine and code of every start, in order; empty for a run that never started."""
+        if not self.environment_file.exists():
+            return []
+        first = read_json(self.environment_file, StoredEnvironment)
+        starts: list[Environment] = first.get("starts") or [first]
+        return starts
 
     def read_metrics(self) -> RunMetrics:
         """Return what metrics.json holds; names of version 0.1.0 are translated.
 
         Raises:
-            DataError: the run is not finished, or the file is damaged.
+            DamagedError: the run is not finished, or the file is damaged.
         """
+        mend = explain_mend(self.metrics_file)
         content = read_json(self.metrics_file, dict[str, Any])
         try:
             metrics = translate_metrics(content)
         except (AttributeError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise DataError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {REMEDY}") from None
+            raise DamagedError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {mend}") from None
         check_layout(self.metrics_file, metrics, RunMetrics)
         check_layout(self.metrics_file, metrics["config"], ComparedConfig)
         check_layout(self.metrics_file, list(metrics["budget"]), list[BudgetUnit])
         if len(metrics["budget"]) != 1:
-            raise DataError(f"{self.metrics_file}: damaged, budget: expected one unit; {REMEDY}")
+            raise DamagedError(f"{self.metrics_file}: damaged, budget: expected one unit; {mend}")
         return cast(RunMetrics, metrics)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.processes import is_alive
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import RunMetrics, RunStatus
 
-SILENT_AFTER = 300  # seconds without a heartbeat after which a running run counts as interrupted
+SILENT_AFTER = 300  # seconds without a heartbeat after which a run of another machine counts as killed
 OUTPUTS = Path("outputs")  # where runs are looked up by name
 RUN_FILES = ("config.yaml", "status.json")  # either makes a folder a run folder
 MAX_CANDIDATES = 5  # runs that an error names
@@ -22,7 +23,7 @@ class RunSummary:
 
     Attributes:
         name: path below the folder that was searched.
-        status: waiting | running | finished | failed | interrupted | pruned | damaged.
+        status: waiting | running | finished | failed | interrupted | killed | pruned | damaged.
         stage: being trained, or the last that was.
         progress: part of the stage that is done, 0 to 1.
         metric: the primary metric.
@@ -113,16 +114,23 @@ def determine_status(run: RunFolder) -> RunStatus:
 
     Returns:
         What status.json holds, except that a run with metrics is finished, one without the file is waiting, and a
-        running one without a heartbeat for SILENT_AFTER seconds is interrupted.
+        running one is killed where its process is dead: known at once on this machine, elsewhere after SILENT_AFTER
+        seconds without a heartbeat.
     """
     if run.finished:
         return {"status": "finished", "stage": None, "step": 0, "progress": 1.0, "message": None}
     if not run.status_file.exists():  # requested by a sweep that has not started it yet
         return {"status": "waiting", "stage": None, "step": 0, "progress": 0.0, "message": None}
     status = run.status.read()
-    if status["status"] == "running" and time.time() - status["heartbeat"] > SILENT_AFTER:
-        status["status"] = "interrupted"
+    if status["status"] == "running" and not _is_alive(status):
+        status["status"] = "killed"
     return status
+
+
+def _is_alive(status: RunStatus) -> bool:
+    """Return whether the process that wrote a status still runs, as far as that can be known."""
+    alive = is_alive(status["process"]) if "process" in status else None
+    return time.time() - status.get("heartbeat", 0.0) <= SILENT_AFTER if alive is None else alive
 
 
 def summarize_run(run: RunFolder, below: Path) -> RunSummary:

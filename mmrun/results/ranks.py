@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from scipy import stats
 
 from mmrun.errors import ConfigError
-from mmrun.results import selection
+from mmrun.results import comparability, selection
 from mmrun.results.compare import Question, get_metric_values
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, Groups
 from mmrun.results.statistics import LEVEL
+from mmrun.results.variation import Variation
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Ranking:
         statistic: of the test; None where all ranks are tied.
         p: p-value of the test; None where all ranks are tied.
         critical: difference of mean ranks from which on two groups differ (Nemenyi, 1963); None for two groups.
-        apart: the pairs that differ, the better group first.
+        apart: the pairs that differ, the better group first; none where groups are not on equal terms.
+        unmatched: names of what makes the groups unequal within a block.
         notices: what to know before trusting the ranks.
     """
 
@@ -45,6 +47,7 @@ class Ranking:
     p: float | None
     critical: float | None
     apart: list[tuple[Group, Group]]
+    unmatched: list[str]
     notices: list[str]
 
 
@@ -70,6 +73,7 @@ def rank(runs: Sequence[RunRecord], question: Question, over: Sequence[str], not
             f"--rank-over {','.join(over)}: {len(groups)} groups complete on {len(blocks)} values of {','.join(over)}; "
             "a ranking needs two of each"
         )
+    unmatched, unequal = _check_terms(cells, blocks, groups, question, over)
     means = _mean_by_cell(cells, blocks, groups, question.metric)
     ranks = rank_within(means, question.lower_is_better).mean(0)
     order = np.argsort(ranks, kind="stable")
@@ -87,9 +91,56 @@ def rank(runs: Sequence[RunRecord], question: Question, over: Sequence[str], not
         statistic=statistic,
         p=p,
         critical=critical,
-        apart=_find_differing_pairs(groups, ranks.tolist(), critical, p),
-        notices=[*notices, *messages, *_check_block_count(len(blocks), len(groups))],
+        apart=[] if unmatched else _find_differing_pairs(groups, ranks.tolist(), critical, p),
+        unmatched=unmatched,
+        notices=[*notices, *messages, *unequal, *_check_block_count(len(blocks), len(groups))],
     )
+
+
+def _check_terms(
+    cells: Groups, blocks: Sequence[Group], groups: Sequence[Group], question: Question, over: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Check whether the groups are on equal terms within each block.
+
+    Returns:
+        Names of what differs, and notices.
+    """
+    paired = [*over, *question.paired]
+    all_runs = list(chain.from_iterable(_collect(cells, blocks, group) for group in groups))
+    variation = Variation(all_runs, question.by, paired)
+    names: dict[str, None] = {}
+    notices: list[str] = []
+    for block in blocks:
+        runs = list(chain.from_iterable(cells[block + group] for group in groups))
+        terms = comparability.find_unequal_terms(runs, question.by, paired, question.match, variation)
+        spending = [] if "budget" in terms else _check_spending(cells, block, groups, question, over)
+        names |= dict.fromkeys([*terms, *(["spending"] if spending else [])])
+        notices += [f"{','.join(block)}: {notice}" for notice in (*comparability.shorten_notices(terms), *spending)]
+    notices += comparability.check_seeds({group: _collect(cells, blocks, group) for group in groups}, ["seed"])
+    return list(names), notices
+
+
+def _check_spending(
+    cells: Groups, block: Group, groups: Sequence[Group], question: Question, over: Sequence[str]
+) -> list[str]:
+    """Return notices about groups that spent more or less than the first one within a block."""
+    if question.match == "budget" and any(key.startswith("budget") for key in (*question.by, *over)):
+        return []
+    notices = []
+    for group in groups[1:]:
+        runs, base_runs = cells[block + group], cells[block + groups[0]]
+        notice = comparability.check_spending(group, runs, groups[0], base_runs, question.match)
+        if notice is not None:
+            notices.append(notice)
+    return notices
+
+
+def _collect(cells: Groups, blocks: Sequence[Group], group: Group) -> list[RunRecord]:
+    """Return the runs of a group in all blocks."""
+    runs: list[RunRecord] = []
+    for block in blocks:
+        runs += cells[block + group]
+    return runs
 
 
 def _split_blocks(blocks: Iterable[Group], groups: Sequence[Group], cells: Groups) -> tuple[list[Group], list[Group]]:

@@ -3,14 +3,17 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from mmrun.errors import DataError
+from mmrun.errors import DamagedError, StorageError
 from mmrun.results.files import open_regular, to_json_value
 
 MAX_LINE = 1 << 20  # bytes of an event
 MAX_BYTES = 256 << 20  # of a log that is read
+
+LOG_MEND = "remove it: no result needs it, only curves do"
 
 
 class RunLog:
@@ -29,11 +32,18 @@ class RunLog:
 
         Args:
             event: JSON values; numbers that are not finite become null.
+
+        Raises:
+            StorageError: the disk is full or cannot be written.
         """
-        if self._file is None:
-            self._file = os.fdopen(self._open_for_writing(), "a", encoding="utf-8")
-        self._file.write(json.dumps(to_json_value(event), allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(to_json_value(event), allow_nan=False) + "\n"
+        try:
+            if self._file is None:
+                self._file = os.fdopen(self._open_for_writing(), "a", encoding="utf-8")
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from None
 
     def _open_for_writing(self) -> int:
         """Open the file, but not what a link leads to: a run folder may come from someone else."""
@@ -53,10 +63,25 @@ class RunLog:
         if size < self.size():
             os.truncate(self.path, size)
 
+    def drop_from(self, stage: str) -> None:
+        """Drop the events of a stage and all that follow, before it is trained again.
+
+        Args:
+            stage: its name.
+        """
+        if self.path.exists():
+            size = 0
+            for line, event in self._read_lines():
+                if event.get("stage") == stage:
+                    break
+                size += len(line)
+            self.truncate(size)
+
     def close(self) -> None:
         """Close the file; the next event opens it again."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk: what it still holds is not complete
+                self._file.close()
             self._file = None
 
     def read_events(self) -> Iterator[dict[str, Any]]:
@@ -66,31 +91,36 @@ class RunLog:
             Each event in order, except a last line that a killed run left incomplete.
 
         Raises:
-            DataError: the file is not readable, a line is not an event, or the file or a line is too long.
+            DamagedError: the file is not readable, a line is not an event, or the file or a line is too long.
         """
+        for _, event in self._read_lines():
+            yield event
+
+    def _read_lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Yield each complete line with its event."""
         try:
             with open_regular(self.path) as stream:
                 yield from self._parse_lines(stream)
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+            raise DamagedError(f"{self.path}: cannot be read ({error.strerror or error})") from None
 
-    def _parse_lines(self, stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    def _parse_lines(self, stream: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
         number, size = 0, 0
         while line := stream.readline(MAX_LINE):
             number, size = number + 1, size + len(line)
             if not line.endswith(b"\n"):
                 if len(line) == MAX_LINE:
-                    raise DataError(f"{self.path}:{number}: damaged, longer than {MAX_LINE >> 20} MiB")
+                    raise DamagedError(f"{self.path}:{number}: damaged, longer than {MAX_LINE >> 20} MiB")
                 return
             if size > MAX_BYTES:
-                raise DataError(f"{self.path}: larger than {MAX_BYTES >> 20} MiB; remove old events")
-            yield self._parse_event(line, number)
+                raise DamagedError(f"{self.path}: larger than {MAX_BYTES >> 20} MiB; remove old events")
+            yield line, self._parse_event(line, number)
 
     def _parse_event(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             event = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{self.path}:{number}: damaged, not valid JSON ({error}); remove the line") from None
+            raise DamagedError(f"{self.path}:{number}: damaged, not valid JSON ({error}); {LOG_MEND}") from None
         if not isinstance(event, dict):
-            raise DataError(f"{self.path}:{number}: damaged, not an event; remove the line")
+            raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}")
         return event

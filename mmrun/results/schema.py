@@ -7,6 +7,8 @@ programs that are not written in Python.
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from mmrun.digests import Digest
+from mmrun.processes import ProcessId
 from mmrun.training.stage_cost import StageCost
 
 Config = dict[str, Any]  # a resolved config, as in config.yaml; its keys depend on the classes that it names
@@ -18,7 +20,7 @@ MetricValues = dict[str, float | None]  # by metric: accuracy, accuracy/image fo
 
 BudgetUnit = Literal["epochs", "steps", "samples", "seconds", "flops"]
 
-State = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]  # of a run
+State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed", "pruned"]  # of a run
 
 
 class StoredConfig(TypedDict):
@@ -78,6 +80,7 @@ class DatasetRecord(TypedDict):
         split: hash of which row is in which split.
         rows: number of rows by split.
         labelled: share of the training rows whose label is seen, 0 to 1.
+        labelled_rows: number of training rows whose label is seen; older runs did not record it.
         skipped: number of bad rows left out under `dataset.on_error=skip`.
     """
 
@@ -86,6 +89,7 @@ class DatasetRecord(TypedDict):
     split: str
     rows: dict[str, int]
     labelled: float
+    labelled_rows: NotRequired[int]
     skipped: int
 
 
@@ -131,6 +135,7 @@ class RunMetrics(TypedDict):
         metrics: by split, then by metric.
         per_class: by split, task and class or output, then by metric.
         cost: of training.
+        files: digests of the log and the predictions; runs of version 0.1.0 have none.
     """
 
     schema: int
@@ -145,6 +150,7 @@ class RunMetrics(TypedDict):
     metrics: dict[str, MetricValues]
     per_class: dict[str, dict[str, dict[str, MetricValues]]]
     cost: RunCost
+    files: NotRequired[dict[str, Digest]]
 
 
 class RunRecord(RunMetrics):
@@ -167,6 +173,7 @@ class RunStatus(TypedDict):
         progress: part of the stage that is done, 0 to 1.
         message: why a run failed.
         heartbeat: when the file was written, in seconds since 1970.
+        process: that wrote it.
     """
 
     status: State
@@ -175,6 +182,7 @@ class RunStatus(TypedDict):
     progress: float
     message: str | None
     heartbeat: NotRequired[float]
+    process: NotRequired[ProcessId]
 
 
 class GitState(TypedDict):
@@ -190,7 +198,9 @@ class GitState(TypedDict):
 
 
 class Environment(TypedDict, total=False):
-    """What environment.json holds: machine and code, as far as they can change a result.
+    """Machine and code of one start of a run, as far as they can change a result.
+
+    environment.json holds this of the first start and, of a run that was resumed, a list of all starts: `starts`.
 
     Attributes:
         python: its version.
@@ -201,6 +211,7 @@ class Environment(TypedDict, total=False):
         threads: that torch uses.
         cpu_capability: instruction set that torch uses.
         batch_size: rows of a batch that the search found, with `trainer.batch_size=auto`.
+        time: when the run was started there, in seconds since 1970.
     """
 
     python: str
@@ -211,3 +222,14 @@ class Environment(TypedDict, total=False):
     threads: int
     cpu_capability: str
     batch_size: int
+    time: float
+
+
+class StoredEnvironment(Environment, total=False):
+    """What environment.json holds.
+
+    Attributes:
+        starts: machine and code of every start of a run that was resumed.
+    """
+
+    starts: list[Environment]

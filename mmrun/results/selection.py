@@ -1,5 +1,6 @@
 """Which runs a comparison is about, and the groups that they form."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -62,10 +63,11 @@ def get_metric(run: RunMetrics, metric: str) -> float | None:
         metric: split and name: test/accuracy.
 
     Returns:
-        Its value, or None where the run does not have it or it is not defined.
+        Its value, or None where the run does not have it or it is not a finite number.
     """
     split, _, name = metric.partition("/")
-    return run["metrics"].get(split, {}).get(name)
+    value = run["metrics"].get(split, {}).get(name)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -101,19 +103,33 @@ def format_value(value: object) -> str:
 
 
 def parse_values(text: str) -> Group:
-    """Read values separated by commas.
+    """Read values separated by commas; the commas of a list do not separate.
 
     Args:
-        text: as typed on the shell: 10.0,1e-1.
+        text: as typed on the shell: 10.0,1e-1 or [image,audio].
 
     Returns:
         The values as `format_value` writes them: ("10", "0.1").
     """
-    values = []
-    for part in text.split(","):
-        value = parse_number(part)
-        values.append(part if value is None else format_value(value))
+    values, depth, start = [], 0, 0
+    for place, character in enumerate(f"{text},"):
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth <= 0:
+            values.append(_parse_value(text[start:place]))
+            start = place + 1
+    if depth > 0:  # of a bracket that is not closed
+        values.append(text[start:])
     return tuple(values)
+
+
+def _parse_value(text: str) -> str:
+    """Read one value, and write it as `format_value` does."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        items = parse_values(text[1:-1]) if text[1:-1].strip() else ()
+        return f"[{','.join(items)}]"
+    value = parse_number(text)
+    return text if value is None else format_value(value)
 
 
 def parse_number(text: str) -> float | None:
@@ -316,8 +332,9 @@ def match_baselines(groups: Iterable[Group], against: Group) -> dict[Group, Grou
         ConfigError: there is no such group, or the value belongs to several keys.
     """
     existing = list(groups)
-    if against in existing:
-        return {group: against for group in existing if group != against}
+    whole = [group for group in existing if ",".join(group) == ",".join(against)]  # a value may contain commas
+    if whole:
+        return {group: whole[0] for group in existing if group != whole[0]}
     places: set[int] = set()  # of the key that has the value
     for group in existing:
         places.update(place for place, value in enumerate(group) if (value,) == against)

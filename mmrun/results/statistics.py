@@ -1,5 +1,6 @@
 """Means and differences with 95 % intervals, their tests, and corrections for several tests; SciPy does most of it."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -9,6 +10,7 @@ from scipy import stats
 
 LEVEL = 0.95  # of intervals
 RESAMPLES = 9_999  # of a bootstrap
+MIN_BOOTSTRAP = 50  # runs: bootstrap intervals of fewer are refused, as resampling cannot produce unseen values
 PERMUTATIONS = 20_000  # up to so many a permutation test is exact: up to 14 pairs, or 8 runs in each group
 
 Values = Sequence[float] | np.ndarray  # one a run
@@ -185,6 +187,15 @@ def _group_permutation_test(values: Values, baseline: Values) -> HypothesisTest:
     return result
 
 
+def _rank_sum_test(values: Values, baseline: Values) -> HypothesisTest:
+    """Compare the ranks of two groups; where there are ties, by exchanging few runs in every way (Wilcoxon, 1945)."""
+    ranks = stats.rankdata(np.concatenate([values, baseline]))
+    if len(np.unique(ranks)) < len(ranks) and math.comb(len(ranks), len(values)) <= PERMUTATIONS:
+        return _group_permutation_test(ranks[: len(values)], ranks[len(values) :])
+    result: HypothesisTest = stats.mannwhitneyu(values, baseline)
+    return result
+
+
 def _mean_difference(values: np.ndarray, baseline: np.ndarray, axis: int) -> np.ndarray:
     """Return the difference of the means along an axis."""
     difference: np.ndarray = np.mean(values, axis=axis) - np.mean(baseline, axis=axis)
@@ -198,7 +209,7 @@ PAIRED_TESTS: dict[str, Callable[[np.ndarray], HypothesisTest]] = {
 }
 INDEPENDENT_TESTS: dict[str, Callable[[Values, Values], HypothesisTest]] = {
     "t": _welch_test,
-    "wilcoxon": stats.mannwhitneyu,  # Wilcoxon's rank-sum test
+    "wilcoxon": _rank_sum_test,
     "permutation": _group_permutation_test,
 }
 

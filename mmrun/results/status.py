@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from mmrun.processes import this_process
 from mmrun.results.files import read_json, write_json
 from mmrun.results.schema import RunStatus, State
 
@@ -44,13 +45,13 @@ class StatusFile:
             self._current["progress"] = progress
         if message is not None:
             self._current["message"] = message
-        write_json(self.path, {**self._current, "heartbeat": time.time()})
+        write_json(self.path, {**self._current, "heartbeat": time.time(), "process": this_process()})
 
     def read(self) -> RunStatus:
         """Return what was last written, by whichever process.
 
         Raises:
-            DataError: there is no such file, or it is damaged.
+            DamagedError: there is no such file, or it is damaged.
         """
         status: RunStatus = read_json(self.path, RunStatus)
         return status

@@ -22,7 +22,11 @@ Result = Comparison | Curves | Ranking | Examples
 CORRECTION_NAMES = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
 PAIRED_TESTS = {"t": "paired t", "wilcoxon": "Wilcoxon's signed ranks", "permutation": "permutation of signs"}
 TESTS = {"t": "Welch's t", "wilcoxon": "Wilcoxon's rank sum", "permutation": "permutation"}
-EXAMPLE_TESTS = {"mcnemar": "McNemar, exact", "wilcoxon": "Wilcoxon's signed ranks"}
+EXAMPLE_TESTS = {
+    "mcnemar": "McNemar, exact",
+    "wilcoxon": "Wilcoxon's signed ranks",
+    "permutation": "permutation of groups",
+}
 MAX_FLIPPED_IDS = 10
 
 
@@ -122,7 +126,8 @@ def describe_comparison(comparison: Comparison) -> str:
     Args:
         comparison: marks that it does not have are not explained.
     """
-    description = describe_question(comparison.question)
+    own_tests = sum(row.p is not None for row in comparison.rows)
+    description = describe_question(comparison.question, None if comparison.tests == own_tests else comparison.tests)
     if any(row.best for row in comparison.rows):
         description += "; * best, p < 0.05"
     if any(row.unmatched for row in comparison.rows):
@@ -130,11 +135,12 @@ def describe_comparison(comparison: Comparison) -> str:
     return description
 
 
-def describe_question(question: Question) -> str:
+def describe_question(question: Question, tests: int | None = None) -> str:
     """Describe what is compared, and by which test.
 
     Args:
         question: without a baseline there is no test.
+        tests: number of p-values that are corrected together, to be named; None: those of the table.
     """
     description = f"{question.metric}, {_direction(question)} is better"
     if question.against is None:
@@ -142,6 +148,8 @@ def describe_question(question: Question) -> str:
     paired = f"paired by {', '.join(question.paired)}" if question.paired else "not paired"
     test = (PAIRED_TESTS if question.paired else TESTS)[question.test]
     correct = f", p corrected by {CORRECTION_NAMES[question.correct]}" if question.correct != "none" else ""
+    if correct and tests is not None and tests > 1:
+        correct += f" over {tests} tests"
     return f"{description}; difference to {question.against}, {paired} ({test}){correct}"
 
 
@@ -211,7 +219,8 @@ def build_curve_table(curves: Curves) -> Table:
     header = [*curves.question.by, *(f"{curves.across}={value:g}" for value in curves.values)]
     marks = "" if curves.question.against is None else "; * best at this value, p < 0.05; ! not on equal terms"
     rows = [[*group, *cells] for group, cells in cells_by_group.items()]
-    return Table(f"mean {describe_question(curves.question)}{marks}", header, rows, len(curves.question.by))
+    description = describe_question(curves.question, curves.comparisons[0].tests)
+    return Table(f"mean {description}{marks}", header, rows, len(curves.question.by))
 
 
 def build_crossing_table(curves: Curves) -> Table:
@@ -226,15 +235,18 @@ def build_crossing_table(curves: Curves) -> Table:
         names = [",".join(crossing.group), ",".join(crossing.baseline), describe_crossing(crossing)]
         at = "-" if crossing.at is None else f"{crossing.at:.3g}"
         interval = "-" if crossing.low is None else f"{crossing.low:.3g} .. {crossing.high:.3g}"
-        share = "-" if crossing.share is None else f"{crossing.share:.0%}"
-        rows.append([*names, at, interval, share])
-    header = ["group", "baseline", "the group", curves.across, "95 % interval", "of resamples"]
-    return Table(f"where means cross, by straight lines on a {scale} axis", header, rows, 3)
+        between = "-" if crossing.left is None else f"{crossing.left:g} and {crossing.right:g}"
+        rows.append([*names, at, interval, between])
+    header = ["group", "baseline", "the group", curves.across, "95 % interval", "significant at"]
+    caption = f"where means cross, by straight lines on a {scale} axis between values with significant differences"
+    return Table(caption, header, rows, 3)
 
 
 def describe_crossing(crossing: Crossing) -> str:
-    """Return what the group does with growing values: overtakes, falls behind or never crosses."""
-    return {True: "overtakes", False: "falls behind", None: "never crosses"}[crossing.overtakes]
+    """Return what the group does with growing values: overtakes, falls behind, or is not shown to cross."""
+    if crossing.unmatched:
+        return f"no verdict: {', '.join(crossing.unmatched)}"
+    return {True: "overtakes", False: "falls behind", None: "no crossing shown"}[crossing.overtakes]
 
 
 def build_rank_table(ranking: Ranking) -> Table:
@@ -262,6 +274,8 @@ def _describe_ranking(ranking: Ranking) -> str:
         test = f"{name} {format_number(ranking.statistic)}, p {format_p_value(ranking.p)}"
     critical = "" if ranking.critical is None else f"; critical difference of ranks {ranking.critical:.2f} (Nemenyi)"
     apart = ", ".join(f"{','.join(better)} before {','.join(worse)}" for better, worse in ranking.apart) or "none"
+    if ranking.unmatched:
+        apart = f"no verdict, not on equal terms ({', '.join(ranking.unmatched)})"
     return f"{description}; {test}{critical}; apart: {apart}"
 
 
@@ -280,6 +294,7 @@ def build_example_table(examples: Examples) -> Table:
             task.task,
             task.figure,
             str(task.rows),
+            "-" if task.groups is None else str(task.groups),
             format_number(task.one),
             format_number(task.other),
             format_signed(task.difference),
@@ -290,8 +305,22 @@ def build_example_table(examples: Examples) -> Table:
             str(len(task.only_other)),
         ]
         rows.append(cells)
-    header = ["task", "metric", "rows", "A", "B", "A - B", "95 % interval", "test", "p", "A better", "B better"]
-    caption = f"A = {examples.one}, B = {examples.other}, {examples.split} rows, interval by paired bootstrap"
+    header = [
+        "task",
+        "metric",
+        "rows",
+        "groups",
+        "A",
+        "B",
+        "A - B",
+        "95 % interval",
+        "test",
+        "p",
+        "A better",
+        "B better",
+    ]
+    over = "rows, each alone" if examples.column is None else f"rows, grouped by {examples.column}"
+    caption = f"A = {examples.one}, B = {examples.other}, {examples.split} {over} (Student's interval)"
     return Table(caption, header, rows, 2)
 
 

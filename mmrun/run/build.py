@@ -1,6 +1,7 @@
 """Builds the objects of a run from its config: data, model, and for each stage its objective and optimizer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,22 +11,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmrun.config import LABELS, RunConfig
+from mmrun import plugins
+from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data import split
+from mmrun.data.file_digests import FileDigests
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
-from mmrun.data.store import PreprocessedColumn, open_column
+from mmrun.data.preprocess.notes import describe_preprocessors
+from mmrun.data.row_digests import hash_rows, record_data
+from mmrun.data.store import PreprocessedColumn, open_blank, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
-from mmrun.instantiate import instantiate
+from mmrun.head import Head, metric_name
+from mmrun.instantiate import check_values, instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
-from mmrun.tasks import for_target
+from mmrun.tasks import build_task
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
+from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
 from mmrun.types import KINDS, Encoder, Input, Objective, Preprocessor, Task
+from mmrun.values import convert
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Data:
         tasks: what is predicted, by name.
         rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
             rows), val, test.
+        files: digests of the files that the data set names.
     """
 
     table: Table
@@ -46,11 +55,43 @@ class Data:
     preprocessors: dict[str, Preprocessor]
     tasks: dict[str, Task]
     rows: dict[str, np.ndarray]
+    files: FileDigests
 
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:
         """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the preprocessors chose from the rows, and what they cut or change: one line each."""
+        return describe_preprocessors(self.preprocessors)
+
+
+def open_table(config: RunConfig, files: FileDigests) -> Table:
+    """Read the data set; the files that it names are read only where their content is not known yet.
+
+    Args:
+        config: its dataset.
+        files: what `open_file_digests` returned.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    table: Table = instantiate(config.dataset, "dataset", {"digests": files}, drop=LABELS)
+    if not plugins.is_allowed(config.dataset["_target_"]):
+        return table
+    content = hash_rows(record_data(table, files))  # a source of the user's own may leave something out
+    return replace(table, fingerprint=content, old_fingerprint=table.fingerprint)
+
+
+def open_file_digests(config: RunConfig) -> FileDigests:
+    """Return the digests of files that runs with this cache folder remember.
+
+    Args:
+        config: its cache folder.
+    """
+    return FileDigests(Path(config.cache).expanduser() / "files.sqlite")
 
 
 def open_data(config: RunConfig) -> Data:
@@ -59,9 +100,8 @@ def open_data(config: RunConfig) -> Data:
     Raises:
         DataError: the data cannot be used, or a split has no row.
     """
-    table: Table = instantiate(config.dataset, "dataset", drop=LABELS)
-    if not isinstance(table, Table):
-        raise ConfigError(f"dataset._target_: {config.dataset['_target_']} makes no Table, which this place needs")
+    files = open_file_digests(config)
+    table = open_table(config, files)
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
@@ -75,9 +115,23 @@ def open_data(config: RunConfig) -> Data:
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
         preprocessor.fit(table.columns[modality], train)
         preprocessors[modality] = preprocessor
-    tasks = {name: for_target(name, target, labelled) for name, target in table.targets.items()}
+    tasks = _build_tasks(config, table, labelled)
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
-    return Data(table, kinds, preprocessors, tasks, rows)
+    return Data(table, kinds, preprocessors, tasks, rows, files)
+
+
+def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:
+    """Build the task of each target: the user's own where `tasks` names one."""
+    for name in config.tasks:
+        if name not in table.targets:
+            targets = f"{nearest(name, table.targets)} (it has {', '.join(table.targets)})"
+            raise ConfigError(f"tasks.{name}: the data set has no such target{targets}")
+    tasks = {}
+    for name, target in table.targets.items():
+        node = config.tasks.get(name)
+        build = None if node is None else partial(instantiate, node, f"tasks.{name}")
+        tasks[name] = build_task(name, target, labelled, build)
+    return tasks
 
 
 def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:
@@ -283,6 +337,7 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
     Raises:
         ConfigError: parts do not fit each other.
     """
+    try_forward(data, model)
     parameters = dict(model.named_parameters())
     for stage in stages.values():
         objective = build_objective(config, stage, data, model)
@@ -292,14 +347,105 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
                 "trainer.fsdp does not shard; drop one of the two"
             )
         build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])
-        if stage.config.monitor != "loss" and not stage.heads:
-            raise ConfigError(
-                f"{stage.key_path}.monitor: {stage.config.monitor} needs a head or probe that this stage trains; "
-                "set it to loss, or add head to its train list"
-            )
+        _check_rows(stage, data)
+        _check_monitor(stage, data)
     if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
     _check_augmentation(config, data, stages)
+
+
+def try_forward(data: Data, model: Multimodal) -> None:
+    """Pass two rows of zeros through the model, so that shapes that do not fit are an error before data is decoded.
+
+    Args:
+        data: its preprocessors determine the shapes.
+        model: left as it is.
+
+    Raises:
+        ConfigError: an encoder, the fusion or a head cannot read such rows.
+    """
+    columns = {}
+    for modality, preprocessor in data.preprocessors.items():
+        columns[modality] = open_blank(data.table.columns[modality], preprocessor, num_rows=2)
+    targets = {name: target.values[:2] for name, target in data.table.targets.items()}
+    batch = next(Loader(columns, targets, np.arange(2), 2).ordered())
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), no_side_effects(model, torch.device("cpu")):
+        for modality in columns:
+            _try(f"encoder.{modality}", partial(model.forward_unimodal, batch, modality))
+        _try("fusion", partial(model, batch))
+    model.train(was_training)
+
+
+def _try(key_path: str, forward: Callable[[], object]) -> None:
+    try:
+        forward()
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{key_path}: cannot read rows of this size: {message}") from error
+
+
+def check_machine(trainer: TrainerConfig) -> None:
+    """Reject what this machine, or this number of processes, cannot do.
+
+    Raises:
+        ConfigError: there is no GPU for fp16, or the processes cannot share a batch evenly.
+    """
+    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
+    sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
+    if any(size % world for size in sizes):
+        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+
+
+def _check_rows(stage: Stage, data: Data) -> None:
+    """Reject a stage without training rows."""
+    rows = stage.config.rows
+    if len(data.rows[rows]) == 0:
+        mend = "set dataset.labelled below 1" if rows == "unlabelled" else "choose rows=all"
+        raise ConfigError(
+            f"{stage.key_path}.rows: none of the {len(data.rows['all'])} training rows is {rows}, so there is nothing "
+            f"to train on; {mend}"
+        )
+
+
+def _check_monitor(stage: Stage, data: Data) -> None:
+    """Reject a metric that the validation rows do not have."""
+    monitor = stage.config.monitor
+    if monitor == "loss":
+        return
+    if not stage.heads:
+        raise ConfigError(
+            f"{stage.key_path}.monitor: {monitor} needs a head or probe that this stage trains; "
+            "set it to loss, or add head to its train list"
+        )
+    names = list_metrics(data, stage.heads)
+    if monitor != "primary_metric" and monitor not in names:
+        raise ConfigError(
+            f"{stage.key_path}.monitor: no metric '{monitor}'{nearest(monitor, names)} "
+            f"(there are loss, primary_metric, {', '.join(names)})"
+        )
+
+
+def list_metrics(data: Data, heads: Iterable[Head]) -> list[str]:
+    """List the metrics of the validation rows, by computing those of outputs that are all zero.
+
+    Args:
+        data: its tasks and targets.
+        heads: that predict.
+
+    Returns:
+        Their names in the run, sorted.
+    """
+    names = []
+    for task_name, task in data.tasks.items():
+        target = data.table.targets[task_name].values[data.rows["val"]]
+        scores = task.scores(torch.zeros(len(target), task.num_outputs)).numpy()
+        for metric in task.metrics(scores, target):
+            names += [metric_name(metric, task_name, head, len(data.tasks)) for head in heads]
+    return sorted(names)
 
 
 def _check_augmentation(config: RunConfig, data: Data, stages: Mapping[str, Stage]) -> None:
@@ -340,6 +486,29 @@ def _present_inputs(modality: str, loader: Loader) -> Iterator[Input]:
         yield {part: tensor[present] for part, tensor in x.items()} if isinstance(x, dict) else x[present]
 
 
+def check_nodes(config: RunConfig) -> None:
+    """Check the values of every node against the signature of its class, before any data is read.
+
+    Raises:
+        ConfigError: a class or argument is unknown, or a value does not fit.
+    """
+    check_values(config.dataset, "dataset", drop=LABELS)
+    for modality, node in config.encoder.items():
+        check_values(node, f"encoder.{modality}", drop=("preprocess", "init"))
+        check_values(node["preprocess"], f"encoder.{modality}.preprocess")
+        convert(node.get("init", ""), str, f"encoder.{modality}.init")
+    nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    nodes |= {"balance": config.balance, "augment": config.augment}
+    nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}
+    for name, stage in config.strategy.stages.items():
+        nodes[f"strategy.stages.{name}.objective"] = stage.objective
+        nodes[f"strategy.stages.{name}.optimizer"] = stage.optimizer
+    for key_path, node in nodes.items():
+        if node is not None:
+            check_values(node, key_path)
+
+
 def check(config: RunConfig) -> None:
     """Build everything of a run except its decoded columns, to raise its errors early.
 
@@ -349,6 +518,8 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError, DataError: the run could not start.
     """
+    check_nodes(config)
+    check_machine(config.trainer)
     build_callbacks(config)
     data = open_data(config)
     model = build_model(config, data)

@@ -17,6 +17,7 @@ from mmrun.training.dry_run import modality_gradients
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split
 from mmrun.training.state import TrainState
+from mmrun.values import PositiveInt
 
 HEARTBEAT = 5.0  # seconds between two updates of status.json
 
@@ -45,7 +46,7 @@ class EarlyStopping(Callback):
         patience: evaluations without improvement after which the stage ends.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: PositiveInt) -> None:
         if patience < 1:
             raise ConfigError(f"callbacks.early_stopping.patience: {patience} is not a number of evaluations above 0")
         self.patience = patience

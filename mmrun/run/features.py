@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from mmrun.config import FORWARD, relevant_keys
+from mmrun.data.store import make_cache_folder
 from mmrun.run.session import Session
 from mmrun.training import cost, reuse
 from mmrun.training.built_stage import BuiltStage, FeatureCost
@@ -39,7 +39,8 @@ def read_features(session: Session, built: BuiltStage, on_batch: Callable[[], No
     if not columns:
         return session, built
     session = replace(session, columns=session.columns | columns)
-    batches = session.loader(built.batches.rows, built.batch_size, built.stage.modalities)
+    rows, reads_targets = built.batches.rows, bool(built.batches.targets)
+    batches = session.loader(rows, built.batch_size, built.stage.modalities, reads_targets)
     flops = cost.flops_per_step(built.learner, batches.batch(0)) * session.accelerator.num_processes
     flops_per_row = (built.flops_per_step - flops) / built.batch_size
     feature_cost = _feature_cost(columns, batches.rows, flops_per_row)
@@ -54,17 +55,18 @@ def _open_columns(
     features = replaceable_features(session, built, batch)
     rows = rows_read(session, stage)
     folder = Path(config.cache).expanduser() / "features"
-    folder.mkdir(parents=True, exist_ok=True)
+    free = make_cache_folder(folder)
     columns: dict[str, FeatureColumn] = {}
     computed_now, taken = False, 0
     for modality, parts in features.items():
         stored = folder / _feature_key(session, modality, rows, parts)
         needed = stored_size(rows, parts)
-        if not stored.is_dir() and needed > min(config.cache_limit * 1e9, shutil.disk_usage(folder).free):
+        if not stored.is_dir() and needed > min(config.cache_limit * 1e9, free):
             session.callback.on_message(
                 f"{stage.name}: features of {modality} would take {_format_bytes(needed)}, so they are not stored"
             )
             continue
+        free -= 0 if stored.is_dir() else needed
         computed_now = computed_now or not stored.is_dir()
         taken += needed
         encoder = cast(Encoder, session.model.encoder[modality])
@@ -72,6 +74,8 @@ def _open_columns(
         columns[modality] = open_features(
             encoder, modality, column, rows, parts, stored, batch_size, session.accelerator, on_batch
         )
+        for note in columns[modality].notes:
+            session.callback.on_message(f"{stage.name}: {note}")
     if columns:
         when = "computed once" if computed_now else "computed by an earlier run"
         size = f"{len(rows)} rows, {_format_bytes(taken)}"

@@ -10,10 +10,10 @@ from torch import Tensor
 from mmrun.compose import as_dict
 from mmrun.data import split
 from mmrun.errors import ConfigError
-from mmrun.head import FUSED, Head
+from mmrun.head import FUSED, Head, metric_name
 from mmrun.results.predictions import write_predictions
 from mmrun.run.session import Session
-from mmrun.tasks.metrics import METRICS, VERSION
+from mmrun.tasks.metrics import METRICS, VERSION, is_higher_better
 from mmrun.training import budget, engine
 from mmrun.training.cost import count_parameters
 from mmrun.training.stage_cost import StageCost
@@ -21,18 +21,6 @@ from mmrun.training.stage_cost import StageCost
 Metrics = dict[str, float]
 
 SUMMED = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
-
-
-def metric_name(metric: str, task: str, head: Head, num_tasks: int) -> str:
-    """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks.
-
-    Args:
-        metric: accuracy ...
-        task: its name.
-        head: that predicted.
-        num_tasks: of the run.
-    """
-    return head.qualify(metric if num_tasks == 1 else f"{task}.{metric}")
 
 
 def compute_metrics(session: Session, outputs: engine.Outputs, targets: Mapping[str, Tensor]) -> Metrics:
@@ -79,9 +67,10 @@ def higher_is_better(metric: str) -> bool:
         ConfigError: there is no such metric.
     """
     base = metric.partition("/")[0].rpartition(".")[2]
-    if base not in METRICS:
+    direction = is_higher_better(base)
+    if direction is None:
         raise ConfigError(f"no metric '{metric}' (there are {', '.join(METRICS)})")
-    return METRICS[base]
+    return direction
 
 
 def monitored_value(metrics: Metrics, names: list[str], key_path: str) -> float:
@@ -168,6 +157,7 @@ def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[st
             "split": split.hash_split(data.table.split),
             "rows": {"train": len(data.rows["all"])} | {name: len(data.rows[name]) for name in ("val", "test")},
             "labelled": config.dataset["labelled"],
+            "labelled_rows": len(data.rows["labelled"]),
             "skipped": len(data.table.skipped),
         },
         **evaluation,

@@ -1,8 +1,9 @@
 """One run, from top to bottom."""
 
 import os
+import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import torch
@@ -12,15 +13,19 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
-from mmrun.errors import ConfigError
+from mmrun.data.row_digests import record_data
+from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
-from mmrun.results.environment import describe_environment
+from mmrun.results.data_records import write_data_record
+from mmrun.results.environment import compare_starts, describe_environment
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.schema import State
+from mmrun.results.selection import format_value
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
+from mmrun.run.data_identity import check_data
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage
@@ -57,24 +62,28 @@ def run(
     Raises:
         ConfigError, DataError: the run cannot start.
         RunError: another process trains it, or training failed.
+        StorageError: the disk is full or cannot be written; it says how far training is safe.
         Pruned: a callback ended it.
     """
     accelerator = build_accelerator(config)
     if folder is None:
         folder = RunFolder(run_folder_path(as_dict(config)))
     if folder.finished and not rerun:
+        files = build.open_file_digests(config)
+        check_data(folder, build.open_table(config, files), files)
         callback.on_message(f"{folder.path} is finished; --rerun repeats it")
         return folder
+    build.check_nodes(config)
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
-    session = open_session(config, folder, callbacks, accelerator)
+    session = open_session(config, folder, callbacks, accelerator, rerun=rerun)
     writes = accelerator.is_main_process
     with folder.lock(callback.on_message if wait else None) if writes else nullcontext():
         if writes and rerun:
             folder.clear()
-        if writes and not folder.environment_file.exists():
-            folder.create(
-                as_dict(config), overrides, describe_environment(str(accelerator.device), torch.get_num_threads())
-            )
+        if writes and not folder.finished:
+            _report_previous(folder, callback)
+            _record_data(session)
+            _record_start(session, overrides)
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
@@ -87,6 +96,13 @@ def run(
         except Pruned as reason:
             _set_status(folder, writes, "pruned", str(reason))
             raise
+        except (StorageError, OSError) as error:
+            _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+                raise
+            raise StorageError(
+                f"{error}; free room, then mmrun resume {folder.path} continues {folder.describe_saved()}"
+            ) from None
         except Exception as error:
             _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
             raise
@@ -105,7 +121,12 @@ def _train(session: Session) -> None:
 
 
 def open_session(
-    config: RunConfig, folder: RunFolder, callback: Callback, accelerator: Accelerator, for_training: bool = True
+    config: RunConfig,
+    folder: RunFolder,
+    callback: Callback,
+    accelerator: Accelerator,
+    for_training: bool = True,
+    rerun: bool = False,
 ) -> Session:
     """Open everything that a run trains with: data, decoded columns, model, stages.
 
@@ -115,21 +136,40 @@ def open_session(
         callback: observes it.
         accelerator: devices, precision and processes.
         for_training: initialise the weights, and try everything that training needs; False: weights will be loaded.
+        rerun: what the folder holds will be removed, so the data may differ from what it was trained on.
+
+    Raises:
+        ConfigError, DataError: the run cannot start, or the data have changed since it did.
     """
     if for_training:
         import torch._dynamo  # noqa: F401  # the first optimizer imports it; after the data it would pin their memory
     data = build.open_data(config)
+    if not rerun:
+        check_data(folder, data.table, data.files)
+    record = record_data(data.table, data.files) if for_training else None
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
         build.dry_run_stages(config, data, model, stages)
+        _report_data(data, callback)
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
+    for column in columns.values():
+        for note in column.notes:
+            callback.on_message(note)
     placement = place_model(model, config, accelerator, shard=for_training and config.trainer.fsdp)
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
-    return Session(config, folder, callback, accelerator, data, columns, model, stages, placement)
+    return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
+
+
+def _report_data(data: build.Data, callback: Callback) -> None:
+    """Say what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them."""
+    for line in [*data.table.notes, *data.notes]:
+        callback.on_message(f"note: {line}")
+    for line in data.table.warnings:
+        callback.on_message(f"warning: {line}")
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
@@ -173,12 +213,8 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         ConfigError: this machine lacks what the config asks for, or the processes cannot share a batch evenly.
     """
     trainer = config.trainer
-    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
-        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    build.check_machine(trainer)
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
-    if any(size % world for size in sizes):
-        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
     if world > 1 and config.budget.seconds is not None:
         raise ConfigError("budget.seconds: several processes have several clocks; use epochs, steps, samples or flops")
     AcceleratorState._reset_state()  # an earlier run of this process may have used another precision
@@ -191,6 +227,49 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
+def _record_data(session: Session) -> None:
+    """Write the digests of the data set, unless the run has them."""
+    folder = session.folder
+    if session.record is None or folder.data_file.exists():
+        return
+    if folder.environment_file.exists():  # of a run that an earlier version of mmrun started
+        session.callback.on_message(
+            f"{folder.path} has no record of its data, so changes since it was started cannot be noticed"
+        )
+    write_data_record(folder, session.record)
+
+
+def _record_start(session: Session, overrides: Sequence[str]) -> None:
+    """Record machine and code; where the run goes on with others than it began with, say so."""
+    folder, config = session.folder, session.config
+    environment = describe_environment(str(session.accelerator.device), torch.get_num_threads())
+    environment["time"] = time.time()
+    if not folder.environment_file.exists():
+        folder.create(as_dict(config), overrides, environment)
+        return
+    folder.add_start(environment)
+    starts = folder.read_starts()
+    changes = compare_starts([starts[0], starts[-1]])
+    if changes:
+        words = ", ".join(
+            f"{name} was {format_value(was)}, is {format_value(now)}" for name, (was, now) in changes.items()
+        )
+        session.callback.on_message(f"{folder.path} goes on in another environment: {words}")
+
+
 def _set_status(folder: RunFolder, writes: bool, status: State, message: str | None) -> None:
     if writes:
-        folder.status.write(status, message=message)
+        with suppress(StorageError):  # the disk is full: the run looks killed, which it is
+            folder.status.write(status, message=message)
+
+
+def _report_previous(folder: RunFolder, callback: Callback) -> None:
+    """Report a process that died while it trained this run, whose lock this process now holds."""
+    try:
+        status = folder.status.read() if folder.status_file.exists() else None
+    except DamagedError as error:
+        callback.on_message(f"{error}; it is written anew")
+        return
+    if status is not None and status["status"] == "running":
+        position = f"at {status['stage'] or 'its start'}, {status['progress']:.0%} done"
+        callback.on_message(f"{folder.path} was killed {position}")

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
+from mmrun.data.row_digests import DataRecord
 from mmrun.data.store import PreprocessedColumn
 from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
@@ -40,6 +41,7 @@ class Session:
         stages: by name, in order.
         placement: how the model lies on the devices.
         interruption: the signal that asks the run to stop, if one has arrived.
+        record: digests of what the data set held when it was opened; None: it was not opened to train.
     """
 
     config: RunConfig
@@ -52,6 +54,7 @@ class Session:
     stages: dict[str, Stage]
     placement: Placement
     interruption: Interruption = field(default_factory=Interruption)
+    record: DataRecord | None = None
 
     @property
     def trainable(self) -> frozenset[str]:
@@ -96,17 +99,19 @@ class Session:
         """Whether this process writes the run folder."""
         return bool(self.accelerator.is_main_process)
 
-    def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str]) -> Loader:
+    def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str], with_targets: bool = True) -> Loader:
         """Return batches of some rows and modalities on this process's device.
 
         Args:
             rows: row numbers [N].
             batch_size: rows of a batch, over all processes.
             modalities: to read.
+            with_targets: False for a stage that reads none.
         """
+        targets = self.data.table.targets if with_targets else {}
         return Loader(
             {modality: self.columns[modality] for modality in modalities},
-            {name: target.values for name, target in self.data.table.targets.items()},
+            {name: target.values for name, target in targets.items()},
             rows,
             batch_size,
             named_seed(self.config.seed, "order"),

@@ -11,6 +11,8 @@ from torch.autograd.graph import save_on_cpu
 from mmrun.compose import as_dict
 from mmrun.config import TRAINING, relevant_keys, result_config
 from mmrun.data import split
+from mmrun.data.table import hash_targets
+from mmrun.errors import DamagedError, StorageError
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.callbacks import (
@@ -23,7 +25,7 @@ from mmrun.run.callbacks import (
 )
 from mmrun.run.features import read_features
 from mmrun.run.session import Session
-from mmrun.run.stage_checkpoints import StageCheckpoints, load_stage_weights, trained_parts
+from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
 from mmrun.training import checkpoint, cost, device, engine, reuse
 from mmrun.training.budget import stage_budget
@@ -34,6 +36,7 @@ from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.learner import Learner
+from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
 from mmrun.training.profile import Profiler, summarize
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
@@ -52,6 +55,7 @@ def train_stage(session: Session, stage: Stage) -> StageCost:
         What the stage cost, in this run or in the one whose result was loaded.
     """
     last = session.folder.checkpoint_path(stage.name, "last")
+    discard_damaged(session, stage)
     if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
         built = build_stage(session, stage)
         if stage.config.reuse:
@@ -77,14 +81,32 @@ def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None
     checkpoints = StageCheckpoints(session, built)
     with reuse.exclusive(stored) if session.is_writer else nullcontext():
         session.accelerator.wait_for_everyone()
-        if checkpoint.exists(stored):
+        if checkpoint.exists(stored) and _is_intact(session, stored):
             session.callback.on_stage_start(built, TrainState())
             charged = checkpoints.load_stored(stored)
             session.callback.on_message(f"{built.name}: reused, charged {charged['seconds']:.1f} s")
         else:
             stage_costs = run_stage(session, built)
             if session.is_writer:
-                checkpoints.store(stored, stage_costs)
+                _store(checkpoints, stored, stage_costs)
+
+
+def _is_intact(session: Session, stored: Path) -> bool:
+    """Return whether a stored result is what was written; report one that is not."""
+    try:
+        checkpoint.verify(stored)
+    except DamagedError as error:
+        session.callback.on_message(f"{error}; the stage is trained again")
+        return False
+    return True
+
+
+def _store(checkpoints: StageCheckpoints, folder: Path, stage_costs: StageCost) -> None:
+    """Store a result for later runs; where the cache cannot be written, this run needs no more than a message."""
+    try:
+        checkpoints.store(folder, stage_costs)
+    except StorageError as error:
+        checkpoints.session.callback.on_message(f"{checkpoints.built.name}: not stored for other runs: {error}")
 
 
 def run_stage(session: Session, built: BuiltStage) -> StageCost:
@@ -103,15 +125,16 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
     else:
         state = TrainState()
         checkpoints.save(state)
+        if checkpoints.goes_back:
+            checkpoints.save(state, checkpoints.finite)
     compile_stage(session, built, state)
     meter = _measure_throughput(session, built, state)
     callbacks = CallbackList(_stage_callbacks(session, built, meter, checkpoints, heartbeat))
     callbacks.on_stage_start(built, state)
     validate = _validation(session, built, checkpoints)
     with session.interruption.deferred():
-        engine.fit(
-            built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks
-        )
+        _fit(session, built, meter, state, validate, callbacks, checkpoints)
+    checkpoints.require_best(state)
     callbacks.on_stage_end(built, state)
     stage_costs = stage_cost(built, state)
     checkpoints.finish(stage_costs)
@@ -140,10 +163,15 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     model_names = [(name.removeprefix("model."), parameter) for name, parameter in trainable]
     optimizer = build.build_optimizer(config, stage, session.model, model_names)
     ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
-    batches = session.loader(session.data.rows[stage.config.rows], config.trainer.batch_size, stage.modalities)
+    rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
+    batches = session.loader(rows, batch_size, stage.modalities)
     learner.train()
+    batch = batches.batch(0)
+    targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
-        flops = cost.flops_per_step(learner, batches.batch(0)) * accelerator.num_processes
+        flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
+    if not targets.were_read:  # then none is offered, so that hidden ones cannot matter
+        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False)
     prepared = session.placement.prepare(learner)
     cost.reset_peak_memory(accelerator.device)
     return BuiltStage(
@@ -221,6 +249,7 @@ def stage_key(session: Session, built: BuiltStage) -> str:
     weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
     objective = session.placement.gather(built.learner.objective.state_dict())
     balance = config.balance if build.uses_balance(stage) else None
+    rows_used = {stage.config.rows, "all", "val", *(["unlabelled"] if built.batches.targets else [])}
     determinants = {
         "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
         "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
@@ -230,7 +259,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
         "weights": [reuse.tensor_digest(weights), reuse.tensor_digest(objective)],
         "preprocess": {modality: config.encoder[modality]["preprocess"] for modality in stage.modalities},
         "data": [session.data.table.fingerprint, split.hash_split(session.data.table.split)],
-        "rows": hashlib.sha256(session.data.rows[stage.config.rows].tobytes()).hexdigest(),
+        "targets": hash_targets(session.data.table.targets),
+        "rows": {name: hashlib.sha256(session.data.rows[name].tobytes()).hexdigest() for name in sorted(rows_used)},
         "budget": vars(built.config.budget),
         "trainer": {**relevant_keys(config.trainer, TRAINING), "device": None},
         "device": [session.accelerator.device.type, session.accelerator.num_processes],
@@ -261,6 +291,29 @@ def _stage_callbacks(
         callbacks.append(EarlyStopping(patience))
     log, out_of_memory = JsonlLog(session.folder, built), OutOfMemoryReport(built, trainer.compile, session.callback)
     return [*callbacks, log, out_of_memory, session.callback, checkpoints, heartbeat]
+
+
+def _fit(
+    session: Session,
+    built: BuiltStage,
+    meter: ThroughputMeter,
+    state: TrainState,
+    validate: engine.Validate,
+    callbacks: Callback,
+    checkpoints: StageCheckpoints,
+) -> None:
+    """Train until the budget is spent; go back and go on where a loss is not finite and `trainer.on_nan` says so."""
+    accelerator, report = session.accelerator, partial(_report, session.callback, built.name)
+    guard = NanGuard(built.prepared, accelerator, session.config.trainer.on_nan, session.data.table.ids, report)
+    checkpoints.before_save = partial(guard.check, built.batches)
+    while True:
+        try:
+            engine.fit(
+                built.prepared, meter, built.optimizer, built.config, state, accelerator, validate, callbacks, guard
+            )
+            return
+        except NonFiniteLossError as error:
+            checkpoints.roll_back(state, error)
 
 
 def _measure_throughput(session: Session, built: BuiltStage, state: TrainState) -> ThroughputMeter:

@@ -5,10 +5,12 @@ it draws depends on its seed and on earlier trials, so that it continues as it w
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from mmrun.errors import ConfigError
+from mmrun.values import NonNegativeInt, PositiveInt, Range
 
 
 class Search:
@@ -25,30 +27,20 @@ class Search:
         seed: of the draws.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: there is no number of trials.
     """
 
     def __init__(
         self,
-        trials: int | None,
+        trials: PositiveInt | None,
         group_by: str,
         metric: str | None,
         sampler: Callable[..., BaseSampler] | None,
-        reduction_factor: int | None,
-        first_rung: int,
-        parallel_trials: int,
-        seed: int,
+        reduction_factor: Annotated[int, Range(at_least=2)] | None,
+        first_rung: PositiveInt,
+        parallel_trials: PositiveInt,
+        seed: NonNegativeInt,
     ) -> None:
-        minimum = {
-            "trials": (trials, 1),
-            "reduction_factor": (reduction_factor, 2),
-            "first_rung": (first_rung, 1),
-            "parallel_trials": (parallel_trials, 1),
-        }
-        for key, (value, low) in minimum.items():
-            whole = isinstance(value, int) and value >= low
-            if not whole and not (value is None and key in ("trials", "reduction_factor")):
-                raise ConfigError(f"sweep.{key}: {value!r} is not a whole number from {low} on")
         if trials is None and sampler is not None:
             raise ConfigError("sweep.trials: null means all combinations, which is for sweep=grid; give a number")
         self.trials, self.group_by, self.metric, self.sampler = trials, group_by, metric, sampler
@@ -65,7 +57,7 @@ class Search:
         return self.sampler is None or isinstance(self.sampler(seed=0), RandomSampler)
 
 
-def random(seed: int) -> BaseSampler:
+def random(seed: NonNegativeInt) -> BaseSampler:
     """Return a sampler that draws uniformly from every range (Bergstra & Bengio, 2012).
 
     Args:
@@ -74,7 +66,7 @@ def random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def tpe(seed: int, startup: int) -> BaseSampler:
+def tpe(seed: NonNegativeInt, startup: NonNegativeInt) -> BaseSampler:
     """Return a sampler that draws near good trials: tree-structured Parzen estimators (Bergstra et al., 2011).
 
     Args:

@@ -1,40 +1,65 @@
 """What can be predicted: one class per kind of task, with its losses, scores and metrics."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from mmrun.data.table import CLASSES, Target
-from mmrun.errors import DataError
+from mmrun.errors import ConfigError, DataError
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.ordinal import Ordinal
 from mmrun.tasks.regression import Regression
 from mmrun.types import IGNORE_INDEX, Task
 
-TASKS: dict[str, Callable[[str, Target, np.ndarray], Task]] = {
-    "classification": Classification.from_target,
-    "ordinal": Ordinal.from_target,
-    "multilabel": Multilabel.from_target,
-    "regression": Regression.from_target,
+Kind = type[Classification] | type[Multilabel] | type[Regression]
+
+TASKS: dict[str, Kind] = {
+    "classification": Classification,
+    "ordinal": Ordinal,
+    "multilabel": Multilabel,
+    "regression": Regression,
 }
 
 
-def for_target(name: str, target: Target, train_rows: np.ndarray) -> Task:
-    """Return the task of a target column; class counts, mean and deviation come from the training rows.
+def build_task(
+    name: str,
+    target: Target,
+    train_rows: np.ndarray,
+    build: Callable[[dict[str, object]], Task] | None = None,
+) -> Task:
+    """Build the task of a target column; class counts, mean and deviation come from the training rows.
 
     Args:
         name: of the task.
         target: the column.
         train_rows: numbers of the labelled training rows [N].
+        build: builds a task of the user's own from the arguments of the target's kind; None: the kind itself is built.
 
     Raises:
         DataError: no training row has a class or value.
+        ConfigError: the user's task does not extend the target's kind.
     """
+    _check_visible(name, target, train_rows)
+    kind = TASKS[target.task]
+    arguments: dict[str, Any] = {"name": name, **kind.fit(target, train_rows)}
+    if build is None:
+        return kind(**arguments)
+    task = build(arguments)
+    if not isinstance(task, kind):
+        raise ConfigError(
+            f"tasks.{name}: {type(task).__name__} does not extend {kind.__module__}.{kind.__name__}, "
+            f"as a task for a target of {target.task} must"
+        )
+    return task
+
+
+def _check_visible(name: str, target: Target, train_rows: np.ndarray) -> None:
+    """Raise an error unless each column of the target has a visible value in the training rows."""
     values = target.values[train_rows].reshape(len(train_rows), -1)
-    known = values != IGNORE_INDEX if target.task in CLASSES else ~np.isnan(values)
-    for column, seen in enumerate(known.any(0)):
-        if not seen:
+    visible = values != IGNORE_INDEX if target.task in CLASSES else ~np.isnan(values)
+    for column, is_visible in enumerate(visible.any(0)):
+        if not is_visible:
             what = "a class" if target.task in CLASSES else f"a value of '{target.names[column]}'"
             raise DataError(f"target '{name}': no labelled training row has {what}; label some, or drop the target")
-    return TASKS[target.task](name, target, train_rows)

@@ -1,5 +1,7 @@
 """One class out of several."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,18 +30,20 @@ class Classification:
         weights = np.where(counts > 0, counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
         self.class_weights = torch.as_tensor(weights, dtype=torch.float32)  # [C], 1 on average over training rows
 
-    @classmethod
-    def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Classification":
-        """Return the task of a target column.
+    @staticmethod
+    def fit(target: Target, train_rows: np.ndarray) -> dict[str, Any]:
+        """Return the arguments of the constructor that a target column decides.
 
         Args:
-            name: of the task.
             target: the column.
-            train_rows: numbers of the labelled training rows [N]; they decide the class weights.
+            train_rows: numbers of the labelled training rows [N].
+
+        Returns:
+            `classes` and `counts`.
         """
         known = target.values[train_rows]
         counts = np.bincount(known[known != IGNORE_INDEX], minlength=len(target.names))
-        return cls(name, target.names, counts)
+        return {"classes": target.names, "counts": counts}
 
     def loss(
         self, output: Tensor, target: Tensor, label_smoothing: float = 0.0, class_balanced: bool = False

@@ -31,7 +31,23 @@ METRICS = {  # whether higher is better
     "r2": True,
 }
 
+SUFFIXES = {"_loss": False, "_error": False, "_score": True}  # whether higher is better, in metrics of other packages
+
 BINS = 15  # of the calibration error
+
+
+def is_higher_better(metric: str) -> bool | None:
+    """Return the direction of a metric.
+
+    Args:
+        metric: accuracy ..., or a name of another package that ends in one of SUFFIXES.
+
+    Returns:
+        None for an unknown metric.
+    """
+    if metric in METRICS:
+        return METRICS[metric]
+    return next((direction for suffix, direction in SUFFIXES.items() if metric.endswith(suffix)), None)
 
 
 class ClassCounts(NamedTuple):

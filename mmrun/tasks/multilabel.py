@@ -1,5 +1,7 @@
 """Any number of several labels."""
 
+from typing import Any
+
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,16 +25,18 @@ class Multilabel:
         self.labels = labels
         self.num_outputs = len(labels)
 
-    @classmethod
-    def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Multilabel":
-        """Return the task of a target column; the training rows decide nothing.
+    @staticmethod
+    def fit(target: Target, train_rows: np.ndarray) -> dict[str, Any]:
+        """Return the arguments of the constructor that a target column decides.
 
         Args:
-            name: of the task.
             target: the column.
             train_rows: not used.
+
+        Returns:
+            `labels`.
         """
-        return cls(name, target.names)
+        return {"labels": target.names}
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean binary cross-entropy over the visible labels.

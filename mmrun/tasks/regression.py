@@ -1,10 +1,13 @@
 """One or several numbers."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmrun.data.moments import drop_rounding_errors
 from mmrun.data.table import Target
 
 
@@ -27,18 +30,21 @@ class Regression:
         self.mean = torch.as_tensor(mean, dtype=torch.float32)
         self.std = torch.as_tensor(std, dtype=torch.float32)
 
-    @classmethod
-    def from_target(cls, name: str, target: Target, train_rows: np.ndarray) -> "Regression":
-        """Return the task of a target column, standardised by its training rows.
+    @staticmethod
+    def fit(target: Target, train_rows: np.ndarray) -> dict[str, Any]:
+        """Return the arguments of the constructor that a target column decides.
 
         Args:
-            name: of the task.
             target: the column.
-            train_rows: numbers of the labelled training rows [N]; they decide mean and deviation.
+            train_rows: numbers of the labelled training rows [N].
+
+        Returns:
+            `outputs`, `mean` and `std`.
         """
         values = target.values[train_rows].reshape(len(train_rows), -1).astype(np.float64)
-        std = np.nanstd(values, axis=0)
-        return cls(name, target.names, np.nanmean(values, axis=0), np.where(std > 0, std, 1.0))
+        mean = np.nanmean(values, axis=0)
+        std = drop_rounding_errors(np.nanstd(values, axis=0), mean)
+        return {"outputs": target.names, "mean": mean, "std": np.where(std > 0, std, 1.0)}
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error of the standardised visible numbers.
@@ -125,7 +131,8 @@ def _errors(score: np.ndarray, target: np.ndarray) -> dict[str, float]:  # both 
     score, target = score[visible].astype(np.float64), target[visible].astype(np.float64)
     if len(target) == 0:
         return {"count": 0.0}
-    mse, variance = np.square(score - target).mean(), target.var()
+    mse = np.square(score - target).mean()
+    variance = drop_rounding_errors(target.std(), target.mean()) ** 2
     errors = {"mse": mse, "rmse": np.sqrt(mse), "mae": np.abs(score - target).mean(), "count": len(target)}
     if variance > 0:
         errors["r2"] = 1 - mse / variance

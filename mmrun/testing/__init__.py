@@ -9,14 +9,16 @@ from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
-from mmrun.data.table import Column, Table
+from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError
-from mmrun.testing import encoders, fusions, objectives, parts
+from mmrun.tasks import build_task
+from mmrun.testing import encoders, fusions, objectives, parts, tasks
 from mmrun.testing.examples import ENCODER_METADATA, build_model, encoder_inputs
 from mmrun.training.callback import Callback
-from mmrun.types import Encoder, Fusion, Objective
+from mmrun.types import Encoder, Fusion, Objective, Task
 
 T = TypeVar("T")
 Arguments = Mapping[str, object]  # of a constructor, by name
@@ -47,6 +49,8 @@ def checks_of(path: str, arguments: Arguments) -> list[Check]:
         return list(_encoder_checks(target, arguments))
     if inspect.isclass(target) and issubclass(target, Objective):
         return list(_objective_checks(target, arguments))
+    if inspect.isclass(target) and tasks.kinds_of(target):
+        return list(_task_checks(target, arguments))
     if inspect.isclass(target) and issubclass(target, Callback):
         return [(_description(parts.check_hooks), lambda: parts.check_hooks(target(**arguments)))]
     if inspect.isclass(target) and all(hasattr(target, method) for method in ("fit", "decode", "state")):
@@ -54,7 +58,7 @@ def checks_of(path: str, arguments: Arguments) -> list[Check]:
     if inspect.isfunction(target) and inspect.signature(target).return_annotation in (Table, "Table"):
         return [(_description(parts.check_table), lambda: parts.check_table(target(**arguments)))]
     raise ConfigError(
-        f"{path}: not a Fusion, Encoder, Objective, Callback, preprocessor (fit, decode, state) or data source "
+        f"{path}: not a Fusion, Encoder, Objective, Callback, task, preprocessor (fit, decode, state) or data source "
         "(a function whose return annotation is Table)"
     )
 
@@ -104,6 +108,15 @@ def _objective_checks(target: type[Objective], arguments: Arguments) -> Iterator
 
     for check in objectives.CHECKS:
         yield _description(check), partial(check, build_objective)
+
+
+def _task_checks(target: type, arguments: Arguments) -> Iterator[Check]:
+    def build(name: str, column: Target, train_rows: np.ndarray) -> Task:
+        return build_task(name, column, train_rows, partial(_build, target, arguments))
+
+    for kind in tasks.kinds_of(target):
+        for check in tasks.CHECKS:
+            yield f"{_description(check)} ({kind})", partial(check, build, tasks.TARGETS[kind])
 
 
 def _preprocessor_checks(target: Callable[..., Any], arguments: Arguments) -> Iterator[Check]:

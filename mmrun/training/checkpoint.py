@@ -12,33 +12,42 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mmrun.errors import RunError
+from mmrun import digests
+from mmrun.errors import DamagedError, RunError, StorageError
 
 Tensors = dict[str, Tensor]
 
+FORMAT = 2  # of state.json; from 2 on, digests.json stands beside it
 
-def save(folder: Path, parts: dict[str, Tensors], state: Mapping[str, object]) -> None:
+
+def save(folder: Path, parts: dict[str, Tensors], state: Mapping[str, object], keep_previous: bool = False) -> None:
     """Write a checkpoint under another name, sync it, then rename it: it is never seen half written.
 
     Args:
         folder: where it goes; an older checkpoint there is replaced.
         parts: tensors by part, each written as <part>.safetensors.
         state: JSON values, written as state.json.
+        keep_previous: keep the checkpoint that is replaced, to fall back to where this one is damaged later.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; the checkpoint that was there is still there.
     """
-    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    new, old = _beside(folder, "new"), _beside(folder, "old")
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for part, tensors in parts.items():
-        save_file(_unshared(tensors), new / f"{part}.safetensors")
-    (new / "state.json").write_text(json.dumps(state))
-    for path in [*new.iterdir(), new]:
-        _sync(path)
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        _write(new, parts, state)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        _sync(folder.parent)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
+        reason = getattr(error, "strerror", None) or error
+        exists(folder)
+        shutil.rmtree(new, ignore_errors=True)
+        raise StorageError(f"{folder}: cannot be written ({reason})") from None
+    if not keep_previous:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def exists(folder: Path) -> bool:
@@ -47,23 +56,65 @@ def exists(folder: Path) -> bool:
     Args:
         folder: that `save` wrote; where only its predecessor survived a kill, that is renamed back.
     """
-    old = folder.with_name(f"{folder.name}.old")
+    old = _beside(folder, "old")
     if not folder.exists() and old.exists():
         old.rename(folder)
     return folder.exists()
 
 
 def load(folder: Path, *parts: str) -> tuple[Any, ...]:
-    """Return the state and the named parts.
+    """Return the state and the named parts, after their digests are checked; checkpoints of version 0.1.0 have none.
 
     Raises:
-        RunError: the checkpoint is damaged.
+        DamagedError: a file is missing, or is not what was written.
     """
     try:
-        state = json.loads((folder / "state.json").read_text())
+        state = json.loads((folder / "state.json").read_text("utf-8"))
+        if "format" in state or (folder / digests.FILE).exists():
+            digests.verify_folder(folder, ["state.json", *(f"{part}.safetensors" for part in parts)])
+        state.pop("format", None)
         return state, *(load_file(folder / f"{part}.safetensors") for part in parts)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(f"{folder}: damaged checkpoint ({error}); remove the folder to continue without it") from None
+    except (OSError, ValueError, AttributeError, TypeError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DamagedError(f"{folder}: damaged checkpoint ({reason})") from None
+
+
+def verify(folder: Path) -> None:
+    """Check every file of a checkpoint.
+
+    Raises:
+        DamagedError: a file is missing, or is not what was written.
+    """
+    load(folder)
+    if (folder / digests.FILE).exists():
+        digests.verify_folder(folder)
+    else:  # version 0.1.0
+        load(folder, *(file.stem for file in folder.glob("*.safetensors")))
+
+
+def remove(folder: Path) -> bool:
+    """Remove a damaged checkpoint, and return whether the one before it took its place.
+
+    Args:
+        folder: that `save` wrote.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    return exists(folder)
+
+
+def _write(new: Path, parts: Mapping[str, Tensors], state: Mapping[str, object]) -> None:
+    """Write and sync the files of a checkpoint."""
+    new.mkdir(parents=True)
+    for part, tensors in parts.items():
+        save_file(_unshared(tensors), new / f"{part}.safetensors")
+    (new / "state.json").write_text(json.dumps({"format": FORMAT, **state}), encoding="utf-8")
+    digests.write_digests(new)
+    for path in [*new.iterdir(), new]:
+        _sync(path)
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")
 
 
 def _unshared(tensors: Tensors) -> Tensors:

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mmrun.data.loader import Loader
-from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, map_arrays, write_arrays
+from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, map_arrays, remove_damaged, write_arrays
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.dry_run import no_side_effects
@@ -193,6 +193,7 @@ def open_features(
         on_batch: called after each batch.
     """
     with exclusive(folder):
+        notes = remove_damaged(folder)
         if not folder.is_dir():
             meta = {
                 "about": f"{modality}, {len(rows)} rows, {', '.join(parts)}",
@@ -202,7 +203,9 @@ def open_features(
             blank = {name: _as_array(part[0]) for name, part in parts.items()}
             chunks = _encode(encoder, modality, loader, blank, accelerator, on_batch, meta)
             write_arrays(folder, len(rows), blank, chunks, meta)
-    return FeatureColumn(folder, rows, column.present)
+    features = FeatureColumn(folder, rows, column.present)
+    features.notes = notes
+    return features
 
 
 def _encode(

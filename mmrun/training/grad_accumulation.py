@@ -62,10 +62,14 @@ class GradientAccumulator:
                 self._refuse_if_hopeless(batch, error)
             # Not within `except`: until its end the traceback keeps all that the failed attempt allocated.
             self._split_further(len(batch.index))
-            self.learner.zero_grad(set_to_none=True)
-            for dtype, saved in self.saved.items():
-                torch._foreach_copy_(self.statistics[dtype], saved)
+            self.discard()
             _restore_rng_states(random_states, self.accelerator.device)
+
+    def discard(self) -> None:
+        """Drop the gradients of the last batch, and what it did to batch statistics."""
+        self.learner.zero_grad(set_to_none=True)
+        for dtype, saved in self.saved.items():
+            torch._foreach_copy_(self.statistics[dtype], saved)
 
     def _add(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch.index)
@@ -136,15 +140,16 @@ def split(batch: Batch, number: int) -> list[Batch]:
     """
     if number == 1:
         return [batch]
-    fields = [_chunk(field, number) for field in batch]
+    count = len(batch.index.chunk(number))
+    fields = [_chunk(field, number, count) for field in batch]
     return [Batch(*parts) for parts in zip(*fields, strict=True)]
 
 
-def _chunk(value: Any, number: int) -> list[Any]:
+def _chunk(value: Any, number: int, count: int) -> list[Any]:
+    """Split the tensors in a value, of which each gives `count` chunks."""
     if isinstance(value, Tensor):
         return list(value.chunk(number))
-    chunks = {key: _chunk(item, number) for key, item in value.items()}
-    count = len(next(iter(chunks.values())))
+    chunks = {key: _chunk(item, number, count) for key, item in value.items()}
     return [{key: items[i] for key, items in chunks.items()} for i in range(count)]
 
 

@@ -5,14 +5,14 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-import mmrun
-from mmrun import plugins
+from mmrun import code_version
 from mmrun.models.multimodal import Multimodal
 
 # What a stage's result cannot depend on: everything else in the package enters the key.
@@ -20,13 +20,13 @@ UNRELATED = ("cli", "evaluation", "results", "search")
 
 
 def result_key(determinants: Mapping[str, object]) -> str:
-    """Return the name of a result: the same for equal determinants, code (of allowed packages too) and torch version.
+    """Return the name of a result: the same for equal determinants, code (of allowed packages too) and libraries.
 
     Args:
         determinants: JSON values that decide the result.
     """
-    code = [code_digest(), *(hashlib.sha256(file.read_bytes()).hexdigest() for file in plugins.code_files())]
-    whole = {**determinants, "code": code, "torch": torch.__version__}
+    code = [code_version.digest_package(without=UNRELATED), code_version.digest_plugins()]
+    whole = {**determinants, "code": code, "libraries": code_version.library_versions()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -40,19 +40,6 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-@functools.cache
-def code_digest() -> str:
-    """Return the sha256 of the package's code, less what no result can depend on."""
-    package = Path(mmrun.__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        path = file.relative_to(package)
-        if path.parts[0] not in UNRELATED:
-            digest.update(path.as_posix().encode())
-            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
@@ -76,6 +63,42 @@ def record_used_parts(model: Multimodal) -> Iterator[set[str]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class RecordedTargets(dict[str, Tensor]):
+    """The targets of a batch that note whether anything reads them.
+
+    Args:
+        targets: by task.
+
+    Attributes:
+        were_read: whether a target was looked up, copied or iterated over.
+    """
+
+    def __init__(self, targets: Mapping[str, Tensor]) -> None:
+        super().__init__(targets)
+        self.were_read = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in ("were_read", "__class__", "__len__"):
+            self.were_read = True
+        return super().__getattribute__(name)
+
+    def __getitem__(self, task: str) -> Tensor:
+        self.were_read = True
+        return super().__getitem__(task)
+
+    def __iter__(self) -> Iterator[str]:
+        self.were_read = True
+        return super().__iter__()
+
+    def __or__(self, other: Any) -> Any:
+        self.were_read = True
+        return super().__or__(other)
+
+    def __ror__(self, other: Any) -> Any:
+        self.were_read = True
+        return super().__ror__(other)
 
 
 def _record(used: set[str], name: str, *_: object) -> None:
@@ -107,10 +130,17 @@ def tensors_of(state: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, T
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies.
 
+    Without a lock where none can be made: in a read-only cache no process makes a result.
+
     Args:
         folder: the result; the lock is `<folder>.lock`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w", encoding="utf-8") as file:
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(folder.with_suffix(".lock"), "w", encoding="utf-8"))
+        except OSError:
+            yield
+            return
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

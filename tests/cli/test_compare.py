@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmrun.cli import main
+from mmrun.results.files import write_json
 from mmrun.results.predictions import write_predictions
 from tests.results.fabricate import finished, started
 
@@ -72,13 +73,27 @@ def test_unpaired_and_uncorrected(outputs, capsys):
 
 
 def test_title_names_the_test_and_the_correction(outputs, capsys):
-    assert main([*COMPARE, "--test", "permutation", "--interval", "bca", "--correct", "bh"]) == 0
+    assert main([*COMPARE, "--test", "permutation", "--correct", "bh"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == (
         "test/accuracy, higher is better; difference to scratch, paired by seed (permutation of signs), "
         "p corrected by Benjamini and Hochberg"
     )
     assert err == "note: with 3 pairs p of the permutation test cannot be below 0.25\n"
+
+
+def test_other_machines_and_versions_are_told(outputs, capsys):
+    run = finished(outputs, 0.65, "under_score", seed=2)
+    versions = {"torch": "2.15.0", "timm": None}
+    git = {"commit": "0123456789abcdef", "changed": True}
+    write_json(run.environment_file, {"python": "3.11", "device": "NVIDIA H100", "versions": versions, "git": git})
+    other = finished(outputs, 0.60, "scratch", seed=2)
+    write_json(other.environment_file, {"python": "3.11", "device": "cpu", "versions": {"torch": "2.9.0"}, "git": None})
+    for mode in ([], ["--rank-over", "seed"]):
+        assert main([*COMPARE, *mode]) == 0
+        err = capsys.readouterr().err
+        assert "note: device differs between compared runs: NVIDIA H100 (n=1), cpu (n=1)\n" in err
+        assert "note: torch differs between compared runs: 2.15.0 (n=1), 2.9.0 (n=1)\n" in err
 
 
 def test_unequal_budgets_are_flagged(outputs, capsys):
@@ -102,24 +117,28 @@ def test_amortised_costs_have_a_break_even_point(outputs, capsys):
 
 def test_curve_over_a_key(outputs, capsys):
     for seed in range(3):
-        for strategy, accuracy in (("scratch", 0.40), ("under_score", 0.35)):
+        for strategy, accuracy in (("scratch", 0.40), ("under_score", 0.35 + seed % 2 / 1000)):
             finished(outputs, accuracy + seed / 100, strategy, seed, dataset__labelled=0.5)
     assert main([*COMPARE, "--curve-over", "dataset.labelled"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].endswith("p corrected by Holm; * best at this value, p < 0.05; ! not on equal terms")
+    assert lines[0].endswith("p corrected by Holm over 2 tests; * best at this value, p < 0.05; ! not on equal terms")
     assert cells(lines[1]) == ["strategy", "dataset.labelled=0.5", "dataset.labelled=1"]
-    assert cells(lines[4]) == ["under_score", "0.3600", "0.6500 *"]
-    assert lines[6] == "where means cross, by straight lines on a linear axis"
-    assert cells(lines[9]) == ["under_score", "scratch", "overtakes", "0.75", "0.748 .. 0.753", "100%"]
-    assert err == ""
+    assert cells(lines[4]) == ["under_score", "0.3603", "0.6500 *"]
+    assert (
+        lines[6] == "where means cross, by straight lines on a linear axis between values with significant differences"
+    )
+    assert cells(lines[9]) == ["under_score", "scratch", "overtakes", "0.749", "-", "0.5 and 1"]
+    assert err == (
+        "note: under_score and scratch: an interval of their crossing needs the same seed at every value, at least 5\n"
+    )
     assert main([*COMPARE, "--curve-over", "dataset/labelled", "--format", "csv"]) == 0
     assert [row["dataset.labelled"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))] == [
         *("0.5", "0.5", "1.0", "1.0"),
     ]
     assert main([*COMPARE, "--curve-over", "dataset.labelled", "--format", "json"]) == 0
     curves = json.loads(capsys.readouterr().out)
-    assert curves["crossings"][0]["at"] == pytest.approx(0.75)
+    assert curves["crossings"][0]["at"] == pytest.approx(0.749, abs=0.001)
     assert (curves["values"], curves["logarithmic"], len(curves["comparisons"])) == ([0.5, 1.0], False, 2)
 
 
@@ -152,9 +171,9 @@ def test_examples_of_two_runs(outputs, capsys):
         names.append(run.name)
     assert main(["compare", names[1][:-4], names[0], "--examples"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"A = {names[1]}, B = {names[0]}, test rows, interval by paired bootstrap"
-    assert cells(lines[3])[:6] == ["label", "accuracy", "5", "0.8000", "0.4000", "+0.4000"]
-    assert cells(lines[3])[7:] == ["McNemar, exact", "0.625", "3", "1"]
+    assert lines[0] == f"A = {names[1]}, B = {names[0]}, test rows, each alone (Student's interval)"
+    assert cells(lines[3])[:7] == ["label", "accuracy", "5", "-", "0.8000", "0.4000", "+0.4000"]
+    assert cells(lines[3])[8:] == ["McNemar, exact", "0.625", "3", "1"]
     assert [cells(line) for line in lines[-2:]] == [["label", "A", "r0, r1, r2"], ["label", "B", "r3"]]
     assert main(["compare", *names, "--examples", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["only_one"] == ["r3"]
@@ -163,6 +182,29 @@ def test_examples_of_two_runs(outputs, capsys):
         capsys.readouterr().err
         == "mmrun: --examples: compares two runs, not 1; name them: mmrun compare A B --examples\n"
     )
+
+
+def test_examples_by_groups_of_rows(outputs, capsys, tmp_path):
+    (tmp_path / "rows.csv").write_text("id,patient,label\n" + "".join(f"r{row},p{row // 2},x\n" for row in range(8)))
+    manifest = {"_target_": "mmrun.data.sources.manifest.manifest", "path": str(tmp_path / "rows.csv"), "id": "id"}
+    names = []
+    for strategy, wrong in (("scratch", (0, 1, 2, 3)), ("under_score", ())):
+        dataset = {**manifest, "labelled": 1.0, "group": "patient"}
+        run = finished(outputs, 0.5, strategy, seed=7, dataset=dataset)
+        scores = np.array([[0.9, 0.1] if row not in wrong else [0.1, 0.9] for row in range(8)])
+        write_predictions(run, "test", [f"r{row}" for row in range(8)], {"label": np.zeros(8, int)}, {"label": scores})
+        names.append(run.name)
+    for words in ([], ["--groups", "patient"]):  # the data set's own group column is the default
+        assert main(["compare", *names, "--examples", *words]) == 0
+        out, err = capsys.readouterr()
+        assert out.splitlines()[0].endswith("test rows, grouped by patient (Student's interval)")
+        assert cells(out.splitlines()[3])[2:4] == ["8", "4"]
+        assert "permutation of groups" in out
+        assert err == "note: with 4 groups p of the permutation test cannot be below 0.125\n"
+    assert main(["compare", *names, "--examples", "--groups", "patent"]) == 2
+    assert capsys.readouterr().err.startswith("mmrun: --groups patent: rows.csv has no such column; did you mean ")
+    assert main(["compare", "--groups", "patient"]) == 2
+    assert capsys.readouterr().err == ("mmrun: --groups: belongs to --examples; to compare groups of runs use --by\n")
 
 
 def test_markdown_ends_with_the_notes(outputs, capsys):

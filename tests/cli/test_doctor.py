@@ -10,7 +10,7 @@ import pytest
 
 import mmrun
 from mmrun.cli import doctor, main
-from mmrun.results.environment import LIBRARIES
+from mmrun.code_version import LIBRARIES
 
 PROJECT = tomllib.loads((Path(mmrun.__file__).parents[1] / "pyproject.toml").read_text())["project"]
 

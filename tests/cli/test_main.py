@@ -8,7 +8,7 @@ import pytest
 
 import mmrun
 from mmrun.cli import VERBS, build_parser, main
-from mmrun.errors import DataError
+from mmrun.errors import DamagedError, DataError, Terminated
 
 REPOSITORY = Path(mmrun.__file__).parents[1]
 
@@ -80,7 +80,15 @@ def raising(error):
     ("error", "code", "message"),
     [
         (DataError("my.csv:3: no image"), 2, "mmrun: my.csv:3: no image\n"),
+        (DamagedError("metrics.json: damaged"), 1, "mmrun: metrics.json: damaged\n"),
         (KeyboardInterrupt(), 130, "mmrun: interrupted\n"),
+        (Terminated(), 143, "mmrun: terminated\n"),
+        (
+            OSError(28, "No space left on device", "/full/table.json"),
+            1,
+            "mmrun: /full/table.json: No space left on device; free room or change its permissions, "
+            "and repeat the command\n",
+        ),
     ],
 )
 def test_errors_have_no_traceback(capsys, monkeypatch, error, code, message):
@@ -104,7 +112,12 @@ def test_stdout_may_be_closed_early():
 
 def test_arguments_of_train_are_passed_on(monkeypatch):
     calls = []
-    monkeypatch.setattr("mmrun.cli.train.main", lambda arguments: calls.append(arguments) or 7)
+
+    def train(arguments):
+        calls.append(arguments)
+        return 7
+
+    monkeypatch.setattr("mmrun.cli.train.main", train)
     assert main(["train", "-m", "seed=0,1", "--cfg", "job"]) == 7
     assert calls == [["-m", "seed=0,1", "--cfg", "job"]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmrun.cli import ls, main
+from mmrun.cli import main
 from tests.results.fabricate import finished, started
 
 
@@ -16,7 +16,7 @@ def test_watching_ends_when_no_run_is_active(outputs, capsys, monkeypatch):
     finished(outputs, 0.875, seed=0)
     active = started(outputs, seed=1)
     moments = iter([lambda: active.status.write("running", "train", 30, 0.25), lambda: active.status.write("failed")])
-    monkeypatch.setattr(ls.time, "sleep", lambda seconds: next(moments)())
+    monkeypatch.setattr("time.sleep", lambda seconds: next(moments)())
     assert main(["ls", "--watch"]) == 0
     assert next(moments, None) is None
     title, *_ = capsys.readouterr().out.strip().splitlines()
@@ -28,7 +28,7 @@ def test_ctrl_c_is_not_an_error(outputs, monkeypatch):
         raise KeyboardInterrupt
 
     started(outputs, seed=1)
-    monkeypatch.setattr(ls.time, "sleep", interrupt)
+    monkeypatch.setattr("time.sleep", interrupt)
     assert main(["ls", "--watch"]) == 0
 
 

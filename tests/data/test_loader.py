@@ -104,10 +104,10 @@ def test_a_lazy_column_gives_the_same_batches(tmp_path):
     assert isinstance(lazy, LazyColumn)
     first, second = (Loader({"image": c}, {}, np.arange(N), batch_size=4, seed=0) for c in (mapped, lazy))
     for step in (0, 1, 2, 7, 3):
-        assert (first.batch(step).inputs["image"] == second.batch(step).inputs["image"]).all()
+        assert first.batch(step).inputs["image"].equal(second.batch(step).inputs["image"])
     for a, b in zip(first.ordered(), second.ordered(), strict=True):
-        assert (a.inputs["image"] == b.inputs["image"]).all()
-        assert (a.index == b.index).all()
+        assert a.inputs["image"].equal(b.inputs["image"])
+        assert a.index.equal(b.index)
 
 
 def test_repeated_rows_are_not_counted():

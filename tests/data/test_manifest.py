@@ -9,6 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from mmrun.data.infer import MODULE_ATTRIBUTES
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
@@ -120,7 +121,7 @@ def test_series_from_cells(tmp_path):
     lines = "".join(json.dumps({"pulse": [1, 2, row], "label": row % 2}) + "\n" for row in range(12))
     table = manifest(write(tmp_path, lines, "my.jsonl"))
     assert table.columns["pulse"].kind == "series"
-    assert table.columns["pulse"].values[3].tolist() == [[1.0, 2.0, 3.0]]
+    assert table.columns["pulse"].values[3].tolist() == [1.0, 2.0, 3.0]
     quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
     assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
     assert error_of(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
@@ -135,7 +136,11 @@ def test_series_from_cells(tmp_path):
         (["yes", "no"], "classification", ["no", "yes"], 1),
         ([True, False], "classification", ["false", "true"], 1),
         (["1.5", "2"], "regression", ["label"], 1.5),
-        ([1.0, 2.0], "regression", ["label"], 1.0),
+        ([0.0, 1.0], "classification", ["0", "1"], 0),  # as pandas writes integers where a cell is empty
+        (["1.0", "2.0", "3.0", "4.0", "5.0", "NA"], "classification", ["1", "2", "3", "4", "5"], 0),
+        (["2024_01", "2024_02"], "classification", ["2024_01", "2024_02"], 0),
+        (["--1", "2"], "classification", ["--1", "2"], 0),
+        (["cafe\u0301", "caf\u00e9", "tea "], "classification", ["caf\u00e9", "tea"], 0),
         (list(range(60)), "regression", ["label"], 0.0),
         ([["a", "b"], [], ["c"]], "multilabel", ["a", "b", "c"], [1.0, 1.0, 0.0]),
         ([[0.5, 1], [2, 3]], "regression", ["label_0", "label_1"], [0.5, 1.0]),
@@ -147,6 +152,102 @@ def test_the_task_is_inferred_from_the_cells(tmp_path, cells, task, names, first
     target = manifest(write(tmp_path, lines, "my.jsonl"), {"text": "text"}).targets["label"]
     assert (target.task, target.names) == (task, names)
     assert target.values[0].tolist() == first
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        (["1.0", "2.0"], "classification (only 2 different whole numbers in 12 rows)"),
+        (["1.5", "2.0"], "regression (numbers that are not whole)"),
+        (list(map(str, range(12))), "regression (12 different whole numbers in 12 rows)"),
+        (["2024_01", "2024_02"], "classification (words)"),
+    ],
+)
+def test_the_inferred_task_is_said_with_the_reason(tmp_path, cells, note):
+    path = write(tmp_path, rows("text,label", *[f"hi,{cell}" for cell in cells]))
+    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task=TASK changes it"]
+    assert manifest(path, {"text": "text"}, task="classification").notes == []
+
+
+def test_nearly_equal_names_are_warned_of(tmp_path):
+    lines = ["hi,Good,p7", "ho,good,P7", "ha,bad,p8", "he,NA,p9"]
+    table = manifest(write(tmp_path, rows("text,label,patient", *lines)), {"text": "text"}, group="patient")
+    assert table.warnings == [
+        "label: the classes 'Good' and 'good' are nearly equal; if they are one, spell them alike",
+        "label: 'NA' is a class; if it marks a missing value, empty those cells",
+        "patient: the groups 'P7' and 'p7' are nearly equal; if they are one, spell them alike",
+    ]
+
+
+def test_a_number_far_from_the_others_is_warned_of(tmp_path):
+    lines = [f"hi,{20 + row % 40}.5,{'train' if row < 90 else 'val'}" for row in range(100)] + ["ho,9999999,test"]
+    path = write(tmp_path, rows("text,age,split", *lines, count=101))
+    assert manifest(path, {"text": "text"}, target="age").warnings == [
+        "age: 1 of 11 numbers of other rows, such as 9999999, are far from most (21.5 to 57.5); "
+        "if they mark missing values, empty those cells"
+    ]
+
+
+def test_decimal_commas_are_warned_of(tmp_path):
+    path = write(tmp_path, rows("text;x;label", "hi;1,5;0", "ho;2;1"))
+    assert manifest(path, {"text": "text", "x": "x"}).warnings == [
+        "column 'x': '1,5' is read as a word; write numbers with a point, as in 1.5"
+    ]
+
+
+def test_groups_are_compared_as_classes_are(tmp_path):
+    spellings = ["7", "7 ", "7.0", "e\u0301", "\u00e9"]
+    lines = [f"t{row},{row % 2},{spellings[row % 5]}" for row in range(100)] + ["a,0,p1", "b,1,p2"]
+    path = write(tmp_path, rows("text,label,patient", *lines, count=102))
+    table = manifest(path, {"text": "text"}, group="patient")
+    assert set(table.groups) == {"7", "\u00e9", "p1", "p2"}
+    for group in ("7", "\u00e9"):
+        assert len(set(table.split[table.groups == group])) == 1
+
+
+def test_columns_are_named_as_they_are_seen(tmp_path):
+    path = write(tmp_path, rows("text,cafe\u0301", "hi,0", "ho,1"))
+    assert list(manifest(path, {"text": "text"}, target="caf\u00e9").targets) == ["caf\u00e9"]
+
+
+def test_columns_in_any_script_are_modalities(tmp_path):
+    header = "blood pressure,größe,写真,備考,values,2nd,label"
+    lines = [f"hi {row},ho {row},ha {row},he {row},hu {row},hy {row},{row % 2}" for row in range(12)]
+    path = write(tmp_path, rows(header, *lines))
+    names = ["blood_pressure", "grosse", "column", "column_2", "column_values", "column_2nd"]
+    assert list(describe(path=path)) == names
+    assert manifest(path).notes[1:4] == [
+        "column 'blood pressure' is the modality blood_pressure; dataset.columns.NAME=COLUMN names it",
+        "column 'größe' is the modality grosse; dataset.columns.NAME=COLUMN names it",
+        "column '写真' is the modality column; dataset.columns.NAME=COLUMN names it",
+    ]
+    assert error_of(ConfigError, path, {"写真": "写真"}) == (
+        "dataset.columns: '写真' cannot name a modality; call it column, for example"
+    )
+
+
+def test_names_that_no_module_may_have():
+    from torch import nn
+
+    assert set(dir(nn.ModuleDict())) > MODULE_ATTRIBUTES
+
+
+def test_backslashes_are_for_windows(media):
+    (media / "photos").mkdir()
+    shutil.copy(media / "colour.png", media / "photos")
+    path = write(media, rows("photo,label", "photos\\colour.png,0", "colour.png,1"))
+    assert error_of(DataError, path) == (
+        "my.csv:2: column 'photo': 'photos\\colour.png' does not exist; write / instead of \\"
+    )
+    windows_path = path.replace("/", "\\")
+    assert error_of(DataError, windows_path) == (f"dataset.path: {windows_path} does not exist; write / instead of \\")
+
+
+def test_a_key_that_only_late_rows_have_is_not_lost(tmp_path):
+    lines = ['{"text": "hi", "label": 0}', '{"text": "hi", "label": 1}'] * 550 + ['{"text": "hi", "lable": 1}']
+    assert error_of(DataError, write(tmp_path, "\n".join(lines), "my.jsonl"), {"text": "text"}) == (
+        "my.jsonl:1101: key 'lable' is in none of the first 1000 rows; write it, or null, in one of them"
+    )
 
 
 def test_tasks_can_be_set_for_several_targets(tmp_path):
@@ -256,7 +357,10 @@ def test_a_file_outside_the_root(media):
 def test_bytes_that_are_not_utf8(tmp_path):
     path = tmp_path / "my.csv"
     path.write_bytes(b"text,label\nfine,0\ngr\xfc\xdf,1\nfine,1\n" + b"fine,0\n" * 8)
-    message = "my.csv:3: column 'text': is not UTF-8 text; save the file as UTF-8"
+    message = (
+        "my.csv:3: column 'text': is not UTF-8 text; as cp1252 it reads 'gr\u00fc\u00df': if that is right "
+        "set dataset.encoding=cp1252, else name another, or save it as UTF-8"
+    )
     assert error_of(DataError, str(path)) == message
     assert manifest(str(path), on_error="skip").skipped == [message]
 
@@ -330,6 +434,11 @@ def test_unusable_targets(tmp_path):
         (
             {"columns": {"image": "foto"}},
             "dataset.columns.image: my.csv has no column 'foto'; did you mean 'photo'? (it has photo, age, label)",
+        ),
+        (
+            {"target": "age,label"},
+            "dataset.target: my.csv has no column 'age,label'; write dataset.target=[age,label] for several columns, "
+            "or add -m for several runs (it has photo, age, label)",
         ),
         ({"target": []}, "dataset.target: no column is named; name at least one"),
         ({"group": "patient"}, "dataset.group: my.csv has no column 'patient' (it has photo, age, label)"),

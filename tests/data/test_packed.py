@@ -69,7 +69,7 @@ def test_records_are_rows_of_columns():
 
 
 def test_rows_become_records():
-    rows = [None, {"age": 31, "city": "Bern"}, {"age": None, "city": "Genf"}]
+    rows: list[dict[str, object] | None] = [None, {"age": 31, "city": "Bern"}, {"age": None, "city": "Genf"}]
 
     assert list(Records.from_rows(rows)) == rows
     assert Records.from_rows(rows).columns.keys() == {"age", "city"}

@@ -5,12 +5,11 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
 
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.series import Steps
-from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.preprocess.tabular import Cells, describe_extremes
 from mmrun.data.preprocess.text import Tokens
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
@@ -47,19 +46,6 @@ def test_an_image_of_the_right_shape_in_memory_is_returned_as_it_is():
     pixels = fitted(Pixels(8), "image", [picture])
     assert (pixels.decode(picture)[""] == picture).all()
     assert fitted(Pixels(4), "image", [picture]).decode(picture[0])[""].shape == (1, 4, 4)
-
-
-def test_sixteen_bit_and_rotated_images(tmp_path):
-    Image.fromarray(np.full((8, 8), 128 * 256, dtype=np.uint16)).save(tmp_path / "xray.png")
-    assert (Pixels(8, channels=1).decode(tmp_path / "xray.png")[""] == 128).all()
-    half = np.zeros((8, 8), dtype=np.uint8)
-    half[:4] = 255  # bright above
-    rotated = Image.Exif()
-    rotated[0x0112] = 6  # the camera was held upright: turn by 90 degrees to the right
-    Image.fromarray(half).save(tmp_path / "phone.png", exif=rotated)
-    decoded = Pixels(8, channels=1).decode(tmp_path / "phone.png")[""][0]
-    assert (decoded[:, 4:] == 255).all()
-    assert (decoded[:, :4] == 0).all()
 
 
 def test_a_damaged_image(media):
@@ -193,15 +179,84 @@ def test_cells_are_standardised_by_training_rows():
     ]
     cells = Cells()
     cells.fit(Column("tabular", rows), np.array([0, 1, 2]))
-    assert cells.metadata == {"num_numeric": 2, "cardinalities": [3]}
+    assert cells.metadata == {"num_numeric": 2, "cardinalities": [4]}  # Oslo, Rome, missing, unknown
     first, gap, unseen = cells.decode(rows[0]), cells.decode(rows[2]), cells.decode(rows[3])
     assert first["numeric"].tolist() == [-1.0, 0.0]
-    assert first["categorical"].tolist() == [2]
+    assert first["categorical"].tolist() == [3]
     assert gap["numeric"].tolist() == [0.0, 0.0]
     assert gap["missing"].tolist() == [True, False]
-    assert gap["categorical"].tolist() == [0]
-    assert unseen["numeric"].tolist() == [97.0, 1.0]
+    assert gap["categorical"].tolist() == [1]
+    assert unseen["numeric"].tolist() == [97.0, 0.0]  # a column that is constant in training says nothing
     assert unseen["categorical"].tolist() == [0]
+
+
+def test_a_constant_column_does_not_explode_at_test_time():
+    rows = [{"x": 0.1}] * 320 + [{"x": 0.2}]
+    cells = Cells()
+    cells.fit(Column("tabular", rows), np.arange(320))
+    assert cells.decode(rows[-1])["numeric"].tolist() == [0.0]
+    series = [np.full((1, 5), 0.1)] * 320 + [np.full((1, 5), 0.2)]
+    steps = Steps(5)
+    steps.fit(Column("series", series), np.arange(320))
+    assert steps.decode(series[-1])["values"].tolist() == [[0.0] * 5]
+
+
+def test_a_small_deviation_from_a_large_mean_is_kept():
+    seconds = 1_700_000_000.0 + np.arange(0.0, 3600.0, 60.0)  # an hour of timestamps
+    cells = fitted(Cells(), "tabular", [{"time": second} for second in seconds.tolist()])
+    np.testing.assert_allclose(cells.decode({"time": seconds[-1]})["numeric"], [1.7034], atol=1e-3)
+    steps = fitted(Steps(60), "series", [seconds])
+    np.testing.assert_allclose(steps.decode(seconds)["values"].std(), 1, atol=1e-3)
+
+
+def test_a_number_that_float32_cannot_hold():
+    cells = fitted(Cells(), "tabular", [{"age": "20"}, {"age": "30"}])
+    with pytest.raises(DataError) as error:
+        cells.decode({"age": "1e300"})
+    assert str(error.value) == (
+        "'age' is 1e+300, but 25 on average in the training rows; correct it, or empty the cell"
+    )
+
+
+def test_suspicious_cells_are_noted():
+    ages = [20, 30, 40, 50, 60] * 20
+    rows = [{"age": str(age), "town": "Rome" if age < 40 else "rome "} for age in ages]
+    rows[7]["age"] = "9999999"
+    rows += [{"age": "inf", "town": "Bonn"}, {"age": "-999", "town": None}]
+    cells = Cells()
+    cells.fit(Column("tabular", rows), np.arange(100))
+    assert cells.notes == [
+        "column 'age': 1 of 100 numbers of training rows, such as 9999999, are far from most (20 to 60); "
+        "if they mark missing values, empty those cells",
+        "column 'age': 1 of 1 numbers of other rows, such as -999, are far from most (20 to 60); "
+        "if they mark missing values, empty those cells",
+        "column 'age': 1 cells are infinite, and read as missing",
+        "column 'town': 2 of 2 other rows have a category that no training row has, the first is 'Bonn'; "
+        "they are read as unknown (1 of them are empty)",
+        "column 'town': the categories 'Rome' and 'rome' are nearly equal; if they are one, spell them alike",
+    ]
+
+
+def test_new_rows_with_unknown_categories_are_noted():
+    cells = fitted(Cells(), "tabular", [{"town": "Rome"}, {"town": "Oslo"}])
+    new = Column("tabular", [{"town": "Rome "}, {"town": "Bonn"}])
+    assert cells.notes == []
+    assert cells.describe_new(new) == [
+        "column 'town': 1 of 2 rows have a category that no training row has, the first is 'Bonn'; "
+        "they are read as unknown"
+    ]
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential", "standard_t", "poisson"])
+def test_usual_numbers_are_not_extreme(draw):
+    rng = np.random.default_rng(0)
+    numbers = {
+        "normal": rng.normal(50, 10, 2000),
+        "exponential": rng.exponential(1.0, 2000),
+        "standard_t": rng.standard_t(4, 2000),
+        "poisson": rng.poisson(0.05, 2000).astype(float),
+    }[draw]
+    assert describe_extremes("x", numbers[:1500], numbers[1500:]) == []
 
 
 def test_codes_can_be_categories():

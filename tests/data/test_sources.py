@@ -110,7 +110,7 @@ def test_no_single_modality_of_digits_suffices():
     sounds = np.stack([samples for samples, _ in table.columns["audio"].values]).reshape(len(labels), 10, 400)
     tones = np.log(np.abs(np.fft.rfft(sounds * np.hanning(400))) ** 2 + 1).mean(1)
     words = CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(table.columns["text"].values)
-    accuracies, scores = {}, 0
+    accuracies, scores = {}, np.zeros(())
     for name, features, strength in (
         ("image", pixels / 255, 1.0),
         ("audio", (tones - tones.mean(0)) / tones.std(0), 0.01),

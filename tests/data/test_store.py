@@ -13,13 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
+from mmrun import digests, processes
 from mmrun.data import store
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
 from mmrun.data.store import LazyColumn, MappedColumn, open_column
 from mmrun.data.table import Column
-from mmrun.errors import DataError, RunError
+from mmrun.errors import DataError, StorageError
+from tests.damage import DAMAGES, damage
 
 PLENTY = 1 << 30  # bytes
 
@@ -50,7 +52,7 @@ def test_files_are_decoded_once_into_the_cache(pictures, tmp_path):
     assert (preprocessed.parts[""][3] == 0).all()
     assert (preprocessed.parts[""][5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
     (folder,) = cache.iterdir()
-    assert sorted(file.name for file in folder.iterdir()) == ["meta.json", "value.npy"]
+    assert sorted(file.name for file in folder.iterdir()) == ["digests.json", "meta.json", "value.npy"]
     written = (folder / "value.npy").stat().st_mtime_ns
     again = open_column(pictures, Pixels(8, 3), "data/image", cache, PLENTY)
     assert (parts_of(again) == parts_of(preprocessed)).all()
@@ -184,11 +186,88 @@ def test_a_run_killed_while_decoding(pictures, tmp_path):
     column = Column("image", [tmp_path / f"{row}.png" for row in range(20)])
     preprocessed = open_column(column, Pixels(8, 3), "one", cache, PLENTY)
     assert (parts_of(preprocessed)[12].numpy() == Pixels(8, 3).decode(tmp_path / "12.png")[""]).all()
-    long_ago = time.time() - 2 * 86400
-    os.utime(left, (long_ago, long_ago))
-    shutil.rmtree(cache / left.name.partition(".")[0])
-    open_column(column, Pixels(8, 3), "one", cache, PLENTY)
-    assert not left.exists()
+    assert not left.exists()  # the next run of the same machine removed it at once
+
+
+@pytest.mark.parametrize(
+    ("writer", "age", "stays"), [("other host", 0, True), ("other host", 2, False), ("alive", 2, True)]
+)
+def test_half_written_columns_of_others_are_left_for_a_day(tmp_path, writer, age, stays):
+    name = "name.0123abcd-1-5.random.partial"
+    folder = tmp_path / name if writer == "other host" else processes.make_temporary_folder(tmp_path / "name")
+    folder.mkdir(exist_ok=True)
+    then = time.time() - age * 86400
+    os.utime(folder, (then, then))
+    store.make_cache_folder(tmp_path)
+    assert folder.exists() is stays
+
+
+@pytest.mark.parametrize("name", ["value.npy", "meta.json", "digests.json"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_column_is_decoded_anew_and_said(pictures, tmp_path, name, how):
+    cache = tmp_path / "cache"
+    whole = parts_of(open_column(pictures, Pixels(8, 3), "one", cache, PLENTY)).clone()
+    (folder,) = cache.iterdir()
+    damage(folder / name, how)
+    again = open_column(pictures, Pixels(8, 3), "one", cache, PLENTY)
+    assert (parts_of(again) == whole).all()
+    assert len(again.notes) == 1
+    assert again.notes[0].startswith(f"{folder}/")
+    assert again.notes[0].endswith("; it is made anew")
+    assert [path.name for path in cache.iterdir()] == [folder.name]
+    digests.verify_folder(folder)
+    assert open_column(pictures, Pixels(8, 3), "one", cache, PLENTY).notes == []
+
+
+@pytest.fixture
+def read_only():
+    """Make folders read-only, where the user of these tests is not above permissions."""
+    folders = []
+
+    def make_read_only(folder):
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        folders.append(folder)
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user may write anywhere")
+
+    yield make_read_only
+    for folder in folders:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+
+
+def test_a_read_only_cache_serves_what_it_holds(pictures, tmp_path, read_only):
+    cache = tmp_path / "cache"
+    whole = parts_of(open_column(pictures, Pixels(8, 3), "one", cache, PLENTY)).clone()
+    read_only(cache)
+    mapped = open_column(pictures, Pixels(8, 3), "one", cache, PLENTY)
+    assert isinstance(mapped, MappedColumn)
+    assert mapped.notes == []
+    lazy = open_column(pictures, Pixels(8, 3), "two", cache, PLENTY)
+    assert isinstance(lazy, LazyColumn)
+    assert lazy.notes == [f"image: 3,840 bytes decoded, 0 are free in {cache}: decoded anew for every batch"]
+    assert (parts_of(lazy) == whole).all()
+
+
+def test_a_cache_that_is_removed_while_a_column_is_written_is_one_line(pictures, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+
+    class Removes(Pixels):
+        def decode(self, value):
+            shutil.rmtree(cache, ignore_errors=True)
+            return super().decode(value)
+
+    with pytest.raises(
+        StorageError, match=r"cache: cannot be written \(No such file or directory\); free room, or set"
+    ):
+        open_column(pictures, Removes(8, 3), "one", cache, PLENTY)
+
+
+def test_an_open_column_survives_the_removal_of_the_cache(pictures, tmp_path):
+    column = open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY)
+    shutil.rmtree(tmp_path / "cache")
+    assert (parts_of(column)[5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
 
 
 def _open(column, cache):
@@ -217,7 +296,7 @@ def test_a_disk_that_fills_up(pictures, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError) as error:
+    with pytest.raises(StorageError) as error:
         open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY)
     assert str(error.value) == (
         f"{tmp_path}/cache: cannot be written (No space left on device); free room, or set cache=FOLDER"

@@ -57,4 +57,4 @@ def test_trying_leaves_no_trace(shell):
 def test_what_is_no_size_is_refused(shell):
     code, _, err = shell("train", "trainer.batch_size=all")
     assert code == 2
-    assert err == "mmrun: trainer.batch_size: 'all' is neither a number of rows nor auto\n"
+    assert err == "mmrun: trainer.batch_size: 'all' is not a whole number above 0 or auto\n"

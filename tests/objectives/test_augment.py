@@ -1,6 +1,7 @@
 """Augmented inputs: the contract of every YAML, each kind on literal cases, and the effect on accuracy."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ def test_gradients_are_those_of_the_wrapped_objective():
 
 
 def test_a_kind_without_anything_keeps_its_own_input():
-    node = load_option("augment", "light")
+    node: Any = load_option("augment", "light")
     del node["by_kind"]["text"]
     augment = instantiate(node, "augment", {"kinds": KINDS, "metadata": METADATA}, objective=Seen())
     data = build_batch()

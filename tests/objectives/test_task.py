@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,9 @@ from mmrun.tasks.ordinal import Ordinal
 from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 from mmrun.types import Batch, Encoder, Features, Fusion
 
-AGE = {"age": TASKS["age"]}
+LABEL: Any = TASKS["label"]
+AGE: Any = TASKS["age"]
+ONLY_AGE = {"age": AGE}
 
 
 class Flatten(Encoder):
@@ -47,7 +51,7 @@ def test_rows_whose_target_is_hidden_do_not_count():
     data.targets["label"][5:] = -100
     losses = Task(TASKS)(learner, data)
     assert losses["loss/age"].item() == all_visible["loss/age"].item()
-    assert losses["loss/label"].item() == pytest.approx(TASKS["label"].loss(shown, data.targets["label"][:5]).item())
+    assert losses["loss/label"].item() == pytest.approx(LABEL.loss(shown, data.targets["label"][:5]).item())
 
 
 def test_label_smoothing_and_balance_reach_the_classification():
@@ -57,16 +61,16 @@ def test_label_smoothing_and_balance_reach_the_classification():
     )
     assert plain["loss/age"].item() == smooth["loss/age"].item() == balanced["loss/age"].item()
     output, target = learner(data)["label"], data.targets["label"]
-    assert smooth["loss/label"].item() == TASKS["label"].loss(output, target, label_smoothing=0.3).item()
-    assert balanced["loss/label"].item() == TASKS["label"].loss(output, target, class_balanced=True).item()
+    assert smooth["loss/label"].item() == LABEL.loss(output, target, label_smoothing=0.3).item()
+    assert balanced["loss/label"].item() == LABEL.loss(output, target, class_balanced=True).item()
 
 
 def test_what_no_task_can_do_is_refused():
     with pytest.raises(ConfigError) as caught:
-        Task(AGE, label_smoothing=0.1)
+        Task(ONLY_AGE, label_smoothing=0.1)
     assert str(caught.value) == "objective.label_smoothing: no task is a classification (there are age); leave it out"
     with pytest.raises(ConfigError) as caught:
-        Probe(AGE, KINDS, class_balanced=True)
+        Probe(ONLY_AGE, KINDS, class_balanced=True)
     assert str(caught.value) == "objective.class_balanced: no task is a classification (there are age); leave it out"
     with pytest.raises(ConfigError) as caught:
         Task(TASKS, weights={"lable": 2.0})
@@ -105,12 +109,12 @@ def test_a_loss_is_chosen_by_kind_of_task():
     learner, data = build_model("photo"), build_batch("photo")
     outputs = learner(data)
     losses = Task(TASKS, loss={"classification": "focal", "regression": "l1"}, gamma=1.0)(learner, data)
-    assert losses["loss/label"].item() == TASKS["label"].focal(outputs["label"], data.targets["label"], 1.0).item()
-    assert losses["loss/age"].item() == TASKS["age"].l1(outputs["age"], data.targets["age"]).item()
+    assert losses["loss/label"].item() == LABEL.focal(outputs["label"], data.targets["label"], 1.0).item()
+    assert losses["loss/age"].item() == AGE.l1(outputs["age"], data.targets["age"]).item()
     losses = Probe(TASKS, ["photo"], loss={"classification": "hinge", "regression": "huber"}, delta=0.1)(learner, data)
     alone = learner.forward_unimodal(data, "photo")
-    expected = TASKS["label"].hinge(alone["label"], data.targets["label"])
-    expected += TASKS["age"].huber(alone["age"], data.targets["age"], 0.1)
+    expected = LABEL.hinge(alone["label"], data.targets["label"])
+    expected += AGE.huber(alone["age"], data.targets["age"], 0.1)
     assert losses["loss"].item() == pytest.approx(expected.item())
 
 
@@ -132,12 +136,12 @@ def test_an_ordinal_task_has_a_loss_of_its_own_that_can_be_balanced():
         ),
         (TASKS, {"loss": {"ranking": "l1"}}, "loss.ranking: a loss can be chosen for classification and regression"),
         (
-            AGE,
+            ONLY_AGE,
             {"loss": {"classification": "hinge"}},
             "loss.classification: no task is a classification (there are age); leave it out",
         ),
         (
-            {"label": TASKS["label"]},
+            {"label": LABEL},
             {"loss": {"regression": "l1"}},
             "loss.regression: no task is a regression (there are label); leave it out",
         ),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-TYPES = {
+TYPES: dict[str, Any] = {
     "object": dict,
     "string": str,
     "integer": int,

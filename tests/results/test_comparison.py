@@ -6,11 +6,11 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import LOWER_IS_BETTER, Question
+from mmrun.results.compare import LOWER_IS_BETTER, LOWER_SUFFIXES, Question
 from mmrun.results.compare import compare as compare_runs
 from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
-from mmrun.tasks.metrics import METRICS
+from mmrun.tasks.metrics import METRICS, SUFFIXES
 from tests.results.fabricate import finished, stage_cost, started
 
 T2 = 4.302652729911275  # 97.5 % quantile of t with 2 degrees of freedom
@@ -225,6 +225,7 @@ def test_stages_after_or_without_a_fusion_are_not_shared(outputs):
 
 def test_directions_are_those_of_the_metrics():
     assert set(LOWER_IS_BETTER) == {name for name, higher in METRICS.items() if not higher}
+    assert set(LOWER_SUFFIXES) == {suffix for suffix, higher in SUFFIXES.items() if not higher}
 
 
 def test_a_row_has_effect_improvement_and_detectable_difference(outputs):
@@ -240,12 +241,40 @@ def test_the_test_and_the_interval_are_chosen(outputs):
     three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
     three_seeds(outputs, "component", [0.51, 0.72, 0.63])
     options = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch", "correct": "none"}
-    signed = compare([outputs], **options, paired=["seed"], test="permutation", interval="bca")
+    signed = compare([outputs], **options, paired=["seed"], test="permutation")
     assert signed.rows[1].p == 0.25  # of 8 ways to set the signs, 2 are as extreme
-    assert 0.01 <= signed.rows[1].difference_low < 0.02 < signed.rows[1].difference_high <= 0.03
     assert signed.notices == ["with 3 pairs p of the permutation test cannot be below 0.25"]
     # of 20 ways to order the six, the rank sum is as far from the middle in 14
     assert compare([outputs], **options, test="wilcoxon").rows[1].p == pytest.approx(0.7)
+
+
+def test_the_smallest_p_that_so_few_runs_can_reach_is_told(outputs):
+    for strategy in ("scratch", "component", "frozen", "holistic"):
+        three_seeds(outputs, strategy, [0.50, 0.70, 0.60])
+    options = {"by": ["strategy"], "metric": "test/accuracy", "against": "scratch", "test": "wilcoxon"}
+    assert compare([outputs], **options).notices == ["with 3 and 3 runs p of the wilcoxon test cannot be below 0.1"]
+    for strategy in ("scratch", "component", "frozen", "holistic"):
+        for seed in (3, 4, 5):
+            finished(outputs, 0.5 + seed / 100 + len(strategy) / 1000, strategy, seed)
+    assert compare([outputs], **options).notices == []  # 3 tests of 6 and 6 runs: 3 * 2 / 924
+    assert compare([outputs], **options, paired=["seed"]).notices == [
+        "corrected over 3 tests, no p of the wilcoxon test can be below 0.09375"
+    ]
+    assert compare([outputs], **options, paired=["seed"], correct="bh").notices == []
+
+
+def test_a_bootstrap_of_few_runs_is_refused(outputs):
+    three_seeds(outputs, "scratch", [0.50, 0.70, 0.60])
+    with pytest.raises(ConfigError) as raised:
+        compare([outputs], ["strategy"], "test/accuracy", interval="bca")
+    assert str(raised.value) == (
+        "--interval bca: scratch has 3 runs; with fewer than 50 a 95 % bootstrap interval covers less than 93 %; "
+        "use --interval t"
+    )
+    for seed in range(3, 50):
+        finished(outputs, 0.5 + seed / 100, "scratch", seed)
+    (row,) = compare([outputs], ["strategy"], "test/accuracy", interval="bca").rows
+    assert 0.6 < row.low < row.mean < row.high < 0.9
 
 
 # --------------------------------------------------------------------------------------------------------------- groups
@@ -284,6 +313,28 @@ def test_with_two_keys_a_baseline_differs_from_its_group_in_one_value(outputs):
     assert [row.baseline for row in rows] == [None] + 3 * [("digits", "scratch")]
 
 
+def test_a_list_can_be_named(outputs):
+    for modalities, accuracy in ((["image", "audio"], 0.5), (["image"], 0.6), (["image", "audio", "text"], 0.7)):
+        finished(outputs, accuracy, modalities=modalities)
+    for against in ("[image,audio]", "[image, audio]"):
+        rows = compare([outputs], ["modalities"], "test/accuracy", against=against).rows
+        assert [row.group for row in rows] == [("[image,audio]",), ("[image,audio,text]",), ("[image]",)]
+    (row,) = compare([outputs], ["modalities"], "test/accuracy", where=["modalities=[image]"]).rows
+    assert row.mean == 0.6
+    rows = compare([outputs], ["strategy", "modalities"], "test/accuracy", against="scratch,[image]").rows
+    assert rows[0].group == ("scratch", "[image]")
+    assert (
+        compare([outputs], ["modalities"], "test/accuracy", where=["modalities=[image],[image,audio]"]).rows[1].n == 1
+    )
+
+
+def test_a_mapping_can_be_named(outputs):
+    for lr in (0.1, 0.2):
+        finished(outputs, 0.5, optimizer={"lr": lr, "momentum": 7})
+    rows = compare([outputs], ["optimizer"], "test/accuracy", against="lr=0.2,momentum=7").rows
+    assert rows[0].group == ("lr=0.2,momentum=7",)
+
+
 def test_a_run_without_the_key_is_a_group_of_its_own(outputs):
     finished(outputs, 0.5)
     finished(outputs, 0.6, fusion={"_target_": "mmrun.models.fusions.simple.Sum"})
@@ -311,6 +362,7 @@ def test_where_filters_runs(outputs):
         ({"dataset__split": "s9"}, "split differs between compared runs: s0 (n=3), s9 (n=3)"),
         ({"budget": {"steps": 7}}, "budget differs between compared runs: epochs=10 (n=3), steps=7 (n=3)"),
         ({"dataset__labelled": 0.1}, "labelled share differs between compared runs: 0.1 (n=3), 1 (n=3)"),
+        ({"config__dataset__shots": 1}, "shots differs between compared runs: 1 (n=3), none (n=3)"),
         ({"metric_version": 2}, "metric version differs between compared runs: 1 (n=3), 2 (n=3)"),
         ({"config__trainer__precision": "bf16"}, "precision differs between compared runs: bf16 (n=3), fp32 (n=3)"),
     ],
@@ -320,6 +372,99 @@ def test_differences_between_compared_runs_are_reported(outputs, change, notice)
     for run in three_seeds(outputs, "component", [0.5, 0.6, 0.7]):
         rewrite(run, **change)
     assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == [notice]
+
+
+def test_the_number_of_labelled_rows_is_part_of_equal_terms(outputs):
+    for strategy, rows in (("scratch", 10), ("component", 1000)):
+        for run in three_seeds(outputs, strategy, [0.5, 0.6, 0.7]):
+            rewrite(run, dataset__labelled_rows=rows)
+    three_seeds(outputs, "holistic", [0.5, 0.6, 0.7])  # of a version that did not record it
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.notices == ["labelled rows differs between compared runs: 10 (n=3), 1000 (n=3)"]
+    assert [row.unmatched for row in compared.rows] == [(), ("labelled rows",), ()]
+
+
+# ------------------------------------------------------------------------------------ neither group nor pairing
+
+
+def write_rates(outputs, strategy, accuracies, seed=0):
+    """Write runs of one seed that differ in their learning rate."""
+    for place, accuracy in enumerate(accuracies):
+        finished(outputs, accuracy, strategy, seed, optimizer={"_target_": "torch.optim.SGD", "lr": 10.0**-place})
+
+
+def test_learning_rates_are_not_replicates(outputs):
+    write_rates(outputs, "scratch", [0.50, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56])
+    write_rates(outputs, "component", [0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66])
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch")
+    assert compared.rows[1].p < 0.001
+    assert (compared.rows[1].unmatched, compared.rows[1].best) == (("optimizer.lr",), False)
+    assert compared.notices == [
+        "optimizer.lr is neither group nor pairing and differs between compared runs: 0.0001 (n=2), 0.001 (n=2), "
+        "0.01 (n=2), 0.1 (n=2), 1 (n=2) and 2 more values; fix it with --where, or add it to --by"
+    ]
+
+
+def test_learning_rates_may_pair_runs(outputs):
+    write_rates(outputs, "scratch", [0.50, 0.51, 0.52])
+    write_rates(outputs, "component", [0.601, 0.609, 0.62])
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["optimizer.lr"])
+    assert (compared.rows[1].pairs, compared.rows[1].unmatched, compared.notices) == (3, (), [])
+
+
+def test_a_rate_that_goes_with_the_seed_is_named(outputs):
+    for strategy in ("scratch", "component"):
+        for seed in range(3):
+            finished(outputs, 0.5, strategy, seed, optimizer={"lr": 10.0**-seed})
+    row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1]
+    assert row.unmatched == ("optimizer.lr",)
+
+
+def test_weights_of_the_run_of_the_same_seed_are_accounted_for(outputs):
+    for strategy in ("scratch", "component"):
+        for seed in range(3):
+            finished(outputs, 0.5, strategy, seed, encoder__image__init=f"digits-unimodal-s{seed}:encoder.image")
+    row = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1]
+    assert row.unmatched == ()
+    for seed in range(3):
+        finished(outputs, 0.5, "holistic", seed)  # from random weights
+    rows = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows
+    assert {row.group[0]: row.unmatched for row in rows}["holistic"] == ("encoder.image.init",)
+
+
+def test_a_key_that_differs_between_groups_can_be_part_of_the_group(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    three_seeds(outputs, "component", [0.5, 0.6, 0.7], fusion__dim=64)
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).rows[1].unmatched == ("fusion.dim",)
+    rows = compare([outputs], ["strategy", "fusion.dim"], "test/accuracy", "scratch,128", ["seed"]).rows
+    assert rows[1].unmatched == ()
+
+
+def test_another_class_stands_for_all_keys_below_it(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    three_seeds(outputs, "component", [0.5, 0.6, 0.7], fusion={"_target_": "mmrun.models.fusions.simple.Sum"})
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.notices == [
+        "fusion is neither group nor pairing and differs between compared runs: Concat (n=3), Sum (n=3); "
+        "fix it with --where, or add it to --by"
+    ]
+    by_fusion = compare([outputs], ["strategy", "fusion"], "test/accuracy")
+    assert by_fusion.notices == []
+
+
+def test_keys_of_a_newer_version_have_their_default_in_older_runs(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.5, 0.6, 0.7]):
+        rewrite(run, config__trainer__group_by_length=False, config__balance=None)
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == []
+
+
+def test_of_many_differing_keys_the_first_are_described(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7], optimizer=dict.fromkeys("abcdefgh", 1))
+    three_seeds(outputs, "component", [0.5, 0.6, 0.7], optimizer=dict.fromkeys("abcdefgh", 2))
+    notices = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices
+    assert len(notices) == 6
+    assert notices[-1] == "3 more keys differ between compared runs: optimizer.f, optimizer.g, optimizer.h"
 
 
 def test_a_split_that_depends_on_the_seed_is_equal_within_each_pair(outputs):

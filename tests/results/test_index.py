@@ -62,12 +62,34 @@ def test_an_unknown_run_is_an_error_with_the_nearest(outputs):
         resolve("x")
 
 
-def test_a_running_run_without_a_heartbeat_is_interrupted(outputs):
+@pytest.mark.parametrize(
+    ("change", "seconds", "expected"),
+    [
+        ({}, 0, "running"),
+        ({}, SILENT_AFTER + 1, "running"),  # alive, and busy with one long step
+        ({"started": 1}, 0, "killed"),  # another process has the number now
+        ({"pid": 2**22 + 1}, 0, "killed"),  # no process has it
+        ({"host": "elsewhere"}, 0, "running"),
+        ({"host": "elsewhere"}, SILENT_AFTER + 1, "killed"),
+    ],
+)
+def test_a_run_whose_process_is_dead_is_killed(outputs, change, seconds, expected):
     run = started(outputs)
-    assert determine_status(run)["status"] == "running"
     recorded = read_json(run.status_file)
+    process = {**recorded["process"], **change}
+    write_json(run.status_file, {**recorded, "process": process, "heartbeat": time.time() - seconds})
+    assert determine_status(run)["status"] == expected
+    assert summarize_run(run, outputs).status == expected
+
+
+def test_a_status_of_version_0_1_0_names_no_process(outputs):
+    run = started(outputs)
+    recorded = read_json(run.status_file)
+    del recorded["process"]
+    write_json(run.status_file, recorded)
+    assert determine_status(run)["status"] == "running"
     write_json(run.status_file, {**recorded, "heartbeat": time.time() - SILENT_AFTER - 1})
-    assert determine_status(run)["status"] == "interrupted"
+    assert determine_status(run)["status"] == "killed"
 
 
 def test_a_requested_run_that_never_started_is_waiting(outputs):

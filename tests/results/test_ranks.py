@@ -87,3 +87,27 @@ def test_a_ranking_needs_two_data_sets(outputs):
     assert str(raised.value) == (
         "--rank-over dataset: 2 groups complete on 1 values of dataset; a ranking needs two of each"
     )
+
+
+def test_groups_on_unequal_terms_are_not_ranked(outputs):
+    for number in range(6):
+        on(outputs, f"set{number}", component=0.8 + number / 100, scratch=0.7)
+    finished(outputs, 0.8, "component", 1, choices={"dataset": "set0", "strategy": "component"}, optimizer={"lr": 9})
+    finished(outputs, 0.8, "scratch", 1, choices={"dataset": "set0", "strategy": "scratch"}, trainer__precision="x")
+    result = ranking(outputs)
+    assert (result.unmatched, result.apart) == (["precision", "optimizer.lr"], [])
+    assert result.notices[:2] == [
+        "set0: precision differs between compared runs: fp32 (n=3), x (n=1)",
+        "set0: optimizer.lr is neither group nor pairing and differs between compared runs: 9 (n=1), none (n=3); "
+        "fix it with --where, or add it to --by",
+    ]
+
+
+def test_data_sets_may_differ_in_what_their_runs_share(outputs):
+    for number, labelled in enumerate((0.1, 0.1, 0.5, 0.5, 1.0, 1.0)):
+        for strategy, accuracy in (("component", 0.8 + number / 100), ("scratch", 0.7)):
+            choices = {"dataset": f"set{number}", "strategy": strategy, "fusion": "concat", "encoder.image": "cnn"}
+            dataset = {"labelled": labelled, "name": number}
+            finished(outputs, accuracy, strategy, choices=choices, dataset=dataset, optimizer={"lr": number})
+    assert ranking(outputs).apart == [(("component",), ("scratch",))]
+    assert ranking(outputs).unmatched == []

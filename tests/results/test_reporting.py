@@ -151,7 +151,10 @@ def test_a_key_in_which_runs_differ_makes_settings_and_an_axis(outputs):
     answers = read_answers(outputs)
     assert answers[0].startswith("dataset.labelled=0.01: component beats scratch by 0.030 [0.029, 0.032] at equal")
     assert answers[1].startswith("dataset.labelled=1: component falls short of scratch by 0.010 [0.008, 0.011] at")
-    assert answers[2] == "component falls behind scratch at dataset.labelled = 0.329 [0.316, 0.355]."
+    assert (
+        answers[2]
+        == "component falls behind scratch at dataset.labelled = 0.329, significantly different at 0.01 and 1."
+    )
 
 
 def test_data_sets_are_settings_without_an_axis_and_are_ranked(outputs):
@@ -262,6 +265,8 @@ def test_differing_configs_are_listed_and_caveats_written(outputs):
     (configs,) = [section for section in report.sections if section.title == "Configs that differ"]
     assert configs.tables[0].rows == [["fusion.dim", "128", "64"]]
     assert report.caveats == [
+        "fusion.dim is neither group nor pairing and differs between compared runs: 128 (n=2), 64 (n=2); "
+        "fix it with --where, or add it to --by",
         "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=2), holistic (n=2)",
         "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]

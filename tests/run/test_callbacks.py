@@ -47,7 +47,7 @@ def test_the_hooks_of_a_run_are_called_in_order(load):
 
 def test_early_stopping_of_the_config_ends_a_stage(load):
     config = load(
-        "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0", "budget.steps=50"
+        "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-30", "budget.steps=50"
     )
     folder = pipeline.run(config, NullCallback())
     stage = folder.read_metrics()["cost"]["stages"]["train"]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mmrun.errors import Terminated
 from mmrun.results.folder import RunFolder
-from mmrun.run.interruption import TERMINATION, Terminated, handle_signals
+from mmrun.run.interruption import TERMINATION, handle_signals
 from mmrun.run.pipeline import run
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback
@@ -35,9 +36,9 @@ def test_a_signal_ends_the_run_after_a_checkpoint_and_resuming_gives_the_same_re
     with pytest.raises(KeyboardInterrupt) as raised:
         run(config, sender)
     assert isinstance(raised.value, Terminated) is (number != signal.SIGINT)
-    [folder] = os.scandir(f"{config.outputs}/default")
+    [entry] = os.scandir(f"{config.outputs}/default")
     name = signal.Signals(number).name
-    assert sender.messages == [f"train: {name}: checkpoint saved after step 3; mmrun resume {folder.path}"]
+    assert sender.messages == [f"train: {name}: checkpoint saved after step 3; mmrun resume {entry.path}"]
     folder = run(config, NullCallback())
     assert folder.read_metrics()["metrics"] == expected
 

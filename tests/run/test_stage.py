@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -51,6 +53,28 @@ def test_the_key_of_a_result_holds_what_decides_it(open_run, override, same):
         session = open_run(*overrides, name=name)
         keys.append(stage_key(session, build_stage(session, session.stages["train"])))
     assert (keys[0] == keys[1]) is same
+
+
+def test_hidden_targets_decide_only_the_stages_that_read_targets(open_run):
+    """Both stages see all rows, of which a tenth or half have a label."""
+    keys = []
+    for share in (0.1, 0.5):
+        words = ["strategy=component", "strategy.stages.finetune.rows=all", f"dataset.labelled={share}"]
+        session = open_run(*words, name=str(share))
+        stages = [build_stage(session, session.stages[name]) for name in ("pretrain-a", "finetune")]
+        assert [bool(built.batches.targets) for built in stages] == [False, True]
+        keys.append([stage_key(session, built) for built in stages])
+    (pretrained, tuned), (again, tuned_on_more) = keys
+    assert pretrained == again
+    assert tuned != tuned_on_more
+
+
+def test_the_values_of_targets_decide_the_result(open_run):
+    session = open_run()
+    targets = session.data.table.targets
+    before = stage_key(session, build_stage(session, session.stages["train"]))
+    targets["label"] = replace(targets["label"], values=targets["label"].values[::-1].copy())
+    assert stage_key(session, build_stage(session, session.stages["train"])) != before
 
 
 def test_a_stored_result_is_loaded_and_charged(open_run, tmp_path):

@@ -87,8 +87,8 @@ def test_words_that_cannot_be_searched_are_said():
 @pytest.mark.parametrize(
     ("override", "answer"),
     [
-        ("sweep.trials=many", "sweep.trials: 'many' is not a whole number from 1 on"),
-        ("sweep.reduction_factor=1", "sweep.reduction_factor: 1 is not a whole number from 2 on"),
+        ("sweep.trials=many", "sweep.trials: 'many' is not a whole number above 0"),
+        ("sweep.reduction_factor=1", "sweep.reduction_factor: 1 is not a whole number of at least 2"),
         ("sweep.trials=null", "sweep.trials: null means all combinations, which is for sweep=grid; give a number"),
         (
             "sweep.trails=3",

@@ -54,7 +54,7 @@ def test_the_loss_of_hidden_rows_is_a_zero_with_a_gradient():
 
 def test_mean_and_deviation_come_from_the_known_training_rows_alone():
     target = Target("regression", np.array([[0, 7], [10, 7], [np.nan, 7], [999, 999]], dtype=np.float32), ["a", "b"])
-    task = Regression.from_target("t", target, np.array([0, 1, 2]))
+    task = Regression("t", **Regression.fit(target, np.array([0, 1, 2])))
     assert task.mean.tolist() == [5.0, 7.0]
     assert task.std.tolist() == [5.0, 1.0]  # what does not vary is only shifted
 
@@ -65,3 +65,11 @@ def test_absolute_and_huber_errors():
     assert task.l1(output, target).item() == pytest.approx((0.5 + 3) / 2)
     assert task.huber(output, target, delta=1.0).item() == pytest.approx((0.5 * 0.25 + (3 - 0.5)) / 2)
     assert task.huber(output, target, delta=9.0).item() == pytest.approx(task.loss(output, target).item() / 2)
+
+
+def test_a_target_that_is_constant_up_to_rounding_has_no_deviation():
+    values = np.full(320, 0.1, dtype=np.float32)
+    target = Target("regression", values, ["y"])
+    task = Regression("y", **Regression.fit(target, np.arange(320)))
+    assert task.std.tolist() == [1.0]
+    assert "r2" not in task.per_class(np.full((320, 1), 0.2), values)["y"]

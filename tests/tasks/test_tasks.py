@@ -1,10 +1,14 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from mmrun.data.table import Target
-from mmrun.errors import DataError
-from mmrun.tasks import TASKS, for_target
-from mmrun.tasks.metrics import METRICS
+from mmrun.errors import ConfigError, DataError
+from mmrun.tasks import TASKS, build_task
+from mmrun.tasks.metrics import METRICS, is_higher_better
+from mmrun.tasks.regression import Regression
+from mmrun.testing import tasks as contract
 
 TARGETS = {
     "classification": Target("classification", np.array([0, 1, -100, 1]), ["cat", "dog"]),
@@ -16,23 +20,51 @@ TARGETS = {
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_every_kind_of_target_has_its_task(kind):
-    task = for_target("pet", TARGETS[kind], np.array([0, 1]))
+    task = build_task("pet", TARGETS[kind], np.array([0, 1]))
     assert task.name == "pet"
     assert task.num_outputs == len(TARGETS[kind].names)
     assert task.primary_metric in METRICS
     assert list(task.per_class(np.ones((4, task.num_outputs)), TARGETS[kind].values)) == TARGETS[kind].names
 
 
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("check", contract.CHECKS)
+def test_contract(check, kind):
+    check(build_task, contract.TARGETS[kind])
+
+
+def test_a_task_of_the_users_own_extends_the_task_of_the_targets_kind():
+    class Scaled(Regression):
+        def __init__(self, name, outputs, mean, std, factor):
+            super().__init__(name, outputs, mean, std)
+            self.factor = factor
+
+    task: Any = build_task("pet", TARGETS["regression"], np.array([0, 1]), lambda fitted: Scaled(**fitted, factor=2))
+    assert (task.factor, task.mean.tolist()) == (2, [1.5])
+    with pytest.raises(ConfigError) as raised:
+        build_task("pet", TARGETS["multilabel"], np.array([0, 1]), lambda fitted: task)
+    assert str(raised.value) == (
+        "tasks.pet: Scaled does not extend mmrun.tasks.multilabel.Multilabel, as a task for a target of multilabel must"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"), [("accuracy", True), ("pinball_loss", False), ("hit_score", True), ("pinball", None)]
+)
+def test_the_direction_of_a_metric_of_another_package_goes_by_its_suffix(metric, direction):
+    assert is_higher_better(metric) is direction
+
+
 def test_class_weights_come_from_the_training_rows_alone():
-    task = for_target("pet", TARGETS["classification"], np.array([0, 1, 2]))
+    task: Any = build_task("pet", TARGETS["classification"], np.array([0, 1, 2]))
     assert task.class_weights.tolist() == [1.0, 1.0]
 
 
 def test_a_target_that_no_training_row_has_is_refused():
     with pytest.raises(DataError) as caught:
-        for_target("pet", TARGETS["classification"], np.array([2]))
+        build_task("pet", TARGETS["classification"], np.array([2]))
     assert str(caught.value) == "target 'pet': no labelled training row has a class; label some, or drop the target"
     with pytest.raises(DataError) as caught:
-        for_target("pet", TARGETS["multilabel"], np.array([2]))
+        build_task("pet", TARGETS["multilabel"], np.array([2]))
     expected = "target 'pet': no labelled training row has a value of 'cat'; label some, or drop the target"
     assert str(caught.value) == expected

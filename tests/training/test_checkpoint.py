@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmrun.errors import RunError
+from mmrun.errors import DamagedError, RunError, StorageError
 from mmrun.training import checkpoint
+from tests.damage import DAMAGES, damage
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
@@ -35,12 +36,47 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path):
     assert checkpoint.load(tmp_path / "last") == ({"step": 1},)
 
 
-def test_a_damaged_checkpoint_is_said_so(tmp_path):
-    checkpoint.save(tmp_path / "last", {"model": {"a": torch.ones(8)}}, {})
-    whole = (tmp_path / "last" / "model.safetensors").read_bytes()
-    (tmp_path / "last" / "model.safetensors").write_bytes(whole[:-5])
-    with pytest.raises(RunError, match="last: damaged checkpoint"):
-        checkpoint.load(tmp_path / "last", "model")
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "digests.json"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_checkpoint_is_refused(tmp_path, name, how):
+    folder = tmp_path / "last"
+    checkpoint.save(folder, {"model": {"a": torch.ones(8)}}, {"step": 1, "note": "0123456789"})
+    damage(folder / name, how)
+    for read in (lambda: checkpoint.load(folder, "model"), lambda: checkpoint.verify(folder)):
+        with pytest.raises(
+            DamagedError, match=r"last: damaged checkpoint|last/.*: (damaged|cannot be read|no such file)"
+        ) as raised:
+            read()
+        assert "\n" not in str(raised.value)
+        assert raised.value.exit_code == 1
+
+
+def test_a_part_that_is_not_read_is_checked_by_verify_alone(tmp_path):
+    folder = tmp_path / "last"
+    checkpoint.save(folder, {"model": {"a": torch.ones(8)}, "objective": {"b": torch.ones(8)}}, {"step": 1})
+    damage(folder / "objective.safetensors", "flipped")
+    assert checkpoint.load(folder, "model")[0] == {"step": 1}
+    with pytest.raises(DamagedError, match=r"objective\.safetensors: damaged, its bytes changed"):
+        checkpoint.verify(folder)
+
+
+def test_the_checkpoint_before_a_damaged_one_takes_its_place(tmp_path):
+    folder = tmp_path / "last"
+    for step in range(3):
+        checkpoint.save(folder, {}, {"step": step}, keep_previous=True)
+    assert checkpoint.remove(folder)
+    assert checkpoint.load(folder) == ({"step": 1},)
+    assert not checkpoint.remove(folder)
+
+
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path, small_disk):
+    folder = tmp_path / "last"
+    checkpoint.save(folder, {"model": {"a": torch.ones(8)}}, {"step": 1})
+    small_disk(10_000)
+    with pytest.raises(StorageError, match=r"last: cannot be written \(.*File too large"):
+        checkpoint.save(folder, {"model": {"a": torch.ones(8000)}}, {"step": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+    assert checkpoint.load(folder, "model")[0] == {"step": 1}
 
 
 def test_weights_of_another_model_are_refused(tmp_path):

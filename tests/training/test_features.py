@@ -70,7 +70,7 @@ def test_they_are_computed_once_and_mapped(tmp_path):
     assert encoder.calls == len(told) == 0
     assert again.parts["pooled"].equal(kept.parts["pooled"])
     assert again.meta == kept.meta
-    assert sorted(path.name for path in (tmp_path / "key").iterdir()) == ["meta.json", "pooled.npy"]
+    assert sorted(path.name for path in (tmp_path / "key").iterdir()) == ["digests.json", "meta.json", "pooled.npy"]
     assert json.loads((tmp_path / "key/meta.json").read_text())["about"] == "sensor, 8 rows, pooled"
 
 

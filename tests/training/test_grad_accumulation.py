@@ -116,3 +116,10 @@ def test_a_batch_is_cut_into_equal_parts():
     parts = split(Rows(4).batch(0), 2)
     assert [part.index.tolist() for part in parts] == [[0, 1], [2, 3]]
     assert [part.inputs["x"].shape for part in parts] == [(2, 2), (2, 2)]
+
+
+def test_a_batch_without_targets_is_split():
+    batch = Batch({"a": torch.zeros(5, 2)}, {"a": torch.ones(5, dtype=torch.bool)}, {}, torch.arange(5))
+    parts = split(batch, 2)
+    assert [part.index.tolist() for part in parts] == [[0, 1, 2], [3, 4]]
+    assert [part.targets for part in parts] == [{}, {}]

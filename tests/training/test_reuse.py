@@ -40,3 +40,22 @@ def test_parts_that_run_are_recorded():
 def test_a_lock_lies_beside_the_result(tmp_path):
     with reuse.exclusive(tmp_path / "stages" / "key"):
         assert [file.name for file in (tmp_path / "stages").iterdir()] == ["key.lock"]
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (lambda targets: len(targets), False),
+        (lambda targets: targets["label"], True),
+        (lambda targets: targets.get("label"), True),
+        (lambda targets: dict(targets), True),
+        (lambda targets: {**targets}, True),
+        (lambda targets: {} | targets, True),
+        (lambda targets: list(targets.items()), True),
+        (lambda targets: [name for name in targets], True),  # noqa: C416
+    ],
+)
+def test_it_is_recorded_whether_targets_are_read(read, expected):
+    targets = reuse.RecordedTargets({"label": torch.zeros(2)})
+    read(targets)
+    assert targets.were_read is expected

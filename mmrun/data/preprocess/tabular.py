@@ -8,27 +8,34 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.data.packed import Records
+from mmrun.data.moments import Moments
+from mmrun.data.names import find_near_equal, normalize_name
+from mmrun.data.packed import PackedValues, Records
 from mmrun.data.table import Column
-from mmrun.errors import DataError
+from mmrun.errors import ConfigError, DataError, nearest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how missing numbers are marked, in lower case
+
+MAX_SPREADS = 10  # distances from the 5 % to the 95 % quantile that a number may be beyond them, to go unmentioned
+MAX_DEVIATIONS = 1e30  # from the mean; what is farther away would overflow float32
 
 
 class Cells:
     """Decodes a dict of cells to "numeric" [F] with a "missing" mask [F], and "categorical" [K].
 
-    A column is numeric if every cell of the training rows is a number or a mark such as NA. Numbers are standardised,
-    a missing one becomes the mean (0). Categories are numbered from 1; one that is missing, or that no training row
-    has, is 0.
+    A column is numeric if every cell of the training rows is a number or a mark such as NA. Numbers are standardised.
+    A missing one becomes the mean (0), and so does every number of a column that is constant in the training rows.
+    Categories are numbered from 1, "" among them where a training row lacks the cell; one that no training row has
+    is 0.
 
     Args:
         categorical: columns that are categories although all their cells are numbers, such as codes.
 
     Attributes:
-        numeric: mean and standard deviation by numeric column.
+        numeric: mean and standard deviation by numeric column; the deviation of a constant is 0.
         categories: number of each category by categorical column.
         metadata: num_numeric (F) and cardinalities (K numbers, including category 0), for encoders.
+        notes: what is suspicious in the column, one line each; written by `fit`.
     """
 
     def __init__(self, categorical: list[str] | None = None) -> None:
@@ -36,6 +43,7 @@ class Cells:
         self.numeric: dict[str, tuple[float, float]] = {}
         self.categories: dict[str, dict[str, int]] = {}
         self.metadata: dict[str, object] = {}
+        self.notes: list[str] = []
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Infer which columns are numeric; compute means, standard deviations and categories.
@@ -43,20 +51,88 @@ class Cells:
         Args:
             column: the cells.
             rows: numbers of the training rows [N].
+
+        Raises:
+            ConfigError: `categorical` names a column that does not exist.
         """
         records = Records.from_rows(column.values)
+        self._check_categorical(records)
         is_training = np.isin(np.arange(len(records)), rows)
-        has_cells = any(record is not None for record in compress(records, is_training))
-        self.numeric, self.categories = {}, {}
+        is_present = column.is_present()
+        has_cells = bool((is_training & is_present).any())
+        self.numeric, self.categories, self.notes = {}, {}, []
         for name, cells in records.columns.items() if has_cells else ():
             numbers = None if name in (self.categorical or []) else _parse_numbers(compress(cells, is_training))
             if numbers is None:
-                words = {str(cell) for cell in compress(cells, is_training) if cell is not None}
-                self.categories[name] = {word: number for number, word in enumerate(sorted(words), start=1)}
+                self._fit_categories(name, cells, is_training, is_present)
             else:
-                finite = numbers[~np.isnan(numbers)] if not np.isnan(numbers).all() else np.zeros(1)
-                self.numeric[name] = (float(np.mean(finite)), float(np.std(finite)) or 1.0)
+                self._fit_numbers(name, numbers, cells, is_training)
         self._update_metadata()
+
+    def _check_categorical(self, records: Records) -> None:
+        for name in self.categorical or ():
+            if records.columns and name not in records.columns:
+                raise ConfigError(
+                    f"preprocess.categorical: there is no column '{name}'{nearest(name, records.columns)} "
+                    f"(there are {', '.join(records.columns)})"
+                )
+
+    def _fit_numbers(
+        self, name: str, numbers: np.ndarray, cells: PackedValues[object], is_training: np.ndarray
+    ) -> None:
+        moments = Moments(1)
+        moments.update(numbers[None])
+        self.numeric[name] = (float(moments.mean[0]), float(moments.deviation[0]))
+        others = (as_number(cell) for cell in compress(cells, ~is_training))
+        other_numbers = np.array([number for number in others if number is not None])
+        self.notes += describe_extremes(f"column '{name}'", numbers, other_numbers)
+        num_infinite = sum(map(_is_infinite, cells))
+        if num_infinite:
+            self.notes.append(f"column '{name}': {num_infinite} cells are infinite, and read as missing")
+
+    def _fit_categories(
+        self, name: str, cells: PackedValues[object], is_training: np.ndarray, is_present: np.ndarray
+    ) -> None:
+        words = set(map(_category, compress(cells, is_training & is_present)))
+        self.categories[name] = {word: number for number, word in enumerate(sorted(words), start=1)}
+        others = compress(cells, ~is_training & is_present)
+        self.notes += self._describe_unknown(name, map(_category, others), "other rows")
+        pairs = find_near_equal(words - {""})
+        if pairs:
+            first_word, second_word = pairs[0]
+            self.notes.append(
+                f"column '{name}': the categories {first_word!r} and {second_word!r} are nearly equal; "
+                "if they are one, spell them alike"
+            )
+
+    def describe_new(self, column: Column) -> list[str]:
+        """Return a line about each categorical column in which new rows have categories that no training row has.
+
+        Args:
+            column: the cells of rows that were not there when this object was fitted.
+        """
+        records = Records.from_rows(column.values)
+        is_present = column.is_present()
+        lines = []
+        for name in self.categories:
+            words = map(_category, compress(records.columns[name], is_present))
+            lines += self._describe_unknown(name, words, "rows")
+        return lines
+
+    def _describe_unknown(self, name: str, words: Iterable[str], rows: str) -> list[str]:
+        """Return a line about words that no training row has, or none if there is none."""
+        numbered = list(words)
+        unknown = [word for word in numbered if word not in self.categories[name]]
+        if not unknown:
+            return []
+        named = next((word for word in unknown if word), "")
+        first = f", the first is {named[:40]!r}" if named else ""
+        num_empty = unknown.count("")
+        empty = f" ({num_empty} of them are empty)" if num_empty else ""
+        share = f"{len(unknown)} of {len(numbered)} {rows}"
+        return [
+            f"column '{name}': {share} have a category that no training row has{first}; they are read as unknown{empty}"
+        ]
 
     def decode(self, value: Mapping[str, object]) -> dict[str, np.ndarray]:
         """Decode one row.
@@ -72,14 +148,23 @@ class Cells:
         """
         numbers = np.zeros(len(self.numeric), dtype=np.float32)
         missing = np.zeros(len(self.numeric), dtype=bool)
-        for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
+        for i, name in enumerate(self.numeric):
             number = as_number(value[name])
             if number is None:
                 raise DataError(f"'{name}' is {value[name]!r}, but it is a number in all training rows")
             missing[i] = math.isnan(number)
-            numbers[i] = 0.0 if missing[i] else (number - mean) / deviation
-        categories = [numbered.get(str(value[name]), 0) for name, numbered in self.categories.items()]
+            numbers[i] = 0.0 if missing[i] else self._standardise(name, number)
+        categories = [numbered.get(_category(value[name]), 0) for name, numbered in self.categories.items()]
         return {"numeric": numbers, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
+
+    def _standardise(self, name: str, number: float) -> float:
+        mean, deviation = self.numeric[name]
+        standardised = (number - mean) / deviation if deviation > 0 else 0.0
+        if abs(standardised) > MAX_DEVIATIONS:
+            raise DataError(
+                f"'{name}' is {number:g}, but {mean:.4g} on average in the training rows; correct it, or empty the cell"
+            )
+        return standardised
 
     def state(self) -> dict[str, object]:
         """Return the statistics of the training rows."""
@@ -111,13 +196,63 @@ def as_number(cell: object) -> float | None:
     """
     if isinstance(cell, float):
         return cell if math.isfinite(cell) else math.nan
-    if cell is None or str(cell).strip().lower() in MISSING:
+    if cell is None or is_missing_mark(cell):
         return math.nan
+    if isinstance(cell, str) and "_" in cell:  # Python reads 2024_01 as 202401
+        return None
     try:
         number = float(cell)  # type: ignore[arg-type]  # a TypeError is caught
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else math.nan
+
+
+def is_missing_mark(cell: object) -> bool:
+    """Return whether a cell marks a missing number: NA, null, ? ...
+
+    Args:
+        cell: text, or anything else.
+    """
+    return isinstance(cell, str) and cell.strip().lower() in MISSING
+
+
+def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarray) -> list[str]:
+    """Return a line about numbers that are far from most others, such as 9999999 among ages; none if there is none.
+
+    Args:
+        subject: what the numbers are, the start of the line.
+        numbers: of the training rows [N]; NaN where missing.
+        other_numbers: of the other rows [n].
+    """
+    finite, others = numbers[np.isfinite(numbers)], other_numbers[np.isfinite(other_numbers)]
+    if len(finite) == 0:
+        return []
+    low, high = np.quantile(finite, (0.05, 0.95), method="nearest")
+    if high == low:  # mostly one value: its neighbours are no outliers
+        low, high = np.quantile(finite, (0.005, 0.995), method="nearest")
+    spread = high - low
+    margin = MAX_SPREADS * spread if spread > 0 else MAX_SPREADS * max(abs(high), 1.0)
+    lines = []
+    for rows, values in (("training", finite), ("other", others)):
+        far = values[(values < low - margin) | (values > high + margin)]
+        if len(far):
+            farthest = far[np.abs(far - high).argmax()]
+            lines.append(
+                f"{subject}: {len(far)} of {len(values)} numbers of {rows} rows, such as {farthest:.10g}, are far from "
+                f"most ({low:.4g} to {high:.4g}); if they mark missing values, empty those cells"
+            )
+    return lines
+
+
+def _category(cell: object) -> str:
+    """Return a cell as a category, "" where it is missing."""
+    return "" if cell is None else normalize_name(cell)
+
+
+def _is_infinite(cell: object) -> bool:
+    if isinstance(cell, float):
+        return math.isinf(cell)
+    return isinstance(cell, str) and cell.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def _parse_numbers(cells: Iterable[object]) -> np.ndarray | None:  # [n] float64

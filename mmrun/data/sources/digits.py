@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from mmrun.data.split import make_split
 from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError
+from mmrun.values import NonNegativeFloat, NonNegativeInt, Share
 
 REVISION = 1  # of what the arguments mean; enters the fingerprint
 KINDS = {"image": "image", "audio": "audio", "text": "text"}
@@ -24,14 +27,14 @@ WORDS = {
 
 
 def digits(
-    image_noise: float = 0.35,
-    image_occlusion: float = 0.3,
+    image_noise: NonNegativeFloat = 0.35,
+    image_occlusion: Share = 0.3,
     audio_snr: float = -13.0,
-    audio_spread: float = 8.0,
-    text_wrong: float = 0.25,
-    text_typos: float = 0.2,
-    languages: list[str] | tuple[str, ...] = ("de", "en", "es", "fr", "it"),
-    data_seed: int = 0,
+    audio_spread: NonNegativeFloat = 8.0,
+    text_wrong: Share = 0.25,
+    text_typos: Share = 0.2,
+    languages: Sequence[Literal["de", "en", "es", "fr", "it"]] = ("de", "en", "es", "fr", "it"),
+    data_seed: NonNegativeInt = 0,
     kinds: dict[str, str] | None = None,
 ) -> Table:
     """Return the 1,797 digits of scikit-learn as images, as the tones of telephone keys and as written words.
@@ -78,7 +81,7 @@ def _check(
     image_occlusion: float,
     text_wrong: float,
     text_typos: float,
-    languages: list[str] | tuple[str, ...],
+    languages: Sequence[str],
     kinds: dict[str, str] | None,
 ) -> None:
     if kinds is not None and kinds != KINDS:

@@ -5,16 +5,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+from unicodedata import normalize
 
 import numpy as np
 
 from mmrun.data import cells, infer
+from mmrun.data.file_digests import FileDigests
+from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.split import compute_strata, has_target, make_split
+from mmrun.data.suspicious import find_decimal_commas, find_suspicious
 from mmrun.data.table import Column, Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
+from mmrun.values import NonNegativeInt
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -36,9 +41,11 @@ def manifest(
     id: str | None = "id",
     root: str | None = None,
     allow_outside: bool = False,
-    on_error: str = "raise",
-    split_seed: int = 0,
+    on_error: Literal["raise", "skip"] = "raise",
+    split_seed: NonNegativeInt = 0,
+    encoding: str | None = None,
     hint: str = "set dataset.path=FILE",
+    digests: FileDigests | None = None,
 ) -> Table:
     """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
 
@@ -56,22 +63,37 @@ def manifest(
         allow_outside: whether file names may lead out of the root.
         on_error: raise | skip: what happens to bad rows.
         split_seed: of the 80/10/10 split.
+        encoding: of the file, if it is not Unicode: cp1252 ...
         hint: ends the error message if there is no file.
+        digests: remembers the contents of the files that cells name; None: they are read anew.
 
     Raises:
         ConfigError: an argument does not fit the file.
         DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
     _check_on_error(on_error)
-    file = _locate_file(path, hint)
+    file = locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
-    sheet = read_sheet(file)
+    sheet = read_sheet(file, encoding=encoding)
     reader = cells.RowReader(sheet, on_error)
     layout = _infer_layout(sheet, columns, kinds, target, split, group, id)
     schema = _resolve_schema(sheet, layout, task, order)
     files = cells.FileResolver(folder, allow_outside)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
-    return replace(table, root=folder, on_error=on_error)
+    fingerprint = table.fingerprint
+    if files.sizes:
+        contents = files.digest_contents(FileDigests() if digests is None else digests)
+        fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
+    if encoding is not None:
+        fingerprint = f"{fingerprint}-{encoding}"
+    return replace(
+        table,
+        root=folder,
+        on_error=on_error,
+        fingerprint=fingerprint,
+        old_fingerprint=table.fingerprint,
+        warnings=[*find_decimal_commas(sheet), *find_suspicious(table, group)],
+    )
 
 
 def infer_modalities(
@@ -82,6 +104,7 @@ def infer_modalities(
     split: str | None = "split",
     group: str | None = None,
     id: str | None = "id",
+    encoding: str | None = None,
     hint: str = "set dataset.path=FILE",
     **_: object,
 ) -> dict[str, infer.Modality]:
@@ -97,7 +120,7 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = read_sheet(_locate_file(path, hint), limit=SAMPLE_ROWS)
+    sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
     return _infer_layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
@@ -126,11 +149,21 @@ class _Layout:
 
 @dataclass(frozen=True)
 class _Schema:
-    """What the columns of a file mean: the layout, and of each target the task and the order of its classes, if any."""
+    """What the columns of a file mean.
+
+    Attributes:
+        layout: which columns hold what.
+        tasks: by target.
+        orders: of the classes, by target; None: there is none.
+        numeric: targets whose cells are numbers.
+        notes: what was inferred.
+    """
 
     layout: _Layout
     tasks: dict[str, str]
     orders: dict[str, Sequence[str] | None]
+    numeric: set[str]
+    notes: list[str]
 
 
 def _check_on_error(on_error: str) -> None:
@@ -138,7 +171,16 @@ def _check_on_error(on_error: str) -> None:
         raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
 
 
-def _locate_file(path: str | None, hint: str) -> Path:
+def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
+    """Return the file, or the manifest in a folder.
+
+    Args:
+        path: as typed.
+        hint: ends the error message if there is no file.
+
+    Raises:
+        DataError: there is no file.
+    """
     if path is None:
         raise DataError(f"dataset.path: no file is given; {hint}")
     file = Path(path).expanduser()
@@ -146,6 +188,10 @@ def _locate_file(path: str | None, hint: str) -> Path:
         candidates = [file / f"manifest{suffix}" for suffix in SUFFIXES]
         file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
     if not file.is_file():
+        if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
+            hint = "write / instead of \\"
+        elif "," in path:
+            hint = "several files are a sweep: add -m"
         raise DataError(f"dataset.path: {file} does not exist; {hint}")
     return file
 
@@ -159,12 +205,13 @@ def _infer_layout(
     group: str | None,
     id: str | None,
 ) -> _Layout:
-    targets = [target] if isinstance(target, str) else list(target)
+    targets = [normalize("NFC", name) for name in ([target] if isinstance(target, str) else target)]
     if not targets:
         raise ConfigError("dataset.target: no column is named; name at least one")
     for name in targets:
         infer.require_column(sheet, name, "dataset.target")
     if group is not None:
+        group = normalize("NFC", group)
         infer.require_column(sheet, group, "dataset.group")
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
@@ -176,6 +223,7 @@ def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str |
     """Return the column, or None where it is the default one and the file has none."""
     if name is None or (name == default and name not in sheet.columns):
         return None
+    name = normalize("NFC", name)
     infer.require_column(sheet, name, f"dataset.{default}")
     return name
 
@@ -186,12 +234,27 @@ def _resolve_schema(
     task: str | Mapping[str, str] | None,
     order: Sequence[str] | Mapping[str, Sequence[str]] | None,
 ) -> _Schema:
-    tasks = _resolve_tasks(sheet, layout.targets, task)
-    return _Schema(layout, tasks, _resolve_orders(tasks, order))
+    tasks = _check_tasks(layout.targets, task)
+    numeric, notes = set(), []
+    for name in layout.targets:
+        labels = [cell for cell in sheet.columns[name] if cell is not None]
+        if not labels:
+            raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
+        if infer.are_numbers(labels):
+            numeric.add(name)
+        if name not in tasks:
+            tasks[name], reason = infer.infer_task(labels)
+            key = "dataset.task" if len(layout.targets) == 1 else f"dataset.task.{name}"
+            notes.append(f"{name}: read as {tasks[name]} ({reason}); {key}=TASK changes it")
+    tasks = {name: tasks[name] for name in layout.targets}
+    for modality, (_, columns, _) in layout.modalities.items():
+        if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
+            notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
+    return _Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
 
 
-def _resolve_tasks(sheet: Sheet, targets: Sequence[str], task: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the task of each target: the requested one, or the one inferred from its cells."""
+def _check_tasks(targets: Sequence[str], task: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return the requested tasks by target."""
     tasks = dict.fromkeys(targets, task) if isinstance(task, str) else dict(task or {})
     for name, requested in tasks.items():
         if name not in targets or requested not in infer.TASKS:
@@ -199,12 +262,7 @@ def _resolve_tasks(sheet: Sheet, targets: Sequence[str], task: str | Mapping[str
                 f"dataset.task: {name}: {requested}; "
                 f"the task of a target ({', '.join(targets)}) is one of {', '.join(infer.TASKS)}"
             )
-    for name in targets:
-        labels = [cell for cell in sheet.columns[name] if cell is not None]
-        if not labels:
-            raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
-        tasks.setdefault(name, infer.infer_task(labels))
-    return {name: tasks[name] for name in targets}
+    return tasks
 
 
 def _resolve_orders(
@@ -232,7 +290,7 @@ def _build_table(
     values = _read_modalities(reader, layout, files)
     labels = _read_labels(reader, schema)
     ids = sheet.locate_rows() if layout.id is None else reader.read_ids(layout.id)
-    groups = None if layout.group is None else reader.read_column(layout.group, str, required=True)
+    groups = None if layout.group is None else reader.read_column(layout.group, normalize_name, required=True)
     split = None if layout.split is None else reader.read_column(layout.split, _parse_split, required=True)
     if split is not None:
         for name, column in labels.items():
@@ -257,6 +315,7 @@ def _build_table(
         fingerprint=_compute_fingerprint(file, files.sizes, schema, sheet.lines[rows] if reader.skipped else None),
         groups=group_of,
         skipped=reader.skipped,
+        notes=schema.notes,
     )
 
 
@@ -271,7 +330,7 @@ def _read_modalities(reader: cells.RowReader, layout: _Layout, files: cells.File
 def _read_labels(reader: cells.RowReader, schema: _Schema) -> dict[str, PackedValues[cells.Label | None]]:
     labels = {}
     for name, task in schema.tasks.items():
-        labels[name] = reader.read_column(name, cells.get_label_parser(task))
+        labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
     return labels
 
 
@@ -317,7 +376,9 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
 
 
 def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:
-    """Hash the file, what it names and how it is read. Absolute paths are left out: it is the same on every machine.
+    """Hash the file, the names and sizes of those that it names, and how it is read.
+
+    Absolute paths are left out, so that it is the same on every machine.
 
     Args:
         file: the user's file.

@@ -3,25 +3,27 @@
 import hashlib
 import json
 from string import ascii_lowercase
+from typing import Annotated
 
 import numpy as np
 
 from mmrun.data.split import make_split
 from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError
+from mmrun.values import NonNegativeInt, PositiveInt, Range, Share, Width
 
 REVISION = 1  # of what the arguments mean; enters the fingerprint
 
 
 def synthetic(
-    num_rows: int = 4000,
-    redundancy: float = 0.25,
-    uniqueness: float = 0.5,
-    synergy: float = 0.25,
-    num_modalities: int = 2,
-    num_features: int = 8,
-    noise: float = 0.0,
-    data_seed: int = 0,
+    num_rows: PositiveInt = 4000,
+    redundancy: Share = 0.25,
+    uniqueness: Share = 0.5,
+    synergy: Share = 0.25,
+    num_modalities: PositiveInt = 2,
+    num_features: Width = 8,
+    noise: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.0,
+    data_seed: NonNegativeInt = 0,
     kinds: dict[str, str] | None = None,
 ) -> Table:
     """Return rows of two classes whose tabular modalities a, b, c ... determine the class in a known way.
@@ -64,8 +66,8 @@ def expected_accuracy(
     redundancy: float,
     uniqueness: float,
     synergy: float,
-    num_modalities: int = 2,
-    noise: float = 0.0,
+    num_modalities: PositiveInt = 2,
+    noise: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.0,
 ) -> float:
     """Return the accuracy of the Bayes-optimal classifier that sees only the present modalities.
 

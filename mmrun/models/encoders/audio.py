@@ -1,7 +1,6 @@
 """Small audio encoders for training from scratch. Their tokens are steps in time."""
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -9,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmrun.models.encoders.convolution import Convolutions
-from mmrun.models.encoders.logmel import Cepstrum, LogMel
+from mmrun.models.encoders.logmel import Cepstrum, LogMel, MelScale, Normalization
 from mmrun.models.encoders.sequence import masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features
+from mmrun.values import Depth, Width, Widths
 
 
 class LogMelCnn(Encoder):
@@ -37,14 +37,14 @@ class LogMelCnn(Encoder):
     def __init__(
         self,
         sample_rate: int,
-        dim: int = 64,
-        channels: Sequence[int] = (8, 16, 32, 64),
-        kernels: Sequence[int] = (5, 3, 3, 3),
-        n_mels: int = 64,
-        n_fft: int = 256,
-        hop_length: int = 128,
-        mel_scale: str = "slaney",
-        normalize: str = "fixed",
+        dim: Width = 64,
+        channels: Widths = (8, 16, 32, 64),
+        kernels: Widths = (5, 3, 3, 3),
+        n_mels: Width = 64,
+        n_fft: Width = 256,
+        hop_length: Width = 128,
+        mel_scale: MelScale = "slaney",
+        normalize: Normalization = "fixed",
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -90,13 +90,13 @@ class Mfcc(Encoder):
     def __init__(
         self,
         sample_rate: int,
-        channels: Sequence[int] = (64, 128),
-        n_mfcc: int = 20,
-        n_mels: int = 64,
-        n_fft: int = 256,
-        hop_length: int = 128,
-        mel_scale: str = "slaney",
-        normalize: str = "fixed",
+        channels: Widths = (64, 128),
+        n_mfcc: Width = 20,
+        n_mels: Width = 64,
+        n_fft: Width = 256,
+        hop_length: Width = 128,
+        mel_scale: MelScale = "slaney",
+        normalize: Normalization = "fixed",
     ) -> None:
         super().__init__()
         self.dim = channels[-1]
@@ -149,13 +149,13 @@ class WaveNet(Encoder):
 
     def __init__(
         self,
-        dim: int = 64,
-        channels: int = 32,
-        num_layers: int = 8,
-        num_cycles: int = 1,
-        kernel: int = 2,
-        stride: int = 16,
-        pool: int = 10,
+        dim: Width = 64,
+        channels: Width = 32,
+        num_layers: Depth = 8,
+        num_cycles: Depth = 1,
+        kernel: Width = 2,
+        stride: Width = 16,
+        pool: Width = 10,
     ) -> None:
         super().__init__()
         self.dim, self.stride, self.pool = dim, stride, pool

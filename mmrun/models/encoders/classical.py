@@ -5,7 +5,7 @@ They have no parameters: what `fit` computes is stored in buffers.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,9 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.logmel import LogMel
+from mmrun.models.encoders.logmel import LogMel, MelScale, Normalization
 from mmrun.models.encoders.tabular import compute_offsets
 from mmrun.types import Encoder, Features, Input
+from mmrun.values import Width
+
+Method = Literal["pca", "ica"]  # principal or independent components
 
 PCA_BLOCK_ROWS = 512  # rows per update of the incremental PCA
 ICA_MAX_ROWS = 2000  # rows that ICA is fitted to
@@ -41,7 +44,7 @@ class Projection(Encoder):
     mean: Tensor
     weight: Tensor
 
-    def __init__(self, num_values: int, method: str, dim: int) -> None:
+    def __init__(self, num_values: int, method: Method, dim: int) -> None:
         super().__init__()
         if method not in ("pca", "ica"):
             raise ConfigError(f"method={method!r}: choose pca or ica")
@@ -103,7 +106,7 @@ class Pixels(Projection):
 
     kind = "image"
 
-    def __init__(self, in_channels: int, image_size: int, method: str, dim: int = 64) -> None:
+    def __init__(self, in_channels: int, image_size: int, method: Method, dim: Width = 64) -> None:
         super().__init__(in_channels * image_size**2, method, dim)
 
     def flatten(self, x: Tensor) -> Tensor:
@@ -139,13 +142,13 @@ class Spectrum(Projection):
         self,
         sample_rate: int,
         num_samples: int,
-        method: str,
-        dim: int = 64,
-        n_mels: int = 64,
-        n_fft: int = 256,
-        hop_length: int = 128,
-        mel_scale: str = "slaney",
-        normalize: str = "fixed",
+        method: Method,
+        dim: Width = 64,
+        n_mels: Width = 64,
+        n_fft: Width = 256,
+        hop_length: Width = 128,
+        mel_scale: MelScale = "slaney",
+        normalize: Normalization = "fixed",
     ) -> None:
         super().__init__(n_mels * (1 + num_samples // hop_length), method, dim)
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length, mel_scale, normalize)
@@ -176,7 +179,7 @@ class Row(Projection):
     kind = "tabular"
     first: Tensor
 
-    def __init__(self, num_numeric: int, cardinalities: Sequence[int], method: str, dim: int = 8) -> None:
+    def __init__(self, num_numeric: int, cardinalities: Sequence[int], method: Method, dim: Width = 8) -> None:
         super().__init__(2 * num_numeric + sum(cardinalities), method, dim)
         self.num_categories = sum(cardinalities)
         self.register_buffer("first", compute_offsets(cardinalities), persistent=False)  # [K]
@@ -207,7 +210,7 @@ class Steps(Projection):
 
     kind = "series"
 
-    def __init__(self, in_channels: int, num_steps: int, method: str, dim: int = 16) -> None:
+    def __init__(self, in_channels: int, num_steps: int, method: Method, dim: Width = 16) -> None:
         super().__init__(in_channels * num_steps, method, dim)
         self.num_steps = num_steps
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -197,7 +197,7 @@ class HfText(Encoder):
         vocab_size: int,
         max_tokens: int,
         pretrained: bool = True,
-        pool: str = "mean",
+        pool: Literal["mean", "cls", "last"] = "mean",
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()

@@ -1,11 +1,16 @@
 """Log-mel spectrograms and cepstral coefficients, computed on the model's device."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
+from mmrun.values import Width
+
+MelScale = Literal["slaney", "htk"]
+Normalization = Literal["fixed", "clip"]
 
 SILENCE = 1e-8  # floor of the power: 80 dB below the reference
 
@@ -32,11 +37,11 @@ class LogMel(nn.Module):
     def __init__(
         self,
         sample_rate: int,
-        n_mels: int = 64,
-        n_fft: int = 256,
-        hop_length: int = 128,
-        mel_scale: str = "slaney",
-        normalize: str = "fixed",
+        n_mels: Width = 64,
+        n_fft: Width = 256,
+        hop_length: Width = 128,
+        mel_scale: MelScale = "slaney",
+        normalize: Normalization = "fixed",
     ) -> None:
         super().__init__()
         if normalize not in ("fixed", "clip"):
@@ -68,7 +73,7 @@ class LogMel(nn.Module):
             return (bands.clamp(min=SILENCE).log() + 11.0) / 2.5
 
 
-def build_mel_filters(sample_rate: int, n_fft: int, n_mels: int, mel_scale: str) -> Tensor:
+def build_mel_filters(sample_rate: int, n_fft: int, n_mels: int, mel_scale: MelScale) -> Tensor:
     """Build triangular filters with a peak of 1, evenly spaced on the mel scale from 0 Hz to half the sample rate.
 
     Args:

@@ -2,9 +2,10 @@
 
 from torch import Tensor
 
-from mmrun.models.encoders.logmel import LogMel
+from mmrun.models.encoders.logmel import LogMel, MelScale, Normalization
 from mmrun.models.encoders.timm import Timm
 from mmrun.types import Encoder, Features
+from mmrun.values import Width
 
 
 class LogMelTimm(Encoder):
@@ -37,11 +38,11 @@ class LogMelTimm(Encoder):
         model: str = "resnet18",
         pretrained: bool | str = False,
         grad_checkpointing: bool = False,
-        n_mels: int = 128,
-        n_fft: int = 1024,
-        hop_length: int = 512,
-        mel_scale: str = "slaney",
-        normalize: str = "fixed",
+        n_mels: Width = 128,
+        n_fft: Width = 1024,
+        hop_length: Width = 512,
+        mel_scale: MelScale = "slaney",
+        normalize: Normalization = "fixed",
     ) -> None:
         super().__init__()
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length, mel_scale, normalize)

@@ -3,11 +3,15 @@
 Sequences are padded at the end. A mask is [B, T] bool, True where the token is real.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.types import Features
+
+Cell = Literal["gru", "lstm"]
 
 
 def unmask_empty_rows(mask: Tensor) -> Tensor:
@@ -80,7 +84,7 @@ class Recurrent(nn.Module):
         ConfigError: `cell` is neither, or `dim` is odd and the network is bidirectional.
     """
 
-    def __init__(self, cell: str, in_dim: int, dim: int, num_layers: int, bidirectional: bool, dropout: float) -> None:
+    def __init__(self, cell: Cell, in_dim: int, dim: int, num_layers: int, bidirectional: bool, dropout: float) -> None:
         super().__init__()
         if cell not in ("gru", "lstm"):
             raise ConfigError(f"cell={cell!r}: a recurrent encoder has gru or lstm cells")

@@ -1,6 +1,5 @@
 """Time series encoders for training from scratch: sensors, physiology, anything sampled in steps."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -8,6 +7,7 @@ from torch.nn import functional as F
 
 from mmrun.models.encoders.convolution import check_blocks
 from mmrun.models.encoders.sequence import (
+    Cell,
     Recurrent,
     find_last_tokens,
     masked_mean,
@@ -15,6 +15,7 @@ from mmrun.models.encoders.sequence import (
     unmask_empty_rows,
 )
 from mmrun.types import Encoder, Features
+from mmrun.values import Depth, ShareBelow1, Width, Widths
 
 
 class StepNorm(nn.LayerNorm):
@@ -54,9 +55,9 @@ class Cnn1d(Encoder):
     def __init__(
         self,
         in_channels: int,
-        channels: Sequence[int] = (32, 64, 128),
-        kernels: Sequence[int] = (7, 5, 3),
-        dropout: float = 0.1,
+        channels: Widths = (32, 64, 128),
+        kernels: Widths = (7, 5, 3),
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         check_blocks(channels, kernels)
@@ -104,11 +105,11 @@ class Rnn(Encoder):
     def __init__(
         self,
         in_channels: int,
-        cell: str,
-        dim: int = 128,
-        num_layers: int = 1,
+        cell: Cell,
+        dim: Width = 128,
+        num_layers: Depth = 1,
         bidirectional: bool = True,
-        dropout: float = 0.1,
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -141,7 +142,7 @@ class Tcn(Encoder):
     kind = "series"
 
     def __init__(
-        self, in_channels: int, dim: int = 64, num_levels: int = 5, kernel: int = 3, dropout: float = 0.1
+        self, in_channels: int, dim: Width = 64, num_levels: Depth = 5, kernel: Width = 3, dropout: ShareBelow1 = 0.1
     ) -> None:
         super().__init__()
         self.dim = dim

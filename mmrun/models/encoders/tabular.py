@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.models.encoders.sequence import Blocks
 from mmrun.types import Encoder, Features
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
 def compute_offsets(cardinalities: Sequence[int]) -> Tensor:
@@ -23,8 +24,42 @@ def compute_offsets(cardinalities: Sequence[int]) -> Tensor:
     return torch.tensor(list(ends)[:-1], dtype=torch.int64)
 
 
+class CellDropout(nn.Module):
+    """Hides random cells of a batch in training, so that the vectors of unknown categories and missing numbers learn.
+
+    Without it they would keep their random initial values where no training row lacks a cell.
+
+    Args:
+        probability: that a cell is hidden.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Hide cells; in evaluation none.
+
+        Args:
+            x: numeric [B, F], missing [B, F] and categorical [B, K].
+
+        Returns:
+            The same parts; a hidden number is missing, and a hidden category is 0.
+        """
+        if not self.training or self.probability == 0:
+            return x
+        numeric, categorical = x["numeric"], x["categorical"]
+        is_hidden_number = torch.rand(numeric.shape, device=numeric.device) < self.probability
+        is_hidden_category = torch.rand(categorical.shape, device=numeric.device) < self.probability
+        return {
+            "numeric": numeric.masked_fill(is_hidden_number, 0),
+            "missing": x["missing"] | is_hidden_number,
+            "categorical": categorical.masked_fill(is_hidden_category, 0),
+        }
+
+
 class Categories(nn.Module):
-    """Embed each category of each column; index 0 of a column stands for missing or unseen in training.
+    """Embed each category of each column; index 0 of a column stands for an unknown one, and starts as the mean, 0.
 
     Args:
         cardinalities: categories of each column, index 0 included.
@@ -37,6 +72,8 @@ class Categories(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(sum(cardinalities), dim)
         self.register_buffer("first", compute_offsets(cardinalities), persistent=False)  # [K]
+        with torch.no_grad():
+            self.embedding.weight[self.first] = 0
 
     def forward(self, categorical: Tensor) -> Tensor:
         """Embed.
@@ -60,6 +97,7 @@ class Mlp(Encoder):
         dims: width of each layer; the last is D.
         embedding_dim: E, of a category.
         dropout: after each layer.
+        cell_dropout: see `CellDropout`.
     """
 
     kind = "tabular"
@@ -68,11 +106,13 @@ class Mlp(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dims: Sequence[int] = (128, 128),
-        embedding_dim: int = 8,
-        dropout: float = 0.1,
+        dims: Widths = (128, 128),
+        embedding_dim: Width = 8,
+        dropout: ShareBelow1 = 0.1,
+        cell_dropout: ShareBelow1 = 0.02,
     ) -> None:
         super().__init__()
+        self.cell_dropout = CellDropout(cell_dropout)
         self.dim = dims[-1]
         self.categories = Categories(cardinalities, embedding_dim)
         self.layers = nn.Sequential()
@@ -89,6 +129,7 @@ class Mlp(Encoder):
         Returns:
             Pooled [B, D], no tokens.
         """
+        x = self.cell_dropout(x)
         embedded = self.categories(x["categorical"]).flatten(1)  # [B, K * E]
         row = torch.cat([x["numeric"], x["missing"].to(embedded.dtype), embedded], dim=1)  # [B, 2 * F + K * E]
         return Features(self.layers(row))
@@ -105,6 +146,7 @@ class FtTransformer(Encoder):
         num_heads: must divide `dim`.
         mlp_ratio: width of the MLP's hidden layer, as a multiple of `dim`.
         dropout: see `sequence.Blocks`.
+        cell_dropout: see `CellDropout`.
 
     Raises:
         ConfigError: `num_heads` does not divide `dim`.
@@ -116,13 +158,15 @@ class FtTransformer(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dim: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        mlp_ratio: float = 2.0,
-        dropout: float = 0.1,
+        dim: Width = 64,
+        num_layers: Depth = 2,
+        num_heads: Width = 4,
+        mlp_ratio: MlpRatio = 2.0,
+        dropout: ShareBelow1 = 0.1,
+        cell_dropout: ShareBelow1 = 0.02,
     ) -> None:
         super().__init__()
+        self.cell_dropout = CellDropout(cell_dropout)
         self.dim = dim
         self.slope = nn.Parameter(torch.empty(num_numeric, dim))
         self.missing = nn.Parameter(torch.empty(num_numeric, dim))  # added where a number is missing
@@ -142,6 +186,7 @@ class FtTransformer(Encoder):
         Returns:
             Pooled [B, D] and one token per cell [B, F + K, D].
         """
+        x = self.cell_dropout(x)
         numeric = x["numeric"].unsqueeze(-1) * self.slope + x["missing"].unsqueeze(-1) * self.missing
         cells = torch.cat([numeric, self.categories(x["categorical"])], dim=1) + self.column  # [B, F + K, D]
         tokens = self.blocks(torch.cat([self.summary.expand(cells.shape[0], 1, -1), cells], dim=1))

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmrun.models.encoders.sequence import Blocks, Recurrent, masked_mean, unmask_empty_rows
+from mmrun.models.encoders.sequence import Blocks, Cell, Recurrent, masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features, Input
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
 class Rnn(Encoder):
@@ -34,12 +35,12 @@ class Rnn(Encoder):
         self,
         vocab_size: int,
         pad_id: int,
-        cell: str,
-        dim: int = 128,
-        embedding_dim: int = 128,
-        num_layers: int = 1,
+        cell: Cell,
+        dim: Width = 128,
+        embedding_dim: Width = 128,
+        num_layers: Depth = 1,
         bidirectional: bool = True,
-        dropout: float = 0.1,
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -81,10 +82,10 @@ class TextCnn(Encoder):
         self,
         vocab_size: int,
         pad_id: int,
-        embedding_dim: int = 128,
-        channels: int = 64,
-        kernels: Sequence[int] = (3, 4, 5),
-        dropout: float = 0.5,
+        embedding_dim: Width = 128,
+        channels: Width = 64,
+        kernels: Widths = (3, 4, 5),
+        dropout: ShareBelow1 = 0.5,
     ) -> None:
         super().__init__()
         self.dim = channels * len(kernels)
@@ -128,14 +129,14 @@ class Bow(Encoder):
     kind = "text"
     idf: Tensor
 
-    def __init__(self, vocab_size: int, special_ids: Sequence[int], dim: int = 128) -> None:
+    def __init__(self, vocab_size: int, special_ids: Sequence[int], dim: Width = 128) -> None:
         super().__init__()
         self.dim = dim
         idf = torch.ones(vocab_size)
         idf[list(special_ids)] = 0.0
         self.register_buffer("idf", idf)  # [V], inverse document frequency
         self.linear = nn.Linear(vocab_size, dim)
-        nn.init.normal_(self.linear.weight)  # inputs have norm 1, so outputs have variance 1
+        nn.init.normal_(self.linear.weight, std=0.01)  # of a rare word it remains, so it is noise: at 1 it hid the rest
 
     def fit(self, batches: Iterable[Input]) -> None:
         """Compute the inverse document frequencies, smoothed as in scikit-learn: ln((1 + rows) / (1 + df)) + 1.
@@ -199,11 +200,11 @@ class Transformer(Encoder):
         vocab_size: int,
         max_tokens: int,
         pad_id: int,
-        dim: int = 128,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.1,
+        dim: Width = 128,
+        num_layers: Depth = 2,
+        num_heads: Width = 4,
+        mlp_ratio: MlpRatio = 4.0,
+        dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()
         self.dim = dim

@@ -8,6 +8,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.fusions.presence import build_projections, masked_mean, project_tokens, stack_present
 from mmrun.models.fusions.transformer import Block, Transformer
 from mmrun.types import Features, Fusion
+from mmrun.values import Depth, ShareBelow1, Width
 
 Tokens = tuple[Tensor, Tensor]  # tokens [B, T, D], and [B, T] bool, True where the token is real
 
@@ -37,7 +38,9 @@ class Attention(Fusion):
         dropout: see `transformer.Block`.
     """
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, num_heads: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dims: dict[str, int], dim: Width = 128, num_heads: Width = 4, dropout: ShareBelow1 = 0.0
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
@@ -75,7 +78,12 @@ class SelfAttention(Fusion):
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: int = 128, num_heads: int = 4, num_layers: int = 2, dropout: float = 0.0
+        self,
+        dims: dict[str, int],
+        dim: Width = 128,
+        num_heads: Width = 4,
+        num_layers: Depth = 2,
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -115,7 +123,12 @@ class CrossAttention(Fusion):
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: int = 128, num_heads: int = 4, num_layers: int = 1, dropout: float = 0.0
+        self,
+        dims: dict[str, int],
+        dim: Width = 128,
+        num_heads: Width = 4,
+        num_layers: Depth = 1,
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -203,11 +216,11 @@ class Bottleneck(Fusion):
     def __init__(
         self,
         dims: dict[str, int],
-        dim: int = 128,
-        num_heads: int = 4,
-        num_layers: int = 2,
-        num_bottlenecks: int = 4,
-        dropout: float = 0.0,
+        dim: Width = 128,
+        num_heads: Width = 4,
+        num_layers: Depth = 2,
+        num_bottlenecks: Width = 4,
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         if num_layers < 2:

@@ -1,6 +1,7 @@
 """Convolutional fusion for token sequences that run in parallel: sensors, sound and video of one event."""
 
 import itertools
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.fusions import align as aligners
 from mmrun.models.fusions.presence import build_projections, project_tokens
 from mmrun.types import Features, Fusion
+from mmrun.values import Depth, ShareBelow1, Width
 
 
 class Cnn(Fusion):
@@ -35,13 +37,13 @@ class Cnn(Fusion):
     def __init__(
         self,
         dims: dict[str, int],
-        dim: int = 128,
-        align: str = "linear",
-        length: int = 16,
-        num_heads: int = 4,
-        kernel_size: int = 3,
-        num_layers: int = 2,
-        dropout: float = 0.0,
+        dim: Width = 128,
+        align: Literal["nearest", "linear", "attention"] = "linear",
+        length: Width = 16,
+        num_heads: Width = 4,
+        kernel_size: Width = 3,
+        num_layers: Depth = 2,
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim

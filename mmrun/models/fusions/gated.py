@@ -14,6 +14,7 @@ from mmrun.models.fusions.presence import (
     stack_present,
 )
 from mmrun.types import Features, Fusion
+from mmrun.values import ShareBelow1, Width
 
 
 class Gated(Fusion):
@@ -29,7 +30,7 @@ class Gated(Fusion):
         dropout: of the fused vector.
     """
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, dropout: float = 0.0) -> None:
+    def __init__(self, dims: dict[str, int], dim: Width = 128, dropout: ShareBelow1 = 0.0) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
@@ -85,7 +86,7 @@ class Film(Fusion):
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: int = 128, modulated: str | None = None, dropout: float = 0.0
+        self, dims: dict[str, int], dim: Width = 128, modulated: str | None = None, dropout: ShareBelow1 = 0.0
     ) -> None:
         super().__init__()
         if modulated is not None and modulated not in dims:

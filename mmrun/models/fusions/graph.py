@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.fusions.presence import build_projections, masked_mean, masked_softmax, project_pooled
 from mmrun.types import Features, Fusion
+from mmrun.values import Depth, ShareBelow1, Width
 
 
 class GraphAttention(nn.Module):
@@ -65,7 +66,12 @@ class Graph(Fusion):
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: int = 128, num_heads: int = 4, num_layers: int = 2, dropout: float = 0.0
+        self,
+        dims: dict[str, int],
+        dim: Width = 128,
+        num_heads: Width = 4,
+        num_layers: Depth = 2,
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim

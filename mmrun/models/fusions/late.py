@@ -1,5 +1,7 @@
 """Decision-level fusion: a linear classifier per modality, whose logits are averaged."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,9 @@ class Late(Fusion):
         ConfigError: `weights` is neither.
     """
 
-    def __init__(self, dims: dict[str, int], num_outputs: int, weights: str = "uniform") -> None:
+    def __init__(
+        self, dims: dict[str, int], num_outputs: int, weights: Literal["uniform", "learned"] = "uniform"
+    ) -> None:
         super().__init__()
         if weights not in ("uniform", "learned"):
             raise ConfigError(f"fusion.weights: '{weights}' is neither uniform nor learned")

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmrun.models.fusions.presence import concat_pooled, stack_present
 from mmrun.types import Features, Fusion
+from mmrun.values import ShareBelow1, Width
 
 
 class MixtureOfExperts(Fusion):
@@ -21,7 +22,9 @@ class MixtureOfExperts(Fusion):
         dropout: of the fused vector.
     """
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, num_experts: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dims: dict[str, int], dim: Width = 128, num_experts: Width = 4, dropout: ShareBelow1 = 0.0
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.modalities = list(dims)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmrun.models.fusions.presence import build_projections, concat_pooled, masked_mean, project_pooled
 from mmrun.types import Features, Fusion
+from mmrun.values import ShareBelow1, Width
 
 
 class Concat(Fusion):
@@ -19,7 +20,7 @@ class Concat(Fusion):
         dropout: of the fused vector.
     """
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, dropout: float = 0.0) -> None:
+    def __init__(self, dims: dict[str, int], dim: Width = 128, dropout: ShareBelow1 = 0.0) -> None:
         super().__init__()
         self.dim = dim
         self.modalities = list(dims)
@@ -43,7 +44,7 @@ class Concat(Fusion):
 class _Projected(Fusion):
     """Base of the fusions that reduce relu(W_m x_m + b_m) over the modalities m."""
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, dropout: float = 0.0) -> None:
+    def __init__(self, dims: dict[str, int], dim: Width = 128, dropout: ShareBelow1 = 0.0) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)

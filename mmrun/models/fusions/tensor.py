@@ -4,6 +4,7 @@ They read pooled features.
 """
 
 import functools
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.fusions.presence import build_projections, mask_pooled, project_pooled
 from mmrun.types import Features, Fusion
+from mmrun.values import ShareBelow1, Width
 
 MAX_PRODUCT = 2**16  # elements of a row's outer product; its linear layer has dim times as many weights
 
@@ -41,7 +43,7 @@ class TensorFusion(Fusion):
         ConfigError: the outer product has more than MAX_PRODUCT elements.
     """
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, width: int = 8, dropout: float = 0.0) -> None:
+    def __init__(self, dims: dict[str, int], dim: Width = 128, width: Width = 8, dropout: ShareBelow1 = 0.0) -> None:
         super().__init__()
         size = (1 + width) ** len(dims)
         if size > MAX_PRODUCT:
@@ -98,7 +100,7 @@ class LowRank(Fusion):
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: int = 128, width: int = 32, rank: int = 8, dropout: float = 0.0
+        self, dims: dict[str, int], dim: Width = 128, width: Width = 32, rank: Width = 8, dropout: ShareBelow1 = 0.0
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -150,7 +152,12 @@ class Bilinear(Fusion):
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: int = 128, method: str = "mfb", expansion: int = 4, dropout: float = 0.0
+        self,
+        dims: dict[str, int],
+        dim: Width = 128,
+        method: Literal["mlb", "mfb"] = "mfb",
+        expansion: Width = 4,
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         if method not in ("mlb", "mfb"):
@@ -198,7 +205,7 @@ class Multiplicative(Fusion):
         dropout: of the fused vector.
     """
 
-    def __init__(self, dims: dict[str, int], dim: int = 128, width: int = 16, dropout: float = 0.0) -> None:
+    def __init__(self, dims: dict[str, int], dim: Width = 128, width: Width = 16, dropout: ShareBelow1 = 0.0) -> None:
         super().__init__()
         first, *others = dims
         self.dim = dim

@@ -17,6 +17,7 @@ from mmrun.objectives.balance.unimodal import (
 )
 from mmrun.objectives.losses import hide_targets
 from mmrun.types import Batch, Objective, Task
+from mmrun.values import PositiveInt, Share
 
 HELD_OUT = 10  # rows whose number is divisible by it are never trained on
 
@@ -53,9 +54,9 @@ class GradientBlending(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
-        every: int = 100,
-        decay: float = 0.98,
-        least: float = 0.1,
+        every: PositiveInt = 100,
+        decay: Share = 0.98,
+        least: Share = 0.1,
     ) -> None:
         super().__init__()
         if every < 1:

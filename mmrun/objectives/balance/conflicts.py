@@ -16,6 +16,7 @@ from mmrun.objectives.balance.unimodal import (
 )
 from mmrun.objectives.losses import sum_losses
 from mmrun.types import Batch, Objective, Task
+from mmrun.values import NonNegativeFloat, PositiveFloat
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -45,7 +46,7 @@ class Pcgrad(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
-        unimodal_weight: float = 1.0,
+        unimodal_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
         if unimodal_weight < 0:
@@ -131,7 +132,7 @@ class MMPareto(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
-        gamma: float = 1.5,
+        gamma: PositiveFloat = 1.5,
     ) -> None:
         super().__init__()
         if gamma <= 0:

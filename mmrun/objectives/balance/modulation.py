@@ -24,6 +24,7 @@ from mmrun.objectives.losses import sum_losses
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
+from mmrun.values import NonNegativeFloat
 
 
 class OgmGe(Objective):
@@ -52,7 +53,7 @@ class OgmGe(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
-        alpha: float = 0.1,
+        alpha: NonNegativeFloat = 0.1,
         noise: bool = True,
     ) -> None:
         super().__init__()
@@ -169,7 +170,7 @@ class Agm(Objective):
     number: Tensor
 
     def __init__(
-        self, objective: Objective, tasks: Mapping[str, Task], kinds: Iterable[str], alpha: float = 1.0
+        self, objective: Objective, tasks: Mapping[str, Task], kinds: Iterable[str], alpha: NonNegativeFloat = 1.0
     ) -> None:
         super().__init__()
         if alpha < 0:

@@ -15,6 +15,7 @@ from mmrun.objectives.balance.unimodal import (
 )
 from mmrun.tasks.classification import Classification
 from mmrun.types import IGNORE_INDEX, Batch, Objective, Task
+from mmrun.values import NonNegativeFloat, NonNegativeInt, ShareBelow1
 
 
 class Prototypes(nn.Module):
@@ -97,10 +98,10 @@ class Pmr(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
-        alpha: float = 1.0,
-        momentum: float = 0.5,
-        mu: float = 0.01,
-        entropy_steps: int = 100,
+        alpha: NonNegativeFloat = 1.0,
+        momentum: ShareBelow1 = 0.5,
+        mu: NonNegativeFloat = 0.01,
+        entropy_steps: NonNegativeInt = 100,
     ) -> None:
         super().__init__()
         self.tasks = {name: task for name, task in tasks.items() if isinstance(task, Classification)}

@@ -11,6 +11,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.unimodal import compute_losses_and_features, get_pooled
 from mmrun.objectives.losses import masked_mean, sum_losses
 from mmrun.types import Batch, Objective
+from mmrun.values import NonNegativeFloat
 
 
 class Umt(Objective):
@@ -29,7 +30,9 @@ class Umt(Objective):
         ConfigError: `weight` is below 0.
     """
 
-    def __init__(self, objective: Objective, model: Multimodal, kinds: Iterable[str], weight: float = 1.0) -> None:
+    def __init__(
+        self, objective: Objective, model: Multimodal, kinds: Iterable[str], weight: NonNegativeFloat = 1.0
+    ) -> None:
         super().__init__()
         if weight < 0:
             raise ConfigError(f"balance.weight: {weight} is below 0")

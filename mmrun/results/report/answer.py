@@ -15,7 +15,6 @@ MIN_COST_DIFFERENCE = 0.1  # relative; smaller differences of a cost are not men
 COSTS = {"seconds": "time", "flops": "FLOPs", "peak_memory": "memory", "trainable_parameters": "trainable parameters"}
 UNITS = {"epochs": "epochs", "steps": "steps", "samples": "samples", "seconds": "s", "flops": "FLOPs"}
 VERDICTS = ("better", "worse", "note", "unmatched", "undecided")  # in the order in which a report lists them
-CERTAIN_SHARE = 0.95  # of the resamples: the share that cross is mentioned only below it
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,7 @@ def _describe_test(row: Row, comparison: Comparison) -> str:
     if row.p is None:
         return f"{n}, not tested"
     correction = comparison.question.correct
-    num_tests = sum(tested.p is not None for tested in comparison.rows)
-    if correction == "none" or num_tests == 1:
+    if correction == "none" or comparison.tests == 1:
         return f"{n}, p {_format_p(row.p)}"
     return f"{n}, p {_format_p(row.p_adjusted)} after {CORRECTION_NAMES[correction]}"
 
@@ -147,16 +145,18 @@ def _describe_costs(row: Row, baseline: Row, compare_memory: bool, fusions: int)
 def _describe_crossing(crossing: Crossing, curves: Curves, description: str) -> Answer:
     group, baseline = _join_values(crossing.group), _join_values(crossing.baseline)
     prefix = _format_prefix(description)
+    span = f"between {curves.across} = {curves.values[0]:g} and {curves.values[-1]:g}"
+    if crossing.unmatched:
+        reasons = ", ".join(crossing.unmatched)
+        text = f"{group} and {baseline} are not on equal terms along {curves.across} ({reasons}): no verdict"
+        return Answer(f"{prefix}{text}.", "unmatched")
     if crossing.at is None:
-        span = f"{curves.across} = {curves.values[0]:g} and {curves.values[-1]:g}"
-        share = f" (in {crossing.share:.0%} of resamples they do)" if crossing.share else ""
-        return Answer(f"{prefix}{group} and {baseline} do not cross between {span}{share}.", "undecided")
+        return Answer(f"{prefix}no crossing of {group} and {baseline} is shown {span}.", "undecided")
     verb = "overtakes" if crossing.overtakes else "falls behind"
     place = f"{curves.across} = {crossing.at:.3g}"
     if crossing.low is not None:
         place += f" [{crossing.low:.3g}, {crossing.high:.3g}]"
-    if crossing.share is not None and crossing.share < CERTAIN_SHARE:
-        place += f", in {crossing.share:.0%} of resamples"
+    place += f", significantly different at {crossing.left:g} and {crossing.right:g}"
     return Answer(f"{prefix}{group} {verb} {baseline} at {place}.", "note")
 
 
@@ -166,6 +166,10 @@ def _describe_ranking(ranking: Ranking) -> Answer:
         ranks.append(f"{_join_values(group)} {rank:.2f}")
     over = f"over {len(ranking.blocks)} values of {', '.join(ranking.over)}"
     evidence = f"(mean ranks: {', '.join(ranks)}; p {_format_p(ranking.p)})"
+    if ranking.unmatched:
+        reasons = ", ".join(ranking.unmatched)
+        text = f"{over}, the groups are not on equal terms ({reasons}): no verdict {evidence}."
+        return Answer(text, "unmatched")
     if not ranking.apart:
         return Answer(f"{over}, no group ranks significantly above another {evidence}.", "undecided")
     pairs = []

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.results import records, selection, tables
 from mmrun.results.compare import Question
+from mmrun.results.environment import count_environments, describe_differing
 from mmrun.results.report import classes, contribution, drift, gradients, logs, plots, provenance, robustness, subgroups
 from mmrun.results.report.answer import Answer, write_answers
 from mmrun.results.report.evaluation import read_evaluations
@@ -61,7 +62,7 @@ def build_report(findings: Findings) -> Report:
     """
     question = findings.question
     styles = assign_styles(_list_groups(findings))
-    environments = logs.count_environments(findings.runs)
+    environments = count_environments(findings.runs)
     compare_memory = "cpu" not in environments.get("device", {"cpu": 1})
     sections = [*_build_overview(findings, styles)]
     for index, setting in enumerate(findings.settings):
@@ -113,10 +114,7 @@ def _list_caveats(findings: Findings, environments: Mapping[str, Mapping[str, in
             caveats.append(f"{prefix}{notice}")
     if findings.ranking is not None:
         caveats += findings.ranking.notices
-    for name, counts in environments.items():
-        if len(counts) > 1:
-            values = ", ".join(f"{value} (n={count})" for value, count in sorted(counts.items()))
-            caveats.append(f"{name} differs between compared runs: {values}")
+    caveats += describe_differing(environments)
     if not compare_memory:
         caveats.append("memory is not compared: for runs trained on a CPU it is that of the whole process")
     return caveats

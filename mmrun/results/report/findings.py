@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.results import selection
-from mmrun.results.compare import Comparison, Question, compare
+from mmrun.results.compare import Comparison, Question, check_family, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
 from mmrun.results.evaluations import check_evaluation
 from mmrun.results.folder import RunFolder
@@ -107,10 +107,16 @@ def compute_findings(
         )  # fails if it is unknown
     question = replace(question, paired=question.paired or _choose_pairing(cells, question))
     without_baseline = replace(question, against=None, paired=())
-    settings = []
-    for values in selection.order_groups(cells, {}):
+    ordered = selection.order_groups(cells, {})
+    comparisons = []
+    for values in ordered:
         answerable = question if _has_baseline(cells[values], question) else without_baseline
-        settings.append(Setting(values, cells[values], compare(cells[values], answerable)))
+        comparisons.append(compare(cells[values], answerable))
+    settings = []
+    comparisons = correct_together(comparisons, question.correct)
+    notices += check_family(comparisons)
+    for values, comparison in zip(ordered, comparisons, strict=True):
+        settings.append(Setting(values, cells[values], comparison))
     return Findings(
         question=question,
         setting_keys=setting_keys,
@@ -183,9 +189,12 @@ def _has_baseline(runs: list[RunRecord], question: Question) -> bool:
     """Return whether runs of the baseline are among some runs; a sweep may be incomplete."""
     if question.against is None:
         return True
-    groups = group_runs(runs, question.by)
     against = selection.parse_values(question.against)
-    return against in groups or (len(against) == 1 and any(against[0] in group for group in groups))
+    joined = ",".join(against)
+    for group in group_runs(runs, question.by):
+        if ",".join(group) == joined or (len(against) == 1 and against[0] in group):
+            return True
+    return False
 
 
 def _choose_pairing(cells: Mapping[Group, list[RunRecord]], question: Question) -> tuple[str, ...]:

@@ -1,16 +1,15 @@
-"""What run folders hold besides metrics.json, predictions and evaluations: the training log and the environment."""
+"""What the training logs of run folders hold."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmrun.errors import DataError
+from mmrun.errors import DamagedError
 from mmrun.results.comparability import COST_OF_BUDGET
-from mmrun.results.files import REMEDY
+from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
-from mmrun.results.schema import CostName, Environment, RunRecord
+from mmrun.results.schema import CostName, RunRecord
 from mmrun.results.shapes import find_mismatch
 
 MEAN_CURVE_POINTS = 60
@@ -56,6 +55,7 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
     folder = RunFolder(run["folder"])
     if not folder.log_file.exists():
         return []
+    folder.verify(folder.log_file)
     spent_before, total = {}, 0.0
     for stage, cost in run["cost"]["stages"].items():
         spent_before[stage] = total
@@ -67,7 +67,9 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
         logged = {name: value for name, value in event.items() if name == unit or "/" in name}
         problem = find_mismatch(logged, dict[str, float | None])
         if problem is not None or logged.get(unit) is None:
-            raise DataError(f"{folder.log_file}: damaged, {problem or f'{unit}: is missing'}; {REMEDY}")
+            raise DamagedError(
+                f"{folder.log_file}: damaged, {problem or f'{unit}: is missing'}; {explain_mend(folder.log_file)}"
+            )
         evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
     return evaluations
 
@@ -101,36 +103,3 @@ def average_curves(curves: Sequence[np.ndarray]) -> np.ndarray:
     grid = np.linspace(start, max(start, end), MEAN_CURVE_POINTS)
     values = [np.interp(grid, *curve.T) for curve in curves]
     return np.stack([grid, np.mean(values, axis=0)], axis=1)
-
-
-# ----------------------------------------------------------------------------------------------------- environments
-
-
-def count_environments(runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
-    """Count in how many runs each property of machine and code had which value.
-
-    Args:
-        runs: those without environment.json are not counted.
-
-    Returns:
-        The number of runs, by property (device, python, a package, the commit) and value.
-    """
-    counts: dict[str, Counter[str]] = {}
-    for run in runs:
-        for name, value in _flatten_environment(RunFolder(run["folder"]).read_environment()).items():
-            counts.setdefault(name, Counter())[str(value)] += 1
-    return counts
-
-
-def _flatten_environment(environment: Environment) -> dict[str, object]:
-    """Return the environment with the commit and the versions of packages as properties of their own."""
-    properties: dict[str, object] = dict(environment)
-    versions, git = environment.get("versions", {}), environment.get("git")
-    properties.pop("versions", None)
-    properties.pop("git", None)
-    if git is not None:
-        properties["commit"] = git["commit"][:12] + (" with uncommitted changes" if git["changed"] else "")
-    for name, version in versions.items():
-        if version is not None:
-            properties[name] = version
-    return properties

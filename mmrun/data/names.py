@@ -1,0 +1,58 @@
+"""Names of classes, labels, groups and categories: equal ones are spelled in one way, near-equal ones are found."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+INTEGER = re.compile(r"[+-]?\d+")
+WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
+
+
+def normalize_name(cell: object) -> str:
+    """Return a cell as a name: true, 7 for 7.0, text without outer spaces and with composed accents (Unicode NFC).
+
+    Args:
+        cell: text, number or bool.
+    """
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    text = unicodedata.normalize("NFC", str(cell)).strip()
+    whole_number = WHOLE_NUMBER.fullmatch(text)
+    return whole_number[1] if whole_number else text
+
+
+def find_near_equal(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of names that differ only in case, spaces, invisible characters or the spelling of a number.
+
+    Args:
+        names: distinct and normalised.
+
+    Returns:
+        Each name that resembles an earlier one, with that one first, in alphabetical order.
+    """
+    first_names: dict[str, str] = {}
+    pairs = []
+    for name in sorted(names):
+        first = first_names.setdefault(_fold(name), name)
+        if first != name:
+            pairs.append((first, name))
+    return pairs
+
+
+def sort_names(names: Iterable[str]) -> list[str]:
+    """Sort names, integers by size.
+
+    Args:
+        names: distinct.
+    """
+    distinct = set(names)
+    are_integers = all(INTEGER.fullmatch(name) for name in distinct)
+    return sorted(distinct, key=lambda name: (int(name) if are_integers else 0, name))
+
+
+def _fold(name: str) -> str:
+    """Return what near-equal names have in common."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    visible = (letter for letter in folded if not letter.isspace() and unicodedata.category(letter) not in ("Cf", "Cc"))
+    text = "".join(visible) or name
+    return str(int(text)) if INTEGER.fullmatch(text) else text

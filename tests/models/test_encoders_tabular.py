@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from mmrun.models.encoders.tabular import CellDropout, Mlp
+
+TABLE = {
+    "numeric": torch.ones(1000, 2),
+    "missing": torch.zeros(1000, 2, dtype=torch.bool),
+    "categorical": torch.ones(1000, 1, dtype=torch.int64),
+}
+
+
+def test_a_few_cells_are_hidden_in_training_alone():
+    torch.manual_seed(0)
+    dropout = CellDropout(0.1)
+    hidden = dropout.train()(TABLE)
+    assert hidden["missing"].float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert (hidden["numeric"] == 0).equal(hidden["missing"])
+    assert (hidden["categorical"] == 0).float().mean().item() == pytest.approx(0.1, abs=0.03)
+    assert dropout.eval()(TABLE) is TABLE
+    assert CellDropout(0.0).train()(TABLE) is TABLE
+
+
+@pytest.mark.parametrize(("cell_dropout", "learns"), [(0.0, False), (0.1, True)])
+def test_the_vector_of_unknown_categories_learns(cell_dropout, learns):
+    torch.manual_seed(0)
+    encoder = Mlp(2, [4], cell_dropout=cell_dropout)
+    assert encoder.categories.embedding.weight[0].tolist() == [0.0] * 8
+    encoder(TABLE).pooled.square().sum().backward()
+    gradient = encoder.categories.embedding.weight.grad[0]
+    assert bool(gradient.abs().sum() > 0) is learns
