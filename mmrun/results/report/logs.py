@@ -66,10 +66,10 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
             continue
         logged = {name: value for name, value in event.items() if name == unit or "/" in name}
         problem = find_mismatch(logged, dict[str, float | None])
-        if problem is not None or logged.get(unit) is None:
-            raise DamagedError(
-                f"{folder.log_file}: damaged, {problem or f'{unit}: is missing'}; {explain_mend(folder.log_file)}"
-            )
+        if problem is None and logged.get(unit) is None:
+            problem = f"{unit}: is missing"
+        if problem is not None:
+            raise DamagedError(f"{folder.log_file}: damaged, {problem}; {explain_mend(folder.log_file)}")
         evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
     return evaluations
 
