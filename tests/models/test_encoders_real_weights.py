@@ -111,7 +111,8 @@ def test_weights_under_other_names_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         encode("image", "efficientnet_lite", photographs(), pretrained=source)
     assert (
-        str(caught.value) == f"pretrained: the weights in {source.name} are not those of timm's tf_efficientnet_lite0"
+        str(caught.value)
+        == f"encoder.image: pretrained: the weights in {source.name} are not those of timm's tf_efficientnet_lite0"
     )
 
 
