@@ -5,6 +5,7 @@ Overrides are the arguments of `mmrun train`: `strategy=component`, `encoder.ima
 
 import functools
 import os
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -24,7 +25,7 @@ from mmrun import hydra_internals, plugins, renamed
 from mmrun.config import LABELS, RunConfig, Values, check, config_dir, parse, require_node, schema
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
-from mmrun.instantiate import find_target, instantiate
+from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import quote_values, suggest_quotes
 from mmrun.values import convert
@@ -130,9 +131,9 @@ def load(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
+    check_overrides(overrides)
     overrides = quote_values(overrides)
     with _hydra_errors():
-        check_overrides(overrides)
         reject_intervals(overrides)
         check_single_run(overrides)
         rewritten, modalities = _rewrite(overrides)
@@ -160,8 +161,8 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         The overrides of each run, one for every combination of values, in the order typed.
     """
     with _hydra_errors():
-        overrides = quote_values(overrides, is_sweep=True)
         check_overrides(overrides)
+        overrides = quote_values(overrides, is_sweep=True)
         reject_intervals(overrides)
         check_number_of_runs(overrides)
         return split_sweep(overrides)
@@ -237,9 +238,8 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH)):
             independent.append(override)
     first, first_choices = _compose(_rewrite_by_group(independent, {}))
-    values: Any = OmegaConf.to_container(first, resolve=True)
-    kinds = _read_kinds(values["dataset"])
-    modalities = _read_modalities(values["modalities"], kinds)
+    kinds = _read_kinds(_resolve(first, "dataset"))
+    modalities = _read_modalities(_resolve(first, "modalities"), kinds)
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
     groups = {**encoders, ADAPTER_PATH: "adapter"}
     chosen = {path for path in first_choices if path in groups}  # by an experiment or the strategy
@@ -249,6 +249,12 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
             defaults.append(f"{path}={DEFAULT_ENCODER[kinds[path.removeprefix('encoder.')]]}")
     rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
     return rewritten, modalities
+
+
+def _resolve(composed: DictConfig, key: str) -> Any:
+    """Return the value of a key as plain values, with its interpolations resolved."""
+    value = OmegaConf.select(composed, key)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _read_modalities(value: object, kinds: Mapping[str, str]) -> list[str]:
@@ -277,8 +283,8 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
     for override in overrides:
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
-        if USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT):
-            override = f"++{override}"
+        if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT)):
+            override = f"++{override.lstrip('+')}"
         path = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
         group = _find_group(path, groups)
         names = value.split(",")
@@ -313,6 +319,7 @@ def _check_options(path: str, group: str, names: Sequence[str]) -> None:
 def _read_kinds(dataset: Any) -> dict[str, str]:
     """Return the kind of each modality of a data set, from its YAML or, if the source can `describe` it, its file."""
     require_node(dataset, "dataset")
+    check_values(dataset, "dataset", drop=LABELS)
     source = import_module(find_target(dataset, "dataset").__module__)
     if hasattr(source, "describe"):
         node = {**dataset, "_target_": f"{source.__name__}.describe"}
@@ -346,8 +353,11 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
             raise ConfigError(_format_error(error)) from None
-        if isinstance(error, ValueError) and "must be a string or a list" in str(error):  # Hydra on `fusion=null`
-            raise ConfigError("null is not an option of a group; leave the override out, or name an option") from None
+        if isinstance(error, ValueError | TypeError | LookupError | AssertionError | RecursionError):
+            package = traceback.extract_tb(error.__traceback__)[-1].filename
+            if any(name in package for name in ("omegaconf", "hydra", "antlr4")):
+                message = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ConfigError(f"the overrides cannot be composed: {message}") from error
 
 
 def _format_error(error: BaseException) -> str:
@@ -356,21 +366,43 @@ def _format_error(error: BaseException) -> str:
         options = list(error.options or list_options(group))
         return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
-        word = str(error.override)
-        mend = f"to set it literally, type {suggest_quotes(word)}" if "=" in word else "write key=value"
-        return f"{word!r} cannot be read; {mend}"
+        return f"{error.override!r} cannot be read; {_suggest_override(str(error.override))}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _format_error(error.__cause__)
+    if isinstance(error, ConfigCompositionException) and "is already at" in str(error):
+        key = str(error).splitlines()[0].rpartition(" ")[2].strip("'.")
+        return f"{key}: this key is set already; leave out the +"
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return _format_key_error(error, error.full_key)
     return str(error).splitlines()[0]
 
 
+def _suggest_override(override: str) -> str:
+    """Return what to type instead of an override that Hydra cannot read."""
+    key, equals, _ = override.partition("=")
+    if not equals:
+        return "write key=value"
+    try:
+        hydra_internals.parse(f"{key}=0")
+    except OverrideParseException:
+        return "its key may hold a-z, 0-9, _ and points"
+    return f"to set it literally, type {suggest_quotes(override)}"
+
+
+# What OmegaConf says of a scalar or list in the place of a mapping
+IS_MAPPING = ("is not a subclass of", "Cannot assign", "Cannot merge DictConfig", "is not Optional")
+
+
 def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
+    message = str(error.msg or error).splitlines()[0]
+    if any(text in message for text in IS_MAPPING):
+        return f"{key_path}: this is a mapping; set its keys one by one: {key_path}.KEY=VALUE"
+    if "does not support deletion" in message:
+        return f"{key_path}: this key cannot be removed; set it to another value"
     parent, _, key = key_path.rpartition(".")
     siblings = [str(sibling) for sibling in error.parent_node] if OmegaConf.is_dict(error.parent_node) else []
     if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return f"no key '{key_path}': {parent} is empty"
+        return f"no key '{key_path}': {parent} has no keys"
     if key in siblings or not siblings:
-        return f"{key_path}: {str(error.msg or error).splitlines()[0]}"
+        return f"{key_path}: {message}"
     return f"no key '{key_path}'{nearest(key, siblings)} ({parent or 'a run'} has {', '.join(siblings)})"

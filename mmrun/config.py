@@ -31,18 +31,19 @@ TRAINING = 1  # the result of training
 FORWARD = 2  # the bits of a forward pass, and so the result of training too
 
 
-def changes(what: int, default: object = None, **kwargs: Any) -> Any:
+def changes(what: int, default: object = None, later: bool = False, **kwargs: Any) -> Any:
     """Declare a config field together with what it changes.
 
     Args:
         what: NOTHING, TRAINING or FORWARD.
         default: of the field.
+        later: the key came after version 0.1.0; with its default, runs are those without it.
         **kwargs: passed to `dataclasses.field`, in place of `default`.
 
     Returns:
         The field of a dataclass.
     """
-    metadata = {"changes": what}
+    metadata = {"changes": what, "later": later}
     if kwargs:
         return field(metadata=metadata, **kwargs)
     return field(default=default, metadata=metadata)
@@ -78,6 +79,9 @@ def result_config(values: Values) -> dict[str, object]:
 
 def _effective_keys(kind: type, values: Values) -> dict[str, object]:
     without_effect = {key.name for key in fields(kind) if key.metadata.get("changes", TRAINING) == NOTHING}
+    for key in fields(kind):
+        if key.metadata.get("later") and values.get(key.name) == key.default:
+            without_effect.add(key.name)
     return {name: value for name, value in values.items() if name not in without_effect}
 
 
@@ -158,6 +162,7 @@ class TrainerConfig:
     group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
     evaluate_every: PositiveFloat = 1.0  # epochs
+    on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved
     log_modality_gradients: bool = changes(NOTHING, False)  # at each evaluation: gradient shares and conflicts
@@ -219,6 +224,8 @@ def schema(kind: type) -> type:
     annotations = get_type_hints(kind)
     keys: list[tuple[str, Any, Any]] = []
     for key in fields(kind):
+        if key.name == "choices":  # of files; no override sets it
+            continue
         annotation = annotations[key.name]
         item = get_args(annotation)[-1] if get_args(annotation) else None
         if is_dataclass(annotation):
@@ -273,6 +280,7 @@ def _check_nodes(config: RunConfig) -> None:
         required[f"encoder.{modality}.preprocess"] = preprocess
     optional = {"balance": config.balance, "augment": config.augment, "strategy.adapt": config.strategy.adapt}
     optional |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    required |= {f"tasks.{name}": node for name, node in config.tasks.items()}
     if not config.encoder:
         raise ConfigError("modalities: a run needs at least one")
     if not config.strategy.stages:
@@ -322,8 +330,8 @@ def _check_budget(budget: BudgetConfig) -> None:
 
 
 def _check_labels(config: RunConfig) -> None:
-    labelled = convert(config.dataset["labelled"], PositiveShare, "dataset.labelled")
-    shots = convert(config.dataset["shots"], PositiveInt | None, "dataset.shots")
+    labelled = convert(config.dataset.get("labelled"), PositiveShare, "dataset.labelled")
+    shots = convert(config.dataset.get("shots"), PositiveInt | None, "dataset.shots")
     if shots is not None and labelled < 1:
         raise ConfigError("dataset: both labelled and shots are set; add dataset.labelled=1 to drop one")
 

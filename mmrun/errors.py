@@ -57,6 +57,15 @@ class Terminated(KeyboardInterrupt):
     exit_code = 143
 
 
+def escape(text: str) -> str:
+    """Escape what is not printable, so that a name from a file cannot move the cursor or add lines.
+
+    Args:
+        text: of a message.
+    """
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return the part of an error message that suggests the valid name closest to a misspelt one.
 

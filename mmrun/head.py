@@ -55,3 +55,15 @@ def sort_heads(heads: set[Head]) -> list[Head]:
         The fused head first, then the probes by the name of their modality.
     """
     return sorted(heads, key=lambda head: head.modality or "")
+
+
+def metric_name(metric: str, task: str, head: Head, num_tasks: int) -> str:
+    """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks.
+
+    Args:
+        metric: accuracy ...
+        task: its name.
+        head: that predicted.
+        num_tasks: of the run.
+    """
+    return head.qualify(metric if num_tasks == 1 else f"{task}.{metric}")

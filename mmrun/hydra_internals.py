@@ -27,6 +27,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmrun.errors import ConfigError, nearest
+from mmrun.values import format_value
 
 HYDRA_VERSIONS = ("1.3.2", "1.3.4", "1.3.8")  # other 1.3 releases should do as well
 
@@ -86,11 +90,36 @@ def compose(name: str, overrides: Sequence[str], config_dir: Path) -> tuple[Dict
     changing: list[Override] = []  # values
     for override in parsed:
         chooses = repository.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
+        if chooses:
+            _check_choice(override, repository)
         (choosing if chooses else changing).append(override)
     config, choices = _compose_files(name, tuple(str(override.input_line) for override in choosing), config_dir, files)
     config = copy.deepcopy(config)
-    ConfigLoaderImpl._apply_overrides_to_config(changing, config)
+    for override in changing:
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([override], config)
+        except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            raise ConfigError(f"{override.input_line}: there is no such key ({error})") from error
     return config, dict(choices)
+
+
+def _check_choice(override: Override, repository: Repository) -> None:
+    """Reject what is not the name of a file of the group; only callbacks may be a list of names."""
+    if override.is_delete():
+        return
+    group, value = override.key_or_group, override.value()
+    key = override.package or group
+    names = list(value) if isinstance(value, list) else [value]
+    if isinstance(value, list) and group != "callbacks":
+        raise ConfigError(f"{key}: {format_value(names)} is a list, not the name of one option")
+    options = repository.get_group_options(group)
+    for name in names:
+        if name not in options:
+            found = name if isinstance(name, str) else format_value(name)
+            hint = f"{nearest(str(name), options)} (there are {', '.join(options)})"
+            raise ConfigError(f"{key}: no option '{found}'{hint}")
 
 
 @functools.lru_cache(maxsize=32)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -120,6 +121,8 @@ def instantiate(
             raise ConfigError(f"{key_path}: {node['_target_']} needs '{key}', which is not given here")
     try:
         return target(**arguments)
+    except ConfigError as error:
+        raise ConfigError(_locate(str(error), key_path)) from error
     except UNFIT_VALUES as error:
         raise ConfigError(f"{key_path}: {target.__name__} cannot be built: {_explain(error)}") from error
 
@@ -173,6 +176,17 @@ def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError):  # annotations that exist only for type checkers
         return {}
+
+
+def _locate(message: str, key_path: str) -> str:
+    """Return the message of a class, which knows the last keys of its place at most, with the whole path."""
+    keys = key_path.split(".")
+    first_key = re.split(r"[.:]", message, maxsplit=1)[0]
+    if first_key == keys[0]:
+        return message
+    if first_key in keys:
+        return ".".join([*keys[: keys.index(first_key)], message])
+    return f"{key_path}: {message}"
 
 
 def _explain(error: Exception) -> str:

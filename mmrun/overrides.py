@@ -20,6 +20,7 @@ HYDRA_KEYS = {
     "hydra.searchpath": "search another folder for YAML files with --config-dir DIR",
     "hydra": "only hydra/launcher=NAME and hydra.launcher.KEY=VALUE apply, with -m; leave it out",
 }
+GROUPS = ("dataset", "fusion", "strategy", "balance", "augment", "callbacks", "optimizer", "trainer", "experiment")
 REQUIRED = ("dataset", "fusion", "strategy", "optimizer", "encoder", "budget", "trainer", "modalities", "seed")
 
 
@@ -36,10 +37,19 @@ def check_overrides(overrides: Sequence[str]) -> None:
     for override in overrides:
         renamed.check_override(override)
         _check_size(override)
-        key = override.partition("=")[0].lstrip("+~")
+        key, equals, _ = override.partition("=")
+        key = key.lstrip("+~")
+        if equals and not key:
+            raise ConfigError(f"{shorten(override)}: has no key; write key=value")
+        if key.partition(".")[0] == "choices":
+            raise ConfigError(f"{shorten(override)}: a run fills in this key itself; leave it out")
         if is_of_hydra(key) and not is_of_launcher(key):
             mend = next(mend for prefix, mend in HYDRA_KEYS.items() if key.startswith(prefix))
             raise ConfigError(f"{shorten(override)}: mmrun does not use this key of Hydra; {mend}")
+        if key == "encoder" and not override.startswith("~"):
+            raise ConfigError(f"{shorten(override)}: each modality has its own encoder; write encoder.MODALITY=NAME")
+        if override.startswith("+") and key in GROUPS:
+            raise ConfigError(f"{shorten(override)}: every run has this key; leave out the +")
         if override.startswith("~"):
             _check_removal(override, key)
         elif override.partition("=")[2].replace(" ", "") == "{}":

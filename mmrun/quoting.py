@@ -51,7 +51,9 @@ def _quote_value(override: str, is_sweep: bool) -> str:
     parent, _, name = path.rpartition(".")
     if parent in ("dataset.columns", "dataset.kinds") and not NAME.fullmatch(name):
         typed = shlex.quote(f"{parent}.NAME={value}")
-        raise ConfigError(f"{path}: a modality is named with a-z, 0-9 and _, whatever its column is called; {typed}")
+        raise ConfigError(
+            f"{path}: a modality is named with a-z, 0-9 and _, whatever its column is called; type {typed}"
+        )
     if not equals or not (path in TEXT_KEYS or parent in TEXT_PARENTS):
         return override
     if value.startswith("[") and value.endswith("]"):

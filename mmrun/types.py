@@ -178,6 +178,9 @@ class Objective(nn.Module):
 class Preprocessor(Protocol):
     """Decodes the raw values of one modality into arrays, once. It is fitted on training rows and applied to all rows.
 
+    It may have an attribute `notes`, a list of lines that `fit` writes: what was chosen from the rows, and what of them
+    is cut or changed. A run prints them when it starts, and so does `mmrun data check`.
+
     Attributes:
         metadata: optional arguments of encoders and objectives, passed by name: `in_channels`, `vocab_size` ...
     """

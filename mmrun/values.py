@@ -54,9 +54,23 @@ def _format_bound(bound: float) -> str:
     return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
+@dataclass(frozen=True)
+class NotEmpty:
+    """A list with at least one item."""
+
+    def contains(self, items: Sequence[object]) -> bool:
+        """Return whether there is an item."""
+        return len(items) > 0
+
+    def __str__(self) -> str:
+        """Describe the condition, as in "a list with at least one item"."""
+        return "with at least one item"
+
+
 PositiveInt = Annotated[int, Range(above=0)]
 NonNegativeInt = Annotated[int, Range(at_least=0)]
 Width = Annotated[int, Range(at_least=1, at_most=65536)]  # D: more than any model has, less than memory holds
+Widths = Annotated[Sequence[Width], NotEmpty()]  # of layers or blocks, in order
 Depth = Annotated[int, Range(at_least=1, at_most=1000)]  # number of layers
 PositiveFloat = Annotated[float, Range(above=0)]
 NonNegativeFloat = Annotated[float, Range(at_least=0)]
@@ -127,7 +141,7 @@ def describe(annotation: object) -> str:
         kind, *conditions = get_args(annotation)
         described = describe(kind)
         for condition in conditions:
-            described = f"{described} {condition}" if isinstance(condition, Range) else describe(condition)
+            described = f"{described} {condition}" if isinstance(condition, Range | NotEmpty) else describe(condition)
         return described
     if get_origin(annotation) is Literal:
         choices = [format_value(choice, quote=False) for choice in get_args(annotation) if choice is not None]
@@ -192,7 +206,7 @@ def _convert_annotated(value: object, annotation: object, key_path: str) -> obje
         hint = f"; write {value:.0f}" if isinstance(value, float) and kind is int and value.is_integer() else ""
         _require(False, value, annotation, key_path, hint)
     for condition in conditions:
-        if isinstance(condition, Range):
+        if isinstance(condition, Range | NotEmpty):
             _require(condition.contains(converted), value, annotation, key_path)
         else:  # a type: the config keeps the value in a field of any type
             converted = convert(converted, condition, key_path)
@@ -245,8 +259,8 @@ def _convert_scalar(value: object, kind: object, key_path: str) -> object:
             _require(math.isfinite(value), value, kind, key_path)
             return float(value)
         _require(False, value, kind, key_path)
-    is_other_scalar = kind is str and isinstance(value, int | float)
-    hint = f"""; quote it: "{key_path}='{format_value(value)}'\"""" if is_other_scalar else ""
+    is_other_scalar = kind is str and isinstance(value, int | float) and "[" not in key_path
+    hint = f"""; put it in quotes: "{key_path}='...'\"""" if is_other_scalar else ""
     _require(type(value) is kind, value, kind, key_path, hint)
     if kind is int and isinstance(value, int):
         _require(abs(value) < 2**63, value, kind, key_path)

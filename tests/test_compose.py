@@ -24,7 +24,7 @@ def error_message(capsys, *arguments):
         ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
         ("encoder.image.kernel=3", "no key 'encoder.image.kernel'; did you mean 'kernels'? ("),
         ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
-        ("balance.unimodal_weight=2", "no key 'balance.unimodal_weight': balance is empty"),
+        ("balance.unimodal_weight=2", "no key 'balance.unimodal_weight': balance has no keys"),
         ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
         ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),
@@ -49,6 +49,8 @@ def error_message(capsys, *arguments):
         ("+optimizer.foo=1", "optimizer.foo: torch.optim.AdamW takes no such argument"),
         ("fusion._target_=os.system", "fusion._target_: 'os.system' is not in mmrun.models.fusions; to use a class"),
         ("seed", "'seed' cannot be read; write key=value"),
+        ("experiment=a(b", "'experiment=a(b' cannot be read; to set it literally, type 'experiment=\"a(b\"'"),
+        ("dataset.größe=3", "'dataset.größe=3' cannot be read; its key may hold a-z, 0-9, _ and points"),
         ("~strategy.stages.pretrain", "Could not delete from config. 'strategy.stages.pretrain' does not exist."),
         ("callbacks=tensorbord", "callbacks: no option 'tensorbord'; did you mean 'tensorboard'? ("),
         (

@@ -64,7 +64,7 @@ def test_a_modality_needs_a_plain_name():
         quote_values(["dataset.columns.größe=Foto groß"])
     assert str(error.value) == (
         "dataset.columns.größe: a modality is named with a-z, 0-9 and _, whatever its column is called; "
-        "'dataset.columns.NAME=Foto groß'"
+        "type 'dataset.columns.NAME=Foto groß'"
     )
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn, cast
 
 import mmrun
 from mmrun import plugins, renamed
-from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, nearest
+from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, escape, nearest
 
 VERBS = {  # in reading order
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except MmrunError as error:
-        print(f"mmrun: {error}", file=sys.stderr)
+        print(f"mmrun: {escape(str(error))}", file=sys.stderr)
         return error.exit_code
     except Terminated:
         print("mmrun: terminated", file=sys.stderr)

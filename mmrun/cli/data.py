@@ -5,8 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmrun.cli.survey import print_survey, survey_file, train_command
+
 if TYPE_CHECKING:
     from mmrun.data.audit import Audit
+    from mmrun.data.table import Table
 
 HELP = "Inspect a data set before training on it: splits, kinds, targets, leaks, and every row that cannot be used."
 
@@ -47,12 +50,19 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     node = _compose_node(args.file, args.overrides)
+    if not any(override.removeprefix("dataset.").startswith("target=") for override in args.overrides):
+        survey = survey_file(node)
+        if node["target"] not in [column.name for column in survey.columns]:
+            print_survey(survey, node, args.format)
+            return 0
     audit = _audit(node, None if args.all else AUDITED_FILES)
     if args.format == "json":
         print(json.dumps(asdict(audit), indent=1))
     else:
         _print_audit(audit)
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
+    if is_usable and args.format == "table":
+        print(f"\nto train: {train_command(args.file, args.overrides)}")
     return 0 if is_usable else 2
 
 
@@ -70,7 +80,7 @@ def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
 
 
 def _audit(node: Facts, num_files: int | None) -> "Audit":
-    """Audit the data set, and add how the modalities were inferred."""
+    """Audit the data set, and add how the modalities were inferred and how the default encoders would read them."""
     from mmrun.config import LABELS
     from mmrun.data.audit import audit
     from mmrun.data.file_digests import NoDigests
@@ -83,7 +93,34 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
         result.modalities[name]["told_by"] = modality.reason
+    result.notes.extend(_describe_preprocessing(table, result.warnings))
     return result
+
+
+def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
+    """Say what the default encoders of the modalities would be shown: lengths, and what is cut or changed.
+
+    What a run with them would reject is added to the warnings.
+    """
+    from mmrun.compose import DEFAULT_ENCODER, load_option
+    from mmrun.data.preprocess.notes import describe_preprocessors
+    from mmrun.errors import DataError
+    from mmrun.instantiate import instantiate
+
+    preprocessors = {}
+    for name, column in table.columns.items():
+        if column.kind == "tabular":  # its notes are warnings of the audit
+            continue
+        encoder = DEFAULT_ENCODER[column.kind]
+        node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
+        preprocessor = instantiate(node, f"encoder.{name}.preprocess")
+        try:
+            preprocessor.fit(column, table.rows("train"))
+        except DataError as error:
+            warnings.append(f"{name}: {error}")
+        else:
+            preprocessors[f"{name} (encoder {encoder})"] = preprocessor
+    return describe_preprocessors(preprocessors)
 
 
 # ---------------------------------------------------------------------------------------------------------- in tables

@@ -120,9 +120,17 @@ class Launcher:
         Raises:
             DataError: the data of a run that was started before have changed; no run is trained.
         """
+        from mmrun.run.interruption import handle_signals
+
         if not rerun:
-            check_data([sweep_run for sweep_run in sweep_runs if sweep_run.folder.data_file.exists()])
+            check_data(sweep_runs)
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
+        with handle_signals(forward=not self.is_sequential):  # where no run of this process handles them itself
+            results = self._launch(jobs)
+        return {path: reason for path, reason in results.items() if reason is not None}
+
+    def _launch(self, jobs: dict[Path, Job]) -> dict[Path, str | None]:
+        """Launch jobs, and those that a killed worker took with it again; return the reasons of failures."""
         results: dict[Path, str | None] = {}
         while jobs:
             started = time.time()
@@ -138,7 +146,7 @@ class Launcher:
             except Exception as error:  # of the launcher: the run folders tell how far each run came
                 _print_note(f"the launcher failed: {type(error).__name__}: {error}")
                 break
-        return {path: reason for path, reason in results.items() if reason is not None}
+        return results
 
     def _prepare_jobs(
         self, sweep_runs: Sequence[SweepRun], rerun: bool, trials: Sequence[TrialArguments | None]
@@ -229,7 +237,8 @@ def check_data(sweep_runs: Iterable[SweepRun]) -> None:
 
     by_dataset: dict[str, list[SweepRun]] = {}
     for sweep_run in sweep_runs:
-        by_dataset.setdefault(json.dumps(sweep_run.config.dataset, sort_keys=True), []).append(sweep_run)
+        if sweep_run.folder.finished or sweep_run.folder.data_file.exists():
+            by_dataset.setdefault(json.dumps(sweep_run.config.dataset, sort_keys=True), []).append(sweep_run)
     for same_data in by_dataset.values():
         config = same_data[0].config
         files = open_file_digests(config)

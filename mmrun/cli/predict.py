@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
     for modality in predictions.missing_modalities:
         print(f"note: {args.file} has no {modality}: predicted without it", file=sys.stderr)
+    for note in predictions.notes:
+        print(f"note: {note}", file=sys.stderr)
     write = _write_json if args.format == "json" else _write_csv
     if args.output is None:
         write(predictions.columns, sys.stdout)

@@ -14,7 +14,7 @@ from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinish
 from mmrun.cli.table import format_number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
-from mmrun.head import FUSED
+from mmrun.head import FUSED, metric_name
 from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
 from mmrun.results.index import determine_status
@@ -113,7 +113,7 @@ def _identity(overrides: Sequence[str], node: Node) -> str:
 def _selection_metric(config: RunConfig, search: Search) -> str:
     """Return the validation metric that selects the best trial."""
     tasks = build.open_data(config).tasks
-    names = [run_metrics.metric_name(task.primary_metric, name, FUSED, len(tasks)) for name, task in tasks.items()]
+    names = [metric_name(task.primary_metric, name, FUSED, len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric
 
 

@@ -116,7 +116,7 @@ class Terminal(Callback):
         Args:
             text: one line.
         """
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def is_accuracy(name: str) -> bool:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = resolve(args.run)
     recorded = folder.read_environment()
-    torch.set_num_threads(recorded["threads"])  # it determines the order of summation
+    torch.set_num_threads(recorded.get("threads", torch.get_num_threads()))  # it determines the order of summation
     with Terminal() as terminal:
         session = reopen(folder, terminal)
         name = _select_stage(session, args.stage)

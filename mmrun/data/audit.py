@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress
@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
+from mmrun.data.giveaways import find_giveaways
+from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import read_audio
-from mmrun.data.preprocess.image import open_image
+from mmrun.data.preprocess.image_files import describe_decoded
 from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import read_text
@@ -23,6 +25,7 @@ from mmrun.data.table import SPLITS, Column, Table, Target
 from mmrun.errors import DataError
 
 MIN_ROWS = 10  # of a split; metrics of fewer are unreliable
+MIN_DISTINCT = {"tabular": 0.9}  # share of training rows that differ, from which equal rows are suspicious; else 0.5
 PART_SIZE = 1 << 19  # bytes at either end of a large file by which it is compared with others
 
 T = TypeVar("T")
@@ -83,7 +86,7 @@ class Audit:
         targets: what was seen, by target.
         bad: rows that cannot be used: "file:row: reason".
         warnings: one line each.
-        notes: what was inferred and why, one line each.
+        notes: what was inferred and why, and what encoders are shown of the rows; one line each.
     """
 
     rows: dict[str, int]
@@ -108,6 +111,7 @@ def audit(table: Table, sample_size: int | None = 1000) -> Audit:
         modalities[name], unreadable = _audit_modality(table, name, column, sample_size, warnings)
         bad += unreadable
         _warn_of_leaks(table, name, column, warnings)
+    warnings += find_giveaways(table)
     counts = {split: len(table.rows(split)) for split in SPLITS}
     for split, count in counts.items():
         if count == 0:
@@ -175,15 +179,11 @@ def _read_rows(context: Context, read: Callable[[Any], T]) -> tuple[list[T], lis
 
 
 def _audit_image(context: Context) -> Result:
-    def read(value: Path | np.ndarray) -> tuple[int, int, str]:
-        image = open_image(value)
-        return image.width, image.height, image.mode
-
-    images, unreadable = _read_rows(context, read)
+    images, unreadable = _read_rows(context, describe_decoded)
     return {
-        "width": _summarize([width for width, _, _ in images]),
-        "height": _summarize([height for _, height, _ in images]),
-        "modes": dict(Counter(mode for _, _, mode in images)),
+        "width": _summarize([image.width for image in images]),
+        "height": _summarize([image.height for image in images]),
+        "modes": dict(Counter(image.mode for image in images)),
     }, unreadable
 
 
@@ -275,15 +275,14 @@ def _summarize(values: Sequence[float]) -> Range | None:
 
 
 def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str]) -> None:
-    """Warn of val and test rows whose file or text also occurs in training.
+    """Warn of val and test rows that also occur in training.
 
-    Texts are exempt if most training rows share theirs with others: then repetition is the nature of the data.
+    Texts and cells are exempt if many training rows share theirs with others: then repetition is in their nature.
     """
-    if not column.from_files and column.kind != "text":
-        return
-    contents = _digest_values(column.values)
-    in_training = {contents[row] for row in table.rows("train")} - {None}
-    if not column.from_files and len(in_training) < len(table.rows("train")) / 2:
+    contents = _digest_values(column)
+    train = table.rows("train")
+    in_training = {contents[row] for row in train} - {None}
+    if not column.from_files and len(in_training) < MIN_DISTINCT.get(column.kind, 0.5) * len(train):
         return
     for split in ("val", "test"):
         leaked = [row for row in table.rows(split) if contents[row] in in_training]
@@ -292,15 +291,25 @@ def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str])
             warnings.append(f"{name}: {len(leaked)} rows of {split} also occur in training; the first is {first}")
 
 
-def _digest_values(values: Sequence[Any]) -> list[str | None]:
-    """Return texts as they are, and a digest for each file; equal content has equal digests."""
-    paths = {value for value in values if isinstance(value, Path)}
+def _digest_values(column: Column) -> list[Hashable]:
+    """Return a digest of each value, None where it is missing; equal content has equal digests."""
+    paths = {value for value in column.values if isinstance(value, Path)}
     sizes = {path: os.stat(path).st_size for path in paths}
     num_files = Counter(sizes.values())
-    digests: dict[Path, str] = {}
+    digests: dict[Path, Hashable] = {}
     for path, size in sizes.items():
         digests[path] = _digest_file(path, size) if num_files[size] > 1 else str(path)  # of a unique size: not read
-    return [digests[value] if isinstance(value, Path) else value for value in values]
+    return [digests[value] if isinstance(value, Path) else _digest_value(value) for value in column.values]
+
+
+def _digest_value(value: object) -> Hashable:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
+    if isinstance(value, Mapping):
+        return tuple(None if cell is None else normalize_name(cell) for cell in value.values())
+    if isinstance(value, tuple):
+        return tuple(map(_digest_value, value))
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def _digest_file(path: Path, size: int) -> str:

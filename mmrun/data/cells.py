@@ -14,7 +14,7 @@ from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
 from mmrun.data.packed import PackedValues, Records, is_present
-from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.series import read_numbers
 from mmrun.data.preprocess.tabular import as_number, is_missing_mark
 from mmrun.data.table import Target
 from mmrun.data.table_file import Sheet
@@ -217,7 +217,7 @@ class FileResolver:
         """Return the numbers, or the path of the .npy file that the cell names.
 
         Returns:
-            [C, T] float32, or a path.
+            [T] or two axes, float32, or a path.
 
         Raises:
             DataError: the cell is neither.
@@ -228,7 +228,7 @@ class FileResolver:
             numbers = json.loads(cell) if isinstance(cell, str) else cell
         except ValueError:
             raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
-        return read_series(numbers).astype(np.float32)
+        return read_numbers(numbers).astype(np.float32)
 
 
 def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> RawValues:

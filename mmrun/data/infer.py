@@ -96,6 +96,8 @@ def require_column(sheet: Sheet, name: str, key_path: str) -> None:
     if name not in sheet.columns:
         close = get_close_matches(name, sheet.columns, n=1)
         suggestion = f"; did you mean '{close[0]}'?" if close else ""
+        if all(part in sheet.columns for part in name.split(",")):
+            suggestion = f"; write {key_path}=[{name}] for several columns, or add -m for several runs"
         raise ConfigError(
             f"{key_path}: {sheet.name} has no column '{name}'{suggestion} (it has {', '.join(sheet.columns)})"
         )
@@ -214,12 +216,19 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
             f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
             f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
         )
-    kind, reason = _infer_kind(cells)
+    kind, reason = infer_kind(cells)
     return Modality(kind, columns, reason)
 
 
-def _infer_kind(cells: list[object]) -> tuple[str, str]:
-    """Infer the kind of a column from its cells, with the reason."""
+def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
+    """Infer the kind of a column.
+
+    Args:
+        cells: those that are not empty, at least one.
+
+    Returns:
+        One of KINDS, and the reason.
+    """
     for kind, suffixes in SUFFIXES.items():
         if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"

@@ -1,5 +1,6 @@
 """A short digest of every cell of a data set: it does not identify the data, but shows which rows have changed."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,19 @@ def record_data(table: Table, files: FileDigests) -> DataRecord:
     if not isinstance(table.ids, Locations):
         rows["id"] = _digest_cells(table.ids, files)
     return DataRecord(table.fingerprint, rows)
+
+
+def hash_rows(record: DataRecord) -> str:
+    """Return a hash of a fingerprint and the digests of all rows.
+
+    Args:
+        record: of a data set.
+    """
+    whole = hashlib.sha256(record.fingerprint.encode())
+    for part, rows in sorted(record.rows.items()):
+        whole.update(part.encode("utf-8", "surrogatepass"))
+        whole.update(rows.data)
+    return whole.hexdigest()
 
 
 def _digest_target(target: Target) -> np.ndarray:

@@ -166,6 +166,23 @@ def open_column(
     return mapped
 
 
+def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> PreprocessedColumn:
+    """Return a column of zeros in the shapes of decoded rows, to try a model before anything is decoded.
+
+    Args:
+        column: raw values, of which one is decoded.
+        preprocessor: fitted.
+        num_rows: of the returned column; the modality is present in all.
+
+    Raises:
+        DataError: no row can be decoded.
+    """
+    parts = {}
+    for name, array in _build_blank(column, preprocessor).items():
+        parts[name] = torch.zeros((num_rows, *array.shape), dtype=torch.from_numpy(array).dtype)
+    return MappedColumn(parts, np.ones(num_rows, dtype=bool), {})
+
+
 def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["memory", "disk", "nowhere"]:
     """Choose where a decoded column is stored.
 

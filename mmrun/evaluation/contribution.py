@@ -9,11 +9,10 @@ import numpy as np
 
 from mmrun.errors import ConfigError
 from mmrun.evaluation.conditions import CLEAN, SHUFFLED, ZEROS, Condition, Variant
-from mmrun.head import FUSED, Head
+from mmrun.head import FUSED, Head, metric_name
 from mmrun.objectives.modality_dropout import ModalityDropout
 from mmrun.results.evaluation_schema import Synergy
 from mmrun.results.folder import RunFolder
-from mmrun.run import metrics as run_metrics
 from mmrun.run.metrics import Metrics
 from mmrun.run.session import Session
 
@@ -101,7 +100,7 @@ def evaluate_constant(session: Session, targets: Mapping[str, np.ndarray]) -> Me
         prediction = np.nanmean(visible.reshape(len(visible), -1), axis=0)  # [C]
         scores = np.tile(prediction.astype(np.float32), (len(targets[name]), 1))  # [N, C]
         for metric, value in task.metrics(scores, targets[name]).items():
-            metrics[run_metrics.metric_name(metric, name, FUSED, len(session.data.tasks))] = value
+            metrics[metric_name(metric, name, FUSED, len(session.data.tasks))] = value
     return metrics
 
 
@@ -188,10 +187,10 @@ def read_unimodal_metrics(unimodal_run: RunFolder, session: Session, split: str)
     values: dict[str, dict[str, float]] = {}
     tasks = session.data.tasks
     for task in tasks.values():
-        fused_name = run_metrics.metric_name(task.primary_metric, task.name, FUSED, len(tasks))
+        fused_name = metric_name(task.primary_metric, task.name, FUSED, len(tasks))
         values[fused_name] = {}
         for modality in session.columns:
-            probe_name = run_metrics.metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
+            probe_name = metric_name(task.primary_metric, task.name, Head(modality), len(tasks))
             value = metrics.get(probe_name)
             if value is None:
                 raise ConfigError(

@@ -11,6 +11,7 @@ from mmrun.config import LABELS
 from mmrun.data import cells
 from mmrun.data.infer import Modality
 from mmrun.data.loader import Loader
+from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sources import manifest
 from mmrun.data.store import MappedColumn, PreprocessedColumn, open_column
 from mmrun.data.table import Column
@@ -31,10 +32,12 @@ class Predictions(NamedTuple):
     Attributes:
         columns: by name, one value per row: `id`; per task its prediction, and the probability of each class or label.
         missing_modalities: modalities that the file does not have.
+        notes: what in the file differs from the training rows, one line each.
     """
 
     columns: dict[str, Sequence[object]]
     missing_modalities: list[str]
+    notes: list[str]
 
 
 def predict(session: Session, file: Path, root: Path | None = None) -> Predictions:
@@ -52,13 +55,14 @@ def predict(session: Session, file: Path, root: Path | None = None) -> Predictio
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
     sheet = read_sheet(file, encoding=session.config.dataset.get("encoding"))
-    columns = _preprocess(session, sheet, file.parent if root is None else root)
+    notes: list[str] = []
+    columns = _preprocess(session, sheet, file.parent if root is None else root, notes)
     scores = _compute_scores(session, columns, len(sheet.lines))
     predictions: dict[str, Sequence[object]] = {"id": _row_ids(session.config.dataset, sheet)}
     for name, task in session.data.tasks.items():
         predictions.update(_output_columns(name, task, scores[name]))
     missing = [modality for modality, column in columns.items() if not column.present.any()]
-    return Predictions(predictions, missing)
+    return Predictions(predictions, missing, notes)
 
 
 def _compute_scores(
@@ -80,8 +84,8 @@ def _compute_scores(
     return {name: torch.cat(parts).numpy() for name, parts in scores.items()}
 
 
-def _preprocess(session: Session, sheet: Sheet, root: Path) -> dict[str, PreprocessedColumn]:
-    """Decode the modalities as they were decoded for training."""
+def _preprocess(session: Session, sheet: Sheet, root: Path, notes: list[str]) -> dict[str, PreprocessedColumn]:
+    """Decode the modalities as they were decoded for training; add what differs from the training rows to the notes."""
     rows = cells.RowReader(sheet, "raise")
     layout = _read_layout(session)
     values = _read_values(session, sheet, rows, layout, root)
@@ -90,7 +94,10 @@ def _preprocess(session: Session, sheet: Sheet, root: Path) -> dict[str, Preproc
     for modality, spec in layout.items():
         if modality in values and any(value is not None for value in values[modality]):
             column = Column(spec.kind, values[modality], sheet.locate_rows(spec.columns))
-            preprocessed[modality] = open_column(column, session.data.preprocessors[modality], "predict", cache, 0)
+            preprocessor = session.data.preprocessors[modality]
+            if isinstance(preprocessor, Cells):
+                notes.extend(f"{modality}: {note}" for note in preprocessor.describe_new(column))
+            preprocessed[modality] = open_column(column, preprocessor, "predict", cache, 0)
         else:
             preprocessed[modality] = _empty_column(session.columns[modality], len(sheet.lines))
     return preprocessed

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.names import normalize_name
 from mmrun.data.table_file import SUFFIXES, read_sheet
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.evaluation_schema import SubgroupMetrics
@@ -41,7 +42,7 @@ def read_column(dataset: Mapping[str, Any], name: str, option: str = "--group") 
     ids = sheet.columns[id_column] if id_column in sheet.columns else sheet.locate_rows()
     values: dict[str, str] = {}
     for row_id, cell in zip(ids, sheet.columns[name], strict=True):
-        values[str(row_id)] = "" if cell is None else str(cell)
+        values[str(row_id)] = "" if cell is None else normalize_name(cell)
     return values
 
 

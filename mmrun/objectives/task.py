@@ -1,7 +1,7 @@
 """Supervised objectives: the tasks from all modalities together, or from each encoder alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -86,14 +86,14 @@ class Task(Supervised):
         tasks: Mapping[str, AnyTask],
         kinds: Iterable[str] = (),
         weights: Mapping[str, NonNegativeFloat] | None = None,
-        weighting: str = "fixed",
+        weighting: Literal["fixed", "uncertainty"] = "fixed",
         loss: Mapping[str, str] | None = None,
         gamma: NonNegativeFloat = 2.0,
         delta: PositiveFloat = 1.0,
         label_smoothing: ShareBelow1 = 0.0,
         class_balanced: bool = False,
         unimodal_weight: NonNegativeFloat | Mapping[str, NonNegativeFloat] = 0.0,
-        penalty: str | None = None,
+        penalty: Literal["l2", "l1", "variance"] | None = None,
         penalty_weight: NonNegativeFloat = 0.01,
     ) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ YAML cannot refer to its own parts: a few lines of such references can stand for
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,15 +16,26 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from mmrun.digests import hash_bytes
 from mmrun.errors import DamagedError, StorageError
 from mmrun.results.shapes import find_mismatch
 
 MAX_BYTES = 16 << 20  # of a JSON file; the metrics of 50,000 classes fit
 MAX_YAML_BYTES = 1 << 20  # a config of 10,000 columns fits
 MAX_DEPTH = 64  # of lists and mappings inside each other
-REMEDY = "remove the run folder and train again"
 
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+JSON_DIGEST = re.compile(rb'\{\n "digest": "([0-9a-f]{32})",')
+YAML_DIGEST = re.compile(rb"# digest: ([0-9a-f]{32})\n")
+
+# What to do about a damaged file, by its name; {run} is its folder
+MENDS = {
+    "metrics.json": "remove it, then mmrun resume {run} writes it again",
+    "status.json": "remove it, then mmrun resume {run} writes it again",
+    "environment.json": "remove it",
+    "evaluation.json": "remove it, then mmrun eval {run} writes it again",
+}
 
 
 def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
@@ -60,24 +72,35 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_json(file: Path, value: object) -> None:
-    """Write JSON, indented.
+    """Write JSON, indented. A mapping gets a first line with the digest of the others.
 
     Args:
         file: its path.
         value: see `to_json_value`.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
     """
     text = json.dumps(to_json_value(value), indent=1, allow_nan=False) + "\n"
+    if isinstance(value, Mapping) and value:
+        text = f'{{\n "digest": "{hash_bytes(text.encode())}",{text[1:]}'
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def write_yaml(file: Path, value: object) -> None:
     """Write YAML with the keys in their order, and equal parts as often as they occur.
 
+    A comment in the first line holds the digest of the others.
+
     Args:
         file: its path.
         value: mappings, lists, strings, numbers, booleans and None.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
     """
     text = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+    text = f"# digest: {hash_bytes(text.encode())}\n{text}"
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
@@ -103,16 +126,19 @@ for _tag in ("int", "float"):
 
 
 def read_json(file: Path, layout: Any = Any) -> Any:
-    """Read JSON.
+    """Read JSON, without its digest.
 
     Args:
         file: its path.
         layout: that the content must have, see `shapes.find_mismatch`.
 
     Raises:
-        DamagedError: there is no such file, or it is damaged, larger than MAX_BYTES or deeper than MAX_DEPTH.
+        DamagedError: there is no such file, it is not what was written, is larger than MAX_BYTES, or is deeper than
+            MAX_DEPTH.
     """
     value = _read(file, json.loads, "JSON", MAX_BYTES)
+    if isinstance(value, dict):
+        value.pop("digest", None)
     check_layout(file, value, layout)
     return value
 
@@ -125,7 +151,8 @@ def read_yaml(file: Path, layout: Any = Any) -> Any:
         layout: that the content must have, see `shapes.find_mismatch`.
 
     Raises:
-        DamagedError: there is no such file, or it is damaged, larger than MAX_YAML_BYTES or deeper than MAX_DEPTH.
+        DamagedError: there is no such file, it is not what was written, is larger than MAX_YAML_BYTES, or is deeper
+            than MAX_DEPTH.
     """
     value = _read(file, _parse_yaml, "YAML", MAX_YAML_BYTES)
     check_layout(file, value, layout)
@@ -145,7 +172,17 @@ def check_layout(file: Path, value: object, layout: Any) -> None:
     """
     problem = find_mismatch(value, layout)
     if problem is not None:
-        raise DamagedError(f"{file}: damaged, {problem}; {REMEDY}")
+        raise DamagedError(f"{file}: damaged, {problem}; {explain_mend(file)}")
+
+
+def explain_mend(file: Path) -> str:
+    """Return what to do about a damaged file of a run.
+
+    Args:
+        file: in a run folder.
+    """
+    mend = MENDS.get(file.name, "remove the run folder and train again")
+    return mend.format(file=file, run=file.parent)
 
 
 def open_regular(file: Path) -> BinaryIO:
@@ -225,6 +262,17 @@ def _check_depth(value: object, depth: int = 0) -> None:
                 _check_depth(item, depth + 1)
 
 
+def _check_digest(file: Path, content: bytes) -> None:
+    """Raise an error where the first line holds another digest than the rest has; files of version 0.1.0 have none."""
+    for digest, start in ((JSON_DIGEST, b"{"), (YAML_DIGEST, b"")):
+        match = digest.match(content)
+        if match is not None and hash_bytes(start + content[match.end() :]) != match[1].decode():
+            raise DamagedError(
+                f"{file}: damaged, its bytes changed after they were written; {explain_mend(file)} "
+                "(if you edited it on purpose, remove its line with the digest)"
+            )
+
+
 def _read(file: Path, parse: Callable[[bytes], object], language: str, limit: int) -> Any:
     """Read and parse a file; errors name it and say what to do."""
     try:
@@ -232,15 +280,18 @@ def _read(file: Path, parse: Callable[[bytes], object], language: str, limit: in
     except FileNotFoundError:
         raise DamagedError(f"{file}: no such file; this is not a run folder, or the run did not get that far") from None
     except OSError as error:
-        raise DamagedError(f"{file}: cannot be read ({error.strerror or error}); {REMEDY}") from None
+        raise DamagedError(f"{file}: cannot be read ({error.strerror or error}); {explain_mend(file)}") from None
+    _check_digest(file, content)
     try:
         value = parse(content)
         _check_depth(value)
     except RecursionError:
-        raise DamagedError(f"{file}: damaged, not valid {language} (more than {MAX_DEPTH} levels); {REMEDY}") from None
+        raise DamagedError(
+            f"{file}: damaged, not valid {language} (more than {MAX_DEPTH} levels); {explain_mend(file)}"
+        ) from None
     except (ValueError, yaml.YAMLError) as error:
         reason = str(error).replace("\n", " ")
-        raise DamagedError(f"{file}: damaged, not valid {language} ({reason}); {REMEDY}") from None
+        raise DamagedError(f"{file}: damaged, not valid {language} ({reason}); {explain_mend(file)}") from None
     return value
 
 

@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from mmrun.errors import DataError, RunError, StorageError
+from mmrun.digests import compute_digest, verify_file
+from mmrun.errors import DamagedError, RunError, StorageError
 from mmrun.renamed import translate_metrics
 from mmrun.results.files import (
-    REMEDY,
     check_layout,
+    explain_mend,
     read_json,
     read_yaml,
     remove_unfinished,
     write_json,
     write_yaml,
 )
-from mmrun.results.run_log import RunLog
+from mmrun.results.run_log import LOG_MEND, RunLog
 from mmrun.results.schema import (
     BudgetUnit,
     ComparedConfig,
@@ -154,11 +155,30 @@ class RunFolder:
         Args:
             metrics: a `RunMetrics` without `schema`.
         """
-        write_json(self.metrics_file, {"schema": SCHEMA, **metrics})
-        self.status.write("finished", progress=1.0)
         self.log.close()
+        files = [self.log_file, *sorted(self.predictions.glob("*.parquet"))]
+        digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
+        write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
+        self.status.write("finished", progress=1.0)
 
     # ------------------------------------------------------------------------------------------------------- reading
+
+    def verify(self, file: Path) -> None:
+        """Check the log or a file of predictions of a finished run, once per process.
+
+        Args:
+            file: in this folder.
+
+        Raises:
+            DamagedError: it is not what was written when the run finished.
+        """
+        expected = self.read_metrics().get("files", {}).get(str(file.relative_to(self.path)))
+        if expected is not None:
+            try:
+                verify_file(file, expected, once=True)
+            except DamagedError as error:
+                mend = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
+                raise DamagedError(f"{error}; {LOG_MEND if file == self.log_file else mend}") from None
 
     def read_config(self) -> Config:
         """Return the resolved config."""
@@ -187,19 +207,20 @@ class RunFolder:
         """Return what metrics.json holds; names of version 0.1.0 are translated.
 
         Raises:
-            DataError: the run is not finished, or the file is damaged.
+            DamagedError: the run is not finished, or the file is damaged.
         """
+        mend = explain_mend(self.metrics_file)
         content = read_json(self.metrics_file, dict[str, Any])
         try:
             metrics = translate_metrics(content)
         except (AttributeError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise DataError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {REMEDY}") from None
+            raise DamagedError(f"{self.metrics_file}: damaged, not of version 0.1.0 ({reason}); {mend}") from None
         check_layout(self.metrics_file, metrics, RunMetrics)
         check_layout(self.metrics_file, metrics["config"], ComparedConfig)
         check_layout(self.metrics_file, list(metrics["budget"]), list[BudgetUnit])
         if len(metrics["budget"]) != 1:
-            raise DataError(f"{self.metrics_file}: damaged, budget: expected one unit; {REMEDY}")
+            raise DamagedError(f"{self.metrics_file}: damaged, budget: expected one unit; {mend}")
         return cast(RunMetrics, metrics)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmrun.errors import DataError
+from mmrun.errors import DamagedError, DataError
 from mmrun.head import FUSED, Head
 from mmrun.results.files import write_atomically
 from mmrun.results.folder import RunFolder
@@ -13,6 +13,7 @@ from mmrun.results.schema import RunMetrics
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow import parquet
 
 
 class StoredPredictions(NamedTuple):
@@ -61,13 +62,9 @@ def list_tasks(run: RunFolder, split: str) -> list[str]:
 
     Raises:
         DataError: the run stored no predictions of this split.
+        DamagedError: the file is not what was written.
     """
-    from pyarrow import parquet
-
-    file = run.predictions / f"{split}.parquet"
-    if not file.exists():
-        raise DataError(f"{file}: no such file; the run stored no predictions of the {split} rows")
-    names = parquet.read_schema(file).names
+    names = _open_parquet(run, split).schema_arrow.names
     return [name.removesuffix(".target") for name in names if name.endswith(".target")]
 
 
@@ -90,13 +87,39 @@ def read_predictions(run: RunFolder, split: str, task: str, head: Head = FUSED) 
         split: val or test.
         task: one of `list_tasks`.
         head: one that the run trained.
+
+    Raises:
+        DataError: the run stored no predictions of this split.
+        DamagedError: the file is not what was written.
     """
+    scores, target = f"{head.qualify(task)}.scores", f"{task}.target"
+    file = _open_parquet(run, split)
+    try:
+        table = file.read(columns=["id", target, scores])
+        ids: list[str] = table["id"].to_pylist()
+        return StoredPredictions(ids, _to_array(table[scores]).astype(np.float32), _to_array(table[target]))
+    except (OSError, ValueError, KeyError) as error:  # of version 0.1.0, which has no digests
+        raise _damaged(run, split, error) from None
+
+
+def _open_parquet(run: RunFolder, split: str) -> "parquet.ParquetFile":
+    """Open the predictions of a split, after their digest is checked."""
     from pyarrow import parquet
 
-    scores, target = f"{head.qualify(task)}.scores", f"{task}.target"
-    table = parquet.read_table(run.predictions / f"{split}.parquet", columns=["id", target, scores])
-    ids: list[str] = table["id"].to_pylist()
-    return StoredPredictions(ids, _to_array(table[scores]).astype(np.float32), _to_array(table[target]))
+    file = run.predictions / f"{split}.parquet"
+    run.verify(file)
+    if not file.exists():
+        raise DataError(f"{file}: no such file; the run stored no predictions of the {split} rows")
+    try:
+        return parquet.ParquetFile(file)
+    except (OSError, ValueError) as error:
+        raise _damaged(run, split, error) from None
+
+
+def _damaged(run: RunFolder, split: str, error: Exception) -> DamagedError:
+    reason = str(error).splitlines()[0]
+    mend = f"remove {run.metrics_file}, then mmrun resume {run.path} writes both again"
+    return DamagedError(f"{run.predictions / split}.parquet: damaged ({reason}); {mend}")
 
 
 def _to_array(column: "pyarrow.ChunkedArray") -> np.ndarray:

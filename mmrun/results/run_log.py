@@ -13,6 +13,8 @@ from mmrun.results.files import open_regular, to_json_value
 MAX_LINE = 1 << 20  # bytes of an event
 MAX_BYTES = 256 << 20  # of a log that is read
 
+LOG_MEND = "remove it: no result needs it, only curves do"
+
 
 class RunLog:
     """Appends events to log.jsonl and reads them. The file is opened by the first event.
@@ -111,11 +113,10 @@ class RunLog:
             yield line, self._parse_event(line, number)
 
     def _parse_event(self, line: bytes, number: int) -> dict[str, Any]:
-        remedy = "remove the file to go on without curves"
         try:
             event = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DamagedError(f"{self.path}:{number}: damaged, not valid JSON ({error}); {remedy}") from None
+            raise DamagedError(f"{self.path}:{number}: damaged, not valid JSON ({error}); {LOG_MEND}") from None
         if not isinstance(event, dict):
-            raise DamagedError(f"{self.path}:{number}: damaged, not an event; {remedy}")
+            raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}")
         return event

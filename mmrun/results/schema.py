@@ -7,6 +7,7 @@ programs that are not written in Python.
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from mmrun.digests import Digest
 from mmrun.processes import ProcessId
 from mmrun.training.stage_cost import StageCost
 
@@ -134,6 +135,7 @@ class RunMetrics(TypedDict):
         metrics: by split, then by metric.
         per_class: by split, task and class or output, then by metric.
         cost: of training.
+        files: digests of the log and the predictions; runs of version 0.1.0 have none.
     """
 
     schema: int
@@ -148,6 +150,7 @@ class RunMetrics(TypedDict):
     metrics: dict[str, MetricValues]
     per_class: dict[str, dict[str, dict[str, MetricValues]]]
     cost: RunCost
+    files: NotRequired[dict[str, Digest]]
 
 
 class RunRecord(RunMetrics):

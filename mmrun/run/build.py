@@ -1,6 +1,7 @@
 """Builds the objects of a run from its config: data, model, and for each stage its objective and optimizer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmrun.config import LABELS, RunConfig
+from mmrun import plugins
+from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data import split
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
-from mmrun.data.store import PreprocessedColumn, open_column
+from mmrun.data.preprocess.notes import describe_preprocessors
+from mmrun.data.row_digests import hash_rows, record_data
+from mmrun.data.store import PreprocessedColumn, open_blank, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values, instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
@@ -25,6 +30,7 @@ from mmrun.seeding import seeded_generator
 from mmrun.tasks import build_task
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
+from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
 from mmrun.types import KINDS, Encoder, Input, Objective, Preprocessor, Task
 from mmrun.values import convert
@@ -56,6 +62,11 @@ class Data:
         """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
 
+    @property
+    def notes(self) -> list[str]:
+        """What the preprocessors chose from the rows, and what they cut or change: one line each."""
+        return describe_preprocessors(self.preprocessors)
+
 
 def open_table(config: RunConfig, files: FileDigests) -> Table:
     """Read the data set; the files that it names are read only where their content is not known yet.
@@ -68,7 +79,10 @@ def open_table(config: RunConfig, files: FileDigests) -> Table:
         DataError: the data cannot be used.
     """
     table: Table = instantiate(config.dataset, "dataset", {"digests": files}, drop=LABELS)
-    return table
+    if not plugins.is_allowed(config.dataset["_target_"]):
+        return table
+    content = hash_rows(record_data(table, files))  # a source of the user's own may leave something out
+    return replace(table, fingerprint=content, old_fingerprint=table.fingerprint)
 
 
 def open_file_digests(config: RunConfig) -> FileDigests:
@@ -323,6 +337,7 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
     Raises:
         ConfigError: parts do not fit each other.
     """
+    try_forward(data, model)
     parameters = dict(model.named_parameters())
     for stage in stages.values():
         objective = build_objective(config, stage, data, model)
@@ -332,14 +347,105 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
                 "trainer.fsdp does not shard; drop one of the two"
             )
         build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])
-        if stage.config.monitor != "loss" and not stage.heads:
-            raise ConfigError(
-                f"{stage.key_path}.monitor: {stage.config.monitor} needs a head or probe that this stage trains; "
-                "set it to loss, or add head to its train list"
-            )
+        _check_rows(stage, data)
+        _check_monitor(stage, data)
     if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
     _check_augmentation(config, data, stages)
+
+
+def try_forward(data: Data, model: Multimodal) -> None:
+    """Pass two rows of zeros through the model, so that shapes that do not fit are an error before data is decoded.
+
+    Args:
+        data: its preprocessors determine the shapes.
+        model: left as it is.
+
+    Raises:
+        ConfigError: an encoder, the fusion or a head cannot read such rows.
+    """
+    columns = {}
+    for modality, preprocessor in data.preprocessors.items():
+        columns[modality] = open_blank(data.table.columns[modality], preprocessor, num_rows=2)
+    targets = {name: target.values[:2] for name, target in data.table.targets.items()}
+    batch = next(Loader(columns, targets, np.arange(2), 2).ordered())
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), no_side_effects(model, torch.device("cpu")):
+        for modality in columns:
+            _try(f"encoder.{modality}", partial(model.forward_unimodal, batch, modality))
+        _try("fusion", partial(model, batch))
+    model.train(was_training)
+
+
+def _try(key_path: str, forward: Callable[[], object]) -> None:
+    try:
+        forward()
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{key_path}: cannot read rows of this size: {message}") from error
+
+
+def check_machine(trainer: TrainerConfig) -> None:
+    """Reject what this machine, or this number of processes, cannot do.
+
+    Raises:
+        ConfigError: there is no GPU for fp16, or the processes cannot share a batch evenly.
+    """
+    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
+    sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
+    if any(size % world for size in sizes):
+        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+
+
+def _check_rows(stage: Stage, data: Data) -> None:
+    """Reject a stage without training rows."""
+    rows = stage.config.rows
+    if len(data.rows[rows]) == 0:
+        mend = "set dataset.labelled below 1" if rows == "unlabelled" else "choose rows=all"
+        raise ConfigError(
+            f"{stage.key_path}.rows: none of the {len(data.rows['all'])} training rows is {rows}, so there is nothing "
+            f"to train on; {mend}"
+        )
+
+
+def _check_monitor(stage: Stage, data: Data) -> None:
+    """Reject a metric that the validation rows do not have."""
+    monitor = stage.config.monitor
+    if monitor == "loss":
+        return
+    if not stage.heads:
+        raise ConfigError(
+            f"{stage.key_path}.monitor: {monitor} needs a head or probe that this stage trains; "
+            "set it to loss, or add head to its train list"
+        )
+    names = list_metrics(data, stage.heads)
+    if monitor != "primary_metric" and monitor not in names:
+        raise ConfigError(
+            f"{stage.key_path}.monitor: no metric '{monitor}'{nearest(monitor, names)} "
+            f"(there are loss, primary_metric, {', '.join(names)})"
+        )
+
+
+def list_metrics(data: Data, heads: Iterable[Head]) -> list[str]:
+    """List the metrics of the validation rows, by computing those of outputs that are all zero.
+
+    Args:
+        data: its tasks and targets.
+        heads: that predict.
+
+    Returns:
+        Their names in the run, sorted.
+    """
+    names = []
+    for task_name, task in data.tasks.items():
+        target = data.table.targets[task_name].values[data.rows["val"]]
+        scores = task.scores(torch.zeros(len(target), task.num_outputs)).numpy()
+        for metric in task.metrics(scores, target):
+            names += [metric_name(metric, task_name, head, len(data.tasks)) for head in heads]
+    return sorted(names)
 
 
 def _check_augmentation(config: RunConfig, data: Data, stages: Mapping[str, Stage]) -> None:
@@ -394,6 +500,7 @@ def check_nodes(config: RunConfig) -> None:
     nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
     nodes |= {"balance": config.balance, "augment": config.augment}
     nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
+    nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}
     for name, stage in config.strategy.stages.items():
         nodes[f"strategy.stages.{name}.objective"] = stage.objective
         nodes[f"strategy.stages.{name}.optimizer"] = stage.optimizer
@@ -412,6 +519,7 @@ def check(config: RunConfig) -> None:
         ConfigError, DataError: the run could not start.
     """
     check_nodes(config)
+    check_machine(config.trainer)
     build_callbacks(config)
     data = open_data(config)
     model = build_model(config, data)

@@ -25,7 +25,9 @@ def check_data(folder: RunFolder, table: Table, files: FileDigests) -> None:
     if recorded is None or recorded in (table.fingerprint, table.old_fingerprint):
         return
     record = read_data_record(folder)
-    changes = "" if record is None else f": {describe_changes(record, record_data(table, files), table)}"
+    changes = ""
+    if record is not None and record.fingerprint == recorded:
+        changes = f": {describe_changes(record, record_data(table, files), table)}"
     raise DataError(
         f"{folder.path}: the data set has changed since the run was trained{changes}; "
         "restore the data it was trained on, or repeat the run with --rerun"

@@ -1,15 +1,20 @@
 """Signals that end a run: Ctrl-C, and those of a scheduler. A stage saves a checkpoint before it stops."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from mmrun.errors import Terminated
 
 # Sent by kill, by SLURM before its time limit (--signal=USR1@60), and when a terminal closes.
 TERMINATION = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+PATIENCE = 20.0  # seconds that other processes get to save a checkpoint
 
 
 class Interruption:
@@ -59,18 +64,60 @@ class Interruption:
 
 
 @contextmanager
-def handle_signals() -> Iterator[Interruption]:
+def handle_signals(forward: bool = False) -> Iterator[Interruption]:
     """Handle Ctrl-C and the signals of schedulers while the context is open.
 
     Outside of the main thread, where Python delivers no signals, nothing changes.
+
+    Args:
+        forward: pass a signal on to the processes that this one started, and wait until they have saved checkpoints.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    previous = {number: signal.signal(number, interruption.handle) for number in (signal.SIGINT, *TERMINATION)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if forward and interruption.signal is None:
+            _forward(number)
+        interruption.handle(number, frame)
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, *TERMINATION)}
     try:
         yield interruption
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _forward(number: int) -> None:
+    """Send a signal to the children of this process that train, and wait a while for the end of their runs."""
+    training = [pid for pid in _find_children() if _handles(pid, number)]
+    for pid in training:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and any(_handles(pid, number) for pid in training):
+        time.sleep(0.1)
+
+
+def _find_children() -> list[int]:
+    """Return the processes that this one and its children started; none where the system does not tell."""
+    found, pids = [], [os.getpid()]
+    while pids:
+        for file in Path(f"/proc/{pids.pop()}/task").glob("*/children"):
+            with suppress(OSError):  # it has just ended
+                children = [int(pid) for pid in file.read_text().split()]
+                found += children
+                pids += children
+    return found
+
+
+def _handles(pid: int, number: int) -> bool:
+    """Return whether a process has a handler for a signal: one that trains, or that of its launcher's bookkeeping."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")), 0)
+    return bool(caught >> (number - 1) & 1)

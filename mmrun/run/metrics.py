@@ -10,7 +10,7 @@ from torch import Tensor
 from mmrun.compose import as_dict
 from mmrun.data import split
 from mmrun.errors import ConfigError
-from mmrun.head import FUSED, Head
+from mmrun.head import FUSED, Head, metric_name
 from mmrun.results.predictions import write_predictions
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION, is_higher_better
@@ -21,18 +21,6 @@ from mmrun.training.stage_cost import StageCost
 Metrics = dict[str, float]
 
 SUMMED = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
-
-
-def metric_name(metric: str, task: str, head: Head, num_tasks: int) -> str:
-    """Return the name of a metric in a run: accuracy, accuracy/image for a probe, label.accuracy for several tasks.
-
-    Args:
-        metric: accuracy ...
-        task: its name.
-        head: that predicted.
-        num_tasks: of the run.
-    """
-    return head.qualify(metric if num_tasks == 1 else f"{task}.{metric}")
 
 
 def compute_metrics(session: Session, outputs: engine.Outputs, targets: Mapping[str, Tensor]) -> Metrics:

@@ -14,7 +14,6 @@ from accelerate.utils import DistributedDataParallelKwargs
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
-from mmrun.data.table import Table
 from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.data_records import write_data_record
@@ -148,12 +147,11 @@ def open_session(
     if not rerun:
         check_data(folder, data.table, data.files)
     record = record_data(data.table, data.files) if for_training else None
-    if for_training:
-        _report_table(data.table, callback)
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
         build.dry_run_stages(config, data, model, stages)
+        _report_data(data, callback)
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
@@ -166,11 +164,11 @@ def open_session(
     return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
 
 
-def _report_table(table: Table, callback: Callback) -> None:
-    """Say what was inferred from the data, and what may be a mistake in it."""
-    for line in table.notes:
+def _report_data(data: build.Data, callback: Callback) -> None:
+    """Say what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them."""
+    for line in [*data.table.notes, *data.notes]:
         callback.on_message(f"note: {line}")
-    for line in table.warnings:
+    for line in data.table.warnings:
         callback.on_message(f"warning: {line}")
 
 
@@ -215,12 +213,8 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         ConfigError: this machine lacks what the config asks for, or the processes cannot share a batch evenly.
     """
     trainer = config.trainer
-    if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
-        raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
+    build.check_machine(trainer)
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
-    sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
-    if any(size % world for size in sizes):
-        raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
     if world > 1 and config.budget.seconds is not None:
         raise ConfigError("budget.seconds: several processes have several clocks; use epochs, steps, samples or flops")
     AcceleratorState._reset_state()  # an earlier run of this process may have used another precision

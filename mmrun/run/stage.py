@@ -36,6 +36,7 @@ from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split as split_batch
 from mmrun.training.learner import Learner
+from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
 from mmrun.training.profile import Profiler, summarize
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
@@ -124,15 +125,16 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
     else:
         state = TrainState()
         checkpoints.save(state)
+        if checkpoints.goes_back:
+            checkpoints.save(state, checkpoints.finite)
     compile_stage(session, built, state)
     meter = _measure_throughput(session, built, state)
     callbacks = CallbackList(_stage_callbacks(session, built, meter, checkpoints, heartbeat))
     callbacks.on_stage_start(built, state)
     validate = _validation(session, built, checkpoints)
     with session.interruption.deferred():
-        engine.fit(
-            built.prepared, meter, built.optimizer, built.config, state, session.accelerator, validate, callbacks
-        )
+        _fit(session, built, meter, state, validate, callbacks, checkpoints)
+    checkpoints.require_best(state)
     callbacks.on_stage_end(built, state)
     stage_costs = stage_cost(built, state)
     checkpoints.finish(stage_costs)
@@ -289,6 +291,29 @@ def _stage_callbacks(
         callbacks.append(EarlyStopping(patience))
     log, out_of_memory = JsonlLog(session.folder, built), OutOfMemoryReport(built, trainer.compile, session.callback)
     return [*callbacks, log, out_of_memory, session.callback, checkpoints, heartbeat]
+
+
+def _fit(
+    session: Session,
+    built: BuiltStage,
+    meter: ThroughputMeter,
+    state: TrainState,
+    validate: engine.Validate,
+    callbacks: Callback,
+    checkpoints: StageCheckpoints,
+) -> None:
+    """Train until the budget is spent; go back and go on where a loss is not finite and `trainer.on_nan` says so."""
+    accelerator, report = session.accelerator, partial(_report, session.callback, built.name)
+    guard = NanGuard(built.prepared, accelerator, session.config.trainer.on_nan, session.data.table.ids, report)
+    checkpoints.before_save = partial(guard.check, built.batches)
+    while True:
+        try:
+            engine.fit(
+                built.prepared, meter, built.optimizer, built.config, state, accelerator, validate, callbacks, guard
+            )
+            return
+        except NonFiniteLossError as error:
+            checkpoints.roll_back(state, error)
 
 
 def _measure_throughput(session: Session, built: BuiltStage, state: TrainState) -> ThroughputMeter:

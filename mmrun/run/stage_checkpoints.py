@@ -2,20 +2,21 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mmrun.errors import DamagedError
+from mmrun.errors import DamagedError, RunError
 from mmrun.models.multimodal import Multimodal
 from mmrun.renamed import translate_train_state
 from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
+from mmrun.training.nan_guard import MAX_ROLLBACKS, NonFiniteLossError
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import TrainState
@@ -95,8 +96,12 @@ class StageCheckpoints(Callback):
         self.session, self.built = session, built
         self.last = session.folder.checkpoint_path(built.name, "last")
         self.best = session.folder.checkpoint_path(built.name, "best")
+        self.finite = session.folder.checkpoint_path(built.name, "finite")
         self.keeps_best = built.stage.config.keep == "best"
         self.saved_at = time.monotonic()
+        self.before_save: Callable[[], None] = lambda: None
+        self.goes_back = session.config.trainer.on_nan == "rollback"
+        self.was_evaluated = False  # a checkpoint to go back to is due
 
     def on_best(self, state: TrainState) -> None:
         """Save the weights of the best evaluation so far."""
@@ -104,13 +109,21 @@ class StageCheckpoints(Callback):
             with self.final_weights():
                 self._write(self.best, self._result(), {"step": state.step, "value": state.best})
 
+    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Note that training may go back to this evaluation."""
+        self.was_evaluated = True
+
     def on_checkpoint(self, state: TrainState) -> None:
         """Save a checkpoint every `trainer.save_every` seconds, and before a signal ends the run."""
+        if self.goes_back and self.was_evaluated:  # not where the clock says: a repeated run goes back to the same step
+            self.save(state, self.finite)
+            self.was_evaluated = False
         session, now = self.session, time.monotonic()
         interruption = session.interruption
         is_interrupted = interruption.signal is not None
         is_due = is_interrupted or now - self.saved_at >= session.config.trainer.save_every
         if session.placement.broadcast(is_due):
+            self.before_save()
             self.save(state)
             self.saved_at = now
         if is_interrupted:
@@ -132,6 +145,8 @@ class StageCheckpoints(Callback):
         """
         with self.final_weights():
             self._write(self.last, self._result(), {"finished": True, "cost": cost})
+        if self.session.is_writer:
+            shutil.rmtree(self.finite, ignore_errors=True)
 
     def _result(self) -> dict[str, dict[str, Tensor]]:
         learner = self.built.learner
@@ -150,11 +165,12 @@ class StageCheckpoints(Callback):
 
     # ------------------------------------------------------------------------------------------------------ resuming
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, folder: Path | None = None) -> None:
         """Save everything that resuming needs.
 
         Args:
             state: how far training has come.
+            folder: None: `last`.
         """
         optimizer, optimizer_values = checkpoint.optimizer_state(self.built.optimizer)
         scaler = self.session.accelerator.scaler
@@ -173,24 +189,63 @@ class StageCheckpoints(Callback):
         }
         if self.built.ema is not None:
             parts["ema"] = self.built.ema.averages
-        self._write(self.last, parts, values, keep_previous=True)
+        self._write(folder or self.last, parts, values, keep_previous=folder is None)
 
-    def restore(self) -> TrainState:
+    def roll_back(self, state: TrainState, error: NonFiniteLossError) -> None:
+        """Go back to the last evaluation, or the start of the stage, and continue at half the learning rate.
+
+        Args:
+            state: changed in place.
+            error: why.
+
+        Raises:
+            NonFiniteLossError: the policy is another one, or training went back too often.
+        """
+        if not self.goes_back:
+            raise error
+        reason, lr_scale, seconds = str(error).partition(";")[0], state.lr_scale / 2, state.seconds
+        if lr_scale < 0.5**MAX_ROLLBACKS:
+            raise NonFiniteLossError(
+                f"{reason}; training went back {MAX_ROLLBACKS} times already: lower the learning rate"
+            ) from None
+        vars(state).update(vars(self.restore(self.finite)))
+        state.lr_scale, state.seconds = lr_scale, seconds  # what is repeated is charged in time
+        message = f"{reason}; back to step {state.step}, at {lr_scale:g} times the learning rate"
+        self.session.callback.on_message(f"{self.built.name}: {message}")
+        self.save(state)
+
+    def require_best(self, state: TrainState) -> None:
+        """Check that some evaluation was the best, where its weights are the result.
+
+        Raises:
+            RunError: the monitored value was never finite.
+        """
+        if self.keeps_best and state.best is None:
+            key_path = self.built.stage.key_path
+            raise RunError(
+                f"{key_path}: {self.built.stage.config.monitor} was not finite in any evaluation, so none is the best; "
+                f"monitor another value with {key_path}.monitor, or set {key_path}.keep=last"
+            )
+
+    def restore(self, folder: Path | None = None) -> TrainState:
         """Restore everything that was saved, and return how far training had come.
+
+        Args:
+            folder: None: `last`.
 
         Raises:
             DamagedError: the checkpoint is not what was written.
             RunError: it does not fit the stage.
         """
-        session, built = self.session, self.built
+        session, built, folder = self.session, self.built, folder or self.last
         scatter, scaler = session.placement.scatter, session.accelerator.scaler
-        values, learner, optimizer, random_states = checkpoint.load(self.last, "learner", "optimizer", "random")
-        checkpoint.load_weights(built.learner, scatter(learner, built.learner.state_dict()), self.last)
+        values, learner, optimizer, random_states = checkpoint.load(folder, "learner", "optimizer", "random")
+        checkpoint.load_weights(built.learner, scatter(learner, built.learner.state_dict()), folder)
         buffers = scatter(optimizer, checkpoint.parameters_of(built.optimizer, optimizer))
         checkpoint.restore_optimizer(built.optimizer, buffers, values["optimizer"])
         if built.ema is not None:
-            is_old = (self.last / "average.safetensors").exists()  # version 0.1.0
-            _, averages = checkpoint.load(self.last, "average" if is_old else "ema")
+            is_old = (folder / "average.safetensors").exists()  # version 0.1.0
+            _, averages = checkpoint.load(folder, "average" if is_old else "ema")
             built.ema.load_state_dict(averages)
         if scaler is not None:
             scaler.load_state_dict(values["scaler"])

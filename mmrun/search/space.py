@@ -16,6 +16,7 @@ from optuna.distributions import (
 )
 
 from mmrun.errors import ConfigError
+from mmrun.quoting import quote_values
 from mmrun.search import Search
 
 
@@ -74,7 +75,7 @@ def build_arms(overrides: Sequence[str], search: Search) -> list[Arm]:
         ConfigError: an override cannot be read or searched, or none has a range.
     """
     fixed, space, names = [], {}, [""]
-    for text in overrides:
+    for text in quote_values(overrides, is_sweep=True):
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:

@@ -1,6 +1,5 @@
 """The training loop. It works on built objects, and knows no config file, no run folder and no terminal."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,11 +9,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from mmrun.errors import RunError
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
+from mmrun.training.nan_guard import NanGuard
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.types import Batch
 
@@ -30,6 +29,7 @@ def fit(
     accelerator: Accelerator,
     validate: Validate,
     callback: Callback,
+    guard: NanGuard | None = None,
 ) -> None:
     """Train until the budget is spent or a callback stops the stage.
 
@@ -42,10 +42,12 @@ def fit(
         accelerator: precision, devices and processes.
         validate: returns the monitored value and all validation metrics.
         callback: is called after each step and evaluation.
+        guard: decides what happens where a loss is not finite; None: the stage ends.
 
     Raises:
-        RunError: the training loss is not finite.
+        NonFiniteLossError: a training loss is not finite.
     """
+    guard = NanGuard(learner, accelerator) if guard is None else guard
 
     def on_more_micro_batches(number: int) -> None:
         state.grad_accum_steps = number
@@ -58,15 +60,20 @@ def fit(
         began = time.perf_counter()
         factor = config.lr_factor(config.budget.spent(state.step, state.seconds))
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        losses = gradients.add(batches.batch(state.step))
-        take_step(optimizer, learner, accelerator.scaler, config.max_grad_norm)
-        state.losses.add(losses)
+            group["lr"] = group["base_lr"] * factor * state.lr_scale
+        batch = batches.batch(state.step)
+        losses = gradients.add(batch)
+        if guard.accepts(state.step, batch, losses):
+            take_step(optimizer, learner, accelerator.scaler, config.max_grad_norm)
+            state.losses.add(losses)
+        else:
+            gradients.discard()
         state.step += 1
         state.seconds += time.perf_counter() - began
         callback.on_step_end(state, losses)
 
         if state.step % config.evaluate_every == 0 or config.budget.spent(state.step, state.seconds) >= 1:
+            guard.check(batches)
             metrics = read_train_losses(state, accelerator)
             learner.eval()
             value, val_metrics = validate()
@@ -107,16 +114,12 @@ def take_step(
 def read_train_losses(state: TrainState, accelerator: Accelerator) -> dict[str, float]:
     """Return the mean losses since the last evaluation as `train/<name>`, over all processes.
 
-    Reading them waits for the steps that a GPU has still to do, so the time counts as training.
-
-    Raises:
-        RunError: the loss is not finite.
+    Reading them waits for the steps that a GPU has still to do, so the time counts as training. There are none where
+    every step was skipped.
     """
     began = time.perf_counter()
     means = {name: accelerator.reduce(mean, "mean").item() for name, mean in state.losses.pop().items()}
     state.seconds += time.perf_counter() - began
-    if not math.isfinite(means["loss"]):
-        raise RunError(f"the loss is {means['loss']} after step {state.step}; try a lower learning rate")
     return {f"train/{name}": mean for name, mean in means.items()}
 
 

@@ -62,10 +62,14 @@ class GradientAccumulator:
                 self._refuse_if_hopeless(batch, error)
             # Not within `except`: until its end the traceback keeps all that the failed attempt allocated.
             self._split_further(len(batch.index))
-            self.learner.zero_grad(set_to_none=True)
-            for dtype, saved in self.saved.items():
-                torch._foreach_copy_(self.statistics[dtype], saved)
+            self.discard()
             _restore_rng_states(random_states, self.accelerator.device)
+
+    def discard(self) -> None:
+        """Drop the gradients of the last batch, and what it did to batch statistics."""
+        self.learner.zero_grad(set_to_none=True)
+        for dtype, saved in self.saved.items():
+            torch._foreach_copy_(self.statistics[dtype], saved)
 
     def _add(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch.index)

@@ -112,6 +112,7 @@ class TrainState:
         grad_accum_steps: micro-batches per step: as configured, or more after memory ran out.
         should_stop: set by a callback to end the stage after this step.
         losses: mean losses since the last evaluation.
+        lr_scale: factor on every learning rate, halved each time that training went back.
     """
 
     step: int = 0
@@ -122,15 +123,20 @@ class TrainState:
     grad_accum_steps: int = 1
     should_stop: bool = False
     losses: RunningMean = field(default_factory=RunningMean)
+    lr_scale: float = 1.0
 
     def update_best(self, value: float, higher_is_better: bool) -> bool:
         """Compare a monitored value with the best one, and return whether it is better.
+
+        A value that is not finite is never the best, and the first finite one after it is.
 
         Args:
             value: of the evaluation after step `self.step`.
             higher_is_better: direction of the value.
         """
-        better = self.best is None or (value > self.best if higher_is_better else value < self.best)
+        has_best = self.best is not None and math.isfinite(self.best)
+        improves = not has_best or (value > self.best if higher_is_better else value < self.best)  # type: ignore[operator]
+        better = math.isfinite(value) and improves
         if better:
             self.best, self.best_step, self.stale = value, self.step, 0
         else:

@@ -47,6 +47,19 @@ def test_failed_run_says_why_and_where(outputs, capsys):
     assert capsys.readouterr().out.startswith(f"{run.name}: failed at finetune, 40% done: RunError: the loss is nan\n")
 
 
+def test_a_run_that_went_on_elsewhere_says_so(outputs, capsys):
+    run = started(outputs)
+    run.add_start({"python": "3.12", "device": "A100", "time": 2.0})
+    assert main(["show", run.name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4:6] == [
+        "  python changed when the run was resumed: 3.11 -> 3.12",
+        "  device changed when the run was resumed: none -> A100",
+    ]
+    assert main(["show", run.name, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed_environment"]["python"] == ["3.11", "3.12"]
+
+
 def test_json_is_complete(outputs, capsys):
     run = finished(outputs, 0.875)
     assert main(["show", run.name, "--format", "json"]) == 0

@@ -8,6 +8,7 @@ import soundfile
 
 from mmrun.cli import main
 from mmrun.data.audit import audit
+from mmrun.data.giveaways import find_giveaways
 from mmrun.data.sources.digits import digits
 from mmrun.data.sources.manifest import manifest
 from mmrun.data.sources.synthetic import synthetic
@@ -24,7 +25,7 @@ def folder(media):
             file.write(bytes([row]))  # after the end of the image: no two files are equal
         soundfile.write(media / f"{row}.wav", rng.normal(0, 0.1, 800 + row), 8000)
         split = "train" if row < 10 else "val" if row < 20 else "test"
-        lines.append(f"{row},{row}.png,{row}.wav,this is {row},{row},{'ab'[row % 2]},{'xy'[row % 2]},{split}")
+        lines.append(f"{row},{row}.png,{row}.wav,this is {row},{row},{'ab'[row // 2 % 2]},{'xy'[row % 2]},{split}")
     (media / "my.csv").write_text("\n".join(lines) + "\n")
     return media
 
@@ -94,6 +95,40 @@ def test_suspicious_rows_and_columns_are_warned_of(folder):
         "test: 9 rows are too few for reliable metrics",
         "label: no training row is 'y'",
     ]
+
+
+def test_equal_rows_of_cells_and_series_are_warned_of(tmp_path):
+    lines = ["age,size,pulse,label,split"]
+    for row in range(60):
+        lines.append(f'{row},{row * row},"[1, 2, {row}]",{row % 7 % 2},{"train" if row < 40 else "val"}')
+    lines += ['7.0,49 ,"[1, 2, 9]",1,test', '99,98,"[9, 9, 9]",0,test']
+    (tmp_path / "my.csv").write_text("\n".join(lines) + "\n")
+    assert audit(manifest(str(tmp_path / "my.csv"))).warnings[:2] == [
+        "tabular: 1 rows of test also occur in training; the first is my.csv:62: columns 'age', 'size'",
+        "pulse: 1 rows of test also occur in training; the first is my.csv:62: column 'pulse'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "target", "score"),
+    [
+        (lambda row: f"code {row % 3}", lambda row: row % 3, "accuracy 1.000"),
+        (lambda row: 10 * (row % 3) + row / 1000, lambda row: row % 3, "accuracy 1.000"),
+        (lambda row: "" if row % 2 else row % 5, lambda row: row % 2, "accuracy 1.000"),
+        (lambda row: row * 7 % 200, lambda row: (row * 7 % 200) * 1.5 + 0.25, "R2 0.9997"),
+        (lambda row: row * 7 % 200, lambda row: row % 3, None),
+        (lambda row: f"name {row}", lambda row: row % 3, None),
+    ],
+)
+def test_a_column_that_gives_the_target_away(tmp_path, column, target, score):
+    lines = [f"{column(row)},{row * 31 % 97},{target(row)}" for row in range(200)]
+    (tmp_path / "my.csv").write_text("x,other,label\n" + "\n".join(lines) + "\n")
+    table = manifest(str(tmp_path / "my.csv"), {"cells": ["x", "other"]})
+    expected = (
+        f"cells: column 'x' alone tells label in the val and test rows ({score}); "
+        "leave it out if it is made from the target"
+    )
+    assert find_giveaways(table) == ([] if score is None else [expected])
 
 
 def test_texts_that_repeat_by_nature_are_not_a_leak():
@@ -174,6 +209,38 @@ def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
     assert list(audited["modalities"]) == ["image"]
     assert audited["modalities"]["image"]["told_by"] == "modality name"
     assert list(audited["targets"]) == ["label", "town"]
+
+
+def test_data_check_prints_how_to_train(folder, capsys):
+    _, printed, _ = check(folder, capsys, "target=town")
+    file = folder / "my.csv"
+    assert printed.endswith(f"\nto train: mmrun train dataset=manifest dataset.path={file} dataset.target=town\n")
+
+
+def test_data_check_without_a_target_lists_the_columns(folder, capsys):
+    change(folder, 1, "label", "final diagnosis")
+    change(folder, 1, "town", "patient")
+    for row in range(30):
+        change(folder, row + 2, f",{row},{'ab'[row // 2 % 2]},", f",{row},p{row // 3},")
+    code, printed, _ = check(folder, capsys)
+    assert code == 0
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    file = folder / "my.csv"
+    words = "'{}target=final diagnosis' {}group=patient"
+    assert lines[0] == "no column is called 'label', so the target has to be named"
+    assert "photo image file names 30 0.0% -" in lines
+    assert "age tabular numbers 30 0.0% -" in lines
+    assert "patient tabular categories 10 0.0% classification" in lines
+    assert "final diagnosis tabular categories 2 0.0% classification" in lines
+    assert lines[-5:] == [
+        "likely targets: final diagnosis",
+        "rows that may belong together, and then stay in one split: patient",
+        "",
+        f"to check: mmrun data check {file} {words.format('', '')}",
+        f"to train: mmrun train dataset=manifest dataset.path={file} {words.format('dataset.', 'dataset.')}",
+    ]
+    code, printed, _ = check(folder, capsys, "--format", "json")
+    assert json.loads(printed)["targets"][0] == "final diagnosis"
 
 
 @pytest.mark.parametrize(

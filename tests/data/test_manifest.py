@@ -121,7 +121,7 @@ def test_series_from_cells(tmp_path):
     lines = "".join(json.dumps({"pulse": [1, 2, row], "label": row % 2}) + "\n" for row in range(12))
     table = manifest(write(tmp_path, lines, "my.jsonl"))
     assert table.columns["pulse"].kind == "series"
-    assert table.columns["pulse"].values[3].tolist() == [[1.0, 2.0, 3.0]]
+    assert table.columns["pulse"].values[3].tolist() == [1.0, 2.0, 3.0]
     quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
     assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
     assert error_of(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
@@ -165,7 +165,7 @@ def test_the_task_is_inferred_from_the_cells(tmp_path, cells, task, names, first
 )
 def test_the_inferred_task_is_said_with_the_reason(tmp_path, cells, note):
     path = write(tmp_path, rows("text,label", *[f"hi,{cell}" for cell in cells]))
-    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task.label=TASK changes it"]
+    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task=TASK changes it"]
     assert manifest(path, {"text": "text"}, task="classification").notes == []
 
 
@@ -176,6 +176,22 @@ def test_nearly_equal_names_are_warned_of(tmp_path):
         "label: the classes 'Good' and 'good' are nearly equal; if they are one, spell them alike",
         "label: 'NA' is a class; if it marks a missing value, empty those cells",
         "patient: the groups 'P7' and 'p7' are nearly equal; if they are one, spell them alike",
+    ]
+
+
+def test_a_number_far_from_the_others_is_warned_of(tmp_path):
+    lines = [f"hi,{20 + row % 40}.5,{'train' if row < 90 else 'val'}" for row in range(100)] + ["ho,9999999,test"]
+    path = write(tmp_path, rows("text,age,split", *lines, count=101))
+    assert manifest(path, {"text": "text"}, target="age").warnings == [
+        "age: 1 of 11 numbers of other rows, such as 9999999, are far from most (21.5 to 57.5); "
+        "if they mark missing values, empty those cells"
+    ]
+
+
+def test_decimal_commas_are_warned_of(tmp_path):
+    path = write(tmp_path, rows("text;x;label", "hi;1,5;0", "ho;2;1"))
+    assert manifest(path, {"text": "text", "x": "x"}).warnings == [
+        "column 'x': '1,5' is read as a word; write numbers with a point, as in 1.5"
     ]
 
 
@@ -418,6 +434,11 @@ def test_unusable_targets(tmp_path):
         (
             {"columns": {"image": "foto"}},
             "dataset.columns.image: my.csv has no column 'foto'; did you mean 'photo'? (it has photo, age, label)",
+        ),
+        (
+            {"target": "age,label"},
+            "dataset.target: my.csv has no column 'age,label'; write dataset.target=[age,label] for several columns, "
+            "or add -m for several runs (it has photo, age, label)",
         ),
         ({"target": []}, "dataset.target: no column is named; name at least one"),
         ({"group": "patient"}, "dataset.group: my.csv has no column 'patient' (it has photo, age, label)"),

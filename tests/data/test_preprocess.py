@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
 
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
@@ -47,19 +46,6 @@ def test_an_image_of_the_right_shape_in_memory_is_returned_as_it_is():
     pixels = fitted(Pixels(8), "image", [picture])
     assert (pixels.decode(picture)[""] == picture).all()
     assert fitted(Pixels(4), "image", [picture]).decode(picture[0])[""].shape == (1, 4, 4)
-
-
-def test_sixteen_bit_and_rotated_images(tmp_path):
-    Image.fromarray(np.full((8, 8), 128 * 256, dtype=np.uint16)).save(tmp_path / "xray.png")
-    assert (Pixels(8, channels=1).decode(tmp_path / "xray.png")[""] == 128).all()
-    half = np.zeros((8, 8), dtype=np.uint8)
-    half[:4] = 255  # bright above
-    rotated = Image.Exif()
-    rotated[0x0112] = 6  # the camera was held upright: turn by 90 degrees to the right
-    Image.fromarray(half).save(tmp_path / "phone.png", exif=rotated)
-    decoded = Pixels(8, channels=1).decode(tmp_path / "phone.png")[""][0]
-    assert (decoded[:, 4:] == 255).all()
-    assert (decoded[:, :4] == 0).all()
 
 
 def test_a_damaged_image(media):
@@ -248,6 +234,16 @@ def test_suspicious_cells_are_noted():
         "column 'town': 2 of 2 other rows have a category that no training row has, the first is 'Bonn'; "
         "they are read as unknown (1 of them are empty)",
         "column 'town': the categories 'Rome' and 'rome' are nearly equal; if they are one, spell them alike",
+    ]
+
+
+def test_new_rows_with_unknown_categories_are_noted():
+    cells = fitted(Cells(), "tabular", [{"town": "Rome"}, {"town": "Oslo"}])
+    new = Column("tabular", [{"town": "Rome "}, {"town": "Bonn"}])
+    assert cells.notes == []
+    assert cells.describe_new(new) == [
+        "column 'town': 1 of 2 rows have a category that no training row has, the first is 'Bonn'; "
+        "they are read as unknown"
     ]
 
 

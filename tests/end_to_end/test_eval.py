@@ -120,11 +120,11 @@ def test_a_report_can_evaluate_first(shell):
     assert code == 0
     lines = err.splitlines()
     assert (
-        f"note: not evaluated: {changed.name}: the data set has changed since the run was trained; "
-        "restore the data it was trained on" in lines
+        f"note: not evaluated: {changed}: the data set has changed since the run was trained; "
+        "restore the data it was trained on, or repeat the run with --rerun" in lines
     )
     assert [line.split(" (")[0] for line in lines if line.startswith("evaluated")] == [f"evaluated 2 of 2: {left.name}"]
-    assert lines[-2].startswith("hint: 1 of 3 runs were not asked")
+    assert lines[-2].startswith("hint: 1 of 3 runs were not evaluated")
     assert (kept / "evaluation.json").read_bytes() == before
     assert {"shapley", "robustness", "drift"} <= evaluation(left).keys()
     page = (shell.folder / "report.html").read_text()

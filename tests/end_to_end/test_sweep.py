@@ -35,7 +35,7 @@ def test_a_failed_run_does_not_stop_the_others(shell):
     assert code == 1
     good, bad, repeat, count = out.splitlines()
     assert "test/accuracy" in good
-    assert "failed: RunError: the loss is nan" in bad
+    assert "failed: NonFiniteLossError: the loss is nan" in bad
     assert repeat.startswith("  repeat it: mmrun train 'modalities=[image,text]' encoder.image=lenet ")
     assert repeat.endswith(" optimizer.lr=1e+30")
     assert count == "1 of 2 runs finished"

@@ -217,10 +217,14 @@ def test_an_encoder_that_cannot_be_adapted_is_trained_as_a_whole_or_frozen(name:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("lora", {"rank": 0}, "strategy.adapt.rank: 0 is below 1"),
-        ("adapter", {"dim": 0}, "strategy.adapt.dim: 0 is below 1"),
-        ("prompt", {"num_vectors": 0}, "strategy.adapt.num_vectors: 0 is below 1"),
-        ("lora", {"fallback": "leave"}, "strategy.adapt.fallback: 'leave' is not one of learn, stay"),
+        ("lora", {"rank": 0}, "strategy.adapt.rank: 0 is not a whole number from 1 to 65536"),
+        ("adapter", {"dim": 0}, "strategy.adapt.dim: 0 is not a whole number from 1 to 65536"),
+        ("prompt", {"num_vectors": 0}, "strategy.adapt.num_vectors: 0 is not a whole number from 1 to 65536"),
+        (
+            "lora",
+            {"fallback": "leave"},
+            "strategy.adapt.fallback: 'leave' is not one of learn, stay; did you mean 'learn'?",
+        ),
     ],
 )
 def test_values_out_of_range_are_rejected(name: str, changes: dict[str, Any], message: str, tiny: Tiny) -> None:

@@ -145,29 +145,29 @@ def test_encoders_trained_from_scratch_export_for_any_number_of_rows(case: str, 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("text/gru", {"cell": "rnn"}, "cell='rnn': a recurrent encoder has gru or lstm cells"),
+        ("text/gru", {"cell": "rnn"}, "encoder.x.cell: 'rnn' is not one of gru, lstm"),
         (
             "text/gru",
             {"dim": 33},
-            "dim=33: each direction has half of it, so it must be even; or set bidirectional=false",
+            "encoder.x: dim=33: each direction has half of it, so it must be even; or set bidirectional=false",
         ),
-        ("text/transformer", {"num_heads": 3}, "dim=128: not divisible by num_heads=3"),
+        ("text/transformer", {"num_heads": 3}, "encoder.x: dim=128: not divisible by num_heads=3"),
         (
             "image/cnn",
             {"channels": [8, 16]},
-            "channels=[8, 16] and kernels=[3, 3, 3]: give one of each per block",
+            "encoder.x: channels=[8, 16] and kernels=[3, 3, 3]: give one of each per block",
         ),
         (
             "series/cnn1d",
             {"kernels": [3]},
-            "channels=[32, 64, 128] and kernels=[3]: give one of each per block",
+            "encoder.x: channels=[32, 64, 128] and kernels=[3]: give one of each per block",
         ),
-        ("image/lenet", {"kernels": [5, 4, 3, 3]}, "kernels=[5, 4, 3, 3]: kernel sizes must be odd"),
-        ("audio/mfcc", {"mel_scale": "bark"}, "mel_scale='bark': choose slaney or htk"),
+        ("image/lenet", {"kernels": [5, 4, 3, 3]}, "encoder.x: kernels=[5, 4, 3, 3]: kernel sizes must be odd"),
+        ("audio/mfcc", {"mel_scale": "bark"}, "encoder.x.mel_scale: 'bark' is not one of slaney, htk"),
         (
             "audio/logmel_cnn",
             {"normalize": "all"},
-            "normalize='all': choose fixed or clip",
+            "encoder.x.normalize: 'all' is not one of fixed, clip",
         ),
     ],
 )

@@ -212,3 +212,28 @@ def test_a_bag_of_words_ignores_word_order() -> None:
     assert torch.equal(first, second)  # the same words, and special tokens, which do not count
     assert not torch.equal(first, third)
     assert bow.idf.tolist() == [0.0] * 5 + [1.0] * 15
+
+
+def test_words_that_are_rare_in_training_are_no_noise():
+    """Of titles of 6 of 1,000 words: weights that start at 1 stay above what is learned of a word."""
+    generator = torch.Generator().manual_seed(0)
+    weight_of_word = torch.randn(1000, generator=generator)
+    ids = torch.randint(5, 1000, (2500, 6), generator=generator)
+    x, y = {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, (weight_of_word[ids].sum(dim=1) > 0).long()
+    train, test = {k: v[:500] for k, v in x.items()}, {k: v[500:] for k, v in x.items()}
+    accuracy = {}
+    for deviation in (None, 1.0):
+        torch.manual_seed(0)
+        bow, head = Bow(1000, [0, 1, 2, 3, 4], dim=64), torch.nn.Linear(64, 2)
+        if deviation is not None:
+            torch.nn.init.normal_(bow.linear.weight, std=deviation)
+        bow.fit([train])
+        optimizer = torch.optim.AdamW([*bow.parameters(), *head.parameters()], lr=1e-3)
+        for _ in range(60):
+            loss = torch.nn.functional.cross_entropy(head(bow(train).pooled), y[:500])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        accuracy[deviation] = (head(bow(test).pooled).argmax(dim=1) == y[500:]).float().mean().item()
+    assert accuracy[None] > 0.64
+    assert accuracy[1.0] < 0.6

@@ -104,7 +104,7 @@ def test_a_ratio_that_is_no_share_is_refused(kind, modality):
     node = {**load_option("objective", "self_supervised")["by_kind"][kind], "ratio": 1.5}
     with pytest.raises(ConfigError) as caught:
         instantiate(node, "pretext", {"dim": DIM, **METADATA[modality]})
-    assert str(caught.value) == f"objective.by_kind.{kind}.ratio: 1.5 is not between 0 and 1"
+    assert str(caught.value) == "pretext.ratio: 1.5 is not a number above 0 and up to 1"
 
 
 # ---- the pretexts

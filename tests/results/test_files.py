@@ -16,16 +16,21 @@ def test_numpy_numbers_become_plain_and_non_finite_ones_null(tmp_path):
         "schema": 2,
         "metrics": {"test": {"accuracy": 0.5, "auroc": None}},
         "rows": [0, 1],
+        "files": {},
     }
 
 
-@pytest.mark.parametrize(("file", "damage"), [("metrics.json", '{"schema": 1,'), ("config.yaml", "seed: [0")])
-def test_a_damaged_file_is_named(tmp_path, file, damage):
+@pytest.mark.parametrize(
+    ("file", "damage", "mend"),
+    [
+        ("metrics.json", '{"schema": 1,', r"remove it, then mmrun resume \S+ writes it again"),
+        ("config.yaml", "seed: [0", "remove the run folder and train again"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, file, damage, mend):
     folder = finished(tmp_path, accuracy=0.5)
     (folder.path / file).write_text(damage)
-    with pytest.raises(
-        DataError, match=rf"{file}: damaged, not valid (JSON|YAML) .*; remove the run folder and train again"
-    ):
+    with pytest.raises(DataError, match=rf"{file}: damaged, not valid (JSON|YAML) .*; {mend}"):
         folder.read_metrics() if file == "metrics.json" else folder.read_config()
 
 

@@ -28,9 +28,19 @@ def test_config_overrides_and_environment_are_read_back(tmp_path):
     folder = started(tmp_path, "component", seed=2)
     assert folder.read_config() == config("component", seed=2, outputs=str(tmp_path))
     assert folder.read_overrides() == ["strategy=component", "seed=2"]
-    assert json.loads(folder.environment_file.read_text()) == {"python": "3.11"}
+    assert folder.read_environment() == {"python": "3.11"}
     assert folder.status.read()["status"] == "running"
     assert not folder.finished
+
+
+def test_every_start_is_recorded(tmp_path):
+    folder = started(tmp_path)
+    assert folder.read_starts() == [{"python": "3.11"}]
+    folder.add_start({"python": "3.12", "time": 2.0})
+    folder.update_environment(batch_size=8)
+    assert folder.read_environment() == {"python": "3.11", "batch_size": 8}  # of the first start
+    assert folder.read_starts() == [{"python": "3.11"}, {"python": "3.12", "time": 2.0}]
+    assert RunFolder(tmp_path / "other").read_starts() == []
 
 
 def test_a_run_with_metrics_is_finished(tmp_path):

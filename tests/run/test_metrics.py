@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
-from mmrun.head import FUSED, Head
+from mmrun.head import FUSED, Head, metric_name
 from mmrun.run import metrics
 
 
@@ -16,7 +16,7 @@ from mmrun.run import metrics
     ],
 )
 def test_a_metric_names_its_task_and_probe_where_there_are_several(head, num_tasks, name):
-    assert metrics.metric_name("accuracy", "label", head, num_tasks) == name
+    assert metric_name("accuracy", "label", head, num_tasks) == name
 
 
 @pytest.mark.parametrize(

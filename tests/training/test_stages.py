@@ -132,5 +132,5 @@ def test_layer_decay_is_the_factor_from_one_layer_to_the_next():
 
 @pytest.mark.parametrize("key", ["unfreeze_top", "layer_decay"])
 def test_a_share_that_is_none_is_refused(key):
-    with pytest.raises(ConfigError, match=f"strategy.stages.train.{key}: 0.0 is not a share above 0 and up to 1"):
+    with pytest.raises(ConfigError, match=f"strategy.stages.train.{key}: 0 is not a number above 0 and up to 1"):
         compose.load([f"strategy.stages.train.{key}=0"])

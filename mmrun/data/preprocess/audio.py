@@ -2,13 +2,17 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
-from mmrun.values import PositiveFloat, PositiveInt
+from mmrun.values import Range
+
+SampleRate = Annotated[int, Range(at_least=1, at_most=768_000)]  # Hz
+Seconds = Annotated[float, Range(above=0, at_most=3600)]
 
 
 class Waveform:
@@ -18,21 +22,45 @@ class Waveform:
 
     Args:
         sample_rate: Hz; other rates are resampled.
-        seconds: duration that is kept.
+        seconds: duration that is kept; "auto": 99 % of the training rows are kept whole, in tenths of a second.
+        auto_range: shortest and longest duration that "auto" chooses, in seconds.
 
     Attributes:
+        seconds: the number, once fitted.
         num_samples: S.
         metadata: sample_rate and num_samples, for encoders.
+        notes: what is cut.
+
+    Raises:
+        ConfigError: the range is none.
     """
 
-    def __init__(self, sample_rate: PositiveInt, seconds: PositiveFloat) -> None:
+    def __init__(
+        self,
+        sample_rate: SampleRate,
+        seconds: Seconds | Auto = AUTO,
+        auto_range: tuple[Seconds, Seconds] = (1.0, 10.0),
+    ) -> None:
+        check_range(auto_range)
         self.sample_rate = sample_rate
-        self.seconds = seconds
-        self.num_samples = round(sample_rate * seconds)
-        self.metadata: dict[str, object] = {"sample_rate": sample_rate, "num_samples": self.num_samples}
+        self.auto_range = None if seconds != AUTO else auto_range
+        self.metadata: dict[str, object] = {}
+        self.notes: list[str] = []
+        if seconds != "auto":
+            self._set_seconds(float(seconds))
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Do nothing: how audio is decoded does not depend on other rows."""
+        """Choose the duration from the headers of the files, if it is not given.
+
+        Args:
+            column: the recordings.
+            rows: numbers of the training rows [N].
+        """
+        durations = measure_rows(column, measure_duration)
+        if self.auto_range is not None:
+            chosen = choose_length(durations, rows, self.auto_range)
+            self._set_seconds(math.ceil(round(chosen * 10, 6)) / 10)
+        self.notes = [describe_cut(durations, self.seconds, "s", "seconds")]
 
     def decode(self, value: Path | tuple[np.ndarray, int]) -> dict[str, np.ndarray]:
         """Decode one row.
@@ -68,7 +96,33 @@ class Waveform:
         Args:
             state: of another object.
         """
-        Waveform.__init__(self, state["sample_rate"], state["seconds"])
+        self.sample_rate = state["sample_rate"]
+        self._set_seconds(state["seconds"])
+
+    def _set_seconds(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.num_samples = round(self.sample_rate * seconds)
+        self.metadata = {"sample_rate": self.sample_rate, "num_samples": self.num_samples}
+
+
+def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
+    """Return the duration of a recording in seconds, from the header of a file.
+
+    Args:
+        value: a file, or samples [S] or [S, channels] with their rate in Hz.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if not isinstance(value, Path):
+        return len(value[0]) / value[1]
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(value) as file:
+            return float(file.frames / file.samplerate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{value.name} is damaged or not an audio file ({type(error).__name__})") from None
 
 
 def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:

@@ -1,72 +1,104 @@
-"""Images: PNG, JPEG, WebP and everything else that Pillow reads, or arrays."""
+"""Images: PNG, JPEG, WebP and everything else that Pillow reads, .npy files, or arrays."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.lengths import format_share, inspect_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
-from mmrun.values import Range
+from mmrun.values import PositiveInt, Range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-NUM_INSPECTED = 32  # training rows that decide whether a data set is greyscale
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by number of channels
+Level = Annotated[int, Range(at_least=0, at_most=255)]
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)[:, None, None]  # ITU-R 601, as Pillow
+NEGLIGIBLE = 1e-6  # a range that is narrower, relative to its values, is rounding
 
 
 class Pixels:
-    """Decodes images to uint8 [C, H, W]: the shorter side is resized to `size`, then the centre is cropped.
+    """Decodes images to [C, H, W]: the shorter side is resized to `size`, then the centre is cropped.
+
+    Pixels are uint8. If a training image is deep, with more than 8 bits per channel, they are float32 from 0 to 1, and
+    deep images are scaled by the range of values in the training rows: over all channels of grey and colour, of each
+    channel where there are more.
 
     Args:
         size: H and W, pixels.
-        channels: C, 1 for grey or 3 for colour; None: as the training rows.
+        channels: C: 1 for grey, 3 for colour, 2 or 4 to keep transparency beside them, or that of arrays; None: as the
+            images, and without transparency.
+        background: grey level, or red, green and blue, behind transparent pixels, 0 to 255.
 
     Attributes:
+        ranges: lowest and highest value of deep training images, of all channels or of each; empty: there are none.
         metadata: in_channels and image_size, for encoders.
+        notes: what is changed in images that are not plain.
     """
 
     def __init__(
-        self, size: Annotated[int, Range(at_least=1, at_most=8192)], channels: Literal[1, 3] | None = None
+        self,
+        size: Annotated[int, Range(at_least=1, at_most=8192)],
+        channels: PositiveInt | None = None,
+        background: Level | tuple[Level, Level, Level] = 128,
     ) -> None:
         self.size = size
         self.channels = channels
+        self.background = [background] * 3 if isinstance(background, int) else list(background)
+        self.ranges: list[tuple[float, float]] = []
         self.metadata: dict[str, object] = {}
+        self.notes: list[str] = []
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Infer from the first training rows whether images are grey or in colour.
+        """Read the headers of all images for their channels, and the deep training images for their range.
 
         Args:
             column: the images.
             rows: numbers of the training rows [N].
         """
+        headers = inspect_rows(column, read_header)
+        readable = [header for header in headers if header is not None]
         if self.channels is None:
-            images = _decode_first(column, rows, self.size)
-            self.channels = 1 if all(_is_grey(pixels) for pixels in images) else 3
+            self.channels = _choose_channels(readable)
+        deep_values = []
+        for row in rows.tolist():
+            header = headers[row]
+            if header is not None and header.is_deep:
+                deep_values.append(column.values[row])
+        self.ranges = self._measure_ranges(Column(column.kind, deep_values))
+        self.notes = _describe_images(readable, self)
         self._update_metadata()
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
         """Decode one row.
 
         Args:
-            value: a file, or an array of uint8 [H, W] or [C, H, W]; an array of the right shape is returned as it is.
+            value: a file, or an array [H, W] or [C, H, W]; one of uint8 and the right shape is returned as it is.
 
         Returns:
-            [C, size, size] uint8, under the name "".
+            [C, size, size] uint8, or float32 where training rows are deep, under the name "".
 
         Raises:
-            DataError: the file cannot be read.
+            DataError: the file cannot be read, or differs in depth or channels from the training rows.
         """
         assert self.channels is not None, "fit or restore first"
-        if isinstance(value, np.ndarray):
-            pixels = value if value.ndim == 3 else value[None]
-            if pixels.shape == (self.channels, self.size, self.size):
-                return {"": pixels}
-        return {"": _resize_and_crop(open_image(value, self.size), self.size, self.channels)}
+        if read_header(value).is_deep:
+            return {"": self._decode_deep(value)}
+        pixels = self._decode_shallow(value)
+        return {"": pixels.astype(np.float32) / 255 if self.ranges else pixels}
 
     def state(self) -> dict[str, object]:
-        """Return size and channels."""
-        return {"size": self.size, "channels": self.channels}
+        """Return size, channels, background and ranges."""
+        return {
+            "size": self.size,
+            "channels": self.channels,
+            "background": self.background,
+            "ranges": [list(pair) for pair in self.ranges],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a state.
@@ -74,65 +106,157 @@ class Pixels:
         Args:
             state: of another object.
         """
-        self.size, self.channels = state["size"], state["channels"]
+        self.size, self.channels, self.background = state["size"], state["channels"], state["background"]
+        self.ranges = [(low, high) for low, high in state["ranges"]]
         self._update_metadata()
 
     def _update_metadata(self) -> None:
         self.metadata = {"in_channels": self.channels, "image_size": self.size}
 
+    def _measure_ranges(self, deep: Column) -> list[tuple[float, float]]:
+        """Return the lowest and highest finite value of deep images, of all channels or of each if there are others."""
 
-def open_image(value: Path | np.ndarray, size: int | None = None) -> "Image":
-    """Open an image, rotated according to its EXIF orientation.
+        def measure(value: Path | np.ndarray) -> np.ndarray:  # [2] or [2, C]
+            pixels = read_deep(value, self.background)
+            pixels = pixels.reshape(1 if len(pixels) in (1, 3) else len(pixels), -1)
+            is_finite = np.isfinite(pixels)
+            low = np.where(is_finite, pixels, np.inf).min(axis=1)
+            return np.stack([low, np.where(is_finite, pixels, -np.inf).max(axis=1)])
 
-    Args:
-        value: a file, or an array of uint8 [H, W] or [C, H, W].
-        size: pixels that are needed; a JPEG is decoded at 1/2, 1/4 or 1/8 of its resolution where that suffices. None:
-            full resolution.
+        ranges = [pair for pair in inspect_rows(deep, measure) if pair is not None]
+        num_ranges = 1 if self.channels in MODES and self.channels != 2 else self.channels
+        ranges = [pair for pair in ranges if pair.shape[1] == num_ranges]
+        if not ranges:
+            return []
+        stacked = np.stack(ranges)  # [n, 2, 1 or C]
+        low, high = stacked[:, 0].min(axis=0), stacked[:, 1].max(axis=0)
+        return [(float(a), float(b)) if a <= b else (0.0, 1.0) for a, b in zip(low, high, strict=True)]
 
-    Raises:
-        DataError: the file cannot be read.
-    """
-    from PIL import Image, ImageOps
+    def _decode_deep(self, value: Path | np.ndarray) -> np.ndarray:  # float32 [C, size, size], 0..1
+        if not self.ranges:
+            raise DataError(f"{_name(value)} has more than 8 bits per channel, but no training image has; convert it")
+        pixels = read_deep(value, self.background)
+        if len(self.ranges) not in (1, len(pixels)):
+            raise _wrong_channels(value, len(pixels), self.channels)
+        low, high = np.array(self.ranges, dtype=np.float32).T[:, :, None, None]  # [1 or C, 1, 1]
+        width = high - low
+        is_constant = width <= NEGLIGIBLE * np.maximum(np.abs(low), np.abs(high))
+        scaled = (pixels - low) / np.where(is_constant, 1, width)
+        scaled = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+        return _resize_channels(_match_channels(scaled, self.channels, value), self.size)
 
-    if isinstance(value, np.ndarray):
-        return Image.fromarray(value if value.ndim == 2 else value.transpose(1, 2, 0).squeeze())
-    try:
-        with Image.open(value) as image:
-            if size is not None:
-                image.draft(None, (size, size))
-            upright = ImageOps.exif_transpose(image)
-            upright.load()
-            return upright
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{value.name} is damaged or not an image ({type(error).__name__})") from None
+    def _decode_shallow(self, value: Path | np.ndarray) -> np.ndarray:  # uint8 [C, size, size]
+        from PIL import Image
 
+        if not is_array(value):
+            assert isinstance(value, Path)
+            return self._decode_image(open_image(value, self.size), value)
+        array = read_array(value)
+        if array.dtype == np.bool_:
+            array = array.astype(np.uint8) * 255
+        if array.shape == (self.channels, self.size, self.size):
+            return np.asarray(array)
+        if len(array) in (1, 3) and self.channels in (1, 3):
+            return self._decode_image(Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0)), value)
+        if len(array) != self.channels:
+            raise _wrong_channels(value, len(array), self.channels)
+        resized: np.ndarray = np.rint(_resize_channels(array.astype(np.float32), self.size)).astype(np.uint8)
+        return resized
 
-def _decode_first(column: Column, rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """Decode the first rows in colour; an unreadable one is skipped here, and reported when all rows are decoded."""
-    images = []
-    for row in rows[:NUM_INSPECTED]:
+    def _decode_image(self, image: "Image", value: Path | np.ndarray) -> np.ndarray:  # uint8 [C, size, size]
+        """Convert an image to the channels of all, and composite it on the background if transparency is not one."""
+        if self.channels not in MODES:
+            raise _wrong_channels(value, 1 if image.mode in ("1", "L") else 3, self.channels)
         try:
-            value = column.values[row]
-            if value is not None:
-                images.append(_resize_and_crop(open_image(value, size), size, 3))
-        except DataError:
-            continue
-    return images
+            if self.channels in (1, 3) and image.has_transparency_data:
+                image = _composite(image, self.background)
+            image = image.convert(MODES[self.channels])
+        except ValueError:
+            raise DataError(
+                f"{_name(value)} has the mode {image.mode}, which is not supported; save it as RGB"
+            ) from None
+        pixels = np.asarray(_resize_and_crop(image, self.size))
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _is_grey(pixels: np.ndarray) -> bool:
-    return bool((pixels == pixels[:1]).all())
+def _choose_channels(headers: Sequence[Header]) -> int:
+    """Return 1 if all images are grey, 3 if some are in colour, or the number of most arrays where they have others."""
+    counts = [header.channels for header in headers]
+    if not counts or set(counts) <= {1, 3}:
+        return max(counts, default=3)
+    return max(sorted(set(counts)), key=counts.count)
 
 
-def _resize_and_crop(image: "Image", size: int, channels: int) -> np.ndarray:  # uint8 [C, size, size]
+def _describe_images(headers: Sequence[Header], pixels: Pixels) -> list[str]:
+    """Return what is shown of the images, and how many are changed in which way."""
+    total, size, channels = len(headers), pixels.size, pixels.channels
+    num_grey = sum(header.channels == 1 for header in headers)
+    shown = f"{size} x {size} pixels, {channels} channel{'' if channels == 1 else 's'}"
+    if channels == 1 and num_grey < total:
+        shown += f"; {total - num_grey:,} of {total:,} images are in colour and become grey"
+    elif channels == 3 and 0 < num_grey < total:
+        shown += f"; {num_grey:,} of {total:,} images are grey"
+    squares = [min(header.width, header.height) ** 2 / (header.width * header.height) for header in headers]
+    if squares and np.mean(squares) < 1:
+        shown += f"; cropped to the centre, which cuts {format_share(1 - float(np.mean(squares)))} of the area"
+    background = ", ".join(map(str, pixels.background))
+    ranges = ", ".join(f"{low:g} to {high:g}" for low, high in pixels.ranges)
+    changes = [
+        (
+            sum(header.has_alpha for header in headers) if channels in (1, 3) else 0,
+            f"have transparency and are laid on [{background}] (preprocess.background)",
+        ),
+        (
+            sum(header.is_deep for header in headers),
+            f"have more than 8 bits per channel; {ranges}, the range of the training rows, becomes 0 to 1",
+        ),
+        (
+            sum(header.is_reduced for header in headers),
+            "have 16 bits per colour, of which the upper 8 are read; save them as PNG or .npy",
+        ),
+        (sum(header.is_animated for header in headers), "have several frames or pages; the first one is read"),
+    ]
+    return [shown, *(f"{count:,} of {total:,} images {change}" for count, change in changes if count)]
+
+
+def _composite(image: "Image", background: Sequence[int]) -> "Image":
+    """Lay an image with transparency on a background."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits per pixel: keep the upper 8; Pillow would clip at 255
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+
+
+def _resize_and_crop(image: "Image", size: int) -> "Image":
+    from PIL import Image
+
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    pixels = np.asarray(image)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+
+
+def _resize_channels(pixels: np.ndarray, size: int) -> np.ndarray:  # float32 [C, H, W] -> [C, size, size]
+    from PIL import Image
+
+    return np.stack([np.asarray(_resize_and_crop(Image.fromarray(channel), size)) for channel in pixels])
+
+
+def _match_channels(pixels: np.ndarray, channels: int | None, value: Path | np.ndarray) -> np.ndarray:
+    """Return [C, H, W] with the given number of channels: grey repeated, or colour as its luminance."""
+    if len(pixels) == channels:
+        return pixels
+    if len(pixels) == 1 and channels == 3:
+        return pixels.repeat(3, axis=0)
+    if len(pixels) == 3 and channels == 1:
+        grey: np.ndarray = (pixels * LUMINANCE).sum(axis=0, keepdims=True)
+        return grey
+    raise _wrong_channels(value, len(pixels), channels)
+
+
+def _wrong_channels(value: Path | np.ndarray, found: int, channels: int | None) -> DataError:
+    return DataError(f"{_name(value)} has {found} channels, but the encoder reads {channels}; give all the same number")
+
+
+def _name(value: Path | np.ndarray) -> str:
+    return value.name if isinstance(value, Path) else "the image"

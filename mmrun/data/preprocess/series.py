@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mmrun.data.moments import Moments
+from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.values import PositiveInt
+
+Layout = Literal["channels_first", "channels_last"]
+OTHER_LAYOUT = {"channels_first": "channels_last", "channels_last": "channels_first"}
 
 
 class Steps:
@@ -18,41 +22,115 @@ class Steps:
     The first steps are kept, and a shorter series is zero-padded. NaN and infinity become the channel's mean (0).
 
     Args:
-        num_steps: T.
+        num_steps: T; "auto": 99 % of the training rows are kept whole.
+        auto_range: smallest and largest T that "auto" chooses.
+        layout: the axes of a two-dimensional series: channels_first is [channels, steps], channels_last is [steps,
+            channels].
 
     Attributes:
+        num_steps: the number, once fitted.
         mean: of each channel over the training rows [C].
         deviation: standard deviation [C]; 0 for a constant channel, which is 0 in every row.
         metadata: in_channels and num_steps, for encoders.
+        notes: what is cut, which gaps are filled, and whether the axes may be the other ones.
+
+    Raises:
+        ConfigError: the range is none.
     """
 
-    def __init__(self, num_steps: PositiveInt) -> None:
-        self.num_steps = num_steps
+    def __init__(
+        self,
+        num_steps: PositiveInt | Auto = AUTO,
+        auto_range: tuple[PositiveInt, PositiveInt] = (128, 1024),
+        layout: Layout = "channels_first",
+    ) -> None:
+        check_range(auto_range)
+        self.num_steps = auto_range[0] if num_steps == "auto" else num_steps
+        self.auto_range = auto_range if num_steps == "auto" else None
+        self.layout: Layout = layout
         self.mean = np.zeros(0)
         self.deviation = np.ones(0)
         self.metadata: dict[str, object] = {}
+        self.notes: list[str] = []
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Compute mean and standard deviation of each channel.
+        """Choose the length; compute mean and standard deviation of each channel.
 
         Args:
             column: the series.
             rows: numbers of the training rows [N].
+
+        Raises:
+            DataError: the axes of the series are those of the other layout.
         """
-        moments: Moments | None = None
-        for series in _read_rows(column, rows):
-            values = series[:, : self.num_steps]
-            moments = moments or Moments(len(values))
-            if len(values) == len(moments.mean):  # others are reported when all rows are decoded
+        shapes = self._read_shapes(column)
+        self._check_layout(column, shapes)
+        num_channels = _find_most_common(shapes[rows, 0])
+        if self.auto_range is not None:
+            self.num_steps = int(choose_length(shapes[:, 1], rows, self.auto_range))
+        moments = Moments(num_channels)
+        num_rows = num_with_gaps = 0
+        for series in self._read_rows(column, rows):
+            if len(series) == num_channels:  # others are reported when all rows are decoded
+                values = series[:, : self.num_steps]
                 moments.update(values)
-        self.mean, self.deviation = (np.zeros(1), np.ones(1)) if moments is None else (moments.mean, moments.deviation)
+                num_rows += 1
+                num_with_gaps += not np.isfinite(values).all()
+        self.mean, self.deviation = moments.mean, moments.deviation
+        self.notes = self._describe(shapes, num_channels)
+        if num_with_gaps:
+            self.notes.append(
+                f"{num_with_gaps:,} of {num_rows:,} training rows have gaps (NaN or infinity), which become the mean"
+            )
         self._update_metadata()
+
+    def _read_shapes(self, column: Column) -> np.ndarray:
+        """Return channels and steps of all rows, [N, 2] float64, NaN where they are missing or cannot be read."""
+        shapes = inspect_rows(column, lambda value: read_series(value, self.layout).shape)
+        return np.array([(np.nan, np.nan) if shape is None else shape for shape in shapes], dtype=np.float64)
+
+    def _check_layout(self, column: Column, shapes: np.ndarray) -> None:
+        """Raise an error if most series differ in their channels, but none in its steps."""
+        known = np.flatnonzero(np.isfinite(shapes[:, 0]))
+        if len(known) == 0:
+            return
+        channels, steps = shapes[known].T
+        usual = _find_most_common(channels)
+        if (channels == usual).mean() <= 0.5 and len(np.unique(steps)) == 1:
+            first, other = known[0], known[np.argmax(channels != channels[0])]
+            raise DataError(
+                f"{column.locate(int(first))} has {channels[0]:g} channels and {column.locate(int(other))} "
+                f"{shapes[other, 0]:g}, but both have {steps[0]:g} steps; if time is the other axis, set "
+                f"encoder.MODALITY.preprocess.layout={OTHER_LAYOUT[self.layout]}"
+            )
+
+    def _describe(self, shapes: np.ndarray, num_channels: int) -> list[str]:
+        """Say what is cut, and whether the axes may be the other ones."""
+        channels = f"{num_channels:,} channel{'' if num_channels == 1 else 's'}"
+        notes = [f"{channels}; {describe_cut(shapes[:, 1], self.num_steps, 'steps', 'num_steps')}"]
+        steps = shapes[np.isfinite(shapes[:, 1]), 1]
+        if len(steps) and num_channels > np.median(steps):
+            notes.append(
+                f"{channels} of {np.median(steps):g} steps (median): if time is the other axis, set "
+                f"preprocess.layout={OTHER_LAYOUT[self.layout]}"
+            )
+        return notes
+
+    def _read_rows(self, column: Column, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the readable series; an unreadable one is skipped here, and reported when all rows are decoded."""
+        for row in rows:
+            value = column.values[row]
+            if value is not None:
+                try:
+                    yield read_series(value, self.layout)
+                except DataError:
+                    continue
 
     def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
         """Decode one row.
 
         Args:
-            value: a .npy file, or numbers [C, T] or [T].
+            value: a .npy file, or numbers: [T], or two axes as the layout says.
 
         Returns:
             "values" [C, num_steps] float32 and "mask" [num_steps] bool.
@@ -60,7 +138,7 @@ class Steps:
         Raises:
             DataError: the file cannot be read, or has another number of channels than the training rows.
         """
-        values = read_series(value)[:, : self.num_steps]
+        values = read_series(value, self.layout)[:, : self.num_steps]
         if len(values) != len(self.mean):
             raise DataError(f"a series with {len(values)} channels, but the training rows have {len(self.mean)}")
         scale = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=self.deviation > 0)
@@ -70,8 +148,13 @@ class Steps:
         return {"values": padded, "mask": np.arange(self.num_steps) < values.shape[1]}
 
     def state(self) -> dict[str, object]:
-        """Return length, mean and standard deviation."""
-        return {"num_steps": self.num_steps, "mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+        """Return length, layout, mean and standard deviation."""
+        return {
+            "num_steps": self.num_steps,
+            "layout": self.layout,
+            "mean": self.mean.tolist(),
+            "deviation": self.deviation.tolist(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a state.
@@ -79,7 +162,7 @@ class Steps:
         Args:
             state: of another object.
         """
-        self.num_steps = state["num_steps"]
+        self.num_steps, self.layout = state["num_steps"], state["layout"]
         self.mean, self.deviation = np.array(state["mean"]), np.array(state["deviation"])
         self._update_metadata()
 
@@ -87,11 +170,12 @@ class Steps:
         self.metadata = {"in_channels": len(self.mean), "num_steps": self.num_steps}
 
 
-def read_series(value: object) -> np.ndarray:
+def read_series(value: object, layout: Layout = "channels_first") -> np.ndarray:
     """Read one series.
 
     Args:
-        value: a .npy file, or numbers [C, T] or [T] as an array or as lists.
+        value: a .npy file, or numbers as an array or as lists: [T], or two axes as the layout says.
+        layout: channels_first or channels_last.
 
     Returns:
         [C, T], of the type that was read.
@@ -99,23 +183,36 @@ def read_series(value: object) -> np.ndarray:
     Raises:
         DataError: the file cannot be read, or the value is not a non-empty numeric array.
     """
+    numbers = read_numbers(value)
+    if numbers.ndim == 1:
+        return numbers[None]
+    return numbers if layout == "channels_first" else numbers.T
+
+
+def read_numbers(value: object) -> np.ndarray:
+    """Read the numbers of one series, with the axes that they have.
+
+    Args:
+        value: a .npy file, or numbers as an array or as lists.
+
+    Returns:
+        One or two axes, of the type that was read; a file is mapped, not read.
+
+    Raises:
+        DataError: the file cannot be read, or the value is not a non-empty numeric array.
+    """
     name = value.name if isinstance(value, Path) else "the series"
     try:
-        array = np.load(value, allow_pickle=False) if isinstance(value, Path) else np.asarray(value)
+        array = np.load(value, mmap_mode="r", allow_pickle=False) if isinstance(value, Path) else np.asarray(value)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
         shape = list(array.shape)
         raise DataError(f"{name} is {array.dtype} {shape}, but must be numbers [channels, steps] or [steps]")
-    return array[None] if array.ndim == 1 else array
+    return array
 
 
-def _read_rows(column: Column, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the readable series; an unreadable one is skipped here, and reported when all rows are decoded."""
-    for row in rows:
-        value = column.values[row]
-        if value is not None:
-            try:
-                yield read_series(value)
-            except DataError:
-                continue
+def _find_most_common(channels: np.ndarray) -> int:
+    """Return the most common of some numbers, 1 if there is none."""
+    numbers, counts = np.unique(channels[np.isfinite(channels)], return_counts=True)
+    return int(numbers[counts.argmax()]) if len(numbers) else 1

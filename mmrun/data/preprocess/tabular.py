@@ -95,16 +95,8 @@ class Cells:
     ) -> None:
         words = set(map(_category, compress(cells, is_training & is_present)))
         self.categories[name] = {word: number for number, word in enumerate(sorted(words), start=1)}
-        other_words = list(map(_category, compress(cells, ~is_training & is_present)))
-        unseen = [word for word in other_words if word not in words]
-        if unseen:
-            num_missing = unseen.count("")
-            first = next((f", the first is {word[:40]!r}" for word in unseen if word), "")
-            self.notes.append(
-                f"column '{name}': {len(unseen)} of {len(other_words)} other rows have a category that no training "
-                f"row has{first}; they are read as unknown"
-                + (f" ({num_missing} of them are empty)" if num_missing else "")
-            )
+        others = compress(cells, ~is_training & is_present)
+        self.notes += self._describe_unknown(name, map(_category, others), "other rows")
         pairs = find_near_equal(words - {""})
         if pairs:
             first_word, second_word = pairs[0]
@@ -112,6 +104,35 @@ class Cells:
                 f"column '{name}': the categories {first_word!r} and {second_word!r} are nearly equal; "
                 "if they are one, spell them alike"
             )
+
+    def describe_new(self, column: Column) -> list[str]:
+        """Return a line about each categorical column in which new rows have categories that no training row has.
+
+        Args:
+            column: the cells of rows that were not there when this object was fitted.
+        """
+        records = Records.from_rows(column.values)
+        is_present = column.is_present()
+        lines = []
+        for name in self.categories:
+            words = map(_category, compress(records.columns[name], is_present))
+            lines += self._describe_unknown(name, words, "rows")
+        return lines
+
+    def _describe_unknown(self, name: str, words: Iterable[str], rows: str) -> list[str]:
+        """Return a line about words that no training row has, or none if there is none."""
+        numbered = list(words)
+        unknown = [word for word in numbered if word not in self.categories[name]]
+        if not unknown:
+            return []
+        named = next((word for word in unknown if word), "")
+        first = f", the first is {named[:40]!r}" if named else ""
+        num_empty = unknown.count("")
+        empty = f" ({num_empty} of them are empty)" if num_empty else ""
+        share = f"{len(unknown)} of {len(numbered)} {rows}"
+        return [
+            f"column '{name}': {share} have a category that no training row has{first}; they are read as unknown{empty}"
+        ]
 
     def decode(self, value: Mapping[str, object]) -> dict[str, np.ndarray]:
         """Decode one row.

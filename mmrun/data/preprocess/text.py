@@ -1,12 +1,16 @@
 """Text: strings and UTF-8 files, split into subword tokens."""
 
-from collections.abc import Iterator
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mmrun.data.encoding import detect_unicode
+from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, format_share
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import fetch
@@ -16,6 +20,25 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary trained here
+VOCAB_RANGE = (4000, 32000)  # smallest and largest vocabulary that is chosen
+LENGTH_STEP = 8  # tokens; a length that is chosen is rounded up to a multiple, which suits tensor cores
+CHUNK_SIZE = 1024  # texts that are tokenized at a time
+MAX_COUNTED = 50_000  # rows whose tokens are counted to choose a length
+WORD = re.compile(r"\w+")
+
+
+class _Vocabulary(NamedTuple):
+    """A tokenizer and what is known of it.
+
+    `ids` are those of its padding, mask and special tokens; `longest` is how many tokens its model reads, a huge number
+    where that is not known.
+    """
+
+    tokenizer: "Tokenizer"
+    ids: dict[str, Any]
+    unknown_id: int | None
+    longest: float = math.inf
+    is_pretrained: bool = False
 
 
 class Tokens:
@@ -24,22 +47,37 @@ class Tokens:
     By default tokens are byte-pair subwords (Sennrich et al., 2016), trained on the training rows.
 
     Args:
-        vocab_size: of a vocabulary trained here.
-        max_tokens: T.
+        vocab_size: of a vocabulary trained here; "auto": one subword for each word that occurs more than once in the
+            training rows, within VOCAB_RANGE.
+        max_tokens: T; "auto": 99 % of the training rows are kept whole.
         tokenizer: name on the hub, or folder, of a tokenizer of transformers; None: train one.
+        auto_range: smallest and largest T that "auto" chooses; never more than a pretrained tokenizer's model reads.
 
     Attributes:
         metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives.
+        notes: what is cut, and which words are not in the vocabulary.
+
+    Raises:
+        ConfigError: the range is none.
     """
 
-    def __init__(self, vocab_size: Width = 4096, max_tokens: Width = 64, tokenizer: str | None = None) -> None:
+    def __init__(
+        self,
+        vocab_size: Width | Auto = AUTO,
+        max_tokens: Width | Auto = AUTO,
+        tokenizer: str | None = None,
+        auto_range: tuple[Width, Width] = (32, 512),
+    ) -> None:
+        check_range(auto_range)
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
+        self.auto_range = auto_range
         self.metadata: dict[str, object] = {}
+        self.notes: list[str] = []
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Train the vocabulary, or load the pretrained tokenizer.
+        """Train the vocabulary, or load the pretrained tokenizer; choose the length.
 
         Args:
             column: the texts.
@@ -49,11 +87,25 @@ class Tokens:
             ConfigError: the pretrained tokenizer cannot be loaded.
         """
         if self.tokenizer is None:
-            tokenizer = _train_tokenizer(_read_rows(column, rows), self.vocab_size)
-            ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL_TOKENS)))}
+            vocabulary = _train_vocabulary(column, rows, self.vocab_size)
         else:
-            tokenizer, ids = _load_tokenizer(self.tokenizer)
-        self._set_tokenizer(tokenizer, ids)
+            vocabulary = _load_vocabulary(self.tokenizer)
+        lengths = _count_tokens(column, vocabulary.tokenizer)
+        max_tokens = (
+            int(self.max_tokens) if self.max_tokens != AUTO else self._choose_max_tokens(lengths, rows, vocabulary)
+        )
+        words = count_words(_read_rows(column, np.arange(len(column.values))))
+        self.notes = [
+            describe_cut(lengths, max_tokens, "tokens", "max_tokens"),
+            _describe_vocabulary(vocabulary, words),
+        ]
+        self._set_tokenizer(vocabulary.tokenizer, max_tokens, vocabulary.ids)
+
+    def _choose_max_tokens(self, lengths: np.ndarray, rows: np.ndarray, vocabulary: "_Vocabulary") -> int:
+        """Choose T within `auto_range`, a multiple of LENGTH_STEP where the tokenizer's model reads as much."""
+        shortest, longest = (min(length, vocabulary.longest) for length in self.auto_range)
+        chosen = choose_length(lengths, rows, (shortest, longest))
+        return min(math.ceil(chosen / LENGTH_STEP) * LENGTH_STEP, int(longest))
 
     def decode(self, value: str | Path) -> dict[str, np.ndarray]:
         """Tokenize one row.
@@ -85,17 +137,16 @@ class Tokens:
         """
         from tokenizers import Tokenizer
 
-        self.max_tokens = state["max_tokens"]
         ids = {key: state[key] for key in ("pad_id", "mask_id", "special_ids")}
-        self._set_tokenizer(Tokenizer.from_str(state["tokenizer"]), ids)
+        self._set_tokenizer(Tokenizer.from_str(state["tokenizer"]), state["max_tokens"], ids)
 
-    def _set_tokenizer(self, tokenizer: "Tokenizer", ids: dict[str, Any]) -> None:
-        tokenizer.enable_truncation(self.max_tokens)
+    def _set_tokenizer(self, tokenizer: "Tokenizer", max_tokens: int, ids: dict[str, Any]) -> None:
+        tokenizer.enable_truncation(max_tokens)
         tokenizer.enable_padding(
-            length=self.max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
+            length=max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
         )
         self._tokenizer = tokenizer
-        self.metadata = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": self.max_tokens, **ids}
+        self.metadata = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": max_tokens, **ids}
 
 
 def read_text(value: str | Path) -> str:
@@ -118,16 +169,86 @@ def read_text(value: str | Path) -> str:
         raise DataError(f"{value.name} cannot be read ({error.strerror})") from None
 
 
-def _read_rows(column: Column, rows: np.ndarray) -> Iterator[str]:
+def _read_rows(column: Column, rows: Iterable[int]) -> Iterator[str]:
     """Yield the readable texts; an unreadable one is skipped here, and reported when all rows are decoded."""
+    for row in rows:
+        yield from _read_texts(column, [row]).values()
+
+
+def _read_texts(column: Column, rows: Iterable[int]) -> dict[int, str]:
+    """Return the readable texts of some rows, by row."""
+    texts = {}
     for row in rows:
         value = column.values[row]
         try:
-            text = None if value is None else read_text(value)
+            if value is not None:
+                texts[row] = read_text(value)
         except DataError:
             continue
-        if text is not None:
-            yield text
+    return texts
+
+
+def count_words(texts: Iterable[str]) -> Counter[str]:
+    """Count how often each word occurs, in lower case.
+
+    Args:
+        texts: to count.
+    """
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(WORD.findall(text.lower()))
+    return words
+
+
+def choose_vocab_size(words: Counter[str]) -> int:
+    """Return the number of words that occur more than once, within VOCAB_RANGE.
+
+    Args:
+        words: of the training rows.
+    """
+    repeated = sum(count > 1 for count in words.values())
+    return min(max(repeated, VOCAB_RANGE[0]), VOCAB_RANGE[1])
+
+
+def _count_tokens(column: Column, tokenizer: "Tokenizer") -> np.ndarray:
+    """Count the tokens of rows before anything is truncated: of all, or of MAX_COUNTED that are evenly spaced.
+
+    Returns:
+        [N] float64, NaN where there is no text or it was not counted.
+    """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    num_rows = len(column.values)
+    counted = np.unique(np.linspace(0, num_rows - 1, min(num_rows, MAX_COUNTED)).astype(np.int64))
+    lengths = np.full(num_rows, np.nan)
+    for start in range(0, len(counted), CHUNK_SIZE):
+        texts = _read_texts(column, counted[start : start + CHUNK_SIZE])
+        encoded = tokenizer.encode_batch_fast(list(texts.values()))
+        lengths[list(texts)] = [len(encoding) for encoding in encoded]
+    return lengths
+
+
+def _describe_vocabulary(vocabulary: "_Vocabulary", words: Counter[str]) -> str:
+    """Say which share of the words of all rows the tokenizer reads in pieces, or does not know."""
+    encoded = vocabulary.tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+    num_split = num_unknown = 0
+    for encoding, count in zip(encoded, words.values(), strict=True):
+        num_split += count * (len(encoding) > 1)
+        num_unknown += count * (vocabulary.unknown_id in encoding.ids)
+    total = max(1, words.total())
+    origin = "pretrained" if vocabulary.is_pretrained else "learned from the training rows"
+    return (
+        f"{vocabulary.tokenizer.get_vocab_size():,} subwords, {origin}: {format_share(num_split / total)} of all words "
+        f"are read in pieces, {format_share(num_unknown / total)} have unknown characters"
+    )
+
+
+def _train_vocabulary(column: Column, rows: np.ndarray, vocab_size: int | str) -> "_Vocabulary":
+    if vocab_size == AUTO:
+        vocab_size = choose_vocab_size(count_words(_read_rows(column, rows)))
+    tokenizer = _train_tokenizer(_read_rows(column, rows), int(vocab_size))
+    ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL_TOKENS)))}
+    return _Vocabulary(tokenizer, ids, unknown_id=1)
 
 
 def _train_tokenizer(texts: Iterator[str], vocab_size: int) -> "Tokenizer":
@@ -145,8 +266,7 @@ def _train_tokenizer(texts: Iterator[str], vocab_size: int) -> "Tokenizer":
     return tokenizer
 
 
-def _load_tokenizer(name: str) -> tuple["Tokenizer", dict[str, Any]]:
-    """Return a pretrained tokenizer, and the ids of its padding, mask and special tokens."""
+def _load_vocabulary(name: str) -> "_Vocabulary":
     from transformers import AutoTokenizer
 
     loaded = fetch(
@@ -160,4 +280,4 @@ def _load_tokenizer(name: str) -> tuple["Tokenizer", dict[str, Any]]:
     pad = 0 if loaded.pad_token_id is None else loaded.pad_token_id
     mask = loaded.unk_token_id if loaded.mask_token_id is None else loaded.mask_token_id
     ids = {"pad_id": pad, "mask_id": pad if mask is None else mask, "special_ids": sorted(loaded.all_special_ids)}
-    return loaded.backend_tokenizer, ids
+    return _Vocabulary(loaded.backend_tokenizer, ids, loaded.unk_token_id, loaded.model_max_length, is_pretrained=True)

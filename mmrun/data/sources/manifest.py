@@ -12,10 +12,10 @@ import numpy as np
 
 from mmrun.data import cells, infer
 from mmrun.data.file_digests import FileDigests
-from mmrun.data.names import find_near_equal, normalize_name
+from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
-from mmrun.data.preprocess.tabular import is_missing_mark
 from mmrun.data.split import compute_strata, has_target, make_split
+from mmrun.data.suspicious import find_decimal_commas, find_suspicious
 from mmrun.data.table import Column, Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
@@ -72,7 +72,7 @@ def manifest(
         DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
     _check_on_error(on_error)
-    file = _locate_file(path, hint)
+    file = locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
     reader = cells.RowReader(sheet, on_error)
@@ -86,7 +86,14 @@ def manifest(
         fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
     if encoding is not None:
         fingerprint = f"{fingerprint}-{encoding}"
-    return replace(table, root=folder, on_error=on_error, fingerprint=fingerprint, old_fingerprint=table.fingerprint)
+    return replace(
+        table,
+        root=folder,
+        on_error=on_error,
+        fingerprint=fingerprint,
+        old_fingerprint=table.fingerprint,
+        warnings=[*find_decimal_commas(sheet), *find_suspicious(table, group)],
+    )
 
 
 def infer_modalities(
@@ -113,7 +120,7 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = read_sheet(_locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
+    sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
     return _infer_layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
@@ -164,7 +171,16 @@ def _check_on_error(on_error: str) -> None:
         raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
 
 
-def _locate_file(path: str | None, hint: str) -> Path:
+def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
+    """Return the file, or the manifest in a folder.
+
+    Args:
+        path: as typed.
+        hint: ends the error message if there is no file.
+
+    Raises:
+        DataError: there is no file.
+    """
     if path is None:
         raise DataError(f"dataset.path: no file is given; {hint}")
     file = Path(path).expanduser()
@@ -174,6 +190,8 @@ def _locate_file(path: str | None, hint: str) -> Path:
     if not file.is_file():
         if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
             hint = "write / instead of \\"
+        elif "," in path:
+            hint = "several files are a sweep: add -m"
         raise DataError(f"dataset.path: {file} does not exist; {hint}")
     return file
 
@@ -226,7 +244,8 @@ def _resolve_schema(
             numeric.add(name)
         if name not in tasks:
             tasks[name], reason = infer.infer_task(labels)
-            notes.append(f"{name}: read as {tasks[name]} ({reason}); dataset.task.{name}=TASK changes it")
+            key = "dataset.task" if len(layout.targets) == 1 else f"dataset.task.{name}"
+            notes.append(f"{name}: read as {tasks[name]} ({reason}); {key}=TASK changes it")
     tasks = {name: tasks[name] for name in layout.targets}
     for modality, (_, columns, _) in layout.modalities.items():
         if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
@@ -297,7 +316,6 @@ def _build_table(
         groups=group_of,
         skipped=reader.skipped,
         notes=schema.notes,
-        warnings=_find_suspicious_names(layout.group, group_of, targets),
     )
 
 
@@ -355,33 +373,6 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
     if len(torn):
         group, first, second = pairs[0, torn[0]], pairs[1, torn[0]], pairs[1, torn[0] + 1]
         raise DataError(f"{name}: group '{group}' is in {first} and in {second}; keep the rows of a group in one split")
-
-
-def _find_suspicious_names(
-    group_column: str | None, groups: np.ndarray | None, targets: Mapping[str, Target]
-) -> list[str]:
-    """Return a warning for each pair of names that may be one, and for each class that may be a missing value."""
-    warnings = []
-    for name, target in targets.items():
-        if target.task == "regression":
-            continue
-        warnings += _warn_of_near_equal(f"{name}: the classes", target.names)
-        for label in target.names:
-            if is_missing_mark(label):
-                warnings.append(f"{name}: '{label}' is a class; if it marks a missing value, empty those cells")
-    if groups is not None:
-        names = np.unique(groups).tolist()
-        warnings += _warn_of_near_equal(f"{group_column}: the groups", names)
-    return warnings
-
-
-def _warn_of_near_equal(subject: str, names: Sequence[str]) -> list[str]:
-    pairs = find_near_equal(names)
-    if not pairs:
-        return []
-    first, second = pairs[0]
-    more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
-    return [f"{subject} {first!r} and {second!r} are nearly equal{more}; if they are one, spell them alike"]
 
 
 def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:

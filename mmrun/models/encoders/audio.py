@@ -1,7 +1,6 @@
 """Small audio encoders for training from scratch. Their tokens are steps in time."""
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -12,7 +11,7 @@ from mmrun.models.encoders.convolution import Convolutions
 from mmrun.models.encoders.logmel import Cepstrum, LogMel, MelScale, Normalization
 from mmrun.models.encoders.sequence import masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features
-from mmrun.values import Depth, Width
+from mmrun.values import Depth, Width, Widths
 
 
 class LogMelCnn(Encoder):
@@ -39,8 +38,8 @@ class LogMelCnn(Encoder):
         self,
         sample_rate: int,
         dim: Width = 64,
-        channels: Sequence[Width] = (8, 16, 32, 64),
-        kernels: Sequence[Width] = (5, 3, 3, 3),
+        channels: Widths = (8, 16, 32, 64),
+        kernels: Widths = (5, 3, 3, 3),
         n_mels: Width = 64,
         n_fft: Width = 256,
         hop_length: Width = 128,
@@ -91,7 +90,7 @@ class Mfcc(Encoder):
     def __init__(
         self,
         sample_rate: int,
-        channels: Sequence[Width] = (64, 128),
+        channels: Widths = (64, 128),
         n_mfcc: Width = 20,
         n_mels: Width = 64,
         n_fft: Width = 256,

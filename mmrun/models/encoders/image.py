@@ -1,13 +1,12 @@
 """Small convolutional image encoders for training from scratch; fast enough for a CPU."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from mmrun.models.encoders.convolution import Convolutions, check_blocks
 from mmrun.types import Encoder, Features
-from mmrun.values import Width
+from mmrun.values import Width, Widths
 
 
 class Cnn(Encoder):
@@ -26,9 +25,7 @@ class Cnn(Encoder):
 
     kind = "image"
 
-    def __init__(
-        self, in_channels: int, channels: Sequence[Width] = (16, 32, 64), kernels: Sequence[Width] = (3, 3, 3)
-    ) -> None:
+    def __init__(self, in_channels: int, channels: Widths = (16, 32, 64), kernels: Widths = (3, 3, 3)) -> None:
         super().__init__()
         self.dim = channels[-1]
         self.blocks = Convolutions(in_channels, channels, kernels)
@@ -69,8 +66,8 @@ class Bottleneck(Encoder):
         self,
         in_channels: int,
         image_size: int,
-        channels: Sequence[Width] = (32, 64, 128),
-        kernels: Sequence[Width] = (3, 3, 3),
+        channels: Widths = (32, 64, 128),
+        kernels: Widths = (3, 3, 3),
         dim: Width = 128,
     ) -> None:
         super().__init__()

@@ -1,6 +1,5 @@
 """Time series encoders for training from scratch: sensors, physiology, anything sampled in steps."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from mmrun.models.encoders.sequence import (
     unmask_empty_rows,
 )
 from mmrun.types import Encoder, Features
-from mmrun.values import Depth, ShareBelow1, Width
+from mmrun.values import Depth, ShareBelow1, Width, Widths
 
 
 class StepNorm(nn.LayerNorm):
@@ -56,8 +55,8 @@ class Cnn1d(Encoder):
     def __init__(
         self,
         in_channels: int,
-        channels: Sequence[Width] = (32, 64, 128),
-        kernels: Sequence[Width] = (7, 5, 3),
+        channels: Widths = (32, 64, 128),
+        kernels: Widths = (7, 5, 3),
         dropout: ShareBelow1 = 0.1,
     ) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.models.encoders.sequence import Blocks
 from mmrun.types import Encoder, Features
-from mmrun.values import Depth, MlpRatio, ShareBelow1, Width
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
 def compute_offsets(cardinalities: Sequence[int]) -> Tensor:
@@ -106,7 +106,7 @@ class Mlp(Encoder):
         self,
         num_numeric: int,
         cardinalities: Sequence[int],
-        dims: Sequence[Width] = (128, 128),
+        dims: Widths = (128, 128),
         embedding_dim: Width = 8,
         dropout: ShareBelow1 = 0.1,
         cell_dropout: ShareBelow1 = 0.02,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mmrun.models.encoders.sequence import Blocks, Cell, Recurrent, masked_mean, unmask_empty_rows
 from mmrun.types import Encoder, Features, Input
-from mmrun.values import Depth, MlpRatio, ShareBelow1, Width
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
 class Rnn(Encoder):
@@ -84,7 +84,7 @@ class TextCnn(Encoder):
         pad_id: int,
         embedding_dim: Width = 128,
         channels: Width = 64,
-        kernels: Sequence[Width] = (3, 4, 5),
+        kernels: Widths = (3, 4, 5),
         dropout: ShareBelow1 = 0.5,
     ) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Bow(Encoder):
         idf[list(special_ids)] = 0.0
         self.register_buffer("idf", idf)  # [V], inverse document frequency
         self.linear = nn.Linear(vocab_size, dim)
-        nn.init.normal_(self.linear.weight)  # inputs have norm 1, so outputs have variance 1
+        nn.init.normal_(self.linear.weight, std=0.01)  # of a rare word it remains, so it is noise: at 1 it hid the rest
 
     def fit(self, batches: Iterable[Input]) -> None:
         """Compute the inverse document frequencies, smoothed as in scikit-learn: ln((1 + rows) / (1 + df)) + 1.

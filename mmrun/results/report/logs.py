@@ -52,6 +52,7 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
     folder = RunFolder(run["folder"])
     if not folder.log_file.exists():
         return []
+    folder.verify(folder.log_file)
     spent_before, total = {}, 0.0
     for stage, cost in run["cost"]["stages"].items():
         spent_before[stage] = total

@@ -1,0 +1,67 @@
+"""Series: how much of them is read, and which axis is time."""
+
+import numpy as np
+import pytest
+
+from mmrun.data.preprocess.series import Steps
+from mmrun.data.table import Column
+from mmrun.errors import DataError
+
+
+def fit(values, **arguments) -> Steps:
+    steps = Steps(**arguments)
+    steps.fit(Column("series", values), np.arange(len(values)))
+    return steps
+
+
+def test_the_length_is_that_of_the_training_rows():
+    steps = fit([np.arange(300.0), np.arange(200.0)])
+    assert steps.metadata == {"in_channels": 1, "num_steps": 300}
+    assert steps.notes == ["1 channel; 300 steps are read: none of 2 rows is cut (the longest has 300 steps)"]
+    assert fit([np.arange(5.0)]).num_steps == 128
+    assert fit([np.arange(5000.0)]).notes == [
+        "1 channel; the first 1024 steps are read: 100% of 1 rows are cut (the longest has 5000 steps); "
+        "preprocess.num_steps sets another length"
+    ]
+
+
+def test_time_can_be_the_first_axis(tmp_path):
+    values = np.stack([np.arange(10.0), 2 * np.arange(10.0), np.arange(10.0) ** 2])  # [channels, steps]
+    np.save(tmp_path / "last.npy", values.T)
+    first, last = fit([values]), fit([tmp_path / "last.npy"], layout="channels_last")
+    assert last.metadata == {"in_channels": 3, "num_steps": 128}
+    assert (last.decode(tmp_path / "last.npy")["values"] == first.decode(values)["values"]).all()
+    assert fit([[1, 2, 3]], layout="channels_last").metadata["in_channels"] == 1  # one axis is always time
+    assert first.state() != {**first.state(), "layout": "channels_last"}  # which names the cached column
+
+
+def test_series_of_the_other_layout_are_an_error():
+    """Each length was a number of channels: the first row decided, and all others were bad."""
+    values = [np.zeros((length, 3)) for length in (50, 37, 61, 50)]
+    with pytest.raises(DataError) as error:
+        fit(values)
+    assert str(error.value) == (
+        "row 0 has 50 channels and row 1 37, but both have 3 steps; if time is the other axis, set "
+        "encoder.MODALITY.preprocess.layout=channels_last"
+    )
+    assert fit(values, layout="channels_last").metadata["in_channels"] == 3
+
+
+def test_more_channels_than_steps_are_noted():
+    assert fit([np.zeros((100, 3))] * 2).notes[1] == (
+        "100 channels of 3 steps (median): if time is the other axis, set preprocess.layout=channels_last"
+    )
+    assert len(fit([np.zeros((3, 100))]).notes) == 1
+
+
+def test_a_single_row_with_other_channels_is_a_bad_row():
+    values = [np.zeros((1, 9)), np.zeros((2, 9)), np.zeros((2, 9))]
+    steps = fit(values)
+    assert steps.metadata["in_channels"] == 2  # not those of the first row
+    with pytest.raises(DataError, match=r"^a series with 1 channels, but the training rows have 2$"):
+        steps.decode(values[0])
+
+
+def test_filled_gaps_are_said():
+    steps = fit([[1.0, np.nan, 3.0], [1.0, 2.0, 3.0]])
+    assert steps.notes[1] == "1 of 2 training rows have gaps (NaN or infinity), which become the mean"
