@@ -180,10 +180,35 @@ def restore(values: Values) -> RunConfig:
     Raises:
         ConfigError: a value does not fit.
     """
+    _refuse_interpolations(values)
+    try:
+        return _restore(values)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # it may come from someone else
+        raise ConfigError(f"config.yaml is damaged ({type(error).__name__}: {error}); train the run again") from None
+
+
+def _restore(values: Values) -> RunConfig:
     config = parse(renamed.translate_config(values))
+    for modality, node in config.encoder.items():
+        if not (isinstance(node, Mapping) and isinstance(node.get("preprocess"), Mapping)):
+            raise ConfigError(f"encoder.{modality}: has no preprocess; write the node of one of the encoders there")
+    if config.augment is not None and not isinstance(config.augment.get("by_kind"), Mapping):
+        raise ConfigError("augment: has no by_kind; write the node of augment=light there")
     config.dataset = {**dict.fromkeys(LABELS), **config.dataset}  # earlier runs lack some of these keys
     check(config)
     return config
+
+
+def _refuse_interpolations(values: object, key_path: str = "") -> None:
+    """Raise an error if a stored config reads environment variables or other keys: mmrun stores resolved values."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            _refuse_interpolations(value, f"{key_path}.{key}" if key_path else str(key))
+    elif isinstance(values, list):
+        for value in values:
+            _refuse_interpolations(value, key_path)
+    elif isinstance(values, str) and "${" in values:
+        raise ConfigError(f"{key_path}: '{values}' is not a resolved value; write the value itself in config.yaml")
 
 
 def as_dict(config: RunConfig) -> dict[str, object]:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from mmrun import plugins
 from mmrun.errors import ConfigError, nearest
@@ -31,6 +31,27 @@ PACKAGES = {
     "encoder": "mmrun.models.encoders",
 }
 
+# What a node of each kind makes, and a node inside one; checked where mmrun's own classes are named.
+TYPES = {
+    "preprocess": "mmrun.types.Preprocessor",
+    "optimizer": "torch.optim.Optimizer",
+    "objective": "mmrun.types.Objective",
+    "pretext": "torch.nn.Module",
+    "balance": "mmrun.types.Objective",
+    "augment": "mmrun.types.Objective",
+    "adapt": "builtins.bool",
+    "callbacks": "mmrun.training.callback.Callback",
+    "sweep": "mmrun.search.Search",
+    "dataset": "mmrun.data.table.Table",
+    "fusion": "mmrun.types.Fusion",
+    "encoder": "mmrun.types.Encoder",
+}
+NESTED_TYPES = {
+    **dict.fromkeys(("objective", "pretext", "balance", "augment", "fusion", "encoder"), "torch.nn.Module"),
+    "sweep": "optuna.samplers.BaseSampler",
+}
+
+DESCRIPTIONS = ("describe", "infer_modalities")  # functions beside a source that take its node and open nothing
 # What constructors raise for values that fit their types, but not each other
 UNFIT_VALUES = (ValueError, TypeError, AssertionError, ArithmeticError, LookupError, RuntimeError, MemoryError)
 
@@ -46,7 +67,7 @@ def find_target(node: Mapping[str, object], key_path: str) -> Callable[..., Any]
         ConfigError: it is not allowed at this place, or does not exist.
     """
     path = node.get("_target_")
-    package = _package_of(key_path)
+    package = PACKAGES[_find_place(key_path).kind]
     if not isinstance(path, str) or not (path.startswith(f"{package}.") or plugins.is_allowed(path)):
         raise ConfigError(
             f"{key_path}._target_: {path!r} is not in {package}; to use a class of your own, allow its package with "
@@ -59,19 +80,52 @@ def find_target(node: Mapping[str, object], key_path: str) -> Callable[..., Any]
         raise ConfigError(f"{key_path}._target_: {path}: {error}") from None
     if not _is_defined_in(target, package):
         raise ConfigError(f"{key_path}._target_: {path} is not a class or function defined there")
+    if not plugins.is_allowed(path):
+        _check_type(target, path, key_path)
     function: Callable[..., Any] = target
     return function
 
 
-def _package_of(key_path: str) -> str:
-    """Return the package that holds the classes for a place in the config."""
+class _Place(NamedTuple):
+    """A place in the config: the kind of its node, and whether the node lies inside another one of that kind."""
+
+    kind: str
+    is_nested: bool
+
+
+def _find_place(key_path: str) -> _Place:
+    """Return which place a key path names."""
     keys = key_path.split(".")
-    kind = keys[0]
+    kind, depth = keys[0], 1
     if kind == "encoder" and keys[-1] == "preprocess":
-        kind = "preprocess"
+        return _Place("preprocess", False)
+    if kind in ("encoder", "callbacks"):
+        depth = 2
     elif kind == "strategy":  # strategy.adapt, strategy.stages.NAME.objective
-        kind = "adapt" if keys[1] == "adapt" else keys[3]
-    return PACKAGES[kind]
+        kind, depth = ("adapt", 2) if keys[1] == "adapt" else (keys[3], 4)
+    return _Place(kind, len(keys) > depth)
+
+
+def _check_type(target: Callable[..., Any], path: str, key_path: str) -> None:
+    """Raise an error if a class of ours, or what a function of ours returns, is not of the type of its place."""
+    place = _find_place(key_path)
+    type_name = NESTED_TYPES.get(place.kind) if place.is_nested else TYPES[place.kind]
+    if type_name is None or (place.kind == "dataset" and target.__name__ in DESCRIPTIONS):
+        return
+    module_name, _, name = type_name.rpartition(".")
+    expected = getattr(import_module(module_name), name)
+    made = target if inspect.isclass(target) else get_type_hints(target).get("return")
+    made = get_origin(made) or made
+    if not inspect.isclass(made) or not _fits(made, expected):
+        raise ConfigError(f"{key_path}._target_: {path} is no {name}, which this place needs")
+
+
+def _fits(made: type, expected: type) -> bool:
+    """Return whether a class is another one's subclass, or has the methods of a protocol."""
+    if not getattr(expected, "_is_protocol", False):
+        return issubclass(made, expected)
+    methods = [name for name, value in vars(expected).items() if inspect.isfunction(value) and name[0] != "_"]
+    return all(hasattr(made, method) for method in methods)
 
 
 def _is_defined_in(target: object, package: str) -> bool:

@@ -16,6 +16,7 @@ from typing import NoReturn, cast
 
 import mmrun
 from mmrun import plugins, renamed
+from mmrun.cli.output import echo
 from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, escape, nearest
 
 VERBS = {  # in reading order
@@ -77,13 +78,13 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except MmrunError as error:
-        print(f"mmrun: {escape(str(error))}", file=sys.stderr)
+        echo(f"mmrun: {escape(str(error))}", file=sys.stderr)
         return error.exit_code
     except Terminated:
-        print("mmrun: terminated", file=sys.stderr)
+        echo("mmrun: terminated", file=sys.stderr)
         return Terminated.exit_code
     except KeyboardInterrupt:
-        print("mmrun: interrupted", file=sys.stderr)
+        echo("mmrun: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         if not _discard_closed_stdout():
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno not in STORAGE_ERRORS:
             raise
         mend = "free room or change its permissions, and repeat the command"
-        print(f"mmrun: {error.filename or 'output'}: {error.strerror}; {mend}", file=sys.stderr)
+        echo(f"mmrun: {error.filename or 'output'}: {error.strerror}; {mend}", file=sys.stderr)
         return 1
 
 
@@ -114,14 +115,14 @@ def build_parser(verb: str) -> Parser:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments:
-        print(_format_help(), file=sys.stderr)
+        echo(_format_help(), file=sys.stderr)
         return 2
     verb, *arguments = arguments
     if verb in ("-h", "--help"):
-        print(_format_help())
+        echo(_format_help())
         return 0
     if verb == "--version":
-        print(f"mmrun {mmrun.__version__}")
+        echo(f"mmrun {mmrun.__version__}")
         return 0
     if verb not in VERBS:
         raise ConfigError(f"no verb '{verb}'{nearest(verb, VERBS)} (there are {', '.join(VERBS)})")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_overrides, add_table_format
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_count, format_size, print_table
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
     machine = describe_environment(device, torch.get_num_threads())
     if args.format == "json":
         report = {"device": machine["device"], "threads": machine["threads"], "timings": _to_json(timings)}
-        print(json.dumps(report, indent=1))
+        echo(json.dumps(report, indent=1))
         return 0
     print_table(HEADER, [_format_timing(timing) for timing in timings])
-    print(f"\n{machine['device']}, {machine['threads']} threads, {config.trainer.precision}")
+    echo(f"\n{machine['device']}, {machine['threads']} threads, {config.trainer.precision}")
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmrun.cli.output import echo
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError, DamagedError
 
@@ -70,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "verify":
         return 1 if verify(cache, entries) else 0
     if args.format == "json":
-        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        echo(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
     print_table(["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], left=3)
-    print(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
+    echo(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
     return 0
 
 
@@ -165,9 +166,9 @@ def verify(cache: Path, entries: Sequence[Entry]) -> int:
             _verify_entry(entry.kind, entry.path(cache))
         except DamagedError as error:
             num_damaged += 1
-            print(f"{error}; the next run that needs it makes it anew")
+            echo(f"{error}; the next run that needs it makes it anew")
     incomplete = f", {num_incomplete} {INCOMPLETE}" if num_incomplete else ""
-    print(f"{len(entries) - num_damaged - num_incomplete} of {len(entries)} entries are intact{incomplete}")
+    echo(f"{len(entries) - num_damaged - num_incomplete} of {len(entries)} entries are intact{incomplete}")
     return num_damaged
 
 
@@ -190,7 +191,7 @@ def clear(cache: Path, entries: Sequence[Entry]) -> None:
     """
     for entry in entries:
         shutil.rmtree(entry.path(cache))
-    print(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
+    echo(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
 
 
 def _format_entry(entry: Entry) -> list[str]:

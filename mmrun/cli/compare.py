@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_folders, split_keys
+from mmrun.cli.output import echo
 from mmrun.cli.table import print_table
 from mmrun.errors import ConfigError
 from mmrun.results.index import OUTPUTS
@@ -150,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     result = _compare_two_runs(args) if args.examples else _compare_groups(args)
     _print_result(result, args.format)
     for notice in tables.collect_notices(result):
-        print(f"note: {notice}", file=sys.stderr)
+        echo(f"note: {notice}", file=sys.stderr)
     return 0
 
 
@@ -231,18 +232,18 @@ def _print_result(result: "Result", format: str) -> None:
 
     notices = tables.collect_notices(result)
     if format == "json":
-        print(json.dumps(records.to_json(result), indent=1))
+        echo(json.dumps(records.to_json(result), indent=1))
     elif format == "csv":
-        print(formats.to_csv(records.to_records(result)), end="")
+        echo(formats.to_csv(records.to_records(result)), end="")
     elif format == "md":
-        print("\n\n".join(map(formats.to_markdown, tables.build_tables(result))))
+        echo("\n\n".join(map(formats.to_markdown, tables.build_tables(result))))
         for notice in notices:
-            print(f"\n- Note: {notice}", end="")
-        print(end="\n" if notices else "")
+            echo(f"\n- Note: {formats.escape_markdown(notice)}", end="")
+        echo(end="\n" if notices else "")
     elif format == "latex":
-        print("\n\n".join(map(formats.to_latex, tables.build_tables(result))))
+        echo("\n\n".join(map(formats.to_latex, tables.build_tables(result))))
         for notice in notices:
-            print(f"\\par\\smallskip{{\\footnotesize Note: {formats.escape_latex(notice)}\\par}}")
+            echo(f"\\par\\smallskip{{\\footnotesize Note: {formats.escape_latex(notice)}\\par}}")
     else:
         _print_tables(result)
 
@@ -252,6 +253,6 @@ def _print_tables(result: "Result") -> None:
 
     for index, table in enumerate(tables.build_tables(result)):
         if index > 0:
-            print()
-        print(table.caption)
+            echo()
+        echo(table.caption)
         print_table(table.header, table.rows, table.left)

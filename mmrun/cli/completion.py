@@ -9,6 +9,7 @@ import yaml
 
 from mmrun.cli import VERBS, build_parser
 from mmrun.cli import options as yaml_files
+from mmrun.cli.output import echo
 from mmrun.config import BudgetConfig, RunConfig, StageConfig, TrainerConfig
 from mmrun.values import list_choices
 
@@ -68,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
         The exit code, 0.
     """
     if args.words is not None:
-        print("\n".join(complete(args.words)))
+        echo("\n".join(complete(args.words)))
     else:
-        print(BASH if args.shell == "bash" else ZSH, end="")
+        echo(BASH if args.shell == "bash" else ZSH, end="")
     return 0
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmrun.cli.output import echo
 from mmrun.cli.survey import print_survey, survey_file, train_command
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
             return 0
     audit = _audit(node, None if args.all else AUDITED_FILES)
     if args.format == "json":
-        print(json.dumps(asdict(audit), indent=1))
+        echo(json.dumps(asdict(audit), indent=1))
     else:
         _print_audit(audit)
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
     if is_usable and args.format == "table":
-        print(f"\nto train: {train_command(args.file, args.overrides)}")
+        echo(f"\nto train: {train_command(args.file, args.overrides)}")
     return 0 if is_usable else 2
 
 
@@ -128,10 +129,10 @@ def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
 
 def _print_audit(audit: "Audit") -> None:
     rows = ", ".join(f"{count} {split}" for split, count in audit.rows.items())
-    print(f"{sum(audit.rows.values())} rows: {rows}\n")
+    echo(f"{sum(audit.rows.values())} rows: {rows}\n")
     _print_modalities(audit.modalities)
     for name, target in audit.targets.items():
-        print(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
+        echo(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
         _print_target(target)
     _print_lines("notes:", audit.notes)
     _print_lines("warnings:", audit.warnings)
@@ -151,11 +152,11 @@ def _print_modalities(modalities: Mapping[str, Facts]) -> None:
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
     if lines:
-        print(f"\n{title}")
+        echo(f"\n{title}")
     for line in lines[:MAX_ROWS_PRINTED]:
-        print(f"  {line}")
+        echo(f"  {line}")
     if len(lines) > MAX_ROWS_PRINTED:
-        print(f"  and {len(lines) - MAX_ROWS_PRINTED} more (--format json lists all)")
+        echo(f"  and {len(lines) - MAX_ROWS_PRINTED} more (--format json lists all)")
 
 
 def _print_target(target: Facts) -> None:
@@ -172,7 +173,7 @@ def _print_target(target: Facts) -> None:
         rows.append([name, *(str(of_split[name]) for of_split in counts.values())])
     print_table(["label" if target["task"] == "multilabel" else "class", *counts], rows)
     if len(names) > MAX_CLASSES_PRINTED:
-        print(f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)")
+        echo(f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)")
 
 
 def _shorten(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 from mmrun.cli.arguments import RUN_HELP, add_table_format
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
@@ -62,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     a, b = resolve(args.a), resolve(args.b)
     differences = find_differences(a, b)
     if args.format == "json":
-        print(json.dumps({"runs": [str(a.path), str(b.path)], **differences}, indent=1))
+        echo(json.dumps({"runs": [str(a.path), str(b.path)], **differences}, indent=1))
         return 0
-    print(f"a  {a.path}\nb  {b.path}")
+    echo(f"a  {a.path}\nb  {b.path}")
     _print_pairs("config", differences["config"])
     _print_pairs("code", differences["code"])
     _print_pairs("data", differences["data"])
@@ -105,6 +106,11 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
         )
         differences["cost"] = _pair_numbers(_select_costs(metrics_a["cost"]), _select_costs(metrics_b["cost"]))
     return differences
+
+
+def _as_mapping(value: object) -> Mapping[str, object]:
+    """Return a mapping as it is, and an empty one for None."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
@@ -148,9 +154,9 @@ def _pair_numbers(a: Numbers, b: Numbers) -> NumberPairs:
 
 
 def _print_pairs(part: str, pairs: Pairs | None) -> None:
-    print()
+    echo()
     if not pairs:
-        print(f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}")
+        echo(f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}")
         return
     rows = []
     for key, pair in pairs.items():
@@ -161,7 +167,7 @@ def _print_pairs(part: str, pairs: Pairs | None) -> None:
 def _print_numbers(part: str, pairs: NumberPairs | None) -> None:
     if pairs is None:
         return
-    print()
+    echo()
     print_table([part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()])
 
 

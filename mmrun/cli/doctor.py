@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_size, print_table
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
@@ -67,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
     checks = list(run_checks())
     num_broken = sum(check.state == "broken" for check in checks)
     if args.format == "json":
-        print(json.dumps([_to_json(check) for check in checks], indent=1))
+        echo(json.dumps([_to_json(check) for check in checks], indent=1))
     else:
         print_table(["what", "state", "found"], [_format_check(check) for check in checks], left=3)
-    print(f"{num_broken} broken" if num_broken else "all requirements are met", file=sys.stderr)
+    echo(f"{num_broken} broken" if num_broken else "all requirements are met", file=sys.stderr)
     return 1 if num_broken else 0
 
 

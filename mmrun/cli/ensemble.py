@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import RUN_HELP
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_number, print_table
 from mmrun.errors import ConfigError, nearest
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     tasks = build.open_data(restore(runs[0].read_config())).tasks
     metrics = {name: _evaluate(runs, methods, task) for name, task in tasks.items()}
     if args.format == "json":
-        print(json.dumps({"members": [run.name for run in runs], "tasks": metrics}, indent=1))
+        echo(json.dumps({"members": [run.name for run in runs], "tasks": metrics}, indent=1))
         return 0
     for name, task in tasks.items():
         _print_task(name if len(tasks) > 1 else "", args.metric or task.primary_metric, metrics[name])
@@ -119,4 +120,4 @@ def _print_task(task: str, metric: str, metrics: Mapping[str, Metrics]) -> None:
     for name, by_split in metrics.items():
         rows.append([name, *(format_number(by_split[split][metric]) for split in SPLITS)])
     print_table([f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows)
-    print("inference costs the sum of the members; that of soup costs as much as one member", file=sys.stderr)
+    echo("inference costs the sum of the members; that of soup costs as much as one member", file=sys.stderr)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.output import echo
 from mmrun.errors import ConfigError, MmrunError, nearest
 
 if TYPE_CHECKING:
@@ -85,18 +86,18 @@ def run(args: argparse.Namespace) -> int:
     if missing or noise:
         conditions = evaluation.evaluate_what_if(session, args.split, missing, noise, args.fill)
         if args.format == "json":
-            print(json.dumps(conditions, indent=1))
+            echo(json.dumps(conditions, indent=1))
         else:
             eval_tables.print_conditions(conditions)
         return 0
     result = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
     evaluation.save(folder, result)
     if args.format == "json":
-        print(folder.evaluation_file.read_text("utf-8"), end="")
+        echo(folder.evaluation_file.read_text("utf-8"), end="")
     else:
         eval_tables.print_evaluation(result)
     for note in _collect_notes(result):
-        print(f"note: {note}", file=sys.stderr)
+        echo(f"note: {note}", file=sys.stderr)
     return 0
 
 
@@ -106,7 +107,7 @@ def _classify_zero_shot(session: "Session", args: argparse.Namespace) -> None:
 
     result = classify_zero_shot(session, args.split, args.zero_shot.split(","))
     if args.format == "json":
-        print(json.dumps(result, indent=1))
+        echo(json.dumps(result, indent=1))
     else:
         eval_tables.print_zero_shot(result)
 
@@ -135,10 +136,10 @@ def evaluate_remaining(runs: Sequence["RunRecord"], split: str) -> None:
             result = evaluation.evaluate(reopen(folder, Terminal(live=False)), split, full=True)
             evaluation.save(folder, result)
         except MmrunError as error:
-            print(f"note: not evaluated: {error}", file=sys.stderr)
+            echo(f"note: not evaluated: {error}", file=sys.stderr)
             continue
         seconds = time.monotonic() - started
-        print(f"evaluated {number} of {len(folders)}: {folder.name} ({seconds:.1f} s)", file=sys.stderr)
+        echo(f"evaluated {number} of {len(folders)}: {folder.name} ({seconds:.1f} s)", file=sys.stderr)
 
 
 def parse_missing(text: str | None, modalities: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_number, print_table
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def print_zero_shot(result: "ZeroShot") -> None:
         rows.append([modality, *(format_number(metrics[name]) for name in names)])
     print_table(["modality", *names], rows)
     prompts = ", ".join(result["prompts"])
-    print(f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}", file=sys.stderr)
+    echo(f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}", file=sys.stderr)
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -65,7 +66,7 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         evaluation: contents of evaluation.json.
     """
     for metric in evaluation["primary_metrics"]:
-        print(f"{evaluation['run']}: {metric} on {evaluation['rows']} {evaluation['split']} rows\n")
+        echo(f"{evaluation['run']}: {metric} on {evaluation['rows']} {evaluation['split']} rows\n")
         _print_missing(evaluation, metric)
         _print_contribution(evaluation, metric)
         if "robustness" in evaluation:
@@ -91,9 +92,9 @@ def _print_contribution(evaluation: "Evaluation", metric: str) -> None:
     rows = []
     for modality, value in evaluation["shapley"][metric]["absent"].items():
         rows.append([modality, format_number(value), format_number(alone[modality])])
-    print()
+    echo()
     print_table(["modality", "Shapley", "alone"], rows)
-    print(
+    echo(
         f"\nfusion {format_number(synergy['fused'])}, {best} alone {format_number(alone[best])}: "
         f"synergy gap {synergy['gap']:+.4f} (alone: {synergy['ceilings']})"
     )
@@ -109,7 +110,7 @@ def _print_robustness(robustness: "Robustness", metric: str) -> None:
             blanks = [""] * len(robustness["severities"])
             rows.append([modality, "mean", *blanks, *_format_robustness(of_modality)])
     severities = [f"{severity:g}" for severity in robustness["severities"]]
-    print()
+    echo()
     print_table(["noise in", "corruption", *severities, "relative", "effective"], rows, left=2)
 
 
@@ -129,7 +130,7 @@ def _print_drift(drift: Mapping[str, "EncoderDrift"]) -> None:
             probe = of_encoder["probe"][task]
             row += [format_number(probe["before"]), format_number(probe["after"])]
         rows.append(row)
-    print()
+    echo()
     print_table(header, rows, left=2)
 
 
@@ -139,5 +140,5 @@ def _print_subgroups(task: str, subgroups: "SubgroupMetrics") -> None:
     for name, metrics in subgroups["groups"].items():
         mark = "worst" if name == subgroups["worst"] else ""
         rows.append([name or "(empty)", str(metrics["rows"]), format_number(metrics.get(metric)), mark])
-    print()
+    echo()
     print_table([f"{subgroups['column']} ({task})", "rows", metric, ""], rows)

@@ -17,9 +17,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from mmrun import compose
+from mmrun.cli.console import Console
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.hydra_internals import UserConfigs, build_launcher
@@ -295,4 +295,4 @@ def _explain_missing(file: str, options: Sequence[str]) -> str:
 
 
 def _print_note(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)

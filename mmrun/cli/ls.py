@@ -1,16 +1,16 @@
 """mmrun ls: a list of runs, one line each."""
 
 import argparse
-import csv
 import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_duration, format_number, pluralize, print_table
 from mmrun.results.index import OUTPUTS, RunSummary, find_runs, summarize_run
 
@@ -63,19 +63,20 @@ def run(args: argparse.Namespace) -> int:
     runs = [summarize_run(run_folder, args.folder) for run_folder in find_runs(args.folder)]
     runs.sort(key=ORDERS[args.sort])
     if args.format == "json":
-        print(json.dumps([asdict(run) for run in runs], indent=1))
+        echo(json.dumps([asdict(run) for run in runs], indent=1))
     elif args.format == "csv":
         _print_csv(runs)
     elif runs:
         print_table(HEADER, [_format_run(run) for run in runs], left=3)
-    print(_count_by_status(runs, args.folder), file=sys.stderr)
+    echo(_count_by_status(runs, args.folder), file=sys.stderr)
     return 0
 
 
 def _watch(folder: Path) -> None:
     """Redraw the table, active runs first, until no run is active."""
-    from rich.console import Console
     from rich.live import Live
+
+    from mmrun.cli.console import Console
 
     finished: dict[Path, RunSummary] = {}  # they do not change, and are not read again
     list(find_runs(folder))  # raises if there is no such folder
@@ -112,13 +113,13 @@ def _count_by_status(runs: Sequence[RunSummary], folder: Path) -> str:
 
 
 def _print_csv(runs: Sequence[RunSummary]) -> None:
-    writer = csv.DictWriter(sys.stdout, [field.name for field in fields(RunSummary)], lineterminator="\n")
-    writer.writeheader()
-    for run in runs:
-        writer.writerow(asdict(run))
+    from mmrun.results.csv import write_csv
+
+    echo(write_csv([field.name for field in fields(RunSummary)], (astuple(run) for run in runs)), end="")
 
 
 def _format_run(run: RunSummary) -> list[str]:
     position = "" if run.status == "finished" else f"{run.stage or 'start'} {run.progress:.0%}"
+    position = position if run.reason is None else run.reason
     metric = f"{run.metric} {format_number(run.value)}" if run.metric is not None else "-"
     return [run.name, run.status, position, metric, format_duration(run.seconds), format_duration(run.age)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from mmrun.cli.arguments import add_table_format
+from mmrun.cli.output import echo
 from mmrun.cli.table import print_table
 from mmrun.config import config_dir
 from mmrun.errors import ConfigError, nearest
@@ -80,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     for group in chosen:
         options += [read_option(group, name) for name in list_files(group)]
     if args.format == "json":
-        print(json.dumps([_to_json(option) for option in options], indent=1))
+        echo(json.dumps([_to_json(option) for option in options], indent=1))
     else:
-        print("\n\n".join(map(_format_option, options)))
+        echo("\n\n".join(map(_format_option, options)))
     return 0
 
 
@@ -207,7 +208,7 @@ def _to_json(option: Option) -> Mapping[str, object]:
 def _print_groups(groups: Sequence[str], format: str) -> None:
     names = {group.replace("/", "."): list(list_files(group)) for group in groups}
     if format == "json":
-        print(json.dumps(names, indent=1))
+        echo(json.dumps(names, indent=1))
     else:
         print_table(["group", "options"], [[group, ", ".join(options)] for group, options in names.items()], left=2)
 

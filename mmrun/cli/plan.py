@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from mmrun.cli.arguments import add_overrides, add_table_format
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_count, format_duration, format_size, pluralize, print_table
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     groups = _estimate_groups(unfinished, num_estimated)
     plan = _sum_up(groups, num_runs, len(sweep_runs) - len(unfinished))
     if args.format == "json":
-        print(json.dumps({**plan, "alike": [asdict(group) for group in groups]}, indent=1))
+        echo(json.dumps({**plan, "alike": [asdict(group) for group in groups]}, indent=1))
     else:
         _print_plan(groups, plan, num_trials is not None)
     return 0
@@ -224,22 +225,22 @@ def _collect_columns(groups: Sequence[RunGroup]) -> list["ColumnEstimate"]:
 def _print_plan(groups: Sequence[RunGroup], plan: Plan, is_search: bool) -> None:
     if groups:
         print_table(HEADER, list(_format_stages(groups)), left=2)
-        print()
+        echo()
     finished = f", {plan['finished']} of them finished" if plan["finished"] else ""
     pruned = "; pruning ends some earlier" if is_search else ""
-    print(
+    echo(
         f"{pluralize(plan['asked'], 'run')}{finished}: about {format_duration(plan['seconds'])} one after the other, "
         f"the longest {format_duration(plan['longest'])}{pruned}"
     )
     stages, disk = plan["stages"], plan["bytes"]
-    print(f"{stages['asked']:g} stages, {stages['different']} different; with reuse=true, equal ones are trained once")
-    print(
+    echo(f"{stages['asked']:g} stages, {stages['different']} different; with reuse=true, equal ones are trained once")
+    echo(
         f"disk: {format_size(disk['checkpoints'])} of checkpoints; in the cache {format_size(disk['stages'])} of "
         f"stages, {format_size(disk['columns'])} of columns"
     )
     for column in _collect_columns(groups):
         size, seconds = format_size(column.size), format_duration(column.seconds)
-        print(f"column {column.modality}: {size}, {seconds} to decode, {STORAGE[column.kept]}")
+        echo(f"column {column.modality}: {size}, {seconds} to decode, {STORAGE[column.kept]}")
 
 
 def _format_stages(groups: Sequence[RunGroup]) -> Iterator[list[str]]:

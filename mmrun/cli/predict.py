@@ -1,7 +1,6 @@
 """mmrun predict: predictions of a finished run for new rows."""
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 from mmrun.cli.arguments import add_run
+from mmrun.cli.output import echo
+from mmrun.results.csv import escape_formula, write_csv
 
 HELP = "Predict the rows of a file that has the columns of the training data; targets are not needed."
 
@@ -45,9 +46,16 @@ def run(args: argparse.Namespace) -> int:
 
     predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
     for modality in predictions.missing_modalities:
-        print(f"note: {args.file} has no {modality}: predicted without it", file=sys.stderr)
+        echo(f"note: {args.file} has no {modality}: predicted without it", file=sys.stderr)
+    num_escaped = _count_formulas(predictions.columns) if args.format == "csv" else 0
+    if num_escaped:
+        echo(
+            f"note: {num_escaped} cells would be formulas in a spreadsheet; they begin with an apostrophe now "
+            "(--format json keeps them)",
+            file=sys.stderr,
+        )
     for note in predictions.notes:
-        print(f"note: {note}", file=sys.stderr)
+        echo(f"note: {note}", file=sys.stderr)
     write = _write_json if args.format == "json" else _write_csv
     if args.output is None:
         write(predictions.columns, sys.stdout)
@@ -58,14 +66,17 @@ def run(args: argparse.Namespace) -> int:
             write(predictions.columns, stream)
 
     write_atomically(args.output, write_file)
-    print(args.output)
+    echo(args.output)
     return 0
 
 
+def _count_formulas(columns: Columns) -> int:
+    """Return the number of cells that `write_csv` changes."""
+    return sum(escape_formula(cell) != cell for cells in columns.values() for cell in cells)
+
+
 def _write_csv(columns: Columns, stream: TextIO) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    stream.write(write_csv(columns, zip(*columns.values(), strict=True)))
 
 
 def _write_json(columns: Columns, stream: TextIO) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import split_keys
 from mmrun.cli.compare import add_question, parse_question
+from mmrun.cli.output import echo
 
 if TYPE_CHECKING:
     from mmrun.results.report.content import Report
@@ -61,23 +62,23 @@ def run(args: argparse.Namespace) -> int:
     output = Path("report.html") if args.output is None and args.format == "html" else args.output
     text = _format_report(report, args.format, args.figures, output)
     if output is None:
-        print(text, end="")
+        echo(text, end="")
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     _print_summary(report)
     if output is not None:
-        print(f"wrote {output}", file=sys.stderr)
+        echo(f"wrote {output}", file=sys.stderr)
     return 0
 
 
 def _print_summary(report: "Report") -> None:
     for answer in report.answers:
-        print(answer.text, file=sys.stderr)
+        echo(answer.text, file=sys.stderr)
     for caveat in report.caveats:
-        print(f"note: {caveat}", file=sys.stderr)
+        echo(f"note: {caveat}", file=sys.stderr)
     if report.hint:
-        print(f"hint: {report.hint}", file=sys.stderr)
+        echo(f"hint: {report.hint}", file=sys.stderr)
 
 
 def _save_plots(report: "Report", folder: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mmrun import compose
+from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
@@ -59,7 +59,7 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
     metric = _selection_metric(corners[0].config, chosen)
     higher_is_better = run_metrics.higher_is_better(metric)
     file = launcher.folder / f"{name}-{_identity(overrides, node)}.journal"
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"a search for the best val/{metric}, stored in {file}")
     with alone(file):
         trials = [Trials(chosen, arm, file, metric, higher_is_better) for arm in arms]
@@ -167,18 +167,18 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
     metric = f"val/{arms[0].metric}"
     header = ["", "trials", "finished", "pruned", "failed", "epochs", f"best {metric}", "its test"]
     print_table(header, [_format_result(result) for result in results])
-    print()
+    echo()
     _print_curves(results, curve)
     table = file.with_suffix(".json")
     write_json(table, {"metric": metric, "curve": curve, "arms": results})
-    print(f"\n{table}")
+    echo(f"\n{table}")
     failures = []
     for result in results:
         if result["best"] is not None:
-            print(f"best of {result['arm']}: {format_command(result['best']['overrides'])}")
+            echo(f"best of {result['arm']}: {format_command(result['best']['overrides'])}")
         failures += result["failed"]
     for failure in failures:
-        print(f"failed: {failure['reason']}\n  repeat it: {format_command(failure['overrides'])}")
+        echo(f"failed: {failure['reason']}\n  repeat it: {format_command(failure['overrides'])}")
     return 1 if failures else 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.output import echo
 from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     info = _read_info(folder)
     metrics = folder.read_metrics() if folder.finished else None
     if args.format == "json":
-        print(json.dumps({**info, "metrics": metrics}, indent=1))
+        echo(json.dumps({**info, "metrics": metrics}, indent=1))
         return 0
     _print_info(info)
     if metrics is not None:
@@ -101,13 +102,13 @@ def _print_info(info: RunInfo) -> None:
     message = f": {state['message']}" if state["message"] else ""
     choices = " ".join(f"{key}={name}" for key, name in info["choices"].items())
     budget = " ".join(f"budget.{unit}={value:g}" for unit, value in info["budget"].items())
-    print(f"{info['run']}: {state['status']}{position}{message}")
-    print(f"  overrides  {shlex.join(info['overrides']) or 'none'}")
-    print(f"  choices    {choices}")
-    print(f"  budget     {budget or 'default'}, seed={info['seed']}")
+    echo(f"{info['run']}: {state['status']}{position}{message}")
+    echo(f"  overrides  {shlex.join(info['overrides']) or 'none'}")
+    echo(f"  choices    {choices}")
+    echo(f"  budget     {budget or 'default'}, seed={info['seed']}")
     for name, values in info["changed_environment"].items():
-        print(f"  {name} changed when the run was resumed: {' -> '.join(map(format_value, values))}")
-    print(f"  folder     {paths.pop(info['run'])}: {' '.join(paths)}")
+        echo(f"  {name} changed when the run was resumed: {' -> '.join(map(format_value, values))}")
+    echo(f"  folder     {paths.pop(info['run'])}: {' '.join(paths)}")
 
 
 def _print_metrics(metrics: Mapping[str, Metrics]) -> None:
@@ -116,7 +117,7 @@ def _print_metrics(metrics: Mapping[str, Metrics]) -> None:
     rows = []
     for name in names:
         rows.append([name, *(format_number(of_split.get(name)) for of_split in metrics.values())])
-    print()
+    echo()
     print_table(["metric", *metrics], rows)
 
 
@@ -126,8 +127,8 @@ def _print_per_class(per_class: Mapping[str, Mapping[str, Metrics]]) -> None:
         names = list(next(iter(classes.values())))
         rows = []
         for label, metrics in classes.items():
-            rows.append([label, *(format_number(metrics[name]) for name in names)])
-        print()
+            rows.append([label, *(format_number(metrics.get(name)) for name in names)])
+        echo()
         print_table([f"{task} (test)", *names], rows)
 
 
@@ -135,7 +136,7 @@ def _print_cost(cost: Mapping[str, Any]) -> None:
     rows = [_format_cost(name, stage) for name, stage in cost["stages"].items()]
     total: Any = {**cost, "objective": "", "reused": False}
     rows.append(_format_cost("all", total))
-    print()
+    echo()
     print_table(COST_HEADER, rows, left=2)
 
 

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmrun.cli.output import echo
+
 if TYPE_CHECKING:
     from mmrun.data.survey import Survey
 
@@ -43,21 +45,19 @@ def print_survey(survey: "Survey", node: Mapping[str, Any], format: str) -> None
     if format == "json":
         columns = [column._asdict() for column in survey.columns]
         commands = {"check": check_command, "train": train_command(node["path"], overrides)}
-        print(
-            json.dumps({"columns": columns, "targets": survey.targets, "groups": survey.groups, **commands}, indent=1)
-        )
+        echo(json.dumps({"columns": columns, "targets": survey.targets, "groups": survey.groups, **commands}, indent=1))
         return
-    print(f"no column is called '{node['target']}', so the target has to be named\n")
+    echo(f"no column is called '{node['target']}', so the target has to be named\n")
     rows = []
     for column in survey.columns:
         details = [str(column.num_different), f"{column.empty:.1%}", column.task or "-"]
         rows.append([column.name, column.kind or "-", column.reason, *details])
     print_table(["column", "kind", "inferred from", "different", "empty", "as a target"], rows, left=3)
-    print(f"\nlikely targets: {', '.join(targets) if survey.targets else 'none'}")
+    echo(f"\nlikely targets: {', '.join(targets) if survey.targets else 'none'}")
     if survey.groups:
-        print(f"rows that may belong together, and then stay in one split: {', '.join(survey.groups)}")
-    print(f"\nto check: {check_command}")
-    print(f"to train: {train_command(node['path'], overrides)}")
+        echo(f"rows that may belong together, and then stay in one split: {', '.join(survey.groups)}")
+    echo(f"\nto check: {check_command}")
+    echo(f"to train: {train_command(node['path'], overrides)}")
 
 
 def train_command(file: str, overrides: Sequence[str]) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from mmrun import compose
+from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
+from mmrun.cli.output import echo
 from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
 from mmrun.overrides import check_overrides, is_of_launcher
@@ -66,8 +66,8 @@ def print_configs(overrides: Sequence[str]) -> int:
     if search:
         raise ConfigError(f"{search[0]}: --cfg prints what is known before a search; leave it out")
     for run_overrides in compose.expand_sweep(overrides):
-        print(f"---  # {' '.join(run_overrides)}")
-        print(compose.as_yaml(compose.load(run_overrides)), end="")
+        echo(f"---  # {' '.join(run_overrides)}")
+        echo(compose.as_yaml(compose.load(run_overrides)), end="")
     return 0
 
 
@@ -104,7 +104,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], lis
 
 
 def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
     failed = []
     for sweep_run in sweep_runs:
         if sweep_run.folder.finished:

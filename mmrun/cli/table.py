@@ -20,13 +20,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int 
         left: how many columns, from the first, are aligned to the left; the others are aligned to the right.
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from mmrun.cli.console import Console
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
+        table.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console(width=shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH)

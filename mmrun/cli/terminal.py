@@ -7,11 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
+from mmrun.cli.console import Console
 from mmrun.results.folder import RunFolder
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
@@ -35,7 +36,7 @@ class Terminal(Callback):
     def __init__(self, live: bool = True) -> None:
         self.console = Console(stderr=True, quiet=not is_first_process())
         self.bar = Progress(
-            TextColumn("{task.description:>16}"),
+            TextColumn("{task.description:>16}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]} loss {task.fields[loss]}"),
@@ -63,7 +64,7 @@ class Terminal(Callback):
             folder: of the run.
             stages: names, in order.
         """
-        self.console.print(f"[bold]{folder.name}[/]: {' > '.join(stages)}", highlight=False)
+        self.console.print(Text.assemble((folder.name, "bold"), f": {' > '.join(stages)}"))
 
     def on_stage_start(self, stage: BuiltStage, state: TrainState) -> None:
         """Start a progress bar.
@@ -116,7 +117,7 @@ class Terminal(Callback):
         Args:
             text: one line.
         """
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def is_accuracy(name: str) -> bool:

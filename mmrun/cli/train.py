@@ -3,6 +3,7 @@
 import argparse
 
 from mmrun.cli.arguments import add_overrides
+from mmrun.cli.output import echo
 
 HELP = "Train a run; with -m a sweep of runs."
 
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return sweep(args.overrides, args.rerun) if args.cfg is None else print_configs(args.overrides)
     config = compose.load(args.overrides)
     if args.cfg is not None:
-        print(compose.as_yaml(config), end="")
+        echo(compose.as_yaml(config), end="")
         return 0
 
     from mmrun.cli.terminal import Terminal, print_result

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_run
 from mmrun.cli.diff import differing_values
+from mmrun.cli.output import echo
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.environment import describe_environment
 from mmrun.results.folder import RunFolder
@@ -58,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
             difference = describe_difference(original, retrained)
         current = describe_environment(str(session.accelerator.device), torch.get_num_threads())
     if not difference:
-        print(f"{folder.path}: {name} trained again: identical, sha256 {_digest(original)} ...")
+        echo(f"{folder.path}: {name} trained again: identical, sha256 {_digest(original)} ...")
         return 0
-    print(f"{folder.path}: {name} trained again: different in {difference}")
+    echo(f"{folder.path}: {name} trained again: different in {difference}")
     for key, (before, after) in differing_values(recorded, current).items():
-        print(f"the environment differs: {key} was {format_value(before)}, is {format_value(after)}", file=sys.stderr)
+        echo(f"the environment differs: {key} was {format_value(before)}, is {format_value(after)}", file=sys.stderr)
     return 1
 
 

@@ -1,6 +1,5 @@
 """Parses the cells of a user's file: file names, texts, series, records of numbers and categories, targets."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from mmrun.data import limits
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
@@ -159,13 +159,15 @@ class FileResolver:
 
     def __init__(self, root: Path, allow_outside: bool) -> None:
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
+        self._real_root = os.path.realpath(root)
+        self._is_folder_inside: dict[str, bool] = {}  # by path, links resolved
         self.sizes: dict[str, int] = {}
 
     def resolve(self, cell: object) -> Path:
         """Return the path of a file.
 
         Raises:
-            DataError: the file does not exist, is empty, or lies outside the root. Symbolic links are not resolved.
+            DataError: the file does not exist, is empty, or lies outside the root, if only by a symbolic link.
         """
         if not isinstance(cell, str):
             raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
@@ -175,6 +177,8 @@ class FileResolver:
             raise DataError(
                 f"'{cell}' lies outside {self._root}; set dataset.root=FOLDER or dataset.allow_outside=true"
             )
+        if not (self._allow_outside or self._is_really_inside(path)):
+            raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
         try:
             stat = os.stat(path)
         except (OSError, ValueError):
@@ -184,8 +188,21 @@ class FileResolver:
             raise DataError(f"'{cell}' does not exist; {mend}") from None
         if not S_ISREG(stat.st_mode) or stat.st_size == 0:
             raise DataError(f"'{cell}' is empty or not a file; replace it")
+        if stat.st_size > limits.MAX_FILE_BYTES:
+            raise DataError(f"'{cell}' has {stat.st_size:,} bytes; more than 2 GiB are refused, so split it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
         return Path(path)
+
+    def _is_really_inside(self, path: str) -> bool:
+        """Return whether a path, which need not exist, stays inside the root when symbolic links are resolved."""
+        folder = os.path.dirname(path)
+        if folder not in self._is_folder_inside:
+            self._is_folder_inside[folder] = self._is_in_real_root(folder)
+        return self._is_folder_inside[folder] and (not os.path.islink(path) or self._is_in_real_root(path))
+
+    def _is_in_real_root(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
 
     def digest_contents(self, digests: FileDigests) -> str:
         """Return a digest of the names and the contents of all files that were resolved.
@@ -225,7 +242,7 @@ class FileResolver:
         if isinstance(cell, str) and cell.lower().endswith(".npy"):
             return self.resolve(cell)
         try:
-            numbers = json.loads(cell) if isinstance(cell, str) else cell
+            numbers = limits.parse_json(cell) if isinstance(cell, str) else cell
         except ValueError:
             raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
         return read_numbers(numbers).astype(np.float32)

@@ -1,18 +1,18 @@
 """Reads a user's CSV, JSON Lines or Parquet file into named columns of cells, with the line number of each row."""
 
 import csv
-import json
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, AnyStr, NamedTuple
 
 import numpy as np
 
 from mmrun.data.encoding import SAMPLE_BYTES, choose_encoding, describe_guess
+from mmrun.data.limits import MAX_LINE_BYTES, check_parquet, parse_json
 from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
 from mmrun.errors import DataError
 
@@ -21,7 +21,6 @@ SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are infe
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_LINES = 20  # first lines, from which the delimiter is inferred
 SAMPLE_LETTERS = 1 << 16  # of these lines
-MAX_CELL_LENGTH = 1 << 30  # characters; the csv module's default limit is 128 Ki
 
 
 class Row(NamedTuple):
@@ -204,13 +203,13 @@ def _normalize_cell(value: object) -> object:
 
 
 def _read_csv(path: Path, encoding: str) -> Iterator[Row]:
-    csv.field_size_limit(MAX_CELL_LENGTH)
+    csv.field_size_limit(MAX_LINE_BYTES)  # the module's default is 128 Ki
     with open(path, encoding=encoding, errors="surrogateescape", newline="") as file:
         head = file.read(SAMPLE_LETTERS)
         names_delimiter = head[:4].lower() == "sep="  # a line that Excel reads and writes
         delimiter = head[4] if names_delimiter else find_delimiter(head, path.suffix)
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+        reader = csv.reader(_read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
             if names_delimiter:
                 next(reader)
@@ -282,6 +281,16 @@ def _find_problem(header: list[str], cells: list[str], path: Path) -> str:
     return ""
 
 
+def _read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
+    """Yield the lines of an open file."""
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES):
+        number += 1
+        if len(line) == MAX_LINE_BYTES:
+            raise DataError(f"{name}:{number}: is longer than {MAX_LINE_BYTES >> 20} MiB; is it a text file?")
+        yield line
+
+
 def _find_encoding_problem(text: str, path: Path) -> str:
     """Return what is wrong with a text that could not be decoded, or ""; undecoded bytes are lone surrogates."""
     if not any("\udc80" <= letter <= "\udcff" for letter in text):
@@ -294,7 +303,7 @@ def _find_encoding_problem(text: str, path: Path) -> str:
 
 def _read_json_lines(path: Path, encoding: str) -> Iterator[Row]:
     with open(path, encoding=encoding, errors="surrogateescape", newline="\n") as file:
-        for line, content in enumerate(file, start=1):
+        for line, content in enumerate(_read_lines(file, path.name), start=1):
             if content.strip():
                 yield _json_row(line, content, path)
 
@@ -304,7 +313,7 @@ def _json_row(line: int, content: str, path: Path) -> Row:
     if problem:
         return Row(line, {}, problem)
     try:
-        cells = json.loads(content)
+        cells = parse_json(content)
     except ValueError as error:
         return Row(line, {}, f"is not JSON ({error}); write one object per line")
     if not isinstance(cells, dict):
@@ -319,6 +328,7 @@ def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
     start = 0
     try:
         with ParquetFile(path) as file:
+            check_parquet(file.metadata, path.stat().st_size, path.name)
             _check_header(file.schema_arrow.names, path.name)
             for batch in file.iter_batches(CHUNK_SIZE if limit is None else min(limit, CHUNK_SIZE)):
                 part = batch if limit is None else batch.slice(0, limit - start)

@@ -33,6 +33,21 @@ def read_evaluation(run: RunRecord, split: str) -> Evaluation | None:
     return cast(Evaluation, content)
 
 
+def check_evaluation(run: RunRecord) -> None:
+    """Check that an evaluation can be read, whatever its split.
+
+    Args:
+        run: a finished run.
+
+    Raises:
+        DataError: its evaluation.json is damaged.
+    """
+    file = RunFolder(run["folder"]).evaluation_file
+    if file.exists():
+        split = read_json(file, dict[str, Any]).get("split")
+        read_evaluation(run, str(split))
+
+
 def find_unevaluated(runs: Iterable[RunRecord], split: str) -> list[RunRecord]:
     """Return the runs with a fused head that were not evaluated on a split, or not under noise.
 

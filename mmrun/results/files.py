@@ -50,6 +50,7 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
     """
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        unfinished.unlink(missing_ok=True)  # it could be a link to another file
         write(unfinished)
         _sync(unfinished)
         os.replace(unfinished, file)
@@ -136,7 +137,7 @@ def read_json(file: Path, layout: Any = Any) -> Any:
         DamagedError: there is no such file, it is not what was written, is larger than MAX_BYTES, or is deeper than
             MAX_DEPTH.
     """
-    value = _read(file, json.loads, "JSON", MAX_BYTES)
+    value = _read(file, _parse_json, "JSON", MAX_BYTES)
     if isinstance(value, dict):
         value.pop("digest", None)
     check_layout(file, value, layout)
@@ -235,6 +236,14 @@ def to_json_value(value: object) -> object:
         return to_json_value(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    return value
+
+
+def _parse_json(content: bytes) -> object:
+    """Parse JSON whose strings are text: half of a surrogate pair can be neither printed nor drawn."""
+    value = json.loads(content)
+    if rb"\u" in content:
+        json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     return value
 
 

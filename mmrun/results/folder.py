@@ -89,18 +89,27 @@ class RunFolder:
             on_wait: called with a message where another process holds the lock, before waiting for it.
 
         Raises:
-            RunError: another process trains this run, and `on_wait` is None.
+            RunError: another process trains this run, and `on_wait` is None; or there is a link in the folder.
             StorageError: the folder cannot be made.
         """
         self._make()
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             _lock(descriptor, self.path, on_wait)
+            self._refuse_links()
             self._remove_unfinished()
             yield
         finally:
             os.close(descriptor)
             self.log.close()
+
+    def _refuse_links(self) -> None:
+        """Raise an error if a link lies in the folder: writing through it would change files elsewhere."""
+        for folder, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                path = os.path.join(folder, name)
+                if os.path.islink(path):
+                    raise RunError(f"{path}: is a link, which training does not write through; replace it by a copy")
 
     def write_request(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
         """Write the resolved config and the overrides that it was composed from; the run then waits to be started."""
@@ -144,7 +153,7 @@ class RunFolder:
         self.log.close()
         self.metrics_file.unlink(missing_ok=True)
         for path in self.path.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()

@@ -1,12 +1,18 @@
-"""Tables as Markdown, LaTeX and CSV."""
+"""Tables as Markdown, LaTeX and CSV. Names may come from someone else: they cannot become markup, links or formulas."""
 
-import csv
-import io
+import re
 from collections.abc import Mapping, Sequence
 
+from mmrun.results.csv import write_csv
 from mmrun.results.tables import Table
 
-LATEX_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"<": "$<$", ">": "$>$"})
+LATEX_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"<": "$<$", ">": "$>$", "\n": " "}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+# A star before a space, and "<" before a number, mean nothing in Markdown.
+MARKDOWN_SPECIAL = re.compile(r"[\\|`]|\*(?!\s)|<(?=[A-Za-z/!?])|@(?=\w)|(?<=\])\(")
 
 
 def to_markdown(table: Table) -> str:
@@ -16,10 +22,16 @@ def to_markdown(table: Table) -> str:
         The caption, an empty line and the table.
     """
     alignments = ["---" if column < table.left else "---:" for column in range(len(table.header))]
-    lines = [f"{table.caption}\n", _markdown_row(table.header), _markdown_row(alignments)]
+    header = [escape_markdown(name) for name in table.header]
+    lines = [f"{escape_markdown(table.caption)}\n", _markdown_row(header), _markdown_row(alignments)]
     for row in table.rows:
-        lines.append(_markdown_row([cell.replace("|", "\\|").replace("*", "\\*") for cell in row]))
+        lines.append(_markdown_row([escape_markdown(cell) for cell in row]))
     return "\n".join(lines)
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what Markdown takes for markup, HTML, a link or a mention. Underscores inside words are none of these."""
+    return MARKDOWN_SPECIAL.sub(lambda match: f"\\{match[0]}", text.replace("\n", " "))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -35,7 +47,7 @@ def to_latex(table: Table) -> str:
     """
     columns = "l" * table.left + "r" * (len(table.header) - table.left)
     lines = [
-        f"% {table.caption}",
+        f"% {' '.join(table.caption.splitlines())}",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         _latex_row(table.header),
@@ -61,8 +73,4 @@ def to_csv(records: Sequence[Mapping[str, object]]) -> str:
     Args:
         records: at least one; all have the same keys, which make the header.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return write_csv(records[0], (record.values() for record in records))

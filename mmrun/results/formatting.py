@@ -1,4 +1,21 @@
-"""Numbers as a person reads them. None is written as a dash everywhere."""
+"""Numbers and names as a person reads them. None is written as a dash everywhere."""
+
+import re
+
+# Characters that move the cursor, recolour or hide text on a terminal, or reorder it: all control characters but line
+# feed and tab, separators of lines and paragraphs, marks of writing direction, and halves of surrogate pairs.
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def escape_controls(text: str) -> str:
+    """Write control characters as they are written in Python: an escape character becomes \\x1b.
+
+    Args:
+        text: may come from someone else, and may have several lines.
+    """
+    return CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def format_number(value: float | None) -> str:

@@ -39,11 +39,15 @@ class RunLog:
         line = json.dumps(to_json_value(event), allow_nan=False) + "\n"
         try:
             if self._file is None:
-                self._file = self.path.open("a", encoding="utf-8")
+                self._file = os.fdopen(self._open_for_writing(), "a", encoding="utf-8")
             self._file.write(line)
             self._file.flush()
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from None
+
+    def _open_for_writing(self) -> int:
+        """Open the file, but not what a link leads to: a run folder may come from someone else."""
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     def size(self) -> int:
         """Return the length of the log in bytes; a checkpoint stores it."""

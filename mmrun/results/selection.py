@@ -15,6 +15,7 @@ Group = tuple[str, ...]  # one value for each --by key
 Groups = dict[Group, list[RunRecord]]
 
 MAX_NAMES = 5  # runs that a notice names
+MAX_INTEGER = 1 << 1000  # larger ones are no floats, and written in full
 MAX_CHOICES = 20  # values that an error lists
 
 
@@ -96,7 +97,7 @@ def format_value(value: object) -> str:
         return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_INTEGER):
         return f"{value:.12g}"
     return "none" if value is None else str(value)
 
@@ -190,9 +191,7 @@ def read_finished(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
         except (MmrunError, OSError) as error:
             damaged.append(f"{run.name}: {explain_damage(run, error)}")
     notices = []
-    notices += [f"damaged and left out: {reason}" for reason in damaged[:MAX_NAMES]]
-    if len(damaged) > MAX_NAMES:
-        notices.append(f"damaged and left out: {len(damaged) - MAX_NAMES} more runs; mmrun ls names them")
+    notices += describe_damaged(damaged)
     if unfinished:
         notices.append(f"not finished and left out: {list_names(unfinished, 'run')}")
     if duplicates:
@@ -374,6 +373,18 @@ def _natural_key(group: Group) -> list[tuple[float, str]]:
 
 
 # ---------------------------------------------------------------------------------------------------- messages
+
+
+def describe_damaged(damaged: Sequence[str]) -> list[str]:
+    """Write a notice for each damaged run, with at most five of them.
+
+    Args:
+        damaged: "name: reason".
+    """
+    notices = [f"damaged and left out: {reason}" for reason in damaged[:MAX_NAMES]]
+    if len(damaged) > MAX_NAMES:
+        notices.append(f"damaged and left out: {len(damaged) - MAX_NAMES} more runs")
+    return notices
 
 
 def list_names(names: Sequence[str], noun: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
@@ -120,6 +121,7 @@ def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
 
     try:
         with soundfile.SoundFile(value) as file:
+            check_audio(file, value.name)
             return float(file.frames / file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{value.name} is damaged or not an audio file ({type(error).__name__})") from None
@@ -142,6 +144,7 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
 
     try:
         with soundfile.SoundFile(path) as file:
+            check_audio(file, path.name)
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
             samples, rate = file.read(frames, dtype="float32"), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:

@@ -1,11 +1,13 @@
 """Reads image files and arrays: headers, pictures of 8 bits per channel, and deeper ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mmrun.data.limits import check_image, ignore_size_warnings, open_array
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,17 +67,30 @@ def read_header(value: Path | np.ndarray) -> Header:
         channels, height, width = pixels.shape
         is_deep = pixels.dtype not in (np.uint8, np.bool_)
         return Header(width, height, channels, f"{pixels.dtype} x {channels}", is_deep)
+    assert isinstance(value, Path)
+    with _open_file(value) as image:
+        return _describe(image)
+
+
+@contextmanager
+def _open_file(file: Path) -> Iterator["ImageFile"]:
+    """Open an image without decoding it, if it is within the limits; errors of decoding inside are translated, too."""
     from PIL import Image, UnidentifiedImageError
 
-    assert isinstance(value, Path)
+    ignore_size_warnings()
     try:
-        with Image.open(value) as image:
-            return _describe(image)
+        with Image.open(file) as image:
+            check_image(image, file.name)
+            yield image
+    except DataError:
+        raise
     except UnidentifiedImageError:
-        hint = "; save one of 5 or more channels as .npy" if value.suffix.lower() in (".tif", ".tiff") else ""
-        raise DataError(f"{value.name} is damaged or not an image (UnidentifiedImageError){hint}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{value.name} is damaged or not an image ({type(error).__name__})") from None
+        hint = "; save one of 5 or more channels as .npy" if file.suffix.lower() in (".tif", ".tiff") else ""
+        raise DataError(f"{file.name} is damaged or not an image (UnidentifiedImageError){hint}") from None
+    except Image.DecompressionBombError as error:  # beyond twice Pillow's own limit
+        raise DataError(f"{file.name} is refused: {error}") from None
+    except Exception as error:  # Pillow's exception classes depend on the format and on what is wrong
+        raise DataError(f"{file.name} is damaged or not an image ({type(error).__name__})") from None
 
 
 def open_image(value: Path, size: int | None = None) -> "Image":
@@ -89,17 +104,14 @@ def open_image(value: Path, size: int | None = None) -> "Image":
     Raises:
         DataError: the file cannot be read.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    try:
-        with Image.open(value) as image:
-            if size is not None:
-                image.draft(None, (size, size))
-            upright = ImageOps.exif_transpose(image)
-            upright.load()
-            return upright
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{value.name} is damaged or not an image ({type(error).__name__})") from None
+    with _open_file(value) as image:
+        if size is not None:
+            image.draft(None, (size, size))
+        upright = ImageOps.exif_transpose(image)
+        upright.load()
+        return upright
 
 
 def read_array(value: Path | np.ndarray) -> np.ndarray:
@@ -115,10 +127,7 @@ def read_array(value: Path | np.ndarray) -> np.ndarray:
         DataError: it is not an image.
     """
     name = value.name if isinstance(value, Path) else "the image"
-    try:
-        array = np.load(value, mmap_mode="r", allow_pickle=False) if isinstance(value, Path) else value
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
+    array = open_array(value) if isinstance(value, Path) else value
     shape = list(array.shape)
     if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "fiub":
         raise DataError(f"{name} is {array.dtype} {shape}, but must be numbers [height, width] or [channels, ...]")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mmrun.data.limits import open_array
 from mmrun.data.moments import Moments
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
 from mmrun.data.table import Column
@@ -203,8 +204,8 @@ def read_numbers(value: object) -> np.ndarray:
     """
     name = value.name if isinstance(value, Path) else "the series"
     try:
-        array = np.load(value, mmap_mode="r", allow_pickle=False) if isinstance(value, Path) else np.asarray(value)
-    except (OSError, ValueError, EOFError) as error:
+        array = open_array(value) if isinstance(value, Path) else np.asarray(value)
+    except ValueError as error:
         raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
         shape = list(array.shape)

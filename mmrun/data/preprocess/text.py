@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mmrun.data import limits
 from mmrun.data.encoding import detect_unicode
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, format_share
 from mmrun.data.table import Column
@@ -161,7 +162,7 @@ def read_text(value: str | Path) -> str:
     if isinstance(value, str):
         return value
     try:
-        content = value.read_bytes()
+        content = limits.read_text(value)
         return content.decode(detect_unicode(content[:4096]))
     except UnicodeDecodeError as error:
         raise DataError(f"{value.name} is not UTF-8 text (byte {error.start})") from None

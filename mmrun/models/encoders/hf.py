@@ -2,9 +2,11 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, TypedDict
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
@@ -39,11 +41,16 @@ def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_
         (logging.disable_progress_bar if local_only else logging.enable_progress_bar)()  # for downloads only
         options = {"local_files_only": local_only, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(model, **options)
+        _refuse_kernels(config, model)
         for name, value in config_changes.items():
             setattr(config, name, value)
         if not pretrained:
             return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-        return AutoModel.from_pretrained(model, config=config, dtype=torch.float32, **options)
+        _refuse_adapters(model)
+        try:
+            return AutoModel.from_pretrained(model, config=config, dtype=torch.float32, use_safetensors=True, **options)
+        except (SafetensorError, RuntimeError) as error:  # a damaged file, or weights of another model
+            raise OSError(str(error)) from None
 
     net = fetch(load, model, REMEDY)
     if hasattr(getattr(net, "pooler", None), "dense"):
@@ -55,6 +62,22 @@ def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_
         enable = net.activation_checkpointing_enable if has_new_name else net.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     return net
+
+
+def _refuse_kernels(config: object, model: str) -> None:
+    """Raise an error if a config names code on the hub, which transformers would download and run for attention."""
+    values = vars(config)
+    for name, value in values.items():
+        if hasattr(value, "to_dict"):  # a part's config, such as that of CLIP's text model
+            _refuse_kernels(value, model)
+        elif "attn_implementation" in name and "/" in str(value):
+            raise ConfigError(f"{model}: its config names {value}, code from the hub; remove {name} from config.json")
+
+
+def _refuse_adapters(model: str) -> None:
+    """Raise an error if a folder holds an adapter, whose weights may be a pickle."""
+    if (Path(model) / "adapter_config.json").exists():
+        raise ConfigError(f"{model}: holds an adapter (adapter_config.json); merge it into the model, and save that")
 
 
 class Settings(TypedDict, total=False):

@@ -17,7 +17,7 @@ class LogMelTimm(Encoder):
         sample_rate: in Hz.
         num_samples: S.
         model: its name in timm.
-        pretrained: True: timm's weights; False: random ones; or the path of a .safetensors or .pth file.
+        pretrained: True: timm's weights; False: random ones; or the path of a .safetensors file.
         grad_checkpointing: see `timm.Timm`.
         n_mels: bands, the height of the image.
         n_fft: window, in samples.

@@ -7,11 +7,12 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError
 from timm.models import PretrainedCfg, load_state_dict
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.hub import fetch
+from mmrun.hub import fetch, summarize_error
 from mmrun.models.encoders.pretrained import encode_example
 from mmrun.types import Encoder, Features
 
@@ -26,7 +27,7 @@ class Timm(Encoder):
         in_channels: C.
         image_size: in pixels, H = W or (H, W).
         pretrained: True: timm's own weights, from the hub's cache or the hub; False: random ones; or the path of a
-            .safetensors or .pth file.
+            .safetensors file.
         grad_checkpointing: recompute activations in the backward pass instead of storing them (Chen et al., 2016).
             Batch norms then update their statistics twice per batch.
 
@@ -123,12 +124,15 @@ def _create_pretrained(
 ) -> nn.Module:
     """Create a model whose weights must all match: if created without its classifier, timm would accept any."""
     path = _check_file(pretrained) if isinstance(pretrained, str) else _download_weights(model, config)
-    try:
-        weights = load_state_dict(str(path), weights_only=True)
-    except Exception:  # the exception class of a damaged or unsafe file depends on its format
+    if path.suffix != ".safetensors":
         raise ConfigError(
-            f"pretrained: {path.name} is neither a safetensors file nor a .pth file of tensors alone"
-        ) from None
+            f"pretrained: {path.name} may be a pickle, which can run code; save its tensors with "
+            "safetensors.torch.save_file, and name that file"
+        )
+    try:
+        weights = load_state_dict(str(path))
+    except SafetensorError as error:
+        raise ConfigError(f"pretrained: {path.name} is not a safetensors file ({summarize_error(error)})") from None
     classifier = f"{config.classifier}.weight"
     num_classes = len(weights[classifier]) if classifier in weights else 0
     if pretrained is True:

@@ -1,5 +1,6 @@
 """The section on how encoders change after the stage that first trains them, from `mmrun eval --all`."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -105,12 +106,11 @@ def _list_cka(runs: Iterable[EncoderDrift]) -> list[float]:
 
 
 def _average_probe(runs: Sequence[EncoderDrift], task: str) -> tuple[float, float]:
-    """Return a probe's mean accuracies before and after."""
-    before, after = [], []
-    for run in runs:
-        before.append(run["probe"][task]["before"])
-        after.append(run["probe"][task]["after"])
-    return float(np.mean(before)), float(np.mean(after))
+    """Return a probe's mean accuracies before and after; NaN where no run has the task."""
+    probes = [run["probe"][task] for run in runs if task in run["probe"]]
+    if not probes:
+        return math.nan, math.nan
+    return float(np.mean([probe["before"] for probe in probes])), float(np.mean([probe["after"] for probe in probes]))
 
 
 def plot_cka(drifts: Mapping[Group, Drift], styles: Styles) -> Plot:

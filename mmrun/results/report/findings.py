@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, MmrunError
 from mmrun.results import selection
 from mmrun.results.compare import Comparison, Question, check_family, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
-from mmrun.results.index import find_primary_metric
+from mmrun.results.evaluations import check_evaluation
+from mmrun.results.folder import RunFolder
+from mmrun.results.index import explain_damage, find_primary_metric
 from mmrun.results.ranks import Ranking, rank
+from mmrun.results.report.logs import find_budget_unit, read_logged_evaluations
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, find_differing_keys, format_value, group_runs, lookup, parse_number
 
@@ -90,7 +93,7 @@ def compute_findings(
     Raises:
         ConfigError: no run is finished or has the metric, the baseline is unknown, or a run occurs twice.
     """
-    runs, notices = selection.read_finished(folders)
+    runs, notices = _leave_out_damaged(*selection.read_finished(folders))
     runs = selection.filter_runs(runs, conditions)
     if not question.metric:
         question = replace(question, metric=_choose_metric(runs))
@@ -122,6 +125,23 @@ def compute_findings(
         ranking=_compute_ranking(runs, question, setting_keys, settings),
         notices=[*notices, *left_out],
     )
+
+
+def _leave_out_damaged(runs: list[RunRecord], notices: list[str]) -> tuple[list[RunRecord], list[str]]:
+    """Return the runs whose log and evaluation.json can be read, and the notices with one for each other run."""
+    intact, damaged = [], []
+    for run in runs:
+        try:
+            read_logged_evaluations(run, find_budget_unit([run]))
+            check_evaluation(run)
+            intact.append(run)
+        except (MmrunError, OSError) as error:
+            folder = RunFolder(run["folder"])
+            damaged.append(f"{folder.name}: {explain_damage(folder, error)}")
+    notices = [*notices, *selection.describe_damaged(damaged)]
+    if not intact:
+        raise ConfigError("; ".join(["no run is whole", *notices]))
+    return intact, notices
 
 
 def _describe_values(keys: Iterable[str], values: Iterable[str]) -> str:

@@ -5,9 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmrun.errors import DamagedError
 from mmrun.results.comparability import COST_OF_BUDGET
+from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import CostName, RunRecord
+from mmrun.results.shapes import find_mismatch
 
 MEAN_CURVE_POINTS = 60
 
@@ -59,8 +62,15 @@ def read_logged_evaluations(run: RunRecord, unit: CostName) -> list[LoggedEvalua
         total += cost[unit]
     evaluations = []
     for event in folder.log.read_events():
-        if event["event"] == "evaluated" and event["stage"] in spent_before:
-            evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
+        if event.get("event") != "evaluated" or event.get("stage") not in spent_before:
+            continue
+        logged = {name: value for name, value in event.items() if name == unit or "/" in name}
+        problem = find_mismatch(logged, dict[str, float | None])
+        if problem is not None or logged.get(unit) is None:
+            raise DamagedError(
+                f"{folder.log_file}: damaged, {problem or f'{unit}: is missing'}; {explain_mend(folder.log_file)}"
+            )
+        evaluations.append(LoggedEvaluation(spent_before[event["stage"]] + event[unit], event))
     return evaluations
 
 

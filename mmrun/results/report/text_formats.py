@@ -17,10 +17,10 @@ def render_markdown(report: Report, figures: str | None) -> str:
     Returns:
         The content of the file.
     """
-    answers = "\n".join(f"- **{answer.text}**" for answer in report.answers)
-    parts = [f"# {report.title}", answers, f"{report.about}."]
+    answers = "\n".join(f"- **{formats.escape_markdown(answer.text)}**" for answer in report.answers)
+    parts = [f"# {formats.escape_markdown(report.title)}", answers, f"{formats.escape_markdown(report.about)}."]
     if report.caveats:
-        caveats = "\n".join(f"- {caveat}" for caveat in report.caveats)
+        caveats = "\n".join(f"- {formats.escape_markdown(caveat)}" for caveat in report.caveats)
         parts.append(f"## Caveats\n\n{caveats}")
     for section in report.sections:
         parts += _render_markdown_section(section, figures)
@@ -28,13 +28,14 @@ def render_markdown(report: Report, figures: str | None) -> str:
 
 
 def _render_markdown_section(section: Section, figures: str | None) -> list[str]:
-    parts = [f"## {section.title}"]
+    parts = [f"## {formats.escape_markdown(section.title)}"]
     if section.text:
-        parts.append(section.text)
+        parts.append(formats.escape_markdown(section.text))
     parts += map(formats.to_markdown, section.tables)
     if figures is not None:
         for plot in section.plots:
-            parts.append(f"![{plot.alt}]({figures}/{make_file_stem(section, plot)}.svg)\n\n{plot.caption}")
+            alt, caption = formats.escape_markdown(plot.alt), formats.escape_markdown(plot.caption)
+            parts.append(f"![{alt}]({figures}/{make_file_stem(section, plot)}.svg)\n\n{caption}")
     return parts
 
 

@@ -105,12 +105,11 @@ def test_only_what_is_not_cached_is_downloaded(monkeypatch: pytest.MonkeyPatch) 
     assert str(caught.value) == "the hub cannot provide tiny (no such repository); pass a folder"
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 @pytest.mark.parametrize("num_classes", [0, 7, 1000])
-def test_timm_loads_weights_from_a_file(suffix: str, num_classes: int, tmp_path: Path) -> None:
+def test_timm_loads_weights_from_a_file(num_classes: int, tmp_path: Path) -> None:
     trained = timm.create_model("resnet18", num_classes=num_classes).eval()
-    path = tmp_path / f"weights.{suffix}"
-    (save_file if suffix == "safetensors" else torch.save)(trained.state_dict(), path)
+    path = tmp_path / "weights.safetensors"
+    save_file(trained.state_dict(), path)
     encoder = Timm("resnet18", **SMALL, pretrained=str(path)).eval()
     pixels = torch.rand(2, 3, 32, 32)
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
@@ -119,8 +118,8 @@ def test_timm_loads_weights_from_a_file(suffix: str, num_classes: int, tmp_path:
 
 
 def test_timm_adapts_weights_to_grey_and_to_size(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict(), path)
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict(), path)
     encoder = Timm("vit_tiny_patch16_224", in_channels=1, image_size=64, pretrained=str(path))
     features = encoder(torch.rand(2, 1, 64, 64))
     assert (features.pooled.shape, features.tokens.shape) == ((2, 192), (2, 17, 192))
@@ -134,15 +133,17 @@ class Harmful:
 
 
 def test_timm_rejects_files_that_are_not_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "weights.pth"
-    unsafe = "pretrained: weights.pth is neither a safetensors file nor a .pth file of tensors alone"
-    path.write_text("hello")
-    assert reject("resnet18", path) == unsafe
-    torch.save({"conv1.weight": Harmful()}, path)
-    assert reject("resnet18", path) == unsafe
+    pickled, path = tmp_path / "weights.pth", tmp_path / "weights.safetensors"
+    torch.save({"conv1.weight": Harmful()}, pickled)
+    assert reject("resnet18", pickled) == (
+        "pretrained: weights.pth may be a pickle, which can run code; "
+        "save its tensors with safetensors.torch.save_file, and name that file"
+    )
+    pickled.rename(path)
+    assert reject("resnet18", path).startswith("pretrained: weights.safetensors is not a safetensors file (")
     assert "harm" not in capsys.readouterr().out
-    torch.save(timm.create_model("resnet18").state_dict(), path)
-    assert reject("resnet34", path) == "pretrained: the weights in weights.pth are not those of timm's resnet34"
+    save_file(timm.create_model("resnet18").state_dict(), path)
+    assert reject("resnet34", path) == "pretrained: the weights in weights.safetensors are not those of timm's resnet34"
     path.unlink()
     assert (
         reject("resnet18", path) == f"pretrained={path}: there is no such file; pass the path of a file, true or false"

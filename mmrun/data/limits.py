@@ -1,0 +1,157 @@
+"""Limits on files and cells that a stranger may have made: what a header claims is checked before memory is taken.
+
+A few bytes can claim to be a huge image, recording, array or table. Whatever is beyond these limits is an error of its
+row, in `mmrun data check` and in training alike.
+"""
+
+import json
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmrun.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from pyarrow.parquet import FileMetaData
+    from soundfile import SoundFile
+
+MAX_PIXELS = 1 << 26  # of an image: 67 million, 8192 x 8192
+MAX_VALUES = 1 << 27  # of a recording or array: 134 million, 46 minutes at 48 kHz
+MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
+MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
+MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB
+MAX_LINE_BYTES = 1 << 26  # of a CSV or JSON Lines file: 64 MiB
+MAX_DEPTH = 32  # of lists and objects inside each other
+MAX_ROWS_PER_BYTE = 64  # of a Parquet file; rows that differ cannot be stored in less
+MIN_ROWS_CHECKED = 1 << 20  # files with fewer rows may repeat one row
+
+EXTERNAL_FORMATS = ("EPS",)  # images that Pillow passes to another program: Ghostscript
+
+
+@cache
+def ignore_size_warnings() -> None:
+    """Silence Pillow's warning about large images: `check_image` decides."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def check_image(image: "Image", name: str) -> None:
+    """Check an image that is open but not yet decoded.
+
+    Args:
+        image: of which only the header was read.
+        name: of the file.
+
+    Raises:
+        DataError: it has more than MAX_PIXELS pixels, or another program would have to decode it.
+    """
+    if image.format in EXTERNAL_FORMATS:
+        raise DataError(f"{name} is {image.format}, which is not read; convert it to PNG")
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
+        )
+
+
+def check_audio(file: "SoundFile", name: str) -> None:
+    """Check a recording that is open but not yet read.
+
+    Args:
+        file: of which only the header was read.
+        name: of the file.
+
+    Raises:
+        DataError: its sample rate or its number of samples is beyond the limits.
+    """
+    if not 1 <= file.samplerate <= MAX_SAMPLE_RATE:
+        raise DataError(f"{name} has a sample rate of {file.samplerate} Hz; at most {MAX_SAMPLE_RATE} Hz are read")
+    num_values = file.frames * file.channels
+    if num_values > MAX_VALUES:
+        raise DataError(
+            f"{name} claims {num_values:,} samples; more than {MAX_VALUES / 1e6:.0f} million are refused, so split it"
+        )
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Open a .npy file; pickled objects and archives are not read.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The array, mapped and not yet read.
+
+    Raises:
+        DataError: the file is damaged, shorter than its header claims, or has more than MAX_VALUES values.
+    """
+    try:
+        # This reads the header, and compares what it claims with the size of the file
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # NumPy's exception classes depend on what is wrong with the header
+        raise DataError(f"{path.name} is damaged or not a numeric array ({type(error).__name__})") from None
+    if array.size > MAX_VALUES:
+        raise DataError(
+            f"{path.name} has {array.size:,} values; more than {MAX_VALUES / 1e6:.0f} million are refused, so split it"
+        )
+    return array
+
+
+def read_text(path: Path) -> bytes:
+    """Read a text file.
+
+    Raises:
+        DataError: it is larger than MAX_TEXT_BYTES.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise DataError(f"{path.name} is larger than {MAX_TEXT_BYTES >> 20} MiB; shorten it")
+    return content
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse JSON.
+
+    Raises:
+        ValueError: it is no JSON, or lists and objects lie more than MAX_DEPTH deep inside each other.
+    """
+    try:
+        value = json.loads(text)
+        _check_depth(value)
+    except RecursionError:
+        raise ValueError(f"more than {MAX_DEPTH} brackets inside each other") from None
+    return value
+
+
+def check_parquet(metadata: "FileMetaData", num_bytes: int, name: str) -> None:
+    """Check how many rows a Parquet file claims.
+
+    Args:
+        metadata: of the file.
+        num_bytes: its size.
+        name: of the file.
+
+    Raises:
+        DataError: so many rows cannot be stored in so few bytes, unless all are the same.
+    """
+    num_rows = metadata.num_rows
+    if num_rows > MIN_ROWS_CHECKED and num_rows > MAX_ROWS_PER_BYTE * num_bytes:
+        raise DataError(f"{name} claims {num_rows:,} rows in {num_bytes:,} bytes; write it again")
+
+
+def _check_depth(value: object, depth: int = 0) -> None:
+    """Raise a ValueError if lists and objects lie too deep inside each other."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} brackets inside each other")
+    items = list(value.values()) if isinstance(value, dict) else value
+    if isinstance(items, list):
+        for item in items:
+            if isinstance(item, dict | list):
+                _check_depth(item, depth + 1)
