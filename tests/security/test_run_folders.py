@@ -185,7 +185,7 @@ def test_training_writes_through_no_link(tmp_path):
     run.log_file.symlink_to(target)
     with pytest.raises(MmrunError, match=r"log\.jsonl: is a link, which training does not write through"), run.lock():
         pass
-    with pytest.raises(MmrunError, match="cannot be written .*symbolic link"):
+    with pytest.raises(MmrunError, match=r"cannot be written .*symbolic link"):
         run.log.append({"event": "x"})
     (run.path / f".metrics.json.{os.getpid()}").symlink_to(target)
     write_atomically(run.metrics_file, lambda path: path.write_text("{}"))
