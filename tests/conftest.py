@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 SLOW = (
     *("end_to_end", "faults", "evaluation"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
-    *("models/test_fusions_evidence.py", "models/test_encoders_real_weights.py"),
+    *("models/test_fusions_evidence.py", "models/encoders/test_real_weights.py"),
 )
 SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
 

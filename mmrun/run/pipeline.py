@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 import torch
@@ -87,27 +87,33 @@ def run(
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
-        try:
-            with handle_signals() as interruption:
-                _train(replace(resolve_batch_size(session), interruption=interruption))
-        except KeyboardInterrupt:
-            _set_status(folder, writes, "interrupted", None)
-            raise
-        except Pruned as reason:
-            _set_status(folder, writes, "pruned", str(reason))
-            raise
-        except (StorageError, OSError) as error:
-            _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
-            if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
-                raise
-            raise StorageError(
-                f"{error}; free room, then mmrun resume {folder.path} continues {folder.describe_saved()}"
-            ) from None
-        except Exception as error:
-            _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
-            raise
+        with _record_failure(folder, writes), handle_signals() as interruption:
+            _train(replace(resolve_batch_size(session), interruption=interruption))
         accelerator.wait_for_everyone()
     return folder
+
+
+@contextmanager
+def _record_failure(folder: RunFolder, writes: bool) -> Iterator[None]:
+    """Record in the status how training ended, if it does not reach its end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _set_status(folder, writes, "interrupted", None)
+        raise
+    except Pruned as reason:
+        _set_status(folder, writes, "pruned", str(reason))
+        raise
+    except (StorageError, OSError) as error:
+        _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError) and error.errno not in STORAGE_ERRORS:
+            raise
+        raise StorageError(
+            f"{error}; free room, then mmrun resume {folder.path} continues {folder.describe_saved()}"
+        ) from None
+    except Exception as error:
+        _set_status(folder, writes, "failed", f"{type(error).__name__}: {error}")
+        raise
 
 
 def _train(session: Session) -> None:

@@ -74,16 +74,28 @@ def fit(
 
         if state.step % config.evaluate_every == 0 or config.budget.spent(state.step, state.seconds) >= 1:
             guard.check(batches)
-            metrics = read_train_losses(state, accelerator)
-            learner.eval()
-            value, val_metrics = validate()
-            learner.train()
-            is_best = state.update_best(value, config.higher_is_better)
-            metrics |= {f"val/{name}": metric for name, metric in val_metrics.items()}
-            callback.on_evaluate_end(state, metrics)
-            if is_best:
-                callback.on_best(state)
+            _evaluate(learner, config, state, accelerator, validate, callback)
         callback.on_checkpoint(state)
+
+
+def _evaluate(
+    learner: nn.Module,
+    config: FitConfig,
+    state: TrainState,
+    accelerator: Accelerator,
+    validate: Validate,
+    callback: Callback,
+) -> None:
+    """Read the training losses, validate, and report both."""
+    metrics = read_train_losses(state, accelerator)
+    learner.eval()
+    value, val_metrics = validate()
+    learner.train()
+    is_best = state.update_best(value, config.higher_is_better)
+    metrics |= {f"val/{name}": metric for name, metric in val_metrics.items()}
+    callback.on_evaluate_end(state, metrics)
+    if is_best:
+        callback.on_best(state)
 
 
 def take_step(
