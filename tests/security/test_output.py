@@ -50,7 +50,7 @@ def run(tmp_path, monkeypatch) -> RunFolder:
     return run
 
 
-def test_no_verb_prints_a_control_character(run, capsys):
+def test_no_verb_prints_a_control_character(run, capsys, recwarn):
     for verb in (
         ["ls"],
         ["ls", "--format", "csv"],
@@ -70,6 +70,8 @@ def test_no_verb_prints_a_control_character(run, capsys):
         out, err = capsys.readouterr()
         for character in RAW:
             assert character not in out + err, (verb, character)
+
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 def test_markup_of_rich_is_shown_as_it_is(run, capsys):

@@ -2,12 +2,15 @@
 
 import io
 import re
+import warnings
 from pathlib import Path
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from mmrun.results.formatting import escape_controls
 from mmrun.results.report.plots import Plot
 
 TEXT_COLOR, GRID_COLOR = "#010203", "#040506"  # placeholders: the page's light or dark theme replaces them
@@ -81,11 +84,14 @@ def save_plot(plot: Plot, file: Path) -> None:
 
 
 def _draw(plot: Plot) -> Figure:
+    warnings.filterwarnings("ignore", "Glyph", UserWarning)  # it prints the character of a name that no font has
     figure = Figure((plot.width, plot.height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)
     plot.draw(axes)
+    for text in figure.findobj(Text):
+        text.set_text(escape_controls(text.get_text()))
     return figure
 
 
