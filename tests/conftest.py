@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 # Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
 # these out.
 SLOW = (
-    *("end_to_end", "faults", "evaluation"),
+    *("end_to_end", "faults", "evaluation", "security"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
     *("models/test_fusions_evidence.py", "models/encoders/test_real_weights.py"),
 )
