@@ -24,7 +24,7 @@ class Augment(Objective):
 
     Args:
         objective: to wrap.
-        by_kind: builds the augmentation of a kind.
+        by_kind: builds the augmentation of a kind; None: the kind is not augmented.
         kinds: kind of each modality.
         metadata: by modality, the arguments that its preprocessor offers to augmentations.
     """
@@ -32,13 +32,17 @@ class Augment(Objective):
     def __init__(
         self,
         objective: Objective,
-        by_kind: Mapping[str, Callable[..., nn.Module]],
+        by_kind: Mapping[str, Callable[..., nn.Module] | None],
         kinds: Mapping[str, str],
         metadata: Mapping[str, Mapping[str, Any]],
     ) -> None:
         super().__init__()
         self.objective = objective
-        self.change = nn.ModuleDict({m: by_kind[kind](**metadata[m]) for m, kind in kinds.items() if kind in by_kind})
+        self.change = nn.ModuleDict()
+        for modality, kind in kinds.items():
+            build = by_kind.get(kind)
+            if build is not None:
+                self.change[modality] = build(**metadata[modality])
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective.

@@ -41,7 +41,7 @@ def test_what_if_is_printed_and_not_kept(shell):
 
 
 def test_a_fusion_that_adds_nothing_is_said(shell):
-    folder = shell.train("strategy=modality_dropout", "strategy.stages.train.lr=0.0")
+    folder = shell.train("strategy=modality_dropout", "strategy.stages.train.lr=1e-30")
     ceilings = shell.train("strategy=unimodal", "budget.epochs=1")
     code, out, err = shell("eval", folder, "--unimodal-runs", ceilings)
     assert code == 0
@@ -128,6 +128,4 @@ def test_a_report_can_evaluate_first(shell):
     assert (kept / "evaluation.json").read_bytes() == before
     assert {"shapley", "robustness", "drift"} <= evaluation(left).keys()
     page = (shell.folder / "report.html").read_text()
-    assert all(
-        f'<h2 id="{name}-title">' in page for name in ("what-each-modality-is-worth", "when-a-modality-goes-bad")
-    )
+    assert all(f'<h2 id="{name}-title">' in page for name in ("contribution-of-each-modality", "robustness-to-noise"))

@@ -28,7 +28,7 @@ def test_every_strategy_trains_and_writes_its_run_folder(shell, strategy):
     assert 0.0 <= told["metrics"]["test"]["accuracy"] <= 1.0
     assert told["cost"]["epochs"] == pytest.approx(0.2, abs=0.1)
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "overrides.yaml", "environment.json", "status.json", "log.jsonl", "metrics.json",
+        "config.yaml", "overrides.yaml", "environment.json", "status.json", "log.jsonl", "metrics.json", "data.npz",
         "predictions", "checkpoints",
     }  # fmt: skip
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -112,7 +112,7 @@ def test_tensorboard_gets_the_figures(shell):
 
 
 def test_early_stopping_leaves_budget_unspent(shell):
-    words = ["strategy.stages.train.patience=1", "trainer.evaluate_every=0.02", "strategy.stages.train.lr=0.0"]
+    words = ["strategy.stages.train.patience=1", "trainer.evaluate_every=0.02", "strategy.stages.train.lr=1e-30"]
     assert metrics(shell.train(*words, "budget.epochs=2"))["cost"]["epochs"] < 0.2
 
 
