@@ -8,6 +8,8 @@ from tests.end_to_end.conftest import metrics
 PRETRAIN = "strategy.stages.pretrain.objective"
 ALL = "modalities=[image,audio,text]"
 
+OBJECTIVE = "strategy.stages.pretrain.objective"
+
 
 @pytest.mark.parametrize(
     "words",
@@ -40,12 +42,14 @@ def test_the_whole_model_learns_across_modalities(shell, name):
 def test_an_encoder_that_sees_ahead_is_rejected(shell):
     code, _, err = shell("train", "strategy=component", f"{PRETRAIN}=causal_lm")
     assert code == 2
-    seen = "mmrun: strategy.stages.pretrain.objective: encoder.text: its tokens see the tokens that causal_lm has to predict; try encoder.text=gru "
-    assert err.startswith(seen)  # before any other encoder is trained
+    reason = "encoder.text: its tokens see the tokens that causal_lm has to predict; try encoder.text=gru "
+    assert err.startswith(f"mmrun: {OBJECTIVE}: {reason}")  # before any other encoder is trained
 
 
 def test_joint_training_would_tell_two_views_what_they_are_to_find(shell):
     code, _, err = shell("train", "strategy=holistic", f"{PRETRAIN}=simclr", f"{PRETRAIN}.joint=true")
     assert code == 2
-    expected = "strategy.stages.pretrain.objective.joint: the fused vector already contains what SimClr has to predict; choose another by_kind.image"
+    expected = (
+        f"{OBJECTIVE}.joint: the fused vector already contains what SimClr has to predict; choose another by_kind.image"
+    )
     assert err == f"mmrun: {expected}\n"
