@@ -20,7 +20,7 @@ class ProcessId(TypedDict):
     Attributes:
         pid: its number.
         started: clock ticks from the start of the system to that of the process; 0 where the system does not tell.
-        host: name of the machine.
+        host: hash of the name of the machine, which a run that is passed on does not tell.
         boot: hash of the last start of that machine, and of the container.
     """
 
@@ -32,7 +32,7 @@ class ProcessId(TypedDict):
 
 def this_process() -> ProcessId:
     """Return the identity of this process."""
-    return {"pid": os.getpid(), "started": _start_time(os.getpid()), "host": platform.node(), "boot": _boot()}
+    return {"pid": os.getpid(), "started": _start_time(os.getpid()), "host": _host(), "boot": _boot()}
 
 
 def is_alive(process: Mapping[str, Any]) -> bool | None:
@@ -41,7 +41,7 @@ def is_alive(process: Mapping[str, Any]) -> bool | None:
     Args:
         process: a `ProcessId`, perhaps with other keys.
     """
-    if (process.get("host"), process.get("boot")) != (platform.node(), _boot()):
+    if (process.get("host"), process.get("boot")) != (_host(), _boot()):
         return None
     try:
         os.kill(process["pid"], 0)
@@ -50,6 +50,10 @@ def is_alive(process: Mapping[str, Any]) -> bool | None:
     except PermissionError:  # of another user
         pass
     return bool(_start_time(process["pid"]) == process["started"])
+
+
+def _host() -> str:
+    return hash_bytes(platform.node().encode())[:12]
 
 
 def _start_time(pid: int) -> int:
@@ -107,4 +111,4 @@ def _is_writer_alive(path: Path) -> bool | None:
     match = re.search(r"\.([0-9a-f]{8})-(\d+)-(\d+)\.", path.name)
     if match is None:
         return None
-    return is_alive({"host": platform.node(), "boot": match[1], "pid": int(match[2]), "started": int(match[3])})
+    return is_alive({"host": _host(), "boot": match[1], "pid": int(match[2]), "started": int(match[3])})
