@@ -53,7 +53,7 @@ def test_shots_are_rows_of_each_class(shell):
     assert np.bincount(labels).tolist() == [3] * 10
     both = "dataset: both labelled and shots are set; add dataset.labelled=1 to drop one"
     for words, told in (
-        (["dataset.shots=0"], "dataset.shots: 0 is not a number of rows above 0"),
+        (["dataset.shots=0"], "dataset.shots: 0 is not a whole number above 0"),
         (["dataset.shots=3", "dataset.labelled=0.1"], both),
     ):
         assert shell("train", *SMALL, *words)[::2] == (2, f"mmrun: {told}\n")
@@ -87,5 +87,5 @@ def test_the_average_is_what_counts(shell):
 
 
 def test_a_decay_that_is_none_is_said(shell):
-    told = "mmrun: strategy.stages.train.ema_decay: 1.0 is not a decay between 0 and 1; 0.99 is usual\n"
+    told = "mmrun: strategy.stages.train.ema_decay: 1 is not a number above 0 and below 1\n"
     assert shell("train", *SMALL, "strategy=scratch", "strategy.stages.train.ema_decay=1")[::2] == (2, told)

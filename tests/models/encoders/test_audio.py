@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mmrun import compose
@@ -92,8 +93,8 @@ def test_a_spectrogram_is_read_as_a_grey_picture() -> None:
 def test_weights_for_colour_are_summed(tmp_path_factory: pytest.TempPathFactory) -> None:
     import timm
 
-    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     trained = timm.create_model("resnet18")
-    torch.save(trained.state_dict(), path)
+    save_file(trained.state_dict(), path)
     encoder = LogMelTimm(**SOUND, pretrained=str(path))
     torch.testing.assert_close(encoder.picture.net.conv1.weight, trained.conv1.weight.sum(dim=1, keepdim=True))
