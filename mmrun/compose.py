@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmrun import hydra_internals, plugins, renamed
-from mmrun.config import LABELS, RunConfig, Values, check, config_dir, parse, require_node, schema
+from mmrun.config import LABEL_DEFAULTS, LABELS, RunConfig, Values, check, config_dir, parse, require_node, schema
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
@@ -141,6 +141,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
         values: Any = OmegaConf.to_container(composed, resolve=True)
     values["modalities"] = modalities
     config = parse(values)
+    config.dataset = {**LABEL_DEFAULTS, **config.dataset}
     config.choices = choices
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
@@ -194,7 +195,7 @@ def _restore(values: Values) -> RunConfig:
             raise ConfigError(f"encoder.{modality}: has no preprocess; write the node of one of the encoders there")
     if config.augment is not None and not isinstance(config.augment.get("by_kind"), Mapping):
         raise ConfigError("augment: has no by_kind; write the node of augment=light there")
-    config.dataset = {**dict.fromkeys(LABELS), **config.dataset}  # earlier runs lack some of these keys
+    config.dataset = {**LABEL_DEFAULTS, **config.dataset}  # earlier runs lack some of these keys
     check(config)
     return config
 

@@ -199,7 +199,9 @@ WITHOUT_EFFECT = tuple(key.name for key in fields(RunConfig) if key.metadata.get
 
 OBSERVERS = ("mmrun.run.callbacks.Tracker",)  # callbacks that do not change the result
 
-LABELS = ("labelled", "shots")  # keys of every data set: which training rows' targets are used
+# Keys of every data set that choose the training rows whose targets are used, with their values where a YAML has none
+LABEL_DEFAULTS: dict[str, float | None] = {"labelled": 1.0, "shots": None}
+LABELS = tuple(LABEL_DEFAULTS)
 
 # Arguments of optimizers, whose classes declare no ranges
 OPTIMIZER_ARGUMENTS = {

@@ -184,3 +184,29 @@ def test_contract_checks_run_on_a_task_of_another_package(their_task, capsys):
 
     assert run_checks(["their_parts.tasks.Quantile", "quantile=0.9", "--allow", "their_parts"]) == 0
     assert capsys.readouterr().out.endswith("3 of 3 checks passed\n")
+
+
+SOURCE = '''
+import numpy as np
+
+from mmrun.data.table import Column, Table, Target
+
+
+def words(number: int, kinds: dict[str, str]) -> Table:
+    """Short texts of two classes."""
+    classes = np.arange(number) % 2
+    texts = Column("text", [["good day", "bad night"][c] for c in classes])
+    split = np.array(["train", "val", "test", "train"] * (number // 4))
+    target = Target("classification", classes, ["good", "bad"])
+    return Table([str(row) for row in range(number)], {"text": texts}, {"label": target}, split, "words")
+'''
+
+
+def test_a_source_of_another_package_needs_no_keys_of_mmrun(their_parts, capsys):
+    (their_parts / "their_parts" / "source.py").write_text(SOURCE)
+    (their_parts / "configs" / "dataset").mkdir()
+    (their_parts / "configs" / "dataset" / "words.yaml").write_text(
+        "# Two classes of words\n_target_: their_parts.source.words\nnumber: 40\nkinds: {text: text}\n"
+    )
+    command = ["train", "dataset=words", "encoder.text=bow", "budget.steps=2", "trainer.progress=false", "cache=cache"]
+    assert main([*command, "--allow", "their_parts"]) == 0, capsys.readouterr().err

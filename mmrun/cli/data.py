@@ -99,7 +99,7 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
 
 
 def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
-    """Say what the default encoders of the modalities would be shown: lengths, and what is cut or changed.
+    """Describe what the default encoders of the modalities would read: lengths, and what is cut or changed.
 
     What a run with them would reject is added to the warnings.
     """

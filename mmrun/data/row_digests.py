@@ -98,7 +98,7 @@ def _digest_cell(value: object, contents: Iterator[str]) -> int:
 
 
 def describe_changes(before: DataRecord, after: DataRecord, table: Table) -> str:
-    """Say in a few words which rows of a data set have changed.
+    """Describe which rows of a data set have changed.
 
     Args:
         before: what was recorded.

@@ -171,7 +171,7 @@ def open_session(
 
 
 def _report_data(data: build.Data, callback: Callback) -> None:
-    """Say what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them."""
+    """Report what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them."""
     for line in [*data.table.notes, *data.notes]:
         callback.on_message(f"note: {line}")
     for line in data.table.warnings:

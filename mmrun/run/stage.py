@@ -24,6 +24,7 @@ from mmrun.run.callbacks import (
     OutOfMemoryReport,
 )
 from mmrun.run.features import read_features
+from mmrun.run.rollback import Rollback
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
@@ -118,22 +119,24 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
     """
     heartbeat = Heartbeat(session.folder, built)
     session, built = read_features(session, built, heartbeat.beat)
-    checkpoints = StageCheckpoints(session, built)
+    trainer, report = session.config.trainer, partial(_report, session.callback, built.name)
+    guard = NanGuard(built.prepared, session.accelerator, trainer.on_nan, session.data.table.ids, report)
+    checkpoints = StageCheckpoints(session, built, partial(guard.check, built.batches))
+    rollback = Rollback(checkpoints) if trainer.on_nan == "rollback" else None
     if checkpoint.exists(checkpoints.last):
         state = checkpoints.restore()
         session.callback.on_message(f"{built.name}: resumes after step {state.step}")
     else:
         state = TrainState()
         checkpoints.save(state)
-        if checkpoints.goes_back:
-            checkpoints.save(state, checkpoints.finite)
     compile_stage(session, built, state)
     meter = _measure_throughput(session, built, state)
-    callbacks = CallbackList(_stage_callbacks(session, built, meter, checkpoints, heartbeat))
+    savers = [checkpoints, heartbeat] if rollback is None else [rollback, checkpoints, heartbeat]
+    callbacks = CallbackList([*_stage_callbacks(session, built, meter), *savers])
     callbacks.on_stage_start(built, state)
     validate = _validation(session, built, checkpoints)
     with session.interruption.deferred():
-        _fit(session, built, meter, state, validate, callbacks, checkpoints)
+        _fit(session, built, meter, state, validate, callbacks, guard, rollback)
     checkpoints.require_best(state)
     callbacks.on_stage_end(built, state)
     stage_costs = stage_cost(built, state)
@@ -272,14 +275,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
 # --------------------------------------------------------------------------------------------------- running a stage
 
 
-def _stage_callbacks(
-    session: Session,
-    built: BuiltStage,
-    meter: ThroughputMeter,
-    checkpoints: StageCheckpoints,
-    heartbeat: Heartbeat,
-) -> list[Callback]:
-    """Return the callbacks of a stage, in order: what adds metrics, what decides, what reads metrics, what saves."""
+def _stage_callbacks(session: Session, built: BuiltStage, meter: ThroughputMeter) -> list[Callback]:
+    """Return the callbacks of a stage before those that save, in order: what adds metrics, decides, reads metrics."""
     trainer, patience = session.config.trainer, built.stage.config.patience
     callbacks: list[Callback] = []
     if built.ema is not None:
@@ -290,7 +287,7 @@ def _stage_callbacks(
     if patience is not None:
         callbacks.append(EarlyStopping(patience))
     log, out_of_memory = JsonlLog(session.folder, built), OutOfMemoryReport(built, trainer.compile, session.callback)
-    return [*callbacks, log, out_of_memory, session.callback, checkpoints, heartbeat]
+    return [*callbacks, log, out_of_memory, session.callback]
 
 
 def _fit(
@@ -300,12 +297,11 @@ def _fit(
     state: TrainState,
     validate: engine.Validate,
     callbacks: Callback,
-    checkpoints: StageCheckpoints,
+    guard: NanGuard,
+    rollback: Rollback | None,
 ) -> None:
-    """Train until the budget is spent; go back and go on where a loss is not finite and `trainer.on_nan` says so."""
-    accelerator, report = session.accelerator, partial(_report, session.callback, built.name)
-    guard = NanGuard(built.prepared, accelerator, session.config.trainer.on_nan, session.data.table.ids, report)
-    checkpoints.before_save = partial(guard.check, built.batches)
+    """Train until the budget is spent; where a loss is not finite, go back if `trainer.on_nan` is rollback."""
+    accelerator = session.accelerator
     while True:
         try:
             engine.fit(
@@ -313,7 +309,9 @@ def _fit(
             )
             return
         except NonFiniteLossError as error:
-            checkpoints.roll_back(state, error)
+            if rollback is None:
+                raise
+            rollback.go_back(state, error)
 
 
 def _measure_throughput(session: Session, built: BuiltStage, state: TrainState) -> ThroughputMeter:

@@ -16,7 +16,6 @@ from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
-from mmrun.training.nan_guard import MAX_ROLLBACKS, NonFiniteLossError
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import TrainState
@@ -90,18 +89,15 @@ class StageCheckpoints(Callback):
     Args:
         session: the run.
         built: the stage.
+        before_save: called before training state is saved; it raises where that state must not be kept.
     """
 
-    def __init__(self, session: Session, built: BuiltStage) -> None:
-        self.session, self.built = session, built
+    def __init__(self, session: Session, built: BuiltStage, before_save: Callable[[], None] = lambda: None) -> None:
+        self.session, self.built, self.before_save = session, built, before_save
         self.last = session.folder.checkpoint_path(built.name, "last")
         self.best = session.folder.checkpoint_path(built.name, "best")
-        self.finite = session.folder.checkpoint_path(built.name, "finite")
         self.keeps_best = built.stage.config.keep == "best"
         self.saved_at = time.monotonic()
-        self.before_save: Callable[[], None] = lambda: None
-        self.goes_back = session.config.trainer.on_nan == "rollback"
-        self.was_evaluated = False  # a checkpoint to go back to is due
 
     def on_best(self, state: TrainState) -> None:
         """Save the weights of the best evaluation so far."""
@@ -109,15 +105,8 @@ class StageCheckpoints(Callback):
             with self.final_weights():
                 self._write(self.best, self._result(), {"step": state.step, "value": state.best})
 
-    def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Note that training may go back to this evaluation."""
-        self.was_evaluated = True
-
     def on_checkpoint(self, state: TrainState) -> None:
         """Save a checkpoint every `trainer.save_every` seconds, and before a signal ends the run."""
-        if self.goes_back and self.was_evaluated:  # not where the clock says: a repeated run goes back to the same step
-            self.save(state, self.finite)
-            self.was_evaluated = False
         session, now = self.session, time.monotonic()
         interruption = session.interruption
         is_interrupted = interruption.signal is not None
@@ -145,8 +134,6 @@ class StageCheckpoints(Callback):
         """
         with self.final_weights():
             self._write(self.last, self._result(), {"finished": True, "cost": cost})
-        if self.session.is_writer:
-            shutil.rmtree(self.finite, ignore_errors=True)
 
     def _result(self) -> dict[str, dict[str, Tensor]]:
         learner = self.built.learner
@@ -190,29 +177,6 @@ class StageCheckpoints(Callback):
         if self.built.ema is not None:
             parts["ema"] = self.built.ema.averages
         self._write(folder or self.last, parts, values, keep_previous=folder is None)
-
-    def roll_back(self, state: TrainState, error: NonFiniteLossError) -> None:
-        """Go back to the last evaluation, or the start of the stage, and continue at half the learning rate.
-
-        Args:
-            state: changed in place.
-            error: why.
-
-        Raises:
-            NonFiniteLossError: the policy is another one, or training went back too often.
-        """
-        if not self.goes_back:
-            raise error
-        reason, lr_scale, seconds = str(error).partition(";")[0], state.lr_scale / 2, state.seconds
-        if lr_scale < 0.5**MAX_ROLLBACKS:
-            raise NonFiniteLossError(
-                f"{reason}; training went back {MAX_ROLLBACKS} times already: lower the learning rate"
-            ) from None
-        vars(state).update(vars(self.restore(self.finite)))
-        state.lr_scale, state.seconds = lr_scale, seconds  # what is repeated is charged in time
-        message = f"{reason}; back to step {state.step}, at {lr_scale:g} times the learning rate"
-        self.session.callback.on_message(f"{self.built.name}: {message}")
-        self.save(state)
 
     def require_best(self, state: TrainState) -> None:
         """Check that some evaluation was the best, where its weights are the result.

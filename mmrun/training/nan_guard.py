@@ -14,7 +14,6 @@ from mmrun.training.state import Batches
 from mmrun.types import Batch
 
 MAX_SKIPPED = 10  # steps in a row; the weights are then past rescue
-MAX_ROLLBACKS = 5
 MAX_NAMED = 5  # rows that a message names
 
 
@@ -102,7 +101,7 @@ class NanGuard:
         return ~torch.isfinite(nn.utils.get_total_norm(gradients))
 
     def _explain(self, step: int, batch: Batch, loss: float) -> str:
-        """Say which loss is not finite, and where in the batch that begins."""
+        """Describe which loss is not finite, and where in the batch that begins."""
         what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
         for place, modality, bad in self._find_bad_rows(batch):
             if bad.any():

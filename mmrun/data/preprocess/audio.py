@@ -92,7 +92,7 @@ class Waveform:
         return {"sample_rate": self.sample_rate, "seconds": self.seconds}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state.
+        """Restore a state.
 
         Args:
             state: of another object.

@@ -101,7 +101,7 @@ class Pixels:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state.
+        """Restore a state.
 
         Args:
             state: of another object.

@@ -86,7 +86,7 @@ def choose_length(lengths: np.ndarray, rows: np.ndarray, auto_range: Sequence[fl
 
 
 def describe_cut(lengths: np.ndarray, length: float, unit: str, key: str) -> str:
-    """Say how many rows are longer than a length.
+    """Describe how many rows are longer than a length.
 
     Args:
         lengths: of all rows [N], NaN where unknown.

@@ -106,7 +106,7 @@ class Steps:
             )
 
     def _describe(self, shapes: np.ndarray, num_channels: int) -> list[str]:
-        """Say what is cut, and whether the axes may be the other ones."""
+        """Describe what is cut, and whether the axes may be exchanged."""
         channels = f"{num_channels:,} channel{'' if num_channels == 1 else 's'}"
         notes = [f"{channels}; {describe_cut(shapes[:, 1], self.num_steps, 'steps', 'num_steps')}"]
         steps = shapes[np.isfinite(shapes[:, 1]), 1]
@@ -158,7 +158,7 @@ class Steps:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state.
+        """Restore a state.
 
         Args:
             state: of another object.

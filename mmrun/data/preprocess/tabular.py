@@ -171,7 +171,7 @@ class Cells:
         return {"numeric": {n: list(v) for n, v in self.numeric.items()}, "categories": self.categories}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state.
+        """Restore a state.
 
         Args:
             state: of another object.

@@ -131,7 +131,7 @@ class Tokens:
         return {"tokenizer": self._tokenizer.to_str(), **self.metadata}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state.
+        """Restore a state.
 
         Args:
             state: of another object.
@@ -230,7 +230,7 @@ def _count_tokens(column: Column, tokenizer: "Tokenizer") -> np.ndarray:
 
 
 def _describe_vocabulary(vocabulary: "_Vocabulary", words: Counter[str]) -> str:
-    """Say which share of the words of all rows the tokenizer reads in pieces, or does not know."""
+    """Describe which share of the words of all rows the tokenizer splits, or does not know."""
     encoded = vocabulary.tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
     num_split = num_unknown = 0
     for encoding, count in zip(encoded, words.values(), strict=True):
