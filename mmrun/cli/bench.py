@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_overrides, add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_count, format_size, print_table
+from mmrun.cli.table import Table, format_count, format_size, print_table
 
 if TYPE_CHECKING:
     from mmrun.run.bench import Timing
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         report = {"device": machine["device"], "threads": machine["threads"], "timings": _to_json(timings)}
         echo(json.dumps(report, indent=1))
         return 0
-    print_table(HEADER, [_format_timing(timing) for timing in timings])
+    print_table(Table("", HEADER, [_format_timing(timing) for timing in timings]))
     echo(f"\n{machine['device']}, {machine['threads']} threads, {config.trainer.precision}")
     return 0
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmrun.cli.output import echo
-from mmrun.cli.table import print_table
+from mmrun.cli.table import Table, print_table
 from mmrun.errors import ConfigError, DamagedError
 
 HELP = "List, verify or clear what runs share: decoded columns, reused stages, features."
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         echo(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
-    print_table(["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], left=3)
+    print_table(Table("", ["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], 3))
     echo(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
     return 0
 

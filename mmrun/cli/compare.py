@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_folders, split_keys
 from mmrun.cli.output import echo
-from mmrun.cli.table import print_table
+from mmrun.cli.table import print_tables
 from mmrun.errors import ConfigError
 from mmrun.results.index import OUTPUTS
 
 if TYPE_CHECKING:
     from mmrun.results.compare import Question
+    from mmrun.results.comparison_tables import Result
     from mmrun.results.examples import RowGroups
     from mmrun.results.folder import RunFolder
-    from mmrun.results.tables import Result
 
 HELP = "Compare groups of finished runs: mean, 95 % interval, difference to a baseline with its p-value, and cost."
 
@@ -146,11 +146,11 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code, 0.
     """
-    from mmrun.results import tables  # here: SciPy takes half a second, which `-h` does not need
+    from mmrun.results import comparison_tables  # here: SciPy takes half a second, which `-h` does not need
 
     result = _compare_two_runs(args) if args.examples else _compare_groups(args)
     _print_result(result, args.format)
-    for notice in tables.collect_notices(result):
+    for notice in comparison_tables.collect_notices(result):
         echo(f"note: {notice}", file=sys.stderr)
     return 0
 
@@ -228,31 +228,21 @@ def _read_groups(run: "RunFolder", column: str | None) -> "RowGroups | None":
 
 
 def _print_result(result: "Result", format: str) -> None:
-    from mmrun.results import formats, records, tables
+    from mmrun.results import comparison_tables, formats, records
 
-    notices = tables.collect_notices(result)
+    notices = comparison_tables.collect_notices(result)
     if format == "json":
         echo(json.dumps(records.to_json(result), indent=1))
     elif format == "csv":
         echo(formats.to_csv(records.to_records(result)), end="")
     elif format == "md":
-        echo("\n\n".join(map(formats.to_markdown, tables.build_tables(result))))
+        echo("\n\n".join(map(formats.to_markdown, comparison_tables.build_tables(result))))
         for notice in notices:
             echo(f"\n- Note: {formats.escape_markdown(notice)}", end="")
         echo(end="\n" if notices else "")
     elif format == "latex":
-        echo("\n\n".join(map(formats.to_latex, tables.build_tables(result))))
+        echo("\n\n".join(map(formats.to_latex, comparison_tables.build_tables(result))))
         for notice in notices:
             echo(f"\\par\\smallskip{{\\footnotesize Note: {formats.escape_latex(notice)}\\par}}")
     else:
-        _print_tables(result)
-
-
-def _print_tables(result: "Result") -> None:
-    from mmrun.results import tables
-
-    for index, table in enumerate(tables.build_tables(result)):
-        if index > 0:
-            echo()
-        echo(table.caption)
-        print_table(table.header, table.rows, table.left)
+        print_tables(comparison_tables.build_tables(result))

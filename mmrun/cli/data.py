@@ -140,14 +140,14 @@ def _print_audit(audit: "Audit") -> None:
 
 
 def _print_modalities(modalities: Mapping[str, Facts]) -> None:
-    from mmrun.cli.table import print_table
+    from mmrun.cli.table import Table, print_table
 
     rows = []
     for name, facts in modalities.items():
         remaining = [f"{fact} {_shorten(value)}" for fact, value in facts.items() if fact not in COLUMNS]
         columns = ", ".join(facts["columns"])
         rows.append([name, facts["kind"], facts["told_by"], columns, "; ".join(remaining), f"{facts['missing']:.1%}"])
-    print_table(["modality", "kind", "inferred from", "columns", "contents", "missing"], rows, left=5)
+    print_table(Table("", ["modality", "kind", "inferred from", "columns", "contents", "missing"], rows, 5))
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
@@ -160,18 +160,18 @@ def _print_lines(title: str, lines: Sequence[str]) -> None:
 
 
 def _print_target(target: Facts) -> None:
-    from mmrun.cli.table import print_table
+    from mmrun.cli.table import Table, print_table
 
     if target["task"] == "regression":
         rows = [[split, _shorten(numbers)] for split, numbers in target["numbers"].items()]
-        print_table(["split", "numbers"], rows, left=2)
+        print_table(Table("", ["split", "numbers"], rows, 2))
         return
     counts = target["counts"]
     names = list(counts["train"])
     rows = []
     for name in names[:MAX_CLASSES_PRINTED]:
         rows.append([name, *(str(of_split[name]) for of_split in counts.values())])
-    print_table(["label" if target["task"] == "multilabel" else "class", *counts], rows)
+    print_table(Table("", ["label" if target["task"] == "multilabel" else "class", *counts], rows))
     if len(names) > MAX_CLASSES_PRINTED:
         echo(f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)")
 

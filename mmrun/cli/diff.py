@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast
 
 from mmrun.cli.arguments import RUN_HELP, add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
+from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
 from mmrun.results.selection import flatten, format_value
@@ -161,14 +161,14 @@ def _print_pairs(part: str, pairs: Pairs | None) -> None:
     rows = []
     for key, pair in pairs.items():
         rows.append([key, *("-" if value is None else format_value(value) for value in pair)])
-    print_table([part, "a", "b"], rows, left=3)
+    print_table(Table("", [part, "a", "b"], rows, 3))
 
 
 def _print_numbers(part: str, pairs: NumberPairs | None) -> None:
     if pairs is None:
         return
     echo()
-    print_table([part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()])
+    print_table(Table("", [part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()]))
 
 
 def _format_numbers(key: str, a: float | None, b: float | None) -> list[str]:

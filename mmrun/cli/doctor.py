@@ -14,7 +14,7 @@ from pathlib import Path
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_size, print_table
+from mmrun.cli.table import Table, format_size, print_table
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         echo(json.dumps([_to_json(check) for check in checks], indent=1))
     else:
-        print_table(["what", "state", "found"], [_format_check(check) for check in checks], left=3)
+        print_table(Table("", ["what", "state", "found"], [_format_check(check) for check in checks], 3))
     echo(f"{num_broken} broken" if num_broken else "all requirements are met", file=sys.stderr)
     return 1 if num_broken else 0
 

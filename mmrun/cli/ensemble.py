@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import RUN_HELP
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_number, print_table
+from mmrun.cli.table import Table, format_number, print_table
 from mmrun.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -119,5 +119,5 @@ def _print_task(task: str, metric: str, metrics: Mapping[str, Metrics]) -> None:
     rows = []
     for name, by_split in metrics.items():
         rows.append([name, *(format_number(by_split[split][metric]) for split in SPLITS)])
-    print_table([f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows)
+    print_table(Table("", [f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows))
     echo("inference costs the sum of the members; that of soup costs as much as one member", file=sys.stderr)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_number, print_table
+from mmrun.cli.table import Table, format_number, print_table
 
 if TYPE_CHECKING:
     from mmrun.evaluation import WhatIf
@@ -31,7 +31,7 @@ def print_conditions(conditions: Sequence["WhatIf"]) -> None:
     rows = []
     for name in conditions[0]["metrics"]:
         rows.append([name, *(format_number(condition["metrics"].get(name)) for condition in conditions)])
-    print_table(["metric", "unchanged", *columns], rows)
+    print_table(Table("", ["metric", "unchanged", *columns], rows))
 
 
 def _describe_condition(given: Mapping[str, "Variant | None"]) -> str:
@@ -54,7 +54,7 @@ def print_zero_shot(result: "ZeroShot") -> None:
     rows = []
     for modality, metrics in result["metrics"].items():
         rows.append([modality, *(format_number(metrics[name]) for name in names)])
-    print_table(["modality", *names], rows)
+    print_table(Table("", ["modality", *names], rows))
     prompts = ", ".join(result["prompts"])
     echo(f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}", file=sys.stderr)
 
@@ -83,7 +83,7 @@ def _print_missing(evaluation: "Evaluation", metric: str) -> None:
     rows = [["none", *[format_number(evaluation["constant"][metric])] * len(by_fill)]]
     for subsets in zip(*by_fill.values(), strict=True):  # the same subset under each policy
         rows.append([" ".join(subsets[0]["present"]), *(format_number(s["metrics"][metric]) for s in subsets)])
-    print_table(["present", *(f"others {fill}" for fill in by_fill)], rows)
+    print_table(Table("", ["present", *(f"others {fill}" for fill in by_fill)], rows))
 
 
 def _print_contribution(evaluation: "Evaluation", metric: str) -> None:
@@ -93,7 +93,7 @@ def _print_contribution(evaluation: "Evaluation", metric: str) -> None:
     for modality, value in evaluation["shapley"][metric]["absent"].items():
         rows.append([modality, format_number(value), format_number(alone[modality])])
     echo()
-    print_table(["modality", "Shapley", "alone"], rows)
+    print_table(Table("", ["modality", "Shapley", "alone"], rows))
     echo(
         f"\nfusion {format_number(synergy['fused'])}, {best} alone {format_number(alone[best])}: "
         f"synergy gap {synergy['gap']:+.4f} (alone: {synergy['ceilings']})"
@@ -111,7 +111,7 @@ def _print_robustness(robustness: "Robustness", metric: str) -> None:
             rows.append([modality, "mean", *blanks, *_format_robustness(of_modality)])
     severities = [f"{severity:g}" for severity in robustness["severities"]]
     echo()
-    print_table(["noise in", "corruption", *severities, "relative", "effective"], rows, left=2)
+    print_table(Table("", ["noise in", "corruption", *severities, "relative", "effective"], rows, 2))
 
 
 def _format_robustness(robustness: "NoiseCurve | ModalityRobustness") -> list[str]:
@@ -131,7 +131,7 @@ def _print_drift(drift: Mapping[str, "EncoderDrift"]) -> None:
             row += [format_number(probe["before"]), format_number(probe["after"])]
         rows.append(row)
     echo()
-    print_table(header, rows, left=2)
+    print_table(Table("", header, rows, 2))
 
 
 def _print_subgroups(task: str, subgroups: "SubgroupMetrics") -> None:
@@ -141,4 +141,4 @@ def _print_subgroups(task: str, subgroups: "SubgroupMetrics") -> None:
         mark = "worst" if name == subgroups["worst"] else ""
         rows.append([name or "(empty)", str(metrics["rows"]), format_number(metrics.get(metric)), mark])
     echo()
-    print_table([f"{subgroups['column']} ({task})", "rows", metric, ""], rows)
+    print_table(Table("", [f"{subgroups['column']} ({task})", "rows", metric, ""], rows))

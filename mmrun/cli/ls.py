@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_duration, format_number, pluralize, print_table
+from mmrun.cli.table import Table, format_duration, format_number, pluralize, print_table
 from mmrun.results.index import OUTPUTS, RunSummary, find_runs, summarize_run
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 HELP = "List the runs below a folder: state, progress, primary metric on the test rows, training time, age."
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.format == "csv":
         _print_csv(runs)
     elif runs:
-        print_table(HEADER, [_format_run(run) for run in runs], left=3)
+        print_table(Table("", HEADER, [_format_run(run) for run in runs], 3))
     echo(_count_by_status(runs, args.folder), file=sys.stderr)
     return 0
 
@@ -93,12 +93,12 @@ def _watch(folder: Path) -> None:
             return
 
 
-def _build_watched_table(runs: Sequence[RunSummary], folder: Path) -> "Table":
+def _build_watched_table(runs: Sequence[RunSummary], folder: Path) -> "RichTable":
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
     title = _count_by_status(runs, folder)
-    table = Table(
+    table = RichTable(
         *WATCHED_HEADER, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
     )
     for run in sorted(runs, key=lambda run: (WATCHED_ORDER.get(run.status, 2), run.age)):

@@ -10,7 +10,7 @@ import yaml
 
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import print_table
+from mmrun.cli.table import Table, print_table
 from mmrun.config import config_dir
 from mmrun.errors import ConfigError, nearest
 
@@ -210,7 +210,9 @@ def _print_groups(groups: Sequence[str], format: str) -> None:
     if format == "json":
         echo(json.dumps(names, indent=1))
     else:
-        print_table(["group", "options"], [[group, ", ".join(options)] for group, options in names.items()], left=2)
+        print_table(
+            Table("", ["group", "options"], [[group, ", ".join(options)] for group, options in names.items()], 2)
+        )
 
 
 def _format_option(option: Option) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from mmrun.cli.arguments import add_overrides, add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_count, format_duration, format_size, pluralize, print_table
+from mmrun.cli.table import Table, format_count, format_duration, format_size, pluralize, print_table
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import SweepRun
@@ -224,7 +224,7 @@ def _collect_columns(groups: Sequence[RunGroup]) -> list["ColumnEstimate"]:
 
 def _print_plan(groups: Sequence[RunGroup], plan: Plan, is_search: bool) -> None:
     if groups:
-        print_table(HEADER, list(_format_stages(groups)), left=2)
+        print_table(Table("", HEADER, list(_format_stages(groups)), 2))
         echo()
     finished = f", {plan['finished']} of them finished" if plan["finished"] else ""
     pruned = "; pruning ends some earlier" if is_search else ""

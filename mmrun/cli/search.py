@@ -11,7 +11,7 @@ from mmrun import compose
 from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_number, print_table
+from mmrun.cli.table import Table, format_number, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.head import FUSED, metric_name
@@ -166,7 +166,7 @@ def _report(arms: Sequence[Trials], search: Search, file: Path) -> int:
     curve = "expected best" if search.independent else "best so far"
     metric = f"val/{arms[0].metric}"
     header = ["", "trials", "finished", "pruned", "failed", "epochs", f"best {metric}", "its test"]
-    print_table(header, [_format_result(result) for result in results])
+    print_table(Table("", header, [_format_result(result) for result in results]))
     echo()
     _print_curves(results, curve)
     table = file.with_suffix(".json")
@@ -190,7 +190,7 @@ def _print_curves(results: Sequence[ArmResult], kind: str) -> None:
     for result in results:
         values = dict(enumerate(result["curve"], start=1))
         rows.append([result["arm"], *(format_number(values.get(point)) for point in points)])
-    print_table([f"{kind} after trials", *map(str, points)], rows)
+    print_table(Table("", [f"{kind} after trials", *map(str, points)], rows))
 
 
 def _format_result(result: ArmResult) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_count, format_duration, format_number, format_size, print_table
+from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_table
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status, resolve
@@ -118,7 +118,7 @@ def _print_metrics(metrics: Mapping[str, Metrics]) -> None:
     for name in names:
         rows.append([name, *(format_number(of_split.get(name)) for of_split in metrics.values())])
     echo()
-    print_table(["metric", *metrics], rows)
+    print_table(Table("", ["metric", *metrics], rows))
 
 
 def _print_per_class(per_class: Mapping[str, Mapping[str, Metrics]]) -> None:
@@ -129,7 +129,7 @@ def _print_per_class(per_class: Mapping[str, Mapping[str, Metrics]]) -> None:
         for label, metrics in classes.items():
             rows.append([label, *(format_number(metrics.get(name)) for name in names)])
         echo()
-        print_table([f"{task} (test)", *names], rows)
+        print_table(Table("", [f"{task} (test)", *names], rows))
 
 
 def _print_cost(cost: Mapping[str, Any]) -> None:
@@ -137,7 +137,7 @@ def _print_cost(cost: Mapping[str, Any]) -> None:
     total: Any = {**cost, "objective": "", "reused": False}
     rows.append(_format_cost("all", total))
     echo()
-    print_table(COST_HEADER, rows, left=2)
+    print_table(Table("", COST_HEADER, rows, 2))
 
 
 def _format_cost(name: str, cost: "StageCost") -> list[str]:

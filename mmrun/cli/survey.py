@@ -37,7 +37,7 @@ def print_survey(survey: "Survey", node: Mapping[str, Any], format: str) -> None
         node: of dataset=manifest.
         format: table or json.
     """
-    from mmrun.cli.table import print_table
+    from mmrun.cli.table import Table, print_table
 
     targets = survey.targets[:MAX_TARGETS] or ["COLUMN"]
     overrides = [f"target={targets[0]}", *(f"group={group}" for group in survey.groups[:1])]
@@ -52,7 +52,7 @@ def print_survey(survey: "Survey", node: Mapping[str, Any], format: str) -> None
     for column in survey.columns:
         details = [str(column.num_different), f"{column.empty:.1%}", column.task or "-"]
         rows.append([column.name, column.kind or "-", column.reason, *details])
-    print_table(["column", "kind", "inferred from", "different", "empty", "as a target"], rows, left=3)
+    print_table(Table("", ["column", "kind", "inferred from", "different", "empty", "as a target"], rows, 3))
     echo(f"\nlikely targets: {', '.join(targets) if survey.targets else 'none'}")
     if survey.groups:
         echo(f"rows that may belong together, and then stay in one split: {', '.join(survey.groups)}")

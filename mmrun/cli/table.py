@@ -1,37 +1,120 @@
-"""Prints tables on a terminal. The functions that format their cells are offered here too."""
+"""Prints tables and text on a terminal. The functions that format cells are offered here too."""
 
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TextIO
 
-from mmrun.results.formatting import format_count, format_duration, format_number, format_size, pluralize
+from mmrun.cli.layout import fit_table, wrap
+from mmrun.cli.output import echo
+from mmrun.results.formatting import (
+    escape_controls,
+    format_count,
+    format_duration,
+    format_number,
+    format_size,
+    pluralize,
+)
+from mmrun.results.table import Table
 
-__all__ = ["format_count", "format_duration", "format_number", "format_size", "pluralize", "print_table"]
+__all__ = [
+    "Table",
+    "format_count",
+    "format_duration",
+    "format_number",
+    "format_size",
+    "pluralize",
+    "print_table",
+    "print_tables",
+    "print_text",
+    "terminal_width",
+]
 
-PIPE_WIDTH = 10_000  # columns where stdout is not a terminal: no cell is cut
+UNLIMITED = 100_000  # columns where the output is not a terminal: no line is wrapped
+STYLES = {"best": "bold green", "failed": "red", "faint": "dim"}  # of rich
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print aligned columns to stdout.
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the number of columns of the terminal that a stream writes to; None if it is a pipe or a file.
 
     Args:
-        header: names of the columns.
-        rows: cells, one per column.
-        left: how many columns, from the first, are aligned to the left; the others are aligned to the right.
+        stream: sys.stdout or sys.stderr.
     """
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print tables to stdout, an empty line between them.
+
+    Args:
+        tables: see `print_table`.
+    """
+    for index, table in enumerate(tables):
+        if index > 0:
+            echo()
+        print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table to stdout, below its caption. On a narrow terminal, columns that do not fit follow below.
+
+    Args:
+        table: any table.
+    """
+    width = terminal_width(sys.stdout)
+    if table.caption:
+        print_text(table.caption)
+    for index, part in enumerate(fit_table(_escape(table), width)):
+        if index > 0:
+            echo()
+        _print_fitting(part, width)
+
+
+def print_text(text: str, indent: str = "", file: TextIO | None = None) -> None:
+    """Print text, wrapped at words where it goes to a terminal.
+
+    Args:
+        text: may come from someone else: its control characters are escaped.
+        indent: of all lines but the first.
+        file: sys.stdout if None.
+    """
+    stream = sys.stdout if file is None else file
+    width = terminal_width(stream)
+    if width is None:
+        echo(text, file=stream)
+        return
+    first, *others = wrap(escape_controls(text), max(width - len(indent), 1))
+    for line in [first, *(indent + line for line in others)]:
+        echo(line, file=stream)
+
+
+def _escape(table: Table) -> Table:
+    header = [escape_controls(name) for name in table.header]
+    rows = [[escape_controls(cell) for cell in row] for row in table.rows]
+    return replace(table, header=header, rows=rows)
+
+
+def _print_fitting(table: Table, width: int | None) -> None:
+    """Print a table that fits, with colours where stdout is a terminal."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
     from rich.text import Text
 
     from mmrun.cli.console import Console
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(width=shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH)
+    rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for place, name in enumerate(table.header):
+        justify = "left" if place < table.left else "right"
+        rich_table.add_column(Text(name), justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for number, row in enumerate(table.rows):
+        cells = []
+        for place, cell in enumerate(row):
+            style = table.styles.get((number, place))
+            cells.append(Text(cell, style=STYLES[style] if style else ""))
+        rich_table.add_row(*cells)
+    console = Console(width=width or UNLIMITED)
     with console.capture() as capture:  # and print it below: rich would exit with 1 when `head` closes the pipe
-        console.print(table)
+        console.print(rich_table)
     for line in capture.get().rstrip("\n").split("\n"):
         print(line.rstrip())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mmrun.results.csv import write_csv
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 LATEX_ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from mmrun.results.compare import Comparison, Row
+from mmrun.results.comparison_tables import Result
 from mmrun.results.costs import BREAK_EVEN_COSTS
 from mmrun.results.curves import Curves
 from mmrun.results.examples import Examples, TaskExamples
 from mmrun.results.ranks import Ranking
-from mmrun.results.tables import Result
 
 Record = dict[str, object]  # a row of CSV: strings, numbers and None
 

@@ -43,7 +43,7 @@ def test_table(outputs, capsys):
     title, header, _, baseline, row, blank, cost_title, cost_header, _, cost, _ = out.splitlines()
     assert title == TITLE
     assert cells(header) == [
-        *("strategy", "n", "mean", "sd", "95 % interval", "pairs", "difference", "95 % interval", "p"),
+        *("strategy", "n", "mean", "sd", "mean's interval", "pairs", "difference", "95 % interval", "p"),
         *("effect", "P(better)", "detectable"),
     ]
     assert cells(baseline) == ["scratch", "3", "0.6000", "0.1000", "0.3516 .. 0.8484", *["-"] * 7]
@@ -213,7 +213,7 @@ def test_markdown_ends_with_the_notes(outputs, capsys):
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == TITLE
-    assert lines[2].startswith("| strategy | n | mean | sd | 95 % interval | pairs | difference |")
+    assert lines[2].startswith("| strategy | n | mean | sd | mean's interval | pairs | difference |")
     assert lines[3].startswith("| --- | ---: | ---: |")
     assert lines[5].startswith("| under_score | 3 | 0.6500 | 0.1005 | 0.4003 .. 0.8997 | 3 | +0.0500 \\* |")
     assert lines[7] == "cost of a run"
@@ -228,7 +228,7 @@ def test_latex_is_escaped_and_ends_with_the_notes(outputs, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"% {TITLE}"
     assert lines[1:3] == ["\\begin{tabular}{lrrrrrrrrrrr}", "\\toprule"]
-    assert lines[3].startswith("strategy & n & mean & sd & 95 \\% interval & pairs &")
+    assert lines[3].startswith("strategy & n & mean & sd & mean's interval & pairs &")
     assert lines[6].startswith("under\\_score & 3 & 0.6500 &")
     assert "& $<$0.001 &" in lines[6]
     assert lines[7:9] == ["\\bottomrule", "\\end{tabular}"]

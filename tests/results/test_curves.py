@@ -8,8 +8,8 @@ import pytest
 from mmrun.errors import ConfigError
 from mmrun.results import selection
 from mmrun.results.compare import Question
+from mmrun.results.comparison_tables import collect_notices
 from mmrun.results.curves import compare_across, compute_crossing_interval, find_crossing_spans, locate_crossing
-from mmrun.results.tables import collect_notices
 from tests.results.fabricate import finished
 
 PAIRED = Question(against="scratch", paired=("seed",))

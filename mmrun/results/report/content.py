@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from mmrun.results import records, selection, tables
+from mmrun.results import comparison_tables, records, selection
 from mmrun.results.compare import Question
 from mmrun.results.environment import count_environments, describe_differing
 from mmrun.results.report import classes, contribution, drift, gradients, logs, plots, provenance, robustness, subgroups
@@ -74,7 +74,7 @@ def build_report(findings: Findings) -> Report:
     ]
     return Report(
         title=f"{question.metric} by {', '.join(question.by)}",
-        about=tables.describe_question(question),
+        about=comparison_tables.describe_question(question),
         answers=write_answers(findings, compare_memory),
         caveats=_list_caveats(findings, environments, compare_memory),
         hint=contribution.describe_unevaluated(findings.runs, question),
@@ -141,27 +141,29 @@ def _build_overview(findings: Findings, styles: Styles) -> Iterator[Section]:
     for description, curves in findings.curves:
         suffix = f" ({description})" if description else ""
         title = f"Along {curves.across}{suffix}"
-        yield Section(title, tables=tables.build_tables(curves), plots=[plots.plot_crossover(curves, styles)])
+        yield Section(
+            title, tables=comparison_tables.build_tables(curves), plots=[plots.plot_crossover(curves, styles)]
+        )
     ranking = findings.ranking
     if ranking is not None:
         title = f"Over {', '.join(ranking.over)}"
         plot = plots.plot_critical_difference(ranking, styles)
-        yield Section(title, tables=[tables.build_rank_table(ranking)], plots=[plot])
+        yield Section(title, tables=[comparison_tables.build_rank_table(ranking)], plots=[plot])
 
 
 def _build_setting(findings: Findings, setting: Setting, styles: Styles, plotted: bool) -> Iterator[Section]:
     """Build the sections on one setting; they are folded where there are several settings."""
     description = findings.describe_setting(setting)
     suffix = f" at {description}" if description else ""
-    comparison_tables = tables.build_tables(setting.comparison)
+    means_and_costs = comparison_tables.build_tables(setting.comparison)
     if not plotted:
         text = f"Only the first {MAX_PLOTTED_SETTINGS} settings have plots."
-        yield Section(f"Comparison{suffix}", text, comparison_tables, closed=True)
+        yield Section(f"Comparison{suffix}", text, means_and_costs, closed=True)
         return
     cells = selection.group_runs(setting.runs, findings.question.by)
     groups = {row.group: cells[row.group] for row in setting.comparison.rows}
     quality = _plot_quality(setting, groups, styles)
-    yield Section(f"Comparison{suffix}", tables=comparison_tables, plots=quality)
+    yield Section(f"Comparison{suffix}", tables=means_and_costs, plots=quality)
     folded = len(findings.settings) > 1
     for section in _build_evidence(groups, findings.question, styles):
         section.title, section.closed, section.listed = f"{section.title}{suffix}", folded, not folded

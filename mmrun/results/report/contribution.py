@@ -21,7 +21,7 @@ from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 TRAINED = "encoders trained alone"
 PROBES = "probes of the run"

@@ -23,7 +23,7 @@ from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
 from mmrun.results.selection import Group
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 Drift = dict[str, list[EncoderDrift]]  # by modality, one for each run
 

@@ -12,7 +12,7 @@ from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles
 from mmrun.results.schema import CostName, RunRecord
 from mmrun.results.selection import Group
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 MAX_PAIRS = 6  # pairs of modalities whose cosine is plotted
 SHARE, CONFLICT = "gradient/", "conflict/"  # prefixes of the logged names

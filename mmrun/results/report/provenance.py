@@ -10,7 +10,7 @@ from mmrun.results.report.groups import format_group
 from mmrun.results.report.section import Section
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, flatten, format_value, get_metric, lookup
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 
 def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:

@@ -15,7 +15,7 @@ from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
 from mmrun.results.selection import Group
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 
 class Noise(NamedTuple):

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from mmrun.results.report.plots import Plot
-from mmrun.results.tables import Table
+from mmrun.results.table import Table
 
 
 @dataclass

@@ -1,6 +1,4 @@
-"""Results as tables of text: the same on a terminal, in Markdown, in LaTeX and in a report."""
-
-from dataclasses import dataclass
+"""Comparisons, curves, rankings and examples as tables of text."""
 
 from mmrun.results.compare import Comparison, Question, Row
 from mmrun.results.costs import BREAK_EVEN_COSTS
@@ -16,6 +14,7 @@ from mmrun.results.formatting import (
     format_size,
 )
 from mmrun.results.ranks import Ranking
+from mmrun.results.table import Table
 
 Result = Comparison | Curves | Ranking | Examples
 
@@ -28,23 +27,8 @@ EXAMPLE_TESTS = {
     "permutation": "permutation of groups",
 }
 MAX_FLIPPED_IDS = 10
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text.
-
-    Attributes:
-        caption: what it shows.
-        header: names of the columns.
-        rows: cells, as many as there are columns.
-        left: number of columns that say what a row is about; they are aligned to the left.
-    """
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-    left: int = 1
+MEAN_INTERVAL = "mean's interval"  # where another column is the interval of a difference
+DETAILS = ("sd", MEAN_INTERVAL, "pairs", "effect", "P(better)", "detectable")  # of means; the others decide
 
 
 def build_tables(result: Result) -> list[Table]:
@@ -86,17 +70,18 @@ def build_means_table(comparison: Comparison) -> Table:
         comparison: the columns on differences are left out where it has no baseline.
     """
     question = comparison.question
-    header = [*question.by, "n", "mean", "sd", "95 % interval"]
+    header = [*question.by, "n", "mean", "sd", "95 % interval" if question.against is None else MEAN_INTERVAL]
     if question.against is not None:
         pairs = ["pairs"] if question.paired else []
         header += [*pairs, "difference", "95 % interval", "p", "effect", "P(better)", "detectable"]
+    details = tuple(place for place, name in enumerate(header) if name in DETAILS)
     rows = []
     for row in comparison.rows:
         cells = [str(row.n), format_number(row.mean), format_number(row.sd), format_interval(row.low, row.high)]
         if question.against is not None:
             cells += _difference_cells(row, question)
         rows.append([*row.group, *cells])
-    return Table(describe_comparison(comparison), header, rows, len(question.by))
+    return Table(describe_comparison(comparison), header, rows, len(question.by), details)
 
 
 def _difference_cells(row: Row, question: Question) -> list[str]:

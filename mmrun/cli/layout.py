@@ -1,0 +1,145 @@
+"""Fits tables and text into the width of a terminal: text wraps at words, and what does not fit goes below."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.cells import cell_len
+
+from mmrun.results.table import Style, Table
+
+GAP = 3  # columns between two cells
+MIN_TEXT_WIDTH = 16  # a column of text is not made narrower than this
+
+# A piece is followed by a place where a line may end: after spaces, or after punctuation inside a path, key or name.
+PIECES = re.compile(r"[^\s/._=,:;-]*[/._=,:;-]+\s*|[^\s/._=,:;-]+\s*|\s+")
+
+
+def fit_table(table: Table, width: int | None) -> list[Table]:
+    """Split a table into tables that fit into a terminal.
+
+    Columns that are details are the first to move to the next table, then the cells of the left columns are wrapped,
+    then other columns move, the last one first.
+
+    Args:
+        table: any table.
+        width: columns of the terminal; None: unlimited.
+
+    Returns:
+        Tables that all begin with the left columns. One that is too wide with a single further column stays so.
+    """
+    if width is None:
+        return [table]
+    others = [place for place in range(table.left, len(table.header)) if place not in table.details]
+    by_importance = [*others, *table.details]
+    for count in range(len(by_importance), len(others) - 1, -1):
+        part = _select(table, by_importance[:count])
+        if _fits(part, width):
+            return _with_rest(part, table, by_importance[count:], width)
+    for count in range(len(others), 0, -1):
+        part = _wrap_left(_select(table, by_importance[:count]), width)
+        if _fits(part, width) or count == 1:
+            return _with_rest(part, table, by_importance[count:], width)
+    return [_wrap_left(table, width)]
+
+
+def _with_rest(part: Table, table: Table, moved: Sequence[int], width: int) -> list[Table]:
+    """Return a part of a table, and the tables of its other columns."""
+    if not moved:
+        return [part]
+    return [part, *fit_table(replace(_select(table, moved), caption=""), width)]
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break a text into lines, at spaces if possible, else after punctuation, else anywhere.
+
+    Args:
+        text: may have several lines.
+        width: columns; wide characters take two.
+
+    Returns:
+        At least one line, without spaces at its end.
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        lines += _wrap_paragraph(paragraph, width)
+    return lines
+
+
+def _wrap_paragraph(text: str, width: int) -> list[str]:
+    lines, line = [], ""
+    for word in re.findall(r"\S+\s*|\s+", text):
+        pieces = [word] if cell_len(word.rstrip()) <= width else _break_word(word, width)
+        for piece in pieces:
+            if line and cell_len((line + piece).rstrip()) > width:
+                lines.append(line.rstrip())
+                line = ""
+            line += piece
+    return [*lines, line.rstrip()]
+
+
+def _break_word(word: str, width: int) -> list[str]:
+    """Break a word that is longer than a line after punctuation, or anywhere if that is not enough."""
+    pieces = []
+    for piece in PIECES.findall(word):
+        while cell_len(piece.rstrip()) > width:
+            end = next(end for end in range(len(piece), 0, -1) if cell_len(piece[:end]) <= max(width, 2))
+            pieces.append(piece[:end])
+            piece = piece[end:]
+        pieces.append(piece)
+    return pieces
+
+
+def _natural_widths(table: Table) -> list[int]:
+    """Return the width of each column: that of its longest line."""
+    widths = []
+    for place, name in enumerate(table.header):
+        cells = [name, *(row[place] for row in table.rows)]
+        widths.append(max(cell_len(line) for cell in cells for line in cell.split("\n")))
+    return widths
+
+
+def _excess(table: Table, width: int) -> int:
+    """Return by how many columns a table is too wide."""
+    widths = _natural_widths(table)
+    return sum(widths) + GAP * (len(widths) - 1) - width
+
+
+def _fits(table: Table, width: int) -> bool:
+    return _excess(table, width) <= 0
+
+
+def _wrap_left(table: Table, width: int) -> Table:
+    """Wrap the cells of the left columns, the widest first, until the table fits or they are at their minimum."""
+    widths = _natural_widths(table)
+    excess = _excess(table, width)
+    while excess > 0:
+        widest = max(range(table.left), key=lambda place: widths[place])
+        narrower = sorted(widths[: table.left])[-2] if table.left > 1 else 0
+        target = max(MIN_TEXT_WIDTH, min(narrower, widths[widest] - 1), widths[widest] - excess)
+        if target >= widths[widest]:
+            break
+        excess -= widths[widest] - target
+        widths[widest] = target
+    rows = []
+    for row in table.rows:
+        names = ["\n".join(wrap(cell, widths[place])) for place, cell in enumerate(row[: table.left])]
+        rows.append([*names, *row[table.left :]])
+    return replace(table, rows=rows)
+
+
+def _select(table: Table, columns: Sequence[int]) -> Table:
+    """Return the left columns of a table and some of the others; where these are all details, none is marked so."""
+    places = [*range(table.left), *sorted(columns)]
+    details = tuple(places.index(place) for place in table.details if place in columns)
+    styles: dict[tuple[int, int], Style] = {}
+    for (row, place), style in table.styles.items():
+        if place in places:
+            styles[row, places.index(place)] = style
+    return replace(
+        table,
+        header=[table.header[place] for place in places],
+        rows=[[row[place] for place in places] for row in table.rows],
+        details=() if len(details) == len(columns) else details,
+        styles=styles,
+    )
