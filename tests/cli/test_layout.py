@@ -14,12 +14,12 @@ def headers(tables):
 
 
 def test_a_table_that_fits_stays_one_table():
-    assert fit_table(MEANS, 47) == [MEANS]
+    assert fit_table(MEANS, 46) == [MEANS]
     assert fit_table(MEANS, None) == [MEANS]
 
 
 def test_details_go_below_before_anything_else():
-    first, second = fit_table(MEANS, 46)
+    first, second = fit_table(MEANS, 45)
     assert headers([first, second]) == [["strategy", "n", "difference"], ["strategy", "sd"]]
     assert first.rows[1] == ["component_frozen_first", "3", "+0.1"]
     assert (first.caption, second.caption) == ("accuracy", "")
@@ -37,7 +37,7 @@ def test_other_columns_go_below_last():
 
 def test_styles_follow_their_columns():
     styled = Table("", MEANS.header, MEANS.rows, details=(2,), styles={(1, 3): "best", (0, 2): "faint"})
-    first, second = fit_table(styled, 46)
+    first, second = fit_table(styled, 45)
     assert (first.styles, second.styles) == ({(1, 2): "best"}, {(0, 1): "faint"})
 
 
