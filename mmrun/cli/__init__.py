@@ -16,7 +16,7 @@ from typing import NoReturn, cast
 
 import mmrun
 from mmrun import plugins, renamed
-from mmrun.cli.output import echo
+from mmrun.cli.output import echo, set_quiet, split_quiet
 from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, escape, nearest
 
 VERBS = {  # in reading order
@@ -73,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments, packages = plugins.split_allowed(arguments)
         plugins.allow(packages)
+        arguments, quiet = split_quiet(arguments)
+        set_quiet(quiet)
         renamed.check_flags(arguments)
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -135,7 +137,7 @@ def _dispatch(arguments: list[str]) -> int:
 def _format_help() -> str:
     width = max(map(len, VERBS)) + 2
     verbs = "\n".join(f"  {verb:{width}}{summary}" for verb, (_, summary) in VERBS.items())
-    usage = "usage: mmrun VERB ... [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
+    usage = "usage: mmrun VERB ... [--quiet] [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
     return f"{usage}\n\n{mmrun.__doc__}\n\n{verbs}"
 
 
