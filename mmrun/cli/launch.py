@@ -6,6 +6,7 @@ runs: finished, interrupted or waiting.
 
 import json
 import shlex
+import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -190,8 +191,9 @@ def run_job(sweep: DictConfig) -> str | None:
     job: Job = json.loads(sweep.job)
     folder = RunFolder(job["run"])
     overrides, config = folder.read_overrides(), compose.restore(folder.read_config())
-    set_quiet(job["quiet"])  # in a process of its own
-    with Terminal.for_run(config, SweepPosition(**job["position"])) as terminal:
+    position = SweepPosition(**job["position"])
+    set_quiet(job["quiet"])  # this may be another process than the one that read the command line
+    with Terminal.for_run(config, position) as terminal:
         callback = CallbackList([terminal])
         if job["trial"] is not None:
             from mmrun.cli.pruning import Pruning  # here: it imports Optuna, an extra
@@ -199,6 +201,10 @@ def run_job(sweep: DictConfig) -> str | None:
             callback.callbacks.append(Pruning(folder, job["trial"]))
         try:
             pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True)
+        except KeyboardInterrupt:
+            if position.is_parallel:  # the process that waits for this run to stop shall see that it has
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise
         except Pruned as reason:
             terminal.on_message(f"pruned: {reason}")
         except MmrunError as error:

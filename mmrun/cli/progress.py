@@ -241,5 +241,5 @@ def _build_bars(rows: Sequence[tuple[str, float, float, float | None]]) -> Table
         share = min(share, 1.0)
         remaining = "" if left is None else f"{format_clock(left)} left"
         bar = ProgressBar(total=1.0, completed=share, width=BAR_WIDTH)
-        bars.add_row(label, bar, f"{share:.0%}", format_clock(seconds), remaining)
+        bars.add_row(label, bar, f"{share:>4.0%}", format_clock(seconds), remaining)
     return bars
