@@ -77,7 +77,7 @@ def test_a_fusion_of_ours_passes():
         (Mixing, check_rows_are_independent, "Tensor-likes are not close!"),
         (Narrow, check_shapes_and_gradients, "fused vectors (6, 127), not (6, 128)"),
         (Idle, check_shapes_and_gradients, "fusion.unused.weight gets no gradient"),
-        (Immovable, check_device_and_type, ""),
+        (Immovable, check_device_and_type, "is not on the expected device meta"),
     ],
 )
 def test_a_broken_fusion_is_found(fusion: type[Fusion], check, problem):
