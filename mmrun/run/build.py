@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from mmrun import plugins
 from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data import split
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.fitted import Fit, digest_state
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
 from mmrun.data.preprocess.notes import describe_preprocessors
@@ -28,6 +29,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
 from mmrun.tasks import build_task
+from mmrun.tasks.regression import Regression
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
 from mmrun.training.dry_run import no_side_effects
@@ -66,6 +68,27 @@ class Data:
     def notes(self) -> list[str]:
         """What the preprocessors chose from the rows, and what they cut or change: one line each."""
         return describe_preprocessors(self.preprocessors)
+
+    @cached_property
+    def fits(self) -> dict[str, Fit]:
+        """Digests of what was fitted to the training rows, by part: encoder.text, task.label."""
+        fits = {}
+        for modality, preprocessor in self.preprocessors.items():
+            fits[f"encoder.{modality}"] = digest_state(preprocessor.state())
+        for name, task in self.tasks.items():
+            state: dict[str, object] = {"classes": self.table.targets[name].names}
+            if isinstance(task, Regression):
+                state |= {"mean": task.mean.tolist(), "deviation": task.std.tolist()}
+            fits[f"task.{name}"] = digest_state(state)
+        return fits
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Add warnings to those of the table, once each.
+
+        Args:
+            warnings: one line each.
+        """
+        self.table.warnings.extend(line for line in warnings if line not in self.table.warnings)
 
 
 def open_table(config: RunConfig, files: FileDigests) -> Table:
@@ -179,7 +202,7 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
         with seeded_generator(config.seed, f"init/{key_path}"):
             encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
         if use_init and "init" in node:
-            init_from.load_part(encoders[modality], node["init"], f"{key_path}.init")
+            data.warn(init_from.load_part(encoders[modality], node["init"], f"{key_path}.init", data.fits[key_path]))
     if config.strategy.adapt is not None:
         _adapt(config, data, encoders)
     optional_kwargs = {
@@ -275,6 +298,8 @@ def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str)
                 f"{key_path}: {folder.name} preprocesses {modality} differently; "
                 f"use the same encoder.{modality}.preprocess"
             )
+    parts = [*(f"encoder.{modality}" for modality in other.encoder), *(f"task.{task}" for task in data.tasks)]
+    data.warn(init_from.check_fits(folder, {part: data.fits[part] for part in parts}, key_path))
     model = build_model(other, data, use_init=False)
     checkpoint.load_weights(model, init_from.final_weights(folder, other), folder.path)
     return model.requires_grad_(False).eval()
