@@ -14,7 +14,7 @@ from torch import nn
 from mmrun import plugins
 from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data import split
-from mmrun.data.file_digests import FileDigests
+from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.fitted import Fit, digest_state
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
@@ -114,7 +114,7 @@ def open_file_digests(config: RunConfig) -> FileDigests:
     Args:
         config: its cache folder.
     """
-    return FileDigests(Path(config.cache).expanduser() / "files.sqlite")
+    return FileDigests(Path(config.cache).expanduser() / MEMORY)
 
 
 def open_data(config: RunConfig) -> Data:
@@ -257,6 +257,7 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
     }
     with seeded_generator(config.seed, f"init/objective/{stage.name}"):
         objective: Objective = instantiate(stage.config.objective, key_path, optional_kwargs)
+        _check_targets(stage, objective)
         if config.balance is not None and uses_balance(stage):
             objective = instantiate(config.balance, "balance", optional_kwargs, objective=objective)
         augmentation = augmentation_of(config, stage, data)
@@ -423,6 +424,16 @@ def check_machine(trainer: TrainerConfig) -> None:
     sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
     if any(size % world for size in sizes):
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+
+
+def _check_targets(stage: Stage, objective: Objective) -> None:
+    """Reject a stage that learns from targets alone, but reads only rows without one."""
+    if stage.config.rows == "unlabelled" and objective.needs_targets:
+        raise ConfigError(
+            f"{stage.key_path}.rows: unlabelled rows have no target, and {type(objective).__name__} learns from "
+            "targets alone; set it to labelled, or choose an objective that needs none (pseudo_label, "
+            "self_supervised ...)"
+        )
 
 
 def _check_rows(stage: Stage, data: Data) -> None:
