@@ -125,7 +125,7 @@ def test_a_column_that_gives_the_target_away(tmp_path, column, target, score):
     (tmp_path / "my.csv").write_text("x,other,label\n" + "\n".join(lines) + "\n")
     table = manifest(str(tmp_path / "my.csv"), {"cells": ["x", "other"]})
     expected = (
-        f"cells: column 'x' alone tells label in the val and test rows ({score}); "
+        f"cells: column 'x' alone predicts label in the val and test rows ({score}); "
         "leave it out if it is made from the target"
     )
     assert find_giveaways(table) == ([] if score is None else [expected])
