@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import mmrun
 from mmrun.results.report.content import Report
@@ -46,10 +46,23 @@ def render_html(report: Report, folder: Path = Path()) -> str:
         report=report,
         render_plot=render_plot,
         link_file=lambda file: quote(os.path.relpath(file, folder)),
+        break_names=break_names,
         sort_value=sort_value,
         slugify=slugify,
         version=mmrun.__version__,
     )
+
+
+def break_names(text: str) -> Markup:
+    """Let names break after their underscores, where a table would be wider than the paper.
+
+    Args:
+        text: of a heading.
+
+    Returns:
+        The text with its markup escaped.
+    """
+    return escape(text).replace("_", Markup("_<wbr>"))
 
 
 def sort_value(cell: str) -> str:

@@ -121,8 +121,8 @@ def test_one_run_of_each_is_called_so_and_not_tested(outputs):
     )
     means, *_ = report.sections[0].tables
     assert (means.header, means.rows) == (
-        ["strategy", "n", "one run", "difference"],
-        [["holistic", "1", "0.5000", "-"], ["component", "1", "0.6000", "+0.1000"]],
+        ["strategy", "one run", "difference"],
+        [["holistic", "0.5000", "-"], ["component", "0.6000", "+0.1000"]],
     )
     assert "interval" not in report.sections[0].plots[0].caption
 
@@ -240,7 +240,7 @@ def test_the_title_names_the_data_and_the_question(outputs):
     choices = {"dataset": "manifest", "strategy": "component", "fusion": "concat", "encoder.image": "cnn"}
     finished(outputs, 0.5, "component", choices=choices, dataset={"labelled": 1.0, "path": "shop/products.csv"})
     title = build_report(outputs, Question(metric="test/loss")).title
-    assert title == "products.csv, digits: which strategy has the lowest test/loss?"
+    assert title == "digits, products.csv: which strategy has the lowest test/loss?"
 
 
 @pytest.mark.parametrize(
@@ -420,6 +420,10 @@ def test_names_of_runs_are_escaped(outputs):
     text = page.render_html(build_report(outputs))
     assert text.count("<script") == 1
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_names_break_at_underscores_and_stay_escaped():
+    assert page.break_names("late_<b>_fusion") == "late_<wbr>&lt;b&gt;_<wbr>fusion"
 
 
 def test_each_run_links_to_its_config_from_where_the_page_lies(outputs, tmp_path):
