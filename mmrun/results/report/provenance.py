@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
+from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import format_duration, format_number
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.groups import format_group
@@ -92,9 +93,11 @@ def build_run_section(findings: Findings) -> Section:
     """
     metric = findings.question.metric
     keys = [*findings.question.by, *findings.setting_keys, "seed"]
-    rows = []
+    rows, configs = [], []
     for run in findings.runs:
+        configs.append(RunFolder(run["folder"]).config_file)
         cells = [run["run"], *(format_value(lookup(run, key)) for key in keys), format_number(get_metric(run, metric))]
         rows.append([*cells, f"{run['cost']['epochs']:.3g}", format_duration(run["cost"]["seconds"])])
-    table = Table("all runs of this report", ["run", *keys, metric, "epochs", "time"], rows, len(keys) + 1)
+    header = ["run", *keys, metric, "epochs", "time"]
+    table = Table("all runs of this report", header, rows, len(keys) + 1, files=configs)
     return Section("Runs", tables=[table], closed=True)
