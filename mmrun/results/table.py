@@ -19,6 +19,7 @@ class Table:
         details: places of the columns that a narrow terminal shows in a second table. If that is not enough, other
             columns follow, the last one first.
         styles: how single cells are shown where there are colours, by row and column.
+        keys: number of left columns that a second table repeats; None: all of them.
     """
 
     caption: str
@@ -27,3 +28,4 @@ class Table:
     left: int = 1
     details: tuple[int, ...] = ()
     styles: Mapping[tuple[int, int], Style] = field(default_factory=dict)
+    keys: int | None = None

@@ -6,10 +6,11 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results import selection
-from mmrun.results.compare import LOWER_IS_BETTER, LOWER_SUFFIXES, Question
+from mmrun.results.compare import Question
 from mmrun.results.compare import compare as compare_runs
 from mmrun.results.costs import find_shared_stages
 from mmrun.results.files import read_json, write_json
+from mmrun.results.index import LOWER_IS_BETTER, LOWER_SUFFIXES
 from mmrun.tasks.metrics import METRICS, SUFFIXES
 from tests.results.fabricate import finished, stage_cost, started
 
@@ -87,6 +88,20 @@ def test_without_pairs_the_groups_are_independent(outputs):
     _, row = compare([outputs], ["strategy"], "test/accuracy", "scratch").rows
     assert (row.pairs, row.difference) == (None, pytest.approx(0.02))
     assert row.p > 0.8
+
+
+def test_without_a_baseline_the_first_group_is_paired_with_and_named(outputs):
+    for strategy in ("scratch", "component"):
+        finished(outputs, 0.5, strategy)
+    comparison = compare([outputs], ["strategy"], "test/accuracy", paired=["seed"])
+    assert [(row.group, row.baseline) for row in comparison.rows] == [
+        (("component",), None),
+        (("scratch",), ("component",)),
+    ]
+    assert (
+        "--paired without --against: the baseline is the first group, component; --against GROUP chooses another"
+        in comparison.notices
+    )
 
 
 def test_only_common_seeds_are_paired(outputs):
@@ -530,7 +545,11 @@ def test_a_run_in_two_folders_counts_once(outputs):
         ({"against": "scrach"}, "--against: no group 'scrach'; did you mean 'scratch'? (there are scratch)"),
         ({"where": ["dataset=digts"]}, "--where: no run has dataset=digts; did you mean 'digits'? (there are digits)"),
         ({"where": ["digits"]}, "--where digits: not of the form key=value"),
-        ({"paired": ["seed"]}, "--paired: needs a baseline to pair with; name it with --against"),
+        ({"by": ["budget.steps"]}, "'budget.steps' is not set in any run"),
+        (
+            {"where": ["seed=0", "seed=1"]},
+            "--where: two conditions on seed, 0 and 1; seed=0,1 accepts either",
+        ),
     ],
 )
 def test_an_unknown_name_is_an_error_with_the_nearest(outputs, options, message):
