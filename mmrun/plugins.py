@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -40,10 +41,20 @@ def allowed_packages() -> list[str]:
     Raises:
         ConfigError: `$MMRUN_ALLOW` names a package that does not exist.
     """
-    names = dict.fromkeys([*_from_environment(), *(point.value for point in entry_points(group=ENTRY_POINTS))])
+    names = dict.fromkeys([*_from_environment(), *_from_entry_points(tuple(sys.path))])
     for name in names:
         _make_importable(name)
     return list(names)
+
+
+@cache
+def _from_entry_points(search_path: tuple[str, ...]) -> list[str]:
+    """Return the packages that installed distributions name; reading them takes longer than most checks.
+
+    Args:
+        search_path: sys.path, where distributions are searched; part of the cache's key only.
+    """
+    return [point.value for point in entry_points(group=ENTRY_POINTS)]
 
 
 def is_allowed(target: str) -> bool:
