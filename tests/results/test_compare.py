@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mmrun.errors import ConfigError
-from mmrun.results.compare import LOWER_IS_BETTER, LOWER_SUFFIXES
+from mmrun.results.index import LOWER_IS_BETTER, LOWER_SUFFIXES
 from mmrun.tasks.metrics import METRICS, SUFFIXES
 from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
@@ -55,6 +55,20 @@ def test_without_pairs_the_groups_are_independent(outputs):
     _, row = compare([outputs], ["strategy"], "test/accuracy", "scratch").rows
     assert (row.pairs, row.difference) == (None, pytest.approx(0.02))
     assert row.p > 0.8
+
+
+def test_without_a_baseline_the_first_group_is_paired_with_and_named(outputs):
+    for strategy in ("scratch", "component"):
+        finished(outputs, 0.5, strategy)
+    comparison = compare([outputs], ["strategy"], "test/accuracy", paired=["seed"])
+    assert [(row.group, row.baseline) for row in comparison.rows] == [
+        (("component",), None),
+        (("scratch",), ("component",)),
+    ]
+    assert (
+        "--paired without --against: the baseline is the first group, component; --against GROUP chooses another"
+        in comparison.notices
+    )
 
 
 def test_only_common_seeds_are_paired(outputs):
