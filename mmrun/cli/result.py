@@ -15,7 +15,6 @@ from mmrun.cli.table import (
     format_number,
     pluralize,
     print_table,
-    print_tables,
     print_text,
 )
 from mmrun.results.folder import RunFolder
@@ -38,8 +37,9 @@ def print_result(folder: RunFolder) -> None:
     if not is_first_process():
         return
     metrics = folder.read_metrics()
-    print_tables([_build_metrics_table(metrics), _build_cost_table(metrics)])
-    echo()
+    for table in (_build_metrics_table(metrics), _build_cost_table(metrics)):
+        print_table(table)
+        echo()
     echo(folder.path)
     print_next_commands(suggest_after_run(folder, metrics))
 

@@ -24,9 +24,9 @@ class FakeTime:
 
 
 def render(display, width):
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(display)
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+    output = io.StringIO()
+    Console(file=output, width=width, color_system=None).print(display)
+    return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize(
