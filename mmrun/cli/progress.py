@@ -240,6 +240,6 @@ def _build_bars(rows: Sequence[tuple[str, float, float, float | None]]) -> Table
     for label, share, seconds, left in rows:
         share = min(share, 1.0)
         remaining = "" if left is None else f"{format_clock(left)} left"
-        bar = ProgressBar(total=1.0, completed=share, width=BAR_WIDTH)
+        bar = ProgressBar(total=1.0, completed=share, width=BAR_WIDTH, complete_style="cyan", finished_style="cyan")
         bars.add_row(label, bar, f"{share:>4.0%}", format_clock(seconds), remaining)
     return bars

@@ -116,6 +116,8 @@ def print_sweep_result(sweep_runs: Sequence[SweepRun], failures: Mapping[Path, s
         sweep_runs: all runs, in order.
         failures: why a run is not finished, by its folder.
     """
+    if not is_first_process():
+        return
     print_table(build_sweep_table(sweep_runs))
     for sweep_run in sweep_runs:
         path = sweep_run.folder.path

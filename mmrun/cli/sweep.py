@@ -6,7 +6,7 @@ from pathlib import Path
 from mmrun import compose
 from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished
-from mmrun.cli.output import echo, is_quiet
+from mmrun.cli.output import echo, is_first_process, is_quiet
 from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
 from mmrun.overrides import check_overrides, is_of_launcher
@@ -32,7 +32,7 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
     sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in combinations}.values())
     launcher = Launcher(launch, sweep_runs[0].folder.path.parent / ".sweeps")
     to_train = [sweep_run for sweep_run in sweep_runs if rerun or not sweep_run.folder.finished]
-    console = Console(stderr=True, highlight=False, quiet=is_quiet())
+    console = Console(stderr=True, highlight=False, quiet=is_quiet() or not is_first_process())
     with console.status(f"checking {pluralize(len(to_train), 'run')}", refresh_per_second=4):
         notes = check_configs([sweep_run.config for sweep_run in to_train])
     for note in notes:

@@ -145,7 +145,7 @@ class Terminal(Callback):
         width = self.console.width if self.console.is_terminal else None
         name_width = max(map(len, self.clock.shares), default=0)
         line = format_evaluation(position, name_width, self.clock.run_seconds, shown, is_best, width)
-        self.console.print(line, highlight=False, soft_wrap=width is None, style="bold" if is_best else "")
+        self.console.print(line, highlight=False, soft_wrap=width is None)
 
     def on_message(self, text: str) -> None:
         """Print a message.
