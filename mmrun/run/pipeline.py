@@ -161,11 +161,11 @@ def open_session(
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
-        if config.trainer.fsdp and accelerator.num_processes == 1:
+        build.dry_run_stages(config, data, model, stages)
+        if config.trainer.fsdp and not _has_shards(config, accelerator):
             callback.on_message(
                 "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
             )
-        build.dry_run_stages(config, data, model, stages)
         for line in build.describe_data(data):
             callback.on_message(line)
     columns = build.open_columns(config, data)
@@ -174,10 +174,15 @@ def open_session(
     for column in columns.values():
         for note in column.notes:
             callback.on_message(note)
-    placement = place_model(model, config, accelerator, shard=for_training and config.trainer.fsdp)
+    placement = place_model(model, config, accelerator, shard=for_training and _has_shards(config, accelerator))
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
     return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
+
+
+def _has_shards(config: RunConfig, accelerator: Accelerator) -> bool:
+    """Return whether the model is sharded: a single process would only copy its weights to and fro."""
+    return config.trainer.fsdp and accelerator.num_processes > 1
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
