@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mmrun.errors import ConfigError
-from mmrun.results.compare import LOWER_IS_BETTER, LOWER_SUFFIXES
+from mmrun.results.index import LOWER_IS_BETTER, LOWER_SUFFIXES
 from mmrun.tasks.metrics import METRICS, SUFFIXES
 from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
@@ -57,6 +57,20 @@ def test_without_pairs_the_groups_are_independent(outputs):
     assert row.p > 0.8
 
 
+def test_without_a_baseline_the_first_group_is_paired_with_and_named(outputs):
+    for strategy in ("scratch", "component"):
+        finished(outputs, 0.5, strategy)
+    comparison = compare([outputs], ["strategy"], "test/accuracy", paired=["seed"])
+    assert [(row.group, row.baseline) for row in comparison.rows] == [
+        (("component",), None),
+        (("scratch",), ("component",)),
+    ]
+    assert (
+        "--paired without --against: the baseline is the first group, component; --against GROUP chooses another"
+        in comparison.notices
+    )
+
+
 def test_only_common_seeds_are_paired(outputs):
     three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
     finished(outputs, 0.71, "component", seed=2)
@@ -65,7 +79,7 @@ def test_only_common_seeds_are_paired(outputs):
     assert (row.n, row.pairs, row.difference, row.p) == (1, 1, pytest.approx(0.01), None)
     assert compared.notices == [
         "not every group has the same seed: component has 2; scratch has 0, 1, 2",
-        "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=1)",
+        "a single run, so no interval and no test: component",
     ]
 
 

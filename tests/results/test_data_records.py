@@ -1,30 +1,47 @@
-"""The digests of a data set in the folder of a run."""
-
 import numpy as np
 import pytest
 
 from mmrun.data.row_digests import DataRecord
-from mmrun.errors import DataError
+from mmrun.errors import DamagedError
 from mmrun.results.data_records import read_data_record, write_data_record
-from mmrun.results.folder import RunFolder
+from tests.damage import damage
+from tests.results.fabricate import finished
+
+RECORD = DataRecord(
+    "0123", {"split": np.arange(9, dtype=np.uint32)}, {"encoder.text": {"size": {"names": "ab", "numbers": "cd"}}}
+)
 
 
-def test_digests_are_read_back(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    assert read_data_record(folder) is None
-    rows = {"image": np.arange(6, dtype=np.uint8).reshape(3, 2), "label": np.ones((3, 2), dtype=np.uint8)}
-    write_data_record(folder, DataRecord("f-1", rows))
+@pytest.fixture
+def folder(tmp_path):
+    """A finished run with a record of its data."""
+    folder = finished(tmp_path, accuracy=0.875)
+    write_data_record(folder, RECORD)
+    folder.finish(folder.read_metrics())
+    return folder
+
+
+def test_a_record_comes_back(folder):
     record = read_data_record(folder)
-    assert record.fingerprint == "f-1"
-    assert {name: digests.tolist() for name, digests in record.rows.items()} == {
-        "image": [[0, 1], [2, 3], [4, 5]],
-        "label": [[1, 1], [1, 1], [1, 1]],
-    }
+    assert (record.fingerprint, record.fits) == (RECORD.fingerprint, RECORD.fits)
+    assert np.array_equal(record.rows["split"], RECORD.rows["split"])
 
 
-def test_a_damaged_file_says_how_to_mend_it(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    write_data_record(folder, DataRecord("f-1", {"label": np.ones((3, 2), dtype=np.uint8)}))
-    folder.data_file.write_bytes(folder.data_file.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"damaged \(.*\); put it back, or repeat the run with --rerun$"):
+@pytest.mark.parametrize("how", ["empty", "torn", "flipped"])
+def test_a_damaged_record_is_named(folder, how):
+    damage(folder.data_file, how)
+    with pytest.raises(DamagedError, match=r"data\.npz: damaged, .*; put it back, or remove it: then rows that change"):
         read_data_record(folder)
+
+
+def test_a_byte_that_a_zip_file_does_not_check_is_noticed(folder):
+    content = bytearray(folder.data_file.read_bytes())
+    content[10] ^= 1  # the time of the first member
+    folder.data_file.write_bytes(content)
+    with pytest.raises(DamagedError, match="its bytes changed after they were written"):
+        read_data_record(folder)
+
+
+def test_a_record_that_was_removed_is_not_missed(folder):
+    folder.data_file.unlink()
+    assert read_data_record(folder) is None

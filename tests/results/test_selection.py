@@ -118,7 +118,8 @@ def test_a_run_in_two_folders_counts_once(outputs):
         ({"against": "scrach"}, "--against: no group 'scrach'; did you mean 'scratch'? (there are scratch)"),
         ({"where": ["dataset=digts"]}, "--where: no run has dataset=digts; did you mean 'digits'? (there are digits)"),
         ({"where": ["digits"]}, "--where digits: not of the form key=value"),
-        ({"paired": ["seed"]}, "--paired: needs a baseline to pair with; name it with --against"),
+        ({"by": ["budget.steps"]}, "'budget.steps' is not set in any run"),
+        ({"where": ["seed=0", "seed=1"]}, "--where: two conditions on seed, 0 and 1; seed=0,1 accepts either"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_the_nearest(outputs, options, message):
