@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mmrun import hydra_internals, renamed
 from mmrun.errors import ConfigError
+from mmrun.quoting import decode_names
 
 MAX_LENGTH = 4096  # characters; Hydra's parser needs seconds for longer ones
 MAX_DEPTH = 32  # brackets inside brackets
@@ -123,7 +124,8 @@ def is_of_launcher(key: str) -> bool:
 
 def shorten(override: str) -> str:
     """Return an override as it is quoted in an error."""
-    return override if len(override) <= 80 else f"{override[:60]}..."
+    typed = decode_names(override)
+    return typed if len(typed) <= 80 else f"{typed[:60]}..."
 
 
 def _check_size(override: str) -> None:
