@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmrun.cli.answer import Answer, print_answer
+from mmrun.cli.arguments import add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import Table, print_table
+from mmrun.cli.table import Table, format_duration, format_size
 from mmrun.data.file_digests import MEMORY, count_files
 from mmrun.errors import ConfigError, DamagedError
 
@@ -20,6 +22,7 @@ SECONDS = {"h": 3600, "d": 86400, "w": 604800}  # by the unit of an age
 
 INCOMPLETE = "being written, or left by a killed process"
 DIGESTS = "digests"  # kind of the entry that is a file
+ENTRY_COLUMNS = ("kind", "name", "about", "size", "age")
 UNFINISHED = (".partial", ".new", ".old")  # end the names of such entries
 
 
@@ -57,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["ls", "verify", "clear"])
     parser.add_argument("--older", metavar="AGE", help="clear only entries older than this: 12h, 30d, 8w")
     parser.add_argument("--cache", metavar="DIR", help="the cache folder (default: that of the config)")
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="of `ls` (default: table)")
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,12 +77,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "verify":
         return 1 if verify(cache, entries) else 0
-    if args.format == "json":
-        echo(json.dumps([asdict(entry) for entry in entries], indent=1))
-        return 0
-    print_table(Table("", ["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], 3))
-    echo(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
+    print_answer(_describe_entries(cache, entries), args.format)
     return 0
+
+
+def _describe_entries(cache: Path, entries: Sequence[Entry]) -> Answer:
+    records = [asdict(entry) for entry in entries]
+    table = Table("", ["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], 3)
+    total = f"{cache}: {_format_total(entries)}"
+    return Answer([table, total] if entries else [total], records, records, ENTRY_COLUMNS)
 
 
 def cache_folder(folder: str | None) -> Path:
@@ -215,12 +221,13 @@ def clear(cache: Path, entries: Sequence[Entry]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    echo(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
+    echo(f"{cache}: removed {_format_total(entries)}")
 
 
 def _format_entry(entry: Entry) -> list[str]:
-    return [entry.kind, entry.name[:12], entry.about, f"{entry.size / 1e6:,.1f} MB", f"{entry.age / 86400:.1f} d"]
+    return [entry.kind, entry.name[:12], entry.about, format_size(entry.size), format_duration(entry.age)]
 
 
 def _format_total(entries: Sequence[Entry]) -> str:
-    return f"{sum(entry.size for entry in entries) / 1e6:,.1f} MB"
+    count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+    return f"{count}, {format_size(sum(entry.size for entry in entries))}"

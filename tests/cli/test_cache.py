@@ -26,7 +26,7 @@ def test_digests_of_files_are_an_entry(cache, capsys):
 
 def test_digests_of_files_can_be_cleared(cache, capsys):
     assert main(["cache", "clear", "--cache", str(cache)]) == 0
-    assert capsys.readouterr().out == f"{cache}: 1 entries removed, 0.0 MB\n"
+    assert capsys.readouterr().out == f"{cache}: removed 1 entry, 8 KiB\n"
     assert not (cache / "files.sqlite").exists()
 
 
