@@ -19,6 +19,7 @@ class Table:
         details: places of the columns that a narrow terminal shows in a second table. If that is not enough, other
             columns follow, the last one first.
         styles: how single cells are shown where there are colours, by row and column.
+        texts: places of further columns that are aligned to the left and wrap at words.
         keys: number of left columns that a second table repeats; None: all of them.
     """
 
@@ -28,4 +29,13 @@ class Table:
     left: int = 1
     details: tuple[int, ...] = ()
     styles: Mapping[tuple[int, int], Style] = field(default_factory=dict)
+    texts: tuple[int, ...] = ()
     keys: int | None = None
+
+    def is_text(self, place: int) -> bool:
+        """Return whether a column is aligned to the left.
+
+        Args:
+            place: of the column.
+        """
+        return place < self.left or place in self.texts
