@@ -13,13 +13,12 @@ from mmrun import plugins
 # Required libraries that results depend on
 LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
-    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors"),
+    *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors", "peft"),
 )
-OPTIONAL = ("peft",)  # the same, of the extras
 DECODERS = ("numpy", "pillow", "scipy", "soundfile", "tokenizers", "transformers")  # what preprocessors decode with
 
 
-def library_versions(libraries: Iterable[str] = (*LIBRARIES, *OPTIONAL)) -> dict[str, str | None]:
+def library_versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str | None]:
     """Return the versions of Python and of some libraries, None where one is not installed.
 
     Args:

@@ -337,9 +337,8 @@ def _check_options(path: str, group: str, names: Sequence[str]) -> None:
     options = list_options(group)
     for name in names:
         if name not in options:
-            raise ConfigError(
-                f"{path}: no option '{name}' in {_spell(group)}{nearest(name, options)} (there are {', '.join(options)})"
-            )
+            hint = nearest(name, options)
+            raise ConfigError(f"{path}: no option '{name}' in {_spell(group)}{hint} (there are {', '.join(options)})")
 
 
 def _read_kinds(dataset: Any) -> dict[str, str]:

@@ -41,20 +41,10 @@ def allowed_packages() -> list[str]:
     Raises:
         ConfigError: `$MMRUN_ALLOW` names a package that does not exist.
     """
-    names = dict.fromkeys([*_from_environment(), *_from_entry_points(tuple(sys.path))])
+    names = dict.fromkeys([*_from_environment(), *_installed_packages()])
     for name in names:
         _make_importable(name)
     return list(names)
-
-
-@cache
-def _from_entry_points(search_path: tuple[str, ...]) -> list[str]:
-    """Return the packages that installed distributions name; reading them takes longer than most checks.
-
-    Args:
-        search_path: sys.path, where distributions are searched; part of the cache's key only.
-    """
-    return [point.value for point in entry_points(group=ENTRY_POINTS)]
 
 
 def is_allowed(target: str) -> bool:
@@ -125,6 +115,12 @@ def split_allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             remaining.append(argument)
     return remaining, packages
+
+
+@cache
+def _installed_packages() -> list[str]:
+    """Return the packages that installed distributions allow; a run asks often, and each scan takes milliseconds."""
+    return [point.value for point in entry_points(group=ENTRY_POINTS)]
 
 
 def _from_environment() -> list[str]:

@@ -3,13 +3,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
 
 # What a .venv was made for; a changed file, a moved folder or another Python makes it stale.
-wanted() {
+describe_venv() {
     echo "extra=$1 root=$root"
     cat "$root/pyproject.toml" "$root/constraints.txt"
 }
 
 fits() { # EXTRA: is the .venv whole, and does it hold the extra?
-    [ -x "$venv/bin/python" ] && [ -f "$venv/made-for$1" ] && wanted "$1" | cmp -s - "$venv/made-for$1"
+    [ -x "$venv/bin/python" ] && [ -f "$venv/made-for$1" ] && describe_venv "$1" | cmp -s - "$venv/made-for$1"
 }
 
 python3_of_system() {
@@ -37,6 +37,7 @@ need() {
     fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         -c "$root/constraints.txt" -e "$root${1:+[$1]}" >&2 || exit 1
-    wanted "$1" >"$venv/made-for$1"
+    describe_venv "$1" >"$venv/made-for$1"
+    echo "mmrun: .venv is ready; \`. .venv/bin/activate\` makes mmrun a command of this shell" >&2
     exec 9>&-
 }

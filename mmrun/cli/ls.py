@@ -119,7 +119,7 @@ def _build_table(runs: Sequence[ListedRun], keys: Sequence[str]) -> Table:
         tags = [", ".join(run.tags)] if labels else []
         rows.append([*cells[:TIME], *map(run.setting, keys), *tags, *cells[TIME:]])
     details = (POSITION, *range(TIME, len(header)))
-    return Table("", header, rows, 2, details, _find_styles(runs), texts=(POSITION,), keys=1)
+    return Table("", header, rows, 2, details, styles=_find_styles(runs), texts=(POSITION,), keys=1)
 
 
 def _find_styles(runs: Sequence[ListedRun]) -> dict[tuple[int, int], Style]:

@@ -96,7 +96,7 @@ def _format_report(report: "Report", format: str, figures: Path | None, output: 
     from mmrun.results.report import page, text_formats
 
     if format == "html":
-        return page.render_html(report)
+        return page.render_html(report, Path() if output is None else output.parent)
     if format == "csv":
         return formats.to_csv(report.records)
     link = None if figures is None else os.path.relpath(figures, Path() if output is None else output.parent)

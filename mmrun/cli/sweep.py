@@ -72,10 +72,6 @@ def print_configs(overrides: Sequence[str]) -> int:
 
 
 def _search(overrides: Sequence[str], search: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
-    try:
-        import optuna  # noqa: F401 - an extra
-    except ModuleNotFoundError:
-        raise ConfigError(f"{search[0]}: a search needs Optuna; pip install 'mmrun[tune]'") from None
     from mmrun.cli.search import search as run_search
 
     return run_search(overrides, search, launch, rerun)

@@ -51,16 +51,14 @@ def lora(
         Whether the encoder was adapted.
 
     Raises:
-        ConfigError: a value is out of range, or peft is not installed.
+        ConfigError: a value is out of range.
     """
     _check_at_least_one("rank", rank)
     targets = _find_modules(encoder, lambda _, module: _is_linear(module) or (convolutions and _is_plain_conv(module)))
     if not targets:
         return _fall_back(encoder, fallback)
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise ConfigError("strategy.adapt: LoRA needs peft; pip install 'mmrun[lora]'") from None
+    from peft import LoraConfig, inject_adapter_in_model  # here: it takes seconds
+
     _freeze(encoder)
     config = LoraConfig(
         r=rank,

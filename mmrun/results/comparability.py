@@ -198,8 +198,19 @@ def check_run_counts(groups: Groups) -> list[str]:
     Returns:
         A notice where some do not.
     """
-    small = [f"{','.join(group)} (n={len(runs)})" for group, runs in sorted(groups.items()) if len(runs) < MIN_RUNS]
-    return [f"fewer than 3 runs, so a very wide interval, or none at n=1: {', '.join(small)}"] if small else []
+    single, few = [], []
+    for group, runs in sorted(groups.items()):
+        name = ",".join(group)
+        if len(runs) == 1:
+            single.append(name)
+        elif len(runs) < MIN_RUNS:
+            few.append(f"{name} (n={len(runs)})")
+    notices = []
+    if single:
+        notices.append(f"a single run, so no interval and no test: {', '.join(single)}")
+    if few:
+        notices.append(f"fewer than 3 runs, so a very wide interval: {', '.join(few)}")
+    return notices
 
 
 def check_smallest_p(test: str, sizes: Sequence[Sequence[int]], tests: int, correct: str) -> list[str]:

@@ -188,7 +188,7 @@ class RunFolder:
             metrics: a `RunMetrics` without `schema`.
         """
         self.log.close()
-        files = [self.log_file, *sorted(self.predictions.glob("*.parquet"))]
+        files = [self.log_file, self.data_file, *sorted(self.predictions.glob("*.parquet"))]
         digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
         write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
         self.status.write("finished", progress=1.0)
@@ -204,7 +204,7 @@ class RunFolder:
     # ------------------------------------------------------------------------------------------------------- reading
 
     def verify(self, file: Path) -> None:
-        """Check the log or a file of predictions of a finished run, once per process.
+        """Check the log, the record of the data or a file of predictions of a finished run, once per process.
 
         Args:
             file: in this folder.
@@ -217,8 +217,9 @@ class RunFolder:
             try:
                 verify_file(file, expected, once=True)
             except DamagedError as error:
-                mend = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
-                raise DamagedError(f"{error}; {LOG_MEND if file == self.log_file else mend}") from None
+                mends = {self.log_file: LOG_MEND, self.data_file: explain_mend(self.data_file)}
+                rewrite = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
+                raise DamagedError(f"{error}; {mends.get(file, rewrite)}") from None
 
     def read_config(self) -> Config:
         """Return the resolved config."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Style = Literal["best", "failed", "faint"]
@@ -18,6 +19,7 @@ class Table:
         left: number of columns that say what a row is about; they are aligned to the left, and wrap at words.
         details: places of the columns that a narrow terminal shows in a second table. If that is not enough, other
             columns follow, the last one first.
+        files: that a page links the first cell of each row to; none, or one for each row.
         styles: how single cells are shown where there are colours, by row and column.
         texts: places of further columns that are aligned to the left and wrap at words.
         keys: number of left columns that a second table repeats; None: all of them.
@@ -28,6 +30,7 @@ class Table:
     rows: list[list[str]]
     left: int = 1
     details: tuple[int, ...] = ()
+    files: list[Path] = field(default_factory=list)
     styles: Mapping[tuple[int, int], Style] = field(default_factory=dict)
     texts: tuple[int, ...] = ()
     keys: int | None = None

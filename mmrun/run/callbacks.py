@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mmrun.errors import ConfigError, nearest
+from mmrun.installation import format_pip_command
 from mmrun.results.folder import RunFolder
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
@@ -176,7 +177,9 @@ class Tracker(Callback):
             choices = ", ".join(known)
             raise ConfigError(f"callbacks: no tracker '{name}'{nearest(name, known)} (there are {choices})")
         if name not in installed:
-            raise ConfigError(f"callbacks: {name} is not installed; pip install {name}, or leave it out")
+            raise ConfigError(
+                f"callbacks: {name} is not installed; {format_pip_command('install', name)}, or leave it out"
+            )
         self.tracker_class: Any = LOGGER_TYPE_TO_CLASS[name]
         self.tracker: Any = None
         self.stage = ""

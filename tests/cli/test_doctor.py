@@ -11,6 +11,7 @@ import pytest
 import mmrun
 from mmrun.cli import doctor, main
 from mmrun.code_version import LIBRARIES
+from mmrun.installation import format_pip_command
 
 PROJECT = tomllib.loads((Path(mmrun.__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
@@ -44,7 +45,7 @@ def test_table_says_how_to_fix_what_is_broken(capsys, monkeypatch):
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert "timm broken not installed: pip install timm" in lines
+    assert f"timm broken not installed: {format_pip_command('install', 'timm')}" in " ".join(lines)
     assert err == "1 broken\n"
 
 
@@ -58,7 +59,7 @@ def test_torchaudio_for_another_cuda_version(capsys, monkeypatch, tmp_path):
         "name": "torchaudio",
         "state": "broken",
         "found": "does not fit this torch (PyTorch has CUDA version 13.2 whereas TorchAudio 13.0)",
-        "mend": "pip uninstall torchaudio",
+        "mend": format_pip_command("uninstall", "torchaudio"),
     }
 
 

@@ -48,9 +48,11 @@ def test_caveats_are_printed_with_the_answers(outputs, capsys):
 
 def test_other_formats_go_to_stdout(outputs, capsys):
     assert main(["report", "--format", "md"]) == 0
-    assert capsys.readouterr().out.startswith("# test/accuracy by strategy\n\n- **component beats holistic by")
+    assert capsys.readouterr().out.startswith(
+        "# digits: which strategy has the highest test/accuracy?\n\n- **component beats holistic by"
+    )
     assert main(["report", "--format", "latex"]) == 0
-    assert "\\section{test/accuracy by strategy}" in capsys.readouterr().out
+    assert "\\section{digits: which strategy has the highest test/accuracy?}" in capsys.readouterr().out
     assert main(["report", "--format", "csv", "--where", "seed=0,1", "--metric", "test/loss"]) == 0
     base, row = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (base["strategy"], row["strategy"], row["pairs"]) == ("holistic", "component", "2")

@@ -13,9 +13,7 @@ def test_a_run_killed_before_a_call_ends_as_if_it_had_never_stopped(tmp_path, ru
     check_kill(tmp_path, (run, share))
 
 
-@pytest.mark.parametrize(
-    ("run", "share", "error"), [(1, 0.2, errno.ENOSPC), (1, 0.7, errno.EROFS), (8, 0.5, errno.EIO)]
-)
+@pytest.mark.parametrize("trial", [(1, 0.2, errno.ENOSPC), (1, 0.7, errno.EROFS), (8, 0.5, errno.EIO)])
 def test_a_call_that_fails_is_told_in_one_line_and_loses_nothing(tmp_path, trial):
     check_storage(tmp_path, trial)
 

@@ -1,7 +1,6 @@
 """Adapters change nothing at first, and later only the few parameters that they add."""
 
 import copy
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -239,10 +238,3 @@ def test_more_vectors_than_a_model_can_read_are_rejected(tiny: Tiny) -> None:
     assert str(caught.value).startswith(
         "strategy.adapt.num_vectors: 9 vectors and 12 tokens are too many for this model ("
     )
-
-
-def test_lora_without_peft_says_what_to_install(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ConfigError) as caught:
-        adapt("lora", build("bert", tiny))
-    assert str(caught.value) == "strategy.adapt: LoRA needs peft; pip install 'mmrun[lora]'"

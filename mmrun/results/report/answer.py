@@ -76,7 +76,8 @@ def _describe_mean(row: Row) -> str:
     """Describe a group without a baseline."""
     interval = "" if row.low is None else f" [{format_short(row.low)}, {format_short(row.high)}]"
     mean = f"{_join_values(row.group)} reaches {format_short(row.mean)}{interval}"
-    return f"{mean}, n = {row.n}; there is no baseline to compare it with."
+    count = " in one run" if row.n == 1 else f", n = {row.n}"
+    return f"{mean}{count}; there is no baseline to compare it with."
 
 
 def _describe_difference(row: Row, question: Question, terms: str, test: str) -> tuple[str, str]:
@@ -104,13 +105,19 @@ def _describe_difference(row: Row, question: Question, terms: str, test: str) ->
 
 def _describe_test(row: Row, comparison: Comparison) -> str:
     """Describe the number of runs behind a difference, and its p-value."""
-    n = f"n = {row.n if row.pairs is None else row.pairs}"
+    n = _describe_count(row)
     if row.p is None:
         return f"{n}, not tested"
     correction = comparison.question.correct
     if correction == "none" or comparison.tests == 1:
         return f"{n}, p {_format_p(row.p)}"
     return f"{n}, p {_format_p(row.p_adjusted)} after {CORRECTION_NAMES[correction]}"
+
+
+def _describe_count(row: Row) -> str:
+    if row.n == 1:
+        return "one run each" if row.pairs == 1 else "one run"
+    return f"n = {row.n if row.pairs is None else row.pairs}"
 
 
 def _describe_terms(setting: Setting, question: Question) -> str:

@@ -15,6 +15,7 @@ from mmrun.results.report.evaluation import read_evaluations
 from mmrun.results.report.findings import Findings, Setting
 from mmrun.results.report.groups import drop_empty, map_groups
 from mmrun.results.report.plots import Plot
+from mmrun.results.report.question import describe_comparison, drop_statistics, has_single_runs, write_title
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, assign_styles
 from mmrun.results.schema import CostName, RunRecord
@@ -33,8 +34,8 @@ class Report:
     """Everything that a page or a paper shows.
 
     Args:
-        title: the metric, and what the runs are grouped by.
-        about: what is compared, and how.
+        title: the question, with its data.
+        about: what is compared, and how; why one group is the baseline.
         answers: the results in sentences, the most important ones first.
         caveats: what limits the answers.
         hint: which evaluations are missing, and how to make them; "" where none is.
@@ -73,8 +74,8 @@ def build_report(findings: Findings) -> Report:
         provenance.build_run_section(findings),
     ]
     return Report(
-        title=f"{question.metric} by {', '.join(question.by)}",
-        about=comparison_tables.describe_question(question),
+        title=write_title(findings),
+        about=describe_comparison(findings),
         answers=write_answers(findings, compare_memory),
         caveats=_list_caveats(findings, environments, compare_memory),
         hint=contribution.describe_unevaluated(findings.runs, question),
@@ -156,6 +157,8 @@ def _build_setting(findings: Findings, setting: Setting, styles: Styles, plotted
     description = findings.describe_setting(setting)
     suffix = f" at {description}" if description else ""
     means_and_costs = comparison_tables.build_tables(setting.comparison)
+    if has_single_runs(setting):
+        means_and_costs[0] = drop_statistics(means_and_costs[0], findings)
     if not plotted:
         text = f"Only the first {MAX_PLOTTED_SETTINGS} settings have plots."
         yield Section(f"Comparison{suffix}", text, means_and_costs, closed=True)

@@ -40,6 +40,7 @@ class Findings:
 
     Args:
         question: with everything chosen that the user left open.
+        baseline_is_given: whether the user named the baseline.
         setting_keys: the keys that separate settings: in them runs of one group and seed differ.
         settings: in order of their values.
         curves: a description of the values of the other setting keys ("dataset=digits"; "" without any), and the curves
@@ -49,6 +50,7 @@ class Findings:
     """
 
     question: Question
+    baseline_is_given: bool
     setting_keys: tuple[str, ...]
     settings: list[Setting]
     curves: list[tuple[str, Curves]]
@@ -98,6 +100,7 @@ def compute_findings(
     if not question.metric:
         question = replace(question, metric=_choose_metric(runs))
     runs, left_out = selection.select_with_metric(runs, question.metric)
+    baseline_is_given = question.against is not None
     setting_keys = tuple(setting_keys) or _find_setting_keys(runs, [*question.by, *(question.paired or ["seed"])])
     cells = group_runs(runs, setting_keys)
     question = replace(question, against=question.against or _choose_baseline(group_runs(runs, question.by)))
@@ -121,6 +124,7 @@ def compute_findings(
         settings.append(Setting(values, cells[values], comparison))
     return Findings(
         question=question,
+        baseline_is_given=baseline_is_given,
         setting_keys=setting_keys,
         settings=settings,
         curves=_compute_curves(runs, question, setting_keys),

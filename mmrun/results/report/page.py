@@ -1,10 +1,12 @@
 """A report as one self-contained HTML page: no network access, and no script is needed to read it."""
 
+import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import mmrun
 from mmrun.results.report.content import Report
@@ -17,11 +19,12 @@ UNITS |= {"min": 60, "h": 3600, "d": 86_400}
 NUMBER = re.compile(r"^[<+]?(-?\d[\d.]*(?:e[+-]?\d+)?) ?([A-Za-z]*)(?: (\d+) (s|min))?")
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, folder: Path = Path()) -> str:
     """Render a report as an HTML page.
 
     Args:
         report: to be rendered.
+        folder: of the page; links to files are relative to it.
 
     Returns:
         The content of the file; the same runs give the same bytes.
@@ -40,8 +43,26 @@ def render_html(report: Report) -> str:
     )
     template = environment.get_template("page.html")
     return template.render(
-        report=report, render_plot=render_plot, sort_value=sort_value, slugify=slugify, version=mmrun.__version__
+        report=report,
+        render_plot=render_plot,
+        link_file=lambda file: quote(os.path.relpath(file, folder)),
+        break_names=break_names,
+        sort_value=sort_value,
+        slugify=slugify,
+        version=mmrun.__version__,
     )
+
+
+def break_names(text: str) -> Markup:
+    """Let names break after their underscores, where a table would be wider than the paper.
+
+    Args:
+        text: of a heading.
+
+    Returns:
+        The text with its markup escaped.
+    """
+    return escape(text).replace("_", Markup("_<wbr>"))
 
 
 def sort_value(cell: str) -> str:

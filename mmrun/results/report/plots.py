@@ -87,7 +87,9 @@ def plot_quality_over_cost(
         draw_legend(axes)
 
     described = describe_groups(rows, lambda row: f"{format_number(row.mean)} at {format_number(row.cost[cost])}")
-    caption = f"{metric} over {cost_label}: means with 95 % intervals, runs as small marks, the Pareto front dotted"
+    single = all(row.n == 1 for row in rows.values())
+    marks = "one run of each" if single else "means with 95 % intervals, runs as small marks"
+    caption = f"{metric} over {cost_label}: {marks}, the Pareto front dotted"
     return Plot(f"quality-{cost}", caption, f"Scatter plot of {metric} over {cost_label}. {described}.", draw)
 
 
@@ -141,7 +143,9 @@ def plot_learning_curves(
     Returns:
         Thin lines for runs, thick ones for their mean.
     """
-    caption = f"{metric} while the budget is spent, pre-training included; thick lines are means over the seeds"
+    caption = f"{metric} while the budget is spent, pre-training included"
+    if any(len(of_group) > 1 for of_group in curves.values()):
+        caption += "; thick lines are means over the seeds"
     alt = f"Learning curves of {metric} over {budget_label}. {describe_curves(curves)}."
     return Plot("learning", caption, alt, make_curve_drawer(curves, metric, budget_label, styles))
 
@@ -234,7 +238,9 @@ def plot_crossover(curves: Curves, styles: Styles) -> Plot:
         axes.set_ylabel(metric)
         draw_legend(axes)
 
-    caption = f"means along {curves.across} with 95 % intervals; a dotted line marks a crossing, the band its interval"
+    single = all(row.n == 1 for points in lines.values() for _, row in points)
+    marks = "one run of each" if single else "means with 95 % intervals"
+    caption = f"along {curves.across}: {marks}; a dotted line marks a crossing, the band its interval"
     span = f"{curves.values[0]:g} to {curves.values[-1]:g}"
     alt = f"Line plot of {metric} along {curves.across}, {span}. {describe_groups(lines, _describe_means)}. "
     return Plot("crossover", caption, f"{alt}Crossings: {_describe_crossings(crossings)}.", draw)

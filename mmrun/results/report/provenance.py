@@ -96,14 +96,16 @@ def build_run_section(findings: Findings) -> Section:
     """
     metric = findings.question.metric
     keys = [*findings.question.by, *findings.setting_keys, "seed"]
+    rows, configs = [], []
     words = {run["run"]: _read_words(run) for run in findings.runs}
     shown = [column for column in WORDS if any(of_run[column] for of_run in words.values())]
-    rows = []
     for run in findings.runs:
+        configs.append(RunFolder(run["folder"]).config_file)
         cells = [run["run"], *(format_value(lookup(run, key)) for key in keys), format_number(get_metric(run, metric))]
         costs = [f"{run['cost']['epochs']:.3g}", format_duration(run["cost"]["seconds"])]
         rows.append([*cells, *costs, *(words[run["run"]][column] for column in shown)])
-    table = Table("all runs of this report", ["run", *keys, metric, "epochs", "time", *shown], rows, len(keys) + 1)
+    header = ["run", *keys, metric, "epochs", "time", *shown]
+    table = Table("all runs of this report", header, rows, len(keys) + 1, files=configs)
     return Section("Runs", tables=[table], closed=True)
 
 

@@ -18,7 +18,7 @@ def render_markdown(report: Report, figures: str | None) -> str:
         The content of the file.
     """
     answers = "\n".join(f"- **{formats.escape_markdown(answer.text)}**" for answer in report.answers)
-    parts = [f"# {formats.escape_markdown(report.title)}", answers, f"{formats.escape_markdown(report.about)}."]
+    parts = [f"# {formats.escape_markdown(report.title)}", answers, formats.escape_markdown(report.about)]
     if report.caveats:
         caveats = "\n".join(f"- {formats.escape_markdown(caveat)}" for caveat in report.caveats)
         parts.append(f"## Caveats\n\n{caveats}")
@@ -53,7 +53,7 @@ def render_latex(report: Report, figures: str | None) -> str:
     parts = [
         "% needs \\usepackage{booktabs,graphicx}",
         f"\\section{{{formats.escape_latex(report.title)}}}",
-        formats.escape_latex(f"{report.about}."),
+        formats.escape_latex(report.about),
         _render_latex_list(answers),
     ]
     if report.caveats:

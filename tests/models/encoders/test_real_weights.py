@@ -16,6 +16,7 @@ from torch import Tensor
 from mmrun import compose
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
+from mmrun.installation import format_pip_command
 from mmrun.instantiate import instantiate
 from mmrun.types import Encoder
 
@@ -49,7 +50,7 @@ def find_package(package: str) -> Path:
     """Return the folder of a package without importing it; skip the test where it is not installed."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        pytest.skip(f"{package} is not installed: pip install 'mmrun[pretrained]'")
+        pytest.skip(f"{package} is not installed: {format_pip_command('install', package)}")
     return Path(spec.origin).parent
 
 

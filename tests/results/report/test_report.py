@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from mmrun.errors import ConfigError
 from mmrun.results.compare import Question
 from mmrun.results.report import content, contribution, findings, logs, page, plots, section, style, svg, text_formats
+from tests.results.compared import rewrite
 from tests.results.fabricate import detail, finished, stage_cost
-from tests.results.test_compare import rewrite
 
 ANY = Question(metric="")  # leaves every choice to the report
 
@@ -108,12 +109,22 @@ def test_no_verdict_where_terms_are_unequal(outputs):
     assert report.caveats[0] == "budget differs between compared runs: epochs=10 (n=3), epochs=20 (n=3)"
 
 
-def test_single_runs_are_not_tested(outputs):
+def test_one_run_of_each_is_called_so_and_not_tested(outputs):
     finished(outputs, 0.5, "holistic")
     finished(outputs, 0.6, "component")
-    assert read_answers(outputs)[0].startswith(
-        "component is 0.100 above holistic at equal budget (10 epochs), n = 1, not tested: no verdict"
+    report = build_report(outputs)
+    assert report.answers[0].text.startswith(
+        "component is 0.100 above holistic at equal budget (10 epochs), one run each, not tested: no verdict"
     )
+    assert report.about.startswith(
+        "test/accuracy, higher is better; difference to holistic; one run of each, so no interval and no test. "
+    )
+    means, *_ = report.sections[0].tables
+    assert (means.header, means.rows) == (
+        ["strategy", "one run", "difference"],
+        [["holistic", "0.5000", "-"], ["component", "0.6000", "+0.1000"]],
+    )
+    assert "interval" not in report.sections[0].plots[0].caption
 
 
 def test_equal_means_are_level(outputs):
@@ -220,6 +231,46 @@ def test_runs_without_metrics_are_an_error(outputs):
         findings.compute_findings([outputs], ANY)
 
 
+# ------------------------------------------------------------------------------------------------- what is asked
+
+
+def test_the_title_names_the_data_and_the_question(outputs):
+    write_runs(outputs, "holistic", [0.5, 0.6])
+    assert build_report(outputs).title == "digits: test/accuracy by strategy"
+    choices = {"dataset": "manifest", "strategy": "component", "fusion": "concat", "encoder.image": "cnn"}
+    finished(outputs, 0.5, "component", choices=choices, dataset={"labelled": 1.0, "path": "shop/products.csv"})
+    title = build_report(outputs, Question(metric="test/loss")).title
+    assert title == "digits, products.csv: which strategy has the lowest test/loss?"
+
+
+@pytest.mark.parametrize(
+    ("strategies", "against", "reason"),
+    [
+        (
+            ["component", "holistic"],
+            None,
+            "The baseline is holistic: it fine-tunes the model as a whole, which pre-training apart has to beat; "
+            "--against names another.",
+        ),
+        (
+            ["component", "scratch"],
+            None,
+            "The baseline is scratch: it trains without pre-training, and no run is holistic; --against names another.",
+        ),
+        (
+            ["component", "frozen"],
+            None,
+            "The baseline is component: it comes first by name; --against names another.",
+        ),
+        (["component", "holistic"], "component", "The baseline is component, as --against says."),
+    ],
+)
+def test_the_report_says_why_a_group_is_the_baseline(outputs, strategies, against, reason):
+    for strategy in strategies:
+        write_runs(outputs, strategy, [0.5, 0.6])
+    assert build_report(outputs, Question(metric="", against=against)).about.endswith(f". {reason}")
+
+
 # ------------------------------------------------------------------------------------------------------------- content
 
 
@@ -267,7 +318,7 @@ def test_differing_configs_are_listed_and_caveats_written(outputs):
     assert report.caveats == [
         "fusion.dim is neither group nor pairing and differs between compared runs: 128 (n=2), 64 (n=2); "
         "fix it with --where, or add it to --by",
-        "fewer than 3 runs, so a very wide interval, or none at n=1: component (n=2), holistic (n=2)",
+        "fewer than 3 runs, so a very wide interval: component (n=2), holistic (n=2)",
         "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]
 
@@ -277,7 +328,7 @@ def test_a_caveat_of_some_settings_names_them(outputs):
         for strategy in ("scratch", "component"):
             write_runs(outputs, strategy, [0.5, 0.6, 0.7][:seeds], dataset__labelled=labelled)
     assert build_report(outputs).caveats == [
-        "at 1 setting (dataset.labelled=0.1): fewer than 3 runs, so a very wide interval, or none at n=1: "
+        "at 1 setting (dataset.labelled=0.1): fewer than 3 runs, so a very wide interval: "
         "component (n=2), scratch (n=2)",
         "memory is not compared: for runs trained on a CPU it is that of the whole process",
     ]
@@ -350,10 +401,12 @@ def test_a_page_is_self_contained_and_accessible(outputs):
     read = Page(text)
     assert {"header", "nav", "main", "footer", "caption", "figcaption"} <= set(read.tags)
     assert read.tags.count("h1") == 1
-    assert all(link.startswith("#") for link in read.links)
+    outside = [link for link in read.links if not link.startswith("#")]
+    assert len(outside) == 6
+    assert all(link.endswith("/config.yaml") for link in outside)
     assert "url(http" not in text
     assert len(read.ids) == len(set(read.ids))
-    assert {link[1:] for link in read.links} <= set(read.ids)
+    assert {link[1:] for link in read.links if link not in outside} <= set(read.ids)
     assert {name for names in read.named for name in names.split()} <= set(read.ids)
     assert text.count('role="img"') == read.tags.count("figure") == read.tags.count("figcaption")
     assert read.tags.count("script") == 1
@@ -367,6 +420,18 @@ def test_names_of_runs_are_escaped(outputs):
     text = page.render_html(build_report(outputs))
     assert text.count("<script") == 1
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_names_break_at_underscores_and_stay_escaped():
+    assert page.break_names("late_<b>_fusion") == "late_<wbr>&lt;b&gt;_<wbr>fusion"
+
+
+def test_each_run_links_to_its_config_from_where_the_page_lies(outputs, tmp_path):
+    run = finished(outputs, 0.5, '"><b>x</b> 100%')
+    links = Page(page.render_html(build_report(outputs), tmp_path / "pages")).links
+    (link,) = [link for link in links if link.endswith("config.yaml")]
+    assert link.startswith("../outputs/default/digits-")
+    assert (tmp_path / "pages" / unquote(link)).resolve() == run.config_file
 
 
 def test_the_same_runs_make_the_same_page(outputs):
@@ -415,7 +480,9 @@ def test_markdown_and_latex_have_the_same_content(outputs):
     write_detailed_runs(outputs)
     report = build_report(outputs)
     text = text_formats.render_markdown(report, None)
-    assert text.startswith("# test/accuracy by strategy\n\n- **component beats holistic by ")
+    assert text.startswith(
+        "# digits: which strategy has the highest test/accuracy?\n\n- **component beats holistic by "
+    )
     assert "![" not in text
     assert "![Bar chart of Shapley values. holistic:" in text_formats.render_markdown(report, "figures")
     assert "(figures/calibration-and-classes-confusion-holistic.svg)" in text_formats.render_markdown(report, "figures")

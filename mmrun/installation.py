@@ -1,0 +1,24 @@
+"""How to install what is missing, for the Python that runs mmrun."""
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+
+
+def format_pip_command(action: str, *arguments: str) -> str:
+    """Return a pip command that acts on the environment from which mmrun runs, activated or not.
+
+    Args:
+        action: of pip, such as "install".
+        arguments: of the action, not quoted.
+
+    Returns:
+        ".venv/bin/python -m pip install optuna" in a checkout; uv's command where the environment has no pip.
+    """
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    if importlib.util.find_spec("pip") is None:
+        return shlex.join(["uv", "pip", action, "--python", str(python), *arguments])
+    return shlex.join([str(python), "-m", "pip", action, *arguments])

@@ -1,0 +1,30 @@
+"""The command that installs what is missing."""
+
+import importlib.util
+
+import pytest
+
+from mmrun.installation import format_pip_command
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A folder with a .venv whose Python runs mmrun."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    return tmp_path
+
+
+def test_the_python_of_the_checkout_is_named_from_here(checkout):
+    assert format_pip_command("install", "optuna>=4") == ".venv/bin/python -m pip install 'optuna>=4'"
+
+
+def test_from_another_folder_its_path_is_whole(checkout, monkeypatch):
+    (checkout / "elsewhere").mkdir()
+    monkeypatch.chdir(checkout / "elsewhere")
+    assert format_pip_command("install", "peft") == f"{checkout}/.venv/bin/python -m pip install peft"
+
+
+def test_an_environment_without_pip_gets_the_command_of_uv(checkout, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert format_pip_command("uninstall", "torchaudio") == "uv pip uninstall --python .venv/bin/python torchaudio"
