@@ -337,9 +337,8 @@ def _check_options(path: str, group: str, names: Sequence[str]) -> None:
     options = list_options(group)
     for name in names:
         if name not in options:
-            raise ConfigError(
-                f"{path}: no option '{name}' in {group}{nearest(name, options)} (there are {', '.join(options)})"
-            )
+            hint = nearest(name, options)
+            raise ConfigError(f"{path}: no option '{name}' in {_spell(group)}{hint} (there are {', '.join(options)})")
 
 
 def _read_kinds(dataset: Any) -> dict[str, str]:
@@ -386,11 +385,16 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
                 raise ConfigError(f"the overrides cannot be composed: {message}") from error
 
 
+def _spell(group: str) -> str:
+    """Return a group as overrides name it; Hydra's own keep their slash."""
+    return group if group.startswith("hydra/") else group.replace("/", ".")
+
+
 def _format_error(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = list(error.options or list_options(group))
-        return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
+        return f"{_spell(group)}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read; {_suggest_override(str(error.override))}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):

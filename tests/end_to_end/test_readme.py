@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,20 @@ COMMANDS = [
     for line in block.splitlines()
     if re.match(r"(mmrun|torchrun|eval|scripts/)", line)
 ]
+VERBS_OF_RUNS = (
+    "compare",
+    "ls",
+    "show",
+    "note",
+    "open",
+    "rm",
+    "resume",
+    "report",
+    "eval",
+    "diff",
+    "verify",
+    "ensemble",
+)
 FEW = ["budget.epochs=null", "budget.steps=2", "modalities=[image,text]", "encoder.image=lenet"]
 
 
@@ -46,7 +61,7 @@ def test_the_commands_were_found():
 def trained(tmp_path_factory):
     """A folder with six finished runs."""
     folder = tmp_path_factory.mktemp("trained")
-    words = ["strategy=scratch,holistic,component", "seed=0,1", *FEW]
+    words = ["strategy=scratch,holistic,component", "seed=0,1", "tag=pilot", *FEW]
     subprocess.run([sys.executable, "-m", "mmrun", "train", "-m", *words], cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -59,12 +74,14 @@ def test_a_command_of_the_readme(shell, tmp_path, monkeypatch, trained, command)
         manifest = "dataset=manifest" in words
         words += FEW[:2] if manifest else [w for w in FEW if w.split("=")[0] not in command]
         words = [word for word in words if not word.startswith("budget.epochs=3")]
-    if words[0] in ("compare", "ls", "show", "resume", "report", "eval", "diff", "verify", "ensemble"):
+    if words[0] in VERBS_OF_RUNS:
         monkeypatch.chdir(trained)
     if words[0] == "plan":
         words += FEW
     runs = iter(sorted(Path("outputs").glob("*/*component*")))
     words = [str(next(runs)) if word == "RUN" else word for word in words]
+    if words[0] == "rm":  # there is no terminal to ask on, and other commands need the run
+        words = ["rm", "--yes", str(shutil.copytree(words[1], tmp_path / "copy"))]
     code, out, err = shell(*words)
     assert code == 0, err
     assert out or err
