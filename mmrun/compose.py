@@ -7,7 +7,7 @@ import functools
 import os
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,7 +22,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmrun import hydra_internals, plugins, renamed
-from mmrun.config import LABEL_DEFAULTS, LABELS, RunConfig, Values, check, config_dir, parse, require_node, schema
+from mmrun.config import (
+    LABEL_DEFAULTS,
+    LABELS,
+    BudgetConfig,
+    RunConfig,
+    StageConfig,
+    TrainerConfig,
+    Values,
+    check,
+    config_dir,
+    parse,
+    require_node,
+    schema,
+)
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
@@ -435,4 +448,13 @@ def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
         return f"no key '{key_path}': {parent} has no keys"
     if key in siblings or not siblings:
         return f"{key_path}: {message}"
-    return f"no key '{key_path}'{nearest(key, siblings)} ({parent or 'a run'} has {', '.join(siblings)})"
+    hint = nearest(key, siblings) or (_suggest_deeper_key(key) if not parent else "")
+    return f"no key '{key_path}'{hint} ({parent or 'a run'} has {', '.join(siblings)})"
+
+
+def _suggest_deeper_key(key: str) -> str:
+    """Return a hint at a key of this name that lies deeper: budget.epochs for epochs."""
+    for path, part in {"budget": BudgetConfig, "trainer": TrainerConfig, "strategy.stages.STAGE": StageConfig}.items():
+        if key in {field.name for field in fields(cast(Any, part))}:
+            return f"; did you mean '{path}.{key}'?"
+    return ""
