@@ -191,6 +191,8 @@ class RunConfig:
     outputs: str = changes(NOTHING, "outputs")
     cache: str = changes(NOTHING, "~/.cache/mmrun")  # decoded columns, reused stages, features
     cache_limit: NonNegativeFloat = changes(NOTHING, 50.0)  # GB per modality; larger ones are decoded for each batch
+    tag: str | list[str] | None = changes(NOTHING, None)  # of `mmrun ls`: pilot, or several: [pilot, v2]
+    note: str | None = changes(NOTHING, None)  # `mmrun note` changes it later
     choices: dict[str, str] = changes(NOTHING, default_factory=dict)  # the YAML file chosen: strategy -> component
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def allowed_packages() -> list[str]:
     Raises:
         ConfigError: `$MMRUN_ALLOW` names a package that does not exist.
     """
-    names = dict.fromkeys([*_from_environment(), *(point.value for point in entry_points(group=ENTRY_POINTS))])
+    names = dict.fromkeys([*_from_environment(), *_installed_packages()])
     for name in names:
         _make_importable(name)
     return list(names)
@@ -114,6 +115,12 @@ def split_allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             remaining.append(argument)
     return remaining, packages
+
+
+@cache
+def _installed_packages() -> list[str]:
+    """Return the packages that installed distributions allow; a run asks often, and each scan takes milliseconds."""
+    return [point.value for point in entry_points(group=ENTRY_POINTS)]
 
 
 def _from_environment() -> list[str]:

@@ -160,7 +160,12 @@ class Objective(nn.Module):
     """Base class of objectives: `forward(model, batch)` returns {"loss": scalar, "loss/<part>": scalar ...}.
 
     An objective owns the parameters that it needs besides those of the model: a decoder, projection or teacher.
+
+    Attributes:
+        needs_targets: whether it learns nothing from a row whose targets are hidden.
     """
+
+    needs_targets: bool = False
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add gradients to those of the parameters; by default the gradients of `losses["loss"]`.

@@ -1,6 +1,9 @@
-"""Tries random input for some minutes: overrides, manifests, damaged run folders.
+"""Tries random input and random faults for some minutes.
 
-    scripts/soak [--minutes 10] [--kind overrides|manifests|folders]
+    scripts/soak [--minutes 10] [--kind overrides|manifests|folders|kills|storage]
+
+Overrides, manifests and damaged run folders must end in a clear error. A run that is killed, or whose storage fails,
+at any single call must end as if nothing had happened once it is trained again.
 
 Prints how many inputs were tried, the smallest one of each failure, and the largest memory of the process. The exit
 code is 1 if an input ended in a traceback, a wrong exit code or a long error.
@@ -15,11 +18,15 @@ import traceback
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 from tests import fuzzing
+from tests.faults import injection
 
 BATCH = 200  # inputs of one seed
 PHASES = [Phase.generate, Phase.shrink]
+RUN = st.integers(0, len(injection.RUNS) - 1)
+SHARE = st.floats(0, 1, exclude_max=True)  # of the calls of a run, at which a fault is placed
 HEALTH = list(HealthCheck)  # slow inputs are the point
 
 
@@ -90,6 +97,8 @@ KINDS = {
     "overrides": (fuzzing.COMMAND_LINES, fuzzing.check_command_line),
     "manifests": (fuzzing.MANIFESTS, in_folder(fuzzing.check_manifest)),
     "folders": (fuzzing.DAMAGES, in_folder(fuzzing.check_run_folder)),
+    "kills": (st.tuples(RUN, SHARE), in_folder(injection.check_kill)),
+    "storage": (st.tuples(RUN, SHARE, st.sampled_from(injection.ERRORS)), in_folder(injection.check_storage)),
 }
 
 if __name__ == "__main__":

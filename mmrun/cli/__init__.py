@@ -16,7 +16,7 @@ from typing import NoReturn, cast
 
 import mmrun
 from mmrun import plugins, renamed
-from mmrun.cli.output import echo
+from mmrun.cli.output import echo, set_quiet, split_quiet
 from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, escape, nearest
 
 VERBS = {  # in reading order
@@ -27,6 +27,9 @@ VERBS = {  # in reading order
     "ls": ("mmrun.cli.ls", "list runs with state, progress and primary metric"),
     "show": ("mmrun.cli.show", "show one run: config, metrics, cost"),
     "diff": ("mmrun.cli.diff", "show how two runs differ"),
+    "note": ("mmrun.cli.note", "read or write the note of a run"),
+    "open": ("mmrun.cli.open", "open a run's report or folder"),
+    "rm": ("mmrun.cli.rm", "remove runs"),
     "verify": ("mmrun.cli.verify", "retrain a stage and check that the result is bit-identical"),
     "compare": ("mmrun.cli.compare", "compare groups of runs, with statistics and cost"),
     "report": ("mmrun.cli.report", "write a page that answers the question behind the runs"),
@@ -73,12 +76,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments, packages = plugins.split_allowed(arguments)
         plugins.allow(packages)
+        arguments, quiet = split_quiet(arguments)
+        set_quiet(quiet)
         renamed.check_flags(arguments)
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
     except MmrunError as error:
-        echo(f"mmrun: {escape(str(error))}", file=sys.stderr)
+        _print_error(f"mmrun: {escape(str(error))}")
         return error.exit_code
     except Terminated:
         echo("mmrun: terminated", file=sys.stderr)
@@ -94,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno not in STORAGE_ERRORS:
             raise
         mend = "free room or change its permissions, and repeat the command"
-        echo(f"mmrun: {error.filename or 'output'}: {error.strerror}; {mend}", file=sys.stderr)
+        _print_error(f"mmrun: {error.filename or 'output'}: {error.strerror}; {mend}")
         return 1
 
 
@@ -132,10 +137,16 @@ def _dispatch(arguments: list[str]) -> int:
     return cast(int, module.run(build_parser(verb).parse_args(arguments)))
 
 
+def _print_error(message: str) -> None:
+    from mmrun.cli.table import print_text  # here: rich takes time that help does not need
+
+    print_text(message, indent="  ", file=sys.stderr)
+
+
 def _format_help() -> str:
     width = max(map(len, VERBS)) + 2
     verbs = "\n".join(f"  {verb:{width}}{summary}" for verb, (_, summary) in VERBS.items())
-    usage = "usage: mmrun VERB ... [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
+    usage = "usage: mmrun VERB ... [--quiet] [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
     return f"{usage}\n\n{mmrun.__doc__}\n\n{verbs}"
 
 

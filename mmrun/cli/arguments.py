@@ -43,12 +43,33 @@ def add_folders(parser: argparse.ArgumentParser, default: Path) -> None:
 
 
 def add_table_format(parser: argparse.ArgumentParser) -> None:
-    """Declare --format for verbs that print a table or JSON.
+    """Declare --format for verbs that print an `Answer`.
 
     Args:
         parser: of a verb.
     """
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
+    parser.add_argument(
+        "--format",
+        choices=["table", "json", "csv", "md"],
+        default="table",
+        help="default: table; json has everything, csv raw values",
+    )
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Declare --where, which `mmrun.results.selection.filter_runs` reads.
+
+    Args:
+        parser: of a verb.
+    """
+    parser.add_argument(
+        "--where",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="only runs with these values; KEY=A,B accepts either",
+    )
 
 
 def split_keys(text: str) -> tuple[str, ...]:

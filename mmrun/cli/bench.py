@@ -1,16 +1,15 @@
 """mmrun bench: the speed of training and inference of a config on this machine."""
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_overrides, add_table_format
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_count, format_size, print_table
+from mmrun.cli.table import Table, format_count, format_size
 
 if TYPE_CHECKING:
     from mmrun.run.bench import Timing
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 HELP = "Time a training step of each stage, and inference on a batch and on a single row. Nothing is stored."
 
 HEADER = ["what", "rows", "p50", "p99", "a row", "rows/s", "FLOP/s", "of the peak", "memory"]
+
+DETAILS = tuple(HEADER.index(name) for name in ("rows", "FLOP/s", "of the peak", "memory"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +51,11 @@ def run(args: argparse.Namespace) -> int:
         timings = bench(config, Path(scratch), terminal, args.seconds)
     device = "cpu" if config.trainer.device == "cpu" or not torch.cuda.is_available() else "cuda"
     machine = describe_environment(device, torch.get_num_threads())
-    if args.format == "json":
-        report = {"device": machine["device"], "threads": machine["threads"], "timings": _to_json(timings)}
-        echo(json.dumps(report, indent=1))
-        return 0
-    print_table(Table("", HEADER, [_format_timing(timing) for timing in timings]))
-    echo(f"\n{machine['device']}, {machine['threads']} threads, {config.trainer.precision}")
+    table = Table("", HEADER, [_format_timing(timing) for timing in timings], details=DETAILS)
+    where = f"{machine['device']}, {machine['threads']} threads, {config.trainer.precision}"
+    records = _to_json(timings)
+    document = {"device": machine["device"], "threads": machine["threads"], "timings": records}
+    print_answer(Answer([table, where], document, records), args.format)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""mmrun cache: what runs share: decoded columns, reused stages, and features of frozen encoders."""
+"""mmrun cache: what runs share: decoded columns, reused stages, features of frozen encoders, digests of files."""
 
 import argparse
 import json
@@ -9,25 +9,30 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmrun.cli.answer import Answer, print_answer
+from mmrun.cli.arguments import add_table_format
 from mmrun.cli.output import echo
-from mmrun.cli.table import Table, print_table
+from mmrun.cli.table import Table, format_duration, format_size
+from mmrun.data.file_digests import MEMORY, count_files
 from mmrun.errors import ConfigError, DamagedError
 
-HELP = "List, verify or clear what runs share: decoded columns, reused stages, features."
+HELP = "List, verify or clear what runs share: decoded columns, reused stages, features, digests of files."
 
 SECONDS = {"h": 3600, "d": 86400, "w": 604800}  # by the unit of an age
 
 INCOMPLETE = "being written, or left by a killed process"
+DIGESTS = "digests"  # kind of the entry that is a file
+ENTRY_COLUMNS = ("kind", "name", "about", "size", "age")
 UNFINISHED = (".partial", ".new", ".old")  # end the names of such entries
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A folder of the cache.
+    """A folder of the cache, or the file of digests.
 
     Attributes:
-        kind: column | stage | feature.
-        name: of the folder.
+        kind: column | stage | feature | digests.
+        name: of the folder or file.
         about: its contents, in a few words.
         size: bytes.
         age: seconds since it was written.
@@ -40,7 +45,9 @@ class Entry:
     age: float
 
     def path(self, cache: Path) -> Path:
-        """Return the folder of this entry."""
+        """Return the folder or file of this entry."""
+        if self.kind == DIGESTS:
+            return cache / self.name
         return cache / f"{self.kind}s" / self.name
 
 
@@ -53,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["ls", "verify", "clear"])
     parser.add_argument("--older", metavar="AGE", help="clear only entries older than this: 12h, 30d, 8w")
     parser.add_argument("--cache", metavar="DIR", help="the cache folder (default: that of the config)")
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="of `ls` (default: table)")
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,12 +77,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "verify":
         return 1 if verify(cache, entries) else 0
-    if args.format == "json":
-        echo(json.dumps([asdict(entry) for entry in entries], indent=1))
-        return 0
-    print_table(Table("", ["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], 3))
-    echo(f"{cache}: {len(entries)} entries, {_format_total(entries)}")
+    print_answer(_describe_entries(cache, entries), args.format)
     return 0
+
+
+def _describe_entries(cache: Path, entries: Sequence[Entry]) -> Answer:
+    records = [asdict(entry) for entry in entries]
+    table = Table("", ["kind", "name", "about", "size", "age"], [_format_entry(entry) for entry in entries], 3)
+    total = f"{cache}: {_format_total(entries)}"
+    return Answer([table, total] if entries else [total], records, records, ENTRY_COLUMNS)
 
 
 def cache_folder(folder: str | None) -> Path:
@@ -125,6 +135,12 @@ def list_entries(cache: Path) -> list[Entry]:
             size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
             about = INCOMPLETE if path.suffix in UNFINISHED else describe(path)
             entries.append(Entry(kind, path.name, about, size, time.time() - path.stat().st_mtime))
+    memory = cache / MEMORY
+    if memory.is_file():
+        stat = memory.stat()
+        entries.append(
+            Entry(DIGESTS, memory.name, _describe_digests(memory), stat.st_size, time.time() - stat.st_mtime)
+        )
     return sorted(entries, key=lambda entry: entry.age)
 
 
@@ -137,6 +153,14 @@ def _describe_features(path: Path) -> str:
         return str(json.loads((path / "meta.json").read_text())["about"])
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged"
+
+
+def _describe_digests(path: Path) -> str:
+    try:
+        count = count_files(path)
+    except DamagedError:
+        return "damaged"
+    return "of one file" if count == 1 else f"of {count:,} files"
 
 
 def _describe_stage(path: Path) -> str:
@@ -176,7 +200,9 @@ def _verify_entry(kind: str, path: Path) -> None:
     from mmrun import digests
     from mmrun.training import checkpoint
 
-    if kind == "stage":
+    if kind == DIGESTS:
+        count_files(path)
+    elif kind == "stage":
         checkpoint.verify(path)
     else:
         digests.verify_folder(path)
@@ -190,13 +216,18 @@ def clear(cache: Path, entries: Sequence[Entry]) -> None:
         entries: to remove.
     """
     for entry in entries:
-        shutil.rmtree(entry.path(cache))
-    echo(f"{cache}: {len(entries)} entries removed, {_format_total(entries)}")
+        path = entry.path(cache)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    echo(f"{cache}: removed {_format_total(entries)}")
 
 
 def _format_entry(entry: Entry) -> list[str]:
-    return [entry.kind, entry.name[:12], entry.about, f"{entry.size / 1e6:,.1f} MB", f"{entry.age / 86400:.1f} d"]
+    return [entry.kind, entry.name[:12], entry.about, format_size(entry.size), format_duration(entry.age)]
 
 
 def _format_total(entries: Sequence[Entry]) -> str:
-    return f"{sum(entry.size for entry in entries) / 1e6:,.1f} MB"
+    count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+    return f"{count}, {format_size(sum(entry.size for entry in entries))}"

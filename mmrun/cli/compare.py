@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import add_folders, split_keys
+from mmrun.cli.answer import print_parts
+from mmrun.cli.arguments import add_folders, add_where, split_keys
 from mmrun.cli.output import echo
-from mmrun.cli.table import print_tables
+from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError
 from mmrun.results.index import OUTPUTS
 
@@ -94,10 +94,10 @@ def _add_grouping(parser: argparse.ArgumentParser, metric: str | None) -> None:
         metavar="KEY[,KEY]",
         nargs="?",
         const="seed",
-        help="pair each run with the run of the baseline that has the same seed, or other keys; "
-        "without it, groups are treated as independent",
+        help="pair each run with the run of the baseline that has the same seed, or other keys; without it, groups "
+        "are treated as independent; without --against, the first group is the baseline",
     )
-    parser.add_argument("--where", metavar="KEY=VALUE", nargs="+", default=[], help="only runs with these values")
+    add_where(parser)
 
 
 def _add_statistics(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     result = _compare_two_runs(args) if args.examples else _compare_groups(args)
     _print_result(result, args.format)
     for notice in comparison_tables.collect_notices(result):
-        echo(f"note: {notice}", file=sys.stderr)
+        print_note(notice)
     return 0
 
 
@@ -245,4 +245,4 @@ def _print_result(result: "Result", format: str) -> None:
         for notice in notices:
             echo(f"\\par\\smallskip{{\\footnotesize Note: {formats.escape_latex(notice)}\\par}}")
     else:
-        print_tables(comparison_tables.build_tables(result))
+        print_parts(comparison_tables.build_tables(result))

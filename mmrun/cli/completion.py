@@ -19,6 +19,8 @@ EPILOG = """\
   eval "$(mmrun completion bash)"    in ~/.bashrc
   eval "$(mmrun completion zsh)"     in ~/.zshrc"""
 
+TAKES_RUNS = ("show", "resume", "note", "open", "rm", "diff", "verify", "eval", "ensemble", "predict")
+
 BASH = """\
 _mmrun() {
     local IFS=$'\\n' line=${COMP_LINE:0:COMP_POINT} word start
@@ -107,7 +109,7 @@ def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
         return _complete_override(previous, last)
     if verb == "options":
         return [group.replace("/", ".") for group in yaml_files.list_groups()]
-    if verb in ("show", "resume"):
+    if verb in TAKES_RUNS:
         return _list_runs()
     candidates: list[str] = []
     for action in actions:

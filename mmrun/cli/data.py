@@ -1,16 +1,19 @@
 """mmrun data check FILE: what a data set contains, and what is wrong with it."""
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.output import echo
-from mmrun.cli.survey import print_survey, survey_file, train_command
+from mmrun.cli.answer import Answer, Record, print_answer
+from mmrun.cli.arguments import add_table_format
+from mmrun.cli.survey import describe_survey, survey_file, train_command
+from mmrun.cli.table import Table
+from mmrun.results.selection import flatten
 
 if TYPE_CHECKING:
     from mmrun.data.audit import Audit
-    from mmrun.data.table import Table
+    from mmrun.data.table import Table as DataTable
 
 HELP = "Inspect a data set before training on it: splits, kinds, targets, leaks, and every row that cannot be used."
 
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"
     )
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,22 +51,19 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 2 if a run would reject the data set, else 0.
     """
-    from dataclasses import asdict
-
     node = _compose_node(args.file, args.overrides)
     if not any(override.removeprefix("dataset.").startswith("target=") for override in args.overrides):
         survey = survey_file(node)
         if node["target"] not in [column.name for column in survey.columns]:
-            print_survey(survey, node, args.format)
+            print_answer(describe_survey(survey, node), args.format)
             return 0
     audit = _audit(node, None if args.all else AUDITED_FILES)
-    if args.format == "json":
-        echo(json.dumps(asdict(audit), indent=1))
-    else:
-        _print_audit(audit)
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
-    if is_usable and args.format == "table":
-        echo(f"\nto train: {train_command(args.file, args.overrides)}")
+    parts = list(_iterate_parts(audit))
+    if is_usable:
+        parts.append(f"to train: {train_command(args.file, args.overrides)}")
+    document = asdict(audit)
+    print_answer(Answer(parts, document, list(_iterate_records(document))), args.format)
     return 0 if is_usable else 2
 
 
@@ -98,7 +98,7 @@ def _audit(node: Facts, num_files: int | None) -> "Audit":
     return result
 
 
-def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
+def _describe_preprocessing(table: "DataTable", warnings: list[str]) -> list[str]:
     """Describe what the default encoders of the modalities would read: lengths, and what is cut or changed.
 
     What a run with them would reject is added to the warnings.
@@ -127,53 +127,58 @@ def _describe_preprocessing(table: "Table", warnings: list[str]) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------- in tables
 
 
-def _print_audit(audit: "Audit") -> None:
+def _iterate_parts(audit: "Audit") -> Iterator[Table | str]:
     rows = ", ".join(f"{count} {split}" for split, count in audit.rows.items())
-    echo(f"{sum(audit.rows.values())} rows: {rows}\n")
-    _print_modalities(audit.modalities)
+    yield f"{sum(audit.rows.values())} rows: {rows}"
+    yield from _build_modalities(audit.modalities)
     for name, target in audit.targets.items():
-        echo(f"\n{name}: {target['task']}, {target['hidden']} training rows without one")
-        _print_target(target)
-    _print_lines("notes:", audit.notes)
-    _print_lines("warnings:", audit.warnings)
-    _print_lines(f"{len(audit.bad)} bad rows:", audit.bad)
+        yield f"{name}: {target['task']}, {target['hidden']} training rows without one"
+        yield from _build_target(target)
+    lists = {"notes:": audit.notes, "warnings:": audit.warnings, f"{len(audit.bad)} bad rows:": audit.bad}
+    for title, lines in lists.items():
+        if lines:
+            yield "\n".join([title, *_indent(lines)])
 
 
-def _print_modalities(modalities: Mapping[str, Facts]) -> None:
-    from mmrun.cli.table import Table, print_table
-
-    rows = []
+def _build_modalities(modalities: Mapping[str, Facts]) -> tuple[Table, Table]:
+    """Show where each modality comes from, and what is in it."""
+    sources, contents = [], []
     for name, facts in modalities.items():
         remaining = [f"{fact} {_shorten(value)}" for fact, value in facts.items() if fact not in COLUMNS]
-        columns = ", ".join(facts["columns"])
-        rows.append([name, facts["kind"], facts["told_by"], columns, "; ".join(remaining), f"{facts['missing']:.1%}"])
-    print_table(Table("", ["modality", "kind", "inferred from", "columns", "contents", "missing"], rows, 5))
+        sources.append([name, facts["kind"], ", ".join(facts["columns"]), facts["told_by"], f"{facts['missing']:.1%}"])
+        contents.append([name, "; ".join(remaining)])
+    header = ["modality", "kind", "columns", "inferred from", "missing"]
+    return Table("", header, sources, 4), Table("", ["modality", "contents"], contents, 2)
 
 
-def _print_lines(title: str, lines: Sequence[str]) -> None:
-    if lines:
-        echo(f"\n{title}")
-    for line in lines[:MAX_ROWS_PRINTED]:
-        echo(f"  {line}")
-    if len(lines) > MAX_ROWS_PRINTED:
-        echo(f"  and {len(lines) - MAX_ROWS_PRINTED} more (--format json lists all)")
+def _indent(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - MAX_ROWS_PRINTED
+    shown = [f"  {line}" for line in lines[:MAX_ROWS_PRINTED]]
+    return [*shown, f"  and {more} more (--format json lists all)"] if more > 0 else shown
 
 
-def _print_target(target: Facts) -> None:
-    from mmrun.cli.table import Table, print_table
-
+def _build_target(target: Facts) -> Iterator[Table | str]:
     if target["task"] == "regression":
         rows = [[split, _shorten(numbers)] for split, numbers in target["numbers"].items()]
-        print_table(Table("", ["split", "numbers"], rows, 2))
+        yield Table("", ["split", "numbers"], rows, 2)
         return
     counts = target["counts"]
     names = list(counts["train"])
     rows = []
     for name in names[:MAX_CLASSES_PRINTED]:
         rows.append([name, *(str(of_split[name]) for of_split in counts.values())])
-    print_table(Table("", ["label" if target["task"] == "multilabel" else "class", *counts], rows))
+    yield Table("", ["label" if target["task"] == "multilabel" else "class", *counts], rows)
     if len(names) > MAX_CLASSES_PRINTED:
-        echo(f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)")
+        yield f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)"
+
+
+def _iterate_records(document: Facts) -> Iterator[Record]:
+    """Yield a record for each value, and for each line of a list."""
+    for key, value in flatten(document):
+        if key in ("notes", "warnings", "bad"):
+            yield from ({"key": key, "value": line} for line in value)  # type: ignore[attr-defined]
+        else:
+            yield {"key": key, "value": value}
 
 
 def _shorten(value: object) -> str:

@@ -1,18 +1,18 @@
 """mmrun diff: how two runs differ."""
 
 import argparse
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypedDict, cast
 
+from mmrun.cli.answer import Answer, Record, print_answer
 from mmrun.cli.arguments import RUN_HELP, add_table_format
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_table
+from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, pluralize
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import resolve
+from mmrun.results.listing import read_key
 from mmrun.results.selection import flatten, format_value
 
-HELP = "Show how two runs differ in config, code, data and environment, and their metrics and costs side by side."
+HELP = "Show how two runs differ in config, data, code and environment, and their metrics and costs side by side."
 
 COSTS = ("epochs", "steps", "samples", "seconds", "flops", "peak_memory", "trainable_parameters", "total_parameters")
 FORMATTERS = {"seconds": format_duration, "peak_memory": format_size}  # of costs; the others are counts
@@ -27,17 +27,17 @@ class Differences(TypedDict):
     """How two runs differ, part by part. A part is None if it does not exist yet in both runs.
 
     Attributes:
-        config: keys with different values.
-        code: keys of the git state with different values; it exists once a run has started.
+        config: keys with different values, choices first.
         data: keys of the data set with different values; it exists once a run is finished.
+        code: keys of the git state with different values; it exists once a run has started.
         environment: keys with different values; it exists once a run has started.
         metrics: all metrics, as split/name; they exist once a run is finished.
         cost: all costs; they exist once a run is finished.
     """
 
     config: Pairs
-    code: Pairs | None
     data: Pairs | None
+    code: Pairs | None
     environment: Pairs | None
     metrics: NumberPairs | None
     cost: NumberPairs | None
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("a", metavar="RUN", help=RUN_HELP)
     parser.add_argument("b", metavar="RUN", help="the run to compare it with")
+    parser.add_argument("--all", action="store_true", help="also config keys that follow from a different choice")
     add_table_format(parser)
 
 
@@ -62,17 +63,37 @@ def run(args: argparse.Namespace) -> int:
     """
     a, b = resolve(args.a), resolve(args.b)
     differences = find_differences(a, b)
-    if args.format == "json":
-        echo(json.dumps({"runs": [str(a.path), str(b.path)], **differences}, indent=1))
-        return 0
-    echo(f"a  {a.path}\nb  {b.path}")
-    _print_pairs("config", differences["config"])
-    _print_pairs("code", differences["code"])
-    _print_pairs("data", differences["data"])
-    _print_pairs("environment", differences["environment"])
-    _print_numbers("metrics", differences["metrics"])
-    _print_numbers("cost", differences["cost"])
+    hidden = set() if args.all else find_implied_keys(a, b, differences["config"])
+    config = {key: pair for key, pair in differences["config"].items() if key not in hidden}
+    parts: list[Table | str] = [f"a  {a.path}\nb  {b.path}", _build_pairs("config", config)]
+    if hidden:
+        parts.append(f"{pluralize(len(hidden), 'key')} below these choices differ too; --all shows them")
+    parts.append(_build_pairs("data", differences["data"]))
+    parts.append(_build_pairs("code", differences["code"]))
+    parts.append(_build_pairs("environment", differences["environment"]))
+    if differences["metrics"] is not None and differences["cost"] is not None:
+        parts.append(_build_numbers("metrics", differences["metrics"]))
+        parts.append(_build_numbers("cost", differences["cost"]))
+    document = {"runs": [str(a.path), str(b.path)], **differences}
+    print_answer(Answer(parts, document, list(_iterate_records(differences))), args.format)
     return 0
+
+
+def find_implied_keys(a: RunFolder, b: RunFolder, differing: Collection[str]) -> set[str]:
+    """Return the differing keys that lie below a differing choice, and that no override sets.
+
+    Args:
+        a: one run folder.
+        b: another run folder.
+        differing: keys of the config.
+    """
+    choices = {key for run in (a, b) for key in run.read_config()["choices"] if key in differing}
+    overridden = {read_key(override) for run in (a, b) for override in run.read_overrides()}
+    implied = set()
+    for key in differing:
+        if key not in overridden and any(key.startswith(f"{choice}.") for choice in choices):
+            implied.add(key)
+    return implied
 
 
 def find_differences(a: RunFolder, b: RunFolder) -> Differences:
@@ -87,8 +108,8 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
     """
     differences: Differences = {
         "config": differing_values(_flatten_config(a), _flatten_config(b)),
-        "code": None,
         "data": None,
+        "code": None,
         "environment": None,
         "metrics": None,
         "cost": None,
@@ -106,11 +127,6 @@ def find_differences(a: RunFolder, b: RunFolder) -> Differences:
         )
         differences["cost"] = _pair_numbers(_select_costs(metrics_a["cost"]), _select_costs(metrics_b["cost"]))
     return differences
-
-
-def _as_mapping(value: object) -> Mapping[str, object]:
-    """Return a mapping as it is, and an empty one for None."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def differing_values(a: Mapping[str, object], b: Mapping[str, object]) -> Pairs:
@@ -153,22 +169,23 @@ def _pair_numbers(a: Numbers, b: Numbers) -> NumberPairs:
     return {key: (a.get(key), b.get(key)) for key in {**a, **b}}
 
 
-def _print_pairs(part: str, pairs: Pairs | None) -> None:
-    echo()
+def _build_pairs(part: str, pairs: Pairs | None) -> Table | str:
     if not pairs:
-        echo(f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}")
-        return
+        return f"{part}: {'not yet known for both runs' if pairs is None else 'the same'}"
     rows = []
     for key, pair in pairs.items():
-        rows.append([key, *("-" if value is None else format_value(value) for value in pair)])
-    print_table(Table("", [part, "a", "b"], rows, 3))
+        rows.append([key, " -> ".join("-" if value is None else format_value(value) for value in pair)])
+    return Table("", [part, "a -> b"], rows, 2)
 
 
-def _print_numbers(part: str, pairs: NumberPairs | None) -> None:
-    if pairs is None:
-        return
-    echo()
-    print_table(Table("", [part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()]))
+def _build_numbers(part: str, pairs: NumberPairs) -> Table:
+    return Table("", [part, "a", "b", "b - a"], [_format_numbers(key, a, b) for key, (a, b) in pairs.items()])
+
+
+def _iterate_records(differences: Differences) -> Iterator[Record]:
+    for part, pairs in differences.items():
+        for key, (a, b) in cast(Pairs, pairs or {}).items():
+            yield {"part": part, "key": key, "a": a, "b": b}
 
 
 def _format_numbers(key: str, a: float | None, b: float | None) -> list[str]:

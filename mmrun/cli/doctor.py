@@ -1,23 +1,22 @@
 """mmrun doctor: whether this machine has what mmrun needs, and what is optional."""
 
 import argparse
-import json
 import os
 import platform
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_size, print_table
+from mmrun.cli.table import Table, format_size, inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
 from mmrun.installation import format_pip_command
+from mmrun.results.table import Style
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
@@ -65,12 +64,19 @@ def run(args: argparse.Namespace) -> int:
     """
     checks = list(run_checks())
     num_broken = sum(check.state == "broken" for check in checks)
-    if args.format == "json":
-        echo(json.dumps([_to_json(check) for check in checks], indent=1))
-    else:
-        print_table(Table("", ["what", "state", "found"], [_format_check(check) for check in checks], 3))
-    echo(f"{num_broken} broken" if num_broken else "all requirements are met", file=sys.stderr)
+    print_answer(_describe_checks(checks), args.format)
+    inform(f"{num_broken} broken" if num_broken else "all requirements are met")
     return 1 if num_broken else 0
+
+
+def _describe_checks(checks: Sequence[Check]) -> Answer:
+    styles: dict[tuple[int, int], Style] = {}
+    for number, check in enumerate(checks):
+        if check.state == "broken":
+            styles[number, 1] = "failed"
+    table = Table("", ["what", "state", "found"], [_format_check(check) for check in checks], 3, styles=styles)
+    records = [_to_json(check) for check in checks]
+    return Answer([table], records, records)
 
 
 def _to_json(check: Check) -> dict[str, str]:

@@ -1,14 +1,12 @@
 """mmrun ensemble: ensembles of several finished runs."""
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import RUN_HELP
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_number, print_table
+from mmrun.cli.answer import Answer, Record, print_answer
+from mmrun.cli.arguments import RUN_HELP, add_table_format
+from mmrun.cli.table import Table, format_number, inform
 from mmrun.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "predictions",
     )
     parser.add_argument("--metric", metavar="NAME", help="metric to print (default: the primary metric of each task)")
-    parser.add_argument("--format", choices=["table", "json"], default="table", help="json: all metrics")
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,11 +58,13 @@ def run(args: argparse.Namespace) -> int:
 
     tasks = build.open_data(restore(runs[0].read_config())).tasks
     metrics = {name: _evaluate(runs, methods, task) for name, task in tasks.items()}
-    if args.format == "json":
-        echo(json.dumps({"members": [run.name for run in runs], "tasks": metrics}, indent=1))
-        return 0
+    tables = []
     for name, task in tasks.items():
-        _print_task(name if len(tasks) > 1 else "", args.metric or task.primary_metric, metrics[name])
+        metric = args.metric or task.primary_metric
+        tables.append(_build_table(name if len(tasks) > 1 else "", metric, metrics[name]))
+    document = {"members": [run.name for run in runs], "tasks": metrics}
+    print_answer(Answer(tables, document, list(_iterate_records(metrics))), args.format)
+    inform("inference costs the sum of the members; that of soup costs as much as one member")
     return 0
 
 
@@ -112,12 +112,19 @@ def _predict_soup(runs: Sequence["RunFolder"], task: str) -> dict[str, "np.ndarr
     return {split: by_task[task] for split, by_task in predict_soup(runs, SPLITS, Terminal(live=False)).items()}
 
 
-def _print_task(task: str, metric: str, metrics: Mapping[str, Metrics]) -> None:
+def _iterate_records(metrics: Mapping[str, Mapping[str, Metrics]]) -> Iterator[Record]:
+    """Yield a record for each task, ensemble or member, and split, with all its metrics."""
+    for task, by_name in metrics.items():
+        for name, by_split in by_name.items():
+            for split, values in by_split.items():
+                yield {"task": task, "name": name, "split": split, **values}
+
+
+def _build_table(task: str, metric: str, metrics: Mapping[str, Metrics]) -> Table:
     names = next(iter(metrics.values()))["test"]
     if metric not in names:
         raise ConfigError(f"--metric: no metric '{metric}'{nearest(metric, names)} (there are {', '.join(names)})")
     rows = []
     for name, by_split in metrics.items():
         rows.append([name, *(format_number(by_split[split][metric]) for split in SPLITS)])
-    print_table(Table("", [f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows))
-    echo("inference costs the sum of the members; that of soup costs as much as one member", file=sys.stderr)
+    return Table("", [f"{task}.{metric}" if task else metric, "val (fitted on)", "test"], rows)

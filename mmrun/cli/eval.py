@@ -1,14 +1,13 @@
 """mmrun eval: contribution of each modality, robustness to noise, and subgroups of a finished run."""
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mmrun.cli.answer import print_answer
 from mmrun.cli.arguments import add_run, add_table_format
-from mmrun.cli.output import echo
+from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError, MmrunError, nearest
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code, 0.
     """
+    from mmrun.results.files import read_json
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
@@ -85,19 +85,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if missing or noise:
         conditions = evaluation.evaluate_what_if(session, args.split, missing, noise, args.fill)
-        if args.format == "json":
-            echo(json.dumps(conditions, indent=1))
-        else:
-            eval_tables.print_conditions(conditions)
+        print_answer(eval_tables.describe_conditions(conditions), args.format)
         return 0
     result = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
     evaluation.save(folder, result)
-    if args.format == "json":
-        echo(folder.evaluation_file.read_text("utf-8"), end="")
-    else:
-        eval_tables.print_evaluation(result)
+    document = read_json(folder.evaluation_file, dict[str, Any])
+    print_answer(eval_tables.describe_evaluation(result, document), args.format)
     for note in _collect_notes(result):
-        echo(f"note: {note}", file=sys.stderr)
+        print_note(note)
     return 0
 
 
@@ -106,10 +101,7 @@ def _classify_zero_shot(session: "Session", args: argparse.Namespace) -> None:
     from mmrun.evaluation.zero_shot import classify_zero_shot
 
     result = classify_zero_shot(session, args.split, args.zero_shot.split(","))
-    if args.format == "json":
-        echo(json.dumps(result, indent=1))
-    else:
-        eval_tables.print_zero_shot(result)
+    print_answer(eval_tables.describe_zero_shot(result), args.format)
 
 
 def evaluate_remaining(runs: Sequence["RunRecord"], split: str) -> None:
@@ -136,10 +128,10 @@ def evaluate_remaining(runs: Sequence["RunRecord"], split: str) -> None:
             result = evaluation.evaluate(reopen(folder, Terminal(live=False)), split, full=True)
             evaluation.save(folder, result)
         except MmrunError as error:
-            echo(f"note: not evaluated: {error}", file=sys.stderr)
+            print_note(f"not evaluated: {error}")
             continue
         seconds = time.monotonic() - started
-        echo(f"evaluated {number} of {len(folders)}: {folder.name} ({seconds:.1f} s)", file=sys.stderr)
+        inform(f"evaluated {number} of {len(folders)}: {folder.name} ({seconds:.1f} s)")
 
 
 def parse_missing(text: str | None, modalities: Sequence[str]) -> list[str]:

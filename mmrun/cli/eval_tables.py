@@ -1,11 +1,12 @@
-"""Prints evaluations of a run as tables, for `mmrun eval`."""
+"""Evaluations of a run as tables, for `mmrun eval`."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_number, print_table
+from mmrun.cli.answer import Answer, Record
+from mmrun.cli.table import Table, format_number
+from mmrun.results.selection import flatten
+from mmrun.results.table import Style
 
 if TYPE_CHECKING:
     from mmrun.evaluation import WhatIf
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
     )
 
 
-def print_conditions(conditions: Sequence["WhatIf"]) -> None:
-    """Print the metrics under several conditions, a column each.
+def describe_conditions(conditions: Sequence["WhatIf"]) -> Answer:
+    """Show the metrics under several conditions, a column each.
 
     Args:
         conditions: the first one is the unchanged input.
     """
-    columns = [_describe_condition(condition["given"]) for condition in conditions[1:]]
+    columns = ["unchanged", *(_describe_condition(condition["given"]) for condition in conditions[1:])]
     rows = []
     for name in conditions[0]["metrics"]:
         rows.append([name, *(format_number(condition["metrics"].get(name)) for condition in conditions)])
-    print_table(Table("", ["metric", "unchanged", *columns], rows))
+    records: list[Record] = []
+    for column, condition in zip(columns, conditions, strict=True):
+        records.append({"condition": column, **condition["metrics"]})
+    return Answer([Table("", ["metric", *columns], rows)], list(conditions), records)
 
 
 def _describe_condition(given: Mapping[str, "Variant | None"]) -> str:
@@ -44,8 +48,8 @@ def _describe_condition(given: Mapping[str, "Variant | None"]) -> str:
     return ", ".join(parts)
 
 
-def print_zero_shot(result: "ZeroShot") -> None:
-    """Print the metrics of zero-shot classification; the prompts go to stderr.
+def describe_zero_shot(result: "ZeroShot") -> Answer:
+    """Show the metrics of zero-shot classification, and how they were measured.
 
     Args:
         result: metrics by modality, and how they were measured.
@@ -54,53 +58,57 @@ def print_zero_shot(result: "ZeroShot") -> None:
     rows = []
     for modality, metrics in result["metrics"].items():
         rows.append([modality, *(format_number(metrics[name]) for name in names)])
-    print_table(Table("", ["modality", *names], rows))
     prompts = ", ".join(result["prompts"])
-    echo(f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}", file=sys.stderr)
+    how = f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}"
+    records = [{"modality": modality, **metrics} for modality, metrics in result["metrics"].items()]
+    return Answer([Table("", ["modality", *names], rows), how], result, records)
 
 
-def print_evaluation(evaluation: "Evaluation") -> None:
-    """Print an evaluation: for each primary metric, missing modalities, contribution and robustness; then subgroups.
+def describe_evaluation(evaluation: "Evaluation", document: Mapping[str, object]) -> Answer:
+    """Show an evaluation: for each primary metric, missing modalities, contribution and robustness; then subgroups.
 
     Args:
-        evaluation: contents of evaluation.json.
+        evaluation: of a run.
+        document: what evaluation.json holds now.
     """
+    parts: list[Table | str] = []
     for metric in evaluation["primary_metrics"]:
-        echo(f"{evaluation['run']}: {metric} on {evaluation['rows']} {evaluation['split']} rows\n")
-        _print_missing(evaluation, metric)
-        _print_contribution(evaluation, metric)
+        parts.append(f"{evaluation['run']}: {metric} on {evaluation['rows']} {evaluation['split']} rows")
+        parts.append(_build_missing(evaluation, metric))
+        parts += _build_contribution(evaluation, metric)
         if "robustness" in evaluation:
-            _print_robustness(evaluation["robustness"], metric)
+            parts.append(_build_robustness(evaluation["robustness"], metric))
     if evaluation.get("drift"):
-        _print_drift(evaluation["drift"])
+        parts.append(_build_drift(evaluation["drift"]))
     for task, subgroups in evaluation.get("groups", {}).items():
-        _print_subgroups(task, subgroups)
+        parts.append(_build_subgroups(task, subgroups))
+    records = [{"key": key, "value": value} for key, value in flatten(document)]
+    return Answer(parts, document, records)
 
 
-def _print_missing(evaluation: "Evaluation", metric: str) -> None:
-    """Print the metric for each subset of the modalities, a column per fill policy."""
+def _build_missing(evaluation: "Evaluation", metric: str) -> Table:
+    """Show the metric for each subset of the modalities, a column per fill policy."""
     by_fill = evaluation["missing"]
     rows = [["none", *[format_number(evaluation["constant"][metric])] * len(by_fill)]]
     for subsets in zip(*by_fill.values(), strict=True):  # the same subset under each policy
         rows.append([" ".join(subsets[0]["present"]), *(format_number(s["metrics"][metric]) for s in subsets)])
-    print_table(Table("", ["present", *(f"others {fill}" for fill in by_fill)], rows))
+    return Table("", ["present", *(f"others {fill}" for fill in by_fill)], rows)
 
 
-def _print_contribution(evaluation: "Evaluation", metric: str) -> None:
+def _build_contribution(evaluation: "Evaluation", metric: str) -> list[Table | str]:
     synergy = evaluation["synergy"][metric]
     alone, best = synergy["alone"], synergy["best"]
     rows = []
     for modality, value in evaluation["shapley"][metric]["absent"].items():
         rows.append([modality, format_number(value), format_number(alone[modality])])
-    echo()
-    print_table(Table("", ["modality", "Shapley", "alone"], rows))
-    echo(
-        f"\nfusion {format_number(synergy['fused'])}, {best} alone {format_number(alone[best])}: "
+    verdict = (
+        f"fusion {format_number(synergy['fused'])}, {best} alone {format_number(alone[best])}: "
         f"synergy gap {synergy['gap']:+.4f} (alone: {synergy['ceilings']})"
     )
+    return [Table("", ["modality", "Shapley", "alone"], rows), verdict]
 
 
-def _print_robustness(robustness: "Robustness", metric: str) -> None:
+def _build_robustness(robustness: "Robustness", metric: str) -> Table:
     rows = []
     for modality, of_modality in robustness["metrics"][metric].items():
         for corruption, curve in of_modality["curves"].items():
@@ -110,15 +118,14 @@ def _print_robustness(robustness: "Robustness", metric: str) -> None:
             blanks = [""] * len(robustness["severities"])
             rows.append([modality, "mean", *blanks, *_format_robustness(of_modality)])
     severities = [f"{severity:g}" for severity in robustness["severities"]]
-    echo()
-    print_table(Table("", ["noise in", "corruption", *severities, "relative", "effective"], rows, 2))
+    return Table("", ["noise in", "corruption", *severities, "relative", "effective"], rows, 2)
 
 
 def _format_robustness(robustness: "NoiseCurve | ModalityRobustness") -> list[str]:
     return [format_number(robustness["relative"]), f"{robustness['effective']:+.4f}"]
 
 
-def _print_drift(drift: Mapping[str, "EncoderDrift"]) -> None:
+def _build_drift(drift: Mapping[str, "EncoderDrift"]) -> Table:
     tasks = list(next(iter(drift.values()))["probe"])
     header = ["encoder", "since the end of", "CKA"]
     for task in tasks:
@@ -130,15 +137,15 @@ def _print_drift(drift: Mapping[str, "EncoderDrift"]) -> None:
             probe = of_encoder["probe"][task]
             row += [format_number(probe["before"]), format_number(probe["after"])]
         rows.append(row)
-    echo()
-    print_table(Table("", header, rows, 2))
+    return Table("", header, rows, 2)
 
 
-def _print_subgroups(task: str, subgroups: "SubgroupMetrics") -> None:
+def _build_subgroups(task: str, subgroups: "SubgroupMetrics") -> Table:
     metric = subgroups["primary_metric"]
-    rows = []
-    for name, metrics in subgroups["groups"].items():
+    rows, styles = [], dict[tuple[int, int], Style]()
+    for number, (name, metrics) in enumerate(subgroups["groups"].items()):
+        if name == subgroups["worst"]:
+            styles[number, 2] = "failed"
         mark = "worst" if name == subgroups["worst"] else ""
         rows.append([name or "(empty)", str(metrics["rows"]), format_number(metrics.get(metric)), mark])
-    echo()
-    print_table(Table("", [f"{subgroups['column']} ({task})", "rows", metric, ""], rows))
+    return Table("", [f"{subgroups['column']} ({task})", "rows", metric, ""], rows, styles=styles)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from mmrun.results.table import Style, Table
 
 GAP = 3  # columns between two cells
-MIN_TEXT_WIDTH = 16  # a column of text is not made narrower than this
+MIN_TEXT_WIDTH = 10  # a column of text is not made narrower than this
 
 # A piece is followed by a place where a line may end: after spaces, or after punctuation inside a path, key or name.
 PIECES = re.compile(r"[^\s/._=,:;-]*[/._=,:;-]+\s*|[^\s/._=,:;-]+\s*|\s+")
@@ -26,7 +26,8 @@ def fit_table(table: Table, width: int | None) -> list[Table]:
         width: columns of the terminal; None: unlimited.
 
     Returns:
-        Tables that all begin with the left columns. One that is too wide with a single further column stays so.
+        Tables; those after the first begin with the key columns. One that is too wide with a single further column
+        stays so.
     """
     if width is None:
         return [table]
@@ -47,7 +48,18 @@ def _with_rest(part: Table, table: Table, moved: Sequence[int], width: int) -> l
     """Return a part of a table, and the tables of its other columns."""
     if not moved:
         return [part]
-    return [part, *fit_table(replace(_select(table, moved), caption=""), width)]
+    keys = table.left if table.keys is None else table.keys
+    rest = _select(replace(table, left=keys), moved)
+    return [part, *_stack(replace(rest, caption=""), width)]
+
+
+def _stack(table: Table, width: int) -> list[Table]:
+    """Split the columns of a table; its left columns are wrapped only if not a single further one fits beside them."""
+    others = sorted(range(table.left, len(table.header)), key=lambda place: place in table.details)
+    count = len(others)
+    while count > 1 and not _fits(_select(table, others[:count]), width):
+        count -= 1
+    return _with_rest(_wrap_left(_select(table, others[:count]), width), table, others[count:], width)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -110,7 +122,7 @@ def _fits(table: Table, width: int) -> bool:
 
 
 def _wrap_left(table: Table, width: int) -> Table:
-    """Wrap the cells of the left columns, the widest first, until the table fits or they are at their minimum."""
+    """Wrap the left columns, the widest first, until the table fits or they are at their minimum."""
     widths = _natural_widths(table)
     excess = _excess(table, width)
     while excess > 0:
@@ -121,11 +133,12 @@ def _wrap_left(table: Table, width: int) -> Table:
             break
         excess -= widths[widest] - target
         widths[widest] = target
-    rows = []
-    for row in table.rows:
+
+    def wrap_row(row: list[str]) -> list[str]:
         names = ["\n".join(wrap(cell, widths[place])) for place, cell in enumerate(row[: table.left])]
-        rows.append([*names, *row[table.left :]])
-    return replace(table, rows=rows)
+        return [*names, *row[table.left :]]
+
+    return replace(table, header=wrap_row(table.header), rows=list(map(wrap_row, table.rows)))
 
 
 def _select(table: Table, columns: Sequence[int]) -> Table:

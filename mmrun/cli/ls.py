@@ -1,35 +1,49 @@
 """mmrun ls: a list of runs, one line each."""
 
 import argparse
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_duration, format_number, pluralize, print_table
-from mmrun.results.index import OUTPUTS, RunSummary, find_runs, summarize_run
+from mmrun.cli.answer import Answer, print_answer
+from mmrun.cli.arguments import add_table_format, add_where
+from mmrun.cli.table import Table, format_duration, format_number, inform, pluralize
+from mmrun.errors import ConfigError
+from mmrun.results.index import FAILED, OUTPUTS, RunSummary, find_runs, is_lower_better, summarize_run
+from mmrun.results.listing import ListedRun, filter_listed, find_varying_keys, list_runs, to_record
+from mmrun.results.table import Style
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-HELP = "List the runs below a folder: state, progress, primary metric on the test rows, training time, age."
+HELP = (
+    "List the runs below a folder: state, progress, primary metric on the test rows, training time, age, and the "
+    "overrides in which the runs differ."
+)
 
 HEADER = ["run", "status", "at", "test", "time", "age"]
 WATCHED_HEADER = HEADER[:5]  # the age would change all the time
+STATUS, TEST, TIME = HEADER.index("status"), HEADER.index("test"), HEADER.index("time")
 ACTIVE = ("running", "waiting")
 REFRESH_SECONDS = 1.0
 WATCHED_ORDER = {"running": 0, "failed": 1, "waiting": 3}  # by status; all others are 2
 
 SortKey = tuple[object, ...]
+
+
+def _rank_key(run: RunSummary) -> float:
+    """Return a number that is the lower, the better the run is."""
+    value = run.value or 0.0
+    return value if is_lower_better(run.metric or "") else -value
+
+
 ORDERS: dict[str, Callable[[RunSummary], SortKey]] = {
     "name": lambda run: (run.name,),
     "status": lambda run: (run.status, run.name),
-    "value": lambda run: (run.value is None, -(run.value or 0.0)),
+    "value": lambda run: (run.value is None, _rank_key(run)),
     "seconds": lambda run: (run.seconds is None, run.seconds or 0.0),
     "age": lambda run: (run.age,),
 }
@@ -44,8 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", nargs="?", type=Path, default=OUTPUTS, help=f"folder to search for runs (default: {OUTPUTS})"
     )
-    parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")
-    parser.add_argument("--sort", choices=ORDERS, default="name", help="value: highest first; age: newest first")
+    add_table_format(parser)
+    add_where(parser)
+    parser.add_argument(
+        "--sort", choices=ORDERS, default="name", help="value: best first; seconds: fastest first; age: newest first"
+    )
+    parser.add_argument("--limit", metavar="N", type=int, help="only the first N runs of this order")
     parser.add_argument(
         "--watch", action="store_true", help="keep the table up to date until no run is active, or until Ctrl-C"
     )
@@ -56,20 +74,67 @@ def run(args: argparse.Namespace) -> int:
 
     Returns:
         The exit code, 0.
+
+    Raises:
+        ConfigError: the arguments do not fit together.
     """
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit {args.limit}: not a number of runs; write 1 or more")
     if args.watch:
+        if args.where or args.limit is not None or args.format != "table":
+            raise ConfigError("--watch: shows a table of all runs; drop --where, --limit and --format")
         _watch(args.folder)
         return 0
-    runs = [summarize_run(run_folder, args.folder) for run_folder in find_runs(args.folder)]
-    runs.sort(key=ORDERS[args.sort])
-    if args.format == "json":
-        echo(json.dumps([asdict(run) for run in runs], indent=1))
-    elif args.format == "csv":
-        _print_csv(runs)
-    elif runs:
-        print_table(Table("", HEADER, [_format_run(run) for run in runs], 3))
-    echo(_count_by_status(runs, args.folder), file=sys.stderr)
+    runs = filter_listed(list_runs(args.folder), args.where)
+    runs.sort(key=lambda run: ORDERS[args.sort](run.summary))
+    shown = runs[: args.limit]
+    print_answer(_build_answer(shown), args.format)
+    count = _count_by_status([run.summary for run in runs], args.folder)
+    inform(count if len(shown) == len(runs) else f"{count}; the first {len(shown)} are shown")
     return 0
+
+
+def _build_answer(runs: Sequence[ListedRun]) -> Answer:
+    keys = find_varying_keys(runs)
+    document, records = [], []
+    for run in runs:
+        record, settings = to_record(run), {key: run.setting(key) for key in sorted(run.overridden)}
+        document.append({**record, "settings": settings})
+        records.append({**record, "tags": " ".join(run.tags), **{key: run.setting(key) for key in keys}})
+    columns = [*(field.name for field in fields(RunSummary)), "tags", "note", *keys]
+    parts = [_build_table(runs, keys)] if runs else []
+    notes = [[run.summary.name, run.note] for run in runs if run.note]
+    if notes:
+        parts.append(Table("", ["run", "note"], notes, 2))
+    return Answer(parts, document, records, columns)
+
+
+def _build_table(runs: Sequence[ListedRun], keys: Sequence[str]) -> Table:
+    """Build the table. A narrow terminal shows the run, its status and its metric first, and the rest below."""
+    labels = ["tags"] if any(run.tags for run in runs) else []
+    header = [*HEADER[:TIME], *keys, *labels, *HEADER[TIME:]]
+    rows = []
+    for run in runs:
+        cells = _format_run(run.summary)
+        tags = [", ".join(run.tags)] if labels else []
+        rows.append([*cells[:TIME], *map(run.setting, keys), *tags, *cells[TIME:]])
+    details = tuple(range(TIME, len(header)))
+    return Table("", header, rows, 3, details, styles=_find_styles(runs), keys=1)
+
+
+def _find_styles(runs: Sequence[ListedRun]) -> dict[tuple[int, int], Style]:
+    """Return the styles of the failed runs, and of the best value of each metric that several runs have."""
+    styles: dict[tuple[int, int], Style] = {}
+    by_metric: dict[str, list[int]] = {}  # numbers of the rows
+    for number, run in enumerate(runs):
+        if run.summary.status in FAILED:
+            styles[number, STATUS] = "failed"
+        if run.summary.metric is not None and run.summary.value is not None:
+            by_metric.setdefault(run.summary.metric, []).append(number)
+    for numbers in by_metric.values():
+        if len(numbers) > 1:
+            styles[min(numbers, key=lambda number: _rank_key(runs[number].summary)), TEST] = "best"
+    return styles
 
 
 def _watch(folder: Path) -> None:
@@ -110,12 +175,6 @@ def _count_by_status(runs: Sequence[RunSummary], folder: Path) -> str:
     counts = Counter(run.status for run in runs)
     by_status = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     return f"{pluralize(len(runs), 'run')} below {folder}{': ' if runs else ''}{by_status}"
-
-
-def _print_csv(runs: Sequence[RunSummary]) -> None:
-    from mmrun.results.csv import write_csv
-
-    echo(write_csv([field.name for field in fields(RunSummary)], (astuple(run) for run in runs)), end="")
 
 
 def _format_run(run: RunSummary) -> list[str]:

@@ -1,20 +1,28 @@
 """mmrun options: what can be chosen, read from the YAML files without composing them."""
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, print_table
+from mmrun.cli.table import Table
 from mmrun.config import config_dir
 from mmrun.errors import ConfigError, nearest
 
-HELP = "List the groups of options, or the options of one group with their keys and default values."
+HELP = "List the groups of options, the options of a group, or the keys of an option with their default values."
+
+PURPOSES = {  # of the groups; kinds of encoders and pretexts are groups of their own
+    "data": ("dataset", "augment"),
+    "model": ("encoder", "fusion", "adapter"),
+    "method": ("strategy", "objective", "pretext", "balance"),
+    "training": ("optimizer", "trainer", "callbacks"),
+    "many runs": ("experiment", "sweep"),
+}
+OTHER = "yours"  # groups of the user
 
 
 @dataclass(frozen=True)
@@ -59,32 +67,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: of this verb.
     """
-    parser.add_argument("group", nargs="?", help="fusion, strategy, encoder.image, or encoder for those of every kind")
+    parser.add_argument(
+        "group",
+        nargs="?",
+        metavar="GROUP[=NAME]",
+        help="fusion, strategy, encoder.image, or encoder for those of every kind; fusion=gated for the keys of one",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of an option: fusion gated is fusion=gated")
     add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print all groups, or the options of one.
+    """Print all groups, the options of one, or the keys of an option.
 
     Returns:
         The exit code, 0.
+
+    Raises:
+        ConfigError: there is no such group or option.
     """
     groups = list_groups()
     if args.group is None:
-        _print_groups(groups, args.format)
+        print_answer(_describe_groups(groups), args.format)
         return 0
-    requested = args.group.replace(".", "/").strip("/")
-    chosen = [group for group in groups if group == requested or group.startswith(f"{requested}/")]
-    if not chosen:
-        raise ConfigError(f"no group '{args.group}'{nearest(requested, groups)} (there are {', '.join(groups)})")
+    group, _, name = args.group.partition("=")
+    name = args.name or name
+    chosen = _choose_groups(group, groups)
+    if name:
+        print_answer(_describe_option(_choose_option(chosen, name)), args.format)
+        return 0
     options = []
-    for group in chosen:
-        options += [read_option(group, name) for name in list_files(group)]
-    if args.format == "json":
-        echo(json.dumps([_to_json(option) for option in options], indent=1))
-    else:
-        echo("\n\n".join(map(_format_option, options)))
+    for chosen_group in chosen:
+        options += [read_option(chosen_group, name) for name in list_files(chosen_group)]
+    print_answer(_describe_options(chosen, options), args.format)
     return 0
+
+
+def _choose_groups(group: str, groups: Sequence[str]) -> list[str]:
+    """Return the groups that a user names: one, or those of every kind."""
+    requested = group.replace(".", "/").strip("/")
+    chosen = [existing for existing in groups if existing == requested or existing.startswith(f"{requested}/")]
+    if not chosen:
+        paths = list(map(spell, groups))
+        owners = [existing for existing in groups if requested in list_files(existing)]
+        if owners:
+            raise ConfigError(f"no group '{group}', but an option: mmrun options {spell(owners[0])}={requested}")
+        raise ConfigError(f"no group '{group}'{nearest(spell(requested), paths)} (there are {', '.join(paths)})")
+    return chosen
+
+
+def _choose_option(groups: Sequence[str], name: str) -> Option:
+    """Read the option of a name in one of several groups."""
+    for group in groups:
+        if name in list_files(group):
+            return read_option(group, name)
+    names = [existing for group in groups for existing in list_files(group)]
+    raise ConfigError(f"{spell(groups[0])}: no option '{name}'{nearest(name, names)} (there are {', '.join(names)})")
+
+
+def spell(group: str) -> str:
+    """Return a group as overrides name it.
+
+    Args:
+        group: its folder: encoder/image.
+
+    Returns:
+        encoder.image.
+    """
+    return group.replace("/", ".")
 
 
 # ---------------------------------------------------------------------------------------------------- the YAML files
@@ -194,33 +244,60 @@ def _read_comment(node: yaml.Node, text: str) -> str:
 # ----------------------------------------------------------------------------------------------------------- printing
 
 
+def _describe_groups(groups: Sequence[str]) -> Answer:
+    """List the groups by purpose."""
+    rows, records = [], []
+    for purpose, members in _sort_by_purpose(groups).items():
+        for place, group in enumerate(members):
+            names = list(list_files(group))
+            rows.append(["" if place else purpose, spell(group), ", ".join(names)])
+            records += [{"purpose": purpose, "group": spell(group), "option": name} for name in names]
+    document = {spell(group): list(list_files(group)) for group in groups}
+    hint = "mmrun options GROUP says what each option is, mmrun options GROUP=NAME which keys it has"
+    return Answer([Table("", ["for", "group", "options"], rows, 3), hint], document, records)
+
+
+def _sort_by_purpose(groups: Sequence[str]) -> dict[str, list[str]]:
+    """Return the groups of each purpose."""
+    by_purpose: dict[str, list[str]] = {}
+    remaining = list(groups)
+    for purpose, names in PURPOSES.items():
+        by_purpose[purpose] = []
+        for name in names:
+            by_purpose[purpose] += [group for group in groups if group.split("/")[0] == name]
+        remaining = [group for group in remaining if group not in by_purpose[purpose]]
+    return by_purpose | ({OTHER: remaining} if remaining else {})
+
+
+def _describe_options(groups: Sequence[str], options: Sequence[Option]) -> Answer:
+    """List the options of some groups, a line each."""
+    parts: list[Table | str] = []
+    for group in groups:
+        members = [option for option in options if option.group == group]
+        rows = [[option.name, f"{'(yours) ' if option.is_users else ''}{option.about}"] for option in members]
+        parts.append(Table("", [f"{spell(group)}=", "what it is"], rows, 2))
+    parts.append(f"mmrun options {spell(groups[0])}=NAME shows the keys of one")
+    records = []
+    for option in options:
+        record = {"group": spell(option.group), "name": option.name, "about": option.about, "file": option.file}
+        records.append({**record, "own": option.is_users})
+    return Answer(parts, list(map(_to_json, options)), records)
+
+
+def _describe_option(option: Option) -> Answer:
+    """Show an option with its keys."""
+    title = f"{spell(option.group)}={option.name}{' (yours)' if option.is_users else ''}  {option.about}"
+    rows = [[key.name, key.value, key.comment] for key in option.keys]
+    keys = Table("", ["key", "default", ""], rows, 3) if rows else "it has no keys"
+    return Answer([title.rstrip(), keys], _to_json(option), [vars(key) for key in option.keys], ["name", "value"])
+
+
 def _to_json(option: Option) -> Mapping[str, object]:
     return {
-        "group": option.group,
+        "group": spell(option.group),
         "name": option.name,
         "file": option.file,
         "own": option.is_users,
         "about": option.about,
         "keys": [vars(key) for key in option.keys],
     }
-
-
-def _print_groups(groups: Sequence[str], format: str) -> None:
-    names = {group.replace("/", "."): list(list_files(group)) for group in groups}
-    if format == "json":
-        echo(json.dumps(names, indent=1))
-    else:
-        print_table(
-            Table("", ["group", "options"], [[group, ", ".join(options)] for group, options in names.items()], 2)
-        )
-
-
-def _format_option(option: Option) -> str:
-    path = option.group.replace("/", ".")
-    title = f"{path}={option.name}{' (yours)' if option.is_users else ''}  {option.about}"
-    lines = [title.rstrip()]
-    settings = [f"{key.name}: {key.value}" for key in option.keys]
-    width = max(map(len, settings), default=0)
-    for key, setting in zip(option.keys, settings, strict=True):
-        lines.append(f"    {setting:{width}}  {key.comment}".rstrip())
-    return "\n".join(lines)

@@ -1,9 +1,39 @@
 """What mmrun prints. Names and messages may come from someone else, so their control characters are escaped."""
 
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 from mmrun.results.formatting import escape_controls
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Print results and errors only, or also progress and notes.
+
+    Args:
+        quiet: whether `--quiet` was given.
+    """
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Return whether only results and errors are printed."""
+    return _quiet
+
+
+def split_quiet(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Remove `--quiet` from a command line.
+
+    Args:
+        arguments: of the command line.
+
+    Returns:
+        The remaining arguments, and whether the flag was among them.
+    """
+    return [argument for argument in arguments if argument != "--quiet"], "--quiet" in arguments
 
 
 def echo(*values: object, end: str = "\n", file: TextIO | None = None) -> None:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_overrides, add_table_format
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_count, format_duration, format_size, pluralize, print_table
+from mmrun.cli.table import Table, format_count, format_duration, format_size, pluralize
 
 if TYPE_CHECKING:
     from mmrun.cli.launch import SweepRun
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "Time a few real steps of each stage, and estimate time, disk and what runs share. Nothing is stored."
 
 HEADER = ["run", "stage", "runs", "features", "steps", "a step", "validation", "a run", "FLOPs", "checkpoints"]
+DETAILS = tuple(HEADER.index(name) for name in ("features", "a step", "validation", "FLOPs"))
 STORAGE = {  # of a decoded column
     "disk": "kept on disk, shared by all runs that read it",
     "memory": "kept in memory, by each run",
@@ -121,10 +122,7 @@ def run(args: argparse.Namespace) -> int:
         unfinished = sweep_runs
     groups = _estimate_groups(unfinished, num_estimated)
     plan = _sum_up(groups, num_runs, len(sweep_runs) - len(unfinished))
-    if args.format == "json":
-        echo(json.dumps({**plan, "alike": [asdict(group) for group in groups]}, indent=1))
-    else:
-        _print_plan(groups, plan, num_trials is not None)
+    print_answer(_describe_plan(groups, plan, num_trials is not None), args.format)
     return 0
 
 
@@ -222,25 +220,30 @@ def _collect_columns(groups: Sequence[RunGroup]) -> list["ColumnEstimate"]:
     return list(columns.values())
 
 
-def _print_plan(groups: Sequence[RunGroup], plan: Plan, is_search: bool) -> None:
-    if groups:
-        print_table(Table("", HEADER, list(_format_stages(groups)), 2))
-        echo()
+def _describe_plan(groups: Sequence[RunGroup], plan: Plan, is_search: bool) -> Answer:
+    """Show the stages of each group of runs, and sums over all."""
     finished = f", {plan['finished']} of them finished" if plan["finished"] else ""
     pruned = "; pruning ends some earlier" if is_search else ""
-    echo(
-        f"{pluralize(plan['asked'], 'run')}{finished}: about {format_duration(plan['seconds'])} one after the other, "
-        f"the longest {format_duration(plan['longest'])}{pruned}"
-    )
     stages, disk = plan["stages"], plan["bytes"]
-    echo(f"{stages['asked']:g} stages, {stages['different']} different; with reuse=true, equal ones are trained once")
-    echo(
+    lines = [
+        f"{pluralize(plan['asked'], 'run')}{finished}: about {format_duration(plan['seconds'])} one after the other, "
+        f"the longest {format_duration(plan['longest'])}{pruned}",
+        f"{stages['asked']:g} stages, {stages['different']} different; with reuse=true, equal ones are trained once",
         f"disk: {format_size(disk['checkpoints'])} of checkpoints; in the cache {format_size(disk['stages'])} of "
-        f"stages, {format_size(disk['columns'])} of columns"
-    )
+        f"stages, {format_size(disk['columns'])} of columns",
+    ]
     for column in _collect_columns(groups):
         size, seconds = format_size(column.size), format_duration(column.seconds)
-        echo(f"column {column.modality}: {size}, {seconds} to decode, {STORAGE[column.kept]}")
+        lines.append(f"column {column.modality}: {size}, {seconds} to decode, {STORAGE[column.kept]}")
+    tables = [Table("", HEADER, list(_format_stages(groups)), 2, details=DETAILS)] if groups else []
+    document = {**plan, "alike": [asdict(group) for group in groups]}
+    return Answer([*tables, "\n".join(lines)], document, list(_iterate_records(groups)))
+
+
+def _iterate_records(groups: Sequence[RunGroup]) -> Iterator[dict[str, object]]:
+    for group in groups:
+        for stage in group.estimate.stages:
+            yield {"run": group.label, "runs": group.runs, **asdict(stage)}
 
 
 def _format_stages(groups: Sequence[RunGroup]) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
+from mmrun.cli.table import print_note
 from mmrun.results.csv import escape_formula, write_csv
 
 HELP = "Predict the rows of a file that has the columns of the training data; targets are not needed."
@@ -46,16 +47,15 @@ def run(args: argparse.Namespace) -> int:
 
     predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
     for modality in predictions.missing_modalities:
-        echo(f"note: {args.file} has no {modality}: predicted without it", file=sys.stderr)
+        print_note(f"{args.file} has no {modality}: predicted without it")
     num_escaped = _count_formulas(predictions.columns) if args.format == "csv" else 0
     if num_escaped:
-        echo(
-            f"note: {num_escaped} cells would be formulas in a spreadsheet; they begin with an apostrophe now "
-            "(--format json keeps them)",
-            file=sys.stderr,
+        print_note(
+            f"{num_escaped} cells would be formulas in a spreadsheet; they begin with an apostrophe now "
+            "(--format json keeps them)"
         )
     for note in predictions.notes:
-        echo(f"note: {note}", file=sys.stderr)
+        print_note(note)
     write = _write_json if args.format == "json" else _write_csv
     if args.output is None:
         write(predictions.columns, sys.stdout)

@@ -2,13 +2,13 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import split_keys
 from mmrun.cli.compare import add_question, parse_question
 from mmrun.cli.output import echo
+from mmrun.cli.table import inform, print_note
 
 if TYPE_CHECKING:
     from mmrun.results.report.content import Report
@@ -68,17 +68,17 @@ def run(args: argparse.Namespace) -> int:
         output.write_text(text, encoding="utf-8")
     _print_summary(report)
     if output is not None:
-        echo(f"wrote {output}", file=sys.stderr)
+        inform(f"wrote {output}")
     return 0
 
 
 def _print_summary(report: "Report") -> None:
     for answer in report.answers:
-        echo(answer.text, file=sys.stderr)
+        inform(answer.text)
     for caveat in report.caveats:
-        echo(f"note: {caveat}", file=sys.stderr)
+        print_note(caveat)
     if report.hint:
-        echo(f"hint: {report.hint}", file=sys.stderr)
+        inform(f"hint: {report.hint}")
 
 
 def _save_plots(report: "Report", folder: Path) -> None:

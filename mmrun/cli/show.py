@@ -1,25 +1,32 @@
 """mmrun show: one run on a screen."""
 
 import argparse
-import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_run, add_table_format
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_table
+from mmrun.cli.braille import draw_curve
+from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_note
+from mmrun.errors import DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
-from mmrun.results.index import determine_status, resolve
-from mmrun.results.selection import format_value
+from mmrun.results.index import FAILED, determine_status, find_primary_metric, resolve
+from mmrun.results.listing import split_tags
+from mmrun.results.schema import RunMetrics
+from mmrun.results.selection import flatten, format_value
+from mmrun.results.table import Style
 
 if TYPE_CHECKING:
     from mmrun.training.stage_cost import StageCost
 
-HELP = "Show one run: its overrides, status, metrics and cost."
+HELP = "Show one run: its overrides, status, metrics, learning curves and cost."
 
 COST_HEADER = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
+COST_DETAILS = tuple(COST_HEADER.index(name) for name in ("samples", "FLOPs", "memory", "of"))
+CURVE_SIZE = 24, 2  # columns and lines
+FIRST_CHOICES = ("dataset", "encoder", "fusion", "strategy")  # the others follow
 
 Metrics = Mapping[str, float | None]  # by name
 
@@ -34,6 +41,8 @@ class RunInfo(TypedDict):
         overrides: as typed.
         budget: by unit, those that are set.
         seed: of the run.
+        tags: of the user.
+        note: of the user.
         paths: existing files and folders by name; the run folder is the first.
         changed_environment: what differed between the starts of the run: its value at each start, by property.
     """
@@ -44,6 +53,8 @@ class RunInfo(TypedDict):
     overrides: list[str]
     budget: dict[str, float]
     seed: int
+    tags: list[str]
+    note: str | None
     paths: dict[str, str]
     changed_environment: dict[str, list[object]]
 
@@ -67,16 +78,16 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.run)
     info = _read_info(folder)
     metrics = folder.read_metrics() if folder.finished else None
-    if args.format == "json":
-        echo(json.dumps({**info, "metrics": metrics}, indent=1))
-        return 0
-    _print_info(info)
+    parts: list[Table | str] = [_build_overview(info), _build_choices(info["choices"])]
     if metrics is not None:
-        if metrics["metrics"]:  # a run that only pre-trains has none
-            _print_metrics(metrics["metrics"])
-        if "test" in metrics["per_class"]:
-            _print_per_class(metrics["per_class"]["test"])
-        _print_cost(metrics["cost"])
+        parts += _build_metrics(metrics)
+    if args.format == "table":  # in Markdown, a cell is one line
+        parts += _build_curves(folder, metrics)
+    if metrics is not None:
+        parts.append(_build_costs(metrics["cost"], info["choices"]))
+    document = {**info, "metrics": metrics}
+    records = [{"key": key, "value": value} for key, value in flatten(document)]
+    print_answer(Answer(parts, document, records), args.format)
     return 0
 
 
@@ -91,59 +102,132 @@ def _read_info(folder: RunFolder) -> RunInfo:
         "overrides": folder.read_overrides(),
         "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
         "seed": config["seed"],
+        "tags": list(split_tags(config.get("tag"))),
+        "note": folder.read_note(config),
         "paths": {path.name: str(path) for path in paths if path.exists()},
         "changed_environment": compare_starts(folder.read_starts()),
     }
 
 
-def _print_info(info: RunInfo) -> None:
+def _build_overview(info: RunInfo) -> Table:
+    """Show what the run is, and where."""
     state, paths = info["status"], dict(info["paths"])
     position = "" if state["status"] == "finished" else f" at {state['stage'] or 'start'}, {state['progress']:.0%} done"
     message = f": {state['message']}" if state["message"] else ""
-    choices = " ".join(f"{key}={name}" for key, name in info["choices"].items())
     budget = " ".join(f"budget.{unit}={value:g}" for unit, value in info["budget"].items())
-    echo(f"{info['run']}: {state['status']}{position}{message}")
-    echo(f"  overrides  {shlex.join(info['overrides']) or 'none'}")
-    echo(f"  choices    {choices}")
-    echo(f"  budget     {budget or 'default'}, seed={info['seed']}")
+    rows = [
+        ["status", f"{state['status']}{position}{message}"],
+        ["overrides", shlex.join(info["overrides"]) or "none"],
+        ["budget", f"{budget or 'default'}, seed={info['seed']}"],
+    ]
+    if info["tags"]:
+        rows.append(["tags", ", ".join(info["tags"])])
+    if info["note"]:
+        rows.append(["note", info["note"]])
     for name, values in info["changed_environment"].items():
-        echo(f"  {name} changed when the run was resumed: {' -> '.join(map(format_value, values))}")
-    echo(f"  folder     {paths.pop(info['run'])}: {' '.join(paths)}")
+        rows.append([name, f"changed when the run was resumed: {' -> '.join(map(format_value, values))}"])
+    rows.append(["folder", f"{paths.pop(info['run'])}: {' '.join(paths)}"])
+    styles: dict[tuple[int, int], Style] = {(0, 1): "failed"} if state["status"] in FAILED else {}
+    return Table("", ["run", info["run"]], rows, 2, styles=styles)
 
 
-def _print_metrics(metrics: Mapping[str, Metrics]) -> None:
-    """Print the metrics, a column per split."""
-    names = sorted(set().union(*metrics.values()))
-    rows = []
-    for name in names:
-        rows.append([name, *(format_number(of_split.get(name)) for of_split in metrics.values())])
-    echo()
-    print_table(Table("", ["metric", *metrics], rows))
+def _build_choices(choices: Mapping[str, str]) -> Table:
+    """Show the chosen YAML files, the data set and the model first."""
+
+    def order(key: str) -> tuple[int, str]:
+        group = key.split(".")[0]
+        return (FIRST_CHOICES.index(group) if group in FIRST_CHOICES else len(FIRST_CHOICES), key)
+
+    return Table("", ["choice", "option"], [[key, choices[key]] for key in sorted(choices, key=order)], 2)
 
 
-def _print_per_class(per_class: Mapping[str, Mapping[str, Metrics]]) -> None:
-    """Print a table per task, with a row per class."""
-    for task, classes in per_class.items():
-        names = list(next(iter(classes.values())))
+def _build_metrics(metrics: RunMetrics) -> list[Table | str]:
+    """Show the metrics, a column per split, and those of the test classes of each task."""
+    by_split, tables = metrics["metrics"], list[Table | str]()
+    if by_split:  # a run that only pre-trains has none
         rows = []
-        for label, metrics in classes.items():
-            rows.append([label, *(format_number(metrics.get(name)) for name in names)])
-        echo()
-        print_table(Table("", [f"{task} (test)", *names], rows))
+        for name in sorted(set().union(*by_split.values())):
+            rows.append([name, *(format_number(of_split.get(name)) for of_split in by_split.values())])
+        tables.append(Table("", ["metric", *by_split], rows))
+    for task, classes in metrics["per_class"].get("test", {}).items():
+        tables.append(_build_per_class(task, classes))
+    return tables
 
 
-def _print_cost(cost: Mapping[str, Any]) -> None:
-    rows = [_format_cost(name, stage) for name, stage in cost["stages"].items()]
-    total: Any = {**cost, "objective": "", "reused": False}
-    rows.append(_format_cost("all", total))
-    echo()
-    print_table(Table("", COST_HEADER, rows, 2))
+def _build_per_class(task: str, classes: Mapping[str, Metrics]) -> Table:
+    names = list(next(iter(classes.values())))
+    rows = []
+    for label, metrics in classes.items():
+        rows.append([label, *(format_number(metrics.get(name)) for name in names)])
+    return Table("", [f"{task} (test)", *names], rows)
 
 
-def _format_cost(name: str, cost: "StageCost") -> list[str]:
+# ------------------------------------------------------------------------------------------------------------- curves
+
+
+def _build_curves(folder: RunFolder, metrics: RunMetrics | None) -> list[Table | str]:
+    """Show losses and the primary metric over the epochs of each stage; nothing where there are no two evaluations."""
+    primary = None if metrics is None else find_primary_metric(metrics)[0]
+    rows = []
+    for (stage, name), points in _read_points(folder, ["train/loss", "val/loss", f"val/{primary}"]).items():
+        if len(points) > 1:
+            epochs, values = zip(*points, strict=True)
+            first, last = format_number(values[0]), format_number(values[-1])
+            rows.append([stage, name, draw_curve(epochs, values, *CURVE_SIZE), f"{epochs[-1]:.3g}", first, last])
+    return [Table("", ["stage", "curve", "over the epochs", "epochs", "first", "last"], rows, 3)] if rows else []
+
+
+def _read_points(folder: RunFolder, names: list[str]) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Return epochs and value of each evaluation, by stage and metric; a damaged log is reported and gives none."""
+    points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    if not folder.log_file.exists():
+        return points
+    try:
+        for event in folder.log.read_events():
+            for name, value in _iterate_numbers(event, names):
+                points.setdefault((str(event.get("stage")), name), []).append((event["epochs"], value))
+    except DamagedError as error:
+        print_note(f"without learning curves: {error}")
+        return {}
+    return points
+
+
+def _iterate_numbers(event: Mapping[str, Any], names: list[str]) -> Iterator[tuple[str, float]]:
+    """Yield the metrics of an evaluation that are numbers."""
+    if event.get("event") == "evaluated" and isinstance(event.get("epochs"), int | float):
+        for name in names:
+            if isinstance(event.get(name), int | float):
+                yield name, event[name]
+
+
+# --------------------------------------------------------------------------------------------------------------- cost
+
+
+def _build_costs(cost: Mapping[str, Any], choices: Mapping[str, str]) -> Table:
+    rows = []
+    for name, stage in cost["stages"].items():
+        rows.append(_format_cost(name, _name_objective(name, stage, choices), stage))
+    total: Any = {**cost, "reused": False}
+    rows.append(_format_cost("all", "", total))
+    return Table("", COST_HEADER, rows, 2, COST_DETAILS, keys=1)
+
+
+def _name_objective(stage: str, cost: "StageCost", choices: Mapping[str, str]) -> str:
+    """Return the YAML file of a stage's objective; the name of its class where the config has none.
+
+    A stage `pretrain-image` is a copy of the stage `pretrain` for one modality.
+    """
+    for name in (stage, stage.rpartition("-")[0]):
+        key = f"strategy.stages.{name}.objective"
+        if key in choices:
+            return choices[key]
+    return cost["objective"]
+
+
+def _format_cost(name: str, objective: str, cost: "StageCost") -> list[str]:
     return [
         f"{name} (reused)" if cost["reused"] else name,
-        cost["objective"],
+        objective,
         f"{cost['epochs']:.3g}",
         format_count(cost["steps"]),
         format_count(cost["samples"]),

@@ -1,13 +1,13 @@
 """Prints tables and text on a terminal. The functions that format cells are offered here too."""
 
+import os
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TextIO
 
 from mmrun.cli.layout import fit_table, wrap
-from mmrun.cli.output import echo
+from mmrun.cli.output import echo, is_quiet
 from mmrun.results.formatting import (
     escape_controls,
     format_count,
@@ -24,9 +24,10 @@ __all__ = [
     "format_duration",
     "format_number",
     "format_size",
+    "inform",
     "pluralize",
+    "print_note",
     "print_table",
-    "print_tables",
     "print_text",
     "terminal_width",
 ]
@@ -42,18 +43,6 @@ def terminal_width(stream: TextIO) -> int | None:
         stream: sys.stdout or sys.stderr.
     """
     return shutil.get_terminal_size().columns if stream.isatty() else None
-
-
-def print_tables(tables: Sequence[Table]) -> None:
-    """Print tables to stdout, an empty line between them.
-
-    Args:
-        tables: see `print_table`.
-    """
-    for index, table in enumerate(tables):
-        if index > 0:
-            echo()
-        print_table(table)
 
 
 def print_table(table: Table) -> None:
@@ -89,6 +78,25 @@ def print_text(text: str, indent: str = "", file: TextIO | None = None) -> None:
         echo(line, file=stream)
 
 
+def inform(text: str) -> None:
+    """Print to stderr what is no result: counts, where files were written. Nothing with `--quiet`.
+
+    Args:
+        text: see `print_text`.
+    """
+    if not is_quiet():
+        print_text(text, indent="  ", file=sys.stderr)
+
+
+def print_note(text: str) -> None:
+    """Print to stderr what to know before trusting a result. Nothing with `--quiet`.
+
+    Args:
+        text: see `print_text`.
+    """
+    inform(f"note: {text}")
+
+
 def _escape(table: Table) -> Table:
     header = [escape_controls(name) for name in table.header]
     rows = [[escape_controls(cell) for cell in row] for row in table.rows]
@@ -96,7 +104,7 @@ def _escape(table: Table) -> Table:
 
 
 def _print_fitting(table: Table, width: int | None) -> None:
-    """Print a table that fits, with colours where stdout is a terminal."""
+    """Print a table that fits, with colours where stdout is a terminal and NO_COLOR is not set."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -113,7 +121,7 @@ def _print_fitting(table: Table, width: int | None) -> None:
             style = table.styles.get((number, place))
             cells.append(Text(cell, style=STYLES[style] if style else ""))
         rich_table.add_row(*cells)
-    console = Console(width=width or UNLIMITED)
+    console = Console(width=width or UNLIMITED, color_system=None if os.environ.get("NO_COLOR") else "auto")
     with console.capture() as capture:  # and print it below: rich would exit with 1 when `head` closes the pipe
         console.print(rich_table)
     for line in capture.get().rstrip("\n").split("\n"):

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import math
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from mmrun.cli.arguments import add_run
 from mmrun.cli.diff import differing_values
 from mmrun.cli.output import echo
+from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.environment import describe_environment
 from mmrun.results.folder import RunFolder
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     echo(f"{folder.path}: {name} trained again: different in {difference}")
     for key, (before, after) in differing_values(recorded, current).items():
-        echo(f"the environment differs: {key} was {format_value(before)}, is {format_value(after)}", file=sys.stderr)
+        print_note(f"the environment differs: {key} was {format_value(before)}, is {format_value(after)}")
     return 1
 
 

@@ -10,6 +10,9 @@ from hashlib import blake2b, file_digest
 from itertools import islice
 from pathlib import Path
 
+from mmrun.errors import DamagedError
+
+MEMORY = "files.sqlite"  # in the cache folder
 DIGEST_SIZE = 20  # bytes
 SETTLED = 2_000_000_000  # nanoseconds without a change after which a file is remembered: clocks of disks are coarse
 CHUNK_SIZE = 500  # files looked up and remembered at once
@@ -82,6 +85,26 @@ class FileDigests:
             return
         except sqlite3.DatabaseError:  # damaged
             self._memory.unlink(missing_ok=True)
+
+
+def count_files(memory: Path) -> int:
+    """Return the number of files whose digests are remembered.
+
+    Args:
+        memory: the SQLite file, every page of which is read.
+
+    Raises:
+        DamagedError: it is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(f"{memory.resolve().as_uri()}?mode=ro", TIMEOUT, uri=True)) as connection:
+            (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                raise DamagedError(f"{memory}: damaged ({state})")
+            (number,) = connection.execute("SELECT count(*) FROM files").fetchone()
+            return int(number)
+    except sqlite3.Error as error:
+        raise DamagedError(f"{memory}: damaged ({error})") from None
 
 
 class NoDigests(FileDigests):

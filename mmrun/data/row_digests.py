@@ -4,12 +4,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.fitted import Fit
 from mmrun.data.packed import Records
 from mmrun.data.table import CLASSES, Table, Target
 from mmrun.data.table_file import Locations
@@ -24,10 +26,12 @@ class DataRecord(NamedTuple):
     Attributes:
         fingerprint: of the data set.
         rows: [N] uint32, a digest of each row, by part: input.image, target.label, split, group, id.
+        fits: what was fitted to the training rows, by part: encoder.text, task.label; empty where that is not known.
     """
 
     fingerprint: str
     rows: dict[str, np.ndarray]
+    fits: Mapping[str, Fit] = MappingProxyType({})
 
 
 def record_data(table: Table, files: FileDigests) -> DataRecord:

@@ -31,9 +31,12 @@ def predict_soup(
         scores by split and task, [N, C], rows in the order of the stored predictions.
 
     Raises:
-        ConfigError: the runs have different models.
+        ConfigError: the runs have different models, vocabularies or categories.
     """
     session = reopen(runs[0], callback)
+    for run in runs[1:]:
+        for line in init_from.check_fits(run, session.data.fits, "--method soup"):
+            callback.on_message(f"warning: {line}")
     checkpoint.load_weights(session.model, average_weights(runs), runs[0].path)
     head = parse_primary_head(runs[0].read_metrics())
     scores: dict[str, dict[str, np.ndarray]] = {}

@@ -58,6 +58,7 @@ class Adversarial(Objective):
             )
         _check(steps, weight)
         self.task = task(tasks=tasks, kinds=kinds)
+        self.needs_targets = self.task.needs_targets
         self.kinds = dict(kinds)
         self.steps, self.step_size, self.random_start, self.weight = steps, step_size, random_start, weight
 
@@ -150,6 +151,7 @@ class Embedded(Objective):
                 )
         _check(1, weight)
         self.task = task(tasks=tasks, kinds=kinds)
+        self.needs_targets = self.task.needs_targets
         self.epsilon, self.weight = epsilon, weight
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ class MixUp(Objective):
         if alpha <= 0:
             raise ConfigError(f"objective.alpha: {alpha} is not above 0")
         self.task = task(tasks=tasks, kinds=kinds)
+        self.needs_targets = self.task.needs_targets
         self.alpha = alpha
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ class ModalityDropout(Objective):
         if not 0 <= drop_prob <= 1:
             raise ConfigError(f"objective.drop_prob: {drop_prob} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
+        self.needs_targets = self.task.needs_targets
         self.drop_prob = drop_prob
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:

@@ -46,6 +46,7 @@ class Supervised(Objective):
     encode: Callable[[Multimodal, Mapping[str, Input]], dict[str, Features]]
     predict: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], ModelOutputs]
     compute_losses: Callable[[ModelOutputs, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]
+    needs_targets = True
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts.

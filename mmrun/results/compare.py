@@ -8,12 +8,10 @@ from mmrun.errors import ConfigError
 from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
 from mmrun.results.formatting import pluralize
+from mmrun.results.index import is_lower_better
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
 from mmrun.results.variation import Variation
-
-LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
-LOWER_SUFFIXES = ("_loss", "_error")  # of metrics of other packages
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ class Question:
     @property
     def lower_is_better(self) -> bool:
         """The direction of the metric."""
-        name = self.metric.partition("/")[2].partition("/")[0].rpartition(".")[2]  # test/label.accuracy/image
-        return name in LOWER_IS_BETTER or name.endswith(LOWER_SUFFIXES)
+        return is_lower_better(self.metric.partition("/")[2])
 
 
 @dataclass(frozen=True)
@@ -130,17 +127,16 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
     Raises:
         ConfigError: the options do not fit together, or no run has a key, the metric or the baseline.
     """
-    if question.paired and question.against is None:
-        raise ConfigError("--paired: needs a baseline to pair with; name it with --against")
     if question.amortise < 1:
         raise ConfigError(f"--amortise: {question.amortise} is not a number of fusions; 1 charges everything to one")
     selected, left_out = selection.select_with_metric(list(runs), question.metric)
     groups = selection.group_runs(selected, question.by)
+    question, chosen = choose_baseline(groups, question)
     if question.interval == "bca":
         _check_bootstrap(groups)
     against = question.against
     baselines = {} if against is None else selection.match_baselines(groups, selection.parse_values(against))
-    messages = [*notices, *left_out]
+    messages = [*notices, *left_out, *chosen]
     variation = Variation(selected, question.by, question.paired)
     unequal = comparability.find_unequal_terms(selected, question.by, question.paired, question.match, variation)
     messages += comparability.shorten_notices(unequal)
@@ -157,6 +153,23 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
     (comparison,) = correct_together([Comparison(question, rows, messages)])
     messages += check_smallest_p([comparison])
     return comparison
+
+
+def choose_baseline(groups: Groups, question: Question) -> tuple[Question, list[str]]:
+    """Make the first group the baseline of a question that pairs runs without naming one.
+
+    Args:
+        groups: of all runs.
+        question: whose baseline may be missing.
+
+    Returns:
+        The question, and a notice if a baseline was chosen.
+    """
+    if not question.paired or question.against is not None:
+        return question, []
+    first = ",".join(selection.order_groups(groups, {})[0])
+    notice = f"--paired without --against: the baseline is the first group, {first}; --against GROUP chooses another"
+    return replace(question, against=first), [notice]
 
 
 def _check_bootstrap(groups: Groups) -> None:

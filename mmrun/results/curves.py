@@ -89,9 +89,11 @@ def compare_across(runs: Sequence[RunRecord], question: Question, key: str, noti
     """
     by_value = _group_by_value(runs, key)
     values = list(by_value)
+    question, chosen = compare.choose_baseline(selection.group_runs(list(runs), question.by), question)
     logarithmic = values[0] > 0 and values[-1] / values[0] > WIDE
     comparisons = compare.correct_together([compare.compare(by_value[value], question) for value in values])
-    curves = Curves(question, key, logarithmic, values, comparisons, [], [*notices, *check_family(comparisons)])
+    curves = Curves(question, key, logarithmic, values, comparisons, [], [*notices, *chosen])
+    curves.notices.extend(check_family(comparisons))
     unequal = _find_unequal_along(curves, list(chain(*by_value.values())))
     curves.notices.extend(comparability.shorten_notices(unequal))
     tested = compare.correct_together(comparisons, "holm")

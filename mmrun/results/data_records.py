@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mmrun.data.row_digests import DataRecord
-from mmrun.errors import DataError
-from mmrun.results.files import write_atomically
+from mmrun.errors import DamagedError
+from mmrun.results.files import explain_mend, write_atomically
 from mmrun.results.folder import RunFolder
 
 
@@ -21,7 +21,7 @@ def write_data_record(folder: RunFolder, record: DataRecord) -> None:
         record: of its data set.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    about = json.dumps({"fingerprint": record.fingerprint, "parts": list(record.rows)})
+    about = json.dumps({"fingerprint": record.fingerprint, "parts": list(record.rows), "fits": dict(record.fits)})
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
@@ -34,13 +34,17 @@ def read_data_record(folder: RunFolder) -> DataRecord | None:
     """Read the digests of the data set; None where a run did not record them.
 
     Raises:
-        DataError: the file is damaged.
+        DamagedError: the file is damaged.
     """
     if not folder.data_file.exists():
         return None
+    if folder.finished:
+        folder.verify(folder.data_file)
     try:
         with np.load(folder.data_file, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            return DataRecord(about["fingerprint"], dict(zip(about["parts"], arrays["digests"], strict=True)))
+            rows = dict(zip(about["parts"], arrays["digests"], strict=True))
+            return DataRecord(about["fingerprint"], rows, about.get("fits", {}))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{folder.data_file}: damaged ({error}); put it back, or repeat the run with --rerun") from None
+        mend = explain_mend(folder.data_file)
+        raise DamagedError(f"{folder.data_file}: damaged ({error}); {mend}") from None

@@ -27,12 +27,14 @@ def describe_environment(device: str, threads: int) -> Environment:
     """
     import torch
 
+    from mmrun.training.device import model_name
+
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": {"mmrun": mmrun.__version__, **{library: find_version(library) for library in LIBRARIES}},
         "git": _read_git_state(),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device": model_name(device),
         "threads": threads,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

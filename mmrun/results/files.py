@@ -34,6 +34,8 @@ MENDS = {
     "metrics.json": "remove it, then mmrun resume {run} writes it again",
     "status.json": "remove it, then mmrun resume {run} writes it again",
     "environment.json": "remove it",
+    "data.npz": "put it back, or remove it: then rows that change can no longer be named",
+    "notes.json": "remove it, then mmrun note {run} writes it again",
     "evaluation.json": "remove it, then mmrun eval {run} writes it again",
 }
 

@@ -26,6 +26,7 @@ from mmrun.results.schema import (
     ComparedConfig,
     Config,
     Environment,
+    Notes,
     RunMetrics,
     StoredConfig,
     StoredEnvironment,
@@ -53,6 +54,7 @@ class RunFolder:
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
         self.evaluation_file = self.path / "evaluation.json"  # written by `mmrun eval`
+        self.notes_file = self.path / "notes.json"  # written by `mmrun note`
         self.predictions = self.path / "predictions"
         self.checkpoints = self.path / "checkpoints"
         self.status = StatusFile(self.status_file)
@@ -149,14 +151,35 @@ class RunFolder:
         write_json(self.environment_file, {**recorded, **changes})
 
     def clear(self) -> None:
-        """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished."""
+        """Remove what an earlier run of the same config left, `metrics.json` first: the run is then unfinished.
+
+        The user's notes stay.
+        """
         self.log.close()
         self.metrics_file.unlink(missing_ok=True)
         for path in self.path.iterdir():
+            if path == self.notes_file:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def remove(self) -> None:
+        """Remove the folder with everything in it; what links in it lead to stays.
+
+        Raises:
+            RunError: another process trains this run.
+            StorageError: a file cannot be removed.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            _lock(descriptor, self.path, None)
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise StorageError(f"{error.filename or self.path}: cannot be removed ({error.strerror})") from None
+        finally:
+            os.close(descriptor)
 
     def finish(self, metrics: Mapping[str, object]) -> None:
         """Write metrics.json, which marks the run as finished.
@@ -165,15 +188,23 @@ class RunFolder:
             metrics: a `RunMetrics` without `schema`.
         """
         self.log.close()
-        files = [self.log_file, *sorted(self.predictions.glob("*.parquet"))]
+        files = [self.log_file, self.data_file, *sorted(self.predictions.glob("*.parquet"))]
         digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
         write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
         self.status.write("finished", progress=1.0)
 
+    def write_note(self, note: str | None) -> None:
+        """Set the user's note about the run.
+
+        Args:
+            note: replaces the one in the config; None: there is none.
+        """
+        write_json(self.notes_file, {"note": note})
+
     # ------------------------------------------------------------------------------------------------------- reading
 
     def verify(self, file: Path) -> None:
-        """Check the log or a file of predictions of a finished run, once per process.
+        """Check the log, the record of the data or a file of predictions of a finished run, once per process.
 
         Args:
             file: in this folder.
@@ -186,12 +217,24 @@ class RunFolder:
             try:
                 verify_file(file, expected, once=True)
             except DamagedError as error:
-                mend = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
-                raise DamagedError(f"{error}; {LOG_MEND if file == self.log_file else mend}") from None
+                mends = {self.log_file: LOG_MEND, self.data_file: explain_mend(self.data_file)}
+                rewrite = f"remove {self.metrics_file}, then mmrun resume {self.path} writes both again"
+                raise DamagedError(f"{error}; {mends.get(file, rewrite)}") from None
 
     def read_config(self) -> Config:
         """Return the resolved config."""
         return cast(Config, read_yaml(self.config_file, StoredConfig))
+
+    def read_note(self, config: Config) -> str | None:
+        """Return the user's note about the run.
+
+        Args:
+            config: of the run; `mmrun note` replaces the note in it.
+        """
+        if not self.notes_file.exists():
+            return config.get("note")
+        notes: Notes = read_json(self.notes_file, Notes)
+        return notes["note"]
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that were given to `mmrun train`."""

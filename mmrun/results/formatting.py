@@ -8,6 +8,8 @@ CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+NEGLIGIBLE = 1e-12  # smaller values are rounding errors, and written as 0
+
 
 def escape_controls(text: str) -> str:
     """Write control characters as they are written in Python: an escape character becomes \\x1b.
@@ -19,14 +21,16 @@ def escape_controls(text: str) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Write a number with four significant digits, or four decimals between 0.001 and 10.
+    """Write a number with four significant digits, or four decimals between 0.001 and 10; rounding errors as 0.
 
     Args:
         value: None becomes a dash.
     """
     if value is None:
         return "-"
-    return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.4g}"
+    if abs(value) < NEGLIGIBLE:
+        return "0.0000"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 else f"{value:.4g}"
 
 
 def format_signed(value: float | None) -> str:
@@ -35,7 +39,7 @@ def format_signed(value: float | None) -> str:
     Args:
         value: None becomes a dash.
     """
-    return f"+{format_number(value)}" if value is not None and value > 0 else format_number(value)
+    return f"+{format_number(value)}" if value is not None and value >= NEGLIGIBLE else format_number(value)
 
 
 def format_interval(low: float | None, high: float | None) -> str:
@@ -67,6 +71,8 @@ def format_count(value: float | None) -> str:
     """
     if value is None:
         return "-"
+    if abs(value) < NEGLIGIBLE:
+        return "0"
     for factor, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
             return f"{value / factor:.3g}{letter}"

@@ -13,7 +13,10 @@ from mmrun.results.schema import RunMetrics, RunStatus
 
 SILENT_AFTER = 300  # seconds without a heartbeat after which a run of another machine counts as killed
 OUTPUTS = Path("outputs")  # where runs are looked up by name
+FAILED = ("failed", "killed", "damaged")  # statuses of runs that ended without a result
 RUN_FILES = ("config.yaml", "status.json")  # either makes a folder a run folder
+LOWER_IS_BETTER = ("loss", "nll", "mse", "rmse", "mae", "calibration_error")
+LOWER_SUFFIXES = ("_loss", "_error")  # of metrics of other packages
 MAX_CANDIDATES = 5  # runs that an error names
 
 
@@ -143,17 +146,41 @@ def summarize_run(run: RunFolder, below: Path) -> RunSummary:
     Returns:
         The summary; a run whose files cannot be read has the status `damaged`.
     """
+    return read_summary(run, below)[0]
+
+
+def read_summary(run: RunFolder, below: Path) -> tuple[RunSummary, RunMetrics | None]:
+    """Sum up a run in one line, and return its metrics too.
+
+    Args:
+        run: its folder.
+        below: as for `summarize_run`.
+
+    Returns:
+        The summary, and what metrics.json holds; None unless the run is finished.
+    """
     name = str(run.path.relative_to(below)) if run.path != below else run.name
     try:
         age = time.time() - _last_modified(run)
         status = determine_status(run)
         metrics = run.read_metrics() if run.finished else None
     except (MmrunError, OSError) as error:
-        return RunSummary(name, "damaged", None, 0.0, None, None, None, 0.0, explain_damage(run, error))
+        return describe_damaged_run(name, run, error), None
     if metrics is None:
-        return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, age)
+        return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, age), None
     metric, value = find_primary_metric(metrics)
-    return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age)
+    return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age), metrics
+
+
+def describe_damaged_run(name: str, run: RunFolder, error: MmrunError | OSError) -> RunSummary:
+    """Return the line of a run whose files cannot be read.
+
+    Args:
+        name: of the run in a list.
+        run: its folder.
+        error: raised by reading it.
+    """
+    return RunSummary(name, "damaged", None, 0.0, None, None, None, 0.0, explain_damage(run, error))
 
 
 def explain_damage(run: RunFolder, error: MmrunError | OSError) -> str:
@@ -180,6 +207,16 @@ def find_primary_metric(metrics: RunMetrics) -> tuple[str | None, float | None]:
         return None, None
     primary = next((name for name in names if "/" not in name), names[0])
     return primary, test[primary]
+
+
+def is_lower_better(metric: str) -> bool:
+    """Return whether lower values of a metric are better.
+
+    Args:
+        metric: its name, without the split: accuracy, label.accuracy/image, mse.
+    """
+    name = metric.partition("/")[0].rpartition(".")[2]
+    return name in LOWER_IS_BETTER or name.endswith(LOWER_SUFFIXES)
 
 
 def _last_modified(run: RunFolder) -> float:

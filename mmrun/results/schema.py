@@ -31,12 +31,16 @@ class StoredConfig(TypedDict):
         encoder: node of each modality.
         budget: by unit; None: not limited by it.
         seed: of the run.
+        tag: the user's words for groups of runs; runs of version 0.1.0 have none.
+        note: the user's note, unless `mmrun note` replaced it.
     """
 
     choices: dict[str, str]
     encoder: dict[str, Any]
     budget: dict[str, float | None]
     seed: int
+    tag: NotRequired[str | list[str] | None]
+    note: NotRequired[str | None]
 
 
 class StoredStage(TypedDict):
@@ -64,11 +68,26 @@ class ComparedConfig(TypedDict):
         encoder: node of each modality.
         strategy: with the names and parts of its stages.
         trainer: with its precision.
+        tag: as in `StoredConfig`, and the next.
     """
 
     encoder: dict[str, Any]
     strategy: StoredStrategy
     trainer: StoredTrainer
+    tag: NotRequired[str | list[str] | None]
+    note: NotRequired[str | None]
+
+
+class RunSettings(TypedDict):
+    """What conditions and columns are read from.
+
+    Attributes:
+        choices: as in `RunMetrics`.
+        config: the resolved config.
+    """
+
+    choices: dict[str, str]
+    config: Config
 
 
 class DatasetRecord(TypedDict):
@@ -183,6 +202,16 @@ class RunStatus(TypedDict):
     message: str | None
     heartbeat: NotRequired[float]
     process: NotRequired[ProcessId]
+
+
+class Notes(TypedDict):
+    """What notes.json holds.
+
+    Attributes:
+        note: of the user.
+    """
+
+    note: str | None
 
 
 class GitState(TypedDict):

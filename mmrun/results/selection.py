@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from mmrun.config import WITHOUT_EFFECT
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import pluralize
 from mmrun.results.index import determine_status, explain_damage, find_runs
-from mmrun.results.schema import RunMetrics, RunRecord
+from mmrun.results.schema import RunMetrics, RunRecord, RunSettings
 
 Group = tuple[str, ...]  # one value for each --by key
 Groups = dict[Group, list[RunRecord]]
+Run = TypeVar("Run", bound=RunSettings)
 
 MAX_NAMES = 5  # runs that a notice names
 MAX_INTEGER = 1 << 1000  # larger ones are no floats, and written in full
@@ -22,11 +25,11 @@ MAX_CHOICES = 20  # values that an error lists
 # -------------------------------------------------------------------------------------------- values of a run
 
 
-def lookup(run: RunMetrics, key: str) -> object:
+def lookup(run: RunSettings, key: str) -> object:
     """Return the value of a key in a run.
 
     Args:
-        run: a finished run.
+        run: any run; only a finished one has costs.
         key: a choice (strategy, encoder.image), a dotted key of the config, or a cost (cost.total_parameters).
 
     Returns:
@@ -93,7 +96,7 @@ def format_value(value: object) -> str:
     if isinstance(value, Mapping):
         pairs = [f"{key}={format_value(item)}" for key, item in value.items() if item is not None]
         return ",".join(pairs) or "default"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
@@ -219,27 +222,48 @@ def _find_distinct(folders: Sequence[Path]) -> list[RunFolder]:
     return list(by_path.values())
 
 
-def filter_runs(runs: list[RunRecord], where: Sequence[str]) -> list[RunRecord]:
+def filter_runs(runs: list[Run], where: Sequence[str]) -> list[Run]:
     """Return the runs that meet every condition.
 
     Args:
         runs: to choose from.
-        where: conditions `key=value` or `key=value,value`; the last accepts either value.
+        where: conditions `key=value` or `key=value,value`; the last accepts either value. A list meets `key=value` if
+            the value is in it.
 
     Raises:
-        ConfigError: a condition is malformed, or no run has such a key or value.
+        ConfigError: a condition is malformed, two have the same key, or no run has such a key or value.
     """
-    for condition in where:
-        key, equals, text = condition.partition("=")
-        if not equals:
-            raise ConfigError(f"--where {condition}: not of the form key=value")
+    texts = _parse_conditions(where)
+    for key, text in texts.items():
         existing = _existing_values(runs, key)
         accepted = parse_values(text)
         for value in accepted:
             if value not in existing:
                 raise _not_found(f"--where: no run has {key}={value}", value, existing)
-        runs = [run for run in runs if format_value(lookup(run, key)) in accepted]
+        runs = [run for run in runs if not set(accepted).isdisjoint(_alternatives(lookup(run, key)))]
     return runs
+
+
+def _parse_conditions(where: Sequence[str]) -> dict[str, str]:
+    """Return the text of the accepted values by key."""
+    texts: dict[str, str] = {}
+    for condition in where:
+        key, equals, text = condition.partition("=")
+        key = key.replace("/", ".")
+        if not equals:
+            raise ConfigError(f"--where {condition}: not of the form key=value")
+        if key in texts:
+            raise ConfigError(
+                f"--where: two conditions on {key}, {texts[key]} and {text}; {key}={texts[key]},{text} accepts either"
+            )
+        texts[key] = text
+    return texts
+
+
+def _alternatives(value: object) -> list[str]:
+    """Return the texts by which a condition may name a value: a list as a whole, or by one of its items."""
+    items = list(map(format_value, value)) if isinstance(value, list) else []
+    return [format_value(value), *items]
 
 
 def select_with_metric(runs: list[RunRecord], metric: str) -> tuple[list[RunRecord], list[str]]:
@@ -299,19 +323,24 @@ def group_runs(runs: list[RunRecord], by: Sequence[str]) -> Groups:
     return groups
 
 
-def _existing_values(runs: list[RunRecord], key: str) -> set[str]:
-    """Return the values of a key in some runs, and raise where none has the key."""
-    values = set()
-    for run in runs:
-        value = lookup(run, key)
-        if value is not None:
-            values.add(format_value(value))
-    if not values:
+def _existing_values(runs: Sequence[RunSettings], key: str) -> set[str]:
+    """Return the values of a key in some runs, and raise where none has the key or all leave it unset."""
+    values = [lookup(run, key) for run in runs]
+    if all(value is None for value in values):
+        if any(_has_key(run, key) for run in runs):
+            raise ConfigError(f"'{key}' is not set in any run")
         raise _not_found(f"no run has the key '{key}'", key, _list_keys(runs))
-    return values
+    return set(chain.from_iterable(map(_alternatives, values)))
 
 
-def _list_keys(runs: Iterable[RunRecord]) -> set[str]:
+def _has_key(run: RunSettings, key: str) -> bool:
+    """Return whether a config has a key, even if its value is null."""
+    *parents, last = key.split(".")
+    node = lookup(run, ".".join(parents)) if parents else run["config"]
+    return isinstance(node, Mapping) and last in node
+
+
+def _list_keys(runs: Iterable[RunSettings]) -> set[str]:
     """Return the choices and config keys of some runs, except those without effect on the result."""
     keys: set[str] = set()
     for run in runs:

@@ -21,6 +21,7 @@ class Table:
             columns follow, the last one first.
         files: that a page links the first cell of each row to; none, or one for each row.
         styles: how single cells are shown where there are colours, by row and column.
+        keys: number of left columns that a second table repeats; None: all of them.
     """
 
     caption: str
@@ -30,3 +31,4 @@ class Table:
     details: tuple[int, ...] = ()
     files: list[Path] = field(default_factory=list)
     styles: Mapping[tuple[int, int], Style] = field(default_factory=dict)
+    keys: int | None = None

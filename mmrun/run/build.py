@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,8 @@ from torch import nn
 from mmrun import plugins
 from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data import split
-from mmrun.data.file_digests import FileDigests
+from mmrun.data.file_digests import MEMORY, FileDigests
+from mmrun.data.fitted import Fit, digest_state
 from mmrun.data.loader import Loader
 from mmrun.data.packed import release_memory
 from mmrun.data.preprocess.notes import describe_preprocessors
@@ -28,6 +29,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
 from mmrun.seeding import seeded_generator
 from mmrun.tasks import build_task
+from mmrun.tasks.regression import Regression
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
 from mmrun.training.dry_run import no_side_effects
@@ -67,6 +69,27 @@ class Data:
         """What the preprocessors chose from the rows, and what they cut or change: one line each."""
         return describe_preprocessors(self.preprocessors)
 
+    @cached_property
+    def fits(self) -> dict[str, Fit]:
+        """Digests of what was fitted to the training rows, by part: encoder.text, task.label."""
+        fits = {}
+        for modality, preprocessor in self.preprocessors.items():
+            fits[f"encoder.{modality}"] = digest_state(preprocessor.state())
+        for name, task in self.tasks.items():
+            state: dict[str, object] = {"classes": self.table.targets[name].names}
+            if isinstance(task, Regression):
+                state |= {"mean": task.mean.tolist(), "deviation": task.std.tolist()}
+            fits[f"task.{name}"] = digest_state(state)
+        return fits
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Add warnings to those of the table, once each.
+
+        Args:
+            warnings: one line each.
+        """
+        self.table.warnings.extend(line for line in warnings if line not in self.table.warnings)
+
 
 def open_table(config: RunConfig, files: FileDigests) -> Table:
     """Read the data set; the files that it names are read only where their content is not known yet.
@@ -91,7 +114,7 @@ def open_file_digests(config: RunConfig) -> FileDigests:
     Args:
         config: its cache folder.
     """
-    return FileDigests(Path(config.cache).expanduser() / "files.sqlite")
+    return FileDigests(Path(config.cache).expanduser() / MEMORY)
 
 
 def open_data(config: RunConfig) -> Data:
@@ -179,7 +202,7 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
         with seeded_generator(config.seed, f"init/{key_path}"):
             encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
         if use_init and "init" in node:
-            init_from.load_part(encoders[modality], node["init"], f"{key_path}.init")
+            data.warn(init_from.load_part(encoders[modality], node["init"], f"{key_path}.init", data.fits[key_path]))
     if config.strategy.adapt is not None:
         _adapt(config, data, encoders)
     optional_kwargs = {
@@ -234,6 +257,7 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
     }
     with seeded_generator(config.seed, f"init/objective/{stage.name}"):
         objective: Objective = instantiate(stage.config.objective, key_path, optional_kwargs)
+        _check_targets(stage, objective)
         if config.balance is not None and uses_balance(stage):
             objective = instantiate(config.balance, "balance", optional_kwargs, objective=objective)
         augmentation = augmentation_of(config, stage, data)
@@ -275,6 +299,8 @@ def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str)
                 f"{key_path}: {folder.name} preprocesses {modality} differently; "
                 f"use the same encoder.{modality}.preprocess"
             )
+    parts = [*(f"encoder.{modality}" for modality in other.encoder), *(f"task.{task}" for task in data.tasks)]
+    data.warn(init_from.check_fits(folder, {part: data.fits[part] for part in parts}, key_path))
     model = build_model(other, data, use_init=False)
     checkpoint.load_weights(model, init_from.final_weights(folder, other), folder.path)
     return model.requires_grad_(False).eval()
@@ -398,6 +424,16 @@ def check_machine(trainer: TrainerConfig) -> None:
     sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
     if any(size % world for size in sizes):
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
+
+
+def _check_targets(stage: Stage, objective: Objective) -> None:
+    """Reject a stage that learns from targets alone, but reads only rows without one."""
+    if stage.config.rows == "unlabelled" and objective.needs_targets:
+        raise ConfigError(
+            f"{stage.key_path}.rows: unlabelled rows have no target, and {type(objective).__name__} learns from "
+            "targets alone; set it to labelled, or choose an objective that needs none (pseudo_label, "
+            "self_supervised ...)"
+        )
 
 
 def _check_rows(stage: Stage, data: Data) -> None:

@@ -1,6 +1,9 @@
 """Whether a run and its data still belong together: a result is that of the rows and files it was computed from."""
 
+from collections.abc import Mapping
+
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.fitted import Fit, compare_fits
 from mmrun.data.row_digests import describe_changes, record_data
 from mmrun.data.table import Table
 from mmrun.errors import DataError
@@ -32,6 +35,39 @@ def check_data(folder: RunFolder, table: Table, files: FileDigests) -> None:
         f"{folder.path}: the data set has changed since the run was trained{changes}; "
         "restore the data it was trained on, or repeat the run with --rerun"
     )
+
+
+def check_fitted(folder: RunFolder, fits: Mapping[str, Fit]) -> list[str]:
+    """Check that what is fitted to the training rows now is what was fitted when the run was started.
+
+    The same rows can give another vocabulary in another version of a library.
+
+    Args:
+        folder: of the run; one that was never started has nothing to compare with.
+        fits: what was fitted now, by part.
+
+    Returns:
+        A warning for each part whose numbers differ.
+
+    Raises:
+        DataError: words, categories or classes differ, or are numbered differently.
+    """
+    record = read_data_record(folder)
+    warnings = []
+    for part, recorded in ({} if record is None else record.fits).items():
+        differences = compare_fits(recorded, fits.get(part, {}))
+        if differences.names:
+            raise DataError(
+                f"{folder.path}: the same rows now give another {' and '.join(differences.names)} of {part} than "
+                f"when the run was trained; use the library versions listed in {folder.environment_file}, or "
+                "repeat the run with --rerun"
+            )
+        if differences.numbers:
+            warnings.append(
+                f"{folder.path}: the same rows now give another {' and '.join(differences.numbers)} of {part} than "
+                "when the run was trained"
+            )
+    return warnings
 
 
 def read_fingerprint(folder: RunFolder) -> str | None:

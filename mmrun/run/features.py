@@ -13,7 +13,7 @@ from torch import Tensor
 from mmrun.config import FORWARD, relevant_keys
 from mmrun.data.store import make_cache_folder
 from mmrun.run.session import Session
-from mmrun.training import cost, reuse
+from mmrun.training import cost, device, reuse
 from mmrun.training.built_stage import BuiltStage, FeatureCost
 from mmrun.training.features import FeatureColumn, open_features, replaceable_inputs, stored_size
 from mmrun.training.grad_accumulation import split
@@ -140,7 +140,7 @@ def _feature_key(session: Session, modality: str, rows: np.ndarray, parts: dict[
         "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
         "parts": {name: str(part.dtype) for name, part in parts.items()},
         "trainer": relevant_keys(config.trainer, FORWARD),
-        "device": session.accelerator.device.type,
+        "device": device.model_name(session.accelerator.device),
     }
     return reuse.result_key(determinants)
 

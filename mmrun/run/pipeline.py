@@ -25,7 +25,7 @@ from mmrun.results.selection import format_value
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
-from mmrun.run.data_identity import check_data
+from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage
@@ -152,7 +152,9 @@ def open_session(
     data = build.open_data(config)
     if not rerun:
         check_data(folder, data.table, data.files)
-    record = record_data(data.table, data.files) if for_training else None
+        for line in check_fitted(folder, data.fits):
+            callback.on_message(f"warning: {line}")
+    record = record_data(data.table, data.files)._replace(fits=data.fits) if for_training else None
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:

@@ -266,7 +266,7 @@ def stage_key(session: Session, built: BuiltStage) -> str:
         "rows": {name: hashlib.sha256(session.data.rows[name].tobytes()).hexdigest() for name in sorted(rows_used)},
         "budget": vars(built.config.budget),
         "trainer": {**relevant_keys(config.trainer, TRAINING), "device": None},
-        "device": [session.accelerator.device.type, session.accelerator.num_processes],
+        "device": [device.model_name(session.accelerator.device), session.accelerator.num_processes],
         "seed": config.seed,
     }
     return session.placement.broadcast(reuse.result_key(determinants))

@@ -53,8 +53,8 @@ def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> 
     fusion = build_seeded(build, count).train()
     head = fusion.head(NUM_OUTPUTS)
     fused = fusion(*fusion_input(count, tokens))
-    output = head(fused)
     assert fused.shape == (NUM_ROWS, fusion.dim), f"fused vectors {tuple(fused.shape)}, not ({NUM_ROWS}, {fusion.dim})"
+    output = head(fused)
     assert output.shape == (NUM_ROWS, NUM_OUTPUTS), f"the head returns {tuple(output.shape)}"
     output.square().sum().backward()
     for key, parameter in [*fusion.named_parameters(prefix="fusion"), *head.named_parameters(prefix="head")]:

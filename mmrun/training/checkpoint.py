@@ -36,7 +36,8 @@ def save(folder: Path, parts: dict[str, Tensors], state: Mapping[str, object], k
     shutil.rmtree(new, ignore_errors=True)
     try:
         _write(new, parts, state)
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists():
+            shutil.rmtree(old)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)

@@ -29,6 +29,16 @@ def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
 
 
+def model_name(device: torch.device | str) -> str:
+    """Return the model of a device: NVIDIA H100 80GB HBM3, or cpu. Another model may round differently.
+
+    Args:
+        device: that torch trains on.
+    """
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def channels_last(module: nn.Module) -> None:
     """Lay out the weights of two-dimensional convolutions by pixel, so that tensor cores need no transposed copies.
 

@@ -6,7 +6,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.cli import main
-from mmrun.cli.options import list_groups, read_option
+from mmrun.cli.options import list_groups, read_option, spell
 
 USER_FUSION = """\
 # @package _global_
@@ -52,41 +52,77 @@ def test_every_option_has_a_description():
             assert read_option(group, name).about, f"configs/{group}/{name}.yaml has no first comment line"
 
 
-def test_group_with_keys_and_values(capsys):
-    assert main(["options", "optimizer"]) == 0
-    out = capsys.readouterr().out
-    assert "optimizer=adamw  AdamW (Loshchilov and Hutter, 2019)\n    lr: 1e-3\n" in out
-    assert "_target_" not in out
+def rows_of(capsys, *words):
+    assert main(["options", *words]) == 0
+    return [line.split("   ") for line in capsys.readouterr().out.splitlines()]
+
+
+def test_groups_are_sorted_by_purpose(capsys):
+    rows = [[cell.strip() for cell in row if cell.strip()] for row in rows_of(capsys)]
+    assert rows[2] == ["data", "dataset", "avdigits, digits, manifest, synthetic"]
+    assert rows[3] == ["augment", "light, none, strong"]
+    assert rows[4][:2] == ["model", "encoder.audio"]
+
+
+def test_options_of_a_group_take_a_line_each(capsys):
+    rows = rows_of(capsys, "optimizer")
+    assert [row[0].strip() for row in rows[2:5]] == ["adam", "adamw", "sgd"]
+    assert ["mmrun options optimizer=NAME shows the keys of one"] in rows
+
+
+@pytest.mark.parametrize("words", [["optimizer=adamw"], ["optimizer", "adamw"]])
+def test_keys_stand_behind_a_name(capsys, words):
+    rows = rows_of(capsys, *words)
+    assert rows[0] == ["optimizer=adamw  AdamW (Loshchilov and Hutter, 2019)"]
+    assert [row[0].strip() for row in rows[4:]] == ["lr", "weight_decay", "betas", "eps", "fused"]
+    assert [cell.strip() for cell in rows[4] if cell.strip()] == ["lr", "1e-3"]
 
 
 @pytest.mark.parametrize("group", ["encoder/image", "encoder.image"])
 def test_nested_group_by_either_spelling(capsys, group):
     assert main(["options", group, "--format", "json"]) == 0
-    assert {option["group"] for option in json.loads(capsys.readouterr().out)} == {"encoder/image"}
+    assert {option["group"] for option in json.loads(capsys.readouterr().out)} == {"encoder.image"}
 
 
 def test_all_kinds_of_encoders(capsys):
     assert main(["options", "encoder", "--format", "json"]) == 0
     listed = {option["group"] for option in json.loads(capsys.readouterr().out)}
-    assert listed == {group for group in list_groups() if group.startswith("encoder/")}
+    assert listed == {spell(group) for group in list_groups() if group.startswith("encoder/")}
 
 
 def test_user_options_are_marked(user_configs, capsys):
     assert main(["options", "fusion"]) == 0
     out = capsys.readouterr().out
-    expected = """\
-fusion=mine (yours)  Mine: wider
-    stages.train.objective: task
-    dim: 512                      of the fused vector
-    lr: 1e-3
-    betas: [0.9, 0.999]
-    parts: [a, b]
-    stages.train.rows: all        and more
-    none: {}
-"""
-    assert expected in out
-    assert "fusion=concat (yours)  Mine: wider\n" in out
-    assert "fusion=gated  " in out
+    assert "mine              (yours) Mine: wider\n" in out
+    assert "concat            (yours) Mine: wider\n" in out
+    assert "gated             Gated" in out
+
+
+def test_keys_of_a_user_option(user_configs, capsys):
+    assert main(["options", "fusion=mine"]) == 0
+    title, empty, _, _, *lines = capsys.readouterr().out.splitlines()
+    assert (title, empty) == ("fusion=mine (yours)  Mine: wider", "")
+    assert lines == [
+        "stages.train.objective   task",
+        "dim                      512            of the fused vector",
+        "lr                       1e-3",
+        "betas                    [0.9, 0.999]",
+        "parts                    [a, b]",
+        "stages.train.rows        all            and more",
+        "none                     {}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gated"], "no group 'gated', but an option: mmrun options fusion=gated"),
+        (["optimizer=adm"], "optimizer: no option 'adm'; did you mean 'adam'? (there are adam, adamw, sgd)"),
+    ],
+)
+def test_unknown_names(capsys, words, message):
+    assert main(["options", *words]) == 2
+    assert capsys.readouterr().err == f"mmrun: {message}\n"
 
 
 def test_invalid_yaml_is_named(user_configs, tmp_path, capsys):
@@ -97,5 +133,5 @@ def test_invalid_yaml_is_named(user_configs, tmp_path, capsys):
 
 def test_unknown_group(capsys):
     assert main(["options", "fusoin"]) == 2
-    expected = f"mmrun: no group 'fusoin'; did you mean 'fusion'? (there are {', '.join(list_groups())})\n"
+    expected = f"mmrun: no group 'fusoin'; did you mean 'fusion'? (there are {', '.join(map(spell, list_groups()))})\n"
     assert capsys.readouterr().err == expected

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmrun.cli import main
-from tests.results.fabricate import finished, metrics, started
+from tests.results.fabricate import detail, finished, metrics, started
 
 
 @pytest.fixture
@@ -19,11 +19,17 @@ def test_finished_run(outputs, capsys):
     assert main(["show", run.name]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if not line.startswith("─")]
     assert lines == [
-        f"{run.name}: finished",
+        f"run {run.name}",
+        "status finished",
         "overrides strategy=component seed=0",
-        "choices dataset=digits strategy=component fusion=concat encoder.image=cnn",
         "budget budget.epochs=10, seed=0",
         f"folder outputs/default/{run.name}: config.yaml environment.json metrics.json",
+        "",
+        "choice option",
+        "dataset digits",
+        "encoder.image cnn",
+        "fusion concat",
+        "strategy component",
         "",
         "metric val test",
         "accuracy 0.8750 0.8750",
@@ -44,7 +50,8 @@ def test_failed_run_says_why_and_where(outputs, capsys):
     run.status.write("running", "finetune", step=12, progress=0.4)
     run.status.write("failed", message="RunError: the loss is nan")
     assert main(["show", str(run.path)]) == 0
-    assert capsys.readouterr().out.startswith(f"{run.name}: failed at finetune, 40% done: RunError: the loss is nan\n")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "status      failed at finetune, 40% done: RunError: the loss is nan"
 
 
 def test_a_run_that_went_on_elsewhere_says_so(outputs, capsys):
@@ -52,9 +59,9 @@ def test_a_run_that_went_on_elsewhere_says_so(outputs, capsys):
     run.add_start({"python": "3.12", "device": "A100", "time": 2.0})
     assert main(["show", run.name]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[4:6] == [
-        "  python changed when the run was resumed: 3.11 -> 3.12",
-        "  device changed when the run was resumed: none -> A100",
+    assert lines[5:7] == [
+        "python      changed when the run was resumed: 3.11 -> 3.12",
+        "device      changed when the run was resumed: none -> A100",
     ]
     assert main(["show", run.name, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["changed_environment"]["python"] == ["3.11", "3.12"]
@@ -90,9 +97,37 @@ def test_pretraining_run_has_cost_but_no_metrics(outputs, capsys):
     run.finish({**metrics(run.read_config(), run.name, 0.5), "primary_head": None, "metrics": {}, "per_class": {}})
     assert main(["show", run.name]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[5:7] == [
+    assert lines[13:15] == [
         "",
         "stage   objective   epochs   steps   samples     time   FLOPs    memory   learned      of",
     ]
     assert main(["ls"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[1:3] == ["finished", "-"]
+
+
+def test_learning_curves_are_drawn(outputs, capsys):
+    run = detail(finished(outputs, 0.875))
+    assert main(["show", run.name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("stage   curve"))
+    assert lines[start : start + 4 : 2] == [
+        "stage   curve          over the epochs            epochs    first     last",
+        "train   train/loss     ⠉⠉⠒⠒⠒⠢⠤⠤⢄⣀⣀⣀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀       10   0.5000   0.0000",
+    ]
+
+
+def test_objectives_have_the_names_of_their_yaml_files(outputs, capsys):
+    choices = {"dataset": "digits", "strategy": "scratch", "strategy.stages.train.objective": "task"}
+    run = finished(outputs, 0.875, choices=choices)
+    assert main(["show", run.name]) == 0
+    costs = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("train ")]
+    assert costs == [["train", "task"]]
+
+
+def test_a_damaged_log_is_reported_and_the_rest_is_shown(outputs, capsys):
+    run = finished(outputs, 0.875)
+    run.log_file.write_text("not JSON\n")
+    assert main(["show", run.name]) == 0
+    out, err = capsys.readouterr()
+    assert "accuracy" in out
+    assert err.startswith("note: without learning curves: ")

@@ -154,7 +154,7 @@ def test_a_damaged_record_is_said(words, content):
         run(compose.load(words), Interrupt())
     whole = folder.data_file.read_bytes()
     folder.data_file.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(DataError, match=r"data\.npz: damaged \(.*\); put it back, or repeat the run with --rerun"):
+    with pytest.raises(DataError, match=r"data\.npz: damaged \(.*\); put it back, or remove it"):
         train(words)
 
 

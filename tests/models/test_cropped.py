@@ -7,8 +7,8 @@ from mmrun.data import length_groups
 from mmrun.testing.encoders import take_rows
 from mmrun.testing.examples import encoder_input, fusion_input
 from mmrun.testing.fusions import build_seeded
-from tests.models import test_fusions as fusions
-from tests.models.test_encoders import CASES, build  # noqa: F401 - build is a fixture
+from tests.models.encoders.test_contract import CASES, build  # noqa: F401 - build is a fixture
+from tests.models.fusions import test_contract as fusions
 
 TEXTS = [case for case in CASES if case.startswith("text/")]
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

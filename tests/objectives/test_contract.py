@@ -1,5 +1,7 @@
 """The contract of objectives, over all YAML files."""
 
+import math
+
 import pytest
 import torch
 
@@ -37,3 +39,19 @@ def test_joint_pretraining_teaches_every_fusion(name):
     losses["loss"].backward()
     assert losses["loss"].isfinite()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())
+
+
+def test_what_learns_from_targets_alone_says_so():
+    names = {name for name in NAMES if build(name).needs_targets}
+    assert names == {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"}
+
+
+@pytest.mark.parametrize("name", ["task", "probe", "mixup", "modality_dropout", "fgsm"])
+def test_without_targets_it_learns_nothing(name):
+    batch, model = build_batch(), build_model()
+    hidden = {
+        "label": torch.full_like(batch.targets["label"], -100),
+        "age": torch.full_like(batch.targets["age"], math.nan),
+    }
+    build(name)(model, batch._replace(targets=hidden))["loss"].backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())

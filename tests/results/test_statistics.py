@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from mmrun.results.effects import probability_of_improvement
 from mmrun.results.statistics import (
     estimate_difference,
     estimate_mean,
@@ -78,21 +77,3 @@ def test_holm_multiplies_the_smallest_by_all_the_next_by_one_less():
 def test_ties_do_not_make_a_rank_sum_too_significant():
     # of 20 ways to divide the six, the two most extreme are as far from the middle; an approximation gives 0.06
     assert estimate_difference([0.9, 0.9, 0.8], [0.7, 0.7, 0.6], "wilcoxon").p == pytest.approx(0.1)
-
-
-def test_a_win_rate_has_newcombes_interval():
-    # of 5 and 5 runs that are all better: 1 - p = 1.96 sqrt(p (1 - p) (1 + 4 ((1 - p) / (2 - p) + p / (1 + p))) / 25)
-    certain = probability_of_improvement([6.0, 7.0, 8.0, 9.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0], lower_is_better=False)
-    p = certain.low
-    spread = 1 + 4 * ((1 - p) / (2 - p) + p / (1 + p))
-    assert 1 - p == pytest.approx(1.959964 * math.sqrt(p * (1 - p) * spread / 25))
-    assert (round(p, 3), certain.value, certain.high) == (0.643, 1.0, 1.0)
-    worse = probability_of_improvement([6.0, 7.0, 8.0, 9.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0], lower_is_better=True)
-    assert (worse.low, worse.value, worse.high) == (0.0, 0.0, pytest.approx(1 - p))
-
-
-def test_a_win_rate_of_few_or_paired_runs_has_no_interval():
-    few = probability_of_improvement([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0], lower_is_better=False)
-    assert (few.value, few.low, few.high) == (0.4, None, None)
-    paired = probability_of_improvement([1.0] * 5, [2.0] * 5, lower_is_better=True, paired=True)
-    assert (paired.value, paired.low) == (1.0, None)

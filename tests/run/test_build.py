@@ -32,3 +32,19 @@ def test_a_metric_cannot_be_monitored_without_a_head(load):
         "strategy.stages.train.monitor: primary_metric needs a head or probe that this stage trains; "
         "set it to loss, or add head to its train list"
     )
+
+
+def test_a_stage_that_learns_from_targets_needs_rows_that_have_some(load):
+    with pytest.raises(ConfigError) as raised:
+        build.check(
+            load("strategy=probe_then_finetune", "strategy.stages.finetune.rows=unlabelled", "dataset.labelled=0.5")
+        )
+    assert str(raised.value) == (
+        "strategy.stages.finetune.rows: unlabelled rows have no target, and Task learns from targets alone; "
+        "set it to labelled, or choose an objective that needs none (pseudo_label, self_supervised ...)"
+    )
+
+
+def test_pseudo_labels_need_no_targets(load):
+    words = ("strategy.stages.pseudo_label.rows=unlabelled", "dataset.labelled=0.5", "budget.steps=10")
+    build.check(load("strategy=pseudo_label", *words))

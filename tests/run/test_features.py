@@ -3,6 +3,7 @@ import pytest
 
 from mmrun.run.features import read_features, replaceable_features, rows_read
 from mmrun.run.stage import build_stage
+from mmrun.training import device
 
 FROZEN = ("strategy=frozen", "budget.steps=20")
 
@@ -31,3 +32,11 @@ def test_rows_of_training_and_validation_are_read_once(open_run):
     rows = rows_read(session, session.stages["train"])
     assert np.array_equal(rows, np.unique(rows))
     assert set(rows) == {*session.data.rows["labelled"], *session.data.rows["val"]}
+
+
+def test_features_of_another_model_of_gpu_are_not_read(open_run, monkeypatch, tmp_path):
+    for model in ("NVIDIA H100", "NVIDIA A100"):
+        monkeypatch.setattr(device, "model_name", lambda _, model=model: model)
+        session = open_run(*FROZEN, name=model)
+        read_features(session, build_stage(session, session.stages["train"]), lambda: None)
+    assert len(list((tmp_path / "cache" / "features").glob("*/"))) == 4  # of two modalities each

@@ -1,9 +1,13 @@
 import pytest
 import torch
 
-from mmrun.errors import ConfigError
+from mmrun import compose
+from mmrun.data.fitted import digest_state
+from mmrun.errors import ConfigError, DataError
+from mmrun.evaluation.soup import predict_soup
+from mmrun.results.data_records import read_data_record, write_data_record
 from mmrun.run import init_from
-from mmrun.run.build import build_model, open_data
+from mmrun.run.build import build_model, dry_run_stages, open_data, resolve_stages
 from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 
@@ -39,3 +43,95 @@ def test_a_run_that_is_not_finished_is_rejected(open_run):
     folder = open_run().folder
     with pytest.raises(ConfigError, match=f"^encoder.a.init: {folder.path} is not finished; mmrun resume"):
         init_from.open_config(str(folder.path), "encoder.a.init")
+
+
+WORDS = ("red green blue", "blue red pink", "green pink red", "pink blue green")
+
+
+@pytest.fixture
+def load_texts(tmp_path):
+    """Compose a tiny run on a file of texts and numbers."""
+
+    def load_file(*overrides, words=WORDS, scale=1.0, labels=("no", "yes"), name="run"):
+        rows = ["words,size,label"]
+        for row in range(48):
+            rows.append(f"{words[row % 4]} {words[row % 3]},{row * scale},{labels[row % 2]}")
+        file = tmp_path / f"{name}.csv"
+        file.write_text("\n".join(rows) + "\n")
+        return compose.load(
+            [
+                *("dataset=manifest", f"dataset.path={file}", "dataset.target=label", "encoder.words=bow"),
+                *("dataset.columns.words=words", "dataset.columns.cells=[size]", "dataset.kinds.words=text"),
+                *("budget.steps=2", "trainer.batch_size=8", "trainer.progress=false", "fusion.dim=4"),
+                *(f"outputs={tmp_path}/outputs", f"cache={tmp_path}/cache", *overrides),
+            ]
+        )
+
+    return load_file
+
+
+def distill(teacher):
+    return "strategy=distill", f"strategy.stages.distill.objective.teacher={teacher.path}"
+
+
+def test_an_encoder_of_a_run_with_another_vocabulary_is_refused(load_texts):
+    first = run(load_texts(), NullCallback())
+    words = [text.replace("red", "crimson") for text in WORDS]
+    config = load_texts(f"encoder.words.init={first.path}:encoder.words", words=words, name="other")
+    with pytest.raises(ConfigError) as caught:
+        build_model(config, open_data(config))
+    assert str(caught.value) == (
+        f"encoder.words.init: encoder.words of {first.name} was fitted to other training rows (tokenizer differs), so "
+        "its weights would be misread; train both runs on the same rows, or set one pretrained preprocess.tokenizer in "
+        "both"
+    )
+
+
+def test_an_encoder_of_a_run_with_other_means_is_taken_with_a_warning(load_texts):
+    first = run(load_texts(), NullCallback())
+    config = load_texts(f"encoder.cells.init={first.path}:encoder.cells", scale=2.0, name="other")
+    data = open_data(config)
+    for _ in range(2):
+        build_model(config, data)
+    assert data.table.warnings == [
+        f"encoder.cells.init: encoder.cells of {first.name} was fitted to other training rows (numeric differs), so "
+        "its weights see inputs in another scale or size than they were trained on"
+    ]
+
+
+def test_a_teacher_with_another_order_of_classes_is_refused(load_texts):
+    teacher = run(load_texts(), NullCallback())
+    config = load_texts(*distill(teacher), labels=("a", "b"), name="other")
+    data = open_data(config)
+    model = build_model(config, data)
+    with pytest.raises(ConfigError, match=rf"teacher: task\.label of {teacher.name} .*\(classes differs\)"):
+        dry_run_stages(config, data, model, resolve_stages(config, model))
+
+
+def test_a_soup_of_runs_with_other_vocabularies_is_refused(load_texts):
+    first = run(load_texts(), NullCallback())
+    words = [text.replace("red", "crimson") for text in WORDS]
+    second = run(load_texts(words=words, name="other"), NullCallback())
+    with pytest.raises(ConfigError, match=rf"^--method soup: encoder\.words of {second.name} .*tokenizer differs"):
+        predict_soup([first, second], ["test"], NullCallback())
+
+
+def test_a_run_without_a_record_is_taken_with_a_warning(load, finished):
+    finished.data_file.unlink()
+    config = load(f"encoder.a.init={finished.path}:encoder.a", "seed=1")
+    data = open_data(config)
+    build_model(config, data)
+    assert data.table.warnings == [
+        f"encoder.a.init: {finished.name} has no record of its vocabulary and statistics, so they are not compared"
+    ]
+
+
+def test_a_vocabulary_that_another_library_version_would_change_is_noticed(load_texts):
+    config = load_texts()
+    folder = run(config, NullCallback())
+    record = read_data_record(folder)
+    earlier = {**record.fits["encoder.words"], **digest_state({"tokenizer": "of an earlier version"})}
+    folder.metrics_file.unlink()
+    write_data_record(folder, record._replace(fits={"encoder.words": earlier}))
+    with pytest.raises(DataError, match=r"the same rows now give another tokenizer of encoder\.words than"):
+        run(config, NullCallback())

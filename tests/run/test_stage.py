@@ -6,7 +6,7 @@ import torch
 from mmrun.head import FUSED
 from mmrun.run.stage import build_stage, run_or_reuse_stage, run_stage, stage_key
 from mmrun.run.stage_checkpoints import load_stage_weights
-from mmrun.training import checkpoint
+from mmrun.training import checkpoint, device
 
 
 def test_a_built_stage_touches_no_file_and_trains_only_what_it_names(open_run, tmp_path):
@@ -88,3 +88,12 @@ def test_a_stored_result_is_loaded_and_charged(open_run, tmp_path):
         load_stage_weights(session, stage)
         weights.append(session.model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_the_model_of_the_device_decides_the_result(open_run, monkeypatch):
+    keys = []
+    for model in ("NVIDIA H100", "NVIDIA A100"):
+        monkeypatch.setattr(device, "model_name", lambda _, model=model: model)
+        session = open_run(name=model)
+        keys.append(stage_key(session, build_stage(session, session.stages["train"])))
+    assert keys[0] != keys[1]

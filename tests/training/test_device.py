@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrun.training.device import channels_last, set_up
+from mmrun.training.device import channels_last, model_name, set_up
 
 
 def test_convolutions_are_laid_out_by_pixel_and_give_the_same():
@@ -31,3 +31,7 @@ def test_a_gpu_gives_the_same_bits_or_is_quick():
         assert torch.are_deterministic_algorithms_enabled() is deterministic
         assert torch.backends.cudnn.benchmark is not deterministic
         assert torch.backends.cuda.matmul.allow_tf32 is not deterministic
+
+
+def test_all_cpus_are_one_model():
+    assert model_name("cpu") == model_name(torch.device("cpu")) == "cpu"

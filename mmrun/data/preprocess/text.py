@@ -128,7 +128,7 @@ class Tokens:
 
     def state(self) -> dict[str, object]:
         """Return the complete tokenizer, so that its files are not needed again, and the metadata."""
-        return {"tokenizer": self._tokenizer.to_str(), **self.metadata}
+        return {"tokenizer": self._vocabulary, **self.metadata}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state.
@@ -142,6 +142,9 @@ class Tokens:
         self._set_tokenizer(Tokenizer.from_str(state["tokenizer"]), state["max_tokens"], ids)
 
     def _set_tokenizer(self, tokenizer: "Tokenizer", max_tokens: int, ids: dict[str, Any]) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._vocabulary = tokenizer.to_str()  # the same for every length
         tokenizer.enable_truncation(max_tokens)
         tokenizer.enable_padding(
             length=max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])

@@ -121,7 +121,7 @@ class OgmGe(Objective):
     def _modulate(self, factor: Tensor, gradient: Tensor) -> Tensor:
         """Return the scaled gradient, with noise where it is scaled down."""
         scaled = gradient * factor
-        if self.noise:
+        if self.noise and gradient.numel() > 0:
             noise = torch.randn_like(gradient) * gradient.std(unbiased=False)
             scaled = scaled + noise.where(factor < 1, 0.0)
         return scaled

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.results import selection
-from mmrun.results.compare import Comparison, Question, check_family, compare, correct_together
+from mmrun.results.compare import Comparison, Question, check_family, choose_baseline, compare, correct_together
 from mmrun.results.curves import Curves, compare_across
 from mmrun.results.evaluations import check_evaluation
 from mmrun.results.folder import RunFolder
@@ -104,6 +104,8 @@ def compute_findings(
     setting_keys = tuple(setting_keys) or _find_setting_keys(runs, [*question.by, *(question.paired or ["seed"])])
     cells = group_runs(runs, setting_keys)
     question = replace(question, against=question.against or _choose_baseline(group_runs(runs, question.by)))
+    question, chosen = choose_baseline(group_runs(runs, question.by), question)
+    notices += chosen
     if question.against is not None:
         selection.match_baselines(
             group_runs(runs, question.by), selection.parse_values(question.against)

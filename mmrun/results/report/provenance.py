@@ -6,12 +6,15 @@ from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
 from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import format_duration, format_number
+from mmrun.results.listing import split_tags
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.groups import format_group
 from mmrun.results.report.section import Section
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, flatten, format_value, get_metric, lookup
 from mmrun.results.table import Table
+
+WORDS = ("tags", "note")  # columns of the user's, where a run has any
 
 
 def build_config_section(findings: Findings, order: Sequence[Group]) -> Section:
@@ -94,10 +97,19 @@ def build_run_section(findings: Findings) -> Section:
     metric = findings.question.metric
     keys = [*findings.question.by, *findings.setting_keys, "seed"]
     rows, configs = [], []
+    words = {run["run"]: _read_words(run) for run in findings.runs}
+    shown = [column for column in WORDS if any(of_run[column] for of_run in words.values())]
     for run in findings.runs:
         configs.append(RunFolder(run["folder"]).config_file)
         cells = [run["run"], *(format_value(lookup(run, key)) for key in keys), format_number(get_metric(run, metric))]
-        rows.append([*cells, f"{run['cost']['epochs']:.3g}", format_duration(run["cost"]["seconds"])])
-    header = ["run", *keys, metric, "epochs", "time"]
+        costs = [f"{run['cost']['epochs']:.3g}", format_duration(run["cost"]["seconds"])]
+        rows.append([*cells, *costs, *(words[run["run"]][column] for column in shown)])
+    header = ["run", *keys, metric, "epochs", "time", *shown]
     table = Table("all runs of this report", header, rows, len(keys) + 1, files=configs)
     return Section("Runs", tables=[table], closed=True)
+
+
+def _read_words(run: RunRecord) -> dict[str, str]:
+    """Return the user's tags and note."""
+    note = RunFolder(run["folder"]).read_note(run["config"])
+    return {"tags": ", ".join(split_tags(run["config"].get("tag"))), "note": note or ""}

@@ -1,10 +1,12 @@
 """Sounds: how much of them is read."""
 
 import numpy as np
+import pytest
 import soundfile
 
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.table import Column
+from mmrun.errors import DataError
 
 
 def test_three_seconds_of_silence_before_a_tone_are_no_reason_to_miss_it(tmp_path):
@@ -44,3 +46,45 @@ def test_a_damaged_file_is_left_to_the_decoding(media):
     waveform = Waveform(8000)
     waveform.fit(Column("audio", [media / "note.txt", media / "tone.wav"]), np.array([0, 1]))
     assert waveform.seconds == 1.0
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
+def test_audio_of_every_format(media, suffix):
+    decoded = Waveform(8000, 1.0).decode(media / f"tone.{suffix}")
+    assert (decoded["waveform"].dtype, decoded["waveform"].shape) == (np.int16, (8000,))
+    assert decoded["length"] == 8000
+    spectrum = np.abs(np.fft.rfft(decoded["waveform"][2000:6000].astype(float)))
+    assert spectrum.argmax() * 2 == 440
+    assert abs(np.abs(decoded["waveform"].astype(int)).max() - 16384) < 1600  # of a half; MP3 rings at the ends
+
+
+def test_audio_is_cut_padded_mixed_and_resampled(media):
+    short = Waveform(8000, 1.5).decode(media / "tone.wav")
+    assert short["length"] == 8000
+    assert (short["waveform"][8000:] == 0).all()
+    assert Waveform(8000, 0.25).decode(media / "tone.wav")["length"] == 2000
+    mixed = Waveform(8000, 1.0).decode(media / "stereo.wav")["waveform"].astype(int)
+    assert abs(mixed.max() - 8192) < 3
+    faster = Waveform(16000, 1.0).decode(media / "tone.wav")
+    assert faster["length"] == 16000
+    assert np.abs(np.fft.rfft(faster["waveform"].astype(float))).argmax() == 440
+
+
+def test_sixteen_bit_samples_are_unchanged(tmp_path):
+    samples = np.random.default_rng(0).integers(-32768, 32768, 500).astype(np.int16)
+    soundfile.write(tmp_path / "exact.wav", samples, 8000)
+    waveform = Waveform(8000, 0.0625)
+    assert waveform.metadata == {"sample_rate": 8000, "num_samples": 500}
+    assert (waveform.decode(tmp_path / "exact.wav")["waveform"] == samples).all()
+    assert (waveform.decode((samples, 8000))["waveform"] == samples).all()
+    assert (waveform.decode((samples / 32768, 8000))["waveform"] == samples).all()
+
+
+def test_damaged_and_empty_audio(media):
+    with pytest.raises(DataError) as error:
+        Waveform(8000, 1.0).decode(media / "note.txt")
+    assert str(error.value) == "note.txt is damaged or not an audio file (LibsndfileError)"
+    soundfile.write(media / "silent.wav", np.zeros(0), 8000)
+    with pytest.raises(DataError) as error:
+        Waveform(8000, 1.0).decode(media / "silent.wav")
+    assert str(error.value) == "silent.wav contains no audio (0 samples)"

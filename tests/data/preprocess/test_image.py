@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from mmrun.data.preprocess.image import Pixels
-from mmrun.data.preprocess.image_files import read_header
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.instantiate import instantiate
+from tests.data.preprocess.fitted import fitted
 
 SQUARE = np.zeros((8, 8), dtype=bool)
 SQUARE[2:6, 2:6] = True
@@ -35,9 +35,6 @@ def write_png16(path: Path, pixels: np.ndarray, colour_type: int) -> Path:
     blocks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + blocks)
     return path
-
-
-# ------------------------------------------------------------------------------------------------------- transparency
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -80,9 +77,6 @@ def test_transparency_can_be_a_channel(tmp_path):
     assert (pixels.decode(tmp_path / "icon.png")[""] == np.stack([SQUARE * 7, SQUARE * 255])).all()
     assert len(pixels.notes) == 1
     assert fit([tmp_path / "icon.png"], channels=4).decode(tmp_path / "icon.png")[""].shape == (4, 8, 8)
-
-
-# -------------------------------------------------------------------------------------------------------------- depth
 
 
 def test_sixteen_bits_are_scaled_by_the_range_of_the_training_rows(tmp_path):
@@ -153,9 +147,6 @@ def test_a_constant_deep_image_is_safe():
     assert np.abs(fit([values]).decode(values + 1e-9)[""]).max() < 1e-6
 
 
-# ----------------------------------------------------------------------------------------------------------- channels
-
-
 def test_all_rows_decide_about_colour():
     """The first 32 rows did: the colours of the others were lost."""
     images = [np.zeros((8, 8), dtype=np.uint8)] * 40 + [np.zeros((3, 8, 8), dtype=np.uint8)] * 40
@@ -163,15 +154,6 @@ def test_all_rows_decide_about_colour():
     assert pixels.metadata["in_channels"] == 3
     assert pixels.notes == ["8 x 8 pixels, 3 channels; 40 of 80 images are grey"]
     assert fit(images, channels=1).notes == ["8 x 8 pixels, 1 channel; 40 of 80 images are in colour and become grey"]
-
-
-@pytest.mark.parametrize("suffix", ["png", "gif", "tif", "jpg"])
-def test_grey_files_are_told_by_their_headers(tmp_path, suffix):
-    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
-    Image.fromarray(ramp).save(tmp_path / f"grey.{suffix}")
-    assert read_header(tmp_path / f"grey.{suffix}").channels == 1
-    Image.fromarray(np.dstack([ramp, ramp.T, ramp])).save(tmp_path / f"colour.{suffix}")
-    assert read_header(tmp_path / f"colour.{suffix}").channels == 3
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -198,27 +180,12 @@ def test_many_channels_from_npy_files(tmp_path, dtype):
         )
 
 
-def test_arrays_that_are_no_images(tmp_path):
-    np.save(tmp_path / "last.npy", np.zeros((8, 8, 3)))
-    with pytest.raises(DataError) as error:
-        read_header(tmp_path / "last.npy")
-    assert str(error.value) == (
-        "last.npy is float64 [8, 8, 3]; its channels must come first: [channels, height, width]"
-    )
-    with pytest.raises(DataError) as error:
-        read_header(np.zeros(3))
-    assert str(error.value) == "the image is float64 [3], but must be numbers [height, width] or [channels, ...]"
-
-
 def test_cmyk_becomes_colour(tmp_path):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "print.jpg", quality=95)
     decoded = fit([tmp_path / "print.jpg"]).decode(tmp_path / "print.jpg")[""]
     assert decoded.shape[0] == 3
     assert decoded[0].min() > 240
     assert decoded[1:].max() < 15
-
-
-# ------------------------------------------------------------------------------------------------ geometry and frames
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -249,3 +216,40 @@ def test_what_the_crop_cuts_is_said():
 
 def test_a_damaged_image_is_left_to_the_decoding(media):
     assert fit([media / "note.txt", media / "grey.png"]).metadata["in_channels"] == 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_images_are_resized_and_cropped(media, suffix):
+    pixels = fitted(Pixels(16), "image", [media / f"colour.{suffix}", None])
+    decoded = pixels.decode(media / f"colour.{suffix}")[""]
+    assert (decoded.dtype, decoded.shape) == (np.uint8, (3, 16, 16))
+    assert pixels.metadata == {"in_channels": 3, "image_size": 16}
+    red = decoded[0].mean(0)  # the middle two thirds of a ramp from 0 to 255
+    assert abs(red[0] - 48) < 8
+    assert abs(red[-1] - 207) < 8
+
+
+def test_grey_images_stay_grey(media):
+    pixels = fitted(Pixels(16), "image", [media / "grey.png", media / "grey.jpg"])
+    assert pixels.metadata["in_channels"] == 1
+    assert pixels.decode(media / "colour.png")[""].shape == (1, 16, 16)
+    assert fitted(Pixels(16), "image", [media / "grey.png", media / "colour.png"]).metadata["in_channels"] == 3
+    assert fitted(Pixels(16, channels=3), "image", [media / "grey.png"]).decode(media / "grey.png")[""].shape[0] == 3
+
+
+def test_an_image_of_the_right_shape_in_memory_is_returned_as_it_is():
+    picture = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    pixels = fitted(Pixels(8), "image", [picture])
+    assert (pixels.decode(picture)[""] == picture).all()
+    assert fitted(Pixels(4), "image", [picture]).decode(picture[0])[""].shape == (1, 4, 4)
+
+
+def test_a_damaged_image(media):
+    content = (media / "colour.png").read_bytes()
+    (media / "cut.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError) as error:
+        Pixels(16, channels=3).decode(media / "cut.png")
+    assert str(error.value) == "cut.png is damaged or not an image (OSError)"
+    with pytest.raises(DataError) as error:
+        Pixels(16, channels=3).decode(media / "note.txt")
+    assert str(error.value) == "note.txt is damaged or not an image (UnidentifiedImageError)"

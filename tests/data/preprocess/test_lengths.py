@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from mmrun.data.preprocess.lengths import choose_length, describe_cut, format_share
-from mmrun.data.preprocess.notes import describe_preprocessors
-from mmrun.data.preprocess.text import Tokens
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 
@@ -63,12 +61,3 @@ def test_no_length(values, message):
     with pytest.raises(ConfigError) as error:
         instantiate(node, "encoder.x.preprocess")
     assert str(error.value) == message
-
-
-def test_preprocessors_need_no_notes():
-    class Silent:
-        metadata = {}
-
-    silent, spoken = Silent(), Tokens()
-    spoken.notes = ["one", "two"]
-    assert describe_preprocessors({"a": silent, "b": spoken}) == ["b: one", "b: two"]

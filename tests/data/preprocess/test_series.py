@@ -6,6 +6,7 @@ import pytest
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from tests.data.preprocess.fitted import fitted
 
 
 def fit(values, **arguments) -> Steps:
@@ -65,3 +66,43 @@ def test_a_single_row_with_other_channels_is_a_bad_row():
 def test_filled_gaps_are_said():
     steps = fit([[1.0, np.nan, 3.0], [1.0, 2.0, 3.0]])
     assert steps.notes[1] == "1 of 2 training rows have gaps (NaN or infinity), which become the mean"
+
+
+def test_series_are_standardised_cut_and_padded(media):
+    steps = fitted(Steps(10), "series", [media / "ramp.npy", None])
+    decoded = steps.decode(media / "ramp.npy")
+    assert steps.metadata == {"in_channels": 2, "num_steps": 10}
+    np.testing.assert_allclose(decoded["values"].mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(decoded["values"].std(1), 1, atol=1e-6)
+    short = steps.decode(np.array([[4.5, np.nan], [9.0, 9.0]]))
+    assert (short["values"] == 0).all()  # the mean, and a gap
+    assert short["mask"].tolist() == [True, True, *[False] * 8]
+    assert fitted(Steps(3), "series", [[1, 2, 3, 400]]).decode([1, 2, 3, 400])["mask"].all()
+
+
+def test_a_constant_channel_is_safe():
+    steps = fitted(Steps(3), "series", [[0.1, 0.1, 0.1]])
+    assert np.abs(steps.decode([0.1, 0.1, 0.1])["values"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([[1, 2], [3, 4]], "a series with 2 channels, but the training rows have 1"),
+        ([[1, 2], [3]], "the series is damaged or not a numeric array (ValueError)"),
+        ([], "the series is float64 [0], but must be numbers [channels, steps] or [steps]"),
+        (["a"], "the series is <U1 [1], but must be numbers [channels, steps] or [steps]"),
+    ],
+)
+def test_unusable_series(value, message):
+    steps = fitted(Steps(4), "series", [[1, 2, 3]])
+    with pytest.raises(DataError) as error:
+        steps.decode(value)
+    assert str(error.value) == message
+
+
+def test_no_pickle_is_ever_opened(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError) as error:
+        fitted(Steps(4), "series", [[1, 2, 3]]).decode(tmp_path / "objects.npy")
+    assert str(error.value) == "objects.npy is damaged or not a numeric array (ValueError)"

@@ -1,11 +1,17 @@
 """Texts: how much of them is read, and with which vocabulary."""
 
+import json
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from mmrun.data.preprocess.text import Tokens, choose_vocab_size, count_words
 from mmrun.data.table import Column
+from mmrun.errors import ConfigError, DataError
+from tests.data.preprocess.fitted import TEXTS, fitted
 
 
 def test_the_last_of_a_hundred_words_is_read():
@@ -70,4 +76,73 @@ def test_a_pretrained_tokenizer_is_asked_how_much_its_model_reads(tmp_path):
     assert tokens.metadata["max_tokens"] == 20
     assert tokens.notes[1] == (
         "16 subwords, pretrained: 1.0% of all words are read in pieces, 1.0% have unknown characters"
+    )
+
+
+def test_subwords_are_trained_on_the_training_rows():
+    tokens = fitted(Tokens(vocab_size=60, max_tokens=12), "text", TEXTS)
+    decoded = tokens.decode("The CAT sat")
+    assert (decoded["ids"].dtype, decoded["ids"].shape) == (np.int32, (12,))
+    assert decoded["ids"][0] == 2  # [CLS]
+    length = int(decoded["mask"].sum())
+    assert decoded["ids"][length - 1] == 3  # [SEP]
+    assert (decoded["ids"][length:] == 0).all()
+    assert (decoded["ids"] == tokens.decode("the cat sat")["ids"]).all()
+    assert 1 in tokens.decode("ж")["ids"]  # [UNK]
+    assert tokens.metadata["pad_id"] == 0
+    assert tokens.metadata["mask_id"] == 4
+    assert tokens.metadata["max_tokens"] == 12
+    assert 30 < tokens.metadata["vocab_size"] <= 60
+    assert tokens.decode("the " * 50)["ids"][-1] == 3
+    assert tokens.decode("the " * 50)["mask"].all()
+
+
+TRAIN = """
+import json, numpy as np
+from mmrun.data.preprocess.text import Tokens
+from mmrun.data.table import Column
+words = [f"{a}{b}{c} {c}{a}." for a in "abcde" for b in "fghij" for c in "klmno"]
+tokens = Tokens(100, 8)
+tokens.fit(Column("text", words), np.arange(len(words)))
+print(json.dumps(tokens.state()))
+"""
+
+
+def test_the_vocabulary_is_the_same_in_every_process():
+    runs = [subprocess.Popen([sys.executable, "-c", TRAIN], stdout=subprocess.PIPE) for _ in range(4)]
+    states = {run.communicate()[0] for run in runs}
+    assert len(states) == 1
+    assert json.loads(states.pop())["vocab_size"] == 100
+
+
+def test_a_text_file(media):
+    tokens = fitted(Tokens(60, 12), "text", [media / "note.txt", "Grüß Dich"])
+    assert (tokens.decode(media / "note.txt")["ids"] == tokens.decode("GRÜß DICH")["ids"]).all()
+    (media / "latin.txt").write_bytes("grüß".encode("latin-1"))
+    with pytest.raises(DataError) as error:
+        tokens.decode(media / "latin.txt")
+    assert str(error.value) == "latin.txt is not UTF-8 text (byte 2)"
+
+
+def test_a_pretrained_tokenizer(tmp_path):
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    trained = fitted(Tokens(60, 12), "text", TEXTS)
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(trained.state()["tokenizer"]), pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(tmp_path)
+    pretrained = fitted(Tokens(max_tokens=6, tokenizer=str(tmp_path)), "text", TEXTS)
+    assert pretrained.metadata["max_tokens"] == 6
+    assert pretrained.metadata["pad_id"] == 0
+    assert pretrained.metadata["mask_id"] == 1  # it has no mask token: that of [UNK]
+    assert pretrained.decode("the cat")["ids"].tolist()[:3] == trained.decode("the cat")["ids"].tolist()[:3]
+
+
+def test_a_missing_tokenizer():
+    with pytest.raises(ConfigError) as error:
+        fitted(Tokens(tokenizer="/no/such/folder"), "text", TEXTS)
+    assert str(error.value) == (
+        "the tokenizer's files of /no/such/folder are not cached and the hub cannot be reached; "
+        "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one"
     )

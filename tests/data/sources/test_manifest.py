@@ -9,28 +9,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from mmrun.data.infer import MODULE_ATTRIBUTES
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
-
-
-def write(folder, text, name="my.csv"):
-    path = folder / name
-    path.write_text(text, "utf-8")
-    return str(path)
-
-
-def rows(*lines, count=12):
-    """Return a CSV with the header and rows; the last one is repeated until there are `count`."""
-    header, *first = lines
-    return "\n".join([header, *first, *[first[-1]] * (count - len(first))]) + "\n"
-
-
-def error_of(kind, *arguments, **keywords):
-    with pytest.raises(kind) as error:
-        manifest(*arguments, **keywords)
-    return str(error.value)
+from tests.data.files import error_of, rows, write
 
 
 def test_files_of_every_kind(media):
@@ -55,22 +37,6 @@ def test_files_of_every_kind(media):
     assert table.columns["photo"].locations[3] == "my.csv:5: column 'photo'"
     assert table.root == media
     assert table.on_error == "raise"
-
-
-def test_columns_and_kinds_can_be_set(media):
-    path = write(
-        media, rows("front,rear,age,town,note,y", "colour.png,grey.png,31,Rome,hi,1", "colour.jpg,grey.jpg,4,Oslo,ho,0")
-    )
-    columns = {"front": "front", "back": "rear", "person": ["age", "town"], "words": "note"}
-    table = manifest(path, columns, {"words": "text"}, target="y")
-    assert {name: column.kind for name, column in table.columns.items()} == {
-        "front": "image",
-        "back": "image",
-        "person": "tabular",
-        "words": "text",
-    }
-    assert table.columns["person"].values[0] == {"age": "31", "town": "Rome"}
-    assert table.columns["person"].locations[0] == "my.csv:2: columns 'age', 'town'"
 
 
 def test_numbers_and_categories_are_one_tabular_modality(tmp_path):
@@ -117,130 +83,9 @@ def test_semicolons_quotes_and_index_columns(tmp_path):
     assert table.columns["text"].locations[1] == "my.csv:4: column 'text'"
 
 
-def test_series_from_cells(tmp_path):
-    lines = "".join(json.dumps({"pulse": [1, 2, row], "label": row % 2}) + "\n" for row in range(12))
-    table = manifest(write(tmp_path, lines, "my.jsonl"))
-    assert table.columns["pulse"].kind == "series"
-    assert table.columns["pulse"].values[3].tolist() == [1.0, 2.0, 3.0]
-    quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
-    assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
-    assert error_of(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
-        "my.csv:3: column 'pulse': '[1, x]' is not a series; write [1.5, 2, ...] or name a .npy file"
-    )
-
-
-@pytest.mark.parametrize(
-    ("cells", "task", "names", "first"),
-    [
-        (["3", "10", "3", "10"], "classification", ["3", "10"], 0),
-        (["yes", "no"], "classification", ["no", "yes"], 1),
-        ([True, False], "classification", ["false", "true"], 1),
-        (["1.5", "2"], "regression", ["label"], 1.5),
-        ([0.0, 1.0], "classification", ["0", "1"], 0),  # as pandas writes integers where a cell is empty
-        (["1.0", "2.0", "3.0", "4.0", "5.0", "NA"], "classification", ["1", "2", "3", "4", "5"], 0),
-        (["2024_01", "2024_02"], "classification", ["2024_01", "2024_02"], 0),
-        (["--1", "2"], "classification", ["--1", "2"], 0),
-        (["cafe\u0301", "caf\u00e9", "tea "], "classification", ["caf\u00e9", "tea"], 0),
-        (list(range(60)), "regression", ["label"], 0.0),
-        ([["a", "b"], [], ["c"]], "multilabel", ["a", "b", "c"], [1.0, 1.0, 0.0]),
-        ([[0.5, 1], [2, 3]], "regression", ["label_0", "label_1"], [0.5, 1.0]),
-    ],
-)
-def test_the_task_is_inferred_from_the_cells(tmp_path, cells, task, names, first):
-    cells = (cells * 12)[: max(12, len(cells))]
-    lines = "".join(json.dumps({"text": "hi you", "label": cell}) + "\n" for cell in cells)
-    target = manifest(write(tmp_path, lines, "my.jsonl"), {"text": "text"}).targets["label"]
-    assert (target.task, target.names) == (task, names)
-    assert target.values[0].tolist() == first
-
-
-@pytest.mark.parametrize(
-    ("cells", "note"),
-    [
-        (["1.0", "2.0"], "classification (only 2 different whole numbers in 12 rows)"),
-        (["1.5", "2.0"], "regression (numbers that are not whole)"),
-        (list(map(str, range(12))), "regression (12 different whole numbers in 12 rows)"),
-        (["2024_01", "2024_02"], "classification (words)"),
-    ],
-)
-def test_the_inferred_task_is_said_with_the_reason(tmp_path, cells, note):
-    path = write(tmp_path, rows("text,label", *[f"hi,{cell}" for cell in cells]))
-    assert manifest(path, {"text": "text"}).notes == [f"label: read as {note}; dataset.task=TASK changes it"]
-    assert manifest(path, {"text": "text"}, task="classification").notes == []
-
-
-def test_nearly_equal_names_are_warned_of(tmp_path):
-    lines = ["hi,Good,p7", "ho,good,P7", "ha,bad,p8", "he,NA,p9"]
-    table = manifest(write(tmp_path, rows("text,label,patient", *lines)), {"text": "text"}, group="patient")
-    assert table.warnings == [
-        "label: the classes 'Good' and 'good' are nearly equal; if they are one, spell them alike",
-        "label: 'NA' is a class; if it marks a missing value, empty those cells",
-        "patient: the groups 'P7' and 'p7' are nearly equal; if they are one, spell them alike",
-    ]
-
-
-def test_a_number_far_from_the_others_is_warned_of(tmp_path):
-    lines = [f"hi,{20 + row % 40}.5,{'train' if row < 90 else 'val'}" for row in range(100)] + ["ho,9999999,test"]
-    path = write(tmp_path, rows("text,age,split", *lines, count=101))
-    assert manifest(path, {"text": "text"}, target="age").warnings == [
-        "age: 1 of 11 numbers of other rows, such as 9999999, are far from most (21.5 to 57.5); "
-        "if they mark missing values, empty those cells"
-    ]
-
-
-def test_decimal_commas_are_warned_of(tmp_path):
-    path = write(tmp_path, rows("text;x;label", "hi;1,5;0", "ho;2;1"))
-    assert manifest(path, {"text": "text", "x": "x"}).warnings == [
-        "column 'x': '1,5' is read as a word; write numbers with a point, as in 1.5"
-    ]
-
-
-def test_groups_are_compared_as_classes_are(tmp_path):
-    spellings = ["7", "7 ", "7.0", "e\u0301", "\u00e9"]
-    lines = [f"t{row},{row % 2},{spellings[row % 5]}" for row in range(100)] + ["a,0,p1", "b,1,p2"]
-    path = write(tmp_path, rows("text,label,patient", *lines, count=102))
-    table = manifest(path, {"text": "text"}, group="patient")
-    assert set(table.groups) == {"7", "\u00e9", "p1", "p2"}
-    for group in ("7", "\u00e9"):
-        assert len(set(table.split[table.groups == group])) == 1
-
-
 def test_columns_are_named_as_they_are_seen(tmp_path):
     path = write(tmp_path, rows("text,cafe\u0301", "hi,0", "ho,1"))
     assert list(manifest(path, {"text": "text"}, target="caf\u00e9").targets) == ["caf\u00e9"]
-
-
-def test_columns_in_any_script_are_modalities(tmp_path):
-    header = "blood pressure,größe,写真,備考,values,2nd,label"
-    lines = [f"hi {row},ho {row},ha {row},he {row},hu {row},hy {row},{row % 2}" for row in range(12)]
-    path = write(tmp_path, rows(header, *lines))
-    names = ["blood_pressure", "grosse", "column", "column_2", "column_values", "column_2nd"]
-    assert list(describe(path=path)) == names
-    assert manifest(path).notes[1:4] == [
-        "column 'blood pressure' is the modality blood_pressure; dataset.columns.NAME=COLUMN names it",
-        "column 'größe' is the modality grosse; dataset.columns.NAME=COLUMN names it",
-        "column '写真' is the modality column; dataset.columns.NAME=COLUMN names it",
-    ]
-    assert error_of(ConfigError, path, {"写真": "写真"}) == (
-        "dataset.columns: '写真' cannot name a modality; call it column, for example"
-    )
-
-
-def test_names_that_no_module_may_have():
-    from torch import nn
-
-    assert set(dir(nn.ModuleDict())) > MODULE_ATTRIBUTES
-
-
-def test_backslashes_are_for_windows(media):
-    (media / "photos").mkdir()
-    shutil.copy(media / "colour.png", media / "photos")
-    path = write(media, rows("photo,label", "photos\\colour.png,0", "colour.png,1"))
-    assert error_of(DataError, path) == (
-        "my.csv:2: column 'photo': 'photos\\colour.png' does not exist; write / instead of \\"
-    )
-    windows_path = path.replace("/", "\\")
-    assert error_of(DataError, windows_path) == (f"dataset.path: {windows_path} does not exist; write / instead of \\")
 
 
 def test_a_key_that_only_late_rows_have_is_not_lost(tmp_path):
@@ -263,33 +108,6 @@ def test_tasks_can_be_set_for_several_targets(tmp_path):
     assert table.targets["tags"].values[:2].tolist() == [[1.0, 1.0], [0.0, 0.0]]
     assert table.targets["stars"].values.dtype == np.float32
     assert manifest(path, {"text": "text"}, target="stars", task="classification").targets["stars"].names == ["1", "5"]
-
-
-def test_classes_of_an_ordinal_target_are_ordered(tmp_path):
-    path = write(tmp_path, rows("text,stars,size", "hi,10,small", "ho,2.5,large", "ha,-1,medium"))
-    numbers = manifest(path, {"text": "text"}, target="stars", task="ordinal").targets["stars"]
-    assert (numbers.task, numbers.names, numbers.values[:3].tolist()) == ("ordinal", ["-1", "2.5", "10"], [2, 1, 0])
-    order = ["small", "medium", "large", "huge"]
-    words = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order)
-    assert (words.targets["size"].names, words.targets["size"].values[:3].tolist()) == (order, [0, 2, 1])
-    reverse = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order[::-1])
-    assert words.fingerprint != reverse.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("order", "message"),
-    [
-        (
-            None,
-            "my.csv: column 'size': 'large' is not a number; give the order with dataset.order=[large,medium,small], "
-            "lowest first",
-        ),
-        (["small", "large"], "my.csv: column 'size': 'medium' is not in dataset.order (small, large); add it"),
-    ],
-)
-def test_ordinal_words_need_an_order(tmp_path, order, message):
-    path = write(tmp_path, rows("text,size", "hi,small", "ho,large", "ha,medium"))
-    assert error_of(DataError, path, {"text": "text"}, target="size", task="ordinal", order=order) == message
 
 
 def test_rows_without_a_target_are_for_training(tmp_path):
@@ -338,22 +156,6 @@ def test_unusable_files(media, header, line, message):
     assert table.fingerprint != manifest(write(media, rows(header, "colour.png,0", "colour.jpg,1"))).fingerprint
 
 
-def test_a_file_outside_the_root(media):
-    inner = media / "inner"
-    inner.mkdir()
-    path = write(inner, rows("photo,label", "../colour.png,0", "../grey.png,1"))
-    assert error_of(DataError, path) == (
-        f"my.csv:2: column 'photo': '../colour.png' lies outside {inner}; "
-        "set dataset.root=FOLDER or dataset.allow_outside=true"
-    )
-    assert manifest(path, allow_outside=True).columns["photo"].values[0] == media / "colour.png"
-    absolute = write(inner, rows("photo,label", f"{media}/colour.png,0", f"{media}/grey.png,1"))
-    assert error_of(DataError, absolute).startswith(f"my.csv:2: column 'photo': '{media}/colour.png' lies outside")
-    assert len(manifest(absolute, root=str(media)).ids) == 12
-    below = write(inner, rows("photo,label", "colour.png,0", "grey.png,1"))
-    assert manifest(below, root=str(media)).columns["photo"].values[0] == media / "colour.png"
-
-
 def test_bytes_that_are_not_utf8(tmp_path):
     path = tmp_path / "my.csv"
     path.write_bytes(b"text,label\nfine,0\ngr\xfc\xdf,1\nfine,1\n" + b"fine,0\n" * 8)
@@ -387,41 +189,9 @@ def test_unusable_lines(tmp_path, name, text, message):
     assert error_of(DataError, write(tmp_path, text, name), {"text": "text"}) == message
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("9,a,x,holdout", "my.csv:4: column 'split': 'holdout' is not a split; write train, val or test"),
-        ("9,a,x,", "my.csv:4: column 'split': is empty; fill it in"),
-        ("2,a,x,val", "my.csv:4: column 'id': '2' is also in line 3; ids have to be unique"),
-        ("9,a,,val", "my.csv:4: column 'label': is empty, and the row is in val; fill it in, or move it to train"),
-        ("9,,x,val", "my.csv:4: text: all are empty; fill one in, or remove the row"),
-    ],
-)
-def test_unusable_rows(tmp_path, line, message):
-    more = "".join(f"{row},b,y,test\n" for row in range(10, 20))
-    path = write(tmp_path, f"id,text,label,split\n1,a,x,train\n2,b,y,train\n{line}\n{more}")
-    assert error_of(DataError, path) == message
-    table = manifest(path, on_error="skip")
-    assert table.skipped == [message]
-    assert len(table.ids) == 12
-
-
 def test_too_few_rows_to_split(tmp_path):
     path = write(tmp_path, "text,label\na,0\nb,1\n")
     assert error_of(DataError, path) == "my.csv: 2 rows cannot be split into train, val and test; at least 3 are needed"
-
-
-def test_unusable_targets(tmp_path):
-    path = write(tmp_path, rows("text,label", "a,1.5", "b,much", "c,2.5"))
-    assert error_of(DataError, path, {"text": "text"}, task="regression") == (
-        "my.csv:3: column 'label': 'much' is not a number; correct it, or set dataset.task=classification"
-    )
-    path = write(tmp_path, rows("text,label", "a,x"))
-    assert error_of(DataError, path) == "my.csv: column 'label': all rows are x; a target needs at least two classes"
-    path = write(tmp_path, rows("text,label", "a,"))
-    assert error_of(DataError, path, {"text": "text"}) == (
-        "my.csv: column 'label' is empty; fill it in, or name another with dataset.target"
-    )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import torch
 from torch import nn
 
 from mmrun.models.encoders.sequence import Blocks, Recurrent, find_last_tokens, masked_mean, unmask_empty_rows
-from mmrun.models.encoders.series import Tcn
-from mmrun.models.encoders.text import TextCnn
 
 MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [False, False, False, False]])
 
@@ -48,21 +46,3 @@ def test_blocks_give_the_same_with_and_without_gradients() -> None:
 def test_blocks_have_different_initial_weights() -> None:
     first, second = Blocks(8, 2, 2, 2.0, 0.0).layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
-
-
-def test_tcn_never_looks_ahead() -> None:
-    torch.manual_seed(0)
-    tcn, values = Tcn(1, dim=8, num_levels=3).eval(), torch.randn(1, 1, 20)
-    mask = torch.ones(1, 20, dtype=torch.bool)
-    changed = values.clone()
-    changed[0, 0, 12] += 1
-    difference = (tcn({"values": values, "mask": mask}).tokens - tcn({"values": changed, "mask": mask}).tokens)[0]
-    assert (difference.abs().amax(dim=1) > 1e-6).tolist() == [False] * 12 + [True] * 8
-
-
-def test_textcnn_keeps_the_strongest_answer() -> None:
-    torch.manual_seed(0)
-    textcnn = TextCnn(vocab_size=20, pad_id=0, embedding_dim=4, channels=5, kernels=(3, 4)).eval()
-    features = textcnn({"ids": torch.tensor([[5, 6, 7, 0]]), "mask": torch.tensor([[True, True, True, False]])})
-    assert features.tokens.shape == (1, 4, 10)
-    assert torch.equal(features.pooled, features.tokens[:, :3].amax(dim=1))

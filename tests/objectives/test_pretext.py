@@ -1,10 +1,12 @@
-"""The choice of a pretext by kind: the YAML files, and overrides on the shell."""
+"""The choice of a pretext by kind, in YAML files and on the shell; and what several pretexts share."""
 
 import pytest
+import torch
 
 from mmrun.compose import list_options, load, load_option
+from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
-from mmrun.objectives.pretext import Pretext
+from mmrun.objectives.pretext import GridDecoder, Pretext, check_positive, check_share, concat_views, draw_hidden_blocks
 from mmrun.testing.examples import DIM, KINDS, METADATA
 
 DEFAULT = load_option("objective", "self_supervised")
@@ -61,3 +63,31 @@ def test_two_kinds_are_chosen_on_the_shell():
     assert objective["by_kind"]["image"] == {**load_option("pretext/image", "simclr"), "flip": 0}
     assert objective["by_kind"]["text"] == load_option("pretext/text", "causal_lm")
     assert objective["by_kind"]["audio"] == DEFAULT["by_kind"]["audio"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 100), (28, 28), (33, 17)])
+def test_a_pooled_vector_becomes_a_grid_of_any_size(height, width):
+    assert GridDecoder(6, 3, height, width)(torch.zeros(2, 6)).shape == (2, 3, height, width)
+
+
+def test_blocks_are_hidden_whole():
+    torch.manual_seed(0)
+    hidden = draw_hidden_blocks(torch.zeros(100, 1), 0.5, grid=(2, 2), size=(4, 4))
+    blocks = hidden.view(100, 2, 2, 2, 2).transpose(2, 3).flatten(3)  # [rows, 2, 2, cells of a block]
+    assert (blocks.all(3) | ~blocks.any(3)).all()
+    assert hidden.float().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_two_views_are_one_input():
+    first, second = {"ids": torch.tensor([[1]])}, {"ids": torch.tensor([[2]])}
+    assert concat_views(first, second)["ids"].tolist() == [[1], [2]]
+    assert concat_views(first["ids"], second["ids"]).tolist() == [[1], [2]]
+
+
+def test_values_out_of_range_name_the_key():
+    with pytest.raises(ConfigError) as caught:
+        check_share(1.5, "image")
+    assert str(caught.value) == "objective.by_kind.image.ratio: 1.5 is not between 0 and 1"
+    with pytest.raises(ConfigError) as caught:
+        check_positive(0, "text", "temperature")
+    assert str(caught.value) == "objective.by_kind.text.temperature: 0 is not above 0"

@@ -1,0 +1,39 @@
+"""The cache that runs share, as `mmrun cache` shows it."""
+
+import json
+
+import pytest
+
+from mmrun.cli import main
+from mmrun.data.file_digests import FileDigests
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder that remembers the digest of one file, and holds nothing else."""
+    monkeypatch.setattr("mmrun.data.file_digests.SETTLED", 0)
+    (tmp_path / "photo.png").write_bytes(b"pixels")
+    list(FileDigests(tmp_path / "cache" / "files.sqlite").digest([str(tmp_path / "photo.png")]))
+    return tmp_path / "cache"
+
+
+def test_digests_of_files_are_an_entry(cache, capsys):
+    assert main(["cache", "ls", "--cache", str(cache), "--format", "json"]) == 0
+    [entry] = json.loads(capsys.readouterr().out)
+    assert (entry["kind"], entry["name"], entry["about"]) == ("digests", "files.sqlite", "of one file")
+    assert entry["size"] == (cache / "files.sqlite").stat().st_size
+
+
+def test_digests_of_files_can_be_cleared(cache, capsys):
+    assert main(["cache", "clear", "--cache", str(cache)]) == 0
+    assert capsys.readouterr().out == f"{cache}: removed 1 entry, 8 KiB\n"
+    assert not (cache / "files.sqlite").exists()
+
+
+def test_damaged_digests_of_files_are_named(cache, capsys):
+    assert main(["cache", "verify", "--cache", str(cache)]) == 0
+    (cache / "files.sqlite").write_bytes(b"SQLite format 3\0, or rather not")
+    assert main(["cache", "ls", "--cache", str(cache)]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert main(["cache", "verify", "--cache", str(cache)]) == 1
+    assert "files.sqlite: damaged (file is not a database); the next run" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,108 @@
+"""The cells of a file become values, or an error that names the row."""
+
+import json
+import shutil
+
+import pytest
+
+from mmrun.data.sources.manifest import manifest
+from mmrun.errors import DataError
+from tests.data.files import error_of, rows, write
+
+
+def test_series_from_cells(tmp_path):
+    lines = "".join(json.dumps({"pulse": [1, 2, row], "label": row % 2}) + "\n" for row in range(12))
+    table = manifest(write(tmp_path, lines, "my.jsonl"))
+    assert table.columns["pulse"].kind == "series"
+    assert table.columns["pulse"].values[3].tolist() == [1.0, 2.0, 3.0]
+    quoted = write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[[3, 4], [5, 6]]",1'))
+    assert manifest(quoted).columns["pulse"].values[1].tolist() == [[3.0, 4.0], [5.0, 6.0]]
+    assert error_of(DataError, write(tmp_path, rows("pulse,label", '"[1, 2]",0', '"[1, x]",1'))) == (
+        "my.csv:3: column 'pulse': '[1, x]' is not a series; write [1.5, 2, ...] or name a .npy file"
+    )
+
+
+def test_backslashes_are_for_windows(media):
+    (media / "photos").mkdir()
+    shutil.copy(media / "colour.png", media / "photos")
+    path = write(media, rows("photo,label", "photos\\colour.png,0", "colour.png,1"))
+    assert error_of(DataError, path) == (
+        "my.csv:2: column 'photo': 'photos\\colour.png' does not exist; write / instead of \\"
+    )
+    windows_path = path.replace("/", "\\")
+    assert error_of(DataError, windows_path) == (f"dataset.path: {windows_path} does not exist; write / instead of \\")
+
+
+def test_classes_of_an_ordinal_target_are_ordered(tmp_path):
+    path = write(tmp_path, rows("text,stars,size", "hi,10,small", "ho,2.5,large", "ha,-1,medium"))
+    numbers = manifest(path, {"text": "text"}, target="stars", task="ordinal").targets["stars"]
+    assert (numbers.task, numbers.names, numbers.values[:3].tolist()) == ("ordinal", ["-1", "2.5", "10"], [2, 1, 0])
+    order = ["small", "medium", "large", "huge"]
+    words = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order)
+    assert (words.targets["size"].names, words.targets["size"].values[:3].tolist()) == (order, [0, 2, 1])
+    reverse = manifest(path, {"text": "text"}, target="size", task="ordinal", order=order[::-1])
+    assert words.fingerprint != reverse.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (
+            None,
+            "my.csv: column 'size': 'large' is not a number; give the order with dataset.order=[large,medium,small], "
+            "lowest first",
+        ),
+        (["small", "large"], "my.csv: column 'size': 'medium' is not in dataset.order (small, large); add it"),
+    ],
+)
+def test_ordinal_words_need_an_order(tmp_path, order, message):
+    path = write(tmp_path, rows("text,size", "hi,small", "ho,large", "ha,medium"))
+    assert error_of(DataError, path, {"text": "text"}, target="size", task="ordinal", order=order) == message
+
+
+def test_a_file_outside_the_root(media):
+    inner = media / "inner"
+    inner.mkdir()
+    path = write(inner, rows("photo,label", "../colour.png,0", "../grey.png,1"))
+    assert error_of(DataError, path) == (
+        f"my.csv:2: column 'photo': '../colour.png' lies outside {inner}; "
+        "set dataset.root=FOLDER or dataset.allow_outside=true"
+    )
+    assert manifest(path, allow_outside=True).columns["photo"].values[0] == media / "colour.png"
+    absolute = write(inner, rows("photo,label", f"{media}/colour.png,0", f"{media}/grey.png,1"))
+    assert error_of(DataError, absolute).startswith(f"my.csv:2: column 'photo': '{media}/colour.png' lies outside")
+    assert len(manifest(absolute, root=str(media)).ids) == 12
+    below = write(inner, rows("photo,label", "colour.png,0", "grey.png,1"))
+    assert manifest(below, root=str(media)).columns["photo"].values[0] == media / "colour.png"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("9,a,x,holdout", "my.csv:4: column 'split': 'holdout' is not a split; write train, val or test"),
+        ("9,a,x,", "my.csv:4: column 'split': is empty; fill it in"),
+        ("2,a,x,val", "my.csv:4: column 'id': '2' is also in line 3; ids have to be unique"),
+        ("9,a,,val", "my.csv:4: column 'label': is empty, and the row is in val; fill it in, or move it to train"),
+        ("9,,x,val", "my.csv:4: text: all are empty; fill one in, or remove the row"),
+    ],
+)
+def test_unusable_rows(tmp_path, line, message):
+    more = "".join(f"{row},b,y,test\n" for row in range(10, 20))
+    path = write(tmp_path, f"id,text,label,split\n1,a,x,train\n2,b,y,train\n{line}\n{more}")
+    assert error_of(DataError, path) == message
+    table = manifest(path, on_error="skip")
+    assert table.skipped == [message]
+    assert len(table.ids) == 12
+
+
+def test_unusable_targets(tmp_path):
+    path = write(tmp_path, rows("text,label", "a,1.5", "b,much", "c,2.5"))
+    assert error_of(DataError, path, {"text": "text"}, task="regression") == (
+        "my.csv:3: column 'label': 'much' is not a number; correct it, or set dataset.task=classification"
+    )
+    path = write(tmp_path, rows("text,label", "a,x"))
+    assert error_of(DataError, path) == "my.csv: column 'label': all rows are x; a target needs at least two classes"
+    path = write(tmp_path, rows("text,label", "a,"))
+    assert error_of(DataError, path, {"text": "text"}) == (
+        "my.csv: column 'label' is empty; fill it in, or name another with dataset.target"
+    )

@@ -1,0 +1,38 @@
+"""What a header claims is checked before memory is taken; tests/security tries whole files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmrun.data import limits
+from mmrun.errors import DataError
+
+
+def test_an_image_of_too_many_pixels(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_PIXELS", 1_000_000)
+    limits.check_image(Image.new("L", (1000, 1000)), "big.png")
+    with pytest.raises(DataError, match=r"^big.png has 1001 x 1000 pixels; more than 1 million are refused"):
+        limits.check_image(Image.new("L", (1001, 1000)), "big.png")
+
+
+def test_an_array_of_too_many_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_VALUES", 1_000_000)
+    np.save(tmp_path / "big.npy", np.zeros(1_000_001, dtype=np.int8))
+    with pytest.raises(DataError, match=r"^big.npy has 1,000,001 values; more than 1 million are refused"):
+        limits.open_array(tmp_path / "big.npy")
+
+
+def test_a_text_that_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 1 << 20)
+    (tmp_path / "long.txt").write_bytes(b"a" * (1 << 20))
+    assert len(limits.read_text(tmp_path / "long.txt")) == 1 << 20
+    (tmp_path / "long.txt").write_bytes(b"a" * ((1 << 20) + 1))
+    with pytest.raises(DataError, match=r"^long.txt is larger than 1 MiB; shorten it$"):
+        limits.read_text(tmp_path / "long.txt")
+
+
+@pytest.mark.parametrize("brackets", [33, 100_000])
+def test_json_that_is_too_deep(brackets):
+    assert limits.parse_json('{"a": [1, [2]]}') == {"a": [1, [2]]}
+    with pytest.raises(ValueError, match="more than 32 brackets inside each other"):
+        limits.parse_json("[" * (brackets + 1) + "]" * (brackets + 1))

@@ -1,0 +1,51 @@
+"""Gates and FiLM compared with their formulas."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmrun.errors import ConfigError
+from mmrun.models.fusions.gated import Film, Gated
+from tests.models.fusions.rows import DIMS, NO, make_rows, select_dims
+
+
+def test_gates_are_convex_weights_of_what_is_present():
+    _, features, present = make_rows("image", "text", "audio")
+    weights = Gated(DIMS, dim=5).compute_gates(features, {**present, "text": torch.tensor([True, False])})
+    torch.testing.assert_close(weights.sum(1), torch.ones(2, 5))
+    assert (weights >= 0).all()
+    assert weights[1, 1].tolist() == [0.0] * 5
+
+
+def test_the_gate_of_two_modalities_is_a_sigmoid():
+    x, features, present = make_rows("image", "text")
+    module = Gated(select_dims("image", "text"), dim=5)
+    concatenated = torch.cat([x["image"], x["text"]], dim=1)
+    z = torch.sigmoid(module.gate["image"](concatenated) - module.gate["text"](concatenated))
+    image, text = (torch.tanh(module.project[name](x[name])) for name in x)
+    torch.testing.assert_close(module(features, present), z * image + (1 - z) * text)
+
+
+def test_film_scales_and_shifts_the_named_modality():
+    x, features, present = make_rows("image", "text")
+    module = Film(select_dims("image", "text"), dim=5, modulated="text")
+    text = module.project["text"](x["text"])
+    scale, shift = module.scale["image"](x["image"]), module.shift["image"](x["image"])
+    torch.testing.assert_close(module(features, present), F.relu((1 + scale) * text + shift))
+    torch.testing.assert_close(module(features, {**present, "image": NO}), F.relu(text))
+    torch.testing.assert_close(module(features, {**present, "text": NO}), F.relu(shift))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Film(DIMS, modulated="video"),
+            "fusion.modulated: 'video' is none of the modalities image, text, audio",
+        ),
+    ],
+)
+def test_errors_name_the_key(make, message):
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == message

@@ -1,0 +1,40 @@
+"""Builds each method of balance, and computes the gradients that it leaves."""
+
+import torch
+
+from mmrun.compose import list_options, load_option
+from mmrun.instantiate import instantiate
+from mmrun.objectives.task import Task
+from mmrun.testing.examples import DIMS, KINDS, TASKS
+
+NAMES = [name for name in list_options("balance") if name != "none"]
+LABEL, AGE = TASKS["label"], TASKS["age"]
+
+
+def get_kwargs(learner, tasks=TASKS):
+    return {"model": learner, "tasks": tasks, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
+
+
+def build(name, learner, tasks=TASKS, **changes):
+    torch.manual_seed(1)
+    return instantiate(
+        {**load_option("balance", name), **changes},
+        "balance",
+        get_kwargs(learner, tasks),
+        objective=Task(tasks),
+    )
+
+
+def scale(loss):
+    return loss
+
+
+def compute_gradients(objective, learner, data, scale=scale):
+    """Add the gradients of one batch, with the same random masks each time; return those of the model."""
+    torch.manual_seed(2)
+    objective.backward(learner, objective(learner, data), scale)
+    return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
+
+
+def all_close(first, second, **tolerance):
+    return first.keys() == second.keys() and all(torch.allclose(first[n], second[n], **tolerance) for n in first)

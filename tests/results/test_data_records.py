@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from mmrun.data.row_digests import DataRecord
+from mmrun.errors import DamagedError
+from mmrun.results.data_records import read_data_record, write_data_record
+from tests.damage import damage
+from tests.results.fabricate import finished
+
+RECORD = DataRecord(
+    "0123", {"split": np.arange(9, dtype=np.uint32)}, {"encoder.text": {"size": {"names": "ab", "numbers": "cd"}}}
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished run with a record of its data."""
+    folder = finished(tmp_path, accuracy=0.875)
+    write_data_record(folder, RECORD)
+    folder.finish(folder.read_metrics())
+    return folder
+
+
+def test_a_record_comes_back(folder):
+    record = read_data_record(folder)
+    assert (record.fingerprint, record.fits) == (RECORD.fingerprint, RECORD.fits)
+    assert np.array_equal(record.rows["split"], RECORD.rows["split"])
+
+
+@pytest.mark.parametrize("how", ["empty", "torn", "flipped"])
+def test_a_damaged_record_is_named(folder, how):
+    damage(folder.data_file, how)
+    with pytest.raises(DamagedError, match=r"data\.npz: damaged, .*; put it back, or remove it: then rows that change"):
+        read_data_record(folder)
+
+
+def test_a_byte_that_a_zip_file_does_not_check_is_noticed(folder):
+    content = bytearray(folder.data_file.read_bytes())
+    content[10] ^= 1  # the time of the first member
+    folder.data_file.write_bytes(content)
+    with pytest.raises(DamagedError, match="its bytes changed after they were written"):
+        read_data_record(folder)
+
+
+def test_a_record_that_was_removed_is_not_missed(folder):
+    folder.data_file.unlink()
+    assert read_data_record(folder) is None

@@ -1,0 +1,36 @@
+"""Metrics that several kinds of tasks share, on a few rows by hand."""
+
+import numpy as np
+import pytest
+
+from mmrun.tasks.metrics import ClassCounts, calibration_error, is_higher_better, ranking_metrics
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("accuracy", True), ("mae", False), ("pinball_loss", False), ("own_score", True), ("badness", None)],
+)
+def test_the_direction_of_a_metric(metric, direction):
+    assert is_higher_better(metric) is direction
+
+
+def test_counts_by_class():
+    counts = ClassCounts(both=np.array([1, 0, 0]), true=np.array([2, 0, 0]), predicted=np.array([4, 1, 0]))
+    assert counts.precision.tolist() == [0.25, 0.0, 0.0]
+    assert counts.recall.tolist() == [0.5, 0.0, 0.0]
+    assert counts.f1.tolist() == [1 / 3, 0.0, 0.0]
+    assert counts.used.tolist() == [True, True, False]
+    assert counts.per_class(["a", "b", "c"])["a"] == {"precision": 0.25, "recall": 0.5, "f1": 1 / 3, "count": 2.0}
+
+
+def test_ranking_leaves_out_columns_with_one_truth_and_hidden_rows():
+    scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.8, 0.7], [0.1, 0.9]])
+    truth = np.array([[True, False], [False, False], [False, False], [True, True]])
+    visible = np.array([[True, True], [True, True], [True, True], [False, False]])
+    assert ranking_metrics(scores, truth, visible) == {"auroc": 1.0, "average_precision": 1.0}  # of the first alone
+    assert ranking_metrics(scores, truth, np.zeros_like(visible)) == {}
+
+
+def test_the_calibration_error_is_the_mean_gap_of_the_bins():
+    confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])
+    assert calibration_error(confidence, correct) == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
