@@ -32,7 +32,7 @@ def error_message(capsys, *arguments):
         ("encoder.image.kernel=3", "no key 'encoder.image.kernel'; did you mean 'kernels'? ("),
         ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
         ("balance.unimodal_weight=2", "no key 'balance.unimodal_weight': balance has no keys"),
-        ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
+        ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder.image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
         ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),
         (
@@ -73,6 +73,19 @@ def test_wrong_override_is_a_one_line_error(capsys, tmp_path, monkeypatch, overr
     monkeypatch.chdir(tmp_path)
     assert error_message(capsys, *overrides.split()).startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "tag"),
+    [("tag=pilot", "pilot"), ("tag=2024_01", "2024_01"), ("tag=[pilot,v2]", ["pilot", "v2"]), ("tag=null", None)],
+)
+def test_tags_are_texts(override, tag):
+    assert compose.load([override]).tag == tag
+
+
+def test_the_commas_of_a_note_separate_no_runs():
+    (overrides,) = compose.expand_sweep(["note=first, small budget"])
+    assert compose.load(overrides).note == "first, small budget"
 
 
 def test_two_budgets_are_rejected(capsys):

@@ -251,9 +251,9 @@ def _iterate_records(groups: Sequence[RunGroup]) -> Iterator[dict[str, object]]:
 
 def _format_stages(groups: Sequence[RunGroup]) -> Iterator[list[str]]:
     for group in groups:
-        for stage in group.estimate.stages:
+        for place, stage in enumerate(group.estimate.stages):
             yield [
-                group.label,
+                "" if place else group.label,
                 stage.name,
                 f"{group.runs:.3g}",
                 format_duration(stage.features) if stage.features > 0 else "-",

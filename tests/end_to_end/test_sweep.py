@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from mmrun.cli import launch, main
-from tests.end_to_end.conftest import SMALL, metrics
+from tests.end_to_end.conftest import FEW, metrics
 
-TINY = [*SMALL, "budget.epochs=0.1"]
+pytestmark = pytest.mark.usefixtures("few_digits")
+
+TINY = [*FEW, "budget.epochs=0.1"]
 
 
 def finished_in(out):
@@ -17,7 +19,7 @@ def finished_in(out):
 
 
 def test_a_sweep_runs_every_combination_and_once(shell):
-    words = ["train", "-m", *SMALL, "strategy=scratch,frozen", "seed=0,1"]
+    words = ["train", "-m", *FEW, "strategy=scratch,frozen", "seed=0,1"]
     code, out, err = shell(*words)
     assert code == 0
     assert "a sweep of 4 runs\n" in err
@@ -33,14 +35,14 @@ def test_a_sweep_runs_every_combination_and_once(shell):
 
 
 def test_a_failed_run_does_not_stop_the_others(shell):
-    code, out, _ = shell("train", "-m", *SMALL, "optimizer.lr=1e30,1e-3")
+    code, out, _ = shell("train", "-m", *FEW, "optimizer.lr=1e30,1e-3")
     assert code == 1
     header, _, bad_row, good_row, _, bad, repeat, _, count = out.splitlines()
     assert header.split() == ["optimizer.lr", "test/accuracy", "time", "run"]
     assert bad_row.split()[:4] == ["1e+30", "not", "finished", "-"]
     assert good_row.split()[0] == "0.001"
     assert ": failed: NonFiniteLossError: the loss is nan" in bad
-    assert repeat.startswith("  repeat it: mmrun train 'modalities=[image,text]' encoder.image=lenet ")
+    assert repeat.startswith("  repeat it: mmrun train dataset=manifest dataset.path=digits/rows.csv ")
     assert repeat.endswith(" optimizer.lr=1e+30")
     assert count == "1 of 2 runs finished"
 
@@ -65,7 +67,7 @@ def test_combinations_that_ask_for_the_same_run_are_run_once(shell):
 
 def test_nothing_starts_before_every_run_is_known_to_fit(shell):
     trained = "strategy.stages.train.train=[fusion,head],[hed]"
-    code, _, err = shell("train", "-m", *SMALL, "strategy=scratch,frozen", trained)
+    code, _, err = shell("train", "-m", *FEW, "strategy=scratch,frozen", trained)
     assert code == 2
     assert err.startswith("mmrun: strategy.stages.train.train: 'hed' matches no parameter (the model has ")
     assert not Path("outputs").exists()
@@ -143,7 +145,7 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
         *(
             "train",
             "-m",
-            *SMALL,
+            *FEW,
             "sweep=grid",
             "sweep.reduction_factor=2",
             "sweep.parallel_trials=1",
@@ -205,4 +207,4 @@ def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, words
     monkeypatch.setitem(launch.EXTRAS, "far", "far-launcher")
     assert main(["train", *words]) == 2
     assert capsys.readouterr().err.startswith(f"mmrun: {answer}")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
