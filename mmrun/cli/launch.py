@@ -27,6 +27,7 @@ from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.hydra_internals import UserConfigs, build_launcher
 from mmrun.installation import format_pip_command
+from mmrun.quoting import quote_values
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.index import determine_status
@@ -299,7 +300,15 @@ def format_command(overrides: Sequence[str]) -> str:
         A line for the shell.
     """
     folders = [folder for folder in UserConfigs.folders if folder != Path.cwd() / "configs"]
-    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *overrides])
+    typed = map(_drop_quotes, overrides)
+    return shlex.join(["mmrun", "train", *(f"--config-dir={folder}" for folder in folders), *typed])
+
+
+def _drop_quotes(override: str) -> str:
+    """Return an override without the quotes that mmrun would add to it again."""
+    key, _, value = override.partition("=")
+    typed = f"{key}={value[1:-1]}"
+    return typed if quote_values([typed]) == [override] else override
 
 
 def _was_trained(folder: RunFolder, since: float) -> bool:
