@@ -19,6 +19,13 @@ def error_message(capsys, *arguments):
     ("overrides", "message"),
     [
         ("strategy.stages.train.lrr=3", "no key 'strategy.stages.train.lrr'; did you mean 'lr'? ("),
+        ("epochs=3", "no key 'epochs'; did you mean 'budget.epochs'? (a run has "),
+        ("monitor=acuracy", "no key 'monitor'; did you mean 'strategy.stages.STAGE.monitor'? (a run has "),
+        (
+            "strategy.stages.train.monitor=test/f1_macro",
+            "strategy.stages.train.monitor: test/f1_macro cannot select weights: validation rows do, so that test rows "
+            "stay unseen; use f1_macro",
+        ),
         ("stratgy=component", "no key 'stratgy'; did you mean 'strategy'? ("),
         ("strategy.stages.trian.lr=3", "no key 'strategy.stages.trian'; did you mean 'train'? ("),
         ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
@@ -127,3 +134,10 @@ def test_overrides_take_precedence_over_an_experiment(experiment, monkeypatch, t
     assert changed.optimizer["lr"] == 0.5
     assert changed.choices["encoder.image"] == "cnn"
     assert changed.modalities == plain.modalities == ["image", "audio"]
+
+
+def test_a_monitored_metric_may_have_the_name_of_the_log():
+    """Both spellings are the same run."""
+    logged, plain = (compose.load([f"strategy.stages.train.monitor={name}"]) for name in ("val/f1_macro", "f1_macro"))
+    assert logged.strategy.stages["train"].monitor == "f1_macro"
+    assert compose.as_dict(logged) == compose.as_dict(plain)
