@@ -13,7 +13,6 @@ TEXT_KEYS = {
     *("dataset.path", "dataset.root", "dataset.target", "dataset.group", "dataset.split", "dataset.id"),
     *("dataset.order", "dataset.encoding", "outputs", "cache", "tag", "note"),
 }
-WHOLE_KEYS = ("tag", "note")  # their commas never separate runs of a sweep
 TEXT_PARENTS = {"dataset.columns", "dataset.order"}  # the keys are the user's, the values are text
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")  # of a modality, as a key of a config
 # Mappings whose keys are names of targets, at the start of an override: dataset.task.größe=ordinal
@@ -98,7 +97,9 @@ def _quote_value(override: str, is_sweep: bool) -> str:
         return override
     if value.startswith("[") and value.endswith("]"):
         return f"{key}=[{','.join(map(_quote, _split(value[1:-1])))}]"
-    if is_sweep and "," in value and path not in WHOLE_KEYS and not (value.startswith("{") or SWEEP.fullmatch(value)):
+    if path == "tag" and "," in value and value[0] not in "'\"":  # several tags of one run, even in a sweep
+        return f"{key}=[{','.join(map(_quote, _split(value)))}]"
+    if is_sweep and "," in value and path != "note" and not (value.startswith("{") or SWEEP.fullmatch(value)):
         return f"{key}={','.join(map(_quote, _split(value)))}"
     return f"{key}={_quote(value)}"
 

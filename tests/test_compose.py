@@ -77,15 +77,16 @@ def test_wrong_override_is_a_one_line_error(capsys, tmp_path, monkeypatch, overr
 
 @pytest.mark.parametrize(
     ("override", "tag"),
-    [("tag=pilot", "pilot"), ("tag=2024_01", "2024_01"), ("tag=[pilot,v2]", ["pilot", "v2"]), ("tag=null", None)],
+    [("tag=pilot", "pilot"), ("tag=2024_01", "2024_01"), ("tag=[pilot,v2]", ["pilot", "v2"]), ("tag=a,b", ["a", "b"])],
 )
 def test_tags_are_texts(override, tag):
     assert compose.load([override]).tag == tag
 
 
 def test_the_commas_of_a_note_separate_no_runs():
-    (overrides,) = compose.expand_sweep(["note=first, small budget"])
-    assert compose.load(overrides).note == "first, small budget"
+    (overrides,) = compose.expand_sweep(["note=first, small budget", "tag=a,b"])
+    config = compose.load(overrides)
+    assert (config.note, config.tag) == ("first, small budget", ["a", "b"])
 
 
 def test_two_budgets_are_rejected(capsys):

@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     min_age = 0.0 if args.older is None else parse_age(args.older)
     cache = cache_folder(args.cache)
     entries = list_entries(cache)
+    if args.action != "ls" and args.format != "table":
+        raise ConfigError(f"--format: belongs to `mmrun cache ls`; {args.action} prints messages")
     if args.action == "clear":
         clear(cache, [entry for entry in entries if entry.age >= min_age])
         return 0

@@ -108,7 +108,7 @@ def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
     if verb == "train":
         return _complete_override(previous, last)
     if verb == "options":
-        return [group.replace("/", ".") for group in yaml_files.list_groups()]
+        return _complete_option(last)
     if verb in TAKES_RUNS:
         return _list_runs()
     candidates: list[str] = []
@@ -116,6 +116,14 @@ def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
         if not action.option_strings:
             candidates += action.choices or ()
     return candidates
+
+
+def _complete_option(last: str) -> list[str]:
+    """Complete a group, or the name after it: fusion=gated."""
+    group, equals, _ = last.partition("=")
+    if equals:
+        return [f"{group}={name}" for name in yaml_files.list_files(group.replace(".", "/"))]
+    return list(map(yaml_files.spell, yaml_files.list_groups()))
 
 
 def _flags_by_name(actions: Iterable[argparse.Action]) -> dict[str, argparse.Action]:

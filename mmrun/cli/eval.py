@@ -1,9 +1,10 @@
 """mmrun eval: contribution of each modality, robustness to noise, and subgroups of a finished run."""
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import print_answer
 from mmrun.cli.arguments import add_run, add_table_format
@@ -65,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code, 0.
     """
-    from mmrun.results.files import read_json
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     result = evaluation.evaluate(session, args.split, args.all, unimodal, args.group)
     evaluation.save(folder, result)
-    document = read_json(folder.evaluation_file, dict[str, Any])
+    document = json.loads(folder.evaluation_file.read_text("utf-8"))  # with its digest
     print_answer(eval_tables.describe_evaluation(result, document), args.format)
     for note in _collect_notes(result):
         print_note(note)
@@ -102,6 +102,8 @@ def _classify_zero_shot(session: "Session", args: argparse.Namespace) -> None:
 
     result = classify_zero_shot(session, args.split, args.zero_shot.split(","))
     print_answer(eval_tables.describe_zero_shot(result), args.format)
+    prompts = ", ".join(result["prompts"])
+    inform(f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}")
 
 
 def evaluate_remaining(runs: Sequence["RunRecord"], split: str) -> None:

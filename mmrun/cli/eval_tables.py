@@ -49,7 +49,7 @@ def _describe_condition(given: Mapping[str, "Variant | None"]) -> str:
 
 
 def describe_zero_shot(result: "ZeroShot") -> Answer:
-    """Show the metrics of zero-shot classification, and how they were measured.
+    """Show the metrics of zero-shot classification.
 
     Args:
         result: metrics by modality, and how they were measured.
@@ -58,10 +58,8 @@ def describe_zero_shot(result: "ZeroShot") -> Answer:
     rows = []
     for modality, metrics in result["metrics"].items():
         rows.append([modality, *(format_number(metrics[name]) for name in names)])
-    prompts = ", ".join(result["prompts"])
-    how = f"{result['split']} rows, classified by the prompts {prompts} after {result['stage']}"
     records = [{"modality": modality, **metrics} for modality, metrics in result["metrics"].items()]
-    return Answer([Table("", ["modality", *names], rows), how], result, records)
+    return Answer([Table("", ["modality", *names], rows)], result, records)
 
 
 def describe_evaluation(evaluation: "Evaluation", document: Mapping[str, object]) -> Answer:

@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import split_keys
 from mmrun.cli.compare import add_question, parse_question
 from mmrun.cli.output import echo
-from mmrun.cli.table import inform, print_note
+from mmrun.cli.table import inform, print_note, print_text
 
 if TYPE_CHECKING:
     from mmrun.results.report.content import Report
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_summary(report: "Report") -> None:
     for answer in report.answers:
-        inform(answer.text)
+        print_text(answer.text, indent="  ", file=sys.stderr)
     for caveat in report.caveats:
         print_note(caveat)
     if report.hint:

@@ -13,7 +13,7 @@ from mmrun.errors import DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import FAILED, determine_status, find_primary_metric, resolve
-from mmrun.results.listing import split_tags
+from mmrun.results.listing import list_tags
 from mmrun.results.schema import RunMetrics
 from mmrun.results.selection import flatten, format_value
 from mmrun.results.table import Style
@@ -102,7 +102,7 @@ def _read_info(folder: RunFolder) -> RunInfo:
         "overrides": folder.read_overrides(),
         "budget": {unit: value for unit, value in config["budget"].items() if value is not None},
         "seed": config["seed"],
-        "tags": list(split_tags(config.get("tag"))),
+        "tags": list(list_tags(config.get("tag"))),
         "note": folder.read_note(config),
         "paths": {path.name: str(path) for path in paths if path.exists()},
         "changed_environment": compare_starts(folder.read_starts()),

@@ -14,7 +14,7 @@ from mmrun.results.formatting import (
     format_size,
 )
 from mmrun.results.ranks import Ranking
-from mmrun.results.table import Table
+from mmrun.results.table import Style, Table
 
 Result = Comparison | Curves | Ranking | Examples
 
@@ -75,13 +75,15 @@ def build_means_table(comparison: Comparison) -> Table:
         pairs = ["pairs"] if question.paired else []
         header += [*pairs, "difference", "95 % interval", "p", "effect", "P(better)", "detectable"]
     details = tuple(place for place, name in enumerate(header) if name in DETAILS)
-    rows = []
-    for row in comparison.rows:
+    rows, styles = [], dict[tuple[int, int], Style]()
+    for number, row in enumerate(comparison.rows):
+        if row.best:
+            styles[number, header.index("difference")] = "best"
         cells = [str(row.n), format_number(row.mean), format_number(row.sd), format_interval(row.low, row.high)]
         if question.against is not None:
             cells += _difference_cells(row, question)
         rows.append([*row.group, *cells])
-    return Table(describe_comparison(comparison), header, rows, len(question.by), details)
+    return Table(describe_comparison(comparison), header, rows, len(question.by), details, styles=styles)
 
 
 def _difference_cells(row: Row, question: Question) -> list[str]:

@@ -70,7 +70,7 @@ def _list_run(run: RunFolder, below: Path) -> ListedRun:
     except (MmrunError, OSError) as error:
         return ListedRun(describe_damaged_run(summary.name, run, error))
     settings: RunSettings = {"choices": config["choices"] if metrics is None else metrics["choices"], "config": config}
-    return ListedRun(summary, settings, frozenset(map(read_key, overrides)), split_tags(config.get("tag")), note)
+    return ListedRun(summary, settings, frozenset(map(read_key, overrides)), list_tags(config.get("tag")), note)
 
 
 def read_key(override: str) -> str:
@@ -82,16 +82,14 @@ def read_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").replace("/", ".")
 
 
-def split_tags(tag: str | list[str] | None) -> tuple[str, ...]:
+def list_tags(tag: str | list[str] | None) -> tuple[str, ...]:
     """Return the tags of a run.
 
     Args:
-        tag: the config's: one word, several with commas, or a list.
+        tag: the config's: one word, or a list.
     """
-    if tag is None:
-        return ()
-    words = tag.split(",") if isinstance(tag, str) else tag
-    return tuple(word.strip() for word in words if word.strip())
+    words = [tag] if isinstance(tag, str) else tag or []
+    return tuple(word for word in words if word)
 
 
 def filter_listed(runs: Sequence[ListedRun], where: Sequence[str]) -> list[ListedRun]:

@@ -32,6 +32,7 @@ ZSH = shutil.which("zsh")
         ("mmrun compare --format ", ["csv", "json", "latex", "md", "table"]),
         ("mmrun completion ", ["bash", "zsh"]),
         ("mmrun options fus", ["fusion"]),
+        ("mmrun options optimizer=ad", ["optimizer=adam", "optimizer=adamw"]),
         ("mmrun train --re", ["--rerun"]),
         ("mmrun train --cfg ", ["job"]),
         ("mmrun train se", ["seed="]),

@@ -154,3 +154,20 @@ def test_clicks_sort_a_column_up_and_down(page, browser, tmp_path):
     assert console == []
     assert '["0.6000 0.6500 0.7000 0.7000 0.7400 0.8100","ascending",' in out
     assert '"0.8100 0.7400 0.7000 0.7000 0.6500 0.6000",false]</title>' in out
+
+
+def test_tags_and_notes_stand_in_the_table_of_runs(outputs, capsys):
+    run = finished(outputs, 0.5, "holistic", seed=3, tag=["pilot", "v2"])
+    run.write_note("too short")
+    assert main(["report", "--format", "md", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    (line,) = (line for line in out.splitlines() if line.startswith(f"| {run.name} |"))
+    assert line.endswith("| pilot, v2 | too short |")
+    assert [line.split(" ")[0] for line in err.splitlines()] == ["component"]  # the answer, without notes
+
+
+def test_a_run_with_damaged_notes_is_left_out(outputs, capsys):
+    run = finished(outputs, 0.5, "holistic", seed=3)
+    run.notes_file.write_text("{")
+    assert main(["report"]) == 0
+    assert f"note: damaged and left out: {run.name}: notes.json: not valid JSON" in capsys.readouterr().err

@@ -134,12 +134,13 @@ def compute_findings(
 
 
 def _leave_out_damaged(runs: list[RunRecord], notices: list[str]) -> tuple[list[RunRecord], list[str]]:
-    """Return the runs whose log and evaluation.json can be read, and the notices with one for each other run."""
+    """Return the runs whose log, evaluation.json and notes.json can be read; each other run adds a notice."""
     intact, damaged = [], []
     for run in runs:
         try:
             read_logged_evaluations(run, find_budget_unit([run]))
             check_evaluation(run)
+            RunFolder(run["folder"]).read_note(run["config"])
             intact.append(run)
         except (MmrunError, OSError) as error:
             folder = RunFolder(run["folder"])

@@ -6,7 +6,7 @@ from mmrun.config import WITHOUT_EFFECT
 from mmrun.results import selection
 from mmrun.results.folder import RunFolder
 from mmrun.results.formatting import format_duration, format_number
-from mmrun.results.listing import split_tags
+from mmrun.results.listing import list_tags
 from mmrun.results.report.findings import Findings
 from mmrun.results.report.groups import format_group
 from mmrun.results.report.section import Section
@@ -112,4 +112,4 @@ def build_run_section(findings: Findings) -> Section:
 def _read_words(run: RunRecord) -> dict[str, str]:
     """Return the user's tags and note."""
     note = RunFolder(run["folder"]).read_note(run["config"])
-    return {"tags": ", ".join(split_tags(run["config"].get("tag"))), "note": note or ""}
+    return {"tags": ", ".join(list_tags(run["config"].get("tag"))), "note": note or ""}
