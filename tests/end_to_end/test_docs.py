@@ -60,11 +60,11 @@ def run_page(clone, page):
     script = [] if page.name == "README.md" else [". .venv/bin/activate"]
     for command in commands:
         script += [command.text, f'printf "\\n%s %s\\n" "{MARK}" $?']
-    (clone / "page.sh").write_text("\n".join(script))
+    (clone / f"{page.stem}.sh").write_text("\n".join(script))
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     environment |= {"MMRUN_CACHE": str(clone / "cache"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        ["bash", "page.sh"],
+        ["bash", f"{page.stem}.sh"],
         cwd=clone,
         env=environment,
         stdin=subprocess.DEVNULL,
