@@ -3,7 +3,9 @@
 import pytest
 from safetensors.torch import load_file
 
-from tests.end_to_end.conftest import SMALL, metrics, weights
+from tests.end_to_end.conftest import FEW, metrics, weights
+
+pytestmark = pytest.mark.usefixtures("few_digits")
 
 TRANSFORMER = ["encoder.text=transformer", "encoder.text.dim=32"]
 
@@ -65,14 +67,14 @@ def test_adapters_are_balanced_too(shell):
 def test_where_nothing_can_be_adapted_it_is_said(shell):
     told = "mmrun: strategy.adapt: this adapter fits none of the encoders image (Cnn), text (Rnn); "
     told += "choose other encoders or another adapter\n"
-    assert shell("train", *SMALL, "strategy=prompt")[::2] == (2, told)
+    assert shell("train", *FEW, "strategy=prompt")[::2] == (2, told)
 
 
 def test_the_keys_of_an_adapter_are_known(shell):
-    code, _, err = shell("train", *SMALL, "strategy=lora", "strategy.adapt.rnk=2")
+    code, _, err = shell("train", *FEW, "strategy=lora", "strategy.adapt.rnk=2")
     assert code == 2
     assert "did you mean 'rank'?" in err
-    code, _, err = shell("train", *SMALL, "strategy.adapt=lor")
+    code, _, err = shell("train", *FEW, "strategy.adapt=lor")
     assert (code, err) == (
         2,
         "mmrun: strategy.adapt: no option 'lor' in adapter; did you mean 'lora'? (there are adapter, lora, prompt)\n",

@@ -4,7 +4,9 @@ import pytest
 from safetensors.torch import load_file
 
 from mmrun import compose
-from tests.end_to_end.conftest import SMALL, metrics, weights
+from tests.end_to_end.conftest import FEW, metrics, weights
+
+pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 @pytest.mark.parametrize("name", [name for name in compose.list_options("augment") if name != "none"])
@@ -50,7 +52,7 @@ def test_where_nothing_is_augmented_it_is_said(shell, words):
         "mmrun: augment: no stage of this strategy trains a head on a kind that it augments "
         "(image (image), text (text)); drop augment\n"
     )
-    assert shell("train", *SMALL, "augment=light", *words)[::2] == (2, told)
+    assert shell("train", *FEW, "augment=light", *words)[::2] == (2, told)
 
 
 def test_a_kind_that_there_is_not_is_refused(shell):
@@ -58,7 +60,7 @@ def test_a_kind_that_there_is_not_is_refused(shell):
         "mmrun: augment.by_kind.imgae: no such kind; did you mean 'image'? "
         "(there are image, text, audio, tabular, series)\n"
     )
-    assert shell("train", *SMALL, "augment=light", "+augment.by_kind.imgae=null")[::2] == (2, told)
+    assert shell("train", *FEW, "augment=light", "+augment.by_kind.imgae=null")[::2] == (2, told)
 
 
 def test_none_is_a_run_without(shell):

@@ -8,7 +8,9 @@ import pytest
 from safetensors.torch import load_file
 
 from mmrun import compose
-from tests.end_to_end.conftest import SMALL, metrics, weights
+from tests.end_to_end.conftest import FEW, metrics, weights
+
+pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 @pytest.mark.parametrize("name", [name for name in compose.list_options("balance") if name != "none"])
@@ -47,11 +49,11 @@ def test_every_pass_backward_is_counted(shell):
 @pytest.mark.parametrize("strategy", ["unimodal", "frozen"])
 def test_where_nothing_can_be_balanced_it_is_said(shell, strategy):
     told = "mmrun: balance: no stage of this strategy trains several encoders with a head; drop balance\n"
-    assert shell("train", *SMALL, f"strategy={strategy}", "balance=pcgrad")[::2] == (2, told)
+    assert shell("train", *FEW, f"strategy={strategy}", "balance=pcgrad")[::2] == (2, told)
 
 
 def test_an_unknown_one_is_answered_with_what_there_is(shell):
-    code, _, err = shell("train", *SMALL, "balance=pcgrd")
+    code, _, err = shell("train", *FEW, "balance=pcgrd")
     assert code == 2
     assert "did you mean 'pcgrad'?" in err
 

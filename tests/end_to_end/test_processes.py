@@ -30,7 +30,7 @@ def last_event(run):
 
 def test_two_processes_train_as_one_does(shell, tmp_path):
     """Without batch statistics and random masks the weights agree to rounding, the figures exactly."""
-    words = ["train", *WORDS, "trainer.device=cpu"]
+    words = ["train", *WORDS]
     assert shell(*words, "outputs=one")[0] == 0
     done = subprocess.run([*torchrun(29571), *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

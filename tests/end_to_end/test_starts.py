@@ -1,13 +1,16 @@
 """Where a run starts from: parts of another run, few labels, drawn rows; and weights that are averages."""
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from mmrun import compose
 from mmrun.data.split import draw_bootstrap_rows
 from mmrun.run import build
-from tests.end_to_end.conftest import SMALL, metrics
+from tests.end_to_end.conftest import FEW, metrics
+
+pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 def final(folder, stage="train"):
@@ -43,12 +46,12 @@ def test_what_cannot_be_started_from_is_said(shell):
         ([f"encoder.image.init={part}.image", "encoder.image=cnn"], "encoder.image do not fit this encoder: "),
         (["encoder.imge.init=a:b"], "encoder.imge"),
     ):
-        code, _, err = shell("train", *SMALL, *words)
+        code, _, err = shell("train", *FEW, *words)
         assert (code, told in err) == (2, True), err
 
 
 def test_shots_are_rows_of_each_class(shell):
-    opened = build.open_data(compose.load([*SMALL, "dataset.shots=3"]))
+    opened = build.open_data(compose.load([*FEW, "dataset.shots=3"]))
     labels = next(iter(opened.table.targets.values())).values[opened.rows["labelled"]]
     assert np.bincount(labels).tolist() == [3] * 10
     both = "dataset: both labelled and shots are set; add dataset.labelled=1 to drop one"
@@ -56,7 +59,7 @@ def test_shots_are_rows_of_each_class(shell):
         (["dataset.shots=0"], "dataset.shots: 0 is not a whole number above 0"),
         (["dataset.shots=3", "dataset.labelled=0.1"], both),
     ):
-        assert shell("train", *SMALL, *words)[::2] == (2, f"mmrun: {told}\n")
+        assert shell("train", *FEW, *words)[::2] == (2, f"mmrun: {told}\n")
 
 
 def test_bootstrap_rows_repeat_some_and_leave_out_a_third():
@@ -88,4 +91,4 @@ def test_the_average_is_what_counts(shell):
 
 def test_a_decay_that_is_none_is_said(shell):
     told = "mmrun: strategy.stages.train.ema_decay: 1 is not a number above 0 and below 1\n"
-    assert shell("train", *SMALL, "strategy=scratch", "strategy.stages.train.ema_decay=1")[::2] == (2, told)
+    assert shell("train", *FEW, "strategy=scratch", "strategy.stages.train.ema_decay=1")[::2] == (2, told)

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from mmrun import compose
 from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
-from tests.end_to_end.conftest import SMALL, metrics
+from tests.end_to_end.conftest import FEW, metrics
+
+pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 def kept(folder, stage):
@@ -91,7 +93,7 @@ class StopAt(NullCallback):
     ("strategy", "stage"), [("mean_teacher", "agree"), ("pseudo_label", "pseudo_label"), ("distill", "distill")]
 )
 def test_what_owns_a_teacher_goes_on_exactly(tmp_path, strategy, stage):
-    words = [*SMALL, f"strategy={strategy}", "budget.epochs=0.3", "dataset.labelled=0.5", "trainer.save_every=0"]
+    words = [*FEW, f"strategy={strategy}", "budget.epochs=0.3", "dataset.labelled=0.5", "trainer.save_every=0"]
     if strategy == "mean_teacher":
         words.append("strategy.stages.agree.objective.rampup=5")
     whole, cut = (
@@ -116,7 +118,7 @@ def test_from_big_to_small(shell):
     ]
     folder = shell.train(*words)
     assert list(metrics(folder)["cost"]["stages"]) == ["distill"]
-    code, _, err = shell("train", *SMALL, *words[:2], "strategy.stages.distill.objective.teacher=nobody")
+    code, _, err = shell("train", *FEW, *words[:2], "strategy.stages.distill.objective.teacher=nobody")
     assert code == 2
     assert err.startswith("mmrun: strategy.stages.distill.objective.teacher: no run 'nobody'")
 

@@ -6,6 +6,8 @@ from safetensors.torch import load_file
 from mmrun import compose
 from tests.end_to_end.conftest import metrics, weights
 
+pytestmark = pytest.mark.usefixtures("few_digits")
+
 STAGES = {
     "scratch": ["train"],
     "frozen": ["train"],
@@ -74,7 +76,7 @@ def test_what_cannot_change_a_result_does_not_change_the_run(shell):
     assert shell.train().name != shell.train("trainer.batch_size=32").name
 
 
-@pytest.mark.parametrize("budget", ["steps=3", "samples=200", "flops=5e9", "seconds=0.2"])
+@pytest.mark.parametrize("budget", ["steps=3", "samples=200", "flops=5e9", "seconds=0.5"])
 def test_budgets_of_every_unit(shell, budget):
     unit, amount = budget.split("=")
     cost = metrics(shell.train("budget.epochs=null", f"budget.{budget}"))["cost"]

@@ -5,7 +5,6 @@ import pytest
 from mmrun.results import selection
 from mmrun.results.compare import Question
 from mmrun.results.compare import compare as compare_runs
-from mmrun.results.files import read_json, write_json
 from tests.results.fabricate import finished
 
 
@@ -22,15 +21,3 @@ def compare(folders, by, metric, against=None, paired=(), where=(), **options):
 
 def three_seeds(outputs, strategy, accuracies, **changes):
     return [finished(outputs, accuracy, strategy, seed, **changes) for seed, accuracy in enumerate(accuracies)]
-
-
-def rewrite(run, **changes):
-    """Change a finished run's metrics.json; keys are dotted with "__" for the dot."""
-    metrics = read_json(run.metrics_file)
-    for key, value in changes.items():
-        *places, last = key.split("__")
-        node = metrics
-        for place in places:
-            node = node[place]
-        node[last] = value
-    write_json(run.metrics_file, metrics)

@@ -106,6 +106,18 @@ def started(outputs: Path, strategy: str = "scratch", seed: int = 0, **changes: 
     return folder
 
 
+def rewrite(run, **changes):
+    """Change a finished run's metrics.json; keys are dotted with "__" for the dot."""
+    metrics = read_json(run.metrics_file)
+    for key, value in changes.items():
+        *places, last = key.split("__")
+        node = metrics
+        for place in places:
+            node = node[place]
+        node[last] = value
+    write_json(run.metrics_file, metrics)
+
+
 def detail(run: RunFolder, device: str = "cuda", classes: tuple[str, ...] = ("cat", "dog")) -> RunFolder:
     """Give a finished run what else a report reads: a log, predictions, an evaluation, where it was made."""
     accuracy, rows = run.read_metrics()["metrics"]["test"]["accuracy"], 20

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.results.compared import compare, rewrite, three_seeds
+from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
-from tests.results.fabricate import finished
+from tests.results.fabricate import finished, rewrite
 
 
 def test_of_many_groups_those_with_different_seeds_are_named(outputs):

@@ -4,9 +4,9 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.results.costs import find_shared_stages
-from tests.results.compared import compare, rewrite
+from tests.results.compared import compare
 from tests.results.compared import outputs as outputs
-from tests.results.fabricate import finished, stage_cost
+from tests.results.fabricate import finished, rewrite, stage_cost
 
 
 def test_stages_that_train_encoders_alone_are_shared_by_several_fusions(outputs):

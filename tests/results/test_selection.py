@@ -3,9 +3,9 @@
 import pytest
 
 from mmrun.errors import ConfigError
-from tests.results.compared import compare, rewrite, three_seeds
+from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
-from tests.results.fabricate import finished, started
+from tests.results.fabricate import finished, rewrite, started
 
 
 def test_groups_are_by_any_key_and_ordered_by_size_after_the_baseline(outputs):

@@ -1,8 +1,8 @@
 """Keys that vary between compared runs and are neither group nor pairing."""
 
-from tests.results.compared import compare, rewrite, three_seeds
+from tests.results.compared import compare, three_seeds
 from tests.results.compared import outputs as outputs
-from tests.results.fabricate import finished
+from tests.results.fabricate import finished, rewrite
 
 
 def write_rates(outputs, strategy, accuracies, seed=0):

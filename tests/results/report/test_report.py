@@ -11,8 +11,7 @@ import pytest
 from mmrun.errors import ConfigError
 from mmrun.results.compare import Question
 from mmrun.results.report import content, contribution, findings, logs, page, plots, section, style, svg, text_formats
-from tests.results.compared import rewrite
-from tests.results.fabricate import detail, finished, stage_cost
+from tests.results.fabricate import detail, finished, rewrite, stage_cost
 
 ANY = Question(metric="")  # leaves every choice to the report
 

@@ -8,8 +8,7 @@ from mmrun.results.evaluations import OWN_CEILINGS
 from mmrun.results.files import read_json, write_json
 from mmrun.results.predictions import write_predictions
 from mmrun.results.report import classes, content, contribution, findings
-from tests.results.compared import rewrite
-from tests.results.fabricate import detail, finished
+from tests.results.fabricate import detail, finished, rewrite
 
 ANY = Question(metric="")
 MODALITIES = {"image": {"dim": 64}, "text": {"dim": 32}}
