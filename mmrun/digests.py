@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,12 +92,14 @@ def verify_file(file: Path, expected: Digest, once: bool = False) -> None:
         DamagedError: the file is missing or is not what was written.
     """
     try:
-        stat = file.stat()
-        key = (str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+            raise DamagedError(f"{file}: cannot be read (not a regular file)")
+        key = (str(file), status.st_size, status.st_mtime_ns, status.st_ino)
         if once and key in _verified:
             return
-        if stat.st_size != expected["size"]:
-            raise DamagedError(f"{file}: damaged, {stat.st_size:,} bytes where {expected['size']:,} were written")
+        if status.st_size != expected["size"]:
+            raise DamagedError(f"{file}: damaged, {status.st_size:,} bytes where {expected['size']:,} were written")
         if compute_digest(file) != expected:
             raise DamagedError(f"{file}: damaged, its bytes changed after they were written")
     except OSError as error:

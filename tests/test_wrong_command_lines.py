@@ -15,7 +15,7 @@ from mmrun import compose, plugins
 from mmrun.cli import Parser, main, train
 from mmrun.cli.sweep import print_configs, split_overrides
 from mmrun.errors import MmrunError
-from mmrun.run import build
+from mmrun.run import checks
 
 FILE = Path(__file__).parent / "fixtures" / "wrong_command_lines.txt"
 LONG = {  # names of overrides that are too long to be written down
@@ -57,9 +57,9 @@ def check(words):
         print_configs(args.overrides)
     elif args.multirun:
         for overrides in compose.expand_sweep(split_overrides(args.overrides)[0]):
-            build.check_nodes(compose.load(overrides))
+            checks.check_nodes(compose.load(overrides))
     else:
-        build.check_nodes(compose.load(args.overrides))
+        checks.check_nodes(compose.load(args.overrides))
 
 
 def answer_to(line):
@@ -102,7 +102,7 @@ def test_wrong_command_lines_are_answered(part, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("line", "expected"), COMBINATIONS)
 def test_what_does_not_fit_together_is_found_before_anything_is_decoded(line, expected):
     with pytest.raises(MmrunError) as caught:
-        build.check(compose.load(split_words(line)))
+        checks.check(compose.load(split_words(line)))
     answer = str(caught.value)
     assert caught.value.exit_code == 2
     assert answer.startswith(expected.removesuffix("...").strip()) if expected.endswith("...") else answer == expected

@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     _check(runs, methods)
 
     from mmrun.compose import restore
-    from mmrun.run import build
+    from mmrun.run.data import open_data
 
-    tasks = build.open_data(restore(runs[0].read_config())).tasks
+    tasks = open_data(restore(runs[0].read_config())).tasks
     metrics = {name: _evaluate(runs, methods, task) for name, task in tasks.items()}
     tables = []
     for name, task in tasks.items():

@@ -236,7 +236,7 @@ def check_configs(configs: Iterable[RunConfig]) -> list[str]:
     configs = list(configs)
     for config in configs:
         check_early(config)
-    from mmrun.run.build import check  # imports torch, which takes seconds
+    from mmrun.run.checks import check  # imports torch, which takes seconds
 
     checked, notes = set(), dict[str, None]()
     for config in configs:
@@ -257,7 +257,7 @@ def check_data(sweep_runs: Iterable[SweepRun]) -> None:
         DataError: the data of a run have changed.
     """
     from mmrun.run import data_identity
-    from mmrun.run.build import open_file_digests, open_table
+    from mmrun.run.data import open_file_digests, open_table
 
     by_dataset: dict[str, list[SweepRun]] = {}
     for sweep_run in sweep_runs:

@@ -18,8 +18,8 @@ from mmrun.head import FUSED, metric_name
 from mmrun.instantiate import instantiate
 from mmrun.results.files import write_json
 from mmrun.results.index import determine_status
-from mmrun.run import build
 from mmrun.run import metrics as run_metrics
+from mmrun.run.data import open_data
 from mmrun.search import Search
 from mmrun.search.space import Arm, build_arms
 from mmrun.search.trials import Trial, Trials, alone
@@ -115,7 +115,7 @@ def _identity(overrides: Sequence[str], node: Node) -> str:
 
 def _selection_metric(config: RunConfig, search: Search) -> str:
     """Return the validation metric that selects the best trial."""
-    tasks = build.open_data(config).tasks
+    tasks = open_data(config).tasks
     names = [metric_name(task.primary_metric, name, FUSED, len(tasks)) for name, task in tasks.items()]
     return names[0] if search.metric is None else search.metric.removeprefix("val/")
 

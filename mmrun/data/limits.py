@@ -120,7 +120,7 @@ def parse_json(text: str | bytes) -> object:
     """Parse JSON.
 
     Raises:
-        ValueError: it is no JSON, or lists and objects lie more than MAX_DEPTH deep inside each other.
+        ValueError: it is not JSON, or lists and objects lie more than MAX_DEPTH deep inside each other.
     """
     try:
         value = json.loads(text)

@@ -18,8 +18,9 @@ from mmrun.config import RunConfig
 from mmrun.data.store import choose_storage, open_column
 from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
-from mmrun.run import build, features
+from mmrun.run import build, checks, features
 from mmrun.run.batch_size_search import resolve_batch_size
+from mmrun.run.data import open_data
 from mmrun.run.pipeline import build_accelerator, place_model
 from mmrun.run.session import Session
 from mmrun.run.stage import build_stage, stage_key
@@ -151,10 +152,10 @@ def open_undecoded(config: RunConfig, scratch: Path, callback: Callback) -> Sess
     """
     config = replace(config, callbacks={}, trainer=replace(config.trainer, save_every=math.inf))
     accelerator = build_accelerator(config)
-    data = build.open_data(config)
+    data = open_data(config)
     model = build.build_model(config, data)
     stages = build.resolve_stages(config, model)
-    build.dry_run_stages(config, data, model, stages)
+    checks.dry_run_stages(config, data, model, stages)
     table = data.table
     columns = {}
     for modality, preprocessor in data.preprocessors.items():

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from mmrun.config import FORWARD, relevant_keys
-from mmrun.data.store import make_cache_folder
+from mmrun.data.array_files import make_cache_folder
 from mmrun.run.session import Session
 from mmrun.training import cost, device, reuse
 from mmrun.training.built_stage import BuiltStage, FeatureCost

@@ -23,9 +23,10 @@ from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.schema import State
 from mmrun.results.selection import format_value
-from mmrun.run import build
+from mmrun.run import build, checks
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
+from mmrun.run.data import describe_data, open_columns, open_data, open_file_digests, open_table
 from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
@@ -70,11 +71,11 @@ def run(
     if folder is None:
         folder = RunFolder(run_folder_path(as_dict(config)))
     if folder.finished and not rerun:
-        files = build.open_file_digests(config)
-        check_data(folder, build.open_table(config, files), files)
+        files = open_file_digests(config)
+        check_data(folder, open_table(config, files), files)
         callback.on_message(f"{folder.path} is finished; --rerun repeats it")
         return folder
-    build.check_nodes(config)
+    checks.check_nodes(config)
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
     session = open_session(config, folder, callbacks, accelerator, rerun=rerun)
     writes = accelerator.is_main_process
@@ -152,7 +153,7 @@ def open_session(
     """
     if for_training:
         import torch._dynamo  # noqa: F401  # the first optimizer imports it; after the data it would pin their memory
-    data = build.open_data(config)
+    data = open_data(config)
     if not rerun:
         check_data(folder, data.table, data.files)
         for line in check_fitted(folder, data.fits):
@@ -161,14 +162,14 @@ def open_session(
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
-        build.dry_run_stages(config, data, model, stages)
+        checks.dry_run_stages(config, data, model, stages)
         if config.trainer.fsdp and not _has_shards(config, accelerator):
             callback.on_message(
                 "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
             )
-        for line in build.describe_data(data):
+        for line in describe_data(data):
             callback.on_message(line)
-    columns = build.open_columns(config, data)
+    columns = open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
     for column in columns.values():
@@ -226,7 +227,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         ConfigError: this machine lacks what the config asks for, or the processes cannot share a batch evenly.
     """
     trainer = config.trainer
-    build.check_machine(trainer)
+    checks.check_machine(trainer)
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
     if world > 1 and config.budget.seconds is not None:
         raise ConfigError("budget.seconds: several processes have several clocks; use epochs, steps, samples or flops")

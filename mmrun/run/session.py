@@ -13,7 +13,7 @@ from mmrun.data.store import PreprocessedColumn
 from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
-from mmrun.run.build import Data
+from mmrun.run.data import Data
 from mmrun.run.interruption import Interruption
 from mmrun.seeding import named_seed
 from mmrun.training.callback import Callback

@@ -12,8 +12,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mmrun.data.array_files import Arrays, map_arrays, remove_damaged, write_arrays
 from mmrun.data.loader import Loader
-from mmrun.data.store import Arrays, MappedColumn, PreprocessedColumn, map_arrays, remove_damaged, write_arrays
+from mmrun.data.store import MappedColumn, PreprocessedColumn
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.dry_run import no_side_effects

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmrun import digests, processes
 from mmrun.data import store
+from mmrun.data.array_files import make_cache_folder
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
@@ -198,7 +199,7 @@ def test_half_written_columns_of_others_are_left_for_a_day(tmp_path, writer, age
     folder.mkdir(exist_ok=True)
     then = time.time() - age * 86400
     os.utime(folder, (then, then))
-    store.make_cache_folder(tmp_path)
+    make_cache_folder(tmp_path)
     assert folder.exists() is stays
 
 

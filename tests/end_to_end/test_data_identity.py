@@ -12,7 +12,7 @@ from mmrun import compose
 from mmrun.cli import main
 from mmrun.cli.launch import SweepRun, check_data
 from mmrun.errors import DataError
-from mmrun.run.build import open_data
+from mmrun.run.data import open_data
 from mmrun.run.pipeline import reopen, run
 from mmrun.training.callback import Callback, NullCallback
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from mmrun import compose
 from mmrun.data.split import draw_bootstrap_rows
-from mmrun.run import build
+from mmrun.run.data import open_data
 from tests.end_to_end.conftest import FEW, metrics
 
 pytestmark = pytest.mark.usefixtures("few_digits")
@@ -51,7 +51,7 @@ def test_what_cannot_be_started_from_is_said(shell):
 
 
 def test_shots_are_rows_of_each_class(shell):
-    opened = build.open_data(compose.load([*FEW, "dataset.shots=3"]))
+    opened = open_data(compose.load([*FEW, "dataset.shots=3"]))
     labels = next(iter(opened.table.targets.values())).values[opened.rows["labelled"]]
     assert np.bincount(labels).tolist() == [3] * 10
     both = "dataset: both labelled and shots are set; add dataset.labelled=1 to drop one"

@@ -1,3 +1,7 @@
+import json
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -45,3 +49,33 @@ def test_a_byte_that_a_zip_file_does_not_check_is_noticed(folder):
 def test_a_record_that_was_removed_is_not_missed(folder):
     folder.data_file.unlink()
     assert read_data_record(folder) is None
+
+
+def write_hostile(file, kind):
+    if kind == "pipe":
+        file.unlink()
+        os.mkfifo(file)
+    elif kind == "bomb":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("about.npy", "w") as member:
+            for _ in range(1 + (1 << 30) // (1 << 24)):
+                member.write(bytes(1 << 24))
+    elif kind == "object":
+        np.savez(file, about=np.array([{}], dtype=object))
+    else:
+        about = {"fingerprint": "0", "parts": ["split"], "fits": {"encoder.text": kind}}
+        np.savez(file, about=np.array(json.dumps(about)), digests=np.zeros((1, 9), dtype=np.uint32))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "bomb", "object", 1, {"size": 1}, {"size": {"names": 1}}])
+def test_a_record_that_a_stranger_made_is_one_line(tmp_path, kind):
+    folder = finished(tmp_path, accuracy=0.875)
+    write_data_record(folder, RECORD)
+    write_hostile(folder.data_file, kind)
+    with pytest.raises(DamagedError, match=r"data\.npz: (damaged|cannot be read).*; put it back, or remove it"):
+        read_data_record(folder)
+
+
+def test_a_pipe_whose_digest_is_recorded_is_not_waited_for(folder):
+    write_hostile(folder.data_file, "pipe")
+    with pytest.raises(DamagedError, match=f"{folder.data_file}: cannot be read"):
+        read_data_record(folder)

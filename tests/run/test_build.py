@@ -3,7 +3,8 @@ import torch
 
 from mmrun.errors import ConfigError
 from mmrun.head import FUSED
-from mmrun.run import build
+from mmrun.run import build, checks
+from mmrun.run.data import open_data
 
 
 def test_each_part_draws_its_weights_from_a_stream_of_its_own(load):
@@ -11,14 +12,14 @@ def test_each_part_draws_its_weights_from_a_stream_of_its_own(load):
     weights = []
     for override in ("fusion=concat", "fusion=gated", "encoder.b.dims=[16,4]"):
         config = load(override)
-        weights.append(build.build_model(config, build.open_data(config)).encoder["a"].state_dict())
+        weights.append(build.build_model(config, open_data(config)).encoder["a"].state_dict())
     for other in weights[1:]:
         assert all(torch.equal(weights[0][name], other[name]) for name in weights[0])
 
 
 def test_stages_know_what_they_train(load):
     config = load("strategy=component")
-    stages = build.resolve_stages(config, build.build_model(config, build.open_data(config)))
+    stages = build.resolve_stages(config, build.build_model(config, open_data(config)))
     assert list(stages) == ["pretrain-a", "pretrain-b", "finetune"]
     assert stages["pretrain-a"].trained_encoders == {"a"}
     assert (stages["pretrain-a"].heads, stages["finetune"].heads) == ([], [FUSED])
@@ -27,7 +28,7 @@ def test_stages_know_what_they_train(load):
 
 def test_a_metric_cannot_be_monitored_without_a_head(load):
     with pytest.raises(ConfigError) as raised:
-        build.check(load("strategy.stages.train.train=[encoder]"))
+        checks.check(load("strategy.stages.train.train=[encoder]"))
     assert str(raised.value) == (
         "strategy.stages.train.monitor: primary_metric needs a head or probe that this stage trains; "
         "set it to loss, or add head to its train list"
@@ -36,7 +37,7 @@ def test_a_metric_cannot_be_monitored_without_a_head(load):
 
 def test_a_stage_that_learns_from_targets_needs_rows_that_have_some(load):
     with pytest.raises(ConfigError) as raised:
-        build.check(
+        checks.check(
             load("strategy=probe_then_finetune", "strategy.stages.finetune.rows=unlabelled", "dataset.labelled=0.5")
         )
     assert str(raised.value) == (
@@ -47,4 +48,4 @@ def test_a_stage_that_learns_from_targets_needs_rows_that_have_some(load):
 
 def test_pseudo_labels_need_no_targets(load):
     words = ("strategy.stages.pseudo_label.rows=unlabelled", "dataset.labelled=0.5", "budget.steps=10")
-    build.check(load("strategy=pseudo_label", *words))
+    checks.check(load("strategy=pseudo_label", *words))

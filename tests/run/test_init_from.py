@@ -7,7 +7,9 @@ from mmrun.errors import ConfigError, DataError
 from mmrun.evaluation.soup import predict_soup
 from mmrun.results.data_records import read_data_record, write_data_record
 from mmrun.run import init_from
-from mmrun.run.build import build_model, dry_run_stages, open_data, resolve_stages
+from mmrun.run.build import build_model, resolve_stages
+from mmrun.run.checks import dry_run_stages
+from mmrun.run.data import open_data
 from mmrun.run.pipeline import run
 from mmrun.training.callback import NullCallback
 

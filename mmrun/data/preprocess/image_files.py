@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
-PALETTE_ORDERS = {"RGB", "BGR"}  # bytes of a palette that are told to be grey
+PALETTE_ORDERS = {"RGB", "BGR"}  # of the bytes of a palette; in others, grey is not recognised
 UINT16_MAX = 65535
 
 
@@ -60,7 +60,7 @@ def read_header(value: Path | np.ndarray) -> Header:
         value: a file, or an array [H, W] or [C, H, W].
 
     Raises:
-        DataError: the file is no image.
+        DataError: the file is not an image.
     """
     if is_array(value):
         pixels = read_array(value)

@@ -1,4 +1,4 @@
-"""How long a text, a sound or a series may be: chosen from the training rows, and said together with what is cut."""
+"""Lengths of texts, sounds and series: chosen from the training rows, and reported together with what is cut."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What preprocessors have to say about the rows that they were fitted on."""
+"""Notes of preprocessors on the rows that they were fitted to."""
 
 from collections.abc import Mapping
 

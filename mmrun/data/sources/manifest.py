@@ -3,10 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
-from unicodedata import normalize
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from mmrun.data import cells, infer
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
+from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.suspicious import find_decimal_commas, find_suspicious
 from mmrun.data.table import Column, Table, Target
@@ -26,7 +26,6 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-Names = str | Sequence[str]  # of columns
 
 
 def manifest(
@@ -76,8 +75,8 @@ def manifest(
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
     reader = cells.RowReader(sheet, on_error)
-    layout = _infer_layout(sheet, columns, kinds, target, split, group, id)
-    schema = _resolve_schema(sheet, layout, task, order)
+    layout = infer_layout(sheet, columns, kinds, target, split, group, id)
+    schema = resolve_schema(sheet, layout, task, order)
     files = cells.FileResolver(folder, allow_outside)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
     fingerprint = table.fingerprint
@@ -121,7 +120,7 @@ def infer_modalities(
         DataError: the file cannot be read.
     """
     sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
-    return _infer_layout(sheet, columns, kinds, target, split, group, id).modalities
+    return infer_layout(sheet, columns, kinds, target, split, group, id).modalities
 
 
 def describe(**arguments: Any) -> dict[str, str]:
@@ -131,39 +130,6 @@ def describe(**arguments: Any) -> dict[str, str]:
         arguments: those of `manifest`.
     """
     return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
-
-
-# --------------------------------------------------------------------------------------------------------------- schema
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Which columns of a file hold what; None: there is no such column."""
-
-    modalities: dict[str, infer.Modality]
-    targets: list[str]
-    split: str | None
-    group: str | None
-    id: str | None
-
-
-@dataclass(frozen=True)
-class _Schema:
-    """What the columns of a file mean.
-
-    Attributes:
-        layout: which columns hold what.
-        tasks: by target.
-        orders: of the classes, by target; None: there is none.
-        numeric: targets whose cells are numbers.
-        notes: what was inferred.
-    """
-
-    layout: _Layout
-    tasks: dict[str, str]
-    orders: dict[str, Sequence[str] | None]
-    numeric: set[str]
-    notes: list[str]
 
 
 def _check_on_error(on_error: str) -> None:
@@ -196,94 +162,11 @@ def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
     return file
 
 
-def _infer_layout(
-    sheet: Sheet,
-    columns: Mapping[str, Names] | None,
-    kinds: Mapping[str, str] | None,
-    target: Names,
-    split: str | None,
-    group: str | None,
-    id: str | None,
-) -> _Layout:
-    targets = [normalize("NFC", name) for name in ([target] if isinstance(target, str) else target)]
-    if not targets:
-        raise ConfigError("dataset.target: no column is named; name at least one")
-    for name in targets:
-        infer.require_column(sheet, name, "dataset.target")
-    if group is not None:
-        group = normalize("NFC", group)
-        infer.require_column(sheet, group, "dataset.group")
-    split = _find_optional_column(sheet, split, "split")
-    id = _find_optional_column(sheet, id, "id")
-    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, {*targets, group, split, id})
-    return _Layout(modalities, targets, split, group, id)
-
-
-def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str | None:
-    """Return the column, or None where it is the default one and the file has none."""
-    if name is None or (name == default and name not in sheet.columns):
-        return None
-    name = normalize("NFC", name)
-    infer.require_column(sheet, name, f"dataset.{default}")
-    return name
-
-
-def _resolve_schema(
-    sheet: Sheet,
-    layout: _Layout,
-    task: str | Mapping[str, str] | None,
-    order: Sequence[str] | Mapping[str, Sequence[str]] | None,
-) -> _Schema:
-    tasks = _check_tasks(layout.targets, task)
-    numeric, notes = set(), []
-    for name in layout.targets:
-        labels = [cell for cell in sheet.columns[name] if cell is not None]
-        if not labels:
-            raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
-        if infer.are_numbers(labels):
-            numeric.add(name)
-        if name not in tasks:
-            tasks[name], reason = infer.infer_task(labels)
-            key = "dataset.task" if len(layout.targets) == 1 else f"dataset.task.{name}"
-            notes.append(f"{name}: read as {tasks[name]} ({reason}); {key}=TASK changes it")
-    tasks = {name: tasks[name] for name in layout.targets}
-    for modality, (_, columns, _) in layout.modalities.items():
-        if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
-            notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
-    return _Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
-
-
-def _check_tasks(targets: Sequence[str], task: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the requested tasks by target."""
-    tasks = dict.fromkeys(targets, task) if isinstance(task, str) else dict(task or {})
-    for name, requested in tasks.items():
-        if name not in targets or requested not in infer.TASKS:
-            raise ConfigError(
-                f"dataset.task: {name}: {requested}; "
-                f"the task of a target ({', '.join(targets)}) is one of {', '.join(infer.TASKS)}"
-            )
-    return tasks
-
-
-def _resolve_orders(
-    tasks: Mapping[str, str], order: Sequence[str] | Mapping[str, Sequence[str]] | None
-) -> dict[str, Sequence[str] | None]:
-    """Return the order of each target's classes, None where it is not set."""
-    ordinal = [name for name, task in tasks.items() if task == "ordinal"]
-    orders = dict(order) if isinstance(order, Mapping) else dict.fromkeys(ordinal, order)
-    if order is not None and not ordinal:
-        raise ConfigError("dataset.order: no target is ordinal; set dataset.task=ordinal, or drop dataset.order")
-    for name in orders:
-        if name not in ordinal:
-            raise ConfigError(f"dataset.order.{name}: there is no such ordinal target (there are {', '.join(ordinal)})")
-    return {name: orders.get(name) for name in tasks}
-
-
 # ----------------------------------------------------------------------------------------------------------------- rows
 
 
 def _build_table(
-    file: Path, sheet: Sheet, reader: cells.RowReader, schema: _Schema, files: cells.FileResolver, split_seed: int
+    file: Path, sheet: Sheet, reader: cells.RowReader, schema: Schema, files: cells.FileResolver, split_seed: int
 ) -> Table:
     """Parse all cells, and return the valid rows."""
     layout = schema.layout
@@ -319,7 +202,7 @@ def _build_table(
     )
 
 
-def _read_modalities(reader: cells.RowReader, layout: _Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
+def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
     values = {}
     for name, modality in layout.modalities.items():
         values[name] = cells.read_values(reader, modality, files)
@@ -327,7 +210,7 @@ def _read_modalities(reader: cells.RowReader, layout: _Layout, files: cells.File
     return values
 
 
-def _read_labels(reader: cells.RowReader, schema: _Schema) -> dict[str, PackedValues[cells.Label | None]]:
+def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
     labels = {}
     for name, task in schema.tasks.items():
         labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
@@ -375,7 +258,7 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
         raise DataError(f"{name}: group '{group}' is in {first} and in {second}; keep the rows of a group in one split")
 
 
-def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: _Schema, lines: np.ndarray | None) -> str:
+def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: Schema, lines: np.ndarray | None) -> str:
     """Hash the file, the names and sizes of those that it names, and how it is read.
 
     Absolute paths are left out, so that it is the same on every machine.

@@ -1,0 +1,145 @@
+"""What the columns of the user's file mean: modalities, targets with their tasks and classes, split, group and id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from unicodedata import normalize
+
+from mmrun.data import infer
+from mmrun.data.table_file import Sheet
+from mmrun.errors import ConfigError, DataError
+
+Names = str | Sequence[str]  # of columns
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a file hold what; None: there is no such column."""
+
+    modalities: dict[str, infer.Modality]
+    targets: list[str]
+    split: str | None
+    group: str | None
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the columns of a file mean.
+
+    Attributes:
+        layout: which columns hold what.
+        tasks: by target.
+        orders: of the classes, by target; None: there is none.
+        numeric: targets whose cells are numbers.
+        notes: what was inferred.
+    """
+
+    layout: Layout
+    tasks: dict[str, str]
+    orders: dict[str, Sequence[str] | None]
+    numeric: set[str]
+    notes: list[str]
+
+
+def infer_layout(
+    sheet: Sheet,
+    columns: Mapping[str, Names] | None,
+    kinds: Mapping[str, str] | None,
+    target: Names,
+    split: str | None,
+    group: str | None,
+    id: str | None,
+) -> Layout:
+    """Infer which columns of a file hold what.
+
+    Args:
+        sheet: the file, or its first rows.
+        columns: this and the other arguments are those of `manifest`.
+
+    Raises:
+        ConfigError: a column does not exist, or is used twice.
+    """
+    targets = [normalize("NFC", name) for name in ([target] if isinstance(target, str) else target)]
+    if not targets:
+        raise ConfigError("dataset.target: no column is named; name at least one")
+    for name in targets:
+        infer.require_column(sheet, name, "dataset.target")
+    if group is not None:
+        group = normalize("NFC", group)
+        infer.require_column(sheet, group, "dataset.group")
+    split = _find_optional_column(sheet, split, "split")
+    id = _find_optional_column(sheet, id, "id")
+    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, {*targets, group, split, id})
+    return Layout(modalities, targets, split, group, id)
+
+
+def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str | None:
+    """Return the column, or None where it is the default one and the file has none."""
+    if name is None or (name == default and name not in sheet.columns):
+        return None
+    name = normalize("NFC", name)
+    infer.require_column(sheet, name, f"dataset.{default}")
+    return name
+
+
+def resolve_schema(
+    sheet: Sheet,
+    layout: Layout,
+    task: str | Mapping[str, str] | None,
+    order: Sequence[str] | Mapping[str, Sequence[str]] | None,
+) -> Schema:
+    """Infer what the targets are, as far as it is not given.
+
+    Args:
+        sheet: the file.
+        layout: its columns.
+        task: that of all targets, or by target; None: inferred from the cells.
+        order: of the classes of the ordinal targets, or by target; None: they are numbers.
+
+    Raises:
+        ConfigError: a task or an order does not fit the targets.
+        DataError: a target has no value.
+    """
+    tasks = _check_tasks(layout.targets, task)
+    numeric, notes = set(), []
+    for name in layout.targets:
+        labels = [cell for cell in sheet.columns[name] if cell is not None]
+        if not labels:
+            raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
+        if infer.are_numbers(labels):
+            numeric.add(name)
+        if name not in tasks:
+            tasks[name], reason = infer.infer_task(labels)
+            key = "dataset.task" if len(layout.targets) == 1 else f"dataset.task.{name}"
+            notes.append(f"{name}: read as {tasks[name]} ({reason}); {key}=TASK changes it")
+    tasks = {name: tasks[name] for name in layout.targets}
+    for modality, (_, columns, _) in layout.modalities.items():
+        if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
+            notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
+    return Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
+
+
+def _check_tasks(targets: Sequence[str], task: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return the requested tasks by target."""
+    tasks = dict.fromkeys(targets, task) if isinstance(task, str) else dict(task or {})
+    for name, requested in tasks.items():
+        if name not in targets or requested not in infer.TASKS:
+            raise ConfigError(
+                f"dataset.task: {name}: {requested}; "
+                f"the task of a target ({', '.join(targets)}) is one of {', '.join(infer.TASKS)}"
+            )
+    return tasks
+
+
+def _resolve_orders(
+    tasks: Mapping[str, str], order: Sequence[str] | Mapping[str, Sequence[str]] | None
+) -> dict[str, Sequence[str] | None]:
+    """Return the order of each target's classes, None where it is not set."""
+    ordinal = [name for name, task in tasks.items() if task == "ordinal"]
+    orders = dict(order) if isinstance(order, Mapping) else dict.fromkeys(ordinal, order)
+    if order is not None and not ordinal:
+        raise ConfigError("dataset.order: no target is ordinal; set dataset.task=ordinal, or drop dataset.order")
+    for name in orders:
+        if name not in ordinal:
+            raise ConfigError(f"dataset.order.{name}: there is no such ordinal target (there are {', '.join(ordinal)})")
+    return {name: orders.get(name) for name in tasks}

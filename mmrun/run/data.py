@@ -1,0 +1,181 @@
+"""The data of one run: the data set is opened, what the training rows decide is fitted, and columns are decoded."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrun import plugins
+from mmrun.config import LABELS, RunConfig
+from mmrun.data import split
+from mmrun.data.file_digests import MEMORY, FileDigests
+from mmrun.data.fitted import Fit, digest_state
+from mmrun.data.packed import release_memory
+from mmrun.data.preprocess.notes import describe_preprocessors
+from mmrun.data.row_digests import hash_rows, record_data
+from mmrun.data.store import PreprocessedColumn, open_column
+from mmrun.data.table import SPLITS, Table
+from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.instantiate import instantiate
+from mmrun.tasks import build_task
+from mmrun.tasks.regression import Regression
+from mmrun.types import Preprocessor, Task
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, opened for one run.
+
+    Attributes:
+        table: what the source returned.
+        kinds: kind of each modality that the run reads.
+        preprocessors: by modality, fitted on the training rows.
+        tasks: what is predicted, by name.
+        rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
+            rows), val, test.
+        files: digests of the files that the data set names.
+    """
+
+    table: Table
+    kinds: dict[str, str]
+    preprocessors: dict[str, Preprocessor]
+    tasks: dict[str, Task]
+    rows: dict[str, np.ndarray]
+    files: FileDigests
+
+    @property
+    def metadata(self) -> dict[str, dict[str, Any]]:
+        """By modality, the arguments that its preprocessor offers to encoders and objectives."""
+        return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the preprocessors chose from the rows, and what they cut or change: one line each."""
+        return describe_preprocessors(self.preprocessors)
+
+    @cached_property
+    def fits(self) -> dict[str, Fit]:
+        """Digests of what was fitted to the training rows, by part: encoder.text, task.label."""
+        fits = {}
+        for modality, preprocessor in self.preprocessors.items():
+            fits[f"encoder.{modality}"] = digest_state(preprocessor.state())
+        for name, task in self.tasks.items():
+            state: dict[str, object] = {"classes": self.table.targets[name].names}
+            if isinstance(task, Regression):
+                state |= {"mean": task.mean.tolist(), "deviation": task.std.tolist()}
+            fits[f"task.{name}"] = digest_state(state)
+        return fits
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Add warnings to those of the table, once each.
+
+        Args:
+            warnings: one line each.
+        """
+        self.table.warnings.extend(line for line in warnings if line not in self.table.warnings)
+
+
+def open_table(config: RunConfig, files: FileDigests) -> Table:
+    """Read the data set; the files that it names are read only where their content is not known yet.
+
+    Args:
+        config: its dataset.
+        files: what `open_file_digests` returned.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    table: Table = instantiate(config.dataset, "dataset", {"digests": files}, drop=LABELS)
+    if not plugins.is_allowed(config.dataset["_target_"]):
+        return table
+    content = hash_rows(record_data(table, files))  # a source of the user's own may leave something out
+    return replace(table, fingerprint=content, old_fingerprint=table.fingerprint)
+
+
+def open_file_digests(config: RunConfig) -> FileDigests:
+    """Return the digests of files that runs with this cache folder remember.
+
+    Args:
+        config: its cache folder.
+    """
+    return FileDigests(Path(config.cache).expanduser() / MEMORY)
+
+
+def open_data(config: RunConfig) -> Data:
+    """Open the data set, and fit what the training rows decide: vocabularies, means, the labelled share.
+
+    Raises:
+        DataError: the data cannot be used, or a split has no row.
+    """
+    files = open_file_digests(config)
+    table = open_table(config, files)
+    for name in SPLITS:
+        if len(table.rows(name)) == 0:
+            raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
+    train = table.rows("train")
+    labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
+    rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
+    rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
+    rows |= {name: table.rows(name) for name in ("val", "test")}
+    preprocessors = {}
+    for modality, node in config.encoder.items():
+        preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
+        preprocessor.fit(table.columns[modality], train)
+        preprocessors[modality] = preprocessor
+    tasks = _build_tasks(config, table, labelled)
+    kinds = {modality: table.columns[modality].kind for modality in config.encoder}
+    return Data(table, kinds, preprocessors, tasks, rows, files)
+
+
+def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:
+    """Build the task of each target: the user's own where `tasks` names one."""
+    for name in config.tasks:
+        if name not in table.targets:
+            targets = f"{nearest(name, table.targets)} (it has {', '.join(table.targets)})"
+            raise ConfigError(f"tasks.{name}: the data set has no such target{targets}")
+    tasks = {}
+    for name, target in table.targets.items():
+        node = config.tasks.get(name)
+        build = None if node is None else partial(instantiate, node, f"tasks.{name}")
+        tasks[name] = build_task(name, target, labelled, build)
+    return tasks
+
+
+def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:
+    """Decode each modality, or open what an earlier run decoded; then free the raw values, which take more memory.
+
+    Rows that cannot be decoded are removed from `data.rows`.
+
+    Args:
+        config: its cache folder and limit.
+        data: its raw columns are emptied.
+
+    Returns:
+        By modality, the decoded column.
+    """
+    folder, limit = Path(config.cache).expanduser() / "columns", int(config.cache_limit * 1e9)
+    table = data.table
+    columns = {}
+    for modality, preprocessor in data.preprocessors.items():
+        key = f"{table.fingerprint}/{modality}"
+        column = open_column(table.columns[modality], preprocessor, key, folder, limit, table.on_error)
+        for name, rows in data.rows.items():
+            data.rows[name] = rows[~np.isin(rows, column.bad_rows)]
+        table.skipped.extend(column.bad)
+        columns[modality] = column
+    table.columns.clear()
+    release_memory()
+    return columns
+
+
+def describe_data(data: Data) -> list[str]:
+    """Describe what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them.
+
+    Returns:
+        Messages that begin with "note: " or "warning: ".
+    """
+    notes = [f"note: {line}" for line in (*data.table.notes, *data.notes)]
+    return [*notes, *(f"warning: {line}" for line in data.table.warnings)]
