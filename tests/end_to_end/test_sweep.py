@@ -37,7 +37,7 @@ def test_a_failed_run_does_not_stop_the_others(shell):
     good, bad, repeat, count = out.splitlines()
     assert "test/accuracy" in good
     assert "failed: NonFiniteLossError: the loss is nan" in bad
-    assert repeat.startswith("  repeat it: mmrun train dataset=manifest dataset.path=digits/rows.csv ")
+    assert repeat.startswith("  repeat it: mmrun train dataset=manifest ")
     assert repeat.endswith(" optimizer.lr=1e+30")
     assert count == "1 of 2 runs finished"
 
