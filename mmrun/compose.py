@@ -7,7 +7,7 @@ import functools
 import os
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,12 +22,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmrun import hydra_internals, plugins, renamed
-from mmrun.config import LABEL_DEFAULTS, LABELS, RunConfig, Values, check, config_dir, parse, require_node, schema
+from mmrun.config import (
+    LABEL_DEFAULTS,
+    LABELS,
+    BudgetConfig,
+    RunConfig,
+    StageConfig,
+    TrainerConfig,
+    Values,
+    check,
+    config_dir,
+    parse,
+    require_node,
+    schema,
+)
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
-from mmrun.quoting import quote_values, suggest_quotes
+from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
@@ -110,7 +123,7 @@ def load_option(group: str, name: str, overrides: Sequence[str] = ()) -> dict[st
     _register_schema()
     with _hydra_errors():
         composed, _ = hydra_internals.compose(f"{group}/{name}", overrides, config_dir())
-        node: Any = OmegaConf.to_container(composed, resolve=True)
+        node: Any = decode_keys(OmegaConf.to_container(composed, resolve=True))
     for key in group.split("/"):
         node = node[key]
     return dict(node)
@@ -138,7 +151,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
         check_single_run(overrides)
         rewritten, modalities = _rewrite(overrides)
         composed, choices = _compose(rewritten)
-        values: Any = OmegaConf.to_container(composed, resolve=True)
+        values: Any = decode_keys(OmegaConf.to_container(composed, resolve=True))
     values["modalities"] = modalities
     config = parse(values)
     config.dataset = {**LABEL_DEFAULTS, **config.dataset}
@@ -166,7 +179,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         overrides = quote_values(overrides, is_sweep=True)
         reject_intervals(overrides)
         check_number_of_runs(overrides)
-        return split_sweep(overrides)
+        return [list(map(decode_names, run)) for run in split_sweep(overrides)]
 
 
 def restore(values: Values) -> RunConfig:
@@ -280,7 +293,7 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 def _resolve(composed: DictConfig, key: str) -> Any:
     """Return the value of a key as plain values, with its interpolations resolved."""
     value = OmegaConf.select(composed, key)
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return decode_keys(OmegaConf.to_container(value, resolve=True)) if OmegaConf.is_config(value) else value
 
 
 def _read_modalities(value: object, kinds: Mapping[str, str]) -> list[str]:
@@ -337,9 +350,8 @@ def _check_options(path: str, group: str, names: Sequence[str]) -> None:
     options = list_options(group)
     for name in names:
         if name not in options:
-            raise ConfigError(
-                f"{path}: no option '{name}' in {group}{nearest(name, options)} (there are {', '.join(options)})"
-            )
+            hint = nearest(name, options)
+            raise ConfigError(f"{path}: no option '{name}' in {_spell(group)}{hint} (there are {', '.join(options)})")
 
 
 def _read_kinds(dataset: Any) -> dict[str, str]:
@@ -378,7 +390,7 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HydraException | OmegaConfBaseException):
-            raise ConfigError(_format_error(error)) from None
+            raise ConfigError(decode_names(_format_error(error))) from None
         if isinstance(error, ValueError | TypeError | LookupError | AssertionError | RecursionError):
             package = traceback.extract_tb(error.__traceback__)[-1].filename
             if any(name in package for name in ("omegaconf", "hydra", "antlr4")):
@@ -386,11 +398,16 @@ class _hydra_errors:  # noqa: N801 - a context manager, used as a statement
                 raise ConfigError(f"the overrides cannot be composed: {message}") from error
 
 
+def _spell(group: str) -> str:
+    """Return a group as overrides name it; Hydra's own keep their slash."""
+    return group if group.startswith("hydra/") else group.replace("/", ".")
+
+
 def _format_error(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = list(error.options or list_options(group))
-        return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
+        return f"{_spell(group)}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read; {_suggest_override(str(error.override))}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
@@ -431,4 +448,13 @@ def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
         return f"no key '{key_path}': {parent} has no keys"
     if key in siblings or not siblings:
         return f"{key_path}: {message}"
-    return f"no key '{key_path}'{nearest(key, siblings)} ({parent or 'a run'} has {', '.join(siblings)})"
+    hint = nearest(key, siblings) or (_suggest_deeper_key(key) if not parent else "")
+    return f"no key '{key_path}'{hint} ({parent or 'a run'} has {', '.join(siblings)})"
+
+
+def _suggest_deeper_key(key: str) -> str:
+    """Return a hint at a key of this name that lies deeper: budget.epochs for epochs."""
+    for path, part in {"budget": BudgetConfig, "trainer": TrainerConfig, "strategy.stages.STAGE": StageConfig}.items():
+        if key in {field.name for field in fields(cast(Any, part))}:
+            return f"; did you mean '{path}.{key}'?"
+    return ""

@@ -131,9 +131,13 @@ class StageConfig:
     grad_accum_steps: PositiveInt = 1  # micro-batches per batch
     keep: Literal["best", "last"] = "best"  # which weights the next stage gets
     ema_decay: OpenShare | None = None  # per step; the result of the stage is then the moving average of its weights
-    monitor: str = "loss"  # selects the best weights on validation rows: loss, primary_metric, or a metric's name
+    monitor: str = "loss"  # selects the best weights on validation rows: loss, primary_metric, or a metric: f1_macro
     patience: PositiveInt | None = None  # evaluations without improvement before the stage ends; None: no early stop
     reuse: bool = changes(NOTHING, False)  # store the result, and load it if everything that determines it is equal
+
+    def __post_init__(self) -> None:
+        """Accept the name that a metric has in the log: val/accuracy is accuracy."""
+        self.monitor = self.monitor.removeprefix("val/")
 
 
 @dataclass
@@ -344,6 +348,11 @@ def _check_stage(stage: StageConfig, key_path: str, config: RunConfig) -> None:
     if not stage.train:
         raise ConfigError(
             f"{key_path}.train: names no parameters; list those to train, for example [encoder, fusion, head]"
+        )
+    if stage.monitor.startswith(("test/", "train/")):
+        raise ConfigError(
+            f"{key_path}.monitor: {stage.monitor} cannot select weights: validation rows do, so that test rows stay "
+            f"unseen; use {stage.monitor.partition('/')[2]}"
         )
     batch_size = config.trainer.batch_size
     if batch_size != "auto" and stage.grad_accum_steps > batch_size:

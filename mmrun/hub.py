@@ -10,6 +10,11 @@ from mmrun.errors import ConfigError
 Loaded = TypeVar("Loaded")
 TIMEOUT = 3.0  # seconds to wait for the hub's answer; with the libraries' own retries it would be 47
 
+# What else the user can do where weights cannot be loaded
+TIMM_REMEDY = "pass pretrained=false, or pretrained=<a file of weights>"
+TRANSFORMERS_REMEDY = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
+TOKENIZER_REMEDY = "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one"
+
 
 def fetch(load: Callable[[bool], Loaded], name: str, remedy: str, what: str = "weights for") -> Loaded:
     """Load from the cache or a folder, and download from the hub only what is in neither.
@@ -32,11 +37,22 @@ def fetch(load: Callable[[bool], Loaded], name: str, remedy: str, what: str = "w
         if Path(name).is_dir():
             raise ConfigError(f"{name}: {summarize_error(error)}; {remedy}") from None
     if not is_hub_reachable():
-        raise ConfigError(f"{what} {name} are not cached and the hub cannot be reached; {remedy}")
+        raise ConfigError(explain_unreachable(what, name, remedy))
     try:
         return load(False)
     except (OSError, ValueError) as error:
         raise ConfigError(f"the hub cannot provide {name} ({summarize_error(error)}); {remedy}") from None
+
+
+def explain_unreachable(what: str, name: str, remedy: str) -> str:
+    """Return the message for files that are not cached where the hub cannot be reached.
+
+    Args:
+        what: names what is loaded: "weights for".
+        name: of the model.
+        remedy: what the user can do.
+    """
+    return f"{what} {name} are not cached and the hub cannot be reached; {remedy}"
 
 
 @functools.cache

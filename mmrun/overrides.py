@@ -1,10 +1,12 @@
 """What may be typed after `mmrun train`, before any of it is composed."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 from mmrun import hydra_internals, renamed
 from mmrun.errors import ConfigError
+from mmrun.quoting import decode_names
 
 MAX_LENGTH = 4096  # characters; Hydra's parser needs seconds for longer ones
 MAX_DEPTH = 32  # brackets inside brackets
@@ -20,6 +22,7 @@ HYDRA_KEYS = {
     "hydra.searchpath": "search another folder for YAML files with --config-dir DIR",
     "hydra": "only hydra/launcher=NAME and hydra.launcher.KEY=VALUE apply, with -m; leave it out",
 }
+PATHS = ("dataset.path", "dataset.root", "outputs", "cache")  # keys
 GROUPS = ("dataset", "fusion", "strategy", "balance", "augment", "callbacks", "optimizer", "trainer", "experiment")
 REQUIRED = ("dataset", "fusion", "strategy", "optimizer", "encoder", "budget", "trainer", "modalities", "seed")
 
@@ -46,6 +49,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if is_of_hydra(key) and not is_of_launcher(key):
             mend = next(mend for prefix, mend in HYDRA_KEYS.items() if key.startswith(prefix))
             raise ConfigError(f"{shorten(override)}: mmrun does not use this key of Hydra; {mend}")
+        if key in PATHS and any(unicodedata.category(character) == "Cc" for character in override):
+            raise ConfigError(f"{shorten(override)}: has a line break or control character; use a path without")
         if key == "encoder" and not override.startswith("~"):
             raise ConfigError(f"{shorten(override)}: each modality has its own encoder; write encoder.MODALITY=NAME")
         if override.startswith("+") and key in GROUPS:
@@ -123,7 +128,8 @@ def is_of_launcher(key: str) -> bool:
 
 def shorten(override: str) -> str:
     """Return an override as it is quoted in an error."""
-    return override if len(override) <= 80 else f"{override[:60]}..."
+    typed = decode_names(override)
+    return typed if len(typed) <= 80 else f"{typed[:60]}..."
 
 
 def _check_size(override: str) -> None:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -15,6 +16,9 @@ TEXT_KEYS = {
 WHOLE_KEYS = ("tag", "note")  # their commas never separate runs of a sweep
 TEXT_PARENTS = {"dataset.columns", "dataset.order"}  # the keys are the user's, the values are text
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")  # of a modality, as a key of a config
+# Mappings whose keys are names of targets, at the start of an override: dataset.task.größe=ordinal
+BY_TARGET = re.compile(r"[+~]*(?:dataset\.(?:task|order)|strategy\.stages\.[^=]*\.weights)\.")
+ENCODED = re.compile(r"name_hex_([0-9a-f]+)_end")  # a name that Hydra's grammar does not allow in a key
 SWEEP = re.compile(r"[a-z_]+\(.*\)")  # choice(a,b), tag(...)
 ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^,'"])*""")  # between two commas that are not quoted
 
@@ -27,12 +31,33 @@ def quote_values(overrides: Sequence[str], is_sweep: bool = False) -> list[str]:
         is_sweep: whether commas separate the values of several runs.
 
     Returns:
-        The overrides in Hydra's grammar: `dataset.path='~/x=1.csv'`.
+        The overrides in Hydra's grammar: `dataset.path='~/x=1.csv'`. In keys, names of targets that it does not allow
+        are encoded, see `decode_names`.
 
     Raises:
         ConfigError: a modality has a name that cannot be a key.
     """
-    return [_quote_value(override, is_sweep) for override in overrides]
+    return [_quote_value(_encode_name(override), is_sweep) for override in overrides]
+
+
+def decode_names(text: str) -> str:
+    """Decode the names of targets that `quote_values` encoded, anywhere in a text.
+
+    Args:
+        text: a key, an override or a message.
+    """
+    return ENCODED.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), text)
+
+
+def decode_keys(value: Any) -> Any:
+    """Decode the names of targets in the keys of mappings inside each other.
+
+    Args:
+        value: of a composed config, as plain values.
+    """
+    if isinstance(value, dict):
+        return {decode_names(key) if isinstance(key, str) else key: decode_keys(item) for key, item in value.items()}
+    return [decode_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def suggest_quotes(override: str) -> str:
@@ -44,6 +69,20 @@ def suggest_quotes(override: str) -> str:
     key, _, value = override.partition("=")
     quote = Quote.single if '"' in value else Quote.double
     return shlex.quote(f"{key}={QuotedString(value, quote).with_quotes()}")
+
+
+def _encode_name(override: str) -> str:
+    """Encode the name of a target in the key of an override, if Hydra's grammar does not allow it there."""
+    start = BY_TARGET.match(override)
+    if start is None:
+        return override
+    rest = override[start.end() :]
+    name, equals, value = rest.partition("=[") if rest.endswith("]") else rest.rpartition("=")
+    if equals == "":
+        name, value = rest, ""
+    if name == "" or NAME.fullmatch(name):
+        return override
+    return f"{start[0]}name_hex_{name.encode('utf-8', 'surrogateescape').hex()}_end{equals}{value}"
 
 
 def _quote_value(override: str, is_sweep: bool) -> str:

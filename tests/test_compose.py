@@ -19,13 +19,20 @@ def error_message(capsys, *arguments):
     ("overrides", "message"),
     [
         ("strategy.stages.train.lrr=3", "no key 'strategy.stages.train.lrr'; did you mean 'lr'? ("),
+        ("epochs=3", "no key 'epochs'; did you mean 'budget.epochs'? (a run has "),
+        ("monitor=acuracy", "no key 'monitor'; did you mean 'strategy.stages.STAGE.monitor'? (a run has "),
+        (
+            "strategy.stages.train.monitor=test/f1_macro",
+            "strategy.stages.train.monitor: test/f1_macro cannot select weights: validation rows do, so that test rows "
+            "stay unseen; use f1_macro",
+        ),
         ("stratgy=component", "no key 'stratgy'; did you mean 'strategy'? ("),
         ("strategy.stages.trian.lr=3", "no key 'strategy.stages.trian'; did you mean 'train'? ("),
         ("optimizer.lrr=3", "no key 'optimizer.lrr'; did you mean 'lr'? ("),
         ("encoder.image.kernel=3", "no key 'encoder.image.kernel'; did you mean 'kernels'? ("),
         ("encoder.vision=cnn", "no key 'encoder.vision' (encoder has image, audio, text)"),
         ("balance.unimodal_weight=2", "no key 'balance.unimodal_weight': balance has no keys"),
-        ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder/image; did you mean 'lenet'? ("),
+        ("encoder.image=lennet", "encoder.image: no option 'lennet' in encoder.image; did you mean 'lenet'? ("),
         ("dataset=digts", "dataset: no option 'digts'; did you mean 'digits'? ("),
         ("fusion=gatd", "fusion: no option 'gatd'; did you mean 'gated'? ("),
         (
@@ -66,6 +73,19 @@ def test_wrong_override_is_a_one_line_error(capsys, tmp_path, monkeypatch, overr
     monkeypatch.chdir(tmp_path)
     assert error_message(capsys, *overrides.split()).startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "tag"),
+    [("tag=pilot", "pilot"), ("tag=2024_01", "2024_01"), ("tag=[pilot,v2]", ["pilot", "v2"]), ("tag=null", None)],
+)
+def test_tags_are_texts(override, tag):
+    assert compose.load([override]).tag == tag
+
+
+def test_the_commas_of_a_note_separate_no_runs():
+    (overrides,) = compose.expand_sweep(["note=first, small budget"])
+    assert compose.load(overrides).note == "first, small budget"
 
 
 def test_two_budgets_are_rejected(capsys):
@@ -113,3 +133,10 @@ def test_overrides_take_precedence_over_an_experiment(experiment, monkeypatch, t
     assert changed.optimizer["lr"] == 0.5
     assert changed.choices["encoder.image"] == "cnn"
     assert changed.modalities == plain.modalities == ["image", "audio"]
+
+
+def test_a_monitored_metric_may_have_the_name_of_the_log():
+    """Both spellings are the same run."""
+    logged, plain = (compose.load([f"strategy.stages.train.monitor={name}"]) for name in ("val/f1_macro", "f1_macro"))
+    assert logged.strategy.stages["train"].monitor == "f1_macro"
+    assert compose.as_dict(logged) == compose.as_dict(plain)

@@ -1,8 +1,9 @@
 import pytest
 
+from mmrun.compose import expand_sweep
 from mmrun.errors import ConfigError
 from mmrun.hydra_internals import split_sweep
-from mmrun.quoting import quote_values, suggest_quotes
+from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
 
 WORDS = [
     "~/x=1.csv",
@@ -71,3 +72,36 @@ def test_a_modality_needs_a_plain_name():
 def test_the_mend_is_the_word_to_type():
     assert suggest_quotes("experiment=a(b") == "'experiment=\"a(b\"'"
     assert parse(suggest_quotes("experiment=a(b").strip("'")) == "a(b"
+
+
+@pytest.mark.parametrize(
+    "name", ["größe", "возраст", "年龄", "my col", "a=b", "p.q", "2024", "a:b", "x[1]", "100%", "'q'"]
+)
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("dataset.task", "ordinal", "ordinal"),
+        ("+dataset.order", "[low,1.0]", ["low", "1.0"]),
+        ("dataset.order", "[a=b,c]", ["a=b", "c"]),
+        ("strategy.stages.train.objective.weights", "0.5", 0.5),
+    ],
+)
+def test_targets_of_any_name_have_keys_of_their_own(name, key, value, expected):
+    [override] = quote_values([f"{key}.{name}={value}"])
+    assert decode_names(override.partition("=")[0]) == f"{key}.{name}"
+    assert parse(override) == expected
+
+
+def test_keys_are_decoded_wherever_they_stand():
+    [override] = quote_values(["dataset.task.my col=ordinal"])
+    key = override.partition("=")[0].rpartition(".")[2]
+    assert decode_keys({"dataset": {"task": {key: "ordinal"}, "other": [{key: 1}]}}) == {
+        "dataset": {"task": {"my col": "ordinal"}, "other": [{"my col": 1}]}
+    }
+
+
+def test_a_sweep_keeps_the_names_as_they_were_typed():
+    assert expand_sweep(["dataset.task.my col=ordinal,regression", "seed=0"]) == [
+        ["dataset.task.my col=ordinal", "seed=0"],
+        ["dataset.task.my col=regression", "seed=0"],
+    ]

@@ -5,10 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmrun.cli.output import echo
-from mmrun.cli.table import print_table, print_text
+from mmrun.cli.table import print_command, print_table, print_text
 from mmrun.results.table import Table
 
 Record = Mapping[str, object]  # a row of CSV
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to type.
+
+    Attributes:
+        label: what it does.
+        text: as one types it.
+    """
+
+    label: str
+    text: str
+
+
+Part = Table | str | Command
 
 
 @dataclass(frozen=True)
@@ -16,13 +32,13 @@ class Answer:
     """The answer of a verb.
 
     Attributes:
-        parts: for people: tables, and text between them.
+        parts: for people: tables, text between them, and commands.
         document: for programs: JSON values, with everything in it.
         records: for spreadsheets: raw values by column. A record may lack columns that others have.
         columns: that come first, and stand in the header even without records.
     """
 
-    parts: Sequence[Table | str]
+    parts: Sequence[Part]
     document: object
     records: Sequence[Record]
     columns: Sequence[str] = ()
@@ -45,7 +61,7 @@ def print_answer(answer: Answer, format: str) -> None:
         print_parts(answer.parts)
 
 
-def print_parts(parts: Sequence[Table | str]) -> None:
+def print_parts(parts: Sequence[Part]) -> None:
     """Print tables and text to stdout, an empty line between them.
 
     Args:
@@ -56,6 +72,8 @@ def print_parts(parts: Sequence[Table | str]) -> None:
             echo()
         if isinstance(part, Table):
             print_table(part)
+        elif isinstance(part, Command):
+            print_command(f"{part.label}: ", part.text)
         else:
             print_text(part)
 
@@ -78,13 +96,15 @@ def _to_cell(value: object) -> object:
     return format_value(value) if isinstance(value, list | tuple | Mapping) else value
 
 
-def _print_markdown(parts: Sequence[Table | str]) -> None:
+def _print_markdown(parts: Sequence[Part]) -> None:
     from mmrun.results.formats import escape_markdown, to_markdown
 
     texts = []
     for part in parts:
         if isinstance(part, Table):
             texts.append(to_markdown(part).lstrip("\n"))
+        elif isinstance(part, Command):
+            texts.append(f"{part.label}:\n\n    {part.text}")
         else:
             texts.append("  \n".join(map(escape_markdown, part.split("\n"))))
     echo("\n\n".join(texts))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.answer import Answer, Record, print_answer
+from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.survey import describe_survey, survey_file, train_command
 from mmrun.cli.table import Table
@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
             return 0
     audit = _audit(node, None if args.all else AUDITED_FILES)
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
-    parts = list(_iterate_parts(audit))
+    parts: list[Part] = list(_iterate_parts(audit))
     if is_usable:
-        parts.append(f"to train: {train_command(args.file, args.overrides)}")
+        parts.append(Command("to train", train_command(args.file, args.overrides)))
     document = asdict(audit)
     print_answer(Answer(parts, document, list(_iterate_records(document))), args.format)
     return 0 if is_usable else 2

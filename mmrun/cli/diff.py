@@ -68,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
     parts: list[Table | str] = [f"a  {a.path}\nb  {b.path}", _build_pairs("config", config)]
     if hidden:
         parts.append(f"{pluralize(len(hidden), 'key')} below these choices differ too; --all shows them")
-    parts.append(_build_pairs("data", differences["data"]))
-    parts.append(_build_pairs("code", differences["code"]))
-    parts.append(_build_pairs("environment", differences["environment"]))
+    pairs = {name: differences[name] for name in ("data", "code", "environment")}
+    parts += [_build_pairs(name, of_part) for name, of_part in pairs.items() if of_part]
+    same = [str(_build_pairs(name, of_part)) for name, of_part in pairs.items() if not of_part]
+    parts += ["\n".join(same)] if same else []
     if differences["metrics"] is not None and differences["cost"] is not None:
         parts.append(_build_numbers("metrics", differences["metrics"]))
         parts.append(_build_numbers("cost", differences["cost"]))

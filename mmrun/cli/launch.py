@@ -6,10 +6,11 @@ runs: finished, interrupted or waiting.
 
 import json
 import shlex
+import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -20,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmrun import compose
 from mmrun.cli.console import Console
+from mmrun.cli.output import is_quiet, set_quiet
+from mmrun.cli.progress import SweepPosition
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError, nearest
 from mmrun.hydra_internals import UserConfigs, build_launcher
@@ -67,16 +70,16 @@ class Job(TypedDict):
 
     Attributes:
         run: path of the run folder.
-        position: in the sweep, "2 of 4".
+        position: fields of a `SweepPosition`.
         rerun: repeat the run if it is finished.
-        live: draw a progress bar.
+        quiet: print errors only.
         trial: of a search, which may prune the run.
     """
 
     run: str
-    position: str
+    position: dict[str, Any]
     rerun: bool
-    live: bool
+    quiet: bool
     trial: TrialArguments | None
 
 
@@ -127,7 +130,8 @@ class Launcher:
         if not rerun:
             check_data(sweep_runs)
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
-        with handle_signals(forward=not self.is_sequential):  # where no run of this process handles them itself
+        # A run in this process handles signals itself; here they are handled between runs, and for other processes.
+        with handle_signals(_print_note, forward=not self.is_sequential):
             results = self._launch(jobs)
         return {path: reason for path, reason in results.items() if reason is not None}
 
@@ -155,15 +159,18 @@ class Launcher:
     ) -> dict[Path, Job]:
         """Write the run folder of each run to train, and return the jobs by run folder."""
         jobs: dict[Path, Job] = {}
+        count = sum(rerun or not sweep_run.folder.finished for sweep_run in sweep_runs)
+        began = time.monotonic()
         for number, (sweep_run, trial) in enumerate(zip(sweep_runs, trials, strict=True), start=1):
             folder = sweep_run.folder
             if rerun or not folder.finished:
                 folder.write_request(compose.as_dict(sweep_run.config), sweep_run.overrides)
+                position = SweepPosition(number, len(sweep_runs), len(jobs), count, began, not self.is_sequential)
                 jobs[folder.path] = {
                     "run": str(folder.path),
-                    "position": f"{number} of {len(sweep_runs)}",
+                    "position": asdict(position),
                     "rerun": rerun,
-                    "live": self.is_sequential,
+                    "quiet": is_quiet(),
                     "trial": trial,
                 }
         return jobs
@@ -186,19 +193,24 @@ def run_job(sweep: DictConfig) -> str | None:
     job: Job = json.loads(sweep.job)
     folder = RunFolder(job["run"])
     overrides, config = folder.read_overrides(), compose.restore(folder.read_config())
-    with Terminal(job["live"] and config.trainer.progress) as terminal:
+    position = SweepPosition(**job["position"])
+    set_quiet(job["quiet"])  # this may be another process than the one that read the command line
+    with Terminal.for_run(config, position) as terminal:
         callback = CallbackList([terminal])
         if job["trial"] is not None:
             from mmrun.cli.pruning import Pruning  # here: it imports Optuna, which takes a second
 
             callback.callbacks.append(Pruning(folder, job["trial"]))
-        terminal.on_message(f"run {job['position']}")
         try:
             pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True)
+        except KeyboardInterrupt:
+            if position.is_parallel:  # the process that waits for this run to stop shall see that it has
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise
         except Pruned as reason:
             terminal.on_message(f"pruned: {reason}")
         except MmrunError as error:
-            terminal.on_message(f"failed: {error}")
+            terminal.on_failure(str(error))
             return f"{type(error).__name__}: {error}"
         except Exception as error:
             terminal.console.print_exception()
@@ -206,23 +218,32 @@ def run_job(sweep: DictConfig) -> str | None:
     return None
 
 
-def check_configs(configs: Iterable[RunConfig]) -> None:
+def check_configs(configs: Iterable[RunConfig]) -> list[str]:
     """Build what each run needs before the first one is trained, so that errors are raised early.
 
     Args:
         configs: of the runs; of those that differ only in their seed, one is checked.
 
+    Returns:
+        Notes about the data, each once.
+
     Raises:
         MmrunError: a run cannot be built.
     """
-    from mmrun.run.build import check
+    from mmrun.run.early_checks import check_early
 
-    checked = set()
+    configs = list(configs)
+    for config in configs:
+        check_early(config)
+    from mmrun.run.build import check  # imports torch, which takes seconds
+
+    checked, notes = set(), dict[str, None]()
     for config in configs:
         without_seed = json.dumps({**compose.as_dict(config), "seed": None}, sort_keys=True)
         if without_seed not in checked:
-            check(config)
+            notes.update(dict.fromkeys(check(config)))
             checked.add(without_seed)
+    return list(notes)
 
 
 def check_data(sweep_runs: Iterable[SweepRun]) -> None:

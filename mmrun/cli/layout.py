@@ -10,6 +10,7 @@ from mmrun.results.table import Style, Table
 
 GAP = 3  # columns between two cells
 MIN_TEXT_WIDTH = 10  # a column of text is not made narrower than this
+FAIR_TEXT_WIDTH = 24  # nor narrower than this to save a table
 
 # A piece is followed by a place where a line may end: after spaces, or after punctuation inside a path, key or name.
 PIECES = re.compile(r"[^\s/._=,:;-]*[/._=,:;-]+\s*|[^\s/._=,:;-]+\s*|\s+")
@@ -18,7 +19,7 @@ PIECES = re.compile(r"[^\s/._=,:;-]*[/._=,:;-]+\s*|[^\s/._=,:;-]+\s*|\s+")
 def fit_table(table: Table, width: int | None) -> list[Table]:
     """Split a table into tables that fit into a terminal.
 
-    Columns that are details are the first to move to the next table, then the cells of the left columns are wrapped,
+    Columns that are details are the first to move to the next table, then columns of text are wrapped,
     then other columns move, the last one first.
 
     Args:
@@ -38,10 +39,10 @@ def fit_table(table: Table, width: int | None) -> list[Table]:
         if _fits(part, width):
             return _with_rest(part, table, by_importance[count:], width)
     for count in range(len(others), 0, -1):
-        part = _wrap_left(_select(table, by_importance[:count]), width)
+        part = _wrap_text(_select(table, by_importance[:count]), width)
         if _fits(part, width) or count == 1:
             return _with_rest(part, table, by_importance[count:], width)
-    return [_wrap_left(table, width)]
+    return [_wrap_text(table, width)]
 
 
 def _with_rest(part: Table, table: Table, moved: Sequence[int], width: int) -> list[Table]:
@@ -54,12 +55,12 @@ def _with_rest(part: Table, table: Table, moved: Sequence[int], width: int) -> l
 
 
 def _stack(table: Table, width: int) -> list[Table]:
-    """Split the columns of a table; its left columns are wrapped only if not a single further one fits beside them."""
+    """Split the columns of a table into as few tables as possible, if names of a fair width may wrap."""
     others = sorted(range(table.left, len(table.header)), key=lambda place: place in table.details)
     count = len(others)
-    while count > 1 and not _fits(_select(table, others[:count]), width):
+    while count > 1 and not _fits(_wrap_text(_select(table, others[:count]), width, FAIR_TEXT_WIDTH), width):
         count -= 1
-    return _with_rest(_wrap_left(_select(table, others[:count]), width), table, others[count:], width)
+    return _with_rest(_wrap_text(_select(table, others[:count]), width), table, others[count:], width)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -121,22 +122,22 @@ def _fits(table: Table, width: int) -> bool:
     return _excess(table, width) <= 0
 
 
-def _wrap_left(table: Table, width: int) -> Table:
-    """Wrap the left columns, the widest first, until the table fits or they are at their minimum."""
+def _wrap_text(table: Table, width: int, min_width: int = MIN_TEXT_WIDTH) -> Table:
+    """Wrap the columns of text, the widest first, until the table fits or they are at their minimum."""
     widths = _natural_widths(table)
     excess = _excess(table, width)
+    texts = [place for place in range(len(widths)) if table.is_text(place)]
     while excess > 0:
-        widest = max(range(table.left), key=lambda place: widths[place])
-        narrower = sorted(widths[: table.left])[-2] if table.left > 1 else 0
-        target = max(MIN_TEXT_WIDTH, min(narrower, widths[widest] - 1), widths[widest] - excess)
+        widest = max(texts, key=lambda place: widths[place])
+        narrower = max((widths[place] for place in texts if place != widest), default=0)
+        target = max(min_width, min(narrower, widths[widest] - 1), widths[widest] - excess)
         if target >= widths[widest]:
             break
         excess -= widths[widest] - target
         widths[widest] = target
 
     def wrap_row(row: list[str]) -> list[str]:
-        names = ["\n".join(wrap(cell, widths[place])) for place, cell in enumerate(row[: table.left])]
-        return [*names, *row[table.left :]]
+        return ["\n".join(wrap(cell, widths[place])) if place in texts else cell for place, cell in enumerate(row)]
 
     return replace(table, header=wrap_row(table.header), rows=list(map(wrap_row, table.rows)))
 
@@ -145,6 +146,7 @@ def _select(table: Table, columns: Sequence[int]) -> Table:
     """Return the left columns of a table and some of the others; where these are all details, none is marked so."""
     places = [*range(table.left), *sorted(columns)]
     details = tuple(places.index(place) for place in table.details if place in columns)
+    texts = tuple(places.index(place) for place in table.texts if place in columns)
     styles: dict[tuple[int, int], Style] = {}
     for (row, place), style in table.styles.items():
         if place in places:
@@ -155,4 +157,5 @@ def _select(table: Table, columns: Sequence[int]) -> Table:
         rows=[[row[place] for place in places] for row in table.rows],
         details=() if len(details) == len(columns) else details,
         styles=styles,
+        texts=texts,
     )

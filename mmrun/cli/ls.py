@@ -26,7 +26,7 @@ HELP = (
 
 HEADER = ["run", "status", "at", "test", "time", "age"]
 WATCHED_HEADER = HEADER[:5]  # the age would change all the time
-STATUS, TEST, TIME = HEADER.index("status"), HEADER.index("test"), HEADER.index("time")
+STATUS, POSITION, TEST, TIME = map(HEADER.index, ("status", "at", "test", "time"))
 ACTIVE = ("running", "waiting")
 REFRESH_SECONDS = 1.0
 WATCHED_ORDER = {"running": 0, "failed": 1, "waiting": 3}  # by status; all others are 2
@@ -118,8 +118,8 @@ def _build_table(runs: Sequence[ListedRun], keys: Sequence[str]) -> Table:
         cells = _format_run(run.summary)
         tags = [", ".join(run.tags)] if labels else []
         rows.append([*cells[:TIME], *map(run.setting, keys), *tags, *cells[TIME:]])
-    details = tuple(range(TIME, len(header)))
-    return Table("", header, rows, 3, details, styles=_find_styles(runs), keys=1)
+    details = (POSITION, *range(TIME, len(header)))
+    return Table("", header, rows, 2, details, styles=_find_styles(runs), texts=(POSITION,), keys=1)
 
 
 def _find_styles(runs: Sequence[ListedRun]) -> dict[tuple[int, int], Style]:

@@ -1,5 +1,6 @@
 """What mmrun prints. Names and messages may come from someone else, so their control characters are escaped."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -34,6 +35,11 @@ def split_quiet(arguments: Sequence[str]) -> tuple[list[str], bool]:
         The remaining arguments, and whether the flag was among them.
     """
     return [argument for argument in arguments if argument != "--quiet"], "--quiet" in arguments
+
+
+def is_first_process() -> bool:
+    """Return whether this process prints: only the first of those that torchrun starts."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def echo(*values: object, end: str = "\n", file: TextIO | None = None) -> None:

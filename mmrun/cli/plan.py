@@ -110,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         The exit code, 0.
     """
     from mmrun import compose
+    from mmrun.run.early_checks import check_early
 
     compose.use_config_dirs(args.config_dir)
     sweep_runs, num_trials = _compose_runs(args.overrides, args.multirun)
@@ -120,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         num_runs = num_estimated = num_trials
         unfinished = sweep_runs
+    for sweep_run in unfinished:
+        check_early(sweep_run.config)
     groups = _estimate_groups(unfinished, num_estimated)
     plan = _sum_up(groups, num_runs, len(sweep_runs) - len(unfinished))
     print_answer(_describe_plan(groups, plan, num_trials is not None), args.format)
@@ -248,9 +251,9 @@ def _iterate_records(groups: Sequence[RunGroup]) -> Iterator[dict[str, object]]:
 
 def _format_stages(groups: Sequence[RunGroup]) -> Iterator[list[str]]:
     for group in groups:
-        for stage in group.estimate.stages:
+        for place, stage in enumerate(group.estimate.stages):
             yield [
-                group.label,
+                "" if place else group.label,
                 stage.name,
                 f"{group.runs:.3g}",
                 format_duration(stage.features) if stage.features > 0 else "-",

@@ -28,10 +28,11 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.run)
     config = compose.restore(folder.read_config())
 
-    from mmrun.cli.terminal import Terminal, print_result
+    from mmrun.cli.result import print_result
+    from mmrun.cli.terminal import Terminal
     from mmrun.run import pipeline
 
-    with Terminal(live=config.trainer.progress) as terminal:
+    with Terminal.for_run(config) as terminal:
         pipeline.run(config, terminal, folder.read_overrides(), folder=folder)
     print_result(folder)
     return 0

@@ -50,10 +50,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(folder: RunFolder) -> str:
-    """Return the status of a run that may be removed; a folder without files that only mmrun writes is none."""
-    status: str
+    """Return the status of a run that may be removed.
+
+    Any folder with a config.yaml can be named, so its content decides whether it is a run.
+    """
     try:
-        status = determine_status(folder)["status"]
+        status: str = determine_status(folder)["status"]
     except MmrunError:
         status = "damaged"
     if not _is_run(folder):
@@ -64,7 +66,7 @@ def _check(folder: RunFolder) -> str:
         raise ConfigError(f"{folder.path}: is a link; name the run itself, {folder.path.resolve()}")
     if status == "running":
         raise ConfigError(f"{folder.path}: is being trained; stop it first")
-    return str(status)
+    return status
 
 
 def _is_run(folder: RunFolder) -> bool:

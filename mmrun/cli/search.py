@@ -10,8 +10,8 @@ from typing import Any
 from mmrun import compose
 from mmrun.cli.console import Console
 from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
-from mmrun.cli.output import echo
-from mmrun.cli.table import Table, format_number, print_table
+from mmrun.cli.output import echo, is_quiet
+from mmrun.cli.table import Table, format_number, pluralize, print_table
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError, MmrunError
 from mmrun.head import FUSED, metric_name
@@ -55,11 +55,14 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
     arms = build_arms(overrides, chosen)
     corners = [SweepRun.compose(run_overrides) for run_overrides in _corner_overrides(arms)]
     launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
-    check_configs([sweep_run.config for sweep_run in corners])
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=is_quiet())
+    with console.status(f"checking {pluralize(len(corners), 'run')}", refresh_per_second=4):
+        notes = check_configs([sweep_run.config for sweep_run in corners])
     metric = _selection_metric(corners[0].config, chosen)
     higher_is_better = run_metrics.higher_is_better(metric)
     file = launcher.folder / f"{name}-{_identity(overrides, node)}.journal"
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(note)
     console.print(f"a search for the best val/{metric}, stored in {file}")
     with alone(file):
         trials = [Trials(chosen, arm, file, metric, higher_is_better) for arm in arms]
@@ -114,7 +117,7 @@ def _selection_metric(config: RunConfig, search: Search) -> str:
     """Return the validation metric that selects the best trial."""
     tasks = build.open_data(config).tasks
     names = [metric_name(task.primary_metric, name, FUSED, len(tasks)) for name, task in tasks.items()]
-    return names[0] if search.metric is None else search.metric
+    return names[0] if search.metric is None else search.metric.removeprefix("val/")
 
 
 def _run_rounds(arms: Sequence[Trials], launcher: Launcher, console: Console) -> bool:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.answer import Answer
+from mmrun.cli.answer import Answer, Command, Part
 from mmrun.cli.table import Table
 
 if TYPE_CHECKING:
@@ -49,11 +49,12 @@ def describe_survey(survey: "Survey", node: Mapping[str, Any]) -> Answer:
     guesses = [f"likely targets: {', '.join(targets) if survey.targets else 'none'}"]
     if survey.groups:
         guesses.append(f"rows that may belong together, and then stay in one split: {', '.join(survey.groups)}")
-    parts: list[Table | str] = [
+    parts: list[Part] = [
         f"no column is called '{node['target']}', so the target has to be named",
         Table("", header, rows, 3, keys=1),
         "\n".join(guesses),
-        f"to check: {commands['check']}\nto train: {commands['train']}",
+        Command("to check", commands["check"]),
+        Command("to train", commands["train"]),
     ]
     document = {"columns": columns, "targets": survey.targets, "groups": survey.groups, **commands}
     return Answer(parts, document, columns)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from mmrun import compose
 from mmrun.cli.console import Console
-from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished, format_command
-from mmrun.cli.output import echo
+from mmrun.cli.launch import Launcher, SweepRun, check_configs, explain_unfinished
+from mmrun.cli.output import echo, is_first_process, is_quiet
 from mmrun.cli.table import pluralize
 from mmrun.errors import ConfigError
 from mmrun.overrides import check_overrides, is_of_launcher
-from mmrun.results.index import find_primary_metric
 
 
 def sweep(overrides: Sequence[str], rerun: bool) -> int:
@@ -33,8 +32,11 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
     sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in combinations}.values())
     launcher = Launcher(launch, sweep_runs[0].folder.path.parent / ".sweeps")
     to_train = [sweep_run for sweep_run in sweep_runs if rerun or not sweep_run.folder.finished]
-    check_configs([sweep_run.config for sweep_run in to_train])
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, quiet=is_quiet() or not is_first_process())
+    with console.status(f"checking {pluralize(len(to_train), 'run')}", refresh_per_second=4):
+        notes = check_configs([sweep_run.config for sweep_run in to_train])
+    for note in notes:
+        console.print(note, soft_wrap=not console.is_terminal)
     if len(sweep_runs) < len(combinations):
         console.print(
             f"{len(combinations) - len(sweep_runs)} of {len(combinations)} combinations are the same run as another"
@@ -100,21 +102,11 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], lis
 
 
 def _report(sweep_runs: Sequence[SweepRun], reasons: Mapping[Path, str]) -> int:
-    console = Console(highlight=False, soft_wrap=True)
-    failed = []
+    from mmrun.cli.result import print_sweep_result  # imports torch
+
+    failures = {}
     for sweep_run in sweep_runs:
-        if sweep_run.folder.finished:
-            console.print(_format_finished(sweep_run))
-        else:
-            failed.append(sweep_run)
-    for sweep_run in failed:
-        console.print(f"{sweep_run.folder.path}  {explain_unfinished(sweep_run, reasons)}")
-        console.print(f"  repeat it: {format_command(sweep_run.overrides)}")
-    console.print(f"{len(sweep_runs) - len(failed)} of {pluralize(len(sweep_runs), 'run')} finished")
-    return 1 if failed else 0
-
-
-def _format_finished(sweep_run: SweepRun) -> str:
-    name, value = find_primary_metric(sweep_run.folder.read_metrics())
-    path = str(sweep_run.folder.path)
-    return path if value is None else f"{path}  test/{name} {value:.4f}"
+        if not sweep_run.folder.finished:
+            failures[sweep_run.folder.path] = explain_unfinished(sweep_run, reasons)
+    print_sweep_result(sweep_runs, failures)
+    return 1 if failures else 0

@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 from typing import TextIO
 
+from rich.cells import cell_len
+
 from mmrun.cli.layout import fit_table, wrap
 from mmrun.cli.output import echo, is_quiet
 from mmrun.results.formatting import (
@@ -26,6 +28,7 @@ __all__ = [
     "format_size",
     "inform",
     "pluralize",
+    "print_command",
     "print_note",
     "print_table",
     "print_text",
@@ -33,6 +36,8 @@ __all__ = [
 ]
 
 UNLIMITED = 100_000  # columns where the output is not a terminal: no line is wrapped
+CONTINUED = " \\"  # at the end of a line of a command that goes on
+COMMAND_INDENT = "  "
 STYLES = {"best": "bold green", "failed": "red", "faint": "dim"}  # of rich
 
 
@@ -65,7 +70,7 @@ def print_text(text: str, indent: str = "", file: TextIO | None = None) -> None:
 
     Args:
         text: may come from someone else: its control characters are escaped.
-        indent: of all lines but the first.
+        indent: of the lines that are wrapped; those of an indented line are indented by two more than it.
         file: sys.stdout if None.
     """
     stream = sys.stdout if file is None else file
@@ -73,9 +78,33 @@ def print_text(text: str, indent: str = "", file: TextIO | None = None) -> None:
     if width is None:
         echo(text, file=stream)
         return
-    first, *others = wrap(escape_controls(text), max(width - len(indent), 1))
-    for line in [first, *(indent + line for line in others)]:
-        echo(line, file=stream)
+    for line in escape_controls(text).split("\n"):
+        print("\n".join(_wrap_line(line, width, indent)), file=stream)
+
+
+def _wrap_line(line: str, width: int, indent: str) -> list[str]:
+    """Wrap a line, and indent what follows the first."""
+    start = line[: len(line) - len(line.lstrip())]
+    hanging = f"{start}  " if start else indent
+    first, *others = wrap(line.lstrip(), max(width - len(hanging), 1))
+    return [start + first, *(hanging + other for other in others)]
+
+
+def print_command(label: str, command: str) -> None:
+    """Print a command to stdout. On a narrow terminal its lines end so that a shell reads them as one.
+
+    Args:
+        label: before the command.
+        command: as one types it.
+    """
+    width = terminal_width(sys.stdout)
+    text = escape_controls(f"{label}{command}")
+    if width is None or cell_len(text) <= width:
+        print(text)
+        return
+    lines = wrap(escape_controls(command), max(width - len(CONTINUED) - len(COMMAND_INDENT), 1))
+    print_text(label.rstrip())
+    print(COMMAND_INDENT + f"{CONTINUED}\n{COMMAND_INDENT}".join(lines))
 
 
 def inform(text: str) -> None:
@@ -113,7 +142,7 @@ def _print_fitting(table: Table, width: int | None) -> None:
 
     rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for place, name in enumerate(table.header):
-        justify = "left" if place < table.left else "right"
+        justify = "left" if table.is_text(place) else "right"
         rich_table.add_column(Text(name), justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for number, row in enumerate(table.rows):
         cells = []

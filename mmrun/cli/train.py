@@ -63,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: an override does not fit.
     """
     from mmrun import compose
+    from mmrun.results.folder import RunFolder
+    from mmrun.results.identity import run_folder_path
+    from mmrun.run.early_checks import check_early
 
     compose.use_config_dirs(args.config_dir)
     if args.multirun:
@@ -73,11 +76,14 @@ def run(args: argparse.Namespace) -> int:
     if args.cfg is not None:
         echo(compose.as_yaml(config), end="")
         return 0
+    if args.rerun or not RunFolder(run_folder_path(compose.as_dict(config))).finished:
+        check_early(config)
 
-    from mmrun.cli.terminal import Terminal, print_result
+    from mmrun.cli.result import print_result
+    from mmrun.cli.terminal import Terminal
     from mmrun.run import pipeline
 
-    with Terminal(live=config.trainer.progress) as terminal:
+    with Terminal.for_run(config) as terminal:
         folder = pipeline.run(config, terminal, args.overrides, args.rerun)
     print_result(folder)
     return 0

@@ -154,7 +154,7 @@ def _fuse(session: Session, features: dict[str, Features], batch: Batch, conditi
         present[modality] = rows_with_modality & (modality in condition)
     with session.accelerator.autocast():
         fused = session.model.fusion(features, present)
-        return {task: head(fused) for task, head in session.model.head.items()}
+        return session.model.forward_head(fused)
 
 
 def _concatenate(parts: Sequence[Outputs]) -> Outputs:

@@ -1,6 +1,6 @@
 """The model of every run: an encoder per modality, a fusion, a head per task, and a probe on each encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ class Multimodal(nn.Module):
     """Encoders, a fusion, heads on the fused vector, and linear probes on each encoder.
 
     Strategies and overrides refer to the names of its parameters: `encoder.<modality>.*`, `fusion.*`,
-    `head.<task>.*`, `probe.<modality>.<task>.*`.
+    `head.<task>.*`, `probe.<modality>.<task>.*`; there, a dot in the name of a task is a `_`.
 
     Args:
         encoders: by modality.
@@ -20,20 +20,20 @@ class Multimodal(nn.Module):
         tasks: what is predicted, by name.
 
     Raises:
-        ConfigError: the name of a modality or task cannot be part of a parameter's name.
+        ConfigError: the name of a modality or target cannot be part of a parameter's name.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, tasks: Mapping[str, Task]) -> None:
         super().__init__()
-        for what, names in (("modality", encoders), ("task", tasks)):
-            for name in names:
-                _check_name(what, name)
+        for modality in encoders:
+            _check_modality(modality)
+        self._tasks = name_parameters(tasks)
         self.encoder = nn.ModuleDict(encoders)
         self.fusion = fusion
-        self.head = nn.ModuleDict({name: fusion.head(task.num_outputs) for name, task in tasks.items()})
+        self.head = nn.ModuleDict({key: fusion.head(tasks[name].num_outputs) for key, name in self._tasks.items()})
         self.probe = nn.ModuleDict()
         for modality, encoder in encoders.items():
-            probes = {name: nn.Linear(encoder.dim, task.num_outputs) for name, task in tasks.items()}
+            probes = {key: nn.Linear(encoder.dim, tasks[name].num_outputs) for key, name in self._tasks.items()}
             self.probe[modality] = nn.ModuleDict(probes)
 
     def encode(self, inputs: Mapping[str, Input]) -> dict[str, Features]:
@@ -68,7 +68,7 @@ class Multimodal(nn.Module):
         Returns:
             Outputs by task, [B, C].
         """
-        return {task: head(fused) for task, head in self.head.items()}
+        return {self._tasks[key]: head(fused) for key, head in self.head.items()}
 
     def forward_probe(self, modality: str, pooled: Tensor) -> dict[str, Tensor]:
         """Apply the probe of each task to the pooled features of one modality.
@@ -80,7 +80,7 @@ class Multimodal(nn.Module):
         Returns:
             Outputs by task, [B, C].
         """
-        return {task: probe(pooled) for task, probe in self.probe[modality].named_children()}
+        return {self._tasks[key]: probe(pooled) for key, probe in self.probe[modality].named_children()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Predict every task from all modalities together.
@@ -106,9 +106,35 @@ class Multimodal(nn.Module):
         return self.forward_probe(modality, self.encode_modality(modality, batch.inputs[modality]).pooled)
 
 
-def _check_name(what: str, name: str) -> None:
+def name_parameters(tasks: Iterable[str]) -> dict[str, str]:
+    """Return the names of tasks by their names in parameters: without dots, and other than attributes of a ModuleDict.
+
+    Args:
+        tasks: names of target columns.
+
+    Raises:
+        ConfigError: a name is empty, would be read as part of a metric's name, or is that of another in parameters.
+    """
+    names: dict[str, str] = {}
+    for name in tasks:
+        key = name.replace(".", "_")
+        key = f"{key}_" if hasattr(nn.ModuleDict(), key) else key
+        if not key or key in names:
+            other = f" as '{names[key]}' is" if key in names else ""
+            raise ConfigError(f"target '{name}': is called '{key}' in names of parameters{other}; rename the column")
+        names[key] = name
+    with_slash = [name for name in names.values() if "/" in name]
+    if with_slash and len(names) > 1:
+        raise ConfigError(
+            f"target '{with_slash[0]}': with several targets, a / would be read as part of a metric's name; rename the "
+            "column"
+        )
+    return names
+
+
+def _check_modality(name: str) -> None:
     """Reject what cannot be part of a parameter's name: a dot, and the attributes of a ModuleDict."""
     if not name or "." in name or hasattr(nn.ModuleDict(), name):
         raise ConfigError(
-            f"{what} '{name}': this cannot be part of a parameter name; rename it, for example 'my_{what}'"
+            f"modality '{name}': this cannot be part of a parameter name; rename it, for example 'my_modality'"
         )

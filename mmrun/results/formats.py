@@ -21,7 +21,7 @@ def to_markdown(table: Table) -> str:
     Returns:
         The caption, an empty line and the table.
     """
-    alignments = ["---" if column < table.left else "---:" for column in range(len(table.header))]
+    alignments = ["---" if table.is_text(column) else "---:" for column in range(len(table.header))]
     header = [escape_markdown(name) for name in table.header]
     lines = [f"{escape_markdown(table.caption)}\n", _markdown_row(header), _markdown_row(alignments)]
     for row in table.rows:
@@ -45,7 +45,7 @@ def to_latex(table: Table) -> str:
     Returns:
         The caption as a comment, and a `tabular`.
     """
-    columns = "l" * table.left + "r" * (len(table.header) - table.left)
+    columns = "".join("l" if table.is_text(column) else "r" for column in range(len(table.header)))
     lines = [
         f"% {' '.join(table.caption.splitlines())}",
         f"\\begin{{tabular}}{{{columns}}}",

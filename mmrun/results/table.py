@@ -21,6 +21,7 @@ class Table:
             columns follow, the last one first.
         files: that a page links the first cell of each row to; none, or one for each row.
         styles: how single cells are shown where there are colours, by row and column.
+        texts: places of further columns that are aligned to the left and wrap at words.
         keys: number of left columns that a second table repeats; None: all of them.
     """
 
@@ -31,4 +32,13 @@ class Table:
     details: tuple[int, ...] = ()
     files: list[Path] = field(default_factory=list)
     styles: Mapping[tuple[int, int], Style] = field(default_factory=dict)
+    texts: tuple[int, ...] = ()
     keys: int | None = None
+
+    def is_text(self, place: int) -> bool:
+        """Return whether a column is aligned to the left.
+
+        Args:
+            place: of the column.
+        """
+        return place < self.left or place in self.texts

@@ -184,6 +184,16 @@ def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]
     return columns
 
 
+def describe_data(data: Data) -> list[str]:
+    """Describe what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them.
+
+    Returns:
+        Messages that begin with "note: " or "warning: ".
+    """
+    notes = [f"note: {line}" for line in (*data.table.notes, *data.notes)]
+    return [*notes, *(f"warning: {line}" for line in data.table.warnings)]
+
+
 def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimodal:
     """Build the model. Each part draws its initial weights from a random stream of its own.
 
@@ -416,11 +426,18 @@ def check_machine(trainer: TrainerConfig) -> None:
     """Reject what this machine, or this number of processes, cannot do.
 
     Raises:
-        ConfigError: there is no GPU for fp16, or the processes cannot share a batch evenly.
+        ConfigError: there is no GPU for fp16, there are fewer GPUs than processes, or the processes cannot share a
+            batch evenly.
     """
     if trainer.precision == "fp16" and (trainer.device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision: fp16 needs a GPU; use bf16 or fp32")
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
+    local_world, num_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if trainer.device != "cpu" and 0 < num_gpus < local_world:
+        raise ConfigError(
+            f"trainer.device: {local_world} processes need a GPU each, and this machine has {num_gpus}; "
+            f"torchrun --nproc-per-node {num_gpus}, or trainer.device=cpu"
+        )
     sizes = [size for size in (trainer.batch_size, trainer.eval_batch_size) if size != "auto"]
     if any(size % world for size in sizes):
         raise ConfigError(f"trainer: batch_size and eval_batch_size must divide evenly over {world} processes")
@@ -545,11 +562,14 @@ def check_nodes(config: RunConfig) -> None:
             check_values(node, key_path)
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig) -> list[str]:
     """Build everything of a run except its decoded columns, to raise its errors early.
 
     Args:
         config: of a run that may never be started.
+
+    Returns:
+        What `describe_data` says of its data.
 
     Raises:
         ConfigError, DataError: the run could not start.
@@ -560,3 +580,4 @@ def check(config: RunConfig) -> None:
     data = open_data(config)
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
+    return describe_data(data)

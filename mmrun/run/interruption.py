@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -15,23 +15,27 @@ from mmrun.errors import Terminated
 TERMINATION = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 PATIENCE = 20.0  # seconds that other processes get to save a checkpoint
+SAME_REQUEST = 0.3  # seconds in which a repeated signal is the same one: a terminal and a launcher both send it
+
+
+Report = Callable[[str], None]
 
 
 class Interruption:
     """A signal that asks this process to stop.
 
+    Args:
+        report: receives a message when the first signal arrives during training; None: nobody does.
+
     Attributes:
         signal: its number; None: none has arrived.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report | None = None) -> None:
         self.signal: int | None = None
+        self._report = report
+        self._arrived_at = 0.0
         self._can_wait = False
-
-    @property
-    def name(self) -> str:
-        """The signal's name, SIGTERM."""
-        return "" if self.signal is None else signal.Signals(self.signal).name
 
     def handle(self, number: int, _: FrameType | None) -> None:
         """Note a signal that arrives during training; raise at any other time, and at the second signal.
@@ -43,9 +47,26 @@ class Interruption:
             KeyboardInterrupt: Ctrl-C.
             Terminated: another signal.
         """
-        is_first, self.signal = self.signal is None, number
+        now = time.monotonic()
+        if self.signal is not None and now - self._arrived_at < SAME_REQUEST:
+            return
+        is_first, self.signal, self._arrived_at = self.signal is None, number, now
         if not (is_first and self._can_wait):
             self.stop()
+        self.report(number, "saving a checkpoint")
+
+    def report(self, number: int, activity: str) -> None:
+        """Tell the user at once that a signal has arrived, and what a second one does.
+
+        Args:
+            number: of the signal.
+            activity: what this process does before it stops.
+        """
+        again = "press Ctrl-C again" if number == signal.SIGINT else "send a second signal"
+        reason = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
+        if self._report is not None:
+            with suppress(RuntimeError):  # the signal arrived while the same stream was being written
+                self._report(f"{reason}: {activity}; {again} to stop at once")
 
     def stop(self) -> None:
         """Raise the exception of the signal."""
@@ -64,21 +85,23 @@ class Interruption:
 
 
 @contextmanager
-def handle_signals(forward: bool = False) -> Iterator[Interruption]:
+def handle_signals(report: Report | None = None, forward: bool = False) -> Iterator[Interruption]:
     """Handle Ctrl-C and the signals of schedulers while the context is open.
 
     Outside of the main thread, where Python delivers no signals, nothing changes.
 
     Args:
+        report: receives a message when a signal arrives during training; None: nobody does.
         forward: pass a signal on to the processes that this one started, and wait until they have saved checkpoints.
     """
-    interruption = Interruption()
+    interruption = Interruption(report)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if forward and interruption.signal is None:
+            interruption.report(number, "waiting until the runs have saved checkpoints")
             _forward(number)
         interruption.handle(number, frame)
 

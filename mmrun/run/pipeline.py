@@ -1,6 +1,7 @@
 """One run, from top to bottom."""
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -87,19 +88,21 @@ def run(
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
-        with _record_failure(folder, writes), handle_signals() as interruption:
+        with _record_failure(folder, writes, callback), handle_signals(callback.on_message) as interruption:
             _train(replace(resolve_batch_size(session), interruption=interruption))
         accelerator.wait_for_everyone()
     return folder
 
 
 @contextmanager
-def _record_failure(folder: RunFolder, writes: bool) -> Iterator[None]:
-    """Record in the status how training ended, if it does not reach its end."""
+def _record_failure(folder: RunFolder, writes: bool, callback: Callback) -> Iterator[None]:
+    """Record in the status how training ended, if it does not reach its end; tell how an interrupted run goes on."""
     try:
         yield
     except KeyboardInterrupt:
         _set_status(folder, writes, "interrupted", None)
+        resume = shlex.join(["mmrun", "resume", str(folder.path)])
+        callback.on_message(f"interrupted; {resume} continues {folder.describe_saved()}")
         raise
     except Pruned as reason:
         _set_status(folder, writes, "pruned", str(reason))
@@ -158,8 +161,13 @@ def open_session(
     model = build.build_model(config, data, use_init=for_training)
     stages = build.resolve_stages(config, model)
     if for_training:
+        if config.trainer.fsdp and accelerator.num_processes == 1:
+            callback.on_message(
+                "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
+            )
         build.dry_run_stages(config, data, model, stages)
-        _report_data(data, callback)
+        for line in build.describe_data(data):
+            callback.on_message(line)
     columns = build.open_columns(config, data)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
@@ -170,14 +178,6 @@ def open_session(
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
     return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
-
-
-def _report_data(data: build.Data, callback: Callback) -> None:
-    """Report what was inferred and chosen from the data, what is cut or changed, and what may be a mistake in them."""
-    for line in [*data.table.notes, *data.notes]:
-        callback.on_message(f"note: {line}")
-    for line in data.table.warnings:
-        callback.on_message(f"warning: {line}")
 
 
 def place_model(model: Multimodal, config: RunConfig, accelerator: Accelerator, shard: bool = False) -> Placement:
@@ -228,9 +228,14 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     AcceleratorState._reset_state()  # an earlier run of this process may have used another precision
     accelerator = Accelerator(
         mixed_precision="no" if trainer.precision == "fp32" else trainer.precision,
-        cpu=trainer.device == "cpu",
+        cpu=trainer.device == "cpu" or not torch.accelerator.is_available(),  # else torchrun's processes stay apart
         kwargs_handlers=[UNUSED],
     )
+    if accelerator.num_processes != world:
+        raise ConfigError(
+            f"trainer.device: {world} processes cannot train together on {accelerator.device.type}; "
+            "use trainer.device=cpu, or start one process"
+        )
     device.set_up(accelerator.device, trainer.deterministic, trainer.tf32)
     return accelerator
 

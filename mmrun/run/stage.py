@@ -191,6 +191,7 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
         flops_per_step=flops,
         epoch_rows=len(session.data.rows["all"]),
         is_main_process=session.is_writer,
+        monitored=tuple(monitored_metrics(session, stage.config.monitor, stage.heads)),
     )
 
 

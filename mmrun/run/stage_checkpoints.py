@@ -116,10 +116,6 @@ class StageCheckpoints(Callback):
             self.save(state)
             self.saved_at = now
         if is_interrupted:
-            message = (
-                f"{interruption.name}: checkpoint saved after step {state.step}; mmrun resume {session.folder.path}"
-            )
-            session.callback.on_message(f"{self.built.name}: {message}")
             interruption.stop()
 
     def final_weights(self) -> AbstractContextManager[None]:

@@ -61,7 +61,7 @@ def monitored_metrics(session: Session, monitor: str, heads: list[Head]) -> list
 
     Args:
         session: the run.
-        monitor: the stage's key: loss, primary_metric or a metric's name.
+        monitor: the stage's key: loss, primary_metric or a metric: f1_macro, accuracy/image.
         heads: that the stage trains.
     """
     if monitor == "loss":

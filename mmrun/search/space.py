@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 
 from mmrun.errors import ConfigError
-from mmrun.quoting import quote_values
+from mmrun.quoting import decode_names, quote_values
 from mmrun.search import Search
 
 
@@ -75,12 +75,13 @@ def build_arms(overrides: Sequence[str], search: Search) -> list[Arm]:
         ConfigError: an override cannot be read or searched, or none has a range.
     """
     fixed, space, names = [], {}, [""]
-    for text in quote_values(overrides, is_sweep=True):
+    for quoted in quote_values(overrides, is_sweep=True):
+        text = decode_names(quoted)
         try:
-            override = OverridesParser.create().parse_override(text)
+            override = OverridesParser.create().parse_override(quoted)
         except HydraException:
             raise ConfigError(f"{text!r} cannot be read; write key=value, key=a,b or key=interval(0,1)") from None
-        key = override.get_key_element()
+        key = decode_names(override.get_key_element())
         if not override.is_sweep_override():
             fixed.append(text)
         elif key == search.group_by and override.is_discrete_sweep():

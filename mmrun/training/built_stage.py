@@ -49,6 +49,7 @@ class BuiltStage:
         epoch_rows: training rows of the data set, all of them, which make an epoch.
         feature_cost: None where the stage reads inputs.
         is_main_process: whether this process writes files.
+        monitored: validation metrics whose mean selects the best weights; empty: the loss does.
     """
 
     stage: Stage
@@ -65,6 +66,7 @@ class BuiltStage:
     epoch_rows: int
     feature_cost: FeatureCost | None = None
     is_main_process: bool = True
+    monitored: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,3 +90,11 @@ class BuiltStage:
             state: how far the stage has come.
         """
         return self.config.budget.spent(state.step, state.seconds)
+
+    def epochs(self, steps: int) -> float:
+        """Return how many epochs some steps are: in one, every modality of every training row is read once.
+
+        Args:
+            steps: of the optimiser.
+        """
+        return steps * self.batch_size * self.stage.reads / self.epoch_rows

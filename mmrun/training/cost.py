@@ -28,7 +28,7 @@ def stage_cost(built: BuiltStage, state: TrainState) -> StageCost:
     trainable = [parameter for parameter in built.learner.parameters() if parameter.requires_grad]
     return {
         "objective": built.objective,
-        "epochs": samples * built.stage.reads / built.epoch_rows,
+        "epochs": built.epochs(state.step),
         "steps": state.step,
         "best_step": state.best_step,
         "samples": samples,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from mmrun.errors import RunError
@@ -89,8 +90,9 @@ class NanGuard:
         """
         step = self.accelerator.gather(self.first_step).min().item()
         if math.isfinite(step):
+            loss = math.nan if self.first_step.item() == step else 0.0  # of this process
             self.first_step.fill_(math.inf)
-            reason = self._explain(int(step), batches.batch(int(step)), math.nan)
+            reason = self._explain(int(step), batches.batch(int(step)), loss)
             raise NonFiniteLossError(f"{reason}; lower the learning rate, or set trainer.on_nan=skip or rollback")
 
     def _has_bad_gradient(self) -> Tensor:
@@ -101,14 +103,16 @@ class NanGuard:
         return ~torch.isfinite(nn.utils.get_total_norm(gradients))
 
     def _explain(self, step: int, batch: Batch, loss: float) -> str:
-        """Describe which loss is not finite, and where in the batch that begins."""
-        what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
-        for place, modality, bad in self._find_bad_rows(batch):
+        """Describe which loss is not finite, and where in the batch that begins: in the process where it does."""
+        places = []
+        for place, modality, bad in self._find_bad_rows(batch):  # all of them: processes must not part here
             if bad.any():
-                rows = batch.index[bad].tolist()
-                return f"{what} at step {step + 1}: {place} {modality} is not finite in {self._name(rows)}"
-        every = f"every modality is finite (batch of {self._name(batch.index.tolist())})"
-        return f"{what} at step {step + 1}, though {every}"
+                places.append(f"{place} {modality} is not finite in {self._name(batch.index[bad].tolist())}")
+        what = "a gradient is not finite" if math.isfinite(loss) else f"the loss is {loss}"
+        finite = f"though every modality is finite (batch of {self._name(batch.index.tolist())})"
+        reason = f"{what} at step {step + 1}: {places[0]}" if places else f"{what} at step {step + 1}, {finite}"
+        explanations: list[tuple[bool, bool, str]] = gather_object([(math.isfinite(loss), not places, reason)])
+        return min(explanations, key=lambda explanation: explanation[:2])[2]
 
     def _find_bad_rows(self, batch: Batch) -> Iterator[tuple[str, str, Tensor]]:
         """Yield which rows are not finite [B], of the input and then of the features of each modality."""

@@ -30,7 +30,7 @@ def last_event(run):
 
 def test_two_processes_train_as_one_does(shell, tmp_path):
     """Without batch statistics and random masks the weights agree to rounding, the figures exactly."""
-    words = ["train", *WORDS, "trainer.device=cpu"]
+    words = ["train", *WORDS]
     assert shell(*words, "outputs=one")[0] == 0
     done = subprocess.run([*torchrun(29571), *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -103,3 +103,54 @@ def stopped_at(process, folder, step):
                 return True
         time.sleep(0.001)
     return False
+
+
+BREAK_ONCE = """
+import math, os, sys
+import torch
+from mmrun.cli import main
+from mmrun.training.learner import Learner
+
+forward, calls = Learner.forward, []
+
+def forward_with_nan(self, batch):
+    losses = forward(self, batch)
+    if self.training and torch.is_grad_enabled():
+        calls.append(1)
+        if len(calls) == 4 and os.environ.get("RANK", "1") == "1":  # the first pass counts operations
+            return {**losses, "loss": losses["loss"] * math.nan}
+    return losses
+
+Learner.forward = forward_with_nan
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("policy", "port"), [("stop", 29577), ("skip", 29578), ("rollback", 29579)])
+def test_a_loss_that_is_nan_in_one_process_counts_for_both(tmp_path, policy, port):
+    """They skip or go back together: the weights are those of one process that meets the NaN at the same step."""
+    (tmp_path / "broken.py").write_text(BREAK_ONCE)
+    words = [
+        *("train", "dataset=synthetic", "dataset.num_rows=60", "modalities=[a,b]", "encoder.a.dims=[8]"),
+        *("encoder.b.dims=[8]", "fusion.dim=4", "budget.steps=6", "trainer.batch_size=16", "trainer.device=cpu"),
+        *("encoder.a.dropout=0", "encoder.b.dropout=0", "encoder.a.cell_dropout=0", "encoder.b.cell_dropout=0"),
+        *("trainer.cache_features=false", "trainer.eval_batch_size=16", f"trainer.on_nan={policy}"),
+    ]
+    launchers = {"one": [sys.executable], "two": torchrun(port)[:-2]}
+    weights = []
+    for name, launcher in launchers.items():
+        command = [*launcher, "broken.py", *words, f"outputs={name}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        (folder,) = tmp_path.glob(f"{name}/*/*")
+        reason = "the loss is nan at step 3, though every modality is finite (batch of row"
+        if policy == "stop":
+            assert done.returncode == 1
+            status = json.loads((folder / "status.json").read_text())
+            assert status["status"] == "failed"
+            assert reason in status["message"]
+            continue
+        assert done.returncode == 0, done.stderr
+        assert " ".join(done.stderr.split()).count(reason) == 1
+        weights.append(load_file(folder / "checkpoints/train/last/model.safetensors"))
+    for name in weights[0] if weights else ():
+        assert weights[0][name].allclose(weights[1][name], atol=1e-4)

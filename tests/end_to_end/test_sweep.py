@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ TINY = [*FEW, "budget.epochs=0.1"]
 
 
 def finished_in(out):
-    return [Path(line.split()[0]) for line in out.splitlines() if line.startswith("outputs") and "test/" in line]
+    """Return the run folders that the table at the end of a sweep lists, in order."""
+    rows = [line.split() for line in out.splitlines()]
+    return [Path("outputs/default") / row[-1] for row in rows if row and row[-1].startswith("digits-")]
 
 
 def test_a_sweep_runs_every_combination_and_once(shell):
@@ -34,9 +37,11 @@ def test_a_sweep_runs_every_combination_and_once(shell):
 def test_a_failed_run_does_not_stop_the_others(shell):
     code, out, _ = shell("train", "-m", *FEW, "optimizer.lr=1e30,1e-3")
     assert code == 1
-    good, bad, repeat, count = out.splitlines()
-    assert "test/accuracy" in good
-    assert "failed: NonFiniteLossError: the loss is nan" in bad
+    header, _, bad_row, good_row, _, bad, repeat, _, count = out.splitlines()
+    assert header.split() == ["optimizer.lr", "test/accuracy", "time", "run"]
+    assert bad_row.split()[:4] == ["1e+30", "not", "finished", "-"]
+    assert good_row.split()[0] == "0.001"
+    assert ": failed: NonFiniteLossError: the loss is nan" in bad
     assert repeat.startswith("  repeat it: mmrun train dataset=manifest ")
     assert repeat.endswith(" optimizer.lr=1e+30")
     assert count == "1 of 2 runs finished"
@@ -48,7 +53,7 @@ def test_a_bug_in_one_run_does_not_stop_the_others(shell, monkeypatch):
     monkeypatch.setattr(run_metrics, "evaluate", lambda session: {}[session.config.seed])
     code, out, err = shell("train", "-m", *TINY, "seed=0,1")
     assert code == 1
-    reasons = [line.partition("  ")[2] for line in out.splitlines()[:4:2]]
+    reasons = [line.partition(": ")[2] for line in out.splitlines() if ": failed: " in line]
     assert reasons == ["failed: KeyError: 0", "failed: KeyError: 1"]
     assert "Traceback" in err
 
@@ -100,6 +105,32 @@ def test_runs_may_be_launched_in_processes(shell):
     code, out, _ = shell("train", "-m", *TINY, *words)
     assert code == 0
     assert out.splitlines()[-1] == "2 of 2 runs finished"
+
+
+def test_the_command_after_a_sweep_compares_its_groups(shell):
+    code, _, err = shell("train", "-m", *TINY, "strategy=scratch,frozen", "seed=0,1")
+    assert code == 0
+    assert err.splitlines()[-1] == "next: mmrun compare outputs/default --by strategy --against scratch --paired seed"
+    code, out, _ = shell(*shlex.split(err.splitlines()[-1])[2:])
+    assert code == 0
+    assert out.startswith("test/accuracy, higher is better; difference to scratch, paired by seed ")
+
+
+def test_the_command_after_a_sweep_of_numbers_and_lists_works(shell):
+    words = ["optimizer.lr=1e-3,1e-2", "modalities=[image,text],[text]"]
+    code, _, err = shell("train", "-m", "encoder.text.dim=32", "budget.epochs=0.1", *words)
+    assert code == 0
+    command = err.splitlines()[-1]
+    assert command == "next: mmrun compare outputs/default --by optimizer.lr,modalities --against 0.001"
+    code, out, _ = shell(*shlex.split(command)[2:])
+    assert code == 0
+    assert out.startswith("test/accuracy, higher is better; difference to ")
+
+
+def test_a_quiet_sweep_prints_its_result_alone(shell):
+    code, out, err = shell("train", "-m", "--quiet", *TINY, "seed=0,1")
+    assert (code, err) == (0, "")
+    assert [row.split()[0] for row in out.splitlines()[:4:2]] == ["seed", "0"]
 
 
 def test_runs_may_be_submitted_as_to_a_cluster(shell):

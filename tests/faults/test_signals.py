@@ -48,7 +48,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path, number):
     assert json.loads((run / "status.json").read_text())["status"] == "interrupted"
     step = json.loads((run / "checkpoints/train/last/state.json").read_text())["state"]["step"]
     assert step > 0
-    assert f"train: {signal.Signals(number).name}: checkpoint saved after step {step}; mmrun resume {run}" in err
+    assert f"interrupted; mmrun resume {run} continues after step {step} of train\n" in err
     assert err.splitlines()[-1] == ("mmrun: interrupted" if number == signal.SIGINT else "mmrun: terminated")
 
 

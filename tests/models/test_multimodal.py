@@ -92,3 +92,26 @@ def test_a_name_that_no_parameter_can_have_is_rejected(name):
         build_model(name)
     expected = f"modality '{name}': this cannot be part of a parameter name; rename it, for example 'my_modality'"
     assert str(caught.value) == expected
+
+
+def test_a_target_may_have_any_name_that_a_column_has():
+    tasks = dict.fromkeys(("p.q", "type", "größe", "a b"), TASKS["label"])
+    model = Multimodal({"front": Identity(), "rear": Identity()}, Sum(), tasks)
+    assert [name for name, _ in model.head.named_children()] == ["p_q", "type_", "größe", "a b"]
+    assert list(model(make_batch())) == list(model.forward_unimodal(make_batch(), "front")) == list(tasks)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.b", "a_b"], "target 'a_b': is called 'a_b' in names of parameters as 'a.b' is; rename the column"),
+        (
+            ["km/h", "age"],
+            "target 'km/h': with several targets, a / would be read as part of a metric's name; rename the column",
+        ),
+    ],
+)
+def test_targets_that_would_be_confused_are_refused(names, message):
+    with pytest.raises(ConfigError) as caught:
+        Multimodal({"front": Identity()}, Sum(), dict.fromkeys(names, TASKS["label"]))
+    assert str(caught.value) == message

@@ -20,6 +20,8 @@ def test_keys_that_cannot_change_the_result_do_not_change_the_hash():
         experiment="ablation",
         cache="/tmp",
         cache_limit=1.0,
+        tag=["pilot"],
+        note="a first try",
         choices={"dataset": "digits", "strategy": "mine"},
         trainer__progress=False,
         callbacks={"tensorboard": {"_target_": "mmrun.run.callbacks.Tracker", "name": "tensorboard"}},

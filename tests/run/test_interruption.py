@@ -1,12 +1,14 @@
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from mmrun.errors import Terminated
 from mmrun.results.folder import RunFolder
-from mmrun.run.interruption import TERMINATION, handle_signals
+from mmrun.run.interruption import SAME_REQUEST, TERMINATION, handle_signals
 from mmrun.run.pipeline import run
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback
@@ -23,6 +25,7 @@ class Signal(Callback):
         if state.step == 3:
             for _ in range(self.times):
                 os.kill(os.getpid(), self.number)
+                time.sleep(SAME_REQUEST)
 
     def on_message(self, text):
         self.messages.append(text)
@@ -37,8 +40,13 @@ def test_a_signal_ends_the_run_after_a_checkpoint_and_resuming_gives_the_same_re
         run(config, sender)
     assert isinstance(raised.value, Terminated) is (number != signal.SIGINT)
     [entry] = os.scandir(f"{config.outputs}/default")
-    name = signal.Signals(number).name
-    assert sender.messages == [f"train: {name}: checkpoint saved after step 3; mmrun resume {entry.path}"]
+    arrival = "interrupted: saving a checkpoint; press Ctrl-C again to stop at once"
+    if number != signal.SIGINT:
+        arrival = f"{signal.Signals(number).name}: saving a checkpoint; send a second signal to stop at once"
+    assert sender.messages == [
+        arrival,
+        f"interrupted; mmrun resume {entry.path} continues after step 3 of train",
+    ]
     folder = run(config, NullCallback())
     assert folder.read_metrics()["metrics"] == expected
 
@@ -50,6 +58,15 @@ def test_a_second_signal_does_not_wait_for_a_checkpoint(load):
     [folder] = os.scandir(f"{config.outputs}/default")
     (state,) = checkpoint.load(RunFolder(Path(folder.path)).checkpoint_path("train", "last"))
     assert state["state"]["step"] == 0
+
+
+def test_a_signal_that_a_terminal_and_a_launcher_send_is_one():
+    messages = []
+    with handle_signals(messages.append) as interruption, suppress(KeyboardInterrupt), interruption.deferred():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        messages.append("the step ends")
+    assert messages == ["interrupted: saving a checkpoint; press Ctrl-C again to stop at once", "the step ends"]
 
 
 def test_outside_of_training_a_signal_raises_at_once_and_handlers_are_restored():

@@ -57,3 +57,11 @@ def test_what_this_machine_or_these_processes_cannot_do_is_rejected(load, monkey
     monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(ConfigError, match=f"^{message}"):
         build_accelerator(load(*overrides))
+
+
+def test_sharding_in_a_single_process_is_said_to_do_nothing(load):
+    messages = Messages()
+    run(load("trainer.fsdp=true"), messages)
+    assert messages.texts[0] == (
+        "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
+    )

@@ -14,7 +14,7 @@ from mmrun.data.encoding import detect_unicode
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, format_share
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
-from mmrun.hub import fetch
+from mmrun.hub import TOKENIZER_REMEDY, fetch
 from mmrun.values import Width
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _load_vocabulary(name: str) -> "_Vocabulary":
     loaded = fetch(
         lambda local_only: AutoTokenizer.from_pretrained(name, local_files_only=local_only, trust_remote_code=False),
         name,
-        "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one",
+        TOKENIZER_REMEDY,
         what="the tokenizer's files of",
     )
     if not loaded.is_fast:

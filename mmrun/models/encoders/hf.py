@@ -13,12 +13,10 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from mmrun.errors import ConfigError
-from mmrun.hub import fetch
+from mmrun.hub import TRANSFORMERS_REMEDY, fetch
 from mmrun.models.encoders.pretrained import encode_example
 from mmrun.models.encoders.sequence import find_last_tokens, masked_mean, select_tokens, unmask_empty_rows
 from mmrun.types import Encoder, Features
-
-REMEDY = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
 
 
 def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_changes: object) -> PreTrainedModel:
@@ -52,7 +50,7 @@ def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_
         except (SafetensorError, RuntimeError) as error:  # a damaged file, or weights of another model
             raise OSError(str(error)) from None
 
-    net = fetch(load, model, REMEDY)
+    net = fetch(load, model, TRANSFORMERS_REMEDY)
     if hasattr(getattr(net, "pooler", None), "dense"):
         net.pooler = None
     if grad_checkpointing:

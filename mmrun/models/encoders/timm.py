@@ -12,7 +12,7 @@ from timm.models import PretrainedCfg, load_state_dict
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.hub import fetch, summarize_error
+from mmrun.hub import TIMM_REMEDY, fetch, summarize_error
 from mmrun.models.encoders.pretrained import encode_example
 from mmrun.types import Encoder, Features
 
@@ -161,5 +161,5 @@ def _download_weights(model: str, config: PretrainedCfg) -> Path:
     return fetch(
         lambda local_only: Path(hf_hub_download(config.hf_hub_id, filename, local_files_only=local_only)),
         model,
-        "pass pretrained=false, or pretrained=<a file of weights>",
+        TIMM_REMEDY,
     )

@@ -1,0 +1,53 @@
+"""The commands and files that the README and docs show, and which of the commands no test runs."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+FILE_NAME = re.compile(r"`([\w./]+\.(?:py|yaml))`")
+PROGRAMS = re.compile(r"(mmrun |scripts/|python |torchrun |eval |git |\. |\.venv/bin/|[A-Z_]+=\S+ )")
+NOT_RUN = {  # how a command begins -> why it is not run
+    "scripts/test": "runs this test",
+    "scripts/mmrun train strategy=component\n": "the README's first command does",
+    "git clone": "the clone is there",
+    ".venv/bin/pip install pre-commit": "needs a package index",
+    "scripts/bench": "measures for minutes",
+    "mmrun train -m strategy=scratch,holistic,component seed=0,1,2,3,4": "45 runs of 5 epochs",
+    "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
+    "mmrun compare outputs/avdigits": "compares these runs",
+    "mmrun compare outputs/default --by strategy --curve-over": "compares these runs",
+}
+
+
+class Command(NamedTuple):
+    """A line of a page that a reader may type."""
+
+    page: str
+    text: str
+
+    @property
+    def is_run(self):
+        return not f"{self.text}\n".startswith(tuple(NOT_RUN))
+
+
+def list_commands(page):
+    """Return the commands of a page in their order, a continued line as one."""
+    commands = []
+    for language, block in FENCE.findall(page.read_text()):
+        lines = block.replace("\\\n", " ").splitlines()
+        if language == "" and PROGRAMS.match(lines[0]):
+            commands += [Command(page.name, re.sub(r"\s+", " ", line)) for line in lines]
+    return commands
+
+
+def read_files(page):
+    """Return the files that a page shows: a block of Python or YAML after a sentence that names its file."""
+    text, files = page.read_text(), {}
+    for match in FENCE.finditer(text):
+        names = FILE_NAME.findall(text[: match.start()].rpartition("```")[2])
+        if match[1] in ("python", "yaml") and names:
+            files[names[-1]] = match[2]
+    return files
