@@ -18,7 +18,13 @@ SLOW = (
     *("end_to_end", "faults", "evaluation", "security"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
     *("models/fusions/test_evidence.py", "models/encoders/test_real_weights.py", "models/test_adapters.py"),
-    *("cli/test_report.py", "test_wrong_command_lines.py", "run/test_storage.py", "search/test_trials.py"),
+    *(
+        "cli/test_report.py",
+        "test_wrong_command_lines.py",
+        "run/test_storage.py",
+        "run/test_data_identity.py",
+        "search/test_trials.py",
+    ),
     *("objectives/test_cross_modal.py", "objectives/test_contrastive.py"),
 )
 SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name

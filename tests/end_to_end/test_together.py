@@ -1,10 +1,5 @@
 import json
 
-import torch
-from safetensors.torch import load_file
-
-from mmrun.evaluation.soup import average_weights
-from mmrun.results.folder import RunFolder
 from tests.end_to_end.conftest import metrics
 
 
@@ -23,16 +18,6 @@ def test_runs_are_combined(shell):
     assert found["members"] == [one.name, two.name]
     told = found["tasks"]["label"][one.name]["test"]
     assert abs(told["nll"] - metrics(one)["metrics"]["test"]["nll"]) < 1e-5
-
-
-def test_a_soup_of_one_start_is_the_mean_of_its_weights(shell):
-    one = shell.train("strategy=scratch")
-    two = shell.train("strategy=scratch", "optimizer.lr=2e-3")
-    weights = [load_file(run / "checkpoints/train/best/model.safetensors") for run in (one, two)]
-    mean = average_weights([RunFolder(one), RunFolder(two)])
-    assert torch.allclose(
-        mean["head.label.weight"], (weights[0]["head.label.weight"] + weights[1]["head.label.weight"]) / 2
-    )
 
 
 def test_what_cannot_be_combined_is_said(shell):

@@ -5,6 +5,7 @@ import pytest
 from mmrun import compose
 from mmrun.run.pipeline import reopen, run
 from mmrun.training.callback import NullCallback
+from tests.end_to_end.conftest import shell as shell
 
 SMALL = [
     *("modalities=[image,text]", "encoder.image=lenet", "encoder.text=textcnn"),
