@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.denoise import drop_cells
+from mmrun.objectives.masked_lm import find_words
 from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Batch, Input, Objective
 from mmrun.values import NonNegativeFloat, PositiveShare, Share
@@ -152,8 +153,7 @@ class AugmentText(nn.Module):
             x: text; only the ids change.
         """
         ids = x["ids"]  # [B, T]
-        words = x["mask"] & (ids.unsqueeze(-1) != self.special).all(-1)  # torch.isin may wait for the device
-        dropped = words & (torch.rand(ids.shape, device=ids.device) < self.drop)
+        dropped = find_words(x, self.special) & (torch.rand(ids.shape, device=ids.device) < self.drop)
         return {**x, "ids": ids.masked_fill(dropped, self.mask_id)}
 
 
