@@ -117,6 +117,7 @@ class StageConfig:
 
     objective: Node = None
     train: list[str] = field(default_factory=list)  # globs over parameter names; for_each replaces {modality}
+    reinitialize: bool = False  # what earlier stages trained starts anew; a teacher is the model before that
     unfreeze_top: PositiveShare | None = None  # of each encoder's modules, counted from its output; None: all
     for_each: Literal["modality"] | None = None  # one copy of the stage per modality; the copies divide the share
     rows: Literal["labelled", "all", "unlabelled", "bootstrap"] = "labelled"  # bootstrap: labelled, with replacement

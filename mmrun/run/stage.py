@@ -24,6 +24,7 @@ from mmrun.run.callbacks import (
     OutOfMemoryReport,
 )
 from mmrun.run.features import read_features
+from mmrun.run.reinitialize import reinitialize
 from mmrun.run.rollback import Rollback
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
@@ -160,6 +161,8 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     config, accelerator = session.config, session.accelerator
     torch.manual_seed(session.noise_seed(stage.name))
     learner = build_learner(session, stage)
+    if stage.config.reinitialize:
+        reinitialize(session, stage)
     objective = type(learner.objective).__name__  # FSDP gives what it shards a class of its own
     session.placement.place_objective(learner)
     trainable = [(name, parameter) for name, parameter in learner.named_parameters() if parameter.requires_grad]
