@@ -14,6 +14,8 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
 from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
+MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (Radford et al., 2021)
+
 
 class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
@@ -79,11 +81,18 @@ class InfoNCE(nn.Module):
     """Symmetric InfoNCE: each row identifies its counterpart among all rows (CLIP: Radford et al., 2021).
 
     Args:
-        temperature: initial value; it is learned, and stays above 1/100.
+        temperature: initial value; it is learned, and stays at MIN_TEMPERATURE or above.
+
+    Raises:
+        ConfigError: the temperature is below MIN_TEMPERATURE.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.07) -> None:
         super().__init__()
+        if temperature < MIN_TEMPERATURE:
+            raise ConfigError(
+                f"objective.pair_loss.temperature: {temperature} is below {MIN_TEMPERATURE}, the lowest it may learn"
+            )
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
 
     def forward(self, a: Tensor, b: Tensor, paired: Tensor) -> Tensor:
@@ -94,7 +103,9 @@ class InfoNCE(nn.Module):
             b: projections of the other [B, D].
             paired: [B] bool, rows that have both.
         """
-        logits = self.log_scale.clamp(max=math.log(100)).exp() * a @ b.T  # [B, B]
+        with torch.no_grad():  # the parameter itself, as after each step in CLIP: else it has no gradient out there
+            self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
+        logits = self.log_scale.exp() * a @ b.T  # [B, B]
         rows = diagonal_cross_entropy(logits, paired) + diagonal_cross_entropy(logits.T, paired)
         return rows.where(paired, 0).sum() / (2 * paired.sum().clamp(min=1))
 
