@@ -166,7 +166,7 @@ class TrainerConfig:
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
     group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
-    evaluate_every: PositiveFloat = 1.0  # epochs
+    evaluate_every: PositiveFloat = 1.0  # epochs of the run; a stage with half of the budget, half as many
     on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved

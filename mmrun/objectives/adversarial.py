@@ -20,8 +20,8 @@ class Adversarial(Objective):
     """The objective `task` on adversarial inputs; all modalities with continuous inputs are attacked at once.
 
     One full step from the clean input is FGSM (Goodfellow et al., 2015), several smaller ones from a random start are
-    PGD (Madry et al., 2018). Words are not perturbed. Attacks leave the running statistics of BatchNorm as they are; only
-    the passes that train update them. Validation uses clean inputs.
+    PGD (Madry et al., 2018). Words are not perturbed. Attacks leave the running statistics of BatchNorm as they are;
+    only the passes that train update them. Validation uses clean inputs.
 
     Args:
         task: builds the supervised objective.

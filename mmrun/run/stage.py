@@ -236,13 +236,24 @@ def _fit_config(session: Session, stage: Stage, flops: float) -> FitConfig:
     monitored = monitored_metrics(session, keys.monitor, stage.heads)
     return FitConfig(
         budget=stage_budget(config.budget, stage, rows, batch_size, flops),
-        evaluate_every=max(1, round(config.trainer.evaluate_every * rows / batch_size)),
+        evaluate_every=_steps_between_evaluations(session, stage),
         higher_is_better=bool(monitored) and run_metrics.higher_is_better(monitored[0]),
         schedule=keys.schedule,
         warmup=keys.warmup,
         max_grad_norm=keys.max_grad_norm,
         grad_accum_steps=keys.grad_accum_steps,
     )
+
+
+def _steps_between_evaluations(session: Session, stage: Stage) -> int:
+    """Return the optimiser steps from one evaluation of a stage to the next.
+
+    They are fewer where the stage has a smaller share of the budget, so that the best weights of every stage are the
+    best of equally many, up to rounding: of more of them, the best is better by chance.
+    """
+    trainer = session.config.trainer
+    epochs = trainer.evaluate_every * stage.share / stage.reads  # of the stage's own modalities
+    return max(1, round(epochs * len(session.data.rows["all"]) / trainer.batch_size))
 
 
 def stage_key(session: Session, built: BuiltStage) -> str:
