@@ -17,11 +17,48 @@ from mmrun.values import NonNegativeFloat, PositiveShare, Share
 Parts = dict[str, Tensor]
 
 
+class Augmentation(nn.Module):
+    """Changes the inputs of a batch at random, by kind; kinds without an augmentation keep theirs.
+
+    Each augmentation names its paper; all draw from the random generator of the device.
+
+    Args:
+        by_kind: builds the augmentation of a kind; None: the kind is not augmented.
+        kinds: kind of each modality.
+        metadata: by modality, the arguments that its preprocessor offers to augmentations.
+    """
+
+    def __init__(
+        self,
+        by_kind: Mapping[str, Callable[..., nn.Module] | None],
+        kinds: Mapping[str, str],
+        metadata: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        super().__init__()
+        self.change = nn.ModuleDict()
+        for modality, kind in kinds.items():
+            build = by_kind.get(kind)
+            if build is not None:
+                self.change[modality] = build(**metadata[modality])
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch with augmented inputs.
+
+        Args:
+            batch: is not changed itself.
+        """
+        augmented: dict[str, Input] = {}
+        with torch.autocast(batch.index.device.type, enabled=False):
+            for modality, augmentation in self.change.items():
+                augmented[modality] = augmentation(batch.inputs[modality])
+        return batch._replace(inputs={**batch.inputs, **augmented})
+
+
 class Augment(Objective):
-    """The wrapped objective on augmented inputs; kinds without an augmentation keep their inputs.
+    """The wrapped objective on augmented inputs.
 
     Everything inside, also a teacher or a balance, sees the same augmented batch. Validation uses the inputs as they
-    are. Each augmentation names its paper; all draw from the random generator of the device.
+    are.
 
     Args:
         objective: to wrap.
@@ -39,11 +76,7 @@ class Augment(Objective):
     ) -> None:
         super().__init__()
         self.objective = objective
-        self.change = nn.ModuleDict()
-        for modality, kind in kinds.items():
-            build = by_kind.get(kind)
-            if build is not None:
-                self.change[modality] = build(**metadata[modality])
+        self.augmentation = Augmentation(by_kind, kinds, metadata)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective.
@@ -52,13 +85,7 @@ class Augment(Objective):
             model: to be trained.
             batch: is not changed itself.
         """
-        if self.training:
-            augmented: dict[str, Input] = {}
-            with torch.autocast(batch.index.device.type, enabled=False):
-                for modality, augmentation in self.change.items():
-                    augmented[modality] = augmentation(batch.inputs[modality])
-            batch = batch._replace(inputs={**batch.inputs, **augmented})
-        losses: dict[str, Tensor] = self.objective(model, batch)
+        losses: dict[str, Tensor] = self.objective(model, self.augmentation(batch) if self.training else batch)
         return losses
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:

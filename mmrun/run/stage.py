@@ -253,7 +253,8 @@ def _steps_between_evaluations(session: Session, stage: Stage) -> int:
     """
     trainer = session.config.trainer
     epochs = trainer.evaluate_every * stage.share / stage.reads  # of the stage's own modalities
-    return max(1, round(epochs * len(session.data.rows["all"]) / trainer.batch_size))
+    steps: float = epochs * len(session.data.rows["all"]) / trainer.batch_size
+    return max(1, round(steps))
 
 
 def stage_key(session: Session, built: BuiltStage) -> str:
