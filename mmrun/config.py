@@ -121,6 +121,8 @@ class StageConfig:
     unfreeze_top: PositiveShare | None = None  # of each encoder's modules, counted from its output; None: all
     for_each: Literal["modality"] | None = None  # one copy of the stage per modality; the copies divide the share
     rows: Literal["labelled", "all", "unlabelled", "bootstrap"] = "labelled"  # bootstrap: labelled, with replacement
+    balanced_batches: bool = False  # batches have as many rows of each class of the first task
+    labelled_share: OpenShare | None = None  # of each batch, with rows=all; None: as many labelled rows as come
     share: PositiveFloat = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Node = None  # None: that of the run
     lr: PositiveFloat | None = None  # None: that of the optimizer

@@ -26,6 +26,7 @@ from mmrun.run.callbacks import (
 from mmrun.run.features import read_features
 from mmrun.run.reinitialize import reinitialize
 from mmrun.run.rollback import Rollback
+from mmrun.run.sampling import order_rows
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
@@ -170,14 +171,15 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     optimizer = build.build_optimizer(config, stage, session.model, model_names)
     ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
     rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
-    batches = session.loader(rows, batch_size, stage.modalities)
+    stream = order_rows(config, stage, session.data)
+    batches = session.loader(rows, batch_size, stage.modalities, stream=stream)
     learner.train()
     batch = batches.batch(0)
     targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
         flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
     if not targets.were_read:  # then none is offered, so that hidden ones cannot matter
-        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False)
+        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False, stream=stream)
     prepared = session.placement.prepare(learner)
     cost.reset_peak_memory(accelerator.device)
     return BuiltStage(
@@ -268,7 +270,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
     weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
     objective = session.placement.gather(built.learner.objective.state_dict())
     balance = config.balance if build.uses_balance(stage) else None
-    rows_used = {stage.config.rows, "all", "val", *(["unlabelled"] if built.batches.targets else [])}
+    sampled = [] if stage.config.labelled_share is None else ["labelled"]
+    rows_used = {stage.config.rows, "all", "val", *sampled, *(["unlabelled"] if built.batches.targets else [])}
     determinants = {
         "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
         "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
