@@ -50,6 +50,7 @@ class SelfSupervised(Objective):
         self.pretext = build_pretexts(by_kind, kinds, widths, metadata, "objective.joint" if joint else None)
         for modality, pretext in self.pretext.items():
             pretext.check(model.encoder[modality], f"encoder.{modality}")
+            pretext.attach(model.encoder[modality])
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts, each the mean over the rows where the modality is present.
@@ -63,6 +64,8 @@ class SelfSupervised(Objective):
         """
         corrupted, targets = {}, {}
         for modality, pretext in self.pretext.items():
+            if self.training:
+                pretext.update(model.encoder[modality])
             corrupted[modality], targets[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])
         features = model.encode(corrupted)
         if self.joint:
