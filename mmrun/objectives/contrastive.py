@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.gather import gather_rows
 from mmrun.types import Batch, Objective
 from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
@@ -20,8 +21,8 @@ MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (
 class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
-    Each pair loss names its paper. Negatives are the other rows of the same micro-batch and process: gradient
-    accumulation makes them fewer, more devices do not add any.
+    Each pair loss names its paper. Negatives are the other rows of the same micro-batch, in training those of all
+    processes; gradient accumulation makes them fewer.
 
     Args:
         pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
@@ -70,10 +71,14 @@ class Contrastive(Objective):
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()
             projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
+        present = {modality: batch.present[modality] for modality in projected}
+        if self.training:  # evaluation batches may differ in size between processes
+            projected = {modality: gather_rows(vectors) for modality, vectors in projected.items()}
+            present = {modality: gather_rows(rows) for modality, rows in present.items()}
         parts = {}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
             for (a, b), (name, pair) in zip(combinations(self.project, 2), self.pair.items(), strict=True):
-                parts[f"loss/{name}"] = pair(projected[a], projected[b], batch.present[a] & batch.present[b])
+                parts[f"loss/{name}"] = pair(projected[a], projected[b], present[a] & present[b])
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
 
 
