@@ -73,8 +73,8 @@ class Pmr(Objective):
     cross-entropy of their prototypes; and in early steps, for fast ones, -mu * clip(ratio - 1, 0, 1) times the entropy
     of theirs.
 
-    The authors compute prototypes from a tenth of the training rows after each epoch; here each batch updates them, after
-    it was scored. A prototype that contains the row itself would be close to it even where features are pure noise.
+    The authors compute prototypes from a tenth of the training rows after each epoch; here each batch updates them
+    after it was scored. A prototype that contains the row itself would be close to it even if features are pure noise.
     Rows whose class has no prototype yet do not count.
 
     Args:
