@@ -76,8 +76,8 @@ class OgmGe(Objective):
             raise ConfigError(f"balance.alpha: {alpha} is below 0")
         if modulation_ends is not None and modulation_ends <= modulation_starts:
             raise ConfigError(
-                f"balance.modulation_ends: {modulation_ends} is not above modulation_starts, which is "
-                f"{modulation_starts}; null modulates until the stage ends"
+                f"balance.modulation_ends: {modulation_ends} is not above modulation_starts ({modulation_starts}); "
+                "set it higher, or to null"
             )
         self.objective = objective
         self.modalities = list(kinds)
