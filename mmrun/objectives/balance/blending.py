@@ -12,6 +12,7 @@ from mmrun.objectives.balance.unimodal import (
     average_over_processes,
     compute_losses_and_features,
     compute_task_loss,
+    eval_mode,
     get_pooled,
     has_visible_target,
 )
@@ -110,7 +111,7 @@ class GradientBlending(Objective):
         outputs = self.probes(get_pooled(features))
         alone = torch.stack(list(self.probes.losses(outputs, train_batch).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
-        with torch.no_grad():
+        with torch.no_grad(), eval_mode(model.fusion, model.head):
             joint = model.forward_head(model.fusion(features, {m: batch.present[m] for m in features}))
             self._update_on_batch({"joint": joint, **outputs}, batch, held_out)
         parts = {f"loss/alone/{m}": loss.detach() for m, loss in zip(modalities, alone, strict=True)}

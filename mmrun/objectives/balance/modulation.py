@@ -1,7 +1,6 @@
 """OGM-GE and AGM: scale the gradients of the encoders by how well each modality does alone."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -16,6 +15,7 @@ from mmrun.objectives.balance.unimodal import (
     compute_discrepancy_ratio,
     compute_losses_and_features,
     compute_task_loss,
+    eval_mode,
     get_pooled,
     has_visible_target,
     modify_gradients,
@@ -257,22 +257,3 @@ class Agm(Objective):
         assert isinstance(model, Multimodal)
         with modify_gradients(model, {m: partial(torch.mul, factor) for m, factor in self.factors.items()}):
             super().backward(model, losses, scale)
-
-
-@contextmanager
-def eval_mode(*parts: nn.Module) -> Iterator[None]:
-    """Put modules into eval mode while the context is open, then restore the mode of each submodule.
-
-    Args:
-        parts: modules whose dropout and updates of running statistics are switched off.
-    """
-    modes = []
-    for part in parts:
-        modes += [(module, module.training) for module in part.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -8,7 +8,7 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.testing.examples import TASKS, build_batch, build_model
 from mmrun.testing.objectives import OPTIONAL_KWARGS
-from tests.objectives.balance.methods import NAMES, compute_gradients, get_kwargs
+from tests.objectives.balance.methods import NAMES, all_close, compute_gradients, get_kwargs
 
 OBJECTIVES = list_options("objective")
 ACCEPTED = {  # by each balance that does not accept all of them
@@ -67,6 +67,17 @@ def test_a_refusal_names_what_can_be_combined(balance, objective, message):
     with pytest.raises(ConfigError) as raised:
         wrap(balance, objective, build_model())
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("objective", sorted(ACCEPTED["gradient_blending"]))
+def test_no_objective_learns_the_label_of_a_held_out_row(objective):
+    model, batch = build_model(), build_batch()
+    gradients = []
+    for _ in range(2):
+        model.zero_grad()
+        gradients.append(compute_gradients(wrap("gradient_blending", objective, model), model, batch))
+        batch.targets["label"][0] = (batch.targets["label"][0] + 1) % 3
+    assert all_close(*gradients, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("objective", ["mixup", "distill", "pgd"])
