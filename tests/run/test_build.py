@@ -57,8 +57,8 @@ def test_gradient_blending_needs_labelled_rows_to_hold_out(load):
     with pytest.raises(ConfigError) as raised:
         checks.check(load("balance=gradient_blending", "dataset.shots=1"))
     assert str(raised.value) == (
-        "balance.held_out: 0.1 of the 2 labelled rows of stage train is no row, as one of each class stays in training; "
-        "label more rows, raise it, or choose another balance"
+        "balance.held_out: 0.1 of the 2 labelled rows of stage train is no row, as one of each class stays in "
+        "training; label more rows, raise it, or choose another balance"
     )
 
 

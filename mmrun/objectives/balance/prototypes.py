@@ -1,6 +1,7 @@
 """PMR: pull slow modalities towards the prototypes of their classes."""
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -151,7 +152,7 @@ class Pmr(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Return the weighted sums of cross-entropies and of entropies, for one task."""
         losses, entropies, scores = [], [], []
-        for modality, modality_prototypes in prototypes.named_children():
+        for modality, modality_prototypes in cast(Mapping[str, Prototypes], prototypes).items():
             visible, label = (target != IGNORE_INDEX) & present[modality], target.clamp(min=0)
             counted = visible & modality_prototypes.seen[label]
             log_probs = modality_prototypes(vectors[modality])  # [B, C]
