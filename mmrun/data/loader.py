@@ -11,6 +11,7 @@ from mmrun.data import length_groups
 from mmrun.data.prefetch import Batcher, Prefetcher, SyncBatcher
 from mmrun.data.sampler import RowSampler, shard_batch
 from mmrun.data.store import LazyColumn, PreprocessedColumn
+from mmrun.data.visible import count_visible
 from mmrun.types import IGNORE_INDEX, Batch, Input
 
 SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # integers that stand for 0..1 and -1..1
@@ -106,6 +107,13 @@ class Loader:
                 yield self._batcher.result(request), count
         for request, count in pending:
             yield self._batcher.result(request), count
+
+    def count_visible(self) -> Tensor:
+        """Count the visible targets of all rows, over all ranks; see `visible.count_visible`."""
+        rows = torch.from_numpy(self.rows)
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        present = {name: column.present[rows] for name, column in self.columns.items()}
+        return count_visible(targets, present).to(self.device)
 
     def _submit(self, step: int) -> object:
         return self._batcher.submit(self.sampler.sample_batch(step), self.group_by_length and step > 0)

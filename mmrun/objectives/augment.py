@@ -44,6 +44,14 @@ class Augment(Objective):
             if build is not None:
                 self.change[modality] = build(**metadata[modality])
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Augment the inputs, before an objective inside predicts targets from them; see `Objective.prepare`."""
+        augmented: dict[str, Input] = {}
+        with torch.autocast(batch.index.device.type, enabled=False):
+            for modality, augmentation in self.change.items():
+                augmented[modality] = augmentation(batch.inputs[modality])
+        return batch._replace(inputs={**batch.inputs, **augmented})
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective.
 
@@ -51,12 +59,8 @@ class Augment(Objective):
             model: to be trained.
             batch: is not changed itself.
         """
-        if self.training:
-            augmented: dict[str, Input] = {}
-            with torch.autocast(batch.index.device.type, enabled=False):
-                for modality, augmentation in self.change.items():
-                    augmented[modality] = augmentation(batch.inputs[modality])
-            batch = batch._replace(inputs={**batch.inputs, **augmented})
+        if self.training and batch.weights is None:
+            batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.objective(model, batch)
         return losses
 

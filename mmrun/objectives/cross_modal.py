@@ -66,5 +66,5 @@ class CrossModal(Objective):
             _, target = pretext.corrupt(batch.inputs[modality], present)
             losses = pretext.loss(Features(model.fusion(features, others_present)), target)
             recoverable = present & torch.stack(list(others_present.values())).any(0)
-            parts[f"loss/{modality}"] = masked_mean(losses, recoverable)
+            parts[f"loss/{modality}"] = batch.weigh(masked_mean(losses, recoverable), modality=modality)
         return {"loss": sum_losses(parts.values()), **parts}

@@ -35,7 +35,7 @@ from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.compile import compile_learner, compile_mode
 from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
-from mmrun.training.grad_accumulation import split as split_batch
+from mmrun.training.grad_accumulation import build_micro_batches
 from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
 from mmrun.training.profile import Profiler, summarize
@@ -221,7 +221,7 @@ def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> Non
     setting, accelerator = session.config.trainer.compile, session.accelerator
     if device.is_enabled(setting, accelerator.device):
         micro_batches = max(built.config.grad_accum_steps, state.grad_accum_steps)
-        batch = split_batch(built.batches.batch(state.step), micro_batches)[0]
+        batch = build_micro_batches(built.learner, built.batches.batch(state.step), micro_batches, accelerator)[0]
         mode = compile_mode(setting, micro_batches)
         report = partial(_report, session.callback, built.name)
         compile_learner(built.prepared, batch, mode, accelerator, report)

@@ -30,6 +30,7 @@ class Learner(nn.Module):
         self.model = model
         self.objective = objective
         self.saved_tensors = saved_tensors
+        self._objectives = [part for part in objective.modules() if isinstance(part, Objective)]  # outermost first
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its named parts, all scalars.
@@ -40,6 +41,17 @@ class Learner(nn.Module):
         with self.saved_tensors():
             losses: dict[str, Tensor] = self.objective(self.model, batch)
         return losses
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Prepare a micro-batch; see `Objective.prepare`."""
+        for objective in self._objectives:
+            batch = objective.prepare(batch)
+        return batch
+
+    def on_step_end(self) -> None:
+        """Update what moves with time in the objectives; see `Objective.on_step_end`."""
+        for objective in self._objectives:
+            objective.on_step_end(self.model)
 
     def train(self, mode: bool = True) -> "Learner":
         """Switch to training mode, except for frozen parts: they get no dropout and keep their batch statistics."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.balance.step_mean import StepMean
 from mmrun.objectives.balance.unimodal import (
     Probes,
     average_over_processes,
@@ -68,8 +69,9 @@ class GradientBlending(Objective):
         self.probes = Probes(tasks, kinds, dims)
         self.every, self.decay, self.least = every, decay, least
         num_losses = 1 + len(self.probes.linear)  # K; the joint one first
+        self.step_mean = StepMean((2, num_losses), (2, num_losses))
         self.register_buffer("average", torch.zeros(2, num_losses))  # of trained and of held-out rows
-        self.register_buffer("number", torch.zeros(2, num_losses))  # of batches in the average
+        self.register_buffer("number", torch.zeros(2, num_losses))  # of steps in the average
         self.register_buffer("reference", torch.zeros(2, num_losses))  # the averages when the interval began
         self.register_buffer("weight", torch.full((num_losses,), 1 / num_losses))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -97,12 +99,12 @@ class GradientBlending(Objective):
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
         with torch.no_grad():
             joint = model.forward_head(model.fusion(features, {m: batch.present[m] for m in features}))
-            self._update_on_batch({"joint": joint, **outputs}, batch, held_out)
+            self._collect_losses({"joint": joint, **outputs}, batch, held_out)
         parts = {f"loss/alone/{m}": loss.detach() for m, loss in zip(modalities, alone, strict=True)}
         return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **parts}
 
-    def _update_on_batch(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch, held_out: Tensor) -> None:
-        """Update the running averages with a batch; `outputs` holds the joint outputs first, then by modality."""
+    def _collect_losses(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch, held_out: Tensor) -> None:
+        """Collect the losses of trained and held-out rows; `outputs` holds the joint ones first, then by modality."""
         losses, counted = [], []
         for rows in (~held_out, held_out):
             modality_rows = [rows & batch.present[m] for m in self.probes.linear]
@@ -111,7 +113,11 @@ class GradientBlending(Objective):
                 counted.append(has_visible_target(self.tasks, batch, counted_rows))
         defined = torch.stack(counted).view(2, -1).float()
         sums = average_over_processes(torch.stack([torch.stack(losses).view(2, -1) * defined, defined]))
-        self.update(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
+        self.step_mean.add(*sums.unbind())
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Update the running averages with the means of the step, and the weights where an interval ends."""
+        self.update(*self.step_mean.pop())
 
     def update(self, losses: Tensor, counted: Tensor) -> None:
         """Update the running averages, and the weights where an interval ends.

@@ -28,6 +28,7 @@ def test_it_learns(name):
         optimizer.zero_grad()
         objective.backward(learner, objective(learner, data), scale)
         optimizer.step()
+        objective.on_step_end(learner)
     assert objective.eval()(learner, data)["loss"].item() < 0.7 * first
 
 
