@@ -184,9 +184,12 @@ class Objective(nn.Module):
 
     Attributes:
         needs_targets: whether it learns nothing from a row whose targets are hidden.
+        returns_task_losses: whether `loss` is computed from a loss/<task> for each task, so that a balance can separate
+            their gradients.
     """
 
     needs_targets: bool = False
+    returns_task_losses: bool = False
 
     def prepare(self, batch: Batch) -> Batch:
         """Change which targets are visible or which modalities are present, in training; by default nothing.
