@@ -12,6 +12,7 @@ from mmrun.compose import load_option
 from mmrun.data.visible import count_visible
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.balance.blending import GradientBlending
 from mmrun.objectives.balance.teachers import Umt
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
@@ -136,6 +137,17 @@ def test_a_pretext_is_normalised_by_the_rows_that_have_the_modality():
 def test_a_wrapping_balance_is_normalised_too():
     kinds = {modality: KINDS[modality] for modality in MODALITIES}
     assert_same_step(lambda model: Umt(Task(TASKS, kinds), model, kinds), build_rows())
+
+
+def test_rows_that_are_held_out_do_not_count():
+    kinds, dims = {modality: KINDS[modality] for modality in MODALITIES}, {m: DIMS[m] for m in MODALITIES}
+    held_out = torch.arange(64) % 5 == 0
+
+    def build(model):
+        torch.manual_seed(1)
+        return GradientBlending(Task(TASKS, kinds), TASKS, kinds, dims, hold_out_rows=lambda share: held_out)
+
+    assert_same_step(build, build_rows())
 
 
 def test_a_batch_that_does_not_divide_is_weighed_by_its_visible_targets():

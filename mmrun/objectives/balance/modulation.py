@@ -111,9 +111,12 @@ class OgmGe(Objective):
         factors = self.compute_factors(*average_over_processes(scores).unbind(1)).where(modulates, 1.0)
         self.factors = dict(zip(self.modalities, factors.unbind(), strict=True))
         self.noise_scale = modulates.float() * self.noise
-        self.step += 1
         total = losses["loss"] + sum_losses(alone.values())
         return {**losses, "loss": total, **{f"loss/alone/{m}": loss.detach() for m, loss in alone.items()}}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Count the step."""
+        self.step += 1
 
     def _sum_scores(self, outputs: Mapping[str, Tensor], batch: Batch, present: Tensor) -> Tensor:  # [2]
         """Return the sum of the true classes' probabilities over the present rows, and the number of these rows."""

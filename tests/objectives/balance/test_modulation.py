@@ -67,6 +67,7 @@ def test_ogm_leaves_gradients_alone_before_modulation_starts_and_after_it_ends()
         learner.zero_grad()
         gradients = compute_gradients(balance, learner, data)
         changed.append(any(not torch.equal(gradients[name], plain[name]) for name in plain))
+        balance.on_step_end(learner)
     assert changed == [False, True, True, False]
 
 
