@@ -51,7 +51,8 @@ class Batch(NamedTuple):
         index: row numbers in the data set, [B] int64.
         weights: by task and modality, or ALL: what a mean over the visible targets in the rows of a modality counts in
             the mean over a larger batch, of which this one is a part. Scalars, in proportion to the part's rows: 1
-            where the part has as large a share of the visible targets as of the rows. None: this is the whole batch.
+            where the part has as large a share of the visible targets as of the rows. The masks of the objective stand
+            beside the tasks. None: this is the whole batch.
     """
 
     inputs: dict[str, Input]
@@ -67,7 +68,7 @@ class Batch(NamedTuple):
 
         Args:
             mean: over the visible targets of `task` (ALL: over rows) where `modality` is present (ALL: everywhere).
-            task: by name.
+            task: by name; or the name of a mask of the objective.
             modality: by name.
         """
         return mean if self.weights is None else mean * self.weights[task][modality]
@@ -201,6 +202,17 @@ class Objective(nn.Module):
             batch: is not changed itself.
         """
         return batch
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return other rows than those with a target or a modality that a mean is over; by default none.
+
+        Args:
+            batch: prepared. It has no inputs where all rows of a split are counted.
+
+        Returns:
+            By a name that is no task's, [B] bool.
+        """
+        return {}
 
     def on_step_end(self, model: nn.Module) -> None:
         """Update what moves with time; called after each optimiser step, here and in all objectives inside this one.

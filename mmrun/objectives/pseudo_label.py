@@ -40,10 +40,7 @@ class PseudoLabel(Objective):
         threshold: Share = 0.95,
     ) -> None:
         super().__init__()
-        if not any(isinstance(candidate, Classification | Multilabel) for candidate in tasks.values()):
-            raise ConfigError(
-                f"objective: no task predicts probabilities, which a threshold needs (there are {', '.join(tasks)})"
-            )
+        require_probabilities(tasks)
         if not 0 <= threshold <= 1:
             raise ConfigError(f"objective.threshold: {threshold} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
@@ -71,6 +68,21 @@ class PseudoLabel(Objective):
             batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
+
+
+def require_probabilities(tasks: Mapping[str, AnyTask]) -> None:
+    """Reject tasks none of which predicts probabilities.
+
+    Args:
+        tasks: by name.
+
+    Raises:
+        ConfigError: none does.
+    """
+    if not any(isinstance(task, Classification | Multilabel) for task in tasks.values()):
+        raise ConfigError(
+            f"objective: no task predicts probabilities, which a threshold needs (there are {', '.join(tasks)})"
+        )
 
 
 def fill_hidden_targets(task: AnyTask, scores: Tensor, target: Tensor, threshold: float) -> Tensor:

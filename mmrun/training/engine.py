@@ -9,7 +9,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from mmrun.data.visible import weigh_batch
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.callback import Callback
@@ -154,8 +153,8 @@ class EvalBatches(Protocol):
         """Yield each batch with the number of its rows that count: the last rows may only pad it to an even share."""
         ...
 
-    def count_visible(self) -> Tensor:
-        """Count the visible targets of all rows, over all processes; see `data.visible.count_visible`."""
+    def without_inputs(self) -> Batch:
+        """Return targets and presence of all rows, over all processes."""
         ...
 
 
@@ -171,12 +170,13 @@ def mean_losses(learner: nn.Module, batches: EvalBatches, accelerator: Accelerat
     """
     totals: dict[str, Tensor] = {}
     rows = 0
-    visible = batches.count_visible()
+    bare: Learner = accelerator.unwrap_model(learner)
+    visible = bare.count_visible(batches.without_inputs())
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         for batch, size in batches.counted():
-            part = weigh_batch(first_rows(batch, max(1, size)), visible)
+            part = bare.weigh(first_rows(batch, max(1, size)), visible)
             for name, loss in learner(part).items():
                 totals[name] = totals.get(name, torch.zeros((), device=loss.device)) + loss.float() * size
             rows += size

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.modules.batchnorm import _NormBase
 
-from mmrun.data.visible import count_visible, weigh_batch
 from mmrun.errors import RunError
 from mmrun.objectives.balance.step_mean import StepMean
 from mmrun.training.learner import Learner
@@ -150,9 +149,9 @@ def build_micro_batches(learner: Learner, batch: Batch, number: int, accelerator
         return [batch]
     with accelerator.autocast():
         parts = [learner.prepare(part) for part in split(batch, number)]
-    counts = torch.stack([count_visible(part.targets, part.present) for part in parts])
+    counts = torch.stack([learner.count_visible(part) for part in parts])
     total = accelerator.reduce(counts.sum(0))
-    return [weigh_batch(part, total) for part in parts]
+    return [learner.weigh(part, total) for part in parts]
 
 
 def split(batch: Batch, number: int) -> list[Batch]:

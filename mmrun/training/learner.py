@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
+from mmrun.data.visible import count_visible, weigh_batch
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
 
@@ -48,6 +49,14 @@ class Learner(nn.Module):
             batch = objective.prepare(batch)
         return batch
 
+    def count_visible(self, batch: Batch) -> Tensor:
+        """Count the visible targets and the rows that the objectives' means are over; see `visible.count_visible`."""
+        return count_visible(batch, self._masks(batch))
+
+    def weigh(self, batch: Batch, total: Tensor) -> Batch:
+        """Return a batch with the weights of its means; see `visible.weigh_batch`."""
+        return weigh_batch(batch, self._masks(batch), total)
+
     def on_step_end(self) -> None:
         """Update what moves with time in the objectives; see `Objective.on_step_end`."""
         for objective in self._objectives:
@@ -59,6 +68,12 @@ class Learner(nn.Module):
         if mode:
             freeze_eval(self)
         return self
+
+    def _masks(self, batch: Batch) -> dict[str, Tensor]:
+        masks: dict[str, Tensor] = {}
+        for objective in self._objectives:
+            masks |= objective.masks(batch)
+        return masks
 
 
 def freeze_eval(module: nn.Module) -> None:

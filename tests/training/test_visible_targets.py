@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from mmrun.compose import load_option
-from mmrun.data.visible import count_visible
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.autoencode import Autoencoder
 from mmrun.objectives.balance.blending import GradientBlending
 from mmrun.objectives.balance.teachers import Umt
+from mmrun.objectives.cross_modal import CrossModal
+from mmrun.objectives.denoise import DenoiseTabular
+from mmrun.objectives.fixmatch import FixMatch
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
@@ -25,6 +29,7 @@ from mmrun.training.grad_accumulation import GradientAccumulator, first_rows, sp
 from mmrun.training.learner import Learner
 
 MODALITIES = ("photo", "cells")
+KINDS_OF_TWO, DIMS_OF_TWO = {m: KINDS[m] for m in MODALITIES}, {m: DIMS[m] for m in MODALITIES}
 TASKS = {
     "label": Classification("label", ["a", "b", "c"], np.array([4, 2, 2])),
     "tags": Multilabel("tags", ["x", "y"]),
@@ -65,8 +70,7 @@ def build_rows():
 
 
 def build_objective(name, model, **changes):
-    kinds = {modality: KINDS[modality] for modality in MODALITIES}
-    kwargs = {"model": model, "tasks": TASKS, "kinds": kinds, "dims": {m: DIMS[m] for m in MODALITIES}}
+    kwargs = {"model": model, "tasks": TASKS, "kinds": KINDS_OF_TWO, "dims": DIMS_OF_TWO}
     kwargs |= {"fusion_dim": 6, "metadata": METADATA, "open_run": lambda _: build_model(), "seed": 0}
     torch.manual_seed(1)
     return instantiate({**load_option("objective", name), **changes}, "objective", kwargs)
@@ -134,18 +138,41 @@ def test_a_pretext_is_normalised_by_the_rows_that_have_the_modality():
     assert_same_step(build, batch)
 
 
+def test_recovering_a_modality_is_normalised_by_the_rows_that_have_another():
+    batch = build_rows()
+    batch.present["cells"][10:] = False  # 7 rows have both
+
+    def build(model):
+        by_kind = {"image": Autoencoder, "tabular": partial(DenoiseTabular, noise=0.0)}
+        metadata = {modality: METADATA[modality] for modality in MODALITIES}
+        torch.manual_seed(1)
+        return CrossModal(by_kind, KINDS_OF_TWO, DIMS_OF_TWO, 6, metadata)
+
+    assert_same_step(build, batch)
+
+
+def test_fixmatch_is_normalised_by_the_unlabelled_rows():
+    def build(model):
+        return FixMatch(Task, TASKS, KINDS_OF_TWO, METADATA, keep_inputs, keep_inputs, threshold=0.37)
+
+    assert_same_step(build, build_rows())
+
+
+def keep_inputs(**kwargs):
+    return nn.Identity()
+
+
 def test_a_wrapping_balance_is_normalised_too():
-    kinds = {modality: KINDS[modality] for modality in MODALITIES}
-    assert_same_step(lambda model: Umt(Task(TASKS, kinds), model, kinds), build_rows())
+    assert_same_step(lambda model: Umt(Task(TASKS, KINDS_OF_TWO), model, KINDS_OF_TWO), build_rows())
 
 
 def test_rows_that_are_held_out_do_not_count():
-    kinds, dims = {modality: KINDS[modality] for modality in MODALITIES}, {m: DIMS[m] for m in MODALITIES}
     held_out = torch.arange(64) % 5 == 0
 
     def build(model):
         torch.manual_seed(1)
-        return GradientBlending(Task(TASKS, kinds), TASKS, kinds, dims, hold_out_rows=lambda share: held_out)
+        objective = Task(TASKS, KINDS_OF_TWO)
+        return GradientBlending(objective, TASKS, KINDS_OF_TWO, DIMS_OF_TWO, hold_out_rows=lambda share: held_out)
 
     assert_same_step(build, build_rows())
 
@@ -175,8 +202,8 @@ class Cut:
         for part in split(self.batch, self.number):
             yield part, len(part.index)
 
-    def count_visible(self):
-        return count_visible(self.batch.targets, self.batch.present)
+    def without_inputs(self):
+        return self.batch._replace(inputs={})
 
 
 @pytest.mark.parametrize("name", ["task", "probe", "distill"])
