@@ -251,7 +251,8 @@ class Agm(Objective):
             counted: [M] bool, modalities that have one.
         """
         others, defined = average_others(response_losses, counted)
-        usual = average_others(self.mean, torch.ones_like(counted))[0] - self.mean
+        others_mean, is_known = average_others(self.mean, self.number > 0)
+        usual = (others_mean - self.mean).where(is_known, 0.0)
         gap = usual.exp() - (others - response_losses).exp()
         return torch.where(defined, (self.alpha * gap.clamp(max=10)).exp(), 1.0)
 

@@ -99,6 +99,13 @@ def test_agm_factors_are_the_literal_ones():
     assert balance.number.tolist() == [3.0, 2.0]
 
 
+def test_agm_knows_no_usual_lead_of_a_modality_that_was_missing_so_far():
+    balance = Agm(Task(TWO), TWO, BOTH, alpha=2.0)
+    balance.compute_factors(torch.tensor([3.0, 0.0]), torch.tensor([True, False]))
+    factors = balance.compute_factors(torch.tensor([0.5, 1.5]), torch.tensor([True, True]))
+    assert factors.tolist() == pytest.approx([math.exp(2 * (1 - math.e)), math.exp(2 * (1 - 1 / math.e))])
+
+
 def test_agm_responses_of_an_additive_model_are_its_terms():
     learner, data = build_pair(TWO), build_rows([[2.0, 0.0]], [[0.0, 1.0]], [0])
     balance = Agm(Task(TWO), TWO, BOTH, alpha=1.0)

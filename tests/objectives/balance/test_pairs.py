@@ -33,9 +33,9 @@ def test_the_table_names_objectives_that_exist():
 def test_a_pair_trains_or_is_refused(balance, objective):
     model, batch = build_model(), build_batch()
     if objective in ACCEPTED.get(balance, OBJECTIVES):
-        around = wrap(balance, objective, model)
+        wrapper = wrap(balance, objective, model)
         for _ in range(2):
-            gradients = compute_gradients(around, model, batch)
+            gradients = compute_gradients(wrapper, model, batch)
         assert any(name.startswith("encoder.") for name in gradients)
         assert all(gradient.isfinite().all() for gradient in gradients.values())
         return
@@ -83,5 +83,5 @@ def test_no_objective_learns_the_label_of_a_held_out_row(objective):
 @pytest.mark.parametrize("objective", ["mixup", "distill", "pgd"])
 def test_with_a_single_task_pcgrad_accepts_any_objective(objective):
     model = build_model()
-    around = wrap("pcgrad", objective, model, {"label": TASKS["label"]})
-    assert compute_gradients(around, model, build_batch())
+    wrapper = wrap("pcgrad", objective, model, {"label": TASKS["label"]})
+    assert compute_gradients(wrapper, model, build_batch())
