@@ -5,12 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
+from mmrun.models.fusions.positions import PositionKind, Tokens, build_positions
 from mmrun.models.fusions.presence import build_projections, masked_mean, project_tokens, stack_present
 from mmrun.models.fusions.transformer import Block, Transformer
 from mmrun.types import Features, Fusion
 from mmrun.values import Depth, ShareBelow1, Width
-
-Tokens = tuple[Tensor, Tensor]  # tokens [B, T, D], and [B, T] bool, True where the token is real
 
 
 def _concat_tokens(tokens: dict[str, Tokens]) -> Tokens:  # [B, sum of T, D], [B, sum of T]
@@ -35,15 +34,22 @@ class Attention(Fusion):
         dims: D_m, the width of each modality's features.
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: Width = 128, num_heads: Width = 4, dropout: ShareBelow1 = 0.0
+        self,
+        dims: dict[str, int],
+        dim: Width = 128,
+        num_heads: Width = 4,
+        positions: PositionKind = "learned",
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
+        self.positions = build_positions(positions, dims, dim)
         self.query = _init_tokens(1, dim)
         self.block = Block(dim, num_heads, dropout)
         self.norm = nn.LayerNorm(dim)
@@ -58,7 +64,7 @@ class Attention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        context, mask = _concat_tokens(project_tokens(self.project, features, present))
+        context, mask = _concat_tokens(self.positions(project_tokens(self.project, features, present)))
         query = self.query.expand(context.shape[0], -1, -1)
         fused: Tensor = self.norm(self.block(query, mask, context)).squeeze(1)
         return fused
@@ -74,6 +80,7 @@ class SelfAttention(Fusion):
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
         num_layers: transformer blocks.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
     """
 
@@ -83,11 +90,13 @@ class SelfAttention(Fusion):
         dim: Width = 128,
         num_heads: Width = 4,
         num_layers: Depth = 2,
+        positions: PositionKind = "learned",
         dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
+        self.positions = build_positions(positions, dims, dim)
         self.cls = _init_tokens(1, dim)
         self.transformer = Transformer(dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
@@ -102,7 +111,7 @@ class SelfAttention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        x, mask = _prepend(self.cls, *_concat_tokens(project_tokens(self.project, features, present)))
+        x, mask = _prepend(self.cls, *_concat_tokens(self.positions(project_tokens(self.project, features, present))))
         fused: Tensor = self.norm(self.transformer(x, mask)[:, 0])
         return fused
 
@@ -119,6 +128,7 @@ class CrossAttention(Fusion):
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
         num_layers: blocks of each transformer.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
     """
 
@@ -128,11 +138,13 @@ class CrossAttention(Fusion):
         dim: Width = 128,
         num_heads: Width = 4,
         num_layers: Depth = 1,
+        positions: PositionKind = "learned",
         dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
+        self.positions = build_positions(positions, dims, dim)
         self.readers = nn.ModuleDict()
         for reader in dims:
             sources = [name for name in dims if name != reader] or [reader]
@@ -150,7 +162,7 @@ class CrossAttention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        tokens = project_tokens(self.project, features, present)
+        tokens = self.positions(project_tokens(self.project, features, present))
         averages = []
         for name, reader in self.readers.items():
             x, mask = tokens[name]
@@ -199,7 +211,8 @@ class Bottleneck(Fusion):
     """MBT, the multimodal bottleneck transformer (Nagrani, Yang, Arnab, Jansen, Schmid & Sun, 2021).
 
     One transformer per modality; they exchange information only through a few learned tokens, which are averaged over
-    the present modalities after each layer. The fused vector is the mean of the present modalities' class tokens.
+    the present modalities after each layer. Each stream has a class token of its own; the fused vector is the mean of
+    those of the present modalities.
 
     Args:
         dims: D_m, the width of each modality's features.
@@ -207,6 +220,7 @@ class Bottleneck(Fusion):
         num_heads: attention heads; must divide `dim`.
         num_layers: at least 2: what one layer writes into the bottleneck, the next one reads.
         num_bottlenecks: S, the tokens shared by all modalities.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
 
     Raises:
@@ -220,6 +234,7 @@ class Bottleneck(Fusion):
         num_heads: Width = 4,
         num_layers: Depth = 2,
         num_bottlenecks: Width = 4,
+        positions: PositionKind = "learned",
         dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
@@ -227,7 +242,8 @@ class Bottleneck(Fusion):
             raise ConfigError(f"fusion.num_layers: with {num_layers} nothing crosses the bottleneck; set 2 or more")
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.cls = _init_tokens(1, dim)
+        self.positions = build_positions(positions, dims, dim)
+        self.cls = nn.ParameterDict({name: _init_tokens(1, dim) for name in dims})
         self.bottleneck = _init_tokens(num_bottlenecks, dim)
         self.layers = nn.ModuleList(BottleneckLayer(list(dims), dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
@@ -243,8 +259,8 @@ class Bottleneck(Fusion):
             Fused vectors [B, D].
         """
         presence = stack_present(list(self.project), present)
-        tokens = project_tokens(self.project, features, present)
-        streams = {name: _prepend(self.cls, x, mask) for name, (x, mask) in tokens.items()}
+        tokens = self.positions(project_tokens(self.project, features, present))
+        streams = {name: _prepend(self.cls[name], x, mask) for name, (x, mask) in tokens.items()}
         shared = self.bottleneck.expand(presence.shape[0], -1, -1)
         for layer in self.layers:
             streams, shared = layer(streams, shared, presence)

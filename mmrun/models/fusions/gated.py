@@ -20,9 +20,9 @@ from mmrun.values import ShareBelow1, Width
 class Gated(Fusion):
     """Gated multimodal unit (Arevalo, Solorio, Montes-y-Gomez & Gonzalez, 2017).
 
-    Computes the sum over modalities of z_m * tanh(W_m x_m + b_m). The gates z_m, one per element of the vector, depend
-    on all modalities and are a softmax over the present ones. For two modalities they are the paper's sigmoid z and
-    1 - z.
+    Computes the sum over the present modalities of z_m * tanh(W_m x_m + b_m). The gates z_m, one per element of the
+    vector, depend on all modalities. As in the paper, each is a sigmoid of its own, but those of two modalities are z
+    and 1 - z, and where one of the two is missing, 0 and 1.
 
     Args:
         dims: D_m, the width of each modality's features.
@@ -38,7 +38,7 @@ class Gated(Fusion):
         self.dropout = nn.Dropout(dropout)
 
     def compute_gates(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
-        """Compute the gates, which sum to one over the present modalities.
+        """Compute the gates; that of a missing modality is zero.
 
         Args:
             features: by modality, pooled [B, D_m].
@@ -49,8 +49,10 @@ class Gated(Fusion):
         """
         concatenated = concat_pooled(list(self.gate), features, present)
         scores = torch.stack([gate(concatenated) for gate in self.gate.values()], dim=1)
-        mask = stack_present(list(self.gate), present)
-        return masked_softmax(scores, mask[..., None], dim=1)
+        mask = stack_present(list(self.gate), present)[..., None]
+        if len(self.gate) == 2:  # a softmax of two scores is the sigmoid of their difference
+            return masked_softmax(scores, mask, dim=1)
+        return torch.where(mask, scores.sigmoid(), 0.0)
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
