@@ -180,6 +180,8 @@ class RunConfig:
 
     dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus LABELS
     modalities: list[str] | None = None  # None: all of the data set
+    # a pretrained model, whose towers are encoders: family and path, and by kind the modality that its tower reads
+    model: dict[str, str | None] | None = changes(NOTHING, None)
     encoder: dict[str, Node] = field(default_factory=dict)  # node by modality; it has a `preprocess` node, maybe `init`
     fusion: Node = None
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
