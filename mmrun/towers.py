@@ -22,13 +22,13 @@ class Tower(NamedTuple):
         section: of config.json.
         module: attribute of the loaded model.
         projection: attribute of the loaded model; None: the tower projects by itself.
-        size: H = W in pixels, or the longest text in tokens; None: neither.
+        size: H = W in pixels, positions of a text model, or seconds of sound.
     """
 
     section: str
     module: str
     projection: str | None
-    size: int | None = None
+    size: int
 
 
 # By model_type of config.json and kind of the modality
@@ -46,12 +46,11 @@ FAMILIES = {
         "text": Tower("text_config", "text_model", "text_projection", 512),
     },
     "clap": {
-        "audio": Tower("audio_config", "audio_model", "audio_projection"),
+        "audio": Tower("audio_config", "audio_model", "audio_projection", 10),
         "text": Tower("text_config", "text_model", "text_projection", 514),
     },
 }
-SIZES = {"image": "image_size", "text": "max_position_embeddings"}  # keys of a section of config.json
-NUM_RESERVED = {"clap": 2}  # positions that RoBERTa, CLAP's text model, does not use
+SAMPLE_RATE = 48_000  # Hz, of CLAP
 SHORTEST = 8  # tokens that "auto" chooses for texts, at least
 
 
@@ -130,25 +129,41 @@ def read_preprocessing(family: str, path: str) -> dict[str, dict[str, object]]:
         By kind, keys of `preprocess`.
 
     Raises:
-        ConfigError: the config is neither cached nor reachable, is damaged, or is that of another family.
+        ConfigError: the files are neither cached nor reachable, are damaged, or are those of another family.
     """
-    config = fetch(lambda local_only: _read_config(path, local_only), path, REMEDY, what="the config of")
+    config = _read_json(path, "config.json")
     check_family(str(config.get("model_type")), family, path)
     preprocessing: dict[str, dict[str, object]] = {}
     for kind, tower in FAMILIES[family].items():
-        preprocessing[kind] = {}
-        if tower.size is None:
-            continue
         section = config.get(tower.section)
-        size = section.get(SIZES[kind], tower.size) if isinstance(section, Mapping) else tower.size
-        if type(size) is not int or size < 1:
-            raise ConfigError(f"{path}: {tower.section}.{SIZES[kind]} of config.json is not a size; {REMEDY}")
+        sizes = _Sizes(section if isinstance(section, Mapping) else {}, f"{path}: {tower.section}")
         if kind == "image":
-            preprocessing[kind] = {"size": size}
-        else:
-            longest = max(1, size - NUM_RESERVED.get(family, 0))
+            preprocessing[kind] = {"size": sizes.read("image_size", tower.size)}
+        elif kind == "text":
+            reserved = 1 + sizes.read("pad_token_id", 1, least=0) if family == "clap" else 0  # by RoBERTa
+            longest = max(1, sizes.read("max_position_embeddings", tower.size) - reserved)
             preprocessing[kind] = {"auto_range": [min(SHORTEST, longest), longest]}
+        else:
+            sizes = _Sizes(_read_json(path, "preprocessor_config.json"), f"{path}: preprocessor_config.json")
+            seconds = sizes.read("max_length_s", tower.size)
+            preprocessing[kind] = {
+                "sample_rate": sizes.read("sampling_rate", SAMPLE_RATE),
+                "auto_range": [min(1, seconds), seconds],
+            }
     return preprocessing
+
+
+class _Sizes(NamedTuple):
+    """Whole numbers of a file that may come from someone else."""
+
+    values: Mapping[str, Any]
+    place: str
+
+    def read(self, key: str, default: int, least: int = 1) -> int:
+        size = self.values.get(key, default)
+        if type(size) is not int or size < least:
+            raise ConfigError(f"{self.place}.{key} is not a whole number from {least} on; {REMEDY}")
+        return size
 
 
 def check_family(model_type: str, family: str, path: str) -> None:
@@ -168,17 +183,24 @@ def check_family(model_type: str, family: str, path: str) -> None:
     raise ConfigError(f"model.path: {path} holds a model of type {model_type}, not {family}; {remedy}")
 
 
-def _read_config(path: str, local_only: bool) -> Mapping[str, Any]:
-    """Return the content of a config.json, without running or importing what it names."""
-    file = Path(path) / "config.json"
-    if not Path(path).is_dir():
-        from huggingface_hub import hf_hub_download
+def _read_json(path: str, name: str) -> Mapping[str, Any]:
+    """Return the content of a file of a pretrained model, without running or importing what it names."""
+    return fetch(lambda local_only: _parse(_find_file(path, name, local_only)), path, REMEDY, what=f"{name} of")
 
-        file = Path(hf_hub_download(path, "config.json", local_files_only=local_only))
+
+def _find_file(path: str, name: str, local_only: bool) -> Path:
+    if Path(path).is_dir():
+        return Path(path) / name
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(path, name, local_files_only=local_only))
+
+
+def _parse(file: Path) -> Mapping[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ValueError("config.json is nested too deeply") from None
-    if not isinstance(config, Mapping):
-        raise ValueError("config.json is not a mapping")
-    return config
+        raise ValueError(f"{file.name} is nested too deeply") from None
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{file.name} is not a mapping")
+    return content

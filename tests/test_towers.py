@@ -34,6 +34,14 @@ def test_towers_become_encoders_and_other_modalities_keep_their_own(clip, tiny_m
     assert config.choices["model"] == "clip"
 
 
+def test_clap_reads_sound_and_text_at_the_sizes_of_its_folder(tiny_model):
+    config = compose.load(["dataset=digits", "model=clap", f"model.path={tiny_model('clap')}"])
+    assert config.choices["encoder.image"] == "cnn"
+    assert config.encoder["audio"]["preprocess"]["sample_rate"] == 16000
+    assert config.encoder["audio"]["preprocess"]["auto_range"] == [1, 1]
+    assert config.encoder["text"]["preprocess"]["auto_range"] == [8, 64]
+
+
 def test_keys_of_a_tower_can_be_changed(clip):
     config = compose.load([*DIGITS, *clip, "encoder.image.preprocess.size=48", "encoder.text.grad_checkpointing=true"])
     assert config.encoder["image"]["preprocess"]["size"] == 48
@@ -80,7 +88,7 @@ def test_one_of_several_modalities_of_a_kind_is_chosen(clip):
         (["encoder.text=gru"], "encoder.text=gru: encoder.text is a tower of model; leave one of the two out"),
         (["model.family=clop"], "model.family: no 'clop'; did you mean 'clip'? (there are clip, siglip, flava, clap)"),
         (["model.audio=audio"], "no key 'model.audio' (model has family, path, image, text)"),
-        (["model.path=3"], "the config of 3 are not cached and the hub cannot be reached; set model.path to a local "),
+        (["model.path=3"], "config.json of 3 are not cached and the hub cannot be reached; set model.path to a local "),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused(clip, overrides, message):
@@ -107,9 +115,12 @@ def test_a_model_of_another_family_is_refused(tiny_model):
         ("[]", "config.json is not a mapping"),
         (
             '{"model_type": "clip", "vision_config": {"image_size": "../../etc"}}',
-            "image_size of config.json is not",
+            "vision_config.image_size is not a whole number from 1 on",
         ),
-        ('{"model_type": "clip", "text_config": {"max_position_embeddings": -1}}', "max_position_embeddings of config"),
+        (
+            '{"model_type": "clip", "text_config": {"max_position_embeddings": -1}}',
+            "text_config.max_position_embeddings is not",
+        ),
     ],
 )
 def test_a_damaged_folder_is_refused(tmp_path, content, message):

@@ -10,9 +10,15 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
+    FlavaConfig,
+    FlavaImageProcessor,
+    FlavaModel,
     PreTrainedTokenizerFast,
     SiglipConfig,
     SiglipImageProcessor,
@@ -26,9 +32,10 @@ from transformers.utils import logging
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 IMAGE = {"image_size": 32, "patch_size": 8}
 NUM_BYTES = 256  # a token for each, so that every text can be read
-SPECIAL = ("[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]")  # the last one has the highest id, as in CLIP
-PAD, UNKNOWN, MASK, BEGIN, END = range(NUM_BYTES, NUM_BYTES + len(SPECIAL))
-NUM_IDS = NUM_BYTES + len(SPECIAL)
+SPECIAL = ("[UNK]", "[MASK]", "[CLS]", "[SEP]")  # the last one has the highest id, as in CLIP
+PAD, FIRST = 0, 1 + NUM_BYTES
+UNKNOWN, MASK, BEGIN, END = range(FIRST, FIRST + len(SPECIAL))
+NUM_IDS = FIRST + len(SPECIAL)
 TEXT = {"vocab_size": NUM_IDS, "bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD, **SIZE}
 
 
@@ -56,6 +63,42 @@ def save_siglip(folder: Path) -> None:
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
+def save_flava(folder: Path) -> None:
+    """Save a FLAVA (Singh et al., 2022) for images of 32 pixels and texts of 64 tokens.
+
+    Args:
+        folder: written.
+    """
+    text = {"max_position_embeddings": 64, **TEXT}
+    config = FlavaConfig(text_config=text, image_config={**IMAGE, **SIZE}, multimodal_config=SIZE, projection_dim=24)
+    FlavaModel(config).save_pretrained(folder)
+    _save_tokenizer(folder, longest=64)
+    sizes = {"size": {"height": 32, "width": 32}, "crop_size": {"height": 32, "width": 32}}
+    FlavaImageProcessor(**sizes).save_pretrained(folder)
+
+
+def save_clap(folder: Path) -> None:
+    """Save a CLAP (Wu et al., 2023) for 1 s of sound at 16,000 Hz and texts of 64 tokens.
+
+    Args:
+        folder: written.
+    """
+    text = {"max_position_embeddings": 65, **TEXT}  # RoBERTa reserves those up to the id of the padding
+    sizes = {"hidden_size": 32, "patch_embeds_hidden_size": 16, "depths": [1, 1], "num_attention_heads": [2, 2]}
+    audio = {"spec_size": 64, "num_mel_bins": 16, **sizes}
+    ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=24)).save_pretrained(folder)
+    _save_tokenizer(folder, longest=64)
+    ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=16000,
+        hop_length=160,
+        max_length_s=1,
+        frequency_min=50,
+        frequency_max=8000,
+        truncation="rand_trunc",
+    ).save_pretrained(folder)
+
+
 def save_wav2vec2(folder: Path) -> None:
     """Save a wav2vec 2.0 (Baevski et al., 2020) for sound at 16,000 Hz.
 
@@ -68,7 +111,13 @@ def save_wav2vec2(folder: Path) -> None:
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
 
 
-SAVE: dict[str, Callable[[Path], None]] = {"clip": save_clip, "siglip": save_siglip, "wav2vec2": save_wav2vec2}
+SAVE: dict[str, Callable[[Path], None]] = {
+    "clip": save_clip,
+    "siglip": save_siglip,
+    "flava": save_flava,
+    "clap": save_clap,
+    "wav2vec2": save_wav2vec2,
+}
 
 
 def save_tiny_models(folder: Path) -> list[Path]:
@@ -100,7 +149,7 @@ def save_tiny_model(name: str, folder: Path) -> None:
 
 def _save_tokenizer(folder: Path, longest: int) -> None:
     """Save a tokenizer that reads bytes: no text has an unknown token."""
-    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIAL]
+    tokens = ["[PAD]", *sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIAL]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=tokens[UNKNOWN]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

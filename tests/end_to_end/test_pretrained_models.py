@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from safetensors.torch import load_file
 
 from mmrun.run import init_from
@@ -18,6 +19,14 @@ def test_a_pretrained_model_is_fine_tuned_as_a_whole(shell, tiny_model):
     for whole, part in (("visual_projection", "encoder.image"), ("text_projection", "encoder.text")):
         change = (after[f"{part}.net.projection.weight"] - before[f"{whole}.weight"]).abs().max()
         assert 0 < change < 0.1
+
+
+@pytest.mark.parametrize("family", ["siglip", "flava", "clap"])
+def test_every_family_trains_beside_encoders_of_the_other_modalities(shell, tiny_model, family):
+    shell.words = ["budget.steps=1", "trainer.batch_size=8", "trainer.progress=false", "dataset.labelled=0.05"]
+    folder = shell.train(f"model={family}", f"model.path={tiny_model(family)}", "strategy=component")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics["config"]["encoder"]) == ["image", "audio", "text"]
 
 
 def test_what_the_model_cannot_read_is_refused_before_the_run_has_a_folder(shell, tiny_model):

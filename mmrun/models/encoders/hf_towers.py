@@ -13,7 +13,7 @@ from mmrun.towers import FAMILIES
 from mmrun.types import Encoder, Features
 
 
-class _Projected(nn.Module):
+class Projected(nn.Module):
     """A tower and its projection, which maps the pooled vector and each token to the shared space.
 
     Args:
@@ -24,6 +24,8 @@ class _Projected(nn.Module):
 
     Attributes:
         family: `model_type` of the whole model.
+        tower: without its projection.
+        projection: of the family.
 
     Raises:
         ConfigError: the model cannot be loaded, or has no such tower.
@@ -45,9 +47,19 @@ class _Projected(nn.Module):
             self.tower.pooler = None
             self.tower.embeddings.mask_token = None
 
-    def forward(self, **inputs: Tensor | bool) -> tuple[Tensor, Tensor]:  # [B, D], [B, T, D]
+    def forward(self, **inputs: Tensor | bool) -> tuple[Tensor, Tensor]:
+        """Encode and project.
+
+        Args:
+            inputs: of the tower, by transformers' names.
+
+        Returns:
+            Pooled [B, D] and tokens [B, T, D].
+        """
         output = self.tower(**inputs)
         tokens = output.last_hidden_state
+        if tokens.ndim == 4:  # a feature map [B, E, H', W']
+            tokens = tokens.flatten(2).transpose(1, 2)
         pooled = tokens[:, 0] if output.pooler_output is None else output.pooler_output
         return self.projection(pooled), self.projection(tokens)
 
@@ -76,7 +88,7 @@ class ImageTower(Encoder):
         self, model: str, in_channels: int, image_size: int, pretrained: bool = True, grad_checkpointing: bool = False
     ) -> None:
         super().__init__()
-        self.net = _Projected(model, self.kind, pretrained, grad_checkpointing)
+        self.net = Projected(model, self.kind, pretrained, grad_checkpointing)
         mean, std = load_normalization(model, pretrained, self.net.tower.config.num_channels)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
@@ -127,7 +139,7 @@ class TextTower(Encoder):
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.net = _Projected(model, self.kind, pretrained, grad_checkpointing)
+        self.net = Projected(model, self.kind, pretrained, grad_checkpointing)
         self.pad_id = pad_id
         self.reads_padding = self.net.family == "siglip"
         self.longest: int = self.net.tower.config.max_position_embeddings

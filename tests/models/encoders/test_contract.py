@@ -47,6 +47,9 @@ CASES: dict[str, dict[str, Any]] = {
     "audio/hf:hubert": {"model": "hubert", "pretrained": False},
     "image/tower:siglip": {"model": "siglip"},
     "text/tower:siglip": {"model": "siglip"},
+    "image/tower:flava": {"model": "flava"},
+    "text/tower:flava": {"model": "flava"},
+    "text/tower:clap": {"model": "clap"},
     "series/gru:lstm": {"cell": "lstm"},
 }
 FITTED = {f"{kind}/{method}" for kind in ("image", "audio", "tabular", "series") for method in ("pca", "ica")}
@@ -70,7 +73,8 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
         if name in DEFAULT:
             node["model"] = tiny(CASES[case].get("model", DEFAULT[name]))
         elif name.endswith("/tower"):
-            node["model"] = tiny_model(CASES[case].get("model", "clip"))
+            default = "clap" if name == "audio/tower" else "clip"
+            node["model"] = tiny_model(CASES[case].get("model", default))
         elif "pretrained" in node:
             node["pretrained"] = False
         torch.manual_seed(0)
@@ -82,7 +86,7 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
 
 
 def test_all_options_are_listed() -> None:
-    assert len(NODES) == 38
+    assert len(NODES) == 39
     assert {kind_of(name) for name in NODES} == set(KINDS)
 
 
