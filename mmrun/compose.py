@@ -50,7 +50,7 @@ USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"
 
 ADAPTER_PATH = "strategy.adapt"
 
-INIT = "init"  # a key of every encoder: the part of another run that initializes it
+INIT = "init"  # a key of every encoder and of the fusion: the part of another run that initializes it
 
 Kind = Literal["image", "text", "audio", "tabular", "series"]  # of a modality
 
@@ -344,7 +344,8 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
     for override in overrides:
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
-        if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT)):
+        is_init = last_key == INIT and (owner in groups or owner == "fusion")
+        if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or is_init):
             override = f"++{override.lstrip('+')}"
         path = _find_path(key)
         group = _find_group(path, groups)

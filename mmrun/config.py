@@ -4,7 +4,7 @@ The types and ranges of the keys are their annotations, which `mmrun.values` che
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
@@ -72,6 +72,8 @@ def result_config(values: Values) -> dict[str, object]:
     result["strategy"] = {**values["strategy"], "stages": stages}
     if not result.get("tasks"):
         result.pop("tasks", None)  # configs of earlier versions lack the key
+    if result.get("head") == asdict(HeadConfig()):
+        del result["head"]  # likewise
     callbacks = values.get("callbacks", {})
     result["callbacks"] = {name: node for name, node in callbacks.items() if node["_target_"] not in OBSERVERS}
     return result
@@ -149,6 +151,13 @@ class StrategyConfig:
 
 
 @dataclass
+class HeadConfig:
+    """Where the heads on the fused vector start."""
+
+    init: str | None = None  # RUN:head, the heads of another run; None: random weights
+
+
+@dataclass
 class TrainerConfig:
     """How training runs, whatever the method."""
 
@@ -183,7 +192,9 @@ class RunConfig:
     # a pretrained model, whose towers are encoders: family and path, and by kind the modality that its tower reads
     model: dict[str, str | None] | None = changes(NOTHING, None)
     encoder: dict[str, Node] = field(default_factory=dict)  # node by modality; it has a `preprocess` node, maybe `init`
-    fusion: Node = None
+    fusion: Node = None  # may have an `init`
+    head: HeadConfig = field(default_factory=HeadConfig)
+    init: str | None = changes(TRAINING, None, later=True)  # a run, all parts of which start this one where they match
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     balance: Node = None  # one of objectives.balance; None: gradients are not changed
     augment: Node = None  # one of objectives.augment; None: inputs are not changed

@@ -29,8 +29,8 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
     Args:
         config: encoders, adapter, fusion and seed.
         data: what the preprocessors know of each modality, and the tasks.
-        use_init: load the parts of other runs that `encoder.<modality>.init` names; not needed where all weights are
-            loaded afterwards.
+        use_init: load the parts of other runs that the `init` keys name; not needed where all weights are loaded
+            afterwards.
 
     Raises:
         ConfigError: parts do not fit each other or the data.
@@ -40,18 +40,19 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
         key_path = f"encoder.{modality}"
         with seeded_generator(config.seed, f"init/{key_path}"):
             encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
-        if use_init and "init" in node:
-            data.warn(init_from.load_part(encoders[modality], node["init"], f"{key_path}.init", data.fits[key_path]))
-    if config.strategy.adapt is not None:
-        _adapt(config, data, encoders)
     optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in data.tasks.values()),
     }
     with seeded_generator(config.seed, "init/fusion"):
-        fusion = instantiate(config.fusion, "fusion", optional_kwargs)
+        fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
     with seeded_generator(config.seed, "init/head"):
-        return Multimodal(encoders, fusion, data.tasks)
+        model = Multimodal(encoders, fusion, data.tasks)
+    if use_init:
+        data.warn(init_from.load_initial_weights(model, config, data.fits))
+    if config.strategy.adapt is not None:
+        _adapt(config, data, encoders)
+    return model
 
 
 def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder]) -> None:
