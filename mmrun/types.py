@@ -163,9 +163,12 @@ class Objective(nn.Module):
 
     Attributes:
         needs_targets: whether it learns nothing from a row whose targets are hidden.
+        returns_task_losses: whether `loss` is computed from a loss/<task> for each task, so that a balance can separate
+            their gradients.
     """
 
     needs_targets: bool = False
+    returns_task_losses: bool = False
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add gradients to those of the parameters; by default the gradients of `losses["loss"]`.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 HELP = "Show one run: its overrides, status, metrics, learning curves and cost."
 
-COST_HEADER = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "learned", "of"]
-COST_DETAILS = tuple(COST_HEADER.index(name) for name in ("samples", "FLOPs", "memory", "of"))
+COST_HEADER = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "trainable", "total"]
+COST_DETAILS = tuple(COST_HEADER.index(name) for name in ("samples", "FLOPs", "memory", "total"))
 CURVE_SIZE = 24, 2  # columns and lines
 FIRST_CHOICES = ("dataset", "model", "encoder", "fusion", "strategy")  # the others follow
 

@@ -147,6 +147,31 @@ def choose_labelled_rows(table: Table, share: float, seed: int, shots: int | Non
     return np.sort(np.concatenate(chosen))
 
 
+def choose_held_out_rows(table: Table, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Choose training rows that are never trained on, stratified by the first target; groups stay together.
+
+    Args:
+        table: the data set.
+        rows: row numbers [n] to choose from; repeated ones count once.
+        share: of the rows, or of the groups if the table has any. Each stratum keeps at least one.
+        seed: of the draw.
+
+    Returns:
+        Ascending row numbers; none if there are too few rows.
+    """
+    rows = np.unique(rows)
+    groups = rows if table.groups is None else table.groups[rows]
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    strata = compute_strata(next(iter(table.targets.values())))[rows][first]
+    rng = np.random.default_rng([zlib.crc32(b"held out"), seed])
+    position = np.full(len(first), np.inf)  # of each group in its stratum, 0..1; the last one is never chosen
+    for stratum in np.unique(strata):
+        members = rng.permutation(np.flatnonzero(strata == stratum))
+        position[members[:-1]] = (np.arange(len(members) - 1) + rng.random()) / len(members)
+    chosen = np.argsort(position, kind="stable")[: round(share * len(first))]
+    return rows[np.isin(group, chosen[np.isfinite(position[chosen])])]
+
+
 def draw_bootstrap_rows(rows: np.ndarray, seed: int) -> np.ndarray:
     """Draw as many rows as there are, with replacement (bagging: Breiman, 1996).
 

@@ -61,6 +61,7 @@ class MeanTeacher(Objective):
             if not 0 <= share <= 1:
                 raise ConfigError(f"objective.{key}: {share} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
+        self.returns_task_losses = self.task.returns_task_losses
         self.tasks, self.kinds, self.noise = dict(tasks), dict(kinds), dict(noise or {})
         self.decay, self.weight, self.rampup, self.drop_prob = decay, weight, rampup, drop_prob
         self.teacher = EMATeacher(model)

@@ -40,6 +40,7 @@ class ModalityDropout(Objective):
             raise ConfigError(f"objective.drop_prob: {drop_prob} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
         self.needs_targets = self.task.needs_targets
+        self.returns_task_losses = self.task.returns_task_losses
         self.drop_prob = drop_prob
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:

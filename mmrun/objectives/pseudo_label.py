@@ -47,6 +47,7 @@ class PseudoLabel(Objective):
         if not 0 <= threshold <= 1:
             raise ConfigError(f"objective.threshold: {threshold} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
+        self.returns_task_losses = self.task.returns_task_losses
         self.tasks, self.threshold = dict(tasks), threshold
         self.teacher = freeze_copy(model)
 

@@ -82,6 +82,8 @@ class Task(Supervised):
         ConfigError: an argument is out of range, or names no task or modality.
     """
 
+    returns_task_losses = True
+
     def __init__(
         self,
         tasks: Mapping[str, AnyTask],

@@ -75,8 +75,13 @@ def format_count(value: float | None) -> str:
         return "0"
     for factor, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{value / factor:.3g}{letter}"
-    return f"{value:.3g}"
+            return f"{_round(value / factor)}{letter}"
+    return _round(value)
+
+
+def _round(value: float) -> str:
+    """Write three digits, or all that are before the point: never 1e+03."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -90,18 +95,18 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_size(value: float | None) -> str:
-    """Write a size in the unit that suits it: 512 MiB.
+    """Write a size in the unit that suits it, with three digits or all that are before the point: 512 MiB, 1020 KiB.
 
     Args:
         value: bytes; None becomes a dash.
     """
     if value is None:
         return "-"
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.3g} {unit}"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
         value /= 1024
-    return f"{value:.3g} GiB"
+    return f"{_round(value)} {unit}"
 
 
 def format_duration(seconds: float | None) -> str:

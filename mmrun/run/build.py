@@ -5,10 +5,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
 from mmrun.config import RunConfig
+from mmrun.data import split
 from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError
@@ -74,7 +76,8 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
     """Build a stage's objective; a balance is wrapped around it, then augmentation.
 
     The objective is offered `model`, the model as the stage finds it, and `open_run`, which returns the model of a
-    finished run, among other arguments that its signature may name. It sees the modalities of the stage alone.
+    finished run, among other arguments that its signature may name. It sees the modalities of the stage alone. A
+    balance is also offered `hold_out_rows(SHARE)`, which chooses labelled rows of the stage that are not trained on.
 
     Args:
         config: objectives, balance and augmentation.
@@ -99,6 +102,8 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
         objective: Objective = instantiate(stage.config.objective, key_path, optional_kwargs)
         _check_targets(stage, objective)
         if config.balance is not None and uses_balance(stage):
+            _check_backward(stage, objective)
+            optional_kwargs["hold_out_rows"] = partial(_hold_out_rows, stage, data, config.seed)
             objective = instantiate(config.balance, "balance", optional_kwargs, objective=objective)
         augmentation = augmentation_of(config, stage, data)
         if augmentation is not None:
@@ -128,6 +133,29 @@ def uses_balance(stage: Stage) -> bool:
         stage: with its trainable parameters resolved.
     """
     return stage.trains_head and len(stage.trained_encoders) > 1
+
+
+def _check_backward(stage: Stage, objective: Objective) -> None:
+    """Reject an objective that computes its own gradients, since a balance would ignore them."""
+    if type(objective).backward is not Objective.backward:
+        raise ConfigError(
+            f"{stage.key_path}.objective: {type(objective).__name__} computes its gradients itself, so that no balance "
+            "can change them; drop balance, or choose another objective"
+        )
+
+
+def _hold_out_rows(stage: Stage, data: Data, seed: int, share: float) -> torch.Tensor:
+    """Return which rows of the table a stage holds out: a share of its labelled rows, [N] bool."""
+    labelled = np.intersect1d(data.rows[stage.config.rows], data.rows["labelled"])
+    rows = split.choose_held_out_rows(data.table, labelled, share, seed)
+    if len(rows) == 0:
+        raise ConfigError(
+            f"balance.held_out: {share:g} of the {len(labelled)} labelled rows of stage {stage.name} is no row, as one "
+            "of each class stays in training; label more rows, raise it, or choose another balance"
+        )
+    held_out = torch.zeros(len(data.table.ids), dtype=torch.bool)
+    held_out[rows] = True
+    return held_out
 
 
 def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str) -> Multimodal:

@@ -39,7 +39,7 @@ def test_finished_run(outputs, capsys):
         "label (test) precision recall f1 count",
         "zero 1.0000 0.5000 0.6667 18",
         "",
-        "stage objective epochs steps samples time FLOPs memory learned of",
+        "stage objective epochs steps samples time FLOPs memory trainable total",
         "train Task 10 230 14.4k 10.0 s 1.5T 512 MiB 25.3k 25.3k",
         "all 10 230 14.4k 10.0 s 1.5T 512 MiB 25.3k 25.3k",
     ]
@@ -99,7 +99,7 @@ def test_pretraining_run_has_cost_but_no_metrics(outputs, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[13:15] == [
         "",
-        "stage   objective   epochs   steps   samples     time   FLOPs    memory   learned      of",
+        "stage   objective   epochs   steps   samples     time   FLOPs    memory   trainable   total",
     ]
     assert main(["ls"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[1:3] == ["finished", "-"]

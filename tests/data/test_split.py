@@ -1,7 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mmrun.data.split import choose_labelled_rows, compute_strata, has_target, hash_split, make_split
+from mmrun.data.split import (
+    choose_held_out_rows,
+    choose_labelled_rows,
+    compute_strata,
+    has_target,
+    hash_split,
+    make_split,
+)
 from mmrun.data.table import Table, Target
 from mmrun.errors import ConfigError, DataError
 
@@ -103,3 +112,27 @@ def test_no_target_at_all():
         choose_labelled_rows(table_of(np.array([-100, -100])), 1.0, 0)
     message = "no training row has a target; label some, or check the name of the target column"
     assert str(error.value) == message
+
+
+def test_held_out_rows_are_stratified_even_if_labels_cycle():
+    classes = np.tile(np.arange(10), 20)
+    table, rows = table_of(classes), np.arange(200)
+    held_out = choose_held_out_rows(table, rows, 0.1, seed=0)
+    assert np.bincount(classes[held_out]).tolist() == [2] * 10
+    assert (held_out == choose_held_out_rows(table, rows, 0.1, seed=0)).all()
+    assert (held_out != choose_held_out_rows(table, rows, 0.1, seed=1)).any()
+    assert np.isin(choose_held_out_rows(table, rows[50:], 0.1, seed=0), rows[50:]).all()
+
+
+def test_every_class_keeps_a_row_that_is_not_held_out():
+    table = table_of(np.repeat([0, 1, 2], [10, 1, 2]))
+    held_out = choose_held_out_rows(table, np.arange(13), 0.9, seed=0)
+    assert (len(held_out), 10 in held_out) == (9 + 1, False)
+    assert len(choose_held_out_rows(table, np.array([10, 12]), 0.9, seed=0)) == 0
+    assert len(choose_held_out_rows(table, np.arange(4), 0.1, seed=0)) == 0
+
+
+def test_rows_of_one_group_are_held_out_together():
+    table = replace(table_of(np.tile([0, 1], 50)), groups=np.repeat(np.arange(20), 5))
+    held_out = choose_held_out_rows(table, np.arange(100), 0.1, seed=0)
+    assert np.unique(table.groups[held_out], return_counts=True)[1].tolist() == [5, 5]

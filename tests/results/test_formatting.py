@@ -37,7 +37,15 @@ def test_intervals_and_p_values():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (999, "999"), (1437, "1.44k"), (25_300_000, "25.3M"), (1.5e12, "1.5T"), (2e15, "2P")],
+    [
+        (None, "-"),
+        (999, "999"),
+        (1437, "1.44k"),
+        (25_300_000, "25.3M"),
+        (1.5e12, "1.5T"),
+        (2e15, "2P"),
+        (999_600, "1000k"),
+    ],
 )
 def test_large_counts_are_abbreviated(value, text):
     assert formatting.format_count(value) == text
@@ -45,7 +53,14 @@ def test_large_counts_are_abbreviated(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (512, "512 B"), (1536, "1.5 KiB"), (512 * 1024**2, "512 MiB"), (3 << 40, "3.07e+03 GiB")],
+    [
+        (None, "-"),
+        (512, "512 B"),
+        (1536, "1.5 KiB"),
+        (512 * 1024**2, "512 MiB"),
+        (1020 * 1024, "1020 KiB"),
+        (3 << 40, "3072 GiB"),
+    ],
 )
 def test_sizes_have_a_unit(value, text):
     assert formatting.format_size(value) == text

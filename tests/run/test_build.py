@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from mmrun.errors import ConfigError
 from mmrun.head import FUSED
+from mmrun.objectives.task import Task
 from mmrun.run import build, checks
 from mmrun.run.data import open_data
 
@@ -49,3 +51,32 @@ def test_a_stage_that_learns_from_targets_needs_rows_that_have_some(load):
 def test_pseudo_labels_need_no_targets(load):
     words = ("strategy.stages.pseudo_label.rows=unlabelled", "dataset.labelled=0.5", "budget.steps=10")
     checks.check(load("strategy=pseudo_label", *words))
+
+
+def test_gradient_blending_needs_labelled_rows_to_hold_out(load):
+    with pytest.raises(ConfigError) as raised:
+        checks.check(load("balance=gradient_blending", "dataset.shots=1"))
+    assert str(raised.value) == (
+        "balance.held_out: 0.1 of the 2 labelled rows of stage train is no row, as one of each class stays in "
+        "training; label more rows, raise it, or choose another balance"
+    )
+
+
+def test_held_out_rows_are_labelled_rows_of_the_stage(load):
+    config = load("balance=gradient_blending", "dataset.labelled=0.5")
+    data = open_data(config)
+    model = build.build_model(config, data)
+    stage = build.resolve_stages(config, model)["train"]
+    rows = build.build_objective(config, stage, data, model).is_held_out.nonzero().flatten().numpy()
+    assert len(rows) == round(0.1 * len(data.rows["labelled"]))
+    assert np.isin(rows, data.rows["labelled"]).all()
+
+
+def test_a_balance_cannot_wrap_an_objective_that_computes_its_gradients(load, monkeypatch):
+    monkeypatch.setattr(Task, "backward", lambda self, model, losses, scale: None)
+    with pytest.raises(ConfigError) as raised:
+        checks.check(load("balance=agm"))
+    assert str(raised.value) == (
+        "strategy.stages.train.objective: Task computes its gradients itself, so that no balance can change them; "
+        "drop balance, or choose another objective"
+    )

@@ -1,6 +1,6 @@
 """Gradient blending: losses weighted by how well they generalise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -12,14 +12,13 @@ from mmrun.objectives.balance.unimodal import (
     average_over_processes,
     compute_losses_and_features,
     compute_task_loss,
+    eval_mode,
     get_pooled,
     has_visible_target,
 )
 from mmrun.objectives.losses import hide_targets
 from mmrun.types import Batch, Objective, Task
-from mmrun.values import PositiveInt, Share
-
-HELD_OUT = 10  # rows whose number is divisible by it are never trained on
+from mmrun.values import OpenShare, PositiveInt, Share
 
 
 class GradientBlending(Objective):
@@ -27,21 +26,29 @@ class GradientBlending(Objective):
 
     Over each interval a loss generalises by G, the fall of the loss on held-out rows, and overfits by O, the growth of
     the gap between held-out and trained rows. Its weight is G / O^2, at least 0, as a share of the sum. The targets of
-    the held-out rows, one in ten, are hidden in training. All losses are running averages.
+    held-out rows are hidden in training.
+
+    The paper estimates weights by training copies of the model, each with one loss, and then trains on all rows. Here a
+    single model is trained; its losses are running averages, and held-out rows stay held out. `least` is not of the
+    paper: it lets a loss whose weight fell to 0 return.
 
     Args:
         objective: to wrap; its loss is the joint one.
         tasks: the tasks by name.
         kinds: the modalities that the stage reads.
         dims: width of the features of each encoder.
+        hold_out_rows: returns which rows of the data set are held out [N] bool, given their share.
+        held_out: share of the labelled rows, stratified, that is held out.
         every: steps of an interval, after which the weights are computed again.
         decay: of the running averages per step, 0..1.
         least: share of the total weight that is always divided equally, 0..1.
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range, no row can be held out, or the wrapped objective learns from rows
+            without targets, and so from those that are held out.
     """
 
+    is_held_out: Tensor
     average: Tensor
     number: Tensor
     reference: Tensor
@@ -54,6 +61,8 @@ class GradientBlending(Objective):
         tasks: Mapping[str, Task],
         kinds: Iterable[str],
         dims: Mapping[str, int],
+        hold_out_rows: Callable[[float], Tensor],
+        held_out: OpenShare = 0.1,
         every: PositiveInt = 100,
         decay: Share = 0.98,
         least: Share = 0.1,
@@ -64,9 +73,16 @@ class GradientBlending(Objective):
         for key, share in (("decay", decay), ("least", least)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"balance.{key}: {share} is not between 0 and 1")
+        if not objective.needs_targets:
+            raise ConfigError(
+                f"balance: gradient_blending hides the targets of held-out rows, and {type(objective).__name__} learns "
+                "from rows without targets too; choose another balance, or objective task, multi_loss, mixup, "
+                "modality_dropout, fgm, fgsm or pgd"
+            )
         self.objective, self.tasks = objective, dict(tasks)
         self.probes = Probes(tasks, kinds, dims)
         self.every, self.decay, self.least = every, decay, least
+        self.register_buffer("is_held_out", hold_out_rows(held_out), persistent=False)  # [N], by row of the data set
         num_losses = 1 + len(self.probes.linear)  # K; the joint one first
         self.register_buffer("average", torch.zeros(2, num_losses))  # of trained and of held-out rows
         self.register_buffer("number", torch.zeros(2, num_losses))  # of batches in the average
@@ -87,7 +103,7 @@ class GradientBlending(Objective):
         if not self.training:
             validation_losses: dict[str, Tensor] = self.objective(model, batch)
             return validation_losses
-        held_out = batch.index % HELD_OUT == 0
+        held_out = self.is_held_out[batch.index]
         targets = {name: hide_targets(target, ~held_out) for name, target in batch.targets.items()}
         train_batch = batch._replace(targets=targets)
         modalities = list(self.probes.linear)
@@ -95,7 +111,7 @@ class GradientBlending(Objective):
         outputs = self.probes(get_pooled(features))
         alone = torch.stack(list(self.probes.losses(outputs, train_batch).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
-        with torch.no_grad():
+        with torch.no_grad(), eval_mode(model.fusion, model.head):
             joint = model.forward_head(model.fusion(features, {m: batch.present[m] for m in features}))
             self._update_on_batch({"joint": joint, **outputs}, batch, held_out)
         parts = {f"loss/alone/{m}": loss.detach() for m, loss in zip(modalities, alone, strict=True)}

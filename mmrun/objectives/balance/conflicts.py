@@ -29,6 +29,9 @@ class Pcgrad(Objective):
     normal plane of each other that it conflicts with, in random order; then they are added. Heads and probes get the
     plain sum.
 
+    The paper projects the gradients of tasks in all shared parameters at once; here each part is projected by itself,
+    and a modality alone counts as a task.
+
     Args:
         objective: to wrap.
         tasks: the tasks by name.
@@ -37,7 +40,8 @@ class Pcgrad(Objective):
         unimodal_weight: weight of the losses of each modality alone; 0: the tasks only, of which there must be several.
 
     Raises:
-        ConfigError: the weight is below 0, or there is a single loss.
+        ConfigError: the weight is below 0, there is a single loss, or the wrapped objective returns
+            none for each task.
     """
 
     def __init__(
@@ -54,6 +58,12 @@ class Pcgrad(Objective):
         if unimodal_weight == 0 and len(tasks) == 1:
             raise ConfigError(
                 "balance.unimodal_weight: a single task without unimodal losses has no conflicts; set it above 0"
+            )
+        if len(tasks) > 1 and not objective.returns_task_losses:
+            raise ConfigError(
+                f"balance: pcgrad needs a separate loss for each task ({', '.join(tasks)}), which "
+                f"{type(objective).__name__} does not return; choose another balance, or objective task, multi_loss, "
+                "modality_dropout, pseudo_label or mean_teacher"
             )
         self.objective, self.unimodal_weight = objective, unimodal_weight
         self.modalities, self.tasks = list(kinds), list(tasks)
@@ -78,13 +88,11 @@ class Pcgrad(Objective):
         """Add the gradients, without their conflicts; see `Objective.backward`."""
         assert isinstance(model, Multimodal)
         alone = [self.unimodal_weight * loss for name, loss in losses.items() if name.startswith("loss/alone/")]
-        parts = [losses[f"loss/{task}"] for task in self.tasks if f"loss/{task}" in losses]
-        weights = torch.autograd.grad(losses["loss"], parts, retain_graph=True, allow_unused=True) if parts else ()
-        weighted = []
-        for weight, part in zip(weights, parts, strict=True):
-            if weight is not None:
-                weighted.append(weight * part)
-        separate = [*weighted[1:], *([sum_losses(alone)] if alone else [])]
+        others = [losses[f"loss/{task}"] for task in self.tasks[1:]]
+        separate = [sum_losses(alone)] if alone else []
+        if others:
+            weights = torch.autograd.grad(losses["loss"], others, retain_graph=True)
+            separate += [weight * loss for weight, loss in zip(weights, others, strict=True)]
         remaining = losses["loss"] - sum_losses(separate)  # the first task, and what belongs to no task
         _add_gradients(model, self, [remaining, *separate], scale, project_conflicts)
 

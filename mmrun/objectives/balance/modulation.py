@@ -1,7 +1,6 @@
 """OGM-GE and AGM: scale the gradients of the encoders by how well each modality does alone."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -16,6 +15,7 @@ from mmrun.objectives.balance.unimodal import (
     compute_discrepancy_ratio,
     compute_losses_and_features,
     compute_task_loss,
+    eval_mode,
     get_pooled,
     has_visible_target,
     modify_gradients,
@@ -24,7 +24,7 @@ from mmrun.objectives.losses import sum_losses
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
-from mmrun.values import NonNegativeFloat
+from mmrun.values import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class OgmGe(Objective):
@@ -32,8 +32,10 @@ class OgmGe(Objective):
 
     A modality's score is the mean probability of the true class by a probe on its encoder, which gets no gradient from
     it; its discrepancy ratio is the score over the mean of the others'. Where the ratio is above 1, the encoder's
-    gradient is multiplied by 1 - tanh(alpha * ratio), and noise with the gradient's own deviation is added. Other
-    gradients stay as they are.
+    gradient is multiplied by 1 - tanh(alpha * ratio). Noise with the gradient's own deviation is added in all encoders.
+
+    The authors' code adds noise to convolutions alone; here it is added to all parameters, since other encoders have no
+    convolutions. Its scores are those of each modality's part of a linear fusion; a probe scores with any fusion.
 
     Args:
         objective: to wrap.
@@ -42,10 +44,15 @@ class OgmGe(Objective):
         dims: width of the features of each encoder.
         alpha: strength of the modulation; 0: none.
         noise: add the noise, the generalisation enhancement.
+        modulation_starts: first step of the stage in which gradients are changed.
+        modulation_ends: step from which on they are not changed any more; None: they are until the stage ends. The
+            authors stop after half of the epochs.
 
     Raises:
-        ConfigError: no task has classes or labels, or `alpha` is below 0.
+        ConfigError: no task has classes or labels, `alpha` is below 0, or modulation ends before it starts.
     """
+
+    step: Tensor
 
     def __init__(
         self,
@@ -55,6 +62,8 @@ class OgmGe(Objective):
         dims: Mapping[str, int],
         alpha: NonNegativeFloat = 0.1,
         noise: bool = True,
+        modulation_starts: NonNegativeInt = 0,
+        modulation_ends: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         scored = {name: task for name, task in tasks.items() if isinstance(task, Classification | Multilabel)}
@@ -65,11 +74,20 @@ class OgmGe(Objective):
             )
         if alpha < 0:
             raise ConfigError(f"balance.alpha: {alpha} is below 0")
+        if modulation_ends is not None and modulation_ends <= modulation_starts:
+            raise ConfigError(
+                f"balance.modulation_ends: {modulation_ends} is not above modulation_starts ({modulation_starts}); "
+                "set it higher, or to null"
+            )
         self.objective = objective
         self.modalities = list(kinds)
         self.probes = Probes(scored, self.modalities, dims)
         self.alpha, self.noise = alpha, noise
+        self.modulation_starts = modulation_starts
+        self.modulation_ends = float("inf") if modulation_ends is None else modulation_ends
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.factors: dict[str, Tensor] = {}  # of this batch, for `backward`
+        self.noise_scale = torch.zeros(())  # likewise
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective, and those of the probes.
@@ -88,8 +106,11 @@ class OgmGe(Objective):
         outputs = self.probes({m: vector.detach() for m, vector in get_pooled(features).items()})
         alone = self.probes.losses(outputs, batch)
         scores = torch.stack([self._sum_scores(outputs[m], batch, batch.present[m]) for m in self.modalities])
-        factors = self.compute_factors(*average_over_processes(scores).unbind(1))
+        modulates = (self.step >= self.modulation_starts) & (self.step < self.modulation_ends)
+        factors = self.compute_factors(*average_over_processes(scores).unbind(1)).where(modulates, 1.0)
         self.factors = dict(zip(self.modalities, factors.unbind(), strict=True))
+        self.noise_scale = modulates.float() * self.noise
+        self.step += 1
         total = losses["loss"] + sum_losses(alone.values())
         return {**losses, "loss": total, **{f"loss/alone/{m}": loss.detach() for m, loss in alone.items()}}
 
@@ -119,11 +140,10 @@ class OgmGe(Objective):
             super().backward(model, losses, scale)
 
     def _modulate(self, factor: Tensor, gradient: Tensor) -> Tensor:
-        """Return the scaled gradient, with noise where it is scaled down."""
+        """Return the scaled gradient, with noise."""
         scaled = gradient * factor
         if self.noise and gradient.numel() > 0:
-            noise = torch.randn_like(gradient) * gradient.std(unbiased=False)
-            scaled = scaled + noise.where(factor < 1, 0.0)
+            scaled = scaled + self.noise_scale * gradient.std(unbiased=False) * torch.randn_like(gradient)
         return scaled
 
 
@@ -225,7 +245,8 @@ class Agm(Objective):
             counted: [M] bool, modalities that have one.
         """
         others, defined = average_others(response_losses, counted)
-        usual = average_others(self.mean, torch.ones_like(counted))[0] - self.mean
+        others_mean, is_known = average_others(self.mean, self.number > 0)
+        usual = (others_mean - self.mean).where(is_known, 0.0)
         gap = usual.exp() - (others - response_losses).exp()
         factors = torch.where(defined, (self.alpha * gap.clamp(max=10)).exp(), 1.0)
         self.number += counted
@@ -237,22 +258,3 @@ class Agm(Objective):
         assert isinstance(model, Multimodal)
         with modify_gradients(model, {m: partial(torch.mul, factor) for m, factor in self.factors.items()}):
             super().backward(model, losses, scale)
-
-
-@contextmanager
-def eval_mode(*parts: nn.Module) -> Iterator[None]:
-    """Put modules into eval mode while the context is open, then restore the mode of each submodule.
-
-    Args:
-        parts: modules whose dropout and updates of running statistics are switched off.
-    """
-    modes = []
-    for part in parts:
-        modes += [(module, module.training) for module in part.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -1,6 +1,7 @@
 """PMR: pull slow modalities towards the prototypes of their classes."""
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -55,16 +56,13 @@ class Prototypes(nn.Module):
         self.vectors.copy_(torch.where(number > 0, moved, self.vectors))
         self.seen |= number.squeeze(1) > 0
 
-    def forward(self, x: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-        """Update with a batch, and return log-probabilities by negative distance over the classes seen so far, [B, C].
+    def forward(self, x: Tensor) -> Tensor:
+        """Return log-probabilities by negative distance, over the classes that have a prototype, [B, C].
 
         Args:
             x: pooled vectors [B, D].
-            target: classes [B].
-            counted: [B] bool, rows that count.
         """
-        self.update(x.detach(), target, counted)
-        logits = -torch.cdist(x, self.vectors)
+        logits = -torch.cdist(x, self.vectors.clone())  # `update` changes them before the backward pass
         return logits.masked_fill(~self.seen, -1e9).log_softmax(1)
 
 
@@ -75,6 +73,10 @@ class Pmr(Objective):
     the others'. Two terms are added to the loss: for slow modalities, alpha * clip(1 / ratio - 1, 0, 1) times the
     cross-entropy of their prototypes; and in early steps, for fast ones, -mu * clip(ratio - 1, 0, 1) times the entropy
     of theirs.
+
+    The authors compute prototypes from a tenth of the training rows after each epoch; here each batch updates them
+    after it was scored. A prototype that contains the row itself would be close to it even if features are pure noise.
+    Rows whose class has no prototype yet do not count.
 
     Args:
         objective: to wrap.
@@ -150,10 +152,12 @@ class Pmr(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Return the weighted sums of cross-entropies and of entropies, for one task."""
         losses, entropies, scores = [], [], []
-        for modality, modality_prototypes in prototypes.named_children():
-            counted = (target != IGNORE_INDEX) & present[modality]
-            log_probs = modality_prototypes(vectors[modality], target, counted)  # [B, C]
-            truth = log_probs.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1).where(counted, 0.0)
+        for modality, modality_prototypes in cast(Mapping[str, Prototypes], prototypes).items():
+            visible, label = (target != IGNORE_INDEX) & present[modality], target.clamp(min=0)
+            counted = visible & modality_prototypes.seen[label]
+            log_probs = modality_prototypes(vectors[modality])  # [B, C]
+            modality_prototypes.update(vectors[modality].detach(), label, visible)  # a row never judges itself
+            truth = log_probs.gather(1, label.unsqueeze(1)).squeeze(1).where(counted, 0.0)
             number = counted.sum().clamp(min=1)
             losses.append(-truth.sum() / number)
             entropies.append(-((log_probs.exp() * log_probs).sum(1) * counted).sum() / number)

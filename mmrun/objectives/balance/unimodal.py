@@ -155,6 +155,25 @@ def modify_gradients(model: Multimodal, changes: Mapping[str, Callable[[Tensor],
             hook.remove()
 
 
+@contextmanager
+def eval_mode(*parts: nn.Module) -> Iterator[None]:
+    """Put modules into eval mode while the context is open, then restore the mode of each submodule.
+
+    Args:
+        parts: modules whose dropout and updates of running statistics are switched off.
+    """
+    modes = []
+    for part in parts:
+        modes += [(module, module.training) for module in part.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def average_others(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Return for each modality the mean over the others.
 

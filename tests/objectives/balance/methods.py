@@ -11,8 +11,14 @@ NAMES = [name for name in list_options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]
 
 
+def hold_out_every_tenth(share):
+    """Return which of 100 rows are held out: rows 0, 10 ..."""
+    return torch.arange(100) % 10 == 0
+
+
 def get_kwargs(learner, tasks=TASKS):
-    return {"model": learner, "tasks": tasks, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
+    stage = {"model": learner, "tasks": tasks, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
+    return {**stage, "hold_out_rows": hold_out_every_tenth}
 
 
 def build(name, learner, tasks=TASKS, **changes):

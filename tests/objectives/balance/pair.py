@@ -54,6 +54,8 @@ BOTH, WIDTHS = {"a": "tabular", "b": "tabular"}, {"a": 2, "b": 2}
 class Fixed(Objective):
     """Losses with literal gradients."""
 
+    returns_task_losses = True
+
     def __init__(self, *losses) -> None:
         super().__init__()
         self.losses = losses

@@ -9,12 +9,13 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.balance.blending import GradientBlending
 from mmrun.objectives.task import Task
 from mmrun.types import Batch, Encoder, Features, Fusion
-from tests.objectives.balance.methods import all_close, compute_gradients, scale
+from tests.objectives.balance.methods import all_close, compute_gradients, hold_out_every_tenth, scale
 from tests.objectives.balance.pair import BOTH, TWO, WIDTHS, build_pair, build_rows
 
 
 def build_blending(**changes):
-    return GradientBlending(Task(TWO), TWO, BOTH, WIDTHS, **{"every": 1, "decay": 0.0, "least": 0.0, **changes})
+    options = {"every": 1, "decay": 0.0, "least": 0.0, **changes}
+    return GradientBlending(Task(TWO), TWO, BOTH, WIDTHS, hold_out_every_tenth, **options)
 
 
 def test_blending_weighs_by_the_literal_ratio():
@@ -75,7 +76,7 @@ def test_blending_gives_a_modality_that_overfits_less_weight():
             return torch.cat([f.pooled for f in features.values()], 1)
 
     learner = Multimodal({"a": Same(), "b": Same()}, Side(), TWO)
-    balance = GradientBlending(Task(TWO), TWO, BOTH, wide, every=10, decay=0.5, least=0.0)
+    balance = GradientBlending(Task(TWO), TWO, BOTH, wide, hold_out_every_tenth, every=10, decay=0.5, least=0.0)
     optimizer = torch.optim.Adam([*learner.parameters(), *balance.parameters()], lr=1e-2)
     for _ in range(40):
         optimizer.zero_grad()

@@ -154,6 +154,11 @@ def test_numbers_alone_are_balanced_too(name):
         ),
         ("pcgrad", {"unimodal_weight": -1.0}, "balance.unimodal_weight: -1.0 is not a number of at least 0"),
         ("ogm_ge", {"alpha": -1.0}, "balance.alpha: -1.0 is not a number of at least 0"),
+        (
+            "ogm_ge",
+            {"modulation_starts": 30, "modulation_ends": 30},
+            "balance.modulation_ends: 30 is not above modulation_starts (30); set it higher, or to null",
+        ),
         ("agm", {"alpha": -1.0}, "balance.alpha: -1.0 is not a number of at least 0"),
         ("umt", {"weight": -1.0}, "balance.weight: -1.0 is not a number of at least 0"),
         ("mmpareto", {"gamma": 0.0}, "balance.gamma: 0.0 is not a number above 0"),

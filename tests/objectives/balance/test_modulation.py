@@ -48,15 +48,26 @@ def test_ogm_changes_the_gradient_of_the_leader_alone():
     assert balance.factors["a"].item() == pytest.approx(factor)
 
 
-def test_ogm_noise_has_the_deviation_of_the_gradient():
-    balance, gradient = build_ogm(), torch.randn(200, 200) * 3 + 1
+def test_ogm_noise_has_the_deviation_of_the_gradient_in_every_encoder():
     torch.manual_seed(0)
-    noise = balance._modulate(torch.tensor(0.5), gradient) - 0.5 * gradient
-    assert noise.std().item() == pytest.approx(3.0, rel=0.02)
-    assert noise.mean().item() == pytest.approx(0.0, abs=0.05)
-    assert torch.equal(balance._modulate(torch.tensor(1.0), gradient), gradient)
-    plain, changed, _, _ = compute_strong_and_weak(noise=True)
-    assert torch.equal(changed["encoder.b.linear.weight"], plain["encoder.b.linear.weight"])
+    _, _, _, balance = compute_strong_and_weak(noise=True)
+    gradient = torch.randn(200, 200) * 3 + 1
+    for factor in (0.5, 1.0):
+        noise = balance._modulate(torch.tensor(factor), gradient) - factor * gradient
+        assert noise.std().item() == pytest.approx(3.0, rel=0.02)
+        assert noise.mean().item() == pytest.approx(0.0, abs=0.05)
+
+
+def test_ogm_leaves_gradients_alone_before_modulation_starts_and_after_it_ends():
+    learner, data = build_pair(TWO), build_rows([[1.0, 0.0], [0.0, 1.0]], [[0.3, 0.1], [0.2, 0.4]], [0, 1])
+    plain = compute_gradients(Task(TWO), learner, data)
+    balance = build_ogm(modulation_starts=1, modulation_ends=3)
+    changed = []
+    for _ in range(4):
+        learner.zero_grad()
+        gradients = compute_gradients(balance, learner, data)
+        changed.append(any(not torch.equal(gradients[name], plain[name]) for name in plain))
+    assert changed == [False, True, True, False]
 
 
 def test_the_probability_of_the_truth():
@@ -82,6 +93,13 @@ def test_agm_factors_are_the_literal_ones():
     some = torch.tensor([True, False])
     assert balance.compute_factors(torch.tensor([9.0, 0.0]), some).tolist() == [1.0, 1.0]
     assert balance.number.tolist() == [4.0, 3.0]
+
+
+def test_agm_knows_no_usual_lead_of_a_modality_that_was_missing_so_far():
+    balance = Agm(Task(TWO), TWO, BOTH, alpha=2.0)
+    balance.compute_factors(torch.tensor([3.0, 0.0]), torch.tensor([True, False]))
+    factors = balance.compute_factors(torch.tensor([0.5, 1.5]), torch.tensor([True, True]))
+    assert factors.tolist() == pytest.approx([math.exp(2 * (1 - math.e)), math.exp(2 * (1 - 1 / math.e))])
 
 
 def test_agm_responses_of_an_additive_model_are_its_terms():
