@@ -161,6 +161,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _drop_unused_encoders(config)
+    _drop_unused_stages(config)
     config.model = config.model or None  # model=none composes an empty node
     config.balance = config.balance or None
     config.augment = config.augment or None
@@ -290,9 +291,11 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     towers = override_encoders(model, {modality: kinds[modality] for modality in modalities}) if model else {}
     _refuse_other_encoders(towers, chosen, overrides)
     defaults = list(chain.from_iterable(towers.values()))
+    chosen_by_kind = convert(_resolve(first, "strategy.encoders"), dict[Kind, str], "strategy.encoders")
+    default_encoder = {**DEFAULT_ENCODER, **chosen_by_kind}
     for path in encoders:
         if path not in chosen and path not in towers:
-            defaults.append(f"{path}={DEFAULT_ENCODER[kinds[path.removeprefix('encoder.')]]}")
+            defaults.append(f"{path}={default_encoder[kinds[path.removeprefix('encoder.')]]}")
     rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
     return rewritten, modalities
 
@@ -400,6 +403,13 @@ def _drop_unused_encoders(config: RunConfig) -> None:
         if not path.startswith("encoder.") or path.removeprefix("encoder.") in config.encoder:
             choices[path] = name
     config.choices = choices
+
+
+def _drop_unused_stages(config: RunConfig) -> None:
+    """Drop the stages that a pretrained model takes the place of."""
+    if config.model:
+        stages = config.strategy.stages
+        config.strategy.stages = {name: stage for name, stage in stages.items() if not stage.without_model}
 
 
 # -------------------------------------------------------------------------------------------------------- errors

@@ -18,6 +18,7 @@ TEXT_KEYS = {
         "init",
         "fusion.init",
         "head.init",
+        "head.prompt",
         "outputs",
         "cache",
         "tag",

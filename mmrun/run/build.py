@@ -17,6 +17,7 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
+from mmrun.run.class_names import start_from_class_names
 from mmrun.run.data import Data
 from mmrun.seeding import seeded_generator
 from mmrun.training import checkpoint
@@ -51,6 +52,8 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
     with seeded_generator(config.seed, "init/head"):
         model = Multimodal(encoders, fusion, data.tasks)
     if use_init:
+        if config.head.prompt is not None:
+            start_from_class_names(model, config, data)
         data.warn(init_from.load_initial_weights(model, config, data.fits))
     if config.strategy.adapt is not None:
         _adapt(config, data, encoders)
@@ -219,6 +222,8 @@ def resolve_stages(config: RunConfig, model: Multimodal) -> dict[str, Stage]:
     for modality, encoder in model.encoder.items():
         if not any(True for _ in encoder.parameters()):
             without_parameters.append(f"encoder.{modality}")
+    if not any(True for _ in model.fusion.parameters()):
+        without_parameters.append("fusion")
     stages = {}
     for stage in expand_stages(config.strategy, config.encoder):
         stages[stage.name] = replace(stage, trainable=trainable_parameters(names, stage, without_parameters))

@@ -24,6 +24,7 @@ class Projected(nn.Module):
 
     Attributes:
         family: `model_type` of the whole model.
+        scale: of the cosines in the model's own training, at most 100.
         tower: without its projection.
         projection: of the family.
 
@@ -41,6 +42,8 @@ class Projected(nn.Module):
             raise ConfigError(
                 f"{model}: a model of type {self.family} has no tower for {kind}; choose one of {families}"
             )
+        logit_scale: Tensor = getattr(whole, "logit_scale_t" if self.family == "clap" else "logit_scale")
+        self.scale = min(100.0, logit_scale.detach().exp().item())
         self.tower: PreTrainedModel = getattr(whole, tower.module)
         self.projection: nn.Module = nn.Identity() if tower.projection is None else getattr(whole, tower.projection)
         if self.family == "flava":  # its poolers and its mask token would get no gradient
