@@ -40,7 +40,7 @@ def build_seeded(build: BuildFusion, count: int) -> Fusion:
 
 
 def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> None:
-    """It returns one vector per row, and every parameter gets a finite gradient.
+    """It returns one vector per row, and every parameter gets a finite gradient where rows lack a modality each.
 
     Args:
         build: the fusion from the width of each modality's features.
@@ -52,7 +52,10 @@ def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> 
     """
     fusion = build_seeded(build, count).train()
     head = fusion.head(NUM_OUTPUTS)
-    fused = fusion(*fusion_input(count, tokens))
+    features, present = fusion_input(count, tokens)
+    if count > 1:
+        present = {name: torch.arange(NUM_ROWS) != row for row, name in enumerate(present)}
+    fused = fusion(features, present)
     assert fused.shape == (NUM_ROWS, fusion.dim), f"fused vectors {tuple(fused.shape)}, not ({NUM_ROWS}, {fusion.dim})"
     output = head(fused)
     assert output.shape == (NUM_ROWS, NUM_OUTPUTS), f"the head returns {tuple(output.shape)}"

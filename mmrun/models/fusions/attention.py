@@ -1,28 +1,15 @@
 """Fusions that attend to tokens. A modality without tokens contributes its pooled vector as its only token."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.positions import PositionKind, Tokens, build_positions
+from mmrun.models.fusions.positions import PositionKind, build_positions
 from mmrun.models.fusions.presence import build_projections, masked_mean, project_tokens, stack_present
+from mmrun.models.fusions.tokens import Tokens, concat_tokens, init_tokens, prepend_tokens
 from mmrun.models.fusions.transformer import Block, Transformer
 from mmrun.types import Features, Fusion
 from mmrun.values import Depth, ShareBelow1, Width
-
-
-def _concat_tokens(tokens: dict[str, Tokens]) -> Tokens:  # [B, sum of T, D], [B, sum of T]
-    values = torch.cat([x for x, _ in tokens.values()], dim=1)
-    return values, torch.cat([mask for _, mask in tokens.values()], dim=1)
-
-
-def _init_tokens(count: int, dim: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(1, count, dim) * 0.02)
-
-
-def _prepend(learned: Tensor, x: Tensor, mask: Tensor) -> Tokens:  # [B, S + T, D], [B, S + T]
-    return torch.cat([learned.expand(x.shape[0], -1, -1), x], dim=1), F.pad(mask, (learned.shape[1], 0), value=True)
 
 
 class Attention(Fusion):
@@ -50,7 +37,7 @@ class Attention(Fusion):
         self.dim = dim
         self.project = build_projections(dims, dim)
         self.positions = build_positions(positions, dims, dim)
-        self.query = _init_tokens(1, dim)
+        self.query = init_tokens(1, dim)
         self.block = Block(dim, num_heads, dropout)
         self.norm = nn.LayerNorm(dim)
 
@@ -64,7 +51,7 @@ class Attention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        context, mask = _concat_tokens(self.positions(project_tokens(self.project, features, present)))
+        context, mask = concat_tokens(self.positions(project_tokens(self.project, features, present)))
         query = self.query.expand(context.shape[0], -1, -1)
         fused: Tensor = self.norm(self.block(query, mask, context)).squeeze(1)
         return fused
@@ -97,7 +84,7 @@ class SelfAttention(Fusion):
         self.dim = dim
         self.project = build_projections(dims, dim)
         self.positions = build_positions(positions, dims, dim)
-        self.cls = _init_tokens(1, dim)
+        self.cls = init_tokens(1, dim)
         self.transformer = Transformer(dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
 
@@ -111,7 +98,8 @@ class SelfAttention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        x, mask = _prepend(self.cls, *_concat_tokens(self.positions(project_tokens(self.project, features, present))))
+        tokens = self.positions(project_tokens(self.project, features, present))
+        x, mask = prepend_tokens(self.cls, *concat_tokens(tokens))
         fused: Tensor = self.norm(self.transformer(x, mask)[:, 0])
         return fused
 
@@ -243,8 +231,8 @@ class Bottleneck(Fusion):
         self.dim = dim
         self.project = build_projections(dims, dim)
         self.positions = build_positions(positions, dims, dim)
-        self.cls = nn.ParameterDict({name: _init_tokens(1, dim) for name in dims})
-        self.bottleneck = _init_tokens(num_bottlenecks, dim)
+        self.cls = nn.ParameterDict({name: init_tokens(1, dim) for name in dims})
+        self.bottleneck = init_tokens(num_bottlenecks, dim)
         self.layers = nn.ModuleList(BottleneckLayer(list(dims), dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
 
@@ -260,7 +248,7 @@ class Bottleneck(Fusion):
         """
         presence = stack_present(list(self.project), present)
         tokens = self.positions(project_tokens(self.project, features, present))
-        streams = {name: _prepend(self.cls[name], x, mask) for name, (x, mask) in tokens.items()}
+        streams = {name: prepend_tokens(self.cls[name], x, mask) for name, (x, mask) in tokens.items()}
         shared = self.bottleneck.expand(presence.shape[0], -1, -1)
         for layer in self.layers:
             streams, shared = layer(streams, shared, presence)
@@ -296,7 +284,7 @@ class BottleneckLayer(nn.Module):
         num_shared = shared.shape[1]
         updated, versions = {}, []
         for name, block in self.blocks.items():
-            x = block(*_prepend(shared, *streams[name]))
+            x = block(*prepend_tokens(shared, *streams[name]))
             updated[name] = x[:, num_shared:], streams[name][1]
             versions.append(x[:, :num_shared].flatten(1))
         average = masked_mean(torch.stack(versions, dim=1), presence)  # [B, S * D]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
+from mmrun.models.fusions.tokens import Tokens
 
 PositionKind = Literal["learned", "none"]
-Tokens = tuple[Tensor, Tensor]  # tokens [B, T, D], and [B, T] bool, True where the token is real
 
 NUM_FREQUENCIES = 128  # enough for a table of 24 x 24 patches in which rows and columns can be told apart
 FREQUENCY_RANGE = 1000.0

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.gated import Film, Gated
+from mmrun.models.fusions.gated import Film, Gated, Mmtm
 from tests.models.fusions.rows import DIMS, NO, make_rows, select_dims
 
 
@@ -37,6 +37,15 @@ def test_film_scales_and_shifts_the_named_modality():
     torch.testing.assert_close(module(features, present), F.relu((1 + scale) * text + shift))
     torch.testing.assert_close(module(features, {**present, "image": NO}), F.relu(text))
     torch.testing.assert_close(module(features, {**present, "text": NO}), F.relu(shift))
+
+
+def test_mmtm_excites_the_channels_of_each_modality_by_what_all_say():
+    x, features, present = make_rows("image", "text")
+    module = Mmtm(select_dims("image", "text"), dim=5, ratio=2)
+    joint = F.relu(module.squeeze(torch.cat([x["image"], x["text"]], dim=1)))
+    assert joint.shape == (2, 5)  # 2 * (3 + 2) / 2
+    excited = [2 * torch.sigmoid(module.excite[name](joint)) * x[name] for name in x]
+    torch.testing.assert_close(module(features, present), F.relu(module.project(torch.cat(excited, dim=1))))
 
 
 @pytest.mark.parametrize(
