@@ -113,6 +113,16 @@ class Loader:
         for request, count in pending:
             yield self._batcher.result(request), count
 
+    def without_inputs(self) -> Batch:
+        """Return targets and presence of all rows, over all ranks."""
+        rows = torch.from_numpy(self.rows)
+        return Batch(
+            inputs={},
+            present={name: column.present[rows].to(self.device) for name, column in self.columns.items()},
+            targets={name: values[rows].to(self.device) for name, values in self.targets.items()},
+            index=rows.to(self.device),
+        )
+
     def _submit(self, step: int) -> object:
         return self._batcher.submit(self.sampler.sample_batch(step), self.group_by_length and step > 0)
 

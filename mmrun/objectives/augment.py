@@ -78,6 +78,11 @@ class Augment(Objective):
         self.objective = objective
         self.augmentation = Augmentation(by_kind, kinds, metadata)
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Augment the inputs, before an objective inside predicts targets from them; see `Objective.prepare`."""
+        prepared: Batch = self.augmentation(batch)
+        return prepared
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective.
 
@@ -85,7 +90,9 @@ class Augment(Objective):
             model: to be trained.
             batch: is not changed itself.
         """
-        losses: dict[str, Tensor] = self.objective(model, self.augmentation(batch) if self.training else batch)
+        if self.training and batch.weights is None:
+            batch = self.prepare(batch)
+        losses: dict[str, Tensor] = self.objective(model, batch)
         return losses
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:

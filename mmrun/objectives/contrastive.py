@@ -22,7 +22,8 @@ class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
     Each pair loss names its paper. Negatives are the other rows of the same micro-batch, in training those of all
-    processes; gradient accumulation makes them fewer.
+    processes. So the gradient of a batch depends on its split into micro-batches, which count by their rows that have
+    both modalities of a pair.
 
     Args:
         pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
@@ -54,7 +55,12 @@ class Contrastive(Objective):
         self.project = nn.ModuleDict()
         for modality in kinds:
             self.project[modality] = _build_projection(dims[modality], dim, num_layers)
-        self.pair = nn.ModuleDict({f"{a}-{b}": pair_loss() for a, b in combinations(kinds, 2)})
+        self._modalities = {f"{a}-{b}": (a, b) for a, b in combinations(kinds, 2)}  # of each pair
+        self.pair = nn.ModuleDict({name: pair_loss() for name in self._modalities})
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return which rows have both modalities of each pair; see `Objective.masks`."""
+        return {name: batch.present[a] & batch.present[b] for name, (a, b) in self._modalities.items()}
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the mean over the pairs, and the loss of each.
@@ -71,15 +77,22 @@ class Contrastive(Objective):
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()
             projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
-        present = {modality: batch.present[modality] for modality in projected}
+        parts, paired = {}, self.masks(batch)
         if self.training:  # evaluation batches may differ in size between processes
             projected = {modality: gather_rows(vectors) for modality, vectors in projected.items()}
-            present = {modality: gather_rows(rows) for modality, rows in present.items()}
-        parts = {}
+            paired = {name: gather_rows(rows) for name, rows in paired.items()}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
-            for (a, b), (name, pair) in zip(combinations(self.project, 2), self.pair.items(), strict=True):
-                parts[f"loss/{name}"] = pair(projected[a], projected[b], present[a] & present[b])
+            for name, pair in self.pair.items():
+                a, b = self._modalities[name]
+                loss = pair(projected[a], projected[b], paired[name])
+                parts[f"loss/{name}"] = batch.weigh(loss, name)
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Keep learned temperatures in their range, as CLIP does after each step."""
+        for pair in self.pair.values():
+            if isinstance(pair, InfoNCE):
+                pair.clamp_temperature()
 
 
 class InfoNCE(nn.Module):
@@ -108,11 +121,14 @@ class InfoNCE(nn.Module):
             b: projections of the other [B, D].
             paired: [B] bool, rows that have both.
         """
-        with torch.no_grad():  # the parameter itself, as after each step in CLIP: else it has no gradient out there
-            self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
         logits = self.log_scale.exp() * a @ b.T  # [B, B]
         rows = diagonal_cross_entropy(logits, paired) + diagonal_cross_entropy(logits.T, paired)
         return rows.where(paired, 0).sum() / (2 * paired.sum().clamp(min=1))
+
+    @torch.no_grad()
+    def clamp_temperature(self) -> None:
+        """Bring the parameter itself back to MIN_TEMPERATURE; clamped in `forward`, it would have no gradient there."""
+        self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
 
 
 class PairwiseSigmoid(nn.Module):

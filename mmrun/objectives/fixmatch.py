@@ -7,17 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmrun.data.visible import is_visible
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augmentation
-from mmrun.objectives.distill import any_present
+from mmrun.objectives.distill import select_present
 from mmrun.objectives.losses import masked_mean, sum_losses
 from mmrun.objectives.pseudo_label import require_probabilities
 from mmrun.objectives.task import ModelOutputs, Supervised
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
-from mmrun.types import IGNORE_INDEX, Batch, Objective
+from mmrun.types import ALL, Batch, Objective
 from mmrun.types import Task as AnyTask
 from mmrun.values import NonNegativeFloat, Share
+
+UNLABELLED = "unlabelled "  # before a task: the mask of its rows
 
 
 class FixMatch(Objective):
@@ -60,6 +63,14 @@ class FixMatch(Objective):
         self.tasks, self.threshold, self.weight = dict(tasks), threshold, weight
         self.weak, self.strong = (build(kinds=kinds, metadata=metadata) for build in (weak, strong))
 
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return which rows have a hidden target; see `Objective.masks`."""
+        unlabelled = {}
+        for name in self.tasks:
+            hidden = ~is_visible(batch.targets[name])
+            unlabelled[UNLABELLED + name] = hidden.view(len(hidden), -1).any(1)
+        return unlabelled
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of `task`, and in training loss/pseudo_label.
 
@@ -71,7 +82,7 @@ class FixMatch(Objective):
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
         weak, strong = (self._predict(model, augment(batch)) for augment in (self.weak, self.strong))
-        losses = self.task.compute_losses(weak, batch.present, batch.targets)
+        losses = self.task.compute_losses(weak, batch)
         pseudo_label = self._pseudo_label_loss(weak, strong, batch)
         return {**losses, "loss": losses["loss"] + self.weight * pseudo_label, "loss/pseudo_label": pseudo_label}
 
@@ -80,25 +91,18 @@ class FixMatch(Objective):
 
     def _pseudo_label_loss(self, weak: ModelOutputs, strong: ModelOutputs, batch: Batch) -> Tensor:
         """Return the mean over the unlabelled rows, summed over heads and tasks; each has its own pseudo-labels."""
-        losses = []
+        losses, unlabelled = [], self.masks(batch)
         for head, by_task in weak.heads.items():
-            present = any_present(batch.present) if head.modality is None else batch.present[head.modality]
+            modality = ALL if head.modality is None else head.modality
+            present = select_present(batch.present, modality)
             for name, task in self.tasks.items():
                 if isinstance(task, Classification | Multilabel):
                     scores = task.scores(by_task[name].detach())
-                    hidden = is_hidden(batch.targets[name])
+                    hidden = ~is_visible(batch.targets[name])
                     rows = pseudo_label_losses(scores, strong.heads[head][name], hidden, self.threshold)
-                    losses.append(masked_mean(rows, present & hidden.view(len(hidden), -1).any(1)))
+                    mean = masked_mean(rows, present & unlabelled[UNLABELLED + name])
+                    losses.append(batch.weigh(mean, UNLABELLED + name, modality))
         return sum_losses(losses)
-
-
-def is_hidden(target: Tensor) -> Tensor:
-    """Return which targets are hidden, shaped as `target`.
-
-    Args:
-        target: [B] classes or [B, C] labels.
-    """
-    return target.isnan() if target.is_floating_point() else target == IGNORE_INDEX
 
 
 def pseudo_label_losses(scores: Tensor, output: Tensor, hidden: Tensor, threshold: float) -> Tensor:

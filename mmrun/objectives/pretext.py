@@ -44,7 +44,7 @@ class Pretext(nn.Module):
         """
 
     def update(self, encoder: nn.Module) -> None:
-        """Follow the encoder before each training batch; by default nothing follows it.
+        """Follow the encoder after each optimiser step; by default nothing follows it.
 
         Args:
             encoder: with its current weights.

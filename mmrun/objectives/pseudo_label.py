@@ -48,6 +48,15 @@ class PseudoLabel(Objective):
         self.tasks, self.threshold = dict(tasks), threshold
         self.teacher = freeze_copy(model)
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Fill in hidden targets; see `Objective.prepare`."""
+        outputs = self.teacher(batch).outputs
+        targets = {}
+        for name, task in self.tasks.items():
+            scores = task.scores(outputs[name])
+            targets[name] = fill_hidden_targets(task, scores, batch.targets[name], self.threshold)
+        return batch._replace(targets=targets)
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective, in training with pseudo-labels as targets.
 
@@ -55,13 +64,8 @@ class PseudoLabel(Objective):
             model: to be trained.
             batch: inputs and targets.
         """
-        if self.training:
-            outputs = self.teacher(batch).outputs
-            targets = {}
-            for name, task in self.tasks.items():
-                scores = task.scores(outputs[name])
-                targets[name] = fill_hidden_targets(task, scores, batch.targets[name], self.threshold)
-            batch = batch._replace(targets=targets)
+        if self.training and batch.weights is None:
+            batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
 

@@ -64,8 +64,6 @@ class SelfSupervised(Objective):
         """
         corrupted, targets = {}, {}
         for modality, pretext in self.pretext.items():
-            if self.training:
-                pretext.update(model.encoder[modality])
             corrupted[modality], targets[modality] = pretext.corrupt(batch.inputs[modality], batch.present[modality])
         features = model.encode(corrupted)
         if self.joint:
@@ -74,8 +72,15 @@ class SelfSupervised(Objective):
         parts = {}
         for modality, pretext in self.pretext.items():
             rows = pretext.loss(features[modality], targets[modality])
-            parts[f"loss/{modality}"] = masked_mean(rows, batch.present[modality])
+            mean = masked_mean(rows, batch.present[modality])
+            parts[f"loss/{modality}"] = batch.weigh(mean, modality=modality)
         return {"loss": sum_losses(parts.values()), **parts}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Let pretexts follow their encoders."""
+        assert isinstance(model, Multimodal)
+        for modality, pretext in self.pretext.items():
+            pretext.update(model.encoder[modality])
 
 
 def require_all_modalities(key_path: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:

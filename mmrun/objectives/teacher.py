@@ -68,7 +68,7 @@ class EMATeacher(Teacher):
     def __init__(self, model: Multimodal) -> None:
         super().__init__(copy_as_buffers(model))
 
-    def update(self, model: Multimodal, rate: Tensor) -> None:
+    def update(self, model: nn.Module, rate: Tensor) -> None:
         """Move the weights towards the student's, and copy its buffers, such as batch statistics.
 
         Args:

@@ -141,15 +141,6 @@ class Session:
         """
         return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities)
 
-    def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:
-        """Yield the rows of a split, in order; with each batch, the number of its rows that count.
-
-        Args:
-            split: val or test.
-            modalities: to read.
-        """
-        return self.eval_loader(split, modalities).counted()
-
     def ordered(self, split: str, modalities: Iterable[str]) -> Iterator[Batch]:
         """Yield the rows of a split, in order.
 

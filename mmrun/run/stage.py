@@ -37,7 +37,8 @@ from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.compile import compile_learner, compile_mode
 from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
-from mmrun.training.grad_accumulation import split as split_batch
+from mmrun.training.grad_accumulation import build_micro_batches
+from mmrun.training.interpolation import Interpolation
 from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
 from mmrun.training.profile import Profiler, summarize
@@ -169,7 +170,11 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     trainable = [(name, parameter) for name, parameter in learner.named_parameters() if parameter.requires_grad]
     model_names = [(name.removeprefix("model."), parameter) for name, parameter in trainable]
     optimizer = build.build_optimizer(config, stage, session.model, model_names)
-    ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
+    ema: EMA | Interpolation | None = None
+    if stage.config.ema_decay is not None:
+        ema = EMA(trainable, stage.config.ema_decay)
+    elif stage.config.interpolate is not None:
+        ema = Interpolation(trainable, stage.config.interpolate)
     rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
     stream = order_rows(config, stage, session.data)
     batches = session.loader(rows, batch_size, stage.modalities, stream=stream)
@@ -226,7 +231,7 @@ def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> Non
     setting, accelerator = session.config.trainer.compile, session.accelerator
     if device.is_enabled(setting, accelerator.device):
         micro_batches = max(built.config.grad_accum_steps, state.grad_accum_steps)
-        batch = split_batch(built.batches.batch(state.step), micro_batches)[0]
+        batch = build_micro_batches(built.learner, built.batches.batch(state.step), micro_batches, accelerator)[0]
         mode = compile_mode(setting, micro_batches)
         report = partial(_report, session.callback, built.name)
         compile_learner(built.prepared, batch, mode, accelerator, report)

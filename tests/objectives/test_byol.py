@@ -40,7 +40,7 @@ def build(model):
     )
 
 
-def test_the_target_follows_the_encoder_in_training_alone_and_gets_no_gradient():
+def test_the_target_follows_the_encoder_after_each_step_and_gets_no_gradient():
     model, data = build_model("photo"), build_batch("photo")
     objective = build(model)
     weight = model.encoder["photo"].linear.weight
@@ -48,9 +48,9 @@ def test_the_target_follows_the_encoder_in_training_alone_and_gets_no_gradient()
     before = target.clone()
     with torch.no_grad():
         weight.add_(1.0)
-    objective.eval()(model, data)
+    objective(model, data)["loss"].backward()
     assert torch.equal(target, before)
-    objective.train()(model, data)["loss"].backward()
+    objective.on_step_end(model)
     assert torch.allclose(target, before + 0.1)
     assert not target.requires_grad
     assert weight.grad.any()
@@ -82,11 +82,11 @@ def test_features_of_digits_never_labelled_are_worth_something():
     for _ in range(200):
         rows = torch.randint(len(images), (128,))
         encoder.train()
-        pretext.update(encoder)
         views, target = pretext.corrupt(images[rows], torch.ones(128, dtype=torch.bool))
         optimizer.zero_grad()
         pretext.loss(encoder(views), target).mean().backward()
         optimizer.step()
+        pretext.update(encoder)
     assert probe(encoder, images, classes) > before + 0.08
 
 
