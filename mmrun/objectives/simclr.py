@@ -14,7 +14,7 @@ class SimClr(Pretext):
     """SimCLR (Chen et al., 2020): contrast of two augmented views, by crop, mirror, colour and grey; without blur.
 
     Negatives are the other images of the same micro-batch and process: gradient accumulation makes them fewer, more
-    devices do not add any.
+    devices do not add any. So the gradient of a batch depends on how it is split.
 
     Args:
         dim: width of the encoder's features.
