@@ -29,7 +29,7 @@ def test_visible_targets_are_counted_by_task_and_modality():
 
 def test_a_weight_is_the_share_of_the_targets_over_the_share_of_the_rows():
     total = torch.tensor([[8.0, 4.0], [12.0, 4.0], [0.0, 0.0], [1.0, 1.0]])
-    weights = weigh_batch(BATCH, MASKS, total).weights
+    weights = weigh_batch(BATCH, MASKS, count_visible(BATCH, MASKS), total).weights
     assert weights is not None
     assert weights[ALL] == {ALL: 1.0, "image": 1.0}  # half of the rows
     assert weights["label"] == {ALL: 0.5, "image": 0.5}  # a quarter of the targets
