@@ -63,7 +63,9 @@ def check_nodes(config: RunConfig) -> None:
         check_values(node, f"encoder.{modality}", drop=("preprocess", "init"))
         check_values(node["preprocess"], f"encoder.{modality}.preprocess")
         convert(node.get("init", ""), str, f"encoder.{modality}.init")
-    nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    check_values(config.fusion, "fusion", drop=("init",))
+    convert(config.fusion.get("init", ""), str, "fusion.init")
+    nodes = {"optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
     nodes |= {"balance": config.balance, "augment": config.augment}
     nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
     nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}

@@ -38,6 +38,7 @@ from mmrun.training.compile import compile_learner, compile_mode
 from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import build_micro_batches
+from mmrun.training.interpolation import Interpolation
 from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
 from mmrun.training.profile import Profiler, summarize
@@ -169,7 +170,11 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     trainable = [(name, parameter) for name, parameter in learner.named_parameters() if parameter.requires_grad]
     model_names = [(name.removeprefix("model."), parameter) for name, parameter in trainable]
     optimizer = build.build_optimizer(config, stage, session.model, model_names)
-    ema = None if stage.config.ema_decay is None else EMA(trainable, stage.config.ema_decay)
+    ema: EMA | Interpolation | None = None
+    if stage.config.ema_decay is not None:
+        ema = EMA(trainable, stage.config.ema_decay)
+    elif stage.config.interpolate is not None:
+        ema = Interpolation(trainable, stage.config.interpolate)
     rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
     stream = order_rows(config, stage, session.data)
     batches = session.loader(rows, batch_size, stage.modalities, stream=stream)
