@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -41,6 +42,7 @@ from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
+from mmrun.towers import override_encoders
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
@@ -48,7 +50,7 @@ USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"
 
 ADAPTER_PATH = "strategy.adapt"
 
-INIT = "init"  # a key of every encoder: the part of another run that initializes it
+INIT = "init"  # a key of every encoder and of the fusion: the part of another run that initializes it
 
 Kind = Literal["image", "text", "audio", "tabular", "series"]  # of a modality
 
@@ -159,7 +161,9 @@ def load(overrides: Sequence[str]) -> RunConfig:
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _drop_unused_encoders(config)
-    config.balance = config.balance or None  # balance=none composes an empty node
+    _drop_unused_stages(config)
+    config.model = config.model or None  # model=none composes an empty node
+    config.balance = config.balance or None
     config.augment = config.augment or None
     check(config)
     return config
@@ -267,7 +271,8 @@ def _compose(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Rewrite overrides in Hydra's form: `encoder.image=cnn`, the path of a node, as `encoder/image@encoder.image=cnn`.
 
-    Every modality of the data set gets an encoder: the default one of its kind if no override chooses another.
+    Every modality of the data set gets an encoder: a tower of the pretrained model, if one is chosen and has one, else
+    the default one of its kind if no override chooses another.
 
     Returns:
         The overrides, and the modalities that the run reads.
@@ -282,12 +287,32 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
     groups = {**encoders, ADAPTER_PATH: "adapter"}
     chosen = {path for path in first_choices if path in groups}  # by an experiment or the strategy
-    defaults = []
+    model = convert(_resolve(first, "model") or {}, dict[str, str | None], "model")
+    towers = override_encoders(model, {modality: kinds[modality] for modality in modalities}) if model else {}
+    _refuse_other_encoders(towers, chosen, overrides)
+    defaults = list(chain.from_iterable(towers.values()))
+    chosen_by_kind = convert(_resolve(first, "strategy.encoders"), dict[Kind, str], "strategy.encoders")
+    default_encoder = {**DEFAULT_ENCODER, **chosen_by_kind}
     for path in encoders:
-        if path not in chosen:
-            defaults.append(f"{path}={DEFAULT_ENCODER[kinds[path.removeprefix('encoder.')]]}")
+        if path not in chosen and path not in towers:
+            defaults.append(f"{path}={default_encoder[kinds[path.removeprefix('encoder.')]]}")
     rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
     return rewritten, modalities
+
+
+def _refuse_other_encoders(towers: Collection[str], chosen: Collection[str], overrides: Sequence[str]) -> None:
+    """Raise an error if another encoder is chosen where a tower of the pretrained model is one."""
+    typed = {_find_path(override.partition("=")[0]): override for override in overrides}
+    for path in towers:
+        if path in typed:
+            raise ConfigError(f"{decode_names(typed[path])}: {path} is a tower of model; leave one of the two out")
+        if path in chosen:
+            raise ConfigError(f"model: {path} is one of its towers, but the experiment chooses another; add model=none")
+
+
+def _find_path(key: str) -> str:
+    """Return the path of the node that an override changes: encoder.image for +encoder/image@encoder.image."""
+    return key.lstrip("+~").rpartition("@")[2].replace("/", ".")
 
 
 def _resolve(composed: DictConfig, key: str) -> Any:
@@ -322,9 +347,10 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
     for override in overrides:
         key, equals, value = override.partition("=")
         owner, _, last_key = key.rpartition(".")
-        if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or (owner in groups and last_key == INIT)):
+        is_init = last_key == INIT and (owner in groups or owner == "fusion")
+        if not override.startswith("~") and (USER_KEYS & set(key.split(".")) or is_init):
             override = f"++{override.lstrip('+')}"
-        path = key.lstrip("+~").rpartition("@")[2].replace("/", ".")
+        path = _find_path(key)
         group = _find_group(path, groups)
         names = value.split(",")
         if group is None or not equals or any(name.startswith(("{", "[", "$")) for name in names):
@@ -377,6 +403,13 @@ def _drop_unused_encoders(config: RunConfig) -> None:
         if not path.startswith("encoder.") or path.removeprefix("encoder.") in config.encoder:
             choices[path] = name
     config.choices = choices
+
+
+def _drop_unused_stages(config: RunConfig) -> None:
+    """Drop the stages that a pretrained model takes the place of."""
+    if config.model:
+        stages = config.strategy.stages
+        config.strategy.stages = {name: stage for name, stage in stages.items() if not stage.without_model}
 
 
 # -------------------------------------------------------------------------------------------------------- errors

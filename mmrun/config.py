@@ -4,7 +4,7 @@ The types and ranges of the keys are their annotations, which `mmrun.values` che
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
@@ -69,9 +69,13 @@ def result_config(values: Values) -> dict[str, object]:
     result = _effective_keys(RunConfig, values)
     result["trainer"] = _effective_keys(TrainerConfig, values["trainer"])
     stages = {name: _effective_keys(StageConfig, stage) for name, stage in values["strategy"]["stages"].items()}
-    result["strategy"] = {**values["strategy"], "stages": stages}
+    strategy = {**values["strategy"], "stages": stages}
+    strategy.pop("encoders", None)  # they are in `encoder`
+    result["strategy"] = strategy
     if not result.get("tasks"):
         result.pop("tasks", None)  # configs of earlier versions lack the key
+    if result.get("head") == asdict(HeadConfig()):
+        del result["head"]  # likewise
     callbacks = values.get("callbacks", {})
     result["callbacks"] = {name: node for name, node in callbacks.items() if node["_target_"] not in OBSERVERS}
     return result
@@ -117,9 +121,12 @@ class StageConfig:
 
     objective: Node = None
     train: list[str] = field(default_factory=list)  # globs over parameter names; for_each replaces {modality}
+    reinitialize: bool = False  # what earlier stages trained starts anew; a teacher is the model before that
     unfreeze_top: PositiveShare | None = None  # of each encoder's modules, counted from its output; None: all
     for_each: Literal["modality"] | None = None  # one copy of the stage per modality; the copies divide the share
     rows: Literal["labelled", "all", "unlabelled", "bootstrap"] = "labelled"  # bootstrap: labelled, with replacement
+    balanced_batches: bool = False  # batches have as many rows of each class of the first task
+    labelled_share: OpenShare | None = None  # of each batch, with rows=all; None: as many labelled rows as come
     share: PositiveFloat = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Node = None  # None: that of the run
     lr: PositiveFloat | None = None  # None: that of the optimizer
@@ -133,6 +140,9 @@ class StageConfig:
     ema_decay: OpenShare | None = None  # per step; the result of the stage is then the moving average of its weights
     monitor: str = "loss"  # selects the best weights on validation rows: loss, primary_metric, or a metric: f1_macro
     patience: PositiveInt | None = None  # evaluations without improvement before the stage ends; None: no early stop
+    # WiSE-FT: the result has this share of the trained weights, and the rest of those that the stage starts from
+    interpolate: OpenShare | None = changes(TRAINING, None, later=True)
+    without_model: bool = changes(NOTHING, False)  # a stage that is left out where `model` starts the run
     reuse: bool = changes(NOTHING, False)  # store the result, and load it if everything that determines it is equal
 
     def __post_init__(self) -> None:
@@ -146,6 +156,15 @@ class StrategyConfig:
 
     stages: dict[str, StageConfig] = field(default_factory=dict)
     adapt: Node = None  # one of models.adapters; None: encoders without adapters
+    encoders: dict[str, str] = field(default_factory=dict)  # by kind, for modalities whose encoder is not chosen
+
+
+@dataclass
+class HeadConfig:
+    """Where the heads on the fused vector start."""
+
+    init: str | None = None  # RUN:head, the heads of another run
+    prompt: str | None = None  # a photo of a {class}: zero-shot heads of class names, for aligned towers
 
 
 @dataclass
@@ -165,7 +184,7 @@ class TrainerConfig:
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
     group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
-    evaluate_every: PositiveFloat = 1.0  # epochs
+    evaluate_every: PositiveFloat = 1.0  # epochs of the run; a stage with half of the budget, half as many
     on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved
@@ -180,8 +199,12 @@ class RunConfig:
 
     dataset: dict[str, Any] = field(default_factory=dict)  # node of a source, plus LABELS
     modalities: list[str] | None = None  # None: all of the data set
+    # a pretrained model, whose towers are encoders: family and path, and by kind the modality that its tower reads
+    model: dict[str, str | None] | None = changes(NOTHING, None)
     encoder: dict[str, Node] = field(default_factory=dict)  # node by modality; it has a `preprocess` node, maybe `init`
-    fusion: Node = None
+    fusion: Node = None  # may have an `init`
+    head: HeadConfig = field(default_factory=HeadConfig)
+    init: str | None = changes(TRAINING, None, later=True)  # a run, all parts of which start this one where they match
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     balance: Node = None  # one of objectives.balance; None: gradients are not changed
     augment: Node = None  # one of objectives.augment; None: inputs are not changed
@@ -276,6 +299,8 @@ def check(config: RunConfig) -> None:
     _check_trainer(config.trainer)
     _check_budget(config.budget)
     _check_labels(config)
+    if config.head.init is not None and config.head.prompt is not None:
+        raise ConfigError("head: both init and prompt are set; drop one of them")
     if config.trainer.fsdp:
         _check_fsdp(config)
 
@@ -354,6 +379,8 @@ def _check_stage(stage: StageConfig, key_path: str, config: RunConfig) -> None:
             f"{key_path}.monitor: {stage.monitor} cannot select weights: validation rows do, so that test rows stay "
             f"unseen; use {stage.monitor.partition('/')[2]}"
         )
+    if stage.interpolate is not None and stage.ema_decay is not None:
+        raise ConfigError(f"{key_path}: interpolate cannot be combined with ema_decay; drop one of them")
     batch_size = config.trainer.batch_size
     if batch_size != "auto" and stage.grad_accum_steps > batch_size:
         raise ConfigError(
@@ -382,6 +409,7 @@ def _check_fsdp(config: RunConfig) -> None:
     }
     for name, stage in config.strategy.stages.items():
         unsupported[f"strategy.stages.{name}.ema_decay"] = stage.ema_decay is not None
+        unsupported[f"strategy.stages.{name}.interpolate"] = stage.interpolate is not None
     for key, is_set in unsupported.items():
         if is_set:
             raise ConfigError(f"trainer.fsdp: cannot be combined with {key}; drop one of them")

@@ -22,8 +22,11 @@ HYDRA_KEYS = {
     "hydra.searchpath": "search another folder for YAML files with --config-dir DIR",
     "hydra": "only hydra/launcher=NAME and hydra.launcher.KEY=VALUE apply, with -m; leave it out",
 }
-PATHS = ("dataset.path", "dataset.root", "outputs", "cache")  # keys
-GROUPS = ("dataset", "fusion", "strategy", "balance", "augment", "callbacks", "optimizer", "trainer", "experiment")
+PATHS = ("dataset.path", "dataset.root", "model.path", "outputs", "cache")  # keys
+GROUPS = (
+    *("dataset", "model", "fusion", "strategy", "balance", "augment", "callbacks", "optimizer", "trainer"),
+    *("experiment",),
+)
 REQUIRED = ("dataset", "fusion", "strategy", "optimizer", "encoder", "budget", "trainer", "modalities", "seed")
 
 

@@ -11,7 +11,19 @@ from mmrun.errors import ConfigError
 
 TEXT_KEYS = {
     *("dataset.path", "dataset.root", "dataset.target", "dataset.group", "dataset.split", "dataset.id"),
-    *("dataset.order", "dataset.encoding", "outputs", "cache", "tag", "note"),
+    *(
+        "dataset.order",
+        "dataset.encoding",
+        "model.path",
+        "init",
+        "fusion.init",
+        "head.init",
+        "head.prompt",
+        "outputs",
+        "cache",
+        "tag",
+        "note",
+    ),
 }
 TEXT_PARENTS = {"dataset.columns", "dataset.order"}  # the keys are the user's, the values are text
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")  # of a modality, as a key of a config

@@ -1,5 +1,6 @@
 """One thread and no hub: results must be the same bits whatever else the machine does."""
 
+import functools
 import os
 import resource
 from pathlib import Path
@@ -36,6 +37,21 @@ def pytest_collection_modifyitems(items):
         file = item.path.relative_to(tests).as_posix()
         if file.startswith(SLOW) or any(part in item.name for part in SLOW_NAMES):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Return a function that saves a tiny pretrained model of a family, once, and returns its folder."""
+    folder = tmp_path_factory.mktemp("tiny_models")
+
+    @functools.cache
+    def save(name):
+        from mmrun.testing.tiny_models import save_tiny_model
+
+        save_tiny_model(name, folder / name)
+        return str(folder / name)
+
+    return save
 
 
 @pytest.fixture

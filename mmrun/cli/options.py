@@ -17,7 +17,7 @@ HELP = "List the groups of options, the options of a group, or the keys of an op
 
 PURPOSES = {  # of the groups; kinds of encoders and pretexts are groups of their own
     "data": ("dataset", "augment"),
-    "model": ("encoder", "fusion", "adapter"),
+    "model": ("model", "encoder", "fusion", "adapter"),
     "method": ("strategy", "objective", "pretext", "balance"),
     "training": ("optimizer", "trainer", "callbacks"),
     "many runs": ("experiment", "sweep"),

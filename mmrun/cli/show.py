@@ -26,7 +26,7 @@ HELP = "Show one run: its overrides, status, metrics, learning curves and cost."
 COST_HEADER = ["stage", "objective", "epochs", "steps", "samples", "time", "FLOPs", "memory", "trainable", "total"]
 COST_DETAILS = tuple(COST_HEADER.index(name) for name in ("samples", "FLOPs", "memory", "total"))
 CURVE_SIZE = 24, 2  # columns and lines
-FIRST_CHOICES = ("dataset", "encoder", "fusion", "strategy")  # the others follow
+FIRST_CHOICES = ("dataset", "model", "encoder", "fusion", "strategy")  # the others follow
 
 Metrics = Mapping[str, float | None]  # by name
 

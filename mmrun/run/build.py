@@ -17,6 +17,7 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.run import init_from
+from mmrun.run.class_names import start_from_class_names
 from mmrun.run.data import Data
 from mmrun.seeding import seeded_generator
 from mmrun.training import checkpoint
@@ -25,14 +26,15 @@ from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_gro
 from mmrun.types import Encoder, Input, Objective
 
 
-def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimodal:
+def build_model(config: RunConfig, data: Data, use_init: bool = True, stream: str = "init") -> Multimodal:
     """Build the model. Each part draws its initial weights from a random stream of its own.
 
     Args:
         config: encoders, adapter, fusion and seed.
         data: what the preprocessors know of each modality, and the tasks.
-        use_init: load the parts of other runs that `encoder.<modality>.init` names; not needed where all weights are
-            loaded afterwards.
+        use_init: load the parts of other runs that the `init` keys name; not needed where all weights are loaded
+            afterwards.
+        stream: of the initial weights; that of each part has its name appended.
 
     Raises:
         ConfigError: parts do not fit each other or the data.
@@ -40,27 +42,30 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
     encoders: dict[str, Encoder] = {}
     for modality, node in config.encoder.items():
         key_path = f"encoder.{modality}"
-        with seeded_generator(config.seed, f"init/{key_path}"):
+        with seeded_generator(config.seed, f"{stream}/{key_path}"):
             encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
-        if use_init and "init" in node:
-            data.warn(init_from.load_part(encoders[modality], node["init"], f"{key_path}.init", data.fits[key_path]))
-    if config.strategy.adapt is not None:
-        _adapt(config, data, encoders)
     optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in data.tasks.values()),
     }
-    with seeded_generator(config.seed, "init/fusion"):
-        fusion = instantiate(config.fusion, "fusion", optional_kwargs)
-    with seeded_generator(config.seed, "init/head"):
-        return Multimodal(encoders, fusion, data.tasks)
+    with seeded_generator(config.seed, f"{stream}/fusion"):
+        fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
+    with seeded_generator(config.seed, f"{stream}/head"):
+        model = Multimodal(encoders, fusion, data.tasks)
+    if use_init:
+        if config.head.prompt is not None:
+            start_from_class_names(model, config, data)
+        data.warn(init_from.load_initial_weights(model, config, data.fits))
+    if config.strategy.adapt is not None:
+        _adapt(config, data, encoders, stream)
+    return model
 
 
-def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder]) -> None:
+def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder], stream: str) -> None:
     """Insert adapters into the encoders, in place."""
     num_adapted = 0
     for modality, encoder in encoders.items():
-        with seeded_generator(config.seed, f"init/adapt.{modality}"):
+        with seeded_generator(config.seed, f"{stream}/adapt.{modality}"):
             num_adapted += instantiate(
                 config.strategy.adapt, "strategy.adapt", data.metadata[modality], encoder=encoder
             )
@@ -218,6 +223,8 @@ def resolve_stages(config: RunConfig, model: Multimodal) -> dict[str, Stage]:
     for modality, encoder in model.encoder.items():
         if not any(True for _ in encoder.parameters()):
             without_parameters.append(f"encoder.{modality}")
+    if not any(True for _ in model.fusion.parameters()):
+        without_parameters.append("fusion")
     stages = {}
     for stage in expand_stages(config.strategy, config.encoder):
         stages[stage.name] = replace(stage, trainable=trainable_parameters(names, stage, without_parameters))

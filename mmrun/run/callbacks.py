@@ -17,6 +17,7 @@ from mmrun.training.cost import stage_cost
 from mmrun.training.dry_run import modality_gradients
 from mmrun.training.ema import EMA
 from mmrun.training.grad_accumulation import split
+from mmrun.training.interpolation import Interpolation
 from mmrun.training.state import TrainState
 from mmrun.values import PositiveInt
 
@@ -32,7 +33,7 @@ class AverageWeights(Callback):
         ema: the average.
     """
 
-    def __init__(self, ema: EMA) -> None:
+    def __init__(self, ema: EMA | Interpolation) -> None:
         self.ema = ema
 
     def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:

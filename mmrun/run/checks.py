@@ -24,6 +24,7 @@ from mmrun.run.build import (
     uses_balance,
 )
 from mmrun.run.data import Data, describe_data, open_data
+from mmrun.run.sampling import order_rows
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage
 from mmrun.types import KINDS
@@ -62,7 +63,9 @@ def check_nodes(config: RunConfig) -> None:
         check_values(node, f"encoder.{modality}", drop=("preprocess", "init"))
         check_values(node["preprocess"], f"encoder.{modality}.preprocess")
         convert(node.get("init", ""), str, f"encoder.{modality}.init")
-    nodes = {"fusion": config.fusion, "optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    check_values(config.fusion, "fusion", drop=("init",))
+    convert(config.fusion.get("init", ""), str, "fusion.init")
+    nodes = {"optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
     nodes |= {"balance": config.balance, "augment": config.augment}
     nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
     nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}
@@ -112,6 +115,7 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
             )
         build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])
         _check_rows(stage, data)
+        order_rows(config, stage, data)
         _check_monitor(stage, data)
     if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")

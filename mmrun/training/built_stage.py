@@ -8,6 +8,7 @@ from torch import nn
 from mmrun.data.loader import Loader
 from mmrun.head import Head
 from mmrun.training.ema import EMA
+from mmrun.training.interpolation import Interpolation
 from mmrun.training.learner import Learner
 from mmrun.training.stages import Stage
 from mmrun.training.state import FitConfig, TrainState
@@ -42,7 +43,8 @@ class BuiltStage:
         optimizer: over the trainable parameters.
         batches: the training rows.
         config: how long and how to train.
-        ema: moving average of the trainable weights, which then is what counts; None: there is none.
+        ema: moving average of the trainable weights, or their interpolation with those at the start of the stage, which
+            then is what counts; None: there is neither.
         heads: whose metrics are monitored; empty: the loss is.
         parts: parts of the model that the stage runs or trains (`encoder.image`, `fusion`, `head.label` ...).
         flops_per_step: of one forward and backward pass on all devices together.
@@ -59,7 +61,7 @@ class BuiltStage:
     optimizer: torch.optim.Optimizer
     batches: Loader
     config: FitConfig
-    ema: EMA | None
+    ema: EMA | Interpolation | None
     heads: list[Head]
     parts: frozenset[str]
     flops_per_step: float

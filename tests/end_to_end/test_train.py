@@ -15,7 +15,10 @@ STAGES = {
     "component": ["pretrain-image", "pretrain-text", "finetune"],
     "holistic": ["pretrain", "finetune"],
 }
-NEEDS = {name: ["encoder.text=transformer"] for name in ("adapter", "prompt")}  # what they can adapt
+NEEDS = {
+    **{name: ["encoder.text=transformer"] for name in ("adapter", "prompt")},  # what they can adapt
+    "component_pretrained": ["encoder.text=gru"],  # no hub
+}
 
 
 def test_every_strategy_is_here():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmrun import compose
+from mmrun.config import result_config
 from mmrun.data.fitted import digest_state
 from mmrun.errors import ConfigError, DataError
 from mmrun.evaluation.soup import predict_soup
@@ -39,6 +40,76 @@ def test_a_part_that_does_not_exist_or_fit_is_rejected(load, finished, init, mes
     config = load(f"encoder.a.init={init.format(run=finished.path)}")
     with pytest.raises(ConfigError, match=f"^{message}"):
         build_model(config, open_data(config))
+
+
+def test_all_parts_start_from_another_run(load, finished):
+    config = load(f"init={finished.path}", "seed=1")
+    data = open_data(config)
+    model = build_model(config, data)
+    weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert data.table.warnings == []
+
+
+def test_parts_that_do_not_match_are_listed_and_keep_their_own_weights(load, finished):
+    config = load("fusion.dim=5", "encoder.b.dims=[8,8]", f"init={finished.path}")
+    data = open_data(config)
+    model = build_model(config, data)
+    weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
+    assert torch.equal(model.probe["a"].label.weight, weights["probe.a.label.weight"])
+    assert data.table.warnings == [
+        f"init: encoder.a, probe.a, probe.b start from {finished.name}, but not encoder.b (other parameters), "
+        "fusion (other shapes), head.label (other shapes)"
+    ]
+
+
+def test_fusion_and_head_start_from_another_run(load, finished):
+    parts = f"fusion.init={finished.path}:fusion", f"head.init={finished.path}:head"
+    config = load(*parts, "seed=1")
+    model = build_model(config, open_data(config))
+    weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
+    for name, tensor in model.state_dict().items():
+        if name.startswith(("fusion.", "head.")):
+            assert torch.equal(tensor, weights[name])
+    assert not torch.equal(model.probe["a"].label.weight, weights["probe.a.label.weight"])
+
+
+def test_a_single_part_counts_more_than_all_parts(load, finished):
+    config = load("seed=1")
+    other = run(config, NullCallback())
+    config = load("seed=2", f"init={finished.path}", f"encoder.a.init={other.path}:encoder.a")
+    model = build_model(config, open_data(config))
+    weights = init_from.final_weights(*init_from.open_config(str(other.path), "init"))
+    assert all(
+        torch.equal(tensor, weights[f"encoder.a.{name}"]) for name, tensor in model.encoder["a"].state_dict().items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("init=nosuch", "init: "),
+        ("fusion.init=nosuch", "fusion.init: 'nosuch' names no part of a run; write RUN:fusion"),
+        ("head.init={run}", "head.init: .* names no part of a run; write RUN:head"),
+        ("head.init={run}:fusion", "head.init: the weights of fusion do not fit this head: "),
+    ],
+)
+def test_other_parts_that_do_not_exist_or_fit_are_rejected(load, finished, override, message):
+    config = load(override.format(run=finished.path))
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        build_model(config, open_data(config))
+
+
+def test_a_run_without_any_matching_part_is_rejected(load, finished):
+    config = load("fusion.dim=5", "encoder.a.dims=[9]", "encoder.b.dims=[9]", f"init={finished.path}")
+    with pytest.raises(ConfigError, match=r"^init: no part of .* matches one of this model \(it has encoder.a, "):
+        build_model(config, open_data(config))
+
+
+def test_a_run_without_init_is_the_run_that_it_was_before_the_keys_came(load):
+    values = compose.as_dict(load())
+    earlier = {key: value for key, value in values.items() if key not in ("init", "head", "model")}
+    assert result_config(values) == result_config(earlier)
 
 
 def test_a_run_that_is_not_finished_is_rejected(open_run):
@@ -98,6 +169,20 @@ def test_an_encoder_of_a_run_with_other_means_is_taken_with_a_warning(load_texts
     assert data.table.warnings == [
         f"encoder.cells.init: encoder.cells of {first.name} was fitted to other training rows (numeric differs), so "
         "its weights see inputs in another scale or size than they were trained on"
+    ]
+
+
+def test_a_head_of_a_run_with_other_classes_is_refused_alone_and_listed_with_all_parts(load_texts):
+    first = run(load_texts(), NullCallback())
+    config = load_texts(f"head.init={first.path}:head", labels=("a", "b"), name="other")
+    with pytest.raises(ConfigError, match=r"^head\.init: task\.label of .* \(classes differs\)"):
+        build_model(config, open_data(config))
+    config = load_texts(f"init={first.path}", labels=("a", "b"), name="other")
+    data = open_data(config)
+    build_model(config, data)
+    assert data.table.warnings == [
+        f"init: encoder.words, encoder.cells, fusion start from {first.name}, but not head.label (other classes), "
+        "probe.words (other classes), probe.cells (other classes)"
     ]
 
 

@@ -30,9 +30,9 @@ def test_what_is_monitored_has_a_name(open_run):
     assert monitored_metrics(session, "f1_macro", [FUSED]) == ["f1_macro"]
 
 
-@pytest.mark.parametrize("decay", ["null", "0.9"])
-def test_validation_leaves_the_weights_as_they_are(open_run, decay):
-    session = open_run(f"strategy.stages.train.ema_decay={decay}")
+@pytest.mark.parametrize("average", ["ema_decay=null", "ema_decay=0.9", "interpolate=0.5"])
+def test_validation_leaves_the_weights_as_they_are(open_run, average):
+    session = open_run(f"strategy.stages.train.{average}")
     before = {name: tensor.clone() for name, tensor in session.model.state_dict().items()}
     for validate in validations(session):
         validate()

@@ -116,6 +116,27 @@ def load_settings(read: ReadSettings, model: str) -> Settings:
     return fetch(lambda local_only: read(model, local_files_only=local_only)[0], model, remedy)
 
 
+def load_normalization(model: str, pretrained: bool, num_channels: int) -> tuple[Tensor, Tensor]:
+    """Load the mean and standard deviation by which a vision model's inputs are normalised.
+
+    Args:
+        model: name on the hub, or a local folder.
+        pretrained: False: both are 0.5, for random weights.
+        num_channels: C.
+
+    Returns:
+        Both [C, 1, 1], for pixels of 0..1.
+
+    Raises:
+        ConfigError: the model's preprocessor_config.json is neither cached nor reachable.
+    """
+    settings = load_settings(ImageProcessingMixin.get_image_processor_dict, model) if pretrained else Settings()
+    halves = [0.5] * num_channels
+    mean = settings["image_mean"] if settings else halves
+    std = settings["image_std"] if settings else halves
+    return torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
+
+
 class HfImage(Encoder):
     """A vision model of transformers: ViT, DINOv2, SigLIP, CLIP and others.
 
@@ -143,12 +164,9 @@ class HfImage(Encoder):
         # The mask token replaces masked patches in pre-training; without them it would get no gradient.
         net = load_model(model, pretrained, grad_checkpointing, use_mask_token=False)
         self.net: PreTrainedModel = getattr(net, "vision_model", net)  # CLIP and similar models have a text model, too
-        settings = load_settings(ImageProcessingMixin.get_image_processor_dict, model) if pretrained else Settings()
-        halves = [0.5] * self.net.config.num_channels
-        mean = settings["image_mean"] if settings else halves
-        std = settings["image_std"] if settings else halves
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        mean, std = load_normalization(model, pretrained, self.net.config.num_channels)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
         resizes = "interpolate_pos_encoding" in inspect.signature(self.net.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if resizes else {}
         image = torch.zeros(1, in_channels, image_size, image_size)

@@ -45,6 +45,11 @@ CASES: dict[str, dict[str, Any]] = {
     "audio/hf:whisper": {"model": "whisper"},
     "audio/hf:ast": {"model": "ast"},
     "audio/hf:hubert": {"model": "hubert", "pretrained": False},
+    "image/tower:siglip": {"model": "siglip"},
+    "text/tower:siglip": {"model": "siglip"},
+    "image/tower:flava": {"model": "flava"},
+    "text/tower:flava": {"model": "flava"},
+    "text/tower:clap": {"model": "clap"},
     "series/gru:lstm": {"cell": "lstm"},
 }
 FITTED = {f"{kind}/{method}" for kind in ("image", "audio", "tabular", "series") for method in ("pca", "ica")}
@@ -58,7 +63,7 @@ def kind_of(case: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def build(tiny: Callable[[str], str]) -> Build:
+def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build:
     """Return a function that builds a case once: fitted, in eval mode, and not to be changed by tests."""
 
     @functools.cache
@@ -67,6 +72,9 @@ def build(tiny: Callable[[str], str]) -> Build:
         node = {**NODES[name], **CASES[case]}
         if name in DEFAULT:
             node["model"] = tiny(CASES[case].get("model", DEFAULT[name]))
+        elif name.endswith("/tower"):
+            default = "clap" if name == "audio/tower" else "clip"
+            node["model"] = tiny_model(CASES[case].get("model", default))
         elif "pretrained" in node:
             node["pretrained"] = False
         torch.manual_seed(0)
@@ -78,7 +86,7 @@ def build(tiny: Callable[[str], str]) -> Build:
 
 
 def test_all_options_are_listed() -> None:
-    assert len(NODES) == 36
+    assert len(NODES) == 39
     assert {kind_of(name) for name in NODES} == set(KINDS)
 
 
@@ -100,7 +108,7 @@ def test_yaml_lists_every_argument(name: str) -> None:
 def test_its_preprocessor_is_of_its_kind(name: str) -> None:
     preprocessor = instantiate(NODES[name]["preprocess"], f"encoder.{name}.preprocess")
     assert type(preprocessor).__module__ == f"mmrun.data.preprocess.{kind_of(name)}"
-    if name == "text/hf":
+    if name in ("text/hf", "text/tower"):
         assert preprocessor.tokenizer == NODES[name]["model"]
 
 

@@ -1,0 +1,67 @@
+"""Heads made of class names: what CLIP itself would answer."""
+
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from mmrun import compose
+from mmrun.errors import ConfigError
+from mmrun.run.build import build_model
+from mmrun.run.data import open_data
+
+PROMPT = "head.prompt=a photo of a {class}"
+
+
+def build(*overrides):
+    config = compose.load(["dataset=digits", *overrides])
+    return build_model(config, open_data(config))
+
+
+@pytest.fixture
+def clip(tiny_model):
+    """Overrides that choose a tiny CLIP, and its image tower alone."""
+    folder = tiny_model("clip")
+    return "modalities=[image]", "encoder.image=tower", f"encoder.image.model={folder}", "fusion=aligned"
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model, clip, family):
+    folder = tiny_model(family)
+    model = build(*clip, f"encoder.image.model={folder}", "encoder.image.preprocess.size=32", PROMPT).eval()
+    texts = [f"a photo of a {name}" for name in map(str, range(10))]
+    tokenized = AutoTokenizer.from_pretrained(folder)(texts, padding="max_length", return_tensors="pt")
+    if family == "siglip":
+        del tokenized["attention_mask"]
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        normalized = (pixels - model.encoder["image"].mean) / model.encoder["image"].std
+        expected = AutoModel.from_pretrained(folder).eval()(**tokenized, pixel_values=normalized).logits_per_image
+        features = model.encode({"image": pixels})
+        outputs = model.forward_head(model.fusion(features, {"image": torch.ones(2, dtype=torch.bool)}))
+    torch.testing.assert_close(outputs["label"].softmax(1), expected.softmax(1))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["head.prompt=a photo"], "head.prompt: 'a photo' has no {class}, for example 'a photo of a {class}'"),
+        (
+            [PROMPT, "fusion=concat"],
+            "head.prompt: compares rows with class names in the space of the towers; add fusion=aligned",
+        ),
+        (
+            [PROMPT, "encoder.image=cnn"],
+            "head.prompt: needs towers that one model aligned, but the encoders are no tower; add model=clip",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_with_class_names_is_refused(clip, overrides, message):
+    keep = clip if "encoder.image=cnn" not in overrides else [clip[0], clip[3]]
+    with pytest.raises(ConfigError) as caught:
+        build(*keep, *overrides)
+    assert str(caught.value) == message
+
+
+def test_init_and_prompt_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"^head: both init and prompt are set; drop one of them$"):
+        compose.load(["dataset=digits", PROMPT, "head.init=run:head"])
