@@ -192,8 +192,11 @@ def build_optimizer(
     node: Mapping[str, Any] = stage.config.optimizer if use_own else config.optimizer
     key_path = f"{stage.key_path}.optimizer" if use_own else "optimizer"
     lr = node["lr"] if stage.config.lr is None else stage.config.lr
-    decays = None if stage.config.layer_decay is None else lr_decays(model, stage.config.layer_decay)
-    groups = parameter_groups(trainable, stage.config.lr_scale, lr, decays)
+    factors = {} if stage.config.layer_decay is None else lr_decays(model, stage.config.layer_decay)
+    for modality, encoder_lr in (config.encoder_lr or {}).items():
+        for name, _ in model.encoder[modality].named_parameters(prefix=f"encoder.{modality}"):
+            factors[name] = factors.get(name, 1.0) * encoder_lr / lr
+    groups = parameter_groups(trainable, stage.config.lr_scale, lr, factors)
     optimizer: torch.optim.Optimizer = instantiate(node, key_path, drop=("lr",), params=groups, lr=lr)
     return optimizer
 

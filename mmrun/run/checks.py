@@ -14,6 +14,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
+from mmrun.recipe import describe_recipe
 from mmrun.run.build import (
     augmentation_of,
     build_callbacks,
@@ -37,7 +38,7 @@ def check(config: RunConfig) -> list[str]:
         config: of a run that may never be started.
 
     Returns:
-        What `describe_data` says of its data.
+        What `describe_data` says of its data, and `describe_recipe` of its pretrained encoders.
 
     Raises:
         ConfigError, DataError: the run could not start.
@@ -48,7 +49,7 @@ def check(config: RunConfig) -> list[str]:
     data = open_data(config)
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
-    return describe_data(data)
+    return [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]
 
 
 def check_nodes(config: RunConfig) -> None:
