@@ -54,7 +54,8 @@ def main() -> int:
         tokens = session.columns["text"].parts["mask"].numpy().sum(1)
         learned = tokens[session.data.rows["all"]]
         print(f"{len(learned)} texts of {learned.min()} to {learned.max()} tokens, {learned.mean():.0f} on average")
-        by_chance = tokens[padded.batches.sampler.permute_rows(0)][: steps * args.batch_size].reshape(steps, -1).max(1)
+        shuffled = padded.batches.sampler.stream.take(np.arange(steps * args.batch_size))
+        by_chance = tokens[shuffled].reshape(steps, -1).max(1)
         widths = [grouped.batches.batch(step).inputs["text"]["ids"].shape[1] for step in range(1, steps)]
         print(f"batches of {np.mean(widths):.0f} tokens on average, {min(widths)} to {max(widths)}; ", end="")
         print(f"cropped alone, in the order of chance, they would have {np.mean(by_chance):.0f}")

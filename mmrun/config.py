@@ -121,9 +121,12 @@ class StageConfig:
 
     objective: Node = None
     train: list[str] = field(default_factory=list)  # globs over parameter names; for_each replaces {modality}
+    reinitialize: bool = False  # what earlier stages trained starts anew; a teacher is the model before that
     unfreeze_top: PositiveShare | None = None  # of each encoder's modules, counted from its output; None: all
     for_each: Literal["modality"] | None = None  # one copy of the stage per modality; the copies divide the share
     rows: Literal["labelled", "all", "unlabelled", "bootstrap"] = "labelled"  # bootstrap: labelled, with replacement
+    balanced_batches: bool = False  # batches have as many rows of each class of the first task
+    labelled_share: OpenShare | None = None  # of each batch, with rows=all; None: as many labelled rows as come
     share: PositiveFloat = 1.0  # of the budget; the shares of a strategy are divided by their sum
     optimizer: Node = None  # None: that of the run
     lr: PositiveFloat | None = None  # None: that of the optimizer
@@ -181,7 +184,7 @@ class TrainerConfig:
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
     group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
-    evaluate_every: PositiveFloat = 1.0  # epochs
+    evaluate_every: PositiveFloat = 1.0  # epochs of the run; a stage with half of the budget, half as many
     on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # of modalities
 
+ALL = ""  # in `Batch.weights`, in place of a task or modality: all rows
 IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-entropy; a hidden number is NaN
 
 # The input of an encoder, by the kind of its modality:
@@ -48,12 +49,29 @@ class Batch(NamedTuple):
         present: by modality, which rows have it, [B] bool. The input of a missing modality is zeros.
         targets: by task: classes [B] int64, labels [B, C] float, or numbers [B] or [B, C] float.
         index: row numbers in the data set, [B] int64.
+        weights: by task and modality, or ALL: what a mean over the visible targets in the rows of a modality counts in
+            the mean over a larger batch, of which this one is a part. Scalars, in proportion to the part's rows: 1
+            where the part has as large a share of the visible targets as of the rows. The masks of the objective stand
+            beside the tasks. None: this is the whole batch.
     """
 
     inputs: dict[str, Input]
     present: dict[str, Tensor]
     targets: dict[str, Tensor]
     index: Tensor  # type: ignore[assignment]
+    weights: dict[str, dict[str, Tensor]] | None = None
+
+    def weigh(self, mean: Tensor, task: str = ALL, modality: str = ALL) -> Tensor:
+        """Weigh a mean over some rows, so that the parts of a larger batch give the mean over all its rows.
+
+        The mean of a micro-batch without any such row must be 0.
+
+        Args:
+            mean: over the visible targets of `task` (ALL: over rows) where `modality` is present (ALL: everywhere).
+            task: by name; or the name of a mask of the objective.
+            modality: by name.
+        """
+        return mean if self.weights is None else mean * self.weights[task][modality]
 
 
 class Encoder(nn.Module):
@@ -161,6 +179,10 @@ class Objective(nn.Module):
 
     An objective owns the parameters that it needs besides those of the model: a decoder, projection or teacher.
 
+    A batch may be a micro-batch: a part of what one optimiser step learns from. A mean over all rows needs no care; one
+    over some of them is passed through `Batch.weigh`. What moves with time (a teacher, a ramp, a queue) moves in
+    `on_step_end`, not in `forward`.
+
     Attributes:
         needs_targets: whether it learns nothing from a row whose targets are hidden.
         returns_task_losses: whether `loss` is computed from a loss/<task> for each task, so that a balance can separate
@@ -169,6 +191,37 @@ class Objective(nn.Module):
 
     needs_targets: bool = False
     returns_task_losses: bool = False
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Change which targets are visible or which modalities are present, in training; by default nothing.
+
+        It is called for each micro-batch before the visible targets of the whole batch are counted, here and in all
+        objectives inside this one. Where `Batch.weights` is None it was not called, and `forward` has to.
+
+        Args:
+            batch: is not changed itself.
+        """
+        return batch
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return other rows than those with a target or a modality that a mean is over; by default none.
+
+        Args:
+            batch: prepared. It has no inputs where all rows of a split are counted.
+
+        Returns:
+            By a name that is no task's, [B] bool.
+        """
+        return {}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Update what moves with time; called after each optimiser step, here and in all objectives inside this one.
+
+        By default nothing moves.
+
+        Args:
+            model: the argument of `forward`.
+        """
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add gradients to those of the parameters; by default the gradients of `losses["loss"]`.

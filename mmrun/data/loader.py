@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmrun.data import length_groups
 from mmrun.data.prefetch import Batcher, Prefetcher, SyncBatcher
-from mmrun.data.sampler import RowSampler, shard_batch
+from mmrun.data.sampler import Permutations, RowSampler, RowStream, shard_batch
 from mmrun.data.store import LazyColumn, PreprocessedColumn
 from mmrun.types import IGNORE_INDEX, Batch, Input
 
@@ -34,6 +34,7 @@ class Loader:
         world: number of processes; it divides `batch_size`.
         group_by_length: rows whose texts have similar lengths share training batches, and padding that all rows of a
             batch have is cropped. Batch 0 is not cropped: FLOPs and memory measured on it are the maximum.
+        stream: order of the rows in training; None: one permutation per epoch.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         group_by_length: bool = False,
+        stream: RowStream | None = None,
     ) -> None:
         assert batch_size % world == 0, "the ranks share a batch evenly"
         self.columns = dict(columns)
@@ -57,6 +59,7 @@ class Loader:
         self.device = torch.device(device)
         self.rank, self.world = rank, world
         self.group_by_length = group_by_length
+        self.stream = stream
         self.targets = {name: torch.from_numpy(hide_targets(values, hidden)) for name, values in targets.items()}
         self.build_batch = BatchBuilder(self.columns, self.targets, self.device)
         is_lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
@@ -73,8 +76,11 @@ class Loader:
     @cached_property
     def sampler(self) -> RowSampler:
         """Which rows are in a training batch; built when it is needed, since texts are counted for it."""
-        lengths = length_groups.count_tokens(self.columns.values()) if self.group_by_length else None
-        return RowSampler(self.rows, self.batch_size, self.seed, self.rank, self.world, lengths)
+        stream = self.stream
+        if stream is None:
+            lengths = length_groups.count_tokens(self.columns.values()) if self.group_by_length else None
+            stream = Permutations(self.rows, self.seed, lengths=lengths, batch_size=self.batch_size)
+        return RowSampler(stream, self.batch_size, self.rank, self.world)
 
     def batch(self, step: int) -> Batch:
         """Return this rank's share of a training batch, and start to load the next one.
@@ -106,6 +112,16 @@ class Loader:
                 yield self._batcher.result(request), count
         for request, count in pending:
             yield self._batcher.result(request), count
+
+    def without_inputs(self) -> Batch:
+        """Return targets and presence of all rows, over all ranks."""
+        rows = torch.from_numpy(self.rows)
+        return Batch(
+            inputs={},
+            present={name: column.present[rows].to(self.device) for name, column in self.columns.items()},
+            targets={name: values[rows].to(self.device) for name, values in self.targets.items()},
+            index=rows.to(self.device),
+        )
 
     def _submit(self, step: int) -> object:
         return self._batcher.submit(self.sampler.sample_batch(step), self.group_by_length and step > 0)

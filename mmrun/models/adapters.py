@@ -111,10 +111,11 @@ class Bottleneck(nn.Module):
 def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: Width = 16, fallback: Fallback = "learn") -> bool:
     """Insert a bottleneck after the last linear layer of each attention and each MLP (Houlsby et al., 2019).
 
-    In torch's own transformer layers, only the MLPs can be adapted.
+    As in the paper, the layer norms of the encoder are trained too. In torch's own transformer layers, only the MLPs
+    can be adapted.
 
     Args:
-        encoder: changed in place; its own parameters are frozen.
+        encoder: changed in place; its own parameters are frozen, except those of layer norms.
         layers: globs over the names of these linear layers within an encoder, with a leading dot.
         dim: width of a bottleneck.
         fallback: learn or stay, for an encoder without such layers.
@@ -130,6 +131,8 @@ def bottlenecks(encoder: Encoder, layers: Sequence[str], dim: Width = 16, fallba
     if not targets:
         return _fall_back(encoder, fallback)
     _freeze(encoder)
+    for norm in _find_modules(encoder, lambda _, module: _is_layer_norm(module)).values():
+        norm.requires_grad_(True)
     for name, module in targets.items():
         parent, _, attribute = name.rpartition(".")
         shape = cast(Tensor, module.weight).shape
@@ -334,6 +337,11 @@ def _is_linear(module: nn.Module) -> bool:
 
 def _is_plain_conv(module: nn.Module) -> bool:
     return type(module) is nn.Conv2d and module.groups == 1
+
+
+def _is_layer_norm(module: nn.Module) -> bool:
+    """Return whether a module is a layer norm or RMS norm; those of transformers are known by name."""
+    return isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 
 def _is_timm_vit(net: object) -> bool:

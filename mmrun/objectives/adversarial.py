@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
@@ -19,7 +20,8 @@ class Adversarial(Objective):
     """The objective `task` on adversarial inputs; all modalities with continuous inputs are attacked at once.
 
     One full step from the clean input is FGSM (Goodfellow et al., 2015), several smaller ones from a random start are
-    PGD (Madry et al., 2018). Words are not perturbed. Validation uses clean inputs.
+    PGD (Madry et al., 2018). Words are not perturbed. Attacks leave the running statistics of BatchNorm as they are;
+    only the passes that train update them. Validation uses clean inputs.
 
     Args:
         task: builds the supervised objective.
@@ -95,8 +97,9 @@ class Adversarial(Objective):
             for modality, zeros in perturbations.items():
                 epsilon = self.epsilon[modality]
                 perturbations[modality] = torch.empty_like(zeros).uniform_(-epsilon, epsilon)
-        for _ in range(self.steps):
-            perturbations = self._ascend(model, batch, perturbations)
+        with keep_batch_statistics(model):
+            for _ in range(self.steps):
+                perturbations = self._ascend(model, batch, perturbations)
         return perturbations
 
     def _ascend(self, model: Multimodal, batch: Batch, perturbations: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -178,6 +181,23 @@ class Embedded(Objective):
             adversarial = self.task(model, batch)["loss"]
         loss = torch.lerp(losses["loss"], adversarial, self.weight)
         return {**losses, "loss": loss, "loss/adversarial": adversarial}
+
+
+@contextmanager
+def keep_batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Leave running means and variances as they are while the context is open; training passes still use the batch's.
+
+    Args:
+        model: whose normalisation layers may have running statistics.
+    """
+    norms = [part for part in model.modules() if isinstance(part, _NormBase) and part.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def find_word_embedding(encoder: nn.Module) -> nn.Embedding | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.denoise import drop_cells
+from mmrun.objectives.masked_lm import find_words
 from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Batch, Input, Objective
 from mmrun.values import NonNegativeFloat, PositiveShare, Share
@@ -16,11 +17,48 @@ from mmrun.values import NonNegativeFloat, PositiveShare, Share
 Parts = dict[str, Tensor]
 
 
+class Augmentation(nn.Module):
+    """Changes the inputs of a batch at random, by kind; kinds without an augmentation keep theirs.
+
+    Each augmentation names its paper; all draw from the random generator of the device.
+
+    Args:
+        by_kind: builds the augmentation of a kind; None: the kind is not augmented.
+        kinds: kind of each modality.
+        metadata: by modality, the arguments that its preprocessor offers to augmentations.
+    """
+
+    def __init__(
+        self,
+        by_kind: Mapping[str, Callable[..., nn.Module] | None],
+        kinds: Mapping[str, str],
+        metadata: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        super().__init__()
+        self.change = nn.ModuleDict()
+        for modality, kind in kinds.items():
+            build = by_kind.get(kind)
+            if build is not None:
+                self.change[modality] = build(**metadata[modality])
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch with augmented inputs.
+
+        Args:
+            batch: is not changed itself.
+        """
+        augmented: dict[str, Input] = {}
+        with torch.autocast(batch.index.device.type, enabled=False):
+            for modality, augmentation in self.change.items():
+                augmented[modality] = augmentation(batch.inputs[modality])
+        return batch._replace(inputs={**batch.inputs, **augmented})
+
+
 class Augment(Objective):
-    """The wrapped objective on augmented inputs; kinds without an augmentation keep their inputs.
+    """The wrapped objective on augmented inputs.
 
     Everything inside, also a teacher or a balance, sees the same augmented batch. Validation uses the inputs as they
-    are. Each augmentation names its paper; all draw from the random generator of the device.
+    are.
 
     Args:
         objective: to wrap.
@@ -38,11 +76,12 @@ class Augment(Objective):
     ) -> None:
         super().__init__()
         self.objective = objective
-        self.change = nn.ModuleDict()
-        for modality, kind in kinds.items():
-            build = by_kind.get(kind)
-            if build is not None:
-                self.change[modality] = build(**metadata[modality])
+        self.augmentation = Augmentation(by_kind, kinds, metadata)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Augment the inputs, before an objective inside predicts targets from them; see `Objective.prepare`."""
+        prepared: Batch = self.augmentation(batch)
+        return prepared
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective.
@@ -51,12 +90,8 @@ class Augment(Objective):
             model: to be trained.
             batch: is not changed itself.
         """
-        if self.training:
-            augmented: dict[str, Input] = {}
-            with torch.autocast(batch.index.device.type, enabled=False):
-                for modality, augmentation in self.change.items():
-                    augmented[modality] = augmentation(batch.inputs[modality])
-            batch = batch._replace(inputs={**batch.inputs, **augmented})
+        if self.training and batch.weights is None:
+            batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.objective(model, batch)
         return losses
 
@@ -152,8 +187,7 @@ class AugmentText(nn.Module):
             x: text; only the ids change.
         """
         ids = x["ids"]  # [B, T]
-        words = x["mask"] & (ids.unsqueeze(-1) != self.special).all(-1)  # torch.isin may wait for the device
-        dropped = words & (torch.rand(ids.shape, device=ids.device) < self.drop)
+        dropped = find_words(x, self.special) & (torch.rand(ids.shape, device=ids.device) < self.drop)
         return {**x, "ids": ids.masked_fill(dropped, self.mask_id)}
 
 

@@ -14,12 +14,15 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
 from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
+MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (Radford et al., 2021)
+
 
 class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
     Each pair loss names its paper. Negatives are the other rows of the same micro-batch and process: gradient
-    accumulation makes them fewer, more devices do not add any.
+    accumulation makes them fewer, more devices do not add any. So the gradient of a batch depends on how it is split;
+    micro-batches count by their rows that have both modalities of a pair.
 
     Args:
         pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
@@ -51,7 +54,12 @@ class Contrastive(Objective):
         self.project = nn.ModuleDict()
         for modality in kinds:
             self.project[modality] = _build_projection(dims[modality], dim, num_layers)
-        self.pair = nn.ModuleDict({f"{a}-{b}": pair_loss() for a, b in combinations(kinds, 2)})
+        self._modalities = {f"{a}-{b}": (a, b) for a, b in combinations(kinds, 2)}  # of each pair
+        self.pair = nn.ModuleDict({name: pair_loss() for name in self._modalities})
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return which rows have both modalities of each pair; see `Objective.masks`."""
+        return {name: batch.present[a] & batch.present[b] for name, (a, b) in self._modalities.items()}
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the mean over the pairs, and the loss of each.
@@ -68,10 +76,12 @@ class Contrastive(Objective):
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()
             projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
-        parts = {}
+        parts, paired = {}, self.masks(batch)
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
-            for (a, b), (name, pair) in zip(combinations(self.project, 2), self.pair.items(), strict=True):
-                parts[f"loss/{name}"] = pair(projected[a], projected[b], batch.present[a] & batch.present[b])
+            for name, pair in self.pair.items():
+                a, b = self._modalities[name]
+                loss = pair(projected[a], projected[b], paired[name])
+                parts[f"loss/{name}"] = batch.weigh(loss, name)
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
 
 
@@ -79,11 +89,18 @@ class InfoNCE(nn.Module):
     """Symmetric InfoNCE: each row identifies its counterpart among all rows (CLIP: Radford et al., 2021).
 
     Args:
-        temperature: initial value; it is learned, and stays above 1/100.
+        temperature: initial value; it is learned, and stays at MIN_TEMPERATURE or above.
+
+    Raises:
+        ConfigError: the temperature is below MIN_TEMPERATURE.
     """
 
     def __init__(self, temperature: PositiveFloat = 0.07) -> None:
         super().__init__()
+        if temperature < MIN_TEMPERATURE:
+            raise ConfigError(
+                f"objective.pair_loss.temperature: {temperature} is below {MIN_TEMPERATURE}, the lowest it may learn"
+            )
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
 
     def forward(self, a: Tensor, b: Tensor, paired: Tensor) -> Tensor:
@@ -94,7 +111,9 @@ class InfoNCE(nn.Module):
             b: projections of the other [B, D].
             paired: [B] bool, rows that have both.
         """
-        logits = self.log_scale.clamp(max=math.log(100)).exp() * a @ b.T  # [B, B]
+        with torch.no_grad():  # the parameter itself, as after each step in CLIP: else it has no gradient out there
+            self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
+        logits = self.log_scale.exp() * a @ b.T  # [B, B]
         rows = diagonal_cross_entropy(logits, paired) + diagonal_cross_entropy(logits.T, paired)
         return rows.where(paired, 0).sum() / (2 * paired.sum().clamp(min=1))
 

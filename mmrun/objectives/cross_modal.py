@@ -12,6 +12,8 @@ from mmrun.objectives.losses import masked_mean, sum_losses
 from mmrun.objectives.self_supervised import build_pretexts, require_all_modalities
 from mmrun.types import Batch, Features, Objective
 
+RECOVERABLE = "recoverable "  # before a modality: the mask of its rows
+
 
 class CrossModal(Objective):
     """Masked modelling across modalities (after FLAVA: Singh et al., 2022): the fused others recover a hidden one.
@@ -48,6 +50,14 @@ class CrossModal(Objective):
         fused_dims = dict.fromkeys(kinds, fusion_dim)
         self.pretext = build_pretexts(by_kind, kinds, fused_dims, metadata, fused_key="objective")
 
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return which rows have a modality and another one to recover it from; see `Objective.masks`."""
+        recoverable = {}
+        for modality in self.pretext:
+            others = torch.stack(list(without(batch.present, modality).values()))
+            recoverable[RECOVERABLE + modality] = batch.present[modality] & others.any(0)
+        return recoverable
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts, means over the rows that have the modality and at least one other.
 
@@ -59,12 +69,22 @@ class CrossModal(Objective):
             loss, loss/<modality>.
         """
         features = model.encode({modality: batch.inputs[modality] for modality in self.pretext})
-        parts = {}
+        parts, recoverable = {}, self.masks(batch)
         for modality, pretext in self.pretext.items():
             present = batch.present[modality]
-            others_present = {**batch.present, modality: torch.zeros_like(present)}
+            others_present = without(batch.present, modality)
             _, target = pretext.corrupt(batch.inputs[modality], present)
             losses = pretext.loss(Features(model.fusion(features, others_present)), target)
-            recoverable = present & torch.stack(list(others_present.values())).any(0)
-            parts[f"loss/{modality}"] = masked_mean(losses, recoverable)
+            mask = RECOVERABLE + modality
+            parts[f"loss/{modality}"] = batch.weigh(masked_mean(losses, recoverable[mask]), mask)
         return {"loss": sum_losses(parts.values()), **parts}
+
+
+def without(present: dict[str, Tensor], modality: str) -> dict[str, Tensor]:
+    """Return which modalities are present where one of them is absent everywhere.
+
+    Args:
+        present: by modality, [B] bool.
+        modality: that is made absent.
+    """
+    return {**present, modality: torch.zeros_like(present[modality])}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_spans
 from mmrun.types import Features
 from mmrun.values import NonNegativeFloat, PositiveShare, Width
 
@@ -85,13 +85,15 @@ def drop_cells(x: dict[str, Tensor], ratio: float, noise: float) -> dict[str, Te
 
 
 class DenoiseSeries(Pretext):
-    """Masked spans of time, in all channels (Zerveas et al., 2021); the whole series is decoded from the pooled vector.
+    """Masked spans of time, in all channels (Zerveas et al., 2021); only hidden steps count.
+
+    The series is decoded from the pooled vector.
 
     Args:
         dim: width of the encoder's features.
         in_channels: C, of the series.
         num_steps: T, length of the padded series.
-        ratio: probability that a span is hidden.
+        ratio: probability that a span is hidden; one at least is.
         spans: number of equal spans that a series is cut into.
 
     Raises:
@@ -107,23 +109,23 @@ class DenoiseSeries(Pretext):
         self.decoder = GridDecoder(dim, in_channels, 1, num_steps)
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the series with hidden spans set to 0, the mean, and the series itself.
+        """Return the series with hidden spans set to 0, the mean; and the target: values, and hidden real steps.
 
         Args:
             x: series of B rows.
             present: is not used.
         """
-        values = x["values"]  # [B, C, T]
-        hidden = draw_hidden_blocks(values, self.ratio, (self.spans,), (values.shape[2],))
-        return {**x, "values": values.masked_fill(hidden, 0)}, x
+        hidden = draw_hidden_spans(x["mask"], self.ratio, self.spans)  # [B, T]
+        corrupted = x["values"].masked_fill(hidden.unsqueeze(1), 0)
+        return {**x, "values": corrupted}, {"values": x["values"], "hidden": hidden & x["mask"]}
 
     def loss(self, features: Features, target: dict[str, Tensor]) -> Tensor:
-        """Return the mean squared error over the real steps, [B].
+        """Return the mean squared error over the hidden steps, [B].
 
         Args:
             features: pooled [B, D].
-            target: the series.
+            target: that `corrupt` returned.
         """
         decoded: Tensor = self.decoder(features.pooled).squeeze(2)  # [B, C, T]
         error = (decoded - target["values"]).square().mean(1)  # [B, T]
-        return (error * target["mask"]).sum(1) / target["mask"].sum(1).clamp(min=1)
+        return (error * target["hidden"]).sum(1) / target["hidden"].sum(1).clamp(min=1)

@@ -15,7 +15,7 @@ from mmrun.objectives.task import ModelOutputs, Probe, Supervised
 from mmrun.objectives.teacher import Teacher, TeacherOutputs, freeze_copy
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
-from mmrun.types import Batch, Encoder, Features, Objective
+from mmrun.types import ALL, Batch, Encoder, Features, Objective
 from mmrun.types import Task as AnyTask
 from mmrun.values import NonNegativeFloat, PositiveFloat, Share
 
@@ -94,23 +94,24 @@ class Distill(Objective):
         outputs = self.task.predict(model, features, batch.present)
         teacher_outputs = self.teacher(batch)
         parts = {
-            "loss/hard": self.task.compute_losses(outputs, batch.present, batch.targets)["loss"],
-            "loss/soft": self._soft_loss(outputs, teacher_outputs, batch.present),
+            "loss/hard": self.task.compute_losses(outputs, batch)["loss"],
+            "loss/soft": self._soft_loss(outputs, teacher_outputs, batch),
         }
         loss = (1 - self.alpha) * parts["loss/hard"] + self.alpha * parts["loss/soft"]
         if self.match is not None:
-            parts["loss/match"] = self.match(features, outputs.fused, teacher_outputs, batch.present)
+            parts["loss/match"] = self.match(features, outputs.fused, teacher_outputs, batch)
             loss = loss + self.match_weight * parts["loss/match"]
         return {"loss": loss, **parts}
 
-    def _soft_loss(self, outputs: ModelOutputs, teacher_outputs: TeacherOutputs, present: dict[str, Tensor]) -> Tensor:
+    def _soft_loss(self, outputs: ModelOutputs, teacher_outputs: TeacherOutputs, batch: Batch) -> Tensor:
         """Return the distance to the teacher's predictions, summed over heads and tasks."""
         losses = []
         for head, by_task in outputs.heads.items():
-            rows = any_present(present) if head.modality is None else present[head.modality]
+            modality = ALL if head.modality is None else head.modality
+            rows = select_present(batch.present, modality)
             for name, task in self.tasks.items():
                 distance = distillation_loss(task, by_task[name], teacher_outputs.outputs[name], self.temperature)
-                losses.append(masked_mean(distance, rows))
+                losses.append(batch.weigh(masked_mean(distance, rows), modality=modality))
         return sum_losses(losses)
 
 
@@ -165,10 +166,10 @@ class Match(nn.Module):
         super().__init__()
         encoders = cast(Mapping[str, Encoder], teacher.encoder)
         shared = [modality for modality in probed or dims if modality in encoders]
-        self.pairs: list[tuple[str, str]] = []  # level, modality of the student; "": its fused vector
+        self.pairs: list[tuple[str, str]] = []  # level, modality of the student; ALL: its fused vector
         for level in levels:
-            self.pairs += [(level, modality) for modality in ((probed or [""]) if level == "fused" else shared)]
-        student_dims = {"": fusion_dim, **dims}
+            self.pairs += [(level, modality) for modality in ((probed or [ALL]) if level == "fused" else shared)]
+        student_dims = {ALL: fusion_dim, **dims}
         self.project = nn.ModuleList()
         for level, modality in self.pairs:
             dim = student_dims[modality]
@@ -180,7 +181,7 @@ class Match(nn.Module):
         features: dict[str, Features],
         fused: Tensor | None,
         teacher_outputs: TeacherOutputs,
-        present: dict[str, Tensor],
+        batch: Batch,
     ) -> Tensor:
         """Return the mean over everything that is matched.
 
@@ -188,14 +189,14 @@ class Match(nn.Module):
             features: of the student, by modality.
             fused: of the student [B, D], where it has one.
             teacher_outputs: its features and fused vector.
-            present: by modality, [B] bool.
+            batch: what is present.
 
         Raises:
             ConfigError: nothing can be matched, or student and teacher have different numbers of tokens.
         """
-        vectors, rows = {name: part.pooled for name, part in features.items()}, {**present, "": any_present(present)}
+        vectors = {name: part.pooled for name, part in features.items()}
         if fused is not None:
-            vectors[""] = fused
+            vectors[ALL] = fused
         losses = []
         for (level, modality), project in zip(self.pairs, self.project, strict=True):
             if level == "tokens":
@@ -206,7 +207,8 @@ class Match(nn.Module):
             else:
                 target = teacher_outputs.fused if level == "fused" else teacher_outputs.features[modality].pooled
                 distance = (project(vectors[modality]).float() - target.float()).square().mean(1)
-            losses.append(masked_mean(distance, rows[modality]))
+            mean = masked_mean(distance, select_present(batch.present, modality))
+            losses.append(batch.weigh(mean, modality=modality))
         if not losses:
             raise ConfigError(
                 "objective.match: no encoder has tokens in both the student and the teacher; match pooled instead"
@@ -214,13 +216,14 @@ class Match(nn.Module):
         return torch.stack(losses).mean()
 
 
-def any_present(present: dict[str, Tensor]) -> Tensor:
-    """Return which rows have any modality, [B] bool.
+def select_present(present: dict[str, Tensor], modality: str) -> Tensor:
+    """Return which rows have a modality, [B] bool.
 
     Args:
         present: by modality, [B] bool.
+        modality: by name; ALL: rows with any modality.
     """
-    return torch.stack(list(present.values())).any(0)
+    return torch.stack(list(present.values())).any(0) if modality == ALL else present[modality]
 
 
 def _token_distance(modality: str, project: nn.Module, student: Features, teacher: Features) -> Tensor:  # [B]

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrun.errors import ConfigError, nearest
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.regression import Regression
-from mmrun.types import IGNORE_INDEX, Task
+from mmrun.types import IGNORE_INDEX, Batch, Task
 from mmrun.values import NonNegativeFloat, PositiveFloat, ShareBelow1
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # output [B, C], target -> scalar
@@ -44,6 +44,24 @@ def hide_targets(target: Tensor, visible: Tensor) -> Tensor:
     """
     hidden = float("nan") if target.is_floating_point() else IGNORE_INDEX
     return target.masked_fill(~visible.view(-1, *[1] * (target.dim() - 1)), hidden)
+
+
+def compute_unimodal_loss(
+    losses: Mapping[str, Loss], outputs: Mapping[str, Tensor], batch: Batch, modality: str
+) -> Tensor:
+    """Return the sum of the task losses of one modality alone, each over the rows where the modality is present.
+
+    Args:
+        losses: by task.
+        outputs: of the modality, by task, [B, C].
+        batch: targets, and what is present.
+        modality: by name.
+    """
+    weighed = []
+    for name, loss in losses.items():
+        mean = loss(outputs[name], hide_targets(batch.targets[name], batch.present[modality]))
+        weighed.append(batch.weigh(mean, name, modality))
+    return sum_losses(weighed)
 
 
 def build_losses(

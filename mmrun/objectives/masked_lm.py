@@ -1,5 +1,7 @@
 """Text: predict masked words."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -11,25 +13,36 @@ from mmrun.values import PositiveShare
 class MaskedLM(Pretext):
     """Masked language modelling (BERT: Devlin et al., 2019).
 
-    Of the chosen tokens 80 % become the mask token, 10 % a random one, 10 % stay. An encoder without tokens predicts
-    all chosen words from the pooled vector. Every row has the same number K of slots, so that shapes are static and
-    only the chosen positions go through the vocabulary's wide layer.
+    Special tokens are never chosen. Of the chosen tokens 80 % become the mask token, 10 % a random one, 10 % stay. An
+    encoder without tokens predicts all chosen words from the pooled vector. Every row has the same number K of slots,
+    so that shapes are static and only the chosen positions go through the vocabulary's wide layer.
 
     Args:
         dim: width of the encoder's features.
         vocab_size: V, number of token ids.
         mask_id: of the mask token.
-        ratio: share of a row's real tokens that is chosen, at least one.
+        special_ids: of tokens that are no words, such as [CLS] and [SEP].
+        ratio: share of a row's words that is chosen, at least one.
 
     Raises:
         ConfigError: `ratio` is out of range.
     """
 
-    def __init__(self, dim: int, vocab_size: int, mask_id: int, ratio: PositiveShare = 0.15) -> None:
+    special_ids: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        vocab_size: int,
+        mask_id: int,
+        special_ids: Sequence[int] = (),
+        ratio: PositiveShare = 0.15,
+    ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.mask_id = mask_id
         self.ratio = check_share(ratio, "text")
+        self.register_buffer("special_ids", torch.tensor(list(special_ids), dtype=torch.int64), persistent=False)
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, vocab_size))
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -42,12 +55,13 @@ class MaskedLM(Pretext):
         Returns:
             The text, and [B, K]: positions, words that stood there, and chosen (False for unused slots).
         """
-        ids, real = x["ids"], x["mask"]  # [B, T]
+        ids = x["ids"]  # [B, T]
+        is_word = find_words(x, self.special_ids)
         slots = max(1, round(self.ratio * ids.shape[1]))  # K
-        order = torch.rand(ids.shape, device=ids.device).masked_fill(~real, -1)
+        order = torch.rand(ids.shape, device=ids.device).masked_fill(~is_word, -1)
         positions = order.topk(slots).indices  # [B, K]
-        count = (self.ratio * real.sum(1, keepdim=True)).round().clamp(min=1)
-        chosen = (torch.arange(slots, device=ids.device) < count) & real.gather(1, positions)
+        count = (self.ratio * is_word.sum(1, keepdim=True)).round().clamp(min=1)
+        chosen = (torch.arange(slots, device=ids.device) < count) & is_word.gather(1, positions)
         words = ids.gather(1, positions)
         drawn = torch.rand(words.shape, device=ids.device)
         corrupted = torch.where(drawn < 0.9, torch.randint_like(words, self.vocab_size), words)
@@ -71,3 +85,13 @@ class MaskedLM(Pretext):
         logits: Tensor = self.head(states).float()  # [B, K or 1, V]
         word_logits = logits.expand(-1, words.shape[1], -1).gather(-1, words.unsqueeze(-1)).squeeze(-1)  # [B, K]
         return ((logits.logsumexp(-1) - word_logits) * chosen).sum(1) / chosen.sum(1).clamp(min=1)
+
+
+def find_words(x: dict[str, Tensor], special_ids: Tensor) -> Tensor:
+    """Return which tokens are words, neither padding nor special, [B, T] bool.
+
+    Args:
+        x: text, ids and mask [B, T].
+        special_ids: of tokens that are no words.
+    """
+    return x["mask"] & (x["ids"].unsqueeze(-1) != special_ids).all(-1)  # torch.isin may wait for the device

@@ -5,21 +5,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrun.models.encoders.logmel import LogMel
-from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_blocks
+from mmrun.objectives.pretext import GridDecoder, Pretext, check_share, draw_hidden_spans
 from mmrun.types import Features
 from mmrun.values import PositiveShare, Width
 
 
 class MaskedSpectrogram(Pretext):
-    """Masked modelling of the log-mel spectrogram (after Huang et al., 2022), decoded whole from the pooled vector.
+    """Masked modelling of the log-mel spectrogram (after Huang et al., 2022), decoded from the pooled vector.
 
-    The target is each clip's spectrogram, standardised by itself, so that loudness does not matter.
+    Only frames in silenced spans count. The target is each clip's spectrogram, standardised by itself, so that loudness
+    does not matter.
 
     Args:
         dim: width of the encoder's features.
         sample_rate: in Hz.
         num_samples: S, length of the padded clips.
-        ratio: probability that a span is silenced.
+        ratio: probability that a span is silenced; one at least is.
         spans: number of equal spans that a clip is cut into.
         n_mels: M, mel bands.
         n_fft: samples of a window.
@@ -50,30 +51,39 @@ class MaskedSpectrogram(Pretext):
         self.decoder = GridDecoder(dim, 1, *self.size)
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the audio with silenced spans, and the audio itself.
+        """Return the audio with silenced spans, and the target: waveform, and real and hidden frames.
 
         Args:
             x: audio of B clips.
             present: is not used.
         """
         waveform = x["waveform"]  # [B, S]
-        hidden = draw_hidden_blocks(waveform, self.ratio, (self.spans,), (waveform.shape[1],)).squeeze(1)
-        return {**x, "waveform": waveform.masked_fill(hidden, 0)}, x
+        samples, frames = waveform.shape[1], self.size[1]
+        start = torch.arange(frames, device=waveform.device) * (samples / frames)  # of each frame
+        real = start < x["length"].unsqueeze(1)  # [B, frames]
+        hidden = draw_hidden_spans(real, self.ratio, self.spans)
+        frame = torch.arange(samples, device=waveform.device) * frames // samples  # of each sample
+        target = {"waveform": waveform, "real": real, "hidden": hidden & real}
+        return {**x, "waveform": waveform.masked_fill(hidden[:, frame], 0)}, target
 
     def loss(self, features: Features, target: dict[str, Tensor]) -> Tensor:
-        """Return the mean squared error of the standardised spectrogram over the frames that are no padding, [B].
+        """Return the mean squared error of the standardised spectrogram over the hidden frames, [B].
 
         Args:
             features: pooled [B, D].
-            target: the audio.
+            target: that `corrupt` returned.
         """
-        frames = self.size[1]
         mel = F.adaptive_avg_pool2d(self.logmel(target["waveform"]).float(), self.size)  # [B, M, frames]
-        start = torch.arange(frames, device=mel.device) * (target["waveform"].shape[1] / frames)
-        real = (start < target["length"].unsqueeze(1)).unsqueeze(1).expand_as(mel)
-        count = real.sum((1, 2), keepdim=True).clamp(min=1)
-        mean = (mel * real).sum((1, 2), keepdim=True) / count
-        variance = ((mel - mean).square() * real).sum((1, 2), keepdim=True) / count
-        standardised = (mel - mean) / (variance + 1e-4).sqrt()  # 1e-4: silence
-        error: Tensor = self.decoder(features.pooled).squeeze(1) - standardised
-        return (error.square() * real).sum((1, 2)) / count.flatten()
+        standardised = _standardise(mel, target["real"])
+        error = (self.decoder(features.pooled).squeeze(1) - standardised).square().mean(1)  # [B, frames]
+        total: Tensor = (error * target["hidden"]).sum(1)
+        return total / target["hidden"].sum(1).clamp(min=1)
+
+
+def _standardise(mel: Tensor, real: Tensor) -> Tensor:
+    """Standardise each spectrogram [B, M, frames] by its real frames [B, frames]."""
+    real = real.unsqueeze(1).expand_as(mel)
+    count = real.sum((1, 2), keepdim=True).clamp(min=1)
+    mean = (mel * real).sum((1, 2), keepdim=True) / count
+    variance = ((mel - mean).square() * real).sum((1, 2), keepdim=True) / count
+    return (mel - mean) / (variance + 1e-4).sqrt()  # 1e-4: silence

@@ -12,6 +12,8 @@ from mmrun.objectives.losses import masked_mean
 from mmrun.objectives.self_supervised import require_all_modalities
 from mmrun.types import Batch, Features, Objective
 
+MATCHABLE = "matchable"  # name of the mask of rows with several modalities
+
 
 class Matching(Objective):
     """Image-text matching (ITM: Li et al., 2021), for any modalities: the fused vector tells if all are of one row.
@@ -36,6 +38,11 @@ class Matching(Objective):
         self.modalities = list(kinds)
         self.matching_head = nn.Sequential(nn.Linear(fusion_dim, fusion_dim), nn.GELU(), nn.Linear(fusion_dim, 1))
 
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return which rows have several modalities; see `Objective.masks`."""
+        present = torch.stack([batch.present[modality] for modality in self.modalities])
+        return {MATCHABLE: present.sum(0) > 1}
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the mean of the binary cross-entropies of true and of exchanged rows.
 
@@ -51,10 +58,9 @@ class Matching(Objective):
         exchanged = {}
         for modality, rows in zip(self.modalities, donors.T, strict=True):
             exchanged[modality] = select_rows(features[modality], rows)
-        parts = {
-            "loss/true": masked_mean(F.softplus(-self._logits(model, features, batch)), valid),
-            "loss/exchanged": masked_mean(F.softplus(self._logits(model, exchanged, batch)), valid),
-        }
+        true = masked_mean(F.softplus(-self._logits(model, features, batch)), valid)
+        false = masked_mean(F.softplus(self._logits(model, exchanged, batch)), valid)
+        parts = {"loss/true": batch.weigh(true, MATCHABLE), "loss/exchanged": batch.weigh(false, MATCHABLE)}
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
 
     def _logits(self, model: Multimodal, features: dict[str, Features], batch: Batch) -> Tensor:  # [B]

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.continuous import add_noise
-from mmrun.objectives.distill import any_present
+from mmrun.objectives.distill import select_present
 from mmrun.objectives.losses import masked_mean, sum_losses
 from mmrun.objectives.modality_dropout import drop_modalities
 from mmrun.objectives.task import ModelOutputs, Supervised
 from mmrun.objectives.teacher import EMATeacher
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
-from mmrun.types import Batch, Objective
+from mmrun.types import ALL, Batch, Objective
 from mmrun.types import Task as AnyTask
 from mmrun.values import NonNegativeFloat, NonNegativeInt, Share
 
@@ -32,9 +32,9 @@ class MeanTeacher(Objective):
         tasks: the tasks by name.
         kinds: kind of each modality.
         model: the student; the teacher starts as a copy of it.
-        decay: of the teacher's weights per batch, 0..1; smaller in the first batches.
+        decay: of the teacher's weights per step, 0..1; smaller in the first steps.
         weight: of the consistency loss.
-        rampup: batches over which the weight grows from almost 0; 0: it is the same throughout.
+        rampup: steps over which the weight grows from almost 0; 0: it is the same throughout.
         drop_prob: probability that a modality of a row is dropped for the student.
         noise: standard deviation of the noise on continuous inputs, by kind.
 
@@ -65,10 +65,10 @@ class MeanTeacher(Objective):
         self.tasks, self.kinds, self.noise = dict(tasks), dict(kinds), dict(noise or {})
         self.decay, self.weight, self.rampup, self.drop_prob = decay, weight, rampup, drop_prob
         self.teacher = EMATeacher(model)
-        self.register_buffer("step", torch.zeros(()))  # training batches so far
+        self.register_buffer("step", torch.zeros(()))  # optimiser steps so far
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of `task` and loss/consistency; each training batch updates the teacher.
+        """Return the losses of `task` and loss/consistency.
 
         Args:
             model: the student.
@@ -77,31 +77,35 @@ class MeanTeacher(Objective):
         if not self.training:
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
-        self.teacher.update(model, 1 - (self.step / (self.step + 1)).clamp(max=self.decay))
         weight = self.weight * self._ramp()
-        self.step += 1
         noisy = add_noise(batch, self.kinds, self.noise)
         present = drop_modalities(batch.present, self.drop_prob)
         outputs = self.task.predict(model, self.task.encode(model, noisy.inputs), present)
         teacher_outputs = self.teacher(add_noise(batch, self.kinds, self.noise)).outputs
-        losses = self.task.compute_losses(outputs, present, batch.targets)
-        consistency = self._consistency(outputs, teacher_outputs, present)
+        dropped = batch._replace(present=present)
+        losses = self.task.compute_losses(outputs, dropped)
+        consistency = self._consistency(outputs, teacher_outputs, dropped)
         return {**losses, "loss": losses["loss"] + weight * consistency, "loss/consistency": consistency}
 
-    def _consistency(
-        self, outputs: ModelOutputs, teacher_outputs: dict[str, Tensor], present: dict[str, Tensor]
-    ) -> Tensor:
+    def on_step_end(self, model: nn.Module) -> None:
+        """Move the teacher towards the student, and the ramp by a step."""
+        self.step += 1
+        self.teacher.update(model, 1 - (self.step / (self.step + 1)).clamp(max=self.decay))
+
+    def _consistency(self, outputs: ModelOutputs, teacher_outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return the distance between the predictions of student and teacher, summed over heads and tasks."""
         losses = []
         for head, by_task in outputs.heads.items():
-            rows = any_present(present) if head.modality is None else present[head.modality]
+            modality = ALL if head.modality is None else head.modality
+            rows = select_present(batch.present, modality)
             for name, task in self.tasks.items():
                 difference = apply_activation(task, by_task[name]) - apply_activation(task, teacher_outputs[name])
-                losses.append(masked_mean(difference.square().mean(1), rows))
+                mean = masked_mean(difference.square().mean(1), rows)
+                losses.append(batch.weigh(mean, modality=modality))
         return sum_losses(losses)
 
     def _ramp(self) -> Tensor | float:
-        """Return the factor on the weight, exp(-5 (1 - t)^2), with t growing from 0 to 1 over `rampup` batches."""
+        """Return the factor on the weight, exp(-5 (1 - t)^2), with t growing from 0 to 1 over `rampup` steps."""
         if self.rampup == 0:
             return 1.0
         remaining = 1 - (self.step / self.rampup).clamp(max=1)

@@ -18,7 +18,7 @@ class MixUp(Objective):
     """Mixup (Zhang et al., 2018) of features: lambda * row + (1 - lambda) * partner, and the same of their losses.
 
     Lambda and partners are the same for all modalities of a batch. Where only one of the two rows has a modality, its
-    features are used unmixed. Validation uses unmixed rows.
+    features are used unmixed. Validation uses unmixed rows. Partners are rows of the same micro-batch.
 
     Args:
         task: builds the supervised objective.
@@ -63,9 +63,10 @@ class MixUp(Objective):
         for modality, rows in batch.present.items():
             present[modality] = rows | rows[partner]
         outputs = self.task.predict(model, features, present)
-        first = self.task.compute_losses(outputs, present, batch.targets)
+        mixed = batch._replace(present=present)
+        first = self.task.compute_losses(outputs, mixed)
         targets = {name: target[partner] for name, target in batch.targets.items()}
-        second = self.task.compute_losses(outputs, present, targets)
+        second = self.task.compute_losses(outputs, mixed._replace(targets=targets))
         return {name: torch.lerp(second[name], loss, lam) for name, loss in first.items()}
 
 

@@ -43,6 +43,10 @@ class ModalityDropout(Objective):
         self.returns_task_losses = self.task.returns_task_losses
         self.drop_prob = drop_prob
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Drop modalities; see `Objective.prepare`."""
+        return batch._replace(present=drop_modalities(batch.present, self.drop_prob))
+
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective.
 
@@ -50,8 +54,8 @@ class ModalityDropout(Objective):
             model: to be trained.
             batch: inputs and targets.
         """
-        if self.training:
-            batch = batch._replace(present=drop_modalities(batch.present, self.drop_prob))
+        if self.training and batch.weights is None:
+            batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
 

@@ -99,6 +99,24 @@ def draw_hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tup
     return F.interpolate(drawn.float(), size) > 0.5
 
 
+def draw_hidden_spans(real: Tensor, ratio: float, spans: int) -> Tensor:
+    """Draw which spans of time of each row are hidden, at least one that is not all padding.
+
+    Args:
+        real: [B, T] bool, True where a step is no padding.
+        ratio: probability that a span is hidden.
+        spans: number of equal spans that T is cut into.
+
+    Returns:
+        [B, T] bool, True where hidden.
+    """
+    steps = real.shape[1]
+    span = torch.arange(steps, device=real.device) * spans // steps  # [T], the span of each step
+    drawn = torch.rand(len(real), spans, device=real.device)[:, span]  # [B, T]
+    lowest = drawn.masked_fill(~real, 2).amin(1, keepdim=True)
+    return (drawn < ratio) | (drawn == lowest)
+
+
 def concat_views(first: View, second: View) -> View:
     """Concatenate two views of B rows into one input of 2B rows.
 

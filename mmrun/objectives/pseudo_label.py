@@ -40,16 +40,22 @@ class PseudoLabel(Objective):
         threshold: Share = 0.95,
     ) -> None:
         super().__init__()
-        if not any(isinstance(candidate, Classification | Multilabel) for candidate in tasks.values()):
-            raise ConfigError(
-                f"objective: no task predicts probabilities, which a threshold needs (there are {', '.join(tasks)})"
-            )
+        require_probabilities(tasks)
         if not 0 <= threshold <= 1:
             raise ConfigError(f"objective.threshold: {threshold} is not between 0 and 1")
         self.task = task(tasks=tasks, kinds=kinds)
         self.returns_task_losses = self.task.returns_task_losses
         self.tasks, self.threshold = dict(tasks), threshold
         self.teacher = freeze_copy(model)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Fill in hidden targets; see `Objective.prepare`."""
+        outputs = self.teacher(batch).outputs
+        targets = {}
+        for name, task in self.tasks.items():
+            scores = task.scores(outputs[name])
+            targets[name] = fill_hidden_targets(task, scores, batch.targets[name], self.threshold)
+        return batch._replace(targets=targets)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective, in training with pseudo-labels as targets.
@@ -58,15 +64,25 @@ class PseudoLabel(Objective):
             model: to be trained.
             batch: inputs and targets.
         """
-        if self.training:
-            outputs = self.teacher(batch).outputs
-            targets = {}
-            for name, task in self.tasks.items():
-                scores = task.scores(outputs[name])
-                targets[name] = fill_hidden_targets(task, scores, batch.targets[name], self.threshold)
-            batch = batch._replace(targets=targets)
+        if self.training and batch.weights is None:
+            batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
+
+
+def require_probabilities(tasks: Mapping[str, AnyTask]) -> None:
+    """Reject tasks none of which predicts probabilities.
+
+    Args:
+        tasks: by name.
+
+    Raises:
+        ConfigError: none does.
+    """
+    if not any(isinstance(task, Classification | Multilabel) for task in tasks.values()):
+        raise ConfigError(
+            f"objective: no task predicts probabilities, which a threshold needs (there are {', '.join(tasks)})"
+        )
 
 
 def fill_hidden_targets(task: AnyTask, scores: Tensor, target: Tensor, threshold: float) -> Tensor:

@@ -71,7 +71,8 @@ class SelfSupervised(Objective):
         parts = {}
         for modality, pretext in self.pretext.items():
             rows = pretext.loss(features[modality], targets[modality])
-            parts[f"loss/{modality}"] = masked_mean(rows, batch.present[modality])
+            mean = masked_mean(rows, batch.present[modality])
+            parts[f"loss/{modality}"] = batch.weigh(mean, modality=modality)
         return {"loss": sum_losses(parts.values()), **parts}
 
 

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmrun.data.visible import is_visible
 from mmrun.errors import ConfigError, nearest
 from mmrun.head import FUSED, Head
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import Loss, build_losses, check_choice, hide_targets, sum_losses
+from mmrun.objectives.losses import build_losses, check_choice, compute_unimodal_loss, sum_losses
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Features, Input, Objective
 from mmrun.types import Task as AnyTask
@@ -40,12 +41,12 @@ class Supervised(Objective):
     Attributes:
         encode: (model, inputs) -> features by modality.
         predict: (model, features, present) -> outputs.
-        compute_losses: (outputs, present, targets) -> losses.
+        compute_losses: (outputs, batch) -> losses; of the batch only present, targets and weights count.
     """
 
     encode: Callable[[Multimodal, Mapping[str, Input]], dict[str, Features]]
     predict: Callable[[Multimodal, dict[str, Features], dict[str, Tensor]], ModelOutputs]
-    compute_losses: Callable[[ModelOutputs, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]
+    compute_losses: Callable[[ModelOutputs, Batch], dict[str, Tensor]]
     needs_targets = True
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
@@ -56,7 +57,7 @@ class Supervised(Objective):
             batch: inputs and targets.
         """
         outputs = self.predict(model, self.encode(model, batch.inputs), batch.present)
-        return self.compute_losses(outputs, batch.present, batch.targets)
+        return self.compute_losses(outputs, batch)
 
 
 class Task(Supervised):
@@ -128,27 +129,26 @@ class Task(Supervised):
             heads[Head(modality)] = model.forward_probe(modality, features[modality].pooled)
         return ModelOutputs(heads, fused)
 
-    def compute_losses(
-        self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def compute_losses(self, outputs: ModelOutputs, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts.
 
         Args:
             outputs: that `predict` returned.
-            present: by modality, [B] bool.
-            targets: by task.
+            batch: targets, and what is present.
 
         Returns:
             loss, loss/<task>, loss/probe.<modality>, loss/penalty.
         """
         fused = outputs.fused
         by_task = outputs.heads[FUSED]
-        parts = {name: loss(by_task[name], targets[name]) for name, loss in self.losses.items()}
+        parts = {}
+        for name, loss in self.losses.items():
+            parts[name] = batch.weigh(loss(by_task[name], batch.targets[name]), task=name)
         weighted = [part if self.weights[name] == 1 else self.weights[name] * part for name, part in parts.items()]
         if self.uncertainty is not None:
-            weighted = self.uncertainty(dict(zip(parts, weighted, strict=True)))
+            weighted = self.uncertainty(dict(zip(parts, weighted, strict=True)), batch)
         for modality, weight in self.unimodal_weight.items():
-            unimodal_loss = _unimodal_loss(outputs, modality, present, targets, self.losses)
+            unimodal_loss = compute_unimodal_loss(self.losses, outputs.heads[Head(modality)], batch, modality)
             parts[f"probe.{modality}"] = unimodal_loss
             weighted.append(weight * unimodal_loss)
         if self.penalty is not None and fused is not None:
@@ -161,6 +161,7 @@ class Uncertainty(nn.Module):
     """Weighs the losses of several tasks by their homoscedastic uncertainty (Kendall et al., 2018).
 
     With s the logarithm of a task's variance, it contributes exp(-s) loss + s / 2; a regression half of the first term.
+    A task without a visible target in the whole batch contributes nothing, so that its s stays where it is.
 
     Args:
         tasks: the tasks by name; each gets an s, which starts at 0.
@@ -171,16 +172,18 @@ class Uncertainty(nn.Module):
         self.log_variance = nn.ParameterDict({name: nn.Parameter(torch.zeros(1)) for name in tasks})
         self.factor = {name: 0.5 if isinstance(task, Regression) else 1.0 for name, task in tasks.items()}
 
-    def forward(self, losses: dict[str, Tensor]) -> list[Tensor]:
+    def forward(self, losses: dict[str, Tensor], batch: Batch) -> list[Tensor]:
         """Return the weighted losses.
 
         Args:
-            losses: scalars by task.
+            losses: scalars by task, 0 where no target is visible.
+            batch: targets.
         """
         weighted = []
         for name, loss in losses.items():
             log_variance = self.log_variance[name].squeeze(0)
-            weighted.append(self.factor[name] * (-log_variance).exp() * loss + log_variance / 2)
+            has_target = batch.weigh(is_visible(batch.targets[name]).any().float(), task=name)
+            weighted.append(self.factor[name] * (-log_variance).exp() * loss + has_target * log_variance / 2)
         return weighted
 
 
@@ -235,36 +238,21 @@ class Probe(Supervised):
             heads[Head(modality)] = model.forward_probe(modality, features[modality].pooled)
         return ModelOutputs(heads)
 
-    def compute_losses(
-        self, outputs: ModelOutputs, present: dict[str, Tensor], targets: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def compute_losses(self, outputs: ModelOutputs, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts. Rows that lack a modality do not count for it.
 
         Args:
             outputs: that `predict` returned.
-            present: by modality, [B] bool.
-            targets: by task.
+            batch: targets, and what is present.
 
         Returns:
             loss, loss/<modality>.
         """
         parts = {}
         for modality in self.modalities:
-            parts[modality] = _unimodal_loss(outputs, modality, present, targets, self.losses)
+            parts[modality] = compute_unimodal_loss(self.losses, outputs.heads[Head(modality)], batch, modality)
         total = sum_losses(parts.values())
         return {"loss": total, **{f"loss/{modality}": part for modality, part in parts.items()}}
-
-
-def _unimodal_loss(
-    outputs: ModelOutputs,
-    modality: str,
-    present: dict[str, Tensor],
-    targets: dict[str, Tensor],
-    losses: Mapping[str, Loss],
-) -> Tensor:
-    """Return the summed task losses of one modality's probe, over the rows where the modality is present."""
-    by_task, rows = outputs.heads[Head(modality)], present[modality]
-    return sum_losses(loss(by_task[name], hide_targets(targets[name], rows)) for name, loss in losses.items())
 
 
 def _resolve_unimodal_weights(

@@ -73,7 +73,7 @@ class EMATeacher(Teacher):
                 module.register_buffer(name, weight.detach())
 
     @torch.no_grad()
-    def update(self, model: Multimodal, rate: Tensor) -> None:
+    def update(self, model: nn.Module, rate: Tensor) -> None:
         """Move the weights towards the student's, and copy its buffers, such as batch statistics.
 
         Args:

@@ -26,7 +26,7 @@ from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_gro
 from mmrun.types import Encoder, Input, Objective
 
 
-def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimodal:
+def build_model(config: RunConfig, data: Data, use_init: bool = True, stream: str = "init") -> Multimodal:
     """Build the model. Each part draws its initial weights from a random stream of its own.
 
     Args:
@@ -34,6 +34,7 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
         data: what the preprocessors know of each modality, and the tasks.
         use_init: load the parts of other runs that the `init` keys name; not needed where all weights are loaded
             afterwards.
+        stream: of the initial weights; that of each part has its name appended.
 
     Raises:
         ConfigError: parts do not fit each other or the data.
@@ -41,30 +42,30 @@ def build_model(config: RunConfig, data: Data, use_init: bool = True) -> Multimo
     encoders: dict[str, Encoder] = {}
     for modality, node in config.encoder.items():
         key_path = f"encoder.{modality}"
-        with seeded_generator(config.seed, f"init/{key_path}"):
+        with seeded_generator(config.seed, f"{stream}/{key_path}"):
             encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
     optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in data.tasks.values()),
     }
-    with seeded_generator(config.seed, "init/fusion"):
+    with seeded_generator(config.seed, f"{stream}/fusion"):
         fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
-    with seeded_generator(config.seed, "init/head"):
+    with seeded_generator(config.seed, f"{stream}/head"):
         model = Multimodal(encoders, fusion, data.tasks)
     if use_init:
         if config.head.prompt is not None:
             start_from_class_names(model, config, data)
         data.warn(init_from.load_initial_weights(model, config, data.fits))
     if config.strategy.adapt is not None:
-        _adapt(config, data, encoders)
+        _adapt(config, data, encoders, stream)
     return model
 
 
-def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder]) -> None:
+def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder], stream: str) -> None:
     """Insert adapters into the encoders, in place."""
     num_adapted = 0
     for modality, encoder in encoders.items():
-        with seeded_generator(config.seed, f"init/adapt.{modality}"):
+        with seeded_generator(config.seed, f"{stream}/adapt.{modality}"):
             num_adapted += instantiate(
                 config.strategy.adapt, "strategy.adapt", data.metadata[modality], encoder=encoder
             )

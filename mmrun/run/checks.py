@@ -25,6 +25,7 @@ from mmrun.run.build import (
     uses_balance,
 )
 from mmrun.run.data import Data, describe_data, open_data
+from mmrun.run.sampling import order_rows
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage
 from mmrun.types import KINDS
@@ -115,6 +116,7 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
             )
         build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])
         _check_rows(stage, data)
+        order_rows(config, stage, data)
         _check_monitor(stage, data)
     if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
 from mmrun.data.row_digests import DataRecord
+from mmrun.data.sampler import RowStream
 from mmrun.data.store import PreprocessedColumn
 from mmrun.head import Head, sort_heads
 from mmrun.models.multimodal import Multimodal
@@ -99,7 +100,14 @@ class Session:
         """Whether this process writes the run folder."""
         return bool(self.accelerator.is_main_process)
 
-    def loader(self, rows: np.ndarray, batch_size: int, modalities: Iterable[str], with_targets: bool = True) -> Loader:
+    def loader(
+        self,
+        rows: np.ndarray,
+        batch_size: int,
+        modalities: Iterable[str],
+        with_targets: bool = True,
+        stream: RowStream | None = None,
+    ) -> Loader:
         """Return batches of some rows and modalities on this process's device.
 
         Args:
@@ -107,6 +115,7 @@ class Session:
             batch_size: rows of a batch, over all processes.
             modalities: to read.
             with_targets: False for a stage that reads none.
+            stream: order of the rows in training; None: one permutation per epoch.
         """
         targets = self.data.table.targets if with_targets else {}
         return Loader(
@@ -120,6 +129,7 @@ class Session:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             group_by_length=self.config.trainer.group_by_length,
+            stream=stream,
         )
 
     def eval_loader(self, split: str, modalities: Iterable[str]) -> Loader:
@@ -130,15 +140,6 @@ class Session:
             modalities: to read.
         """
         return self.loader(self.data.rows[split], self.config.trainer.eval_batch_size, modalities)
-
-    def counted(self, split: str, modalities: Iterable[str]) -> Iterator[tuple[Batch, int]]:
-        """Yield the rows of a split, in order; with each batch, the number of its rows that count.
-
-        Args:
-            split: val or test.
-            modalities: to read.
-        """
-        return self.eval_loader(split, modalities).counted()
 
     def ordered(self, split: str, modalities: Iterable[str]) -> Iterator[Batch]:
         """Yield the rows of a split, in order.

@@ -24,7 +24,9 @@ from mmrun.run.callbacks import (
     OutOfMemoryReport,
 )
 from mmrun.run.features import read_features
+from mmrun.run.reinitialize import reinitialize
 from mmrun.run.rollback import Rollback
+from mmrun.run.sampling import order_rows
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
@@ -35,7 +37,7 @@ from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.compile import compile_learner, compile_mode
 from mmrun.training.cost import stage_cost
 from mmrun.training.ema import EMA
-from mmrun.training.grad_accumulation import split as split_batch
+from mmrun.training.grad_accumulation import build_micro_batches
 from mmrun.training.interpolation import Interpolation
 from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard, NonFiniteLossError
@@ -161,6 +163,8 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     config, accelerator = session.config, session.accelerator
     torch.manual_seed(session.noise_seed(stage.name))
     learner = build_learner(session, stage)
+    if stage.config.reinitialize:
+        reinitialize(session, stage)
     objective = type(learner.objective).__name__  # FSDP gives what it shards a class of its own
     session.placement.place_objective(learner)
     trainable = [(name, parameter) for name, parameter in learner.named_parameters() if parameter.requires_grad]
@@ -172,14 +176,15 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     elif stage.config.interpolate is not None:
         ema = Interpolation(trainable, stage.config.interpolate)
     rows, batch_size = session.data.rows[stage.config.rows], config.trainer.batch_size
-    batches = session.loader(rows, batch_size, stage.modalities)
+    stream = order_rows(config, stage, session.data)
+    batches = session.loader(rows, batch_size, stage.modalities, stream=stream)
     learner.train()
     batch = batches.batch(0)
     targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
         flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
     if not targets.were_read:  # then none is offered, so that hidden ones cannot matter
-        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False)
+        batches = session.loader(rows, batch_size, stage.modalities, with_targets=False, stream=stream)
     prepared = session.placement.prepare(learner)
     cost.reset_peak_memory(accelerator.device)
     return BuiltStage(
@@ -226,7 +231,7 @@ def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> Non
     setting, accelerator = session.config.trainer.compile, session.accelerator
     if device.is_enabled(setting, accelerator.device):
         micro_batches = max(built.config.grad_accum_steps, state.grad_accum_steps)
-        batch = split_batch(built.batches.batch(state.step), micro_batches)[0]
+        batch = build_micro_batches(built.learner, built.batches.batch(state.step), micro_batches, accelerator)[0]
         mode = compile_mode(setting, micro_batches)
         report = partial(_report, session.callback, built.name)
         compile_learner(built.prepared, batch, mode, accelerator, report)
@@ -238,13 +243,25 @@ def _fit_config(session: Session, stage: Stage, flops: float) -> FitConfig:
     monitored = monitored_metrics(session, keys.monitor, stage.heads)
     return FitConfig(
         budget=stage_budget(config.budget, stage, rows, batch_size, flops),
-        evaluate_every=max(1, round(config.trainer.evaluate_every * rows / batch_size)),
+        evaluate_every=_steps_between_evaluations(session, stage),
         higher_is_better=bool(monitored) and run_metrics.higher_is_better(monitored[0]),
         schedule=keys.schedule,
         warmup=keys.warmup,
         max_grad_norm=keys.max_grad_norm,
         grad_accum_steps=keys.grad_accum_steps,
     )
+
+
+def _steps_between_evaluations(session: Session, stage: Stage) -> int:
+    """Return the optimiser steps from one evaluation of a stage to the next.
+
+    They are fewer where the stage has a smaller share of the budget, so that the best weights of every stage are the
+    best of equally many, up to rounding: of more of them, the best is better by chance.
+    """
+    trainer = session.config.trainer
+    epochs = trainer.evaluate_every * stage.share / stage.reads  # of the stage's own modalities
+    steps: float = epochs * len(session.data.rows["all"]) / trainer.batch_size
+    return max(1, round(steps))
 
 
 def stage_key(session: Session, built: BuiltStage) -> str:
@@ -258,7 +275,8 @@ def stage_key(session: Session, built: BuiltStage) -> str:
     weights = session.placement.gather(reuse.tensors_of(session.model.state_dict(), built.parts))
     objective = session.placement.gather(built.learner.objective.state_dict())
     balance = config.balance if build.uses_balance(stage) else None
-    rows_used = {stage.config.rows, "all", "val", *(["unlabelled"] if built.batches.targets else [])}
+    sampled = [] if stage.config.labelled_share is None else ["labelled"]
+    rows_used = {stage.config.rows, "all", "val", *sampled, *(["unlabelled"] if built.batches.targets else [])}
     determinants = {
         "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
         "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,

@@ -26,7 +26,7 @@ class LossValidation:
     def __call__(self) -> Validation:
         """Return the loss, and its parts."""
         session = self.session
-        batches = session.counted("val", self.built.stage.modalities)
+        batches = session.eval_loader("val", self.built.stage.modalities)
         seed = named_seed(session.config.seed, "evaluation")
         with self.checkpoints.final_weights():
             losses = engine.mean_losses(self.built.prepared, batches, session.accelerator, seed)

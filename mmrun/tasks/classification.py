@@ -54,18 +54,13 @@ class Classification:
             output: [B, C].
             target: [B], IGNORE_INDEX where hidden.
             label_smoothing: share of the target spread over all classes (Szegedy et al., 2016).
-            class_balanced: weigh classes inversely to their number of training rows.
+            class_balanced: weigh each row inversely to the number of training rows of its class; torch's own class
+                weights would also weigh the spread share, so that the rarest class always wins.
         """
-        self._move(output.device)
-        total = F.cross_entropy(
-            output.float(),
-            target,
-            self.class_weights if class_balanced else None,
-            ignore_index=IGNORE_INDEX,
-            reduction="sum",
-            label_smoothing=label_smoothing,
+        each = F.cross_entropy(
+            output.float(), target, ignore_index=IGNORE_INDEX, reduction="none", label_smoothing=label_smoothing
         )
-        return total / (target != IGNORE_INDEX).sum().clamp(min=1)
+        return self._mean(each, target, class_balanced)
 
     def focal(self, output: Tensor, target: Tensor, gamma: float = 2.0, class_balanced: bool = False) -> Tensor:
         """Return the focal loss, cross-entropy times (1 - p)^gamma (Lin et al., 2017): easy rows count less.

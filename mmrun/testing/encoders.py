@@ -1,6 +1,7 @@
 """Contract checks for encoders. The first line of a check is printed as what it checks."""
 
 import copy
+import math
 from typing import TypeVar
 
 import torch
@@ -25,6 +26,26 @@ def take_rows(x: X, rows: list[int]) -> X:
     """
     selected: X = tree_map(lambda part: part[rows], x)
     return selected
+
+
+def fill_last_row(x: X, filler: float) -> X:
+    """Fill the last row of an input with a number; parts that cannot hold NaN keep their values then.
+
+    Args:
+        x: of one modality.
+        filler: 0 or NaN.
+
+    Returns:
+        an input of the same kind.
+    """
+
+    def fill(part: Tensor) -> Tensor:
+        if math.isnan(filler) and not part.is_floating_point():
+            return part
+        return torch.cat([part[:-1], torch.full_like(part[-1:], filler)])
+
+    filled: X = tree_map(fill, x)
+    return filled
 
 
 def assert_close(actual: Tensor, expected: Tensor) -> None:
@@ -79,7 +100,7 @@ def check_shapes(encoder: Encoder) -> None:
 
 
 def check_rows_are_independent(encoder: Encoder) -> None:
-    """Rows do not influence each other.
+    """Rows do not influence each other, not even by NaN.
 
     Args:
         encoder: to check, in eval mode.
@@ -90,10 +111,12 @@ def check_rows_are_independent(encoder: Encoder) -> None:
     x = encoder_input(encoder.kind)
     with torch.no_grad():
         features, permuted, single = encoder(x), encoder(take_rows(x, [2, 0, 1])), encoder(take_rows(x, [1]))
-    for part, permuted_part, single_part in zip(features, permuted, single, strict=True):
+        beside_nan = encoder(fill_last_row(x, float("nan")))
+    for part, permuted_part, single_part, part_beside_nan in zip(features, permuted, single, beside_nan, strict=True):
         if part is not None:
             assert_close(part[[2, 0, 1]], permuted_part)
             assert_close(part[[1]], single_part)
+            assert_close(part[:2], part_beside_nan[:2])
 
 
 def check_padding(encoder: Encoder) -> None:
@@ -126,7 +149,7 @@ def check_padding(encoder: Encoder) -> None:
 
 
 def check_gradients(encoder: Encoder) -> None:
-    """Every trainable parameter gets a finite gradient.
+    """Every trainable parameter gets a finite gradient, also where a row is missing and so zeros.
 
     Args:
         encoder: to check, in eval mode.
@@ -138,7 +161,7 @@ def check_gradients(encoder: Encoder) -> None:
     trainable = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
     if not trainable:
         return
-    score(encoder(encoder_input(encoder.kind))).backward()
+    score(encoder(fill_last_row(encoder_input(encoder.kind), 0.0))).backward()
     for name, parameter in trainable.items():
         assert parameter.grad is not None, f"{name} gets no gradient"
         assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"

@@ -220,7 +220,7 @@ def encoder_inputs(kind: str) -> Iterator[Input]:
 # -------------------------------------------------------------------------------------- features of several encoders
 
 WIDTHS = {"image": 12, "text": 7, "audio": 5, "tabular": 9, "series": 4}
-LENGTHS = {"image": 5, "text": 7, "audio": 3, "tabular": 1, "series": 11}
+LENGTHS = {"image": 5, "text": 7, "audio": 3, "tabular": 2, "series": 11}
 NUM_ROWS = 6
 
 

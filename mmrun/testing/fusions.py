@@ -40,7 +40,7 @@ def build_seeded(build: BuildFusion, count: int) -> Fusion:
 
 
 def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> None:
-    """It returns one vector per row, and every parameter gets a finite gradient.
+    """It returns one vector per row, and every parameter gets a finite gradient where rows lack a modality each.
 
     Args:
         build: the fusion from the width of each modality's features.
@@ -52,7 +52,10 @@ def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> 
     """
     fusion = build_seeded(build, count).train()
     head = fusion.head(NUM_OUTPUTS)
-    fused = fusion(*fusion_input(count, tokens))
+    features, present = fusion_input(count, tokens)
+    if count > 1:
+        present = {name: torch.arange(NUM_ROWS) != row for row, name in enumerate(present)}
+    fused = fusion(features, present)
     assert fused.shape == (NUM_ROWS, fusion.dim), f"fused vectors {tuple(fused.shape)}, not ({NUM_ROWS}, {fusion.dim})"
     output = head(fused)
     assert output.shape == (NUM_ROWS, NUM_OUTPUTS), f"the head returns {tuple(output.shape)}"
@@ -60,12 +63,12 @@ def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> 
     for key, parameter in [*fusion.named_parameters(prefix="fusion"), *head.named_parameters(prefix="head")]:
         assert parameter.grad is not None, f"{key} gets no gradient"
         assert parameter.grad.isfinite().all(), f"the gradient of {key} is not finite"
-        if count > 1:  # weights between modalities have no gradient with a single one
+        if count > 1 and tokens:  # weights between modalities have none with a single one, positions without tokens
             assert parameter.grad.any(), f"the gradient of {key} is 0"
 
 
 def check_missing_modalities(build: BuildFusion, count: int, tokens: bool) -> None:
-    """The content of a missing modality changes no bit of the result, and no gradient.
+    """The content of a missing modality changes no bit of the result, and gets no gradient.
 
     Args:
         build: the fusion from the width of each modality's features.
@@ -85,10 +88,16 @@ def check_missing_modalities(build: BuildFusion, count: int, tokens: bool) -> No
     assert zeros.isfinite().all(), "a row without any modality is not finite"
     for filler in (7.0, float("inf"), float("nan")):
         fusion.zero_grad()
-        filled = fusion(refill(features, present, filler), present)
+        refilled = refill(features, present, filler)
+        map_tensors(lambda part: part.requires_grad_(part.is_floating_point()), refilled)
+        filled = fusion(refilled, present)
         assert torch.equal(filled, zeros), f"{filler} in missing rows changes the result"
-        if filled.requires_grad:  # a fusion may have no parameters
-            filled.sum().backward()
+        filled.sum().backward()
+        for modality, parts in refilled.items():
+            gradients = [part.grad for part in parts if part is not None and part.grad is not None]
+            for gradient in gradients:
+                assert gradient.isfinite().all(), f"{filler} in missing rows gives {modality} a gradient of NaN"
+                assert not gradient[~present[modality]].any(), f"missing rows of {modality} get a gradient"
         for key, parameter in fusion.named_parameters():
             is_finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
             assert is_finite, f"{filler} in missing rows makes the gradient of {key} not finite"

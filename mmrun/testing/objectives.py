@@ -61,6 +61,7 @@ def check_learning(build: BuildObjective) -> None:
         optimizer.zero_grad()
         objective(model, batch)["loss"].backward()
         optimizer.step()
+        objective.on_step_end(model)
         if step % 15 == 0 and seeded_losses(objective, model, batch)["loss"].item() < 0.9 * first:
             return
     raise AssertionError(f"the loss of {first:.4f} does not fall by a tenth in {MAX_STEPS} steps")
@@ -153,6 +154,23 @@ def check_gradients(build: BuildObjective) -> None:
     assert without_gradient in ([], tokens), f"no gradient for {', '.join(without_gradient)}"
 
 
+def check_micro_batches(build: BuildObjective) -> None:
+    """What moves with time moves once a step, in `on_step_end`: a step may be several forward passes.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
+    objective, model, batch = build(), build_model(), build_batch()
+    before = copy.deepcopy(objective.state_dict())
+    objective(model, batch)["loss"].backward()
+    for name, value in objective.state_dict().items():
+        assert torch.equal(value, before[name]), f"forward changes {name}; change it in on_step_end"
+    objective.on_step_end(model)
+
+
 def check_no_synchronisation(build: BuildObjective) -> None:
     """A step does not wait for the device: it also runs on fake tensors, which have no values.
 
@@ -174,5 +192,6 @@ CHECKS = (
     check_missing_rows,
     check_missing_modality,
     check_gradients,
+    check_micro_batches,
     check_no_synchronisation,
 )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +13,7 @@ from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.callback import Callback
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
+from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.types import Batch
@@ -48,6 +49,7 @@ def fit(
         NonFiniteLossError: a training loss is not finite.
     """
     guard = NanGuard(learner, accelerator) if guard is None else guard
+    bare: Learner = accelerator.unwrap_model(learner)
 
     def on_more_micro_batches(number: int) -> None:
         state.grad_accum_steps = number
@@ -65,6 +67,7 @@ def fit(
         losses = gradients.add(batch)
         if guard.accepts(state.step, batch, losses):
             take_step(optimizer, learner, accelerator.scaler, config.max_grad_norm)
+            bare.on_step_end()
             state.losses.add(losses)
         else:
             gradients.discard()
@@ -143,25 +146,38 @@ def finished(config: FitConfig, state: TrainState) -> bool:
 # ---------------------------------------------------------------------------------------------------- evaluation
 
 
+class EvalBatches(Protocol):
+    """The rows of a split, in batches; see `data.loader.Loader`."""
+
+    def counted(self) -> Iterator[tuple[Batch, int]]:
+        """Yield each batch with the number of its rows that count: the last rows may only pad it to an even share."""
+        ...
+
+    def without_inputs(self) -> Batch:
+        """Return targets and presence of all rows, over all processes."""
+        ...
+
+
 @torch.no_grad()
-def mean_losses(
-    learner: nn.Module, batches: Iterator[tuple[Batch, int]], accelerator: Accelerator, seed: int
-) -> dict[str, float]:
-    """Return the mean losses over some rows; random masks are the same at each call.
+def mean_losses(learner: nn.Module, batches: EvalBatches, accelerator: Accelerator, seed: int) -> dict[str, float]:
+    """Return the losses of all rows, as if they were one batch; random masks are the same at each call.
 
     Args:
         learner: a `Learner`, in eval mode.
-        batches: each batch with the number of its rows that count: the last rows may only pad it to an even share.
+        batches: the rows.
         accelerator: whose processes share the rows.
         seed: of the random masks.
     """
     totals: dict[str, Tensor] = {}
     rows = 0
+    bare: Learner = accelerator.unwrap_model(learner)
+    visible = bare.count_visible(batches.without_inputs())
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        for batch, size in batches:
-            for name, loss in learner(first_rows(batch, max(1, size))).items():
+        for batch, size in batches.counted():
+            part = bare.weigh(first_rows(batch, max(1, size)), visible)
+            for name, loss in learner(part).items():
                 totals[name] = totals.get(name, torch.zeros((), device=loss.device)) + loss.float() * size
             rows += size
     everywhere = accelerator.reduce(torch.tensor(float(rows), device=accelerator.device))

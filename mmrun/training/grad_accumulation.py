@@ -13,6 +13,8 @@ from torch.amp import GradScaler
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmrun.errors import RunError
+from mmrun.objectives.balance.step_mean import StepMean
+from mmrun.training.learner import Learner
 from mmrun.types import Batch
 
 
@@ -37,12 +39,12 @@ class GradientAccumulator:
         on_more_micro_batches: Callable[[int], None],
     ) -> None:
         self.learner, self.accelerator = learner, accelerator
-        self.bare = accelerator.unwrap_model(learner)
+        self.bare: Learner = accelerator.unwrap_model(learner)
         self.micro_batches, self.on_more_micro_batches = micro_batches, on_more_micro_batches
-        norms = [module for module in self.bare.modules() if isinstance(module, _NormBase)]
+        collecting = [module for module in self.bare.modules() if isinstance(module, _NormBase | StepMean)]
         self.statistics: dict[torch.dtype, list[Tensor]] = defaultdict(list)  # by type: one kernel copies each list
-        for norm in norms:
-            for buffer in norm.buffers():
+        for module in collecting:
+            for buffer in module.buffers():
                 self.statistics[buffer.dtype].append(buffer)
         self.saved = {dtype: [b.clone() for b in buffers] for dtype, buffers in self.statistics.items()}
 
@@ -73,7 +75,7 @@ class GradientAccumulator:
 
     def _add(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch.index)
-        parts = split(batch, self.micro_batches)
+        parts = build_micro_batches(self.bare, batch, self.micro_batches, self.accelerator)
         losses: dict[str, Tensor] = {}
         for number, part in enumerate(parts, start=1):
             weight = rows / len(part.index)
@@ -131,6 +133,27 @@ def scale_loss(scaler: GradScaler | None, weight: float, loss: Tensor) -> Tensor
     return share if scaler is None else scaler.scale(share)
 
 
+def build_micro_batches(learner: Learner, batch: Batch, number: int, accelerator: Accelerator) -> list[Batch]:
+    """Split a batch into micro-batches, and weigh their means by the visible targets of all processes.
+
+    The gradient is then that of the whole batch, however it is split. A batch that is a single micro-batch of a single
+    process needs no weights.
+
+    Args:
+        learner: bare; its objective prepares the micro-batches.
+        batch: of this process.
+        number: of micro-batches.
+        accelerator: precision and processes.
+    """
+    if number == 1 and accelerator.num_processes == 1:
+        return [batch]
+    with accelerator.autocast():
+        parts = [learner.prepare(part) for part in split(batch, number)]
+    counts = torch.stack([learner.count_visible(part) for part in parts])
+    total = accelerator.reduce(counts.sum(0))
+    return [learner.weigh(part, total) for part in parts]
+
+
 def split(batch: Batch, number: int) -> list[Batch]:
     """Split a batch into micro-batches of equal size; where it does not divide evenly, the last is smaller.
 
@@ -141,7 +164,8 @@ def split(batch: Batch, number: int) -> list[Batch]:
     if number == 1:
         return [batch]
     count = len(batch.index.chunk(number))
-    fields = [_chunk(field, number, count) for field in batch]
+    rows = (batch.inputs, batch.present, batch.targets, batch.index)
+    fields = [_chunk(field, number, count) for field in rows]
     return [Batch(*parts) for parts in zip(*fields, strict=True)]
 
 
@@ -155,7 +179,10 @@ def _chunk(value: Any, number: int, count: int) -> list[Any]:
 
 def first_rows(batch: Batch, number: int) -> Batch:
     """Return a batch's first rows."""
-    return batch if number == len(batch.index) else Batch(*(_first(field, number) for field in batch))
+    if number == len(batch.index):
+        return batch
+    rows = (batch.inputs, batch.present, batch.targets, batch.index)
+    return Batch(*(_first(field, number) for field in rows))
 
 
 def _first(value: Any, number: int) -> Any:

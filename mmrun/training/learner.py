@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
+from mmrun.data.visible import count_visible, weigh_batch
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
 
@@ -30,6 +31,7 @@ class Learner(nn.Module):
         self.model = model
         self.objective = objective
         self.saved_tensors = saved_tensors
+        self._objectives = [part for part in objective.modules() if isinstance(part, Objective)]  # outermost first
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its named parts, all scalars.
@@ -41,12 +43,37 @@ class Learner(nn.Module):
             losses: dict[str, Tensor] = self.objective(self.model, batch)
         return losses
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Prepare a micro-batch; see `Objective.prepare`."""
+        for objective in self._objectives:
+            batch = objective.prepare(batch)
+        return batch
+
+    def count_visible(self, batch: Batch) -> Tensor:
+        """Count the visible targets and the rows that the objectives' means are over; see `visible.count_visible`."""
+        return count_visible(batch, self._masks(batch))
+
+    def weigh(self, batch: Batch, total: Tensor) -> Batch:
+        """Return a batch with the weights of its means; see `visible.weigh_batch`."""
+        return weigh_batch(batch, self._masks(batch), total)
+
+    def on_step_end(self) -> None:
+        """Update what moves with time in the objectives; see `Objective.on_step_end`."""
+        for objective in self._objectives:
+            objective.on_step_end(self.model)
+
     def train(self, mode: bool = True) -> "Learner":
         """Switch to training mode, except for frozen parts: they get no dropout and keep their batch statistics."""
         super().train(mode)
         if mode:
             freeze_eval(self)
         return self
+
+    def _masks(self, batch: Batch) -> dict[str, Tensor]:
+        masks: dict[str, Tensor] = {}
+        for objective in self._objectives:
+            masks |= objective.masks(batch)
+        return masks
 
 
 def freeze_eval(module: nn.Module) -> None:

@@ -89,7 +89,9 @@ def test_the_first_batch_is_not_cropped():
 
 def test_lengths_do_not_follow_a_trend_within_an_epoch():
     """A window holds all 37 batches of the epoch: their lengths neither rise nor fall over it."""
-    means = [LENGTHS[loader(seed=seed).sampler.permute_rows(0)[:296]].reshape(37, SIZE).mean(1) for seed in range(30)]
+    means = [
+        LENGTHS[loader(seed=seed).sampler.stream.permute_rows(0)[:296]].reshape(37, SIZE).mean(1) for seed in range(30)
+    ]
     assert abs(np.mean([np.corrcoef(np.arange(37), mean)[0, 1] for mean in means])) < 0.1
 
 
@@ -125,7 +127,7 @@ def test_other_kinds_are_not_cropped():
     series = {"values": torch.ones(N, 2, LONGEST), "mask": torch.zeros(N, LONGEST) > 0}
     columns = {"text": MappedColumn(features, EVERY, {}), "series": MappedColumn(series, EVERY, {})}
     grouped, plain = loader(columns), loader(columns, group_by_length=False)
-    assert grouped.sampler.permute_rows(0).tolist() == plain.sampler.permute_rows(0).tolist()
+    assert grouped.sampler.stream.permute_rows(0).tolist() == plain.sampler.stream.permute_rows(0).tolist()
     batch = grouped.batch(1)
     assert batch.inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
     assert batch.inputs["series"]["mask"].shape == (SIZE, LONGEST)
@@ -138,8 +140,8 @@ def test_texts_of_a_lazy_column_are_cropped_but_not_grouped(tmp_path):
     assert isinstance(lazy, LazyColumn)
     loaded = loader({"text": lazy})
     assert (
-        loaded.sampler.permute_rows(0).tolist()
-        == loader({"text": lazy}, group_by_length=False).sampler.permute_rows(0).tolist()
+        loaded.sampler.stream.permute_rows(0).tolist()
+        == loader({"text": lazy}, group_by_length=False).sampler.stream.permute_rows(0).tolist()
     )
     assert widths(loaded, [0, 1]) == [LONGEST, 8]
 

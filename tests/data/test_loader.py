@@ -33,7 +33,7 @@ def test_training_reads_one_permutation_per_epoch():
     stream = torch.cat([loaded.batch(step).index for step in range(7)]).tolist()
     epochs = [stream[start : start + 7] for start in range(0, 28, 7)]
     assert all(sorted(epoch) == [1, 2, 3, 4, 5, 7, 9] for epoch in epochs)
-    assert epochs == [loaded.sampler.permute_rows(epoch).tolist() for epoch in range(4)]
+    assert epochs == [loaded.sampler.stream.permute_rows(epoch).tolist() for epoch in range(4)]
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert loaded.steps_per_epoch == 7 / 4
 

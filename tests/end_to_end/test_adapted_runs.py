@@ -25,7 +25,7 @@ def test_what_is_adapted_keeps_its_first_weights(shell, name, mark, image_learns
     last = {key.replace(".base_layer", "").replace(".layer.", "."): value for key, value in final(folder).items()}
     assert first.keys() <= last.keys()
     changed = {key for key in first if not first[key].equal(last[key])}
-    assert all(mark in key for key in changed)
+    assert all(mark in key or (name == "adapter" and "norm" in key) for key in changed)  # bottlenecks come with norms
     moved = [
         key
         for key, value in final(frozen).items()

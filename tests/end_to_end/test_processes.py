@@ -45,6 +45,21 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
     assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
 
 
+def test_processes_and_micro_batches_are_weighed_by_their_visible_targets(shell, tmp_path):
+    """One row in ten has a target, so that their numbers differ."""
+    words = ["train", *WORDS, "dataset.labelled=0.1", "strategy.stages.train.rows=all", "trainer.device=cpu"]
+    assert shell(*words, "outputs=one")[0] == 0
+    micro_batches = "strategy.stages.train.grad_accum_steps=4"
+    command = [*torchrun(29583), *words, micro_batches, "outputs=two"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))
+    for loss in ("train/loss", "val/loss"):
+        assert last_event(two)[loss] == pytest.approx(last_event(one)[loss], rel=1e-4)
+    left, right = (load_file(run / "checkpoints/train/last/model.safetensors") for run in (one, two))
+    assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
+
+
 def test_a_part_without_a_gradient_is_no_hindrance(shell, tmp_path):
     """The task does not read the probes, though they are told to learn."""
     words = ["modalities=[text]", "strategy.stages.train.train=[encoder,fusion,head,probe]", "budget.steps=4"]

@@ -65,6 +65,7 @@ def train(objective, learner, data, steps=100, seed=0):
         optimizer.zero_grad()
         objective(learner, data)["loss"].backward()
         optimizer.step()
+        objective.on_step_end(learner)
     return learner
 
 

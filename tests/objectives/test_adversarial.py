@@ -2,10 +2,12 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
+from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.adversarial import Adversarial, Embedded, find_word_embedding, perturb_embeddings
 from mmrun.objectives.continuous import get_continuous_parts, perturb
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import KINDS, TASKS, WordEncoder, build_batch, build_model
+from mmrun.types import Features
 from tests.objectives import few_labels
 
 EPSILON = {"image": 0.1, "audio": 0.05, "tabular": 0.3, "series": 0.2}
@@ -89,6 +91,30 @@ def test_adversarial_rows_have_their_weight_and_leave_no_gradient():
     clean, adversarial = compute_loss(learner, data), losses["loss/adversarial"].item()
     assert adversarial > clean
     assert losses["loss"].item() == pytest.approx(0.7 * clean + 0.3 * adversarial)
+
+
+class Normalised(few_labels.Cells):
+    """A layer with batch statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(16)
+
+    def forward(self, x):
+        return Features(self.norm(super().forward(x).pooled))
+
+
+def test_attacks_do_not_count_in_batch_statistics():
+    learner = Multimodal({"a": Normalised(), "b": Normalised()}, few_labels.Sum(), few_labels.TASKS)
+    data = few_labels.draw_rows(30, 0)
+    objective = Adversarial(Task, epsilon={"tabular": 0.5}, steps=5, weight=1.0, **few_labels.KWARGS)
+    before = {name: buffer.clone() for name, buffer in learner.named_buffers()}
+    objective.attack(learner, data)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in learner.named_buffers())
+    objective(learner, data)
+    norm = learner.encoder["a"].norm
+    assert norm.num_batches_tracked == 1  # the pass that trains
+    assert not torch.equal(norm.running_mean, before["encoder.a.norm.running_mean"])
 
 
 def test_frozen_encoders_can_be_attacked():

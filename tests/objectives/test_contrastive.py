@@ -36,6 +36,26 @@ def test_info_nce_looks_both_ways():
     assert InfoNCE(temperature=1.0)(a, b, BOTH).item() == pytest.approx((forward + backward) / 2)
 
 
+def test_the_learned_temperature_returns_from_its_lowest_value():
+    loss = InfoNCE(temperature=0.01)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
+    matched, swapped = (F.normalize(torch.eye(2) + 0.5), F.normalize(torch.eye(2).flip(0) + 0.5))
+    scales = []
+    for other in (matched, matched, swapped, swapped):  # a lower temperature helps the first two and harms the last
+        optimizer.zero_grad()
+        loss(matched, other, BOTH).backward()
+        scales.append(loss.log_scale.exp().item())
+        optimizer.step()
+    assert max(scales) == pytest.approx(100)
+    assert scales[-1] < 99
+
+
+def test_a_temperature_below_the_lowest_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        InfoNCE(temperature=0.005)
+    assert str(caught.value) == ("objective.pair_loss.temperature: 0.005 is below 0.01, the lowest it may learn")
+
+
 def test_pairwise_sigmoid_of_two_rows_that_match():
     loss = PairwiseSigmoid(temperature=1.0, bias=0.0)(EYE, EYE, BOTH)
     assert loss.item() == pytest.approx(MATCH + math.log(2))

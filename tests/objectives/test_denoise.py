@@ -61,11 +61,20 @@ def test_denoise_series_hides_spans_in_all_channels():
     hidden = (corrupted["values"] == 0).unflatten(2, (16, 2))
     assert torch.equal(hidden.all(-1).all(1), hidden.any(-1).any(1))
     assert hidden.float().mean().item() == pytest.approx(0.4, abs=0.06)
-    assert target is x
+    assert target["values"] is x["values"]
+    assert torch.equal(target["hidden"], hidden.any(-1)[:, 0].repeat_interleave(2, 1))
 
 
-def test_denoise_series_counts_the_real_steps():
+def test_denoise_series_counts_the_hidden_steps_only():
     pretext = DenoiseSeries(DIM, 1, 4)
     pretext.decoder = Fixed(torch.tensor([[[[1.0, 1.0, 9.0, 9.0]]]]))
-    target = {"values": torch.tensor([[[1.0, 3.0, 0.0, 0.0]]]), "mask": torch.tensor([[True, True, False, False]])}
+    hidden = torch.tensor([[True, True, False, False]])
+    target = {"values": torch.tensor([[[1.0, 3.0, 0.0, 0.0]]]), "hidden": hidden}
     assert pretext.loss(Features(torch.zeros(1, DIM)), target).tolist() == [2.0]  # (0 + 4) / 2
+
+
+def test_denoise_series_always_hides_a_step_that_is_no_padding():
+    x = {"values": torch.rand(50, 1, 32) + 1, "mask": (torch.arange(32) < 5).expand(50, 32)}
+    _, target = DenoiseSeries(DIM, 1, 32, ratio=0.01).corrupt(x, PRESENT)
+    assert target["hidden"].any(1).all()
+    assert not target["hidden"][:, 5:].any()

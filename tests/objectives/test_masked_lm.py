@@ -27,6 +27,23 @@ def test_masked_lm_chooses_the_same_share_of_every_row():
     assert (fates == x["ids"][chosen]).float().mean().item() == pytest.approx(0.1, abs=0.05)
 
 
+def test_masked_lm_never_chooses_special_tokens():
+    cls, sep = 2, 3
+    x = {"ids": torch.tensor([[cls, 7, 8, 9, 10, sep, 0, 0]] * 100), "mask": torch.arange(8).expand(100, 8) < 6}
+    pretext = MaskedLM(DIM, 1000, mask_id=4, special_ids=[0, 1, 2, 3, 4], ratio=0.5)
+    corrupted, target = pretext.corrupt(x, PRESENT)
+    assert target["chosen"].sum(1).tolist() == [2] * 100  # half of the four words
+    assert set(target["words"][target["chosen"]].tolist()) == {7, 8, 9, 10}
+    assert corrupted["ids"][:, [0, 5]].tolist() == [[cls, sep]] * 100
+
+
+def test_masked_lm_of_special_tokens_alone_predicts_nothing():
+    x = {"ids": torch.tensor([[2, 3]]), "mask": torch.ones(1, 2, dtype=torch.bool)}
+    corrupted, target = MaskedLM(DIM, 10, mask_id=4, special_ids=[2, 3]).corrupt(x, PRESENT)
+    assert corrupted["ids"].tolist() == [[2, 3]]
+    assert not target["chosen"].any()
+
+
 def test_masked_lm_counts_the_chosen_positions_only():
     pretext = MaskedLM(2, vocab_size=2, mask_id=0)
     pretext.head = nn.Identity()  # the tokens are the logits

@@ -6,7 +6,15 @@ import torch
 from mmrun.compose import list_options, load, load_option
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
-from mmrun.objectives.pretext import GridDecoder, Pretext, check_positive, check_share, concat_views, draw_hidden_blocks
+from mmrun.objectives.pretext import (
+    GridDecoder,
+    Pretext,
+    check_positive,
+    check_share,
+    concat_views,
+    draw_hidden_blocks,
+    draw_hidden_spans,
+)
 from mmrun.testing.examples import DIM, KINDS, METADATA
 
 DEFAULT = load_option("objective", "self_supervised")
@@ -76,6 +84,18 @@ def test_blocks_are_hidden_whole():
     blocks = hidden.view(100, 2, 2, 2, 2).transpose(2, 3).flatten(3)  # [rows, 2, 2, cells of a block]
     assert (blocks.all(3) | ~blocks.any(3)).all()
     assert hidden.float().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 16, 33])
+def test_spans_are_hidden_whole_and_one_at_least(steps):
+    torch.manual_seed(0)
+    real = torch.arange(steps) < torch.tensor([[steps], [1], [0]]).repeat(100, 1)
+    hidden = draw_hidden_spans(real, 0.1, spans=4)
+    span = torch.arange(steps) * 4 // steps
+    for number in span.unique():
+        inside = hidden[:, span == number]
+        assert torch.equal(inside.all(1), inside.any(1))
+    assert (hidden & real).any(1).tolist() == [True, True, False] * 100  # the last rows are padding alone
 
 
 def test_two_views_are_one_input():

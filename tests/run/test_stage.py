@@ -20,6 +20,18 @@ def test_a_built_stage_touches_no_file_and_trains_only_what_it_names(open_run, t
     assert built.flops_per_step > 0
 
 
+def test_each_stage_is_evaluated_equally_often_whatever_its_share(open_run):
+    """An epoch has 3 steps. Each stage of pre-training reads half of the modalities, and so takes twice the steps."""
+    shares = ["strategy.stages.pretrain.share=1", "strategy.stages.finetune.share=3"]
+    budget = ["budget.steps=null", "budget.epochs=16", "trainer.evaluate_every=4"]
+    session = open_run("strategy=component", *budget, *shares)
+    steps = {}
+    for name, stage in session.stages.items():
+        config = build_stage(session, stage).config
+        steps[name] = (config.budget.steps, config.evaluate_every)
+    assert steps == {"pretrain-a": (12, 3), "pretrain-b": (12, 3), "finetune": (36, 9)}
+
+
 def test_a_stage_leaves_its_result_and_its_cost(open_run):
     session = open_run()
     stage = session.stages["train"]

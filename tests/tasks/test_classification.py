@@ -135,3 +135,27 @@ def test_the_hinge_is_how_far_the_true_class_is_from_leading_by_one():
     weights = task.class_weights[target[:3]]
     expected = (weights * torch.tensor([0.0, 0.5, 3.0])).mean().item()
     assert task.hinge(output, target, class_balanced=True).item() == pytest.approx(expected)
+
+
+def test_class_balanced_weighs_a_row_with_its_smoothed_share_by_the_class_of_its_target():
+    task = Classification("label", ["common", "rare"], np.array([3, 1]))  # weights 2/3 and 2
+    output, target = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), torch.tensor([0, 1, -100])
+    p = output.softmax(1)
+    smoothed = -(torch.tensor([[0.95, 0.05], [0.05, 0.95], [0, 0]]) * p.log()).sum(1)
+    expected = (2 / 3 * smoothed[0] + 2 * smoothed[1]) / 2
+    loss = task.loss(output, target, label_smoothing=0.1, class_balanced=True)
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_class_balanced_and_label_smoothing_separate_a_rare_class():
+    target = (torch.arange(1000) >= 990).long()  # 990 : 10
+    x = 2.0 * target.unsqueeze(1) - 1
+    task = Classification("label", ["common", "rare"], np.array([990, 10]))
+    torch.manual_seed(0)
+    model = torch.nn.Linear(1, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        task.loss(model(x), target, label_smoothing=0.1, class_balanced=True).backward()
+        optimizer.step()
+    assert (model(x).argmax(1) == target).float().mean().item() == 1.0  # 0.01 where torch weighs each class's share

@@ -37,6 +37,21 @@ class Mixing(Linear):
         return Features(pooled - pooled.mean(0))
 
 
+class Logarithmic(Linear):
+    """Takes logarithms of pixels, which may be 0."""
+
+    def forward(self, x):
+        return super().forward(x.log())
+
+
+class Spreading(Linear):
+    """Multiplies the mean over the rows by zero, which keeps its NaN."""
+
+    def forward(self, x):
+        pooled = super().forward(x).pooled
+        return Features(pooled + 0 * pooled.mean(0))
+
+
 class Wide(Linear):
     """Returns another width than it names."""
 
@@ -76,6 +91,8 @@ def test_encoders_of_ours_pass():
     ("encoder", "check", "problem"),
     [
         (Mixing, check_rows_are_independent, "Tensor-likes are not close!"),
+        (Logarithmic, check_gradients, "the gradient of linear.weight is not finite"),
+        (Spreading, check_rows_are_independent, "Tensor-likes are not close!"),
         (Wide, check_shapes, "pooled (3, 4), not (3, 5)"),
         (Idle, check_gradients, "unused.weight gets no gradient"),
         (Stateless, check_state_dict, "the output does not depend on the state"),

@@ -12,7 +12,7 @@ from mmrun.testing.fusions import (
     check_rows_are_independent,
     check_shapes_and_gradients,
 )
-from mmrun.types import Fusion
+from mmrun.types import Features, Fusion
 
 
 class Leaky(Concat):
@@ -20,6 +20,16 @@ class Leaky(Concat):
 
     def forward(self, features, present):
         return super().forward(features, {name: torch.ones_like(mask) for name, mask in present.items()})
+
+
+class Squaring(Concat):
+    """Squares missing modalities before it masks them, so that their gradient is 0 * NaN."""
+
+    def forward(self, features, present):
+        squared = {}
+        for name, mask in present.items():
+            squared[name] = Features(torch.where(mask[:, None], features[name].pooled.square(), 0.0))
+        return super().forward(squared, present)
 
 
 class Deaf(Concat):
@@ -73,6 +83,7 @@ def test_a_fusion_of_ours_passes():
     ("fusion", "check", "problem"),
     [
         (Leaky, check_missing_modalities, "7.0 in missing rows changes the result"),
+        (Squaring, check_missing_modalities, "inf in missing rows gives image a gradient of NaN"),
         (Deaf, check_rows_are_independent, "text does not change the result"),
         (Mixing, check_rows_are_independent, "Tensor-likes are not close!"),
         (Narrow, check_shapes_and_gradients, "fused vectors (6, 127), not (6, 128)"),

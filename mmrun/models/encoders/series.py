@@ -164,7 +164,7 @@ class Tcn(Encoder):
 
 
 class _Level(nn.Module):
-    """Two dilated causal convolutions with a residual connection: no step sees a later one, and so no padding."""
+    """Two dilated causal convolutions, their residual sum and a ReLU: no step sees a later one, and so no padding."""
 
     def __init__(self, dim: int, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -181,5 +181,5 @@ class _Level(nn.Module):
             self.net.append(layer)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, D, T] -> [B, D, T]
-        output: Tensor = x + self.net(x)
+        output: Tensor = F.relu(x + self.net(x))
         return output

@@ -64,13 +64,16 @@ class Categories(nn.Module):
     Args:
         cardinalities: categories of each column, index 0 included.
         dim: E, the width of an embedding.
+        init_bound: embeddings start uniform between minus and plus this; None: normal, as standardised numbers are.
     """
 
     first: Tensor
 
-    def __init__(self, cardinalities: Sequence[int], dim: int) -> None:
+    def __init__(self, cardinalities: Sequence[int], dim: int, init_bound: float | None = None) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sum(cardinalities), dim)
+        if init_bound is not None:
+            nn.init.uniform_(self.embedding.weight, -init_bound, init_bound)
         self.register_buffer("first", compute_offsets(cardinalities), persistent=False)  # [K]
         with torch.no_grad():
             self.embedding.weight[self.first] = 0
@@ -138,6 +141,8 @@ class Mlp(Encoder):
 class FtTransformer(Encoder):
     """FT-Transformer (Gorishniy et al., 2021) with GELU: each cell is a token, a class token is pooled.
 
+    Numbers and categories start on one scale, uniform within 1 / sqrt(D).
+
     Args:
         num_numeric: F.
         cardinalities: categories of each categorical column.
@@ -174,7 +179,7 @@ class FtTransformer(Encoder):
         self.summary = nn.Parameter(torch.empty(dim))  # the class token
         for parameter in (self.slope, self.missing, self.column, self.summary):
             nn.init.uniform_(parameter, -(dim**-0.5), dim**-0.5)
-        self.categories = Categories(cardinalities, dim)
+        self.categories = Categories(cardinalities, dim, init_bound=dim**-0.5)
         self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)
 
     def forward(self, x: dict[str, Tensor]) -> Features:

@@ -1,29 +1,15 @@
 """Fusions that attend to tokens. A modality without tokens contributes its pooled vector as its only token."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
+from mmrun.models.fusions.positions import PositionKind, build_positions
 from mmrun.models.fusions.presence import build_projections, masked_mean, project_tokens, stack_present
+from mmrun.models.fusions.tokens import Tokens, concat_tokens, init_tokens, prepend_tokens
 from mmrun.models.fusions.transformer import Block, Transformer
 from mmrun.types import Features, Fusion
 from mmrun.values import Depth, ShareBelow1, Width
-
-Tokens = tuple[Tensor, Tensor]  # tokens [B, T, D], and [B, T] bool, True where the token is real
-
-
-def _concat_tokens(tokens: dict[str, Tokens]) -> Tokens:  # [B, sum of T, D], [B, sum of T]
-    values = torch.cat([x for x, _ in tokens.values()], dim=1)
-    return values, torch.cat([mask for _, mask in tokens.values()], dim=1)
-
-
-def _init_tokens(count: int, dim: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(1, count, dim) * 0.02)
-
-
-def _prepend(learned: Tensor, x: Tensor, mask: Tensor) -> Tokens:  # [B, S + T, D], [B, S + T]
-    return torch.cat([learned.expand(x.shape[0], -1, -1), x], dim=1), F.pad(mask, (learned.shape[1], 0), value=True)
 
 
 class Attention(Fusion):
@@ -35,16 +21,23 @@ class Attention(Fusion):
         dims: D_m, the width of each modality's features.
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
     """
 
     def __init__(
-        self, dims: dict[str, int], dim: Width = 128, num_heads: Width = 4, dropout: ShareBelow1 = 0.0
+        self,
+        dims: dict[str, int],
+        dim: Width = 128,
+        num_heads: Width = 4,
+        positions: PositionKind = "learned",
+        dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.query = _init_tokens(1, dim)
+        self.positions = build_positions(positions, dims, dim)
+        self.query = init_tokens(1, dim)
         self.block = Block(dim, num_heads, dropout)
         self.norm = nn.LayerNorm(dim)
 
@@ -58,7 +51,7 @@ class Attention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        context, mask = _concat_tokens(project_tokens(self.project, features, present))
+        context, mask = concat_tokens(self.positions(project_tokens(self.project, features, present)))
         query = self.query.expand(context.shape[0], -1, -1)
         fused: Tensor = self.norm(self.block(query, mask, context)).squeeze(1)
         return fused
@@ -74,6 +67,7 @@ class SelfAttention(Fusion):
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
         num_layers: transformer blocks.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
     """
 
@@ -83,12 +77,14 @@ class SelfAttention(Fusion):
         dim: Width = 128,
         num_heads: Width = 4,
         num_layers: Depth = 2,
+        positions: PositionKind = "learned",
         dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.cls = _init_tokens(1, dim)
+        self.positions = build_positions(positions, dims, dim)
+        self.cls = init_tokens(1, dim)
         self.transformer = Transformer(dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
 
@@ -102,7 +98,8 @@ class SelfAttention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        x, mask = _prepend(self.cls, *_concat_tokens(project_tokens(self.project, features, present)))
+        tokens = self.positions(project_tokens(self.project, features, present))
+        x, mask = prepend_tokens(self.cls, *concat_tokens(tokens))
         fused: Tensor = self.norm(self.transformer(x, mask)[:, 0])
         return fused
 
@@ -119,6 +116,7 @@ class CrossAttention(Fusion):
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
         num_layers: blocks of each transformer.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
     """
 
@@ -128,11 +126,13 @@ class CrossAttention(Fusion):
         dim: Width = 128,
         num_heads: Width = 4,
         num_layers: Depth = 1,
+        positions: PositionKind = "learned",
         dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
+        self.positions = build_positions(positions, dims, dim)
         self.readers = nn.ModuleDict()
         for reader in dims:
             sources = [name for name in dims if name != reader] or [reader]
@@ -150,7 +150,7 @@ class CrossAttention(Fusion):
         Returns:
             Fused vectors [B, D].
         """
-        tokens = project_tokens(self.project, features, present)
+        tokens = self.positions(project_tokens(self.project, features, present))
         averages = []
         for name, reader in self.readers.items():
             x, mask = tokens[name]
@@ -199,7 +199,8 @@ class Bottleneck(Fusion):
     """MBT, the multimodal bottleneck transformer (Nagrani, Yang, Arnab, Jansen, Schmid & Sun, 2021).
 
     One transformer per modality; they exchange information only through a few learned tokens, which are averaged over
-    the present modalities after each layer. The fused vector is the mean of the present modalities' class tokens.
+    the present modalities after each layer. Each stream has a class token of its own; the fused vector is the mean of
+    those of the present modalities.
 
     Args:
         dims: D_m, the width of each modality's features.
@@ -207,6 +208,7 @@ class Bottleneck(Fusion):
         num_heads: attention heads; must divide `dim`.
         num_layers: at least 2: what one layer writes into the bottleneck, the next one reads.
         num_bottlenecks: S, the tokens shared by all modalities.
+        positions: learned per modality, or none: the tokens are a set.
         dropout: see `transformer.Block`.
 
     Raises:
@@ -220,6 +222,7 @@ class Bottleneck(Fusion):
         num_heads: Width = 4,
         num_layers: Depth = 2,
         num_bottlenecks: Width = 4,
+        positions: PositionKind = "learned",
         dropout: ShareBelow1 = 0.0,
     ) -> None:
         super().__init__()
@@ -227,8 +230,9 @@ class Bottleneck(Fusion):
             raise ConfigError(f"fusion.num_layers: with {num_layers} nothing crosses the bottleneck; set 2 or more")
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.cls = _init_tokens(1, dim)
-        self.bottleneck = _init_tokens(num_bottlenecks, dim)
+        self.positions = build_positions(positions, dims, dim)
+        self.cls = nn.ParameterDict({name: init_tokens(1, dim) for name in dims})
+        self.bottleneck = init_tokens(num_bottlenecks, dim)
         self.layers = nn.ModuleList(BottleneckLayer(list(dims), dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
 
@@ -243,8 +247,8 @@ class Bottleneck(Fusion):
             Fused vectors [B, D].
         """
         presence = stack_present(list(self.project), present)
-        tokens = project_tokens(self.project, features, present)
-        streams = {name: _prepend(self.cls, x, mask) for name, (x, mask) in tokens.items()}
+        tokens = self.positions(project_tokens(self.project, features, present))
+        streams = {name: prepend_tokens(self.cls[name], x, mask) for name, (x, mask) in tokens.items()}
         shared = self.bottleneck.expand(presence.shape[0], -1, -1)
         for layer in self.layers:
             streams, shared = layer(streams, shared, presence)
@@ -280,7 +284,7 @@ class BottleneckLayer(nn.Module):
         num_shared = shared.shape[1]
         updated, versions = {}, []
         for name, block in self.blocks.items():
-            x = block(*_prepend(shared, *streams[name]))
+            x = block(*prepend_tokens(shared, *streams[name]))
             updated[name] = x[:, num_shared:], streams[name][1]
             versions.append(x[:, :num_shared].flatten(1))
         average = masked_mean(torch.stack(versions, dim=1), presence)  # [B, S * D]

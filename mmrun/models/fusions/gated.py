@@ -20,9 +20,9 @@ from mmrun.values import ShareBelow1, Width
 class Gated(Fusion):
     """Gated multimodal unit (Arevalo, Solorio, Montes-y-Gomez & Gonzalez, 2017).
 
-    Computes the sum over modalities of z_m * tanh(W_m x_m + b_m). The gates z_m, one per element of the vector, depend
-    on all modalities and are a softmax over the present ones. For two modalities they are the paper's sigmoid z and
-    1 - z.
+    Computes the sum over the present modalities of z_m * tanh(W_m x_m + b_m). The gates z_m, one per element of the
+    vector, depend on all modalities. As in the paper, each is a sigmoid of its own, but those of two modalities are z
+    and 1 - z, and where one of the two is missing, 0 and 1.
 
     Args:
         dims: D_m, the width of each modality's features.
@@ -38,7 +38,7 @@ class Gated(Fusion):
         self.dropout = nn.Dropout(dropout)
 
     def compute_gates(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
-        """Compute the gates, which sum to one over the present modalities.
+        """Compute the gates; that of a missing modality is zero.
 
         Args:
             features: by modality, pooled [B, D_m].
@@ -49,8 +49,10 @@ class Gated(Fusion):
         """
         concatenated = concat_pooled(list(self.gate), features, present)
         scores = torch.stack([gate(concatenated) for gate in self.gate.values()], dim=1)
-        mask = stack_present(list(self.gate), present)
-        return masked_softmax(scores, mask[..., None], dim=1)
+        mask = stack_present(list(self.gate), present)[..., None]
+        if len(self.gate) == 2:  # a softmax of two scores is the sigmoid of their difference
+            return masked_softmax(scores, mask, dim=1)
+        return torch.where(mask, scores.sigmoid(), 0.0)
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
@@ -117,4 +119,46 @@ class Film(Fusion):
             scale = scale + torch.where(is_present, self.scale[name](condition), 0.0)
             shift = shift + torch.where(is_present, self.shift[name](condition), 0.0)
         fused: Tensor = self.dropout(F.relu(scale * vector + shift))
+        return fused
+
+
+class Mmtm(Fusion):
+    """MMTM, squeeze and excitation across modalities (Joze, Shaban, Iuzzolino & Koishida, 2020).
+
+    The features of all modalities are squeezed into one joint vector, which excites the channels of each: x_m becomes
+    2 * sigmoid(E_m z) * x_m with z = relu(S [x_1, ..., x_M]). Then they are concatenated and projected as in `concat`.
+    In the paper such modules stand between the layers of the encoders; here one stands behind the last, where the
+    feature maps are averaged.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        dim: D, the width of the fused vector.
+        ratio: the joint vector is 2 * sum of D_m / ratio wide, as in the authors' code.
+        dropout: of the fused vector.
+    """
+
+    def __init__(self, dims: dict[str, int], dim: Width = 128, ratio: Width = 4, dropout: ShareBelow1 = 0.0) -> None:
+        super().__init__()
+        self.dim = dim
+        width = sum(dims.values())
+        squeezed = max(1, 2 * width // ratio)
+        self.squeeze = nn.Linear(width, squeezed)
+        self.excite = nn.ModuleDict({name: nn.Linear(squeezed, channels) for name, channels in dims.items()})
+        self.project = nn.Linear(width, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        concatenated = concat_pooled(list(self.excite), features, present)
+        joint = F.relu(self.squeeze(concatenated))
+        excitations = torch.cat([excite(joint) for excite in self.excite.values()], dim=1)  # [B, sum of D_m]
+        fused: Tensor = self.dropout(F.relu(self.project(2 * torch.sigmoid(excitations) * concatenated)))
         return fused

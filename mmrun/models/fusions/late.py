@@ -1,4 +1,4 @@
-"""Decision-level fusion: a linear classifier per modality, whose logits are averaged."""
+"""Decision-level fusions: a linear classifier per modality, whose logits are averaged or weighted."""
 
 from typing import Literal
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.presence import masked_mean, masked_softmax, project_pooled
+from mmrun.models.fusions.presence import build_projections, masked_mean, masked_softmax, project_pooled
 from mmrun.types import Features, Fusion
+from mmrun.values import PositiveFloat
 
 
 class Late(Fusion):
@@ -63,12 +64,84 @@ class Late(Fusion):
         Raises:
             ConfigError: the task's outputs are not all outputs, so there are several tasks.
         """
-        if num_outputs != self.dim:
+        return build_bias(self.dim, num_outputs)
+
+
+class Qmf(Fusion):
+    """QMF, quality-aware fusion (Zhang, Wu, Zhang, Hu, Fu, Zhou & Peng, 2023): logits weighted by their confidence.
+
+    Computes the sum over the present modalities of u_m * f_m, where f_m are a modality's logits and u_m is
+    logsumexp(f_m) / temperature, its negative energy (Liu et al., 2020): in a row where a modality is noise, its logits
+    are small, and so it counts little. No gradient passes through u_m. The authors add the loss of each modality
+    (`strategy=multi_loss` adds those of the probes) and a ranking of confidences over time, which is not here.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        num_outputs: C, the outputs of the single task, at least 2; also the width of the fused vector.
+        temperature: that divides the confidences.
+
+    Raises:
+        ConfigError: there is one output, as in regression, whose energy says nothing.
+    """
+
+    def __init__(self, dims: dict[str, int], num_outputs: int, temperature: PositiveFloat = 10.0) -> None:
+        super().__init__()
+        if num_outputs < 2:
             raise ConfigError(
-                f"fusion: late fusion computes {self.dim} logits, but one task has {num_outputs} outputs: it supports "
-                "a single task; choose another fusion"
+                "fusion: qmf weights the logits of classes, and the task has one output; choose another fusion"
             )
-        return Bias(num_outputs)
+        self.dim = num_outputs
+        self.logits = build_projections(dims, num_outputs)
+        self.temperature = temperature
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Weight the logits and sum them.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Logits without their bias [B, C].
+        """
+        logits, mask = project_pooled(self.logits, features, present)  # [B, M, C], [B, M]
+        confidence = logits.detach().logsumexp(2) / self.temperature  # [B, M]
+        return (torch.where(mask, confidence, 0.0)[..., None] * logits).sum(1)
+
+    def head(self, num_outputs: int) -> nn.Module:
+        """Return a module that adds a bias: the fused vector is the logits already.
+
+        Args:
+            num_outputs: of the task.
+
+        Returns:
+            Module [B, C] -> [B, C].
+
+        Raises:
+            ConfigError: the task's outputs are not all outputs, so there are several tasks.
+        """
+        return build_bias(self.dim, num_outputs)
+
+
+def build_bias(dim: int, num_outputs: int) -> "Bias":
+    """Build the head of a fusion whose fused vector is logits.
+
+    Args:
+        dim: C, of all logits.
+        num_outputs: of the task.
+
+    Returns:
+        Module [B, C] -> [B, C].
+
+    Raises:
+        ConfigError: the task's outputs are not all outputs, so there are several tasks.
+    """
+    if num_outputs != dim:
+        raise ConfigError(
+            f"fusion: late fusion computes {dim} logits, but one task has {num_outputs} outputs: it supports a single "
+            "task; choose another fusion"
+        )
+    return Bias(num_outputs)
 
 
 class Bias(nn.Module):

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.balance.step_mean import StepMean
 from mmrun.objectives.balance.unimodal import (
     Probes,
     average_over_processes,
@@ -19,6 +20,8 @@ from mmrun.objectives.balance.unimodal import (
 from mmrun.objectives.losses import hide_targets
 from mmrun.types import Batch, Objective, Task
 from mmrun.values import OpenShare, PositiveInt, Share
+
+HELD_OUT = "held out "  # before the name of a task: its targets that are hidden in training
 
 
 class GradientBlending(Objective):
@@ -84,11 +87,20 @@ class GradientBlending(Objective):
         self.every, self.decay, self.least = every, decay, least
         self.register_buffer("is_held_out", hold_out_rows(held_out), persistent=False)  # [N], by row of the data set
         num_losses = 1 + len(self.probes.linear)  # K; the joint one first
+        self.step_mean = StepMean((2, num_losses), (2, num_losses))
         self.register_buffer("average", torch.zeros(2, num_losses))  # of trained and of held-out rows
-        self.register_buffer("number", torch.zeros(2, num_losses))  # of batches in the average
+        self.register_buffer("number", torch.zeros(2, num_losses))  # of steps in the average
         self.register_buffer("reference", torch.zeros(2, num_losses))  # the averages when the interval began
         self.register_buffer("weight", torch.full((num_losses,), 1 / num_losses))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Hide the targets of held-out rows, and keep them under other names; see `Objective.prepare`."""
+        is_held_out, targets = self.is_held_out[batch.index], {}
+        for name, target in batch.targets.items():
+            targets[name] = hide_targets(target, ~is_held_out)
+            targets[HELD_OUT + name] = hide_targets(target, is_held_out)
+        return batch._replace(targets=targets)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted sum of the wrapped objective's loss and those of each modality alone.
@@ -103,31 +115,35 @@ class GradientBlending(Objective):
         if not self.training:
             validation_losses: dict[str, Tensor] = self.objective(model, batch)
             return validation_losses
-        held_out = self.is_held_out[batch.index]
-        targets = {name: hide_targets(target, ~held_out) for name, target in batch.targets.items()}
-        train_batch = batch._replace(targets=targets)
+        if batch.weights is None:
+            batch = self.prepare(batch)
         modalities = list(self.probes.linear)
-        losses, features = compute_losses_and_features(self.objective, model, train_batch, modalities)
+        losses, features = compute_losses_and_features(self.objective, model, batch, modalities)
         outputs = self.probes(get_pooled(features))
-        alone = torch.stack(list(self.probes.losses(outputs, train_batch).values()))
+        alone = torch.stack(list(self.probes.losses(outputs, batch).values()))
         total = (self.weight.clone() * torch.cat([losses["loss"].view(1), alone])).sum()
         with torch.no_grad(), eval_mode(model.fusion, model.head):
             joint = model.forward_head(model.fusion(features, {m: batch.present[m] for m in features}))
-            self._update_on_batch({"joint": joint, **outputs}, batch, held_out)
+            self._collect_losses({"joint": joint, **outputs}, batch)
         parts = {f"loss/alone/{m}": loss.detach() for m, loss in zip(modalities, alone, strict=True)}
         return {**losses, "loss": total, "loss/joint": losses["loss"].detach(), **parts}
 
-    def _update_on_batch(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch, held_out: Tensor) -> None:
-        """Update the running averages with a batch; `outputs` holds the joint outputs first, then by modality."""
+    def _collect_losses(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch) -> None:
+        """Collect the losses of trained and held-out rows; `outputs` holds the joint ones first, then by modality."""
+        held_out = batch._replace(targets={name: batch.targets[HELD_OUT + name] for name in self.tasks})
+        rows = [torch.ones_like(batch.index, dtype=torch.bool), *(batch.present[m] for m in self.probes.linear)]
         losses, counted = [], []
-        for rows in (~held_out, held_out):
-            modality_rows = [rows & batch.present[m] for m in self.probes.linear]
-            for name, counted_rows in zip(outputs, [rows, *modality_rows], strict=True):
-                losses.append(compute_task_loss(self.tasks, outputs[name], batch, counted_rows))
-                counted.append(has_visible_target(self.tasks, batch, counted_rows))
+        for part in (batch, held_out):
+            for name, counted_rows in zip(outputs, rows, strict=True):
+                losses.append(compute_task_loss(self.tasks, outputs[name], part, counted_rows))
+                counted.append(has_visible_target(self.tasks, part, counted_rows))
         defined = torch.stack(counted).view(2, -1).float()
         sums = average_over_processes(torch.stack([torch.stack(losses).view(2, -1) * defined, defined]))
-        self.update(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
+        self.step_mean.add(*sums.unbind())
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Update the running averages with the means of the step, and the weights where an interval ends."""
+        self.update(*self.step_mean.pop())
 
     def update(self, losses: Tensor, counted: Tensor) -> None:
         """Update the running averages, and the weights where an interval ends.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.balance.step_mean import StepMean
 from mmrun.objectives.balance.unimodal import (
     Probes,
     average_others,
@@ -110,9 +111,12 @@ class OgmGe(Objective):
         factors = self.compute_factors(*average_over_processes(scores).unbind(1)).where(modulates, 1.0)
         self.factors = dict(zip(self.modalities, factors.unbind(), strict=True))
         self.noise_scale = modulates.float() * self.noise
-        self.step += 1
         total = losses["loss"] + sum_losses(alone.values())
         return {**losses, "loss": total, **{f"loss/alone/{m}": loss.detach() for m, loss in alone.items()}}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Count the step."""
+        self.step += 1
 
     def _sum_scores(self, outputs: Mapping[str, Tensor], batch: Batch, present: Tensor) -> Tensor:  # [2]
         """Return the sum of the true classes' probabilities over the present rows, and the number of these rows."""
@@ -197,8 +201,9 @@ class Agm(Objective):
             raise ConfigError(f"balance.alpha: {alpha} is below 0")
         self.objective, self.tasks, self.alpha = objective, dict(tasks), alpha
         self.modalities = list(kinds)
-        self.register_buffer("mean", torch.zeros(len(self.modalities)))  # of s, over the batches so far
-        self.register_buffer("number", torch.zeros(len(self.modalities)))  # of these batches
+        self.step_mean = StepMean((len(self.modalities),), (len(self.modalities),))
+        self.register_buffer("mean", torch.zeros(len(self.modalities)))  # of s, over the steps so far
+        self.register_buffer("number", torch.zeros(len(self.modalities)))  # of these steps
         self.factors: dict[str, Tensor] = {}  # of this batch, for `backward`
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
@@ -216,6 +221,7 @@ class Agm(Objective):
             response_losses = self._compute_response_losses(model, features, batch)
         counted = torch.stack([has_visible_target(self.tasks, batch, batch.present[m]) for m in self.modalities])
         sums = average_over_processes(torch.stack([response_losses * counted, counted.float()]))
+        self.step_mean.add(*sums.unbind())
         factors = self.compute_factors(sums[0] / sums[1].clamp(min=1e-6), sums[1] > 0)
         self.factors = dict(zip(self.modalities, factors.unbind(), strict=True))
         return losses
@@ -238,7 +244,7 @@ class Agm(Objective):
         return torch.stack(losses)
 
     def compute_factors(self, response_losses: Tensor, counted: Tensor) -> Tensor:
-        """Return the factor on each encoder's gradient, [M], and update the running means.
+        """Return the factor on each encoder's gradient, [M].
 
         Args:
             response_losses: s of each modality [M].
@@ -248,10 +254,21 @@ class Agm(Objective):
         others_mean, is_known = average_others(self.mean, self.number > 0)
         usual = (others_mean - self.mean).where(is_known, 0.0)
         gap = usual.exp() - (others - response_losses).exp()
-        factors = torch.where(defined, (self.alpha * gap.clamp(max=10)).exp(), 1.0)
+        return torch.where(defined, (self.alpha * gap.clamp(max=10)).exp(), 1.0)
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Update the running means with the responses of the step."""
+        self.update(*self.step_mean.pop())
+
+    def update(self, response_losses: Tensor, counted: Tensor) -> None:
+        """Update the running means.
+
+        Args:
+            response_losses: s of each modality [M].
+            counted: [M] bool, modalities that have one.
+        """
         self.number += counted
         self.mean += torch.where(counted, (response_losses - self.mean) / self.number.clamp(min=1), 0.0)
-        return factors
 
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add the gradients, those of the encoders multiplied by their factors; see `Objective.backward`."""

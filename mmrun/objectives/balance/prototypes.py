@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.balance.step_mean import StepMean
 from mmrun.objectives.balance.unimodal import (
     average_over_processes,
     compute_discrepancy_ratio,
@@ -20,12 +21,12 @@ from mmrun.values import NonNegativeFloat, NonNegativeInt, ShareBelow1
 
 
 class Prototypes(nn.Module):
-    """The mean vector of each class in one modality: c = momentum * c + (1 - momentum) * mean of the batch.
+    """The mean vector of each class in one modality: c = momentum * c + (1 - momentum) * mean of the step.
 
     Args:
         num_classes: C.
         dim: D, width of the vectors.
-        momentum: per batch, 0..1.
+        momentum: per step, 0..1.
     """
 
     vectors: Tensor
@@ -36,10 +37,11 @@ class Prototypes(nn.Module):
         self.momentum = momentum
         self.register_buffer("vectors", torch.zeros(num_classes, dim))
         self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
+        self.step_mean = StepMean((num_classes, dim), (num_classes, 1))
 
     @torch.no_grad()
-    def update(self, x: Tensor, target: Tensor, counted: Tensor) -> None:
-        """Move the prototypes of a batch's classes; a class seen for the first time gets its mean.
+    def collect(self, x: Tensor, target: Tensor, counted: Tensor) -> None:
+        """Collect the vectors that `update` moves the prototypes to.
 
         Args:
             x: pooled vectors [B, D].
@@ -50,11 +52,14 @@ class Prototypes(nn.Module):
         x_and_ones = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # [B, D + 1]; sums and counts in one product
         with torch.autocast(x.device.type, enabled=False):
             sums = average_over_processes(membership.T.float() @ x_and_ones)  # [C, D + 1]
-        number = sums[:, -1:]
-        means = sums[:, :-1] / number.clamp(min=1e-6)
+        self.step_mean.add(sums[:, :-1], sums[:, -1:])
+
+    def update(self) -> None:
+        """Move the prototypes of a step's classes; a class seen for the first time gets its mean."""
+        means, is_counted = self.step_mean.pop()
         moved = torch.where(self.seen.unsqueeze(1), self.momentum * self.vectors + (1 - self.momentum) * means, means)
-        self.vectors.copy_(torch.where(number > 0, moved, self.vectors))
-        self.seen |= number.squeeze(1) > 0
+        self.vectors.copy_(torch.where(is_counted, moved, self.vectors))
+        self.seen |= is_counted.squeeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return log-probabilities by negative distance, over the classes that have a prototype, [B, C].
@@ -62,7 +67,7 @@ class Prototypes(nn.Module):
         Args:
             x: pooled vectors [B, D].
         """
-        logits = -torch.cdist(x, self.vectors.clone())  # `update` changes them before the backward pass
+        logits = -torch.cdist(x, self.vectors)
         return logits.masked_fill(~self.seen, -1e9).log_softmax(1)
 
 
@@ -74,9 +79,9 @@ class Pmr(Objective):
     cross-entropy of their prototypes; and in early steps, for fast ones, -mu * clip(ratio - 1, 0, 1) times the entropy
     of theirs.
 
-    The authors compute prototypes from a tenth of the training rows after each epoch; here each batch updates them
-    after it was scored. A prototype that contains the row itself would be close to it even if features are pure noise.
-    Rows whose class has no prototype yet do not count.
+    The authors compute prototypes from a tenth of the training rows after each epoch; here each step updates them
+    after its rows were scored. A prototype that contains the row itself would be close to it even if features are pure
+    noise. Rows whose class has no prototype yet do not count.
 
     Args:
         objective: to wrap.
@@ -84,7 +89,7 @@ class Pmr(Objective):
         kinds: the modalities that the stage reads.
         dims: width of the features of each encoder.
         alpha: weight of the cross-entropy.
-        momentum: of the prototypes per batch, 0 up to below 1.
+        momentum: of the prototypes per step, 0 up to below 1.
         mu: weight of the entropy.
         entropy_steps: steps in which the entropy counts.
 
@@ -139,28 +144,34 @@ class Pmr(Objective):
         losses, features = compute_losses_and_features(self.objective, model, batch, self.modalities)
         vectors = get_pooled(features)
         total, parts = losses["loss"], {}
-        for name, prototypes in self.prototypes.items():
-            cross_entropy, entropy = self._rebalance(prototypes, vectors, batch.targets[name], batch.present)
+        for name in self.tasks:
+            cross_entropy, entropy = self._rebalance(name, vectors, batch)
             early = (self.step < self.entropy_steps).float()
             total = total + self.alpha * cross_entropy - self.mu * early * entropy
             parts[f"loss/prototypes/{name}"] = cross_entropy
-        self.step += 1
         return {**losses, "loss": total, **parts}
 
-    def _rebalance(
-        self, prototypes: nn.Module, vectors: Mapping[str, Tensor], target: Tensor, present: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def on_step_end(self, model: nn.Module) -> None:
+        """Move the prototypes, after all rows of the step were scored."""
+        self.step += 1
+        for by_modality in self.prototypes.children():
+            for prototypes in cast(Iterable[Prototypes], by_modality.children()):
+                prototypes.update()
+
+    def _rebalance(self, task: str, vectors: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the weighted sums of cross-entropies and of entropies, for one task."""
+        target = batch.targets[task]
         losses, entropies, scores = [], [], []
-        for modality, modality_prototypes in cast(Mapping[str, Prototypes], prototypes).items():
-            visible, label = (target != IGNORE_INDEX) & present[modality], target.clamp(min=0)
+        for modality, modality_prototypes in cast(Mapping[str, Prototypes], self.prototypes[task]).items():
+            visible, label = (target != IGNORE_INDEX) & batch.present[modality], target.clamp(min=0)
             counted = visible & modality_prototypes.seen[label]
             log_probs = modality_prototypes(vectors[modality])  # [B, C]
-            modality_prototypes.update(vectors[modality].detach(), label, visible)  # a row never judges itself
+            modality_prototypes.collect(vectors[modality].detach(), label, visible)
             truth = log_probs.gather(1, label.unsqueeze(1)).squeeze(1).where(counted, 0.0)
             number = counted.sum().clamp(min=1)
-            losses.append(-truth.sum() / number)
-            entropies.append(-((log_probs.exp() * log_probs).sum(1) * counted).sum() / number)
+            entropy = -((log_probs.exp() * log_probs).sum(1) * counted).sum() / number
+            losses.append(batch.weigh(-truth.sum() / number, task, modality))
+            entropies.append(batch.weigh(entropy, task, modality))
             scores.append(torch.stack([(truth.detach().exp() * counted).sum(), counted.sum().float()]))
         total, number = average_over_processes(torch.stack(scores)).unbind(1)
         ratio = compute_discrepancy_ratio(total / number.clamp(min=1e-6), number > 0)

@@ -58,6 +58,7 @@ class Umt(Objective):
         distances = {}
         for modality, vector in get_pooled(features).items():
             squared_error = (vector - targets[modality]).square().mean(1)  # [B]
-            distances[modality] = masked_mean(squared_error, batch.present[modality])
+            mean = masked_mean(squared_error, batch.present[modality])
+            distances[modality] = batch.weigh(mean, modality=modality)
         total = losses["loss"] + self.weight * sum_losses(distances.values())
         return {**losses, "loss": total, **{f"loss/teacher/{m}": distance for m, distance in distances.items()}}

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mmrun.data.visible import is_visible
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import hide_targets, sum_losses
-from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
+from mmrun.objectives.losses import compute_unimodal_loss, hide_targets, sum_losses
+from mmrun.types import Batch, Features, Objective, Task
 
 
 class Probes(nn.Module):
@@ -48,14 +49,14 @@ class Probes(nn.Module):
             outputs: by modality and task.
             batch: targets, and what is present.
         """
-        losses = {}
+        losses, by_task = {}, {name: task.loss for name, task in self.tasks.items()}
         for modality in self.linear:
-            losses[modality] = compute_task_loss(self.tasks, outputs[modality], batch, batch.present[modality])
+            losses[modality] = compute_unimodal_loss(by_task, outputs[modality], batch, modality)
         return losses
 
 
 def compute_task_loss(tasks: Mapping[str, Task], outputs: Mapping[str, Tensor], batch: Batch, rows: Tensor) -> Tensor:
-    """Return the sum of the task losses over some rows.
+    """Return the sum of the task losses over some rows, each a mean that is not weighed.
 
     Args:
         tasks: the tasks by name.
@@ -77,8 +78,7 @@ def has_visible_target(tasks: Mapping[str, Task], batch: Batch, rows: Tensor) ->
     visible = []
     for name in tasks:
         target = hide_targets(batch.targets[name], rows)
-        is_visible = ~target.isnan() if target.is_floating_point() else target != IGNORE_INDEX
-        visible.append(is_visible.any())
+        visible.append(is_visible(target).any())
     return torch.stack(visible).any()
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmrun.models.encoders.tabular import CellDropout, Mlp
+from mmrun.models.encoders.tabular import CellDropout, FtTransformer, Mlp
 
 TABLE = {
     "numeric": torch.ones(1000, 2),
@@ -29,3 +29,12 @@ def test_the_vector_of_unknown_categories_learns(cell_dropout, learns):
     encoder(TABLE).pooled.square().sum().backward()
     gradient = encoder.categories.embedding.weight.grad[0]
     assert bool(gradient.abs().sum() > 0) is learns
+
+
+def test_numbers_and_categories_of_an_ft_transformer_start_on_one_scale():
+    torch.manual_seed(0)
+    encoder = FtTransformer(50, [51], dim=16)
+    known = encoder.categories.embedding.weight[1:]
+    assert known.abs().max() <= 0.25  # 1 / sqrt(16)
+    assert known.std().item() == pytest.approx(encoder.slope.std().item(), rel=0.05)
+    assert encoder.categories.embedding.weight[0].tolist() == [0.0] * 16

@@ -25,8 +25,8 @@ with_and_without_tokens = pytest.mark.parametrize("tokens", [True, False], ids=[
 
 
 def test_all_fusions_are_listed():
-    assert len(NAMES) >= 18
-    assert {"concat", "gated", "self_attention", "low_rank", "late"} < set(NAMES)
+    assert len(NAMES) >= 22
+    assert {"concat", "gated", "self_attention", "low_rank", "late", "perceiver"} < set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,7 +33,7 @@ def measure_xor_accuracy(name: str, lr: float = 0.01, steps: int = 100, **values
     return (predict(test).argmax(1) == label(test)).float().mean().item()
 
 
-@pytest.mark.parametrize("name", ["bilinear", "concat", "film", "gated", "low_rank", "max", "moe", "tensor"])
+@pytest.mark.parametrize("name", ["bilinear", "concat", "film", "gated", "low_rank", "max", "mmtm", "moe", "tensor"])
 def test_learns_exclusive_or(name):
     assert measure_xor_accuracy(name) >= 0.95
 
@@ -43,11 +43,13 @@ def test_learns_exclusive_or_at_width_32(name, values):
     assert measure_xor_accuracy(name, lr=0.003, dim=32, **values) >= 0.95
 
 
-@pytest.mark.parametrize("name", ["attention", "bottleneck", "cross_attention", "self_attention"])
+@pytest.mark.parametrize(
+    "name", ["attention", "bottleneck", "cross_attention", "late_transformer", "perceiver", "self_attention"]
+)
 def test_transformers_learn_exclusive_or_by_small_steps(name):
     assert measure_xor_accuracy(name, lr=0.001, steps=60, dim=32) >= 0.95
 
 
-@pytest.mark.parametrize("name", ["late", "mean", "sum"])
+@pytest.mark.parametrize("name", ["late", "mean", "qmf", "sum"])
 def test_additive_fusions_do_not_learn_exclusive_or(name):
     assert measure_xor_accuracy(name) <= 0.6

@@ -1,11 +1,12 @@
-"""Late fusion averages logits."""
+"""Late fusion averages logits, or weights them by their confidence."""
 
 import pytest
 import torch
 from torch import nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.late import Late
+from mmrun.models.fusions.late import Late, Qmf
+from mmrun.types import Features
 from tests.models.fusions.rows import DIMS, NO, make_rows
 
 
@@ -25,10 +26,36 @@ def test_late_averages_the_logits_of_what_is_present(weights):
     assert head(module(features, dict.fromkeys(DIMS, NO))).tolist() == [[0.5, 0.5]] * 2
 
 
+def test_qmf_weights_logits_by_their_negative_energy():
+    module = Qmf({"image": 2, "text": 2}, num_outputs=2, temperature=2.0)
+    for linear in module.logits.values():
+        nn.init.eye_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    image, text = torch.tensor([[3.0, 1.0]]), torch.tensor([[0.5, 0.5]])
+    features = {"image": Features(image), "text": Features(text)}
+    yes = torch.tensor([True])
+    sure = torch.tensor([3.0, 1.0]).exp().sum().log() / 2 * image
+    unsure = (0.5 + torch.tensor(2.0).log()) / 2 * text
+    torch.testing.assert_close(module(features, {"image": yes, "text": yes}), sure + unsure)
+    torch.testing.assert_close(module(features, {"image": yes, "text": ~yes}), sure)
+
+
+def test_no_gradient_passes_through_the_confidence():
+    module = Qmf({"image": 2}, num_outputs=2, temperature=1.0)
+    x = torch.randn(1, 2)
+    confidence = module.logits["image"](x).detach().logsumexp(1)
+    module({"image": Features(x)}, {"image": torch.tensor([True])}).sum().backward()
+    torch.testing.assert_close(module.logits["image"].bias.grad, confidence.expand(2))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Late(DIMS, num_outputs=2, weights="equal"), "fusion.weights: 'equal' is neither uniform nor learned"),
+        (
+            lambda: Qmf(DIMS, num_outputs=1),
+            "fusion: qmf weights the logits of classes, and the task has one output; choose another fusion",
+        ),
         (
             lambda: Late(DIMS, num_outputs=2).head(3),
             "fusion: late fusion computes 2 logits, but one task has 3 outputs: it supports a single task;"

@@ -82,5 +82,6 @@ def test_blending_gives_a_modality_that_overfits_less_weight():
         optimizer.zero_grad()
         balance.backward(learner, balance(learner, data), scale)
         optimizer.step()
+        balance.on_step_end(learner)
     _, a, b = balance.weight.tolist()
     assert a < 0.1 * b

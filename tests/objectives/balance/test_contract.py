@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mmrun.errors import ConfigError
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import TASKS, build_batch, build_model
+from mmrun.testing.objectives import check_micro_batches
 from tests.objectives.balance.methods import AGE, NAMES, all_close, build, compute_gradients, scale
 
 
@@ -28,7 +29,23 @@ def test_it_learns(name):
         optimizer.zero_grad()
         objective.backward(learner, objective(learner, data), scale)
         optimizer.step()
+        objective.on_step_end(learner)
     assert objective.eval()(learner, data)["loss"].item() < 0.7 * first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_of_several_forward_passes_moves_its_state_once(name):
+    learner, data = build_model(), build_batch()
+    check_micro_batches(lambda: build(name, learner))
+    states = []
+    for passes in (1, 2):
+        repeated = build(name, learner)
+        for _ in range(passes):
+            compute_gradients(repeated, learner, data)
+        repeated.on_step_end(learner)
+        states.append(repeated.state_dict())
+    for key, value in states[0].items():
+        assert torch.allclose(value, states[1][key]), key
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,6 +67,7 @@ def test_ogm_leaves_gradients_alone_before_modulation_starts_and_after_it_ends()
         learner.zero_grad()
         gradients = compute_gradients(balance, learner, data)
         changed.append(any(not torch.equal(gradients[name], plain[name]) for name in plain))
+        balance.on_step_end(learner)
     assert changed == [False, True, True, False]
 
 
@@ -85,14 +86,17 @@ def test_agm_factors_are_the_literal_ones():
     balance, every = Agm(Task(TWO), TWO, BOTH, alpha=2.0), torch.tensor([True, True])
     first = balance.compute_factors(torch.tensor([0.5, 1.5]), every)  # before the first step tau is 1
     assert first.tolist() == pytest.approx([math.exp(2 * (1 - math.e)), math.exp(2 * (1 - 1 / math.e))])
+    balance.update(torch.tensor([0.5, 1.5]), every)
     second = balance.compute_factors(torch.tensor([0.9, 1.1]), every)
+    balance.update(torch.tensor([0.9, 1.1]), every)
     tau, r = (math.e, 1 / math.e), (math.exp(0.2), math.exp(-0.2))
     assert second.tolist() == pytest.approx([math.exp(2 * (t - part)) for t, part in zip(tau, r, strict=True)])
     assert balance.mean.tolist() == pytest.approx([0.7, 1.3])
     assert balance.compute_factors(torch.tensor([0.7, 1.3]), every).tolist() == pytest.approx([1.0, 1.0])  # as usual
     some = torch.tensor([True, False])
     assert balance.compute_factors(torch.tensor([9.0, 0.0]), some).tolist() == [1.0, 1.0]
-    assert balance.number.tolist() == [4.0, 3.0]
+    balance.update(torch.tensor([9.0, 0.0]), some)
+    assert balance.number.tolist() == [3.0, 2.0]
 
 
 def test_agm_knows_no_usual_lead_of_a_modality_that_was_missing_so_far():

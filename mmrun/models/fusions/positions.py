@@ -1,0 +1,72 @@
+"""Positions of tokens: without them attention reads a set, and cannot tell the order of words or where a patch lies."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mmrun.errors import ConfigError
+from mmrun.models.fusions.tokens import Tokens
+
+PositionKind = Literal["learned", "none"]
+
+NUM_FREQUENCIES = 128  # enough for a table of 24 x 24 patches in which rows and columns can be told apart
+FREQUENCY_RANGE = 1000.0
+
+
+class Positions(nn.ModuleDict):
+    """Add to each token a vector that depends on its position: a learned linear map, per modality, of sinusoids.
+
+    Sinusoids (Vaswani et al., 2017) reach sequences of any length, cropped or not, where a learned table would have to
+    know it. They are fixed; from pi per token, the highest frequency that tokens can show, so that a map of them can
+    also tell the columns of a flattened grid apart. The vector of the first token is zero, so that a modality without
+    tokens, whose pooled vector is its only one, is left as it is.
+
+    Args:
+        modalities: their names.
+        dim: D, the width of the tokens.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, modalities: Iterable[str], dim: int) -> None:
+        super().__init__({name: nn.Linear(2 * NUM_FREQUENCIES, dim, bias=False) for name in modalities})
+        exponents = torch.arange(NUM_FREQUENCIES) / NUM_FREQUENCIES
+        self.register_buffer("frequencies", math.pi * FREQUENCY_RANGE**-exponents, persistent=False)
+
+    def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        """Add the positions.
+
+        Args:
+            tokens: by modality, [B, T, D], with masks [B, T].
+
+        Returns:
+            The same with positions 0 to T - 1; padding has them too.
+        """
+        with_positions = {}
+        for name, (x, mask) in tokens.items():
+            steps = torch.arange(x.shape[1], device=x.device, dtype=self.frequencies.dtype)
+            phases = steps[:, None] * self.frequencies  # [T, frequencies]
+            with_positions[name] = x + self[name](torch.cat([phases.sin(), phases.cos() - 1], dim=1)), mask
+        return with_positions
+
+
+def build_positions(kind: PositionKind, modalities: Iterable[str], dim: int) -> nn.Module:
+    """Build what adds positions to the tokens of all modalities.
+
+    Args:
+        kind: learned, or none: tokens are a set.
+        modalities: their names.
+        dim: D, the width of the tokens.
+
+    Returns:
+        A module from tokens and masks by modality to the same.
+
+    Raises:
+        ConfigError: `kind` is neither.
+    """
+    if kind not in ("learned", "none"):
+        raise ConfigError(f"fusion.positions: '{kind}' is neither learned nor none")
+    return Positions(modalities, dim) if kind == "learned" else nn.Identity()
