@@ -22,7 +22,14 @@ from mmrun.run.data import Data
 from mmrun.seeding import seeded_generator
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
-from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
+from mmrun.training.stages import (
+    Stage,
+    expand_stages,
+    lr_decays,
+    parameter_groups,
+    parameters_without_weight_decay,
+    trainable_parameters,
+)
 from mmrun.types import Encoder, Input, Objective
 
 
@@ -197,7 +204,10 @@ def build_optimizer(
     for modality, encoder_lr in (config.encoder_lr or {}).items():
         for name, _ in model.encoder[modality].named_parameters(prefix=f"encoder.{modality}"):
             factors[name] = factors.get(name, 1.0) * encoder_lr / lr
-    groups = parameter_groups(trainable, stage.config.lr_scale, lr, factors)
+    trainable = list(trainable)
+    decays_weights = node.get("weight_decay", 0.0) > 0
+    exempt = parameters_without_weight_decay(model, trainable) if decays_weights else set()
+    groups = parameter_groups(trainable, stage.config.lr_scale, lr, factors, exempt)
     optimizer: torch.optim.Optimizer = instantiate(node, key_path, drop=("lr",), params=groups, lr=lr)
     return optimizer
 
