@@ -14,6 +14,8 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.teacher import EMACopy
+from mmrun.recipe import describe_recipe
 from mmrun.run.build import (
     augmentation_of,
     build_callbacks,
@@ -38,7 +40,7 @@ def check(config: RunConfig) -> list[str]:
         config: of a run that may never be started.
 
     Returns:
-        What `describe_data` says of its data.
+        What `describe_data` says of its data, and `describe_recipe` of its pretrained encoders.
 
     Raises:
         ConfigError, DataError: the run could not start.
@@ -49,7 +51,7 @@ def check(config: RunConfig) -> list[str]:
     data = open_data(config)
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
-    return describe_data(data)
+    return [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]
 
 
 def check_nodes(config: RunConfig) -> None:
@@ -108,9 +110,9 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
     parameters = dict(model.named_parameters())
     for stage in stages.values():
         objective = build_objective(config, stage, data, model)
-        if config.trainer.fsdp and any(isinstance(module, Multimodal) for module in objective.modules()):
+        if config.trainer.fsdp and any(isinstance(module, Multimodal | EMACopy) for module in objective.modules()):
             raise ConfigError(
-                f"{stage.key_path}.objective: {type(objective).__name__} holds a whole model as its teacher, which "
+                f"{stage.key_path}.objective: {type(objective).__name__} holds a copy of a model as its teacher, which "
                 "trainer.fsdp does not shard; drop one of the two"
             )
         build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])
