@@ -36,10 +36,10 @@ class Attention(Fusion):
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.positions = build_positions(positions, dims, dim)
         self.query = init_tokens(1, dim)
         self.block = Block(dim, num_heads, dropout)
         self.norm = nn.LayerNorm(dim)
+        self.positions = build_positions(positions, dims, dim)  # last, so that it changes no other initial weight
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
@@ -83,10 +83,10 @@ class SelfAttention(Fusion):
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.positions = build_positions(positions, dims, dim)
         self.cls = init_tokens(1, dim)
         self.transformer = Transformer(dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
+        self.positions = build_positions(positions, dims, dim)  # last, so that it changes no other initial weight
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
@@ -132,13 +132,13 @@ class CrossAttention(Fusion):
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.positions = build_positions(positions, dims, dim)
         self.readers = nn.ModuleDict()
         for reader in dims:
             sources = [name for name in dims if name != reader] or [reader]
             self.readers[reader] = Reader(sources, dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
         self.out = nn.Linear(dim * len(dims), dim)
+        self.positions = build_positions(positions, dims, dim)  # last, so that it changes no other initial weight
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
@@ -230,11 +230,11 @@ class Bottleneck(Fusion):
             raise ConfigError(f"fusion.num_layers: with {num_layers} nothing crosses the bottleneck; set 2 or more")
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.positions = build_positions(positions, dims, dim)
         self.cls = nn.ParameterDict({name: init_tokens(1, dim) for name in dims})
         self.bottleneck = init_tokens(num_bottlenecks, dim)
         self.layers = nn.ModuleList(BottleneckLayer(list(dims), dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
+        self.positions = build_positions(positions, dims, dim)  # last, so that it changes no other initial weight
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.

@@ -40,11 +40,11 @@ class Perceiver(Fusion):
         super().__init__()
         self.dim = dim
         self.project = build_projections(dims, dim)
-        self.positions = build_positions(positions, dims, dim)
         self.latents = init_tokens(num_latents, dim)
         self.cross = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
         self.mix = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
+        self.positions = build_positions(positions, dims, dim)  # last, so that it changes no other initial weight
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
