@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.types import Batch, Objective
+from mmrun.objectives.gather import gather_rows
+from mmrun.types import ALL, Batch, Objective
 from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
 MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (Radford et al., 2021)
@@ -20,9 +21,9 @@ MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (
 class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
-    Each pair loss names its paper. Negatives are the other rows of the same micro-batch and process: gradient
-    accumulation makes them fewer, more devices do not add any. So the gradient of a batch depends on how it is split;
-    micro-batches count by their rows that have both modalities of a pair.
+    Each pair loss names its paper. Negatives are the other rows of the same micro-batch, in training those of all
+    processes; gradient accumulation makes them fewer, so that the gradient of a batch depends on how it is split.
+    Micro-batches count by their rows that have both modalities of a pair.
 
     Args:
         pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
@@ -76,13 +77,23 @@ class Contrastive(Objective):
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()
             projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
-        parts, paired = {}, self.masks(batch)
+        present = {modality: batch.present[modality] for modality in projected}
+        if self.training:  # evaluation batches may differ in size between processes
+            projected = {modality: gather_rows(vectors) for modality, vectors in projected.items()}
+            present = {modality: gather_rows(rows) for modality, rows in present.items()}
+        parts = {}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
             for name, pair in self.pair.items():
                 a, b = self._modalities[name]
-                loss = pair(projected[a], projected[b], paired[name])
-                parts[f"loss/{name}"] = batch.weigh(loss, name)
+                loss = pair(projected[a], projected[b], present[a] & present[b])
+                parts[f"loss/{name}"] = self._weigh(loss, batch, name)
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
+
+    def _weigh(self, loss: Tensor, batch: Batch, pair: str) -> Tensor:
+        """Weigh the loss of a pair; in training it is that of the rows of all processes, which share its weights."""
+        if batch.weights is None or not self.training:
+            return batch.weigh(loss, pair)
+        return loss * gather_rows(batch.weights[pair][ALL].view(1)).mean()
 
 
 class InfoNCE(nn.Module):
