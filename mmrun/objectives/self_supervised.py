@@ -81,6 +81,12 @@ class SelfSupervised(Objective):
             parts[f"loss/{modality}"] = batch.weigh(mean, modality=modality)
         return {"loss": sum_losses(parts.values()), **parts}
 
+    def on_step_end(self, model: nn.Module) -> None:
+        """Let pretexts follow their encoders."""
+        assert isinstance(model, Multimodal)
+        for modality, pretext in self.pretext.items():
+            pretext.update(model.encoder[modality])
+
 
 def require_all_modalities(key_path: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:
     """Reject a stage that does not read every modality of the model.

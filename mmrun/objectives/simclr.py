@@ -15,7 +15,7 @@ class SimClr(Pretext):
     """SimCLR (Chen et al., 2020): contrast of two augmented views, by crop, mirror, colour and grey; without blur.
 
     Negatives are the other images of the same micro-batch, in training those of all processes; gradient accumulation
-    makes them fewer.
+    makes them fewer, so the gradient of a batch depends on how it is split.
 
     Args:
         dim: width of the encoder's features.
