@@ -52,11 +52,6 @@ class SelfSupervised(Objective):
             pretext.check(model.encoder[modality], f"encoder.{modality}")
             pretext.attach(model.encoder[modality])
 
-    def on_step_end(self, model: nn.Module) -> None:
-        """Let pretexts that follow their encoder do so."""
-        for modality, pretext in self.pretext.items():
-            pretext.update(cast(Multimodal, model).encoder[modality])
-
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts, each the mean over the rows where the modality is present.
 
