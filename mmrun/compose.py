@@ -42,11 +42,12 @@ from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
+from mmrun.recipe import apply_recipe
 from mmrun.towers import override_encoders
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
-USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"}
+USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale", "encoder_lr"}
 
 ADAPTER_PATH = "strategy.adapt"
 
@@ -165,6 +166,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
     config.model = config.model or None  # model=none composes an empty node
     config.balance = config.balance or None
     config.augment = config.augment or None
+    apply_recipe(config, overrides)
     check(config)
     return config
 

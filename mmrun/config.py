@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass,
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, nearest
 from mmrun.values import (
     NonNegativeFloat,
     OpenShare,
@@ -202,6 +202,8 @@ class RunConfig:
     # a pretrained model, whose towers are encoders: family and path, and by kind the modality that its tower reads
     model: dict[str, str | None] | None = changes(NOTHING, None)
     encoder: dict[str, Node] = field(default_factory=dict)  # node by modality; it has a `preprocess` node, maybe `init`
+    # learning rates of encoders by modality, those of the others being that of the optimizer; None: no encoder has one
+    encoder_lr: dict[str, PositiveFloat] | None = changes(TRAINING, None, later=True)
     fusion: Node = None  # may have an `init`
     head: HeadConfig = field(default_factory=HeadConfig)
     init: str | None = changes(TRAINING, None, later=True)  # a run, all parts of which start this one where they match
@@ -299,6 +301,12 @@ def check(config: RunConfig) -> None:
     _check_trainer(config.trainer)
     _check_budget(config.budget)
     _check_labels(config)
+    for modality in config.encoder_lr or {}:
+        if modality not in config.encoder:
+            raise ConfigError(
+                f"encoder_lr.{modality}: the run reads no '{modality}'{nearest(modality, config.encoder)} (it reads "
+                f"{', '.join(config.encoder)})"
+            )
     if config.head.init is not None and config.head.prompt is not None:
         raise ConfigError("head: both init and prompt are set; drop one of them")
     if config.trainer.fsdp:

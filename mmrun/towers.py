@@ -185,7 +185,7 @@ def check_family(model_type: str, family: str, path: str) -> None:
 
 def _read_json(path: str, name: str) -> Mapping[str, Any]:
     """Return the content of a file of a pretrained model, without running or importing what it names."""
-    return fetch(lambda local_only: _parse(_find_file(path, name, local_only)), path, REMEDY, what=f"{name} of")
+    return fetch(lambda local_only: _parse(_find_file(path, name, local_only)), path, REMEDY, what="the files of")
 
 
 def _find_file(path: str, name: str, local_only: bool) -> Path:

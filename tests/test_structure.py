@@ -12,7 +12,7 @@ FLOORS = [
     ["errors", "seeding", "installation"],
     ["values"],
     ["types", "head", "config", "digests", "plugins", "quoting", "renamed", "hub"],
-    ["processes", "towers"],
+    ["processes", "towers", "recipe"],
     ["hydra_internals", "instantiate", "code_version"],
     ["overrides"],
     ["compose", "data", "models"],

@@ -88,7 +88,7 @@ def test_one_of_several_modalities_of_a_kind_is_chosen(clip):
         (["encoder.text=gru"], "encoder.text=gru: encoder.text is a tower of model; leave one of the two out"),
         (["model.family=clop"], "model.family: no 'clop'; did you mean 'clip'? (there are clip, siglip, flava, clap)"),
         (["model.audio=audio"], "no key 'model.audio' (model has family, path, image, text)"),
-        (["model.path=3"], "config.json of 3 are not cached and the hub cannot be reached; set model.path to a local "),
+        (["model.path=3"], "the files of 3 are not cached and the hub cannot be reached; set model.path to a local "),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused(clip, overrides, message):

@@ -22,7 +22,14 @@ from mmrun.run.data import Data
 from mmrun.seeding import seeded_generator
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
-from mmrun.training.stages import Stage, expand_stages, lr_decays, parameter_groups, trainable_parameters
+from mmrun.training.stages import (
+    Stage,
+    expand_stages,
+    lr_decays,
+    parameter_groups,
+    parameters_without_weight_decay,
+    trainable_parameters,
+)
 from mmrun.types import Encoder, Input, Objective
 
 
@@ -193,8 +200,14 @@ def build_optimizer(
     node: Mapping[str, Any] = stage.config.optimizer if use_own else config.optimizer
     key_path = f"{stage.key_path}.optimizer" if use_own else "optimizer"
     lr = node["lr"] if stage.config.lr is None else stage.config.lr
-    decays = None if stage.config.layer_decay is None else lr_decays(model, stage.config.layer_decay)
-    groups = parameter_groups(trainable, stage.config.lr_scale, lr, decays)
+    factors = {} if stage.config.layer_decay is None else lr_decays(model, stage.config.layer_decay)
+    for modality, encoder_lr in (config.encoder_lr or {}).items():
+        for name, _ in model.encoder[modality].named_parameters(prefix=f"encoder.{modality}"):
+            factors[name] = factors.get(name, 1.0) * encoder_lr / lr
+    trainable = list(trainable)
+    decays_weights = node.get("weight_decay", 0.0) > 0
+    exempt = parameters_without_weight_decay(model, trainable) if decays_weights else set()
+    groups = parameter_groups(trainable, stage.config.lr_scale, lr, factors, exempt)
     optimizer: torch.optim.Optimizer = instantiate(node, key_path, drop=("lr",), params=groups, lr=lr)
     return optimizer
 

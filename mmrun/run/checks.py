@@ -15,6 +15,7 @@ from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.teacher import EMACopy
+from mmrun.recipe import describe_recipe
 from mmrun.run.build import (
     augmentation_of,
     build_callbacks,
@@ -39,7 +40,7 @@ def check(config: RunConfig) -> list[str]:
         config: of a run that may never be started.
 
     Returns:
-        What `describe_data` says of its data.
+        What `describe_data` says of its data, and `describe_recipe` of its pretrained encoders.
 
     Raises:
         ConfigError, DataError: the run could not start.
@@ -50,7 +51,7 @@ def check(config: RunConfig) -> list[str]:
     data = open_data(config)
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
-    return describe_data(data)
+    return [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]
 
 
 def check_nodes(config: RunConfig) -> None:

@@ -17,6 +17,7 @@ from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
 from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
+from mmrun.recipe import describe_recipe
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
 from mmrun.results.folder import RunFolder
@@ -167,7 +168,7 @@ def open_session(
             callback.on_message(
                 "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
             )
-        for line in describe_data(data):
+        for line in [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]:
             callback.on_message(line)
     columns = open_columns(config, data)
     for line in data.table.skipped:

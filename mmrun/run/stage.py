@@ -280,6 +280,7 @@ def stage_key(session: Session, built: BuiltStage) -> str:
     determinants = {
         "stage": {**relevant_keys(stage.config, TRAINING), "modalities": stage.modalities, "name": stage.name},
         "optimizer": config.optimizer if stage.config.optimizer is None else stage.config.optimizer,
+        "encoder_lr": {m: lr for m, lr in (config.encoder_lr or {}).items() if m in stage.trained_encoders},
         "parts": {name: session.part_config(name) for name in sorted(built.parts)},
         "strategy": [config.strategy.adapt, balance, build.augmentation_of(config, stage, session.data)],
         "callbacks": result_config(as_dict(config))["callbacks"],

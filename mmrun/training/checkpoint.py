@@ -173,11 +173,20 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, values
         optimizer: over the same parameters in the same order.
         tensors: by `<parameter number>.<buffer>`.
         values: the values beside them.
+
+    Raises:
+        RunError: the parameters were grouped differently.
     """
     state: dict[int, dict[str, object]] = {}
     for key, value in {**tensors, **values["values"]}.items():
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = value
+    sizes = [len(group["params"]) for group in optimizer.param_groups]
+    if [len(group["params"]) for group in values["param_groups"]] != sizes:
+        raise RunError(
+            "the optimizer's state was saved by another version of mmrun, which grouped parameters differently; "
+            "--rerun trains the run anew"
+        )
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 

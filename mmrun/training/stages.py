@@ -1,6 +1,6 @@
 """What a stage is: the copies it stands for, the parameters it trains, its share of the budget."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -217,21 +217,49 @@ def parameter_groups(
     lr_scale: Mapping[str, float],
     lr: float,
     decays: Mapping[str, float] | None = None,
+    without_weight_decay: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return one optimizer group per learning rate; `base_lr` is what the schedule multiplies.
+    """Return one optimizer group per learning rate, or two; `base_lr` is what the schedule multiplies.
 
     Args:
         named_parameters: those to train.
         lr_scale: factor on the learning rate by glob; the last matching glob counts.
         lr: learning rate.
         decays: further factors by parameter name; 1 where there is none.
+        without_weight_decay: names of parameters that the optimizer's weight decay leaves out.
     """
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in named_parameters:
         scale = 1.0
         for glob, factor in lr_scale.items():
             if matches(name, glob):
                 scale = factor
         scale *= (decays or {}).get(name, 1.0)
-        groups.setdefault(scale, []).append(parameter)
-    return [{"params": params, "lr": lr * scale, "base_lr": lr * scale} for scale, params in groups.items()]
+        groups.setdefault((scale, name in without_weight_decay), []).append(parameter)
+    settings: list[dict[str, Any]] = []
+    for (scale, is_without), params in groups.items():
+        decay = {"weight_decay": 0.0} if is_without else {}
+        settings.append({"params": params, "lr": lr * scale, "base_lr": lr * scale, **decay})
+    return settings
+
+
+EMBEDDINGS = ("embed", "token", "position")  # in the last part of the name of a parameter that no module wraps
+
+
+def parameters_without_weight_decay(model: nn.Module, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> set[str]:
+    """Return the names of biases, of the scales of norms, and of embeddings, which weight decay should not shrink.
+
+    This is the usual practice: timm and transformers leave them out, too.
+
+    Args:
+        model: whose modules tell which weights are embeddings.
+        named_parameters: to choose from; those of an objective have names of their own.
+    """
+    embeddings = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    names = set()
+    for name, parameter in named_parameters:
+        last_part = name.rpartition(".")[2]
+        is_embedding = name in embeddings or any(part in last_part for part in EMBEDDINGS)
+        if parameter.ndim <= 1 or last_part == "bias" or is_embedding:
+            names.add(name)
+    return names

@@ -112,3 +112,11 @@ def test_an_optimizer_goes_on_as_if_it_had_never_stopped(tmp_path, make):
     assert torch.equal(torch.randn(3), drawn)
     step()
     assert torch.equal(model.weight, expected)
+
+
+def test_the_state_of_an_optimizer_with_other_groups_is_refused():
+    layer = nn.Linear(2, 2)
+    saved = checkpoint.optimizer_state(torch.optim.SGD(layer.parameters(), lr=0.1))
+    groups = [{"params": [layer.weight]}, {"params": [layer.bias], "weight_decay": 0.0}]
+    with pytest.raises(RunError, match=r"saved by another version of mmrun, .*; --rerun trains the run anew$"):
+        checkpoint.restore_optimizer(torch.optim.SGD(groups, lr=0.1), *saved)

@@ -11,6 +11,7 @@ from mmrun.training.stages import (
     lr_decays,
     matches,
     parameter_groups,
+    parameters_without_weight_decay,
     relative_heights,
     trainable_parameters,
 )
@@ -128,6 +129,17 @@ def test_layer_decay_is_the_factor_from_one_layer_to_the_next():
     groups = parameter_groups(model.named_parameters(), {"head": 2.0}, lr=1.0, decays=lr_decays(model, 0.75))
     rates = [(group["base_lr"], len(group["params"])) for group in groups]
     assert rates == [(0.75**4, 3), (0.75**3, 4), (0.75**2, 4), (0.75, 2), (2.0, 2)]
+
+
+def test_biases_norms_and_embeddings_are_not_decayed():
+    model = nn.ModuleDict({"words": nn.Embedding(3, 2), "blocks": Transformer(), "last": nn.Linear(2, 2)})
+    model.register_parameter("class_token", nn.Parameter(torch.zeros(1, 1, 2)))
+    exempt = parameters_without_weight_decay(model, model.named_parameters())
+    decayed = {name for name, _ in model.named_parameters()} - exempt
+    blocks = {f"blocks.blocks.{block}.{layer}.weight" for block in "01" for layer in "01"}
+    assert decayed == {"blocks.stem.weight", *blocks, "last.weight"}
+    groups = parameter_groups(model.named_parameters(), {}, lr=1.0, without_weight_decay=exempt)
+    assert [(group.get("weight_decay"), len(group["params"])) for group in groups] == [(0.0, len(exempt)), (None, 6)]
 
 
 @pytest.mark.parametrize("key", ["unfreeze_top", "layer_decay"])

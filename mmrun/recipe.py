@@ -1,0 +1,84 @@
+"""The defaults of runs with pretrained encoders: low learning rates of these, and a longer warm-up.
+
+At the rate that suits random weights, pretrained ones are forgotten within an epoch. A recipe fills keys of the config
+that the user did not type, so that config.yaml shows what a run was trained with.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from mmrun.config import Node, RunConfig, StageConfig
+
+TRANSFORMER_LR, CNN_LR = 2e-5, 1e-4
+WARMUP = 0.1  # share of a stage
+USUAL_WARMUP = next(key.default for key in fields(StageConfig) if key.name == "warmup")
+OPTIMIZERS = ("torch.optim.Adam", "torch.optim.AdamW")  # the rates are made for these
+TRANSFORMERS = "mmrun.models.encoders.hf"  # the beginning of the modules of encoders of transformers
+TIMM_TRANSFORMERS = (
+    "beit",
+    "cait",
+    "deit",
+    "eva",
+    "maxvit",
+    "mvit",
+    "pvt",
+    "swin",
+    "vit",
+    "xcit",
+)  # in names of models
+
+
+def apply_recipe(config: RunConfig, overrides: Iterable[str]) -> None:
+    """Set the learning rates of pretrained encoders and the warm-up of all stages, unless the user did.
+
+    Adapters learn at the rate of the optimizer: they are not pretrained.
+
+    Args:
+        config: composed; changed in place.
+        overrides: as typed.
+    """
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    rates = {}
+    for modality, node in config.encoder.items():
+        if isinstance(node, Mapping) and (rate := _choose_lr(node)) is not None:
+            rates[modality] = rate
+    optimizer = config.optimizer.get("_target_") if isinstance(config.optimizer, Mapping) else None
+    if not rates or config.strategy.adapt is not None or optimizer not in OPTIMIZERS:
+        return
+    if "encoder_lr" not in keys:
+        config.encoder_lr = {**rates, **(config.encoder_lr or {})}
+    if not any(key.endswith(".warmup") for key in keys):
+        for stage in config.strategy.stages.values():
+            stage.warmup = WARMUP if stage.warmup == USUAL_WARMUP else stage.warmup
+
+
+def _choose_lr(node: Node) -> float | None:
+    """Return the usual learning rate of an encoder with pretrained weights, or None for one without."""
+    is_hf = str(node.get("_target_")).startswith(TRANSFORMERS)
+    if "model" not in node or node.get("pretrained", True) in (False, None):
+        return None
+    is_transformer = is_hf or any(name in str(node["model"]) for name in TIMM_TRANSFORMERS)
+    return TRANSFORMER_LR if is_transformer else CNN_LR
+
+
+def describe_recipe(config: RunConfig) -> list[str]:
+    """Describe in a line each what a pretrained model changes in a run.
+
+    Args:
+        config: of a run.
+    """
+    notes = []
+    if config.model and config.choices.get("strategy") in ("holistic", "holistic_top"):
+        notes.append(
+            f"model={config.choices.get('model', config.model['family'])} takes the place of the pre-training stage; "
+            "strategy=holistic_pretrain keeps it"
+        )
+    if config.encoder_lr:
+        rates = ", ".join(f"{modality} at {rate:g}" for modality, rate in config.encoder_lr.items())
+        warmups = sorted({stage.warmup for stage in config.strategy.stages.values()})
+        shares = " and ".join(f"{warmup:.0%}" for warmup in warmups)
+        notes.append(
+            f"pretrained encoders learn slower ({rates}; the rest at {config.optimizer['lr']:g}), warm-up is {shares}; "
+            "encoder_lr.MODALITY and strategy.stages.STAGE.warmup change it"
+        )
+    return notes
