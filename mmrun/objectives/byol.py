@@ -25,7 +25,7 @@ class Byol(Pretext):
         flip: probability of a mirrored view.
         jitter: largest relative change of brightness, contrast and saturation.
         gray: probability of a grey view.
-        decay: of the average, per batch.
+        decay: of the average, per step.
         hidden_dim: width of the hidden layers of projection and prediction.
         projection_dim: width of the space in which views are compared.
 

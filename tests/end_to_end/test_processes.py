@@ -50,7 +50,7 @@ def test_processes_and_micro_batches_are_weighed_by_their_visible_targets(shell,
     words = ["train", *WORDS, "dataset.labelled=0.1", "strategy.stages.train.rows=all", "trainer.device=cpu"]
     assert shell(*words, "outputs=one")[0] == 0
     micro_batches = "strategy.stages.train.grad_accum_steps=4"
-    command = [*torchrun(29583), *words, micro_batches, "outputs=two"]
+    command = [*torchrun(29585), *words, micro_batches, "outputs=two"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))
