@@ -35,6 +35,9 @@ REMOVED = {"trainer.trackers": "callbacks=tensorboard (or wandb, mlflow)"}  # ke
 
 VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
 
+# Keys of fusions that older runs do not have: the value with which their weights still fit, by the start of `_target_`.
+ADDED_TO_FUSION = {"mmrun.models.fusions.attention.": {"positions": "none"}}
+
 MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # in `_target_`
 
 FLAGS = {"--again": "--rerun", "--ceilings": "--unimodal-runs", "--across": "--curve-over", "--over": "--rank-over"}
@@ -86,7 +89,7 @@ def check_override(override: str) -> None:
 
 
 def translate_config(values: Values) -> dict[str, Any]:
-    """Replace old names in the config of a run folder.
+    """Replace old names in the config of a run folder, and add the keys that it does not have yet.
 
     Args:
         values: a config of any version.
@@ -95,6 +98,10 @@ def translate_config(values: Values) -> dict[str, Any]:
         A new mapping with current names.
     """
     translated: dict[str, Any] = _translate_node(values, [])
+    fusion = translated.get("fusion")
+    for target, added in ADDED_TO_FUSION.items():
+        if isinstance(fusion, Mapping) and str(fusion.get("_target_")).startswith(target):
+            translated["fusion"] = {**added, **fusion}
     trainer = translated.get("trainer")
     if isinstance(trainer, dict):
         trainer.pop("trackers", None)  # they do not change the result

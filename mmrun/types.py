@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from mmrun.errors import ConfigError
+
 KINDS = ("image", "text", "audio", "tabular", "series")  # of modalities
 
 ALL = ""  # in `Batch.weights`, in place of a task or modality: all rows
@@ -70,8 +72,16 @@ class Batch(NamedTuple):
             mean: over the visible targets of `task` (ALL: over rows) where `modality` is present (ALL: everywhere).
             task: by name; or the name of a mask of the objective.
             modality: by name.
+
+        Raises:
+            ConfigError: there is no such task, mask or modality.
         """
-        return mean if self.weights is None else mean * self.weights[task][modality]
+        if self.weights is None:
+            return mean
+        for name, names in ((task, self.weights), (modality, self.weights[ALL])):
+            if name not in names:
+                raise ConfigError(f"Batch.weigh: '{name}' is no task, mask or modality of the stage")
+        return mean * self.weights[task][modality]
 
 
 class Encoder(nn.Module):

@@ -183,7 +183,7 @@ def test_contract_checks_run_on_a_task_of_another_package(their_task, capsys):
     from mmrun.testing.__main__ import main as run_checks
 
     assert run_checks(["their_parts.tasks.Quantile", "quantile=0.9", "--allow", "their_parts"]) == 0
-    assert capsys.readouterr().out.endswith("3 of 3 checks passed\n")
+    assert capsys.readouterr().out.endswith("4 of 4 checks passed\n")
 
 
 SOURCE = '''

@@ -9,7 +9,7 @@ import pytest
 from mmrun import compose
 from mmrun.cli import main
 from mmrun.errors import ConfigError
-from mmrun.renamed import translate_train_state
+from mmrun.renamed import translate_config, translate_train_state
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
 from mmrun.training.callback import NullCallback
@@ -77,6 +77,15 @@ def test_run_of_version_0_1_is_read(tmp_path):
     assert metrics["primary_head"] == "fused"
     assert metrics["cost"]["stages"]["train"]["grad_accum_steps"] == 2
     assert metrics["cost"]["trainable_parameters"] == 546
+
+
+@pytest.mark.parametrize(
+    ("node", "positions"),
+    [({}, "none"), ({"positions": "learned"}, "learned")],
+)
+def test_attention_of_a_run_from_before_positions_has_none(node, positions):
+    fusion = {"_target_": "mmrun.models.fusions.attention.SelfAttention", "dim": 8, **node}
+    assert translate_config({"fusion": fusion})["fusion"] == {**fusion, "positions": positions}
 
 
 def test_run_of_version_0_1_is_evaluated(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Which targets are visible, and how much a micro-batch's mean over them counts in that of the whole batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,15 +34,15 @@ def count_visible(batch: Batch, masks: Mapping[str, Tensor]) -> Tensor:
     return (numbers.unsqueeze(1) * rows).sum(2).float()
 
 
-def weigh_batch(batch: Batch, masks: Mapping[str, Tensor], total: Tensor) -> Batch:
+def weigh_batch(batch: Batch, masks: Iterable[str], counts: Tensor, total: Tensor) -> Batch:
     """Return a batch with the weights that its means have in those of a larger one; see `Batch.weights`.
 
     Args:
         batch: some rows of the larger one.
-        masks: by name, [B] bool.
-        total: of the larger one, from `count_visible`.
+        masks: names of the masks.
+        counts: of the rows, from `count_visible`.
+        total: of the larger batch, likewise.
     """
-    counts = count_visible(batch, masks)
     row_share = counts[0, 0] / total[0, 0]
     table = counts / total.clamp(min=1) / row_share
     weights = {}

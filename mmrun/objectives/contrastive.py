@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.gather import gather_rows
 from mmrun.types import Batch, Objective
 from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
@@ -20,9 +21,9 @@ MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (
 class Contrastive(Objective):
     """Aligns the encoders: every pair of modalities, through projections that the objective owns.
 
-    Each pair loss names its paper. Negatives are the other rows of the same micro-batch and process: gradient
-    accumulation makes them fewer, more devices do not add any. So the gradient of a batch depends on how it is split;
-    micro-batches count by their rows that have both modalities of a pair.
+    Each pair loss names its paper. Negatives are the other rows of the same micro-batch, in training those of all
+    processes. So the gradient of a batch depends on its split into micro-batches, which count by their rows that have
+    both modalities of a pair.
 
     Args:
         pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
@@ -77,12 +78,21 @@ class Contrastive(Objective):
             vectors = project(features[modality].pooled).float()
             projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
         parts, paired = {}, self.masks(batch)
+        if self.training:  # evaluation batches may differ in size between processes
+            projected = {modality: gather_rows(vectors) for modality, vectors in projected.items()}
+            paired = {name: gather_rows(rows) for name, rows in paired.items()}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
             for name, pair in self.pair.items():
                 a, b = self._modalities[name]
                 loss = pair(projected[a], projected[b], paired[name])
                 parts[f"loss/{name}"] = batch.weigh(loss, name)
         return {"loss": torch.stack(list(parts.values())).mean(), **parts}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Keep learned temperatures in their range, as CLIP does after each step."""
+        for pair in self.pair.values():
+            if isinstance(pair, InfoNCE):
+                pair.clamp_temperature()
 
 
 class InfoNCE(nn.Module):
@@ -111,11 +121,14 @@ class InfoNCE(nn.Module):
             b: projections of the other [B, D].
             paired: [B] bool, rows that have both.
         """
-        with torch.no_grad():  # the parameter itself, as after each step in CLIP: else it has no gradient out there
-            self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
         logits = self.log_scale.exp() * a @ b.T  # [B, B]
         rows = diagonal_cross_entropy(logits, paired) + diagonal_cross_entropy(logits.T, paired)
         return rows.where(paired, 0).sum() / (2 * paired.sum().clamp(min=1))
+
+    @torch.no_grad()
+    def clamp_temperature(self) -> None:
+        """Bring the parameter itself back to MIN_TEMPERATURE; clamped in `forward`, it would have no gradient there."""
+        self.log_scale.clamp_(max=-math.log(MIN_TEMPERATURE))
 
 
 class PairwiseSigmoid(nn.Module):

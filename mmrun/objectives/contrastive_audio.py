@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.objectives.contrastive import diagonal_cross_entropy
+from mmrun.objectives.gather import gather_rows, select_own_rows
 from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
 from mmrun.types import Features
 from mmrun.values import OpenShare, Width
@@ -47,7 +48,10 @@ class ContrastiveAudio(Pretext):
         """
         first, second = self.project(features.pooled).float().chunk(2)
         with torch.autocast(first.device.type, enabled=False):
-            return diagonal_cross_entropy(first @ self.bilinear @ second.T, target)
+            if self.training:
+                first, second, target = (gather_rows(part) for part in (first, second, target))
+            losses = diagonal_cross_entropy(first @ self.bilinear @ second.T, target)
+        return select_own_rows(losses) if self.training else losses
 
     def segment(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """Draw a segment of each clip, move it to the start and pad it with zeros.

@@ -59,6 +59,7 @@ class FixMatch(Objective):
         super().__init__()
         require_probabilities(tasks)
         self.task = task(tasks=tasks, kinds=kinds)
+        self.returns_task_losses = self.task.returns_task_losses
         self.tasks, self.threshold, self.weight = dict(tasks), threshold, weight
         self.weak, self.strong = (build(kinds=kinds, metadata=metadata) for build in (weak, strong))
 

@@ -36,6 +36,20 @@ class Pretext(nn.Module):
             ConfigError: the encoder cannot learn it.
         """
 
+    def attach(self, encoder: nn.Module) -> None:
+        """Prepare for an encoder, once, before training; by default there is nothing to prepare.
+
+        Args:
+            encoder: to be trained; it must not become a part of the pretext.
+        """
+
+    def update(self, encoder: nn.Module) -> None:
+        """Follow the encoder after each optimiser step; by default nothing follows it.
+
+        Args:
+            encoder: with its current weights.
+        """
+
     def corrupt(self, x: Any, present: Tensor) -> tuple[Any, Any]:
         """Return the corrupted input and the target; by default both are the input itself.
 

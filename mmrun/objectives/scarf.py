@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.objectives.contrastive import diagonal_cross_entropy
+from mmrun.objectives.gather import gather_rows, select_own_rows
 from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
 from mmrun.types import Features
 from mmrun.values import PositiveFloat, PositiveShare, Width
@@ -58,8 +59,11 @@ class Scarf(Pretext):
         """
         rows, copies = self.project(features.pooled).float().chunk(2)
         with torch.autocast(rows.device.type, enabled=False):
-            cosine = F.normalize(rows, dim=-1) @ F.normalize(copies, dim=-1).T  # [B, B]
-            return diagonal_cross_entropy(cosine / self.temperature, target)
+            if self.training:
+                rows, copies, target = (gather_rows(part) for part in (rows, copies, target))
+            cosine = F.normalize(rows, dim=-1) @ F.normalize(copies, dim=-1).T
+            losses = diagonal_cross_entropy(cosine / self.temperature, target)
+        return select_own_rows(losses) if self.training else losses
 
 
 def _draw_donors(cells: Tensor, present: Tensor) -> Tensor:  # [B, F], [B] -> [B, F] int64

@@ -50,6 +50,7 @@ class SelfSupervised(Objective):
         self.pretext = build_pretexts(by_kind, kinds, widths, metadata, "objective.joint" if joint else None)
         for modality, pretext in self.pretext.items():
             pretext.check(model.encoder[modality], f"encoder.{modality}")
+            pretext.attach(model.encoder[modality])
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts, each the mean over the rows where the modality is present.
@@ -74,6 +75,12 @@ class SelfSupervised(Objective):
             mean = masked_mean(rows, batch.present[modality])
             parts[f"loss/{modality}"] = batch.weigh(mean, modality=modality)
         return {"loss": sum_losses(parts.values()), **parts}
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Let pretexts follow their encoders."""
+        assert isinstance(model, Multimodal)
+        for modality, pretext in self.pretext.items():
+            pretext.update(model.encoder[modality])
 
 
 def require_all_modalities(key_path: str, kinds: Mapping[str, str], dims: Mapping[str, int]) -> None:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmrun.objectives.gather import gather_rows, select_own_rows
 from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
 from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Features
@@ -13,8 +14,8 @@ from mmrun.values import PositiveFloat, PositiveShare, Share, Width
 class SimClr(Pretext):
     """SimCLR (Chen et al., 2020): contrast of two augmented views, by crop, mirror, colour and grey; without blur.
 
-    Negatives are the other images of the same micro-batch and process: gradient accumulation makes them fewer, more
-    devices do not add any.
+    Negatives are the other images of the same micro-batch, in training those of all processes; gradient accumulation
+    makes them fewer, so the gradient of a batch depends on how it is split.
 
     Args:
         dim: width of the encoder's features.
@@ -66,7 +67,10 @@ class SimClr(Pretext):
             target: [B] bool, rows that are present.
         """
         first, second = self.project(features.pooled).float().chunk(2)
-        return nt_xent(first, second, target, self.temperature)
+        if self.training:
+            first, second, target = (gather_rows(part) for part in (first, second, target))
+        losses = nt_xent(first, second, target, self.temperature)
+        return select_own_rows(losses) if self.training else losses
 
     def draw_view(self, x: Tensor) -> Tensor:
         """Draw an augmented view of each image.

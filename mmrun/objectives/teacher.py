@@ -1,7 +1,7 @@
 """Models that an objective owns and learns from: a frozen one, and one that averages the student's weights."""
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -66,13 +66,8 @@ class EMATeacher(Teacher):
     """
 
     def __init__(self, model: Multimodal) -> None:
-        super().__init__(copy.deepcopy(model))
-        for module in self.model.modules():
-            for name, weight in list(module.named_parameters(recurse=False)):
-                delattr(module, name)
-                module.register_buffer(name, weight.detach())
+        super().__init__(copy_as_buffers(model))
 
-    @torch.no_grad()
     def update(self, model: nn.Module, rate: Tensor) -> None:
         """Move the weights towards the student's, and copy its buffers, such as batch statistics.
 
@@ -80,8 +75,67 @@ class EMATeacher(Teacher):
             model: the student.
             rate: scalar, 1 - decay: 0 changes nothing, 1 copies the student.
         """
-        averages = dict(self.model.named_buffers())
-        for name, weight in model.named_parameters():
-            averages[name].lerp_(weight, rate)
-        for name, buffer in model.named_buffers():
-            averages[name].copy_(buffer)
+        update_average(self.model, model, rate)
+
+
+class EMACopy(nn.Module):
+    """A copy of a module whose weights are buffers that follow it; always in eval mode, and without gradients.
+
+    Args:
+        module: that the copy starts from.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = copy_as_buffers(module).eval()
+
+    def train(self, mode: bool = True) -> "EMACopy":
+        """Stay in eval mode, whatever `mode` says."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        """Return what the copied module returns."""
+        return self.module(*inputs)
+
+    def update(self, module: nn.Module, rate: float) -> None:
+        """Move the weights towards those of the module, and copy its buffers.
+
+        Args:
+            module: that is trained.
+            rate: 1 - decay: 0 changes nothing, 1 copies the module.
+        """
+        update_average(self.module, module, rate)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def copy_as_buffers(module: M) -> M:
+    """Return a copy of a module in which every parameter is a buffer.
+
+    Args:
+        module: to copy.
+    """
+    copied = copy.deepcopy(module)
+    for part in copied.modules():
+        for name, weight in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, weight.detach())
+    return copied
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, rate: Tensor | float) -> None:
+    """Move an average towards a module's parameters, and copy its buffers, such as batch statistics.
+
+    Args:
+        average: that `copy_as_buffers` returned; it is changed in place.
+        module: that it was copied from.
+        rate: 1 - decay: 0 changes nothing, 1 copies the parameters.
+    """
+    averages = dict(average.named_buffers())
+    for name, weight in module.named_parameters():
+        averages[name].lerp_(weight, rate)
+    for name, buffer in module.named_buffers():
+        averages[name].copy_(buffer)

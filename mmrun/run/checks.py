@@ -14,6 +14,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.teacher import EMACopy
 from mmrun.recipe import describe_recipe
 from mmrun.run.build import (
     augmentation_of,
@@ -109,9 +110,9 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
     parameters = dict(model.named_parameters())
     for stage in stages.values():
         objective = build_objective(config, stage, data, model)
-        if config.trainer.fsdp and any(isinstance(module, Multimodal) for module in objective.modules()):
+        if config.trainer.fsdp and any(isinstance(module, Multimodal | EMACopy) for module in objective.modules()):
             raise ConfigError(
-                f"{stage.key_path}.objective: {type(objective).__name__} holds a whole model as its teacher, which "
+                f"{stage.key_path}.objective: {type(objective).__name__} holds a copy of a model as its teacher, which "
                 "trainer.fsdp does not shard; drop one of the two"
             )
         build_optimizer(config, stage, model, [(name, parameters[name]) for name in sorted(stage.trainable)])

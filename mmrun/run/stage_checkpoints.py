@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmrun.errors import DamagedError, RunError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.teacher import EMACopy
 from mmrun.renamed import translate_train_state
 from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
@@ -263,11 +264,12 @@ def trained_parts(stage: Stage) -> set[str]:
 
 
 def without_models(objective: Objective) -> dict[str, Tensor]:
-    """Return an objective's weights without those of whole models that it learns from.
+    """Return an objective's weights without those of whole models and averages that it learns from.
 
     Args:
         objective: that may hold teachers.
     """
-    prefixes: Iterable[str] = (name for name, part in objective.named_modules() if isinstance(part, Multimodal))
+    parts = objective.named_modules()
+    prefixes: Iterable[str] = (name for name, part in parts if isinstance(part, Multimodal | EMACopy))
     models = tuple(f"{prefix}." for prefix in prefixes)
     return {name: tensor for name, tensor in objective.state_dict().items() if not name.startswith(models)}

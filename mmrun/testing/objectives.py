@@ -1,6 +1,7 @@
 """Contract checks for objectives. The first line of a check is printed as what it checks."""
 
 import copy
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, build_model
+from mmrun.training.learner import Learner
 from mmrun.types import Batch, Objective
 
 MAX_STEPS = 60  # in which an objective has to lower its loss by a tenth
@@ -171,6 +173,28 @@ def check_micro_batches(build: BuildObjective) -> None:
     objective.on_step_end(model)
 
 
+def check_weights(build: BuildObjective) -> None:
+    """It weighs its means by the rows that they are over: with weights of 1 its loss is that without weights.
+
+    Args:
+        build: returns a new objective.
+
+    Raises:
+        AssertionError: the contract is broken.
+        ConfigError: a mean is weighed by a name that is no task, mask or modality.
+    """
+    objective, model, batch = build(), build_model(), build_batch()
+    expected = _values(seeded_losses(objective, model, batch))
+    learner = Learner(model, objective)
+    torch.manual_seed(2)
+    prepared = learner.prepare(batch)
+    counts = learner.count_visible(prepared)
+    losses: dict[str, Tensor] = objective(model, learner.weigh(prepared, counts, counts))
+    for part, loss in _values(losses).items():
+        unweighed = expected[part]
+        assert math.isclose(loss, unweighed, rel_tol=1e-4, abs_tol=1e-6), f"{part} is {loss:g}, not {unweighed:g}"
+
+
 def check_no_synchronisation(build: BuildObjective) -> None:
     """A step does not wait for the device: it also runs on fake tensors, which have no values.
 
@@ -193,5 +217,6 @@ CHECKS = (
     check_missing_modality,
     check_gradients,
     check_micro_batches,
+    check_weights,
     check_no_synchronisation,
 )

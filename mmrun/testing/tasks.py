@@ -3,12 +3,14 @@
 The first line of a check is printed as what it checks.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from mmrun.data.table import Target
+from mmrun.data.visible import is_visible
 from mmrun.tasks import TASKS
 from mmrun.tasks.metrics import is_higher_better
 from mmrun.types import IGNORE_INDEX, Task
@@ -78,6 +80,25 @@ def check_hidden(build: BuildTask, target: Target) -> None:
     assert not output.grad.any(), "a gradient is not 0"
 
 
+def check_mean(build: BuildTask, target: Target) -> None:
+    """The loss is a mean: those of two parts of a batch, weighed by their visible targets, give that of the batch.
+
+    Args:
+        build: builds the task.
+        target: an example column.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
+    task, values = _open(build, target)
+    output = _outputs(task).detach()
+    total = 0.0
+    for rows in (slice(0, 4), slice(4, 6)):
+        total += task.loss(output[rows], values[rows]).item() * int(is_visible(values[rows]).sum())
+    mean, whole = total / int(is_visible(values).sum()), task.loss(output, values).item()
+    assert math.isclose(mean, whole, rel_tol=1e-4), f"the loss of a batch is {whole:g}, the mean of its parts {mean:g}"
+
+
 def check_metrics(build: BuildTask, target: Target) -> None:
     """Scores have a row per output row; metrics are numbers whose direction is known, the primary one among them.
 
@@ -100,7 +121,7 @@ def check_metrics(build: BuildTask, target: Target) -> None:
     assert task.metrics(scores.numpy(), hidden.numpy()) == {}, "rows that are all hidden have metrics"
 
 
-CHECKS = (check_loss, check_hidden, check_metrics)
+CHECKS = (check_loss, check_hidden, check_mean, check_metrics)
 
 
 def _open(build: BuildTask, target: Target) -> tuple[Task, torch.Tensor]:

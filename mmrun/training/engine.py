@@ -171,13 +171,14 @@ def mean_losses(learner: nn.Module, batches: EvalBatches, accelerator: Accelerat
     totals: dict[str, Tensor] = {}
     rows = 0
     bare: Learner = accelerator.unwrap_model(learner)
-    visible = bare.count_visible(batches.without_inputs())
+    total_counts = bare.count_visible(batches.without_inputs())
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         for batch, size in batches.counted():
-            part = bare.weigh(first_rows(batch, max(1, size)), visible)
-            for name, loss in learner(part).items():
+            part = first_rows(batch, max(1, size))
+            weighed = bare.weigh(part, bare.count_visible(part), total_counts)
+            for name, loss in learner(weighed).items():
                 totals[name] = totals.get(name, torch.zeros((), device=loss.device)) + loss.float() * size
             rows += size
     everywhere = accelerator.reduce(torch.tensor(float(rows), device=accelerator.device))

@@ -53,9 +53,9 @@ class Learner(nn.Module):
         """Count the visible targets and the rows that the objectives' means are over; see `visible.count_visible`."""
         return count_visible(batch, self._masks(batch))
 
-    def weigh(self, batch: Batch, total: Tensor) -> Batch:
+    def weigh(self, batch: Batch, counts: Tensor, total: Tensor) -> Batch:
         """Return a batch with the weights of its means; see `visible.weigh_batch`."""
-        return weigh_batch(batch, self._masks(batch), total)
+        return weigh_batch(batch, self._masks(batch), counts, total)
 
     def on_step_end(self) -> None:
         """Update what moves with time in the objectives; see `Objective.on_step_end`."""

@@ -117,7 +117,7 @@ def test_a_teacher_is_refused(shell):
     code, _, err = shell("train", SHARD, "strategy=pseudo_label", "dataset.labelled=0.5", "modalities=[text]")
     assert code == 2
     assert err == (
-        "mmrun: strategy.stages.pseudo_label.objective: PseudoLabel holds a whole model as its teacher, which "
+        "mmrun: strategy.stages.pseudo_label.objective: PseudoLabel holds a copy of a model as its teacher, which "
         "trainer.fsdp does not shard; drop one of the two\n"
     )
 

@@ -44,10 +44,19 @@ def test_the_learned_temperature_returns_from_its_lowest_value():
     for other in (matched, matched, swapped, swapped):  # a lower temperature helps the first two and harms the last
         optimizer.zero_grad()
         loss(matched, other, BOTH).backward()
-        scales.append(loss.log_scale.exp().item())
         optimizer.step()
+        loss.clamp_temperature()
+        scales.append(loss.log_scale.exp().item())
     assert max(scales) == pytest.approx(100)
     assert scales[-1] < 99
+
+
+def test_the_temperature_is_clamped_after_each_step():
+    objective = build_objective()
+    with torch.no_grad():
+        objective.pair["photo-title"].log_scale.fill_(9.0)
+    objective.on_step_end(build_model())
+    assert objective.pair["photo-title"].log_scale.item() == pytest.approx(math.log(100))
 
 
 def test_a_temperature_below_the_lowest_is_refused():

@@ -1,9 +1,11 @@
 """The contract checks of objectives find what breaks the contract."""
 
 import pytest
+import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
+from mmrun.errors import ConfigError
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import TASKS
 from mmrun.testing.objectives import (
@@ -11,10 +13,12 @@ from mmrun.testing.objectives import (
     check_gradients,
     check_learning,
     check_losses,
+    check_micro_batches,
     check_missing_modality,
     check_missing_rows,
     check_no_synchronisation,
     check_repeatability,
+    check_weights,
 )
 
 
@@ -66,6 +70,21 @@ class Idle(Objective):
         return loss
 
 
+class Restless(Objective):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("step", torch.zeros(()))
+
+    def change(self, loss, batch):
+        self.step += 1
+        return loss
+
+
+class Misspelt(Objective):
+    def change(self, loss, batch):
+        return batch.weigh(loss, "labell")
+
+
 class Waits(Objective):
     def change(self, loss, batch):
         return loss if loss.item() > 0 else loss + 1
@@ -85,11 +104,18 @@ def test_the_loss_of_the_tasks_passes():
         (Leaky, check_missing_rows),
         (Average, check_missing_modality),
         (Idle, check_gradients),
+        (Restless, check_micro_batches),
     ],
 )
 def test_a_broken_objective_is_found(objective, check):
     with pytest.raises(AssertionError):
         check(objective)
+
+
+def test_a_mean_over_an_unknown_task_is_found():
+    with pytest.raises(ConfigError) as caught:
+        check_weights(Misspelt)
+    assert str(caught.value) == "Batch.weigh: 'labell' is no task, mask or modality of the stage"
 
 
 def test_a_step_that_waits_for_the_device_is_found():

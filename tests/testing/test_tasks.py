@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 
 from mmrun.tasks.regression import Regression
-from mmrun.testing.tasks import CHECKS, TARGETS, check_hidden, check_loss, check_metrics, kinds_of
+from mmrun.testing.tasks import CHECKS, TARGETS, check_hidden, check_loss, check_mean, check_metrics, kinds_of
 
 
 class CountsHidden(Regression):
     def loss(self, output, target):
         return output.square().mean()
+
+
+class Sum(Regression):
+    def loss(self, output, target):
+        return super().loss(output, target) * (~target.isnan()).sum()
 
 
 class Nameless(Regression):
@@ -46,6 +51,7 @@ def test_a_task_of_ours_passes():
     [
         (CountsHidden, check_loss, "a hidden row has a gradient"),
         (CountsHidden, check_hidden, "the loss is "),
+        (Sum, check_mean, "the loss of a batch is "),
         (Nameless, check_metrics, "badness: end its name in _loss, _error or _score"),
         (Whole, check_metrics, "mse is float32, not a float"),
     ],

@@ -51,6 +51,21 @@ def train(config, values=(), state=None, lr=0.01, rows=None, callbacks=()):
     return learner, recorder
 
 
+def test_an_objective_moves_once_a_step_whatever_the_micro_batches():
+    class Counting(Squares):
+        steps = 0
+
+        def on_step_end(self, model):
+            self.steps += 1
+
+    accelerator, objective = Accelerator(cpu=True), Counting()
+    learner = Learner(Line(), objective)
+    optimizer = torch.optim.SGD([{"params": learner.parameters(), "base_lr": 0.1}], lr=0.1)
+    config = FitConfig(StageBudget(steps=3), evaluate_every=10, grad_accum_steps=2)
+    fit(learner, Rows(), optimizer, config, TrainState(), accelerator, lambda: (0.0, {}), Recorder())
+    assert objective.steps == 3
+
+
 def test_training_spends_its_budget_and_evaluates_on_time():
     _, recorder = train(FitConfig(StageBudget(steps=25), evaluate_every=10, schedule="constant"))
     assert recorder.steps == list(range(1, 26))

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.fusions.late import Late, Qmf
-from mmrun.types import Features
+from mmrun.types import Features, Fusion
 from tests.models.fusions.rows import DIMS, NO, make_rows
 
 
@@ -38,6 +38,38 @@ def test_qmf_weights_logits_by_their_negative_energy():
     unsure = (0.5 + torch.tensor(2.0).log()) / 2 * text
     torch.testing.assert_close(module(features, {"image": yes, "text": yes}), sure + unsure)
     torch.testing.assert_close(module(features, {"image": yes, "text": ~yes}), sure)
+
+
+def measure_accuracy_with_noise(fusion: Fusion) -> float:
+    """Train on rows in each of which one of two modalities is noise; return the accuracy on new rows."""
+    centers = 1.5 * torch.randn(2, 4, 8)  # of four classes in each modality
+    head = fusion.head(4)
+    optimizer = torch.optim.Adam([*fusion.parameters(), *head.parameters()], lr=0.02)
+    label, noisy = torch.randint(4, (1000,)), torch.randint(2, (1000,))
+    values = torch.randn(2, 1000, 8)
+    for modality in (0, 1):
+        values[modality, noisy != modality] += centers[modality, label[noisy != modality]]
+    features = {"image": Features(values[0]), "text": Features(values[1])}
+    train, test = slice(0, 500), slice(500, 1000)
+    for _ in range(150):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(head(fusion(*_cut(features, train))), label[train]).backward()
+        optimizer.step()
+    return (head(fusion(*_cut(features, test))).argmax(1) == label[test]).float().mean().item()
+
+
+def _cut(features: dict[str, Features], rows: slice) -> tuple[dict[str, Features], dict[str, torch.Tensor]]:
+    present = dict.fromkeys(features, torch.ones(500, dtype=torch.bool))
+    return {name: Features(part.pooled[rows]) for name, part in features.items()}, present
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_qmf_is_more_robust_than_the_average_to_a_modality_of_noise(seed):
+    dims, accuracy = {"image": 8, "text": 8}, {}
+    for fusion in (Late, Qmf):
+        torch.manual_seed(seed)
+        accuracy[fusion] = measure_accuracy_with_noise(fusion(dims, num_outputs=4))
+    assert accuracy[Qmf] > accuracy[Late] + 0.01
 
 
 def test_no_gradient_passes_through_the_confidence():

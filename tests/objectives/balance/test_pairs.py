@@ -13,7 +13,7 @@ from tests.objectives.balance.methods import NAMES, all_close, compute_gradients
 OBJECTIVES = list_options("objective")
 ACCEPTED = {  # by each balance that does not accept all of them
     "gradient_blending": {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"},
-    "pcgrad": {"task", "multi_loss", "modality_dropout", "pseudo_label", "mean_teacher"},
+    "pcgrad": {"task", "multi_loss", "modality_dropout", "pseudo_label", "fixmatch", "mean_teacher"},
 }
 PAIRS = [(balance, objective) for balance in NAMES for objective in OBJECTIVES]
 
@@ -52,7 +52,8 @@ def test_a_pair_trains_or_is_refused(balance, objective):
             "pcgrad",
             "mixup",
             "balance: pcgrad needs a separate loss for each task (label, age), which MixUp does not return; "
-            "choose another balance, or objective task, multi_loss, modality_dropout, pseudo_label or mean_teacher",
+            "choose another balance, or objective task, multi_loss, modality_dropout, pseudo_label, fixmatch or "
+            "mean_teacher",
         ),
         (
             "gradient_blending",
