@@ -40,7 +40,7 @@ ZSH = shutil.which("zsh")
         ("mmrun train strategy=froz", ["strategy=frozen"]),
         ("mmrun train -m strategy=scratch,froz", ["strategy=scratch,frozen"]),
         ("mmrun train encoder/image=cn", ["encoder/image=cnn"]),
-        ("mmrun train enc", ["encoder."]),
+        ("mmrun train enc", ["encoder.", "encoder_lr="]),
         ("mmrun train budget.s", ["budget.samples=", "budget.seconds=", "budget.steps="]),
         ("mmrun train trainer.prec", ["trainer.precision="]),
         ("mmrun train trainer.precision=b", ["trainer.precision=bf16"]),
