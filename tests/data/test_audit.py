@@ -147,8 +147,10 @@ def test_data_check_prints_what_a_file_holds(folder, capsys):
     assert code == 0
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert lines[0] == "30 rows: 10 train, 10 val, 10 test"
-    assert "photo image file names photo width 48; height 32; modes RGB (30) 0.0%" in lines
-    assert "tabular tabular numbers and categories age, town numeric age; categories town (2) 0.0%" in lines
+    assert "photo image photo file names 0.0%" in lines
+    assert "photo width 48; height 32; modes RGB (30)" in lines
+    assert "tabular tabular age, town numbers and categories 0.0%" in lines
+    assert "tabular numeric age; categories town (2)" in lines
     assert "label: classification, 0 training rows without one" in lines
     assert "x 5 5 5" in lines
 
@@ -209,11 +211,12 @@ def test_data_check_without_a_target_lists_the_columns(folder, capsys):
     assert "age tabular numbers 30 0.0% -" in lines
     assert "patient tabular categories 10 0.0% classification" in lines
     assert "final diagnosis tabular categories 2 0.0% classification" in lines
-    assert lines[-5:] == [
+    assert lines[-6:] == [
         "likely targets: final diagnosis",
         "rows that may belong together, and then stay in one split: patient",
         "",
         f"to check: mmrun data check {file} {words.format('', '')}",
+        "",
         f"to train: mmrun train dataset=manifest dataset.path={file} {words.format('dataset.', 'dataset.')}",
     ]
     code, printed, _ = check(folder, capsys, "--format", "json")
