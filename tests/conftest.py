@@ -33,6 +33,7 @@ SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
 
 def pytest_collection_modifyitems(items):
     tests = Path(__file__).parent
+    items.sort(key=lambda item: item.path.name != "test_docs.py")  # takes minutes: the other process does the rest
     for item in items:
         file = item.path.relative_to(tests).as_posix()
         if file.startswith(SLOW) or any(part in item.name for part in SLOW_NAMES):

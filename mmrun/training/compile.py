@@ -64,10 +64,11 @@ def uncompile(module: nn.Module) -> None:
 
 
 def root_cause(error: BaseException) -> str:
-    """Return the first line of the error that caused the others."""
+    """Return the first line of the error that caused the others, and the second where the first only announces it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or "no reason given"
 
 
 class CompiledCall:

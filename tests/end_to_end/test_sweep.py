@@ -15,7 +15,7 @@ TINY = [*FEW, "budget.epochs=0.1"]
 def finished_in(out):
     """Return the run folders that the table at the end of a sweep lists, in order."""
     rows = [line.split() for line in out.splitlines()]
-    return [Path("outputs/default") / row[-1] for row in rows if row and row[-1].startswith("digits-")]
+    return [Path("outputs/default") / row[-1] for row in rows if row and row[-1].startswith("manifest-")]
 
 
 def test_a_sweep_runs_every_combination_and_once(shell):

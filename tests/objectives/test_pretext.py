@@ -23,6 +23,7 @@ CHANGES = {
     "vae": ("image", "vae"),
     "mae": ("image", "mae"),
     "simclr": ("image", "simclr"),
+    "byol": ("image", "byol"),
     "causal_lm": ("text", "causal_lm"),
     "contrastive_audio": ("audio", "contrastive_audio"),
     "scarf": ("tabular", "scarf"),
