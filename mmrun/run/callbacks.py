@@ -135,7 +135,7 @@ class Heartbeat(Callback):
 
 
 class OutOfMemoryReport(Callback):
-    """Tells the user that a batch is split after memory ran out, and leaves CUDA graphs where they cannot stay.
+    """Reports that a batch is split after memory ran out, and leaves CUDA graphs where they cannot stay.
 
     Args:
         built: the stage.

@@ -56,7 +56,7 @@ class Interruption:
         self.report(number, "saving a checkpoint")
 
     def report(self, number: int, activity: str) -> None:
-        """Tell the user at once that a signal has arrived, and what a second one does.
+        """Report at once that a signal has arrived, and what a second one does.
 
         Args:
             number: of the signal.

@@ -9,7 +9,7 @@ from mmrun.training.stages import Stage
 
 
 def reinitialize(session: Session, stage: Stage) -> None:
-    """Give a stage's parameters new initial weights, from a random stream of the stage's own, in place.
+    """Draw new initial weights for a stage's parameters, from a random stream of the stage's own, in place.
 
     What no earlier stage trained keeps its initial weights, and so does what was fitted to the data. Weights that a
     config loads into an encoder, pretrained or of another run, are loaded again.
