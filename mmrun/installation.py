@@ -1,8 +1,8 @@
 """How to install what is missing, for the Python that runs mmrun."""
 
-import importlib.util
 import shlex
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 
@@ -19,6 +19,7 @@ def format_pip_command(action: str, *arguments: str) -> str:
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
-    if importlib.util.find_spec("pip") is None:
+    # Not find_spec("pip"): setuptools then leaves distutils alone in this process, and torch.compile fails later
+    if not any(distributions(name="pip")):
         return shlex.join(["uv", "pip", action, "--python", str(python), *arguments])
     return shlex.join([str(python), "-m", "pip", action, *arguments])

@@ -1,9 +1,11 @@
 """The command that installs what is missing."""
 
-import importlib.util
+import subprocess
+import sys
 
 import pytest
 
+from mmrun import installation
 from mmrun.installation import format_pip_command
 
 
@@ -26,5 +28,11 @@ def test_from_another_folder_its_path_is_whole(checkout, monkeypatch):
 
 
 def test_an_environment_without_pip_gets_the_command_of_uv(checkout, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(installation, "distributions", lambda name: [])
     assert format_pip_command("uninstall", "torchaudio") == "uv pip uninstall --python .venv/bin/python torchaudio"
+
+
+def test_setuptools_still_replaces_distutils():
+    code = "from mmrun.installation import format_pip_command; format_pip_command('install', 'peft'); import setuptools"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
