@@ -88,8 +88,10 @@ def find_implied_keys(a: RunFolder, b: RunFolder, differing: Collection[str]) ->
         b: another run folder.
         differing: keys of the config.
     """
-    choices = {key for run in (a, b) for key in run.read_config()["choices"] if key in differing}
-    overridden = {read_key(override) for run in (a, b) for override in run.read_overrides()}
+    choices, overridden = set[str](), set[str]()
+    for run in (a, b):
+        choices |= set(run.read_config()["choices"]) & set(differing)
+        overridden |= set(map(read_key, run.read_overrides()))
     implied = set()
     for key in differing:
         if key not in overridden and any(key.startswith(f"{choice}.") for choice in choices):

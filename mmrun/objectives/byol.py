@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
+from mmrun.objectives.pretext import check_share, concat_views
 from mmrun.objectives.teacher import EMACopy
-from mmrun.objectives.views import color_jitter, random_crop
+from mmrun.objectives.views import ImageViews
 from mmrun.types import Features
 from mmrun.values import PositiveShare, Share, Width
 
 
-class Byol(Pretext):
+class Byol(ImageViews):
     """BYOL (Grill et al., 2020): predict an average network's projection of one view from the other; no negatives.
 
     The target is a moving average of encoder and projection. Differences from the paper: the average of the encoder is
@@ -33,8 +33,6 @@ class Byol(Pretext):
         ConfigError: an argument is out of range.
     """
 
-    alone = True
-
     def __init__(
         self,
         dim: int,
@@ -46,11 +44,7 @@ class Byol(Pretext):
         hidden_dim: Width = 256,
         projection_dim: Width = 64,
     ) -> None:
-        super().__init__()
-        self.crop = check_positive(check_share(crop, "image", "crop"), "image", "crop")
-        self.flip = check_share(flip, "image", "flip")
-        self.jitter = check_share(jitter, "image", "jitter")
-        self.gray = check_share(gray, "image", "gray")
+        super().__init__(crop, flip, jitter, gray)
         self.decay = check_share(decay, "image", "decay")
         self.project = _Mlp(dim, hidden_dim, projection_dim)
         self.predict = _Mlp(projection_dim, hidden_dim, projection_dim)
@@ -91,14 +85,6 @@ class Byol(Pretext):
         first_target, second_target = target["projected"].chunk(2)
         similarity = F.cosine_similarity(predicted, torch.cat([second_target, first_target]))
         return (2 - 2 * similarity).view(2, -1).sum(0)
-
-    def draw_view(self, x: Tensor) -> Tensor:
-        """Draw an augmented view of each image.
-
-        Args:
-            x: [B, C, H, W].
-        """
-        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter, self.gray)
 
 
 class _Mlp(nn.Module):

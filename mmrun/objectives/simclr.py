@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.objectives.gather import gather_rows, select_own_rows
-from mmrun.objectives.pretext import Pretext, check_positive, check_share, concat_views
-from mmrun.objectives.views import color_jitter, random_crop
+from mmrun.objectives.pretext import check_positive, concat_views
+from mmrun.objectives.views import ImageViews
 from mmrun.types import Features
 from mmrun.values import PositiveFloat, PositiveShare, Share, Width
 
 
-class SimClr(Pretext):
+class SimClr(ImageViews):
     """SimCLR (Chen et al., 2020): contrast of two augmented views, by crop, mirror, colour and grey; without blur.
 
     Negatives are the other images of the same micro-batch, in training those of all processes; gradient accumulation
@@ -30,8 +30,6 @@ class SimClr(Pretext):
         ConfigError: an argument is out of range.
     """
 
-    alone = True
-
     def __init__(
         self,
         dim: int,
@@ -42,11 +40,7 @@ class SimClr(Pretext):
         temperature: PositiveFloat = 0.5,
         projection_dim: Width = 64,
     ) -> None:
-        super().__init__()
-        self.crop = check_positive(check_share(crop, "image", "crop"), "image", "crop")
-        self.flip = check_share(flip, "image", "flip")
-        self.jitter = check_share(jitter, "image", "jitter")
-        self.gray = check_share(gray, "image", "gray")
+        super().__init__(crop, flip, jitter, gray)
         self.temperature = check_positive(temperature, "image", "temperature")
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, projection_dim))
 
@@ -71,14 +65,6 @@ class SimClr(Pretext):
             first, second, target = (gather_rows(part) for part in (first, second, target))
         losses = nt_xent(first, second, target, self.temperature)
         return select_own_rows(losses) if self.training else losses
-
-    def draw_view(self, x: Tensor) -> Tensor:
-        """Draw an augmented view of each image.
-
-        Args:
-            x: [B, C, H, W].
-        """
-        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter, self.gray)
 
 
 def nt_xent(first: Tensor, second: Tensor, present: Tensor, temperature: float) -> Tensor:

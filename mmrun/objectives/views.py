@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrun.values import Share
+from mmrun.objectives.pretext import Pretext, check_positive, check_share
+from mmrun.values import PositiveShare, Share
 
 
 def random_crop(x: Tensor, min_area: float, flip: Share = 0.0) -> Tensor:
@@ -62,3 +63,34 @@ def color_jitter(x: Tensor, jitter: float, gray: Share = 0.0) -> Tensor:
 
 def _draw(x: Tensor) -> Tensor:  # [B, 1, 1, 1], 0..1
     return torch.rand(len(x), 1, 1, 1, device=x.device)
+
+
+class ImageViews(Pretext):
+    """Base class of pretexts that compare augmented views of an image.
+
+    Args:
+        crop: smallest share of the area that a view shows, above 0 and up to 1.
+        flip: probability of a mirrored view.
+        jitter: largest relative change of brightness, contrast and saturation.
+        gray: probability of a grey view.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    alone = True
+
+    def __init__(self, crop: PositiveShare, flip: Share, jitter: Share, gray: Share) -> None:
+        super().__init__()
+        self.crop = check_positive(check_share(crop, "image", "crop"), "image", "crop")
+        self.flip = check_share(flip, "image", "flip")
+        self.jitter = check_share(jitter, "image", "jitter")
+        self.gray = check_share(gray, "image", "gray")
+
+    def draw_view(self, x: Tensor) -> Tensor:
+        """Draw an augmented view of each image.
+
+        Args:
+            x: [B, C, H, W].
+        """
+        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter, self.gray)

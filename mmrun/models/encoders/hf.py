@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from mmrun.errors import ConfigError
 from mmrun.hub import TRANSFORMERS_REMEDY, fetch
-from mmrun.models.encoders.pretrained import encode_example
+from mmrun.models.encoders.pretrained import encode_example, encode_example_text
 from mmrun.models.encoders.sequence import find_last_tokens, masked_mean, select_tokens, unmask_empty_rows
 from mmrun.types import Encoder, Features
 
@@ -224,11 +224,7 @@ class HfText(Encoder):
         if net.config.is_encoder_decoder:
             net = net.get_encoder()
         self.net: PreTrainedModel = getattr(net, "text_model", net)  # CLIP and similar models have a vision model, too
-        ids = torch.full((1, max_tokens), vocab_size - 1)
-        remedy = f"pass preprocess.tokenizer={model}, or fewer max_tokens"
-        problem = f"{model} cannot read {max_tokens} tokens of {vocab_size}; {remedy}"
-        features = encode_example(self, {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, problem)
-        self.dim = features.pooled.shape[1]
+        self.dim = encode_example_text(self, model, max_tokens, vocab_size).pooled.shape[1]
 
     def forward(self, x: dict[str, Tensor]) -> Features:
         """Encode.

@@ -1,13 +1,12 @@
 """The towers of pretrained multimodal models of transformers, with the projections that align them with each other."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.hf import load_model, load_normalization
-from mmrun.models.encoders.pretrained import encode_example
+from mmrun.models.encoders.pretrained import encode_example, encode_example_text
 from mmrun.models.encoders.sequence import unmask_empty_rows
 from mmrun.towers import FAMILIES
 from mmrun.types import Encoder, Features
@@ -146,11 +145,7 @@ class TextTower(Encoder):
         self.pad_id = pad_id
         self.reads_padding = self.net.family == "siglip"
         self.longest: int = self.net.tower.config.max_position_embeddings
-        ids = torch.full((1, max_tokens), vocab_size - 1)
-        remedy = f"pass preprocess.tokenizer={model}, or fewer max_tokens"
-        problem = f"{model} cannot read {max_tokens} tokens of {vocab_size}; {remedy}"
-        features = encode_example(self, {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, problem)
-        self.dim = features.pooled.shape[1]
+        self.dim = encode_example_text(self, model, max_tokens, vocab_size).pooled.shape[1]
 
     def forward(self, x: dict[str, Tensor]) -> Features:
         """Encode and project.

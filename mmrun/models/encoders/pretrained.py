@@ -1,5 +1,6 @@
 """Check early that a model from a library can read the data."""
 
+import torch
 from torch import Tensor, nn, no_grad
 
 from mmrun.errors import ConfigError
@@ -29,3 +30,21 @@ def encode_example(encoder: nn.Module, x: Tensor | dict[str, Tensor], problem: s
         raise ConfigError(f"{problem} ({summarize_error(error)})") from None
     encoder.train()
     return features
+
+
+def encode_example_text(encoder: nn.Module, model: str, max_tokens: int, vocab_size: int) -> Features:
+    """Encode the longest text of the last word; see `encode_example`.
+
+    Args:
+        encoder: left in training mode.
+        model: its name, for the message.
+        max_tokens: T, of the data.
+        vocab_size: of the data.
+
+    Raises:
+        ConfigError: the encoder cannot read such a text.
+    """
+    ids = torch.full((1, max_tokens), vocab_size - 1)
+    remedy = f"pass preprocess.tokenizer={model}, or fewer max_tokens"
+    problem = f"{model} cannot read {max_tokens} tokens of {vocab_size}; {remedy}"
+    return encode_example(encoder, {"ids": ids, "mask": torch.ones_like(ids, dtype=torch.bool)}, problem)
