@@ -45,7 +45,7 @@ ORDERS: dict[str, Callable[[RunSummary], SortKey]] = {
     "status": lambda run: (run.status, run.name),
     "value": lambda run: (run.value is None, _rank_key(run)),
     "seconds": lambda run: (run.seconds is None, run.seconds or 0.0),
-    "age": lambda run: (run.age,),
+    "age": lambda run: (-(run.modified or 0.0),),
 }
 
 
@@ -166,7 +166,7 @@ def _build_watched_table(runs: Sequence[RunSummary], folder: Path) -> "RichTable
     table = RichTable(
         *WATCHED_HEADER, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
     )
-    for run in sorted(runs, key=lambda run: (WATCHED_ORDER.get(run.status, 2), run.age)):
+    for run in sorted(runs, key=lambda run: (WATCHED_ORDER.get(run.status, 2), -(run.modified or 0.0))):
         table.add_row(*_format_run(run)[: len(WATCHED_HEADER)])
     return table
 

@@ -32,7 +32,7 @@ class RunSummary:
         metric: the primary metric.
         value: of that metric on the test rows.
         seconds: of training.
-        age: seconds since the run last wrote a file.
+        modified: when the run last wrote a file, in seconds since 1970; None for a damaged run.
         reason: why a run is damaged.
     """
 
@@ -43,8 +43,13 @@ class RunSummary:
     metric: str | None
     value: float | None
     seconds: float | None
-    age: float
+    modified: float | None
     reason: str | None = None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the run last wrote a file."""
+        return None if self.modified is None else time.time() - self.modified
 
 
 def find_runs(folder: Path) -> Iterator[RunFolder]:
@@ -161,15 +166,15 @@ def read_summary(run: RunFolder, below: Path) -> tuple[RunSummary, RunMetrics | 
     """
     name = str(run.path.relative_to(below)) if run.path != below else run.name
     try:
-        age = time.time() - _last_modified(run)
+        modified = _last_modified(run)
         status = determine_status(run)
         metrics = run.read_metrics() if run.finished else None
     except (MmrunError, OSError) as error:
         return describe_damaged_run(name, run, error), None
     if metrics is None:
-        return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, age), None
+        return RunSummary(name, status["status"], status["stage"], status["progress"], None, None, None, modified), None
     metric, value = find_primary_metric(metrics)
-    return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], age), metrics
+    return RunSummary(name, "finished", None, 1.0, metric, value, metrics["cost"]["seconds"], modified), metrics
 
 
 def describe_damaged_run(name: str, run: RunFolder, error: MmrunError | OSError) -> RunSummary:
@@ -180,7 +185,7 @@ def describe_damaged_run(name: str, run: RunFolder, error: MmrunError | OSError)
         run: its folder.
         error: raised by reading it.
     """
-    return RunSummary(name, "damaged", None, 0.0, None, None, None, 0.0, explain_damage(run, error))
+    return RunSummary(name, "damaged", None, 0.0, None, None, None, None, explain_damage(run, error))
 
 
 def explain_damage(run: RunFolder, error: MmrunError | OSError) -> str:

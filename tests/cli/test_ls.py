@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from mmrun.cli import main
 from mmrun.cli.ls import _build_table
 from mmrun.results.listing import list_runs
 from tests.results.fabricate import finished, started
+
+NOW = time.time()
 
 
 @pytest.fixture
@@ -26,6 +30,9 @@ def runs(tmp_path, monkeypatch):
     }
     runs["failed"].status.write("failed", message="the loss is nan")
     runs["running"].status.write("running", "pretrain-image", step=30, progress=0.25)
+    for age, run in enumerate(reversed(runs.values())):
+        for file in run.path.iterdir():
+            os.utime(file, (NOW - age, NOW - age))
     return runs
 
 
