@@ -72,7 +72,7 @@ class Predictor:
         name: of the run.
         config: of the run.
         fitted: its preprocessors and tasks.
-        modalities: how each modality is read.
+        record: how modalities are read, and of which kind the targets are.
         model: with its final weights, in eval mode.
         accelerator: device and precision.
         head: that represents the run.
@@ -81,10 +81,15 @@ class Predictor:
     name: str
     config: RunConfig
     fitted: Fitted
-    modalities: dict[str, FittedModality]
+    record: FittedRecord
     model: Multimodal
     accelerator: Accelerator
     head: Head
+
+    @property
+    def modalities(self) -> dict[str, FittedModality]:
+        """How each modality is read, by name."""
+        return self.record["modalities"]
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -196,7 +201,7 @@ def open_predictor(folder: RunFolder, callback: Callback) -> Predictor:
     placement = place_model(model, config, accelerator)
     load_weights(folder, list(stages.values())[-1], model, placement)
     model.eval()
-    return Predictor(folder.name, config, fitted, record["modalities"], model, accelerator, Head.parse(head))
+    return Predictor(folder.name, config, fitted, record, model, accelerator, Head.parse(head))
 
 
 def _refit(folder: RunFolder, callback: Callback) -> FittedRecord:

@@ -7,51 +7,15 @@ import shutil
 import pytest
 from pyarrow import parquet
 
-from mmrun.cli import main
-
-COLUMNS = ["name", "height", "weight", "note", "split", "label", "age"]
-WORDS = [
-    *("dataset=manifest", "dataset.path=rows.csv", "dataset.target=[label,age]", "dataset.id=name"),
-    *("dataset.columns={body:[height,weight],note:note}", "dataset.kinds={body:tabular,note:text}"),
-]
+from tests.cli.people import rows, write
 
 
-def rows(number=160):
-    for row in range(number):
-        label = row // 4 % 2
-        note = f"a {('short', 'tall')[label]} one"
-        split = ("train", "train", "val", "test")[row % 4]
-        yield [f"p{row}", 150 + 40 * label + row % 7, 60 + row % 5, note, split, "ab"[label], 20.5 + row % 9]
-
-
-def write(file, columns, selected):
-    with open(file, "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows([dict(zip(COLUMNS, row, strict=True))[name] for name in columns] for row in selected)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run whose training file and cache are gone, and whose folder was moved."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MMRUN_CACHE", str(folder / "cache"))
-        write(folder / "rows.csv", COLUMNS, rows())
-        assert main(["train", *WORDS, "budget.epochs=1", "trainer.progress=false"]) == 0
-    (folder / "rows.csv").unlink()
-    shutil.rmtree(folder / "cache", ignore_errors=True)
-    [trained] = (folder / "outputs").glob("*/*")
-    return trained.rename(folder / "moved")
-
-
-def test_new_rows_get_what_the_test_rows_got_bit_for_bit(shell, run, tmp_path):
+def test_new_rows_get_what_the_test_rows_got_bit_for_bit(shell, moved_run, tmp_path):
     write(tmp_path / "new.csv", ["note", "weight", "height", "name"], [r for r in rows() if r[4] == "test"])
-    assert shell("predict", run, "new.csv", "-o", "out.parquet", "--embeddings") == (0, "out.parquet\n", "")
+    assert shell("predict", moved_run, "new.csv", "-o", "out.parquet", "--embeddings") == (0, "out.parquet\n", "")
     table = parquet.read_table(tmp_path / "out.parquet").to_pydict()
     assert list(table) == ["id", "label", "label=a", "label=b", "age", "embedding"]
-    stored = parquet.read_table(run / "predictions" / "test.parquet").to_pydict()
+    stored = parquet.read_table(moved_run / "predictions" / "test.parquet").to_pydict()
     assert table["id"] == stored["id"]
     assert table["age"] == [age for [age] in stored["age.scores"]]
     assert [list(pair) for pair in zip(table["label=a"], table["label=b"], strict=True)] == [
@@ -61,25 +25,25 @@ def test_new_rows_get_what_the_test_rows_got_bit_for_bit(shell, run, tmp_path):
     assert {len(vector) for vector in table["embedding"]} == {128}
 
 
-def test_the_suffix_of_the_output_decides_its_format(shell, run, tmp_path):
+def test_the_suffix_of_the_output_decides_its_format(shell, moved_run, tmp_path):
     write(tmp_path / "new.csv", ["note", "weight", "height"], list(rows())[:3])
     for name in ("out.csv", "out.jsonl"):
-        assert shell("predict", run, "new.csv", "-o", name) == (0, f"{name}\n", "")
+        assert shell("predict", moved_run, "new.csv", "-o", name) == (0, f"{name}\n", "")
     first = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     second = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["label=a"] for row in first] == [f"{row['label=a']:.9g}" for row in second]
     assert [row["id"] for row in second] == ["new.csv:2", "new.csv:3", "new.csv:4"]
-    assert shell("predict", run, "new.csv", "-o", "out.xlsx") == (
+    assert shell("predict", moved_run, "new.csv", "-o", "out.xlsx") == (
         2, "", "mmrun: -o out.xlsx: end the name in .csv, .jsonl, .json, .parquet, or add --format csv|json|parquet\n"
     )  # fmt: skip
-    assert shell("predict", run, "new.csv", "--format", "parquet") == (
+    assert shell("predict", moved_run, "new.csv", "--format", "parquet") == (
         2, "", "mmrun: --format parquet: a terminal cannot show it; add -o FILE.parquet\n"
     )  # fmt: skip
 
 
-def test_a_modality_that_the_file_lacks_is_absent(shell, run, tmp_path):
+def test_a_modality_that_the_file_lacks_is_absent(shell, moved_run, tmp_path):
     write(tmp_path / "new.csv", ["note"], list(rows())[:3])
-    code, out, err = shell("predict", run, "new.csv", "--format", "json")
+    code, out, err = shell("predict", moved_run, "new.csv", "--format", "json")
     assert (code, err) == (0, "note: new.csv has no body: predicted without it\n")
     predicted = [json.loads(line) for line in out.splitlines()]
     assert [row["id"] for row in predicted] == ["new.csv:2", "new.csv:3", "new.csv:4"]
@@ -96,18 +60,18 @@ def test_a_modality_that_the_file_lacks_is_absent(shell, run, tmp_path):
         ),
     ],
 )
-def test_a_file_without_the_columns_is_refused(shell, run, tmp_path, columns, message):
+def test_a_file_without_the_columns_is_refused(shell, moved_run, tmp_path, columns, message):
     write(tmp_path / "new.csv", columns, list(rows())[:3])
-    assert shell("predict", run, "new.csv") == (2, "", f"mmrun: {message}\n")
+    assert shell("predict", moved_run, "new.csv") == (2, "", f"mmrun: {message}\n")
 
 
-def test_a_missing_file_is_refused(shell, run):
-    assert shell("predict", run, "gone.csv") == (
+def test_a_missing_file_is_refused(shell, moved_run):
+    assert shell("predict", moved_run, "gone.csv") == (
         2, "", "mmrun: gone.csv: no such file; pass one with the columns that the run was trained on\n"
     )  # fmt: skip
 
 
-def test_bad_rows_end_it_or_are_left_out(shell, run, tmp_path):
+def test_bad_rows_end_it_or_are_left_out(shell, moved_run, tmp_path):
     cells = [["p0", "190", "60", "a tall one"], ["p1", "high", "61", "a tall one"], ["p2", "150", "62", "short"]]
     write(tmp_path / "new.csv", ["name", "height", "weight", "note"], [])
     with open(tmp_path / "new.csv", "a", newline="") as stream:
@@ -115,15 +79,15 @@ def test_bad_rows_end_it_or_are_left_out(shell, run, tmp_path):
     problem = "new.csv:3: columns 'height', 'weight': 'height' is 'high', but it is a number in all training rows"
     mend = "replace it, or leave such rows out with --on-error skip"
     (tmp_path / "out.csv").write_text("earlier")
-    assert shell("predict", run, "new.csv", "-o", "out.csv") == (2, "", f"mmrun: {problem}; {mend}\n")
+    assert shell("predict", moved_run, "new.csv", "-o", "out.csv") == (2, "", f"mmrun: {problem}; {mend}\n")
     assert (tmp_path / "out.csv").read_text() == "earlier"
-    code, out, err = shell("predict", run, "new.csv", "--on-error", "skip")
+    code, out, err = shell("predict", moved_run, "new.csv", "--on-error", "skip")
     assert (code, err) == (0, f"skipped {problem}\n")
     assert [line.split(",")[0] for line in out.splitlines()] == ["id", "p0", "p2"]
 
 
-def test_a_damaged_record_is_refused(shell, run, tmp_path):
-    shutil.copytree(run, tmp_path / "copy")
+def test_a_damaged_record_is_refused(shell, moved_run, tmp_path):
+    shutil.copytree(moved_run, tmp_path / "copy")
     file = tmp_path / "copy" / "fitted.json"
     file.write_text(file.read_text().replace('"kind": "tabular"', '"kind": "text"'))
     write(tmp_path / "new.csv", ["note"], list(rows())[:1])
