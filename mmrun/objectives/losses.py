@@ -64,6 +64,26 @@ def compute_unimodal_loss(
     return sum_losses(weighed)
 
 
+def score_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probability of each row's true class, or its mean over the visible labels.
+
+    Args:
+        task: with classes or labels.
+        output: [B, C].
+        target: [B] or [B, C].
+
+    Returns:
+        The probabilities [B], and which rows have a visible target [B] bool.
+    """
+    scores = task.scores(output)  # [B, C]
+    if isinstance(task, Classification):
+        visible = target != IGNORE_INDEX
+        return scores.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1), visible
+    visible_labels = ~target.isnan()
+    truth = torch.where(target > 0.5, scores, 1 - scores) * visible_labels
+    return truth.sum(1) / visible_labels.sum(1).clamp(min=1), visible_labels.any(1)
+
+
 def build_losses(
     tasks: Mapping[str, Task],
     loss: Mapping[str, str] | None = None,
