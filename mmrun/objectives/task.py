@@ -15,6 +15,7 @@ from mmrun.objectives.losses import (
     build_losses,
     check_choice,
     compute_unimodal_loss,
+    has_true_classes,
     hide_targets,
     masked_mean,
     score_truth,
@@ -175,6 +176,11 @@ class Task(Supervised):
         """Return the task loss of a decision, and the mean absolute error of its confidence."""
         terms = [compute_unimodal_loss(self.losses, dict.fromkeys(self.losses, decision.logits), batch, modality)]
         for name, task in self.tasks.items():
+            if not has_true_classes(task):
+                raise ConfigError(
+                    f"fusion: it learns how probable the true class is, and '{name}' is a regression; "
+                    "choose another fusion"
+                )
             target = hide_targets(batch.targets[name], batch.present[modality])
             truth, visible = score_truth(task, decision.logits.detach(), target)
             terms.append(batch.weigh(masked_mean((decision.confidence - truth).abs(), visible), name, modality))

@@ -43,7 +43,7 @@ class SharedHead(Fusion):
             Logits [B, C]; zeros where a row has no modality.
         """
         vectors, mask = project_pooled(self.project, features, present)  # [B, M, D], [B, M]
-        logits = self.classifier(vectors)  # [B, M, C]
+        logits = self.classifier(torch.where(mask[..., None], vectors, 0.0))  # [B, M, C]
         log_probs = logits.detach().float().log_softmax(2)
         entropy = -(log_probs.exp() * log_probs).sum(2)  # [B, M]
         weights = masked_softmax(-entropy, mask, dim=1)

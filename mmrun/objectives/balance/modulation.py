@@ -21,9 +21,7 @@ from mmrun.objectives.balance.unimodal import (
     has_visible_target,
     modify_gradients,
 )
-from mmrun.objectives.losses import score_truth, sum_losses
-from mmrun.tasks.classification import Classification
-from mmrun.tasks.multilabel import Multilabel
+from mmrun.objectives.losses import has_true_classes, score_truth, sum_losses
 from mmrun.types import Batch, Features, Objective, Task
 from mmrun.values import NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -67,7 +65,7 @@ class OgmGe(Objective):
         modulation_ends: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        scored = {name: task for name, task in tasks.items() if isinstance(task, Classification | Multilabel)}
+        scored = {name: task for name, task in tasks.items() if has_true_classes(task)}
         if not scored:
             raise ConfigError(
                 f"balance: ogm_ge compares probabilities, and no task has classes or labels (there are "
