@@ -19,7 +19,12 @@ torch.set_num_threads(1)
 SLOW = (
     *("end_to_end", "faults", "evaluation", "security"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
-    *("models/fusions/test_evidence.py", "models/encoders/test_real_weights.py", "models/test_adapters.py"),
+    *(
+        "models/fusions/test_evidence.py",
+        "models/encoders/test_real_weights.py",
+        "testing/test_real_weights.py",
+        "models/test_adapters.py",
+    ),
     *(
         "cli/test_report.py",
         "test_wrong_command_lines.py",
