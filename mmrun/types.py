@@ -293,9 +293,17 @@ class Preprocessor(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return all that determines the result of `decode`, for the key of the cache.
+        """Return all that determines the result of `decode`, for the key of the cache and to predict new rows.
 
         Returns:
             JSON values by name.
+        """
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a state in place of `fit`.
+
+        Args:
+            state: of another object with the same arguments, after JSON.
         """
         ...

@@ -22,6 +22,7 @@ FLOORS = [
     ["testing", "results"],
     ["run", "search"],
     ["evaluation"],
+    ["deploy"],
     ["cli"],
     ["__main__"],
 ]

@@ -199,6 +199,7 @@ def _build_table(
         groups=group_of,
         skipped=reader.skipped,
         notes=schema.notes,
+        fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
     )
 
 
