@@ -149,14 +149,24 @@ def augmentation_of(config: RunConfig, stage: Stage, data: Data) -> dict[str, An
     """
     if config.augment is None or not stage.heads:
         return None
-    by_modality = config.augment.get("by_modality") or {}
-    by_modality = {modality: node for modality, node in by_modality.items() if modality in stage.modalities}
-    kinds = {data.kinds[modality] for modality in stage.modalities if modality not in by_modality}
-    node = {key: value for key, value in config.augment.items() if key not in KINDS}
-    node |= {kind: config.augment[kind] for kind in KINDS if kind in kinds and config.augment.get(kind) is not None}
+    return select_augmentation(config.augment, {modality: data.kinds[modality] for modality in stage.modalities})
+
+
+def select_augmentation(augment: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what a node says of some modalities; None if it augments none of them.
+
+    Args:
+        augment: the node.
+        kinds: of the modalities.
+    """
+    by_modality = augment.get("by_modality") or {}
+    by_modality = {modality: node for modality, node in by_modality.items() if modality in kinds}
+    with_kind = {kind for modality, kind in kinds.items() if modality not in by_modality}
+    node = {key: value for key, value in augment.items() if key not in (*KINDS, "by_modality")}
+    is_ours = node["_target_"] == AUGMENTATIONS  # a class of the user's may augment without such keys
+    node |= {kind: augment[kind] for kind in KINDS if kind in with_kind and augment.get(kind) is not None}
     if by_modality:
         node["by_modality"] = by_modality
-    is_ours = config.augment["_target_"] == AUGMENTATIONS  # a class of the user's may augment without such keys
     augments = any(kind in node for kind in KINDS) or any(by_modality.values())
     return node if augments or not is_ours else None
 

@@ -233,6 +233,24 @@ def _read_vocabulary(tokenizer_json: str) -> Vocabulary:
     return Vocabulary(tokenizer, starts, words)
 
 
+def spell(tokenizer_json: str, ids: Sequence[int]) -> str:
+    """Return the text that tokens spell.
+
+    Args:
+        tokenizer_json: of the tokens.
+        ids: of the tokens.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    if tokenizer.decoder is not None:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=False)).strip()
+    text = "".join(tokenizer.id_to_token(number) for number in ids)
+    for marker in WORD_STARTS:
+        text = text.replace(marker, " ")
+    return text.strip()
+
+
 def _encode(vocabulary: Vocabulary, words: Iterable[str]) -> list[list[int]]:
     """Return the tokens of each word inside a text."""
     encodings = vocabulary.tokenizer.encode_batch([f" {word}" for word in words], add_special_tokens=False)
