@@ -14,7 +14,7 @@ FLOORS = [
     ["types", "head", "config", "digests", "plugins", "quoting", "renamed", "hub"],
     ["processes", "towers", "recipe"],
     ["hydra_internals", "instantiate", "code_version"],
-    ["overrides"],
+    ["overrides", "augment_overrides"],
     ["compose", "data", "models"],
     ["tasks"],
     ["objectives"],

@@ -165,6 +165,19 @@ def open_column(
     return mapped
 
 
+def open_lazily(column: Column, preprocessor: Preprocessor) -> LazyColumn:
+    """Open a column of which a few rows are read once.
+
+    Args:
+        column: raw values.
+        preprocessor: fitted.
+
+    Raises:
+        DataError: no row can be decoded.
+    """
+    return LazyColumn(column, preprocessor, _build_blank(column, preprocessor), {}, name="")
+
+
 def decode_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> MappedColumn:
     """Decode rows that are read once, in memory; those that cannot be decoded are in `bad_rows`.
 

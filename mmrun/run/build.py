@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmrun.compose import AUGMENTATIONS
 from mmrun.config import RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
@@ -16,6 +17,7 @@ from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.augment import Augment
 from mmrun.run import init_from
 from mmrun.run.class_names import start_from_class_names
 from mmrun.run.data import Data, Fitted
@@ -30,7 +32,7 @@ from mmrun.training.stages import (
     parameters_without_weight_decay,
     trainable_parameters,
 )
-from mmrun.types import Encoder, Input, Objective
+from mmrun.types import KINDS, Encoder, Input, Objective
 
 
 def build_model(config: RunConfig, data: Data, stream: str = "init") -> Multimodal:
@@ -133,7 +135,7 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
             objective = instantiate(config.balance, "balance", optional_kwargs, objective=objective)
         augmentation = augmentation_of(config, stage, data)
         if augmentation is not None:
-            objective = instantiate(augmentation, "augment", optional_kwargs, objective=objective)
+            objective = Augment(objective, instantiate(augmentation, "augment", optional_kwargs))
     return objective
 
 
@@ -147,9 +149,26 @@ def augmentation_of(config: RunConfig, stage: Stage, data: Data) -> dict[str, An
     """
     if config.augment is None or not stage.heads:
         return None
-    kinds = {data.kinds[modality] for modality in stage.modalities}
-    by_kind = {kind: node for kind, node in config.augment["by_kind"].items() if kind in kinds and node is not None}
-    return {**config.augment, "by_kind": by_kind} if by_kind else None
+    return select_augmentation(config.augment, {modality: data.kinds[modality] for modality in stage.modalities})
+
+
+def select_augmentation(augment: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what a node says of some modalities; None if it augments none of them.
+
+    Args:
+        augment: the node.
+        kinds: of the modalities.
+    """
+    by_modality = augment.get("by_modality") or {}
+    by_modality = {modality: node for modality, node in by_modality.items() if modality in kinds}
+    with_kind = {kind for modality, kind in kinds.items() if modality not in by_modality}
+    node = {key: value for key, value in augment.items() if key not in (*KINDS, "by_modality")}
+    is_ours = node["_target_"] == AUGMENTATIONS  # a class of the user's may augment without such keys
+    node |= {kind: augment[kind] for kind in KINDS if kind in with_kind and augment.get(kind) is not None}
+    if by_modality:
+        node["by_modality"] = by_modality
+    augments = any(kind in node for kind in KINDS) or any(by_modality.values())
+    return node if augments or not is_ours else None
 
 
 def uses_balance(stage: Stage) -> bool:
