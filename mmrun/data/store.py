@@ -188,12 +188,13 @@ def decode_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> Ma
     """
     parts = {name: np.zeros((len(column.values), *array.shape), dtype=array.dtype) for name, array in blank.items()}
     bad: dict[int, str] = {}
-    start = 0
+    start = stop = 0
     for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
-        for name, array in parts.items():
-            array[start : start + len(chunk)] = np.stack([decoded[name] for decoded in chunk])
+        for name, array in chunk.items():
+            stop = start + len(array)
+            parts[name][start:stop] = array
         bad |= bad_rows
-        start += len(chunk)
+        start = stop
     tensors = {name: torch.from_numpy(array) for name, array in parts.items()}
     return MappedColumn(tensors, _find_present(column, bad), bad)
 
