@@ -107,20 +107,27 @@ class AugmentImage(nn.Module):
         crop: smallest share of the area that is seen, above 0 and up to 1.
         flip: probability that an image is mirrored.
         jitter: largest relative change of brightness, contrast and saturation, 0..1.
+        gray: probability that a colour image becomes grey.
+        max_crop: largest share of the area that is seen, at least `crop`.
 
     Raises:
         ConfigError: an argument is out of range.
     """
 
-    def __init__(self, crop: PositiveShare, flip: Share, jitter: Share) -> None:
+    def __init__(
+        self, crop: PositiveShare, flip: Share, jitter: Share, gray: Share = 0.0, max_crop: PositiveShare = 1.0
+    ) -> None:
         super().__init__()
+        if max_crop < crop:
+            raise ConfigError(f"max_crop: {max_crop} is below crop={crop}")
+        self.gray, self.max_crop = gray, max_crop
         self.crop = _check_positive(_check_share(crop, "image", "crop"), "image", "crop")
         self.flip = _check_share(flip, "image", "flip")
         self.jitter = _check_share(jitter, "image", "jitter")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a view of each image: [B, C, H, W] -> [B, C, H, W]."""
-        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter)
+        return color_jitter(random_crop(x, self.crop, self.flip, self.max_crop), self.jitter, self.gray)
 
 
 class AugmentAudio(nn.Module):
