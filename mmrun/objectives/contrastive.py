@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from mmrun.objectives.key_queue import KeyEncoder, KeyQueue, queue_cross_entropy
 from mmrun.objectives.losses import masked_mean
 from mmrun.types import Batch, Objective
 from mmrun.values import Depth, NonNegativeFloat, NonNegativeInt, PositiveFloat, Share, Width
+
+CompareWithQueue = Callable[[Tensor, Tensor, KeyQueue], Tensor]
 
 MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (Radford et al., 2021)
 
@@ -71,12 +73,13 @@ class Contrastive(Objective):
             self.project[modality] = _build_projection(dims[modality], dim, num_layers)
         self._modalities = {f"{a}-{b}": (a, b) for a, b in combinations(kinds, 2)}  # of each pair
         self.pair = nn.ModuleDict({name: pair_loss() for name in self._modalities})
-        self.keys = nn.ModuleDict()
+        keys = nn.ModuleDict()
         if queue > 0:
             assert model is not None
             self._check_queue()
             for modality, project in self.project.items():
-                self.keys[modality] = KeyEncoder(model.encoder[modality], project, queue, dim, queue_decay)
+                keys[modality] = KeyEncoder(model.encoder[modality], project, queue, dim, queue_decay)
+        self.keys = cast(Mapping[str, KeyEncoder], keys)
 
     def masks(self, batch: Batch) -> dict[str, Tensor]:
         """Return which rows have both modalities of each pair; see `Objective.masks`."""
@@ -121,11 +124,11 @@ class Contrastive(Objective):
         losses, paired = {}, self.masks(batch)
         with torch.autocast(batch.index.device.type, enabled=False):
             for name, pair in self.pair.items():
-                directions = []
-                for query, key in (self._modalities[name], self._modalities[name][::-1]):
-                    rows = pair.compare_with_queue(projected[query], keys[key], self.keys[key].queue)
-                    directions.append(masked_mean(rows, paired[name]))
-                losses[name] = torch.stack(directions).mean()
+                compare = cast(CompareWithQueue, pair.compare_with_queue)
+                a, b = self._modalities[name]
+                rows = compare(projected[a], keys[b], self.keys[b].queue)
+                rows = rows + compare(projected[b], keys[a], self.keys[a].queue)
+                losses[name] = masked_mean(rows, paired[name]) / 2
         return losses
 
     def on_step_end(self, model: nn.Module) -> None:
