@@ -119,7 +119,7 @@ class AugmentImage(nn.Module):
     ) -> None:
         super().__init__()
         if max_crop < crop:
-            raise ConfigError(f"max_crop: {max_crop} is below crop={crop}")
+            raise ConfigError(f"max_crop={max_crop} is below crop={crop}")
         self.gray, self.max_crop = gray, max_crop
         self.crop = _check_positive(_check_share(crop, "image", "crop"), "image", "crop")
         self.flip = _check_share(flip, "image", "flip")

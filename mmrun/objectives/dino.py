@@ -65,7 +65,9 @@ class Dino(ScheduledPretext):
     ) -> None:
         super().__init__()
         if num_local > 0 and local_view is None:
-            raise ConfigError(f"num_local: {num_local} local views, but no local_view to draw them; set it to 0")
+            raise ConfigError(
+                f"num_local={num_local} needs a local_view, which draws them; add it, or set num_local to 0"
+            )
         self.view, self.local_view = view(), None if local_view is None else local_view()
         self.num_local = num_local
         self.student_temperature = student_temperature

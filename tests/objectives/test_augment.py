@@ -262,7 +262,7 @@ def test_crops_are_worth_something_where_pictures_move():
 def test_the_largest_crop_is_not_below_the_smallest():
     with pytest.raises(ConfigError) as caught:
         AugmentImage(0.5, 0.0, 0.0, max_crop=0.4)
-    assert str(caught.value) == "max_crop: 0.4 is below crop=0.5"
+    assert str(caught.value) == "max_crop=0.4 is below crop=0.5"
 
 
 def test_grey_pictures():

@@ -126,4 +126,4 @@ def test_digits_never_labelled_spread_over_the_prototypes_and_their_features_get
 def test_local_views_need_something_that_draws_them():
     with pytest.raises(ConfigError) as caught:
         build(num_local=2)
-    assert str(caught.value) == "num_local: 2 local views, but no local_view to draw them; set it to 0"
+    assert str(caught.value) == "num_local=2 needs a local_view, which draws them; add it, or set num_local to 0"
