@@ -14,7 +14,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.gather import gather_rows
 from mmrun.objectives.key_queue import KeyEncoder, KeyQueue, queue_cross_entropy
 from mmrun.objectives.losses import masked_mean
-from mmrun.types import Batch, Objective
+from mmrun.types import Batch, Features, Objective
 from mmrun.values import Depth, NonNegativeFloat, NonNegativeInt, PositiveFloat, Share, Width
 
 CompareWithQueue = Callable[[Tensor, Tensor, KeyQueue], Tensor]
@@ -95,7 +95,18 @@ class Contrastive(Objective):
         Returns:
             loss, loss/<modality>-<modality>.
         """
-        features = model.encode({modality: batch.inputs[modality] for modality in self.project})
+        return self.align(model.encode({modality: batch.inputs[modality] for modality in self.project}), batch)
+
+    def align(self, features: Mapping[str, Features], batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of features that were computed already.
+
+        Args:
+            features: by modality.
+            batch: presence and weights are used.
+
+        Returns:
+            loss, loss/<modality>-<modality>.
+        """
         projected = {}
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()

@@ -29,6 +29,7 @@ from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
 from mmrun.run.data import describe_data, open_columns, open_data, open_file_digests, open_table
 from mmrun.run.data_identity import check_data, check_fitted
+from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage
@@ -86,6 +87,8 @@ def run(
         if writes and not folder.finished:
             _report_previous(folder, callback)
             _record_data(session)
+            if not folder.fitted_file.exists():
+                folder.write_fitted(record_fitted(session))
             _record_start(session, overrides)
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
@@ -160,7 +163,7 @@ def open_session(
         for line in check_fitted(folder, data.fits):
             callback.on_message(f"warning: {line}")
     record = record_data(data.table, data.files)._replace(fits=data.fits) if for_training else None
-    model = build.build_model(config, data, use_init=for_training)
+    model = build.build_model(config, data) if for_training else build.build_blank_model(config, data)
     stages = build.resolve_stages(config, model)
     if for_training:
         checks.dry_run_stages(config, data, model, stages)

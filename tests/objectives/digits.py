@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from mmrun.models.encoders.image import Cnn
-from mmrun.objectives.augment import AugmentImage
+from mmrun.objectives.augmentations.image import AugmentImage
 
 
 def draw_digit_view():

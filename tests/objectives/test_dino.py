@@ -8,7 +8,7 @@ import torch
 from mmrun.compose import load_option
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
-from mmrun.objectives.augment import AugmentImage
+from mmrun.objectives.augmentations.image import AugmentImage
 from mmrun.objectives.dino import Dino, cross_view_entropy
 from mmrun.testing.examples import DIM, KINDS, METADATA, build_batch, build_model
 from mmrun.training.grad_accumulation import split
