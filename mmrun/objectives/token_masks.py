@@ -246,29 +246,24 @@ def check_tokens(mask: TokenMask, encoder: nn.Module, key_path: str, method: str
         ConfigError: there are no tokens, a single one, or others than the method needs.
     """
     device = next(encoder.parameters(), torch.zeros(())).device
-    x = tree_map(lambda part: part.to(device), mask.example())
+    example = mask.example()
+    with torch.random.fork_rng(devices=[]):
+        _, hidden = mask.hide(example)
     modes = [(module, module.training) for module in encoder.modules()]
     encoder.eval()
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        features = encoder(x)
-        _, hidden = _hide_quietly(mask, x)
+        features = encoder(tree_map(lambda part: part.to(device), example))
     for module, mode in modes:
         module.training = mode
     if features.tokens is None:
         problem = "this encoder has none"
-    elif mask.align(hidden, features) is None:
+    elif mask.align(hidden.to(device), features) is None:
         problem = f"those of this encoder, {features.tokens.shape[1]} for each row, are others"
     elif features.tokens.shape[1] == 1:
         problem = "this encoder has a single one"
     else:
         return
     raise ConfigError(f"{key_path}: {method} needs {mask.needs}, and {problem}; try {key_path}={mask.example_encoder}")
-
-
-def _hide_quietly(mask: TokenMask, x: Input) -> tuple[Input, Tensor]:
-    """Hide parts of an input without changing the random state."""
-    with torch.random.fork_rng(devices=[]):
-        return mask.hide(x)
 
 
 def _draw_share(candidates: Tensor, ratio: float) -> Tensor:
