@@ -34,7 +34,7 @@ SLOW = (
     ),
     *("objectives/test_cross_modal.py", "objectives/test_contrastive.py"),
 )
-SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
+SLOW_NAMES = ("export", "image/vgg", "digits_never_labelled")  # parts of a test's name
 
 
 def pytest_collection_modifyitems(items):
