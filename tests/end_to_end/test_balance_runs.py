@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 @pytest.mark.parametrize("name", [name for name in compose.list_options("balance") if name != "none"])
 def test_every_balance_trains_on_any_strategy(shell, name):
-    words = ["strategy=component", "budget.epochs=0.5"]
+    words = ["strategy=component", "budget.epochs=0.5", *(["fusion=mla"] if name == "mla" else [])]
     plain, folder = shell.train(*words), shell.train(*words, f"balance={name}")
     told = metrics(folder)
     assert told["choices"]["balance"] == name
@@ -25,7 +25,7 @@ def test_every_balance_trains_on_any_strategy(shell, name):
     assert any(not first[key].equal(second[key]) for key in first if key.startswith("encoder"))
 
 
-@pytest.mark.parametrize("name", ["agm", "gradient_blending"])
+@pytest.mark.parametrize("name", ["agm", "gradient_blending", "reconboost"])
 def test_the_same_bits_again_and_half_precision_and_micro_batches(shell, name):
     words = [f"balance={name}", "strategy.stages.train.grad_accum_steps=2", "trainer.precision=bf16"]
     first, again = shell.train(*words, "outputs=a"), shell.train(*words, "outputs=b")
