@@ -117,6 +117,20 @@ class Encoder(nn.Module):
         """
 
 
+class Augmentation(nn.Module):
+    """Base class of augmentations: `forward(x)` changes the input of one modality at random, in supervised training.
+
+    The result has the shapes and types of `x`, which is not changed itself. Padding stays padding. All random numbers
+    come from torch's generator of the device, whose state a checkpoint holds; no step waits for the device. Rows without
+    the modality are restored afterwards.
+
+    Attributes:
+        kind: of the modality, one of KINDS.
+    """
+
+    kind: str
+
+
 class Fusion(nn.Module):
     """Base class of fusions: `forward(features, present)` maps the features of the modalities to one vector, [B, dim].
 
@@ -306,9 +320,17 @@ class Preprocessor(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return all that determines the result of `decode`, for the key of the cache.
+        """Return all that determines the result of `decode`, for the key of the cache and to predict new rows.
 
         Returns:
             JSON values by name.
+        """
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a state in place of `fit`.
+
+        Args:
+            state: of another object with the same arguments, after JSON.
         """
         ...
