@@ -11,7 +11,7 @@ from mmrun.testing.objectives import OPTIONAL_KWARGS
 from tests.objectives.balance.methods import NAMES, all_close, build_learner, compute_gradients, get_kwargs, tasks_of
 
 OBJECTIVES = list_options("objective")
-LEARN_FROM_TARGETS = {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"}
+LEARN_FROM_TARGETS = {"task", "multi_loss", "probe", "mixup", "cutmix", "modality_dropout", "fgm", "fgsm", "pgd"}
 ACCEPTED = {  # by each balance that does not accept all of them
     "gradient_blending": LEARN_FROM_TARGETS,
     "lfm_learned": LEARN_FROM_TARGETS,
@@ -63,8 +63,8 @@ def test_a_pair_trains_or_is_refused(balance, objective):
             "gradient_blending",
             "distill",
             "balance: gradient_blending hides the targets of held-out rows, and Distill learns from rows without "
-            "targets too; choose another balance, or objective task, multi_loss, mixup, modality_dropout, fgm, fgsm or "
-            "pgd",
+            "targets too; choose another balance, or objective task, multi_loss, mixup, cutmix, modality_dropout, fgm, "
+            "fgsm or pgd",
         ),
     ],
 )
