@@ -58,12 +58,14 @@ def test_an_unknown_one_is_answered_with_what_there_is(shell):
     assert "did you mean 'pcgrad'?" in err
 
 
-@pytest.mark.parametrize(("name", "port"), [("pcgrad", 29573), ("ogm_ge", 29574)])
+@pytest.mark.parametrize(
+    ("name", "port"), [("pcgrad", 29573), ("ogm_ge", 29574), ("mla", 29575), ("reconboost", 29576)]
+)
 def test_two_processes_balance_as_one_does(shell, tmp_path, name, port):
     """Without batch statistics and random masks, weights agree to rounding: gradients are averaged, scores shared."""
     words = ["dataset=synthetic", "encoder.a.dropout=0", "encoder.b.dropout=0", "encoder.a.cell_dropout=0"]
     words += ["encoder.b.cell_dropout=0", f"balance={name}", "trainer.device=cpu"]
-    words += ["budget.steps=6", *(["balance.noise=false"] if name == "ogm_ge" else [])]
+    words += ["budget.steps=6", *{"ogm_ge": ["balance.noise=false"], "mla": ["fusion=mla"]}.get(name, [])]
     assert shell("train", *words, "outputs=one")[0] == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     done = subprocess.run(
