@@ -43,7 +43,7 @@ from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
 from mmrun.recipe import apply_recipe
-from mmrun.towers import override_encoders
+from mmrun.towers import override_encoders, override_fusion
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
@@ -62,6 +62,7 @@ DEFAULT_ENCODER = {
     "tabular": "mlp",
     "series": "cnn1d",
 }
+DEFAULT_FUSION = "concat"  # of train.yaml
 
 
 # ------------------------------------------------------------------------------------------------------ YAML files
@@ -290,9 +291,11 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     groups = {**encoders, ADAPTER_PATH: "adapter"}
     chosen = {path for path in first_choices if path in groups}  # by an experiment or the strategy
     model = convert(_resolve(first, "model") or {}, dict[str, str | None], "model")
-    towers = override_encoders(model, {modality: kinds[modality] for modality in modalities}) if model else {}
+    fusion = override_fusion(model, _read_chosen_fusion(first_choices, overrides)) if model else []
+    kinds_read = {modality: kinds[modality] for modality in modalities}
+    towers = override_encoders(model, kinds_read, is_fused=bool(fusion)) if model else {}
     _refuse_other_encoders(towers, chosen, overrides)
-    defaults = list(chain.from_iterable(towers.values()))
+    defaults = [*fusion, *chain.from_iterable(towers.values())]
     chosen_by_kind = convert(_resolve(first, "strategy.encoders"), dict[Kind, str], "strategy.encoders")
     default_encoder = {**DEFAULT_ENCODER, **chosen_by_kind}
     for path in encoders:
@@ -300,6 +303,13 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
             defaults.append(f"{path}={default_encoder[kinds[path.removeprefix('encoder.')]]}")
     rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
     return rewritten, modalities
+
+
+def _read_chosen_fusion(first_choices: Mapping[str, str], overrides: Sequence[str]) -> str | None:
+    """Return the fusion that the user or an experiment chose; None: the default one."""
+    is_typed = any(_find_path(override.partition("=")[0]) == "fusion" for override in overrides)
+    fusion = first_choices["fusion"]
+    return fusion if is_typed or fusion != DEFAULT_FUSION else None
 
 
 def _refuse_other_encoders(towers: Collection[str], chosen: Collection[str], overrides: Sequence[str]) -> None:

@@ -12,6 +12,9 @@ from mmrun.testing import objectives as contract
 from mmrun.testing.examples import DIMS, TASKS, build_batch, build_model
 
 NAMES = list_options("objective")
+FUSIONS = [
+    name for name in list_options("fusion") if name not in ("aligned", "flava")
+]  # without parameters; pretrained
 
 
 def build(name: str, **changes):
@@ -30,7 +33,7 @@ def test_contract(check, name):
     check(lambda: build(name))
 
 
-@pytest.mark.parametrize("name", [name for name in list_options("fusion") if name != "aligned"])  # has no parameters
+@pytest.mark.parametrize("name", FUSIONS)
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
     fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
