@@ -63,6 +63,7 @@ DEFAULT_ENCODER = {
     "series": "cnn1d",
 }
 DEFAULT_FUSION = "concat"  # of train.yaml
+GROUPS_WITHOUT_DEFAULT = ("model", "balance", "augment")  # they have keys once an option is chosen
 
 
 # ------------------------------------------------------------------------------------------------------ YAML files
@@ -282,7 +283,7 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     independent = []
     for override in overrides:
-        if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH)):
+        if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH, "fusion.")):
             independent.append(override)
     first, first_choices = _compose(_rewrite_by_group(independent, {}))
     kinds = _read_kinds(_resolve(first, "dataset"))
@@ -490,7 +491,9 @@ def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
     parent, _, key = key_path.rpartition(".")
     siblings = [str(sibling) for sibling in error.parent_node] if OmegaConf.is_dict(error.parent_node) else []
     if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return f"no key '{key_path}': {parent} has no keys"
+        options = [name for name in list_options(parent) if name != "none"] if parent in GROUPS_WITHOUT_DEFAULT else []
+        remedy = f"; add {parent}={'|'.join(options)}" if options else ""
+        return f"no key '{key_path}': {parent} has no keys{remedy}"
     if key in siblings or not siblings:
         return f"{key_path}: {message}"
     hint = nearest(key, siblings) or (_suggest_deeper_key(key) if not parent else "")

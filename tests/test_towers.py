@@ -67,6 +67,13 @@ def test_the_multimodal_encoder_of_flava_is_the_fusion_unless_another_is_chosen(
         assert [config.encoder[name]["projection"] for name in ("image", "text")] == ["aligned", "aligned"]
 
 
+def test_a_path_without_a_family_is_told_what_to_add():
+    assert reject(*DIGITS, "model.path=FOLDER") == (
+        "no key 'model.path': model has no keys; add model=clap|clip|flava|siglip"
+    )
+    assert reject(*DIGITS, "augment.by_kind=null").endswith("augment has no keys; add augment=light|strong")
+
+
 def test_no_model_is_the_default_and_can_be_chosen_in_a_sweep():
     assert compose.load([*DIGITS, "model=none"]).model is None
     assert compose.load(DIGITS).model is None
