@@ -71,7 +71,9 @@ def test_a_path_without_a_family_is_told_what_to_add():
     assert reject(*DIGITS, "model.path=FOLDER") == (
         "no key 'model.path': model has no keys; add model=clap|clip|flava|siglip"
     )
-    assert reject(*DIGITS, "augment.by_kind=null").endswith("augment has no keys; add augment=light|strong")
+    assert reject(*DIGITS, "balance.alpha=1").startswith(
+        "no key 'balance.alpha': balance has no keys; add balance=agm|"
+    )
 
 
 def test_no_model_is_the_default_and_can_be_chosen_in_a_sweep():
