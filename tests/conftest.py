@@ -22,10 +22,10 @@ SLOW = (
     *(
         "models/fusions/test_evidence.py",
         "models/encoders/test_real_weights.py",
-        "testing/test_real_weights.py",
         "models/test_adapters.py",
     ),
     *(
+        "testing/test_real_weights.py",
         "cli/test_report.py",
         "test_wrong_command_lines.py",
         "run/test_storage.py",

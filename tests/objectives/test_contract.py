@@ -14,6 +14,7 @@ from mmrun.testing.examples import DIMS, TASKS, build_batch, build_model
 
 NAMES = list_options("objective")
 READ_TOKENS = ("data2vec", "wav2vec2")  # of every encoder
+FUSIONS = [name for name in list_options("fusion") if name not in ("aligned", "flava")]  # no parameters; pretrained
 
 
 def build_model_of(name: str):
@@ -43,7 +44,7 @@ def test_contract(check, name):
     check(lambda: build(name), lambda: build_model_of(name))
 
 
-@pytest.mark.parametrize("name", [name for name in list_options("fusion") if name != "aligned"])  # has no parameters
+@pytest.mark.parametrize("name", FUSIONS)
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
     fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
