@@ -55,7 +55,7 @@ def build(name, objective):
 
 
 def augment(data, kinds=KINDS, **changes):
-    return Augmentations(kinds, dict.fromkeys(kinds, {}), **changes)(data).inputs
+    return Augmentations(kinds, {modality: {} for modality in kinds}, **changes)(data).inputs
 
 
 def get_seen_batch(name, data, seed=0):

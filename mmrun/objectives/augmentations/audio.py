@@ -148,7 +148,8 @@ def reverberate(waveform: Tensor, longest: float, sample_rate: int) -> Tensor:
     spectrum = torch.fft.rfft(waveform, size) * torch.fft.rfft(tail, size)
     echoed = waveform + torch.fft.irfft(spectrum, size)[:, :num_samples]
     before, after = (sound.square().sum(1, keepdim=True) for sound in (waveform, echoed))
-    return echoed * (before / after.clamp(min=1e-12)).sqrt()
+    loud: Tensor = echoed * (before / after.clamp(min=1e-12)).sqrt()
+    return loud
 
 
 def shift_pitch(waveform: Tensor, semitones: float, sample_rate: int) -> Tensor:

@@ -25,9 +25,9 @@ KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 class AugmentText(Augmentation):
     """Words are masked (Iyyer et al., 2015), moved (Lample et al., 2018), replaced, or deleted (EDA: Wei & Zou, 2019).
 
-    Texts are stored as tokens, so words are spans of tokens. A typo or synonym takes the place of a token that is a word
-    of the vocabulary or the beginning of one; it may itself be several tokens. What then no longer fits is cut. Special
-    tokens stay, and every text keeps a word.
+    Texts are stored as tokens, so words are spans of tokens. A typo or synonym takes the place of a token that is a
+    word of the vocabulary or the beginning of one; it may itself be several tokens. What then no longer fits is cut.
+    Special tokens stay, and every text keeps a word.
 
     Args:
         drop: probability that a word is replaced by the mask token.
@@ -245,7 +245,7 @@ def spell(tokenizer_json: str, ids: Sequence[int]) -> str:
     tokenizer = Tokenizer.from_str(tokenizer_json)
     if tokenizer.decoder is not None:
         return str(tokenizer.decode(list(ids), skip_special_tokens=False)).strip()
-    text = "".join(tokenizer.id_to_token(number) for number in ids)
+    text = "".join(tokenizer.id_to_token(number) or "" for number in ids)
     for marker in WORD_STARTS:
         text = text.replace(marker, " ")
     return text.strip()
