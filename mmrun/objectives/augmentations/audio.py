@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrun.objectives.augmentations.draw import draw_spans, draw_uniform, sample_linearly
+from mmrun.objectives.augmentations.draw import accumulate, draw_spans, draw_uniform, sample_linearly
 from mmrun.types import Augmentation
 from mmrun.values import NonNegativeFloat, Range, Share, ShareBelow1
 
@@ -165,7 +165,7 @@ def shift_pitch(waveform: Tensor, semitones: float, sample_rate: int) -> Tensor:
     factor = 2 ** (semitones * draw_uniform(-1, 1, (num_rows, 1, 1), waveform.device) / 12)
     bins = torch.arange(num_bins, device=waveform.device)
     source = (bins / factor).expand(-1, num_frames, -1)  # [B, frames, K]: the bin that each bin becomes
-    rotation = ((factor - 1) * _measure_advance(spectrum)).cumsum(2)
+    rotation = accumulate((factor - 1) * _measure_advance(spectrum))
     sign = (1 - 2 * (bins % 2)).unsqueeze(1)  # moves the phase reference to the middle of the window
     parts = [part.mT.contiguous() for part in ((spectrum * sign).real, (spectrum * sign).imag, rotation)]
     real, imaginary, angle = (sample_linearly(part, source).mT for part in parts)
