@@ -43,6 +43,18 @@ class Features(NamedTuple):
     mask: Tensor | None = None
 
 
+class UnimodalDecision(NamedTuple):
+    """What a decision-level fusion predicts from one modality alone.
+
+    Attributes:
+        logits: outputs of the task, [B, C].
+        confidence: predicted probability of the true class, or of the true labels on average, [B].
+    """
+
+    logits: Tensor
+    confidence: Tensor
+
+
 class Batch(NamedTuple):
     """B rows of a data set, on the device of the model.
 
@@ -141,6 +153,21 @@ class Fusion(nn.Module):
             A module [B, dim] -> [B, num_outputs]; by default a linear layer.
         """
         return nn.Linear(self.dim, num_outputs)
+
+    def decide_alone(self, features: dict[str, Features], present: dict[str, Tensor]) -> dict[str, UnimodalDecision]:
+        """Return what each modality decides alone, for objectives to teach; by default nothing.
+
+        A fusion overrides it whose parts cannot learn from the fused vector: each classifier learns the task, and each
+        confidence how probable its classifier finds the truth.
+
+        Args:
+            features: by modality.
+            present: by modality, [B] bool.
+
+        Returns:
+            Decisions by modality.
+        """
+        return {}
 
 
 class Task(Protocol):

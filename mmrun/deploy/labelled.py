@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from mmrun.data.cells import Label, RowReader, get_label_parser
-from mmrun.data.preprocess.tabular import as_number
+from mmrun.data.numbers import as_number
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.rows import FileRows, read_rows
 from mmrun.errors import ConfigError, DataError
@@ -142,13 +142,12 @@ def _number_labels(name: str, sets: Sequence[Label | None], labels: Sequence[str
     numbers = {label: number for number, label in enumerate(labels)}
     target = np.zeros((len(sets), len(labels)), dtype=np.float32)
     unknown: Counter[str] = Counter()
-    for row, found in enumerate(sets):
-        if found is None:
+    for row, names in enumerate(sets):
+        if not isinstance(names, list):
             target[row] = np.nan
             continue
-        known = [str(label) for label in found if str(label) in numbers]
-        target[row, [numbers[label] for label in known]] = 1
-        unknown.update(str(label) for label in found if str(label) not in numbers)
+        target[row, [numbers[label] for label in names if label in numbers]] = 1
+        unknown.update(label for label in names if label not in numbers)
     return target, _describe_unknown(name, unknown, "labels are", "ignored in")
 
 
@@ -156,9 +155,10 @@ def _stack_numbers(task: Task, labels: Sequence[Label | None]) -> np.ndarray:
     """Return [N], or [N, C] where the target has several numbers."""
     width = task.num_outputs
     target = np.full((len(labels), width), np.nan, dtype=np.float32)
-    for row, numbers in enumerate(labels):
-        if numbers is None:
+    for row, label in enumerate(labels):
+        if label is None:
             continue
+        numbers = np.atleast_1d(np.asarray(label, dtype=np.float32))
         if len(numbers) != width:
             raise DataError(f"column '{task.name}': {len(numbers)} numbers, where the training rows have {width}")
         target[row] = numbers

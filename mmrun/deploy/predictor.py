@@ -1,8 +1,8 @@
 """A finished run, opened without its training data: it predicts and embeds new rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from mmrun.run.pipeline import build_accelerator, place_model, reopen
 from mmrun.run.stage_checkpoints import load_weights
 from mmrun.training.callback import Callback
 from mmrun.types import Batch, Task
+
+T = TypeVar("T")
 
 BLOCK_ROWS = 512  # decoded at a time, about
 
@@ -136,10 +138,9 @@ class Predictor:
             blank[name] = np.zeros(part["shape"], dtype=part["dtype"])
         if column is None:
             return decode_rows(Column(spec["kind"], [None] * len(numbers)), self.fitted.preprocessors[modality], blank)
-        rows = numbers.tolist()
-        locations = None if column.locations is None else [column.locations[row] for row in rows]
-        values = [column.values[row] for row in rows]
-        return decode_rows(Column(column.kind, values, locations), self.fitted.preprocessors[modality], blank)
+        locations = None if column.locations is None else _take(column.locations, numbers)
+        block = Column(column.kind, _take(column.values, numbers), locations)
+        return decode_rows(block, self.fitted.preprocessors[modality], blank)
 
     def _compute(
         self, columns: Mapping[str, PreprocessedColumn], rows: np.ndarray
@@ -172,6 +173,12 @@ class Predictor:
     def _apply_head(self, embedding: Tensor) -> dict[str, Tensor]:
         modality = self.head.modality
         return self.model.forward_head(embedding) if modality is None else self.model.forward_probe(modality, embedding)
+
+
+def _take(values: Sequence[T], rows: np.ndarray) -> Sequence[T]:
+    """Return some values, packed if they were."""
+    take: Callable[[np.ndarray], Sequence[T]] | None = getattr(values, "take", None)
+    return [values[row] for row in rows.tolist()] if take is None else take(rows)
 
 
 def open_predictor(folder: RunFolder, callback: Callback) -> Predictor:

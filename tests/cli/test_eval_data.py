@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.people import COLUMNS, rows, write
+from tests.people import COLUMNS, rows, write
 
 
 def change(row, **cells):

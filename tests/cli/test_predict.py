@@ -7,7 +7,7 @@ import shutil
 import pytest
 from pyarrow import parquet
 
-from tests.cli.people import rows, write
+from tests.people import rows, write
 
 
 def test_new_rows_get_what_the_test_rows_got_bit_for_bit(shell, moved_run, tmp_path):

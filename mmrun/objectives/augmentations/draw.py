@@ -5,6 +5,7 @@ from torch import Tensor
 
 FIXED_POINT = 2**24  # parts of 1 that running sums are rounded to
 
+
 def draw_uniform(low: float, high: float, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Draw fp32 numbers from a uniform distribution.
 
