@@ -201,8 +201,10 @@ def open_predictor(folder: RunFolder, callback: Callback) -> Predictor:
         raise ConfigError(f"{folder.name}: its strategy trains no head, so it cannot predict")
     config = recorded_batch_size(restore(folder.read_config()), folder)
     record = folder.read_fitted() if folder.fitted_file.exists() else _refit(folder, callback)
+    for file in sorted(folder.hub.rglob("*.json")):
+        folder.verify(file)
     fitted = restore_fitted(config, record)
-    model = build.build_blank_model(config, fitted)
+    model = build.build_blank_model(config, fitted, folder)
     stages = build.resolve_stages(config, model)
     accelerator = build_accelerator(config)
     placement = place_model(model, config, accelerator)

@@ -53,6 +53,7 @@ class RunFolder:
         self.environment_file = self.path / "environment.json"
         self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.fitted_file = self.path / "fitted.json"  # what new rows are read and named by
+        self.hub = self.path / "hub"  # config files of the models of a hub that the run is built from
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -191,7 +192,8 @@ class RunFolder:
             metrics: a `RunMetrics` without `schema`.
         """
         self.log.close()
-        files = [self.log_file, self.data_file, *sorted(self.predictions.glob("*.parquet"))]
+        stored = [*sorted(self.predictions.glob("*.parquet")), *sorted(self.hub.rglob("*.json"))]
+        files = [self.log_file, self.data_file, *stored]
         digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
         write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
         self.status.write("finished", progress=1.0)

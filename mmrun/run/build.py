@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmrun import hub
 from mmrun.compose import AUGMENTATIONS
 from mmrun.config import RunConfig
 from mmrun.data import split
@@ -18,6 +19,7 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
+from mmrun.results.folder import RunFolder
 from mmrun.run import init_from
 from mmrun.run.class_names import start_from_class_names
 from mmrun.run.data import Data, Fitted
@@ -54,15 +56,17 @@ def build_model(config: RunConfig, data: Data, stream: str = "init") -> Multimod
     return model
 
 
-def build_blank_model(config: RunConfig, fitted: Fitted) -> Multimodal:
+def build_blank_model(config: RunConfig, fitted: Fitted, folder: RunFolder) -> Multimodal:
     """Build the model of a run whose weights are loaded afterwards.
 
     Args:
         config: as for `build_model`.
         fitted: what the training rows of the run decided.
+        folder: of the run; it holds the config files of models of a hub.
     """
-    model = _build_parts(config, fitted, "init")
-    _adapt(config, fitted, model, "init")
+    with hub.without_weights(folder.hub):
+        model = _build_parts(config, fitted, "init")
+        _adapt(config, fitted, model, "init")
     return model
 
 
@@ -214,7 +218,7 @@ def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str)
             )
     parts = [*(f"encoder.{modality}" for modality in other.encoder), *(f"task.{task}" for task in data.tasks)]
     data.warn(init_from.check_fits(folder, {part: data.fits[part] for part in parts}, key_path))
-    model = build_blank_model(other, data)
+    model = build_blank_model(other, data, folder)
     checkpoint.load_weights(model, init_from.final_weights(folder, other), folder.path)
     return model.requires_grad_(False).eval()
 

@@ -105,3 +105,26 @@ def test_a_run_of_a_data_set_without_a_file_reads_columns_named_like_its_modalit
     code, out, err = shell("predict", folder, "new.csv")
     assert (code, len(out.splitlines())) == (0, 3)
     assert err == "note: new.csv has no image: predicted without it\n"
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [["model=clip", "model.path=model"], ["encoder.text=hf", "encoder.text.model=model", "encoder.image=lenet"]],
+)
+def test_a_pretrained_model_is_needed_no_more(shell, tiny_model, tmp_path, chosen):
+    model = shutil.copytree(tiny_model("clip"), tmp_path / "model")
+    shell.words = ["modalities=[image,text]", "budget.epochs=0.02", "trainer.progress=false"]
+    folder = shell.train(*chosen)
+    (tmp_path / "new.csv").write_text("text\nseven\nzwei\n")
+    before = shell("predict", folder, "new.csv")
+    shutil.rmtree(model)
+    assert before[0] == 0
+    assert shell("predict", folder, "new.csv") == before
+    assert shell("pack", folder, "-o", "run.zip")[0] == 0
+    code, out, _ = shell("unpack", "run.zip")
+    assert shell("predict", out.strip(), "new.csv") == before
+    [config, *_] = sorted((tmp_path / out.strip() / "hub").rglob("config.json"))
+    config.write_text(config.read_text().replace("{", '{"auto_map": {}, ', 1))
+    code, out, err = shell("predict", out.strip(), "new.csv")
+    assert (code, out) == (1, "")
+    assert "config.json: damaged" in err
