@@ -135,8 +135,8 @@ class Augmentation(nn.Module):
     """Base class of augmentations: `forward(x)` changes the input of one modality at random, in supervised training.
 
     The result has the shapes and types of `x`, which is not changed itself. Padding stays padding. All random numbers
-    come from torch's generator of the device, whose state a checkpoint holds; no step waits for the device. Rows without
-    the modality are restored afterwards.
+    come from torch's generator of the device, whose state a checkpoint holds; no step waits for the device. What stands
+    in rows without the modality is restored afterwards.
 
     Attributes:
         kind: of the modality, one of KINDS.
