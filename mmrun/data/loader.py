@@ -170,11 +170,19 @@ class BatchBuilder:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def _copy_and_convert(self, stored: Tensor) -> Tensor:
-        """Copy in the stored type, which is small, then convert on the device to what models read."""
-        tensor = stored.to(self.device, non_blocking=True)
-        if tensor.dtype in SCALE:
-            return tensor.float().div_(SCALE[tensor.dtype])
-        return tensor.long() if tensor.dtype == torch.int32 else tensor
+        """Copy in the stored type, which is small, then convert on the device."""
+        return convert_stored(stored.to(self.device, non_blocking=True))
+
+
+def convert_stored(stored: Tensor) -> Tensor:
+    """Convert a part of a column to what models read: pixels to 0..1, samples to -1..1, ids to int64.
+
+    Args:
+        stored: uint8, int16, int32, or a type that stays.
+    """
+    if stored.dtype in SCALE:
+        return stored.float().div_(SCALE[stored.dtype])
+    return stored.long() if stored.dtype == torch.int32 else stored
 
 
 def hide_targets(values: np.ndarray, rows: np.ndarray | None) -> np.ndarray:

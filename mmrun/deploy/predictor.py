@@ -13,7 +13,7 @@ from mmrun.compose import restore
 from mmrun.config import RunConfig
 from mmrun.data.array_files import Arrays
 from mmrun.data.loader import Loader
-from mmrun.data.store import PreprocessedColumn, decode_rows
+from mmrun.data.store import MappedColumn, PreprocessedColumn, decode_rows
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.head import Head
@@ -117,9 +117,7 @@ class Predictor:
             yield self._predict_block(rows, numbers, on_error)
 
     def _predict_block(self, rows: Rows, numbers: np.ndarray, on_error: str) -> Block:
-        columns = {
-            modality: self._decode(modality, rows.columns.get(modality), numbers) for modality in self.modalities
-        }
+        columns = self.decode(rows, numbers)
         bad: list[str] = []
         is_bad = np.zeros(len(numbers), dtype=bool)
         for column in columns.values():
@@ -128,10 +126,24 @@ class Predictor:
         if bad and on_error == "raise":
             raise DataError(f"{bad[0]}; replace it, or leave such rows out with --on-error skip")
         good = np.flatnonzero(~is_bad)
-        scores, embeddings = self._compute(columns, good)
+        scores, embeddings = self.compute(columns, good)
         return Block(numbers[good], scores, embeddings, bad, len(numbers))
 
-    def _decode(self, modality: str, column: Column | None, numbers: np.ndarray) -> PreprocessedColumn:
+    def decode(self, rows: Rows, numbers: np.ndarray) -> dict[str, MappedColumn]:
+        """Decode some rows.
+
+        Args:
+            rows: of which some are decoded; a modality that they lack is missing in all.
+            numbers: of the rows [n].
+
+        Returns:
+            A column of n rows by modality. Rows that cannot be decoded are in its `bad_rows`.
+        """
+        return {
+            modality: self._decode_column(modality, rows.columns.get(modality), numbers) for modality in self.modalities
+        }
+
+    def _decode_column(self, modality: str, column: Column | None, numbers: np.ndarray) -> MappedColumn:
         spec = self.modalities[modality]
         blank: Arrays = {}
         for name, part in spec["parts"].items():
@@ -142,35 +154,58 @@ class Predictor:
         block = Column(column.kind, _take(column.values, numbers), locations)
         return decode_rows(block, self.fitted.preprocessors[modality], blank)
 
-    def _compute(
+    def compute(
         self, columns: Mapping[str, PreprocessedColumn], rows: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Predict decoded rows.
+
+        Args:
+            columns: by modality.
+            rows: numbers of the rows in them [n].
+
+        Returns:
+            Scores by task [n, C], and embeddings [n, D].
+        """
         loader = Loader(columns, {}, rows, self.config.trainer.eval_batch_size, device=self.accelerator.device)
         scores: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
-        embeddings = [torch.zeros(0, self._embedding_dim)]
+        embeddings = [torch.zeros(0, self.embedding_dim)]
         with torch.no_grad(), self.accelerator.autocast():
             for batch in loader.ordered():
-                embedding = self._embed(batch)
+                embedding = self.embed(batch)
                 embeddings.append(embedding.float().cpu())
-                for name, output in self._apply_head(embedding).items():
+                for name, output in self.apply_head(embedding).items():
                     scores[name].append(self.tasks[name].scores(output).cpu())
         empty = {name: torch.zeros(0, task.num_outputs) for name, task in self.tasks.items()}
         stacked = {name: torch.cat([empty[name], *parts]).numpy() for name, parts in scores.items()}
         return stacked, torch.cat(embeddings).numpy()
 
     @property
-    def _embedding_dim(self) -> int:
+    def embedding_dim(self) -> int:
+        """Width of the embeddings."""
         modality = self.head.modality
         part = self.model.fusion if modality is None else self.model.encoder[modality]
         return cast(int, part.dim)
 
-    def _embed(self, batch: Batch) -> Tensor:  # [B, D]
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the fused vectors, or those of the encoder where the run's head is a probe.
+
+        Args:
+            batch: inputs of all modalities, and which rows have which.
+
+        Returns:
+            [B, D].
+        """
         modality = self.head.modality
         if modality is None:
             return self.model.fuse(batch)
         return self.model.encode_modality(modality, batch.inputs[modality]).pooled
 
-    def _apply_head(self, embedding: Tensor) -> dict[str, Tensor]:
+    def apply_head(self, embedding: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of the run's head by task, [B, C].
+
+        Args:
+            embedding: what `embed` returned, [B, D].
+        """
         modality = self.head.modality
         return self.model.forward_head(embedding) if modality is None else self.model.forward_probe(modality, embedding)
 
@@ -181,7 +216,7 @@ def _take(values: Sequence[T], rows: np.ndarray) -> Sequence[T]:
     return [values[row] for row in rows.tolist()] if take is None else take(rows)
 
 
-def open_predictor(folder: RunFolder, callback: Callback) -> Predictor:
+def open_predictor(folder: RunFolder, callback: Callback, on_cpu: bool = False) -> Predictor:
     """Open a finished run to predict with it; its training data is not needed.
 
     A run of version 0.2.0 or earlier did not record what was fitted to the training rows, so its data is opened.
@@ -189,6 +224,7 @@ def open_predictor(folder: RunFolder, callback: Callback) -> Predictor:
     Args:
         folder: of the run.
         callback: gets messages about the data of such a run.
+        on_cpu: compute on the CPU in fp32, whatever the run was trained on.
 
     Raises:
         ConfigError: the run is not finished, or its strategy trains no head.
@@ -200,6 +236,8 @@ def open_predictor(folder: RunFolder, callback: Callback) -> Predictor:
     if head is None:
         raise ConfigError(f"{folder.name}: its strategy trains no head, so it cannot predict")
     config = recorded_batch_size(restore(folder.read_config()), folder)
+    if on_cpu:
+        config.trainer.device, config.trainer.precision = "cpu", "fp32"
     record = folder.read_fitted() if folder.fitted_file.exists() else _refit(folder, callback)
     for file in sorted(folder.hub.rglob("*.json")):
         folder.verify(file)

@@ -24,7 +24,7 @@ def unmask_empty_rows(mask: Tensor) -> Tensor:
         [B, T] bool, with at least one True per row.
     """
     first = torch.arange(mask.shape[1], device=mask.device) == 0
-    return torch.where(mask.any(dim=1, keepdim=True), mask, first)
+    return mask | (first & ~mask.any(dim=1, keepdim=True))
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:

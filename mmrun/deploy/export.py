@@ -1,0 +1,325 @@
+"""A finished run as a model that needs neither mmrun nor, as ONNX, PyTorch: compared with the run before it is kept."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple, TypedDict, cast
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from mmrun.deploy import predict_onnx
+from mmrun.deploy.agreement import (
+    MAX_ROWS,
+    Agreement,
+    CheckedRows,
+    RunModel,
+    choose_rows,
+    gather_inputs,
+    measure_agreement,
+)
+from mmrun.deploy.graph import Graph, Inputs, save_onnx, trace
+from mmrun.deploy.predictor import Predictor
+from mmrun.deploy.synthetic import MAKERS, make_rows
+from mmrun.errors import ConfigError, RunError, StorageError
+from mmrun.installation import format_pip_command
+from mmrun.results.schema import FittedModality
+from mmrun.version import __version__
+
+MODEL_FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+PREPROCESSING = "preprocess.json"
+SCRIPT = "predict_onnx.py"
+FORMAT = 1  # of preprocess.json
+LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
+NUM_TRACED = 3  # rows; one would be taken for a constant
+
+README = """# {run}
+
+Exported by mmrun {version}; compared on {num_rows} {source}: the largest difference to the run is {difference:.1e}.
+
+- `{model}`: from decoded parts of rows to scores; any number of rows. `present.NAME` says which rows have a modality.
+- `preprocess.json`: how rows are decoded (fitted to the training rows), class names, inputs and outputs of the model.
+{usage}
+
+Inputs: {inputs}.
+Outputs: {outputs}.
+"""
+SCRIPT_USAGE = (
+    "- `predict_onnx.py`: `python predict_onnx.py ROWS.csv -o PREDICTIONS.csv`; needs only onnxruntime, numpy, Pillow, "
+    "soundfile and tokenizers."
+)
+OWN_USAGE = {
+    "onnx": "- In Python: `onnxruntime.InferenceSession('model.onnx').run(None, {'NAME': array, ...})`.",
+    "torch": "- In Python: `torch.export.load('model.pt2').module()({'NAME': tensor, ...})`, all inputs in this order.",
+}
+
+
+class Tensors(TypedDict):
+    """An input or output of a model: its type, and its sizes, names where they vary."""
+
+    dtype: str
+    shape: list[int | str]
+
+
+class TaskOutputs(TypedDict):
+    """What the scores of a task are: its kind, and the names of classes, labels or numbers."""
+
+    kind: str
+    names: list[str]
+
+
+class Preprocessing(TypedDict):
+    """What preprocess.json holds.
+
+    Attributes:
+        format: of this file.
+        version: of mmrun that wrote it.
+        run: name of the run.
+        id: column that names the rows; None: none.
+        encoding: of a CSV file that is not Unicode.
+        allow_outside: whether file names may lead out of the folder of the rows.
+        modalities: how each is read, by name.
+        tasks: what is predicted, by name.
+        inputs: of the model, by name.
+        outputs: of the model, by name.
+    """
+
+    format: int
+    version: str
+    run: str
+    id: str | None
+    encoding: str | None
+    allow_outside: bool
+    modalities: dict[str, FittedModality]
+    tasks: dict[str, TaskOutputs]
+    inputs: dict[str, Tensors]
+    outputs: dict[str, Tensors]
+
+
+class Exported(NamedTuple):
+    """What was exported.
+
+    Attributes:
+        model: its file.
+        checked: rows that it was compared on.
+        num_rows: how many these are.
+        agreement: with the run.
+        notes: what is left out, and why; one line each.
+    """
+
+    model: Path
+    checked: CheckedRows
+    num_rows: int
+    agreement: Agreement
+    notes: list[str]
+
+
+def export(predictor: Predictor, output: Path, model_format: str, rows: Path | None, tolerance: float) -> Exported:
+    """Write the model of a run, its preprocessing and a script that predicts with it into a new folder.
+
+    Args:
+        predictor: of the run, on the CPU.
+        output: the folder; it must not exist.
+        model_format: onnx | torch.
+        rows: a file of rows to compare on; None: the run's test rows, or rows of noise.
+        tolerance: the largest difference that is accepted; see `Agreement`.
+
+    Raises:
+        ConfigError: the folder exists, a library is not installed, or the rows cannot be read.
+        RunError: a part of the model cannot be exported, or the exported model differs from the run. No folder is left.
+        StorageError: the folder cannot be written.
+    """
+    check_libraries(model_format)
+    if output.exists():
+        raise ConfigError(f"{output}: exists; remove it, or export elsewhere with -o FOLDER")
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        exported = _export(predictor, unfinished, model_format, rows, tolerance)
+        unfinished.rename(output)
+    except OSError as error:
+        raise StorageError(f"{output}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return exported._replace(model=output / exported.model.name)
+
+
+def check_libraries(model_format: str) -> None:
+    """Raise a ConfigError if a library is not installed that a format needs.
+
+    Args:
+        model_format: onnx | torch.
+    """
+    missing = [name for name in LIBRARIES[model_format] if find_spec(name) is None]
+    if missing:
+        command = format_pip_command("install", *missing)
+        verb = "is" if len(missing) == 1 else "are"
+        raise ConfigError(f"--format {model_format}: {', '.join(missing)} {verb} not installed; {command}")
+
+
+def _export(predictor: Predictor, folder: Path, model_format: str, file: Path | None, tolerance: float) -> Exported:
+    checked = choose_rows(predictor, file)
+    graph = Graph(predictor).eval()
+    inputs = _example_inputs(predictor, checked)
+    program = trace(graph, inputs)
+    model = folder / MODEL_FILES[model_format]
+    if model_format == "onnx":
+        save_onnx(program, graph, inputs, model)
+        run_model = open_onnx(model)
+    else:
+        torch.export.save(program, model)
+        run_model = open_torch(model)
+    agreement = measure_agreement(predictor, run_model, checked.rows, _can_crop(predictor, program, inputs))
+    if not agreement.difference <= tolerance:
+        raise RunError(
+            f"{model.name} differs from the run by {agreement.difference:.1e} ({agreement.where}), more than "
+            f"--tolerance {tolerance:g}; nothing is written"
+        )
+    notes = [f"compared on rows of noise: {checked.note}"] if checked.note else []
+    usage = OWN_USAGE[model_format]
+    if model_format == "onnx":
+        own_preprocessors = _describe_own_preprocessors(predictor)
+        notes += own_preprocessors
+        if not own_preprocessors:
+            shutil.copyfile(cast(str, predict_onnx.__file__), folder / SCRIPT)
+            usage = SCRIPT_USAGE
+    exported = Exported(model, checked, min(len(checked.rows.ids), MAX_ROWS), agreement, notes)
+    preprocessing = describe_preprocessing(predictor, program, inputs)
+    (folder / PREPROCESSING).write_text(json.dumps(preprocessing, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / "README.md").write_text(_write_readme(exported, preprocessing, usage), encoding="utf-8")
+    return exported
+
+
+def _example_inputs(predictor: Predictor, checked: CheckedRows) -> Inputs:
+    """Return inputs to trace with: rows of noise, or repeated ones of the user's file."""
+    is_own = all(type(preprocessor) in MAKERS for preprocessor in predictor.fitted.preprocessors.values())
+    rows = make_rows(predictor, NUM_TRACED) if is_own else checked.rows
+    numbers = np.arange(NUM_TRACED) % len(rows.ids)
+    return gather_inputs(predictor.decode(rows, numbers), torch.arange(NUM_TRACED))
+
+
+def open_onnx(model: Path) -> RunModel:
+    """Open an ONNX file.
+
+    Args:
+        model: the file.
+
+    Returns:
+        A function from named inputs to named outputs.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    read = {value.name for value in session.get_inputs()}
+
+    def run_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values = session.run(names, {name: array for name, array in inputs.items() if name in read})
+        return dict(zip(names, values, strict=True))
+
+    return run_model
+
+
+def open_torch(model: Path) -> RunModel:
+    """Open a .pt2 file.
+
+    Args:
+        model: the file.
+
+    Returns:
+        A function from named inputs to named outputs.
+    """
+    module = torch.export.load(model).module()
+
+    def run_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            outputs = module({name: torch.from_numpy(array) for name, array in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    return run_model
+
+
+def describe_preprocessing(predictor: Predictor, program: ExportedProgram, inputs: Inputs) -> Preprocessing:
+    """Return what preprocess.json holds.
+
+    Args:
+        predictor: of the run.
+        program: the traced graph.
+        inputs: that it was traced with.
+    """
+    dataset = predictor.config.dataset
+    tasks: dict[str, TaskOutputs] = {}
+    outputs: dict[str, Tensors] = {"embedding": {"dtype": "float32", "shape": ["batch", predictor.embedding_dim]}}
+    for name, task in predictor.record["tasks"].items():
+        arguments = task["arguments"]
+        names = arguments.get("classes") or arguments.get("labels") or arguments.get("outputs")
+        tasks[name] = {"kind": task["kind"], "names": cast(list[str], names)}
+        outputs[f"scores.{name}"] = {"dtype": "float32", "shape": ["batch", len(tasks[name]["names"])]}
+    described: dict[str, Tensors] = {}
+    for (name, tensor), shape in zip(inputs.items(), _list_shapes(program), strict=True):
+        described[name] = {"dtype": str(tensor.numpy().dtype), "shape": shape}
+    modalities: dict[str, FittedModality] = {}
+    for modality, spec in predictor.modalities.items():
+        modalities[modality] = {**spec, "columns": spec["columns"] or [modality]}
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "run": predictor.name,
+        "id": dataset.get("id"),
+        "encoding": dataset.get("encoding"),
+        "allow_outside": bool(dataset.get("allow_outside", False)),
+        "modalities": modalities,
+        "tasks": tasks,
+        "inputs": described,
+        "outputs": outputs,
+    }
+
+
+def _list_shapes(program: ExportedProgram) -> list[list[int | str]]:
+    """Return the shape of each input: `batch` and `length` where sizes vary."""
+    by_name = {node.name: node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder"}
+    shapes: list[list[int | str]] = []
+    for name in program.graph_signature.user_inputs:
+        sizes: list[int | str] = []
+        for axis, size in enumerate(by_name[str(name)]):
+            sizes.append(size if isinstance(size, int) else ("length" if axis else "batch"))
+        shapes.append(sizes)
+    return shapes
+
+
+def _can_crop(predictor: Predictor, program: ExportedProgram, inputs: Inputs) -> bool:
+    """Return whether there are texts, and all of them may have any length."""
+    texts = [modality for modality, spec in predictor.modalities.items() if spec["kind"] == "text"]
+    shapes = dict(zip(inputs, _list_shapes(program), strict=True))
+    return bool(texts) and all(shapes[f"{text}.ids"][1] == "length" for text in texts)
+
+
+def _describe_own_preprocessors(predictor: Predictor) -> list[str]:
+    lines = []
+    for modality, preprocessor in predictor.fitted.preprocessors.items():
+        if type(preprocessor) not in MAKERS:
+            name = type(preprocessor).__name__
+            lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
+    return lines
+
+
+def _write_readme(exported: Exported, preprocessing: Preprocessing, usage: str) -> str:
+    return README.format(
+        run=preprocessing["run"],
+        version=preprocessing["version"],
+        num_rows=exported.num_rows,
+        source=exported.checked.source,
+        difference=exported.agreement.difference,
+        model=exported.model.name,
+        usage=usage,
+        inputs=", ".join(f"`{name}` {_format_tensor(tensor)}" for name, tensor in preprocessing["inputs"].items()),
+        outputs=", ".join(f"`{name}` {_format_tensor(tensor)}" for name, tensor in preprocessing["outputs"].items()),
+    )
+
+
+def _format_tensor(tensor: Tensors) -> str:
+    return f"{tensor['dtype']} [{', '.join(map(str, tensor['shape']))}]"
