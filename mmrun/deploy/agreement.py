@@ -130,16 +130,27 @@ def measure_agreement(predictor: Predictor, run_model: RunModel, rows: Rows, can
         expected = _predict(predictor, case)
         actual = _run_batches(run_model, case)
         for name, values in expected.items():
-            scale = max(1.0, float(np.abs(values).max(initial=0.0)))
-            difference = float(np.abs(actual[name] - values).max(initial=0.0)) / scale
-            difference = difference if np.isfinite(actual[name]).all() else float("inf")
-            worst = max(worst, (difference, f"{name}, {case.name}"))
+            worst = max(worst, (_measure_difference(actual[name], values), f"{name}, {case.name}"))
         for name, task in predictor.tasks.items():
-            labels = _choose_labels(task, expected[f"{SCORES}.{name}"])
-            is_equal = labels == _choose_labels(task, actual[f"{SCORES}.{name}"])
-            num_labels += len(labels)
-            num_equal += int(is_equal.reshape(len(labels), -1).all(1).sum())
+            is_equal = _compare_labels(task, actual[f"{SCORES}.{name}"], expected[f"{SCORES}.{name}"])
+            num_labels += len(is_equal)
+            num_equal += int(is_equal.sum())
     return Agreement(*worst, num_labels, num_equal)
+
+
+def _measure_difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    if not np.isfinite(actual).all():
+        return float("inf")
+    return float(np.abs(actual - expected).max() / max(1.0, np.abs(expected).max()))
+
+
+def _compare_labels(task: Task, actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return in which rows the predicted class or set of labels is equal [N]; empty for numbers."""
+    if isinstance(task, Classification):
+        return np.asarray(actual.argmax(1) == expected.argmax(1))
+    if isinstance(task, Multilabel):
+        return np.asarray(((actual >= 0.5) == (expected >= 0.5)).all(1))
+    return np.zeros(0, dtype=bool)
 
 
 def _iterate_cases(columns: Columns, can_crop: bool) -> Iterator[Case]:
@@ -180,10 +191,3 @@ def gather_inputs(columns: Columns, rows: Tensor, is_cropped: bool = False) -> I
     if is_cropped:
         parts = {modality: crop_padding(stored) for modality, stored in parts.items()}
     return name_inputs(parts, {modality: column.present[rows] for modality, column in columns.items()})
-
-
-def _choose_labels(task: Task, scores: np.ndarray) -> np.ndarray:
-    """Return the predicted classes [N], or label sets [N, C]; nothing for numbers."""
-    if isinstance(task, Classification):
-        return scores.argmax(1)
-    return scores >= 0.5 if isinstance(task, Multilabel) else np.zeros(0)

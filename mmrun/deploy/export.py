@@ -22,7 +22,7 @@ from mmrun.deploy.agreement import (
     gather_inputs,
     measure_agreement,
 )
-from mmrun.deploy.graph import Graph, Inputs, save_onnx, trace
+from mmrun.deploy.graph import Graph, Inputs, open_session, save_onnx, trace
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.synthetic import MAKERS, make_rows
 from mmrun.errors import ConfigError, RunError, StorageError
@@ -211,9 +211,7 @@ def open_onnx(model: Path) -> RunModel:
     Returns:
         A function from named inputs to named outputs.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    session = open_session(model)
     names = [value.name for value in session.get_outputs()]
     read = {value.name for value in session.get_inputs()}
 

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -131,31 +131,49 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
         RunError: a part of the model cannot be translated; it is named.
     """
 
-    def translate(program: ExportedProgram, **names: list[str]) -> Any:
-        with _without_messages():
-            return torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    outputs = [EMBEDDING, *(f"{SCORES}.{name}" for name in graph.predictor.tasks)]
 
-    def export(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
-        if module is graph:
-            outputs = [EMBEDDING, *(f"{SCORES}.{name}" for name in graph.predictor.tasks)]
-            return translate(program, input_names=list(inputs), output_names=outputs)
-        with torch.no_grad():
-            return translate(torch.export.export(module, arguments))
+    def export(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        with torch.no_grad(), _without_messages():
+            if module is graph:
+                translated = torch.onnx.export(
+                    program, input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False
+                )
+                _rename(translated, [*inputs, *outputs])
+            else:
+                translated = torch.onnx.export(torch.export.export(module, arguments), dynamo=True, verbose=False)
+        translated.save(str(path))  # one file, unless it is larger than the 2 GB that ONNX allows
+        open_session(path)  # which fails where onnxruntime lacks an operator
 
-    translated = _name_failing_part("ONNX", export, graph, inputs)
-    _name_axes(translated, graph)
-    translated.save(str(path))  # one file, unless it is larger than the 2 GB that ONNX allows
+    _name_failing_part("ONNX", export, graph, inputs)
 
 
-def _name_axes(translated: Any, graph: Graph) -> None:
-    """Call the first axis `batch`, and the length of a text `MODALITY.length`."""
-    names: dict[Any, str] = {}
-    for value in translated.model.graph.inputs:
-        modality = value.name.removeprefix(f"{PRESENT}.").partition(".")[0]
+def open_session(path: Path) -> Any:
+    """Open an ONNX file on the CPU.
+
+    Args:
+        path: of the file.
+    """
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def _rename(translated: Any, names: Sequence[str]) -> None:
+    """Call the first axis `batch`, the length of a text `MODALITY.length`, and no inner value as an input or output."""
+    model = translated.model
+    axes: dict[Any, str] = {}
+    for value in model.graph.inputs:
+        modality = value.name.partition(".")[0]
         for axis, size in enumerate(value.shape):
             if not isinstance(size, int):
-                names.setdefault(size, "batch" if axis == 0 else f"{modality}.length")
-    translated.rename_axes(names)
+                axes.setdefault(size, "batch" if axis == 0 else f"{modality}.length")
+    translated.rename_axes(axes)
+    outer = {id(value) for value in model.graph.outputs}
+    for node in model.graph:
+        for value in node.outputs:
+            if value.name in names and id(value) not in outer:
+                value.name = f"{value.name}.inner"
 
 
 def _name_failing_part(what: str, export: Export, graph: Graph, inputs: Inputs) -> Any:

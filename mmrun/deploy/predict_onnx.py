@@ -8,6 +8,7 @@ beside model.onnx and preprocess.json, which says how rows are decoded. It may b
 
 import argparse
 import csv
+import io
 import json
 import math
 import re
@@ -68,7 +69,7 @@ def read_csv(file: Path, suffix: str, encoding: str | None) -> Iterator[Row]:
     names_delimiter = text[:4].lower() == "sep="  # a line that Excel writes
     delimiter = text[4] if names_delimiter else find_delimiter(text[: 1 << 16], suffix)
     csv.field_size_limit(1 << 26)
-    lines = text.splitlines(keepends=True) if "\x0b" not in text else text.split("\n")
+    lines = io.StringIO(text, newline="")  # other than splitlines, which also ends lines at rare separators
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     if names_delimiter:
         next(reader)
