@@ -78,12 +78,13 @@ class Case(NamedTuple):
     is_cropped: bool = False
 
 
-def choose_rows(predictor: Predictor, file: Path | None) -> CheckedRows:
+def choose_rows(predictor: Predictor, file: Path | None, max_rows: int | None = MAX_ROWS) -> CheckedRows:
     """Choose rows of a file; without one, the run's test rows if its data is there, else rows of noise.
 
     Args:
         predictor: of the run.
         file: named by the user; None: none.
+        max_rows: how many test rows are read; None: all.
 
     Raises:
         ConfigError: the file cannot be read, or no rows can be made.
@@ -92,14 +93,14 @@ def choose_rows(predictor: Predictor, file: Path | None) -> CheckedRows:
     if file is not None:
         return CheckedRows(read_rows(predictor, file).rows, f"rows of {file}")
     try:
-        return CheckedRows(_read_test_rows(predictor.config), "test rows")
+        return CheckedRows(_read_test_rows(predictor.config, max_rows), "test rows")
     except MmrunError as error:
         return CheckedRows(make_rows(predictor, NUM_SYNTHETIC), "rows of noise", f"its data is not there ({error})")
 
 
-def _read_test_rows(config: RunConfig) -> Rows:
+def _read_test_rows(config: RunConfig, max_rows: int | None) -> Rows:
     table = open_table(config, open_file_digests(config))
-    test = table.rows("test")[:MAX_ROWS].tolist()
+    test = table.rows("test")[:max_rows].tolist()
     columns = {}
     for modality in config.encoder:
         column = table.columns[modality]

@@ -148,15 +148,18 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
     _name_failing_part("ONNX", export, graph, inputs)
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path, num_threads: int = 0) -> Any:
     """Open an ONNX file on the CPU.
 
     Args:
         path: of the file.
+        num_threads: of an operator; 0: onnxruntime chooses.
     """
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _rename(translated: Any, names: Sequence[str]) -> None:
