@@ -22,7 +22,7 @@ from mmrun.deploy.agreement import (
     gather_inputs,
     measure_agreement,
 )
-from mmrun.deploy.graph import Graph, Inputs, open_session, save_onnx, trace
+from mmrun.deploy.graph import Graph, Inputs, list_shapes, open_session, save_onnx, trace
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.synthetic import MAKERS, make_rows
 from mmrun.errors import ConfigError, RunError, StorageError
@@ -185,7 +185,7 @@ def _export(predictor: Predictor, folder: Path, model_format: str, file: Path | 
         own_preprocessors = _describe_own_preprocessors(predictor)
         notes += own_preprocessors
         if not own_preprocessors:
-            shutil.copyfile(cast(str, predict_onnx.__file__), folder / SCRIPT)
+            shutil.copyfile(predict_onnx.__file__, folder / SCRIPT)
             usage = SCRIPT_USAGE
     exported = Exported(model, checked, min(len(checked.rows.ids), MAX_ROWS), agreement, notes)
     preprocessing = describe_preprocessing(predictor, program, inputs)
@@ -258,8 +258,8 @@ def describe_preprocessing(predictor: Predictor, program: ExportedProgram, input
         tasks[name] = {"kind": task["kind"], "names": cast(list[str], names)}
         outputs[f"scores.{name}"] = {"dtype": "float32", "shape": ["batch", len(tasks[name]["names"])]}
     described: dict[str, Tensors] = {}
-    for (name, tensor), shape in zip(inputs.items(), _list_shapes(program), strict=True):
-        described[name] = {"dtype": str(tensor.numpy().dtype), "shape": shape}
+    for name, shape in list_shapes(program, inputs).items():
+        described[name] = {"dtype": str(inputs[name].numpy().dtype), "shape": shape}
     modalities: dict[str, FittedModality] = {}
     for modality, spec in predictor.modalities.items():
         modalities[modality] = {**spec, "columns": spec["columns"] or [modality]}
@@ -277,22 +277,10 @@ def describe_preprocessing(predictor: Predictor, program: ExportedProgram, input
     }
 
 
-def _list_shapes(program: ExportedProgram) -> list[list[int | str]]:
-    """Return the shape of each input: `batch` and `length` where sizes vary."""
-    by_name = {node.name: node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder"}
-    shapes: list[list[int | str]] = []
-    for name in program.graph_signature.user_inputs:
-        sizes: list[int | str] = []
-        for axis, size in enumerate(by_name[str(name)]):
-            sizes.append(size if isinstance(size, int) else ("length" if axis else "batch"))
-        shapes.append(sizes)
-    return shapes
-
-
 def _can_crop(predictor: Predictor, program: ExportedProgram, inputs: Inputs) -> bool:
     """Return whether there are texts, and all of them may have any length."""
     texts = [modality for modality, spec in predictor.modalities.items() if spec["kind"] == "text"]
-    shapes = dict(zip(inputs, _list_shapes(program), strict=True))
+    shapes = list_shapes(program, inputs)
     return bool(texts) and all(shapes[f"{text}.ids"][1] == "length" for text in texts)
 
 

@@ -10,6 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
+from torch.utils._pytree import tree_map_with_path
 
 from mmrun.data.loader import convert_stored
 from mmrun.deploy.predictor import Predictor
@@ -19,6 +21,7 @@ from mmrun.types import Batch, Input
 EMBEDDING = "embedding"
 PRESENT = "present"
 SCORES = "scores"
+TEXT_PARTS = ("ids", "mask")
 MAX_REASON = 160  # letters of an error of torch
 
 Inputs = dict[str, Tensor]  # image, text.ids, text.mask ... and present.MODALITY
@@ -104,18 +107,44 @@ def trace(graph: Graph, inputs: Inputs) -> ExportedProgram:
         RunError: a part of the model cannot be traced; it is named.
     """
     texts = [modality for modality, spec in graph.predictor.modalities.items() if spec["kind"] == "text"]
+    program = _trace(graph, inputs, texts)
+    shapes = list_shapes(program, inputs)
+    free = [text for text in texts if not any(isinstance(shapes[f"{text}.{part}"][1], int) for part in TEXT_PARTS)]
+    return program if free == texts else _trace(graph, inputs, free)
+
+
+def _trace(graph: Graph, inputs: Inputs, texts: Sequence[str]) -> ExportedProgram:
+    """Trace a graph for any number of rows, and for any length of some texts if torch finds that possible."""
+    free_names = [f"{text}.{part}" for text in texts for part in TEXT_PARTS]
+
+    def choose_sizes(path: tuple[Any, ...], _: Tensor) -> dict[int, Any]:
+        is_free = any(getattr(key, "key", None) in free_names for key in path)
+        return {0: batch, 1: Dim.AUTO} if is_free else {0: batch}
 
     def export(module: nn.Module, arguments: tuple[Any, ...]) -> ExportedProgram:
-        def choose_sizes(path: tuple[Any, ...], tensor: Tensor) -> dict[int, Any]:
-            is_text = any(getattr(key, "key", "").partition(".")[0] in texts for key in path) and tensor.ndim == 2
-            return {0: batch, 1: Dim.AUTO} if is_text else {0: batch}
-
-        batch = Dim("batch")
-        sizes = torch.utils._pytree.tree_map_with_path(choose_sizes, arguments)
+        sizes = tree_map_with_path(choose_sizes, arguments)
         with torch.no_grad(), _without_messages():
             return torch.export.export(module, arguments, dynamic_shapes=sizes)
 
+    batch = Dim("batch")
     return cast(ExportedProgram, _name_failing_part("torch.export", export, graph, inputs))
+
+
+def list_shapes(program: ExportedProgram, inputs: Inputs) -> dict[str, list[int | str]]:
+    """Return the shape of each input by name: `batch` and `length` where sizes are free.
+
+    Args:
+        program: traced.
+        inputs: that it was traced with.
+    """
+    by_name = {node.name: node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder"}
+    shapes: dict[str, list[int | str]] = {}
+    for name, placeholder in zip(inputs, program.graph_signature.user_inputs, strict=True):
+        sizes: list[int | str] = []
+        for axis, size in enumerate(by_name[str(placeholder)]):
+            sizes.append(int(size) if is_concrete_int(size) else ("length" if axis else "batch"))
+        shapes[name] = sizes
+    return shapes
 
 
 def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path) -> None:
@@ -136,16 +165,18 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
     def export(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         with torch.no_grad(), _without_messages():
             if module is graph:
-                translated = torch.onnx.export(
-                    program, input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False
-                )
+                translated = _translate(program, input_names=list(inputs), output_names=outputs)
                 _rename(translated, [*inputs, *outputs])
             else:
-                translated = torch.onnx.export(torch.export.export(module, arguments), dynamo=True, verbose=False)
+                translated = _translate(torch.export.export(module, arguments))
         translated.save(str(path))  # one file, unless it is larger than the 2 GB that ONNX allows
         open_session(path)  # which fails where onnxruntime lacks an operator
 
     _name_failing_part("ONNX", export, graph, inputs)
+
+
+def _translate(program: ExportedProgram, **names: list[str]) -> Any:
+    return torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
 
 
 def open_session(path: Path, num_threads: int = 0) -> Any:

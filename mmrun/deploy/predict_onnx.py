@@ -171,7 +171,7 @@ def decode_image(cell: object, state: State, files: Files) -> Parts:
         if "16" in str(opened.tile[0].args if opened.tile else "") and opened.mode.startswith("RGB"):
             raise BadRowError(f"{path.name} has 16 bits per colour, which Pillow does not read; save it as .npy")
         if not is_deep:
-            opened.draft(None, (state["size"], state["size"]))  # type: ignore[arg-type]
+            opened.draft(None, (state["size"], state["size"]))
         image = ImageOps.exif_transpose(opened)
         image.load()
     if is_deep:
@@ -507,13 +507,21 @@ def main() -> None:
     try:
         if args.output is None:
             predict(Path(__file__).parent, args.file, root, sys.stdout)
-            return
-        unfinished = args.output.with_name(f".{args.output.name}.unfinished")
-        with unfinished.open("w", encoding="utf-8", newline="") as stream:
-            predict(Path(__file__).parent, args.file, root, stream)
-        unfinished.replace(args.output)
+        else:
+            write_atomically(args.output, lambda stream: predict(Path(__file__).parent, args.file, root, stream))
     except BadRowError as error:
         raise SystemExit(str(error)) from None
+
+
+def write_atomically(output: Path, write: Callable[[Any], None]) -> None:
+    """Write a file under another name first, so that an older one stays as it is if a row cannot be read."""
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as stream:
+            write(stream)
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
