@@ -418,7 +418,7 @@ class Decoder:
                 return decode_cells(cells, spec["state"])
             decode = self.decode_text.get(modality) or self.decode_by_kind[spec["kind"]]
             return decode(next(iter(cells.values())), spec["state"], self.files)
-        except (BadRowError, ValueError, OSError) as error:
+        except Exception as error:  # libraries that decode raise many classes
             raise BadRowError(f"{row.place}: {modality}: {error}") from None
 
 
@@ -511,6 +511,8 @@ def main() -> None:
             write_atomically(args.output, lambda stream: predict(Path(__file__).parent, args.file, root, stream))
     except BadRowError as error:
         raise SystemExit(str(error)) from None
+    except (csv.Error, ValueError, OSError) as error:
+        raise SystemExit(f"{args.file}: {error}") from None
 
 
 def write_atomically(output: Path, write: Callable[[Any], None]) -> None:

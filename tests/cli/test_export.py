@@ -209,3 +209,15 @@ def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixe
     )
     assert_same_predictions(Path("actual.csv"), Path("expected.csv"))
     assert sorted(path.name for path in Path().iterdir() if path.name.startswith(".")) == []
+    Path("broken.png").write_bytes(b"no picture")
+    for name, text, message in (
+        ("picture.csv", "photo\nbroken.png\n", "picture.csv:2: photo: cannot identify image file"),
+        ("quotes.csv", 'note\n"a\n', "quotes.csv: unexpected end of data"),
+        ("lines.jsonl", '{"note"\n', "lines.jsonl: Expecting ':' delimiter"),
+        ("other.csv", "word\na\n", "other.csv: has none of the columns of photo, sound, note, cells, sensor"),
+        ("rows.xlsx", "", "rows.xlsx: '.xlsx' is not read here; write it as .csv or .jsonl"),
+    ):
+        Path(name).write_text(text)
+        done = run_alone("model/predict_onnx.py", name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.splitlines()[-1].startswith(message)
