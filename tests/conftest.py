@@ -32,9 +32,9 @@ SLOW = (
         "run/test_data_identity.py",
         "search/test_trials.py",
     ),
-    *("objectives/test_cross_modal.py", "objectives/test_contrastive.py"),
+    *("objectives/test_cross_modal.py", "objectives/test_contrastive.py", "objectives/balance/test_evidence.py"),
 )
-SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
+SLOW_NAMES = ("export", "image/vgg", "digits_never_labelled")  # parts of a test's name
 
 
 def pytest_collection_modifyitems(items):
