@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISREG
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class RowReader:
                 self.reject(row, f"column '{column}': {error}")
             yield value
 
-    def read_numbers(self, column: str) -> "PackedValues[float | np.ndarray | None]":
+    def read_numbers(self, column: str) -> "PackedValues[Label | None]":
         """Read a column of numbers, or of lists of numbers.
 
         Args:
@@ -107,7 +107,9 @@ class RowReader:
         """
         cells = self._sheet.columns[column]
         numbers = None if cells.arrays() is None else parse_numbers(cells)
-        return self.read_column(column, _parse_number) if numbers is None else PackedValues.from_numbers(numbers)
+        if numbers is None:
+            return self.read_column(column, _parse_number)
+        return cast(PackedValues[Label | None], PackedValues.from_numbers(numbers))
 
     def read_records(self, columns: Sequence[str]) -> Records:
         """Return the cells of several columns row by row, None where all of them are empty.
@@ -115,7 +117,10 @@ class RowReader:
         Args:
             columns: their names.
         """
-        return Records({name: self._sheet.columns[name] for name in columns})
+        cells: dict[str, PackedValues[object]] = {}
+        for name in columns:
+            cells |= self._sheet.date_features.get(name) or {name: self._sheet.columns[name]}
+        return Records(cells)
 
     def read_ids(self, column: str) -> PackedValues[str | None]:
         """Read a column whose cells name the rows; an id that is empty or occurs twice is an error.
@@ -361,7 +366,7 @@ def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
     """Encode each row's set of labels as zeros and ones; a hidden row is NaN."""
     distinct: set[str] = set()
     for labels in label_sets:
-        distinct.update(() if labels is None else labels)
+        distinct.update(() if labels is None else cast(list[str], labels))
     names = sort_names(distinct)
     numbers = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(label_sets), len(names)), dtype=np.float32)
@@ -369,7 +374,7 @@ def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
         if labels is None:
             matrix[row] = np.nan
         else:
-            matrix[row, [numbers[label] for label in labels]] = 1
+            matrix[row, [numbers[label] for label in cast(list[str], labels)]] = 1
     return Target("multilabel", matrix, names)
 
 
@@ -378,14 +383,14 @@ def _encode_numbers(labels: Sequence[Label | None], column: str, file: str) -> T
         column_of_numbers = parse_numbers(labels)
         if column_of_numbers is not None:
             return Target("regression", column_of_numbers.astype(np.float32), [column])
-    widths = {np.size(numbers) for numbers in labels if numbers is not None}  # type: ignore[arg-type]
+    widths = {np.size(numbers) for numbers in labels if numbers is not None}
     if len(widths) != 1:
         raise DataError(
             f"{file}: column '{column}': has lists of {sorted(widths)} numbers; give every row the same number"
         )
     width = widths.pop()
     hidden = np.full(width, np.nan)
-    rows = [hidden if numbers is None else np.reshape(numbers, width) for numbers in labels]  # type: ignore[arg-type]
+    rows = [hidden if numbers is None else np.reshape(numbers, width) for numbers in labels]
     matrix = np.array(rows, dtype=np.float32)
     if width == 1:
         return Target("regression", matrix[:, 0], [column])
@@ -430,7 +435,7 @@ def _parse_labels(cell: object) -> list[str]:
     return [name for name in names if name]
 
 
-def _parse_number(cell: object) -> float | np.ndarray | None:
+def _parse_number(cell: object) -> Label | None:
     """Parse a number, or a list of numbers; None where one is missing."""
     numbers = [as_number(item) for item in (cell if isinstance(cell, list) else [cell])]
     if None in numbers:

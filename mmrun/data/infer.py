@@ -13,7 +13,7 @@ import numpy as np
 from mmrun.data.names import normalize_name
 from mmrun.data.numbers import is_missing_mark, parse_numbers
 from mmrun.data.packed import PackedValues
-from mmrun.data.table_file import SAMPLE_ROWS, Sheet
+from mmrun.data.table_file import SAMPLE_ROWS, Reading, Sheet
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
@@ -122,8 +122,8 @@ def infer_task(cells: Sequence[object]) -> InferredTask:
         return InferredTask("multilabel", "lists of labels")
     if not are_numbers(cells):
         return InferredTask("classification", "words")
-    marks = set(filter(is_missing_mark, _list_different(cells)))
-    numbers = [cell for cell in cells if cell not in marks] if marks else cells
+    has_marks = any(map(is_missing_mark, _list_different(cells)))
+    numbers = [cell for cell in cells if not is_missing_mark(cell)] if has_marks else cells
     parsed = parse_numbers(numbers)
     if parsed is None or not np.equal(np.mod(parsed, 1), 0).all():
         return InferredTask("regression", "numbers that are not whole")
@@ -149,8 +149,7 @@ def are_numbers(cells: Sequence[object]) -> bool:
 
 def _list_different(cells: Sequence[object]) -> Sequence[object]:
     """Return cells without repetitions, where that is quick."""
-    encoded = cells.encode() if isinstance(cells, PackedValues) else None
-    return cells if encoded is None else encoded.values
+    return cells.list_different() if isinstance(cells, PackedValues) else cells
 
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
@@ -223,6 +222,9 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
         return Modality(kind, columns, "dataset.kinds")
     if len(columns) > 1:
         return Modality("tabular", columns, "several columns")
+    reading = sheet.readings.get(columns[0])
+    if reading is not None and reading.kind:
+        return Modality("text" if reading.kind == "text" else "tabular", columns, _name_reading(reading))
     if modality in KINDS:
         return Modality(modality, columns, "modality name")
     cells = sheet.columns[columns[0]].head(SAMPLE_ROWS).drop_empty()
@@ -233,6 +235,11 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
         )
     kind, reason = infer_kind(cells)
     return Modality(kind, columns, reason)
+
+
+def _name_reading(reading: Reading) -> str:
+    """Return the reason for the kind of a column that is not taken as it is written."""
+    return "dataset.read" if reading.kind in ("text", "category") and not reading.format else f"{reading.kind}s"
 
 
 def infer_kind(cells: Sequence[object]) -> tuple[str, str]:

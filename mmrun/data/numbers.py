@@ -38,11 +38,13 @@ def as_number(cell: object) -> float | None:
 
 
 def is_missing_mark(cell: object) -> bool:
-    """Return whether a cell marks a missing number: NA, null, ? ...
+    """Return whether a cell marks a missing number: NA, null, ?, NaN ...
 
     Args:
         cell: text, or anything else.
     """
+    if isinstance(cell, float):
+        return math.isnan(cell)
     return isinstance(cell, str) and cell.strip().lower() in MISSING
 
 
@@ -101,4 +103,5 @@ def _parse_different(array: "pyarrow.Array") -> np.ndarray | None:
     if numbers is None:
         return None
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.append(numbers, np.nan)[codes]
+    parsed: np.ndarray = np.append(numbers, np.nan)[codes]
+    return parsed

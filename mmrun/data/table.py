@@ -22,11 +22,13 @@ class Column:
         kind: image, text, audio, tabular or series.
         values: one entry per row: a path, a string, an array or a dict of cells; None where the modality is missing.
         locations: names each row in error messages, for example "my.csv:17"; None: rows are named by their number.
+        categorical: names of tabular columns that are categories even where all their cells are numbers.
     """
 
     kind: str
     values: Sequence[Any]
     locations: Sequence[str] | None = None
+    categorical: frozenset[str] = frozenset()
 
     def is_present(self) -> np.ndarray:
         """Return which rows have a value.

@@ -5,7 +5,7 @@ import math
 import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, AnyStr, NamedTuple
@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, AnyStr, NamedTuple
 import numpy as np
 
 from mmrun.data.encoding import SAMPLE_BYTES, choose_encoding, describe_guess
+from mmrun.data.formats import DateFormat, NumberFormat, WordFormat
 from mmrun.data.limits import MAX_LINE_BYTES, check_parquet, parse_json
 from mmrun.data.packed import CHUNK_SIZE, MIN_PACKED, PackedValues, release_memory
 from mmrun.errors import DataError
@@ -78,6 +79,24 @@ class CsvHeader(NamedTuple):
     num_lines: int
 
 
+class Reading(NamedTuple):
+    """How the cells of a column are read.
+
+    Attributes:
+        kind: number, date, text or category; "" if nothing was chosen.
+        format: parses a cell; None: cells are taken as they are written.
+        note: what was chosen, a line.
+        warning: what may be a mistake, a line.
+        error: what has to be set before the column can be used.
+    """
+
+    kind: str
+    format: NumberFormat | DateFormat | WordFormat | None
+    note: str = ""
+    warning: str = ""
+    error: str = ""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """The content of a user's file: N rows in the order of the file.
@@ -87,12 +106,30 @@ class Sheet:
         columns: cells by column name; an empty cell is None.
         lines: [N] int64, line number of each row.
         problems: why a row as a whole cannot be used, by row number.
+        readings: how columns were read that are not taken as they are written.
+        date_features: what encoders read of a column of dates, by column and feature.
     """
 
     name: str
     columns: dict[str, PackedValues[object]]
     lines: np.ndarray
     problems: dict[int, str]
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    date_features: Mapping[str, dict[str, PackedValues[object]]] = field(default_factory=dict)
+
+    def head(self) -> "Sheet":
+        """Return the first rows, from which kinds are inferred."""
+        columns = {name: column.head(SAMPLE_ROWS) for name, column in self.columns.items()}
+        problems = {row: problem for row, problem in self.problems.items() if row < SAMPLE_ROWS}
+        return replace(self, columns=columns, lines=self.lines[:SAMPLE_ROWS], problems=problems)
+
+    def columns_read_as(self, kind: str) -> list[str]:
+        """Return the columns with a reading of one kind, without those in which the cells show it.
+
+        Args:
+            kind: number, date, text or category.
+        """
+        return [name for name, reading in self.readings.items() if reading.kind == kind and reading.format is None]
 
     def locate_rows(self, columns: Sequence[str] = ()) -> "Locations":
         """Return the location of each row: "my.csv:17", or "my.csv:17: column 'photo'".

@@ -12,10 +12,11 @@ from mmrun.data import cells
 from mmrun.data.infer import Modality
 from mmrun.data.loader import Loader
 from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.readings import apply_readings
 from mmrun.data.sources import manifest
 from mmrun.data.store import MappedColumn, PreprocessedColumn, open_column
 from mmrun.data.table import Column
-from mmrun.data.table_file import Sheet, read_sheet
+from mmrun.data.table_file import Reading, Sheet, read_sheet
 from mmrun.errors import ConfigError
 from mmrun.evaluation.subgroups import MANIFEST
 from mmrun.head import Head
@@ -86,8 +87,9 @@ def _compute_scores(
 
 def _preprocess(session: Session, sheet: Sheet, root: Path, notes: list[str]) -> dict[str, PreprocessedColumn]:
     """Decode the modalities as they were decoded for training; add what differs from the training rows to the notes."""
-    rows = cells.RowReader(sheet, "raise")
     layout = _read_layout(session)
+    sheet = apply_readings(sheet, _select_readings(session, layout))
+    rows = cells.RowReader(sheet, "raise")
     values = _read_values(session, sheet, rows, layout, root)
     cache = Path(session.config.cache).expanduser() / "columns"
     preprocessed: dict[str, PreprocessedColumn] = {}
@@ -108,12 +110,20 @@ def _read_layout(session: Session) -> dict[str, Modality]:
     dataset = session.config.dataset
     if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"{session.folder.name}: was not trained on dataset=manifest, so it cannot predict a file")
-    arguments = {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
-    return {
-        modality: spec
-        for modality, spec in manifest.infer_modalities(**arguments).items()
-        if modality in session.columns
-    }
+    modalities = manifest.infer_modalities(**_get_arguments(dataset))
+    return {modality: spec for modality, spec in modalities.items() if modality in session.columns}
+
+
+def _select_readings(session: Session, layout: Mapping[str, Modality]) -> dict[str, Reading]:
+    """Return how the columns that the run reads are read in the training data."""
+    used = {column for spec in layout.values() for column in spec.columns}
+    readings = manifest.infer_file_readings(**_get_arguments(session.config.dataset))
+    return {name: reading for name, reading in readings.items() if name in used}
+
+
+def _get_arguments(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `manifest` in a node of a config."""
+    return {key: value for key, value in dataset.items() if key not in ("_target_", *LABELS)}
 
 
 def _read_values(
