@@ -10,10 +10,11 @@ from typing import TypeVar, cast
 import numpy as np
 
 from mmrun.data import limits
+from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
-from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers
+from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_numbers
 from mmrun.data.table import Target
@@ -186,12 +187,14 @@ class FileResolver:
     Args:
         root: the folder that relative names start from.
         allow_outside: whether a name may lead out of it.
+        cache: folder in which pictures and sounds that lie in cells are stored; None: a temporary one.
 
     Attributes:
         sizes: bytes, by path relative to the root.
     """
 
-    def __init__(self, root: Path, allow_outside: bool) -> None:
+    def __init__(self, root: Path, allow_outside: bool, cache: Path | None = None) -> None:
+        self._cell_files = CellFiles(cache)
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
         self._real_root = os.path.realpath(root)
         self._is_folder_inside: dict[str, bool] = {}  # by path, links resolved
@@ -203,6 +206,8 @@ class FileResolver:
         Raises:
             DataError: the file does not exist, is empty, or lies outside the root, if only by a symbolic link.
         """
+        if isinstance(cell, bytes):
+            return self._cell_files.store(cell)
         if not isinstance(cell, str):
             raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
         path = os.path.normpath(os.path.join(self._root, cell))
@@ -257,7 +262,7 @@ class FileResolver:
         Raises:
             DataError: the cell is a list or an object.
         """
-        if isinstance(cell, list | dict):
+        if isinstance(cell, list | dict | bytes):
             raise DataError(f"is a {type(cell).__name__}, not text; write a string")
         text = str(cell)
         if text.lower().endswith(".txt") and os.path.isfile(os.path.join(self._root, text)):
@@ -273,12 +278,16 @@ class FileResolver:
         Raises:
             DataError: the cell is neither.
         """
-        if isinstance(cell, str) and cell.lower().endswith(".npy"):
+        if not isinstance(cell, str):
+            return read_numbers(cell).astype(np.float32)
+        if cell.lower().endswith((".npy", ".csv", ".tsv")):
             return self.resolve(cell)
-        try:
-            numbers = limits.parse_json(cell) if isinstance(cell, str) else cell
-        except ValueError:
-            raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
+        numbers: object = parse_series(cell)
+        if numbers is None:
+            try:
+                numbers = limits.parse_json(cell)
+            except ValueError:
+                raise DataError(f"{cell[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
         return read_numbers(numbers).astype(np.float32)
 
 
@@ -418,6 +427,8 @@ def _order_classes(names: list[str], order: Sequence[str] | None, column: str, f
 
 
 def _parse_class(cell: object) -> str:
+    if isinstance(cell, bytes):
+        raise DataError(f"{len(cell):,} bytes of binary data are not a class; name another column")
     if isinstance(cell, list | dict):
         raise DataError(f"{cell!r} is not a class; set dataset.task=multilabel, or give a single value")
     return normalize_name(cell)

@@ -10,8 +10,9 @@ from unicodedata import normalize
 
 import numpy as np
 
+from mmrun.data.cell_files import infer_content
 from mmrun.data.names import normalize_name
-from mmrun.data.numbers import is_missing_mark, parse_numbers
+from mmrun.data.numbers import is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues
 from mmrun.data.table_file import SAMPLE_ROWS, Reading, Sheet
 from mmrun.errors import ConfigError, DataError
@@ -20,6 +21,7 @@ KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KIN
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
+MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
@@ -27,7 +29,7 @@ MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module
 SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
-    "series": {".npy"},
+    "series": {".npy", ".csv", ".tsv"},
 }
 
 
@@ -251,6 +253,8 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     Returns:
         One of KINDS, and the reason.
     """
+    if all(isinstance(cell, bytes) for cell in cells):
+        return _infer_content(cells)
     for kind, suffixes in SUFFIXES.items():
         if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"
@@ -258,9 +262,31 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
         return "series", "lists of numbers"
     if parse_numbers(cells) is not None:
         return "tabular", "numbers"
+    if _are_series(cells):
+        return "series", "numbers in a row"
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"
     return "text", "words"
+
+
+def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
+    kinds = {infer_content(cell) for cell in cells if isinstance(cell, bytes)}
+    kind = kinds.pop()
+    if kinds or kind is None:
+        raise DataError("a column holds binary data that are neither pictures nor sounds; leave it out")
+    return kind, "bytes"
+
+
+def _are_series(cells: Sequence[object]) -> bool:
+    """Return whether cells are several numbers each, some of them not whole or many: "1,2,3" may be a list of names."""
+    lengths = []
+    for cell in cells:
+        numbers = parse_series(cell) if isinstance(cell, str) else None
+        if numbers is None:
+            return False
+        lengths.append(len(numbers))
+    usual = sorted(lengths)[len(lengths) // 2]
+    return usual >= MIN_SERIES and (usual >= MIN_WHOLE_SERIES or any("." in str(cell) for cell in cells))
 
 
 def _has_suffix(cell: object, suffixes: set[str]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow
 from pyarrow import compute, csv
 
-from mmrun.data.table_file import Chunk, CsvHeader
+from mmrun.data.chunks import Chunk, CsvHeader
 
 BLOCK_BYTES = 1 << 24
 

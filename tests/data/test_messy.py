@@ -1,8 +1,13 @@
 """Cells as people write them: what each column is read as, or the one line that says what is wrong."""
 
+import datetime
+import json
 import math
 
+import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
@@ -228,3 +233,168 @@ def test_a_flag_of_test_rows(tmp_path):
     table = manifest(path, split="is_test")
     assert table.split[0] == "test"
     assert [len(table.rows(split)) for split in ("train", "val", "test")] == [43, 5, 12]
+
+
+# ------------------------------------------------------------------------------------------------------------- formats
+
+
+def test_a_json_array_with_objects_inside(tmp_path):
+    items = [
+        {"patient": {"age": 20 + row, "town": "Rome"}, "note": f"note {row}", "label": row % 2} for row in range(12)
+    ]
+    table = manifest(write(tmp_path, json.dumps(items), "my.json"))
+    assert table.columns["tabular"].values[1] == {"patient.age": 21, "patient.town": "Rome"}
+    assert table.columns["note"].locations[2] == "my.json:3: column 'note'"
+    lines = "".join(json.dumps(item) + "\n" for item in items)
+    assert manifest(write(tmp_path, lines, "lines.json")).columns["tabular"].values[1] == {
+        "patient.age": 21,
+        "patient.town": "Rome",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "my.json:1: is not a JSON object; write an array of objects"),
+        (
+            '[{"a": 1}',
+            "my.json: is not JSON (Expecting ',' delimiter: line 1 column 10 (char 9)); write an array of objects",
+        ),
+        (
+            '{"a":\n 1}',
+            "my.json:1: is not JSON (Expecting value: line 2 column 1 (char 6)); write one object per line, "
+            "or one array of objects",
+        ),
+    ],
+)
+def test_other_json(tmp_path, text, message):
+    assert error_of(DataError, write(tmp_path, text, "my.json"), target="a") == message
+
+
+def test_pictures_and_sounds_in_cells_of_parquet(media):
+    picture, sound = (media / "colour.png").read_bytes(), (media / "tone.wav").read_bytes()
+    records = [{"photo": {"bytes": picture, "path": None}, "voice": sound, "label": row % 2} for row in range(12)]
+    parquet.write_table(pyarrow.Table.from_pylist(records), media / "my.parquet")
+    table = manifest(str(media / "my.parquet"))
+    assert {name: column.kind for name, column in table.columns.items()} == {"photo": "image", "voice": "audio"}
+    assert table.columns["photo"].values[3].read_bytes() == picture
+    assert table.columns["voice"].values[3].read_bytes() == sound
+
+
+@pytest.mark.parametrize("kinds", [{}, {"x": "text"}])
+def test_binary_data_are_never_printed(tmp_path, kinds):
+    records = [{"x": b"\x00\x01" * 999, "label": row % 2} for row in range(12)]
+    parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "my.parquet")
+    assert len(error_of(DataError, str(tmp_path / "my.parquet"), kinds=kinds)) < 120
+    assert len(error_of(DataError, str(tmp_path / "my.parquet"), {"y": "label"}, target="x")) < 120
+
+
+def test_dates_of_parquet(tmp_path):
+    records = [{"when": datetime.datetime(2024, 12, 31, 6), "label": row % 2} for row in range(12)]
+    parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "my.parquet")
+    row = manifest(str(tmp_path / "my.parquet")).columns["tabular"].values[0]
+    assert (row["when.year"], row["when.hour_sin"]) == (pytest.approx(2025, abs=0.003), pytest.approx(1.0))
+
+
+def test_excel(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["age", "when", "note", "label"])
+    for row in range(12):
+        book.active.append([20 + row, datetime.datetime(2024, 12, 31, 6), f"note {row}", "ab"[row % 2]])
+    book.save(tmp_path / "my.xlsx")
+    table = manifest(str(tmp_path / "my.xlsx"))
+    assert table.columns["tabular"].values[1]["age"] == 21
+    assert table.columns["tabular"].values[1]["when.hour_sin"] == pytest.approx(1.0)
+    assert table.columns["note"].values[1] == "note 1"
+    assert table.columns["note"].locations[1] == "my.xlsx:3: column 'note'"
+    assert error_of(DataError, write(tmp_path, "a", "no.xlsx")) == (
+        "no.xlsx: is damaged or not an Excel file (BadZipFile); save it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "numbers"),
+    [
+        ("0.1 0.2 0.3", [0.1, 0.2, 0.3]),
+        ("0.1, 0.2, 0.3", [0.1, 0.2, 0.3]),
+        ("0.1,0.2,0.3", [0.1, 0.2, 0.3]),
+        ("0.1; 0.2; 0.3", [0.1, 0.2, 0.3]),
+        ("[0.1 0.2 0.3]", [0.1, 0.2, 0.3]),
+        ("(0.1, 0.2, 0.3)", [0.1, 0.2, 0.3]),
+        ("1 2 3 4 5 6 7 8", [1, 2, 3, 4, 5, 6, 7, 8]),
+    ],
+)
+def test_numbers_in_a_row_are_a_series(tmp_path, cell, numbers):
+    kind, values = read_cells(manifest(write_column(tmp_path, [cell])))
+    assert kind == "series"
+    assert values[0].tolist() == pytest.approx(numbers)
+
+
+def test_a_csv_file_is_a_series_of_one_step_per_line(tmp_path):
+    from mmrun.data.preprocess.series import read_series
+
+    (tmp_path / "a.csv").write_text("left,right\n1,2\n3,4\n5,6\n")
+    kind, values = read_cells(manifest(write_column(tmp_path, ["a.csv"])))
+    assert kind == "series"
+    assert read_series(values[0]).tolist() == [[1, 3, 5], [2, 4, 6]]
+    (tmp_path / "a.csv").write_text("1,2\n3\n")
+    with pytest.raises(DataError, match=r"^a\.csv:2: is not a step of 2 numbers$"):
+        read_series(values[0])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+def test_delimiters_and_encodings(tmp_path, delimiter, encoding):
+    lines = [delimiter.join([f"größe {row}", f"{row}.5", "ab"[row % 2]]) for row in range(12)]
+    (tmp_path / "my.csv").write_text("\n".join([delimiter.join(["note", "x", "label"]), *lines]), encoding)
+    table = manifest(str(tmp_path / "my.csv"))
+    assert (table.columns["note"].values[1], table.columns["tabular"].values[1]) == ("größe 1", {"x": "1.5"})
+
+
+# ------------------------------------------------------------------------------------------- large files, by columns
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'plain,"quoted, with ""quotes""","two\nlines",4.5',
+        "plain, spaced,x,NA",
+        "a,b,,+1.5",
+    ],
+)
+def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch, text):
+    from mmrun.data import regular_csv, table_file
+
+    path = tmp_path / "my.csv"
+    path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]))
+    monkeypatch.setattr(table_file, "MIN_COLUMNAR_BYTES", 1 << 40)
+    by_rows = table_file.read_sheet(path)
+    monkeypatch.setattr(table_file, "MIN_COLUMNAR_BYTES", 0)
+    header = table_file._read_header(path, "utf-8-sig")
+    assert regular_csv.read_columns(path, header, None) is not None
+    by_columns = table_file.read_sheet(path)
+    assert {name: list(cells) for name, cells in by_columns.columns.items()} == {
+        name: list(cells) for name, cells in by_rows.columns.items()
+    }
+    assert np.array_equal(by_columns.lines, by_rows.lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a,"b"c,d,e',  # letters after the closing quote
+        'a, "b, c",d,e',  # a space before a quote
+        "a,b,c",  # a cell is missing
+        "a,b\rc,d,e",
+        'a," b",c,5"',
+        "a,\udcff,c,d",
+    ],
+)
+def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
+    from mmrun.data import regular_csv, table_file
+
+    path = tmp_path / "my.csv"
+    path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
+    header = table_file._read_header(path, "utf-8-sig")
+    assert regular_csv.read_columns(path, header, None) is None

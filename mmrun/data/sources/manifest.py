@@ -81,7 +81,7 @@ def manifest(
     sheet = apply_readings(sheet, _select_readings(readings, layout))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, layout, task, order)
-    files = cells.FileResolver(folder, allow_outside)
+    files = cells.FileResolver(folder, allow_outside, None if digests is None else digests.folder)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
     fingerprint = table.fingerprint
     if files.sizes:
