@@ -138,8 +138,10 @@ def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
 
 def _infer(name: str, head: PackedValues[object], sheet: Sheet) -> Reading | None:
     """Return the reading of a column that is not written plainly, or None."""
+    if parse_numbers(head) is not None:
+        return None
     texts = _list_texts(head)
-    if not texts or parse_numbers(head) is not None:
+    if not texts:
         return None
     if word_format := infer_word_format(texts):
         return Reading("category", word_format, f"column '{name}': read as {word_format}; {_keep_as_text(name)}")
