@@ -3,6 +3,7 @@
 import functools
 import os
 import resource
+import shutil
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,7 +19,12 @@ torch.set_num_threads(1)
 SLOW = (
     *("end_to_end", "faults", "evaluation", "security"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
-    *("models/fusions/test_evidence.py", "models/encoders/test_real_weights.py", "models/test_adapters.py"),
+    *(
+        "models/fusions/test_evidence.py",
+        "models/encoders/test_real_weights.py",
+        "testing/test_real_weights.py",
+        "models/test_adapters.py",
+    ),
     *(
         "cli/test_report.py",
         "test_wrong_command_lines.py",
@@ -53,6 +59,24 @@ def tiny_model(tmp_path_factory):
         return str(folder / name)
 
     return save
+
+
+@pytest.fixture(scope="session")
+def moved_run(tmp_path_factory):
+    """A run whose training file and cache are gone, and whose folder was moved."""
+    from mmrun.cli import main
+    from tests.people import COLUMNS, WORDS, rows, write
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MMRUN_CACHE", str(folder / "cache"))
+        write(folder / "rows.csv", COLUMNS, rows())
+        assert main(["train", *WORDS, "budget.epochs=1", "trainer.progress=false"]) == 0
+    (folder / "rows.csv").unlink()
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    [trained] = (folder / "outputs").glob("*/*")
+    return trained.rename(folder / "moved")
 
 
 @pytest.fixture

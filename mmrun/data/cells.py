@@ -187,13 +187,21 @@ class FileResolver:
     Args:
         root: the folder that relative names start from.
         allow_outside: whether a name may lead out of it.
+        root_option: what sets the root, for errors.
         cache: folder in which pictures and sounds that lie in cells are stored; None: a temporary one.
 
     Attributes:
         sizes: bytes, by path relative to the root.
     """
 
-    def __init__(self, root: Path, allow_outside: bool, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        allow_outside: bool,
+        root_option: str = "dataset.root=FOLDER",
+        cache: Path | None = None,
+    ) -> None:
+        self._root_option = root_option
         self._cell_files = CellFiles(cache)
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
         self._real_root = os.path.realpath(root)
@@ -214,14 +222,14 @@ class FileResolver:
         is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
         if not (is_inside or self._allow_outside):
             raise DataError(
-                f"'{cell}' lies outside {self._root}; set dataset.root=FOLDER or dataset.allow_outside=true"
+                f"'{cell}' lies outside {self._root}; set {self._root_option} or dataset.allow_outside=true"
             )
         if not (self._allow_outside or self._is_really_inside(path)):
             raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
         try:
             stat = os.stat(path)
         except (OSError, ValueError):
-            mend = "correct the name, or set dataset.root=FOLDER"
+            mend = f"correct the name, or set {self._root_option}"
             if os.path.exists(path.replace("\\", "/")):
                 mend = "write / instead of \\"
             raise DataError(f"'{cell}' does not exist; {mend}") from None

@@ -3,10 +3,10 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from mmrun.data.numbers import as_number, is_missing_mark
 from mmrun.errors import DataError
@@ -152,6 +152,27 @@ class WordFormat:
 
     def __str__(self) -> str:
         return f"{self.positive} and {self.negative}"
+
+
+def format_to_json(format: NumberFormat | DateFormat | WordFormat) -> dict[str, object]:
+    """Return a format as JSON values.
+
+    Args:
+        format: of a column.
+    """
+    return {"type": type(format).__name__, **asdict(format)}
+
+
+def format_from_json(values: Mapping[str, Any]) -> NumberFormat | DateFormat | WordFormat:
+    """Return the format that `format_to_json` described.
+
+    Args:
+        values: what it returned.
+    """
+    kinds = {kind.__name__: kind for kind in (NumberFormat, DateFormat, WordFormat)}
+    arguments = {name: value for name, value in values.items() if name != "type"}
+    format: NumberFormat | DateFormat | WordFormat = kinds[values["type"]](**arguments)
+    return format
 
 
 def infer_word_format(cells: Sequence[str]) -> WordFormat | None:

@@ -165,6 +165,40 @@ def open_column(
     return mapped
 
 
+def open_lazily(column: Column, preprocessor: Preprocessor) -> LazyColumn:
+    """Open a column of which a few rows are read once.
+
+    Args:
+        column: raw values.
+        preprocessor: fitted.
+
+    Raises:
+        DataError: no row can be decoded.
+    """
+    return LazyColumn(column, preprocessor, _build_blank(column, preprocessor), {}, name="")
+
+
+def decode_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> MappedColumn:
+    """Decode rows that are read once, in memory; those that cannot be decoded are in `bad_rows`.
+
+    Args:
+        column: raw values, few enough to be held decoded.
+        preprocessor: fitted to other rows.
+        blank: arrays of a missing row, by part.
+    """
+    parts = {name: np.zeros((len(column.values), *array.shape), dtype=array.dtype) for name, array in blank.items()}
+    bad: dict[int, str] = {}
+    start = stop = 0
+    for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
+        for name, array in chunk.items():
+            stop = start + len(array)
+            parts[name][start:stop] = array
+        bad |= bad_rows
+        start = stop
+    tensors = {name: torch.from_numpy(array) for name, array in parts.items()}
+    return MappedColumn(tensors, _find_present(column, bad), bad)
+
+
 def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> PreprocessedColumn:
     """Return a column of zeros in the shapes of decoded rows, to try a model before anything is decoded.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmrun.data import cells, infer
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.formats import format_to_json
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.readings import apply_readings, infer_readings
@@ -81,7 +82,7 @@ def manifest(
     sheet = apply_readings(sheet, _select_readings(readings, layout))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, layout, task, order)
-    files = cells.FileResolver(folder, allow_outside, None if digests is None else digests.folder)
+    files = cells.FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
     fingerprint = table.fingerprint
     if files.sizes:
@@ -133,30 +134,6 @@ def infer_modalities(
     readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id))
     layout = infer_layout(apply_readings(sheet, readings), columns, kinds, target, split, group, id)
     return layout.modalities
-
-
-def infer_file_readings(
-    path: str | None,
-    target: Names = "label",
-    task: str | Mapping[str, str] | None = None,
-    split: str | None = "split",
-    group: str | None = None,
-    id: str | None = "id",
-    encoding: str | None = None,
-    read: Mapping[str, str] | None = None,
-    **_: object,
-) -> dict[str, Reading]:
-    """Choose how columns are read as `manifest` does, for other files with the same columns.
-
-    Args:
-        path: this and all other arguments are those of `manifest`; those that do not matter here are ignored.
-
-    Raises:
-        ConfigError: an argument does not fit the file.
-        DataError: the file cannot be read.
-    """
-    sheet = read_sheet(locate_file(path), limit=SAMPLE_ROWS, encoding=encoding)
-    return infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id))
 
 
 def _list_raw_columns(
@@ -262,6 +239,8 @@ def _build_table(
         groups=group_of,
         skipped=reader.skipped,
         notes=notes,
+        fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
+        formats={name: format_to_json(reading.format) for name, reading in sheet.readings.items() if reading.format},
     )
 
 
