@@ -106,7 +106,10 @@ def resolve_schema(
         labels = sheet.columns[name].drop_empty()
         if len(labels) == 0:
             raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
-        if infer.are_numbers(labels):
+        reading = sheet.readings.get(name)
+        if reading is not None and reading.kind in ("text", "category"):
+            tasks.setdefault(name, "classification")
+        elif infer.are_numbers(labels):
             numeric.add(name)
         if name not in tasks:
             tasks[name], reason = infer.infer_task(labels)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mmrun.data import cells
+from mmrun.data.formats import format_from_json
 from mmrun.data.infer import Modality
 from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.readings import apply_readings
 from mmrun.data.table import Column
-from mmrun.data.table_file import Sheet, read_sheet
+from mmrun.data.table_file import Reading, Sheet, read_sheet
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.errors import ConfigError
 from mmrun.results.schema import FittedModality
@@ -52,7 +54,7 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
     dataset = predictor.config.dataset
-    sheet = read_sheet(file, encoding=dataset.get("encoding"))
+    sheet = apply_readings(read_sheet(file, encoding=dataset.get("encoding")), _list_readings(predictor))
     reader = cells.RowReader(sheet, on_error)
     files = cells.FileResolver(
         file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER"
@@ -81,6 +83,15 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
         missing,
         _describe_new(predictor, table),
     )
+
+
+def _list_readings(predictor: Predictor) -> dict[str, Reading]:
+    """Return how the columns of the training file were read that were not written plainly."""
+    readings = {}
+    for spec in predictor.modalities.values():
+        for name, values in spec.get("formats", {}).items():  # runs of before have none
+            readings[name] = Reading("", format_from_json(values))
+    return readings
 
 
 def name_columns(predictor: Predictor, modality: str, spec: FittedModality) -> list[str]:
