@@ -1,15 +1,20 @@
 """One thread and no hub: results must be the same bits whatever else the machine does."""
 
 import functools
+import gc
 import os
 import resource
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+gc.disable()  # until all is imported and collected, nothing is garbage
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
+
+from tests.fork_server import ForkServer
 
 torch.set_num_threads(1)
 
@@ -40,6 +45,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_collection_finish():
+    gc.freeze()  # a collection while a test runs skips what stays until the end
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Return a function that saves a tiny pretrained model of a family, once, and returns its folder."""
@@ -53,6 +63,15 @@ def tiny_model(tmp_path_factory):
         return str(folder / name)
 
     return save
+
+
+@pytest.fixture(scope="session")
+def fork_server():
+    """A Python that starts commands quickly, in processes of their own."""
+    with TemporaryDirectory(prefix="mmrun-") as folder:
+        server = ForkServer(Path(folder))
+        yield server
+        server.close()
 
 
 @pytest.fixture
