@@ -7,7 +7,6 @@ import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-gc.disable()  # until all is imported and collected, nothing is garbage
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -17,6 +16,7 @@ import torch
 from tests.fork_server import ForkServer
 
 torch.set_num_threads(1)
+gc.disable()  # until all tests are collected, nothing is garbage
 
 # Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
 # these out.
@@ -33,7 +33,7 @@ SLOW = (
     ),
     *("objectives/test_cross_modal.py", "objectives/test_contrastive.py"),
 )
-SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
+SLOW_NAMES = ("export", "image/vgg", "live_display")  # parts of a test's name
 
 
 def pytest_collection_modifyitems(items):
