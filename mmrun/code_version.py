@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-import mmrun
 from mmrun import plugins
 
 # Required libraries that results depend on
@@ -51,7 +50,7 @@ def digest_package(parts: tuple[str, ...] = (), without: tuple[str, ...] = ()) -
         parts: the packages of mmrun to read; empty: all code.
         without: packages of mmrun to leave out.
     """
-    package = Path(mmrun.__file__).parent
+    package = Path(__file__).parent
     files = []
     for file in sorted(package.rglob("*.py")):
         part = file.relative_to(package).parts[0]

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmrun import hydra_internals, plugins, renamed
+from mmrun.augment_overrides import rewrite_augmentation
 from mmrun.config import (
     LABEL_DEFAULTS,
     LABELS,
@@ -50,6 +51,11 @@ from mmrun.values import convert
 USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale", "encoder_lr"}
 
 ADAPTER_PATH = "strategy.adapt"
+
+# Overrides that depend on the modalities of the data set and their kinds begin with one of these
+OF_MODALITIES = ("encoder", "~encoder", "augment.", "~augment.", ADAPTER_PATH)
+
+AUGMENTATIONS = "mmrun.objectives.augment.Augmentations"  # the class of a node that says what augments each kind
 
 INIT = "init"  # a key of every encoder and of the fusion: the part of another run that initializes it
 
@@ -158,14 +164,14 @@ def load(overrides: Sequence[str]) -> RunConfig:
     values["modalities"] = modalities
     config = parse(values)
     config.dataset = {**LABEL_DEFAULTS, **config.dataset}
-    config.choices = choices
+    config.choices = _drop_implied_choices(choices, rewritten)
     if "experiment" in config.choices:
         config.experiment = config.choices["experiment"]
     _drop_unused_encoders(config)
     _drop_unused_stages(config)
     config.model = config.model or None  # model=none composes an empty node
     config.balance = config.balance or None
-    config.augment = config.augment or None
+    config.augment = _simplify_augmentation(config.augment, modalities)
     apply_recipe(config, overrides)
     check(config)
     return config
@@ -212,8 +218,6 @@ def _restore(values: Values) -> RunConfig:
     for modality, node in config.encoder.items():
         if not (isinstance(node, Mapping) and isinstance(node.get("preprocess"), Mapping)):
             raise ConfigError(f"encoder.{modality}: has no preprocess; write the node of one of the encoders there")
-    if config.augment is not None and not isinstance(config.augment.get("by_kind"), Mapping):
-        raise ConfigError("augment: has no by_kind; write the node of augment=light there")
     config.dataset = {**LABEL_DEFAULTS, **config.dataset}  # earlier runs lack some of these keys
     check(config)
     return config
@@ -281,14 +285,17 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     independent = []
     for override in overrides:
-        if not override.partition("=")[0].lstrip("+").startswith(("encoder", "~encoder", ADAPTER_PATH)):
+        if not override.partition("=")[0].lstrip("+").startswith(OF_MODALITIES):
             independent.append(override)
     first, first_choices = _compose(_rewrite_by_group(independent, {}))
     kinds = _read_kinds(_resolve(first, "dataset"))
     modalities = _read_modalities(_resolve(first, "modalities"), kinds)
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
-    groups = {**encoders, ADAPTER_PATH: "adapter"}
-    chosen = {path for path in first_choices if path in groups}  # by an experiment or the strategy
+    augmentations = {f"augment.{kind}": f"augment/{kind}" for kind in get_args(Kind)}
+    augmentations |= {f"augment.by_modality.{modality}": f"augment/{kind}" for modality, kind in kinds.items()}
+    groups = {**encoders, **augmentations, ADAPTER_PATH: "adapter"}
+    overrides = rewrite_augmentation(overrides, kinds, get_args(Kind), first_choices, _resolve(first, "augment"))
+    chosen = {path for path in first_choices if path in groups}  # by an experiment, the strategy or augment=NAME
     model = convert(_resolve(first, "model") or {}, dict[str, str | None], "model")
     towers = override_encoders(model, {modality: kinds[modality] for modality in modalities}) if model else {}
     _refuse_other_encoders(towers, chosen, overrides)
@@ -355,7 +362,10 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
         path = _find_path(key)
         group = _find_group(path, groups)
         names = value.split(",")
-        if group is None or not equals or any(name.startswith(("{", "[", "$")) for name in names):
+        is_off = value == "null" and group is not None and group.startswith("augment/")
+        if is_off:
+            override = f"++{path}=null"
+        if group is None or not equals or is_off or any(name.startswith(("{", "[", "$")) for name in names):
             rewritten[override] = override
             continue
         _check_options(path, group, names)
@@ -405,6 +415,26 @@ def _drop_unused_encoders(config: RunConfig) -> None:
         if not path.startswith("encoder.") or path.removeprefix("encoder.") in config.encoder:
             choices[path] = name
     config.choices = choices
+
+
+def _drop_implied_choices(choices: Mapping[str, str], overrides: Sequence[str]) -> dict[str, str]:
+    """Drop the files of augmentations by kind that `augment=NAME` chooses."""
+    typed = {_find_path(override.partition("=")[0]) for override in overrides}
+    return {path: name for path, name in choices.items() if not path.startswith("augment.") or path in typed}
+
+
+def _simplify_augmentation(node: Any, modalities: Collection[str]) -> Any:
+    """Drop what augments modalities that the run does not read; return None where nothing is augmented."""
+    if not isinstance(node, Mapping) or not node:
+        return node or None
+    simplified = {key: value for key, value in node.items() if key not in get_args(Kind) or value is not None}
+    by_modality = simplified.get("by_modality")
+    if isinstance(by_modality, Mapping):
+        read = {modality: value for modality, value in by_modality.items() if modality in modalities}
+        simplified = {**simplified, "by_modality": read}
+    if not simplified.get("by_modality", True):
+        del simplified["by_modality"]
+    return simplified if set(simplified) != {"_target_"} or node["_target_"] != AUGMENTATIONS else None
 
 
 def _drop_unused_stages(config: RunConfig) -> None:

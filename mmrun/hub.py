@@ -1,7 +1,12 @@
 """Load files that a library names: from its cache or a folder first, then from the hub, failing within seconds."""
 
 import functools
-from collections.abc import Callable
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +19,81 @@ TIMEOUT = 3.0  # seconds to wait for the hub's answer; with the libraries' own r
 TIMM_REMEDY = "pass pretrained=false, or pretrained=<a file of weights>"
 TRANSFORMERS_REMEDY = "pass model=<a local folder> (with pretrained=false its config.json is enough)"
 TOKENIZER_REMEDY = "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one"
+
+CONFIG_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")  # of which models are built
+
+_used: ContextVar[set[str] | None] = ContextVar("used", default=None)
+_stored: ContextVar[Path | None] = ContextVar("stored", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[set[str]]:
+    """Collect the names of the models that `locate` is asked for, within a `with` block."""
+    token = _used.set(set())
+    try:
+        models = _used.get()
+        assert models is not None
+        yield models
+    finally:
+        _used.reset(token)
+
+
+@contextmanager
+def without_weights(folder: Path) -> Iterator[None]:
+    """Build models with random weights within a `with` block: theirs are loaded afterwards.
+
+    Args:
+        folder: that `store_files` wrote; models that are not in it are looked up as usual.
+    """
+    token = _stored.set(folder)
+    try:
+        yield
+    finally:
+        _stored.reset(token)
+
+
+def skips_weights() -> bool:
+    """Return whether weights are loaded later, so that a pretrained model is built with random ones."""
+    return _stored.get() is not None
+
+
+def locate(model: str) -> str:
+    """Return where the config files of a model are looked up: in a run folder that holds them, or under its name.
+
+    Args:
+        model: name on the hub, or a local folder.
+    """
+    used, stored = _used.get(), _stored.get()
+    if used is not None:
+        used.add(model)
+    if stored is None:
+        return model
+    folder = stored / _name_folder(model)
+    return str(folder) if folder.is_dir() else model
+
+
+def store_files(models: Iterable[str], folder: Path) -> None:
+    """Copy the config files of models, so that these can be built where neither hub nor local folder is at hand.
+
+    Args:
+        models: names on the hub whose files are cached, or local folders.
+        folder: gets a folder for each model.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    for model in models:
+        target = folder / _name_folder(model)
+        for name in CONFIG_FILES:
+            cached = Path(model, name) if Path(model).is_dir() else try_to_load_from_cache(model, name)
+            if isinstance(cached, str | Path) and Path(cached).is_file():
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(cached, target / name)
+
+
+def _name_folder(model: str) -> str:
+    """Return a name for the folder of a model that no other one has."""
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", model).strip("._-")[-40:]
+    return f"{plain or 'model'}-{hashlib.blake2b(model.encode(), digest_size=4).hexdigest()}"
 
 
 def fetch(load: Callable[[bool], Loaded], name: str, remedy: str, what: str = "weights for") -> Loaded:

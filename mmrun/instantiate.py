@@ -38,7 +38,7 @@ TYPES = {
     "objective": "mmrun.types.Objective",
     "pretext": "torch.nn.Module",
     "balance": "mmrun.types.Objective",
-    "augment": "mmrun.types.Objective",
+    "augment": "mmrun.objectives.augment.Augmentations",
     "adapt": "builtins.bool",
     "callbacks": "mmrun.training.callback.Callback",
     "sweep": "mmrun.search.Search",
@@ -47,7 +47,8 @@ TYPES = {
     "encoder": "mmrun.types.Encoder",
 }
 NESTED_TYPES = {
-    **dict.fromkeys(("objective", "pretext", "balance", "augment", "fusion", "encoder"), "torch.nn.Module"),
+    **dict.fromkeys(("objective", "pretext", "balance", "fusion", "encoder"), "torch.nn.Module"),
+    "augment": "mmrun.types.Augmentation",
     "sweep": "optuna.samplers.BaseSampler",
 }
 

@@ -43,6 +43,18 @@ class Features(NamedTuple):
     mask: Tensor | None = None
 
 
+class UnimodalDecision(NamedTuple):
+    """What a decision-level fusion predicts from one modality alone.
+
+    Attributes:
+        logits: outputs of the task, [B, C].
+        confidence: predicted probability of the true class, or of the true labels on average, [B].
+    """
+
+    logits: Tensor
+    confidence: Tensor
+
+
 class Batch(NamedTuple):
     """B rows of a data set, on the device of the model.
 
@@ -105,6 +117,20 @@ class Encoder(nn.Module):
         """
 
 
+class Augmentation(nn.Module):
+    """Base class of augmentations: `forward(x)` changes the input of one modality at random, in supervised training.
+
+    The result has the shapes and types of `x`, which is not changed itself. Padding stays padding. All random numbers
+    come from torch's generator of the device, whose state a checkpoint holds; no step waits for the device. Rows without
+    the modality are restored afterwards.
+
+    Attributes:
+        kind: of the modality, one of KINDS.
+    """
+
+    kind: str
+
+
 class Fusion(nn.Module):
     """Base class of fusions: `forward(features, present)` maps the features of the modalities to one vector, [B, dim].
 
@@ -127,6 +153,21 @@ class Fusion(nn.Module):
             A module [B, dim] -> [B, num_outputs]; by default a linear layer.
         """
         return nn.Linear(self.dim, num_outputs)
+
+    def decide_alone(self, features: dict[str, Features], present: dict[str, Tensor]) -> dict[str, UnimodalDecision]:
+        """Return what each modality decides alone, for objectives to teach; by default nothing.
+
+        A fusion overrides it whose parts cannot learn from the fused vector: each classifier learns the task, and each
+        confidence how probable its classifier finds the truth.
+
+        Args:
+            features: by modality.
+            present: by modality, [B] bool.
+
+        Returns:
+            Decisions by modality.
+        """
+        return {}
 
 
 class Task(Protocol):
@@ -279,9 +320,17 @@ class Preprocessor(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return all that determines the result of `decode`, for the key of the cache.
+        """Return all that determines the result of `decode`, for the key of the cache and to predict new rows.
 
         Returns:
             JSON values by name.
+        """
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a state in place of `fit`.
+
+        Args:
+            state: of another object with the same arguments, after JSON.
         """
         ...

@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import resource
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +24,12 @@ gc.disable()  # until all tests are collected, nothing is garbage
 SLOW = (
     *("end_to_end", "faults", "evaluation", "security"),
     *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
-    *("models/fusions/test_evidence.py", "models/encoders/test_real_weights.py", "models/test_adapters.py"),
+    *(
+        "models/fusions/test_evidence.py",
+        "models/encoders/test_real_weights.py",
+        "testing/test_real_weights.py",
+        "models/test_adapters.py",
+    ),
     *(
         "cli/test_report.py",
         "test_wrong_command_lines.py",
@@ -72,6 +78,24 @@ def fork_server():
         server = ForkServer(Path(folder))
         yield server
         server.close()
+
+
+@pytest.fixture(scope="session")
+def moved_run(tmp_path_factory):
+    """A run whose training file and cache are gone, and whose folder was moved."""
+    from mmrun.cli import main
+    from tests.people import COLUMNS, WORDS, rows, write
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MMRUN_CACHE", str(folder / "cache"))
+        write(folder / "rows.csv", COLUMNS, rows())
+        assert main(["train", *WORDS, "budget.epochs=1", "trainer.progress=false"]) == 0
+    (folder / "rows.csv").unlink()
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    [trained] = (folder / "outputs").glob("*/*")
+    return trained.rename(folder / "moved")
 
 
 @pytest.fixture

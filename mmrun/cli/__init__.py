@@ -14,10 +14,10 @@ import sys
 from importlib import import_module
 from typing import NoReturn, cast
 
-import mmrun
 from mmrun import plugins, renamed
 from mmrun.cli.output import echo, set_quiet, split_quiet
 from mmrun.errors import STORAGE_ERRORS, ConfigError, MmrunError, Terminated, escape, nearest
+from mmrun.version import __version__
 
 VERBS = {  # in reading order
     "train": ("mmrun.cli.train", "train a run; with -m a sweep of runs"),
@@ -36,6 +36,8 @@ VERBS = {  # in reading order
     "eval": ("mmrun.cli.eval", "measure what each modality contributes: missing, corrupted, alone"),
     "ensemble": ("mmrun.cli.ensemble", "evaluate ensembles of several runs"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),
+    "pack": ("mmrun.cli.pack", "write a finished run into one file"),
+    "unpack": ("mmrun.cli.unpack", "unpack a run that was packed, and check it"),
     "options": ("mmrun.cli.options", "list the options: encoders, fusions, strategies ..."),
     "data": ("mmrun.cli.data", "inspect a data set before training on it"),
     "cache": ("mmrun.cli.cache", "list or clear what runs share: decoded columns, reused stages, features"),
@@ -43,6 +45,7 @@ VERBS = {  # in reading order
     "completion": ("mmrun.cli.completion", "print a script for tab completion"),
 }
 
+QUESTION = "mmrun: should a multimodal model be fine-tuned as one whole, or its components apart and then fused?"
 SPIN_COUNT = "10000"  # iterations that an idle OpenMP thread spins: as fast alone, twice as fast beside other work
 
 
@@ -127,7 +130,7 @@ def _dispatch(arguments: list[str]) -> int:
         echo(_format_help())
         return 0
     if verb == "--version":
-        echo(f"mmrun {mmrun.__version__}")
+        echo(f"mmrun {__version__}")
         return 0
     if verb not in VERBS:
         raise ConfigError(f"no verb '{verb}'{nearest(verb, VERBS)} (there are {', '.join(VERBS)})")
@@ -147,7 +150,7 @@ def _format_help() -> str:
     width = max(map(len, VERBS)) + 2
     verbs = "\n".join(f"  {verb:{width}}{summary}" for verb, (_, summary) in VERBS.items())
     usage = "usage: mmrun VERB ... [--quiet] [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
-    return f"{usage}\n\n{mmrun.__doc__}\n\n{verbs}"
+    return f"{usage}\n\n{QUESTION}\n\n{verbs}"
 
 
 def _discard_closed_stdout() -> bool:

@@ -4,6 +4,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import print_answer
@@ -13,6 +14,7 @@ from mmrun.errors import ConfigError, MmrunError, nearest
 
 if TYPE_CHECKING:
     from mmrun.results.evaluation_schema import Evaluation
+    from mmrun.results.folder import RunFolder
     from mmrun.results.schema import RunRecord
     from mmrun.run.session import Session
 
@@ -34,6 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--unimodal-runs", metavar="RUN", help="a run of strategy=unimodal, whose probes show each modality alone"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="metrics on another labelled file instead; the training data may be gone",
+    )
+    parser.add_argument("--root", type=Path, help="folder that file names in --data are relative to (default: its own)")
+    parser.add_argument(
+        "--on-error",
+        choices=["raise", "skip"],
+        default="raise",
+        help="skip: leave bad rows of --data out, and list them",
     )
     parser.add_argument("--group", metavar="COLUMN", help="also by subgroup: the values of a column of the data file")
     add_table_format(parser)
@@ -69,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
+    if args.data is not None:
+        return _evaluate_file(folder, args)
     unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
     modalities = list(folder.read_config()["encoder"])
     missing = parse_missing(args.missing, modalities)
@@ -93,6 +110,26 @@ def run(args: argparse.Namespace) -> int:
     print_answer(eval_tables.describe_evaluation(result, document), args.format)
     for note in _collect_notes(result):
         print_note(note)
+    return 0
+
+
+def _evaluate_file(folder: "RunFolder", args: argparse.Namespace) -> int:
+    others = ("all", "unimodal_runs", "group", "missing", "noise", "zero_shot")
+    given = [f"--{name.replace('_', '-')}" for name in others if getattr(args, name)]
+    if given:
+        raise ConfigError(f"--data: goes without {', '.join(given)}, which evaluate the run's own rows")
+
+    from mmrun.cli import eval_tables
+    from mmrun.cli.terminal import Terminal
+    from mmrun.deploy.labelled import evaluate_file
+    from mmrun.deploy.predictor import open_predictor
+
+    result = evaluate_file(open_predictor(folder, Terminal(live=False)), args.data, args.root, args.on_error)
+    print_answer(eval_tables.describe_file(result), args.format)
+    for note in result["notes"]:
+        print_note(note)
+    for line in result["skipped"]:
+        inform(f"skipped {line}")
     return 0
 
 

@@ -9,6 +9,7 @@ from mmrun.results.selection import flatten
 from mmrun.results.table import Style
 
 if TYPE_CHECKING:
+    from mmrun.deploy.labelled import FileEvaluation
     from mmrun.evaluation import WhatIf
     from mmrun.evaluation.conditions import Variant
     from mmrun.evaluation.zero_shot import ZeroShot
@@ -60,6 +61,26 @@ def describe_zero_shot(result: "ZeroShot") -> Answer:
         rows.append([modality, *(format_number(metrics[name]) for name in names)])
     records = [{"modality": modality, **metrics} for modality, metrics in result["metrics"].items()]
     return Answer([Table("", ["modality", *names], rows)], result, records)
+
+
+def describe_file(evaluation: "FileEvaluation") -> Answer:
+    """Show how the rows of another file were predicted: metrics, and those of each class.
+
+    Args:
+        evaluation: of a file.
+    """
+    parts: list[Table | str] = [f"{evaluation['run']}: {evaluation['rows']} rows of {evaluation['file']}"]
+    records: list[Record] = []
+    for name, result in evaluation["tasks"].items():
+        metrics = [[metric, format_number(value)] for metric, value in result["metrics"].items()]
+        parts.append(Table(f"{name}: {result['rows']} rows have it", ["metric", "value"], metrics))
+        columns = list(next(iter(result["per_class"].values()), {}))
+        rows = []
+        for label, values in result["per_class"].items():
+            rows.append([label, *(format_number(values[column]) for column in columns)])
+        parts.append(Table("", [name, *columns], rows))
+        records.append({"target": name, "rows": result["rows"], **result["metrics"]})
+    return Answer(parts, evaluation, records)
 
 
 def describe_evaluation(evaluation: "Evaluation", document: Mapping[str, object]) -> Answer:

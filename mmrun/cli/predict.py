@@ -1,20 +1,18 @@
 """mmrun predict: predictions of a finished run for new rows."""
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
-from mmrun.cli.table import print_note
-from mmrun.results.csv import escape_formula, write_csv
+from mmrun.cli.table import inform, print_note
 
-HELP = "Predict the rows of a file that has the columns of the training data; targets are not needed."
+if TYPE_CHECKING:
+    from mmrun.deploy.outputs import Writer
 
-Columns = Mapping[str, Sequence[object]]  # by name, one value per row
+HELP = "Predict the rows of a file that has the columns of the training data; neither targets nor that data are needed."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
     parser.add_argument("--root", type=Path, help="folder that file names are relative to (default: that of FILE)")
-    parser.add_argument("--format", choices=["csv", "json"], default="csv", help="json: one object per line")
+    parser.add_argument(
+        "--format",
+        choices=["csv", "json", "parquet"],
+        help="json: one object per line (default: that of the output's suffix; csv on stdout)",
+    )
+    parser.add_argument("--embeddings", action="store_true", help="add the fused vector of each row")
+    parser.add_argument(
+        "--on-error", choices=["raise", "skip"], default="raise", help="skip: leave bad rows out, and list them"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,45 +46,46 @@ def run(args: argparse.Namespace) -> int:
 
     folder = resolve(args.run)
 
+    from mmrun.cli.progress_bar import track
     from mmrun.cli.terminal import Terminal
-    from mmrun.evaluation.predict import predict
+    from mmrun.deploy.outputs import CsvWriter, JsonWriter, ParquetWriter, build_columns, choose_format
+    from mmrun.deploy.predictor import open_predictor
+    from mmrun.deploy.rows import read_rows
     from mmrun.results.files import write_atomically
-    from mmrun.run.pipeline import reopen
 
-    predictions = predict(reopen(folder, Terminal(live=False)), args.file, args.root)
-    for modality in predictions.missing_modalities:
+    output_format = choose_format(args.output, args.format)
+    predictor = open_predictor(folder, Terminal(live=False))
+    file_rows = read_rows(predictor, args.file, args.root, args.on_error)
+    for modality in file_rows.missing_modalities:
         print_note(f"{args.file} has no {modality}: predicted without it")
-    num_escaped = _count_formulas(predictions.columns) if args.format == "csv" else 0
-    if num_escaped:
-        print_note(
-            f"{num_escaped} cells would be formulas in a spreadsheet; they begin with an apostrophe now "
-            "(--format json keeps them)"
-        )
-    for note in predictions.notes:
+    for note in file_rows.notes:
         print_note(note)
-    write = _write_json if args.format == "json" else _write_csv
-    if args.output is None:
-        write(predictions.columns, sys.stdout)
-        return 0
+    rows = file_rows.rows
+    skipped = list(file_rows.skipped)
+
+    def write_all(writer: "Writer") -> None:
+        for block in track(predictor.predict(rows, args.on_error), len(rows.ids), lambda block: block.num_read):
+            skipped.extend(block.bad)
+            writer.write(build_columns(predictor.tasks, rows.ids, block, args.embeddings))
+        writer.close()
+        if isinstance(writer, CsvWriter) and writer.num_escaped:
+            print_note(
+                f"{writer.num_escaped} cells would be formulas in a spreadsheet; they begin with an apostrophe now "
+                "(--format json keeps them)"
+            )
 
     def write_file(path: Path) -> None:
+        if output_format == "parquet":
+            write_all(ParquetWriter(path))
+            return
         with path.open("w", encoding="utf-8", newline="") as stream:
-            write(predictions.columns, stream)
+            write_all(CsvWriter(stream) if output_format == "csv" else JsonWriter(stream))
 
-    write_atomically(args.output, write_file)
-    echo(args.output)
+    if args.output is None:
+        write_all(CsvWriter(sys.stdout) if output_format == "csv" else JsonWriter(sys.stdout))
+    else:
+        write_atomically(args.output, write_file)
+        echo(args.output)
+    for line in skipped:
+        inform(f"skipped {line}")
     return 0
-
-
-def _count_formulas(columns: Columns) -> int:
-    """Return the number of cells that `write_csv` changes."""
-    return sum(escape_formula(cell) != cell for cells in columns.values() for cell in cells)
-
-
-def _write_csv(columns: Columns, stream: TextIO) -> None:
-    stream.write(write_csv(columns, zip(*columns.values(), strict=True)))
-
-
-def _write_json(columns: Columns, stream: TextIO) -> None:
-    for row in zip(*columns.values(), strict=True):
-        stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")

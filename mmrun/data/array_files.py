@@ -15,11 +15,11 @@ from torch import Tensor
 from mmrun import digests, processes
 from mmrun.errors import DamagedError, StorageError
 
-Arrays = dict[str, np.ndarray]  # parts of one row by name, as a preprocessor returns them
+Arrays = dict[str, np.ndarray]  # parts of a row by name, as a preprocessor returns them; or of several rows
 
 
 def write_arrays(
-    folder: Path, num_rows: int, blank: Arrays, chunks: Iterable[list[Arrays]], meta: Mapping[str, object]
+    folder: Path, num_rows: int, blank: Arrays, chunks: Iterable[Arrays], meta: Mapping[str, object]
 ) -> None:
     """Write arrays [N, ...] and their digests into a folder that appears only when it is complete.
 
@@ -29,7 +29,7 @@ def write_arrays(
         folder: to create; its parent exists.
         num_rows: N.
         blank: has the names, types and shapes of one row.
-        chunks: consecutive rows; may be computed while they are written.
+        chunks: consecutive rows, [n, ...] by part; may be computed while they are written.
         meta: written to meta.json after the last chunk, and may be completed until then.
 
     Raises:
@@ -126,13 +126,13 @@ def make_cache_folder(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _write_npy(files: Mapping[str, IO[bytes]], num_rows: int, blank: Arrays, chunks: Iterable[list[Arrays]]) -> None:
+def _write_npy(files: Mapping[str, IO[bytes]], num_rows: int, blank: Arrays, chunks: Iterable[Arrays]) -> None:
     for name, array in blank.items():
         header = {"descr": array.dtype.str, "fortran_order": False, "shape": (num_rows, *array.shape)}
         np.lib.format.write_array_header_1_0(files[name], header)
     for chunk in chunks:
         for name, file in files.items():
-            file.writelines(arrays[name].tobytes() for arrays in chunk)
+            file.write(np.ascontiguousarray(chunk[name], dtype=blank[name].dtype).data)
     for file in files.values():
         _sync(file)
 

@@ -13,9 +13,9 @@ from mmrun.data import limits
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
+from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_numbers
-from mmrun.data.preprocess.tabular import as_number, is_missing_mark
 from mmrun.data.table import Target
 from mmrun.data.table_file import Sheet
 from mmrun.errors import DataError
@@ -24,7 +24,7 @@ T = TypeVar("T")
 RawValues = (  # of one modality
     PackedValues[Path | None] | PackedValues[str | Path | None] | PackedValues[np.ndarray | Path | None] | Records
 )
-Label = str | list[str] | np.ndarray  # of one row: a class, a set of labels, or numbers
+Label = str | list[str] | float | np.ndarray  # of one row: a class, a set of labels, a number or several
 
 
 class RowReader:
@@ -69,7 +69,20 @@ class RowReader:
         Returns:
             N values, None where the cell is empty or the row is bad.
         """
-        return PackedValues(self._parse_cells(column, parse, required))
+        encoded = self._sheet.columns[column].encode()
+        if encoded is None:
+            return PackedValues(self._parse_cells(column, parse, required))
+        values: list[T | None] = []
+        problems = {-1: "is empty; fill it in"} if required else {}  # by number of the value
+        for code, cell in enumerate(encoded.values):
+            try:
+                values.append(parse(cell))
+            except DataError as error:
+                problems[code] = str(error)
+                values.append(None)
+        for row in np.flatnonzero(np.isin(encoded.codes, list(problems))).tolist():
+            self.reject(row, f"column '{column}': {problems[int(encoded.codes[row])]}")
+        return PackedValues.from_codes(values, encoded.codes)
 
     def _parse_cells(self, column: str, parse: Callable[[object], T], required: bool) -> Iterator[T | None]:
         for row, cell in enumerate(self._sheet.columns[column]):
@@ -82,6 +95,19 @@ class RowReader:
             except DataError as error:
                 self.reject(row, f"column '{column}': {error}")
             yield value
+
+    def read_numbers(self, column: str) -> "PackedValues[float | np.ndarray | None]":
+        """Read a column of numbers, or of lists of numbers.
+
+        Args:
+            column: its name.
+
+        Returns:
+            N values, None where a number is missing or the row is bad.
+        """
+        cells = self._sheet.columns[column]
+        numbers = None if cells.arrays() is None else parse_numbers(cells)
+        return self.read_column(column, _parse_number) if numbers is None else PackedValues.from_numbers(numbers)
 
     def read_records(self, columns: Sequence[str]) -> Records:
         """Return the cells of several columns row by row, None where all of them are empty.
@@ -98,6 +124,9 @@ class RowReader:
             column: its name.
         """
         ids = self.read_column(column, str, required=True)
+        encoded = ids.encode()
+        if encoded is not None and len(encoded.values) == len(ids):
+            return ids
         first_rows: dict[str, int] = {}
         for row, name in enumerate(ids):
             if name is not None and first_rows.setdefault(name, row) != row:
@@ -115,7 +144,7 @@ class RowReader:
         for row in np.flatnonzero(~np.any(present, axis=0)).tolist():
             self.reject(row, f"{', '.join(values)}: all are empty; fill one in, or remove the row")
 
-    def require_labels(self, column: str, labels: Sequence[object], split: Sequence[str | None]) -> None:
+    def require_labels(self, column: str, labels: Sequence[object], split: "PackedValues[str | None]") -> None:
         """Reject the rows of the val and test splits that have no label.
 
         Args:
@@ -123,11 +152,11 @@ class RowReader:
             labels: its N values.
             split: of each row.
         """
-        for row, (label, name) in enumerate(zip(labels, split, strict=True)):
-            if label is None and name in ("val", "test"):
-                self.reject(
-                    row, f"column '{column}': is empty, and the row is in {name}; fill it in, or move it to train"
-                )
+        needs_label = split.map(lambda name: name in ("val", "test")).astype(bool)
+        for row in np.flatnonzero(needs_label & ~is_present(labels)).tolist():
+            self.reject(
+                row, f"column '{column}': is empty, and the row is in {split[row]}; fill it in, or move it to train"
+            )
 
     def select_valid_rows(self) -> np.ndarray:
         """Return the numbers of the rows that are not bad.
@@ -152,12 +181,14 @@ class FileResolver:
     Args:
         root: the folder that relative names start from.
         allow_outside: whether a name may lead out of it.
+        root_option: what sets the root, for errors.
 
     Attributes:
         sizes: bytes, by path relative to the root.
     """
 
-    def __init__(self, root: Path, allow_outside: bool) -> None:
+    def __init__(self, root: Path, allow_outside: bool, root_option: str = "dataset.root=FOLDER") -> None:
+        self._root_option = root_option
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
         self._real_root = os.path.realpath(root)
         self._is_folder_inside: dict[str, bool] = {}  # by path, links resolved
@@ -175,14 +206,14 @@ class FileResolver:
         is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
         if not (is_inside or self._allow_outside):
             raise DataError(
-                f"'{cell}' lies outside {self._root}; set dataset.root=FOLDER or dataset.allow_outside=true"
+                f"'{cell}' lies outside {self._root}; set {self._root_option} or dataset.allow_outside=true"
             )
         if not (self._allow_outside or self._is_really_inside(path)):
             raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
         try:
             stat = os.stat(path)
         except (OSError, ValueError):
-            mend = "correct the name, or set dataset.root=FOLDER"
+            mend = f"correct the name, or set {self._root_option}"
             if os.path.exists(path.replace("\\", "/")):
                 mend = "write / instead of \\"
             raise DataError(f"'{cell}' does not exist; {mend}") from None
@@ -284,7 +315,7 @@ def get_label_parser(task: str, are_numbers: bool) -> Callable[[object], Label |
         "classification": parse_class,
         "ordinal": parse_class,
         "multilabel": _parse_labels,
-        "regression": _parse_numbers,
+        "regression": _parse_number,
     }
     return parsers[task]
 
@@ -313,7 +344,10 @@ def encode_target(
         return _encode_label_sets(labels)
     from mmrun.types import IGNORE_INDEX  # imported late: it imports torch, which `describe` does not need
 
-    names = sort_names({str(label) for label in labels if label is not None})
+    labels = labels if isinstance(labels, PackedValues) else PackedValues(labels)
+    encoded = labels.encode()
+    different = labels if encoded is None else encoded.values
+    names = sort_names({str(label) for label in different if label is not None})
     if len(names) < 2:
         raise DataError(
             f"{file}: column '{column}': all rows are {', '.join(names)}; a target needs at least two classes"
@@ -321,8 +355,8 @@ def encode_target(
     if task == "ordinal":
         names = _order_classes(names, order, column, file)
     numbers = {name: number for number, name in enumerate(names)}
-    classes = [IGNORE_INDEX if label is None else numbers[str(label)] for label in labels]
-    return Target(task, np.array(classes, dtype=np.int64), names)
+    classes = labels.map(lambda label: IGNORE_INDEX if label is None else numbers[str(label)])
+    return Target(task, classes.astype(np.int64), names)
 
 
 def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
@@ -342,14 +376,19 @@ def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
 
 
 def _encode_numbers(labels: Sequence[Label | None], column: str, file: str) -> Target:
-    widths = {len(numbers) for numbers in labels if numbers is not None}
+    if isinstance(labels, PackedValues) and labels.arrays() is not None:
+        column_of_numbers = parse_numbers(labels)
+        if column_of_numbers is not None:
+            return Target("regression", column_of_numbers.astype(np.float32), [column])
+    widths = {np.size(numbers) for numbers in labels if numbers is not None}  # type: ignore[arg-type]
     if len(widths) != 1:
         raise DataError(
             f"{file}: column '{column}': has lists of {sorted(widths)} numbers; give every row the same number"
         )
     width = widths.pop()
     hidden = np.full(width, np.nan)
-    matrix = np.array([hidden if numbers is None else numbers for numbers in labels], dtype=np.float32)
+    rows = [hidden if numbers is None else np.reshape(numbers, width) for numbers in labels]  # type: ignore[arg-type]
+    matrix = np.array(rows, dtype=np.float32)
     if width == 1:
         return Target("regression", matrix[:, 0], [column])
     return Target("regression", matrix, [f"{column}_{i}" for i in range(width)])
@@ -393,9 +432,12 @@ def _parse_labels(cell: object) -> list[str]:
     return [name for name in names if name]
 
 
-def _parse_numbers(cell: object) -> np.ndarray | None:
+def _parse_number(cell: object) -> float | np.ndarray | None:
+    """Parse a number, or a list of numbers; None where one is missing."""
     numbers = [as_number(item) for item in (cell if isinstance(cell, list) else [cell])]
     if None in numbers:
         raise DataError(f"{cell!r} is not a number; correct it, or set dataset.task=classification")
     array = np.array(numbers, dtype=np.float64)
-    return None if np.isnan(array).any() else array
+    if np.isnan(array).any():
+        return None
+    return array if isinstance(cell, list) else float(array[0])

@@ -1,15 +1,18 @@
 """Infers from the first rows what the columns of a user's file are: modalities and their kinds, tasks of targets."""
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import count, islice
+from itertools import count
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
 
+import numpy as np
+
 from mmrun.data.names import normalize_name
-from mmrun.data.preprocess.tabular import as_number, is_missing_mark
+from mmrun.data.numbers import is_missing_mark, parse_numbers
+from mmrun.data.packed import PackedValues
 from mmrun.data.table_file import SAMPLE_ROWS, Sheet
 from mmrun.errors import ConfigError, DataError
 
@@ -119,23 +122,35 @@ def infer_task(cells: Sequence[object]) -> InferredTask:
         return InferredTask("multilabel", "lists of labels")
     if not are_numbers(cells):
         return InferredTask("classification", "words")
-    numbers = [cell for cell in cells if not is_missing_mark(cell)]
-    num_values = len(set(map(normalize_name, numbers)))
-    if not all((as_number(cell) or 0.0).is_integer() for cell in numbers):
+    marks = set(filter(is_missing_mark, _list_different(cells)))
+    numbers = [cell for cell in cells if cell not in marks] if marks else cells
+    parsed = parse_numbers(numbers)
+    if parsed is None or not np.equal(np.mod(parsed, 1), 0).all():
         return InferredTask("regression", "numbers that are not whole")
+    num_values = len(set(map(normalize_name, _list_different(numbers))))
     if num_values > min(MAX_CLASSES, max(2, len(numbers) // 2)):
         return InferredTask("regression", f"{num_values} different whole numbers in {len(numbers)} rows")
     return InferredTask("classification", f"only {num_values} different whole numbers in {len(numbers)} rows")
 
 
-def are_numbers(cells: Iterable[object]) -> bool:
+def are_numbers(cells: Sequence[object]) -> bool:
     """Return whether cells are numbers, apart from marks of missing ones such as NA.
 
     Args:
         cells: those that are not empty.
     """
-    values = [cell for cell in cells if not is_missing_mark(cell)]
-    return bool(values) and not any(isinstance(cell, bool | list) or as_number(cell) is None for cell in values)
+    numbers = parse_numbers(cells)
+    if numbers is None:
+        return False
+    different = _list_different(cells)
+    has_number = not all(is_missing_mark(cell) for cell in different)
+    return has_number and not any(isinstance(cell, bool) for cell in different)
+
+
+def _list_different(cells: Sequence[object]) -> Sequence[object]:
+    """Return cells without repetitions, where that is quick."""
+    encoded = cells.encode() if isinstance(cells, PackedValues) else None
+    return cells if encoded is None else encoded.values
 
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
@@ -210,8 +225,8 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
         return Modality("tabular", columns, "several columns")
     if modality in KINDS:
         return Modality(modality, columns, "modality name")
-    cells = [cell for cell in islice(sheet.columns[columns[0]], SAMPLE_ROWS) if cell is not None]
-    if not cells:
+    cells = sheet.columns[columns[0]].head(SAMPLE_ROWS).drop_empty()
+    if len(cells) == 0:
         raise DataError(
             f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
             f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
@@ -234,7 +249,7 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
             return kind, "file names"
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
-    if all(as_number(cell) is not None for cell in cells):
+    if parse_numbers(cells) is not None:
         return "tabular", "numbers"
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"

@@ -2,10 +2,10 @@
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ MIN_PACKED = 1024  # shorter chunks stay a list
 PLAIN_TYPES = {str, int, float, bool}
 
 T = TypeVar("T")
+S = TypeVar("S")
 Record = dict[str, object]  # cells of one row by column name
 
 
@@ -38,15 +39,84 @@ class PackedValues(Sequence[T]):
         while chunk := list(islice(iterator, CHUNK_SIZE)):
             self.extend(chunk)
 
+    @classmethod
+    def from_codes(cls, values: Sequence[T], codes: np.ndarray) -> "PackedValues[T | None]":
+        """Return a column that repeats a few values.
+
+        Args:
+            values: different ones.
+            codes: number of each row's value [N]; -1 for None.
+        """
+        column: PackedValues[T | None] = PackedValues()
+        packed = _pack_plain([*values, None])
+        if isinstance(packed, _ArrowValues):
+            column._append(packed.take(codes % len(packed)))
+        else:
+            choices = np.fromiter([*values, None], dtype=object, count=len(values) + 1)
+            column._append(choices[codes].tolist())
+        return column
+
+    @staticmethod
+    def from_numbers(numbers: np.ndarray) -> "PackedValues[float | None]":
+        """Return numbers as a column.
+
+        Args:
+            numbers: [N] float64; NaN becomes None.
+        """
+        import pyarrow
+
+        column: PackedValues[float | None] = PackedValues()
+        column.extend_array(pyarrow.array(numbers, from_pandas=True))
+        return column
+
     def extend(self, values: list[T]) -> None:
         """Append a chunk.
 
         Args:
             values: packed together, at best about CHUNK_SIZE of them.
         """
+        self._append(_pack(values))
+
+    def extend_array(self, array: "pyarrow.Array") -> None:
+        """Append a chunk without making Python objects of it.
+
+        Args:
+            array: of strings, integers, floats or booleans; null is None.
+        """
+        self._append(_ArrowValues(array, are_paths=False))
+
+    def _append(self, chunk: Sequence[T]) -> None:
         self._starts.append(self._length)
-        self._chunks.append(_pack(values))
-        self._length += len(values)
+        self._chunks.append(chunk)
+        self._length += len(chunk)
+
+    def arrays(self) -> "list[pyarrow.Array] | None":
+        """Return the chunks as Arrow arrays of strings, integers, floats or booleans, for work on whole columns.
+
+        Returns:
+            None where a chunk holds other or mixed types, or where there are too few values to be worth it.
+        """
+        if self._length < MIN_PACKED and not any(isinstance(chunk, _ArrowValues) for chunk in self._chunks):
+            return None
+        arrays = []
+        for chunk in self._chunks:
+            packed = chunk if isinstance(chunk, _ArrowValues) else _pack_plain(cast(list[T], chunk), with_empty=True)
+            if not isinstance(packed, _ArrowValues) or packed.are_paths:
+                return None
+            arrays.append(packed.array)
+        return arrays
+
+    def drop_empty(self) -> "PackedValues[T]":
+        """Return the values that are not None."""
+        return self.take(np.flatnonzero(is_present(self)))
+
+    def head(self, length: int) -> "PackedValues[T]":
+        """Return the first values.
+
+        Args:
+            length: their number, if there are so many.
+        """
+        return self.take(np.arange(min(length, self._length)))
 
     def take(self, rows: np.ndarray) -> "PackedValues[T]":
         """Return the values of some rows.
@@ -54,7 +124,48 @@ class PackedValues(Sequence[T]):
         Args:
             rows: row numbers [n], ascending and unique.
         """
-        return self if len(rows) == len(self) else PackedValues(self[row] for row in rows.tolist())
+        if len(rows) == len(self):
+            return self
+        selection: PackedValues[T] = PackedValues()
+        ends = np.searchsorted(rows, [*self._starts[1:], self._length])
+        start = 0
+        for first, chunk, end in zip(self._starts, self._chunks, ends.tolist(), strict=True):
+            if end > start:
+                positions = rows[start:end] - first
+                is_array = isinstance(chunk, _ArrowValues)
+                selection._append(chunk.take(positions) if is_array else [chunk[i] for i in positions.tolist()])
+            start = end
+        return selection
+
+    def map(self, convert: Callable[[T], S]) -> np.ndarray:
+        """Convert each value, equal ones only once where that is known to be the same.
+
+        Args:
+            convert: value -> result; None is converted too.
+
+        Returns:
+            [N] objects.
+        """
+        encoded = self.encode()
+        if encoded is None:
+            return np.fromiter(map(convert, self), dtype=object, count=len(self))
+        values = [*encoded.values, None]
+        return np.fromiter(map(convert, cast(list[T], values)), dtype=object, count=len(values))[encoded.codes]
+
+    def encode(self) -> "Encoded | None":
+        """Return the different values, and which of them each row has; None where `arrays` is None."""
+        arrays = self.arrays()
+        if arrays is None:
+            return None
+        import pyarrow
+
+        types = {array.type for array in arrays} - {pyarrow.null()}
+        if len(types) != 1:
+            return None  # 1 and 1.0 are equal, but two values
+        kind = types.pop()
+        encoded = pyarrow.concat_arrays([array.cast(kind) for array in arrays]).dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return Encoded(encoded.dictionary.to_pylist(), codes)
 
     def __len__(self) -> int:
         return self._length
@@ -66,6 +177,18 @@ class PackedValues(Sequence[T]):
     def __iter__(self) -> Iterator[T]:
         for chunk in self._chunks:
             yield from chunk
+
+
+class Encoded(NamedTuple):
+    """A column as its different values.
+
+    Attributes:
+        values: in the order of their first occurrence, without None.
+        codes: [N], number of each row's value; -1 for None.
+    """
+
+    values: list[object]
+    codes: np.ndarray
 
 
 class Records(Sequence[Record | None]):
@@ -118,20 +241,24 @@ class _ArrowValues(Sequence[T]):
     """An Arrow array as a sequence of the Python values that it was made from."""
 
     def __init__(self, array: "pyarrow.Array", are_paths: bool) -> None:
-        self._array, self._are_paths = array, are_paths
+        self.array, self.are_paths = array, are_paths
+
+    def take(self, rows: np.ndarray) -> "_ArrowValues[T]":
+        return _ArrowValues(self.array.take(_to_indices(rows)), self.are_paths)
 
     def __len__(self) -> int:
-        return len(self._array)
+        return len(self.array)
 
     def __getitem__(self, position: int) -> T:  # type: ignore[override]  # no slices
-        return self._restore(self._array[position].as_py())
+        return self._restore(self.array[position].as_py())
 
     def __iter__(self) -> Iterator[T]:
-        values: list[T] = self._array.to_pylist()
-        return map(self._restore, values) if self._are_paths else iter(values)
+        for start in range(0, len(self.array), CHUNK_SIZE):
+            values: list[T] = self.array.slice(start, CHUNK_SIZE).to_pylist()
+            yield from map(self._restore, values) if self.are_paths else values
 
     def _restore(self, value: T) -> T:
-        return cast(T, Path(str(value))) if self._are_paths and value is not None else value
+        return cast(T, Path(str(value))) if self.are_paths and value is not None else value
 
 
 def is_present(values: Sequence[object]) -> np.ndarray:
@@ -146,6 +273,9 @@ def is_present(values: Sequence[object]) -> np.ndarray:
     if isinstance(values, Records) and values.columns:
         present: np.ndarray = np.any([is_present(column) for column in values.columns.values()], axis=0)
         return present
+    arrays = values.arrays() if isinstance(values, PackedValues) else None
+    if arrays:
+        return np.concatenate([array.is_valid().to_numpy(zero_copy_only=False) for array in arrays])
     return np.fromiter((value is not None for value in values), dtype=bool, count=len(values))
 
 
@@ -156,9 +286,21 @@ def release_memory() -> None:
 
 
 def _pack(values: list[T]) -> Sequence[T]:
+    return values if len(values) < MIN_PACKED else _pack_plain(values)
+
+
+def _pack_plain(values: list[T], with_empty: bool = False) -> Sequence[T]:
+    """Return an Arrow array if all values are of one type that it can hold, else the values.
+
+    Args:
+        values: to pack.
+        with_empty: whether to pack them if all are None.
+    """
     types = set(map(type, values)) - {type(None)}
     are_paths = types == {type(Path())}
-    if len(values) < MIN_PACKED or len(types) != 1 or not (are_paths or types <= PLAIN_TYPES):
+    if len(types) != 1 and not (with_empty and not types):
+        return values
+    if not (are_paths or types <= PLAIN_TYPES):
         return values
     import pyarrow  # imported late: small files do not need it
 
@@ -167,3 +309,9 @@ def _pack(values: list[T]) -> Sequence[T]:
         return _ArrowValues(pyarrow.array(plain), are_paths)
     except (pyarrow.ArrowException, OverflowError, UnicodeError):  # integers beyond 64 bits, lone surrogates
         return values
+
+
+def _to_indices(rows: np.ndarray) -> "pyarrow.Array":
+    import pyarrow
+
+    return pyarrow.array(rows)

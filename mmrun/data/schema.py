@@ -103,8 +103,8 @@ def resolve_schema(
     tasks = _check_tasks(layout.targets, task)
     numeric, notes = set(), []
     for name in layout.targets:
-        labels = [cell for cell in sheet.columns[name] if cell is not None]
-        if not labels:
+        labels = sheet.columns[name].drop_empty()
+        if len(labels) == 0:
             raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
         if infer.are_numbers(labels):
             numeric.add(name)

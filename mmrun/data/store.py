@@ -20,7 +20,8 @@ from mmrun.errors import DataError
 from mmrun.types import Preprocessor
 
 FORMAT = 2  # version of the files in the cache folder; enters their names
-CHUNK_SIZE = 64  # rows decoded between two writes
+CHUNK_SIZE = 64  # rows decoded between two writes, if one by one
+WHOLE_CHUNK_SIZE = 8192  # if all at once
 IN_MEMORY = 1 << 25  # bytes, decoded, up to which a column that is not read from files stays in memory
 SUGGESTION = "replace it, or skip such rows with dataset.on_error=skip"
 
@@ -164,6 +165,40 @@ def open_column(
     return mapped
 
 
+def open_lazily(column: Column, preprocessor: Preprocessor) -> LazyColumn:
+    """Open a column of which a few rows are read once.
+
+    Args:
+        column: raw values.
+        preprocessor: fitted.
+
+    Raises:
+        DataError: no row can be decoded.
+    """
+    return LazyColumn(column, preprocessor, _build_blank(column, preprocessor), {}, name="")
+
+
+def decode_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> MappedColumn:
+    """Decode rows that are read once, in memory; those that cannot be decoded are in `bad_rows`.
+
+    Args:
+        column: raw values, few enough to be held decoded.
+        preprocessor: fitted to other rows.
+        blank: arrays of a missing row, by part.
+    """
+    parts = {name: np.zeros((len(column.values), *array.shape), dtype=array.dtype) for name, array in blank.items()}
+    bad: dict[int, str] = {}
+    start = stop = 0
+    for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
+        for name, array in chunk.items():
+            stop = start + len(array)
+            parts[name][start:stop] = array
+        bad |= bad_rows
+        start = stop
+    tensors = {name: torch.from_numpy(array) for name, array in parts.items()}
+    return MappedColumn(tensors, _find_present(column, bad), bad)
+
+
 def open_blank(column: Column, preprocessor: Preprocessor, num_rows: int) -> PreprocessedColumn:
     """Return a column of zeros in the shapes of decoded rows, to try a model before anything is decoded.
 
@@ -240,13 +275,13 @@ def _decode_in_memory(
     for part, array in blank.items():
         parts[part] = np.zeros((len(column.values), *array.shape), dtype=array.dtype)
     bad: dict[int, str] = {}
-    for row in range(len(column.values)):
-        decoded = _try_decode(column, preprocessor, blank, row)
-        if isinstance(decoded, str):
-            bad[row] = decoded
-        else:
-            for part, array in decoded.items():
-                parts[part][row] = array
+    start = 0
+    for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
+        bad |= bad_rows
+        length = len(next(iter(chunk.values())))
+        for part, array in chunk.items():
+            parts[part][start : start + length] = array
+        start += length
     _raise_if_bad(bad, on_error)
     tensors = {part: torch.from_numpy(array) for part, array in parts.items()}
     return MappedColumn(tensors, _find_present(column, bad), bad, name)
@@ -254,20 +289,38 @@ def _decode_in_memory(
 
 def _decode_chunks(
     column: Column, preprocessor: Preprocessor, blank: Arrays
-) -> Iterator[tuple[list[Arrays], dict[int, str]]]:
-    """Decode all rows in order, files by threads; yield the arrays of each chunk, and its bad rows with the reasons."""
+) -> Iterator[tuple[Arrays, dict[int, str]]]:
+    """Decode all rows in order; yield the arrays [n, ...] of each chunk, and its bad rows with the reasons."""
+    decode_rows = getattr(preprocessor, "decode_rows", None)
+    take = getattr(column.values, "take", None)
+    if decode_rows is None or take is None:
+        yield from _decode_one_by_one(column, preprocessor, blank, range(len(column.values)))
+        return
+    for start in range(0, len(column.values), WHOLE_CHUNK_SIZE):
+        rows = range(start, min(start + WHOLE_CHUNK_SIZE, len(column.values)))
+        arrays = decode_rows(take(np.arange(rows.start, rows.stop)))
+        if arrays is not None:
+            yield arrays, {}
+        else:
+            yield from _decode_one_by_one(column, preprocessor, blank, rows)
+
+
+def _decode_one_by_one(
+    column: Column, preprocessor: Preprocessor, blank: Arrays, rows: range
+) -> Iterator[tuple[Arrays, dict[int, str]]]:
+    """Decode some rows, files by threads; yield as `_decode_chunks` does."""
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
         map_rows = pool.map if column.from_files else map
-        for start in range(0, len(column.values), CHUNK_SIZE):
-            rows = range(start, min(start + CHUNK_SIZE, len(column.values)))
+        for start in range(rows.start, rows.stop, CHUNK_SIZE):
+            chunk = range(start, min(start + CHUNK_SIZE, rows.stop))
             decoded: list[Arrays] = []
             bad: dict[int, str] = {}
-            results = map_rows(partial(_try_decode, column, preprocessor, blank), rows)
-            for row, result in zip(rows, results, strict=True):
+            results = map_rows(partial(_try_decode, column, preprocessor, blank), chunk)
+            for row, result in zip(chunk, results, strict=True):
                 if isinstance(result, str):
                     bad[row] = result
                 decoded.append(blank if isinstance(result, str) else result)
-            yield decoded, bad
+            yield {part: np.stack([arrays[part] for arrays in decoded]) for part in blank}, bad
 
 
 def _find_bad_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> dict[int, str]:
@@ -280,7 +333,7 @@ def _find_bad_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) ->
 def _decode_to_disk(column: Column, preprocessor: Preprocessor, blank: Arrays, folder: Path, on_error: str) -> None:
     bad: dict[int, str] = {}
 
-    def decode() -> Iterator[list[Arrays]]:
+    def decode() -> Iterator[Arrays]:
         for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
             _raise_if_bad(bad_rows, on_error)
             bad.update(bad_rows)

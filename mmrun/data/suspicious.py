@@ -7,7 +7,8 @@ from itertools import islice
 import numpy as np
 
 from mmrun.data.names import find_near_equal
-from mmrun.data.preprocess.tabular import describe_extremes, is_missing_mark
+from mmrun.data.numbers import is_missing_mark
+from mmrun.data.preprocess.tabular import describe_extremes
 from mmrun.data.table import Table, Target
 from mmrun.data.table_file import SAMPLE_ROWS, Sheet
 

@@ -96,6 +96,7 @@ class Table:
         old_fingerprint: what version 0.1.0 recorded, with the sizes of files in place of their content; None: the same.
         notes: what was inferred and why, one line each.
         warnings: what may be a mistake in the data, one line each.
+        fields: columns of the user's file that each modality is read from; empty: the data is not from a file.
     """
 
     ids: Sequence[str]
@@ -110,6 +111,7 @@ class Table:
     old_fingerprint: str | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    fields: Mapping[str, list[str]] = field(default_factory=dict)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split.

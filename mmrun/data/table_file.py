@@ -3,21 +3,30 @@
 import csv
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, AnyStr, NamedTuple
+from typing import IO, TYPE_CHECKING, AnyStr, NamedTuple
 
 import numpy as np
 
 from mmrun.data.encoding import SAMPLE_BYTES, choose_encoding, describe_guess
 from mmrun.data.limits import MAX_LINE_BYTES, check_parquet, parse_json
-from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
+from mmrun.data.packed import CHUNK_SIZE, MIN_PACKED, PackedValues, release_memory
 from mmrun.errors import DataError
 
+if TYPE_CHECKING:
+    import _csv
+
+    import pyarrow
+
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+MIN_COLUMNAR_BYTES = 1 << 18  # of a CSV file; a smaller one is read at once either way
+COLUMNAR_ROWS = 1 << 16  # rows of a Parquet file read at a time
 SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are inferred
+MAX_NAMED = 6  # columns in a location
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_LINES = 20  # first lines, from which the delimiter is inferred
 SAMPLE_LETTERS = 1 << 16  # of these lines
@@ -42,13 +51,31 @@ class Chunk(NamedTuple):
 
     Attributes:
         lines: number of each row in the file.
-        columns: cells by column name.
+        columns: cells by column name, as a list or as an Arrow array.
         problems: why a row as a whole cannot be used, by its number in the chunk.
     """
 
-    lines: list[int]
-    columns: dict[str, list[object]]
+    lines: Sequence[int] | np.ndarray
+    columns: "Mapping[str, list[object] | pyarrow.Array]"
     problems: dict[int, str]
+
+
+class CsvHeader(NamedTuple):
+    """The header of a CSV file, and how the file is written.
+
+    Attributes:
+        names: of the columns.
+        delimiter: between cells.
+        encoding: of the text.
+        num_records: header and, above it, Excel's line that names the delimiter.
+        num_lines: that these take.
+    """
+
+    names: list[str]
+    delimiter: str
+    encoding: str
+    num_records: int
+    num_lines: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +102,8 @@ class Sheet:
         """
         if not columns:
             return Locations(self.name, self.lines, "")
-        names = ", ".join(f"'{column}'" for column in columns)
+        names = ", ".join(f"'{column}'" for column in columns[:MAX_NAMED])
+        names += f" and {len(columns) - MAX_NAMED} more" if len(columns) > MAX_NAMED else ""
         return Locations(self.name, self.lines, f": column{'s' if len(columns) > 1 else ''} {names}")
 
 
@@ -130,7 +158,7 @@ def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None
     for chunk in _read_chunks(path, limit, encoding):
         columns = columns or {name: PackedValues() for name in chunk.columns}  # later chunks have the same
         for name, column in columns.items():
-            column.extend([_normalize_cell(cell) for cell in chunk.columns[name]])
+            _append_cells(column, chunk.columns[name])
         for row, problem in chunk.problems.items():
             problems[num_rows + row] = problem
         lines.append(np.array(chunk.lines, dtype=np.int64))
@@ -143,14 +171,24 @@ def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None
     return Sheet(path.name, columns, np.concatenate(lines), problems)
 
 
+def _append_cells(column: PackedValues[object], cells: "list[object] | pyarrow.Array") -> None:
+    """Append cells to a column; empty ones become None."""
+    if isinstance(cells, list):
+        column.extend([_normalize_cell(cell) for cell in cells])
+    else:
+        column.extend_array(_normalize_array(cells))
+
+
 def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterator[Chunk]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: '{suffix}' is not a supported table format; use one of {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
         return _read_parquet(path, limit)
-    read_rows = _read_json_lines if suffix in (".jsonl", ".ndjson") else _read_csv
-    return _group_rows(_check_decoding(islice(read_rows(path, choose_encoding(path, encoding)), limit), path))
+    chosen = choose_encoding(path, encoding)
+    if suffix in (".jsonl", ".ndjson"):
+        return _group_rows(_check_decoding(islice(_read_json_lines(path, chosen), limit), path))
+    return _read_csv(path, chosen, limit)
 
 
 def _check_decoding(rows: Iterator[Row], path: Path) -> Iterator[Row]:
@@ -158,7 +196,7 @@ def _check_decoding(rows: Iterator[Row], path: Path) -> Iterator[Row]:
     try:
         yield from rows
     except UnicodeError as error:
-        raise DataError(f"{path.name}: cannot be decoded ({error}); save it as UTF-8") from None
+        raise _decoding_error(path, error) from None
 
 
 def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
@@ -170,11 +208,12 @@ def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
         columns = {}
         for name in names:
             columns[name] = [row.cells.get(name) for row in chunk]
-        problems = {number: problem for number, row in enumerate(chunk) if (problem := _find_row_problem(row, names))}
+        known = set(names)
+        problems = {number: problem for number, row in enumerate(chunk) if (problem := _find_row_problem(row, known))}
         yield Chunk([row.line for row in chunk], columns, problems)
 
 
-def _find_row_problem(row: Row, names: Sequence[str]) -> str:
+def _find_row_problem(row: Row, names: Container[str]) -> str:
     """Return why a row cannot be used, or ""; a key that none of the first rows has would otherwise be lost."""
     unknown = [name for name in row.cells if name not in names]
     if unknown:
@@ -202,27 +241,80 @@ def _normalize_cell(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _read_csv(path: Path, encoding: str) -> Iterator[Row]:
+def _normalize_array(cells: "pyarrow.Array") -> "pyarrow.Array":
+    """Return an array in which empty cells and NaN are null."""
+    from pyarrow import compute, types
+
+    if types.is_floating(cells.type):
+        is_empty = compute.is_nan(cells)
+    elif types.is_string(cells.type) or types.is_large_string(cells.type):
+        is_empty = compute.equal(compute.utf8_trim_whitespace(cells), "")
+    else:
+        return cells
+    return compute.if_else(is_empty, None, cells) if compute.any(is_empty).as_py() else cells
+
+
+def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
+    """Read a regular file by columns, and another row by row."""
+    header = _read_header(path, encoding)
+    if path.stat().st_size >= MIN_COLUMNAR_BYTES:
+        from mmrun.data.regular_csv import read_columns  # imported late: small files do not need Arrow
+
+        columns = read_columns(path, header, limit)
+        if columns is not None:
+            return columns
+    return _group_rows(_check_decoding(islice(_read_csv_rows(path, header), limit), path))
+
+
+def _read_header(path: Path, encoding: str) -> CsvHeader:
     csv.field_size_limit(MAX_LINE_BYTES)  # the module's default is 128 Ki
     with open(path, encoding=encoding, errors="surrogateescape", newline="") as file:
-        head = file.read(SAMPLE_LETTERS)
+        try:
+            head = file.read(SAMPLE_LETTERS)
+        except UnicodeError as error:
+            raise _decoding_error(path, error) from None
         names_delimiter = head[:4].lower() == "sep="  # a line that Excel reads and writes
         delimiter = head[4] if names_delimiter else find_delimiter(head, path.suffix)
         file.seek(0)
-        reader = csv.reader(_read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
+        reader = _open_reader(file, path, delimiter)
         try:
             if names_delimiter:
                 next(reader)
-            header = [_normalize_column_name(name) for name in next(reader, [])]
-            _check_header(header, path.name)
-            _check_header_encoding(header, path)
+            names = [_normalize_column_name(name) for name in next(reader, [])]
+        except csv.Error as error:
+            raise _quoting_error(path, reader.line_num, error) from None
+        except UnicodeError as error:
+            raise _decoding_error(path, error) from None
+    _check_header(names, path.name)
+    _check_header_encoding(names, path)
+    return CsvHeader(names, delimiter, encoding, 1 + names_delimiter, reader.line_num)
+
+
+def _open_reader(file: IO[str], path: Path, delimiter: str) -> "_csv.Reader":
+    return csv.reader(_read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def _read_csv_rows(path: Path, header: CsvHeader) -> Iterator[Row]:
+    with open(path, encoding=header.encoding, errors="surrogateescape", newline="") as file:
+        reader = _open_reader(file, path, header.delimiter)
+        try:
+            for _ in range(header.num_records):
+                next(reader, None)
             line = reader.line_num + 1
             for cells in reader:
                 if cells:
-                    yield _csv_row(line, header, cells, path)
+                    yield _csv_row(line, header.names, cells, path)
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{path.name}:{reader.line_num}: {error}; fix the quotes of this line") from None
+            raise _quoting_error(path, reader.line_num, error) from None
+
+
+def _quoting_error(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path.name}:{line}: {error}; fix the quotes of this line")
+
+
+def _decoding_error(path: Path, error: UnicodeError) -> DataError:
+    return DataError(f"{path.name}: cannot be decoded ({error}); save it as UTF-8")
 
 
 def find_delimiter(head: str, suffix: str) -> str:
@@ -258,7 +350,7 @@ def _check_header_encoding(header: list[str], path: Path) -> None:
 
 
 def _check_header(header: list[str], file: str) -> None:
-    duplicates = {name for name in header if name and header.count(name) > 1}
+    duplicates = [name for name, count in Counter(header).items() if name and count > 1]
     if duplicates:
         raise DataError(f"{file}:1: column '{min(duplicates)}' occurs twice; rename one")
 
@@ -330,9 +422,12 @@ def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
         with ParquetFile(path) as file:
             check_parquet(file.metadata, path.stat().st_size, path.name)
             _check_header(file.schema_arrow.names, path.name)
-            for batch in file.iter_batches(CHUNK_SIZE if limit is None else min(limit, CHUNK_SIZE)):
+            for batch in file.iter_batches(COLUMNAR_ROWS if limit is None else min(limit, COLUMNAR_ROWS)):
                 part = batch if limit is None else batch.slice(0, limit - start)
-                yield Chunk(list(range(start + 1, start + len(part) + 1)), part.to_pydict(), {})
+                columns = {
+                    name: _to_cells(column) for name, column in zip(part.schema.names, part.columns, strict=True)
+                }
+                yield Chunk(np.arange(start + 1, start + len(part) + 1), columns, {})
                 start += len(part)
                 if start == limit:
                     break
@@ -340,3 +435,17 @@ def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
         raise DataError(
             f"{path.name}: is damaged or not a Parquet file ({type(error).__name__}); write it again"
         ) from None
+
+
+def _to_cells(column: "pyarrow.Array") -> "list[object] | pyarrow.Array":
+    """Return a column of a Parquet file as it is if it holds plain values, else as Python objects."""
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    is_text = types.is_string(column.type) or types.is_large_string(column.type)
+    is_plain = (
+        is_text or types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type)
+    )
+    cells: list[object] | pyarrow.Array = column if is_plain and len(column) >= MIN_PACKED else column.to_pylist()
+    return cells

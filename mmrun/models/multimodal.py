@@ -91,7 +91,19 @@ class Multimodal(nn.Module):
         Returns:
             Outputs by task, [B, C].
         """
-        return self.forward_head(self.fusion(self.encode(batch.inputs), batch.present))
+        return self.forward_head(self.fuse(batch))
+
+    def fuse(self, batch: Batch) -> Tensor:
+        """Encode all modalities, and fuse their features.
+
+        Args:
+            batch: inputs of all modalities, and which rows have which.
+
+        Returns:
+            Fused vectors [B, D], where D is `fusion.dim`.
+        """
+        fused: Tensor = self.fusion(self.encode(batch.inputs), batch.present)
+        return fused
 
     def forward_unimodal(self, batch: Batch, modality: str) -> dict[str, Tensor]:
         """Predict every task from one modality alone, with its probes.

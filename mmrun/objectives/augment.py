@@ -1,6 +1,6 @@
 """Augmentation: each modality is changed at random as its kind allows, differently in each batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,38 +8,50 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.denoise import drop_cells
-from mmrun.objectives.masked_lm import find_words
-from mmrun.objectives.views import color_jitter, random_crop
-from mmrun.types import Batch, Input, Objective
-from mmrun.values import NonNegativeFloat, PositiveShare, Share
+from mmrun.types import Augmentation, Batch, Input, Objective
 
-Parts = dict[str, Tensor]
+Build = Callable[..., Augmentation]
 
 
-class Augmentation(nn.Module):
-    """Changes the inputs of a batch at random, by kind; kinds without an augmentation keep theirs.
-
-    Each augmentation names its paper; all draw from the random generator of the device.
+class Augmentations(nn.Module):
+    """Changes the inputs of a batch at random; modalities without an augmentation, and missing rows, keep theirs.
 
     Args:
-        by_kind: builds the augmentation of a kind; None: the kind is not augmented.
         kinds: kind of each modality.
         metadata: by modality, the arguments that its preprocessor offers to augmentations.
+        image: builds the augmentation of images; None: they are not augmented.
+        text: likewise of texts.
+        audio: likewise of sounds.
+        tabular: likewise of tables.
+        series: likewise of series.
+        by_modality: builds the augmentation of single modalities, in place of that of their kind.
+
+    Raises:
+        ConfigError: an augmentation is of another kind than its modality.
     """
 
     def __init__(
         self,
-        by_kind: Mapping[str, Callable[..., nn.Module] | None],
         kinds: Mapping[str, str],
         metadata: Mapping[str, Mapping[str, Any]],
+        image: Build | None = None,
+        text: Build | None = None,
+        audio: Build | None = None,
+        tabular: Build | None = None,
+        series: Build | None = None,
+        by_modality: Mapping[str, Build | None] | None = None,
     ) -> None:
         super().__init__()
-        self.change = nn.ModuleDict()
+        by_kind = {"image": image, "text": text, "audio": audio, "tabular": tabular, "series": series}
+        self.modalities: list[str] = []
+        self.augmentations = nn.ModuleList()
         for modality, kind in kinds.items():
-            build = by_kind.get(kind)
+            chosen = modality in (by_modality or {})
+            build = (by_modality or {})[modality] if chosen else by_kind[kind]
             if build is not None:
-                self.change[modality] = build(**metadata[modality])
+                key_path = f"augment.by_modality.{modality}" if chosen else f"augment.{kind}"
+                self.modalities.append(modality)
+                self.augmentations.append(_build(build, kind, metadata[modality], key_path))
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with augmented inputs.
@@ -49,9 +61,60 @@ class Augmentation(nn.Module):
         """
         augmented: dict[str, Input] = {}
         with torch.autocast(batch.index.device.type, enabled=False):
-            for modality, augmentation in self.change.items():
-                augmented[modality] = augmentation(batch.inputs[modality])
+            for modality, augmentation in zip(self.modalities, self.augmentations, strict=True):
+                x = batch.inputs[modality]
+                augmented[modality] = _restore_missing(augmentation(x), x, batch.present[modality])
         return batch._replace(inputs={**batch.inputs, **augmented})
+
+
+def _build(build: Build, kind: str, metadata: Mapping[str, Any], key_path: str) -> Augmentation:
+    augmentation = build(metadata=metadata, **metadata)
+    if augmentation.kind != kind:
+        raise ConfigError(f"{key_path}: {type(augmentation).__name__} augments {augmentation.kind}, not {kind}")
+    return augmentation
+
+
+def _restore_missing(augmented: Input, original: Input, present: Tensor) -> Input:
+    """Return the augmented input where a row has the modality, else the original one."""
+    if isinstance(augmented, Tensor):
+        assert isinstance(original, Tensor)
+        return augmented.where(present.view(-1, *[1] * (original.dim() - 1)), original)
+    assert isinstance(original, dict)
+    parts = {}
+    for name, part in augmented.items():
+        parts[name] = part.where(present.view(-1, *[1] * (part.dim() - 1)), original[name])
+    return parts
+
+
+class Chain(Augmentation):
+    """Several augmentations of one kind, one after the other.
+
+    Args:
+        steps: builds each of them, by a name that overrides use; None: the step is left out.
+        metadata: the arguments that the modality's preprocessor offers.
+
+    Raises:
+        ConfigError: there is no step, or two are of different kinds.
+    """
+
+    def __init__(self, steps: Mapping[str, Build | None], metadata: Mapping[str, Any]) -> None:
+        super().__init__()
+        builders = [build for build in steps.values() if build is not None]
+        self.steps = nn.ModuleList(build(metadata=metadata, **metadata) for build in builders)
+        kinds = sorted({step.kind for step in self.steps})
+        if len(kinds) != 1:
+            raise ConfigError(f"steps: needs augmentations of one kind, not {', '.join(kinds) or 'none'}")
+        self.kind = kinds[0]
+
+    def forward(self, x: Input) -> Input:
+        """Return the input, changed by each step.
+
+        Args:
+            x: of the steps' kind.
+        """
+        for step in self.steps:
+            x = step(x)
+        return x
 
 
 class Augment(Objective):
@@ -62,21 +125,13 @@ class Augment(Objective):
 
     Args:
         objective: to wrap.
-        by_kind: builds the augmentation of a kind; None: the kind is not augmented.
-        kinds: kind of each modality.
-        metadata: by modality, the arguments that its preprocessor offers to augmentations.
+        augmentation: (batch) -> batch with other inputs, in training.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        by_kind: Mapping[str, Callable[..., nn.Module] | None],
-        kinds: Mapping[str, str],
-        metadata: Mapping[str, Mapping[str, Any]],
-    ) -> None:
+    def __init__(self, objective: Objective, augmentation: nn.Module) -> None:
         super().__init__()
         self.objective = objective
-        self.augmentation = Augmentation(by_kind, kinds, metadata)
+        self.augmentation = augmentation
 
     def prepare(self, batch: Batch) -> Batch:
         """Augment the inputs, before an objective inside predicts targets from them; see `Objective.prepare`."""
@@ -98,175 +153,3 @@ class Augment(Objective):
     def backward(self, model: nn.Module, losses: dict[str, Tensor], scale: Callable[[Tensor], Tensor]) -> None:
         """Add the gradients as the wrapped objective does; see `Objective.backward`."""
         self.objective.backward(model, losses, scale)
-
-
-class AugmentImage(nn.Module):
-    """Random crop (Szegedy et al., 2015), mirror, brightness, contrast and saturation; pixels stay in 0..1.
-
-    Args:
-        crop: smallest share of the area that is seen, above 0 and up to 1.
-        flip: probability that an image is mirrored.
-        jitter: largest relative change of brightness, contrast and saturation, 0..1.
-
-    Raises:
-        ConfigError: an argument is out of range.
-    """
-
-    def __init__(self, crop: PositiveShare, flip: Share, jitter: Share) -> None:
-        super().__init__()
-        self.crop = _check_positive(_check_share(crop, "image", "crop"), "image", "crop")
-        self.flip = _check_share(flip, "image", "flip")
-        self.jitter = _check_share(jitter, "image", "jitter")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a view of each image: [B, C, H, W] -> [B, C, H, W]."""
-        return color_jitter(random_crop(x, self.crop, self.flip), self.jitter)
-
-
-class AugmentAudio(nn.Module):
-    """Shift in time, gain and white noise (Salamon & Bello, 2017); samples stay in -1..1.
-
-    A clip keeps its length: what is shifted beyond one end is lost, and the other end becomes silent.
-
-    Args:
-        shift: largest shift, as a share of the length, 0..1.
-        gain: largest change of the volume, in dB.
-        snr: lowest signal-to-noise ratio, in dB.
-
-    Raises:
-        ConfigError: an argument is out of range.
-    """
-
-    def __init__(self, shift: Share, gain: NonNegativeFloat, snr: float) -> None:
-        super().__init__()
-        self.shift = _check_share(shift, "audio", "shift")
-        self.gain = _check_not_negative(gain, "audio", "gain")
-        self.snr = snr
-
-    def forward(self, x: Parts) -> Parts:
-        """Return each clip augmented.
-
-        Args:
-            x: audio; only the waveform changes.
-        """
-        waveform, length = x["waveform"], x["length"].unsqueeze(1)  # [B, S], [B, 1]
-        samples = torch.arange(waveform.shape[1], device=waveform.device)
-        source = samples - (self.shift * _draw_uniform(-1, 1, length) * length).round().long()  # [B, S]
-        real = samples < length
-        in_clip = real & (source >= 0) & (source < length)
-        signal = waveform.gather(1, source.clamp(0, len(samples) - 1)).where(in_clip, 0)
-        signal = signal * 10 ** (self.gain * _draw_uniform(-1, 1, length) / 20)
-        rms = (signal.square().sum(1, keepdim=True) / length.clamp(min=1)).sqrt()
-        noise = rms * 10 ** (-self.snr / 20) * _draw_uniform(0, 1, length) * torch.randn_like(signal)
-        return {**x, "waveform": (signal + noise).where(real, 0).clamp(-1, 1)}
-
-
-class AugmentText(nn.Module):
-    """Word dropout (Iyyer et al., 2015): words are replaced by the mask token; special tokens stay.
-
-    Args:
-        drop: probability that a word is replaced.
-        mask_id: of the mask token.
-        special_ids: tokens that are no words.
-
-    Raises:
-        ConfigError: `drop` is out of range.
-    """
-
-    special: Tensor
-
-    def __init__(self, drop: Share, mask_id: int, special_ids: Sequence[int] = ()) -> None:
-        super().__init__()
-        self.drop, self.mask_id = _check_share(drop, "text", "drop"), mask_id
-        self.register_buffer("special", torch.tensor(list(special_ids), dtype=torch.int64), persistent=False)
-
-    def forward(self, x: Parts) -> Parts:
-        """Return each text with some words masked.
-
-        Args:
-            x: text; only the ids change.
-        """
-        ids = x["ids"]  # [B, T]
-        dropped = find_words(x, self.special) & (torch.rand(ids.shape, device=ids.device) < self.drop)
-        return {**x, "ids": ids.masked_fill(dropped, self.mask_id)}
-
-
-class AugmentTabular(nn.Module):
-    """Noise on numbers, and cells that go missing (Vincent et al., 2010).
-
-    Args:
-        noise: standard deviation of the noise on standardised numbers.
-        drop: probability that a cell goes missing.
-
-    Raises:
-        ConfigError: an argument is out of range.
-    """
-
-    def __init__(self, noise: NonNegativeFloat, drop: Share) -> None:
-        super().__init__()
-        self.noise = _check_not_negative(noise, "tabular", "noise")
-        self.drop = _check_share(drop, "tabular", "drop")
-
-    def forward(self, x: Parts) -> Parts:
-        """Return each row augmented.
-
-        Args:
-            x: table; numbers that are missing stay so.
-        """
-        return drop_cells(x, self.drop, self.noise)
-
-
-class AugmentSeries(nn.Module):
-    """Noise, scaled channels (Um et al., 2017), and one masked span of time (Park et al., 2019).
-
-    Args:
-        noise: standard deviation of the noise on standardised values.
-        scale: largest relative change of a channel's scale, 0..1.
-        hide: longest span that is set to 0, the mean, as a share of the length.
-
-    Raises:
-        ConfigError: an argument is out of range.
-    """
-
-    def __init__(self, noise: NonNegativeFloat, scale: Share, hide: Share) -> None:
-        super().__init__()
-        self.noise = _check_not_negative(noise, "series", "noise")
-        self.scale = _check_share(scale, "series", "scale")
-        self.hide = _check_share(hide, "series", "hide")
-
-    def forward(self, x: Parts) -> Parts:
-        """Return each series augmented, within its real steps.
-
-        Args:
-            x: series; only the values change.
-        """
-        values, real = x["values"], x["mask"]  # [B, C, T], [B, T]
-        steps, length = torch.arange(real.shape[1], device=real.device), real.sum(1, keepdim=True)
-        span = (self.hide * _draw_uniform(0, 1, length) * length).round()  # [B, 1]
-        start = ((length - span + 1) * _draw_uniform(0, 1, length)).floor()
-        visible = real & ((steps < start) | (steps >= start + span))
-        scale = 1 + self.scale * (2 * torch.rand(values.shape[:2], device=real.device) - 1)
-        changed = values * scale.unsqueeze(2) + self.noise * torch.randn_like(values)
-        return {**x, "values": changed.where(visible.unsqueeze(1), 0)}
-
-
-def _draw_uniform(low: float, high: float, like: Tensor) -> Tensor:  # fp32, shaped as `like`
-    return low + (high - low) * torch.rand(like.shape, device=like.device)
-
-
-def _check_share(value: float, kind: str, key: str) -> float:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"augment.by_kind.{kind}.{key}: {value} is not between 0 and 1")
-    return value
-
-
-def _check_positive(value: float, kind: str, key: str) -> float:
-    if value <= 0:
-        raise ConfigError(f"augment.by_kind.{kind}.{key}: {value} is not above 0")
-    return value
-
-
-def _check_not_negative(value: float, kind: str, key: str) -> float:
-    if value < 0:
-        raise ConfigError(f"augment.by_kind.{kind}.{key}: {value} is below 0")
-    return value

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.gather import gather_rows
-from mmrun.types import Batch, Objective
+from mmrun.types import Batch, Features, Objective
 from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
 
 MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (Radford et al., 2021)
@@ -72,7 +72,18 @@ class Contrastive(Objective):
         Returns:
             loss, loss/<modality>-<modality>.
         """
-        features = model.encode({modality: batch.inputs[modality] for modality in self.project})
+        return self.align(model.encode({modality: batch.inputs[modality] for modality in self.project}), batch)
+
+    def align(self, features: Mapping[str, Features], batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of features that were computed already.
+
+        Args:
+            features: by modality.
+            batch: presence and weights are used.
+
+        Returns:
+            loss, loss/<modality>-<modality>.
+        """
         projected = {}
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmrun.data.visible import is_visible
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.augment import Augmentation
+from mmrun.objectives.augment import Augmentations
 from mmrun.objectives.distill import select_present
 from mmrun.objectives.losses import masked_mean, sum_losses
 from mmrun.objectives.pseudo_label import require_probabilities
@@ -51,8 +51,8 @@ class FixMatch(Objective):
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
         metadata: Mapping[str, Mapping[str, Any]],
-        weak: Callable[..., Augmentation],
-        strong: Callable[..., Augmentation],
+        weak: Callable[..., Augmentations],
+        strong: Callable[..., Augmentations],
         threshold: Share = 0.95,
         weight: NonNegativeFloat = 1.0,
     ) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmrun.errors import ConfigError, nearest
 from mmrun.tasks.classification import Classification
+from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import IGNORE_INDEX, Batch, Task
 from mmrun.values import NonNegativeFloat, PositiveFloat, ShareBelow1
@@ -62,6 +64,49 @@ def compute_unimodal_loss(
         mean = loss(outputs[name], hide_targets(batch.targets[name], batch.present[modality]))
         weighed.append(batch.weigh(mean, name, modality))
     return sum_losses(weighed)
+
+
+def has_true_classes(task: Task) -> bool:
+    """Return whether a task has classes or labels, so that its true ones have a probability."""
+    return isinstance(task, Classification | Multilabel)
+
+
+def score_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probability of each row's true class, or its mean over the visible labels.
+
+    Args:
+        task: with classes or labels.
+        output: [B, C].
+        target: [B] or [B, C].
+
+    Returns:
+        The probabilities [B], and which rows have a visible target [B] bool.
+    """
+    scores = task.scores(output)  # [B, C]
+    if isinstance(task, Classification):
+        visible = target != IGNORE_INDEX
+        return scores.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1), visible
+    visible_labels = ~target.isnan()
+    truth = torch.where(target > 0.5, scores, 1 - scores) * visible_labels
+    return truth.sum(1) / visible_labels.sum(1).clamp(min=1), visible_labels.any(1)
+
+
+def compute_row_losses(task: Task, output: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy of each row, or its mean over the visible labels; 0 where the target is hidden.
+
+    Args:
+        task: with classes or labels.
+        output: [B, C].
+        target: [B] or [B, C].
+
+    Returns:
+        [B].
+    """
+    if isinstance(task, Classification):
+        return F.cross_entropy(output.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
+    visible = ~target.isnan()
+    each = F.binary_cross_entropy_with_logits(output.float(), target.nan_to_num(), reduction="none")
+    return (each * visible).sum(1) / visible.sum(1).clamp(min=1)
 
 
 def build_losses(

@@ -1,6 +1,7 @@
 """Supervised objectives: the tasks from all modalities together, or from each encoder alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,9 +11,18 @@ from mmrun.data.visible import is_visible
 from mmrun.errors import ConfigError, nearest
 from mmrun.head import FUSED, Head
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.losses import build_losses, check_choice, compute_unimodal_loss, sum_losses
+from mmrun.objectives.losses import (
+    build_losses,
+    check_choice,
+    compute_unimodal_loss,
+    has_true_classes,
+    hide_targets,
+    masked_mean,
+    score_truth,
+    sum_losses,
+)
 from mmrun.tasks.regression import Regression
-from mmrun.types import Batch, Features, Input, Objective
+from mmrun.types import Batch, Features, Input, Objective, UnimodalDecision
 from mmrun.types import Task as AnyTask
 from mmrun.values import NonNegativeFloat, PositiveFloat, ShareBelow1
 
@@ -29,10 +39,12 @@ class ModelOutputs(NamedTuple):
     Attributes:
         heads: outputs by head and task, [B, C].
         fused: [B, D]; None where the fusion was not run.
+        decisions: of each modality alone, where the fusion makes them.
     """
 
     heads: dict[Head, dict[str, Tensor]]
     fused: Tensor | None = None
+    decisions: Mapping[str, UnimodalDecision] = MappingProxyType({})
 
 
 class Supervised(Objective):
@@ -105,6 +117,7 @@ class Task(Supervised):
         check_choice("objective.weighting", weighting, ("fixed", "uncertainty"))
         if penalty is not None:
             check_choice("objective.penalty", penalty, tuple(PENALTIES))
+        self.tasks = dict(tasks)
         self.weights = {**dict.fromkeys(tasks, 1.0), **(weights or {})}
         self.losses = build_losses(tasks, loss, gamma, delta, label_smoothing, class_balanced)
         self.unimodal_weight = _resolve_unimodal_weights(unimodal_weight, list(kinds))
@@ -127,7 +140,7 @@ class Task(Supervised):
         heads = {FUSED: model.forward_head(fused)}
         for modality in self.unimodal_weight:
             heads[Head(modality)] = model.forward_probe(modality, features[modality].pooled)
-        return ModelOutputs(heads, fused)
+        return ModelOutputs(heads, fused, model.fusion.decide_alone(features, present))
 
     def compute_losses(self, outputs: ModelOutputs, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts.
@@ -137,7 +150,7 @@ class Task(Supervised):
             batch: targets, and what is present.
 
         Returns:
-            loss, loss/<task>, loss/probe.<modality>, loss/penalty.
+            loss, loss/<task>, loss/probe.<modality>, loss/decision.<modality>, loss/penalty.
         """
         fused = outputs.fused
         by_task = outputs.heads[FUSED]
@@ -151,10 +164,27 @@ class Task(Supervised):
             unimodal_loss = compute_unimodal_loss(self.losses, outputs.heads[Head(modality)], batch, modality)
             parts[f"probe.{modality}"] = unimodal_loss
             weighted.append(weight * unimodal_loss)
+        for modality, decision in outputs.decisions.items():
+            parts[f"decision.{modality}"] = self._teach_decision(decision, batch, modality)
+            weighted.append(parts[f"decision.{modality}"])
         if self.penalty is not None and fused is not None:
             parts["penalty"] = PENALTIES[self.penalty](fused.float())
             weighted.append(self.penalty_weight * parts["penalty"])
         return {"loss": sum_losses(weighted), **{f"loss/{name}": part for name, part in parts.items()}}
+
+    def _teach_decision(self, decision: UnimodalDecision, batch: Batch, modality: str) -> Tensor:
+        """Return the task loss of a decision, and the mean absolute error of its confidence."""
+        terms = [compute_unimodal_loss(self.losses, dict.fromkeys(self.losses, decision.logits), batch, modality)]
+        for name, task in self.tasks.items():
+            if not has_true_classes(task):
+                raise ConfigError(
+                    f"fusion: it learns how probable the true class is, and '{name}' is a regression; "
+                    "choose another fusion"
+                )
+            target = hide_targets(batch.targets[name], batch.present[modality])
+            truth, visible = score_truth(task, decision.logits.detach(), target)
+            terms.append(batch.weigh(masked_mean((decision.confidence - truth).abs(), visible), name, modality))
+        return sum_losses(terms)
 
 
 class Uncertainty(nn.Module):

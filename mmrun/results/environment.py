@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import mmrun
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import Environment, GitState, RunRecord
 from mmrun.results.selection import flatten
+from mmrun.version import __version__
 
 OF_ONE_START = ("time", "batch_size")  # differ, or are recorded once
 
@@ -32,7 +32,7 @@ def describe_environment(device: str, threads: int) -> Environment:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {"mmrun": mmrun.__version__, **{library: find_version(library) for library in LIBRARIES}},
+        "versions": {"mmrun": __version__, **{library: find_version(library) for library in LIBRARIES}},
         "git": _read_git_state(),
         "device": model_name(device),
         "threads": threads,

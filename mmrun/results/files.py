@@ -34,6 +34,7 @@ MENDS = {
     "metrics.json": "remove it, then mmrun resume {run} writes it again",
     "status.json": "remove it, then mmrun resume {run} writes it again",
     "environment.json": "remove it",
+    "fitted.json": "put it back, or remove it: then mmrun predict needs the training data",
     "data.npz": "put it back, or remove it: then rows that change can no longer be named",
     "notes.json": "remove it, then mmrun note {run} writes it again",
     "evaluation.json": "remove it, then mmrun eval {run} writes it again",
@@ -128,18 +129,19 @@ for _tag in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_number)
 
 
-def read_json(file: Path, layout: Any = Any) -> Any:
+def read_json(file: Path, layout: Any = Any, max_bytes: int = MAX_BYTES) -> Any:
     """Read JSON, without its digest.
 
     Args:
         file: its path.
         layout: that the content must have, see `shapes.find_mismatch`.
+        max_bytes: that the file may have.
 
     Raises:
-        DamagedError: there is no such file, it is not what was written, is larger than MAX_BYTES, or is deeper than
+        DamagedError: there is no such file, it is not what was written, is larger than `max_bytes`, or is deeper than
             MAX_DEPTH.
     """
-    value = _read(file, _parse_json, "JSON", MAX_BYTES)
+    value = _read(file, _parse_json, "JSON", max_bytes)
     if isinstance(value, dict):
         value.pop("digest", None)
     check_layout(file, value, layout)

@@ -26,6 +26,7 @@ from mmrun.results.schema import (
     ComparedConfig,
     Config,
     Environment,
+    FittedRecord,
     Notes,
     RunMetrics,
     StoredConfig,
@@ -33,6 +34,7 @@ from mmrun.results.schema import (
 )
 from mmrun.results.status import StatusFile
 
+MAX_FITTED_BYTES = 256 << 20  # of fitted.json; a vocabulary of a million words fits
 SCHEMA = 2  # of metrics.json, see docs/metrics.schema.json
 
 
@@ -50,6 +52,8 @@ class RunFolder:
         self.overrides_file = self.path / "overrides.yaml"
         self.environment_file = self.path / "environment.json"
         self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
+        self.fitted_file = self.path / "fitted.json"  # what new rows are read and named by
+        self.hub = self.path / "hub"  # config files of the models of a hub that the run is built from
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -188,10 +192,19 @@ class RunFolder:
             metrics: a `RunMetrics` without `schema`.
         """
         self.log.close()
-        files = [self.log_file, self.data_file, *sorted(self.predictions.glob("*.parquet"))]
+        stored = [*sorted(self.predictions.glob("*.parquet")), *sorted(self.hub.rglob("*.json"))]
+        files = [self.log_file, self.data_file, *stored]
         digests = {str(file.relative_to(self.path)): compute_digest(file) for file in files if file.exists()}
         write_json(self.metrics_file, {"schema": SCHEMA, **metrics, "files": digests})
         self.status.write("finished", progress=1.0)
+
+    def write_fitted(self, fitted: FittedRecord) -> None:
+        """Write what the training rows decided, so that new rows can be predicted without them.
+
+        Args:
+            fitted: of this run.
+        """
+        write_json(self.fitted_file, fitted)
 
     def write_note(self, note: str | None) -> None:
         """Set the user's note about the run.
@@ -224,6 +237,10 @@ class RunFolder:
     def read_config(self) -> Config:
         """Return the resolved config."""
         return cast(Config, read_yaml(self.config_file, StoredConfig))
+
+    def read_fitted(self) -> FittedRecord:
+        """Return what the training rows decided."""
+        return cast(FittedRecord, read_json(self.fitted_file, FittedRecord, MAX_FITTED_BYTES))
 
     def read_note(self, config: Config) -> str | None:
         """Return the user's note about the run.

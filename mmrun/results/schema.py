@@ -90,6 +90,58 @@ class RunSettings(TypedDict):
     config: Config
 
 
+class FittedPart(TypedDict):
+    """One array of a decoded row.
+
+    Attributes:
+        shape: without the rows.
+        dtype: of NumPy.
+    """
+
+    shape: list[int]
+    dtype: str
+
+
+class FittedModality(TypedDict):
+    """How a modality of new rows is read.
+
+    Attributes:
+        kind: one of `types.KINDS`.
+        columns: of the user's file; empty: the run was not trained on a file.
+        state: of the preprocessor, after `fit`.
+        parts: arrays of a decoded row, by name.
+    """
+
+    kind: str
+    columns: list[str]
+    state: dict[str, Any]
+    parts: dict[str, FittedPart]
+
+
+class FittedTask(TypedDict):
+    """How the outputs for a target are understood.
+
+    Attributes:
+        kind: classification, ordinal, multilabel or regression.
+        arguments: of its class: classes, means ...
+    """
+
+    kind: str
+    arguments: dict[str, Any]
+
+
+class FittedRecord(TypedDict):
+    """What the training rows decided: all that predicting new rows needs besides the config and the weights.
+
+    Attributes:
+        modalities: by name.
+        tasks: by name.
+    """
+
+    modalities: dict[str, FittedModality]
+    tasks: dict[str, FittedTask]
+
+
 class DatasetRecord(TypedDict):
     """The data that a run was trained on.
 

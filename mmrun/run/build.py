@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmrun import hub
+from mmrun.compose import AUGMENTATIONS
 from mmrun.config import RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
@@ -16,9 +18,11 @@ from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.augment import Augment
+from mmrun.results.folder import RunFolder
 from mmrun.run import init_from
 from mmrun.run.class_names import start_from_class_names
-from mmrun.run.data import Data
+from mmrun.run.data import Data, Fitted
 from mmrun.seeding import seeded_generator
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
@@ -30,51 +34,68 @@ from mmrun.training.stages import (
     parameters_without_weight_decay,
     trainable_parameters,
 )
-from mmrun.types import Encoder, Input, Objective
+from mmrun.types import KINDS, Encoder, Input, Objective
 
 
-def build_model(config: RunConfig, data: Data, use_init: bool = True, stream: str = "init") -> Multimodal:
-    """Build the model. Each part draws its initial weights from a random stream of its own.
+def build_model(config: RunConfig, data: Data, stream: str = "init") -> Multimodal:
+    """Build the model with its initial weights. Each part draws them from a random stream of its own.
 
     Args:
-        config: encoders, adapter, fusion and seed.
+        config: encoders, adapter, fusion, heads and seed.
         data: what the preprocessors know of each modality, and the tasks.
-        use_init: load the parts of other runs that the `init` keys name; not needed where all weights are loaded
-            afterwards.
         stream: of the initial weights; that of each part has its name appended.
 
     Raises:
-        ConfigError: parts do not fit each other or the data.
+        ConfigError: parts do not fit each other or the data, or the weights that an `init` key names.
     """
+    model = _build_parts(config, data, stream)
+    if config.head.prompt is not None:
+        start_from_class_names(model, config, data)
+    data.warn(init_from.load_initial_weights(model, config, data.fits))
+    _adapt(config, data, model, stream)
+    return model
+
+
+def build_blank_model(config: RunConfig, fitted: Fitted, folder: RunFolder) -> Multimodal:
+    """Build the model of a run whose weights are loaded afterwards.
+
+    Args:
+        config: as for `build_model`.
+        fitted: what the training rows of the run decided.
+        folder: of the run; it holds the config files of models of a hub.
+    """
+    with hub.without_weights(folder.hub):
+        model = _build_parts(config, fitted, "init")
+        _adapt(config, fitted, model, "init")
+    return model
+
+
+def _build_parts(config: RunConfig, fitted: Fitted, stream: str) -> Multimodal:
+    """Build encoders, fusion and heads with random weights, or those that an encoder loads from a hub."""
     encoders: dict[str, Encoder] = {}
     for modality, node in config.encoder.items():
         key_path = f"encoder.{modality}"
         with seeded_generator(config.seed, f"{stream}/{key_path}"):
-            encoders[modality] = instantiate(node, key_path, data.metadata[modality], drop=("preprocess", "init"))
+            encoders[modality] = instantiate(node, key_path, fitted.metadata[modality], drop=("preprocess", "init"))
     optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
-        "num_outputs": sum(task.num_outputs for task in data.tasks.values()),
+        "num_outputs": sum(task.num_outputs for task in fitted.tasks.values()),
     }
     with seeded_generator(config.seed, f"{stream}/fusion"):
         fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
     with seeded_generator(config.seed, f"{stream}/head"):
-        model = Multimodal(encoders, fusion, data.tasks)
-    if use_init:
-        if config.head.prompt is not None:
-            start_from_class_names(model, config, data)
-        data.warn(init_from.load_initial_weights(model, config, data.fits))
-    if config.strategy.adapt is not None:
-        _adapt(config, data, encoders, stream)
-    return model
+        return Multimodal(encoders, fusion, fitted.tasks)
 
 
-def _adapt(config: RunConfig, data: Data, encoders: Mapping[str, Encoder], stream: str) -> None:
-    """Insert adapters into the encoders, in place."""
-    num_adapted = 0
+def _adapt(config: RunConfig, fitted: Fitted, model: Multimodal, stream: str) -> None:
+    """Insert the adapters of the strategy, if it has any, into the encoders."""
+    if config.strategy.adapt is None:
+        return
+    encoders, num_adapted = cast("dict[str, Encoder]", dict(model.encoder.items())), 0
     for modality, encoder in encoders.items():
         with seeded_generator(config.seed, f"{stream}/adapt.{modality}"):
             num_adapted += instantiate(
-                config.strategy.adapt, "strategy.adapt", data.metadata[modality], encoder=encoder
+                config.strategy.adapt, "strategy.adapt", fitted.metadata[modality], encoder=encoder
             )
     if num_adapted == 0:
         names = ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in encoders.items())
@@ -118,7 +139,7 @@ def build_objective(config: RunConfig, stage: Stage, data: Data, model: Multimod
             objective = instantiate(config.balance, "balance", optional_kwargs, objective=objective)
         augmentation = augmentation_of(config, stage, data)
         if augmentation is not None:
-            objective = instantiate(augmentation, "augment", optional_kwargs, objective=objective)
+            objective = Augment(objective, instantiate(augmentation, "augment", optional_kwargs))
     return objective
 
 
@@ -132,9 +153,26 @@ def augmentation_of(config: RunConfig, stage: Stage, data: Data) -> dict[str, An
     """
     if config.augment is None or not stage.heads:
         return None
-    kinds = {data.kinds[modality] for modality in stage.modalities}
-    by_kind = {kind: node for kind, node in config.augment["by_kind"].items() if kind in kinds and node is not None}
-    return {**config.augment, "by_kind": by_kind} if by_kind else None
+    return select_augmentation(config.augment, {modality: data.kinds[modality] for modality in stage.modalities})
+
+
+def select_augmentation(augment: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what a node says of some modalities; None if it augments none of them.
+
+    Args:
+        augment: the node.
+        kinds: of the modalities.
+    """
+    by_modality = augment.get("by_modality") or {}
+    by_modality = {modality: node for modality, node in by_modality.items() if modality in kinds}
+    with_kind = {kind for modality, kind in kinds.items() if modality not in by_modality}
+    node = {key: value for key, value in augment.items() if key not in (*KINDS, "by_modality")}
+    is_ours = node["_target_"] == AUGMENTATIONS  # a class of the user's may augment without such keys
+    node |= {kind: augment[kind] for kind in KINDS if kind in with_kind and augment.get(kind) is not None}
+    if by_modality:
+        node["by_modality"] = by_modality
+    augments = any(kind in node for kind in KINDS) or any(by_modality.values())
+    return node if augments or not is_ours else None
 
 
 def uses_balance(stage: Stage) -> bool:
@@ -180,7 +218,7 @@ def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str)
             )
     parts = [*(f"encoder.{modality}" for modality in other.encoder), *(f"task.{task}" for task in data.tasks)]
     data.warn(init_from.check_fits(folder, {part: data.fits[part] for part in parts}, key_path))
-    model = build_model(other, data, use_init=False)
+    model = build_blank_model(other, data, folder)
     checkpoint.load_weights(model, init_from.final_weights(folder, other), folder.path)
     return model.requires_grad_(False).eval()
 

@@ -29,7 +29,6 @@ from mmrun.run.data import Data, describe_data, open_data
 from mmrun.run.sampling import order_rows
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage
-from mmrun.types import KINDS
 from mmrun.values import convert
 
 
@@ -205,14 +204,9 @@ def list_metrics(data: Data, heads: Iterable[Head]) -> list[str]:
 
 
 def _check_augmentation(config: RunConfig, data: Data, stages: Mapping[str, Stage]) -> None:
-    """Reject unknown kinds, and an augmentation that no stage would use."""
+    """Reject an augmentation that no stage would use."""
     if config.augment is None:
         return
-    for kind in config.augment["by_kind"]:
-        if kind not in KINDS:
-            raise ConfigError(
-                f"augment.by_kind.{kind}: no such kind{nearest(kind, KINDS)} (there are {', '.join(KINDS)})"
-            )
     if all(augmentation_of(config, stage, data) is None for stage in stages.values()):
         names = ", ".join(f"{modality} ({kind})" for modality, kind in data.kinds.items())
         raise ConfigError(

@@ -1,6 +1,6 @@
 """The data of one run: the data set is opened, what the training rows decide is fitted, and columns are decoded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,36 +20,47 @@ from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.instantiate import instantiate
-from mmrun.tasks import build_task
+from mmrun.tasks import fit_task, restore_task
 from mmrun.tasks.regression import Regression
 from mmrun.types import Preprocessor, Task
 
 
 @dataclass(frozen=True)
-class Data:
-    """A data set, opened for one run.
+class Fitted:
+    """What the training rows decide, and the model is built from.
 
     Attributes:
-        table: what the source returned.
         kinds: kind of each modality that the run reads.
         preprocessors: by modality, fitted on the training rows.
         tasks: what is predicted, by name.
-        rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
-            rows), val, test.
-        files: digests of the files that the data set names.
     """
 
-    table: Table
     kinds: dict[str, str]
     preprocessors: dict[str, Preprocessor]
     tasks: dict[str, Task]
-    rows: dict[str, np.ndarray]
-    files: FileDigests
 
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:
         """By modality, the arguments that its preprocessor offers to encoders and objectives."""
         return {modality: preprocessor.metadata for modality, preprocessor in self.preprocessors.items()}
+
+
+@dataclass(frozen=True)
+class Data(Fitted):
+    """A data set, opened for one run.
+
+    Attributes:
+        table: what the source returned.
+        rows: row numbers, ascending, by what they are for: all, labelled, unlabelled, bootstrap (of the training
+            rows), val, test.
+        files: digests of the files that the data set names.
+        task_arguments: what the labelled rows decided about each task.
+    """
+
+    table: Table
+    rows: dict[str, np.ndarray]
+    files: FileDigests
+    task_arguments: dict[str, dict[str, Any]]
 
     @property
     def notes(self) -> list[str]:
@@ -125,12 +136,13 @@ def open_data(config: RunConfig) -> Data:
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
         preprocessor.fit(table.columns[modality], train)
         preprocessors[modality] = preprocessor
-    tasks = _build_tasks(config, table, labelled)
+    arguments = {name: fit_task(name, target, labelled) for name, target in table.targets.items()}
+    tasks = _build_tasks(config, table, arguments)
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
-    return Data(table, kinds, preprocessors, tasks, rows, files)
+    return Data(kinds, preprocessors, tasks, table, rows, files, arguments)
 
 
-def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[str, Task]:
+def _build_tasks(config: RunConfig, table: Table, arguments: Mapping[str, dict[str, Any]]) -> dict[str, Task]:
     """Build the task of each target: the user's own where `tasks` names one."""
     for name in config.tasks:
         if name not in table.targets:
@@ -140,7 +152,7 @@ def _build_tasks(config: RunConfig, table: Table, labelled: np.ndarray) -> dict[
     for name, target in table.targets.items():
         node = config.tasks.get(name)
         build = None if node is None else partial(instantiate, node, f"tasks.{name}")
-        tasks[name] = build_task(name, target, labelled, build)
+        tasks[name] = restore_task(name, target.task, arguments[name], build)
     return tasks
 
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
+from mmrun import hub
 from mmrun.compose import as_dict, restore
 from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
@@ -29,6 +31,7 @@ from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
 from mmrun.run.data import describe_data, open_columns, open_data, open_file_digests, open_table
 from mmrun.run.data_identity import check_data, check_fitted
+from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
 from mmrun.run.stage import train_stage
@@ -86,6 +89,7 @@ def run(
         if writes and not folder.finished:
             _report_previous(folder, callback)
             _record_data(session)
+            _record_fitted(session)
             _record_start(session, overrides)
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
@@ -160,7 +164,9 @@ def open_session(
         for line in check_fitted(folder, data.fits):
             callback.on_message(f"warning: {line}")
     record = record_data(data.table, data.files)._replace(fits=data.fits) if for_training else None
-    model = build.build_model(config, data, use_init=for_training)
+    with hub.recording() as hub_models:
+        build_blank = partial(build.build_blank_model, folder=folder)
+        model = (build.build_model if for_training else build_blank)(config, data)
     stages = build.resolve_stages(config, model)
     if for_training:
         checks.dry_run_stages(config, data, model, stages)
@@ -179,7 +185,19 @@ def open_session(
     placement = place_model(model, config, accelerator, shard=for_training and _has_shards(config, accelerator))
     if for_training:
         build.fit_encoders(data, columns, model, accelerator.device)
-    return Session(config, folder, callback, accelerator, data, columns, model, stages, placement, record=record)
+    return Session(
+        config,
+        folder,
+        callback,
+        accelerator,
+        data,
+        columns,
+        model,
+        stages,
+        placement,
+        hub_models=frozenset(hub_models),
+        record=record,
+    )
 
 
 def _has_shards(config: RunConfig, accelerator: Accelerator) -> bool:
@@ -257,6 +275,14 @@ def _record_data(session: Session) -> None:
             f"{folder.path} has no record of its data, so changes since it was started cannot be noticed"
         )
     write_data_record(folder, session.record)
+
+
+def _record_fitted(session: Session) -> None:
+    """Write what new rows are predicted by without the data, a hub or a local model, unless the run has it."""
+    folder = session.folder
+    if not folder.fitted_file.exists():
+        hub.store_files(sorted(session.hub_models), folder.hub)
+        folder.write_fitted(record_fitted(session))
 
 
 def _record_start(session: Session, overrides: Sequence[str]) -> None:

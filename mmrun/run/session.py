@@ -42,6 +42,7 @@ class Session:
         stages: by name, in order.
         placement: how the model lies on the devices.
         interruption: the signal that asks the run to stop, if one has arrived.
+        hub_models: names of the models of a hub that the model was built from; empty unless it was opened to train.
         record: digests of what the data set held when it was opened; None: it was not opened to train.
     """
 
@@ -55,6 +56,7 @@ class Session:
     stages: dict[str, Stage]
     placement: Placement
     interruption: Interruption = field(default_factory=Interruption)
+    hub_models: frozenset[str] = frozenset()
     record: DataRecord | None = None
 
     @property

@@ -13,10 +13,12 @@ from mmrun.errors import DamagedError, RunError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.teacher import EMACopy
 from mmrun.renamed import translate_train_state
+from mmrun.results.folder import RunFolder
 from mmrun.run.session import Session
 from mmrun.training import checkpoint, reuse
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
+from mmrun.training.placement import Placement
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import TrainState
@@ -34,10 +36,25 @@ def load_stage_weights(session: Session, stage: Stage) -> None:
         DamagedError: its checkpoint is not what was written.
         RunError: it does not fit the model.
     """
-    folder = session.folder.checkpoint_path(stage.name, stage.config.keep)
+    load_weights(session.folder, stage, session.model, session.placement)
+
+
+def load_weights(run: RunFolder, stage: Stage, model: Multimodal, placement: Placement) -> None:
+    """Load the final weights of a finished stage into a model.
+
+    Args:
+        run: the folder that holds them.
+        stage: finished.
+        model: of that run, placed on the devices.
+        placement: of the model.
+
+    Raises:
+        DamagedError: the checkpoint is not what was written.
+        RunError: it does not fit the model.
+    """
+    folder = run.checkpoint_path(stage.name, stage.config.keep)
     _, weights = checkpoint.load(folder, "model")
-    placed = session.placement.scatter(weights, session.model.state_dict())
-    checkpoint.load_weights(session.model, placed, folder)
+    checkpoint.load_weights(model, placement.scatter(weights, model.state_dict()), folder)
 
 
 def discard_damaged(session: Session, stage: Stage) -> None:

@@ -1,6 +1,6 @@
 """What can be predicted: one class per kind of task, with its losses, scores and metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,34 +23,60 @@ TASKS: dict[str, Kind] = {
 }
 
 
-def build_task(
-    name: str,
-    target: Target,
-    train_rows: np.ndarray,
-    build: Callable[[dict[str, object]], Task] | None = None,
-) -> Task:
+BuildTask = Callable[[dict[str, object]], Task]  # a task of the user's own, from `name` and what `fit_task` returned
+
+
+def build_task(name: str, target: Target, train_rows: np.ndarray, build: BuildTask | None = None) -> Task:
     """Build the task of a target column; class counts, mean and deviation come from the training rows.
 
     Args:
         name: of the task.
         target: the column.
         train_rows: numbers of the labelled training rows [N].
-        build: builds a task of the user's own from the arguments of the target's kind; None: the kind itself is built.
+        build: as for `restore_task`.
 
     Raises:
         DataError: no training row has a class or value.
         ConfigError: the user's task does not extend the target's kind.
     """
+    return restore_task(name, target.task, fit_task(name, target, train_rows), build)
+
+
+def fit_task(name: str, target: Target, train_rows: np.ndarray) -> dict[str, Any]:
+    """Return what the training rows decide about a task: the arguments of the class of its kind.
+
+    Args:
+        name: of the task.
+        target: the column.
+        train_rows: numbers of the labelled training rows [N].
+
+    Raises:
+        DataError: no training row has a class or value.
+    """
     _check_visible(name, target, train_rows)
-    kind = TASKS[target.task]
-    arguments: dict[str, Any] = {"name": name, **kind.fit(target, train_rows)}
+    return TASKS[target.task].fit(target, train_rows)
+
+
+def restore_task(name: str, kind: str, arguments: Mapping[str, Any], build: BuildTask | None = None) -> Task:
+    """Build a task from what the training rows decided about it.
+
+    Args:
+        name: of the task.
+        kind: of its target, one of TASKS.
+        arguments: what `fit_task` returned.
+        build: builds a task of the user's own; None: the kind itself is built.
+
+    Raises:
+        ConfigError: the user's task does not extend the target's kind.
+    """
+    cls: Kind = TASKS[kind]
     if build is None:
-        return kind(**arguments)
-    task = build(arguments)
-    if not isinstance(task, kind):
+        return cls(name=name, **arguments)
+    task = build({"name": name, **arguments})
+    if not isinstance(task, cls):
         raise ConfigError(
-            f"tasks.{name}: {type(task).__name__} does not extend {kind.__module__}.{kind.__name__}, "
-            f"as a task for a target of {target.task} must"
+            f"tasks.{name}: {type(task).__name__} does not extend {cls.__module__}.{cls.__name__}, "
+            f"as a task for a target of {kind} must"
         )
     return task
 

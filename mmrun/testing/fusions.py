@@ -59,7 +59,10 @@ def check_shapes_and_gradients(build: BuildFusion, count: int, tokens: bool) -> 
     assert fused.shape == (NUM_ROWS, fusion.dim), f"fused vectors {tuple(fused.shape)}, not ({NUM_ROWS}, {fusion.dim})"
     output = head(fused)
     assert output.shape == (NUM_ROWS, NUM_OUTPUTS), f"the head returns {tuple(output.shape)}"
-    output.square().sum().backward()
+    learned = [output.square().sum()]
+    for decision in fusion.decide_alone(features, present).values():
+        learned += [decision.logits.square().sum(), decision.confidence.sum()]
+    torch.stack(learned).sum().backward()
     for key, parameter in [*fusion.named_parameters(prefix="fusion"), *head.named_parameters(prefix="head")]:
         assert parameter.grad is not None, f"{key} gets no gradient"
         assert parameter.grad.isfinite().all(), f"the gradient of {key} is not finite"

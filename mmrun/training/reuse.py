@@ -16,7 +16,7 @@ from mmrun import code_version
 from mmrun.models.multimodal import Multimodal
 
 # What a stage's result cannot depend on: everything else in the package enters the key.
-UNRELATED = ("cli", "evaluation", "results", "search")
+UNRELATED = ("api.py", "cli", "deploy", "evaluation", "results", "search")
 
 
 def result_key(determinants: Mapping[str, object]) -> str:

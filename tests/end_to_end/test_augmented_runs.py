@@ -30,7 +30,7 @@ def test_the_same_bits_again_with_a_balance_in_half_precision_and_micro_batches(
 
 def test_features_take_the_place_of_inputs_that_are_not_augmented(shell):
     words = ["strategy=frozen", "dataset.labelled=0.1", "budget.epochs=1", "augment=light"]
-    both, image = shell.train(*words), shell.train(*words, "augment.by_kind.text=null")
+    both, image = shell.train(*words), shell.train(*words, "augment.text=null")
     read = [metrics(run)["cost"]["stages"]["train"]["features"] for run in (both, image)]
     assert read[0] is None
     assert read[1]["modalities"] == ["text"]
@@ -38,14 +38,14 @@ def test_features_take_the_place_of_inputs_that_are_not_augmented(shell):
 
 def test_a_stage_is_reused_only_under_the_same_augmentation_of_its_kinds(shell):
     words = ["strategy.stages.train.reuse=true", "augment=light"]
-    changes = ["outputs=a", "outputs=b", "augment.by_kind.audio.gain=1", "augment.by_kind.image.crop=0.9"]
+    changes = ["outputs=a", "outputs=b", "augment.audio.gain=1", "augment.image.crop=0.9"]
     runs = [metrics(shell.train(*words, change)) for change in changes]
     assert [run["cost"]["stages"]["train"]["reused"] for run in runs] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
     "words",
-    [["augment.by_kind.image=null", "augment.by_kind.text=null"], ["strategy=component", "~strategy.stages.finetune"]],
+    [["augment.image=null", "augment.text=null"], ["strategy=component", "~strategy.stages.finetune"]],
 )
 def test_where_nothing_is_augmented_it_is_said(shell, words):
     told = (
@@ -57,10 +57,10 @@ def test_where_nothing_is_augmented_it_is_said(shell, words):
 
 def test_a_kind_that_there_is_not_is_refused(shell):
     told = (
-        "mmrun: augment.by_kind.imgae: no such kind; did you mean 'image'? "
+        "mmrun: +augment.imgae=null: no modality or kind 'imgae'; did you mean 'image'? "
         "(there are image, text, audio, tabular, series)\n"
     )
-    assert shell("train", *FEW, "augment=light", "+augment.by_kind.imgae=null")[::2] == (2, told)
+    assert shell("train", *FEW, "augment=light", "+augment.imgae=null")[::2] == (2, told)
 
 
 def test_none_is_a_run_without(shell):

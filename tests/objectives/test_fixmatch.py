@@ -7,14 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from mmrun.errors import ConfigError
-from mmrun.objectives.augment import Augmentation, AugmentTabular
+from mmrun.objectives.augment import Augmentations
+from mmrun.objectives.augmentations.tabular import AugmentTabular
 from mmrun.objectives.fixmatch import FixMatch, pseudo_label_losses
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import KINDS, METADATA, TASKS, build_model
 from tests.objectives import few_labels
 from tests.objectives.unlabelled import hide_half
 
-UNCHANGED = partial(Augmentation, by_kind={})
+UNCHANGED = Augmentations
 
 
 def build(weak=UNCHANGED, strong=UNCHANGED, **changes):
@@ -50,12 +51,14 @@ def test_the_loss_is_a_mean_over_all_unlabelled_rows_and_labelled_rows_are_as_ev
 
 def test_no_gradient_flows_through_the_weak_view():
     model, data = build_model(), hide_half()
-    loss = build(strong=partial(Augmentation, by_kind={"tabular": ToZero}), threshold=0.0)(model, data)
+    loss = build(strong=partial(Augmentations, tabular=ToZero), threshold=0.0)(model, data)
     gradient = torch.autograd.grad(loss["loss/pseudo_label"], model.encoder["cells"].linear.weight)[0]
     assert not gradient[:, :3].any()  # the strong view has no numbers
 
 
 class ToZero(torch.nn.Module):
+    kind = "tabular"
+
     def __init__(self, **metadata):
         super().__init__()
 
@@ -67,8 +70,7 @@ def test_unlabelled_rows_are_worth_something():
     noise = partial(AugmentTabular, drop=0.0)
     views = {}
     for name, amount in (("weak", 0.1), ("strong", 1.0)):
-        by_kind = {"tabular": lambda amount=amount, **_: noise(noise=amount)}
-        views[name] = partial(Augmentation, by_kind=by_kind)
+        views[name] = partial(Augmentations, tabular=lambda amount=amount, **_: noise(noise=amount))
     alone = taught = 0.0
     for seed in range(4):
         data = few_labels.draw_rows(300, seed, labelled=6, spread=1.2)
@@ -83,7 +85,7 @@ def test_unlabelled_rows_are_worth_something():
 
 def test_validation_sees_inputs_and_targets_as_they_are():
     model, data = build_model(), hide_half()
-    loss = build(strong=partial(Augmentation, by_kind={"tabular": ToZero}), threshold=0.0).eval()(model, data)["loss"]
+    loss = build(strong=partial(Augmentations, tabular=ToZero), threshold=0.0).eval()(model, data)["loss"]
     assert loss.item() == Task(TASKS)(model, data)["loss"].item()
 
 

@@ -1,20 +1,18 @@
 """Tabular cells: the numbers and categories of one row."""
 
 import math
-from array import array
-from collections.abc import Iterable, Mapping
-from itertools import compress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmrun.data.moments import Moments
 from mmrun.data.names import find_near_equal, normalize_name
+from mmrun.data.numbers import as_number, parse_numbers
 from mmrun.data.packed import PackedValues, Records
+from mmrun.data.packed import is_present as is_cell_present
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError, nearest
-
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how missing numbers are marked, in lower case
 
 MAX_SPREADS = 10  # distances from the 5 % to the 95 % quantile that a number may be beyond them, to go unmentioned
 MAX_DEVIATIONS = 1e30  # from the mean; what is farther away would overflow float32
@@ -62,7 +60,7 @@ class Cells:
         has_cells = bool((is_training & is_present).any())
         self.numeric, self.categories, self.notes = {}, {}, []
         for name, cells in records.columns.items() if has_cells else ():
-            numbers = None if name in (self.categorical or []) else _parse_numbers(compress(cells, is_training))
+            numbers = None if name in (self.categorical or []) else _parse_training_numbers(cells, is_training)
             if numbers is None:
                 self._fit_categories(name, cells, is_training, is_present)
             else:
@@ -81,23 +79,22 @@ class Cells:
         self, name: str, numbers: np.ndarray, cells: PackedValues[object], is_training: np.ndarray
     ) -> None:
         moments = Moments(1)
-        moments.update(numbers[None])
+        moments.update(numbers[None, is_training])
         self.numeric[name] = (float(moments.mean[0]), float(moments.deviation[0]))
-        others = (as_number(cell) for cell in compress(cells, ~is_training))
-        other_numbers = np.array([number for number in others if number is not None])
-        self.notes += describe_extremes(f"column '{name}'", numbers, other_numbers)
-        num_infinite = sum(map(_is_infinite, cells))
+        self.notes += describe_extremes(f"column '{name}'", numbers[is_training], numbers[~is_training])
+        without_number = np.flatnonzero(np.isnan(numbers) & is_cell_present(cells))
+        num_infinite = sum(map(_is_infinite, cells.take(without_number)))
         if num_infinite:
             self.notes.append(f"column '{name}': {num_infinite} cells are infinite, and read as missing")
 
     def _fit_categories(
         self, name: str, cells: PackedValues[object], is_training: np.ndarray, is_present: np.ndarray
     ) -> None:
-        words = set(map(_category, compress(cells, is_training & is_present)))
-        self.categories[name] = {word: number for number, word in enumerate(sorted(words), start=1)}
-        others = compress(cells, ~is_training & is_present)
-        self.notes += self._describe_unknown(name, map(_category, others), "other rows")
-        pairs = find_near_equal(words - {""})
+        words = cells.map(_category)
+        in_training = set(words[is_training & is_present])
+        self.categories[name] = {word: number for number, word in enumerate(sorted(in_training), start=1)}
+        self.notes += self._describe_unknown(name, words[~is_training & is_present], "other rows")
+        pairs = find_near_equal(in_training - {""})
         if pairs:
             first_word, second_word = pairs[0]
             self.notes.append(
@@ -115,21 +112,20 @@ class Cells:
         is_present = column.is_present()
         lines = []
         for name in self.categories:
-            words = map(_category, compress(records.columns[name], is_present))
-            lines += self._describe_unknown(name, words, "rows")
+            words = records.columns[name].map(_category)
+            lines += self._describe_unknown(name, words[is_present], "rows")
         return lines
 
-    def _describe_unknown(self, name: str, words: Iterable[str], rows: str) -> list[str]:
+    def _describe_unknown(self, name: str, words: np.ndarray, rows: str) -> list[str]:
         """Return a line about words that no training row has, or none if there is none."""
-        numbered = list(words)
-        unknown = [word for word in numbered if word not in self.categories[name]]
+        unknown = [word for word in words if word not in self.categories[name]]
         if not unknown:
             return []
         named = next((word for word in unknown if word), "")
         first = f", the first is {named[:40]!r}" if named else ""
         num_empty = unknown.count("")
         empty = f" ({num_empty} of them are empty)" if num_empty else ""
-        share = f"{len(unknown)} of {len(numbered)} {rows}"
+        share = f"{len(unknown)} of {len(words)} {rows}"
         return [
             f"column '{name}': {share} have a category that no training row has{first}; they are read as unknown{empty}"
         ]
@@ -157,6 +153,38 @@ class Cells:
         categories = [numbered.get(_category(value[name]), 0) for name, numbered in self.categories.items()]
         return {"numeric": numbers, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
 
+    def decode_rows(self, values: Sequence[Mapping[str, object] | None]) -> dict[str, np.ndarray] | None:
+        """Decode many rows at once, column by column.
+
+        Args:
+            values: n rows, None where the modality is missing.
+
+        Returns:
+            The arrays of `decode` with a first axis of n, zeros where the modality is missing; None where a row cannot
+            be decoded, or where the rows are not stored by column.
+        """
+        if not isinstance(values, Records):
+            return None
+        is_empty = ~is_cell_present(values)
+        numbers = np.zeros((len(values), len(self.numeric)), dtype=np.float32)
+        missing = np.zeros((len(values), len(self.numeric)), dtype=bool)
+        for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
+            column = parse_numbers(values.columns[name])
+            if column is None:
+                return None
+            standardised = (column - mean) / deviation if deviation > 0 else np.where(np.isnan(column), np.nan, 0.0)
+            if (np.abs(standardised) > MAX_DEVIATIONS).any():
+                return None
+            missing[:, i] = np.isnan(column) & ~is_empty
+            numbers[:, i] = np.nan_to_num(standardised, nan=0.0)
+        categories = np.zeros((len(values), len(self.categories)), dtype=np.int64)
+        for i, (name, numbered) in enumerate(self.categories.items()):
+            categories[:, i] = values.columns[name].map(
+                lambda cell, numbered=numbered: numbered.get(_category(cell), 0)
+            )
+        categories[is_empty] = 0
+        return {"numeric": numbers, "missing": missing, "categorical": categories}
+
     def _standardise(self, name: str, number: float) -> float:
         mean, deviation = self.numeric[name]
         standardised = (number - mean) / deviation if deviation > 0 else 0.0
@@ -183,37 +211,6 @@ class Cells:
     def _update_metadata(self) -> None:
         cardinalities = [len(words) + 1 for words in self.categories.values()]
         self.metadata = {"num_numeric": len(self.numeric), "cardinalities": cardinalities}
-
-
-def as_number(cell: object) -> float | None:
-    """Return a cell as a number.
-
-    Args:
-        cell: a number, or text.
-
-    Returns:
-        The number; NaN if it is infinite or marked as missing; None if the cell is not a number.
-    """
-    if isinstance(cell, float):
-        return cell if math.isfinite(cell) else math.nan
-    if cell is None or is_missing_mark(cell):
-        return math.nan
-    if isinstance(cell, str) and "_" in cell:  # Python reads 2024_01 as 202401
-        return None
-    try:
-        number = float(cell)  # type: ignore[arg-type]  # a TypeError is caught
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else math.nan
-
-
-def is_missing_mark(cell: object) -> bool:
-    """Return whether a cell marks a missing number: NA, null, ? ...
-
-    Args:
-        cell: text, or anything else.
-    """
-    return isinstance(cell, str) and cell.strip().lower() in MISSING
 
 
 def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarray) -> list[str]:
@@ -255,12 +252,12 @@ def _is_infinite(cell: object) -> bool:
     return isinstance(cell, str) and cell.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
-def _parse_numbers(cells: Iterable[object]) -> np.ndarray | None:  # [n] float64
-    """Return the numbers of cells, NaN for missing ones; None if a cell is not a number."""
-    numbers = array("d")
-    for cell in cells:
-        number = as_number(cell)
-        if number is None:
-            return None
-        numbers.append(number)
-    return np.array(numbers)
+def _parse_training_numbers(cells: PackedValues[object], is_training: np.ndarray) -> np.ndarray | None:
+    """Return the numbers [N] of a column, NaN for missing ones and words of other rows; None if it is not numeric."""
+    numbers = parse_numbers(cells)
+    if numbers is not None:
+        return numbers
+    if parse_numbers(cells.take(np.flatnonzero(is_training))) is None:
+        return None
+    others = [math.nan if (number := as_number(cell)) is None else number for cell in cells]
+    return np.array(others, dtype=np.float64)

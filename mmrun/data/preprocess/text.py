@@ -55,7 +55,8 @@ class Tokens:
         auto_range: smallest and largest T that "auto" chooses; never more than a pretrained tokenizer's model reads.
 
     Attributes:
-        metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives.
+        metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives, and the complete
+            tokenizer as JSON, for augmentations.
         notes: what is cut, and which words are not in the vocabulary.
 
     Raises:
@@ -128,7 +129,7 @@ class Tokens:
 
     def state(self) -> dict[str, object]:
         """Return the complete tokenizer, so that its files are not needed again, and the metadata."""
-        return {"tokenizer": self._vocabulary, **self.metadata}
+        return dict(self.metadata)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state.
@@ -144,13 +145,14 @@ class Tokens:
     def _set_tokenizer(self, tokenizer: "Tokenizer", max_tokens: int, ids: dict[str, Any]) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        self._vocabulary = tokenizer.to_str()  # the same for every length
+        vocabulary = tokenizer.to_str()  # the same for every length
         tokenizer.enable_truncation(max_tokens)
         tokenizer.enable_padding(
             length=max_tokens, pad_id=ids["pad_id"], pad_token=tokenizer.id_to_token(ids["pad_id"])
         )
         self._tokenizer = tokenizer
-        self.metadata = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": max_tokens, **ids}
+        sizes = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": max_tokens}
+        self.metadata = {"tokenizer": vocabulary, **sizes, **ids}
 
 
 def read_text(value: str | Path) -> str:

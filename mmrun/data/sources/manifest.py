@@ -199,6 +199,7 @@ def _build_table(
         groups=group_of,
         skipped=reader.skipped,
         notes=schema.notes,
+        fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
     )
 
 
@@ -213,7 +214,10 @@ def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileR
 def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
     labels = {}
     for name, task in schema.tasks.items():
-        labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
+        if task == "regression":
+            labels[name] = reader.read_numbers(name)
+        else:
+            labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
     return labels
 
 

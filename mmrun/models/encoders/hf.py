@@ -13,7 +13,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from mmrun.errors import ConfigError
-from mmrun.hub import TRANSFORMERS_REMEDY, fetch
+from mmrun.hub import TRANSFORMERS_REMEDY, fetch, locate, skips_weights
 from mmrun.models.encoders.pretrained import encode_example, encode_example_text
 from mmrun.models.encoders.sequence import find_last_tokens, masked_mean, select_tokens, unmask_empty_rows
 from mmrun.types import Encoder, Features
@@ -35,14 +35,16 @@ def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_
         ConfigError: the model is neither cached nor reachable, or does not support `grad_checkpointing`.
     """
 
+    files = locate(model)
+
     def load(local_only: bool) -> PreTrainedModel:
         (logging.disable_progress_bar if local_only else logging.enable_progress_bar)()  # for downloads only
         options = {"local_files_only": local_only, "trust_remote_code": False}
-        config = AutoConfig.from_pretrained(model, **options)
+        config = AutoConfig.from_pretrained(files, **options)
         _refuse_kernels(config, model)
         for name, value in config_changes.items():
             setattr(config, name, value)
-        if not pretrained:
+        if not pretrained or skips_weights():
             return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
         _refuse_adapters(model)
         try:
@@ -50,7 +52,7 @@ def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_
         except (SafetensorError, RuntimeError) as error:  # a damaged file, or weights of another model
             raise OSError(str(error)) from None
 
-    net = fetch(load, model, TRANSFORMERS_REMEDY)
+    net = fetch(load, files, TRANSFORMERS_REMEDY)
     if hasattr(getattr(net, "pooler", None), "dense"):
         net.pooler = None
     if grad_checkpointing:
@@ -112,8 +114,8 @@ def load_settings(read: ReadSettings, model: str) -> Settings:
     Raises:
         ConfigError: the file is neither cached nor reachable.
     """
-    remedy = f"save the processor of {model} beside its weights"
-    return fetch(lambda local_only: read(model, local_files_only=local_only)[0], model, remedy)
+    files, remedy = locate(model), f"save the processor of {model} beside its weights"
+    return fetch(lambda local_only: read(files, local_files_only=local_only)[0], files, remedy)
 
 
 def load_normalization(model: str, pretrained: bool, num_channels: int) -> tuple[Tensor, Tensor]:

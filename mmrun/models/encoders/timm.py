@@ -12,7 +12,7 @@ from timm.models import PretrainedCfg, load_state_dict
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.hub import TIMM_REMEDY, fetch, summarize_error
+from mmrun.hub import TIMM_REMEDY, fetch, skips_weights, summarize_error
 from mmrun.models.encoders.pretrained import encode_example
 from mmrun.types import Encoder, Features
 
@@ -54,7 +54,7 @@ class Timm(Encoder):
         if config.fixed_input_size:
             shape["img_size"] = (height, width)
         self.net: Any  # timm's models share no base class that declares their methods
-        if pretrained is False:
+        if pretrained is False or skips_weights():
             self.net = timm.create_model(model, num_classes=0, **shape)
         else:
             self.net = _create_pretrained(model, config, shape, pretrained)

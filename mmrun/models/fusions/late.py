@@ -3,10 +3,11 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.presence import build_projections, masked_mean, masked_softmax, project_pooled
+from mmrun.models.fusions.presence import build_projections, mask_pooled, masked_mean, masked_softmax, project_pooled
 from mmrun.types import Features, Fusion
 from mmrun.values import PositiveFloat
 
@@ -86,10 +87,7 @@ class Qmf(Fusion):
 
     def __init__(self, dims: dict[str, int], num_outputs: int, temperature: PositiveFloat = 10.0) -> None:
         super().__init__()
-        if num_outputs < 2:
-            raise ConfigError(
-                "fusion: qmf weights the logits of classes, and the task has one output; choose another fusion"
-            )
+        check_several_outputs("qmf", num_outputs)
         self.dim = num_outputs
         self.logits = build_projections(dims, num_outputs)
         self.temperature = temperature
@@ -121,6 +119,75 @@ class Qmf(Fusion):
             ConfigError: the task's outputs are not all outputs, so there are several tasks.
         """
         return build_bias(self.dim, num_outputs)
+
+
+class MMCosine(Fusion):
+    """MMCosine (Xu, Feng, Zhang & Hu, 2023): cosines in place of logits, so that no modality wins by its norm.
+
+    Computes the sum over the present modalities of scale * cos(w_mc, x_m), the angle between a modality's features and
+    its weight vector of each class. A strong modality cannot grow features or weights to drown the others.
+
+    Args:
+        dims: D_m, the width of each modality's features.
+        num_outputs: C, the outputs of the single task, at least 2; also the width of the fused vector.
+        scale: of the cosines. The more classes, the larger it has to be for confident predictions.
+
+    Raises:
+        ConfigError: there is one output, as in regression, whose size a cosine does not tell.
+    """
+
+    def __init__(self, dims: dict[str, int], num_outputs: int, scale: PositiveFloat = 10.0) -> None:
+        super().__init__()
+        check_several_outputs("mmcosine", num_outputs)
+        self.dim = num_outputs
+        self.logits = nn.ModuleDict({name: nn.Linear(width, num_outputs, bias=False) for name, width in dims.items()})
+        self.scale = scale
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Sum the scaled cosines.
+
+        Args:
+            features: by modality, pooled [B, D_m].
+            present: by modality, [B] bool.
+
+        Returns:
+            Logits without their bias [B, C].
+        """
+        logits = []
+        for name, linear in self.logits.items():
+            x = F.normalize(mask_pooled(features[name], present[name]), dim=1)
+            logits.append(F.linear(x, F.normalize(linear.weight, dim=1)))
+        return self.scale * torch.stack(logits).sum(0)
+
+    def head(self, num_outputs: int) -> nn.Module:
+        """Return a module that adds a bias: the fused vector is the logits already.
+
+        Args:
+            num_outputs: of the task.
+
+        Returns:
+            Module [B, C] -> [B, C].
+
+        Raises:
+            ConfigError: the task's outputs are not all outputs, so there are several tasks.
+        """
+        return build_bias(self.dim, num_outputs)
+
+
+def check_several_outputs(name: str, num_outputs: int) -> None:
+    """Reject a task with one output.
+
+    Args:
+        name: of the fusion.
+        num_outputs: of the task.
+
+    Raises:
+        ConfigError: there is one output.
+    """
+    if num_outputs < 2:
+        raise ConfigError(
+            f"fusion: {name} needs several outputs, of classes or labels, and the task has one; choose another fusion"
+        )
 
 
 def build_bias(dim: int, num_outputs: int) -> "Bias":

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.balance.held_out import check_needs_targets, hide_held_out, select_held_out
 from mmrun.objectives.balance.step_mean import StepMean
 from mmrun.objectives.balance.unimodal import (
     Probes,
@@ -17,11 +18,8 @@ from mmrun.objectives.balance.unimodal import (
     get_pooled,
     has_visible_target,
 )
-from mmrun.objectives.losses import hide_targets
 from mmrun.types import Batch, Objective, Task
 from mmrun.values import OpenShare, PositiveInt, Share
-
-HELD_OUT = "held out "  # before the name of a task: its targets that are hidden in training
 
 
 class GradientBlending(Objective):
@@ -76,12 +74,7 @@ class GradientBlending(Objective):
         for key, share in (("decay", decay), ("least", least)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"balance.{key}: {share} is not between 0 and 1")
-        if not objective.needs_targets:
-            raise ConfigError(
-                f"balance: gradient_blending hides the targets of held-out rows, and {type(objective).__name__} learns "
-                "from rows without targets too; choose another balance, or objective task, multi_loss, mixup, "
-                "modality_dropout, fgm, fgsm or pgd"
-            )
+        check_needs_targets("gradient_blending", objective)
         self.objective, self.tasks = objective, dict(tasks)
         self.probes = Probes(tasks, kinds, dims)
         self.every, self.decay, self.least = every, decay, least
@@ -96,11 +89,7 @@ class GradientBlending(Objective):
 
     def prepare(self, batch: Batch) -> Batch:
         """Hide the targets of held-out rows, and keep them under other names; see `Objective.prepare`."""
-        is_held_out, targets = self.is_held_out[batch.index], {}
-        for name, target in batch.targets.items():
-            targets[name] = hide_targets(target, ~is_held_out)
-            targets[HELD_OUT + name] = hide_targets(target, is_held_out)
-        return batch._replace(targets=targets)
+        return hide_held_out(batch, self.is_held_out)
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted sum of the wrapped objective's loss and those of each modality alone.
@@ -130,7 +119,7 @@ class GradientBlending(Objective):
 
     def _collect_losses(self, outputs: Mapping[str, Mapping[str, Tensor]], batch: Batch) -> None:
         """Collect the losses of trained and held-out rows; `outputs` holds the joint ones first, then by modality."""
-        held_out = batch._replace(targets={name: batch.targets[HELD_OUT + name] for name in self.tasks})
+        held_out = select_held_out(batch, self.tasks)
         rows = [torch.ones_like(batch.index, dtype=torch.bool), *(batch.present[m] for m in self.probes.linear)]
         losses, counted = [], []
         for part in (batch, held_out):

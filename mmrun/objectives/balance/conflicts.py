@@ -13,6 +13,7 @@ from mmrun.objectives.balance.unimodal import (
     compute_losses_and_features,
     get_pooled,
     get_trainable_parameters,
+    separate_gradients,
 )
 from mmrun.objectives.losses import sum_losses
 from mmrun.types import Batch, Objective, Task
@@ -226,7 +227,7 @@ def _add_gradients(
     `combine` maps [K, P], a row per loss and the same in all processes, to [P]. The result reaches .grad through the
     hooks of the parameters, so that DDP sees it.
     """
-    gradients = _separate_gradients(model, objective, losses, scale)
+    gradients = separate_gradients(model, objective, losses, scale)
     result = {parameter: torch.stack(rows).sum(0) for parameter, rows in gradients.items()}
     parts: list[nn.Module] = list(model.encoder.values())
     if combine_fusion:
@@ -236,23 +237,6 @@ def _add_gradients(
         if shared:
             result |= _combine_part(shared, gradients, len(losses), combine)
     torch.autograd.backward(list(result), list(result.values()))
-
-
-def _separate_gradients(
-    model: Multimodal, objective: nn.Module, losses: Sequence[Tensor], scale: Callable[[Tensor], Tensor]
-) -> dict[nn.Parameter, list[Tensor]]:
-    """Return the gradient of each loss, zero where it does not depend on a parameter, for parameters that have any."""
-    unique = dict.fromkeys([*model.parameters(), *objective.parameters()])
-    trainable = [parameter for parameter in unique if parameter.requires_grad]
-    by_loss = []
-    for index, loss in enumerate(losses):
-        retain_graph = index < len(losses) - 1
-        by_loss.append(torch.autograd.grad(scale(loss), trainable, retain_graph=retain_graph, allow_unused=True))
-    gradients = {}
-    for parameter, *rows in zip(trainable, *by_loss, strict=True):
-        if any(row is not None for row in rows):
-            gradients[parameter] = [torch.zeros_like(parameter) if row is None else row for row in rows]
-    return gradients
 
 
 def _combine_part(

@@ -21,10 +21,8 @@ from mmrun.objectives.balance.unimodal import (
     has_visible_target,
     modify_gradients,
 )
-from mmrun.objectives.losses import sum_losses
-from mmrun.tasks.classification import Classification
-from mmrun.tasks.multilabel import Multilabel
-from mmrun.types import IGNORE_INDEX, Batch, Features, Objective, Task
+from mmrun.objectives.losses import has_true_classes, score_truth, sum_losses
+from mmrun.types import Batch, Features, Objective, Task
 from mmrun.values import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
@@ -67,7 +65,7 @@ class OgmGe(Objective):
         modulation_ends: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        scored = {name: task for name, task in tasks.items() if isinstance(task, Classification | Multilabel)}
+        scored = {name: task for name, task in tasks.items() if has_true_classes(task)}
         if not scored:
             raise ConfigError(
                 f"balance: ogm_ge compares probabilities, and no task has classes or labels (there are "
@@ -149,26 +147,6 @@ class OgmGe(Objective):
         if self.noise and gradient.numel() > 0:
             scaled = scaled + self.noise_scale * gradient.std(unbiased=False) * torch.randn_like(gradient)
         return scaled
-
-
-def score_truth(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probability of each row's true class, or its mean over the visible labels.
-
-    Args:
-        task: with classes or labels.
-        output: [B, C].
-        target: [B] or [B, C].
-
-    Returns:
-        The probabilities [B], and which rows have a visible target [B] bool.
-    """
-    scores = task.scores(output)  # [B, C]
-    if isinstance(task, Classification):
-        visible = target != IGNORE_INDEX
-        return scores.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1), visible
-    visible_labels = ~target.isnan()
-    truth = torch.where(target > 0.5, scores, 1 - scores) * visible_labels
-    return truth.sum(1) / visible_labels.sum(1).clamp(min=1), visible_labels.any(1)
 
 
 class Agm(Objective):

@@ -135,6 +135,33 @@ def get_trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
+def separate_gradients(
+    model: Multimodal, objective: nn.Module, losses: Sequence[Tensor], scale: Callable[[Tensor], Tensor]
+) -> dict[nn.Parameter, list[Tensor]]:
+    """Return the gradient of each loss, for the parameters that any of them depends on; zeros where one does not.
+
+    Args:
+        model: to be trained.
+        objective: whose parameters are trained too.
+        losses: scalars.
+        scale: scales a loss for gradient accumulation and fp16.
+
+    Returns:
+        By parameter, a gradient per loss.
+    """
+    unique = dict.fromkeys([*model.parameters(), *objective.parameters()])
+    trainable = [parameter for parameter in unique if parameter.requires_grad]
+    by_loss = []
+    for index, loss in enumerate(losses):
+        retain_graph = index < len(losses) - 1
+        by_loss.append(torch.autograd.grad(scale(loss), trainable, retain_graph=retain_graph, allow_unused=True))
+    gradients = {}
+    for parameter, *rows in zip(trainable, *by_loss, strict=True):
+        if any(row is not None for row in rows):
+            gradients[parameter] = [torch.zeros_like(parameter) if row is None else row for row in rows]
+    return gradients
+
+
 @contextmanager
 def modify_gradients(model: Multimodal, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Change the gradients of encoders while the context is open, before they are accumulated or averaged.

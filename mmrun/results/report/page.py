@@ -8,11 +8,11 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-import mmrun
 from mmrun.results.report.content import Report
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import slugify
 from mmrun.results.report.svg import render_inline
+from mmrun.version import __version__
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 UNITS |= {"min": 60, "h": 3600, "d": 86_400}
@@ -49,7 +49,7 @@ def render_html(report: Report, folder: Path = Path()) -> str:
         break_names=break_names,
         sort_value=sort_value,
         slugify=slugify,
-        version=mmrun.__version__,
+        version=__version__,
     )
 
 

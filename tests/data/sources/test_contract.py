@@ -21,13 +21,13 @@ def open_option(name: str, tmp_path) -> Table:
     try:
         return instantiate(node, "dataset", drop=LABELS)
     except DataError as error:
-        if name == "avdigits":
+        if name in ("avdigits", "easy_vqa"):
             pytest.skip(str(error))
         raise
 
 
 def test_all_data_sets_are_found():
-    assert {"avdigits", "digits", "manifest", "synthetic"} <= set(DATASETS)
+    assert {"avdigits", "digits", "easy_vqa", "manifest", "synthetic"} <= set(DATASETS)
 
 
 @pytest.mark.parametrize("name", DATASETS)

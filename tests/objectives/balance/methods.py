@@ -4,8 +4,10 @@ import torch
 
 from mmrun.compose import list_options, load_option
 from mmrun.instantiate import instantiate
+from mmrun.models.fusions.dynamic import SharedHead
+from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Task
-from mmrun.testing.examples import DIMS, KINDS, TASKS
+from mmrun.testing.examples import DIMS, KINDS, TASKS, build_model
 
 NAMES = [name for name in list_options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]
@@ -16,12 +18,27 @@ def hold_out_every_tenth(share):
     return torch.arange(100) % 10 == 0
 
 
+def tasks_of(name):
+    """Return the tasks of the test model; a fusion that decides supports one alone."""
+    return {"label": LABEL} if name == "mla" else TASKS
+
+
+def build_learner(name):
+    """Return the test model, with the fusion that a balance needs."""
+    learner = build_model()
+    if name != "mla":
+        return learner
+    torch.manual_seed(0)
+    return Multimodal(dict(learner.encoder.items()), SharedHead(DIMS, LABEL.num_outputs, dim=16), tasks_of(name))
+
+
 def get_kwargs(learner, tasks=TASKS):
     stage = {"model": learner, "tasks": tasks, "kinds": KINDS, "dims": DIMS, "fusion_dim": 6}
     return {**stage, "hold_out_rows": hold_out_every_tenth}
 
 
-def build(name, learner, tasks=TASKS, **changes):
+def build(name, learner, tasks=None, **changes):
+    tasks = tasks_of(name) if tasks is None else tasks
     torch.manual_seed(1)
     return instantiate(
         {**load_option("balance", name), **changes},

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from mmrun.objectives.balance.modulation import Agm, OgmGe, score_truth
+from mmrun.objectives.balance.modulation import Agm, OgmGe
+from mmrun.objectives.losses import score_truth
 from mmrun.objectives.task import Task
 from mmrun.tasks.multilabel import Multilabel
 from mmrun.testing.examples import build_batch, build_model

@@ -8,17 +8,20 @@ from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.testing.examples import TASKS, build_batch, build_model
 from mmrun.testing.objectives import OPTIONAL_KWARGS
-from tests.objectives.balance.methods import NAMES, all_close, compute_gradients, get_kwargs
+from tests.objectives.balance.methods import NAMES, all_close, build_learner, compute_gradients, get_kwargs, tasks_of
 
 OBJECTIVES = list_options("objective")
 ACCEPTED = {  # by each balance that does not accept all of them
     "gradient_blending": {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"},
+    "lfm_learned": {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"},
+    "mla": {"task", "multi_loss"},
     "pcgrad": {"task", "multi_loss", "modality_dropout", "pseudo_label", "fixmatch", "mean_teacher"},
 }
 PAIRS = [(balance, objective) for balance in NAMES for objective in OBJECTIVES]
 
 
-def wrap(balance, objective, model, tasks=TASKS):
+def wrap(balance, objective, model, tasks=None):
+    tasks = tasks_of(balance) if tasks is None else tasks
     torch.manual_seed(1)
     kwargs = {**OPTIONAL_KWARGS, **get_kwargs(model, tasks)}
     wrapped = instantiate(load_option("objective", objective), "strategy.stages.train.objective", kwargs)
@@ -31,7 +34,7 @@ def test_the_table_names_objectives_that_exist():
 
 @pytest.mark.parametrize(("balance", "objective"), PAIRS)
 def test_a_pair_trains_or_is_refused(balance, objective):
-    model, batch = build_model(), build_batch()
+    model, batch = build_learner(balance), build_batch()
     if objective in ACCEPTED.get(balance, OBJECTIVES):
         wrapper = wrap(balance, objective, model)
         for _ in range(2):

@@ -1,0 +1,104 @@
+"""Cells as numbers: one by one, or whole columns at the speed of Arrow."""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmrun.data.packed import PackedValues
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how missing numbers are marked, in lower case
+NUM_TRIED = 64  # first cells of a chunk; if one of them is a word, no other is looked at
+
+
+def as_number(cell: object) -> float | None:
+    """Return a cell as a number.
+
+    Args:
+        cell: a number, or text.
+
+    Returns:
+        The number; NaN if it is infinite or marked as missing; None if the cell is not a number.
+    """
+    if isinstance(cell, float):
+        return cell if math.isfinite(cell) else math.nan
+    if cell is None or is_missing_mark(cell):
+        return math.nan
+    if isinstance(cell, str) and "_" in cell:  # Python reads 2024_01 as 202401
+        return None
+    try:
+        number = float(cell)  # type: ignore[arg-type]  # a TypeError is caught
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else math.nan
+
+
+def is_missing_mark(cell: object) -> bool:
+    """Return whether a cell marks a missing number: NA, null, ? ...
+
+    Args:
+        cell: text, or anything else.
+    """
+    return isinstance(cell, str) and cell.strip().lower() in MISSING
+
+
+def parse_numbers(cells: Iterable[object]) -> np.ndarray | None:
+    """Return a whole column as numbers.
+
+    Args:
+        cells: N cells, None where empty.
+
+    Returns:
+        [N] float64, NaN where `as_number` returns it; None if a cell is not a number.
+    """
+    arrays = cells.arrays() if isinstance(cells, PackedValues) else None
+    if arrays is None:
+        return _parse_cells(cells)
+    parts = []
+    for array in arrays:
+        part = _parse_array(array)
+        if part is None:
+            return None
+        parts.append(part)
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _parse_cells(cells: Iterable[object]) -> np.ndarray | None:
+    numbers = []
+    for cell in cells:
+        number = as_number(cell)
+        if number is None:
+            return None
+        numbers.append(number)
+    return np.array(numbers, dtype=np.float64)
+
+
+def _parse_array(array: "pyarrow.Array") -> np.ndarray | None:
+    from pyarrow import ArrowInvalid, compute, float64, types
+
+    if types.is_string(array.type) or types.is_large_string(array.type):
+        if _parse_cells(array.slice(0, NUM_TRIED).to_pylist()) is None:
+            return None
+        try:
+            array = compute.cast(array, float64())
+        except ArrowInvalid:  # marks of missing cells, spaces, or words
+            return _parse_different(array)
+    elif types.is_boolean(array.type):
+        array = compute.cast(array, float64())
+    numbers: np.ndarray = compute.cast(array, float64(), safe=False).to_numpy(zero_copy_only=False)
+    infinite = np.isinf(numbers)
+    return np.where(infinite, np.nan, numbers) if infinite.any() else numbers
+
+
+def _parse_different(array: "pyarrow.Array") -> np.ndarray | None:
+    """Parse each of the different cells once; most of them may be one mark of missing cells."""
+    encoded = array.dictionary_encode()
+    numbers = _parse_cells(encoded.dictionary.to_pylist())
+    if numbers is None:
+        return None
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.append(numbers, np.nan)[codes]

@@ -1,0 +1,112 @@
+"""New rows in memory: dicts, or a data frame, of what the cells of a file would be, and of pictures and arrays."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mmrun.data.table import Column
+from mmrun.deploy.predictor import Predictor, Rows
+from mmrun.deploy.rows import name_columns
+from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.results.schema import FittedModality
+
+Record = Mapping[str, Any]
+FILES = ("image", "audio")  # kinds whose strings are file names
+MAX_CHANNELS = 4  # the axis of an array that has no more is that of the channels
+
+
+def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path) -> Rows:
+    """Return rows in memory as a run reads them.
+
+    Args:
+        predictor: of the run.
+        records: cells by the column of the training file, or by modality. A missing, None or NaN cell is absent. An
+            image is a path, a Pillow image, or an array [H, W], [H, W, C] or [C, H, W]; a sound is a path, or samples
+            [S] with their rate in Hz; a series is an array or list; a text is a string.
+        scratch: an existing folder, for Pillow images; it has to live until the rows are predicted.
+
+    Raises:
+        ConfigError: a record has a key that the run does not read, and none that it does.
+        DataError: a file does not exist.
+    """
+    readable: list[str] = []
+    for modality, spec in predictor.modalities.items():
+        readable += dict.fromkeys([modality, *name_columns(predictor, modality, spec)])
+    columns: dict[str, Column] = {}
+    for number, record in enumerate(records):
+        if not any(name in record for name in readable):
+            given = ", ".join(map(str, record))
+            close = nearest(str(next(iter(record), "")), readable)
+            raise ConfigError(f"row {number}: has {given or 'nothing'}; the run reads {', '.join(readable)}{close}")
+    for modality, spec in predictor.modalities.items():
+        names = name_columns(predictor, modality, spec)
+        values = [_read_value(record, modality, names, spec, scratch, number) for number, record in enumerate(records)]
+        columns[modality] = Column(spec["kind"], values)
+    ids = [str(record.get("id", number)) for number, record in enumerate(records)]
+    return Rows(ids, columns)
+
+
+def _read_value(
+    record: Record, modality: str, names: Sequence[str], spec: FittedModality, scratch: Path, number: int
+) -> object:
+    """Return the raw value of a modality in a row; None where it is missing."""
+    if spec["kind"] == "tabular":
+        cells = record.get(modality, record)
+        row = {name: _drop_missing(cells.get(name)) for name in names}
+        return None if all(cell is None for cell in row.values()) else row
+    value = _drop_missing(record.get(names[0], record.get(modality)))
+    if value is None:
+        return None
+    if isinstance(value, Image.Image):
+        return _save_image(value, scratch / f"{modality}-{number}.png")
+    if spec["kind"] in FILES and isinstance(value, str | Path):
+        path = Path(value).expanduser()
+        if not path.is_file():
+            raise DataError(f"row {number}: {names[0]}: {path} does not exist")
+        return path
+    if spec["kind"] == "image":
+        return _put_channels_first(np.asarray(value))
+    if spec["kind"] == "series" and not isinstance(value, Path):
+        return np.asarray(value, dtype=np.float32)
+    return value
+
+
+def _drop_missing(cell: object) -> object:
+    """Return None for a cell that is missing in the way of a data frame."""
+    is_missing = isinstance(cell, float | np.floating) and np.isnan(cell)
+    return None if is_missing or type(cell).__name__ in ("NAType", "NaTType") else cell
+
+
+def _save_image(image: Image.Image, path: Path) -> Path:
+    """Save a Pillow image as it would be shown, without loss."""
+    ImageOps.exif_transpose(image).save(path)
+    return path
+
+
+def _put_channels_first(array: np.ndarray) -> np.ndarray:
+    is_last = array.ndim == 3 and array.shape[0] > MAX_CHANNELS >= array.shape[-1]
+    return np.ascontiguousarray(array.transpose(2, 0, 1)) if is_last else array
+
+
+def list_records(rows: object) -> list[Record]:
+    """Return a data frame of pandas or polars, a table of pyarrow, or a list of dicts, as a list of dicts.
+
+    Args:
+        rows: any of these.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    for method in ("to_dicts", "to_pylist"):  # polars, pyarrow
+        if hasattr(rows, method):
+            return list(getattr(rows, method)())
+    if hasattr(rows, "columns") and hasattr(rows, "to_dict"):  # pandas
+        return list(rows.to_dict("records"))
+    if isinstance(rows, Mapping):
+        return [rows]
+    if isinstance(rows, Sequence) and not isinstance(rows, str) and all(isinstance(row, Mapping) for row in rows):
+        return list(rows)
+    raise ConfigError(f"rows: {type(rows).__name__}; pass the path of a file, a list of dicts, or a data frame")

@@ -1,0 +1,140 @@
+"""Reads new rows from a user's file, as a run reads its training file. Targets are not needed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmrun.data import cells
+from mmrun.data.infer import Modality
+from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.table import Column
+from mmrun.data.table_file import Sheet, read_sheet
+from mmrun.deploy.predictor import Predictor, Rows
+from mmrun.errors import ConfigError
+from mmrun.results.schema import FittedModality
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """The rows of a file.
+
+    Attributes:
+        rows: to predict.
+        sheet: the whole file.
+        numbers: of the rows in the file [N]; bad ones are left out.
+        skipped: "file:line: reason" of each row that was left out.
+        missing_modalities: modalities that no row has.
+        notes: what in the file differs from the training rows, one line each.
+    """
+
+    rows: Rows
+    sheet: Sheet
+    numbers: Any
+    skipped: list[str]
+    missing_modalities: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_error: str = "raise") -> FileRows:
+    """Read the rows of a file.
+
+    Args:
+        predictor: of the run that reads them.
+        file: CSV, JSON Lines or Parquet. A modality without a column, or without a filled cell, counts as missing.
+        root: folder that file names in the file start from. By default, the folder of the file.
+        on_error: raise | skip: what happens to a bad row.
+
+    Raises:
+        ConfigError: there is no such file, or it has no modality, or only a part of the columns of one.
+        DataError: a row cannot be read, and `on_error` is raise.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
+    dataset = predictor.config.dataset
+    sheet = read_sheet(file, encoding=dataset.get("encoding"))
+    reader = cells.RowReader(sheet, on_error)
+    files = cells.FileResolver(
+        file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER"
+    )
+    raw: dict[str, cells.RawValues] = {}
+    for modality, spec in predictor.modalities.items():
+        columns = name_columns(predictor, modality, spec)
+        if _has_modality(sheet, modality, columns):
+            raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
+    if not raw:
+        raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({_list_columns(predictor)})")
+    reader.require_any_modality(raw)
+    numbers = reader.select_valid_rows()
+    table: dict[str, Column] = {}
+    for modality, values in raw.items():
+        spec = predictor.modalities[modality]
+        locations = sheet.locate_rows(name_columns(predictor, modality, spec)).take(numbers)
+        table[modality] = Column(spec["kind"], values.take(numbers), locations)
+    ids = _read_ids(dataset, sheet)
+    missing = [name for name in predictor.modalities if name not in table or not table[name].is_present().any()]
+    return FileRows(
+        Rows([ids[row] for row in numbers.tolist()], table),
+        sheet,
+        numbers,
+        reader.skipped,
+        missing,
+        _describe_new(predictor, table),
+    )
+
+
+def name_columns(predictor: Predictor, modality: str, spec: FittedModality) -> list[str]:
+    """Return the columns of a file that a modality is read from; without a file in training, one of its own name.
+
+    Args:
+        predictor: of the run.
+        modality: its name.
+        spec: how it is read.
+
+    Raises:
+        ConfigError: the run was not trained on a file, and the modality is a record of cells.
+    """
+    if spec["columns"]:
+        return spec["columns"]
+    if spec["kind"] == "tabular":
+        raise ConfigError(
+            f"{predictor.name}: was not trained on dataset=manifest, so the columns of '{modality}' are not known"
+        )
+    return [modality]
+
+
+def _list_columns(predictor: Predictor) -> str:
+    names: list[str] = []
+    for modality, spec in predictor.modalities.items():
+        names += name_columns(predictor, modality, spec)
+    return ", ".join(names)
+
+
+def _has_modality(sheet: Sheet, modality: str, columns: Sequence[str]) -> bool:
+    """Return whether the file has all columns of a modality; raise an error if it has only some of them."""
+    missing = [column for column in columns if column not in sheet.columns]
+    if missing and len(missing) < len(columns):
+        raise ConfigError(
+            f"{sheet.name}: has only some of the columns of '{modality}', not {', '.join(missing)}; "
+            "add these, or remove the others"
+        )
+    return not missing
+
+
+def _describe_new(predictor: Predictor, columns: Mapping[str, Column]) -> list[str]:
+    """Describe categories that no training row has."""
+    notes = []
+    for modality, column in columns.items():
+        preprocessor = predictor.fitted.preprocessors[modality]
+        if isinstance(preprocessor, Cells):
+            notes += [f"{modality}: {note}" for note in preprocessor.describe_new(column)]
+    return notes
+
+
+def _read_ids(dataset: Mapping[str, Any], sheet: Sheet) -> list[str]:
+    """Return the id of each row; where it has none, its place in the file."""
+    places = sheet.locate_rows()
+    name = dataset.get("id")
+    if name is None or name not in sheet.columns:
+        return list(places)
+    return [place if cell is None else str(cell) for cell, place in zip(sheet.columns[name], places, strict=True)]
