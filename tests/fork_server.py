@@ -161,7 +161,7 @@ def stand_for_python(address, arguments):
 
 
 def serve(listener):
-    """Fork for each request, until the process that started this one ends.
+    """Fork for each request, until the process that started this one ends. Then this one ends too.
 
     Returns:
         In a fork: the arguments of its command.
@@ -174,7 +174,7 @@ def serve(listener):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             return answer(connection)
         connection.close()
-    sys.exit()
+    os._exit(0)
 
 
 def answer(connection):
@@ -226,7 +226,7 @@ def run(arguments):
 
 def leave(code):
     """End this process as Python does, less the seconds in which that would free a gigabyte of modules."""
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(code)

@@ -73,7 +73,6 @@ def test_two_processes_at_once_train_a_stage_once(shell):
     assert sorted(name for folder in folders for name in reused(folder)) == PRETRAINED
 
 
-@pytest.mark.usefixtures("few_digits")
 def test_the_cache_can_be_seen_verified_and_cleared(shell):
     shell.train("strategy=component")
     code, out, _ = shell("cache", "ls")
