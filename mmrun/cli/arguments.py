@@ -42,7 +42,7 @@ def add_folders(parser: argparse.ArgumentParser, default: Path) -> None:
     )
 
 
-def add_table_format(parser: argparse.ArgumentParser) -> None:
+def add_table_format(parser: argparse._ActionsContainer) -> None:
     """Declare --format for verbs that print an `Answer`.
 
     Args:

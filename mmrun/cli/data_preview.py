@@ -47,5 +47,5 @@ def preview(overrides: Sequence[str], output: Path, num_rows: int, config_dirs: 
 
     draw_picture(rows, output)
     if config.augment is None:
-        print_note("note: nothing is augmented; to see it, add for example augment=light")
+        print_note("nothing is augmented; to see it, add for example augment=light")
     echo(output)

@@ -100,11 +100,11 @@ class Chain(Augmentation):
     def __init__(self, steps: Mapping[str, Build | None], metadata: Mapping[str, Any]) -> None:
         super().__init__()
         builders = [build for build in steps.values() if build is not None]
-        self.steps = nn.ModuleList(build(metadata=metadata, **metadata) for build in builders)
-        kinds = sorted({step.kind for step in self.steps})
+        augmentations = [build(metadata=metadata, **metadata) for build in builders]
+        kinds = sorted({augmentation.kind for augmentation in augmentations})
         if len(kinds) != 1:
             raise ConfigError(f"steps: needs augmentations of one kind, not {', '.join(kinds) or 'none'}")
-        self.kind = kinds[0]
+        self.steps, self.kind = nn.ModuleList(augmentations), kinds[0]
 
     def forward(self, x: Input) -> Input:
         """Return the input, changed by each step.

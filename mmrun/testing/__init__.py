@@ -15,10 +15,10 @@ import torch
 from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError
 from mmrun.tasks import build_task
-from mmrun.testing import encoders, fusions, objectives, parts, tasks
+from mmrun.testing import augmentations, encoders, fusions, objectives, parts, tasks
 from mmrun.testing.examples import ENCODER_METADATA, build_model, encoder_inputs
 from mmrun.training.callback import Callback
-from mmrun.types import Encoder, Fusion, Objective, Task
+from mmrun.types import Augmentation, Encoder, Fusion, Objective, Task
 
 T = TypeVar("T")
 Arguments = Mapping[str, object]  # of a constructor, by name
@@ -49,6 +49,8 @@ def checks_of(path: str, arguments: Arguments) -> list[Check]:
         return list(_encoder_checks(target, arguments))
     if inspect.isclass(target) and issubclass(target, Objective):
         return list(_objective_checks(target, arguments))
+    if inspect.isclass(target) and issubclass(target, Augmentation):
+        return list(_augmentation_checks(target, arguments))
     if inspect.isclass(target) and tasks.kinds_of(target):
         return list(_task_checks(target, arguments))
     if inspect.isclass(target) and issubclass(target, Callback):
@@ -58,8 +60,8 @@ def checks_of(path: str, arguments: Arguments) -> list[Check]:
     if inspect.isfunction(target) and inspect.signature(target).return_annotation in (Table, "Table"):
         return [(_description(parts.check_table), lambda: parts.check_table(target(**arguments)))]
     raise ConfigError(
-        f"{path}: not a Fusion, Encoder, Objective, Callback, task, preprocessor (fit, decode, state) or data source "
-        "(a function whose return annotation is Table)"
+        f"{path}: not a Fusion, Encoder, Objective, Augmentation, Callback, task, preprocessor (fit, decode, state) or "
+        "data source (a function whose return annotation is Table)"
     )
 
 
@@ -108,6 +110,12 @@ def _objective_checks(target: type[Objective], arguments: Arguments) -> Iterator
 
     for check in objectives.CHECKS:
         yield _description(check), partial(check, build_objective)
+
+
+def _augmentation_checks(target: type[Augmentation], arguments: Arguments) -> Iterator[Check]:
+    build = partial(_build, target, arguments, augmentations.build_metadata(target.kind))
+    for check in augmentations.CHECKS:
+        yield _description(check), partial(check, build)
 
 
 def _task_checks(target: type, arguments: Arguments) -> Iterator[Check]:

@@ -10,7 +10,10 @@ from mmrun.types import KINDS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "methods.md").read_text("utf-8")
-GROUPS = [*(f"encoder/{kind}" for kind in KINDS), "fusion", "objective", "balance", "augment", "adapter", "strategy"]
+GROUPS = [
+    *(f"{group}/{kind}" for group in ("encoder", "augment") for kind in KINDS),
+    *("fusion", "objective", "balance", "augment", "adapter", "strategy"),
+]
 TESTS = {
     f"{file.name}::{name}"
     for file in (ROOT / "tests").rglob("test_*.py")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrun.objectives.augmentations.draw import draw_spans, draw_uniform, sample_linearly
+from mmrun.objectives.augmentations.draw import accumulate, draw_spans, draw_uniform, sample_linearly
 from mmrun.types import Augmentation
 from mmrun.values import NonNegativeFloat, Range, Share, ShareBelow1
 
@@ -148,7 +148,8 @@ def reverberate(waveform: Tensor, longest: float, sample_rate: int) -> Tensor:
     spectrum = torch.fft.rfft(waveform, size) * torch.fft.rfft(tail, size)
     echoed = waveform + torch.fft.irfft(spectrum, size)[:, :num_samples]
     before, after = (sound.square().sum(1, keepdim=True) for sound in (waveform, echoed))
-    return echoed * (before / after.clamp(min=1e-12)).sqrt()
+    loud: Tensor = echoed * (before / after.clamp(min=1e-12)).sqrt()
+    return loud
 
 
 def shift_pitch(waveform: Tensor, semitones: float, sample_rate: int) -> Tensor:
@@ -160,17 +161,26 @@ def shift_pitch(waveform: Tensor, semitones: float, sample_rate: int) -> Tensor:
         sample_rate: in Hz.
     """
     spectrum, window = _to_spectrum(waveform, sample_rate)  # [B, K, frames]
-    num_rows, num_bins, num_frames = spectrum.shape
+    num_rows, num_bins, _ = spectrum.shape
     factor = 2 ** (semitones * draw_uniform(-1, 1, (num_rows, 1, 1), waveform.device) / 12)
     bins = torch.arange(num_bins, device=waveform.device)
-    source = (bins / factor).expand(-1, num_frames, -1)  # [B, frames, K]: the bin that each bin becomes
-    rotation = ((factor - 1) * _measure_advance(spectrum)).cumsum(2)
+    source = bins / factor.squeeze(1)  # [B, K]: the bin that each bin becomes
     sign = (1 - 2 * (bins % 2)).unsqueeze(1)  # moves the phase reference to the middle of the window
-    parts = [part.mT.contiguous() for part in ((spectrum * sign).real, (spectrum * sign).imag, rotation)]
-    real, imaginary, angle = (sample_linearly(part, source).mT for part in parts)
-    inside = (source <= num_bins - 1).mT
-    stretched = torch.complex(real, imaginary) * torch.polar(inside.float(), angle) * sign
-    return _to_waveform(stretched, window, waveform.shape[1])
+    rotation = _sample_bins(accumulate((factor - 1) * _measure_advance(spectrum)), source)
+    stretched = _sample_bins(spectrum * sign, source) * sign
+    inside = (source <= num_bins - 1).unsqueeze(2)
+    return _to_waveform(stretched * torch.polar(inside.float(), rotation), window, waveform.shape[1])
+
+
+def _sample_bins(spectrum: Tensor, source: Tensor) -> Tensor:
+    """Read a spectrum [B, K, frames] at frequencies between its bins [B, K], the same in all frames."""
+    num_rows, num_bins, _ = spectrum.shape
+    source = source.clamp(max=num_bins - 1)
+    left = source.floor().long()
+    first_bin = num_bins * torch.arange(num_rows, device=spectrum.device).unsqueeze(1)
+    rows = spectrum.flatten(0, 1)  # copied as a whole, which is faster than a gather
+    low, high = (rows[first_bin + bins] for bins in (left, (left + 1).clamp(max=num_bins - 1)))
+    return low + (source - left).unsqueeze(2) * (high - low)
 
 
 def _measure_advance(spectrum: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+FIXED_POINT = 2**24  # parts of 1 that running sums are rounded to
+
 
 def draw_uniform(low: float, high: float, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Draw fp32 numbers from a uniform distribution.
@@ -30,6 +32,15 @@ def draw_spans(length: Tensor, max_share: float, positions: Tensor) -> Tensor:
     span = (max_share * torch.rand(length.shape, device=length.device) * length).round()
     start = ((length - span + 1) * torch.rand(length.shape, device=length.device)).floor()
     return (positions >= start) & (positions < start + span)
+
+
+def accumulate(x: Tensor) -> Tensor:
+    """Return the running sums along the last dimension, the same bits in each run: a GPU adds floats in any order.
+
+    Args:
+        x: numbers below a million.
+    """
+    return (x.double() * FIXED_POINT).round().long().cumsum(-1).double().div(FIXED_POINT).float()
 
 
 def sample_linearly(values: Tensor, positions: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmrun.objectives.augmentations.draw import draw_spans, draw_uniform, sample_linearly
+from mmrun.objectives.augmentations.draw import accumulate, draw_spans, draw_uniform, sample_linearly
 from mmrun.types import Augmentation
 from mmrun.values import NonNegativeFloat, Share, ShareBelow1
 
@@ -57,6 +57,6 @@ def warp_time(values: Tensor, length: Tensor, warp: float) -> Tensor:
     share = torch.arange(num_steps, device=values.device) / last  # [B, T] of the length
     knots = 1 + warp * draw_uniform(-1, 1, (num_rows, NUM_KNOTS), values.device)
     speed = sample_linearly(knots, share * (NUM_KNOTS - 1))
-    passed = speed.cumsum(1) - speed[:, :1]  # [B, T]
+    passed = accumulate(speed) - speed[:, :1]  # [B, T]
     source = passed * last / passed.gather(1, last.clamp(max=num_steps - 1)).clamp(min=1e-6)
     return sample_linearly(values, source.unsqueeze(1).expand(-1, num_channels, -1))

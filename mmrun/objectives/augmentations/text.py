@@ -25,9 +25,9 @@ KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 class AugmentText(Augmentation):
     """Words are masked (Iyyer et al., 2015), moved (Lample et al., 2018), replaced, or deleted (EDA: Wei & Zou, 2019).
 
-    Texts are stored as tokens, so words are spans of tokens. A typo or synonym takes the place of a token that is a word
-    of the vocabulary or the beginning of one; it may itself be several tokens. What then no longer fits is cut. Special
-    tokens stay, and every text keeps a word.
+    Texts are stored as tokens, so words are spans of tokens. A typo or synonym takes the place of a token that is a
+    word of the vocabulary or the beginning of one; it may itself be several tokens. What then no longer fits is cut.
+    Special tokens stay, and every text keeps a word.
 
     Args:
         drop: probability that a word is replaced by the mask token.
@@ -70,7 +70,7 @@ class AugmentText(Augmentation):
         starts = torch.ones(1, dtype=torch.bool) if vocabulary is None else vocabulary.starts
         self.register_buffer("starts", starts, persistent=False)
         if (typo > 0 or synonym > 0) and vocabulary is None:
-            raise ConfigError("augment.text: typos and synonyms need a preprocessor whose metadata has a `tokenizer`")
+            raise ConfigError("typos and synonyms need a preprocessor whose metadata has a `tokenizer`")
         self.typos = self.synonyms = None
         if typo > 0 and vocabulary is not None:
             self.typos = Replacements(find_typos(vocabulary, special_ids), len(starts))
@@ -245,7 +245,7 @@ def spell(tokenizer_json: str, ids: Sequence[int]) -> str:
     tokenizer = Tokenizer.from_str(tokenizer_json)
     if tokenizer.decoder is not None:
         return str(tokenizer.decode(list(ids), skip_special_tokens=False)).strip()
-    text = "".join(tokenizer.id_to_token(number) for number in ids)
+    text = "".join(tokenizer.id_to_token(number) or "" for number in ids)
     for marker in WORD_STARTS:
         text = text.replace(marker, " ")
     return text.strip()
@@ -270,15 +270,15 @@ def find_synonyms(vocabulary: Vocabulary, synonyms: Sequence[Sequence[str]]) -> 
     by_token: dict[int, list[list[int]]] = {}
     for words in synonyms:
         if len(words) < 2:
-            raise ConfigError(f"augment.text.synonyms: {list(words)} has no second word; write [[film, movie], ...]")
+            raise ConfigError(f"synonyms: {list(words)} has no second word; write [[film, movie], ...]")
         encoded = [tokens for tokens in _encode(vocabulary, words) if 0 < len(tokens) <= MAX_TOKENS]
         for tokens in encoded:
             if len(tokens) == 1:
                 by_token.setdefault(tokens[0], []).extend(other for other in encoded if other != tokens)
     if not any(by_token.values()):
         raise ConfigError(
-            "augment.text.synonyms: none of the words is a token of the vocabulary; write [[film, movie], ...] with "
-            "words of the training texts, or set augment.text.synonym=0"
+            "synonyms: none of the words is a token of the vocabulary; write [[film, movie], ...] with "
+            "words of the training texts, or set synonym=0"
         )
     return by_token
 

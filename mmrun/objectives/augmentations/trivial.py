@@ -136,11 +136,10 @@ def equalize(x: Tensor) -> Tensor:
         x: [B, C, H, W], 0..1.
     """
     pixels = (x * 255).round().long().flatten(2).flatten(0, 1)  # [B * C, H * W]
-    ordered = pixels.sort(1).values
-    values = torch.arange(256, device=x.device).expand(len(pixels), -1).contiguous()
-    num_below = torch.searchsorted(ordered, values)  # [B * C, 256]
-    num_brightest = pixels.shape[1] - torch.searchsorted(ordered, ordered[:, -1:].contiguous())
-    step = (pixels.shape[1] - num_brightest) // 255
+    counts = torch.zeros(len(pixels), 256, dtype=torch.int64, device=x.device)
+    counts.scatter_add_(1, pixels, torch.ones_like(pixels))
+    step = (pixels.shape[1] - counts.gather(1, pixels.amax(1, keepdim=True))) // 255
+    num_below = counts.cumsum(1) - counts
     table = ((num_below + step // 2) // step.clamp(min=1)).clamp(0, 255)
     equalized = (table.gather(1, pixels) / 255).view(x.shape)
     return torch.where((step > 0).view(*x.shape[:2], 1, 1), equalized, x)

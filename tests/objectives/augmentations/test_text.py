@@ -103,11 +103,11 @@ def test_what_no_longer_fits_is_cut_before_the_closing_token():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"synonym": 0.1}, "augment.text.synonyms: none of the words is a token of the vocabulary; write "),
-        ({"synonym": 0.1, "synonyms": [["cat", "dog"]]}, "augment.text.synonyms: none of the words is a token of"),
+        ({"synonym": 0.1}, "synonyms: none of the words is a token of the vocabulary; write "),
+        ({"synonym": 0.1, "synonyms": [["cat", "dog"]]}, "synonyms: none of the words is a token of"),
         (
             {"synonym": 0.1, "synonyms": [["film"]]},
-            "augment.text.synonyms: ['film'] has no second word; write [[film, ",
+            "synonyms: ['film'] has no second word; write [[film, ",
         ),
     ],
 )
@@ -120,4 +120,4 @@ def test_synonyms_that_replace_nothing_are_refused(changes, message):
 def test_typos_need_a_tokenizer():
     with pytest.raises(ConfigError) as error:
         AugmentText(typo=0.1)
-    assert str(error.value) == "augment.text: typos and synonyms need a preprocessor whose metadata has a `tokenizer`"
+    assert str(error.value) == "typos and synonyms need a preprocessor whose metadata has a `tokenizer`"
