@@ -12,7 +12,6 @@ from mmrun.config import RunConfig
 from mmrun.data.preprocess.text import Tokens
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.hf_towers import TextTower
 from mmrun.models.fusions.aligned import Aligned
 from mmrun.models.multimodal import Multimodal, name_parameters
 from mmrun.run.data import Data
@@ -74,6 +73,8 @@ def embed_class_names(model: str, names: Sequence[str], prompt: str) -> Tensor:
     Raises:
         ConfigError: the model or its tokenizer cannot be loaded, or it has no text tower.
     """
+    from mmrun.models.encoders.hf_towers import TextTower  # here: transformers takes seconds to import
+
     texts = [prompt.replace(PLACEHOLDER, name) for name in names]
     tokens = Tokens(tokenizer=model, auto_range=(8, 512))
     tokens.fit(Column("text", texts), np.arange(len(texts)))
