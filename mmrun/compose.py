@@ -44,7 +44,7 @@ from mmrun.instantiate import check_values, find_target, instantiate
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
 from mmrun.recipe import apply_recipe
-from mmrun.towers import override_encoders
+from mmrun.towers import override_encoders, override_fusion
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
@@ -52,8 +52,8 @@ USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "weights", "lr_scale"
 
 ADAPTER_PATH = "strategy.adapt"
 
-# Overrides that depend on the modalities of the data set and their kinds begin with one of these
-OF_MODALITIES = ("encoder", "~encoder", "augment.", "~augment.", ADAPTER_PATH)
+# Overrides that depend on the modalities of the data set and their kinds, or on `model`, begin with one of these
+OF_MODALITIES = ("encoder", "~encoder", "augment.", "~augment.", "fusion.", ADAPTER_PATH)
 
 AUGMENTATIONS = "mmrun.objectives.augment.Augmentations"  # the class of a node that says what augments each kind
 
@@ -68,6 +68,8 @@ DEFAULT_ENCODER = {
     "tabular": "mlp",
     "series": "cnn1d",
 }
+DEFAULT_FUSION = "concat"  # of train.yaml
+GROUPS_WITHOUT_DEFAULT = ("model", "balance")  # they have keys once an option is chosen
 
 
 # ------------------------------------------------------------------------------------------------------ YAML files
@@ -297,9 +299,11 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     overrides = rewrite_augmentation(overrides, kinds, get_args(Kind), first_choices, _resolve(first, "augment"))
     chosen = {path for path in first_choices if path in groups}  # by an experiment, the strategy or augment=NAME
     model = convert(_resolve(first, "model") or {}, dict[str, str | None], "model")
-    towers = override_encoders(model, {modality: kinds[modality] for modality in modalities}) if model else {}
+    fusion = override_fusion(model, _read_chosen_fusion(first_choices, overrides)) if model else []
+    kinds_read = {modality: kinds[modality] for modality in modalities}
+    towers = override_encoders(model, kinds_read, is_fused=bool(fusion)) if model else {}
     _refuse_other_encoders(towers, chosen, overrides)
-    defaults = list(chain.from_iterable(towers.values()))
+    defaults = [*fusion, *chain.from_iterable(towers.values())]
     chosen_by_kind = convert(_resolve(first, "strategy.encoders"), dict[Kind, str], "strategy.encoders")
     default_encoder = {**DEFAULT_ENCODER, **chosen_by_kind}
     for path in encoders:
@@ -307,6 +311,13 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
             defaults.append(f"{path}={default_encoder[kinds[path.removeprefix('encoder.')]]}")
     rewritten = _rewrite_by_group([*defaults, *overrides], groups, chosen)
     return rewritten, modalities
+
+
+def _read_chosen_fusion(first_choices: Mapping[str, str], overrides: Sequence[str]) -> str | None:
+    """Return the fusion that the user or an experiment chose; None: the default one."""
+    is_typed = any(_find_path(override.partition("=")[0]) == "fusion" for override in overrides)
+    fusion = first_choices["fusion"]
+    return fusion if is_typed or fusion != DEFAULT_FUSION else None
 
 
 def _refuse_other_encoders(towers: Collection[str], chosen: Collection[str], overrides: Sequence[str]) -> None:
@@ -510,7 +521,9 @@ def _format_key_error(error: OmegaConfBaseException, key_path: str) -> str:
     parent, _, key = key_path.rpartition(".")
     siblings = [str(sibling) for sibling in error.parent_node] if OmegaConf.is_dict(error.parent_node) else []
     if not siblings and isinstance(error, ConfigKeyError | ConfigAttributeError):
-        return f"no key '{key_path}': {parent} has no keys"
+        options = [name for name in list_options(parent) if name != "none"] if parent in GROUPS_WITHOUT_DEFAULT else []
+        remedy = f"; add {parent}={'|'.join(options)}" if options else ""
+        return f"no key '{key_path}': {parent} has no keys{remedy}"
     if key in siblings or not siblings:
         return f"{key_path}: {message}"
     hint = nearest(key, siblings) or (_suggest_deeper_key(key) if not parent else "")

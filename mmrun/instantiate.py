@@ -149,7 +149,8 @@ def instantiate(
 ) -> Any:
     """Build the object that a node describes.
 
-    A node inside the node is passed as a callable that builds it later: `nested(**optional_kwargs)`.
+    A node inside the node is passed as a callable that builds it later: `nested(**more_optional_kwargs)`. It is offered
+    the same optional arguments, and those of the call.
 
     Args:
         node: `_target_`, and arguments by name.
@@ -166,9 +167,12 @@ def instantiate(
             not fit.
     """
     target = find_target(node, key_path)
-    values = {key: _defer(value, f"{key_path}.{key}") for key, value in _convert_values(node, key_path, drop).items()}
+    offered = dict(optional_kwargs or {})
+    values = {}
+    for key, value in _convert_values(node, key_path, drop).items():
+        values[key] = _defer(value, f"{key_path}.{key}", offered)
     parameters = inspect.signature(target).parameters
-    optional = {key: value for key, value in (optional_kwargs or {}).items() if key in parameters and key not in values}
+    optional = {key: value for key, value in offered.items() if key in parameters and key not in values}
     arguments = {**values, **optional, **objects}
     for key, parameter in parameters.items():
         is_required = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
@@ -251,12 +255,12 @@ def _explain(error: Exception) -> str:
     return f"{message} ({type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno})"
 
 
-def _defer(value: object, key_path: str) -> object:
+def _defer(value: object, key_path: str, offered: Mapping[str, object]) -> object:
     """Replace the nodes in a value with callables that build them."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return functools.partial(_instantiate_nested, value, key_path)
-        return {key: _defer(item, f"{key_path}.{key}") for key, item in value.items()}
+            return functools.partial(_instantiate_nested, value, key_path, **offered)
+        return {key: _defer(item, f"{key_path}.{key}", offered) for key, item in value.items()}
     return value
 
 

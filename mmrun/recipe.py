@@ -1,4 +1,4 @@
-"""The defaults of runs with pretrained encoders: low learning rates of these, and a longer warm-up.
+"""The defaults of runs with pretrained encoders or fusions: low learning rates of these, and a longer warm-up.
 
 At the rate that suits random weights, pretrained ones are forgotten within an epoch. A recipe fills keys of the config
 that the user did not type, so that config.yaml shows what a run was trained with.
@@ -14,6 +14,8 @@ WARMUP = 0.1  # share of a stage
 USUAL_WARMUP = next(key.default for key in fields(StageConfig) if key.name == "warmup")
 OPTIMIZERS = ("torch.optim.Adam", "torch.optim.AdamW")  # the rates are made for these
 TRANSFORMERS = "mmrun.models.encoders.hf"  # the beginning of the modules of encoders of transformers
+PRETRAINED_FUSION = "mmrun.models.fusions.flava.Flava"
+FUSION_WEIGHTS = "fusion.net"  # where it keeps them
 TIMM_TRANSFORMERS = (
     "beit",
     "cait",
@@ -29,7 +31,7 @@ TIMM_TRANSFORMERS = (
 
 
 def apply_recipe(config: RunConfig, overrides: Iterable[str]) -> None:
-    """Set the learning rates of pretrained encoders and the warm-up of all stages, unless the user did.
+    """Set the learning rates of pretrained encoders and fusions and the warm-up of all stages, unless the user did.
 
     Adapters learn at the rate of the optimizer: they are not pretrained.
 
@@ -47,9 +49,29 @@ def apply_recipe(config: RunConfig, overrides: Iterable[str]) -> None:
         return
     if "encoder_lr" not in keys:
         config.encoder_lr = {**rates, **(config.encoder_lr or {})}
+    if has_pretrained_fusion(config) and not any(".lr_scale" in key for key in keys):
+        _slow_fusion(config)
     if not any(key.endswith(".warmup") for key in keys):
         for stage in config.strategy.stages.values():
             stage.warmup = WARMUP if stage.warmup == USUAL_WARMUP else stage.warmup
+
+
+def has_pretrained_fusion(config: RunConfig) -> bool:
+    """Return whether the fusion starts from the weights of a pretrained model.
+
+    Args:
+        config: of a run.
+    """
+    fusion = config.fusion
+    return isinstance(fusion, Mapping) and fusion.get("_target_") == PRETRAINED_FUSION and bool(fusion["pretrained"])
+
+
+def _slow_fusion(config: RunConfig) -> None:
+    """Let the pretrained weights of the fusion learn at the rate of transformers, where a stage trains them."""
+    for stage in config.strategy.stages.values():
+        if "fusion" in stage.train:
+            lr = stage.lr or (stage.optimizer or config.optimizer)["lr"]
+            stage.lr_scale = {FUSION_WEIGHTS: TRANSFORMER_LR / lr, **stage.lr_scale}
 
 
 def _choose_lr(node: Node) -> float | None:
@@ -75,6 +97,8 @@ def describe_recipe(config: RunConfig) -> list[str]:
         )
     if config.encoder_lr:
         rates = ", ".join(f"{modality} at {rate:g}" for modality, rate in config.encoder_lr.items())
+        if any(FUSION_WEIGHTS in stage.lr_scale for stage in config.strategy.stages.values()):
+            rates += f", the fusion at {TRANSFORMER_LR:g}"
         warmups = sorted({stage.warmup for stage in config.strategy.stages.values()})
         shares = " and ".join(f"{warmup:.0%}" for warmup in warmups)
         notes.append(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
 
 Values = Mapping[str, Any]  # of JSON or YAML
@@ -37,6 +38,13 @@ VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
 
 # Keys of fusions that older runs do not have: the value with which their weights still fit, by the start of `_target_`.
 ADDED_TO_FUSION = {"mmrun.models.fusions.attention.": {"positions": "none"}}
+
+# What these classes compute was corrected after version 0.1.0, whose weights they load: how, by `_target_`.
+CORRECTED = {
+    "mmrun.models.encoders.series.Tcn": "each level ends in a ReLU after the residual sum",
+    "mmrun.models.fusions.gated.Gated": "of three or more modalities, each has a sigmoid gate of its own",
+}
+UNCHANGED_BELOW = {"mmrun.models.fusions.gated.Gated": 3}  # modalities, where fewer give the same results
 
 MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # in `_target_`
 
@@ -134,6 +142,31 @@ def _translate_string(value: str, path: list[str]) -> str:
         if path[-1] == key and value == old and _matches(path[:-1], owner):
             return new
     return value
+
+
+def list_corrections(config: RunConfig, version: str | None) -> list[str]:
+    """Describe in a line each what a model computes differently since the version that trained it.
+
+    Args:
+        config: of a run.
+        version: of mmrun that started it; None: unknown, as in a run that has not started.
+
+    Returns:
+        Lines for the user; none for a run of this version.
+    """
+    if version != "0.1.0":
+        return []
+    nodes = {"fusion": config.fusion, **{f"encoder.{name}": node for name, node in config.encoder.items()}}
+    lines = []
+    for key_path, node in nodes.items():
+        target = str(node["_target_"])
+        if target in CORRECTED and len(config.encoder) >= UNCHANGED_BELOW.get(target, 1):
+            name = target.rpartition(".")[2]
+            lines.append(
+                f"{key_path}: {name} was corrected in version {VERSION} ({CORRECTED[target]}), but its weights were "
+                f"trained by version {version}: results differ from those recorded; train the run again with --rerun"
+            )
+    return lines
 
 
 def translate_metrics(values: Values) -> dict[str, Any]:

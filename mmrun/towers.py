@@ -23,12 +23,14 @@ class Tower(NamedTuple):
         module: attribute of the loaded model.
         projection: attribute of the loaded model; None: the tower projects by itself.
         size: H = W in pixels, positions of a text model, or seconds of sound.
+        multimodal_projection: attribute of the loaded model, for its multimodal encoder; None: it has none.
     """
 
     section: str
     module: str
     projection: str | None
     size: int
+    multimodal_projection: str | None = None
 
 
 # By model_type of config.json and kind of the modality
@@ -42,24 +44,44 @@ FAMILIES = {
         "text": Tower("text_config", "text_model", None, 64),
     },
     "flava": {
-        "image": Tower("image_config", "image_model", "image_projection", 224),
-        "text": Tower("text_config", "text_model", "text_projection", 512),
+        "image": Tower("image_config", "image_model", "image_projection", 224, "image_to_mm_projection"),
+        "text": Tower("text_config", "text_model", "text_projection", 512, "text_to_mm_projection"),
     },
     "clap": {
         "audio": Tower("audio_config", "audio_model", "audio_projection", 10),
         "text": Tower("text_config", "text_model", "text_projection", 514),
     },
 }
+FUSIONS = {"flava": "flava"}  # the fusion that the multimodal encoder of a family is
 SAMPLE_RATE = 48_000  # Hz, of CLAP
 SHORTEST = 8  # tokens that "auto" chooses for texts, at least
 
 
-def override_encoders(model: Mapping[str, str | None], kinds: Mapping[str, str]) -> dict[str, list[str]]:
+def override_fusion(model: Mapping[str, str | None], chosen: str | None) -> list[str]:
+    """Make the multimodal encoder of a pretrained model the fusion, unless the user chose another one.
+
+    Args:
+        model: the node `model` of a config.
+        chosen: the fusion that the user or an experiment chose, if any.
+
+    Returns:
+        Overrides; none for a model without a multimodal encoder.
+    """
+    fusion = FUSIONS.get(str(model.get("family")))
+    if fusion is None or chosen not in (None, fusion):
+        return []
+    return [f"fusion={fusion}", "fusion.model=${model.path}"]
+
+
+def override_encoders(
+    model: Mapping[str, str | None], kinds: Mapping[str, str], is_fused: bool = False
+) -> dict[str, list[str]]:
     """Make the towers of a pretrained model encoders, whose inputs are preprocessed as the model expects.
 
     Args:
         model: the node `model` of a config: family, path, and by kind of a tower the modality that the user chose.
         kinds: of the modalities that the run reads.
+        is_fused: whether the multimodal encoder of the model is the fusion, so that towers project for it.
 
     Returns:
         Overrides by the path of the encoder: encoder.image.
@@ -74,6 +96,8 @@ def override_encoders(model: Mapping[str, str | None], kinds: Mapping[str, str])
         path = f"encoder.{modality}"
         sizes = [f"{path}.preprocess.{key}={value}" for key, value in preprocessing[kind].items()]
         overrides[path] = [f"{path}=tower", f"{path}.model=${{model.path}}", *sizes]
+        if is_fused:
+            overrides[path].append(f"{path}.projection=multimodal")
     return overrides
 
 

@@ -116,6 +116,20 @@ class Encoder(nn.Module):
             batches: inputs of the training rows that have the modality.
         """
 
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return the tokens after each block, for objectives that learn from hidden layers (data2vec).
+
+        By default those that `forward` returns are all there is. An encoder of several blocks overrides it.
+
+        Args:
+            x: the input of `forward`.
+
+        Returns:
+            [B, T, D] of each block, the last one last, with the T of `forward`; empty if the encoder has no tokens.
+        """
+        features: Features = self(x)
+        return [] if features.tokens is None else [features.tokens]
+
 
 class Augmentation(nn.Module):
     """Base class of augmentations: `forward(x)` changes the input of one modality at random, in supervised training.
@@ -232,7 +246,7 @@ class Objective(nn.Module):
 
     A batch may be a micro-batch: a part of what one optimiser step learns from. A mean over all rows needs no care; one
     over some of them is passed through `Batch.weigh`. What moves with time (a teacher, a ramp, a queue) moves in
-    `on_step_end`, not in `forward`.
+    `on_step_start` and `on_step_end`, not in `forward`. What `forward` collects for them is a `StepState`.
 
     Attributes:
         needs_targets: whether it learns nothing from a row whose targets are hidden.
@@ -264,6 +278,15 @@ class Objective(nn.Module):
             By a name that is no task's, [B] bool.
         """
         return {}
+
+    def on_step_start(self, progress: float) -> None:
+        """Follow a schedule; called before each optimiser step, here and in all objectives inside this one.
+
+        By default there is no schedule.
+
+        Args:
+            progress: share of the stage's budget that is spent, 0..1.
+        """
 
     def on_step_end(self, model: nn.Module) -> None:
         """Update what moves with time; called after each optimiser step, here and in all objectives inside this one.

@@ -22,19 +22,19 @@ SLOW = (
     *(
         "models/fusions/test_evidence.py",
         "models/encoders/test_real_weights.py",
-        "testing/test_real_weights.py",
         "models/test_adapters.py",
     ),
     *(
+        "testing/test_real_weights.py",
         "cli/test_report.py",
         "test_wrong_command_lines.py",
         "run/test_storage.py",
         "run/test_data_identity.py",
         "search/test_trials.py",
     ),
-    *("objectives/test_cross_modal.py", "objectives/test_contrastive.py"),
+    *("objectives/test_cross_modal.py", "objectives/test_contrastive.py", "objectives/balance/test_evidence.py"),
 )
-SLOW_NAMES = ("export", "image/vgg")  # parts of a test's name
+SLOW_NAMES = ("export", "image/vgg", "digits_never_labelled")  # parts of a test's name
 
 
 def pytest_collection_modifyitems(items):

@@ -124,16 +124,21 @@ def test_flags_may_stand_between_overrides(capsys):
     assert "steps: 3" in out
 
 
+EXPERIMENTS = {"avdigits": ["image", "audio"], "easy_vqa": ["image", "text"]}  # and their modalities
+HEADER = "image,audio,text,question,label,answer,split,picture"  # of a file that both can read
+
+
 @pytest.mark.parametrize("experiment", compose.list_options("experiment"))
 def test_overrides_take_precedence_over_an_experiment(experiment, monkeypatch, tmp_path):
-    (tmp_path / "manifest.csv").write_text("image,audio,text,label,split\na.png,a.wav,a,0,train\n")
+    (tmp_path / "manifest.csv").write_text(f"{HEADER}\na.png,a.wav,a,a?,0,no,train,0\n")
     monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path))
+    monkeypatch.setenv("MMRUN_EASY_VQA", str(tmp_path))
     plain = compose.load([f"experiment={experiment}"])
     assert plain.experiment == experiment
     changed = compose.load([f"experiment={experiment}", "optimizer.lr=0.5", "encoder.image=cnn", "fusion=gated"])
     assert changed.optimizer["lr"] == 0.5
     assert changed.choices["encoder.image"] == "cnn"
-    assert changed.modalities == plain.modalities == ["image", "audio"]
+    assert list(changed.encoder) == list(plain.encoder) == EXPERIMENTS[experiment]
 
 
 def test_a_monitored_metric_may_have_the_name_of_the_log():

@@ -22,7 +22,9 @@ def test_the_commands_are_found():
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.is_run and c.text.startswith("mmrun train")])
 def test_a_command_that_is_not_run_is_composed(command, tmp_path, monkeypatch):
     (tmp_path / "manifest.csv").write_text("image,audio,text,label,split\nimages/0.png,audio/0.wav,zero,0,train\n")
+    (tmp_path / "vqa.csv").write_text("image,question,answer,split,picture\nimages/0.png,is it red?,no,train,0\n")
     monkeypatch.setenv("MMRUN_AVDIGITS", str(tmp_path))
+    monkeypatch.setenv("MMRUN_EASY_VQA", str(tmp_path / "vqa.csv"))
     overrides = command.text.removeprefix("mmrun train ").removeprefix("-m ").split()
     for run in compose.expand_sweep(overrides):
         compose.load(run)

@@ -41,3 +41,12 @@ def test_a_node_inside_a_node_is_built_later():
     }
     objective = instantiate(mixup, "strategy.stages.train.objective", {"tasks": {}, "kinds": {}})
     assert type(objective.task).__name__ == "Task"
+
+
+def test_a_node_inside_a_node_is_offered_the_same_optional_arguments():
+    moco = {
+        "_target_": "mmrun.objectives.moco.Moco",
+        "view": {"_target_": "mmrun.objectives.augmentations.text.AugmentText", "drop": 0.5},
+    }
+    pretext = instantiate(moco, "objective.by_kind.text", {"dim": 4, "mask_id": 7})
+    assert pretext.view.mask_id == 7

@@ -47,6 +47,16 @@ def test_runs_without_pretrained_encoders_stay_as_they_are(overrides):
     assert {stage.warmup for stage in config.strategy.stages.values()} == {0.05}
 
 
+def test_the_pretrained_weights_of_a_fusion_learn_at_the_rate_of_transformers(tiny_model):
+    flava = [*DIGITS, "model=flava", f"model.path={tiny_model('flava')}"]
+    config = compose.load(flava)
+    assert config.strategy.stages["train"].lr_scale == {"fusion.net": 2e-5 / 1e-3}
+    assert "text at 2e-05, the fusion at 2e-05; the rest at 0.001" in describe_recipe(config)[0]
+    assert compose.load([*flava, "fusion.pretrained=false"]).strategy.stages["train"].lr_scale == {}
+    typed = compose.load([*flava, "strategy.stages.train.lr_scale={head: 0.5}"])
+    assert typed.strategy.stages["train"].lr_scale == {"head": 0.5}
+
+
 def test_what_the_user_types_counts(clip):
     config = compose.load([*clip, "encoder_lr=null", "strategy.stages.train.warmup=0.05"])
     assert (config.encoder_lr, config.strategy.stages["train"].warmup) == (None, 0.05)

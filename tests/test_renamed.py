@@ -9,7 +9,7 @@ import pytest
 from mmrun import compose
 from mmrun.cli import main
 from mmrun.errors import ConfigError
-from mmrun.renamed import translate_config, translate_train_state
+from mmrun.renamed import list_corrections, translate_config, translate_train_state
 from mmrun.results.folder import RunFolder
 from mmrun.run.pipeline import reopen
 from mmrun.training.callback import NullCallback
@@ -96,6 +96,32 @@ def test_run_of_version_0_1_is_evaluated(tmp_path, monkeypatch):
     session = reopen(RunFolder(tmp_path / "run"), NullCallback())
     recorded = json.loads((OLD_RUN / "metrics.json").read_text())["metrics"]
     assert run_metrics.evaluate(session)["metrics"]["test"] == pytest.approx(recorded["test"])
+
+
+def test_a_run_whose_formula_was_corrected_since_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    three = ["dataset=synthetic", "dataset.num_rows=60", "dataset.num_modalities=3", "dataset.kinds.c=tabular"]
+    tiny = ["fusion=gated", "budget.steps=2", "trainer.batch_size=8", "cache=cache", "trainer.progress=false"]
+    assert main(["train", *three, *tiny]) == 0
+    folder = Path(capsys.readouterr().out.split()[-1])
+    environment = json.loads((folder / "environment.json").read_text())
+    environment["versions"]["mmrun"] = "0.1.0"
+    (folder / "environment.json").write_text(json.dumps(environment))
+    assert main(["eval", str(folder)]) == 0
+    assert (
+        "warning: fusion: Gated was corrected in version 0.2.0 (of three or more modalities, each has a sigmoid gate "
+        "of its own), but its weights were trained by version 0.1.0: results differ from those recorded; train the run "
+        "again with --rerun"
+    ) in " ".join(capsys.readouterr().err.split())
+
+
+def test_only_old_runs_of_corrected_methods_are_named():
+    tcn = compose.load(["dataset=synthetic", "fusion=gated"])  # two modalities: the gates are as they were
+    assert list_corrections(tcn, "0.1.0") == []
+    tcn.encoder["a"] = {"_target_": "mmrun.models.encoders.series.Tcn"}
+    (line,) = list_corrections(tcn, "0.1.0")
+    assert line.startswith("encoder.a: Tcn was corrected in version 0.2.0 (each level ends in a ReLU after")
+    assert list_corrections(tcn, "0.2.0") == list_corrections(tcn, None) == []
 
 
 def test_checkpoint_of_version_0_1_is_resumed():

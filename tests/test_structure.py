@@ -11,8 +11,8 @@ PACKAGE = ROOT / "mmrun"
 FLOORS = [
     ["errors", "seeding", "installation", "version"],
     ["values"],
-    ["types", "head", "config", "digests", "plugins", "quoting", "renamed", "hub"],
-    ["processes", "towers", "recipe"],
+    ["types", "head", "config", "digests", "plugins", "quoting", "hub"],
+    ["processes", "towers", "recipe", "renamed"],
     ["hydra_internals", "instantiate", "code_version"],
     ["overrides", "augment_overrides"],
     ["compose", "data", "models"],

@@ -56,6 +56,26 @@ def test_the_same_towers_chosen_one_by_one_are_the_same_run(clip, tiny_model):
     assert apart.encoder == compose.load([*DIGITS, *clip]).encoder
 
 
+def test_the_multimodal_encoder_of_flava_is_the_fusion_unless_another_is_chosen(tiny_model):
+    flava = ["dataset=digits", "model=flava", f"model.path={tiny_model('flava')}"]
+    config = compose.load(flava)
+    assert (config.choices["fusion"], config.fusion["model"]) == ("flava", tiny_model("flava"))
+    assert [config.encoder[name]["projection"] for name in ("image", "text")] == ["multimodal", "multimodal"]
+    for overrides in ([*flava, "fusion=concat"], ["fusion=aligned", *flava]):
+        config = compose.load(overrides)
+        assert "flava" not in config.choices["fusion"]
+        assert [config.encoder[name]["projection"] for name in ("image", "text")] == ["aligned", "aligned"]
+
+
+def test_a_path_without_a_family_is_told_what_to_add():
+    assert reject(*DIGITS, "model.path=FOLDER") == (
+        "no key 'model.path': model has no keys; add model=clap|clip|flava|siglip"
+    )
+    assert reject(*DIGITS, "balance.alpha=1").startswith(
+        "no key 'balance.alpha': balance has no keys; add balance=agm|"
+    )
+
+
 def test_no_model_is_the_default_and_can_be_chosen_in_a_sweep():
     assert compose.load([*DIGITS, "model=none"]).model is None
     assert compose.load(DIGITS).model is None

@@ -264,7 +264,7 @@ def prompt(
     """Add learned vectors to the tokens of a transformer (Lester et al., 2021; for images Jia et al., 2022).
 
     Supported are mmrun's own transformers, the ViTs of timm, and language, vision and spectrogram models of
-    transformers.
+    transformers, among them the image towers of multimodal models, but not the text towers.
 
     Args:
         encoder: changed in place; its own parameters are frozen.
@@ -281,6 +281,7 @@ def prompt(
     _check_at_least_one("num_vectors", num_vectors)
     blocks = getattr(encoder, "blocks", None)
     net: Any = getattr(encoder, "net", None)  # of timm or transformers
+    tower: Any = getattr(net, "tower", net)  # of a pretrained multimodal model, before its projection
     if isinstance(blocks, Blocks):
         module = _attach_prompt(encoder, num_vectors, encoder.dim)
         blocks.register_forward_pre_hook(module.blocks_pre_hook)
@@ -294,10 +295,10 @@ def prompt(
         net.register_forward_pre_hook(module.text_pre_hook, with_kwargs=True)
         net.register_forward_hook(module.text_hook)
         _check_text_fits(encoder, num_vectors, max_tokens)
-    elif hasattr(net, "embeddings") and isinstance(getattr(net.config, "num_attention_heads", None), int):
-        module = _attach_prompt(encoder, num_vectors, net.config.hidden_size)
-        net.embeddings.register_forward_hook(module.embeddings_hook)
-        net.register_forward_hook(module.vision_hook)
+    elif encoder.kind != "text" and _has_patches(tower):
+        module = _attach_prompt(encoder, num_vectors, tower.config.hidden_size)
+        tower.embeddings.register_forward_hook(module.embeddings_hook)
+        tower.register_forward_hook(module.vision_hook)
     else:
         return _fall_back(encoder, fallback)
     return True
@@ -347,6 +348,11 @@ def _is_layer_norm(module: nn.Module) -> bool:
 def _is_timm_vit(net: object) -> bool:
     """Return whether a network is a VisionTransformer or a subclass; by name, so that timm need not be imported."""
     return any(parent.__name__ == "VisionTransformer" for parent in type(net).__mro__)
+
+
+def _has_patches(net: Any) -> bool:
+    """Return whether a network of transformers is a transformer of one width over embedded patches."""
+    return hasattr(net, "embeddings") and isinstance(getattr(net.config, "num_attention_heads", None), int)
 
 
 def _freeze(encoder: Encoder) -> None:

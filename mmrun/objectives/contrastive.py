@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,12 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.gather import gather_rows
+from mmrun.objectives.key_queue import KeyEncoder, KeyQueue, queue_cross_entropy
+from mmrun.objectives.losses import masked_mean
 from mmrun.types import Batch, Features, Objective
-from mmrun.values import Depth, NonNegativeFloat, PositiveFloat, Width
+from mmrun.values import Depth, NonNegativeFloat, NonNegativeInt, PositiveFloat, Share, Width
+
+CompareWithQueue = Callable[[Tensor, Tensor, KeyQueue], Tensor]
 
 MIN_TEMPERATURE = 0.01  # of InfoNCE, so that logits are scaled by 100 at most (Radford et al., 2021)
 
@@ -25,6 +29,11 @@ class Contrastive(Objective):
     processes. So the gradient of a batch depends on its split into micro-batches, which count by their rows that have
     both modalities of a pair.
 
+    With a `queue`, each row is compared with its own key and the last keys of earlier steps instead (MoCo: He et al.,
+    2020; between modalities as in ALBEF: Li et al., 2021). Moving averages of encoder and projection compute the keys.
+    Without batch norms, the gradient is then the same however a batch is split. The queue should be shorter than the
+    training set, else it holds earlier keys of the batch's own rows.
+
     Args:
         pair_loss: builds the loss of one pair of modalities: (a [B, D], b [B, D], paired [B] bool) -> scalar.
         kinds: kind of each modality that the stage reads; two at least.
@@ -32,9 +41,13 @@ class Contrastive(Objective):
         dim: D, width of the projections.
         num_layers: of each projection, with GELU in between.
         normalize: bring the projections to length 1.
+        queue: number of keys that are kept of each modality; 0: negatives are those of the micro-batch.
+        queue_decay: of the averages that compute the keys, per step.
+        model: whose encoders the averages start from; a queue needs it.
 
     Raises:
-        ConfigError: the stage reads a single modality, or a projection has no layer.
+        ConfigError: the stage reads a single modality, a projection has no layer, or the pair loss has no negatives
+            that a queue could hold.
     """
 
     def __init__(
@@ -45,6 +58,9 @@ class Contrastive(Objective):
         dim: Width = 128,
         num_layers: Depth = 1,
         normalize: bool = True,
+        queue: NonNegativeInt = 0,
+        queue_decay: Share = 0.99,
+        model: Multimodal | None = None,
     ) -> None:
         super().__init__()
         if len(kinds) < 2:
@@ -57,6 +73,13 @@ class Contrastive(Objective):
             self.project[modality] = _build_projection(dims[modality], dim, num_layers)
         self._modalities = {f"{a}-{b}": (a, b) for a, b in combinations(kinds, 2)}  # of each pair
         self.pair = nn.ModuleDict({name: pair_loss() for name in self._modalities})
+        keys = nn.ModuleDict()
+        if queue > 0:
+            assert model is not None
+            self._check_queue()
+            for modality, project in self.project.items():
+                keys[modality] = KeyEncoder(model.encoder[modality], project, queue, dim, queue_decay)
+        self.keys = cast(Mapping[str, KeyEncoder], keys)
 
     def masks(self, batch: Batch) -> dict[str, Tensor]:
         """Return which rows have both modalities of each pair; see `Objective.masks`."""
@@ -88,22 +111,53 @@ class Contrastive(Objective):
         for modality, project in self.project.items():
             vectors = project(features[modality].pooled).float()
             projected[modality] = F.normalize(vectors, dim=-1) if self.normalize else vectors
-        parts, paired = {}, self.masks(batch)
+        compare = self._compare_with_queues if self.keys else self._compare_in_batch
+        losses = compare(projected, batch)
+        parts = {f"loss/{name}": batch.weigh(loss, name) for name, loss in losses.items()}
+        return {"loss": torch.stack(list(parts.values())).mean(), **parts}
+
+    def _compare_in_batch(self, projected: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of each pair, whose negatives are the other rows."""
+        paired = self.masks(batch)
         if self.training:  # evaluation batches may differ in size between processes
             projected = {modality: gather_rows(vectors) for modality, vectors in projected.items()}
             paired = {name: gather_rows(rows) for name, rows in paired.items()}
+        losses = {}
         with torch.autocast(batch.index.device.type, enabled=False):  # similarities are scaled up: bf16 is too coarse
             for name, pair in self.pair.items():
                 a, b = self._modalities[name]
-                loss = pair(projected[a], projected[b], paired[name])
-                parts[f"loss/{name}"] = batch.weigh(loss, name)
-        return {"loss": torch.stack(list(parts.values())).mean(), **parts}
+                losses[name] = pair(projected[a], projected[b], paired[name])
+        return losses
+
+    def _compare_with_queues(self, projected: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of each pair, the mean of both directions, whose negatives are the keys of the queues."""
+        keys = {modality: key(batch.inputs[modality], batch.present[modality]) for modality, key in self.keys.items()}
+        losses, paired = {}, self.masks(batch)
+        with torch.autocast(batch.index.device.type, enabled=False):
+            for name, pair in self.pair.items():
+                compare = cast(CompareWithQueue, pair.compare_with_queue)
+                a, b = self._modalities[name]
+                rows = compare(projected[a], keys[b], self.keys[b].queue)
+                rows = rows + compare(projected[b], keys[a], self.keys[a].queue)
+                losses[name] = masked_mean(rows, paired[name]) / 2
+        return losses
 
     def on_step_end(self, model: nn.Module) -> None:
-        """Keep learned temperatures in their range, as CLIP does after each step."""
+        """Keep learned temperatures in their range, as CLIP does after each step, and move what computes keys."""
+        assert isinstance(model, Multimodal)
         for pair in self.pair.values():
             if isinstance(pair, InfoNCE):
                 pair.clamp_temperature()
+        for modality, key in self.keys.items():
+            key.update(model.encoder[modality], self.project[modality])
+
+    def _check_queue(self) -> None:
+        """Reject a queue that the pair loss cannot use."""
+        pair = next(iter(self.pair.values()))
+        if not hasattr(pair, "compare_with_queue"):
+            raise ConfigError(f"objective.queue: {type(pair).__name__} has no negatives; set queue to 0")
+        if not self.normalize:
+            raise ConfigError("objective.queue: its keys have length 1; set normalize to true, or queue to 0")
 
 
 class InfoNCE(nn.Module):
@@ -136,6 +190,16 @@ class InfoNCE(nn.Module):
         rows = diagonal_cross_entropy(logits, paired) + diagonal_cross_entropy(logits.T, paired)
         return rows.where(paired, 0).sum() / (2 * paired.sum().clamp(min=1))
 
+    def compare_with_queue(self, queries: Tensor, keys: Tensor, queue: KeyQueue) -> Tensor:
+        """Return the cross-entropy of identifying each query's key among those of the queue, [B].
+
+        Args:
+            queries: projections of one modality [B, D].
+            keys: of the same rows in the other modality [B, D].
+            queue: of the other modality.
+        """
+        return queue_cross_entropy(queries, keys, queue, self.log_scale.exp())
+
     @torch.no_grad()
     def clamp_temperature(self) -> None:
         """Bring the parameter itself back to MIN_TEMPERATURE; clamped in `forward`, it would have no gradient there."""
@@ -167,6 +231,19 @@ class PairwiseSigmoid(nn.Module):
         sign = 2 * torch.eye(len(a), device=a.device) - 1
         pairs = F.softplus(-sign * logits) * (paired & paired.unsqueeze(1))
         return pairs.sum() / paired.sum().clamp(min=1)
+
+    def compare_with_queue(self, queries: Tensor, keys: Tensor, queue: KeyQueue) -> Tensor:
+        """Return the sum over each query's pairs with its key, which matches, and those of the queue, [B].
+
+        Args:
+            queries: projections of one modality [B, D].
+            keys: of the same rows in the other modality [B, D].
+            queue: of the other modality.
+        """
+        scale = self.log_scale.exp()
+        positive = scale * (queries * keys).sum(-1) + self.bias
+        negatives = scale * queries @ queue.keys.T + self.bias
+        return F.softplus(-positive) + (F.softplus(negatives) * queue.usable).sum(1)
 
 
 class VicReg(nn.Module):

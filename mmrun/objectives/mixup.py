@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet
+from torch.distributions import Gamma
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
@@ -55,7 +55,7 @@ class MixUp(Objective):
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
         device = batch.index.device
-        lam = Dirichlet(torch.full((2,), self.alpha, device=device), validate_args=False).sample()[0]
+        lam = draw_beta(self.alpha, device)
         partner = torch.rand(len(batch.index), device=device).argsort()
         features, present = {}, {}
         for modality, unmixed in self.task.encode(model, batch.inputs).items():
@@ -68,6 +68,21 @@ class MixUp(Objective):
         targets = {name: target[partner] for name, target in batch.targets.items()}
         second = self.task.compute_losses(outputs, mixed._replace(targets=targets))
         return {name: torch.lerp(second[name], loss, lam) for name, loss in first.items()}
+
+
+def draw_beta(alpha: float, device: torch.device) -> Tensor:
+    """Draw a number from Beta(alpha, alpha).
+
+    It is the share of one of two gamma variables, which for a small alpha underflow: their logarithms are drawn, where
+    Gamma(alpha) is Gamma(alpha + 1) * U^(1 / alpha).
+
+    Args:
+        alpha: above 0.
+        device: of the result, a scalar.
+    """
+    larger = Gamma(torch.full((2,), alpha + 1, device=device), torch.ones(2, device=device), validate_args=False)
+    uniform = torch.rand(2, device=device).clamp(min=torch.finfo(torch.float32).tiny)
+    return (larger.sample().log() + uniform.log() / alpha).softmax(0)[0]
 
 
 def mix(features: Features, present: Tensor, partner: Tensor, lam: Tensor) -> Features:

@@ -43,6 +43,13 @@ class Pretext(nn.Module):
             encoder: to be trained; it must not become a part of the pretext.
         """
 
+    def set_progress(self, progress: float) -> None:
+        """Follow a schedule, before each optimiser step; by default there is none.
+
+        Args:
+            progress: share of the stage's budget that is spent, 0..1.
+        """
+
     def update(self, encoder: nn.Module) -> None:
         """Follow the encoder after each optimiser step; by default nothing follows it.
 
@@ -58,9 +65,37 @@ class Pretext(nn.Module):
             present: [B] bool, which rows have the modality; pretexts that compare rows need it.
 
         Returns:
-            What the encoder reads, B rows or two views of each one after the other [2B], and what `loss` gets.
+            What the encoder reads, B rows or several views of all rows one after the other [VB], and what `loss` gets.
         """
         return x, x
+
+
+class ScheduledPretext(Pretext):
+    """Base class of pretexts with a schedule: they know the share of the stage's budget that is spent.
+
+    Attributes:
+        progress: that share, 0..1, on the device.
+    """
+
+    progress: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("progress", torch.zeros(()))
+
+    def set_progress(self, progress: float) -> None:
+        """Store the share of the budget that is spent."""
+        self.progress.fill_(progress)
+
+    def warm_up(self, first: float, last: float, share: float) -> Tensor:
+        """Return a value that moves linearly during the first part of the stage.
+
+        Args:
+            first: value at the beginning.
+            last: value after that part.
+            share: of the stage, the length of that part; 0: there is none.
+        """
+        return first + (last - first) * (self.progress / max(share, 1e-6)).clamp(max=1)
 
 
 class GridDecoder(nn.Module):
@@ -131,16 +166,16 @@ def draw_hidden_spans(real: Tensor, ratio: float, spans: int) -> Tensor:
     return (drawn < ratio) | (drawn == lowest)
 
 
-def concat_views(first: View, second: View) -> View:
-    """Concatenate two views of B rows into one input of 2B rows.
+def concat_views(*views: View) -> View:
+    """Concatenate V views of B rows into one input of V * B rows.
 
     Args:
-        first: input of one kind, a tensor or its parts by name.
-        second: of the same shapes.
+        views: inputs of one kind and of the same shapes, tensors or their parts by name.
     """
+    first = views[0]
     if isinstance(first, dict):
-        return {name: torch.cat([part, second[name]]) for name, part in first.items()}
-    return torch.cat([first, second])
+        return {name: torch.cat([view[name] for view in views]) for name in first}
+    return torch.cat(views)
 
 
 def check_share(share: float, kind: str, key: str = "ratio") -> float:

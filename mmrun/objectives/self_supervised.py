@@ -76,6 +76,11 @@ class SelfSupervised(Objective):
             parts[f"loss/{modality}"] = batch.weigh(mean, modality=modality)
         return {"loss": sum_losses(parts.values()), **parts}
 
+    def on_step_start(self, progress: float) -> None:
+        """Let pretexts follow their schedules."""
+        for pretext in self.pretext.values():
+            pretext.set_progress(progress)
+
     def on_step_end(self, model: nn.Module) -> None:
         """Let pretexts follow their encoders."""
         assert isinstance(model, Multimodal)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Features
@@ -83,11 +84,15 @@ class EMACopy(nn.Module):
 
     Args:
         module: that the copy starts from.
+        batch_statistics: batch norms of the copy use the statistics of the batch, not the running ones of the module,
+            which belong to other weights than the averaged ones.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, batch_statistics: bool = False) -> None:
         super().__init__()
         self.module = copy_as_buffers(module).eval()
+        if batch_statistics:
+            _forget_running_statistics(self.module)
 
     def train(self, mode: bool = True) -> "EMACopy":
         """Stay in eval mode, whatever `mode` says."""
@@ -98,7 +103,7 @@ class EMACopy(nn.Module):
         """Return what the copied module returns."""
         return self.module(*inputs)
 
-    def update(self, module: nn.Module, rate: float) -> None:
+    def update(self, module: nn.Module, rate: Tensor | float) -> None:
         """Move the weights towards those of the module, and copy its buffers.
 
         Args:
@@ -106,6 +111,13 @@ class EMACopy(nn.Module):
             rate: 1 - decay: 0 changes nothing, 1 copies the module.
         """
         update_average(self.module, module, rate)
+
+
+def _forget_running_statistics(module: nn.Module) -> None:
+    """Remove the running statistics of all batch norms; without them, they use those of the batch in any mode."""
+    for part in module.modules():
+        if isinstance(part, _NormBase):
+            part.running_mean = part.running_var = part.num_batches_tracked = None
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -129,6 +141,8 @@ def copy_as_buffers(module: M) -> M:
 def update_average(average: nn.Module, module: nn.Module, rate: Tensor | float) -> None:
     """Move an average towards a module's parameters, and copy its buffers, such as batch statistics.
 
+    Buffers that the average does not have stay out of it.
+
     Args:
         average: that `copy_as_buffers` returned; it is changed in place.
         module: that it was copied from.
@@ -138,4 +152,5 @@ def update_average(average: nn.Module, module: nn.Module, rate: Tensor | float) 
     for name, weight in module.named_parameters():
         averages[name].lerp_(weight, rate)
     for name, buffer in module.named_buffers():
-        averages[name].copy_(buffer)
+        if name in averages:
+            averages[name].copy_(buffer)

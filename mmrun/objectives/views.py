@@ -10,7 +10,7 @@ from mmrun.objectives.pretext import Pretext, check_positive, check_share
 from mmrun.values import PositiveShare, Share
 
 
-def random_crop(x: Tensor, min_area: float, flip: Share = 0.0) -> Tensor:
+def random_crop(x: Tensor, min_area: float, flip: Share = 0.0, max_area: float = 1.0) -> Tensor:
     """Enlarge a random part of each image to the whole image (Szegedy et al., 2015), and mirror some.
 
     Args:
@@ -18,11 +18,12 @@ def random_crop(x: Tensor, min_area: float, flip: Share = 0.0) -> Tensor:
         min_area: smallest share of the area that the part covers. Its aspect ratio is between 3:4 and 4:3, less where
             it would not fit.
         flip: probability that an image is mirrored.
+        max_area: largest share of the area that the part covers.
 
     Returns:
         [B, C, H, W].
     """
-    area = min_area + (1 - min_area) * torch.rand(len(x), device=x.device)
+    area = min_area + (max_area - min_area) * torch.rand(len(x), device=x.device)
     max_log_ratio = (-area.log()).clamp(max=math.log(4 / 3))
     ratio = (max_log_ratio * (2 * torch.rand(len(x), device=x.device) - 1)).exp()
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()  # as shares of the sides

@@ -20,6 +20,7 @@ from mmrun.data.row_digests import record_data
 from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
 from mmrun.recipe import describe_recipe
+from mmrun.renamed import list_corrections
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
 from mmrun.results.folder import RunFolder
@@ -161,7 +162,8 @@ def open_session(
     data = open_data(config)
     if not rerun:
         check_data(folder, data.table, data.files)
-        for line in check_fitted(folder, data.fits):
+        version = folder.read_environment().get("versions", {}).get("mmrun")
+        for line in [*list_corrections(config, version), *check_fitted(folder, data.fits)]:
             callback.on_message(f"warning: {line}")
     record = record_data(data.table, data.files)._replace(fits=data.fits) if for_training else None
     with hub.recording() as hub_models:

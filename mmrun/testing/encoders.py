@@ -208,8 +208,29 @@ def check_state_dict(encoder: Encoder) -> None:
         assert torch.equal(encoder(x).pooled, loaded(x).pooled), "a loaded encoder differs from the saved one"
 
 
+def check_layers(encoder: Encoder) -> None:
+    """The tokens of its hidden layers have the shape of its tokens.
+
+    Args:
+        encoder: in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
+    x = encoder_input(encoder.kind)
+    with torch.no_grad():
+        tokens, layers = encoder(x).tokens, encoder.encode_layers(x)
+    if tokens is None:
+        assert layers == [], "encode_layers returns tokens, and forward has none"
+        return
+    assert layers, "encode_layers returns nothing, though forward has tokens"
+    for layer in layers:
+        assert layer.shape == tokens.shape, f"the tokens of a layer have shape {tuple(layer.shape)}"
+
+
 CHECKS = (
     check_shapes,
+    check_layers,
     check_rows_are_independent,
     check_padding,
     check_gradients,

@@ -29,14 +29,22 @@ SIZES = {"image": 64, "audio": 2000, "tabular": 3 + 3 + 4 + 5, "series": 24 + 12
 
 
 class LinearEncoder(Encoder):
-    """One linear layer on all values of a row."""
+    """One linear layer on all values of a row.
+
+    Args:
+        kind: of the modality.
+        tokens: whether to return tokens as well: what each quadrant, tenth of a clip, cell or step adds to the layer.
+    """
 
     dim = DIM
+    membership: Tensor
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, tokens: bool = False) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.tokens = kind, tokens
         self.linear = nn.Linear(SIZES[kind], DIM)
+        membership = nn.functional.one_hot(_find_token_of_each_value(kind)).T  # [T, S]
+        self.register_buffer("membership", membership, persistent=False)
 
     def forward(self, x: Input) -> Features:
         """Return pooled features.
@@ -45,7 +53,7 @@ class LinearEncoder(Encoder):
             x: the input of the modality.
 
         Returns:
-            pooled [B, D].
+            pooled [B, D], and perhaps tokens [B, T, D].
         """
         if isinstance(x, Tensor):
             parts = [x]
@@ -56,7 +64,28 @@ class LinearEncoder(Encoder):
         else:
             one_hot = [nn.functional.one_hot(x["categorical"][:, i], n) for i, n in enumerate((4, 5))]
             parts = [x["numeric"], x["missing"], *one_hot]
-        return Features(self.linear(torch.cat([part.flatten(1).float() for part in parts], 1)))
+        values = torch.cat([part.flatten(1).float() for part in parts], 1)  # [B, S]
+        if not self.tokens:
+            return Features(self.linear(values))
+        tokens = (values.unsqueeze(1) * self.membership) @ self.linear.weight.T + self.linear.bias
+        return Features(self.linear(values), tokens, self._find_real_tokens(x))
+
+    def _find_real_tokens(self, x: Input) -> Tensor | None:
+        if isinstance(x, Tensor) or self.kind == "tabular":
+            return None
+        return torch.arange(0, 2000, 200) < x["length"].unsqueeze(1) if self.kind == "audio" else x["mask"]
+
+
+def _find_token_of_each_value(kind: str) -> Tensor:
+    """Return the number of the token that each value of a row belongs to, [S]."""
+    if kind == "image":
+        half = torch.arange(8) // 4
+        return (2 * half.unsqueeze(1) + half).flatten()
+    if kind == "audio":
+        return torch.arange(2000) // 200
+    if kind == "series":
+        return torch.arange(12).repeat(3)
+    return torch.tensor([0, 1, 2, 0, 1, 2, *[3] * 4, *[4] * 5])
 
 
 class WordEncoder(Encoder):
@@ -120,17 +149,20 @@ class ConcatFusion(Fusion):
         return fused
 
 
-def build_model(*modalities: str, tokens: bool = True) -> Multimodal:
+def build_model(*modalities: str, tokens: bool = True, all_tokens: bool = False) -> Multimodal:
     """Build a small model with fixed initial weights.
 
     Args:
         modalities: names from KINDS; by default all.
         tokens: whether the text encoder returns tokens.
+        all_tokens: whether the other encoders do.
     """
     torch.manual_seed(0)
-    names = modalities or tuple(KINDS)
-    encoders = {name: WordEncoder(tokens) if KINDS[name] == "text" else LinearEncoder(KINDS[name]) for name in names}
-    return Multimodal(encoders, ConcatFusion(list(names)), TASKS)
+    encoders: dict[str, Encoder] = {}
+    for name in modalities or tuple(KINDS):
+        kind = KINDS[name]
+        encoders[name] = WordEncoder(tokens) if kind == "text" else LinearEncoder(kind, all_tokens)
+    return Multimodal(encoders, ConcatFusion(list(encoders)), TASKS)
 
 
 def build_batch(*modalities: str, rows: int = 8) -> Batch:

@@ -60,7 +60,9 @@ def fit(
     learner.train()
     while not finished(config, state):
         began = time.perf_counter()
-        factor = config.lr_factor(config.budget.spent(state.step, state.seconds))
+        progress = config.budget.spent(state.step, state.seconds)
+        bare.on_step_start(progress)
+        factor = config.lr_factor(progress)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor * state.lr_scale
         batch = batches.batch(state.step)

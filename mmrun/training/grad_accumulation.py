@@ -13,7 +13,7 @@ from torch.amp import GradScaler
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmrun.errors import RunError
-from mmrun.objectives.balance.step_mean import StepMean
+from mmrun.objectives.step_state import StepState
 from mmrun.training.learner import Learner
 from mmrun.types import Batch
 
@@ -41,7 +41,7 @@ class GradientAccumulator:
         self.learner, self.accelerator = learner, accelerator
         self.bare: Learner = accelerator.unwrap_model(learner)
         self.micro_batches, self.on_more_micro_batches = micro_batches, on_more_micro_batches
-        collecting = [module for module in self.bare.modules() if isinstance(module, _NormBase | StepMean)]
+        collecting = [module for module in self.bare.modules() if isinstance(module, _NormBase | StepState)]
         self.statistics: dict[torch.dtype, list[Tensor]] = defaultdict(list)  # by type: one kernel copies each list
         for module in collecting:
             for buffer in module.buffers():

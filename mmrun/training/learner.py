@@ -57,6 +57,11 @@ class Learner(nn.Module):
         """Return a batch with the weights of its means; see `visible.weigh_batch`."""
         return weigh_batch(batch, self._masks(batch), counts, total)
 
+    def on_step_start(self, progress: float) -> None:
+        """Let the objectives follow their schedules; see `Objective.on_step_start`."""
+        for objective in self._objectives:
+            objective.on_step_start(progress)
+
     def on_step_end(self) -> None:
         """Update what moves with time in the objectives; see `Objective.on_step_end`."""
         for objective in self._objectives:

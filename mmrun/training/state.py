@@ -62,11 +62,11 @@ class FitConfig:
 
 
 class RunningMean:
-    """Means of losses. The sums stay on the device until the means are read."""
+    """Means of losses, each over the steps that had it. The sums stay on the device until the means are read."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}
 
     def add(self, losses: dict[str, Tensor]) -> None:
         """Add the losses of one step.
@@ -77,7 +77,7 @@ class RunningMean:
         for name, loss in losses.items():
             value = loss.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def pop(self) -> dict[str, Tensor]:
         """Return the means since the last call, and start anew.
@@ -85,18 +85,18 @@ class RunningMean:
         Returns:
             By name, scalars on the device.
         """
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
         return means
 
     def state_dict(self) -> dict[str, object]:
-        """Return the sums and their count as JSON values."""
-        return {"sums": {name: total.item() for name, total in self.sums.items()}, "count": self.count}
+        """Return the sums and their counts as JSON values."""
+        return {"sums": {name: total.item() for name, total in self.sums.items()}, "counts": self.counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.sums = {name: torch.tensor(total) for name, total in state["sums"].items()}
-        self.count = state["count"]
+        self.counts = state["counts"] if "counts" in state else dict.fromkeys(self.sums, state["count"])  # till 0.1.0
 
 
 @dataclass

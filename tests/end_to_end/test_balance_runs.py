@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 @pytest.mark.parametrize("name", [name for name in compose.list_options("balance") if name != "none"])
 def test_every_balance_trains_on_any_strategy(shell, name):
-    words = ["strategy=component", "budget.epochs=0.5"]
+    words = ["strategy=component", "budget.epochs=0.5", *(["fusion=mla"] if name == "mla" else [])]
     plain, folder = shell.train(*words), shell.train(*words, f"balance={name}")
     told = metrics(folder)
     assert told["choices"]["balance"] == name
@@ -25,7 +25,7 @@ def test_every_balance_trains_on_any_strategy(shell, name):
     assert any(not first[key].equal(second[key]) for key in first if key.startswith("encoder"))
 
 
-@pytest.mark.parametrize("name", ["agm", "gradient_blending"])
+@pytest.mark.parametrize("name", ["agm", "gradient_blending", "reconboost"])
 def test_the_same_bits_again_and_half_precision_and_micro_batches(shell, name):
     words = [f"balance={name}", "strategy.stages.train.grad_accum_steps=2", "trainer.precision=bf16"]
     first, again = shell.train(*words, "outputs=a"), shell.train(*words, "outputs=b")
@@ -58,12 +58,14 @@ def test_an_unknown_one_is_answered_with_what_there_is(shell):
     assert "did you mean 'pcgrad'?" in err
 
 
-@pytest.mark.parametrize(("name", "port"), [("pcgrad", 29573), ("ogm_ge", 29574)])
+@pytest.mark.parametrize(
+    ("name", "port"), [("pcgrad", 29573), ("ogm_ge", 29574), ("mla", 29575), ("reconboost", 29576)]
+)
 def test_two_processes_balance_as_one_does(shell, tmp_path, name, port):
     """Without batch statistics and random masks, weights agree to rounding: gradients are averaged, scores shared."""
     words = ["dataset=synthetic", "encoder.a.dropout=0", "encoder.b.dropout=0", "encoder.a.cell_dropout=0"]
     words += ["encoder.b.cell_dropout=0", f"balance={name}", "trainer.device=cpu"]
-    words += ["budget.steps=6", *(["balance.noise=false"] if name == "ogm_ge" else [])]
+    words += ["budget.steps=6", *{"ogm_ge": ["balance.noise=false"], "mla": ["fusion=mla"]}.get(name, [])]
     assert shell("train", *words, "outputs=one")[0] == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     done = subprocess.run(

@@ -16,6 +16,10 @@ OBJECTIVE = "strategy.stages.pretrain.objective"
     [
         [f"{PRETRAIN}=vae"],
         [f"{PRETRAIN}=mae"],
+        [f"{PRETRAIN}=dino"],
+        [f"{PRETRAIN}=moco"],
+        [f"{PRETRAIN}=data2vec"],
+        [f"{PRETRAIN}=wav2vec2"],
         [f"{PRETRAIN}=contrastive_audio", f"pretext/image@{PRETRAIN}.by_kind.image=autoencoder"],
         [f"{PRETRAIN}=simclr", f"pretext/text@{PRETRAIN}.by_kind.text=causal_lm", "encoder.text.bidirectional=false"],
     ],

@@ -14,6 +14,7 @@ from mmrun.instantiate import instantiate
 from mmrun.models.adapters import Prompt
 from mmrun.models.encoders.hf import HfImage, HfText
 from mmrun.models.encoders.hf_audio import hf_audio
+from mmrun.models.encoders.hf_towers import ImageTower, TextTower
 from mmrun.models.encoders.image import Cnn
 from mmrun.models.encoders.tabular import FtTransformer
 from mmrun.models.encoders.text import Rnn, Transformer
@@ -42,6 +43,7 @@ LINEAR = {
     "t5": lambda tiny: HfText(tiny("t5"), 60, 12, pretrained=False),
     "hf vit": lambda tiny: HfImage(tiny("vit"), 3, 32),
     "hf siglip": lambda tiny: HfImage(tiny("siglip"), 3, 32),
+    "siglip tower": lambda tiny: ImageTower(tiny("siglip"), 3, 32),
     "timm vit": lambda tiny: Timm("test_vit", 3, 32, pretrained=False),
     "own text": lambda tiny: Transformer(60, 12, 0, dim=16, num_heads=2),
     "own table": lambda tiny: FtTransformer(2, [5], dim=16, num_heads=2),
@@ -59,6 +61,7 @@ OTHERS = {
     "timm resnet": lambda tiny: Timm("test_resnet", 3, 32, pretrained=False),
     "timm same": lambda tiny: Timm("tf_efficientnet_lite0", 3, 32, pretrained=False),
     "gru": lambda tiny: Rnn(60, 0, "gru"),
+    "text tower": lambda tiny: TextTower(tiny("clip"), 60, 12, 0),
 }
 
 
@@ -213,7 +216,10 @@ def test_prompts_are_read_by_every_token() -> None:
     assert prompt.blocks_hook(nn.Identity(), (), tokens_and_prompt).shape == (1, 4, 3)
 
 
-@pytest.mark.parametrize(("name", "case"), [("adapter", "cnn"), ("prompt", "cnn"), ("prompt", "gru"), ("lora", "gru")])
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("adapter", "cnn"), ("prompt", "cnn"), ("prompt", "gru"), ("prompt", "text tower"), ("lora", "gru")],
+)
 def test_an_encoder_that_cannot_be_adapted_is_trained_as_a_whole_or_frozen(name: str, case: str, tiny: Tiny) -> None:
     encoder = build(case, tiny)
     assert adapt(name, encoder) is False

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from mmrun.errors import ConfigError
-from mmrun.models.encoders.image import Cnn
 from mmrun.objectives.byol import Byol
 from mmrun.testing.examples import build_batch, build_model
 from mmrun.types import Features
+from tests.objectives.digits import pretrain
 from tests.objectives.single import KINDS, METADATA, SelfSupervised
 
 
@@ -57,37 +56,9 @@ def test_the_target_follows_the_encoder_after_each_step_and_gets_no_gradient():
     assert {name.split(".")[0] for name, _ in objective.pretext["photo"].named_parameters()} == {"project", "predict"}
 
 
-def probe(encoder, images, classes):
-    """Return the accuracy of a linear model on the features, fitted by least squares to 50 rows."""
-    with torch.no_grad():
-        features = encoder.eval()(images).pooled
-    features = torch.cat([(features - features.mean(0)) / (features.std(0) + 1e-3), torch.ones(len(features), 1)], 1)
-    one_hot = torch.nn.functional.one_hot(classes).float()
-    seen, new = slice(0, 50), slice(50, None)
-    ridge = features[seen].T @ features[seen] + 5 * torch.eye(features.shape[1])
-    weights = torch.linalg.solve(ridge, features[seen].T @ one_hot[seen])
-    return ((features[new] @ weights).argmax(1) == classes[new]).float().mean().item()
-
-
 def test_features_of_digits_never_labelled_are_worth_something():
-    digits = load_digits()
-    images = torch.tensor(digits.images / 16, dtype=torch.float32).unsqueeze(1)
-    classes = torch.tensor(digits.target)
-    torch.manual_seed(0)
-    encoder = Cnn(in_channels=1)
-    before = probe(encoder, images, classes)
-    pretext = Byol(encoder.dim, crop=0.6, flip=0.0)
-    pretext.attach(encoder)
-    optimizer = torch.optim.Adam([*encoder.parameters(), *pretext.parameters()], lr=2e-3)
-    for _ in range(200):
-        rows = torch.randint(len(images), (128,))
-        encoder.train()
-        views, target = pretext.corrupt(images[rows], torch.ones(128, dtype=torch.bool))
-        optimizer.zero_grad()
-        pretext.loss(encoder(views), target).mean().backward()
-        optimizer.step()
-        pretext.update(encoder)
-    assert probe(encoder, images, classes) > before + 0.08
+    _, _, gain = pretrain(lambda dim: Byol(dim, crop=0.6, flip=0.0), steps=200, rows=128, lr=2e-3)
+    assert gain > 0.08
 
 
 def test_rows_without_an_image_do_not_count_in_the_statistics_of_the_batch():

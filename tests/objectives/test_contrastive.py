@@ -3,14 +3,18 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from sklearn.datasets import load_digits
 
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.image import Cnn
 from mmrun.models.fusions.simple import Concat
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid, VicReg
+from mmrun.objectives.contrastive import Contrastive, InfoNCE, PairwiseSigmoid, VicReg, diagonal_cross_entropy
+from mmrun.objectives.key_queue import KeyQueue
 from mmrun.testing.examples import DIMS, build_batch, build_model
+from mmrun.training.grad_accumulation import GradientAccumulator
+from mmrun.training.learner import Learner
 from mmrun.types import Batch
 
 EYE = torch.eye(2)
@@ -178,3 +182,66 @@ def test_halves_of_digits_never_seen_find_each_other_far_above_chance(pair_loss,
         upper, lower = (F.normalize(objective.project[name](features[name].pooled), dim=-1) for name in halves)
         correct.append((upper @ lower.T).argmax(1) == torch.arange(64))
     assert torch.stack(correct).float().mean().item() > 8 / 64
+
+
+KINDS = {"photo": "image", "cells": "tabular"}
+
+
+def build_with_queue(model, pair_loss=InfoNCE, **changes):
+    torch.manual_seed(1)
+    return Contrastive(pair_loss, KINDS, DIMS, dim=4, queue=12, queue_decay=0.9, model=model, **changes)
+
+
+def learn_a_step(grad_accum_steps, memory=8):
+    """Take the gradients of a batch, and return the objective after the step; `memory` holds so many rows."""
+    model, batch = build_model(*KINDS), build_batch(*KINDS)
+    batch.present["photo"][0] = False
+    objective = build_with_queue(model)
+
+    compare = objective.pair["photo-cells"].compare_with_queue
+
+    def compare_in_memory(queries, keys, queue):
+        if len(queries) > memory:
+            raise torch.OutOfMemoryError
+        return compare(queries, keys, queue)
+
+    objective.pair["photo-cells"].compare_with_queue = compare_in_memory
+    learner = Learner(model, objective).train()
+    GradientAccumulator(learner, Accelerator(cpu=True), grad_accum_steps, lambda number: None).add(batch)
+    learner.on_step_end()
+    return objective, model.encoder["photo"].linear.weight.grad
+
+
+@pytest.mark.parametrize(("grad_accum_steps", "memory"), [(4, 8), (1, 4)])
+def test_with_a_queue_the_gradient_and_the_queue_are_those_of_the_whole_batch(grad_accum_steps, memory):
+    expected, gradient = learn_a_step(1)
+    objective, parts = learn_a_step(grad_accum_steps, memory)
+    torch.testing.assert_close(parts, gradient)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(objective.state_dict()[name], value)
+    queue = objective.keys["photo"].queue
+    assert queue.position.item() == 8
+    assert queue.usable.tolist() == [False] + [True] * 11  # the first row has no photo
+
+
+@pytest.mark.parametrize("pair_loss", [InfoNCE, PairwiseSigmoid])
+def test_each_row_is_compared_with_its_own_key_and_those_of_the_queue(pair_loss):
+    pair, queue = pair_loss(temperature=0.5), KeyQueue(2, 2)
+    right, up = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    queue.keys.copy_(torch.cat([up, right]))
+    loss = pair.compare_with_queue(right, right, queue).item()
+    batch = torch.cat([right, up, right])  # the same comparison, within a batch, seen from its first row
+    if pair_loss is InfoNCE:
+        assert loss == pytest.approx(diagonal_cross_entropy(2 * batch @ batch.T, torch.ones(3) > 0)[0].item())
+    else:
+        signs = torch.tensor([1.0, -1.0, -1.0])
+        assert loss == pytest.approx(F.softplus(-signs * (2 * batch @ batch[0] - 10)).sum().item())
+
+
+def test_a_queue_is_refused_where_there_are_no_negatives():
+    with pytest.raises(ConfigError) as caught:
+        build_with_queue(build_model(*KINDS), VicReg)
+    assert str(caught.value) == "objective.queue: VicReg has no negatives; set queue to 0"
+    with pytest.raises(ConfigError) as caught:
+        build_with_queue(build_model(*KINDS), normalize=False)
+    assert str(caught.value) == "objective.queue: its keys have length 1; set normalize to true, or queue to 0"

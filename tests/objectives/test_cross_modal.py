@@ -8,6 +8,9 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.cross_modal import CrossModal
 from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, build_model
 
+FUSIONS = [
+    name for name in list_options("fusion") if name not in ("aligned", "flava")
+]  # without parameters; pretrained
 OPTIONAL_KWARGS = {"kinds": KINDS, "dims": DIMS, "fusion_dim": 6, "metadata": METADATA}
 
 
@@ -94,7 +97,7 @@ def test_two_views_cannot_be_told_from_the_others():
     )
 
 
-@pytest.mark.parametrize("name", [name for name in list_options("fusion") if name != "aligned"])  # has no parameters
+@pytest.mark.parametrize("name", FUSIONS)
 def test_it_teaches_every_fusion(name):
     torch.manual_seed(0)
     fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})

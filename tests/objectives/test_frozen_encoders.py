@@ -5,10 +5,10 @@ import torch
 from accelerate import Accelerator
 
 from mmrun.head import FUSED
-from mmrun.testing.examples import KINDS, build_batch, build_model
+from mmrun.testing.examples import KINDS, build_batch
 from mmrun.training.features import replaceable_inputs
 from mmrun.training.learner import Learner
-from tests.objectives.test_contract import NAMES, build
+from tests.objectives.test_contract import NAMES, build, build_model_of
 
 EVERYWHERE = {modality: ["pooled"] for modality in KINDS}
 EXPECTED = {
@@ -29,7 +29,7 @@ EXPECTED = {
 
 
 def build_frozen(name):
-    objective, built = build(name), build_model()
+    objective, built = build(name), build_model_of(name)
     built.encoder.requires_grad_(False)
     return Learner(built, objective).train(), Accelerator(cpu=True)
 

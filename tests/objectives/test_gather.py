@@ -35,6 +35,13 @@ def compute_gradients(rows):
         loss = objective(model, select_rows(batch, rows))["loss"]
         loss.backward()
         results.append((loss.detach(), model.encoder["photo"].linear.weight.grad))
+    model, batch = build_model(*NAMES), build_batch(*NAMES)
+    torch.manual_seed(1)
+    objective = Contrastive(InfoNCE, {"photo": "image", "cells": "tabular"}, DIMS, dim=16, queue=10, model=model)
+    loss = objective(model, select_rows(batch, rows))["loss"]
+    loss.backward()
+    objective.on_step_end(model)
+    results.append((loss.detach(), model.encoder["photo"].linear.weight.grad, objective.keys["photo"].queue.keys))
     torch.manual_seed(1)
     pretext, views = SimClr(4), torch.randn(2, 8, 4).requires_grad_()
     target = torch.ones(8, dtype=torch.bool)

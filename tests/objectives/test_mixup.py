@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
-from mmrun.objectives.mixup import MixUp, mix
+from mmrun.objectives.mixup import MixUp, draw_beta, mix
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 from mmrun.types import Features
@@ -36,7 +36,7 @@ def test_targets_are_mixed_as_features_are():
     torch.manual_seed(3)
     losses = objective(learner, data)
     torch.manual_seed(3)
-    lam = torch._sample_dirichlet(torch.ones(2))[0]
+    lam = draw_beta(1.0, torch.device("cpu"))
     partner = torch.rand(8).argsort()
     pooled = learner.encoder["photo"](data.inputs["photo"]).pooled
     mixed = {"photo": Features(lam * pooled + (1 - lam) * pooled[partner])}
@@ -66,3 +66,12 @@ def test_an_alpha_of_zero_is_refused():
     with pytest.raises(ConfigError) as caught:
         build(alpha=0.0)
     assert str(caught.value) == "objective.alpha: 0.0 is not above 0"
+
+
+@pytest.mark.parametrize(("alpha", "unmixed"), [(1e-4, 1.0), (1e-3, 1.0), (0.2, 0.58), (1.0, 0.1)])
+def test_the_share_of_a_row_follows_the_beta_distribution(alpha, unmixed):
+    """Of Beta(alpha, alpha), the mean is 1/2, and the share below 0.05 or above 0.95 falls with alpha."""
+    torch.manual_seed(0)
+    shares = torch.stack([draw_beta(alpha, torch.device("cpu")) for _ in range(2000)])
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.04)
+    assert ((shares - 0.5).abs() > 0.45).float().mean().item() == pytest.approx(unmixed, abs=0.04)

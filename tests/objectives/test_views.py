@@ -33,3 +33,11 @@ def test_a_grey_image_has_equal_channels():
     torch.testing.assert_close(grey.mean(1), colours.mean(1))
     one_channel = colours[:, :1]
     torch.testing.assert_close(color_jitter(one_channel, jitter=0.0, gray=1.0), one_channel)
+
+
+def test_a_crop_shows_no_more_than_the_largest_share():
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 64).expand(200, 1, 64, 64)
+    view = random_crop(ramp, 0.04, max_area=0.09)
+    width = view[:, 0, 0, -1] - view[:, 0, 0, 0]
+    assert width.max() < (0.09 * 4 / 3) ** 0.5 + 0.02

@@ -79,3 +79,25 @@ def test_outside_of_training_a_signal_raises_at_once_and_handlers_are_restored()
 def test_a_signal_after_the_last_step_is_not_forgotten():
     with handle_signals() as interruption, pytest.raises(Terminated), interruption.deferred():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("objective", ["moco", "dino"])
+def test_a_stage_with_a_queue_or_a_centre_goes_on_as_if_it_had_not_been_interrupted(load, objective):
+    pretext = "strategy.stages.pretrain.objective"
+    overrides = [
+        "strategy=component",
+        f"{pretext}={objective}",
+        "strategy.stages.pretrain.reuse=false",
+        "budget.steps=12",
+    ]
+    uninterrupted = run(load(*overrides), NullCallback())
+    config = load(*overrides, f"outputs={load().outputs}-interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        run(config, Signal(signal.SIGINT))
+    resumed = run(config, NullCallback())
+    for stage in ("pretrain-a", "pretrain-b"):
+        paths = [folder.checkpoint_path(stage, "best") for folder in (uninterrupted, resumed)]
+        (_, *expected), (_, *actual) = (checkpoint.load(path, "model", "objective") for path in paths)
+        for tensors, others in zip(expected, actual, strict=True):
+            assert all(tensor.equal(others[name]) for name, tensor in tensors.items())
+    assert resumed.read_metrics()["metrics"] == uninterrupted.read_metrics()["metrics"]

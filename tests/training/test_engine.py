@@ -53,7 +53,10 @@ def train(config, values=(), state=None, lr=0.01, rows=None, callbacks=()):
 
 def test_an_objective_moves_once_a_step_whatever_the_micro_batches():
     class Counting(Squares):
-        steps = 0
+        steps, progress = 0, ()
+
+        def on_step_start(self, progress):
+            self.progress += (progress,)
 
         def on_step_end(self, model):
             self.steps += 1
@@ -61,9 +64,10 @@ def test_an_objective_moves_once_a_step_whatever_the_micro_batches():
     accelerator, objective = Accelerator(cpu=True), Counting()
     learner = Learner(Line(), objective)
     optimizer = torch.optim.SGD([{"params": learner.parameters(), "base_lr": 0.1}], lr=0.1)
-    config = FitConfig(StageBudget(steps=3), evaluate_every=10, grad_accum_steps=2)
+    config = FitConfig(StageBudget(steps=4), evaluate_every=10, grad_accum_steps=2)
     fit(learner, Rows(), optimizer, config, TrainState(), accelerator, lambda: (0.0, {}), Recorder())
-    assert objective.steps == 3
+    assert objective.steps == 4
+    assert objective.progress == (0.0, 0.25, 0.5, 0.75)
 
 
 def test_training_spends_its_budget_and_evaluates_on_time():

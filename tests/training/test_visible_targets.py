@@ -14,6 +14,7 @@ from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.autoencode import Autoencoder
 from mmrun.objectives.balance.blending import GradientBlending
+from mmrun.objectives.balance.boosting import ReconBoost
 from mmrun.objectives.balance.teachers import Umt
 from mmrun.objectives.cross_modal import CrossModal
 from mmrun.objectives.denoise import DenoiseTabular
@@ -164,6 +165,16 @@ def keep_inputs(**kwargs):
 
 def test_a_wrapping_balance_is_normalised_too():
     assert_same_step(lambda model: Umt(Task(TASKS, KINDS_OF_TWO), model, KINDS_OF_TWO), build_rows())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_turn_of_reconboost_is_normalised_too(number):
+    def build(model):
+        balance = ReconBoost(Task(TASKS, KINDS_OF_TWO), TASKS, KINDS_OF_TWO, turn_steps=1, rectification_steps=1)
+        balance.counter.steps = 2 * number + 1
+        return balance
+
+    assert_same_step(build, build_rows())
 
 
 def test_rows_that_are_held_out_do_not_count():

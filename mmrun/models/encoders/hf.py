@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from mmrun.errors import ConfigError
 from mmrun.hub import TRANSFORMERS_REMEDY, fetch, locate, skips_weights
 from mmrun.models.encoders.pretrained import encode_example, encode_example_text
 from mmrun.models.encoders.sequence import find_last_tokens, masked_mean, select_tokens, unmask_empty_rows
-from mmrun.types import Encoder, Features
+from mmrun.types import Encoder, Features, Input
 
 
 def load_model(model: str, pretrained: bool, grad_checkpointing: bool, **config_changes: object) -> PreTrainedModel:
@@ -191,6 +191,13 @@ class HfImage(Encoder):
             pooled = tokens.mean(dim=1) if pooled is None else pooled
         return Features(tokens[:, 0] if pooled is None else pooled.flatten(1), tokens)
 
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return all tokens after each block, or the cells of the last feature map; see `Encoder.encode_layers`."""
+        pixels = (cast(Tensor, x) - self.mean) / self.std
+        output = self.net(pixel_values=pixels, output_hidden_states=True, **self.options)
+        layers: list[Tensor] = list(output.hidden_states[1:])
+        return super().encode_layers(x) if layers[-1].ndim == 4 else layers
+
 
 class HfText(Encoder):
     """A language model of transformers: BERT, RoBERTa, MiniLM, GPT-2, T5's encoder and others.
@@ -246,3 +253,10 @@ class HfText(Encoder):
         else:
             pooled = select_tokens(tokens, find_last_tokens(mask))
         return Features(pooled, tokens, mask)
+
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return the tokens after each block; see `Encoder.encode_layers`."""
+        x = cast(dict[str, Tensor], x)
+        mask = unmask_empty_rows(x["mask"]).long()
+        output = self.net(input_ids=x["ids"], attention_mask=mask, output_hidden_states=True)
+        return list(output.hidden_states[1:])

@@ -5,6 +5,7 @@ numpy, one clip at a time.
 """
 
 import warnings
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.hf import Settings, load_model, load_settings
 from mmrun.models.encoders.pretrained import encode_example
 from mmrun.models.encoders.sequence import masked_mean, unmask_empty_rows
-from mmrun.types import Encoder, Features
+from mmrun.types import Encoder, Features, Input
 
 RATE = 16000  # Hz, the sample rate of all these models
 HOP = 160  # samples from one frame of a spectrogram to the next
@@ -89,6 +90,19 @@ class Wave(Encoder):
         Returns:
             Pooled [B, D], the mean over the real tokens, and tokens [B, T, D].
         """
+        waveform, length, attention_mask = self._read(x)
+        tokens = self.net(waveform, attention_mask=attention_mask).last_hidden_state
+        steps = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = steps < self._count_steps(length)  # [B, T]
+        return Features(masked_mean(tokens, mask), tokens, mask)
+
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return the tokens after each block; see `Encoder.encode_layers`."""
+        waveform, _, attention_mask = self._read(cast(dict[str, Tensor], x))
+        return list(self.net(waveform, attention_mask=attention_mask, output_hidden_states=True).hidden_states[1:])
+
+    def _read(self, x: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the waveform [B, S] as the model expects it, its length [B, 1], and the attention mask [B, S]."""
         waveform, length = x["waveform"].float(), x["length"]
         num_samples = waveform.shape[1]
         too_short = self._count_steps(length) < 1
@@ -98,10 +112,7 @@ class Wave(Encoder):
             mean = (waveform * real).sum(dim=1, keepdim=True) / length
             variance = ((waveform - mean).square() * real).sum(dim=1, keepdim=True) / length
             waveform = (waveform - mean) / (variance + 1e-7).sqrt() * real
-        tokens = self.net(waveform, attention_mask=real.long() if self.masked else None).last_hidden_state
-        steps = torch.arange(tokens.shape[1], device=tokens.device)
-        mask = steps < self._count_steps(length)  # [B, T]
-        return Features(masked_mean(tokens, mask), tokens, mask)
+        return waveform, length, real.long() if self.masked else None
 
     def _count_steps(self, length: Tensor) -> Tensor:
         steps: Tensor = self.net._get_feat_extract_output_lengths(length)
@@ -141,6 +152,11 @@ class Whisper(Encoder):
         begin = torch.arange(tokens.shape[1], device=tokens.device) * 2 * HOP
         mask = unmask_empty_rows(begin < x["length"].unsqueeze(1))
         return Features(masked_mean(tokens, mask), tokens, mask)
+
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return the tokens after each block; see `Encoder.encode_layers`."""
+        spectrogram = self.compute_spectrogram(cast(dict[str, Tensor], x)["waveform"])
+        return list(self.net(spectrogram, output_hidden_states=True).hidden_states[1:])
 
     def compute_spectrogram(self, waveform: Tensor) -> Tensor:
         """Compute the log-mel spectrogram that WhisperFeatureExtractor computes.

@@ -1,5 +1,7 @@
 """The towers of pretrained multimodal models of transformers, with the projections that align them with each other."""
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -11,15 +13,19 @@ from mmrun.models.encoders.sequence import unmask_empty_rows
 from mmrun.towers import FAMILIES
 from mmrun.types import Encoder, Features
 
+# aligned: to the space that the towers share; multimodal: to that of the model's multimodal encoder (FLAVA)
+Projection = Literal["aligned", "multimodal"]
+
 
 class Projected(nn.Module):
-    """A tower and its projection, which maps the pooled vector and each token to the shared space.
+    """A tower and its projection, which maps the pooled vector and each token to another space.
 
     Args:
         model: name on the hub, or a local folder.
         kind: of the tower.
         pretrained: False: random weights.
         grad_checkpointing: see `hf.load_model`.
+        projection: which of the model's projections.
 
     Attributes:
         family: `model_type` of the whole model.
@@ -28,10 +34,12 @@ class Projected(nn.Module):
         projection: of the family.
 
     Raises:
-        ConfigError: the model cannot be loaded, or has no such tower.
+        ConfigError: the model cannot be loaded, or has no such tower or projection.
     """
 
-    def __init__(self, model: str, kind: str, pretrained: bool, grad_checkpointing: bool) -> None:
+    def __init__(
+        self, model: str, kind: str, pretrained: bool, grad_checkpointing: bool, projection: Projection = "aligned"
+    ) -> None:
         super().__init__()
         whole = load_model(model, pretrained, grad_checkpointing)
         self.family: str = whole.config.model_type
@@ -44,7 +52,12 @@ class Projected(nn.Module):
         logit_scale: Tensor = getattr(whole, "logit_scale_t" if self.family == "clap" else "logit_scale")
         self.scale = min(100.0, logit_scale.detach().exp().item())
         self.tower: PreTrainedModel = getattr(whole, tower.module)
-        self.projection: nn.Module = nn.Identity() if tower.projection is None else getattr(whole, tower.projection)
+        attribute = tower.projection if projection == "aligned" else tower.multimodal_projection
+        if projection == "multimodal" and attribute is None:
+            raise ConfigError(f"projection=multimodal: {model}, of type {self.family}, has no multimodal encoder")
+        self.projection: nn.Module = nn.Identity() if attribute is None else getattr(whole, attribute)
+        if projection == "multimodal":
+            self.tower.layernorm = nn.Identity()  # the multimodal encoder reads what comes before it
         if self.family == "flava":  # its poolers and its mask token would get no gradient
             self.tower.pooler = None
             self.tower.embeddings.mask_token = None
@@ -77,6 +90,7 @@ class ImageTower(Encoder):
         image_size: H = W, in pixels; position embeddings are interpolated where it is not the model's.
         pretrained: False: random weights.
         grad_checkpointing: see `hf.load_model`.
+        projection: aligned, or multimodal: for FLAVA's multimodal encoder as the fusion.
 
     Raises:
         ConfigError: the model cannot be loaded, has no image tower, or cannot read such images.
@@ -87,10 +101,16 @@ class ImageTower(Encoder):
     std: Tensor
 
     def __init__(
-        self, model: str, in_channels: int, image_size: int, pretrained: bool = True, grad_checkpointing: bool = False
+        self,
+        model: str,
+        in_channels: int,
+        image_size: int,
+        pretrained: bool = True,
+        grad_checkpointing: bool = False,
+        projection: Projection = "aligned",
     ) -> None:
         super().__init__()
-        self.net = Projected(model, self.kind, pretrained, grad_checkpointing)
+        self.net = Projected(model, self.kind, pretrained, grad_checkpointing, projection)
         mean, std = load_normalization(model, pretrained, self.net.tower.config.num_channels)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
@@ -124,6 +144,7 @@ class TextTower(Encoder):
         pad_id: the token that texts are padded with.
         pretrained: False: random weights.
         grad_checkpointing: see `hf.load_model`.
+        projection: aligned, or multimodal: for FLAVA's multimodal encoder as the fusion.
 
     Raises:
         ConfigError: the model cannot be loaded, has no text tower, or cannot read such ids or so many.
@@ -139,9 +160,10 @@ class TextTower(Encoder):
         pad_id: int,
         pretrained: bool = True,
         grad_checkpointing: bool = False,
+        projection: Projection = "aligned",
     ) -> None:
         super().__init__()
-        self.net = Projected(model, self.kind, pretrained, grad_checkpointing)
+        self.net = Projected(model, self.kind, pretrained, grad_checkpointing, projection)
         self.pad_id = pad_id
         self.reads_padding = self.net.family == "siglip"
         self.longest: int = self.net.tower.config.max_position_embeddings

@@ -164,8 +164,22 @@ class Blocks(nn.Module):
         Returns:
             [B, T, D].
         """
+        output: Tensor = self.norm(self.forward_layers(x, mask)[-1])
+        return output
+
+    def forward_layers(self, x: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+        """Apply the blocks, and return the output of each, before the final norm.
+
+        Args:
+            x: [B, T, D].
+            mask: see `forward`.
+
+        Returns:
+            [B, T, D] of each block.
+        """
         padding = None if mask is None else ~mask
+        outputs = []
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=padding)
-        output: Tensor = self.norm(x)
-        return output
+            outputs.append(x)
+        return outputs

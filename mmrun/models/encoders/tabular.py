@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mmrun.models.encoders.sequence import Blocks
-from mmrun.types import Encoder, Features
+from mmrun.types import Encoder, Features, Input
 from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
@@ -191,8 +192,16 @@ class FtTransformer(Encoder):
         Returns:
             Pooled [B, D] and one token per cell [B, F + K, D].
         """
+        tokens = self.blocks(self._embed(x))
+        return Features(tokens[:, 0], tokens[:, 1:])
+
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return the tokens of the cells after each block; see `Encoder.encode_layers`."""
+        return [tokens[:, 1:] for tokens in self.blocks.forward_layers(self._embed(cast(dict[str, Tensor], x)))]
+
+    def _embed(self, x: dict[str, Tensor]) -> Tensor:
+        """Embed the class token and each cell, [B, 1 + F + K, D]."""
         x = self.cell_dropout(x)
         numeric = x["numeric"].unsqueeze(-1) * self.slope + x["missing"].unsqueeze(-1) * self.missing
         cells = torch.cat([numeric, self.categories(x["categorical"])], dim=1) + self.column  # [B, F + K, D]
-        tokens = self.blocks(torch.cat([self.summary.expand(cells.shape[0], 1, -1), cells], dim=1))
-        return Features(tokens[:, 0], tokens[:, 1:])
+        return torch.cat([self.summary.expand(cells.shape[0], 1, -1), cells], dim=1)

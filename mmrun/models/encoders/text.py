@@ -225,6 +225,14 @@ class Transformer(Encoder):
             Pooled [B, D] and tokens [B, T, D].
         """
         mask = unmask_empty_rows(x["mask"])
-        embedded = self.embedding(x["ids"]) + self.position[: mask.shape[1]]
-        tokens = self.blocks(self.dropout(embedded), mask)  # [B, T, D]
+        tokens = self.blocks(self._embed(x), mask)  # [B, T, D]
         return Features(masked_mean(tokens, mask), tokens, mask)
+
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return the tokens after each block; see `Encoder.encode_layers`."""
+        x = cast(dict[str, Tensor], x)
+        return self.blocks.forward_layers(self._embed(x), unmask_empty_rows(x["mask"]))
+
+    def _embed(self, x: dict[str, Tensor]) -> Tensor:  # [B, T, D]
+        embedded: Tensor = self.dropout(self.embedding(x["ids"]) + self.position[: x["ids"].shape[1]])
+        return embedded

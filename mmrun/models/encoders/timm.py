@@ -2,19 +2,19 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
-from timm.models import PretrainedCfg, load_state_dict
+from timm.models import PretrainedCfg, VisionTransformer, load_state_dict
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.hub import TIMM_REMEDY, fetch, skips_weights, summarize_error
 from mmrun.models.encoders.pretrained import encode_example
-from mmrun.types import Encoder, Features
+from mmrun.types import Encoder, Features, Input
 
 
 class Timm(Encoder):
@@ -96,6 +96,19 @@ class Timm(Encoder):
             channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
             tokens = tokens.flatten(1, 2) if channels_last else tokens.flatten(2).transpose(1, 2)
         return Features(pooled, tokens)
+
+    def encode_layers(self, x: Input) -> list[Tensor]:
+        """Return all tokens of a vision transformer after each block; see `Encoder.encode_layers`.
+
+        Other models change the number of tokens and their width from block to block, and show the last ones alone.
+        """
+        if not isinstance(self.net, VisionTransformer):
+            return super().encode_layers(x)
+        normalized = (cast(Tensor, x) - self.mean) / self.std
+        layers: list[tuple[Tensor, Tensor] | Tensor] = self.net.forward_intermediates(
+            normalized, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
+        )
+        return [layer if isinstance(layer, Tensor) else torch.cat([layer[1], layer[0]], 1) for layer in layers]
 
 
 def _enable_grad_checkpointing(net: Any, model: str) -> None:

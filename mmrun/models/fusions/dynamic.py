@@ -47,7 +47,8 @@ class SharedHead(Fusion):
         log_probs = logits.detach().float().log_softmax(2)
         entropy = -(log_probs.exp() * log_probs).sum(2)  # [B, M]
         weights = masked_softmax(-entropy, mask, dim=1)
-        return (weights.to(logits.dtype)[..., None] * logits).sum(1)
+        fused: Tensor = (weights.to(logits.dtype)[..., None] * logits).sum(1)
+        return fused
 
     def head(self, num_outputs: int) -> nn.Module:
         """Return a module that adds a bias: the fused vector is the logits already.

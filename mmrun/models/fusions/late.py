@@ -121,6 +121,22 @@ class Qmf(Fusion):
         return build_bias(self.dim, num_outputs)
 
 
+class Cosine(nn.Linear):
+    """The cosine of a vector with the weight vector of each class; that of zeros is 0.
+
+    Args:
+        in_features: D.
+        out_features: C.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the cosines, [B, D] -> [B, C]."""
+        return F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+
+
 class MMCosine(Fusion):
     """MMCosine (Xu, Feng, Zhang & Hu, 2023): cosines in place of logits, so that no modality wins by its norm.
 
@@ -140,7 +156,7 @@ class MMCosine(Fusion):
         super().__init__()
         check_several_outputs("mmcosine", num_outputs)
         self.dim = num_outputs
-        self.logits = nn.ModuleDict({name: nn.Linear(width, num_outputs, bias=False) for name, width in dims.items()})
+        self.logits = nn.ModuleDict({name: Cosine(width, num_outputs) for name, width in dims.items()})
         self.scale = scale
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
@@ -153,11 +169,8 @@ class MMCosine(Fusion):
         Returns:
             Logits without their bias [B, C].
         """
-        logits = []
-        for name, linear in self.logits.items():
-            x = F.normalize(mask_pooled(features[name], present[name]), dim=1)
-            logits.append(F.linear(x, F.normalize(linear.weight, dim=1)))
-        return self.scale * torch.stack(logits).sum(0)
+        cosines = [cosine(mask_pooled(features[name], present[name])) for name, cosine in self.logits.items()]
+        return self.scale * torch.stack(cosines).sum(0)
 
     def head(self, num_outputs: int) -> nn.Module:
         """Return a module that adds a bias: the fused vector is the logits already.

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmrun.errors import ConfigError
 from mmrun.objectives.augmentations.draw import draw_uniform
 from mmrun.objectives.views import color_jitter, random_crop
 from mmrun.types import Augmentation
@@ -31,6 +32,11 @@ class AugmentImage(Augmentation):
         blur: largest standard deviation of a Gaussian blur, as a share of the longer side.
         noise: largest standard deviation of Gaussian noise on the pixels.
         erase: largest share of the area that a rectangle of noise covers (Zhong et al., 2020).
+        gray: probability that a colour image becomes grey.
+        max_crop: largest share of the area that is seen, at least `crop`.
+
+    Raises:
+        ConfigError: `max_crop` is below `crop`.
     """
 
     kind = "image"
@@ -45,9 +51,14 @@ class AugmentImage(Augmentation):
         blur: ShareBelow1 = 0.0,
         noise: Share = 0.0,
         erase: ShareBelow1 = 0.0,
+        gray: Share = 0.0,
+        max_crop: PositiveShare = 1.0,
     ) -> None:
         super().__init__()
-        self.crop, self.flip, self.jitter = crop, flip, jitter
+        if max_crop < crop:
+            raise ConfigError(f"max_crop={max_crop} is below crop={crop}")
+        self.crop, self.max_crop, self.flip = crop, max_crop, flip
+        self.jitter, self.gray = jitter, gray
         self.rotate, self.scale = rotate, scale
         self.blur, self.noise, self.erase = blur, noise, erase
 
@@ -58,11 +69,11 @@ class AugmentImage(Augmentation):
             x: [B, C, H, W], 0..1.
         """
         if self.crop < 1 or self.flip > 0:
-            x = random_crop(x, self.crop, self.flip)
+            x = random_crop(x, self.crop, self.flip, self.max_crop)
         if self.rotate > 0 or self.scale > 0:
             x = rotate_and_scale(x, self.rotate, self.scale)
-        if self.jitter > 0:
-            x = color_jitter(x, self.jitter)
+        if self.jitter > 0 or self.gray > 0:
+            x = color_jitter(x, self.jitter, self.gray)
         if self.blur > 0:
             x = blur(x, self.blur * max(x.shape[2:]) * torch.rand(len(x), device=x.device))
         if self.noise > 0:

@@ -1,6 +1,7 @@
 """MLA: each modality learns alone, by turns, through a head that all of them share."""
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class Mla(Objective):
         turns = [loss for name, loss in losses.items() if name.startswith("loss/alone/")]
         gradients = separate_gradients(model, self, turns, scale)
         result = {parameter: torch.stack(rows).sum(0) for parameter, rows in gradients.items()}
-        weight = model.fusion.classifier.weight
+        weight = cast(nn.Parameter, model.fusion.classifier.weight)
         if weight in gradients:
             result[weight] = (torch.stack(gradients[weight]) @ self.projections).sum(0)
         torch.autograd.backward(list(result), list(result.values()))

@@ -78,7 +78,7 @@ class ReconBoost(Objective):
         if not any(has_true_classes(task) for task in tasks.values()):
             raise ConfigError(
                 f"balance: reconboost compares probabilities, and no task has classes or labels (there are "
-                f"{', '.join(tasks)}); choose agm, gradient_blending, lfm, mla, pcgrad, mmpareto or umt"
+                f"{', '.join(tasks)}); choose agm, gradient_blending, lfm, pcgrad, mmpareto or umt"
             )
         self.objective, self.tasks, self.modalities = objective, dict(tasks), list(kinds)
         self.reconcilement, self.consolidation = reconcilement, consolidation

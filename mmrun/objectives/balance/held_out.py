@@ -51,6 +51,6 @@ def check_needs_targets(balance: str, objective: Objective) -> None:
     if not objective.needs_targets:
         raise ConfigError(
             f"balance: {balance} hides the targets of held-out rows, and {type(objective).__name__} learns from rows "
-            "without targets too; choose another balance, or objective task, multi_loss, mixup, modality_dropout, fgm, "
-            "fgsm or pgd"
+            "without targets too; choose another balance, or objective task, multi_loss, mixup, cutmix, "
+            "modality_dropout, fgm, fgsm or pgd"
         )

@@ -69,7 +69,7 @@ class OgmGe(Objective):
         if not scored:
             raise ConfigError(
                 f"balance: ogm_ge compares probabilities, and no task has classes or labels (there are "
-                f"{', '.join(tasks)}); choose agm, gradient_blending, pcgrad, mmpareto or umt"
+                f"{', '.join(tasks)}); choose agm, gradient_blending, lfm, pcgrad, mmpareto or umt"
             )
         if alpha < 0:
             raise ConfigError(f"balance.alpha: {alpha} is below 0")

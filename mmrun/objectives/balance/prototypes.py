@@ -115,7 +115,7 @@ class Pmr(Objective):
         if not self.tasks:
             raise ConfigError(
                 f"balance: pmr needs classes, and no task is a classification (there are {', '.join(tasks)}); "
-                "choose agm, gradient_blending, pcgrad, mmpareto or umt"
+                "choose agm, gradient_blending, lfm, pcgrad, mmpareto or umt"
             )
         if not 0 <= momentum < 1:
             raise ConfigError(f"balance.momentum: {momentum} is not between 0 and 1 (1 excluded)")

@@ -1,13 +1,15 @@
 """A mean over the micro-batches of a step."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from mmrun.objectives.step_state import StepState
 
 
-class StepMean(nn.Module):
+class StepMean(StepState):
     """Collects values in `forward` of an objective, for what moves in `on_step_end`.
 
-    Where memory runs out or a step is skipped, the engine drops what was collected. All processes add the same values.
+    All processes add the same values.
 
     Args:
         shape: of the mean.

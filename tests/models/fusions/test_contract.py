@@ -25,7 +25,7 @@ with_and_without_tokens = pytest.mark.parametrize("tokens", [True, False], ids=[
 
 
 def test_all_fusions_are_listed():
-    assert len(NAMES) >= 22
+    assert len(NAMES) >= 25
     assert {"concat", "gated", "self_attention", "low_rank", "late", "perceiver"} < set(NAMES)
 
 
@@ -36,19 +36,26 @@ def test_yaml_lists_every_argument_at_its_default(name):
     assert {key: value for key, value in NODES[name].items() if key != "_target_"} == defaults
 
 
-def make_builder(name):
-    def build(dims):
-        optional_kwargs = {"dims": dims, "num_outputs": contract.NUM_OUTPUTS}
-        return instantiate(CASES[name], "fusion", optional_kwargs)
+@pytest.fixture
+def make_builder(tiny_model):
+    """Return a function that returns how a case is built; a pretrained fusion is a tiny one."""
 
-    return build
+    def make(name):
+        node = {**CASES[name], "model": tiny_model(name)} if "model" in CASES[name] else CASES[name]
+
+        def build(dims):
+            return instantiate(node, "fusion", {"dims": dims, "num_outputs": contract.NUM_OUTPUTS})
+
+        return build
+
+    return make
 
 
 @every
 @any_number
 @with_and_without_tokens
 @pytest.mark.parametrize("check", [contract.check_shapes_and_gradients, contract.check_missing_modalities])
-def test_contract_for_any_number_of_modalities(check, name, count, tokens):
+def test_contract_for_any_number_of_modalities(check, name, count, tokens, make_builder):
     check(make_builder(name), count, tokens)
 
 
@@ -57,10 +64,10 @@ def test_contract_for_any_number_of_modalities(check, name, count, tokens):
 @pytest.mark.parametrize(
     "check", [contract.check_rows_are_independent, contract.check_device_and_type, contract.check_autocast]
 )
-def test_contract_for_three_modalities(check, name, tokens):
+def test_contract_for_three_modalities(check, name, tokens, make_builder):
     check(make_builder(name), 3, tokens)
 
 
 @every
-def test_fusions_are_exported(name):
+def test_fusions_are_exported(name, make_builder):
     contract.check_export(make_builder(name), 2, True)

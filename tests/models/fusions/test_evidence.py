@@ -50,6 +50,6 @@ def test_transformers_learn_exclusive_or_by_small_steps(name):
     assert measure_xor_accuracy(name, lr=0.001, steps=60, dim=32) >= 0.95
 
 
-@pytest.mark.parametrize("name", ["late", "mean", "qmf", "sum"])
+@pytest.mark.parametrize("name", ["late", "mean", "mla", "mmcosine", "pdf", "qmf", "sum"])
 def test_additive_fusions_do_not_learn_exclusive_or(name):
     assert measure_xor_accuracy(name) <= 0.6

@@ -3,6 +3,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from mmrun.errors import ConfigError
 from mmrun.objectives.augmentations.image import (
     AugmentImage,
     blur,
@@ -120,3 +121,14 @@ def train_and_shift(change):
 def test_crops_are_worth_something_where_images_move():
     plain, augmented = train_and_shift(lambda x: x), train_and_shift(AugmentImage(0.4))
     assert augmented > plain + 0.1
+
+
+def test_the_largest_crop_is_not_below_the_smallest():
+    with pytest.raises(ConfigError) as caught:
+        AugmentImage(0.5, max_crop=0.4)
+    assert str(caught.value) == "max_crop=0.4 is below crop=0.5"
+
+
+def test_grey_images_have_equal_channels():
+    view = AugmentImage(gray=1.0)(torch.rand(4, 3, 8, 8))
+    assert torch.allclose(view[:, 0], view[:, 1], atol=1e-6)

@@ -166,13 +166,13 @@ def test_numbers_alone_are_balanced_too(name):
             "ogm_ge",
             {"tasks": {"age": AGE}},
             "balance: ogm_ge compares probabilities, and no task has classes or labels (there are age); "
-            "choose agm, gradient_blending, pcgrad, mmpareto or umt",
+            "choose agm, gradient_blending, lfm, pcgrad, mmpareto or umt",
         ),
         (
             "pmr",
             {"tasks": {"age": AGE}},
             "balance: pmr needs classes, and no task is a classification (there are age); "
-            "choose agm, gradient_blending, pcgrad, mmpareto or umt",
+            "choose agm, gradient_blending, lfm, pcgrad, mmpareto or umt",
         ),
         (
             "pcgrad",

@@ -11,9 +11,10 @@ from mmrun.testing.objectives import OPTIONAL_KWARGS
 from tests.objectives.balance.methods import NAMES, all_close, build_learner, compute_gradients, get_kwargs, tasks_of
 
 OBJECTIVES = list_options("objective")
+LEARN_FROM_TARGETS = {"task", "multi_loss", "probe", "mixup", "cutmix", "modality_dropout", "fgm", "fgsm", "pgd"}
 ACCEPTED = {  # by each balance that does not accept all of them
-    "gradient_blending": {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"},
-    "lfm_learned": {"task", "multi_loss", "probe", "mixup", "modality_dropout", "fgm", "fgsm", "pgd"},
+    "gradient_blending": LEARN_FROM_TARGETS,
+    "lfm_learned": LEARN_FROM_TARGETS,
     "mla": {"task", "multi_loss"},
     "pcgrad": {"task", "multi_loss", "modality_dropout", "pseudo_label", "fixmatch", "mean_teacher"},
 }
@@ -62,8 +63,8 @@ def test_a_pair_trains_or_is_refused(balance, objective):
             "gradient_blending",
             "distill",
             "balance: gradient_blending hides the targets of held-out rows, and Distill learns from rows without "
-            "targets too; choose another balance, or objective task, multi_loss, mixup, modality_dropout, fgm, fgsm or "
-            "pgd",
+            "targets too; choose another balance, or objective task, multi_loss, mixup, cutmix, modality_dropout, fgm, "
+            "fgsm or pgd",
         ),
     ],
 )
@@ -73,13 +74,14 @@ def test_a_refusal_names_what_can_be_combined(balance, objective, message):
     assert str(raised.value) == message
 
 
+@pytest.mark.parametrize("balance", ["gradient_blending", "lfm_learned"])
 @pytest.mark.parametrize("objective", sorted(ACCEPTED["gradient_blending"]))
-def test_no_objective_learns_the_label_of_a_held_out_row(objective):
+def test_no_objective_learns_the_label_of_a_held_out_row(objective, balance):
     model, batch = build_model(), build_batch()
     gradients = []
     for _ in range(2):
         model.zero_grad()
-        gradients.append(compute_gradients(wrap("gradient_blending", objective, model), model, batch))
+        gradients.append(compute_gradients(wrap(balance, objective, model), model, batch))
         batch.targets["label"][0] = (batch.targets["label"][0] + 1) % 3
     assert all_close(*gradients, rtol=0, atol=0)
 
