@@ -22,6 +22,8 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "scripts/bench": "measures for minutes",
     "mmrun train -m strategy=scratch,holistic,component seed=0,1,2,3,4": "45 runs of 5 epochs",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
+    "mmrun train -m augment=none,light,strong,trivial seed=0,1,2": "12 runs of 10 epochs",
+    "mmrun compare augmented/": "compares these runs",
     "mmrun report outputs --eval": "evaluates dozens of runs; end_to_end/test_eval.py runs it on two",
     "mmrun compare outputs/avdigits": "compares these runs",
     "mmrun compare outputs/default --by strategy --curve-over": "compares these runs",
