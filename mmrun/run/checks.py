@@ -66,7 +66,8 @@ def check_nodes(config: RunConfig) -> None:
         convert(node.get("init", ""), str, f"encoder.{modality}.init")
     check_values(config.fusion, "fusion", drop=("init",))
     convert(config.fusion.get("init", ""), str, "fusion.init")
-    nodes = {"optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    nodes = {"optimizer": config.optimizer}
+    nodes |= {"strategy.adapt": config.strategy.adapt, "strategy.head": config.strategy.head}
     nodes |= {"balance": config.balance, "augment": config.augment}
     nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
     nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}
