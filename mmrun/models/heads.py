@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.hf_towers import TextTower
 from mmrun.models.encoders.pretrained import encode_example
-from mmrun.values import PositiveInt
+from mmrun.values import Width
 
 INITIAL_DEVIATION = 0.02  # of context vectors
 
@@ -44,7 +44,7 @@ class PromptTunedHead(nn.Module):
         class_ids: list[list[int]],
         prefix_length: int,
         pad_id: int,
-        context: PositiveInt = 16,
+        context: Width = 16,
         class_specific: bool = False,
     ) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class PromptTunedHead(nn.Module):
         prompts = PromptEmbedding(getattr(embeddings, name), ids, prefix_length, context, class_specific)
         setattr(embeddings, name, prompts)
         self.log_scale = nn.Parameter(torch.tensor([math.log(self.tower.net.scale)]))
-        problem = f"context: {model} cannot read {num_tokens} tokens, of which {context} are context; choose fewer"
+        problem = f"head.context: {model} cannot read {num_tokens} tokens, {context} of them context; choose fewer"
         encode_example(self, torch.zeros(1, dim), problem)
 
     def forward(self, fused: Tensor) -> Tensor:
