@@ -19,6 +19,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train experiment=easy_vqa": "needs this data set",
     "scripts/real_weights": "needs packages; testing/test_real_weights.py runs it",
     "mmrun train strategy=component_pretrained modalities": "needs these weights; testing/test_real_weights.py runs it",
+    "mmrun train strategy=prompt_tuning": "needs weights; end_to_end/test_pretrained_models.py runs it on tiny ones",
     "scripts/bench": "measures for minutes",
     "mmrun train -m strategy=scratch,holistic,component seed=0,1,2,3,4": "45 runs of 5 epochs",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
