@@ -56,6 +56,10 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # libraries complain at exit about what is left over
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Return a function that saves a tiny pretrained model of a family, once, and returns its folder."""

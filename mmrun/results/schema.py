@@ -110,14 +110,12 @@ class FittedModality(TypedDict):
         columns: of the user's file; empty: the run was not trained on a file.
         state: of the preprocessor, after `fit`.
         parts: arrays of a decoded row, by name.
-        formats: how numbers and dates are written in columns that are not plain, by column.
     """
 
     kind: str
     columns: list[str]
     state: dict[str, Any]
     parts: dict[str, FittedPart]
-    formats: NotRequired[dict[str, dict[str, Any]]]
 
 
 class ClassTokens(TypedDict):
@@ -154,10 +152,12 @@ class FittedRecord(TypedDict):
     Attributes:
         modalities: by name.
         tasks: by name.
+        formats: how numbers and dates are written, by column; only of columns that are not plain.
     """
 
     modalities: dict[str, FittedModality]
     tasks: dict[str, FittedTask]
+    formats: dict[str, dict[str, Any]]
 
 
 class DatasetRecord(TypedDict):

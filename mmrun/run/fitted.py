@@ -28,7 +28,6 @@ def record_fitted(session: Session) -> FittedRecord:
         for name, tensor in session.columns[modality].gather(torch.zeros(1, dtype=torch.int64)).items():
             array = tensor.numpy()
             parts[name] = {"shape": list(array.shape[1:]), "dtype": str(array.dtype)}
-        formats = session.data.table.formats
         columns = session.data.table.fields.get(modality, [])
         state = preprocessor.state()
         modalities[modality] = {
@@ -36,14 +35,13 @@ def record_fitted(session: Session) -> FittedRecord:
             "columns": columns,
             "state": state,
             "parts": parts,
-            "formats": {name: formats[name] for name in columns if name in formats},
         }
     tasks: dict[str, FittedTask] = {}
     for name, target in session.data.table.targets.items():
         tasks[name] = {"kind": target.task, "arguments": session.data.task_arguments[name]}
     for name, tokens in tokenize_class_names(session.config, session.data).items():
         tasks[name]["class_tokens"] = tokens
-    return {"modalities": modalities, "tasks": tasks}
+    return {"modalities": modalities, "tasks": tasks, "formats": dict(session.data.table.formats)}
 
 
 def restore_fitted(config: RunConfig, record: FittedRecord) -> Fitted:
