@@ -94,7 +94,7 @@ def test_prompt_tuning_learns_context_alone_and_predicts_without_data_and_model(
     assert (code, err) == (0, "")
     table = parquet.read_table(tmp_path / "out.parquet").to_pydict()
     stored = parquet.read_table(moved / "predictions" / "test.parquet").to_pydict()
-    predicted = zip(table["label=dark"], table["label=bright"], strict=True)
+    predicted = zip(table["label=bright"], table["label=dark"], strict=True)
     assert [list(scores) for scores in predicted] == stored["label.scores"]
 
 
