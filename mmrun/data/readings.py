@@ -20,6 +20,7 @@ from mmrun.data.formats import (
     is_ambiguous,
     leaves_order_open,
     split_number,
+    uses_decimal_comma,
 )
 from mmrun.data.numbers import is_missing_mark, parse_numbers
 from mmrun.data.packed import PackedValues
@@ -55,14 +56,24 @@ def infer_readings(sheet: Sheet, requested: Mapping[str, str] | None, raw: Conta
         if choice not in READINGS:
             raise ConfigError(f"dataset.read.{name}: '{choice}'; choose one of {', '.join(READINGS)}")
     readings: dict[str, Reading] = {}
+    has_decimal_comma = _has_decimal_comma(sheet)
     for name, column in sheet.columns.items():
         if name in requested:
             readings[name] = _request(name, _list_texts(column.head(SAMPLE_ROWS)), requested[name])
         elif name not in raw:
-            reading = _infer(name, column.head(SAMPLE_ROWS), sheet)
+            reading = _infer(name, column.head(SAMPLE_ROWS), sheet, has_decimal_comma)
             if reading is not None:
                 readings[name] = reading
     return readings
+
+
+def _has_decimal_comma(sheet: Sheet) -> bool:
+    """Return whether any column of a file shows that its numbers have a decimal comma: then a point is none."""
+    for column in sheet.columns.values():
+        head = column.head(SAMPLE_ROWS)
+        if parse_numbers(head) is None and uses_decimal_comma(_list_texts(head)):
+            return True
+    return False
 
 
 def apply_readings(sheet: Sheet, readings: Mapping[str, Reading]) -> Sheet:
@@ -136,17 +147,19 @@ def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
     return Reading("date", (infer_date_format(dates, best) if dates else None) or DateFormat(best, True, False))
 
 
-def _infer(name: str, head: PackedValues[object], sheet: Sheet) -> Reading | None:
+def _infer(name: str, head: PackedValues[object], sheet: Sheet, has_decimal_comma: bool) -> Reading | None:
     """Return the reading of a column that is not written plainly, or None."""
-    if parse_numbers(head) is not None:
-        return None
     texts = _list_texts(head)
+    if parse_numbers(head) is not None:
+        if has_decimal_comma and is_ambiguous(texts, "."):
+            return _describe_numbers(name, texts, NumberFormat(",", ""), has_decimal_comma)
+        return None
     if not texts:
         return None
     if word_format := infer_word_format(texts):
         return Reading("category", word_format, f"column '{name}': read as {word_format}; {_keep_as_text(name)}")
     if number_format := infer_number_format(texts):
-        return _describe_numbers(name, texts, number_format)
+        return _describe_numbers(name, texts, number_format, has_decimal_comma)
     if leaves_order_open(texts):
         return Reading("date", None, error=_describe_open_order(name, texts))
     if date_format := infer_date_format(texts):
@@ -155,12 +168,18 @@ def _infer(name: str, head: PackedValues[object], sheet: Sheet) -> Reading | Non
     return Reading("", None, warning=warning) if warning else None
 
 
-def _describe_numbers(name: str, texts: Sequence[str], format: NumberFormat) -> Reading:
+def _describe_numbers(name: str, texts: Sequence[str], format: NumberFormat, has_decimal_comma: bool) -> Reading:
     example = next((text for text in texts if not text.strip().isdecimal()), texts[0]).strip()
     mend = _keep_as_text(name)
-    if format.decimal == "." and is_ambiguous(texts):
+    if has_decimal_comma and (is_ambiguous(texts) or is_ambiguous(texts, ".")):
+        format = NumberFormat(",", format.unit)
+        mend = f"as other columns have a decimal comma; else set {_option(name, 'number')}"
+    elif is_ambiguous(texts):
         example = next(text for text in texts if "," in text).strip()
         mend = f"if its comma is a decimal one, set {_option(name, 'decimal_comma')}"
+    elif is_ambiguous(texts, "."):
+        example = next(text for text in texts if "." in text).strip()
+        mend = f"if its point separates thousands, set {_option(name, 'decimal_comma')}"
     note = f"column '{name}': read as {format}, {example!r} as {format.parse(example):.10g}; {mend}"
     return Reading("number", format, note)
 

@@ -398,3 +398,27 @@ def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
     header = table_file._read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is None
+
+
+@pytest.mark.parametrize(
+    ("price", "number", "note"),
+    [
+        ("361.120 €", 361120.0, "numbers in € with a decimal comma, '361.120 €' as 361120; as other columns have"),
+        ("361.120", 361120.0, "numbers with a decimal comma, '361.120' as 361120; as other columns have"),
+        ("361,120 €", 361.12, "numbers in € with a decimal comma, '361,120 €' as 361.12; as other columns have"),
+    ],
+)
+def test_what_other_columns_show_decides_what_a_sign_means(tmp_path, price, number, note):
+    lines = [f"{price};{row},5 kg;{'ab'[row % 2]}" for row in range(24)]
+    table = manifest(write(tmp_path, "\n".join(["price;weight;label", *lines]) + "\n", "my.csv"))
+    assert table.columns["tabular"].values[0] == {"price": number, "weight": 0.5}
+    assert f"column 'price': read as {note} a decimal comma; else set dataset.read.price=number" in table.notes
+
+
+def test_a_point_that_may_separate_thousands_is_said(tmp_path):
+    table = manifest(write_column(tmp_path, ["361.120 €", "7 €"]))
+    assert read_cells(table)[1] == [{"x": 361.12}, {"x": 7.0}]
+    assert table.notes[-1] == (
+        "column 'x': read as numbers in € with a decimal point, '361.120 €' as 361.12; "
+        "if its point separates thousands, set dataset.read.x=decimal_comma"
+    )
