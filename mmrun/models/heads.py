@@ -57,19 +57,13 @@ class PromptTunedHead(nn.Module):
             )
         num_tokens = context + max(map(len, class_ids))
         length = max(num_tokens, self.tower.longest) if self.tower.reads_padding else num_tokens
-        ids = torch.full((len(class_ids), length), pad_id)
-        mask = torch.zeros(ids.shape, dtype=torch.bool)
-        for row, names in enumerate(class_ids):
-            # A token of the name stands where the context goes, so that the tower sees neither padding nor an end there
-            tokens = [*names[:prefix_length], *[names[prefix_length]] * context, *names[prefix_length:]]
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = True
+        ids, mask = _lay_out(class_ids, prefix_length, context, length, pad_id)
         self.register_buffer("ids", ids, persistent=False)
         self.register_buffer("mask", mask, persistent=False)
         embeddings = self.tower.net.tower.embeddings
-        name = "token_embedding" if hasattr(embeddings, "token_embedding") else "word_embeddings"
-        prompts = PromptEmbedding(getattr(embeddings, name), ids, prefix_length, context, class_specific)
-        setattr(embeddings, name, prompts)
+        attribute = "token_embedding" if hasattr(embeddings, "token_embedding") else "word_embeddings"
+        embedding = PromptEmbedding(getattr(embeddings, attribute), ids, prefix_length, context, class_specific)
+        setattr(embeddings, attribute, embedding)
         self.log_scale = nn.Parameter(torch.tensor([math.log(self.tower.net.scale)]))
         problem = f"head.context: {model} cannot read {num_tokens} tokens, {context} of them context; choose fewer"
         encode_example(self, torch.zeros(1, dim), problem)
@@ -92,6 +86,22 @@ class PromptTunedHead(nn.Module):
         super().train(mode)
         self.tower.eval()
         return self
+
+
+def _lay_out(
+    class_ids: list[list[int]], prefix_length: int, context: int, length: int, pad_id: int
+) -> tuple[Tensor, Tensor]:
+    """Return the padded ids of the prompts, and which of them are no padding, both [C, T].
+
+    A token of the name stands where the context goes, so that the tower sees neither padding nor an end there.
+    """
+    ids = torch.full((len(class_ids), length), pad_id)
+    mask = torch.zeros(ids.shape, dtype=torch.bool)
+    for row, name in enumerate(class_ids):
+        prompt = [*name[:prefix_length], *[name[prefix_length]] * context, *name[prefix_length:]]
+        ids[row, : len(prompt)] = torch.tensor(prompt)
+        mask[row, : len(prompt)] = True
+    return ids, mask
 
 
 class PromptEmbedding(nn.Module):
