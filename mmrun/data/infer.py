@@ -12,7 +12,7 @@ import numpy as np
 
 from mmrun.data.cell_files import infer_content
 from mmrun.data.names import normalize_name
-from mmrun.data.numbers import is_missing_mark, parse_numbers, parse_series
+from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues
 from mmrun.data.table_file import SAMPLE_ROWS, Reading, Sheet
 from mmrun.errors import ConfigError, DataError
@@ -22,6 +22,7 @@ TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" i
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
 MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
+NUMBERING_NAMES = {"#", "id", "idx", "index", "no", "nr", "num", "number", "row", "row_number"}  # of row numbers
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
@@ -85,6 +86,25 @@ def infer_modalities(
         raise DataError(f"{sheet.name}: no column is left for a modality; it has {', '.join(sheet.columns)}")
     _check_kinds(kinds, modalities)
     return modalities
+
+
+def find_row_numbers(sheet: Sheet, reserved: Container[str | None]) -> list[str]:
+    """Return the columns that do nothing but number the rows: called so, and one higher in each row.
+
+    Args:
+        sheet: the file, or its first rows.
+        reserved: columns that are targets, split, group or id.
+    """
+    numbering = []
+    for name, column in sheet.columns.items():
+        called = name.strip().lower()
+        if name in reserved or not (called in NUMBERING_NAMES or called.startswith("unnamed:")):
+            continue
+        numbers = [as_number(cell) for cell in column.head(SAMPLE_ROWS)]
+        first = numbers[0] if numbers else None
+        if first in (0.0, 1.0) and all(number == first + row for row, number in enumerate(numbers)):
+            numbering.append(name)
+    return numbering
 
 
 def require_column(sheet: Sheet, name: str, key_path: str) -> None:

@@ -422,3 +422,17 @@ def test_a_point_that_may_separate_thousands_is_said(tmp_path):
         "column 'x': read as numbers in € with a decimal point, '361.120 €' as 361.12; "
         "if its point separates thousands, set dataset.read.x=decimal_comma"
     )
+
+
+@pytest.mark.parametrize("name", ["nr", "Unnamed: 0"])
+def test_row_numbers_are_left_out_and_said(tmp_path, name):
+    lines = [f"{row},{row % 5}.5,{'ab'[row % 2]}" for row in range(24)]
+    table = manifest(write(tmp_path, "\n".join([f"{name},weight,label", *lines]) + "\n", "my.csv"))
+    assert list(table.columns["tabular"].values[1]) == ["weight"]
+    assert table.notes[-1] == f"column '{name}' numbers the rows, and is left out; dataset.columns.NAME={name} reads it"
+
+
+def test_a_feature_that_counts_is_read(tmp_path):
+    lines = [f"{row},{'ab'[row % 2]}" for row in range(24)]
+    table = manifest(write(tmp_path, "\n".join(["day,label", *lines]) + "\n", "my.csv"))
+    assert list(table.columns["tabular"].values[1]) == ["day"]
