@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmrun.compose import list_options
 
-NEEDS_MORE = ("multitask",)  # several targets, which avdigits has not
+NEEDS_MORE = ("multitask", "prompt_tuning")  # several targets, or a pretrained multimodal model
 
 SETTING = (
     "experiment=avdigits", "modalities=[image,audio,text]", "encoder.text=transformer", "trainer.progress=false",

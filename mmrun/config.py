@@ -69,9 +69,7 @@ def result_config(values: Values) -> dict[str, object]:
     result = _effective_keys(RunConfig, values)
     result["trainer"] = _effective_keys(TrainerConfig, values["trainer"])
     stages = {name: _effective_keys(StageConfig, stage) for name, stage in values["strategy"]["stages"].items()}
-    strategy = {**values["strategy"], "stages": stages}
-    strategy.pop("encoders", None)  # they are in `encoder`
-    result["strategy"] = strategy
+    result["strategy"] = {**_effective_keys(StrategyConfig, values["strategy"]), "stages": stages}
     if not result.get("tasks"):
         result.pop("tasks", None)  # configs of earlier versions lack the key
     if result.get("head") == asdict(HeadConfig()):
@@ -156,7 +154,9 @@ class StrategyConfig:
 
     stages: dict[str, StageConfig] = field(default_factory=dict)
     adapt: Node = None  # one of models.adapters; None: encoders without adapters
-    encoders: dict[str, str] = field(default_factory=dict)  # by kind, for modalities whose encoder is not chosen
+    head: Node = changes(TRAINING, None, later=True)  # one of models.heads; None: the fusion decides
+    # by kind, for modalities whose encoder is not chosen; the result is in `encoder`
+    encoders: dict[str, str] = changes(NOTHING, default_factory=dict)
 
 
 @dataclass
@@ -319,7 +319,8 @@ def _check_nodes(config: RunConfig) -> None:
     for modality, node in config.encoder.items():
         preprocess = node.get("preprocess") if isinstance(node, Mapping) else node
         required[f"encoder.{modality}.preprocess"] = preprocess
-    optional = {"balance": config.balance, "augment": config.augment, "strategy.adapt": config.strategy.adapt}
+    optional = {"balance": config.balance, "augment": config.augment}
+    optional |= {"strategy.adapt": config.strategy.adapt, "strategy.head": config.strategy.head}
     optional |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
     required |= {f"tasks.{name}": node for name, node in config.tasks.items()}
     if not config.encoder:

@@ -23,6 +23,7 @@ PACKAGES = {
     "balance": "mmrun.objectives.balance",
     "augment": "mmrun.objectives",
     "adapt": "mmrun.models.adapters",
+    "head": "mmrun.models.heads",
     "callbacks": "mmrun.run.callbacks",
     "tasks": "mmrun.tasks",
     "sweep": "mmrun.search",
@@ -40,6 +41,7 @@ TYPES = {
     "balance": "mmrun.types.Objective",
     "augment": "mmrun.objectives.augment.Augmentations",
     "adapt": "builtins.bool",
+    "head": "torch.nn.Module",
     "callbacks": "mmrun.training.callback.Callback",
     "sweep": "mmrun.search.Search",
     "dataset": "mmrun.data.table.Table",
@@ -102,8 +104,8 @@ def _find_place(key_path: str) -> _Place:
         return _Place("preprocess", False)
     if kind in ("encoder", "callbacks"):
         depth = 2
-    elif kind == "strategy":  # strategy.adapt, strategy.stages.NAME.objective
-        kind, depth = ("adapt", 2) if keys[1] == "adapt" else (keys[3], 4)
+    elif kind == "strategy":  # strategy.adapt, strategy.head, strategy.stages.NAME.objective
+        kind, depth = (keys[3], 4) if keys[1] == "stages" else (keys[1], 2)
     return _Place(kind, len(keys) > depth)
 
 

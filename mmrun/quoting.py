@@ -27,8 +27,8 @@ TEXT_KEYS = {
 }
 TEXT_PARENTS = {"dataset.columns", "dataset.order"}  # the keys are the user's, the values are text
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")  # of a modality, as a key of a config
-# Mappings whose keys are names of targets, at the start of an override: dataset.task.größe=ordinal
-BY_TARGET = re.compile(r"[+~]*(?:dataset\.(?:task|order)|strategy\.stages\.[^=]*\.weights)\.")
+# Mappings whose keys are names of targets or columns, at the start of an override: dataset.task.größe=ordinal
+BY_TARGET = re.compile(r"[+~]*(?:dataset\.(?:task|order|read)|strategy\.stages\.[^=]*\.weights)\.")
 ENCODED = re.compile(r"name_hex_([0-9a-f]+)_end")  # a name that Hydra's grammar does not allow in a key
 SWEEP = re.compile(r"[a-z_]+\(.*\)")  # choice(a,b), tag(...)
 ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^,'"])*""")  # between two commas that are not quoted

@@ -1,10 +1,12 @@
 """One thread and no hub: results must be the same bits whatever else the machine does."""
 
 import functools
+import gc
 import os
 import resource
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -12,7 +14,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import pytest
 import torch
 
+from tests.fork_server import ForkServer
+
 torch.set_num_threads(1)
+gc.disable()  # until all tests are collected, nothing is garbage
 
 # Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
 # these out.
@@ -34,7 +39,7 @@ SLOW = (
     ),
     *("objectives/test_cross_modal.py", "objectives/test_contrastive.py", "objectives/balance/test_evidence.py"),
 )
-SLOW_NAMES = ("export", "image/vgg", "digits_never_labelled")  # parts of a test's name
+SLOW_NAMES = ("export", "image/vgg", "live_display", "digits_never_labelled")  # parts of a test's name
 
 
 def pytest_collection_modifyitems(items):
@@ -44,6 +49,15 @@ def pytest_collection_modifyitems(items):
         file = item.path.relative_to(tests).as_posix()
         if file.startswith(SLOW) or any(part in item.name for part in SLOW_NAMES):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # a collection while a test runs skips what stays until the end
+    gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # libraries complain at exit about what is left over
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +73,15 @@ def tiny_model(tmp_path_factory):
         return str(folder / name)
 
     return save
+
+
+@pytest.fixture(scope="session")
+def fork_server():
+    """A Python that starts commands quickly, in processes of their own."""
+    with TemporaryDirectory(prefix="mmrun-") as folder:
+        server = ForkServer(Path(folder))
+        yield server
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -122,3 +123,24 @@ def test_a_comparison_is_a_table_in_text_and_in_a_notebook(trained):
     assert "<caption>test/accuracy, higher is better" in table._repr_html_()
     assert table._repr_html_().count("<table>") == 2
     assert table.notices
+
+
+def test_numbers_and_dates_are_read_as_in_the_training_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = ["when;weight;price;label"]
+    for row in range(60):
+        lines.append(f"{row % 28 + 1}.{row % 12 + 1}.2024;1.0{row:02},5 kg;{row},5 €;{'ab'[row % 2]}")
+    Path("rows.csv").write_text("\n".join(lines) + "\n")
+    words = ["dataset=manifest", "dataset.path=rows.csv", "dataset.target=[label,price]", "budget.steps=2"]
+    run = mmrun.train(*words, "trainer.batch_size=8")
+    given = {"when": "3.12.2024", "weight": "1.040,5 kg"}
+    [first], [second] = run.predict([given]), run.predict([given | {"weight": 1040.5}])
+    assert first == second
+    assert first != run.predict([given | {"weight": "1.000,5 kg"}])[0]
+    evaluation = run.evaluate("rows.csv")
+    assert {name: result["rows"] for name, result in evaluation["tasks"].items()} == {"label": 60, "price": 60}
+    with pytest.raises(DataError) as raised:
+        run.predict([given, {"weight": "heavy"}])
+    assert str(raised.value) == (
+        "row:1: column 'weight': 'heavy' is not a number; correct it, or set dataset.read.weight=text"
+    )

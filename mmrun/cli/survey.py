@@ -22,11 +22,14 @@ def survey_file(node: Mapping[str, Any]) -> "Survey":
     Raises:
         DataError: the file cannot be read.
     """
+    from mmrun.data.readings import apply_readings, infer_readings
     from mmrun.data.sources.manifest import locate_file
     from mmrun.data.survey import survey
     from mmrun.data.table_file import SAMPLE_ROWS, read_sheet
 
-    return survey(read_sheet(locate_file(node["path"]), limit=SAMPLE_ROWS, encoding=node["encoding"]))
+    sheet = read_sheet(locate_file(node["path"]), limit=SAMPLE_ROWS, encoding=node["encoding"])
+    raw = {node["split"], node["group"], node["id"]}
+    return survey(apply_readings(sheet, infer_readings(sheet, node["read"], raw)))
 
 
 def describe_survey(survey: "Survey", node: Mapping[str, Any]) -> Answer:
@@ -47,6 +50,7 @@ def describe_survey(survey: "Survey", node: Mapping[str, Any]) -> Answer:
         rows.append([column.name, column.kind or "-", column.reason, *details])
     header = ["column", "kind", "inferred from", "different", "empty", "as a target"]
     guesses = [f"likely targets: {', '.join(targets) if survey.targets else 'none'}"]
+    guesses += survey.notes
     if survey.groups:
         guesses.append(f"rows that may belong together, and then stay in one split: {', '.join(survey.groups)}")
     parts: list[Part] = [

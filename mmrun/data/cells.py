@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISREG
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 from mmrun.data import limits
+from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
-from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers
+from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_numbers
 from mmrun.data.table import Target
@@ -96,7 +97,7 @@ class RowReader:
                 self.reject(row, f"column '{column}': {error}")
             yield value
 
-    def read_numbers(self, column: str) -> "PackedValues[float | np.ndarray | None]":
+    def read_numbers(self, column: str) -> "PackedValues[Label | None]":
         """Read a column of numbers, or of lists of numbers.
 
         Args:
@@ -107,7 +108,9 @@ class RowReader:
         """
         cells = self._sheet.columns[column]
         numbers = None if cells.arrays() is None else parse_numbers(cells)
-        return self.read_column(column, _parse_number) if numbers is None else PackedValues.from_numbers(numbers)
+        if numbers is None:
+            return self.read_column(column, _parse_number)
+        return cast(PackedValues[Label | None], PackedValues.from_numbers(numbers))
 
     def read_records(self, columns: Sequence[str]) -> Records:
         """Return the cells of several columns row by row, None where all of them are empty.
@@ -115,7 +118,10 @@ class RowReader:
         Args:
             columns: their names.
         """
-        return Records({name: self._sheet.columns[name] for name in columns})
+        cells: dict[str, PackedValues[object]] = {}
+        for name in columns:
+            cells |= self._sheet.date_features.get(name) or {name: self._sheet.columns[name]}
+        return Records(cells)
 
     def read_ids(self, column: str) -> PackedValues[str | None]:
         """Read a column whose cells name the rows; an id that is empty or occurs twice is an error.
@@ -182,13 +188,21 @@ class FileResolver:
         root: the folder that relative names start from.
         allow_outside: whether a name may lead out of it.
         root_option: what sets the root, for errors.
+        cache: folder in which pictures and sounds that lie in cells are stored; None: a temporary one.
 
     Attributes:
         sizes: bytes, by path relative to the root.
     """
 
-    def __init__(self, root: Path, allow_outside: bool, root_option: str = "dataset.root=FOLDER") -> None:
+    def __init__(
+        self,
+        root: Path,
+        allow_outside: bool,
+        root_option: str = "dataset.root=FOLDER",
+        cache: Path | None = None,
+    ) -> None:
         self._root_option = root_option
+        self._cell_files = CellFiles(cache)
         self._root, self._allow_outside = os.path.abspath(root), allow_outside
         self._real_root = os.path.realpath(root)
         self._is_folder_inside: dict[str, bool] = {}  # by path, links resolved
@@ -200,6 +214,8 @@ class FileResolver:
         Raises:
             DataError: the file does not exist, is empty, or lies outside the root, if only by a symbolic link.
         """
+        if isinstance(cell, bytes):
+            return self._cell_files.store(cell)
         if not isinstance(cell, str):
             raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
         path = os.path.normpath(os.path.join(self._root, cell))
@@ -254,7 +270,7 @@ class FileResolver:
         Raises:
             DataError: the cell is a list or an object.
         """
-        if isinstance(cell, list | dict):
+        if isinstance(cell, list | dict | bytes):
             raise DataError(f"is a {type(cell).__name__}, not text; write a string")
         text = str(cell)
         if text.lower().endswith(".txt") and os.path.isfile(os.path.join(self._root, text)):
@@ -270,12 +286,16 @@ class FileResolver:
         Raises:
             DataError: the cell is neither.
         """
-        if isinstance(cell, str) and cell.lower().endswith(".npy"):
+        if not isinstance(cell, str):
+            return read_numbers(cell).astype(np.float32)
+        if cell.lower().endswith((".npy", ".csv", ".tsv")):
             return self.resolve(cell)
-        try:
-            numbers = limits.parse_json(cell) if isinstance(cell, str) else cell
-        except ValueError:
-            raise DataError(f"{str(cell)[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
+        numbers: object = parse_series(cell)
+        if numbers is None:
+            try:
+                numbers = limits.parse_json(cell)
+            except ValueError:
+                raise DataError(f"{cell[:40]!r} is not a series; write [1.5, 2, ...] or name a .npy file") from None
         return read_numbers(numbers).astype(np.float32)
 
 
@@ -363,7 +383,7 @@ def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
     """Encode each row's set of labels as zeros and ones; a hidden row is NaN."""
     distinct: set[str] = set()
     for labels in label_sets:
-        distinct.update(() if labels is None else labels)
+        distinct.update(() if labels is None else cast(list[str], labels))
     names = sort_names(distinct)
     numbers = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(label_sets), len(names)), dtype=np.float32)
@@ -371,7 +391,7 @@ def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
         if labels is None:
             matrix[row] = np.nan
         else:
-            matrix[row, [numbers[label] for label in labels]] = 1
+            matrix[row, [numbers[label] for label in cast(list[str], labels)]] = 1
     return Target("multilabel", matrix, names)
 
 
@@ -380,14 +400,14 @@ def _encode_numbers(labels: Sequence[Label | None], column: str, file: str) -> T
         column_of_numbers = parse_numbers(labels)
         if column_of_numbers is not None:
             return Target("regression", column_of_numbers.astype(np.float32), [column])
-    widths = {np.size(numbers) for numbers in labels if numbers is not None}  # type: ignore[arg-type]
+    widths = {np.size(numbers) for numbers in labels if numbers is not None}
     if len(widths) != 1:
         raise DataError(
             f"{file}: column '{column}': has lists of {sorted(widths)} numbers; give every row the same number"
         )
     width = widths.pop()
     hidden = np.full(width, np.nan)
-    rows = [hidden if numbers is None else np.reshape(numbers, width) for numbers in labels]  # type: ignore[arg-type]
+    rows = [hidden if numbers is None else np.reshape(numbers, width) for numbers in labels]
     matrix = np.array(rows, dtype=np.float32)
     if width == 1:
         return Target("regression", matrix[:, 0], [column])
@@ -415,6 +435,8 @@ def _order_classes(names: list[str], order: Sequence[str] | None, column: str, f
 
 
 def _parse_class(cell: object) -> str:
+    if isinstance(cell, bytes):
+        raise DataError(f"{len(cell):,} bytes of binary data are not a class; name another column")
     if isinstance(cell, list | dict):
         raise DataError(f"{cell!r} is not a class; set dataset.task=multilabel, or give a single value")
     return normalize_name(cell)
@@ -432,7 +454,7 @@ def _parse_labels(cell: object) -> list[str]:
     return [name for name in names if name]
 
 
-def _parse_number(cell: object) -> float | np.ndarray | None:
+def _parse_number(cell: object) -> Label | None:
     """Parse a number, or a list of numbers; None where one is missing."""
     numbers = [as_number(item) for item in (cell if isinstance(cell, list) else [cell])]
     if None in numbers:

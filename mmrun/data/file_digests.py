@@ -33,6 +33,11 @@ class FileDigests:
     def __init__(self, memory: Path | None = None) -> None:
         self._memory = memory
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the memory: the cache of the run; None where nothing is remembered."""
+        return None if self._memory is None else self._memory.parent
+
     def digest(self, paths: Iterable[str]) -> Iterator[str]:
         """Yield the digest of each file. Those that are not remembered are read, several at a time.
 

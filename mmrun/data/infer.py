@@ -10,16 +10,19 @@ from unicodedata import normalize
 
 import numpy as np
 
+from mmrun.data.cell_files import infer_content
 from mmrun.data.names import normalize_name
-from mmrun.data.numbers import is_missing_mark, parse_numbers
+from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues
-from mmrun.data.table_file import SAMPLE_ROWS, Sheet
+from mmrun.data.table_file import SAMPLE_ROWS, Reading, Sheet
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
+MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
+NUMBERING_NAMES = {"#", "id", "idx", "index", "no", "nr", "num", "number", "row", "row_number"}  # of row numbers
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
@@ -27,7 +30,7 @@ MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module
 SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
-    "series": {".npy"},
+    "series": {".npy", ".csv", ".tsv"},
 }
 
 
@@ -85,6 +88,25 @@ def infer_modalities(
     return modalities
 
 
+def find_row_numbers(sheet: Sheet, reserved: Container[str | None]) -> list[str]:
+    """Return the columns that do nothing but number the rows: called so, and one higher in each row.
+
+    Args:
+        sheet: the file, or its first rows.
+        reserved: columns that are targets, split, group or id.
+    """
+    numbering = []
+    for name, column in sheet.columns.items():
+        called = name.strip().lower()
+        if name in reserved or not (called in NUMBERING_NAMES or called.startswith("unnamed:")):
+            continue
+        numbers = [as_number(cell) for cell in column.head(SAMPLE_ROWS)]
+        first = numbers[0] if numbers else None
+        if first in (0.0, 1.0) and all(number == first + row for row, number in enumerate(numbers)):
+            numbering.append(name)
+    return numbering
+
+
 def require_column(sheet: Sheet, name: str, key_path: str) -> None:
     """Check that the file has a column.
 
@@ -122,8 +144,8 @@ def infer_task(cells: Sequence[object]) -> InferredTask:
         return InferredTask("multilabel", "lists of labels")
     if not are_numbers(cells):
         return InferredTask("classification", "words")
-    marks = set(filter(is_missing_mark, _list_different(cells)))
-    numbers = [cell for cell in cells if cell not in marks] if marks else cells
+    has_marks = any(map(is_missing_mark, _list_different(cells)))
+    numbers = [cell for cell in cells if not is_missing_mark(cell)] if has_marks else cells
     parsed = parse_numbers(numbers)
     if parsed is None or not np.equal(np.mod(parsed, 1), 0).all():
         return InferredTask("regression", "numbers that are not whole")
@@ -149,8 +171,7 @@ def are_numbers(cells: Sequence[object]) -> bool:
 
 def _list_different(cells: Sequence[object]) -> Sequence[object]:
     """Return cells without repetitions, where that is quick."""
-    encoded = cells.encode() if isinstance(cells, PackedValues) else None
-    return cells if encoded is None else encoded.values
+    return cells.list_different() if isinstance(cells, PackedValues) else cells
 
 
 def _requested_modality(sheet: Sheet, modality: str, columns: str | Sequence[str], kind: str | None) -> Modality:
@@ -223,6 +244,9 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
         return Modality(kind, columns, "dataset.kinds")
     if len(columns) > 1:
         return Modality("tabular", columns, "several columns")
+    reading = sheet.readings.get(columns[0])
+    if reading is not None and reading.kind:
+        return Modality("text" if reading.kind == "text" else "tabular", columns, _name_reading(reading))
     if modality in KINDS:
         return Modality(modality, columns, "modality name")
     cells = sheet.columns[columns[0]].head(SAMPLE_ROWS).drop_empty()
@@ -235,6 +259,11 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
     return Modality(kind, columns, reason)
 
 
+def _name_reading(reading: Reading) -> str:
+    """Return the reason for the kind of a column that is not taken as it is written."""
+    return "dataset.read" if reading.kind in ("text", "category") and not reading.format else f"{reading.kind}s"
+
+
 def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     """Infer the kind of a column.
 
@@ -244,6 +273,8 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     Returns:
         One of KINDS, and the reason.
     """
+    if all(isinstance(cell, bytes) for cell in cells):
+        return _infer_content(cells)
     for kind, suffixes in SUFFIXES.items():
         if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"
@@ -251,9 +282,31 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
         return "series", "lists of numbers"
     if parse_numbers(cells) is not None:
         return "tabular", "numbers"
+    if _are_series(cells):
+        return "series", "numbers in a row"
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"
     return "text", "words"
+
+
+def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
+    kinds = {infer_content(cell) for cell in cells if isinstance(cell, bytes)}
+    kind = kinds.pop()
+    if kinds or kind is None:
+        raise DataError("a column holds binary data that are neither pictures nor sounds; leave it out")
+    return kind, "bytes"
+
+
+def _are_series(cells: Sequence[object]) -> bool:
+    """Return whether cells are several numbers each, some of them not whole or many: "1,2,3" may be a list of names."""
+    lengths = []
+    for cell in cells:
+        numbers = parse_series(cell) if isinstance(cell, str) else None
+        if numbers is None:
+            return False
+        lengths.append(len(numbers))
+    usual = sorted(lengths)[len(lengths) // 2]
+    return usual >= MIN_SERIES and (usual >= MIN_WHOLE_SERIES or any("." in str(cell) for cell in cells))
 
 
 def _has_suffix(cell: object, suffixes: set[str]) -> bool:

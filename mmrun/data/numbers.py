@@ -1,6 +1,7 @@
 """Cells as numbers: one by one, or whole columns at the speed of Arrow."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}  # how missing numbers are marked, in lower case
+BRACKETS = {"[": "]", "(": ")", "{": "}"}  # around a series
 NUM_TRIED = 64  # first cells of a chunk; if one of them is a word, no other is looked at
 
 
@@ -28,7 +30,7 @@ def as_number(cell: object) -> float | None:
         return cell if math.isfinite(cell) else math.nan
     if cell is None or is_missing_mark(cell):
         return math.nan
-    if isinstance(cell, str) and "_" in cell:  # Python reads 2024_01 as 202401
+    if isinstance(cell, bytes) or (isinstance(cell, str) and "_" in cell):  # Python reads 2024_01 as 202401
         return None
     try:
         number = float(cell)  # type: ignore[arg-type]  # a TypeError is caught
@@ -38,12 +40,41 @@ def as_number(cell: object) -> float | None:
 
 
 def is_missing_mark(cell: object) -> bool:
-    """Return whether a cell marks a missing number: NA, null, ? ...
+    """Return whether a cell marks a missing number: NA, null, ?, NaN ...
 
     Args:
         cell: text, or anything else.
     """
+    if isinstance(cell, float):
+        return math.isnan(cell)
     return isinstance(cell, str) and cell.strip().lower() in MISSING
+
+
+def parse_series(text: str) -> list[float] | None:
+    """Return the numbers of a text such as "0.1 0.2 0.3", also with commas, semicolons and brackets.
+
+    Args:
+        text: of a cell. Where semicolons or spaces are between the numbers, they may have decimal commas.
+
+    Returns:
+        None if a part is no number, or one is inside brackets of its own.
+    """
+    body = text.strip()
+    if body[:1] in BRACKETS and body[-1:] == BRACKETS[body[:1]]:
+        body = body[1:-1].strip()
+    if ";" in body:
+        parts = [part.replace(",", ".") for part in body.rstrip(";").split(";")]
+    elif re.search(r",\s|^[^\s]*$", body):
+        parts = re.split(r"\s*,\s*", body)
+    else:
+        parts = [part.replace(",", ".") for part in body.split()]
+    numbers = []
+    for part in parts:
+        number = as_number(part)
+        if number is None or (math.isnan(number) and not part.strip()):
+            return None
+        numbers.append(number)
+    return numbers
 
 
 def parse_numbers(cells: Iterable[object]) -> np.ndarray | None:
@@ -101,4 +132,5 @@ def _parse_different(array: "pyarrow.Array") -> np.ndarray | None:
     if numbers is None:
         return None
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.append(numbers, np.nan)[codes]
+    parsed: np.ndarray = np.append(numbers, np.nan)[codes]
+    return parsed

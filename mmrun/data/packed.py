@@ -132,8 +132,7 @@ class PackedValues(Sequence[T]):
         for first, chunk, end in zip(self._starts, self._chunks, ends.tolist(), strict=True):
             if end > start:
                 positions = rows[start:end] - first
-                is_array = isinstance(chunk, _ArrowValues)
-                selection._append(chunk.take(positions) if is_array else [chunk[i] for i in positions.tolist()])
+                selection._append(_take(chunk, positions))
             start = end
         return selection
 
@@ -150,7 +149,13 @@ class PackedValues(Sequence[T]):
         if encoded is None:
             return np.fromiter(map(convert, self), dtype=object, count=len(self))
         values = [*encoded.values, None]
-        return np.fromiter(map(convert, cast(list[T], values)), dtype=object, count=len(values))[encoded.codes]
+        results: np.ndarray = np.fromiter(map(convert, cast(list[T], values)), dtype=object, count=len(values))
+        return cast(np.ndarray, results[encoded.codes])
+
+    def list_different(self) -> Sequence[T]:
+        """Return the values without None, and without repetitions where they are known to be the same."""
+        encoded = self.encode()
+        return list(self.drop_empty()) if encoded is None else cast(Sequence[T], encoded.values)
 
     def encode(self) -> "Encoded | None":
         """Return the different values, and which of them each row has; None where `arrays` is None."""
@@ -309,6 +314,10 @@ def _pack_plain(values: list[T], with_empty: bool = False) -> Sequence[T]:
         return _ArrowValues(pyarrow.array(plain), are_paths)
     except (pyarrow.ArrowException, OverflowError, UnicodeError):  # integers beyond 64 bits, lone surrogates
         return values
+
+
+def _take(chunk: Sequence[T], positions: np.ndarray) -> Sequence[T]:
+    return chunk.take(positions) if isinstance(chunk, _ArrowValues) else [chunk[i] for i in positions.tolist()]
 
 
 def _to_indices(rows: np.ndarray) -> "pyarrow.Array":

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow
 from pyarrow import compute, csv
 
-from mmrun.data.table_file import Chunk, CsvHeader
+from mmrun.data.chunks import Chunk, CsvHeader
+from mmrun.data.limits import MAX_LINE_BYTES
 
 BLOCK_BYTES = 1 << 24
 
@@ -29,6 +30,8 @@ def read_columns(path: Path, header: CsvHeader, limit: int | None) -> Iterator[C
     if header.encoding != "utf-8-sig" or header.num_lines != header.num_records:
         return None
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if not _has_short_lines(content):
+            return None
         end = len(content) if limit is None else _find_line_end(content, header.num_lines + limit)
         has_quotes = content.find(b'"', 0, end) >= 0
         if (limit is not None and has_quotes) or not _is_regular(content, header.delimiter, has_quotes, end):
@@ -62,6 +65,16 @@ def _parse(path: Path, header: CsvHeader, end: int) -> "pyarrow.Table | None":
             return csv.read_csv(pyarrow.BufferReader(file.read_buffer(end)), read, parse, convert)
     except pyarrow.ArrowException:
         return None
+
+
+def _has_short_lines(content: mmap.mmap) -> bool:
+    """Return whether each block of a file has a line end; a file of zeros may claim to be huge."""
+    position = 0
+    while position + MAX_LINE_BYTES < len(content):
+        position = content.rfind(b"\n", position, position + MAX_LINE_BYTES) + 1
+        if position == 0:
+            return False
+    return True
 
 
 def _find_line_end(content: mmap.mmap, num_lines: int) -> int:

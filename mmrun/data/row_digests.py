@@ -93,6 +93,8 @@ def _digest_cell(value: object, contents: Iterator[str]) -> int:
         return crc32(next(contents).encode())
     if isinstance(value, str):
         return crc32(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, bytes):
+        return crc32(value)
     if isinstance(value, np.ndarray):
         return crc32(np.ascontiguousarray(value).data, crc32(f"{value.dtype} {value.shape}".encode()))
     return crc32(repr(value).encode("utf-8", "surrogatepass"))

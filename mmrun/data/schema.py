@@ -13,13 +13,23 @@ Names = str | Sequence[str]  # of columns
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of a file hold what; None: there is no such column."""
+    """Which columns of a file hold what; None: there is no such column.
+
+    Attributes:
+        modalities: by name.
+        targets: columns to predict.
+        split: column of train, val and test.
+        group: column whose rows stay together.
+        id: column of unique names.
+        row_numbers: columns that are left out, since they number the rows.
+    """
 
     modalities: dict[str, infer.Modality]
     targets: list[str]
     split: str | None
     group: str | None
     id: str | None
+    row_numbers: list[str]
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,10 @@ def infer_layout(
         infer.require_column(sheet, group, "dataset.group")
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
-    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, {*targets, group, split, id})
-    return Layout(modalities, targets, split, group, id)
+    reserved = {*targets, group, split, id}
+    row_numbers = [] if columns else infer.find_row_numbers(sheet, reserved)
+    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | {*row_numbers})
+    return Layout(modalities, targets, split, group, id, row_numbers)
 
 
 def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str | None:
@@ -106,7 +118,10 @@ def resolve_schema(
         labels = sheet.columns[name].drop_empty()
         if len(labels) == 0:
             raise DataError(f"{sheet.name}: column '{name}' is empty; fill it in, or name another with dataset.target")
-        if infer.are_numbers(labels):
+        reading = sheet.readings.get(name)
+        if reading is not None and reading.kind in ("text", "category"):
+            tasks.setdefault(name, "classification")
+        elif infer.are_numbers(labels):
             numeric.add(name)
         if name not in tasks:
             tasks[name], reason = infer.infer_task(labels)
@@ -116,6 +131,8 @@ def resolve_schema(
     for modality, (_, columns, _) in layout.modalities.items():
         if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
             notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
+    for name in layout.row_numbers:
+        notes.append(f"column '{name}' numbers the rows, and is left out; dataset.columns.NAME={name} reads it")
     return Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
 
 

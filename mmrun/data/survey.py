@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mmrun.data.infer import infer_kind, infer_task
 from mmrun.data.names import normalize_name
-from mmrun.data.table_file import Sheet
+from mmrun.data.table_file import Reading, Sheet
 
 TARGET_NAMES = ("label", "target", "class", "category", "diagnosis", "outcome", "rating", "score", "grade", "y")
 GROUP_NAMES = ("patient", "subject", "speaker", "person", "participant", "user", "site", "session", "group")
@@ -39,11 +39,13 @@ class Survey(NamedTuple):
         columns: in the order of the file.
         targets: names of likely targets, the likeliest first.
         groups: names of columns whose rows may belong together.
+        notes: how cells are read that are not written plainly, and what may be a mistake; one line each.
     """
 
     columns: list[ColumnGuess]
     targets: list[str]
     groups: list[str]
+    notes: list[str]
 
 
 def survey(sheet: Sheet) -> Survey:
@@ -52,19 +54,23 @@ def survey(sheet: Sheet) -> Survey:
     Args:
         sheet: the file, or its first rows.
     """
-    columns = [_guess_column(name, list(cells)) for name, cells in sheet.columns.items()]
+    columns = [_guess_column(name, list(cells), sheet.readings.get(name)) for name, cells in sheet.columns.items()]
     candidates = [column for column in columns if column.task and not _has_word(column.name, OTHER_NAMES)]
     ranked = sorted(candidates, key=lambda column: _rank_target(column, columns))
     groups = [column.name for column in columns if _has_word(column.name, GROUP_NAMES) and column.num_different > 2]
-    return Survey(columns, [column.name for column in ranked if column.name not in groups], groups)
+    targets = [column.name for column in ranked if column.name not in groups]
+    lines = [line for reading in sheet.readings.values() for line in (reading.note, reading.warning, reading.error)]
+    return Survey(columns, targets, groups, list(filter(None, lines)))
 
 
-def _guess_column(name: str, cells: Sequence[object]) -> ColumnGuess:
+def _guess_column(name: str, cells: Sequence[object], reading: Reading | None) -> ColumnGuess:
     filled = [cell for cell in cells if cell is not None]
     empty = 1 - len(filled) / len(cells)
     if not filled:
         return ColumnGuess(name, "", "empty cells", 0, empty, "")
     kind, reason = infer_kind(filled)
+    if reading is not None and reading.kind:
+        kind, reason = "text" if reading.kind == "text" else "tabular", f"{reading.format or reading.kind}"
     num_different = len(set(map(normalize_name, filled)))
     return ColumnGuess(name, kind, reason, num_different, empty, _guess_task(filled, kind, num_different))
 

@@ -1,8 +1,6 @@
 """Finds targets and groups that look like mistakes: nearly equal names, marks of missing values, numbers far off."""
 
-import re
 from collections.abc import Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -10,9 +8,6 @@ from mmrun.data.names import find_near_equal
 from mmrun.data.numbers import is_missing_mark
 from mmrun.data.preprocess.tabular import describe_extremes
 from mmrun.data.table import Table, Target
-from mmrun.data.table_file import SAMPLE_ROWS, Sheet
-
-COMMA_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*")
 
 
 def find_suspicious(table: Table, group_column: str | None) -> list[str]:
@@ -30,22 +25,6 @@ def find_suspicious(table: Table, group_column: str | None) -> list[str]:
             lines += _find_names(name, target.names)
     if table.groups is not None:
         lines += _find_pairs(f"{group_column}: the groups", np.unique(table.groups).tolist())
-    return lines
-
-
-def find_decimal_commas(sheet: Sheet) -> list[str]:
-    """Return a line for each column whose first cells are numbers with a comma, which are read as words.
-
-    Args:
-        sheet: the file.
-    """
-    lines = []
-    for name, column in sheet.columns.items():
-        cells = [cell for cell in islice(column, SAMPLE_ROWS) if cell is not None]
-        texts = [cell for cell in cells if isinstance(cell, str) and COMMA_NUMBER.fullmatch(cell.strip())]
-        with_comma = next((text for text in texts if "," in text), None)
-        if with_comma is not None and len(texts) == len(cells):
-            lines.append(f"column '{name}': {with_comma!r} is read as a word; write numbers with a point, as in 1.5")
     return lines
 
 

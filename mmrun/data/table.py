@@ -22,11 +22,13 @@ class Column:
         kind: image, text, audio, tabular or series.
         values: one entry per row: a path, a string, an array or a dict of cells; None where the modality is missing.
         locations: names each row in error messages, for example "my.csv:17"; None: rows are named by their number.
+        categorical: names of tabular columns that are categories even where all their cells are numbers.
     """
 
     kind: str
     values: Sequence[Any]
     locations: Sequence[str] | None = None
+    categorical: frozenset[str] = frozenset()
 
     def is_present(self) -> np.ndarray:
         """Return which rows have a value.
@@ -97,6 +99,7 @@ class Table:
         notes: what was inferred and why, one line each.
         warnings: what may be a mistake in the data, one line each.
         fields: columns of the user's file that each modality is read from; empty: the data is not from a file.
+        formats: how numbers and dates are written in columns that are not plain, see `formats.format_to_json`.
     """
 
     ids: Sequence[str]
@@ -112,6 +115,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     fields: Mapping[str, list[str]] = field(default_factory=dict)
+    formats: Mapping[str, dict[str, object]] = field(default_factory=dict)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split.

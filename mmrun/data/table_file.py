@@ -3,18 +3,22 @@
 import csv
 import math
 import unicodedata
-from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, AnyStr, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmrun.data.encoding import SAMPLE_BYTES, choose_encoding, describe_guess
-from mmrun.data.limits import MAX_LINE_BYTES, check_parquet, parse_json
-from mmrun.data.packed import CHUNK_SIZE, MIN_PACKED, PackedValues, release_memory
+from mmrun.data.chunks import Chunk, CsvHeader, Row, check_header
+from mmrun.data.encoding import choose_encoding
+from mmrun.data.excel_file import read_excel
+from mmrun.data.formats import DateFormat, NumberFormat, WordFormat
+from mmrun.data.json_file import read_json
+from mmrun.data.limits import MAX_LINE_BYTES
+from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
+from mmrun.data.text_lines import find_encoding_problem, read_lines
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,9 +26,8 @@ if TYPE_CHECKING:
 
     import pyarrow
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
 MIN_COLUMNAR_BYTES = 1 << 18  # of a CSV file; a smaller one is read at once either way
-COLUMNAR_ROWS = 1 << 16  # rows of a Parquet file read at a time
 SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are inferred
 MAX_NAMED = 6  # columns in a location
 DELIMITERS = (",", ";", "\t", "|")
@@ -32,50 +35,22 @@ SAMPLE_LINES = 20  # first lines, from which the delimiter is inferred
 SAMPLE_LETTERS = 1 << 16  # of these lines
 
 
-class Row(NamedTuple):
-    """One row of a CSV or JSON Lines file.
+class Reading(NamedTuple):
+    """How the cells of a column are read.
 
     Attributes:
-        line: number in the file, from 1.
-        cells: by column name.
-        problem: why the row as a whole cannot be used; "" if it can.
+        kind: number, date, text or category; "" if nothing was chosen.
+        format: parses a cell; None: cells are taken as they are written.
+        note: what was chosen, a line.
+        warning: what may be a mistake, a line.
+        error: what has to be set before the column can be used.
     """
 
-    line: int
-    cells: dict[str, object]
-    problem: str
-
-
-class Chunk(NamedTuple):
-    """Consecutive rows of a file, by column.
-
-    Attributes:
-        lines: number of each row in the file.
-        columns: cells by column name, as a list or as an Arrow array.
-        problems: why a row as a whole cannot be used, by its number in the chunk.
-    """
-
-    lines: Sequence[int] | np.ndarray
-    columns: "Mapping[str, list[object] | pyarrow.Array]"
-    problems: dict[int, str]
-
-
-class CsvHeader(NamedTuple):
-    """The header of a CSV file, and how the file is written.
-
-    Attributes:
-        names: of the columns.
-        delimiter: between cells.
-        encoding: of the text.
-        num_records: header and, above it, Excel's line that names the delimiter.
-        num_lines: that these take.
-    """
-
-    names: list[str]
-    delimiter: str
-    encoding: str
-    num_records: int
-    num_lines: int
+    kind: str
+    format: NumberFormat | DateFormat | WordFormat | None
+    note: str = ""
+    warning: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,12 +62,30 @@ class Sheet:
         columns: cells by column name; an empty cell is None.
         lines: [N] int64, line number of each row.
         problems: why a row as a whole cannot be used, by row number.
+        readings: how columns were read that are not taken as they are written.
+        date_features: what encoders read of a column of dates, by column and feature.
     """
 
     name: str
     columns: dict[str, PackedValues[object]]
     lines: np.ndarray
     problems: dict[int, str]
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    date_features: Mapping[str, dict[str, PackedValues[object]]] = field(default_factory=dict)
+
+    def head(self) -> "Sheet":
+        """Return the first rows, from which kinds are inferred."""
+        columns = {name: column.head(SAMPLE_ROWS) for name, column in self.columns.items()}
+        problems = {row: problem for row, problem in self.problems.items() if row < SAMPLE_ROWS}
+        return replace(self, columns=columns, lines=self.lines[:SAMPLE_ROWS], problems=problems)
+
+    def columns_read_as(self, kind: str) -> list[str]:
+        """Return the columns with a reading of one kind, without those in which the cells show it.
+
+        Args:
+            kind: number, date, text or category.
+        """
+        return [name for name, reading in self.readings.items() if reading.kind == kind and reading.format is None]
 
     def locate_rows(self, columns: Sequence[str] = ()) -> "Locations":
         """Return the location of each row: "my.csv:17", or "my.csv:17: column 'photo'".
@@ -165,8 +158,11 @@ def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None
         num_rows += len(chunk.lines)
     if num_rows == 0:
         raise DataError(f"{path}: has no rows; it needs a header and at least one row")
+    if not columns and problems:
+        row, problem = next(iter(problems.items()))
+        raise DataError(f"{path.name}:{np.concatenate(lines)[row]}: {problem}")
     release_memory()
-    _check_header([_normalize_column_name(name) for name in columns], path.name)
+    check_header([_normalize_column_name(name) for name in columns], path.name)
     columns = {_normalize_column_name(name): column for name, column in columns.items()}
     return Sheet(path.name, columns, np.concatenate(lines), problems)
 
@@ -184,10 +180,14 @@ def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterato
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: '{suffix}' is not a supported table format; use one of {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
-        return _read_parquet(path, limit)
+        from mmrun.data.parquet_file import read_parquet  # imported late: other files may not need Arrow
+
+        return read_parquet(path, limit)
+    if suffix == ".xlsx":
+        return _group_rows(islice(read_excel(path), limit))
     chosen = choose_encoding(path, encoding)
-    if suffix in (".jsonl", ".ndjson"):
-        return _group_rows(_check_decoding(islice(_read_json_lines(path, chosen), limit), path))
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return _group_rows(_check_decoding(islice(read_json(path, chosen), limit), path))
     return _read_csv(path, chosen, limit)
 
 
@@ -285,13 +285,13 @@ def _read_header(path: Path, encoding: str) -> CsvHeader:
             raise _quoting_error(path, reader.line_num, error) from None
         except UnicodeError as error:
             raise _decoding_error(path, error) from None
-    _check_header(names, path.name)
+    check_header(names, path.name)
     _check_header_encoding(names, path)
     return CsvHeader(names, delimiter, encoding, 1 + names_delimiter, reader.line_num)
 
 
 def _open_reader(file: IO[str], path: Path, delimiter: str) -> "_csv.Reader":
-    return csv.reader(_read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
+    return csv.reader(read_lines(file, path.name), delimiter=delimiter, skipinitialspace=True, strict=True)
 
 
 def _read_csv_rows(path: Path, header: CsvHeader) -> Iterator[Row]:
@@ -344,15 +344,9 @@ def find_delimiter(head: str, suffix: str) -> str:
 
 def _check_header_encoding(header: list[str], path: Path) -> None:
     for name in header:
-        problem = _find_encoding_problem(name, path)
+        problem = find_encoding_problem(name, path)
         if problem:
             raise DataError(f"{path.name}:1: the header {problem}")
-
-
-def _check_header(header: list[str], file: str) -> None:
-    duplicates = [name for name, count in Counter(header).items() if name and count > 1]
-    if duplicates:
-        raise DataError(f"{file}:1: column '{min(duplicates)}' occurs twice; rename one")
 
 
 def _csv_row(line: int, header: list[str], values: list[str], path: Path) -> Row:
@@ -367,85 +361,7 @@ def _find_problem(header: list[str], cells: list[str], path: Path) -> str:
     if len(cells) != len(header):
         return f"has {len(cells)} cells, but the header has {len(header)}; quote cells that contain the separator"
     for name, cell in zip(header, cells, strict=True):
-        problem = "" if cell.isascii() else _find_encoding_problem(cell, path)
+        problem = "" if cell.isascii() else find_encoding_problem(cell, path)
         if problem:
             return f"column '{name}': {problem}"
     return ""
-
-
-def _read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
-    """Yield the lines of an open file."""
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        number += 1
-        if len(line) == MAX_LINE_BYTES:
-            raise DataError(f"{name}:{number}: is longer than {MAX_LINE_BYTES >> 20} MiB; is it a text file?")
-        yield line
-
-
-def _find_encoding_problem(text: str, path: Path) -> str:
-    """Return what is wrong with a text that could not be decoded, or ""; undecoded bytes are lone surrogates."""
-    if not any("\udc80" <= letter <= "\udcff" for letter in text):
-        return ""
-    with open(path, "rb") as file:
-        sample = file.read(SAMPLE_BYTES)
-    content = text.encode("utf-8", "surrogateescape")
-    return f"is not UTF-8 text; {describe_guess(content, sample)}"
-
-
-def _read_json_lines(path: Path, encoding: str) -> Iterator[Row]:
-    with open(path, encoding=encoding, errors="surrogateescape", newline="\n") as file:
-        for line, content in enumerate(_read_lines(file, path.name), start=1):
-            if content.strip():
-                yield _json_row(line, content, path)
-
-
-def _json_row(line: int, content: str, path: Path) -> Row:
-    problem = "" if content.isascii() else _find_encoding_problem(content.strip(), path)
-    if problem:
-        return Row(line, {}, problem)
-    try:
-        cells = parse_json(content)
-    except ValueError as error:
-        return Row(line, {}, f"is not JSON ({error}); write one object per line")
-    if not isinstance(cells, dict):
-        return Row(line, {}, "is not a JSON object; write one object per line")
-    return Row(line, cells, "")
-
-
-def _read_parquet(path: Path, limit: int | None) -> Iterator[Chunk]:
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    start = 0
-    try:
-        with ParquetFile(path) as file:
-            check_parquet(file.metadata, path.stat().st_size, path.name)
-            _check_header(file.schema_arrow.names, path.name)
-            for batch in file.iter_batches(COLUMNAR_ROWS if limit is None else min(limit, COLUMNAR_ROWS)):
-                part = batch if limit is None else batch.slice(0, limit - start)
-                columns = {
-                    name: _to_cells(column) for name, column in zip(part.schema.names, part.columns, strict=True)
-                }
-                yield Chunk(np.arange(start + 1, start + len(part) + 1), columns, {})
-                start += len(part)
-                if start == limit:
-                    break
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path.name}: is damaged or not a Parquet file ({type(error).__name__}); write it again"
-        ) from None
-
-
-def _to_cells(column: "pyarrow.Array") -> "list[object] | pyarrow.Array":
-    """Return a column of a Parquet file as it is if it holds plain values, else as Python objects."""
-    from pyarrow import types
-
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    is_text = types.is_string(column.type) or types.is_large_string(column.type)
-    is_plain = (
-        is_text or types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type)
-    )
-    cells: list[object] | pyarrow.Array = column if is_plain and len(column) >= MIN_PACKED else column.to_pylist()
-    return cells

@@ -10,7 +10,7 @@ import numpy as np
 from mmrun.data.cells import Label, RowReader, get_label_parser
 from mmrun.data.numbers import as_number
 from mmrun.deploy.predictor import Predictor
-from mmrun.deploy.rows import FileRows, read_rows
+from mmrun.deploy.rows import FileRows, read_as_trained, read_rows
 from mmrun.errors import ConfigError, DataError
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
@@ -75,7 +75,7 @@ def evaluate_file(
     notes = [f"no {modality}: predicted without it" for modality in file_rows.missing_modalities] + file_rows.notes
     targets, skipped = {}, list(file_rows.skipped)
     for name in names:
-        reader = RowReader(file_rows.sheet, on_error)
+        reader = RowReader(read_as_trained(predictor, file_rows.sheet, [name]), on_error)
         targets[name], lines = _read_target(predictor, name, reader, file_rows.numbers)
         notes += lines
         skipped += [line for line in reader.skipped if line not in skipped]

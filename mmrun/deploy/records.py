@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmrun.data.cells import RowReader
+from mmrun.data.packed import PackedValues
 from mmrun.data.table import Column
+from mmrun.data.table_file import Sheet
 from mmrun.deploy.predictor import Predictor, Rows
-from mmrun.deploy.rows import name_columns
+from mmrun.deploy.rows import name_columns, read_as_trained
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.results.schema import FittedModality
 
@@ -43,20 +46,29 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
             raise ConfigError(f"row {number}: has {given or 'nothing'}; the run reads {', '.join(readable)}{close}")
     for modality, spec in predictor.modalities.items():
         names = name_columns(predictor, modality, spec)
+        if spec["kind"] == "tabular":
+            columns[modality] = _read_cells(predictor, modality, names, records)
+            continue
         values = [_read_value(record, modality, names, spec, scratch, number) for number, record in enumerate(records)]
         columns[modality] = Column(spec["kind"], values)
     ids = [str(record.get("id", number)) for number, record in enumerate(records)]
     return Rows(ids, columns)
 
 
+def _read_cells(predictor: Predictor, modality: str, names: Sequence[str], records: Sequence[Record]) -> Column:
+    """Return the cells of a table, read as those of the training file."""
+    cells = [record.get(modality, record) for record in records]
+    columns: dict[str, PackedValues[object]] = {}
+    for name in names:
+        columns[name] = PackedValues(_drop_missing(row.get(name)) for row in cells)
+    sheet = read_as_trained(predictor, Sheet("row", columns, np.arange(len(records)), {}), names)
+    return Column("tabular", RowReader(sheet, "raise").read_records(names), sheet.locate_rows())
+
+
 def _read_value(
     record: Record, modality: str, names: Sequence[str], spec: FittedModality, scratch: Path, number: int
 ) -> object:
     """Return the raw value of a modality in a row; None where it is missing."""
-    if spec["kind"] == "tabular":
-        cells = record.get(modality, record)
-        row = {name: _drop_missing(cells.get(name)) for name in names}
-        return None if all(cell is None for cell in row.values()) else row
     value = _drop_missing(record.get(names[0], record.get(modality)))
     if value is None:
         return None

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mmrun.data import cells
+from mmrun.data.formats import format_from_json
 from mmrun.data.infer import Modality
 from mmrun.data.preprocess.tabular import Cells
+from mmrun.data.readings import apply_readings
 from mmrun.data.table import Column
-from mmrun.data.table_file import Sheet, read_sheet
+from mmrun.data.table_file import Reading, Sheet, read_sheet
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.errors import ConfigError
 from mmrun.results.schema import FittedModality
@@ -52,7 +54,7 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
     dataset = predictor.config.dataset
-    sheet = read_sheet(file, encoding=dataset.get("encoding"))
+    sheet = read_as_trained(predictor, read_sheet(file, encoding=dataset.get("encoding")), _list_columns(predictor))
     reader = cells.RowReader(sheet, on_error)
     files = cells.FileResolver(
         file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER"
@@ -63,7 +65,8 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
         if _has_modality(sheet, modality, columns):
             raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
     if not raw:
-        raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({_list_columns(predictor)})")
+        columns_read = ", ".join(_list_columns(predictor))
+        raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({columns_read})")
     reader.require_any_modality(raw)
     numbers = reader.select_valid_rows()
     table: dict[str, Column] = {}
@@ -81,6 +84,19 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
         missing,
         _describe_new(predictor, table),
     )
+
+
+def read_as_trained(predictor: Predictor, sheet: Sheet, columns: Sequence[str]) -> Sheet:
+    """Read numbers and dates of some columns as they were read for training, where these were not written plainly.
+
+    Args:
+        predictor: of the run.
+        sheet: new rows.
+        columns: names; those that the rows do not have are ignored.
+    """
+    formats = predictor.record["formats"]
+    readings = {name: Reading("", format_from_json(formats[name])) for name in columns if name in formats}
+    return apply_readings(sheet, readings)
 
 
 def name_columns(predictor: Predictor, modality: str, spec: FittedModality) -> list[str]:
@@ -103,11 +119,11 @@ def name_columns(predictor: Predictor, modality: str, spec: FittedModality) -> l
     return [modality]
 
 
-def _list_columns(predictor: Predictor) -> str:
+def _list_columns(predictor: Predictor) -> list[str]:
     names: list[str] = []
     for modality, spec in predictor.modalities.items():
         names += name_columns(predictor, modality, spec)
-    return ", ".join(names)
+    return names
 
 
 def _has_modality(sheet: Sheet, modality: str, columns: Sequence[str]) -> bool:

@@ -18,19 +18,28 @@ class Multimodal(nn.Module):
         encoders: by modality.
         fusion: reads the features of all encoders.
         tasks: what is predicted, by name.
+        heads: by task, where the fusion does not build them.
 
     Raises:
         ConfigError: the name of a modality or target cannot be part of a parameter's name.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, tasks: Mapping[str, Task]) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion: Fusion,
+        tasks: Mapping[str, Task],
+        heads: Mapping[str, nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         for modality in encoders:
             _check_modality(modality)
         self._tasks = name_parameters(tasks)
         self.encoder = nn.ModuleDict(encoders)
         self.fusion = fusion
-        self.head = nn.ModuleDict({key: fusion.head(tasks[name].num_outputs) for key, name in self._tasks.items()})
+        if heads is None:
+            heads = {name: fusion.head(task.num_outputs) for name, task in tasks.items()}
+        self.head = nn.ModuleDict({key: heads[name] for key, name in self._tasks.items()})
         self.probe = nn.ModuleDict()
         for modality, encoder in encoders.items():
             probes = {key: nn.Linear(encoder.dim, tasks[name].num_outputs) for key, name in self._tasks.items()}

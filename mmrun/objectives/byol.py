@@ -33,6 +33,8 @@ class Byol(ImageViews):
         ConfigError: an argument is out of range.
     """
 
+    moving_target = True
+
     def __init__(
         self,
         dim: int,

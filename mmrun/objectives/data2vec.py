@@ -37,6 +37,8 @@ class Data2Vec(ScheduledPretext):
 
     alone = True
 
+    moving_target = True
+
     def __init__(
         self,
         dim: int,

@@ -47,6 +47,8 @@ class Dino(ScheduledPretext):
     alone = True
     center: Tensor
 
+    moving_target = True
+
     def __init__(
         self,
         dim: int,

@@ -18,10 +18,13 @@ class Pretext(nn.Module):
 
     Attributes:
         alone: True where the fused vector already contains what has to be predicted, so that it cannot be used.
+        moving_target: True where what has to be predicted changes with training, so that the losses of two steps
+            cannot be compared.
         loss: (features, target) -> [B], the loss of each row; `target` is what `corrupt` returned.
     """
 
     alone = False
+    moving_target = False
 
     loss: Callable[[Features, Any], Tensor]
 

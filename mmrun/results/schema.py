@@ -118,16 +118,32 @@ class FittedModality(TypedDict):
     parts: dict[str, FittedPart]
 
 
+class ClassTokens(TypedDict):
+    """Names of classes as a pretrained text tower reads them.
+
+    Attributes:
+        class_ids: token ids of each class, special tokens included, without padding.
+        prefix_length: special tokens at the beginning.
+        pad_id: the token that texts are padded with.
+    """
+
+    class_ids: list[list[int]]
+    prefix_length: int
+    pad_id: int
+
+
 class FittedTask(TypedDict):
     """How the outputs for a target are understood.
 
     Attributes:
         kind: classification, ordinal, multilabel or regression.
         arguments: of its class: classes, means ...
+        class_tokens: the names of its classes, where the strategy builds the head from them.
     """
 
     kind: str
     arguments: dict[str, Any]
+    class_tokens: NotRequired[ClassTokens]
 
 
 class FittedRecord(TypedDict):
@@ -136,10 +152,12 @@ class FittedRecord(TypedDict):
     Attributes:
         modalities: by name.
         tasks: by name.
+        formats: how numbers and dates are written, by column; only of columns that are not plain.
     """
 
     modalities: dict[str, FittedModality]
     tasks: dict[str, FittedTask]
+    formats: dict[str, dict[str, Any]]
 
 
 class DatasetRecord(TypedDict):

@@ -20,8 +20,9 @@ from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
 from mmrun.results.folder import RunFolder
+from mmrun.results.schema import ClassTokens
 from mmrun.run import init_from
-from mmrun.run.class_names import start_from_class_names
+from mmrun.run.class_names import build_heads, start_from_class_names, tokenize_class_names
 from mmrun.run.data import Data, Fitted
 from mmrun.seeding import seeded_generator
 from mmrun.training import checkpoint
@@ -48,8 +49,8 @@ def build_model(config: RunConfig, data: Data, stream: str = "init") -> Multimod
     Raises:
         ConfigError: parts do not fit each other or the data, or the weights that an `init` key names.
     """
-    model = _build_parts(config, data, stream)
-    if config.head.prompt is not None:
+    model = _build_parts(config, data, stream, tokenize_class_names(config, data))
+    if config.head.prompt is not None and config.strategy.head is None:
         start_from_class_names(model, config, data)
     data.warn(init_from.load_initial_weights(model, config, data.fits))
     _adapt(config, data, model, stream)
@@ -65,12 +66,19 @@ def build_blank_model(config: RunConfig, fitted: Fitted, folder: RunFolder) -> M
         folder: of the run; it holds the config files of models of a hub.
     """
     with hub.without_weights(folder.hub):
-        model = _build_parts(config, fitted, "init")
+        model = _build_parts(config, fitted, "init", _read_class_tokens(config, folder))
         _adapt(config, fitted, model, "init")
     return model
 
 
-def _build_parts(config: RunConfig, fitted: Fitted, stream: str) -> Multimodal:
+def _read_class_tokens(config: RunConfig, folder: RunFolder) -> dict[str, ClassTokens]:
+    """Return the class names of a run by task, where its strategy builds heads from them."""
+    if config.strategy.head is None:
+        return {}
+    return {name: task["class_tokens"] for name, task in folder.read_fitted()["tasks"].items()}
+
+
+def _build_parts(config: RunConfig, fitted: Fitted, stream: str, class_tokens: Mapping[str, ClassTokens]) -> Multimodal:
     """Build encoders, fusion and heads with random weights, or those that an encoder loads from a hub."""
     encoders: dict[str, Encoder] = {}
     for modality, node in config.encoder.items():
@@ -84,7 +92,8 @@ def _build_parts(config: RunConfig, fitted: Fitted, stream: str) -> Multimodal:
     with seeded_generator(config.seed, f"{stream}/fusion"):
         fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
     with seeded_generator(config.seed, f"{stream}/head"):
-        return Multimodal(encoders, fusion, fitted.tasks)
+        heads = build_heads(config, fusion, class_tokens)
+        return Multimodal(encoders, fusion, fitted.tasks, heads)
 
 
 def _adapt(config: RunConfig, fitted: Fitted, model: Multimodal, stream: str) -> None:

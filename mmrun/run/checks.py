@@ -1,7 +1,7 @@
 """Checks of a run before anything is decoded or trained: values, machine, shapes, rows and monitored metrics."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from mmrun.errors import ConfigError, nearest
 from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
+from mmrun.objectives.pretext import Pretext
 from mmrun.objectives.teacher import EMACopy
 from mmrun.recipe import describe_recipe
 from mmrun.run.build import (
@@ -29,6 +30,7 @@ from mmrun.run.data import Data, describe_data, open_data
 from mmrun.run.sampling import order_rows
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.stages import Stage
+from mmrun.types import Objective
 from mmrun.values import convert
 
 
@@ -66,7 +68,8 @@ def check_nodes(config: RunConfig) -> None:
         convert(node.get("init", ""), str, f"encoder.{modality}.init")
     check_values(config.fusion, "fusion", drop=("init",))
     convert(config.fusion.get("init", ""), str, "fusion.init")
-    nodes = {"optimizer": config.optimizer, "strategy.adapt": config.strategy.adapt}
+    nodes = {"optimizer": config.optimizer}
+    nodes |= {"strategy.adapt": config.strategy.adapt, "strategy.head": config.strategy.head}
     nodes |= {"balance": config.balance, "augment": config.augment}
     nodes |= {f"callbacks.{name}": node for name, node in config.callbacks.items()}
     nodes |= {f"tasks.{name}": node for name, node in config.tasks.items()}
@@ -118,9 +121,22 @@ def dry_run_stages(config: RunConfig, data: Data, model: Multimodal, stages: Map
         _check_rows(stage, data)
         order_rows(config, stage, data)
         _check_monitor(stage, data)
+        data.warn(_describe_moving_target(stage, objective))
     if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
     _check_augmentation(config, data, stages)
+
+
+def _describe_moving_target(stage: Stage, objective: Objective) -> Iterator[str]:
+    """Yield a warning where the weights with the lowest loss are kept, and losses cannot be compared."""
+    if stage.config.keep != "best" or stage.config.monitor != "loss":
+        return
+    for module in objective.modules():
+        if isinstance(module, Pretext) and module.moving_target:
+            yield (
+                f"{stage.name}: the target of {type(module).__name__} moves, so its losses at different steps cannot "
+                f"be compared; add {stage.key_path}.keep=last"
+            )
 
 
 def try_forward(data: Data, model: Multimodal) -> None:

@@ -9,6 +9,7 @@ from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.results.schema import FittedModality, FittedPart, FittedRecord, FittedTask
+from mmrun.run.class_names import tokenize_class_names
 from mmrun.run.data import Fitted
 from mmrun.run.session import Session
 from mmrun.tasks import restore_task
@@ -38,7 +39,9 @@ def record_fitted(session: Session) -> FittedRecord:
     tasks: dict[str, FittedTask] = {}
     for name, target in session.data.table.targets.items():
         tasks[name] = {"kind": target.task, "arguments": session.data.task_arguments[name]}
-    return {"modalities": modalities, "tasks": tasks}
+    for name, tokens in tokenize_class_names(session.config, session.data).items():
+        tasks[name]["class_tokens"] = tokens
+    return {"modalities": modalities, "tasks": tasks, "formats": dict(session.data.table.formats)}
 
 
 def restore_fitted(config: RunConfig, record: FittedRecord) -> Fitted:

@@ -86,7 +86,8 @@ class Session:
             return [self.config.fusion, {m: encoder.dim for m, encoder in self.model.encoder.items()}]
         if kind == "encoder":
             return self.config.encoder[name]
-        return {task: self.data.table.targets[task].names for task in self.data.tasks}
+        names = {task: self.data.table.targets[task].names for task in self.data.tasks}
+        return names if self.config.strategy.head is None else [names, self.config.strategy.head]
 
     def noise_seed(self, stage: str, suffix: str = "") -> int:
         """Return the seed of this process's noise in a stage.

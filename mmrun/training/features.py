@@ -217,7 +217,7 @@ def _encode(
     accelerator: Accelerator,
     on_batch: Callable[[], None],
     meta: dict[str, Any],
-) -> Iterator[list[Arrays]]:
+) -> Iterator[Arrays]:
     """Encode all rows as training would, and store in `meta` how many seconds that took."""
     began = time.perf_counter()
     for batch in loader.ordered():
@@ -225,7 +225,7 @@ def _encode(
             parts = _parts(encoder(batch.inputs[modality]))
         arrays = {name: _as_array(parts[name]) for name in blank}
         assert all(arrays[name].shape[1:] == row.shape for name, row in blank.items()), "rows have equally many tokens"
-        yield [arrays]
+        yield arrays
         on_batch()
     meta["seconds"] = time.perf_counter() - began
 

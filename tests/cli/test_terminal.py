@@ -123,8 +123,8 @@ def test_only_the_first_process_prints(folder, capsys, monkeypatch):
 
 def test_a_terminal_shows_the_live_display(tmp_path):
     """The real command on a pseudo-terminal."""
-    words = ["dataset=synthetic", "modalities=[a,b]", "encoder.a.dims=[8]", "encoder.b.dims=[8]", "fusion.dim=4"]
-    words += ["budget.epochs=30", "trainer.batch_size=16", "trainer.evaluate_every=10"]
+    words = ["dataset=synthetic", "dataset.num_rows=800", "modalities=[a,b]", "fusion.dim=4", "budget.epochs=30"]
+    words += ["encoder.a.dims=[8]", "encoder.b.dims=[8]", "trainer.batch_size=16", "trainer.evaluate_every=10"]
     output = run_on_terminal([sys.executable, "-m", "mmrun", "train", *words], tmp_path, columns=80)
     assert "samples/s" in output
     assert "lr 0.00" in output

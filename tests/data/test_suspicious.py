@@ -23,13 +23,6 @@ def test_a_number_far_from_the_others_is_warned_of(tmp_path):
     ]
 
 
-def test_decimal_commas_are_warned_of(tmp_path):
-    path = write(tmp_path, rows("text;x;label", "hi;1,5;0", "ho;2;1"))
-    assert manifest(path, {"text": "text", "x": "x"}).warnings == [
-        "column 'x': '1,5' is read as a word; write numbers with a point, as in 1.5"
-    ]
-
-
 def test_groups_are_compared_as_classes_are(tmp_path):
     spellings = ["7", "7 ", "7.0", "e\u0301", "\u00e9"]
     lines = [f"t{row},{row % 2},{spellings[row % 5]}" for row in range(100)] + ["a,0,p1", "b,1,p2"]

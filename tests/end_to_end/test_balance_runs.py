@@ -1,7 +1,5 @@
 """Balance, chosen on the shell."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ from safetensors.torch import load_file
 
 from mmrun import compose
 from tests.end_to_end.conftest import FEW, metrics, weights
+from tests.end_to_end.test_processes import torchrun
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 
@@ -61,16 +60,13 @@ def test_an_unknown_one_is_answered_with_what_there_is(shell):
 @pytest.mark.parametrize(
     ("name", "port"), [("pcgrad", 29573), ("ogm_ge", 29574), ("mla", 29575), ("reconboost", 29576)]
 )
-def test_two_processes_balance_as_one_does(shell, tmp_path, name, port):
+def test_two_processes_balance_as_one_does(shell, fork_server, tmp_path, name, port):
     """Without batch statistics and random masks, weights agree to rounding: gradients are averaged, scores shared."""
     words = ["dataset=synthetic", "encoder.a.dropout=0", "encoder.b.dropout=0", "encoder.a.cell_dropout=0"]
     words += ["encoder.b.cell_dropout=0", f"balance={name}", "trainer.device=cpu"]
     words += ["budget.steps=6", *{"ogm_ge": ["balance.noise=false"], "mla": ["fusion=mla"]}.get(name, [])]
     assert shell("train", *words, "outputs=one")[0] == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-    done = subprocess.run(
-        [*torchrun, "-m", "mmrun", "train", *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = fork_server.run(*torchrun(port), "train", *words, "outputs=two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     left, right = (
         load_file(next(Path(run).glob("*/*")) / "checkpoints/train/last/model.safetensors") for run in ("one", "two")

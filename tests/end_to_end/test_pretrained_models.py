@@ -1,8 +1,11 @@
 """Whole runs that start from a pretrained multimodal model."""
 
 import json
+import shutil
 
 import pytest
+from PIL import Image
+from pyarrow import parquet
 from safetensors.torch import load_file
 
 from mmrun import compose
@@ -59,6 +62,40 @@ def test_zero_shot_heads_are_fine_tuned_and_interpolated(shell, tiny_model):
     assert final["head.label.weight"].shape == (10, 24)
     assert not final["head.label.weight"].equal(probe["head.label.weight"])
     assert trained.keys() == final.keys()
+
+
+def test_prompt_tuning_learns_context_alone_and_predicts_without_data_and_model(shell, tiny_model, tmp_path):
+    model = shutil.copytree(tiny_model("clip"), tmp_path / "clip")
+    for number in range(16):
+        Image.new("L", (8, 8), 16 * number).save(tmp_path / f"{number}.png")
+    split = ("train", "val", "test", "train")
+    rows = [f"{n}.png,{('dark', 'bright')[n // 8]},{split[n % 4]}" for n in range(16)]
+    (tmp_path / "rows.csv").write_text("\n".join(["image,label,split", *rows]))
+    shell.words = ["dataset=manifest", "dataset.path=rows.csv", "budget.steps=2", "trainer.progress=false"]
+    tower = [
+        "encoder.image=tower",
+        f"encoder.image.model={model}",
+        "encoder.image.preprocess.size=32",
+        "fusion=aligned",
+    ]
+    head = ["strategy.head.context=3", "strategy.head.class_specific=true", "head.prompt=a {class} picture"]
+    folder = shell.train("strategy=prompt_tuning", *tower, *head)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["cost"]["stages"]["train"]["trainable_parameters"] == 2 * 3 * 32
+    (final,) = load_stage(folder, "train")
+    before = load_file(model / "model.safetensors")
+    assert final["encoder.image.net.projection.weight"].equal(before["visual_projection.weight"])
+    assert final["head.label.tower.net.projection.weight"].equal(before["text_projection.weight"])
+    shutil.rmtree(model)
+    (tmp_path / "rows.csv").unlink()
+    moved = folder.rename(tmp_path / "moved")
+    (tmp_path / "new.csv").write_text("image\n" + "".join(f"{n}.png\n" for n in range(16) if split[n % 4] == "test"))
+    code, _, err = shell("predict", moved, "new.csv", "-o", "out.parquet")
+    assert (code, err) == (0, "")
+    table = parquet.read_table(tmp_path / "out.parquet").to_pydict()
+    stored = parquet.read_table(moved / "predictions" / "test.parquet").to_pydict()
+    predicted = zip(table["label=bright"], table["label=dark"], strict=True)
+    assert [list(scores) for scores in predicted] == stored["label.scores"]
 
 
 def load_stage(folder, stage, which="best"):

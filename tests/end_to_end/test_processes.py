@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,19 +18,19 @@ WORDS = [
 
 
 def torchrun(port):
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-    return [*run, "-m", "mmrun"]
+    """Return the arguments of Python that start mmrun in two processes."""
+    return [*("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)), "-m", "mmrun"]
 
 
 def last_event(run):
     return json.loads((run / "log.jsonl").read_text().splitlines()[-1])
 
 
-def test_two_processes_train_as_one_does(shell, tmp_path):
+def test_two_processes_train_as_one_does(shell, fork_server, tmp_path):
     """Without batch statistics and random masks the weights agree to rounding, the figures exactly."""
     words = ["train", *WORDS]
     assert shell(*words, "outputs=one")[0] == 0
-    done = subprocess.run([*torchrun(29571), *words, "outputs=two"], capture_output=True, text=True, cwd=tmp_path)
+    done = fork_server.run(*torchrun(29571), *words, "outputs=two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train/loss") == 1  # one process speaks
     one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))
@@ -45,13 +43,13 @@ def test_two_processes_train_as_one_does(shell, tmp_path):
     assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
 
 
-def test_processes_and_micro_batches_are_weighed_by_their_visible_targets(shell, tmp_path):
+def test_processes_and_micro_batches_are_weighed_by_their_visible_targets(shell, fork_server, tmp_path):
     """One row in ten has a target, so that their numbers differ."""
     words = ["train", *WORDS, "dataset.labelled=0.1", "strategy.stages.train.rows=all", "trainer.device=cpu"]
     assert shell(*words, "outputs=one")[0] == 0
     micro_batches = "strategy.stages.train.grad_accum_steps=4"
     command = [*torchrun(29585), *words, micro_batches, "outputs=two"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = fork_server.run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one, two = (next(Path(name).glob("*/*")) for name in ("one", "two"))
     for loss in ("train/loss", "val/loss"):
@@ -60,11 +58,11 @@ def test_processes_and_micro_batches_are_weighed_by_their_visible_targets(shell,
     assert all(left[name].allclose(right[name], atol=1e-4) for name in left)
 
 
-def test_a_part_without_a_gradient_is_no_hindrance(shell, tmp_path):
+def test_a_part_without_a_gradient_is_no_hindrance(fork_server, tmp_path):
     """The task does not read the probes, though they are told to learn."""
     words = ["modalities=[text]", "strategy.stages.train.train=[encoder,fusion,head,probe]", "budget.steps=4"]
     command = [*torchrun(29572), "train", *words, "trainer.device=cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = fork_server.run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(metrics(next(tmp_path.glob("outputs/*/*")))["cost"]["stages"]) == ["train"]
 
@@ -86,16 +84,14 @@ def test_several_processes_have_several_clocks(shell, monkeypatch):
 
 
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
-def test_a_run_goes_on_with_another_number_of_processes(shell, tmp_path, first, then):
+def test_a_run_goes_on_with_another_number_of_processes(shell, fork_server, tmp_path, first, then):
     """Rows are a function of the step, so that the weights are those of a run that was never stopped."""
-    starts = {1: [sys.executable, "-m", "mmrun"], 2: torchrun(29573 + first)}
+    starts = {1: ["-m", "mmrun"], 2: torchrun(29573 + first)}
     words = [*WORDS, "trainer.device=cpu", "trainer.save_every=0", "trainer.evaluate_every=100"]
-    process = subprocess.Popen(
-        [*starts[first], "train", *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = fork_server.start(*starts[first], "train", *words, cwd=tmp_path)
     assert stopped_at(process, tmp_path, step=3), "the run ended before it was stopped"
     (run,) = tmp_path.glob("outputs/*/*")
-    done = subprocess.run([*starts[then], "resume", run], capture_output=True, text=True, cwd=tmp_path)
+    done = fork_server.run(*starts[then], "resume", run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train: resumes after step") == 1
     assert shell("train", *words, "outputs=whole")[0] == 0
@@ -142,7 +138,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("policy", "port"), [("stop", 29577), ("skip", 29578), ("rollback", 29579)])
-def test_a_loss_that_is_nan_in_one_process_counts_for_both(tmp_path, policy, port):
+def test_a_loss_that_is_nan_in_one_process_counts_for_both(fork_server, tmp_path, policy, port):
     """They skip or go back together: the weights are those of one process that meets the NaN at the same step."""
     (tmp_path / "broken.py").write_text(BREAK_ONCE)
     words = [
@@ -151,11 +147,10 @@ def test_a_loss_that_is_nan_in_one_process_counts_for_both(tmp_path, policy, por
         *("encoder.a.dropout=0", "encoder.b.dropout=0", "encoder.a.cell_dropout=0", "encoder.b.cell_dropout=0"),
         *("trainer.cache_features=false", "trainer.eval_batch_size=16", f"trainer.on_nan={policy}"),
     ]
-    launchers = {"one": [sys.executable], "two": torchrun(port)[:-2]}
+    launchers = {"one": [], "two": torchrun(port)[:-2]}
     weights = []
     for name, launcher in launchers.items():
-        command = [*launcher, "broken.py", *words, f"outputs={name}"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        done = fork_server.run(*launcher, "broken.py", *words, f"outputs={name}", cwd=tmp_path)
         (folder,) = tmp_path.glob(f"{name}/*/*")
         reason = "the loss is nan at step 3, though every modality is finite (batch of row"
         if policy == "stop":

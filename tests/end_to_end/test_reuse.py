@@ -1,8 +1,10 @@
 import multiprocessing
 from pathlib import Path
 
+import pytest
+
 from mmrun.cli import main
-from tests.end_to_end.conftest import SMALL, metrics, weights
+from tests.end_to_end.conftest import FEW, metrics, weights
 
 PRETRAINED = ["pretrain-image", "pretrain-text"]
 
@@ -17,6 +19,7 @@ def counted(folder):
     return {name: [stage[key] for key in ("steps", "samples", "flops", "epochs")] for name, stage in stages.items()}
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_a_second_run_loads_what_the_first_one_trained_and_pays_for_it(shell):
     first = shell.train("strategy=component", "fusion=concat")
     alone = shell.train("strategy=component", "fusion=gated", "cache=other", "outputs=alone")
@@ -47,6 +50,7 @@ def test_whatever_changes_a_result_is_not_reused(shell):
     assert reused(shell.train("strategy=component", "strategy.stages.finetune.lr=1e-4")) == PRETRAINED
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_reuse_can_be_switched_off(shell):
     shell.train("strategy=component", "strategy.stages.pretrain.reuse=false")
     assert reused(shell.train("strategy=component", "fusion=gated")) == []
@@ -56,9 +60,10 @@ def train_quietly(words):
     main(["train", *words])
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_two_processes_at_once_train_a_stage_once(shell):
-    words = [["strategy=component", *SMALL, f"fusion={fusion}"] for fusion in ("concat", "gated")]
-    context = multiprocessing.get_context("spawn")
+    words = [["strategy=component", *FEW, f"fusion={fusion}"] for fusion in ("concat", "gated")]
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=train_quietly, args=(each,)) for each in words]
     for process in processes:
         process.start()

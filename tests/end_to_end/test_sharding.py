@@ -1,8 +1,5 @@
 """A model cut over processes: what comes out is as if it had been whole."""
 
-import subprocess
-import sys
-
 import pytest
 import torch.distributed as dist
 from safetensors.torch import load_file
@@ -33,15 +30,15 @@ def alone():
         dist.destroy_process_group()
 
 
-def test_shares_then_the_whole_then_shares_again_are_as_one_whole_run(shell, tmp_path):
+def test_shares_then_the_whole_then_shares_again_are_as_one_whole_run(shell, fork_server, tmp_path):
     """Two processes begin, one goes on with what they left, two end it: each is stopped on its way."""
     cut = [*torchrun(29581), "train", *WORDS, SHARD]
-    for command, step in ((cut, 3), ([sys.executable, "-m", "mmrun", "train", *WORDS], 6)):
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for command, step in ((cut, 3), (["-m", "mmrun", "train", *WORDS], 6)):
+        process = fork_server.start(*command, cwd=tmp_path)
         assert stopped_at(process, tmp_path, step), "the run ended before it was stopped"
-    done = subprocess.run(cut, capture_output=True, text=True, cwd=tmp_path)
+    done = fork_server.run(*cut, cwd=tmp_path)
     if "exitcode: -11" in done.stderr:  # seen once: torch itself crashed, gathering over gloo; a crash is one more stop
-        done = subprocess.run(cut, capture_output=True, text=True, cwd=tmp_path)
+        done = fork_server.run(*cut, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train: resumes after step") == 1  # one process speaks
     assert shell("train", *WORDS, "outputs=whole")[0] == 0
@@ -72,9 +69,9 @@ open(f"share{sharded.mesh.get_rank()}", "w").write(str(share))
 """
 
 
-def test_each_process_holds_half_of_the_parameters(tmp_path):
+def test_each_process_holds_half_of_the_parameters(fork_server, tmp_path):
     (tmp_path / "halves.py").write_text(HALVES)
-    subprocess.run([*torchrun(29582)[:-2], "halves.py"], check=True, capture_output=True, cwd=tmp_path)
+    assert fork_server.run(*torchrun(29582)[:-2], "halves.py", cwd=tmp_path).returncode == 0
     shares = [float((tmp_path / f"share{rank}").read_text()) for rank in range(2)]
     assert shares == pytest.approx([0.5, 0.5], abs=0.01)
 

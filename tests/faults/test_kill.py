@@ -1,9 +1,6 @@
 """A run killed in the middle of a stage and gone on with, against one left alone (`scripts/bench kill` tries many)."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,8 +13,8 @@ WORDS = [
 ]  # fmt: skip
 
 
-def command(folder, verb, *words):
-    return [sys.executable, "-m", "mmrun", verb, *words, *([f"cache={folder}/cache"] if verb == "train" else [])]
+def train(folder):
+    return ["-m", "mmrun", "train", *WORDS, f"cache={folder}/cache"]
 
 
 def result(folder):
@@ -32,18 +29,16 @@ def result(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, fork_server):
     """The result of the run that was left alone."""
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run(command(folder, "train", *WORDS), cwd=folder, check=True, capture_output=True)
+    assert fork_server.run(*train(folder), cwd=folder).returncode == 0
     return result(next(folder.glob("outputs/*/*")))
 
 
-def kill_at(folder, stage, step):
+def kill_at(fork_server, folder, stage, step):
     """Start the run, and kill it once a checkpoint of this stage and step stands."""
-    process = subprocess.Popen(
-        command(folder, "train", *WORDS), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = fork_server.start(*train(folder), cwd=folder)
     while process.poll() is None:
         for file in folder.glob(f"outputs/*/*/checkpoints/{stage}/last/state.json"):
             try:
@@ -51,7 +46,7 @@ def kill_at(folder, stage, step):
             except FileNotFoundError:
                 continue  # just being replaced
             if not state["finished"] and state["state"]["step"] >= step:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 process.wait()
                 return next(folder.glob("outputs/*/*"))
         time.sleep(0.001)
@@ -59,16 +54,16 @@ def kill_at(folder, stage, step):
 
 
 @pytest.mark.parametrize("moments", [[("pretrain-text", 3)], [("pretrain-image", 1), ("finetune", 5)]])
-def test_a_killed_run_ends_as_if_it_had_never_stopped(tmp_path, whole, moments):
+def test_a_killed_run_ends_as_if_it_had_never_stopped(fork_server, tmp_path, whole, moments):
     for stage, step in moments:
-        folder = kill_at(tmp_path, stage, step)
+        folder = kill_at(fork_server, tmp_path, stage, step)
         assert not (folder / "metrics.json").exists()
-    subprocess.run(command(tmp_path, "resume", str(folder)), cwd=tmp_path, check=True, capture_output=True)
+    assert fork_server.run("-m", "mmrun", "resume", folder, cwd=tmp_path).returncode == 0
     assert result(folder) == whole
 
 
-def test_a_damaged_checkpoint_is_named_and_the_result_is_the_same(tmp_path, monkeypatch, capsys, whole):
-    folder = kill_at(tmp_path, "pretrain-image", 2)
+def test_a_damaged_checkpoint_is_named_and_the_result_is_the_same(fork_server, tmp_path, monkeypatch, capsys, whole):
+    folder = kill_at(fork_server, tmp_path, "pretrain-image", 2)
     file = folder / "checkpoints/pretrain-image/last/learner.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
     monkeypatch.chdir(tmp_path)

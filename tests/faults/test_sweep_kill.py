@@ -1,9 +1,6 @@
 """A sweep that is killed with SIGKILL, started again; the figures over more runs are benchmarks/sweep_kill.py's."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,22 +9,19 @@ from tests.end_to_end.conftest import SMALL, metrics, weights
 WORDS = ["train", "-m", *SMALL, "trainer.save_every=0.05", "strategy=component,scratch", "seed=0,1"]
 
 
-def kill_when(outputs, finished):
+def kill_when(fork_server, outputs, finished):
     """Start the sweep in a process of its own, and kill that when so many runs are finished and the next one trains."""
-    command = [sys.executable, "-m", "mmrun", *WORDS, f"outputs={outputs}", f"cache={outputs}.cache"]
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = fork_server.start("-m", "mmrun", *WORDS, f"outputs={outputs}", f"cache={outputs}.cache", cwd=Path.cwd())
     while process.poll() is None:
         done = len(list(outputs.glob("*/*/metrics.json")))
         if done >= finished and len(list(outputs.glob("*/*/checkpoints/*/last"))) > 3 * min(done, 2) + max(0, done - 2):
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         time.sleep(0.02)
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_killed_sweep_ends_as_one_never_killed(shell):
-    kill_when(Path("killed"), finished=1)
+def test_a_killed_sweep_ends_as_one_never_killed(shell, fork_server):
+    kill_when(fork_server, Path("killed"), finished=1)
     stamps = {file: file.stat().st_mtime_ns for file in Path("killed").glob("*/*/metrics.json")}
     assert 1 <= len(stamps) < 4
     code, out, err = shell(*WORDS, "outputs=killed", "cache=killed.cache")

@@ -67,7 +67,8 @@ def work(rank, port, expected):
 
 
 def test_two_processes_have_the_loss_and_the_gradients_of_one():
-    torch.multiprocessing.spawn(work, (29577, compute_gradients(torch.arange(8))), nprocs=2)
+    arguments = (29577, compute_gradients(torch.arange(8)))
+    torch.multiprocessing.start_processes(work, arguments, nprocs=2, start_method="fork")
 
 
 def test_one_process_has_all_rows():

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from mmrun.errors import ConfigError
@@ -19,6 +22,12 @@ class Interrupt(Callback):
     def on_step_end(self, state, losses):
         if state.step == 3:
             raise KeyboardInterrupt
+
+
+def test_libraries_of_pretrained_encoders_are_imported_only_by_runs_that_have_one():
+    code = "import sys, mmrun.run.pipeline; print({'timm', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_a_finished_run_is_returned_and_not_repeated(load):

@@ -13,12 +13,9 @@ from mmrun.testing import easy_vqa
 @pytest.fixture
 def package(tmp_path):
     """Write a tiny fake of the package's data: three training pictures with two questions each, and a test picture."""
-    questions = {
-        "train": [
-            [q, a, picture] for picture in (0, 1, 2) for q, a in (("is it red?", "yes"), ("what shape?", "circle"))
-        ],
-        "test": [["is it blue?", "no", 0]],
-    }
+    questions: dict[str, list[list[object]]] = {"train": [], "test": [["is it blue?", "no", 0]]}
+    for picture in (0, 1, 2):
+        questions["train"] += [["is it red?", "yes", picture], ["what shape?", "circle", picture]]
     for part, rows in questions.items():
         (tmp_path / "data" / part / "images").mkdir(parents=True)
         (tmp_path / "data" / part / "questions.json").write_text(json.dumps(rows))

@@ -1,13 +1,15 @@
 """Time series: lists of numbers, arrays, .npy files."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from mmrun.data.limits import open_array
+from mmrun.data.limits import open_array, read_text
 from mmrun.data.moments import Moments
+from mmrun.data.numbers import as_number
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
 from mmrun.data.table import Column
 from mmrun.errors import DataError
@@ -187,6 +189,8 @@ def read_series(value: object, layout: Layout = "channels_first") -> np.ndarray:
     numbers = read_numbers(value)
     if numbers.ndim == 1:
         return numbers[None]
+    if isinstance(value, Path) and value.suffix.lower() != ".npy":
+        return numbers.T  # the lines of a text file are steps
     return numbers if layout == "channels_first" else numbers.T
 
 
@@ -204,13 +208,28 @@ def read_numbers(value: object) -> np.ndarray:
     """
     name = value.name if isinstance(value, Path) else "the series"
     try:
-        array = open_array(value) if isinstance(value, Path) else np.asarray(value)
+        array = _open_file(value) if isinstance(value, Path) else np.asarray(value)
     except ValueError as error:
         raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
         shape = list(array.shape)
         raise DataError(f"{name} is {array.dtype} {shape}, but must be numbers [channels, steps] or [steps]")
     return array
+
+
+def _open_file(path: Path) -> np.ndarray:
+    """Open a .npy file, or read a text file with one step per line [steps, channels]."""
+    if path.suffix.lower() == ".npy":
+        return open_array(path)
+    lines = [line for line in read_text(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    rows = [re.split(r"[,;\t ]+", line.strip()) for line in lines]
+    steps = [[as_number(cell) for cell in row] for row in rows]
+    if steps and None in steps[0]:
+        steps = steps[1:]  # a header
+    for line, step in enumerate(steps, start=1 + len(rows) - len(steps)):
+        if None in step or len(step) != len(steps[0]):
+            raise DataError(f"{path.name}:{line}: is not a step of {len(steps[0])} numbers")
+    return np.array(steps, dtype=np.float64)
 
 
 def _find_most_common(channels: np.ndarray) -> int:

@@ -60,7 +60,8 @@ class Cells:
         has_cells = bool((is_training & is_present).any())
         self.numeric, self.categories, self.notes = {}, {}, []
         for name, cells in records.columns.items() if has_cells else ():
-            numbers = None if name in (self.categorical or []) else _parse_training_numbers(cells, is_training)
+            is_categorical = name in (self.categorical or []) or name in column.categorical
+            numbers = None if is_categorical else _parse_training_numbers(cells, is_training)
             if numbers is None:
                 self._fit_categories(name, cells, is_training, is_present)
             else:
@@ -179,9 +180,8 @@ class Cells:
             numbers[:, i] = np.nan_to_num(standardised, nan=0.0)
         categories = np.zeros((len(values), len(self.categories)), dtype=np.int64)
         for i, (name, numbered) in enumerate(self.categories.items()):
-            categories[:, i] = values.columns[name].map(
-                lambda cell, numbered=numbered: numbered.get(_category(cell), 0)
-            )
+            numbers_of_words = (numbered.get(word, 0) for word in values.columns[name].map(_category))
+            categories[:, i] = np.fromiter(numbers_of_words, dtype=np.int64, count=len(values))
         categories[is_empty] = 0
         return {"numeric": numbers, "missing": missing, "categorical": categories}
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,21 +12,20 @@ import numpy as np
 
 from mmrun.data import cells, infer
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.formats import format_to_json
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
+from mmrun.data.readings import apply_readings, infer_readings
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.split import compute_strata, has_target, make_split
-from mmrun.data.suspicious import find_decimal_commas, find_suspicious
+from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
+from mmrun.data.suspicious import find_suspicious
 from mmrun.data.table import Column, Table, Target
-from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Sheet, read_sheet
+from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
 from mmrun.values import NonNegativeInt
 
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
 
 def manifest(
@@ -43,6 +43,7 @@ def manifest(
     on_error: Literal["raise", "skip"] = "raise",
     split_seed: NonNegativeInt = 0,
     encoding: str | None = None,
+    read: Mapping[str, str] | None = None,
     hint: str = "set dataset.path=FILE",
     digests: FileDigests | None = None,
 ) -> Table:
@@ -63,6 +64,8 @@ def manifest(
         on_error: raise | skip: what happens to bad rows.
         split_seed: of the 80/10/10 split.
         encoding: of the file, if it is not Unicode: cp1252 ...
+        read: how columns are read whose cells do not show it: number, decimal_comma, date, day_first, month_first,
+            text or category.
         hint: ends the error message if there is no file.
         digests: remembers the contents of the files that cells name; None: they are read anew.
 
@@ -74,10 +77,12 @@ def manifest(
     file = locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
+    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id))
+    layout = infer_layout(apply_readings(sheet.head(), readings), columns, kinds, target, split, group, id)
+    sheet = apply_readings(sheet, _select_readings(readings, layout))
     reader = cells.RowReader(sheet, on_error)
-    layout = infer_layout(sheet, columns, kinds, target, split, group, id)
     schema = resolve_schema(sheet, layout, task, order)
-    files = cells.FileResolver(folder, allow_outside)
+    files = cells.FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
     table = _build_table(file, sheet, reader, schema, files, split_seed)
     fingerprint = table.fingerprint
     if files.sizes:
@@ -91,7 +96,11 @@ def manifest(
         on_error=on_error,
         fingerprint=fingerprint,
         old_fingerprint=table.fingerprint,
-        warnings=[*find_decimal_commas(sheet), *find_suspicious(table, group)],
+        notes=[*table.notes, *(reading.note for reading in sheet.readings.values() if reading.note)],
+        warnings=[
+            *(reading.warning for reading in sheet.readings.values() if reading.warning),
+            *find_suspicious(table, group),
+        ],
     )
 
 
@@ -104,6 +113,8 @@ def infer_modalities(
     group: str | None = None,
     id: str | None = "id",
     encoding: str | None = None,
+    task: str | Mapping[str, str] | None = None,
+    read: Mapping[str, str] | None = None,
     hint: str = "set dataset.path=FILE",
     **_: object,
 ) -> dict[str, infer.Modality]:
@@ -120,7 +131,18 @@ def infer_modalities(
         DataError: the file cannot be read.
     """
     sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
-    return infer_layout(sheet, columns, kinds, target, split, group, id).modalities
+    readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id))
+    layout = infer_layout(apply_readings(sheet, readings), columns, kinds, target, split, group, id)
+    return layout.modalities
+
+
+def _list_raw_columns(
+    target: Names, task: str | Mapping[str, str] | None, split: str | None, group: str | None, id: str | None
+) -> set[str | None]:
+    """Return the columns whose cells are names: they are not read as numbers or dates."""
+    targets = [target] if isinstance(target, str) else list(target)
+    tasks = dict.fromkeys(targets, task) if task is None or isinstance(task, str) else task
+    return {split, group, id, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
 
 
 def describe(**arguments: Any) -> dict[str, str]:
@@ -130,6 +152,18 @@ def describe(**arguments: Any) -> dict[str, str]:
         arguments: those of `manifest`.
     """
     return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
+
+
+def _select_readings(readings: Mapping[str, Reading], layout: Layout) -> dict[str, Reading]:
+    """Return the readings of the columns that are used; raise an error where one has to be set."""
+    used = list(layout.targets)
+    for modality in layout.modalities.values():
+        used += modality.columns
+    selected = {name: readings[name] for name in used if name in readings}
+    for reading in selected.values():
+        if reading.error:
+            raise ConfigError(reading.error)
+    return selected
 
 
 def _check_on_error(on_error: str) -> None:
@@ -174,8 +208,11 @@ def _build_table(
     labels = _read_labels(reader, schema)
     ids = sheet.locate_rows() if layout.id is None else reader.read_ids(layout.id)
     groups = None if layout.group is None else reader.read_column(layout.group, normalize_name, required=True)
-    split = None if layout.split is None else reader.read_column(layout.split, _parse_split, required=True)
-    if split is not None:
+    split, notes = None, list(schema.notes)
+    if layout.split is not None:
+        mapping = map_split_names(layout.split, sheet.columns[layout.split].list_different())
+        split = reader.read_column(layout.split, partial(_parse_split, mapping), required=True)
+        notes += describe_split_names(layout.split, mapping)
         for name, column in labels.items():
             reader.require_labels(name, column, split)
 
@@ -187,19 +224,23 @@ def _build_table(
     columns = {}
     for name, modality in layout.modalities.items():
         locations = sheet.locate_rows(modality.columns).take(rows)
-        columns[name] = Column(modality.kind, values[name].take(rows), locations)
+        categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
+        columns[name] = Column(modality.kind, values[name].take(rows), locations, categorical)
     group_of = None if groups is None else np.array(list(groups.take(rows)))
     given_split = None if split is None else np.array(list(split.take(rows)))
     return Table(
         ids=cast(Sequence[str], ids.take(rows)),
         columns=columns,
         targets=targets,
-        split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed),
-        fingerprint=_compute_fingerprint(file, files.sizes, schema, sheet.lines[rows] if reader.skipped else None),
+        split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed, notes),
+        fingerprint=_compute_fingerprint(
+            file, files.sizes, schema, sheet.lines[rows] if reader.skipped else None, sheet.readings
+        ),
         groups=group_of,
         skipped=reader.skipped,
-        notes=schema.notes,
+        notes=notes,
         fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
+        formats={name: format_to_json(reading.format) for name, reading in sheet.readings.items() if reading.format},
     )
 
 
@@ -221,24 +262,29 @@ def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedVal
     return labels
 
 
-def _parse_split(cell: object) -> str:
-    word = str(cell).strip().lower()
-    if word not in SPLIT_NAMES:
+def _parse_split(mapping: Mapping[str, str], cell: object) -> str:
+    name = normalize_split(cell)
+    if name not in mapping:
         raise DataError(f"'{cell}' is not a split; write train, val or test")
-    return SPLIT_NAMES[word]
+    return mapping[name]
 
 
 def _resolve_split(
-    name: str, split: np.ndarray | None, targets: Mapping[str, Target], groups: np.ndarray | None, seed: int
+    name: str,
+    split: np.ndarray | None,
+    targets: Mapping[str, Target],
+    groups: np.ndarray | None,
+    seed: int,
+    notes: list[str],
 ) -> np.ndarray:
     """Return the split of each row, [N] str: that of the file, or a new one in which rows without a target are train.
 
-    No group is in two splits.
+    No group is in two splits. What the file's split lacks is drawn from its training rows, with a note.
     """
     if split is not None:
         if groups is not None:
             _check_groups(name, split, groups)
-        return split
+        return _complete_split(split, targets, groups, seed, notes)
     labelled = np.all([has_target(target) for target in targets.values()], axis=0)
     if groups is not None and not labelled.all():
         raise DataError(
@@ -253,6 +299,25 @@ def _resolve_split(
     return split
 
 
+def _complete_split(
+    split: np.ndarray, targets: Mapping[str, Target], groups: np.ndarray | None, seed: int, notes: list[str]
+) -> np.ndarray:
+    """Return a split in which val and test have rows; a tenth of the training rows is moved to one that has none."""
+    labelled = np.all([has_target(target) for target in targets.values()], axis=0)
+    train = np.flatnonzero((split == "train") & labelled)
+    lacking = [part for part in ("val", "test") if not (split == part).any()]
+    if not lacking or len(train) < MIN_TRAINING_ROWS:
+        return split
+    strata = compute_strata(next(iter(targets.values())))[train]
+    drawn = make_split(len(train), seed, strata, None if groups is None else groups[train])
+    completed = split.copy()
+    for part in lacking:
+        rows = train[drawn == part]
+        completed[rows] = part
+        notes.append(f"no row is in {part}: {len(rows)} of the training rows are drawn for it (dataset.split_seed)")
+    return completed
+
+
 def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
     """Raise an error if a group is in two splits."""
     pairs = np.unique(np.stack([groups, split]), axis=1)  # [2, group-split pairs], sorted
@@ -262,7 +327,13 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
         raise DataError(f"{name}: group '{group}' is in {first} and in {second}; keep the rows of a group in one split")
 
 
-def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: Schema, lines: np.ndarray | None) -> str:
+def _compute_fingerprint(
+    file: Path,
+    sizes: Mapping[str, int],
+    schema: Schema,
+    lines: np.ndarray | None,
+    readings: Mapping[str, Reading],
+) -> str:
     """Hash the file, the names and sizes of those that it names, and how it is read.
 
     Absolute paths are left out, so that it is the same on every machine.
@@ -272,12 +343,14 @@ def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: Schema, l
         sizes: of the files that it names.
         schema: what its columns mean.
         lines: of the valid rows; None: all are valid.
+        readings: of its columns.
     """
     with open(file, "rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     layout = schema.layout
     modalities = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
     orders = {name: list(order) for name, order in schema.orders.items() if order is not None}
+    formats = {name: f"{reading.kind} {reading.format}" for name, reading in readings.items() if reading.kind}
     parts = [
         content,
         sorted(sizes.items()),
@@ -287,5 +360,6 @@ def _compute_fingerprint(file: Path, sizes: Mapping[str, int], schema: Schema, l
         layout.group,
         [] if lines is None else lines.tolist(),
         *([orders] if orders else []),
+        *([formats] if formats else []),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -252,8 +252,9 @@ def test_a_missing_or_unreadable_file(tmp_path):
     assert error_of(DataError, str(tmp_path), hint="fetch it") == (
         f"dataset.path: {tmp_path}/manifest.csv does not exist; fetch it"
     )
-    assert error_of(DataError, write(tmp_path, "a", "my.xlsx")) == (
-        f"{tmp_path}/my.xlsx: '.xlsx' is not a supported table format; use one of .csv, .tsv, .jsonl, .ndjson, .parquet"
+    assert error_of(DataError, write(tmp_path, "a", "my.xml")) == (
+        f"{tmp_path}/my.xml: '.xml' is not a supported table format; "
+        "use one of .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .xlsx"
     )
     assert error_of(DataError, write(tmp_path, "text,label\n")) == (
         f"{tmp_path}/my.csv: has no rows; it needs a header and at least one row"

@@ -23,9 +23,9 @@ def tasks_of(name):
     return {"label": LABEL} if name == "mla" else TASKS
 
 
-def build_learner(name):
-    """Return the test model, with the fusion that a balance needs."""
-    learner = build_model()
+def build_learner(name, all_tokens=False):
+    """Return the test model, with the fusion that a balance needs; `all_tokens`: every encoder has tokens."""
+    learner = build_model(all_tokens=all_tokens)
     if name != "mla":
         return learner
     torch.manual_seed(0)

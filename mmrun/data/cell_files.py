@@ -1,0 +1,66 @@
+"""Pictures and sounds that lie in the cells of a file, stored as files of their own."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from mmrun.errors import StorageError
+
+FOLDER = "cells"  # in the cache
+IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+AUDIO_STARTS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+CONTAINERS = {(b"RIFF", b"WEBP"): "image", (b"RIFF", b"WAVE"): "audio", (b"FORM", b"AIFF"): "audio"}
+
+
+class CellFiles:
+    """Stores the bytes of cells as files, equal ones once.
+
+    Args:
+        cache: folder that keeps them for later runs; None: they are removed when the process ends.
+    """
+
+    def __init__(self, cache: Path | None) -> None:
+        self._folder = None if cache is None else cache / FOLDER
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def store(self, content: bytes) -> Path:
+        """Return the path of a file with this content.
+
+        Args:
+            content: of a cell.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = self._open_folder() / hashlib.sha256(content).hexdigest()[:40]
+        if not path.exists():
+            partial = path.with_name(f"{path.name}.{os.getpid()}")
+            try:
+                partial.write_bytes(content)
+                partial.replace(path)
+            except OSError as error:
+                raise StorageError(f"{path.parent}: cannot be written ({error.strerror}); set cache=FOLDER") from None
+        return path
+
+    def _open_folder(self) -> Path:
+        if self._folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="mmrun-cells-")
+            self._folder = Path(self._temporary.name)
+            _TEMPORARY.append(self._temporary)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder
+
+
+_TEMPORARY: list["tempfile.TemporaryDirectory[str]"] = []  # kept until the process ends: tables name their files
+
+
+def infer_content(content: bytes) -> str | None:
+    """Return whether bytes are those of an image or of audio, by how they start; None if of neither.
+
+    Args:
+        content: of a cell.
+    """
+    if content.startswith(IMAGE_STARTS):
+        return "image"
+    return "audio" if content.startswith(AUDIO_STARTS) else CONTAINERS.get((content[:4], content[8:12]))
