@@ -182,9 +182,9 @@ def _export(predictor: Predictor, folder: Path, model_format: str, file: Path | 
     notes = [f"compared on rows of noise: {checked.note}"] if checked.note else []
     usage = OWN_USAGE[model_format]
     if model_format == "onnx":
-        own_preprocessors = _describe_own_preprocessors(predictor)
-        notes += own_preprocessors
-        if not own_preprocessors:
+        undecodable = _describe_undecodable(predictor)
+        notes += undecodable
+        if not undecodable:
             shutil.copyfile(predict_onnx.__file__, folder / SCRIPT)
             usage = SCRIPT_USAGE
     exported = Exported(model, checked, min(len(checked.rows.ids), MAX_ROWS), agreement, notes)
@@ -284,12 +284,18 @@ def _can_crop(predictor: Predictor, program: ExportedProgram, inputs: Inputs) ->
     return bool(texts) and all(shapes[f"{text}.ids"][1] == "length" for text in texts)
 
 
-def _describe_own_preprocessors(predictor: Predictor) -> list[str]:
+def _describe_undecodable(predictor: Predictor) -> list[str]:
+    """Return why the script cannot decode rows, a line each: classes of the user's own, cells that are not plain."""
     lines = []
     for modality, preprocessor in predictor.fitted.preprocessors.items():
         if type(preprocessor) not in MAKERS:
             name = type(preprocessor).__name__
             lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
+        columns = [name for name in predictor.modalities[modality]["columns"] if name in predictor.record["formats"]]
+        if columns:
+            lines.append(
+                f"{modality}: {', '.join(columns)}: numbers or dates are not written plainly; {SCRIPT} is left out"
+            )
     return lines
 
 

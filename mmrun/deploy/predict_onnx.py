@@ -57,8 +57,8 @@ def read_rows(file: Path, encoding: str | None = None) -> Iterator[Row]:
     suffix = file.suffix.lower()
     if suffix in (".csv", ".tsv"):
         yield from read_csv(file, suffix, encoding)
-    elif suffix in (".jsonl", ".ndjson"):
-        yield from read_json_lines(file, encoding)
+    elif suffix in (".jsonl", ".ndjson", ".json"):
+        yield from read_json(file, encoding)
     else:
         raise SystemExit(f"{file}: '{suffix}' is not read here; write it as .csv or .jsonl")
 
@@ -84,12 +84,28 @@ def read_csv(file: Path, suffix: str, encoding: str | None) -> Iterator[Row]:
         line = reader.line_num + 1
 
 
-def read_json_lines(file: Path, encoding: str | None) -> Iterator[Row]:
-    """Yield the rows of a JSON Lines file."""
-    for line, content in enumerate(decode_text(file.read_bytes(), encoding).split("\n"), start=1):
-        if content.strip():
-            cells = json.loads(content)
-            yield Row(f"{file.name}:{line}", {normalize_column(key): normalize_cell(cells[key]) for key in cells})
+def read_json(file: Path, encoding: str | None) -> Iterator[Row]:
+    """Yield the rows of a file with one JSON object per line, or of one array of objects."""
+    text = decode_text(file.read_bytes(), encoding)
+    if text.lstrip().startswith("["):
+        numbered = list(enumerate(json.loads(text), start=1))
+    else:
+        lines = enumerate(text.split("\n"), start=1)
+        numbered = [(number, json.loads(line)) for number, line in lines if line.strip()]
+    for number, cells in numbered:
+        flat = flatten(cells)
+        yield Row(f"{file.name}:{number}", {normalize_column(name): normalize_cell(flat[name]) for name in flat})
+
+
+def flatten(cells: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return the cells of an object, those of objects inside it under dotted names: patient.age."""
+    flat: dict[str, object] = {}
+    for name, cell in cells.items():
+        if isinstance(cell, dict) and cell:
+            flat |= flatten(cell, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = None if cell == {} else cell
+    return flat
 
 
 def decode_text(content: bytes, other: str | None = None) -> str:
@@ -317,14 +333,12 @@ def build_text_decoder(state: State) -> Callable[[object, State, Files], Parts]:
 
 def decode_series(cell: object, state: State, files: Files) -> Parts:
     """Decode a list of numbers, or a .npy file, to standardised values [C, T] and a mask [T] of the real steps."""
-    if isinstance(cell, str) and cell.lower().endswith(".npy"):
-        series = np.load(files.find(cell), allow_pickle=False)
+    if isinstance(cell, str) and cell.lower().endswith((".csv", ".tsv")):
+        series = read_steps(files.find(cell)).T
     else:
-        series = np.asarray(json.loads(cell) if isinstance(cell, str) else cell).astype(np.float32)
-    if series.ndim == 1:
-        series = series[None]
-    elif state["layout"] == "channels_last":
-        series = series.T
+        series = read_series(cell, files)
+        series = series.T if series.ndim == 2 and state["layout"] == "channels_last" else series
+    series = series[None] if series.ndim == 1 else series
     mean, deviation, num_steps = np.array(state["mean"]), np.array(state["deviation"]), state["num_steps"]
     series = series[:, :num_steps]
     if len(series) != len(mean):
@@ -334,6 +348,44 @@ def decode_series(cell: object, state: State, files: Files) -> Parts:
     standardised = (series - mean[:, None]) * scale[:, None]
     values[:, : series.shape[1]] = np.nan_to_num(standardised, nan=0.0, posinf=0.0, neginf=0.0)
     return {"values": values, "mask": np.arange(num_steps) < series.shape[1]}
+
+
+def read_series(cell: object, files: Files) -> np.ndarray:
+    """Return the numbers of a list, of a text such as "0.1 0.2", or of a .npy file, [T] or two axes."""
+    if not isinstance(cell, str):
+        return np.asarray(cell).astype(np.float32)
+    if cell.lower().endswith(".npy"):
+        return np.asarray(np.load(files.find(cell), allow_pickle=False))
+    numbers = parse_series(cell)
+    return np.asarray(json.loads(cell) if numbers is None else numbers).astype(np.float32)
+
+
+def parse_series(text: str) -> list[float] | None:
+    """Return the numbers of a text, between commas, semicolons or spaces; None if a part is no number."""
+    body = text.strip()
+    if body[:1] + body[-1:] in ("[]", "()", "{}"):
+        body = body[1:-1].strip()
+    if ";" in body:
+        parts = [part.replace(",", ".") for part in body.rstrip(";").split(";")]
+    elif re.search(r",\s|^[^\s]*$", body):
+        parts = re.split(r"\s*,\s*", body)
+    else:
+        parts = [part.replace(",", ".") for part in body.split()]
+    try:
+        return [read_number("a step", part) for part in parts] if all(part.strip() for part in parts) else None
+    except BadRowError:
+        return None
+
+
+def read_steps(file: Path) -> np.ndarray:
+    """Return the steps of a text file, one per line, perhaps below a header, [T, C]."""
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    rows = [re.split(r"[,;\t ]+", line) for line in lines if line]
+    try:
+        [read_number(file.name, cell) for cell in rows[0]]
+    except BadRowError:
+        rows = rows[1:]
+    return np.array([[read_number(file.name, cell) for cell in row] for row in rows])
 
 
 # --------------------------------------------------------------------------------------------------------------- cells

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from mmrun.data.cells import FileResolver
 from mmrun.data.names import normalize_name
 from mmrun.data.numbers import as_number
 from mmrun.data.preprocess.audio import Waveform
@@ -123,6 +124,17 @@ def test_series_are_the_same_steps(layout, files, tmp_path):
         assert_same_parts(script.decode_series(text, state, files), steps.decode(np.nan_to_num(series)))
 
 
+@pytest.mark.parametrize(
+    "cell", ["1 2 3", "(0,5; 1; 2)", "[1, NaN, 3]", "1,2", "[1.5]", "[[1, 2], [3, 4]]", "steps.csv"]
+)
+def test_series_in_texts_are_the_same_steps(cell, files, tmp_path):
+    (tmp_path / "steps.csv").write_text("time\n1\n2.5\n")
+    value = FileResolver(tmp_path, allow_outside=False).parse_series(cell)
+    steps = Steps(4)
+    steps.fit(Column("series", [value]), np.arange(1))
+    assert_same_parts(script.decode_series(cell, as_json(steps.state()), files), steps.decode(value))
+
+
 @pytest.mark.parametrize("height", ["180", " 1.8e2 ", "NA", None, "inf", 180, True, "?"])
 @pytest.mark.parametrize("colour", ["red", " red", "7.0", None, "unknown", 7, True])
 def test_cells_are_the_same_numbers_and_categories(height, colour):
@@ -161,6 +173,7 @@ TABLES = {
     "one_separator.csv": "a,b\n1,x\u2028y\n".encode(),
     "returns.csv": b"a,b\r1,x\r2,y\r",
     "tabs.tsv": b"a\tb\n1\tx,y\n",
+    "array.json": b'[{"a": {"b": 1, "c": {}}, "d": "x"},\n {"a": {"b": null}}]',
     "lines.jsonl": b'{"a": 1, "b": "x"}\n\n{"a": null, "b": ["p", 2]}\n{"a": NaN, "b": ""}\n',
 }
 
