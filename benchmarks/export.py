@@ -1,6 +1,6 @@
 """How much an exported run differs from the run, and how long one row takes, in PyTorch and in onnxruntime.
 
-python benchmarks/export.py RUN [--threads 1]
+scripts/bench export RUN [--threads 1]
 """
 
 import argparse
@@ -22,7 +22,7 @@ NUM_BLOCKS, CALLS_PER_BLOCK = 20, 25
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
