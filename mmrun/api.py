@@ -11,10 +11,10 @@ import numpy as np
 
 from mmrun import compose
 from mmrun.cli.terminal import Terminal
-from mmrun.deploy.labelled import FileEvaluation, evaluate_file
+from mmrun.deploy.labelled import NewEvaluation, evaluate_file, evaluate_rows
 from mmrun.deploy.outputs import build_columns
 from mmrun.deploy.predictor import Predictor, Rows, open_predictor
-from mmrun.deploy.records import list_records, read_records
+from mmrun.deploy.records import list_records, read_labelled_records, read_records
 from mmrun.deploy.rows import read_rows
 from mmrun.errors import ConfigError
 from mmrun.results import comparison_tables, formats, records, selection
@@ -104,17 +104,21 @@ class Run:
         with _read(self._predictor, rows) as readable:
             return np.concatenate([block.embeddings for block in self._predictor.predict(readable)])
 
-    def evaluate(self, file: str | Path) -> FileEvaluation:
-        """Compute all metrics on another labelled file, as `mmrun eval --data` does.
+    def evaluate(self, rows: object) -> NewEvaluation:
+        """Compute all metrics on other labelled rows, as `mmrun eval --data` does.
 
         Args:
-            file: with the columns and targets of the training file.
+            rows: see the class; with at least one target.
 
         Raises:
-            ConfigError: the file has none of the targets or modalities.
+            ConfigError: the rows have none of the targets or modalities.
             DataError: a cell cannot be read.
         """
-        return evaluate_file(self._predictor, Path(file))
+        if isinstance(rows, str | Path):
+            return evaluate_file(self._predictor, Path(rows))
+        with tempfile.TemporaryDirectory(prefix="mmrun-") as scratch:
+            labelled = read_labelled_records(self._predictor, list_records(rows), Path(scratch))
+            return evaluate_rows(self._predictor, labelled, "rows")
 
 
 @contextmanager

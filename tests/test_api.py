@@ -51,8 +51,12 @@ def test_embeddings(run):
 
 def test_metrics_of_another_file(run, tmp_path):
     write(tmp_path / "new.csv", COLUMNS, [row for row in rows() if row[4] == "test"])
-    accuracy = run.evaluate(tmp_path / "new.csv")["tasks"]["label"]["metrics"]["accuracy"]
-    assert accuracy == run.metrics["metrics"]["test"]["label.accuracy"]
+    from_file, from_frame = run.evaluate(tmp_path / "new.csv"), run.evaluate(pandas.read_csv(tmp_path / "new.csv"))
+    assert from_file["tasks"] == from_frame["tasks"]
+    assert from_file["tasks"]["label"]["metrics"]["accuracy"] == run.metrics["metrics"]["test"]["label.accuracy"]
+    with pytest.raises(ConfigError) as raised:
+        run.evaluate(CELLS)
+    assert str(raised.value) == "rows: has no column label or age to compare predictions with"
 
 
 @pytest.mark.parametrize(

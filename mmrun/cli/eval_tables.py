@@ -9,7 +9,7 @@ from mmrun.results.selection import flatten
 from mmrun.results.table import Style
 
 if TYPE_CHECKING:
-    from mmrun.deploy.labelled import FileEvaluation
+    from mmrun.deploy.labelled import NewEvaluation
     from mmrun.evaluation import WhatIf
     from mmrun.evaluation.conditions import Variant
     from mmrun.evaluation.zero_shot import ZeroShot
@@ -63,7 +63,7 @@ def describe_zero_shot(result: "ZeroShot") -> Answer:
     return Answer([Table("", ["modality", *names], rows)], result, records)
 
 
-def describe_file(evaluation: "FileEvaluation") -> Answer:
+def describe_file(evaluation: "NewEvaluation") -> Answer:
     """Show how the rows of another file were predicted: metrics, and those of each class.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from mmrun.data.cells import Label, RowReader, get_label_parser
 from mmrun.data.numbers import as_number
 from mmrun.deploy.predictor import Predictor
-from mmrun.deploy.rows import FileRows, read_as_trained, read_rows
+from mmrun.deploy.rows import SheetRows, read_as_trained, read_rows
 from mmrun.errors import ConfigError, DataError
 from mmrun.tasks.classification import Classification
 from mmrun.tasks.multilabel import Multilabel
@@ -33,12 +33,12 @@ class TaskResult(TypedDict):
     per_class: dict[str, dict[str, float]]
 
 
-class FileEvaluation(TypedDict):
-    """How the rows of a file were predicted.
+class NewEvaluation(TypedDict):
+    """How new rows were predicted.
 
     Attributes:
         run: its name.
-        file: as named by the user.
+        file: as named by the user; "rows": they were in memory.
         rows: predicted.
         skipped: "place: reason" of each row that was left out.
         tasks: results by target.
@@ -53,9 +53,7 @@ class FileEvaluation(TypedDict):
     notes: list[str]
 
 
-def evaluate_file(
-    predictor: Predictor, file: Path, root: Path | None = None, on_error: str = "raise"
-) -> FileEvaluation:
+def evaluate_file(predictor: Predictor, file: Path, root: Path | None = None, on_error: str = "raise") -> NewEvaluation:
     """Predict the rows of a file, and compare the predictions with its targets.
 
     Args:
@@ -68,24 +66,39 @@ def evaluate_file(
         ConfigError: the file has none of the targets, or cannot be read.
         DataError: a cell cannot be read, and `on_error` is raise; or no row has a target that the run knows.
     """
-    file_rows = read_rows(predictor, file, root, on_error)
-    names = [name for name in predictor.tasks if name in file_rows.sheet.columns]
+    return evaluate_rows(predictor, read_rows(predictor, file, root, on_error), str(file), on_error)
+
+
+def evaluate_rows(predictor: Predictor, new_rows: SheetRows, source: str, on_error: str = "raise") -> NewEvaluation:
+    """Predict rows, and compare the predictions with their targets.
+
+    Args:
+        predictor: of the run.
+        new_rows: with at least one target.
+        source: names the rows in messages.
+        on_error: raise | skip: what happens to a row whose target cannot be read.
+
+    Raises:
+        ConfigError: the rows have none of the targets.
+        DataError: a target cannot be read, and `on_error` is raise; or no row has a target that the run knows.
+    """
+    names = [name for name in predictor.tasks if name in new_rows.sheet.columns]
     if not names:
-        raise ConfigError(f"{file}: has no column {' or '.join(predictor.tasks)} to compare predictions with")
-    notes = [f"no {modality}: predicted without it" for modality in file_rows.missing_modalities] + file_rows.notes
-    targets, skipped = {}, list(file_rows.skipped)
+        raise ConfigError(f"{source}: has no column {' or '.join(predictor.tasks)} to compare predictions with")
+    notes = [f"no {modality}: predicted without it" for modality in new_rows.missing_modalities] + new_rows.notes
+    targets, skipped = {}, list(new_rows.skipped)
     for name in names:
-        reader = RowReader(read_as_trained(predictor, file_rows.sheet, [name]), on_error)
-        targets[name], lines = _read_target(predictor, name, reader, file_rows.numbers)
+        reader = RowReader(read_as_trained(predictor, new_rows.sheet, [name]), on_error)
+        targets[name], lines = _read_target(predictor, name, reader, new_rows.numbers)
         notes += lines
         skipped += [line for line in reader.skipped if line not in skipped]
-    scores, numbers, bad = _predict_all(predictor, file_rows, on_error)
+    scores, numbers, bad = _predict_all(predictor, new_rows, on_error)
     results: dict[str, TaskResult] = {}
     for name in names:
         results[name] = _compare(predictor.tasks[name], scores[name], targets[name][numbers])
     return {
         "run": predictor.name,
-        "file": str(file),
+        "file": source,
         "rows": len(numbers),
         "skipped": [*skipped, *bad],
         "tasks": results,
@@ -94,10 +107,10 @@ def evaluate_file(
 
 
 def _predict_all(
-    predictor: Predictor, file_rows: FileRows, on_error: str
+    predictor: Predictor, new_rows: SheetRows, on_error: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray, list[str]]:
     """Return the scores by task, the numbers of the predicted rows, and the reasons why others were left out."""
-    blocks = list(predictor.predict(file_rows.rows, on_error))
+    blocks = list(predictor.predict(new_rows.rows, on_error))
     scores = {name: np.concatenate([block.scores[name] for block in blocks]) for name in predictor.tasks}
     bad: list[str] = []
     for block in blocks:

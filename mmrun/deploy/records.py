@@ -12,7 +12,7 @@ from mmrun.data.packed import PackedValues
 from mmrun.data.table import Column
 from mmrun.data.table_file import Sheet
 from mmrun.deploy.predictor import Predictor, Rows
-from mmrun.deploy.rows import name_columns, read_as_trained
+from mmrun.deploy.rows import SheetRows, describe_new, list_missing, name_columns, read_as_trained
 from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.results.schema import FittedModality
 
@@ -55,12 +55,34 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
     return Rows(ids, columns)
 
 
+def read_labelled_records(predictor: Predictor, records: Sequence[Record], scratch: Path) -> SheetRows:
+    """Return rows in memory with their targets.
+
+    Args:
+        predictor: of the run.
+        records: as for `read_records`, with at least one target.
+        scratch: as for `read_records`.
+
+    Raises:
+        ConfigError, DataError: as `read_records`.
+    """
+    rows = read_records(predictor, records, scratch)
+    targets = [name for name in predictor.tasks if any(name in record for record in records)]
+    numbers = np.arange(len(records))
+    sheet = Sheet("row", {name: _pack(records, name) for name in targets}, numbers, {})
+    return SheetRows(rows, sheet, numbers, [], list_missing(predictor, rows), describe_new(predictor, rows))
+
+
+def _pack(records: Sequence[Record], name: str) -> PackedValues[object]:
+    return PackedValues(_drop_missing(record.get(name)) for record in records)
+
+
 def _read_cells(predictor: Predictor, modality: str, names: Sequence[str], records: Sequence[Record]) -> Column:
     """Return the cells of a table, read as those of the training file."""
     cells = [record.get(modality, record) for record in records]
     columns: dict[str, PackedValues[object]] = {}
     for name in names:
-        columns[name] = PackedValues(_drop_missing(row.get(name)) for row in cells)
+        columns[name] = _pack(cells, name)
     sheet = read_as_trained(predictor, Sheet("row", columns, np.arange(len(records)), {}), names)
     return Column("tabular", RowReader(sheet, "raise").read_records(names), sheet.locate_rows())
 

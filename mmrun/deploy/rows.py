@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmrun.data import cells
 from mmrun.data.formats import format_from_json
 from mmrun.data.infer import Modality
@@ -18,13 +20,13 @@ from mmrun.results.schema import FittedModality
 
 
 @dataclass(frozen=True)
-class FileRows:
-    """The rows of a file.
+class SheetRows:
+    """The rows of a file, or of a data frame.
 
     Attributes:
         rows: to predict.
-        sheet: the whole file.
-        numbers: of the rows in the file [N]; bad ones are left out.
+        sheet: all columns, targets too.
+        numbers: of the rows in the sheet [N]; bad ones are left out.
         skipped: "file:line: reason" of each row that was left out.
         missing_modalities: modalities that no row has.
         notes: what in the file differs from the training rows, one line each.
@@ -32,13 +34,13 @@ class FileRows:
 
     rows: Rows
     sheet: Sheet
-    numbers: Any
+    numbers: np.ndarray
     skipped: list[str]
     missing_modalities: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_error: str = "raise") -> FileRows:
+def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_error: str = "raise") -> SheetRows:
     """Read the rows of a file.
 
     Args:
@@ -75,15 +77,8 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
         locations = sheet.locate_rows(name_columns(predictor, modality, spec)).take(numbers)
         table[modality] = Column(spec["kind"], values.take(numbers), locations)
     ids = _read_ids(dataset, sheet)
-    missing = [name for name in predictor.modalities if name not in table or not table[name].is_present().any()]
-    return FileRows(
-        Rows([ids[row] for row in numbers.tolist()], table),
-        sheet,
-        numbers,
-        reader.skipped,
-        missing,
-        _describe_new(predictor, table),
-    )
+    rows = Rows([ids[row] for row in numbers.tolist()], table)
+    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(predictor, rows), describe_new(predictor, rows))
 
 
 def read_as_trained(predictor: Predictor, sheet: Sheet, columns: Sequence[str]) -> Sheet:
@@ -137,10 +132,26 @@ def _has_modality(sheet: Sheet, modality: str, columns: Sequence[str]) -> bool:
     return not missing
 
 
-def _describe_new(predictor: Predictor, columns: Mapping[str, Column]) -> list[str]:
-    """Describe categories that no training row has."""
+def list_missing(predictor: Predictor, rows: Rows) -> list[str]:
+    """Return the modalities that no row has.
+
+    Args:
+        predictor: of the run.
+        rows: to predict.
+    """
+    present = {modality for modality, column in rows.columns.items() if column.is_present().any()}
+    return [modality for modality in predictor.modalities if modality not in present]
+
+
+def describe_new(predictor: Predictor, rows: Rows) -> list[str]:
+    """Describe categories that no training row has, one line each.
+
+    Args:
+        predictor: of the run.
+        rows: to predict.
+    """
     notes = []
-    for modality, column in columns.items():
+    for modality, column in rows.columns.items():
         preprocessor = predictor.fitted.preprocessors[modality]
         if isinstance(preprocessor, Cells):
             notes += [f"{modality}: {note}" for note in preprocessor.describe_new(column)]
