@@ -25,6 +25,8 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "python product-onnx": "cli/test_export.py runs it, on all kinds",
     "mmrun train -m strategy=scratch,holistic,component seed=0,1,2,3,4": "45 runs of 5 epochs",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
+    "mmrun train -m experiment=easy_vqa": "72 runs, on data that is not here",
+    "mmrun compare outputs/easy_vqa": "compares these runs",
     "mmrun train -m augment=none,light,strong,trivial seed=0,1,2": "12 runs of 10 epochs",
     "mmrun compare augmented/": "compares these runs",
     "mmrun report outputs --eval": "evaluates dozens of runs; end_to_end/test_eval.py runs it on two",
