@@ -1,7 +1,10 @@
 """A finished run, opened without its training data: it predicts and embeds new rows."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
@@ -11,13 +14,16 @@ from torch import Tensor
 
 from mmrun.compose import restore
 from mmrun.config import RunConfig
+from mmrun.data import limits
 from mmrun.data.array_files import Arrays
 from mmrun.data.loader import Loader
 from mmrun.data.store import MappedColumn, PreprocessedColumn, decode_rows
 from mmrun.data.table import Column
-from mmrun.errors import ConfigError, DataError
+from mmrun.errors import ConfigError, DamagedError, DataError, MmrunError
 from mmrun.head import Head
+from mmrun.hub import summarize_error
 from mmrun.models.multimodal import Multimodal
+from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import FittedModality, FittedRecord
 from mmrun.run import build
@@ -31,6 +37,7 @@ from mmrun.types import Batch, Task
 
 T = TypeVar("T")
 
+DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")  # of decoded rows
 BLOCK_ROWS = 512  # decoded at a time, about
 
 
@@ -71,7 +78,7 @@ class Predictor:
     """A finished run that predicts new rows.
 
     Attributes:
-        name: of the run.
+        folder: of the run.
         config: of the run.
         fitted: its preprocessors and tasks.
         record: how modalities are read, and of which kind the targets are.
@@ -80,13 +87,18 @@ class Predictor:
         head: that represents the run.
     """
 
-    name: str
+    folder: RunFolder
     config: RunConfig
     fitted: Fitted
     record: FittedRecord
     model: Multimodal
     accelerator: Accelerator
     head: Head
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.folder.name
 
     @property
     def modalities(self) -> dict[str, FittedModality]:
@@ -139,9 +151,11 @@ class Predictor:
         Returns:
             A column of n rows by modality. Rows that cannot be decoded are in its `bad_rows`.
         """
-        return {
-            modality: self._decode_column(modality, rows.columns.get(modality), numbers) for modality in self.modalities
-        }
+        columns = {}
+        with _naming_damage(self.folder.fitted_file):
+            for modality in self.modalities:
+                columns[modality] = self._decode_column(modality, rows.columns.get(modality), numbers)
+        return columns
 
     def _decode_column(self, modality: str, column: Column | None, numbers: np.ndarray) -> MappedColumn:
         spec = self.modalities[modality]
@@ -241,14 +255,41 @@ def open_predictor(folder: RunFolder, callback: Callback, on_cpu: bool = False) 
     record = folder.read_fitted() if folder.fitted_file.exists() else _refit(folder, callback)
     for file in sorted(folder.hub.rglob("*.json")):
         folder.verify(file)
-    fitted = restore_fitted(config, record)
-    model = build.build_blank_model(config, fitted, folder)
+    with _naming_damage(folder.fitted_file):
+        _check_parts(record)
+        fitted = restore_fitted(config, record)
+        model = build.build_blank_model(config, fitted, folder)
     stages = build.resolve_stages(config, model)
     accelerator = build_accelerator(config)
     placement = place_model(model, config, accelerator)
     load_weights(folder, list(stages.values())[-1], model, placement)
     model.eval()
-    return Predictor(folder.name, config, fitted, record, model, accelerator, Head.parse(head))
+    return Predictor(folder, config, fitted, record, model, accelerator, Head.parse(head))
+
+
+@contextmanager
+def _naming_damage(file: Path) -> Iterator[None]:
+    """Report that a file does not hold what was written: its values fit their types, but not the run.
+
+    It may come from someone else, and the libraries that read it raise errors of any class.
+    """
+    try:
+        yield
+    except MmrunError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {summarize_error(error)}"
+        raise DamagedError(f"{file}: damaged, it does not fit the run ({reason}); {explain_mend(file)}") from None
+
+
+def _check_parts(record: FittedRecord) -> None:
+    """Raise a ValueError if a row would take more memory than any row that can be decoded."""
+    for modality, spec in record["modalities"].items():
+        for name, part in spec["parts"].items():
+            if part["dtype"] not in DTYPES or any(size < 0 for size in part["shape"]):
+                raise ValueError(f"{modality}.{name} is no array")
+            if math.prod(part["shape"]) > limits.MAX_VALUES:
+                raise ValueError(f"{modality}.{name} has more than {limits.MAX_VALUES:,} values")
 
 
 def _refit(folder: RunFolder, callback: Callback) -> FittedRecord:

@@ -99,6 +99,34 @@ def test_a_damaged_record_is_refused(shell, moved_run, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("keys", "value", "reason"),
+    [
+        (["modalities", "body", "parts", "numeric", "shape"], [10**9, 10**9], "ValueError: body.numeric has more than"),
+        (["modalities", "body", "parts", "numeric", "shape"], [-1], "ValueError: body.numeric is no array"),
+        (["modalities", "body", "parts", "numeric", "shape"], [7], "ValueError: could not broadcast"),
+        (["modalities", "body", "parts", "numeric", "dtype"], "object", "ValueError: body.numeric is no array"),
+        (["modalities", "note", "state", "tokenizer"], "{}", "Exception: "),
+        (["tasks", "label", "kind"], "pickle", "KeyError: 'pickle'"),
+        (["tasks", "label", "arguments"], {}, "TypeError: "),
+    ],
+)
+def test_a_hostile_record_is_a_line(shell, moved_run, tmp_path, keys, value, reason):
+    shutil.copytree(moved_run, tmp_path / "copy")
+    file = tmp_path / "copy" / "fitted.json"
+    record = json.loads(file.read_text())
+    del record["digest"]
+    place = record
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    file.write_text(json.dumps(record))
+    write(tmp_path / "new.csv", ["note", "height", "weight"], list(rows())[:1])
+    code, out, err = shell("predict", "copy", "new.csv")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert err.startswith(f"mmrun: copy/fitted.json: damaged, it does not fit the run ({reason}")
+
+
 def test_a_run_of_a_data_set_without_a_file_reads_columns_named_like_its_modalities(shell, tmp_path):
     folder = shell.train("budget.epochs=0.05")
     (tmp_path / "new.csv").write_text("text\nseven\nzwei\n")

@@ -8,6 +8,7 @@ from mmrun.deploy.graph import Graph, list_shapes, name_inputs, trace
 from mmrun.deploy.predictor import Predictor
 from mmrun.errors import RunError
 from mmrun.head import FUSED, Head
+from mmrun.results.folder import RunFolder
 from mmrun.run.data import Fitted
 from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 
@@ -23,7 +24,7 @@ def build_graph(head=FUSED):
         modalities[name] = {"kind": KINDS[name], "columns": [name], "state": {}, "parts": parts}
     record = {"modalities": modalities, "tasks": {}}
     model = build_model(*PARTS).eval()
-    return Graph(Predictor("a run", None, Fitted(KINDS, {}, TASKS), record, model, None, head)).eval()
+    return Graph(Predictor(RunFolder("a run"), None, Fitted(KINDS, {}, TASKS), record, model, None, head)).eval()
 
 
 def build_inputs(rows=4):
