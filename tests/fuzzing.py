@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mmrun import compose
 from mmrun.cli import main
-from mmrun.errors import MmrunError
+from mmrun.errors import MmrunError, escape
 from tests.test_wrong_command_lines import check
 
 FINISHED_RUN = Path(__file__).parent / "fixtures" / "run-0.1.0"
@@ -88,7 +88,7 @@ def check_command_line(words):
         try:
             check(words)
         except MmrunError as error:
-            message, exit_code = str(error), error.exit_code
+            message, exit_code = escape(str(error)), error.exit_code  # as the shell prints it
     assert exit_code == 2, words
     assert message.count("\n") < MAX_LINES, words
     assert len(message) < 5000, words
