@@ -14,7 +14,6 @@ from mmrun.data.preprocess.text import Tokens
 from mmrun.data.table import CLASSES, Column
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
-from mmrun.models.encoders.hf_towers import TextTower
 from mmrun.models.fusions.aligned import Aligned
 from mmrun.models.multimodal import Multimodal, name_parameters
 from mmrun.results.schema import ClassTokens
@@ -178,6 +177,8 @@ def embed_texts(model: str, texts: Sequence[str]) -> Tensor:
     rows = [torch.tensor(ids) for ids in tokens["class_ids"]]
     ids = pad_sequence(rows, batch_first=True, padding_value=tokens["pad_id"])
     mask = torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])
+    from mmrun.models.encoders.hf_towers import TextTower  # imports transformers, which most runs do not need
+
     tower = TextTower(model, int(ids.max()) + 1, ids.shape[1], tokens["pad_id"]).eval()
     with torch.no_grad():
         pooled = tower({"ids": ids, "mask": mask}).pooled

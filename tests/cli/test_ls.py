@@ -14,8 +14,6 @@ from mmrun.cli.ls import _build_table
 from mmrun.results.listing import list_runs
 from tests.results.fabricate import finished, started
 
-NOW = time.time()
-
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
@@ -30,9 +28,10 @@ def runs(tmp_path, monkeypatch):
     }
     runs["failed"].status.write("failed", message="the loss is nan")
     runs["running"].status.write("running", "pretrain-image", step=30, progress=0.25)
+    now = time.time()
     for age, run in enumerate(reversed(runs.values())):
         for file in run.path.iterdir():
-            os.utime(file, (NOW - age, NOW - age))
+            os.utime(file, (now - age, now - age))
     return runs
 
 

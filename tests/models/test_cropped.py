@@ -8,7 +8,8 @@ from mmrun.testing.encoders import take_rows
 from mmrun.testing.examples import encoder_input, fusion_input
 from mmrun.testing.fusions import build_seeded
 from tests.models.encoders.test_contract import CASES, build  # noqa: F401 - build is a fixture
-from tests.models.fusions import test_contract as fusions
+from tests.models.fusions.test_contract import CASES as FUSIONS
+from tests.models.fusions.test_contract import make_builder  # noqa: F401 - a fixture
 
 TEXTS = [case for case in CASES if case.startswith("text/")]
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -27,10 +28,10 @@ def test_a_cropped_text_is_encoded_the_same(case, build):  # noqa: F811
         torch.testing.assert_close(cropped.tokens[cropped.mask], padded.tokens[padded.mask], **CLOSE)
 
 
-@pytest.mark.parametrize("name", fusions.CASES)
+@pytest.mark.parametrize("name", FUSIONS)
 @pytest.mark.parametrize("count", [2, 3])
-def test_cropped_tokens_are_fused_the_same(name, count):
-    fusion = build_seeded(fusions.make_builder(name), count)
+def test_cropped_tokens_are_fused_the_same(name, count, make_builder):  # noqa: F811
+    fusion = build_seeded(make_builder(name), count)
     features, present = fusion_input(count, tokens=True)
     _, tokens, mask = features["text"]
     longest = int(mask.sum(1).max())
