@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.run)
     if args.data is not None:
         return _evaluate_file(folder, args)
+    if args.root is not None or args.on_error != "raise":
+        raise ConfigError("--root and --on-error: belong to --data FILE; add it, or drop them")
     unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
     modalities = list(folder.read_config()["encoder"])
     missing = parse_missing(args.missing, modalities)

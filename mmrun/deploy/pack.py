@@ -8,7 +8,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TypedDict
+from typing import IO, TypedDict
 
 from mmrun.digests import Digest, compute_digest, verify_file
 from mmrun.errors import ConfigError, DamagedError, StorageError
@@ -201,13 +201,13 @@ def _extract(archive: Path, opened: zipfile.ZipFile, contents: Contents, folder:
             raise DamagedError(f"{archive}: {name} is not what was packed") from None
 
 
-def _copy(source: object, target: object, size: int, name: str) -> None:
+def _copy(source: IO[bytes], target: IO[bytes], size: int, name: str) -> None:
     """Copy exactly so many bytes: a few packed bytes can stand for many."""
     remaining = size
-    while block := source.read(min(READ_SIZE, remaining + 1)):  # type: ignore[attr-defined]
+    while block := source.read(min(READ_SIZE, remaining + 1)):
         remaining -= len(block)
         if remaining < 0:
             raise DamagedError(f"{name} is longer than its list says")
-        target.write(block)  # type: ignore[attr-defined]
+        target.write(block)
     if remaining:
         raise DamagedError(f"{name} is shorter than its list says")

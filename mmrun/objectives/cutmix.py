@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augmentations.image import draw_rectangles
+from mmrun.objectives.mixup import draw_beta
 from mmrun.objectives.task import Supervised
 from mmrun.types import Batch, Input, Objective
 from mmrun.types import Task as AnyTask
@@ -77,7 +77,7 @@ class CutMix(Objective):
     def _cut(self, inputs: Mapping[str, Input], partner: Tensor, is_cut: Tensor) -> tuple[dict[str, Input], Tensor]:
         """Return the inputs with the rectangle of the partners, and the share of the area that is a row's own."""
         device = partner.device
-        lam = Dirichlet(torch.full((2,), self.alpha, device=device), validate_args=False).sample()[:1]
+        lam = draw_beta(self.alpha, device).view(1)
         side = (1 - lam).sqrt() * (torch.rand(1, device=device) < self.probability)
         center_x, center_y = torch.rand(2, 1, device=device)
         cut, shares = dict(inputs), []

@@ -63,3 +63,10 @@ def test_a_number_that_is_a_word_ends_it_or_is_left_out(shell, moved_run, tmp_pa
     code, out, err = shell("eval", moved_run, "--data", "new.csv", "--on-error", "skip", "--format", "json")
     assert (code, err) == (0, f"skipped {problem}\n")
     assert json.loads(out)["tasks"]["age"]["rows"] == 7
+
+
+@pytest.mark.parametrize("option", [["--root", "."], ["--on-error", "skip"]])
+def test_options_of_a_file_need_one(shell, moved_run, option):
+    assert shell("eval", moved_run, *option) == (
+        2, "", "mmrun: --root and --on-error: belong to --data FILE; add it, or drop them\n"
+    )  # fmt: skip

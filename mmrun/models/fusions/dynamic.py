@@ -4,13 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrun.models.fusions.late import build_bias, check_several_outputs
+from mmrun.models.fusions.late import DecisionFusion, check_several_outputs
 from mmrun.models.fusions.presence import build_projections, mask_pooled, masked_softmax, project_pooled
-from mmrun.types import Features, Fusion, UnimodalDecision
+from mmrun.types import Features, UnimodalDecision
 from mmrun.values import Width
 
 
-class SharedHead(Fusion):
+class SharedHead(DecisionFusion):
     """The fusion of MLA (Zhang, Yoon, Bansal & Yao, 2024): one classifier for all modalities, weighted by entropy.
 
     Every modality is projected to a common width and classified by the same linear layer. The logits are averaged with
@@ -50,22 +50,8 @@ class SharedHead(Fusion):
         fused: Tensor = (weights.to(logits.dtype)[..., None] * logits).sum(1)
         return fused
 
-    def head(self, num_outputs: int) -> nn.Module:
-        """Return a module that adds a bias: the fused vector is the logits already.
 
-        Args:
-            num_outputs: of the task.
-
-        Returns:
-            Module [B, C] -> [B, C].
-
-        Raises:
-            ConfigError: the task's outputs are not all outputs, so there are several tasks.
-        """
-        return build_bias(self.dim, num_outputs)
-
-
-class Pdf(Fusion):
+class Pdf(DecisionFusion):
     """PDF, predictive dynamic fusion (Cao, Xia, Ding, Zhang & Hu, 2024): logits weighted by predicted confidence.
 
     Beside a linear classifier, each modality has a network that predicts the probability p of the true class. Its
@@ -129,20 +115,6 @@ class Pdf(Fusion):
         for name, network in self.confidence.items():
             scores.append(network(mask_pooled(features[name], present[name]).detach()))
         return torch.cat(scores, dim=1).float()
-
-    def head(self, num_outputs: int) -> nn.Module:
-        """Return a module that adds a bias: the fused vector is the logits already.
-
-        Args:
-            num_outputs: of the task.
-
-        Returns:
-            Module [B, C] -> [B, C].
-
-        Raises:
-            ConfigError: the task's outputs are not all outputs, so there are several tasks.
-        """
-        return build_bias(self.dim, num_outputs)
 
 
 def compute_co_belief(scores: Tensor, mask: Tensor) -> Tensor:

@@ -12,7 +12,25 @@ from mmrun.types import Features, Fusion
 from mmrun.values import PositiveFloat
 
 
-class Late(Fusion):
+class DecisionFusion(Fusion):
+    """Base class of fusions of decisions: the fused vector is the logits of the only task."""
+
+    def head(self, num_outputs: int) -> nn.Module:
+        """Return a module that adds a bias: the fused vector is the logits already.
+
+        Args:
+            num_outputs: of the task.
+
+        Returns:
+            Module [B, C] -> [B, C].
+
+        Raises:
+            ConfigError: the task's outputs are not all outputs, so there are several tasks.
+        """
+        return build_bias(self.dim, num_outputs)
+
+
+class Late(DecisionFusion):
     """Average the logits of a linear layer per modality over the present modalities.
 
     It is additive throughout: it cannot learn what only a combination of modalities reveals. The fused vector is the
@@ -53,22 +71,8 @@ class Late(Fusion):
         weights = masked_softmax(self.scores.expand(mask.shape[0], -1), mask, dim=1)  # [B, M]
         return (weights[..., None] * logits).sum(1)
 
-    def head(self, num_outputs: int) -> nn.Module:
-        """Return a module that adds a bias: the fused vector is the logits already.
 
-        Args:
-            num_outputs: of the task.
-
-        Returns:
-            Module [B, C] -> [B, C].
-
-        Raises:
-            ConfigError: the task's outputs are not all outputs, so there are several tasks.
-        """
-        return build_bias(self.dim, num_outputs)
-
-
-class Qmf(Fusion):
+class Qmf(DecisionFusion):
     """QMF, quality-aware fusion (Zhang, Wu, Zhang, Hu, Fu, Zhou & Peng, 2023): logits weighted by their confidence.
 
     Computes the sum over the present modalities of u_m * f_m, where f_m are a modality's logits and u_m is
@@ -106,20 +110,6 @@ class Qmf(Fusion):
         confidence = logits.detach().logsumexp(2) / self.temperature  # [B, M]
         return (torch.where(mask, confidence, 0.0)[..., None] * logits).sum(1)
 
-    def head(self, num_outputs: int) -> nn.Module:
-        """Return a module that adds a bias: the fused vector is the logits already.
-
-        Args:
-            num_outputs: of the task.
-
-        Returns:
-            Module [B, C] -> [B, C].
-
-        Raises:
-            ConfigError: the task's outputs are not all outputs, so there are several tasks.
-        """
-        return build_bias(self.dim, num_outputs)
-
 
 class Cosine(nn.Linear):
     """The cosine of a vector with the weight vector of each class; that of zeros is 0.
@@ -137,7 +127,7 @@ class Cosine(nn.Linear):
         return F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
 
-class MMCosine(Fusion):
+class MMCosine(DecisionFusion):
     """MMCosine (Xu, Feng, Zhang & Hu, 2023): cosines in place of logits, so that no modality wins by its norm.
 
     Computes the sum over the present modalities of scale * cos(w_mc, x_m), the angle between a modality's features and
@@ -171,20 +161,6 @@ class MMCosine(Fusion):
         """
         cosines = [cosine(mask_pooled(features[name], present[name])) for name, cosine in self.logits.items()]
         return self.scale * torch.stack(cosines).sum(0)
-
-    def head(self, num_outputs: int) -> nn.Module:
-        """Return a module that adds a bias: the fused vector is the logits already.
-
-        Args:
-            num_outputs: of the task.
-
-        Returns:
-            Module [B, C] -> [B, C].
-
-        Raises:
-            ConfigError: the task's outputs are not all outputs, so there are several tasks.
-        """
-        return build_bias(self.dim, num_outputs)
 
 
 def check_several_outputs(name: str, num_outputs: int) -> None:
