@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: of this verb.
     """
     add_run(parser)
-    parser.add_argument("--split", choices=["val", "test"], default="test", help="rows to evaluate (default: test)")
+    parser.add_argument("--split", choices=["val", "test"], help="rows to evaluate (default: test)")
     parser.add_argument(
         "--all",
         action="store_true",
@@ -70,7 +70,6 @@ def _add_what_if(parser: argparse.ArgumentParser) -> None:
     what_if.add_argument(
         "--fill",
         choices=["absent", "zeros", "shuffled"],
-        default="absent",
         help="the input of a missing modality: marked as absent (default), zeros, or that of another row",
     )
 
@@ -88,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         return _evaluate_file(folder, args)
     if args.root is not None or args.on_error != "raise":
         raise ConfigError("--root and --on-error: belong to --data FILE; add it, or drop them")
+    args.split, args.fill = args.split or "test", args.fill or "absent"
     unimodal = None if args.unimodal_runs is None else resolve(args.unimodal_runs)
     modalities = list(folder.read_config()["encoder"])
     missing = parse_missing(args.missing, modalities)
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate_file(folder: "RunFolder", args: argparse.Namespace) -> int:
-    others = ("all", "unimodal_runs", "group", "missing", "noise", "zero_shot")
+    others = ("split", "all", "unimodal_runs", "group", "missing", "noise", "zero_shot", "fill")
     given = [f"--{name.replace('_', '-')}" for name in others if getattr(args, name)]
     if given:
         raise ConfigError(f"--data: goes without {', '.join(given)}, which evaluate the run's own rows")

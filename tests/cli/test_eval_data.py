@@ -45,6 +45,7 @@ def test_a_class_that_the_run_does_not_know_is_named_and_left_out(shell, moved_r
     ("columns", "arguments", "message"),
     [
         (["note"], [], "new.csv: has no column label or age to compare predictions with"),
+        (COLUMNS, ["--split", "val"], "--data: goes without --split, which evaluate the run's own rows"),
         (COLUMNS, ["--missing", "note"], "--data: goes without --missing, which evaluate the run's own rows"),
         (["label"], [], "new.csv: has none of the columns that the run reads (height, weight, note)"),
     ],
