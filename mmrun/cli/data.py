@@ -15,7 +15,7 @@ from mmrun.errors import ConfigError
 from mmrun.results.selection import flatten
 
 if TYPE_CHECKING:
-    from mmrun.data.audit import Audit
+    from mmrun.data.checks.audit import Audit
     from mmrun.data.table import Table as DataTable
 
 HELP = (
@@ -116,7 +116,7 @@ def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
 def _audit(node: Facts, num_files: int | None) -> "Audit":
     """Audit the data set, and add how the modalities were inferred and how the default encoders would read them."""
     from mmrun.config import LABELS
-    from mmrun.data.audit import audit
+    from mmrun.data.checks.audit import audit
     from mmrun.data.file_digests import NoDigests
     from mmrun.instantiate import instantiate
 

@@ -8,7 +8,7 @@ from mmrun.cli.answer import Answer, Command, Part
 from mmrun.cli.table import Table
 
 if TYPE_CHECKING:
-    from mmrun.data.survey import Survey
+    from mmrun.data.checks.survey import Survey
 
 MAX_TARGETS = 5  # likely ones that are printed
 
@@ -22,10 +22,10 @@ def survey_file(node: Mapping[str, Any]) -> "Survey":
     Raises:
         DataError: the file cannot be read.
     """
-    from mmrun.data.readings import apply_readings, infer_readings
+    from mmrun.data.checks.survey import survey
+    from mmrun.data.sheets.readings import apply_readings, infer_readings
+    from mmrun.data.sheets.sheet import SAMPLE_ROWS, read_sheet
     from mmrun.data.sources.manifest import locate_file
-    from mmrun.data.survey import survey
-    from mmrun.data.table_file import SAMPLE_ROWS, read_sheet
 
     sheet = read_sheet(locate_file(node["path"]), limit=SAMPLE_ROWS, encoding=node["encoding"])
     raw = {node["split"], node["group"], node["id"]}

@@ -14,11 +14,11 @@ from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.infer import Modality
 from mmrun.data.names import normalize_name, sort_names
-from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_numbers
+from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
+from mmrun.data.sheets.sheet import Sheet
 from mmrun.data.table import Target
-from mmrun.data.table_file import Sheet
 from mmrun.errors import DataError
 
 T = TypeVar("T")

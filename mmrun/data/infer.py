@@ -12,9 +12,9 @@ import numpy as np
 
 from mmrun.data.cell_files import infer_content
 from mmrun.data.names import normalize_name
-from mmrun.data.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.packed import PackedValues
-from mmrun.data.table_file import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
+from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch

@@ -13,8 +13,8 @@ import numpy as np
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.fitted import Fit
 from mmrun.data.packed import Records
+from mmrun.data.sheets.sheet import Locations
 from mmrun.data.table import CLASSES, Table, Target
-from mmrun.data.table_file import Locations
 
 MAX_NAMED_PARTS = 4  # in a message
 ABSENT = 0  # digest of an empty cell

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from mmrun.data import infer
-from mmrun.data.table_file import Sheet
+from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import ConfigError, DataError
 
 Names = str | Sequence[str]  # of columns

@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from mmrun.data.cells import Label, RowReader, get_label_parser
-from mmrun.data.numbers import as_number
+from mmrun.data.sheets.numbers import as_number
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.rows import SheetRows, read_as_trained, read_rows
 from mmrun.errors import ConfigError, DataError

@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 
 from mmrun.data.cells import RowReader
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.sheet import Sheet
 from mmrun.data.table import Column
-from mmrun.data.table_file import Sheet
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.deploy.rows import SheetRows, describe_new, list_missing, name_columns, read_as_trained
 from mmrun.errors import ConfigError, DataError, nearest

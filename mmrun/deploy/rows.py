@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from mmrun.data import cells
-from mmrun.data.formats import format_from_json
 from mmrun.data.infer import Modality
 from mmrun.data.preprocess.tabular import Cells
-from mmrun.data.readings import apply_readings
+from mmrun.data.sheets.formats import format_from_json
+from mmrun.data.sheets.readings import apply_readings
+from mmrun.data.sheets.sheet import Reading, Sheet, read_sheet
 from mmrun.data.table import Column
-from mmrun.data.table_file import Reading, Sheet, read_sheet
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.errors import ConfigError
 from mmrun.results.schema import FittedModality

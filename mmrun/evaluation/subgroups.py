@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmrun.data.names import normalize_name
-from mmrun.data.table_file import SUFFIXES, read_sheet
+from mmrun.data.sheets.sheet import SUFFIXES, read_sheet
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.evaluation_schema import SubgroupMetrics
 from mmrun.types import Task

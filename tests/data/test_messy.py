@@ -364,16 +364,16 @@ def test_delimiters_and_encodings(tmp_path, delimiter, encoding):
     ],
 )
 def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch, text):
-    from mmrun.data import regular_csv, table_file
+    from mmrun.data.sheets import regular_csv, sheet
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]))
-    monkeypatch.setattr(table_file, "MIN_COLUMNAR_BYTES", 1 << 40)
-    by_rows = table_file.read_sheet(path)
-    monkeypatch.setattr(table_file, "MIN_COLUMNAR_BYTES", 0)
-    header = table_file._read_header(path, "utf-8-sig")
+    monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 1 << 40)
+    by_rows = sheet.read_sheet(path)
+    monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 0)
+    header = sheet._read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is not None
-    by_columns = table_file.read_sheet(path)
+    by_columns = sheet.read_sheet(path)
     assert {name: list(cells) for name, cells in by_columns.columns.items()} == {
         name: list(cells) for name, cells in by_rows.columns.items()
     }
@@ -392,11 +392,11 @@ def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch
     ],
 )
 def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
-    from mmrun.data import regular_csv, table_file
+    from mmrun.data.sheets import regular_csv, sheet
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
-    header = table_file._read_header(path, "utf-8-sig")
+    header = sheet._read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is None
 
 

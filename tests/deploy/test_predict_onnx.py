@@ -9,14 +9,14 @@ from PIL import Image
 
 from mmrun.data.cells import FileResolver
 from mmrun.data.names import normalize_name
-from mmrun.data.numbers import as_number
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
+from mmrun.data.sheets.numbers import as_number
+from mmrun.data.sheets.sheet import read_sheet
 from mmrun.data.table import Column
-from mmrun.data.table_file import read_sheet
 from mmrun.deploy import predict_onnx as script
 from mmrun.results.csv import escape_formula
 

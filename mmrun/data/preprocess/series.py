@@ -9,8 +9,8 @@ import numpy as np
 
 from mmrun.data.limits import open_array, read_text
 from mmrun.data.moments import Moments
-from mmrun.data.numbers import as_number
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
+from mmrun.data.sheets.numbers import as_number
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.values import PositiveInt

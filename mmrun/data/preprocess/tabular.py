@@ -8,9 +8,9 @@ import numpy as np
 
 from mmrun.data.moments import Moments
 from mmrun.data.names import find_near_equal, normalize_name
-from mmrun.data.numbers import as_number, parse_numbers
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.packed import is_present as is_cell_present
+from mmrun.data.sheets.numbers import as_number, parse_numbers
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError, nearest
 

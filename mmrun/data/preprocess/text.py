@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mmrun.data import limits
-from mmrun.data.encoding import detect_unicode
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, format_share
+from mmrun.data.sheets.encoding import detect_unicode
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import TOKENIZER_REMEDY, fetch

@@ -11,17 +11,17 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from mmrun.data import cells, infer
+from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
-from mmrun.data.formats import format_to_json
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
-from mmrun.data.readings import apply_readings, infer_readings
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
+from mmrun.data.sheets.formats import format_to_json
+from mmrun.data.sheets.readings import apply_readings, infer_readings
+from mmrun.data.sheets.sheet import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
-from mmrun.data.suspicious import find_suspicious
 from mmrun.data.table import Column, Table, Target
-from mmrun.data.table_file import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
 from mmrun.errors import ConfigError, DataError
 from mmrun.values import NonNegativeInt
 

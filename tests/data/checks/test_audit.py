@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from mmrun.cli import main
-from mmrun.data.audit import audit
+from mmrun.data.checks.audit import audit
 from mmrun.data.sources.digits import digits
 from mmrun.data.sources.manifest import manifest
 from mmrun.data.sources.synthetic import synthetic

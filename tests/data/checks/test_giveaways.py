@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmrun.data.giveaways import encode_cells, find_giveaways, score_alone
+from mmrun.data.checks.giveaways import encode_cells, find_giveaways, score_alone
 from mmrun.data.sources.manifest import manifest
 from mmrun.data.table import Target
 

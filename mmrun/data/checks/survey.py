@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mmrun.data.infer import infer_kind, infer_task
 from mmrun.data.names import normalize_name
-from mmrun.data.table_file import Reading, Sheet
+from mmrun.data.sheets.sheet import Reading, Sheet
 
 TARGET_NAMES = ("label", "target", "class", "category", "diagnosis", "outcome", "rating", "score", "grade", "y")
 GROUP_NAMES = ("patient", "subject", "speaker", "person", "participant", "user", "site", "session", "group")

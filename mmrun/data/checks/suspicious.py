@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmrun.data.names import find_near_equal
-from mmrun.data.numbers import is_missing_mark
 from mmrun.data.preprocess.tabular import describe_extremes
+from mmrun.data.sheets.numbers import is_missing_mark
 from mmrun.data.table import Table, Target
 
 

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmrun.data.chunks import Chunk, CsvHeader, Row, check_header
-from mmrun.data.encoding import choose_encoding
-from mmrun.data.excel_file import read_excel
-from mmrun.data.formats import DateFormat, NumberFormat, WordFormat
-from mmrun.data.json_file import read_json
 from mmrun.data.limits import MAX_LINE_BYTES
 from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
-from mmrun.data.text_lines import find_encoding_problem, read_lines
+from mmrun.data.sheets.chunks import Chunk, CsvHeader, Row, check_header
+from mmrun.data.sheets.encoding import choose_encoding
+from mmrun.data.sheets.excel import read_excel
+from mmrun.data.sheets.formats import DateFormat, NumberFormat, WordFormat
+from mmrun.data.sheets.json_rows import read_json
+from mmrun.data.sheets.text_lines import find_encoding_problem, read_lines
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterato
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: '{suffix}' is not a supported table format; use one of {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
-        from mmrun.data.parquet_file import read_parquet  # imported late: other files may not need Arrow
+        from mmrun.data.sheets.parquet import read_parquet  # imported late: other files may not need Arrow
 
         return read_parquet(path, limit)
     if suffix == ".xlsx":
@@ -258,7 +258,7 @@ def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
     """Read a regular file by columns, and another row by row."""
     header = _read_header(path, encoding)
     if path.stat().st_size >= MIN_COLUMNAR_BYTES:
-        from mmrun.data.regular_csv import read_columns  # imported late: small files do not need Arrow
+        from mmrun.data.sheets.regular_csv import read_columns  # imported late: small files do not need Arrow
 
         columns = read_columns(path, header, limit)
         if columns is not None:

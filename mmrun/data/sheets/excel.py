@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, time
 from pathlib import Path
 
-from mmrun.data.chunks import Row
+from mmrun.data.sheets.chunks import Row
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 

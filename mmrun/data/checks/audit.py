@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
-from mmrun.data.giveaways import find_giveaways
+from mmrun.data.checks.giveaways import find_giveaways
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import read_audio

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mmrun.data.chunks import Row
 from mmrun.data.limits import parse_json
-from mmrun.data.text_lines import find_encoding_problem, read_lines
+from mmrun.data.sheets.chunks import Row
+from mmrun.data.sheets.text_lines import find_encoding_problem, read_lines
 from mmrun.errors import DataError
 
 MAX_ARRAY_BYTES = 1 << 30  # of a file that is one array, which is parsed as a whole

@@ -1,7 +1,7 @@
 import pytest
 
 from mmrun.data.preprocess.text import read_text
-from mmrun.data.table_file import find_delimiter, read_sheet
+from mmrun.data.sheets.sheet import find_delimiter, read_sheet
 
 
 def read(path, encoding=None):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from mmrun.data.numbers import as_number, is_missing_mark
+from mmrun.data.sheets.numbers import as_number, is_missing_mark
 from mmrun.errors import DataError
 
 DateOrder = Literal["day_first", "month_first"]

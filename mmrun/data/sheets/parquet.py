@@ -8,9 +8,9 @@ import pyarrow
 from pyarrow import compute, types
 from pyarrow.parquet import ParquetFile
 
-from mmrun.data.chunks import Chunk, check_header
 from mmrun.data.limits import check_parquet
 from mmrun.data.packed import MIN_PACKED
+from mmrun.data.sheets.chunks import Chunk, check_header
 from mmrun.errors import DataError
 
 CHUNK_ROWS = 1 << 16  # read at a time

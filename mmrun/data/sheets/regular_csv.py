@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow
 from pyarrow import compute, csv
 
-from mmrun.data.chunks import Chunk, CsvHeader
 from mmrun.data.limits import MAX_LINE_BYTES
+from mmrun.data.sheets.chunks import Chunk, CsvHeader
 
 BLOCK_BYTES = 1 << 24
 

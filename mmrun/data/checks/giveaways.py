@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmrun.data.names import normalize_name
-from mmrun.data.numbers import as_number
 from mmrun.data.packed import Records
+from mmrun.data.sheets.numbers import as_number
 from mmrun.data.table import CLASSES, Column, Table, Target
 
 MIN_ACCURACY = 0.99  # of one column alone, on val and test rows

@@ -7,7 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from mmrun.data.formats import (
+from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.formats import (
     DateFormat,
     DateOrder,
     NumberFormat,
@@ -22,9 +23,8 @@ from mmrun.data.formats import (
     split_number,
     uses_decimal_comma,
 )
-from mmrun.data.numbers import is_missing_mark, parse_numbers
-from mmrun.data.packed import PackedValues
-from mmrun.data.table_file import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.sheets.numbers import is_missing_mark, parse_numbers
+from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
 from mmrun.errors import ConfigError, DataError, nearest
 
 READINGS = ("number", "decimal_comma", "date", "day_first", "month_first", "text", "category")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, AnyStr
 
-from mmrun.data.encoding import SAMPLE_BYTES, describe_guess
 from mmrun.data.limits import MAX_LINE_BYTES
+from mmrun.data.sheets.encoding import SAMPLE_BYTES, describe_guess
 from mmrun.errors import DataError
 
 
