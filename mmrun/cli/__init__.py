@@ -40,11 +40,13 @@ VERBS = {  # in reading order
     "pack": ("mmrun.cli.pack", "write a finished run into one file"),
     "unpack": ("mmrun.cli.unpack", "unpack a run that was packed, and check it"),
     "options": ("mmrun.cli.options", "list the options: encoders, fusions, strategies ..."),
-    "data": ("mmrun.cli.data", "inspect a data set before training on it"),
+    "data check": ("mmrun.cli.data_check", "what a data set contains, and what is wrong with it"),
+    "data preview": ("mmrun.cli.data_preview", "draw rows as models read them, and augmented"),
     "cache": ("mmrun.cli.cache", "list or clear what runs share: decoded columns, reused stages, features"),
     "doctor": ("mmrun.cli.doctor", "check that this machine has what mmrun needs"),
     "completion": ("mmrun.cli.completion", "print a script for tab completion"),
 }
+FIRST_WORDS = ("data",)  # of verbs of two words
 
 QUESTION = "mmrun: should a multimodal model be fine-tuned as one whole, or its components apart and then fused?"
 SPIN_COUNT = "10000"  # iterations that an idle OpenMP thread spins: as fast alone, twice as fast beside other work
@@ -126,10 +128,13 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         echo(_format_help(), file=sys.stderr)
         return 2
-    verb, *arguments = arguments
+    verb, arguments = split_verb(arguments)
     if verb in ("-h", "--help"):
         echo(_format_help())
         return 0
+    if verb in FIRST_WORDS:
+        echo(_format_help(verb), file=None if arguments else sys.stderr)
+        return 0 if arguments else 2
     if verb == "--version":
         echo(f"mmrun {__version__}")
         return 0
@@ -141,17 +146,36 @@ def _dispatch(arguments: list[str]) -> int:
     return cast(int, module.run(build_parser(verb).parse_args(arguments)))
 
 
+def split_verb(arguments: list[str]) -> tuple[str, list[str]]:
+    """Split a command line into the verb, of one word or two, and its arguments.
+
+    Args:
+        arguments: at least one.
+
+    Returns:
+        The verb and the rest. The first word of a verb of two is returned alone if nothing follows or help is asked for.
+    """
+    first, *remaining = arguments
+    if first in FIRST_WORDS and remaining and remaining[0] not in ("-h", "--help"):
+        return f"{first} {remaining[0]}", remaining[1:]
+    return first, remaining
+
+
 def _print_error(message: str) -> None:
     from mmrun.cli.table import print_text  # here: rich takes time that help does not need
 
     print_text(message, indent="  ", file=sys.stderr)
 
 
-def _format_help() -> str:
-    width = max(map(len, VERBS)) + 2
-    verbs = "\n".join(f"  {verb:{width}}{summary}" for verb, (_, summary) in VERBS.items())
+def _format_help(first_word: str = "") -> str:
+    """Return the list of the verbs that begin with a word."""
+    verbs = {verb: summary for verb, (_, summary) in VERBS.items() if verb.startswith(first_word)}
+    width = max(map(len, verbs)) + 2
+    lines = "\n".join(f"  {verb:{width}}{summary}" for verb, summary in verbs.items())
+    if first_word:
+        return f"usage: mmrun {first_word} ...    (`mmrun {first_word} VERB -h` for details)\n\n{lines}"
     usage = "usage: mmrun VERB ... [--quiet] [--allow PACKAGE]    (`mmrun VERB -h` for details; `mmrun --version`)"
-    return f"{usage}\n\n{QUESTION}\n\n{verbs}"
+    return f"{usage}\n\n{QUESTION}\n\n{lines}"
 
 
 def _discard_closed_stdout() -> bool:

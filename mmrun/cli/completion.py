@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from mmrun.cli import VERBS, build_parser
+from mmrun.cli import FIRST_WORDS, VERBS, build_parser
 from mmrun.cli import options as yaml_files
 from mmrun.cli.output import echo
 from mmrun.config import BudgetConfig, RunConfig, StageConfig, TrainerConfig
@@ -95,7 +95,12 @@ def complete(line: str) -> list[str]:
 
 def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
     if not previous:
-        return ["-h", "--help", "--version"] if last.startswith("-") else VERBS
+        verbs = [verb.split(" ")[0] for verb in VERBS]
+        return ["-h", "--help", "--version"] if last.startswith("-") else verbs
+    if previous[0] in FIRST_WORDS:
+        if len(previous) == 1:
+            return [verb.split(" ")[1] for verb in VERBS if verb.startswith(f"{previous[0]} ")]
+        previous = [" ".join(previous[:2]), *previous[2:]]
     verb = previous[0]
     if verb not in VERBS:
         return []
@@ -105,7 +110,7 @@ def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
         return flags[previous[-1]].choices or []
     if last.startswith("-"):
         return flags
-    if verb == "train":
+    if verb in ("train", "data preview"):
         return _complete_override(previous, last)
     if verb == "options":
         return _complete_option(last)

@@ -1,8 +1,9 @@
 """mmrun data preview: training rows as encoders read them, and augmented, in one picture."""
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
 
+from mmrun.cli.arguments import add_overrides
 from mmrun.cli.output import echo
 from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError, nearest
@@ -13,19 +14,40 @@ DEFAULT_ROWS = 6
 DEFAULT_OUTPUT = Path("preview.png")
 
 
-def preview(overrides: Sequence[str], output: Path, num_rows: int, config_dirs: Sequence[str]) -> None:
-    """Draw rows before and after augmentation into a file, and print its path.
+HELP = "Draw training rows as encoders read them, and as augmentation changes them, in one picture."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments.
 
     Args:
-        overrides: of a run, as typed.
-        output: .png, .svg or .pdf.
-        num_rows: to show.
-        config_dirs: folders searched for YAML files first.
+        parser: of this verb.
+    """
+    add_overrides(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=DEFAULT_OUTPUT,
+        metavar="FILE",
+        help=f"a .png, .svg or .pdf file (default: {DEFAULT_OUTPUT})",
+    )
+    parser.add_argument(
+        "--rows", type=int, default=DEFAULT_ROWS, metavar="N", help=f"rows to show (default: {DEFAULT_ROWS})"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the rows before and after augmentation into a file, and print its path.
+
+    Returns:
+        The exit code, 0.
 
     Raises:
         ConfigError: the file's format or the number of rows does not fit, or an override is wrong.
         DataError: the data cannot be used.
     """
+    output, num_rows = args.output, args.rows
     if output.suffix.lower() not in FORMATS:
         formats = f"{nearest(output.suffix, FORMATS)} (there are {', '.join(FORMATS)})"
         raise ConfigError(f"-o {output}: '{output.suffix}' is no format of a picture{formats}")
@@ -38,8 +60,8 @@ def preview(overrides: Sequence[str], output: Path, num_rows: int, config_dirs: 
     from mmrun.run import checks
     from mmrun.run.preview import preview_rows
 
-    compose.use_config_dirs(config_dirs)
-    config = compose.load(overrides)
+    compose.use_config_dirs(args.config_dir)
+    config = compose.load(args.overrides)
     checks.check_nodes(config)
     rows = preview_rows(config, num_rows)
 
@@ -49,3 +71,4 @@ def preview(overrides: Sequence[str], output: Path, num_rows: int, config_dirs: 
     if config.augment is None:
         print_note("nothing is augmented; to see it, add for example augment=light")
     echo(output)
+    return 0

@@ -34,6 +34,10 @@ ZSH = shutil.which("zsh")
         ("mmrun options fus", ["fusion"]),
         ("mmrun options optimizer=ad", ["optimizer=adam", "optimizer=adamw"]),
         ("mmrun train --re", ["--rerun"]),
+        ("mmrun da", ["data"]),
+        ("mmrun data pre", ["preview"]),
+        ("mmrun data check --al", ["--all"]),
+        ("mmrun data preview augment=tr", ["augment=trivial"]),
         ("mmrun train --cfg ", ["job"]),
         ("mmrun train se", ["seed="]),
         ("mmrun train strat", ["strategy.", "strategy="]),
@@ -64,7 +68,7 @@ def test_completions(line, words):
 
 
 def test_every_verb_and_option_is_completed():
-    assert complete("mmrun ") == sorted(VERBS)
+    assert complete("mmrun ") == sorted({verb.split()[0] for verb in VERBS})
     assert complete("mmrun train fusion=") == [f"fusion={name}" for name in list_options("fusion")]
 
 

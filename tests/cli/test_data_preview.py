@@ -89,14 +89,14 @@ def test_without_augmentation_the_rows_are_drawn_and_a_note_says_how_to_see_one(
         (["preview", "-o", "a.pgn"], "-o a.pgn: '.pgn' is no format of a picture; did you mean '.png'? (there are "),
         (["preview", "-o", "no/a.png"], "-o no/a.png: there is no folder no\n"),
         (["preview", "--rows", "0"], "--rows: 0 is not a whole number from 1 to 50\n"),
-        (["preview", "--all"], "mmrun data preview draws a picture; --all and --format are flags of check\n"),
+        (["preview", "--all"], "unrecognized arguments: --all (see `mmrun data preview -h`)\n"),
         (["preview", "augment=ligth"], "augment: no option 'ligth'; did you mean 'light'?"),
         (
             ["preview", *PRODUCTS, "augment.audio=light"],
             "augment: the run reads no kind that it augments (photo (image)",
         ),
-        (["check"], "mmrun data check needs a file: mmrun data check FILE\n"),
-        (["check", "rows.csv", "--rows", "3"], "mmrun data check prints tables; -o, --rows and --config-dir are "),
+        (["check"], "the following arguments are required: FILE (see `mmrun data check -h`)\n"),
+        (["check", "rows.csv", "--rows", "3"], "unrecognized arguments: --rows 3 (see `mmrun data check -h`)\n"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(capsys, words, message):

@@ -23,7 +23,16 @@ def test_help_lists_the_verbs(capsys):
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("usage: mmrun VERB ...")
-    assert [line.split()[0] for line in lines[4:]] == list(VERBS)
+    assert [line.split("  ")[1] for line in lines[4:]] == list(VERBS)
+
+
+def test_verbs_of_two_words_are_listed_by_their_first(capsys):
+    assert main(["data"]) == 2
+    assert "data check" in capsys.readouterr().err
+    assert main(["data", "-h"]) == 0
+    assert "data preview  draw rows" in capsys.readouterr().out
+    assert main(["data", "chekc"]) == 2
+    assert capsys.readouterr().err.startswith("mmrun: no verb 'data chekc'; did you mean 'data check'?")
 
 
 def test_missing_verb_is_bad_usage(capsys):

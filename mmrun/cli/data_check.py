@@ -1,14 +1,12 @@
-"""mmrun data check FILE: what a data set contains, and what is wrong with it; mmrun data preview: what models see."""
+"""mmrun data check: what a data set contains, and what is wrong with it."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.data_preview import DEFAULT_OUTPUT, DEFAULT_ROWS, preview
 from mmrun.cli.survey import describe_survey, survey_file, train_command
 from mmrun.cli.table import Table
 from mmrun.errors import ConfigError
@@ -18,10 +16,7 @@ if TYPE_CHECKING:
     from mmrun.data.checks.audit import Audit
     from mmrun.data.table import Table as DataTable
 
-HELP = (
-    "Inspect a data set before training on it. check FILE: splits, kinds, targets, leaks, and every row that cannot be "
-    "used. preview: a picture of rows as models read them, and as augmentation changes them."
-)
+HELP = "Inspect a data set before training on it: splits, kinds, targets, leaks, and every row that cannot be used."
 
 AUDITED_FILES = 1000  # decoded per modality, unless --all is given
 MAX_ROWS_PRINTED = 20  # bad rows and warnings
@@ -38,55 +33,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: of this verb.
     """
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-    parser.add_argument("action", choices=["check", "preview"])
+    parser.add_argument("file", metavar="FILE", help="a CSV, JSON Lines, Parquet or Excel file, or a folder with one")
     parser.add_argument(
-        "arguments",
+        "overrides",
         nargs="*",
-        metavar="ARGUMENT",
-        help="check: a CSV, JSON Lines or Parquet file, or a folder with a manifest.csv, then overrides of `dataset` "
-        "(target=diagnosis group=patient columns.image=photo); preview: overrides of a run (augment=strong)",
+        default=[],  # without it, argparse calls it required
+        metavar="OVERRIDE",
+        help="of `dataset`: target=diagnosis group=patient columns.image=photo",
     )
-    check, preview = parser.add_argument_group("check"), parser.add_argument_group("preview")
-    check.add_argument(
+    parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"
     )
-    add_table_format(check)
-    preview.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help=f"a .png, .svg or .pdf file (default: {DEFAULT_OUTPUT})"
-    )
-    preview.add_argument("--rows", type=int, metavar="N", help=f"rows to show (default: {DEFAULT_ROWS})")
-    preview.add_argument(
-        "--config-dir", action="append", default=[], metavar="DIR", help="search this folder for YAML files first"
-    )
+    add_table_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the audit, or draw the preview.
+    """Print the audit.
 
     Returns:
         The exit code: 2 if a run would reject the data set, else 0.
-
-    Raises:
-        ConfigError: there is no file to check, or a flag belongs to the other action.
     """
-    if args.action == "preview":
-        if args.all or args.format != "table":
-            raise ConfigError("mmrun data preview draws a picture; --all and --format are flags of check")
-        output, num_rows = args.output or DEFAULT_OUTPUT, DEFAULT_ROWS if args.rows is None else args.rows
-        preview(args.arguments, output, num_rows, args.config_dir)
-        return 0
-    if args.output is not None or args.rows is not None or args.config_dir:
-        raise ConfigError("mmrun data check prints tables; -o, --rows and --config-dir are flags of preview")
-    if not args.arguments:
-        raise ConfigError("mmrun data check needs a file: mmrun data check FILE")
-    return _check(args)
-
-
-def _check(args: argparse.Namespace) -> int:
-    """Print the audit."""
-    file, *overrides = args.arguments
-    node = _compose_node(file, overrides)
-    if not any(override.removeprefix("dataset.").startswith("target=") for override in overrides):
+    node = _compose_node(args.file, args.overrides)
+    if not any(override.removeprefix("dataset.").startswith("target=") for override in args.overrides):
         survey = survey_file(node)
         if node["target"] not in [column.name for column in survey.columns]:
             print_answer(describe_survey(survey, node), args.format)
@@ -95,7 +63,7 @@ def _check(args: argparse.Namespace) -> int:
     is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
     parts: list[Part] = list(_iterate_parts(audit))
     if is_usable:
-        parts.append(Command("to train", train_command(file, overrides)))
+        parts.append(Command("to train", train_command(args.file, args.overrides)))
     document = asdict(audit)
     print_answer(Answer(parts, document, list(_iterate_records(document))), args.format)
     return 0 if is_usable else 2
