@@ -153,7 +153,7 @@ def split_verb(arguments: list[str]) -> tuple[str, list[str]]:
         arguments: at least one.
 
     Returns:
-        The verb and the rest. The first word of a verb of two is returned alone if nothing follows or help is asked for.
+        The verb and the rest; the first word of a verb of two alone if nothing follows it, or help is asked for.
     """
     first, *remaining = arguments
     if first in FIRST_WORDS and remaining and remaining[0] not in ("-h", "--help"):
