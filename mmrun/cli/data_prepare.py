@@ -50,15 +50,20 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         if args.source is not None or args.output is not None:
             raise ConfigError(f"name the benchmark before --source (there are {', '.join(BENCHMARKS)})")
-        print_answer(_list_benchmarks(BENCHMARKS), args.format)
-        return 0
-    name, benchmark = find_benchmark(args.name)
-    if args.source is None:
+        answer = _list_benchmarks(BENCHMARKS)
+    elif args.source is None:
+        name, benchmark = find_benchmark(args.name)
         if args.output is not None or args.allow_missing or args.allow_outside:
             raise ConfigError(f"name the folder of {benchmark.title}: --source DIR")
-        print_answer(_describe_benchmark(name, benchmark), args.format)
-        return 0
+        answer = _describe_benchmark(name, benchmark)
+    else:
+        answer = _prepare(*find_benchmark(args.name), args)
+    print_answer(answer, args.format)
+    return 0
 
+
+def _prepare(name: str, benchmark: "Benchmark", args: argparse.Namespace) -> Answer:
+    """Write the manifest, whole or not at all."""
     from mmrun.data.benchmarks.prepare import write_manifest
     from mmrun.data.benchmarks.source import Source
     from mmrun.data.benchmarks.writing import check_output
@@ -73,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     overrides = list_overrides(benchmark, results[0], folder, output)
     if args.allow_outside:
         overrides.append("allow_outside=true")
-    print_answer(_describe_manifest(benchmark, results[0], output, overrides), args.format)
-    return 0
+    return _describe_manifest(benchmark, results[0], output, overrides)
 
 
 # --------------------------------------------------------------------------------------------------- without a folder

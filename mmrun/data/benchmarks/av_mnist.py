@@ -76,7 +76,7 @@ BENCHMARK = Benchmark(
     paper="Vielzeuf et al., 2018",
     url="https://github.com/pliang279/MultiBench (avmnist.tar.gz)",
     size="70,000 pairs of digits; 1 GB unpacked or more, by the type of the arrays",
-    license="none stated; MNIST is CC BY-SA 3.0, the sounds are from TIDIGITS (LDC93S10)",
+    license="none stated; built from MNIST (CC BY-SA 3.0) and recordings of spoken digits",
     layout=(
         "image/train_data.npy, image/test_data.npy [N, 784]",
         "audio/train_data.npy, audio/test_data.npy [N, 112, 112]",

@@ -37,8 +37,8 @@ def require_sounds(source: Source, folders: Sequence[str], suffix: str) -> None:
         return
     command = format_extraction(source, suffix, SOUND)
     raise DataError(
-        f"{source.folder}: there is no .wav beside the {suffix} files; leave their cells empty with --allow-missing, or "
-        f"extract them: {command}"
+        f"{source.folder}: there is no .wav beside the {suffix} files; leave their cells empty with --allow-missing, "
+        f"or extract them: {command}"
     )
 
 

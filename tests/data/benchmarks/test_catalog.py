@@ -2,9 +2,11 @@
 
 import argparse
 import shlex
+from pathlib import Path
 
 import pytest
 
+import mmrun
 from mmrun.cli import data_check
 from mmrun.cli.data_prepare import list_overrides
 from mmrun.data.benchmarks.catalog import BENCHMARKS, find_benchmark
@@ -13,6 +15,15 @@ from mmrun.data.benchmarks.source import Source
 from mmrun.errors import ConfigError, DataError
 from mmrun.types import KINDS
 from tests.data.benchmarks.layouts import LAYOUTS
+
+
+def test_the_table_of_the_docs_says_what_the_catalog_says():
+    page = (Path(mmrun.__file__).parents[1] / "docs" / "data.md").read_text()
+    for name, facts in BENCHMARKS.items():
+        target = f"`{facts.target}` ({facts.task})"
+        cells = [f"`{name}`", f"{facts.title} ({facts.paper})", ", ".join(facts.modalities), target, facts.group or "-"]
+        cells += [facts.split, facts.metric, facts.license]
+        assert f"| {' | '.join(cells)} |" in page
 
 
 def test_every_benchmark_has_a_layout():
