@@ -88,9 +88,9 @@ def _list_benchmarks(benchmarks: Mapping[str, "Benchmark"]) -> Answer:
     rows, records = [], []
     for name, benchmark in benchmarks.items():
         modalities = ", ".join(benchmark.modalities)
-        rows.append([name, benchmark.title, benchmark.paper, modalities, benchmark.target, f"{benchmark.num_rows:,}"])
+        rows.append([name, benchmark.title, modalities, benchmark.target, f"{benchmark.num_rows:,}"])
         records.append(_list_facts(name, benchmark))
-    table = Table("", ["name", "benchmark", "paper", "modalities", "target", "rows"], rows, 5, keys=1)
+    table = Table("", ["name", "benchmark", "modalities", "target", "rows"], rows, 4, keys=1)
     hint = "mmrun data prepare NAME says where to get one and under which licence"
     return Answer([table, hint], {"benchmarks": records}, records)
 
@@ -148,7 +148,7 @@ def _describe_manifest(benchmark: "Benchmark", prepared: "Prepared", output: Pat
     check = shlex.join(["mmrun", "data", "check", str(output), *overrides])
     train = ["mmrun", "train", "dataset=manifest", f"dataset.path={output}"]
     train_command = shlex.join(train + [f"dataset.{override}" for override in overrides])
-    parts: list[Part] = [f"{output}: {pluralize(num_rows, 'row')}{': ' if splits else ''}{', '.join(splits)}"]
+    parts: list[Part] = [f"{output}: {num_rows:,} rows{': ' if splits else ''}{', '.join(splits)}"]
     parts.append(f"split: {benchmark.split}\nmetric of papers: {benchmark.metric}")
     parts += ["\n".join(["missing files:", *_list_missing(prepared)])] if prepared.missing else []
     parts += ["\n".join(["notes:", *(f"  {note}" for note in notes)])] if notes else []

@@ -13,6 +13,7 @@ TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram
 FRAME = re.compile(r"[0-9]{6}")
 IGNORED = "DontCare"
 COUNTED = {"Car": "cars", "Pedestrian": "pedestrians", "Cyclist": "cyclists"}
+UNUSED = {"lidar": ("velodyne", ".bin"), "calib": ("calib", ".txt")}  # columns that no run reads yet
 NUM_FIELDS = 15  # type, truncated, occluded, alpha, 4 of the box, 3 dimensions, 3 of the location, rotation_y
 
 
@@ -24,9 +25,9 @@ def read_rows(source: Source) -> Iterator[Row]:
     """
     source.require("training/label_2")
     source.require("training/image_2")
-    has_lidar = source.find("training/velodyne") is not None
-    if not has_lidar:
-        source.notes.append("training/velodyne is not there, so the manifest has no column lidar")
+    unused = {column: place for column, place in UNUSED.items() if source.find(f"training/{place[0]}")}
+    for column in sorted(UNUSED.keys() - unused.keys()):
+        source.notes.append(f"training/{UNUSED[column][0]} is not there, so the manifest has no column {column}")
     drives, splits = _read_drives(source), _read_splits(source)
     for name in source.list_files("training/label_2", "*.txt"):
         frame = name.rpartition("/")[2].removesuffix(".txt")
@@ -35,9 +36,8 @@ def read_rows(source: Source) -> Iterator[Row]:
         boxes = list(_read_boxes(source, name))
         counts = Counter(str(box["type"]) for box in boxes)
         row: Row = {"id": frame, "image": source.take_file("image", f"training/image_2/{frame}.png")}
-        if has_lidar:
-            row["lidar"] = source.take_file("lidar", f"training/velodyne/{frame}.bin")
-        row["calib"] = source.take_file("calib", f"training/calib/{frame}.txt")
+        for column, (folder, suffix) in unused.items():
+            row[column] = source.take_file(column, f"training/{folder}/{frame}{suffix}")
         row |= {"objects": "|".join(kind for kind in TYPES if counts[kind]) or "|", "boxes": json.dumps(boxes)}
         row |= {column: counts[kind] for kind, column in COUNTED.items()}
         if drives is not None:

@@ -188,7 +188,7 @@ class Source:
             raise DataError(f"{name}:{reader.line_num}: is not CSV ({error}); get the file again") from None
 
     def _read_lines(self, name: str) -> Iterator[str]:
-        path = self._locate(name)
+        path = self.locate(name)
         num_letters = 0
         try:
             with _open_text(path) as file:
@@ -237,12 +237,15 @@ class Source:
         return self._read_bytes(name, MAX_TEXT_BYTES).decode("utf-8", "replace")
 
     def locate(self, name: str) -> Path:
-        """Return the path of a file that another reader opens.
+        """Return the path of a regular file, which can be opened without waiting for another process.
 
         Args:
             name: of the file.
         """
-        return self._locate(name)
+        path = self._locate(name)
+        if not path.is_file():
+            raise DataError(f"{path}: is not a file; get the files again")
+        return path
 
     def read_start(self, name: str, num_bytes: int) -> bytes:
         """Read the first bytes of a file.
@@ -251,7 +254,7 @@ class Source:
             name: of the file.
             num_bytes: at most so many.
         """
-        path = self._locate(name)
+        path = self.locate(name)
         try:
             with open(path, "rb") as file:
                 return file.read(num_bytes)

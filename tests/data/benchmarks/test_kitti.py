@@ -34,6 +34,12 @@ def test_without_the_mapping_a_note_warns_of_frames_of_one_drive(tmp_path):
     assert "frames of one drive may be in training and test rows" in prepared.source.notes[0]
 
 
+def test_without_scans_the_column_is_left_out(tmp_path):
+    prepared = prepare("kitti", tmp_path, lambda folder: shutil.rmtree(folder / "training" / "velodyne"))
+    assert "lidar" not in prepared.rows[0]
+    assert prepared.source.notes == ["training/velodyne is not there, so the manifest has no column lidar"]
+
+
 def test_the_usual_split_is_read(tmp_path):
     def add(folder):
         write_text(folder / "ImageSets" / "train.txt", "000000\n000002\n")

@@ -1,6 +1,7 @@
 """The folder of a benchmark: what is found in it, and what is refused."""
 
 import gzip
+import os
 
 import pytest
 
@@ -66,6 +67,15 @@ def test_links_that_lead_out_need_permission(source, tmp_path):
         list(source.read_table("link/rows.csv", ["name"]))
     allowed = Source(source.folder, "Tones", allow_outside=True)
     assert list(allowed.read_table("link/rows.csv", ["name"])) == [{"name": "1"}]
+
+
+def test_what_is_no_file_is_not_opened(source):
+    os.mkfifo(source.folder / "rows.csv")  # opening it would wait forever
+    (source.folder / "rows.json").mkdir()
+    with pytest.raises(DataError, match=r"rows\.csv: is not a file; get the files again"):
+        list(source.read_table("rows.csv", ["name"]))
+    with pytest.raises(DataError, match=r"rows\.json: is not a file; get the files again"):
+        source.read_json("rows.json")
 
 
 @pytest.mark.parametrize(
