@@ -130,11 +130,12 @@ def _read_vitals(source: Source, patients: set[str]) -> tuple[dict[str, list[Sta
         source.notes.append("ed/edstays.csv.gz and ed/triage.csv.gz (MIMIC-IV-ED) are not there: no vitals")
         return {}, None
     stays: dict[str, list[Stay]] = {}
+    names = set()
     for cells in source.read_table(stay_table, ["subject_id", "stay_id", "intime", "outtime"]):
         if cells["subject_id"] in patients:
             stay = Stay(_pack_time(cells["intime"]), _pack_time(cells["outtime"]), cells["stay_id"])
             stays.setdefault(cells["subject_id"], []).append(stay)
-    names = {stay.name for of_patient in stays.values() for stay in of_patient}
+            names.add(stay.name)
     vitals: dict[str, Row] = {}
     for cells in source.read_table(triage_table, ["stay_id", *VITALS]):
         if cells["stay_id"] in names:

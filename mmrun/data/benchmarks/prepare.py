@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from mmrun.data.benchmarks.benchmark import Benchmark, Row
@@ -72,7 +73,7 @@ def write_manifest(benchmark: Benchmark, source: Source, path: Path, suffix: str
 
 def _select_rows(benchmark: Benchmark, source: Source) -> Iterator[Row]:
     """Yield the rows in which any modality is present."""
-    columns = [column for name in benchmark.modalities for column in benchmark.list_columns(name)]
+    columns = list(chain.from_iterable(map(benchmark.list_columns, benchmark.modalities)))
     for row in benchmark.read_rows(source):
         if any(row.get(column) not in (None, "") for column in columns):
             yield row

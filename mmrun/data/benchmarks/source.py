@@ -136,10 +136,10 @@ class Source:
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
-    def _describe(self, wanted: Sequence[str]) -> str:
-        """Describe what the folder holds, or which folder in it holds what is wanted."""
+    def _describe(self, missing_names: Sequence[str]) -> str:
+        """Describe what the folder holds, or which folder in it holds what is missing."""
         for folder in self.list_folders("")[:MAX_FOLDERS]:
-            if not self._is_outside(folder) and self.find(*(f"{folder}/{name}" for name in wanted)):
+            if not self._is_outside(folder) and self.find(*(f"{folder}/{name}" for name in missing_names)):
                 return f"{escape(folder)} has it, so write --source {escape(str(self.folder / folder))}"
         names = sorted(self._list(""))
         if not names:
@@ -149,8 +149,8 @@ class Source:
 
     def _locate(self, name: str) -> Path:
         """Return the path of a name, which must not lead out of the folder, not even by a link."""
-        is_inside = os.path.normpath(name) == name or not name
-        if "\0" in name or not is_inside or name.startswith(("/", "..")):
+        is_plain = name == "" or os.path.normpath(name) == name  # without "." and ".."
+        if "\0" in name or not is_plain or name.startswith(("/", "..")):
             raise DataError(f"{self.folder}: '{escape(name)}' is no name of a file in the folder; get the files again")
         if self._is_outside(name) and not self._allow_outside:
             raise DataError(

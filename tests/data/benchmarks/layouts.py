@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ def write_sound(path: Path, number: int) -> None:
 
 def write_crema_d(folder: Path) -> None:
     """Six actors with two emotions each; frames extracted beside the videos."""
-    stems = [f"{actor}_DFA_{emotion}_XX" for actor in range(1001, 1007) for emotion in ("ANG", "HAP")]
+    stems = [f"{actor}_DFA_{emotion}_XX" for actor, emotion in product(range(1001, 1007), ("ANG", "HAP"))]
     for number, stem in enumerate(stems):
         write_sound(folder / "AudioWAV" / f"{stem}.wav", number)
         write_image(folder / "VideoFlash" / f"{stem}.jpg", number)
