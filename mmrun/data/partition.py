@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def _stratify_label_sets(
         for row in rows_of[label]:
             if places[row] < 0:
                 open_parts = [part for part, free in enumerate(room) if free > 0]
-                place(row, max(open_parts, key=lambda part: (need[part][label], room[part])))  # noqa: B023
+                place(row, max(open_parts, key=lambda part: (need[part][label], room[part])))
     parts = np.array(places)
     parts[parts < 0] = np.repeat(np.arange(len(room)), room)  # rows without a label, in random order
     result = np.empty_like(parts)
@@ -186,10 +187,8 @@ def _weigh_labels(labels: np.ndarray, group: np.ndarray) -> tuple[list[list[int]
     groups_of_pairs, labels_of_pairs = np.divmod(pairs, num_labels)
     weights = counts / totals[labels_of_pairs]
     num_groups = int(group.max()) + 1
-    return (
-        _group_values(groups_of_pairs, labels_of_pairs, num_groups),
-        _group_values(groups_of_pairs, weights, num_groups),
-    )
+    weights_of = cast(list[list[float]], _group_values(groups_of_pairs, weights, num_groups))
+    return _group_values(groups_of_pairs, labels_of_pairs, num_groups), weights_of
 
 
 def _dot(need: Sequence[float], labels: Sequence[int], weights: Sequence[float]) -> float:
