@@ -233,9 +233,11 @@ def _rank_values(by_split: Mapping[str, Counter[str]]) -> Frequencies:
     total: Counter[str] = Counter()
     for counter in by_split.values():
         total.update(counter)
-    counts = {}
+    counts: dict[str, dict[str, int]] = {}
     for value, _ in total.most_common(MAX_VALUES):
-        counts[shorten(value)] = {name: counter[value] for name, counter in by_split.items()}
+        of_name = counts.setdefault(shorten(value), dict.fromkeys(by_split, 0))  # two long values may begin alike
+        for name, counter in by_split.items():
+            of_name[name] += counter[value]
     return Frequencies(len(total), counts)
 
 

@@ -111,3 +111,10 @@ def test_several_tasks(tmp_path):
         "y": 20,
     }
     assert (targets["price"].distribution.least, targets["price"].distribution.most) == (0.5, 39.5)
+
+
+def test_long_names_are_cut_and_counted_together_where_they_begin_alike(tmp_path):
+    rows = [f"word {row},{'x' * 100}{'ab'[row % 2]}" for row in range(20)]
+    frequencies = summarize(manifest(write(tmp_path, "text,label", rows))).targets["label"].frequencies
+    assert frequencies.num_different == 2
+    assert {name: sum(counts.values()) for name, counts in frequencies.counts.items()} == {"x" * 80 + " ...": 20}
