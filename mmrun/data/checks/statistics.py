@@ -32,7 +32,7 @@ MAX_CORRELATED = 20  # columns
 MIN_LETTERS = 3  # of a word that is counted
 MAX_LETTERS = 100_000  # of a text, in which words are counted
 WORD = re.compile(rf"[^\W\d_]{{{MIN_LETTERS},}}")
-ENCODED_DATE = ("_sin", "_cos")  # what encoders read of dates, beside the year
+ENCODED_DATE = re.compile(r"\.(month|weekday|hour)_(sin|cos)")  # what encoders read of dates, beside the year
 
 T = TypeVar("T")
 
@@ -324,7 +324,7 @@ def _summarize_sounds(statistics: ModalityStatistics, column: Column, split: np.
 def _summarize_texts(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
     def read(value: str | Path) -> tuple[int, Counter[str]]:
         text = read_text(value)
-        return len(text.split()), Counter(WORD.findall(text[:MAX_LETTERS].casefold()))
+        return len(text.split()), Counter(WORD.findall(text[:MAX_LETTERS].lower()))
 
     texts, readable = _read_rows(statistics, column, rows, read)
     _add_numbers(statistics, "length (words)", [num_words for num_words, _ in texts], split[readable])
@@ -374,7 +374,7 @@ def encodes_date(name: str) -> bool:
     Args:
         name: of the column.
     """
-    return name.endswith(ENCODED_DATE)
+    return ENCODED_DATE.search(name) is not None
 
 
 def _correlate(table: Table) -> Correlations | None:
