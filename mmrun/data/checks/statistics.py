@@ -32,7 +32,7 @@ MAX_CORRELATED = 20  # columns
 MIN_LETTERS = 3  # of a word that is counted
 MAX_LETTERS = 100_000  # of a text, in which words are counted
 WORD = re.compile(rf"[^\W\d_]{{{MIN_LETTERS},}}")
-ENCODED_DATE = re.compile(r"\.(month|weekday|hour)_(sin|cos)")  # what encoders read of dates, beside the year
+ENCODED_DATE = re.compile(r"\.(month|weekday|hour)_(sin|cos)$")  # what encoders read of dates, beside the year
 
 T = TypeVar("T")
 
