@@ -37,6 +37,7 @@ VERBS = {  # in reading order
     "ensemble": ("mmrun.cli.ensemble", "evaluate ensembles of several runs"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),
     "export": ("mmrun.cli.export", "write a run as ONNX or torch.export, and check it against the run"),
+    "compress": ("mmrun.cli.compress", "write a smaller and faster run: pruned, shallower, low-rank, shared weights"),
     "pack": ("mmrun.cli.pack", "write a finished run into one file"),
     "unpack": ("mmrun.cli.unpack", "unpack a run that was packed, and check it"),
     "options": ("mmrun.cli.options", "list the options: encoders, fusions, strategies ..."),
