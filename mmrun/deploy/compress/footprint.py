@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-WARMUP_CALLS, NUM_BLOCKS, CALLS_PER_BLOCK = 5, 20, 10
+WARMUP_CALLS, NUM_ROUNDS = 10, 200
 
 
 class Latency(NamedTuple):
@@ -27,13 +27,13 @@ Call = Callable[[], object]  # predicts one row
 
 
 @torch.no_grad()
-def measure_latencies(calls: Mapping[str, Call], device: torch.device, blocks: int = NUM_BLOCKS) -> dict[str, Latency]:
+def measure_latencies(calls: Mapping[str, Call], device: torch.device, rounds: int = NUM_ROUNDS) -> dict[str, Latency]:
     """Time models in turns, so that all see the same machine.
 
     Args:
         calls: by name.
         device: of the models.
-        blocks: of CALLS_PER_BLOCK calls of each model.
+        rounds: of one call of each model.
 
     Returns:
         By name.
@@ -42,9 +42,9 @@ def measure_latencies(calls: Mapping[str, Call], device: torch.device, blocks: i
     for call in calls.values():
         for _ in range(WARMUP_CALLS):
             _time_call(call, device)
-    for _ in range(blocks):
+    for _ in range(rounds):
         for name, call in calls.items():
-            times[name] += [_time_call(call, device) for _ in range(CALLS_PER_BLOCK)]
+            times[name].append(_time_call(call, device))
     return {name: Latency(*map(float, np.percentile(seconds, [50, 99]))) for name, seconds in times.items()}
 
 

@@ -24,7 +24,7 @@ from mmrun.training.cost import count_parameters
 from mmrun.training.grad_accumulation import first_rows
 
 FILTER_SHARES = (0.0, 0.25, 0.5, 0.75)
-NUM_BLOCKS = 10  # of timed calls of each candidate
+NUM_ROUNDS = 100  # of timed calls of each candidate
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _try(source: Source, plan: Plan, material: Material, metric: str, original: 
     sign = 1 if run_metrics.higher_is_better(metric) else -1
     batch = first_rows(source.batch, 1)
     calls = {"original": lambda: source.predict(source.model, batch), "new": lambda: source.predict(model, batch)}
-    latencies = measure_latencies(calls, source.accelerator.device, NUM_BLOCKS)
+    latencies = measure_latencies(calls, source.accelerator.device, NUM_ROUNDS)
     ratios = {
         "latency": latencies["new"].p50 / latencies["original"].p50,
         "file": _count_stored(model) / _count_stored(source.model),

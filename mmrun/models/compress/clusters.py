@@ -37,6 +37,8 @@ def share_weights(model: nn.Module, clusters: int) -> int:
 def cluster(values: np.ndarray, clusters: int) -> np.ndarray:
     """Return each value's centre of k-means, which starts from centres that are evenly spaced.
 
+    An empty cluster moves to the value that is farthest from its own.
+
     Args:
         values: [N] float32.
         clusters: at least 1.
@@ -51,6 +53,10 @@ def cluster(values: np.ndarray, clusters: int) -> np.ndarray:
         counts = np.bincount(codes, minlength=clusters)
         sums = np.bincount(codes, weights=values, minlength=clusters)
         moved = np.where(counts > 0, sums / np.maximum(counts, 1), centres)
+        empty = np.flatnonzero(counts == 0)
+        farthest = np.argsort(-np.abs(values - moved[codes]), kind="stable")[: len(empty)]
+        moved[empty[: len(farthest)]] = values[farthest]  # else those in the gap that pruning leaves would be lost
+        moved.sort()
         if np.array_equal(moved, centres):
             break
         centres = moved

@@ -38,19 +38,19 @@ def apply_structure(model: nn.Module, structure: Structure) -> None:
         drop_children(_get_module(model, drop["container"]), drop["children"])
     for name, heads in structure["heads"].items():
         attention = _get_module(model, name)
-        if not isinstance(attention, nn.MultiheadAttention) or not 1 <= heads <= attention.num_heads:
+        if not isinstance(attention, nn.MultiheadAttention) or not _is_up_to(heads, attention.num_heads):
             raise ConfigError(f"{name}: cannot have {heads} attention heads")
         replace_module(model, name, SmallAttention.shaped_like(attention, heads))
     for name, rank in structure["ranks"].items():
         layer = _get_module(model, name)
-        if not can_factorize(layer) or not 1 <= rank <= layer.weight[0].numel():
+        if not can_factorize(layer) or not _is_up_to(rank, layer.weight[0].numel()):
             raise ConfigError(f"{name}: cannot have rank {rank}")
         replace_module(model, name, build_factors(layer, rank))
     for name, size in structure["sizes"].items():
         resize(_get_module(model, name), size, name)
     for name, dim in structure["dims"].items():
         part = _get_module(model, name)
-        if not isinstance(part, Encoder | Fusion) or not 1 <= dim <= part.dim:
+        if not isinstance(part, Encoder | Fusion) or not _is_up_to(dim, part.dim):
             raise ConfigError(f"{name}: cannot have features of width {dim}")
         part.dim = dim
 
@@ -78,6 +78,11 @@ def describe_structure(model: nn.Module, blank: nn.Module, drops: Sequence[Drop]
         if size != original[name]:
             structure["sizes"][name] = list(size)
     return structure
+
+
+def _is_up_to(number: object, limit: int) -> bool:
+    """Return whether a value of a file is a width of at least 1 and at most so much."""
+    return type(number) is int and 1 <= number <= limit
 
 
 def _get_module(model: nn.Module, name: str) -> nn.Module:
@@ -164,7 +169,7 @@ def resize(module: nn.Module, size: Sequence[int], name: str) -> None:
         ConfigError: the layer is of another kind, or would be wider.
     """
     present = get_size(module)
-    if present is None or len(size) != 2 or not (1 <= size[0] <= present.inputs and 1 <= size[1] <= present.outputs):
+    if present is None or len(size) != 2 or not all(map(_is_up_to, size, present)):
         raise ConfigError(f"{name}: cannot have {' -> '.join(map(str, size))} channels")
     inputs, outputs = size
     if isinstance(module, CONVOLUTIONS):

@@ -1,4 +1,4 @@
-"""Which methods fit which encoder, for each YAML file of configs/encoder; what they leave is rebuilt from its shapes."""
+"""Which methods fit which encoder, for each file of configs/encoder; what they leave is rebuilt from its shapes."""
 
 import copy
 from functools import partial
@@ -10,7 +10,7 @@ from mmrun.models.compress.depth import drop_blocks
 from mmrun.models.compress.filters import prune_filters
 from mmrun.models.compress.heads import prune_heads
 from mmrun.models.compress.low_rank import factorize
-from mmrun.models.compress.structure import describe_structure
+from mmrun.models.compress.structure import apply_structure, describe_structure
 from mmrun.testing.encoders import check_rows_are_independent, check_shapes
 from mmrun.testing.examples import encoder_input
 from tests.models.encoders.test_contract import CASES, kind_of
@@ -19,10 +19,69 @@ from tests.models.encoders.test_contract import build as build
 WHOLE = [case for case in CASES if ":" not in case]  # a case for each YAML file
 HEAVY = ("image/resnet50", "image/convnext_tiny", "image/vit_small", "image/vgg")
 LIGHT = [case for case in WHOLE if case not in HEAVY]
-NARROWED: set[str] = set()
-WITH_FEWER_HEADS: set[str] = set()
-SHALLOWER: set[str] = set()
-FACTORIZED: set[str] = set()
+NARROWED = {
+    "audio/hf",
+    "audio/logmel_cnn",
+    "audio/logmel_resnet",
+    "audio/mfcc",
+    "audio/tower",
+    "audio/wavenet",
+    "image/autoencoder",
+    "image/cnn",
+    "image/efficientnet_lite",
+    "image/hf",
+    "image/lenet",
+    "image/resnet18",
+    "image/timm",
+    "image/vit_tiny",
+    "tabular/ft_transformer",
+    "text/hf",
+    "text/tower",
+    "text/transformer",
+}
+WITH_FEWER_HEADS = {"tabular/ft_transformer", "text/transformer"}
+SHALLOWER = {
+    "audio/hf",
+    "audio/logmel_resnet",
+    "audio/tower",
+    "image/efficientnet_lite",
+    "image/hf",
+    "image/resnet18",
+    "image/timm",
+    "image/tower",
+    "image/vit_tiny",
+    "series/tcn",
+    "tabular/ft_transformer",
+    "text/hf",
+    "text/tower",
+    "text/transformer",
+}
+FACTORIZED = {
+    "audio/hf",
+    "audio/logmel_cnn",
+    "audio/logmel_resnet",
+    "audio/mfcc",
+    "audio/tower",
+    "audio/wavenet",
+    "image/autoencoder",
+    "image/cnn",
+    "image/efficientnet_lite",
+    "image/hf",
+    "image/lenet",
+    "image/resnet18",
+    "image/timm",
+    "image/tower",
+    "image/vit_tiny",
+    "series/cnn1d",
+    "series/tcn",
+    "tabular/ft_transformer",
+    "tabular/mlp",
+    "text/bow",
+    "text/hf",
+    "text/textcnn",
+    "text/tower",
+    "text/transformer",
+}
 
 
 def compute(encoder, x):
@@ -70,12 +129,8 @@ def test_a_compressed_encoder_keeps_its_contract_and_is_rebuilt_from_its_shapes(
     check_rows_are_independent(encoder)
     rebuilt = copy.deepcopy(original)
     structure = describe_structure(encoder, copy.deepcopy(original), drops)
-    from mmrun.models.compress.structure import apply_structure
-
     apply_structure(rebuilt, structure)
     rebuilt.load_state_dict(encoder.state_dict())
+    x = encoder_input(kind_of(case))
     with torch.no_grad():
-        for part, expected in zip(
-            compute(rebuilt, encoder_input(kind_of(case))), compute(encoder, encoder_input(kind_of(case))), strict=True
-        ):
-            torch.testing.assert_close(part, expected)
+        torch.testing.assert_close(compute(rebuilt, x), compute(encoder, x))
