@@ -128,7 +128,7 @@ def open_data(config: RunConfig) -> Data:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
     train = table.rows("train")
     labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
-    rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
+    rows = {"all": train, "labelled": labelled, "unlabelled": train[~np.isin(train, labelled)]}
     rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
     rows |= {name: table.rows(name) for name in ("val", "test")}
     preprocessors = {}
