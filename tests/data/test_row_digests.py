@@ -140,7 +140,15 @@ def digest_cells(cells):
 
 @pytest.mark.parametrize(
     "cells",
-    [[0.5, None, -3.25], [1, 2**60 + 1, None], [True, False, None], ["a", "\u00e9", None], [1, 2.5, "x"], [10**400, 1.5], [None, None, 7]],
+    [
+        [0.5, None, -3.25],
+        [1, 2**60 + 1, None],
+        [True, False, None],
+        ["a", "\u00e9", None],
+        [1, 2.5, "x"],
+        [10**400, 1.5],
+        [None, None, 7],
+    ],
 )
 def test_many_cells_have_the_digests_of_few(cells):
     """Long columns are digested as arrays, short and mixed ones cell by cell."""
