@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -126,6 +126,29 @@ class Tokens:
             "ids": np.array(encoded.ids, dtype=np.int32),
             "mask": np.array(encoded.attention_mask, dtype=bool),
         }
+
+    def decode_rows(self, values: Sequence[str | Path | None]) -> dict[str, np.ndarray] | None:
+        """Tokenize many rows at once, on all cores.
+
+        Args:
+            values: n texts or files, None where the modality is missing.
+
+        Returns:
+            "ids" [n, max_tokens] int32 and "mask" [n, max_tokens] bool, zeros where the modality is missing; None where
+            a file cannot be read.
+        """
+        values = list(values)
+        rows = [row for row, value in enumerate(values) if value is not None]
+        try:
+            texts = [read_text(values[row]) for row in rows]
+        except DataError:
+            return None
+        ids = np.zeros((len(values), self.metadata["max_tokens"]), dtype=np.int32)
+        mask = np.zeros(ids.shape, dtype=bool)
+        encoded = self._tokenizer.encode_batch_fast(texts)
+        ids[rows] = [encoding.ids for encoding in encoded]
+        mask[rows] = [encoding.attention_mask for encoding in encoded]
+        return {"ids": ids, "mask": mask}
 
     def state(self) -> dict[str, object]:
         """Return the complete tokenizer, so that its files are not needed again, and the metadata."""

@@ -119,7 +119,9 @@ def _parse_array(array: "pyarrow.Array") -> np.ndarray | None:
             return _parse_different(array) if is_number else None
     elif types.is_boolean(array.type):
         array = compute.cast(array, float64())
-    numbers: np.ndarray = compute.cast(array, float64(), safe=False).to_numpy(zero_copy_only=False)
+    if array.type != float64():
+        array = compute.cast(array, float64(), safe=False)
+    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
     infinite = np.isinf(numbers)
     return np.where(infinite, np.nan, numbers) if infinite.any() else numbers
 
