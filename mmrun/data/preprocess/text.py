@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -137,17 +137,15 @@ class Tokens:
             "ids" [n, max_tokens] int32 and "mask" [n, max_tokens] bool, zeros where the modality is missing; None where
             a file cannot be read.
         """
-        values = list(values)
-        rows = [row for row, value in enumerate(values) if value is not None]
         try:
-            texts = [read_text(values[row]) for row in rows]
+            texts = {row: read_text(value) for row, value in enumerate(values) if value is not None}
         except DataError:
             return None
-        ids = np.zeros((len(values), self.metadata["max_tokens"]), dtype=np.int32)
-        mask = np.zeros(ids.shape, dtype=bool)
-        encoded = self._tokenizer.encode_batch_fast(texts)
-        ids[rows] = [encoding.ids for encoding in encoded]
-        mask[rows] = [encoding.attention_mask for encoding in encoded]
+        shape = (len(values), cast(int, self.metadata["max_tokens"]))
+        ids, mask = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.bool_)
+        encoded = self._tokenizer.encode_batch_fast(list(texts.values()))
+        ids[list(texts)] = [encoding.ids for encoding in encoded]
+        mask[list(texts)] = [encoding.attention_mask for encoding in encoded]
         return {"ids": ids, "mask": mask}
 
     def state(self) -> dict[str, object]:
