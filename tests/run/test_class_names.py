@@ -25,7 +25,7 @@ def clip(tiny_model):
     return "modalities=[image]", "encoder.image=tower", f"encoder.image.model={folder}", "fusion=aligned"
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize("family", ["clip", "altclip", "vision-text-dual-encoder", "siglip"])
 def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model, clip, family):
     folder = tiny_model(family)
     model = build(*clip, f"encoder.image.model={folder}", "encoder.image.preprocess.size=32", PROMPT).eval()
