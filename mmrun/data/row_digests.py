@@ -203,6 +203,8 @@ def describe_changes(before: DataRecord, after: DataRecord, table: Table) -> str
         return f"only one of the two has {', '.join(other)}"
     if len(changed) > 1:
         changed.pop("split", None)  # it follows from the targets, where no column says it
+    if not changed and before.rows.keys() != after.rows.keys():
+        return "no other part than cells changed, and an earlier version of mmrun recorded cells in another way"
     if not changed:
         return "the rows are the same, but not the columns that are left out, or how the file is read"
     return _list_changes(table, dict(sorted(changed.items(), key=lambda item: _order(item[0]))))

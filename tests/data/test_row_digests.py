@@ -131,6 +131,14 @@ def test_hidden_and_numeric_targets_have_digests(folder):
     assert len(set(rows.tolist())) == 3
 
 
+def test_changed_cells_of_a_run_of_an_earlier_version_are_not_called_the_same(folder):
+    before, table = record(folder)
+    rows = {part.replace("cells.", "input."): digests for part, digests in before.rows.items()}
+    assert describe_changes(before._replace(rows=rows), before, table) == (
+        "no other part than cells changed, and an earlier version of mmrun recorded cells in another way"
+    )
+
+
 def digest_cells(cells):
     """Return the digests of a table of a single column."""
     column = Column("tabular", Records({"x": PackedValues(cells)}))
