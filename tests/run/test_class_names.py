@@ -54,6 +54,11 @@ def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model
             [PROMPT, "encoder.image=cnn"],
             "head.prompt: needs towers that one model aligned, but the encoders are no tower; add model=clip",
         ),
+        (
+            [PROMPT, "encoder.image.pretrained=false"],
+            "head.prompt: encoder.image starts from random weights, which nothing aligned with class names; remove "
+            "encoder.image.pretrained=false",
+        ),
     ],
 )
 def test_what_cannot_be_compared_with_class_names_is_refused(clip, overrides, message):
