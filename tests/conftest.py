@@ -28,6 +28,8 @@ SLOW = (
         "models/fusions/test_evidence.py",
         "models/encoders/test_real_weights.py",
         "models/test_adapters.py",
+        "deploy/explain/test_evidence.py",
+        "deploy/explain/test_encoders.py",
     ),
     *(
         "testing/test_real_weights.py",
