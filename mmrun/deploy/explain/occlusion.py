@@ -40,11 +40,12 @@ def occlude(cover: Cover, score: Callable[[Input], Tensor]) -> Attribution:
         cover: of one modality in one row.
         score: the explained score of variants of the input [p].
     """
-    everything = torch.ones_like(cover.masks[:1])
+    nothing = cover.masks.new_zeros(1, *cover.masks.shape[1:])
     with torch.no_grad():
-        whole = score(cover.hide(torch.zeros_like(everything))).item()
-        baseline_score = score(cover.hide(everything)).item()
-        scores = [score(cover.hide(masks)).cpu() for masks in cover.masks.split(CHUNK_SIZE)]
+        whole = score(cover.hide(nothing)).item()
+        baseline_score = score(cover.hide(~nothing)).item()
+        chunks = cover.masks.split(CHUNK_SIZE) if len(cover.masks) else ()
+        scores = [score(cover.hide(masks)).cpu() for masks in chunks]
     falls = whole - torch.cat(scores).double().numpy() if scores else np.zeros(0)
     return Attribution(cover.spread(falls), baseline_score, float("nan"))
 

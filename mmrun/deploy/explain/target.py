@@ -11,6 +11,8 @@ from mmrun.tasks.multilabel import Multilabel
 from mmrun.tasks.regression import Regression
 from mmrun.types import Task
 
+MAX_NAMED = 10  # outputs that an error lists
+
 
 @dataclass(frozen=True)
 class ExplainedTarget:
@@ -85,7 +87,10 @@ def parse_target(tasks: Mapping[str, Task], text: str | None) -> ExplainedTarget
         if text.startswith(f"{name}="):
             outputs, output = name_outputs(task), text.removeprefix(f"{name}=")
             if output not in outputs:
-                raise ConfigError(f"--target {text}: '{name}' has no {output!r}{nearest(output, outputs)}")
+                raise ConfigError(
+                    f"--target {text}: '{name}' has no {output!r}{nearest(output, outputs)} "
+                    f"(there are {', '.join(outputs[:MAX_NAMED])}{', ...' if len(outputs) > MAX_NAMED else ''})"
+                )
             return ExplainedTarget(task, outputs.index(output), is_named=True)
     raise ConfigError(
         f"--target {text}: the run has no such target{nearest(text, tasks)} (there are {', '.join(tasks)}); "

@@ -1,4 +1,4 @@
-"""Every encoder can be explained: integrated gradients of most add up to the change of a score, the others are occluded."""
+"""Every encoder can be explained: its integrated gradients add up to the change of a score, or it is occluded."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Explanations find the part of the data that carries the label: a modality, a quadrant, a word, a tone, a column, steps."""
+"""Explanations find what carries the label: a modality, a quadrant, a word, a tone, a column or some steps."""
 
 import numpy as np
 import pytest

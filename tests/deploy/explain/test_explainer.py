@@ -1,13 +1,18 @@
 """Explanations of rows add up to their scores; test_evidence.py shows that they find what carries the label."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mmrun.data.table import Column
-from mmrun.deploy.explain.explainer import Explainer, is_complete
+from mmrun.deploy.explain.contributions import check_modalities
+from mmrun.deploy.explain.explainer import METHODS, Explainer, is_complete
 from mmrun.deploy.explain.target import parse_target
 from mmrun.deploy.predictor import Rows
-from tests.deploy.explain.toy import explain, train_on
+from mmrun.errors import ConfigError
+from mmrun.head import Head
+from tests.deploy.explain.toy import explain, take, train_on
 
 
 @pytest.mark.parametrize("carrier", ["note", "facts"])
@@ -50,6 +55,36 @@ def test_another_class_than_the_predicted_one_is_explained():
     other, _ = explain("facts", numbers=[1], target="label=no")
     assert (predicted.explained.tolist(), other.explained.tolist(), labels.tolist()) == ([1], [0], [1])
     assert other.contributions["facts"][0] == pytest.approx(-predicted.contributions["facts"][0], abs=1e-5)
+
+
+def test_the_run_of_a_probe_has_one_modality():
+    predictor, rows, _ = train_on("note")
+    predictor = replace(predictor, head=Head("note"))
+    explanations = Explainer(predictor, parse_target(predictor.tasks, None)).explain(take(rows, [0, 1]))
+    assert list(explanations.contributions) == ["note"]
+    for row in range(2):
+        score = explanations.scores[row, explanations.explained[row]]
+        assert explanations.contributions["note"][row] == pytest.approx(
+            score - explanations.empty_scores[row], abs=1e-5
+        )
+        assert list(explanations.saliency[row]) == ["note"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_text_without_words_has_no_attribution(method):
+    predictor, _, _ = train_on("note")
+    columns = {"note": Column("text", [""]), "facts": Column("tabular", [None])}
+    explainer = Explainer(predictor, parse_target(predictor.tasks, None), method)
+    [saliency] = explainer.explain(Rows(["a"], columns)).saliency
+    assert saliency["note"].values.tolist() == []
+
+
+def test_too_many_modalities_are_refused():
+    with pytest.raises(ConfigError) as raised:
+        check_modalities([f"photo{number}" for number in range(11)])
+    assert str(raised.value) == (
+        "11 modalities have 2,048 subsets; exact Shapley values are computed for at most 10 modalities"
+    )
 
 
 def test_no_rows_have_no_explanations():
