@@ -21,7 +21,7 @@ from mmrun.deploy.explain.occlusion import occlude, open_cover
 from mmrun.deploy.explain.paths import Path, open_path
 from mmrun.deploy.explain.scorer import Scorer
 from mmrun.deploy.explain.target import ExplainedTarget
-from mmrun.deploy.explain.words import Words, WordSplitter
+from mmrun.deploy.explain.words import Words, WordSplitter, number_tokens
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.types import Batch, Encoder, Features
 
@@ -231,7 +231,7 @@ class Explainer:
         if self.method == "integrated_gradients":
             path = open_path(encoder, kind, x, word_of_token >= 0, self._pad_id(modality))
             with self._allow_gradients():
-                attribution = None if path is None else integrate_gradients(path, score)
+                attribution = None if path is None else integrate_gradients(path, score, self.target.scale_of(output))
             if attribution is not None and kind == "text":
                 attribution = attribution._replace(values=_sum_words(attribution.values, word_of_token.cpu().numpy()))
         method = self.method
@@ -274,16 +274,8 @@ class Explainer:
         splitter = self._splitters.get(modality)
         if splitter is not None:
             return splitter.split(read_text(rows.columns[modality].values[number]))
-        x = batch.inputs[modality]
-        assert isinstance(x, dict)
-        is_real = x["mask"][0].cpu().numpy()
-        names = [f"#{token}" for token in x["ids"][0].cpu().numpy()[is_real]]
-        text, spans = " ".join(names), []
-        begin = 0
-        for name in names:
-            spans.append((begin, begin + len(name)))
-            begin += len(name) + 1
-        return Words(text, spans, np.where(is_real, np.cumsum(is_real) - 1, -1))
+        x = cast(dict[str, Tensor], batch.inputs[modality])
+        return number_tokens(x["ids"][0].cpu().numpy(), x["mask"][0].cpu().numpy())
 
     @cached_property
     def _splitters(self) -> dict[str, WordSplitter]:
@@ -300,15 +292,16 @@ class Explainer:
         return [f"column {number}" for number in range(1, count + 1)]
 
 
-def is_complete(saliency: Saliency, score: float) -> bool:
-    """Return whether the attributions add up, up to 5 % of the change of the score or 1 % of the score itself.
+def is_complete(saliency: Saliency, score: float, scale: float = 1.0) -> bool:
+    """Return whether the attributions add up, up to 5 % of the change of the score or 0.5 % of a large change.
 
     Args:
         saliency: of one modality in one row; that of occlusion need not add up.
         score: of the row.
+        scale: a large change of the score.
     """
     change = score - saliency.baseline_score
-    return math.isnan(saliency.gap) or abs(saliency.gap) <= max(0.05 * abs(change), 0.01 * abs(score))
+    return math.isnan(saliency.gap) or abs(saliency.gap) <= max(0.05 * abs(change), 0.005 * scale)
 
 
 def _expand(features: Features, count: int) -> Features:

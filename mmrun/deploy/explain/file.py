@@ -216,15 +216,16 @@ def _explain_one_by_one(
         prediction = describe_scores(target, contributions.scores[row])
         true_label = describe_truth(target, truth[row]) if truth is not None and is_known else None
         shapley = {name: float(values[row]) for name, values in contributions.shapley.items() if name in saliency}
-        score = float(contributions.scores[row, contributions.explained[row]])
-        num_incomplete += not all(is_complete(part, score) for part in saliency.values())
+        output = int(contributions.explained[row])
+        score, scale = float(contributions.scores[row, output]), target.scale_of(output)
+        num_incomplete += not all(is_complete(part, score, scale) for part in saliency.values())
         yield ExplainedRow(
             id=rows.ids[number],
             prediction=prediction,
             truth=true_label,
             is_error=None if target.is_regression or not is_known else prediction != true_label,
             scores=contributions.scores[row],
-            explained=int(contributions.explained[row]),
+            explained=output,
             empty_score=float(contributions.empty_score[row]),
             contributions=shapley,
             saliency=saliency,

@@ -12,7 +12,7 @@ from mmrun.types import Features
 
 STEPS = (16, 64, 256)  # points of the path, tried in turn until the attributions are complete
 TOLERANCE = 0.02  # gap that is complete enough, relative to the change of the score
-NEGLIGIBLE = 2e-3  # gap that is complete enough, relative to the score itself
+NEGLIGIBLE = 2e-3  # gap that is complete enough, relative to a large change
 CHUNK_SIZE = 16  # points that pass through the encoder at once
 
 Score = Callable[[Features], Tensor]  # features of P points -> the explained score [P]
@@ -32,7 +32,7 @@ class Attribution(NamedTuple):
     gap: float
 
 
-def integrate_gradients(path: Path, score: Score) -> Attribution | None:
+def integrate_gradients(path: Path, score: Score, scale: float = 1.0) -> Attribution | None:
     """Integrate the gradients of the score along a path.
 
     The attributions add up to the change of the score. Where 16 points leave a gap, up to 256 are taken.
@@ -40,6 +40,7 @@ def integrate_gradients(path: Path, score: Score) -> Attribution | None:
     Args:
         path: of one modality in one row.
         score: the explained score; the other modalities of the row are as they are.
+        scale: a large change of the score.
 
     Returns:
         None where no gradient reaches the path.
@@ -53,7 +54,7 @@ def integrate_gradients(path: Path, score: Score) -> Attribution | None:
             return None
         values = path.reduce(sums).double().cpu().numpy()
         gap = float(values.sum()) - change
-        if abs(gap) <= max(TOLERANCE * abs(change), NEGLIGIBLE * abs(last)):
+        if abs(gap) <= max(TOLERANCE * abs(change), NEGLIGIBLE * scale):
             break
     return Attribution(values, first, gap)
 

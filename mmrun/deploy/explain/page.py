@@ -14,12 +14,14 @@ from mmrun.deploy.explain import pictures
 from mmrun.deploy.explain.explainer import BASELINES, Explainer, Saliency
 from mmrun.deploy.explain.file import ExplainedRow, FileExplanation
 from mmrun.models.encoders.logmel import LogMel
+from mmrun.results.formatting import pluralize
 from mmrun.version import __version__
 
 MAX_OUTPUTS = 5  # whose probabilities are shown
 MAX_COLUMNS = 20  # of a table, those with the largest values
 MAX_LETTERS = 4000  # of a text
-NOTICEABLE = 0.05  # heat that adds up to less of the score is drawn fainter
+NOTICEABLE = 0.05  # heat that adds up to a smaller share of all contributions is drawn fainter
+ROUNDING = 1e-6  # what is smaller is shown as 0
 MAX_NAME = 120  # letters of a name or cell
 METHODS = {"integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 
@@ -150,7 +152,7 @@ def _describe_metric(explanation: FileExplanation) -> str:
     if explanation.metric is None:
         return ""
     name, value, num_rows = explanation.metric
-    return f"{name.replace('_', ' ')} {value:.4g} on {num_rows:,} rows with a target"
+    return f"{name.replace('_', ' ')} {value:.4g} on {pluralize(num_rows, 'row')} with a target"
 
 
 def draw_row(row: ExplainedRow, explanation: FileExplanation, explainer: Explainer) -> Card:
@@ -222,6 +224,8 @@ def format_signed(value: float) -> str:
     Args:
         value: of a contribution.
     """
+    if abs(value) < ROUNDING:
+        return "0"
     return f"{value:+.3f}" if 0.0005 <= abs(value) < 1000 else f"{value:+.2g}"
 
 
@@ -247,13 +251,13 @@ def shorten(text: str) -> str:
 
 
 def measure_opacity(saliency: Saliency, row: ExplainedRow) -> float:
-    """Return how visible the heat of a modality is, 0..1: it fades where all of it together hardly moves the score.
+    """Return how visible the heat of a modality is, 0..1: it fades where all of it hardly moves the score.
 
     Args:
         saliency: of the modality.
         row: that it belongs to.
     """
-    noticeable = NOTICEABLE * max(abs(float(row.scores[row.explained])), abs(row.empty_score))
+    noticeable = NOTICEABLE * sum(map(abs, row.contributions.values()))
     return min(1.0, float(np.abs(saliency.values).sum()) / noticeable) if noticeable > 0 else 1.0
 
 

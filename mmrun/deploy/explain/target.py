@@ -39,6 +39,14 @@ class ExplainedTarget:
         """Whether the scores are numbers in the unit of the target."""
         return isinstance(self.task, Regression)
 
+    def scale_of(self, output: int) -> float:
+        """Return what counts as a large change of a score: 1 for a probability, else the number's training deviation.
+
+        Args:
+            output: its number.
+        """
+        return float(self.task.std[output]) if isinstance(self.task, Regression) else 1.0
+
     def choose_outputs(self, scores: np.ndarray) -> np.ndarray:
         """Return the number of the output that is explained in each row.
 

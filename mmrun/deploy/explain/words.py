@@ -62,6 +62,22 @@ class WordSplitter:
         return Words(text, [_trim(text, *span) for span in spans], word_of_token)
 
 
+def number_tokens(ids: np.ndarray, mask: np.ndarray) -> Words:
+    """Return the real tokens of a text as words such as "#17", where it is not known how they are written.
+
+    Args:
+        ids: [T].
+        mask: [T], True where a token is real.
+    """
+    spans: list[tuple[int, int]] = []
+    text = ""
+    for token in ids[mask].tolist():
+        text += " " if text else ""
+        spans.append((len(text), len(text) + len(f"#{token}")))
+        text += f"#{token}"
+    return Words(text, spans, np.where(mask, np.cumsum(mask) - 1, -1))
+
+
 def _trim(text: str, begin: int, end: int) -> tuple[int, int]:
     """Leave out the space before a word."""
     while begin < end - 1 and text[begin].isspace():

@@ -4,7 +4,7 @@ import numpy as np
 
 from mmrun.data.preprocess.text import Tokens
 from mmrun.data.table import Column
-from mmrun.deploy.explain.words import WordSplitter
+from mmrun.deploy.explain.words import WordSplitter, number_tokens
 
 
 def split(text, max_tokens=12):
@@ -29,3 +29,9 @@ def test_a_text_that_is_cut_has_only_the_words_that_are_read():
 
 def test_an_empty_text_has_no_words():
     assert split("").names == []
+
+
+def test_tokens_that_cannot_be_spelled_are_numbered():
+    words = number_tokens(np.array([7, 12, 0]), np.array([True, True, False]))
+    assert (words.text, words.names) == ("#7 #12", ["#7", "#12"])
+    assert words.word_of_token.tolist() == [0, 1, -1]

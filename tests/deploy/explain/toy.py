@@ -1,7 +1,9 @@
 """Rows in which one part of one modality carries the label, and a small model that learned it."""
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,14 +35,14 @@ NUM_ROWS = 96
 RATE = 8000
 WORDS = ["the", "small", "old", "grey", "new", "fine"]
 KINDS = {"photo": "image", "note": "text", "sound": "audio", "facts": "tabular", "sensor": "series"}
-PREPROCESSORS = {
+PREPROCESSORS: dict[str, Callable[[], Any]] = {
     "photo": lambda: Pixels(size=16),
     "note": lambda: Tokens(),
     "sound": lambda: Waveform(sample_rate=RATE, seconds=0.5),
     "facts": lambda: Cells(),
     "sensor": lambda: Steps(num_steps=30),
 }
-ENCODERS = {
+ENCODERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "photo": lambda data: Cnn(data["in_channels"], channels=(8, 8), kernels=(3, 3)),
     "note": lambda data: TextCnn(data["vocab_size"], data["pad_id"], embedding_dim=16, channels=8, kernels=(1, 2)),
     "sound": lambda data: LogMelCnn(RATE, dim=16, channels=(8, 8), kernels=(3, 3), n_mels=16),
