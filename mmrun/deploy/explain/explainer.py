@@ -259,7 +259,8 @@ class Explainer:
         return torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
 
     def _note_occlusion(self, modality: str, encoder: nn.Module) -> None:
-        note = f"{modality}: no gradient passes through {type(encoder).__name__} to its input; occlusion is used"
+        name = type(encoder).__name__
+        note = f"{modality}: no gradient reaches the input of its encoder ({name}); occlusion is used"
         if self.method != "occlusion" and note not in self.notes:
             self.notes.append(note)
 

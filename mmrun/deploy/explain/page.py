@@ -235,7 +235,9 @@ def format_score(value: float) -> str:
     Args:
         value: a probability, or a number in the unit of the target.
     """
-    return f"{value:.3f}" if 0.0005 <= abs(value) < 1000 else f"{value:.4g}"
+    if abs(value) >= 1000:
+        return f"{value:.4g}"
+    return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.2g}"
 
 
 def shorten(text: str) -> str:

@@ -12,6 +12,8 @@ from mmrun.deploy.explain.target import parse_target
 from mmrun.deploy.predictor import Rows
 from mmrun.errors import ConfigError
 from mmrun.head import Head
+from mmrun.models.encoders.text import Bow
+from mmrun.models.multimodal import Multimodal
 from tests.deploy.explain.toy import explain, take, train_on
 
 
@@ -97,3 +99,15 @@ def test_the_same_rows_get_the_same_explanations_one_by_one():
     alone, _ = explain("note", numbers=[1])
     np.testing.assert_allclose(together.contributions["note"][1], alone.contributions["note"][0], atol=1e-6)
     np.testing.assert_allclose(together.saliency[1]["note"].values, alone.saliency[0]["note"].values, atol=1e-6)
+
+
+def test_occlusion_replaces_gradients_that_do_not_reach_the_input():
+    predictor, rows, _ = train_on("note")
+    bow = Bow(predictor.fitted.preprocessors["note"].metadata["vocab_size"], special_ids=[0, 1, 2, 3, 4], dim=16)
+    encoders = {"note": bow.eval(), "facts": predictor.model.encoder["facts"]}
+    model = Multimodal(encoders, predictor.model.fusion, predictor.tasks, predictor.model.head).eval()
+    explainer = Explainer(replace(predictor, model=model), parse_target(predictor.tasks, None))
+    explanations = explainer.explain(take(rows, [0, 1]))
+    assert {part.method for part in (row["note"] for row in explanations.saliency)} == {"occlusion"}
+    assert {part.method for part in (row["facts"] for row in explanations.saliency)} == {"integrated_gradients"}
+    assert explanations.notes == ["note: no gradient reaches the input of its encoder (Bow); occlusion is used"]
