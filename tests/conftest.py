@@ -29,6 +29,8 @@ SLOW = (
     "cli/test_verify.py",
     "data/sources/test_digits.py",
     "data/test_packed.py",
+    "deploy/explain/test_encoders.py",
+    "deploy/explain/test_evidence.py",
     "end_to_end",
     "evaluation",
     "faults",

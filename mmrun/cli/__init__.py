@@ -36,6 +36,7 @@ VERBS = {  # in reading order
     "eval": ("mmrun.cli.eval", "measure what each modality contributes: missing, corrupted, alone"),
     "ensemble": ("mmrun.cli.ensemble", "evaluate ensembles of several runs"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),
+    "explain": ("mmrun.cli.explain", "show why a run predicts what it does, row by row"),
     "export": ("mmrun.cli.export", "write a run as ONNX or torch.export, and check it against the run"),
     "pack": ("mmrun.cli.pack", "write a finished run into one file"),
     "unpack": ("mmrun.cli.unpack", "unpack a run that was packed, and check it"),
