@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.data_set import Node, add_data_set, compose_node, open_table, read_group_cells
+from mmrun.cli.data_set import Node, open_table, read_group_cells
+from mmrun.cli.dataset_arguments import add_file, compose_node
 from mmrun.cli.survey import describe_survey, survey_file, train_command
 from mmrun.cli.table import Table
 from mmrun.results.table import Style
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 HELP = "Inspect a data set before training on it: what it holds, what is wrong with it, where, and what to do."
 
 AUDITED_FILES = 1000  # decoded per modality, unless --all is given
-MAX_ROWS_PRINTED = 20  # bad rows, and notes
+MAX_ROWS_PRINTED = 20  # in a list
 MAX_CLASSES_PRINTED = 30
+EXPLAINED = (
+    "labels",
+    "near-duplicates",
+    "near-shared",
+)  # kinds of findings whose rows are listed with what they are like
 
 RECORD_COLUMNS = ("level", "kind", "what", "where", "what_to_do")
 
@@ -44,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: of this verb.
     """
-    add_data_set(parser)
+    add_file(parser)
     parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"
     )
@@ -67,11 +73,12 @@ def run(args: argparse.Namespace) -> int:
             print_answer(describe_survey(survey, node), args.format)
             return 0
     audit = _audit(node, None if args.all else AUDITED_FILES, judges_labels=not args.no_labels)
-    is_usable = all(finding.level != "error" for finding in audit.findings)
+    errors = {finding.kind for finding in audit.findings if finding.level == "error"}
+    is_usable = not errors
     parts: list[Part] = list(_iterate_parts(audit))
     if is_usable:
         parts.append(Command("to train", train_command(args.file, args.overrides)))
-    if any(finding.kind in DROPPED_BY_DEFAULT for finding in audit.findings):
+    if any(finding.kind in DROPPED_BY_DEFAULT for finding in audit.findings) and errors <= {"unreadable"}:
         words = ["mmrun", "data", "clean", args.file, *args.overrides, "-o", f"{Path(args.file).stem}.clean.csv"]
         parts.append(Command("to repair", shlex.join(words)))
     print_answer(Answer(parts, _to_document(audit), list(_iterate_records(audit)), RECORD_COLUMNS), args.format)
@@ -140,10 +147,21 @@ def _iterate_parts(audit: "Audit") -> Iterator[Table | str]:
         yield from _build_target(target)
     if audit.findings:
         yield _build_findings(audit.findings)
-    unreadable = [place for finding in audit.findings if finding.kind == "unreadable" for place in finding.where]
-    for title, lines in {f"{len(unreadable)} rows cannot be used:": unreadable, "notes:": audit.notes}.items():
+    for title, lines in {**_list_places(audit.findings), "notes:": audit.notes}.items():
         if lines:
             yield "\n".join([title, *_indent(lines)])
+
+
+def _list_places(findings: "Sequence[Finding]") -> dict[str, list[str]]:
+    """Return the rows of findings that have a reason of their own for each row, by title."""
+    places: dict[str, list[str]] = {}
+    unreadable = [place for finding in findings if finding.kind == "unreadable" for place in finding.where]
+    if unreadable:
+        places[f"{len(unreadable)} bad rows:"] = unreadable
+    for finding in findings:
+        if finding.kind in EXPLAINED:
+            places[f"{finding.message}:"] = list(finding.where)
+    return places
 
 
 def _build_findings(findings: "Sequence[Finding]") -> Table:

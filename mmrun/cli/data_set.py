@@ -1,10 +1,7 @@
-"""The data set that a verb of `mmrun data` is given: a file and overrides of `dataset`."""
+"""Opens the data set that a verb of `mmrun data` is given."""
 
-import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from mmrun.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,43 +11,6 @@ if TYPE_CHECKING:
     from mmrun.data.table import Table
 
 Node = Mapping[str, Any]  # of dataset=manifest
-
-
-def add_data_set(parser: argparse.ArgumentParser) -> None:
-    """Declare FILE and the overrides. Flags may stand between them.
-
-    Args:
-        parser: of a verb.
-    """
-    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-    parser.add_argument("file", metavar="FILE", help="a CSV, JSON Lines, Parquet or Excel file, or a folder with one")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],  # without it, argparse calls it required
-        metavar="OVERRIDE",
-        help="of `dataset`: target=diagnosis group=patient columns.image=photo",
-    )
-
-
-def compose_node(file: str, overrides: Sequence[str]) -> Node:
-    """Return the node of dataset=manifest with the user's overrides.
-
-    Args:
-        file: as typed.
-        overrides: as typed, with or without "dataset.".
-
-    Raises:
-        ConfigError: one is not of the form KEY=VALUE.
-    """
-    from mmrun.compose import load_option
-    from mmrun.quoting import quote_values
-
-    for override in overrides:
-        if "=" not in override:
-            raise ConfigError(f"'{override}' is not of the form KEY=VALUE; write for example target=diagnosis")
-    words = quote_values([f"dataset.{override.removeprefix('dataset.')}" for override in overrides])
-    return {**load_option("dataset", "manifest", [f"++{word}" for word in words]), "path": file}
 
 
 def open_table(node: Node) -> "Table":
@@ -83,10 +43,9 @@ def read_rows(node: Node, table: "Table") -> "tuple[Sheet, np.ndarray]":
     """
     import numpy as np
 
-    from mmrun.data.sheets.sheet import Locations, read_sheet
-    from mmrun.data.sources.manifest import locate_file
+    from mmrun.data.sheets.sheet import Locations
 
-    sheet = read_sheet(locate_file(node["path"]), encoding=node["encoding"])
+    sheet = _read_sheet(node)
     locations = next(iter(table.columns.values())).locations
     assert isinstance(locations, Locations)
     return sheet, np.searchsorted(sheet.lines, locations.lines)
@@ -100,12 +59,16 @@ def read_group_cells(node: Node, table: "Table") -> "dict[str, PackedValues[obje
         table: that was opened from it.
     """
     from mmrun.data.checks.survey import GROUP_NAMES, has_word
-    from mmrun.data.sheets.sheet import read_sheet
-    from mmrun.data.sources.manifest import locate_file
 
-    header = read_sheet(locate_file(node["path"]), limit=1, encoding=node["encoding"]).columns
-    names = [name for name in header if has_word(name, GROUP_NAMES)]
+    names = [name for name in _read_sheet(node, limit=1).columns if has_word(name, GROUP_NAMES)]
     if not names or table.groups is not None:
         return {}
     sheet, rows = read_rows(node, table)
     return {name: sheet.columns[name].take(rows) for name in names}
+
+
+def _read_sheet(node: Node, limit: int | None = None) -> "Sheet":
+    from mmrun.data.sheets.sheet import read_sheet
+    from mmrun.data.sources.manifest import locate_file
+
+    return read_sheet(locate_file(node["path"]), limit=limit, encoding=node["encoding"])

@@ -15,6 +15,7 @@ from mmrun.data.checks.groups import find_leaking_groups
 from mmrun.data.checks.inspections import INSPECTIONS, ModalityAudit, Range, summarize
 from mmrun.data.checks.labels import MAX_JUDGED, find_unlikely_labels
 from mmrun.data.checks.similarity import cluster_rows
+from mmrun.data.checks.table_columns import repeats_by_chance
 from mmrun.data.packed import Records
 from mmrun.data.split import has_target
 from mmrun.data.table import SPLITS, Column, Table, Target
@@ -125,9 +126,15 @@ def _choose_rows(column: Column, rows: np.ndarray, sample_size: int | None) -> n
 def _find_repetitions(
     table: Table, contents: Mapping[str, np.ndarray], clusters: Mapping[str, np.ndarray], notes: list[str]
 ) -> list[Finding]:
-    findings = find_repeated_rows(table, contents, clusters, notes)
+    usual = []
+    for name, column in table.columns.items():
+        if column.kind == "tabular" and repeats_by_chance(Records.from_rows(column.values)):
+            usual.append(name)
+            notes.append(f"{name}: rows have the same cells about as often as by chance, so this is not reported")
+    unusual = [name for name in table.columns if name not in usual]
+    findings = find_repeated_rows(table, contents, clusters, notes) if unusual else []
     reported = {row for finding in findings for row in finding.rows}
-    for name in table.columns:
+    for name in unusual:
         findings += find_shared_values(table, name, contents[name], clusters[name], reported)
     return findings
 

@@ -29,7 +29,7 @@ def number_contents(column: Column) -> np.ndarray:
     elif column.from_files:
         numbers = _number(_digest_files(column.values))
     else:
-        numbers = _number_cells(column.values)
+        numbers = _number_values(column.values)
     return np.where(column.is_present(), numbers, -1)
 
 
@@ -49,19 +49,29 @@ def combine(columns: Iterable[np.ndarray], num_rows: int) -> np.ndarray:
     return combined
 
 
-def _number_records(records: Records) -> np.ndarray:
-    return combine((_number_cells(cells, normalize=True) for cells in records.columns.values()), len(records))
+def number_cells(cells: PackedValues[object]) -> np.ndarray:
+    """Number the cells of a column of a table; they are compared as names, so that 7 and 7.0 are equal.
 
+    Args:
+        cells: N of them, None where one is empty.
 
-def _number_cells(cells: Iterable[object], normalize: bool = False) -> np.ndarray:
-    """Number cells; those of a table are compared as names, so that 7 and 7.0 are equal."""
-    encoded = cells.encode() if isinstance(cells, PackedValues) else None
+    Returns:
+        [N] int64; -1 where a cell is empty.
+    """
+    encoded = cells.encode()
     if encoded is None:
-        return _number(_normalize(cell) if normalize else _digest_value(cell) for cell in cells)
-    if not normalize:
-        return encoded.codes.astype(np.int64)
+        return _number(map(_normalize, cells))
     numbers = np.append(_number(map(_normalize, encoded.values)), -1)
     return np.asarray(numbers[encoded.codes])
+
+
+def _number_records(records: Records) -> np.ndarray:
+    return combine(map(number_cells, records.columns.values()), len(records))
+
+
+def _number_values(values: Iterable[object]) -> np.ndarray:
+    encoded = values.encode() if isinstance(values, PackedValues) else None
+    return _number(map(_digest_value, values)) if encoded is None else encoded.codes.astype(np.int64)
 
 
 def _number(contents: Iterable[Hashable]) -> np.ndarray:

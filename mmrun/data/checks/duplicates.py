@@ -11,6 +11,8 @@ from mmrun.data.split import has_target
 from mmrun.data.table import SPLITS, Table
 
 MIN_DISTINCT = {"tabular": 0.9}  # share of rows that differ, from which equal ones are suspicious; else 0.5
+MAX_USUAL = 2  # times as often as within the training rows may others share values with them
+NOUNS = {"image": "image", "audio": "recording", "text": "text", "series": "series", "tabular": "cells"}
 CLEAN = "`mmrun data clean` leaves them out"
 
 
@@ -62,9 +64,9 @@ def find_repeated_rows(
 def find_shared_values(
     table: Table, name: str, contents: np.ndarray, clusters: np.ndarray, reported: set[int]
 ) -> list[Finding]:
-    """Find val and test rows whose value of one modality also occurs in training, equal or similar.
+    """Find rows whose value of one modality also occurs in a later split (train < val < test), equal or similar.
 
-    Values are exempt if many training rows share theirs with others: then repetition is in their nature.
+    Texts, series and cells are exempt where rows of one split share theirs as often: then it is in their nature.
 
     Args:
         table: the data set.
@@ -74,28 +76,25 @@ def find_shared_values(
         reported: rows of which all modalities are known to repeat.
     """
     column = table.columns[name]
-    train = table.rows("train")
-    least = _least_distinct({column.kind})
     findings: list[Finding] = []
-    if column.from_files or _share_distinct(contents[train]) >= least:
-        findings += _report_shared(
-            table, name, contents, reported, Shared("shared", "also occur in training", "equals")
-        )
-    if _share_distinct(clusters[train]) >= least:
+    if column.from_files or not _is_usual(table, column.kind, contents):
+        message = f"{name}: the same {NOUNS[column.kind]} as in a row of val or test"
+        findings += _report_shared(table, name, contents, reported, Shared("shared", message, "equals"))
+    is_similar = _share_distinct(clusters[table.rows("train")]) >= _least_distinct({column.kind})
+    if is_similar and (column.from_files or not _is_usual(table, column.kind, clusters)):
         known = reported.union(*(finding.rows for finding in findings))
-        findings += _report_shared(
-            table, name, clusters, known, Shared("near-shared", "resemble one in training", "resembles")
-        )
+        message = f"{name}: nearly the same {NOUNS[column.kind]} as in a row of val or test"
+        findings += _report_shared(table, name, clusters, known, Shared("near-shared", message, "resembles"))
     return findings
 
 
 class Shared(NamedTuple):
-    """How values that two splits share are reported.
+    """How rows that share a value with a later split are reported.
 
     Attributes:
         kind: of the finding.
-        message: what rows of a split do.
-        relation: of such a row to a training row.
+        message: of the finding.
+        relation: of such a row to one of a later split.
     """
 
     kind: str
@@ -106,22 +105,34 @@ class Shared(NamedTuple):
 def _report_shared(
     table: Table, name: str, numbers: np.ndarray, reported: set[int], shared: Shared
 ) -> Iterator[Finding]:
-    """Report val and test rows that have the number of a training row, if they are not reported yet."""
-    column = table.columns[name]
-    train = table.rows("train")
-    first_rows = dict(zip(numbers[train[::-1]].tolist(), train[::-1].tolist(), strict=True))
-    first_rows.pop(-1, None)
-    for split in ("val", "test"):
-        rows = [row for row in table.rows(split).tolist() if numbers[row] in first_rows and row not in reported]
-        if rows:
-            originals = locate_rows(table, [first_rows[numbers[row]] for row in rows])
-            where = [
-                f"{column.locate(row)} {shared.relation} {original}"
-                for row, original in zip(rows, originals, strict=True)
-            ]
-            message = f"{name}: rows of {split} that {shared.message}"
-            remedy = "keep the rows of one source in one split: group=COLUMN"
-            yield Finding(shared.kind, message, remedy, rows=rows, where=where)
+    """Report rows that have the number of a row of a later split, if they are not reported yet."""
+    groups = _group_rows(table, numbers)
+    pairs = []
+    for row, leader in zip(groups.order.tolist(), groups.leaders.tolist(), strict=True):
+        if table.split[row] != table.split[leader] and numbers[row] >= 0 and row not in reported:
+            pairs.append((row, leader))
+    if pairs:
+        pairs.sort()
+        rows = [row for row, _ in pairs]
+        places = locate_rows(table, [leader for _, leader in pairs])
+        where = [
+            f"{table.columns[name].locate(row)} {shared.relation} {place}"
+            for row, place in zip(rows, places, strict=True)
+        ]
+        remedy = f"keep rows of one source in one split: group=COLUMN; or `mmrun data clean --drop {shared.kind}`"
+        yield Finding(shared.kind, shared.message, remedy, rows=rows, where=where)
+
+
+def _is_usual(table: Table, kind: str, numbers: np.ndarray) -> bool:
+    """Return whether training rows share values among themselves as often as others share them with training."""
+    train = numbers[table.rows("train")]
+    train = train[train >= 0]
+    others = numbers[(table.split != "train") & (numbers >= 0)]
+    if len(train) == 0 or len(others) == 0 or _share_distinct(train) < _least_distinct({kind}):
+        return True
+    counts = np.bincount(train, minlength=int(numbers.max()) + 1)
+    repeated, shared = (counts[train] > 1).mean(), (counts[others] > 0).mean()
+    return bool(repeated > 0 and shared <= MAX_USUAL * repeated)
 
 
 def _sort_repeated(table: Table, groups: Groups) -> list[Finding]:

@@ -10,7 +10,10 @@ from mmrun.data.table import Table
 Level = Literal["error", "warning"]  # a run rejects the data; or trains, but perhaps not on what the user means
 
 DROPPED_BY_DEFAULT = ("unreadable", "duplicates", "leaks")  # kinds whose rows `mmrun data clean` leaves out
-DROPPED_ON_REQUEST = ("near-duplicates", "conflicts", "labels", "blank", "silent", "clipped", "not-finite", "empty")
+DROPPED_ON_REQUEST = (
+    *("near-duplicates", "shared", "near-shared", "conflicts", "labels"),
+    *("blank", "silent", "clipped", "truncated", "not-finite", "empty"),
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Finding:
         message: what is wrong, one line.
         remedy: what to do; may be empty.
         level: error or warning.
-        rows: numbers of the rows, ascending; empty if it concerns a column, a class or a split.
+        rows: numbers of the rows, ascending or the most suspicious first; empty if it concerns a column, a class or a
+            split.
         where: where each of these rows stands, "file:row", with the reason where rows differ in it. Bad rows that
             were left out when the table was opened have a place here, but no number.
     """

@@ -29,6 +29,7 @@ MIN_POWER = 1e-10  # -100 dB
 MIN_AMPLITUDE = 1e-3  # -60 dB; a recording that never exceeds it is silent
 CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
 MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
+UNKNOWN_SIZE = 0xFFFFFFFF  # of a WAV file that was written as a stream
 NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
 CHUNK_SIZE = 1024  # rows that are given to threads at a time
 
@@ -177,7 +178,7 @@ def read_recording(value: Path | tuple[np.ndarray, int]) -> Sample:
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
     if samples.ndim == 2:
         samples = samples.mean(axis=1)
-    flags = []
+    flags = ["truncated"] if isinstance(value, Path) and _is_truncated(value) else []
     if not np.isfinite(samples).all():
         flags.append("not-finite")
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
@@ -187,6 +188,16 @@ def read_recording(value: Path | tuple[np.ndarray, int]) -> Sample:
     elif peak >= CLIPPED_AMPLITUDE and _measure_flat_peaks(samples, peak) > MAX_CLIPPED:
         flags.append("clipped")
     return Sample((len(samples) / rate, rate), _shrink_spectrogram(samples), tuple(flags))
+
+
+def _is_truncated(path: Path) -> bool:
+    """Return whether a WAV file is shorter than it says; libsndfile reads it without complaint."""
+    if path.suffix.lower() != ".wav" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        header = file.read(8)
+    size = int.from_bytes(header[4:], "little")
+    return header[:4] == b"RIFF" and size != UNKNOWN_SIZE and size + len(header) > path.stat().st_size + 1  # a pad byte
 
 
 def _measure_flat_peaks(samples: np.ndarray, peak: float) -> float:

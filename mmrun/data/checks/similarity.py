@@ -27,11 +27,12 @@ EDGE = 0  # hash of the place before the first word and after the last one
 IsNear = Callable[[np.ndarray, np.ndarray], np.ndarray]  # first and second rows of P pairs -> [P] bool
 
 
-def find_similar_vectors(vectors: np.ndarray) -> np.ndarray:
+def find_similar_vectors(vectors: np.ndarray, min_length_ratio: float = 0.0) -> np.ndarray:
     """Find pairs of vectors that point in nearly the same direction (SimHash; Charikar, 2002).
 
     Args:
         vectors: [N, D], thumbnails without their mean; a vector of zeros resembles none.
+        min_length_ratio: of the shorter vector to the longer one, if a multiple is not a copy.
 
     Returns:
         [P, 2] int64 numbers of rows; of a group of similar rows, enough pairs to connect it.
@@ -48,9 +49,10 @@ def find_similar_vectors(vectors: np.ndarray) -> np.ndarray:
         cosine = np.einsum("pd,pd->p", directions[first], directions[second])
         difference = np.einsum("pd,pd->p", centred[first], centred[second])
         is_close = (cosine >= MIN_COSINE) & (difference >= MIN_CENTRED_COSINE * norms[first] * norms[second])
-        return np.asarray(is_close)
+        shorter, longer = np.sort([lengths[rows[first]], lengths[rows[second]]], axis=0)
+        return np.asarray(is_close & (shorter >= min_length_ratio * longer))
 
-    return rows[_find_pairs(_hash_directions(centred), is_near)]
+    return np.asarray(rows[_find_pairs(_hash_directions(centred), is_near)])
 
 
 def find_similar_texts(texts: Sequence[str]) -> np.ndarray:
@@ -75,9 +77,10 @@ def find_similar_texts(texts: Sequence[str]) -> np.ndarray:
     def is_near(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.asarray((signatures[first] == signatures[second]).mean(axis=1) >= MIN_JACCARD)
 
-    bands = signatures.reshape(len(rows), NUM_BANDS, -1).astype(np.uint64)
+    bands = signatures.reshape(len(rows), NUM_BANDS, NUM_HASHES // NUM_BANDS).astype(np.uint64)
     weights = _draw_odd_numbers(bands.shape[2])
-    return rows[_find_pairs((bands * weights).sum(axis=2, dtype=np.uint64), is_near)]
+    keys = (bands * weights).sum(axis=2, dtype=np.uint64)
+    return np.asarray(rows[_find_pairs(keys, is_near)])
 
 
 def cluster_rows(contents: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmrun.data.checks.contents import combine
+from mmrun.data.checks.contents import combine, number_cells
 from mmrun.data.checks.finding import Finding, split_remedy
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.lengths import format_share
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_SAME = 0.99  # share of training rows with the most frequent cell of a column, to go unmentioned
 MIN_SAME_ROWS = 100  # training rows from which such a share is worth a warning
 MIN_IDENTIFIERS = 20  # categories, if most rows have one of their own
+MAX_USUAL = 2  # times as many rows may be equal as by chance
 GRID = 1e-3  # standard deviations; numbers that differ by less are similar
 
 Decoded = dict[str, np.ndarray]  # parts of Cells.decode, with a first axis of rows
@@ -99,6 +100,43 @@ def find_similar_records(decoded: Decoded) -> np.ndarray:
         is_equal = keys[order[1:]] == keys[order[:-1]]
         pairs.append(np.stack([order[:-1][is_equal], order[1:][is_equal]], axis=1))
     return np.concatenate(pairs)
+
+
+def find_unusual_pairs(decoded: Decoded) -> np.ndarray:
+    """Find similar rows as `find_similar_records` does; none where as many are similar by chance.
+
+    Args:
+        decoded: parts of N rows.
+    """
+    pairs = find_similar_records(decoded)
+    shuffled = {part: shuffle_columns(values) for part, values in decoded.items()}
+    return pairs if len(pairs) > MAX_USUAL * len(find_similar_records(shuffled)) else pairs[:0]
+
+
+def repeats_by_chance(records: Records) -> bool:
+    """Return whether rows that are equal are as frequent as if the columns had nothing to do with each other.
+
+    Args:
+        records: N rows.
+    """
+    columns = np.array([number_cells(cells) for cells in records.columns.values()]).T
+    repeated, by_chance = (_count_repeated(cells) for cells in (columns, shuffle_columns(columns)))
+    return 0 < repeated <= MAX_USUAL * by_chance
+
+
+def shuffle_columns(values: np.ndarray) -> np.ndarray:
+    """Return the rows of a table with each column in an order of its own.
+
+    Args:
+        values: [N, columns].
+    """
+    return np.random.default_rng(0).permuted(values, axis=0)
+
+
+def _count_repeated(cells: np.ndarray) -> int:
+    """Return how many rows [N, columns] equal another one."""
+    counts = np.bincount(combine(cells.T, len(cells)))
+    return int(counts[counts > 1].sum())
 
 
 def encode_records(decoded: Decoded) -> "csr_matrix":
