@@ -90,7 +90,7 @@ def _inspect_files(
     """Describe images, recordings or series by their features [n, D]."""
     differences = features - features.mean(axis=1, keepdims=True)
     pairs = samples.rows[find_similar_vectors(differences, MIN_LENGTH_RATIO[column.kind])]
-    return Inspection(facts, _report(name, column, samples), pairs, Features(samples.rows, features))
+    return Inspection(facts, _report(name, column, samples), pairs, Features(samples.rows, features.__getitem__))
 
 
 def _report(name: str, column: Column, samples: Samples) -> list[Finding]:
@@ -148,7 +148,7 @@ def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) ->
     words = summarize([len(text.split()) for text in texts])
     facts: ModalityAudit = {"words": words, "different": len(set(texts))}
     pairs = samples.rows[find_similar_texts(texts)]
-    features = Features(samples.rows, hash_texts(texts)) if texts else None
+    features = Features(samples.rows, lambda places: hash_texts([texts[place] for place in places]))
     findings = [*_report(name, column, samples), *_find_file_names(name, column, rows)]
     return Inspection(facts, findings, pairs, features)
 
@@ -178,7 +178,7 @@ def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) ->
     categories = {label: len(set(numbers) - {""}) for label, numbers in cells.categories.items()}
     facts: ModalityAudit = {"numeric": list(cells.numeric), "categories": categories}
     pairs = readable[find_unusual_pairs(decoded)]
-    return Inspection(facts, findings, pairs, Features(readable, encode_records(decoded)))
+    return Inspection(facts, findings, pairs, Features(readable, encode_records(decoded).__getitem__))
 
 
 INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] = {

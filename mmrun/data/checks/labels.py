@@ -5,7 +5,7 @@ row is judged by a model that was not fitted to it.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 NUM_FOLDS = 5
 MIN_CLASS_ROWS = 10  # of a class that is judged
 MAX_CLASSES = 200  # of a target that is judged; more take long
-MAX_JUDGED = 10_000  # rows, unless all are asked for
+MAX_JUDGED = 5_000  # rows, unless all are asked for
 MIN_SKILL = 0.7  # of the model: 0 is always predicting the most frequent class, 1 is no error
 MIN_MARGIN = 0.7  # by which the suggested class is more probable than the given one
 INVERSE_REGULARISATION = 0.3
-MAX_ITERATIONS = 200
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-3
 NUM_WORDS = 1 << 14  # hashes of words and word pairs
 MAX_COMPONENTS = 128  # of sparse features
 LENGTH = 5.0  # of the features of one modality
@@ -35,11 +36,11 @@ class Features(NamedTuple):
 
     Attributes:
         rows: their numbers, ascending [n].
-        values: [n, D], dense or sparse.
+        select: computes the features of some of them, by places [m] -> [m, D], dense or sparse.
     """
 
     rows: np.ndarray
-    values: "np.ndarray | csr_matrix"
+    select: "Callable[[np.ndarray], np.ndarray | csr_matrix]"
 
 
 class Judgement(NamedTuple):
@@ -151,7 +152,7 @@ def _predict_across_folds(features: np.ndarray, labels: np.ndarray, num_classes:
     probabilities = np.zeros((len(labels), num_classes))
     folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
     for train, test in folds.split(features, labels):
-        model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=MAX_ITERATIONS)
+        model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=MAX_ITERATIONS, tol=TOLERANCE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features[train], labels[train])
@@ -178,7 +179,7 @@ def _build_matrix(features: Mapping[str, Features], rows: np.ndarray) -> np.ndar
     blocks = []
     for modality in features.values():
         is_read = np.isin(rows, modality.rows)
-        values = modality.values[np.searchsorted(modality.rows, rows[is_read])]
+        values = modality.select(np.searchsorted(modality.rows, rows[is_read]))
         dense = _reduce(values) if issparse(values) else _standardise(values)
         block = np.zeros((len(rows), dense.shape[1]), dtype=np.float32)
         block[is_read] = dense

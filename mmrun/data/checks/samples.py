@@ -1,11 +1,11 @@
 """Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
 UNKNOWN_SIZE = 0xFFFFFFFF  # of a WAV file that was written as a stream
 NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
 CHUNK_SIZE = 1024  # rows that are given to threads at a time
+
+T = TypeVar("T")
 
 
 class Sample(NamedTuple):
@@ -76,7 +78,7 @@ class Samples(NamedTuple):
 
 
 def read_samples(column: Column, rows: np.ndarray) -> Samples:
-    """Read rows completely, in threads.
+    """Read rows completely, files in threads.
 
     Args:
         column: images, recordings, texts or series.
@@ -92,16 +94,24 @@ def read_samples(column: Column, rows: np.ndarray) -> Samples:
 
     read_rows, values = [], []
     unreadable = {}
-    numbers = iter(rows.tolist())
+    for row, result in zip(rows.tolist(), _map(try_read, rows.tolist(), column.from_files), strict=True):
+        if isinstance(result, DataError):
+            unreadable[row] = str(result)
+        else:
+            read_rows.append(row)
+            values.append(result)
+    return Samples(np.array(read_rows, dtype=np.int64), values, unreadable)
+
+
+def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterator[T]:
+    """Yield what is read of each row."""
+    if not in_threads:
+        yield from map(read, rows)
+        return
+    numbers = iter(rows)
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
         while chunk := list(islice(numbers, CHUNK_SIZE)):
-            for row, result in zip(chunk, pool.map(try_read, chunk), strict=True):
-                if isinstance(result, DataError):
-                    unreadable[row] = str(result)
-                else:
-                    read_rows.append(row)
-                    values.append(result)
-    return Samples(np.array(read_rows, dtype=np.int64), values, unreadable)
+            yield from pool.map(read, chunk)
 
 
 # --------------------------------------------------------------------------------------------------------------- images

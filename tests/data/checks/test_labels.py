@@ -32,12 +32,12 @@ def test_wrong_labels_of_digits_are_found(flipped):
     """Of 89 wrong labels among 1,797, a random choice of as many would hit 4."""
     pixels, labels, is_wrong = flipped
     notes = []
-    features = {"image": Features(np.arange(len(labels)), pixels)}
+    features = {"image": Features(np.arange(len(labels)), pixels.__getitem__)}
     [finding] = find_unlikely_labels(make_table(labels), features, notes)
     hits = is_wrong[list(finding.rows)]
     assert len(hits) < 100
-    assert hits.mean() > 0.85  # precision; 0.94 was seen
-    assert hits.sum() / is_wrong.sum() > 0.65  # recall; 0.76 was seen
+    assert hits.mean() > 0.9  # precision; 1.0 was seen
+    assert hits.sum() / is_wrong.sum() > 0.65  # recall; 0.73 was seen
     assert finding.where[0].startswith(f"row {finding.rows[0]}: '{labels[finding.rows[0]]}', more likely '")
     assert notes == ["label: labels are judged by a quick model with 91% accuracy on 1,797 rows, by cross-validation"]
 
@@ -46,7 +46,10 @@ def test_labels_are_not_judged_by_a_model_that_knows_too_little(flipped):
     _, labels, _ = flipped
     noise = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
     notes = []
-    assert find_unlikely_labels(make_table(labels[:300]), {"image": Features(np.arange(300), noise)}, notes) == []
+    assert (
+        find_unlikely_labels(make_table(labels[:300]), {"image": Features(np.arange(300), noise.__getitem__)}, notes)
+        == []
+    )
     assert notes[0].startswith("label: labels are not judged: a quick model with ")
 
 
@@ -55,7 +58,7 @@ def test_rows_without_the_modality_or_a_label_are_not_judged(flipped):
     labels = labels[:500].copy()
     labels[400:] = -100
     notes = []
-    features = {"image": Features(np.arange(100, 500), pixels[100:500])}
+    features = {"image": Features(np.arange(100, 500), pixels[100:500].__getitem__)}
     findings = find_unlikely_labels(make_table(labels, num_missing=100), features, notes)
     assert all(100 <= row < 400 for finding in findings for row in finding.rows)
     assert "on 300 rows" in notes[0]
@@ -64,5 +67,7 @@ def test_rows_without_the_modality_or_a_label_are_not_judged(flipped):
 def test_so_many_rows_are_judged_at_most(flipped):
     pixels, labels, _ = flipped
     notes = []
-    find_unlikely_labels(make_table(labels), {"image": Features(np.arange(len(labels)), pixels)}, notes, max_rows=600)
+    find_unlikely_labels(
+        make_table(labels), {"image": Features(np.arange(len(labels)), pixels.__getitem__)}, notes, max_rows=600
+    )
     assert "on 600 rows" in notes[0]
