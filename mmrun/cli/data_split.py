@@ -207,6 +207,7 @@ def _tabulate_parts(records: list[Record], args: argparse.Namespace) -> Table:
 
 
 def _tabulate_targets(division: "Division") -> Iterator[Part]:
+    from mmrun.data.names import shorten
     from mmrun.data.split_file import count_labels
 
     for name, target in division.targets.items():
@@ -221,7 +222,7 @@ def _tabulate_targets(division: "Division") -> Iterator[Part]:
         counts = count_labels(target, division.parts, division.names)
         rows = []
         for place, label in enumerate(target.names[:MAX_CLASSES_PRINTED]):
-            rows.append([label, *(str(of_part[place]) for of_part in counts.values())])
+            rows.append([shorten(label), *(str(of_part[place]) for of_part in counts.values())])
         yield Table("", [name, *division.names], rows)
         if len(target.names) > MAX_CLASSES_PRINTED:
             yield f"and {len(target.names) - MAX_CLASSES_PRINTED} more (--format json lists all)"

@@ -135,7 +135,8 @@ def _group_values(keys: np.ndarray, values: np.ndarray, num_keys: int) -> list[l
 def partition_groups(shares: Sequence[float], labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """Divide rows so that all rows of a group are in one part, and each stratum or label about in the same proportions.
 
-    The largest groups are placed first, each where its labels are needed most among the parts that have room for it.
+    The largest groups are placed first, each where its labels are needed most among the parts that have room for it,
+    and of which it would not fill more than half, if there are such.
     Where every share is at least that of the largest group, each part has its size within the size of this group.
 
     Args:
@@ -157,25 +158,30 @@ def partition_groups(shares: Sequence[float], labels: np.ndarray, groups: np.nda
     sizes = np.bincount(group)
     labels_of, weights_of = _weigh_labels(labels, group)
     num_labels = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
-    need = [[share] * num_labels for share in shares]  # [parts][C], as shares of all rows with the label
-    room = [share * len(labels) for share in shares]
+    need = [[1.0] * num_labels for _ in shares]  # [parts][C], as shares of what is requested
+    wish = [share * len(labels) for share in shares]
+    room = list(wish)
     place = np.full(len(names), -1)
     empty = set(range(len(shares)))
     by_size = np.lexsort((rng.random(len(names)), -sizes)).tolist()
     for num_left, g in zip(range(len(by_size), 0, -1), by_size, strict=True):
         size = int(sizes[g])
-        candidates = empty if num_left <= len(empty) else [part for part, rows in enumerate(room) if rows >= size]
-        if not candidates or candidates is empty:
-            part = max(candidates or range(len(room)), key=room.__getitem__)
-        else:
-            scores = {part: (_dot(need[part], labels_of[g], weights_of[g]), room[part]) for part in candidates}
-            part = max(candidates, key=scores.__getitem__)
+        candidates = empty if num_left <= len(empty) else _find_candidates(size, room, wish)
+        needs = {part: _dot(need[part], labels_of[g], weights_of[g]) for part in candidates}
+        part = max(candidates, key=lambda part: (needs[part], room[part]))
         place[g] = part
         empty.discard(part)
         room[part] -= size
         for label, weight in zip(labels_of[g], weights_of[g], strict=True):
-            need[part][label] -= weight
+            need[part][label] -= weight / shares[part]
     return place[group]
+
+
+def _find_candidates(size: int, room: Sequence[float], wish: Sequence[float]) -> list[int]:
+    """Return the parts of which a group fills half at most; else those with room for it; else that with most room."""
+    fitting = [part for part, rows in enumerate(room) if rows >= size]
+    small = [part for part in fitting if 2 * size <= wish[part]]
+    return small or fitting or [max(range(len(room)), key=room.__getitem__)]
 
 
 def _weigh_labels(labels: np.ndarray, group: np.ndarray) -> tuple[list[list[int]], list[list[float]]]:

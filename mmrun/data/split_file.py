@@ -8,7 +8,7 @@ import numpy as np
 
 from mmrun.data import cells, infer
 from mmrun.data.folds import MIN_FOLDS
-from mmrun.data.names import normalize_name
+from mmrun.data.names import normalize_name, shorten
 from mmrun.data.partition import partition_by_time, partition_groups, partition_rows
 from mmrun.data.schema import Layout, Names, resolve_schema
 from mmrun.data.sheets.numbers import as_number
@@ -179,8 +179,8 @@ def _find_testable_rows(
         raise DataError("every group has a row without a target, which cannot be tested; remove these rows first")
     place = "in no fold, so always for training" if request.folds is not None else "in train"
     others = int((has_all & ~can_be_tested).sum())
-    with_groups = f", and so are {others} rows of their groups" if others else ""
-    notes.append(f"{(~has_all).sum()} rows without a target are {place}{with_groups}")
+    with_groups = f", and {others} more of their groups" if others else ""
+    notes.append(f"rows without a target are {place}: {(~has_all).sum()}{with_groups}")
     return can_be_tested
 
 
@@ -257,7 +257,7 @@ def _describe_absent_classes(name: str, target: Target, parts: np.ndarray, names
         total = counts[:, label].sum()
         where = f"fold {', '.join(absent)}" if names[0] not in SPLITS else " and ".join(absent)
         rows = "1 row" if total == 1 else f"{total} rows"
-        notes.append(f"{name}: '{target.names[label]}' has {rows}, and none in {where}")
+        notes.append(f"{name}: '{shorten(target.names[label])}' has {rows}, and none in {where}")
     more = len(notes) - MAX_CLASSES_NAMED
     return notes if more <= 0 else [*notes[:MAX_CLASSES_NAMED], f"{name}: {more} more classes are not in every part"]
 

@@ -69,11 +69,11 @@ def test_rows_without_a_target_are_for_training(tmp_path):
     path = write(tmp_path, "x,who,label", [f"{row},p{row // 2},{'ab'[row % 2] if row else ''}" for row in range(40)])
     division = divide_file(path, Request())
     assert division.parts[0] == "train"
-    assert division.notes == ["1 rows without a target are in train"]
+    assert division.notes == ["rows without a target are in train: 1"]
     division = divide_file(path, Request(folds=4, group="who"))
     assert division.parts[:2].tolist() == ["", ""]
     assert division.notes[0] == (
-        "1 rows without a target are in no fold, so always for training, and so are 1 rows of their groups"
+        "rows without a target are in no fold, so always for training: 1, and 1 more of their groups"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmrun.data.checks.finding import Finding
 from mmrun.data.checks.labels import Features, hash_texts
-from mmrun.data.checks.samples import Samples, read_samples
+from mmrun.data.checks.read_values import Samples, read_samples
 from mmrun.data.checks.similarity import find_similar_texts, find_similar_vectors
 from mmrun.data.checks.table_columns import check_columns, decode_records, encode_records, find_unusual_pairs
 from mmrun.data.infer import SUFFIXES

@@ -1,283 +1,253 @@
-"""Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
+"""Draws a few rows of each class, and makes them small enough to be shown on a page."""
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+import io
+import math
+import wave
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
+from mmrun.data.checks.statistics import encodes_date
+from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import read_audio
-from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
+from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
 from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.text import read_text
-from mmrun.data.table import Column
+from mmrun.data.split import compute_strata, has_target
+from mmrun.data.table import CLASSES, Table, Target
 from mmrun.errors import DataError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-THUMBNAIL = 12  # pixels, width and height
-DECODED = 96  # pixels that a JPEG is decoded to at least
-BACKGROUND = (128, 128, 128)  # behind transparent pixels, as encoders see them
-MIN_DEVIATION = 1.0  # grey levels, of a picture that shows something
-NUM_SEGMENTS, NUM_BANDS = 24, 18  # of a recording's spectrogram
-FRAME = 256  # samples
-MIN_POWER = 1e-10  # -100 dB
-MIN_AMPLITUDE = 1e-3  # -60 dB; a recording that never exceeds it is silent
-CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
-MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
-UNKNOWN_SIZE = 0xFFFFFFFF  # of a WAV file that was written as a stream
-NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
-CHUNK_SIZE = 1024  # rows that are given to threads at a time
-
-T = TypeVar("T")
+MAX_CLASSES = 12
+MAX_OF_CLASS = 3
+MAX_BYTES = 2 << 20  # of all pictures and sounds
+PIXELS = 160  # of the longer side
+QUALITY = 80  # of JPEG
+GREY = (128, 128, 128)  # behind transparent pixels
+SECONDS, RATE = 3.0, 12_000  # of a sound, at most
+MAX_LETTERS = 400
+MAX_CELLS = 15
+MAX_CHANNELS = 3  # of a series
+MAX_POINTS = 150  # of a line
 
 
-class Sample(NamedTuple):
-    """One value that was read.
+@dataclass(frozen=True)
+class Media:
+    """A picture or a sound.
 
     Attributes:
-        facts: by kind: the header of an image; seconds and rate of a recording; a text; the shape of a series.
-        features: [D] float32, the same D in all values of a kind; None of a text.
-        flags: what is odd, kinds of findings.
+        kind: "image/jpeg" or "audio/wav".
+        content: of the file.
+        label: what it is cut to or resized from.
     """
 
-    facts: Any
-    features: np.ndarray | None = None
-    flags: tuple[str, ...] = ()
+    kind: str
+    content: bytes
+    label: str
 
 
-class Samples(NamedTuple):
-    """Values of a column that were read.
+@dataclass(frozen=True)
+class Lines:
+    """A series as lines.
 
     Attributes:
-        rows: numbers of the rows that could be read [n].
-        values: of these rows.
-        unreadable: reason, by the number of a row that could not be read.
+        channels: at most MAX_POINTS numbers each.
+        label: how much of the series is shown.
     """
 
-    rows: np.ndarray
-    values: list[Sample]
-    unreadable: dict[int, str]
-
-    def find_flagged(self, flag: str) -> list[int]:
-        """Return the numbers of the rows with a flag.
-
-        Args:
-            flag: one of Sample.flags.
-        """
-        return [row for row, value in zip(self.rows.tolist(), self.values, strict=True) if flag in value.flags]
-
-    def stack_features(self) -> np.ndarray:
-        """Return the features of all values [n, D]."""
-        features = [value.features for value in self.values]
-        return np.stack(features) if features else np.zeros((0, 1), dtype=np.float32)  # type: ignore[arg-type]
+    channels: list[list[float]]
+    label: str
 
 
-def read_samples(column: Column, rows: np.ndarray) -> Samples:
-    """Read rows completely, files in threads.
+@dataclass(frozen=True)
+class Problem:
+    """Why a value cannot be shown.
+
+    Attributes:
+        reason: one line.
+    """
+
+    reason: str
+
+
+Cells = Mapping[str, str]
+Value = Media | Lines | Problem | Cells | str | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row.
+
+    Attributes:
+        id: of the row.
+        split: that it is in.
+        targets: as text, by name.
+        values: by modality; None: missing.
+    """
+
+    id: str
+    split: str
+    targets: dict[str, str]
+    values: dict[str, Value]
+
+
+def draw_samples(table: Table, seed: int = 0) -> tuple[dict[str, list[Sample]], list[str]]:
+    """Draw rows of each class of the first target, or of each range of its numbers.
 
     Args:
-        column: images, recordings, texts or series.
-        rows: numbers of the rows to read, all present [n].
-    """
-    read = READERS[column.kind]
+        table: the data set.
+        seed: of the draw.
 
-    def try_read(row: int) -> Sample | DataError:
+    Returns:
+        Samples by class, the largest classes first; and what was left out, one line each.
+    """
+    name, target = next(iter(table.targets.items()))
+    strata = _find_strata(target)
+    rng = np.random.default_rng(seed)
+    numbers, sizes = np.unique(strata[strata >= 0], return_counts=True)
+    largest = numbers[np.argsort(-sizes, kind="stable")][:MAX_CLASSES]
+    notes = (
+        [] if len(largest) == len(numbers) else [f"samples are of the {MAX_CLASSES} largest of {len(numbers)} classes"]
+    )
+    samples: dict[str, list[Sample]] = {}
+    num_bytes = 0
+    for stratum in largest.tolist():
+        rows = rng.permutation(np.flatnonzero(strata == stratum))[:MAX_OF_CLASS]
+        for row in np.sort(rows).tolist():
+            sample = _read_sample(table, row)
+            size = sum(len(value.content) for value in sample.values.values() if isinstance(value, Media))
+            if num_bytes + size > MAX_BYTES:
+                notes.append(f"samples end where pictures and sounds take more than {MAX_BYTES >> 20} MiB")
+                return samples, notes
+            num_bytes += size
+            samples.setdefault(_name_stratum(name, target, strata, stratum), []).append(sample)
+    return samples, notes
+
+
+def _find_strata(target: Target) -> np.ndarray:
+    """Return the class, the first label or the range of numbers of each row, [N] int64; -1: without a target."""
+    if target.task == "multilabel":
+        has_label = target.values == 1
+        return np.where(has_label.any(axis=1), has_label.argmax(axis=1), -1)
+    if target.task in CLASSES:
+        classes: np.ndarray = np.maximum(target.values, -1)
+        return classes
+    return np.where(has_target(target), compute_strata(target), -1)
+
+
+def _name_stratum(name: str, target: Target, strata: np.ndarray, stratum: int) -> str:
+    if target.task != "regression":
+        return shorten(target.names[stratum])
+    numbers = target.values.reshape(len(strata), -1)[strata == stratum, 0]
+    return f"{name} {np.nanmin(numbers):.4g} to {np.nanmax(numbers):.4g}"
+
+
+def _read_sample(table: Table, row: int) -> Sample:
+    values: dict[str, Value] = {}
+    for name, column in table.columns.items():
+        value = column.values[row]
         try:
-            return read(column.values[row])
+            values[name] = None if value is None else READ[column.kind](value)
         except DataError as error:
-            return error
-
-    read_rows, values = [], []
-    unreadable = {}
-    for row, result in zip(rows.tolist(), _map(try_read, rows.tolist(), column.from_files), strict=True):
-        if isinstance(result, DataError):
-            unreadable[row] = str(result)
-        else:
-            read_rows.append(row)
-            values.append(result)
-    return Samples(np.array(read_rows, dtype=np.int64), values, unreadable)
+            values[name] = Problem(str(error))
+    targets = {name: _format_target(target, row) for name, target in table.targets.items()}
+    return Sample(shorten(str(table.ids[row])), str(table.split[row]), targets, values)
 
 
-def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterator[T]:
-    """Yield what is read of each row."""
-    if not in_threads:
-        yield from map(read, rows)
-        return
-    numbers = iter(rows)
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
-        while chunk := list(islice(numbers, CHUNK_SIZE)):
-            yield from pool.map(read, chunk)
+def _format_target(target: Target, row: int) -> str:
+    value = target.values[row]
+    if target.task in CLASSES:
+        return shorten(target.names[int(value)]) if value >= 0 else "none"
+    if target.task == "multilabel":
+        labels = [name for name, is_set in zip(target.names, (value == 1).tolist(), strict=True) if is_set]
+        return shorten(", ".join(labels) or "none", MAX_LETTERS)
+    return ", ".join(f"{number:.6g}" for number in np.atleast_1d(value).tolist())
 
 
-# --------------------------------------------------------------------------------------------------------------- images
+# ------------------------------------------------------------------------------------------------------- one value
 
 
-def read_image(value: Path | np.ndarray) -> Sample:
-    """Decode an image, and shrink it to a thumbnail of THUMBNAIL x THUMBNAIL pixels in three colours.
+def _read_image(value: Path | np.ndarray) -> Media:
+    from PIL import Image
 
-    Args:
-        value: a file or an array.
-
-    Raises:
-        DataError: it cannot be read.
-    """
     header = read_header(value)
-    if header.is_deep or is_array(value):
-        return _read_deep_image(value, header)
-    assert isinstance(value, Path)
-    image = open_image(value, DECODED)
-    if (image.width < image.height) != (header.width < header.height):  # it is rotated to be seen
-        header = header._replace(width=header.height, height=header.width)
-    opaque = _lay_on_background(image) if header.has_alpha else image.convert("RGB")
-    factor = max(1, min(opaque.size) // DECODED)
-    deviations = np.asarray(opaque.reduce(factor), dtype=np.float32).std(axis=(0, 1))
-    flags = ("blank",) if deviations.max() < MIN_DEVIATION else ()
-    small = opaque.resize((THUMBNAIL, THUMBNAIL), _box())
-    return Sample(header, np.asarray(small, dtype=np.float32).ravel() / 255, flags)
+    if is_array(value) or header.is_deep:
+        pixels = read_deep(value, GREY) if header.is_deep else np.asarray(read_array(value))
+        image = Image.fromarray(_scale(pixels))
+    else:
+        assert isinstance(value, Path)
+        image = open_image(value, PIXELS)
+    if header.has_alpha and not header.is_deep:
+        opaque = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", opaque.size, (*GREY, 255)), opaque)
+    image = image.convert("L" if header.channels == 1 else "RGB")
+    enlargement = PIXELS // max(image.size)
+    if enlargement > 1:
+        image = image.resize((image.width * enlargement, image.height * enlargement), Image.Resampling.NEAREST)
+    image.thumbnail((PIXELS, PIXELS))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return Media("image/jpeg", buffer.getvalue(), f"{header.width} x {header.height}")
 
 
-def _read_deep_image(value: Path | np.ndarray, header: Header) -> Sample:
-    from PIL import Image
-
-    pixels = read_deep(value, BACKGROUND)[:3]
-    is_finite = np.isfinite(pixels)
-    flags = () if is_finite.all() else ("not-finite",)
-    least, most = (float(bound(pixels[is_finite])) if is_finite.any() else 0.0 for bound in (np.min, np.max))
-    if most <= least:
-        flags = (*flags, "blank")
-    scaled = np.clip((np.nan_to_num(pixels, nan=least) - least) / max(most - least, 1e-12), 0, 1)
-    channels = []
-    for channel in scaled[[0, 1, 2] if len(scaled) == 3 else [0, 0, 0]]:
-        small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), _box())
-        channels.append(np.asarray(small, dtype=np.float32))
-    return Sample(header, np.stack(channels, axis=2).ravel(), flags)
+def _scale(pixels: np.ndarray) -> np.ndarray:
+    """Return [H, W] or [H, W, 3] uint8 of [C, H, W]: its first channels, from their lowest to their highest value."""
+    step = max(1, max(pixels.shape[1:]) // (4 * PIXELS))
+    shown = np.asarray(pixels[: 3 if len(pixels) >= 3 else 1, ::step, ::step], dtype=np.float64)
+    if pixels.dtype != np.uint8:
+        finite = shown[np.isfinite(shown)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        shown = (np.nan_to_num(shown, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12) * 255
+    scaled: np.ndarray = shown.clip(0, 255).astype(np.uint8)
+    return scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0)
 
 
-def _lay_on_background(image: "Image") -> "Image":
-    from PIL import Image
-
-    transparent = image.convert("RGBA")
-    background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-    return Image.alpha_composite(background, transparent).convert("RGB")
-
-
-def _box() -> Any:
-    from PIL import Image
-
-    return Image.Resampling.BOX
-
-
-# ---------------------------------------------------------------------------------------------------------------- sound
-
-
-def read_recording(value: Path | tuple[np.ndarray, int]) -> Sample:
-    """Read a recording, and shrink its spectrogram to NUM_SEGMENTS x NUM_BANDS powers in dB.
-
-    Args:
-        value: a file, or samples [S] or [S, channels] with their rate in Hz.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    samples, rate = read_audio(value) if isinstance(value, Path) else value
+def _read_sound(value: Path | tuple[np.ndarray, int]) -> Media:
+    """Return the beginning of a sound as WAV of 16 bits, one channel and at most RATE samples per second."""
+    samples, rate = read_audio(value, SECONDS) if isinstance(value, Path) else value
+    samples = samples[: math.ceil(SECONDS * rate)]
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)
-    flags = ["truncated"] if isinstance(value, Path) and _is_truncated(value) else []
-    if not np.isfinite(samples).all():
-        flags.append("not-finite")
-        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    peak = float(np.abs(samples).max())
-    if peak < MIN_AMPLITUDE:
-        flags.append("silent")
-    elif peak >= CLIPPED_AMPLITUDE and _measure_flat_peaks(samples, peak) > MAX_CLIPPED:
-        flags.append("clipped")
-    return Sample((len(samples) / rate, rate), _shrink_spectrogram(samples), tuple(flags))
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    step = -(-rate // RATE)
+    kept = np.pad(mono, (0, -len(mono) % step), mode="edge").reshape(-1, step).mean(axis=1)
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(max(1, rate // step))
+        file.writeframes((np.nan_to_num(kept).clip(-1, 1) * 32767).astype("<i2").tobytes())
+    return Media("audio/wav", buffer.getvalue(), f"the first {len(mono) / rate:.1f} s at {rate // step} Hz")
 
 
-def _is_truncated(path: Path) -> bool:
-    """Return whether a WAV file is shorter than it says; libsndfile reads it without complaint."""
-    if path.suffix.lower() != ".wav" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        header = file.read(8)
-    size = int.from_bytes(header[4:], "little")
-    return header[:4] == b"RIFF" and size != UNKNOWN_SIZE and size + len(header) > path.stat().st_size + 1  # a pad byte
-
-
-def _measure_flat_peaks(samples: np.ndarray, peak: float) -> float:
-    """Return the share of the samples that lie at the peak, as do both their neighbours."""
-    is_at_peak = np.abs(samples) >= peak * 0.999
-    is_flat = is_at_peak & (np.diff(samples, prepend=np.nan) == 0) & (np.diff(samples, append=np.nan) == 0)
-    return float(is_flat.mean())
-
-
-def _shrink_spectrogram(samples: np.ndarray) -> np.ndarray:
-    """Return the powers in dB [NUM_SEGMENTS * NUM_BANDS], of segments of equal length and bands of equal ratio."""
-    if len(samples) < FRAME:
-        samples = np.pad(samples, (0, FRAME - len(samples)))
-    num_frames = max(NUM_SEGMENTS, len(samples) // FRAME)
-    starts = np.linspace(0, len(samples) - FRAME, num_frames).astype(np.int64)
-    edges = np.unique(np.geomspace(1, FRAME // 2, NUM_BANDS + 6).astype(np.int64))[:NUM_BANDS]
-    segments = np.linspace(0, num_frames, NUM_SEGMENTS + 1).astype(np.int64)
-    window = np.hanning(FRAME).astype(np.float32)
-    powers = np.empty((NUM_SEGMENTS, NUM_BANDS), dtype=np.float32)
-    for segment, (first, end) in enumerate(pairwise(segments.tolist())):
-        frames = samples[starts[first:end, None] + np.arange(FRAME)] * window
-        spectrum = np.square(np.abs(np.fft.rfft(frames, axis=1))).mean(axis=0)
-        powers[segment] = np.add.reduceat(spectrum, edges)
-    return np.asarray(10 * np.log10(powers + MIN_POWER)).ravel()
-
-
-# ----------------------------------------------------------------------------------------------------- texts and series
-
-
-def read_words(value: str | Path) -> Sample:
-    """Read a text.
-
-    Args:
-        value: the text or a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    text = read_text(value)
-    has_content = any(letter.isalnum() for letter in text) or any(ord(letter) > 0x2000 for letter in text)
-    return Sample(text, flags=() if has_content else ("empty",))
-
-
-def read_steps(value: object) -> Sample:
-    """Read a series, and interpolate its first channels to NUM_STEPS steps.
-
-    Args:
-        value: a .npy file, an array or lists.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _read_series(value: object) -> Lines:
     series = read_series(value)
-    channels = np.asarray(series[:NUM_CHANNELS], dtype=np.float64)
-    flags = []
-    if not np.isfinite(series).all():
-        flags.append("not-finite")
-        channels = np.nan_to_num(channels, nan=0.0, posinf=0.0, neginf=0.0)
-    if np.ptp(channels, axis=1).max() == 0:
-        flags.append("blank")
-    steps = np.linspace(0, channels.shape[1] - 1, NUM_STEPS)
-    features = np.zeros((NUM_CHANNELS, NUM_STEPS), dtype=np.float32)
-    for place, channel in enumerate(channels):
-        features[place] = np.interp(steps, np.arange(len(channel)), channel)
-    return Sample(series.shape, features.ravel(), tuple(flags))
+    num_channels, num_steps = series.shape
+    step = -(-num_steps // MAX_POINTS)
+    shown = np.nan_to_num(np.asarray(series[:MAX_CHANNELS, ::step], dtype=np.float64))
+    more = f", {MAX_CHANNELS} shown" if num_channels > MAX_CHANNELS else ""
+    return Lines(shown.tolist(), f"{num_steps} steps, channels: {num_channels}{more}")
 
 
-READERS: dict[str, Callable[[Any], Sample]] = {
-    "image": read_image,
-    "audio": read_recording,
-    "text": read_words,
-    "series": read_steps,
+def _read_text(value: str | Path) -> str:
+    text = read_text(value)
+    return shorten(text, MAX_LETTERS)
+
+
+def _read_cells(value: Mapping[str, object]) -> Cells:
+    cells = {}
+    shown = [(name, cell) for name, cell in value.items() if not encodes_date(name)]
+    for name, cell in shown[:MAX_CELLS]:
+        text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+        cells[shorten(name)] = "-" if cell is None else shorten(text)
+    return cells
+
+
+READ: dict[str, Callable[[Any], Value]] = {
+    "image": _read_image,
+    "audio": _read_sound,
+    "text": _read_text,
+    "series": _read_series,
+    "tabular": _read_cells,
 }
