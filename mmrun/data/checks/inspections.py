@@ -9,7 +9,7 @@ import numpy as np
 
 from mmrun.data.checks.finding import Finding
 from mmrun.data.checks.labels import Features, hash_texts
-from mmrun.data.checks.read_values import Samples, read_samples
+from mmrun.data.checks.read_values import ReadValues, read_values
 from mmrun.data.checks.similarity import find_similar_texts, find_similar_vectors
 from mmrun.data.checks.table_columns import check_columns, decode_records, encode_records, find_unusual_pairs
 from mmrun.data.infer import SUFFIXES
@@ -85,7 +85,7 @@ class Inspection(NamedTuple):
 
 
 def _inspect_files(
-    name: str, column: Column, samples: Samples, facts: ModalityAudit, features: np.ndarray
+    name: str, column: Column, samples: ReadValues, facts: ModalityAudit, features: np.ndarray
 ) -> Inspection:
     """Describe images, recordings or series by their features [n, D]."""
     differences = features - features.mean(axis=1, keepdims=True)
@@ -93,7 +93,7 @@ def _inspect_files(
     return Inspection(facts, _report(name, column, samples), pairs, Features(samples.rows, features.__getitem__))
 
 
-def _report(name: str, column: Column, samples: Samples) -> list[Finding]:
+def _report(name: str, column: Column, samples: ReadValues) -> list[Finding]:
     """Report the rows that cannot be read, and those that are odd."""
     findings = []
     if samples.unreadable:
@@ -110,7 +110,7 @@ def _report(name: str, column: Column, samples: Samples) -> list[Finding]:
 
 
 def _inspect_images(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_samples(column, rows)
+    samples = read_values(column, rows)
     headers = [value.facts for value in samples.values]
     facts: ModalityAudit = {
         "width": summarize([header.width for header in headers]),
@@ -121,7 +121,7 @@ def _inspect_images(table: Table, name: str, column: Column, rows: np.ndarray) -
 
 
 def _inspect_recordings(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_samples(column, rows)
+    samples = read_values(column, rows)
     facts: ModalityAudit = {
         "seconds": summarize([value.facts[0] for value in samples.values]),
         "rates": dict(Counter(value.facts[1] for value in samples.values)),
@@ -130,7 +130,7 @@ def _inspect_recordings(table: Table, name: str, column: Column, rows: np.ndarra
 
 
 def _inspect_series(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_samples(column, rows)
+    samples = read_values(column, rows)
     channels = Counter(value.facts[0] for value in samples.values)
     steps = summarize([value.facts[1] for value in samples.values])
     facts: ModalityAudit = {"channels": dict(channels), "steps": steps}
@@ -143,7 +143,7 @@ def _inspect_series(table: Table, name: str, column: Column, rows: np.ndarray) -
 
 
 def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
-    samples = read_samples(column, rows)
+    samples = read_values(column, rows)
     texts = [value.facts for value in samples.values]
     words = summarize([len(text.split()) for text in texts])
     facts: ModalityAudit = {"words": words, "different": len(set(texts))}
@@ -171,7 +171,7 @@ def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) ->
     cells, records = Cells(), Records.from_rows(column.values)
     cells.fit(column, table.rows("train"))
     decoded, unreadable = decode_records(cells, records)
-    findings = _report(name, column, Samples(rows[:0], [], unreadable))
+    findings = _report(name, column, ReadValues(rows[:0], [], unreadable))
     findings += check_columns(table, name, cells)
     readable = np.setdiff1d(rows, list(unreadable))
     decoded = {part: values[readable] for part, values in decoded.items()}

@@ -36,7 +36,7 @@ CHUNK_SIZE = 1024  # rows that are given to threads at a time
 T = TypeVar("T")
 
 
-class Sample(NamedTuple):
+class ReadValue(NamedTuple):
     """One value that was read.
 
     Attributes:
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-class Samples(NamedTuple):
+class ReadValues(NamedTuple):
     """Values of a column that were read.
 
     Attributes:
@@ -60,14 +60,14 @@ class Samples(NamedTuple):
     """
 
     rows: np.ndarray
-    values: list[Sample]
+    values: list[ReadValue]
     unreadable: dict[int, str]
 
     def find_flagged(self, flag: str) -> list[int]:
         """Return the numbers of the rows with a flag.
 
         Args:
-            flag: one of Sample.flags.
+            flag: one of ReadValue.flags.
         """
         return [row for row, value in zip(self.rows.tolist(), self.values, strict=True) if flag in value.flags]
 
@@ -77,7 +77,7 @@ class Samples(NamedTuple):
         return np.stack(features) if features else np.zeros((0, 1), dtype=np.float32)  # type: ignore[arg-type]
 
 
-def read_samples(column: Column, rows: np.ndarray) -> Samples:
+def read_values(column: Column, rows: np.ndarray) -> ReadValues:
     """Read rows completely, files in threads.
 
     Args:
@@ -86,7 +86,7 @@ def read_samples(column: Column, rows: np.ndarray) -> Samples:
     """
     read = READERS[column.kind]
 
-    def try_read(row: int) -> Sample | DataError:
+    def try_read(row: int) -> ReadValue | DataError:
         try:
             return read(column.values[row])
         except DataError as error:
@@ -100,7 +100,7 @@ def read_samples(column: Column, rows: np.ndarray) -> Samples:
         else:
             read_rows.append(row)
             values.append(result)
-    return Samples(np.array(read_rows, dtype=np.int64), values, unreadable)
+    return ReadValues(np.array(read_rows, dtype=np.int64), values, unreadable)
 
 
 def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterator[T]:
@@ -117,7 +117,7 @@ def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterato
 # --------------------------------------------------------------------------------------------------------------- images
 
 
-def read_image(value: Path | np.ndarray) -> Sample:
+def read_image(value: Path | np.ndarray) -> ReadValue:
     """Decode an image, and shrink it to a thumbnail of THUMBNAIL x THUMBNAIL pixels in three colours.
 
     Args:
@@ -138,10 +138,10 @@ def read_image(value: Path | np.ndarray) -> Sample:
     deviations = np.asarray(opaque.reduce(factor), dtype=np.float32).std(axis=(0, 1))
     flags = ("blank",) if deviations.max() < MIN_DEVIATION else ()
     small = opaque.resize((THUMBNAIL, THUMBNAIL), _box())
-    return Sample(header, np.asarray(small, dtype=np.float32).ravel() / 255, flags)
+    return ReadValue(header, np.asarray(small, dtype=np.float32).ravel() / 255, flags)
 
 
-def _read_deep_image(value: Path | np.ndarray, header: Header) -> Sample:
+def _read_deep_image(value: Path | np.ndarray, header: Header) -> ReadValue:
     from PIL import Image
 
     pixels = read_deep(value, BACKGROUND)[:3]
@@ -155,7 +155,7 @@ def _read_deep_image(value: Path | np.ndarray, header: Header) -> Sample:
     for channel in scaled[[0, 1, 2] if len(scaled) == 3 else [0, 0, 0]]:
         small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), _box())
         channels.append(np.asarray(small, dtype=np.float32))
-    return Sample(header, np.stack(channels, axis=2).ravel(), flags)
+    return ReadValue(header, np.stack(channels, axis=2).ravel(), flags)
 
 
 def _lay_on_background(image: "Image") -> "Image":
@@ -175,7 +175,7 @@ def _box() -> Any:
 # ---------------------------------------------------------------------------------------------------------------- sound
 
 
-def read_recording(value: Path | tuple[np.ndarray, int]) -> Sample:
+def read_recording(value: Path | tuple[np.ndarray, int]) -> ReadValue:
     """Read a recording, and shrink its spectrogram to NUM_SEGMENTS x NUM_BANDS powers in dB.
 
     Args:
@@ -197,7 +197,7 @@ def read_recording(value: Path | tuple[np.ndarray, int]) -> Sample:
         flags.append("silent")
     elif peak >= CLIPPED_AMPLITUDE and _measure_flat_peaks(samples, peak) > MAX_CLIPPED:
         flags.append("clipped")
-    return Sample((len(samples) / rate, rate), _shrink_spectrogram(samples), tuple(flags))
+    return ReadValue((len(samples) / rate, rate), _shrink_spectrogram(samples), tuple(flags))
 
 
 def _is_truncated(path: Path) -> bool:
@@ -237,7 +237,7 @@ def _shrink_spectrogram(samples: np.ndarray) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- texts and series
 
 
-def read_words(value: str | Path) -> Sample:
+def read_words(value: str | Path) -> ReadValue:
     """Read a text.
 
     Args:
@@ -248,10 +248,10 @@ def read_words(value: str | Path) -> Sample:
     """
     text = read_text(value)
     has_content = any(letter.isalnum() for letter in text) or any(ord(letter) > 0x2000 for letter in text)
-    return Sample(text, flags=() if has_content else ("empty",))
+    return ReadValue(text, flags=() if has_content else ("empty",))
 
 
-def read_steps(value: object) -> Sample:
+def read_steps(value: object) -> ReadValue:
     """Read a series, and interpolate its first channels to NUM_STEPS steps.
 
     Args:
@@ -272,10 +272,10 @@ def read_steps(value: object) -> Sample:
     features = np.zeros((NUM_CHANNELS, NUM_STEPS), dtype=np.float32)
     for place, channel in enumerate(channels):
         features[place] = np.interp(steps, np.arange(len(channel)), channel)
-    return Sample(series.shape, features.ravel(), tuple(flags))
+    return ReadValue(series.shape, features.ravel(), tuple(flags))
 
 
-READERS: dict[str, Callable[[Any], Sample]] = {
+READERS: dict[str, Callable[[Any], ReadValue]] = {
     "image": read_image,
     "audio": read_recording,
     "text": read_words,

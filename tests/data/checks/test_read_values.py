@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmrun.data.checks.read_values import read_image, read_recording, read_samples, read_steps, read_words
+from mmrun.data.checks.read_values import read_image, read_recording, read_steps, read_values, read_words
 from mmrun.data.table import Column
 
 TIME = np.arange(8000) / 8000
@@ -102,7 +102,7 @@ def test_series(series, flags):
 def test_rows_that_cannot_be_read_are_listed(tmp_path):
     soundfile.write(tmp_path / "good.wav", TONE, 8000)
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    samples = read_samples(Column("audio", [tmp_path / "bad.wav", tmp_path / "good.wav"]), np.array([0, 1]))
+    samples = read_values(Column("audio", [tmp_path / "bad.wav", tmp_path / "good.wav"]), np.array([0, 1]))
     assert samples.rows.tolist() == [1]
     assert samples.unreadable == {0: "bad.wav is damaged or not an audio file (LibsndfileError)"}
 
@@ -111,6 +111,6 @@ def test_truncated_recordings(tmp_path):
     for name in ("x.wav", "x.flac"):
         soundfile.write(tmp_path / name, TONE, 8000)
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:3000])
-    samples = read_samples(Column("audio", [tmp_path / "x.wav", tmp_path / "x.flac"]), np.array([0, 1]))
+    samples = read_values(Column("audio", [tmp_path / "x.wav", tmp_path / "x.flac"]), np.array([0, 1]))
     assert [value.flags for value in samples.values] == [("truncated",)]  # libsndfile reads what is there
     assert list(samples.unreadable) == [1]
