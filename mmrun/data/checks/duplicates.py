@@ -1,6 +1,6 @@
 """Finds rows that repeat others: equal or nearly equal, within a split, across splits, or with another target."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -213,6 +213,6 @@ def _share_distinct(numbers: np.ndarray) -> float:
     return len(np.unique(present)) / len(present) if len(present) else 1.0
 
 
-def _least_distinct(kinds: set[str] | Sequence[str]) -> float:
+def _least_distinct(kinds: set[str]) -> float:
     """Return the share of rows that has to differ, so that equal ones are suspicious."""
     return min((MIN_DISTINCT.get(kind, 0.5) for kind in kinds), default=0.5)
