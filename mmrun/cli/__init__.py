@@ -42,6 +42,7 @@ VERBS = {  # in reading order
     "unpack": ("mmrun.cli.unpack", "unpack a run that was packed, and check it"),
     "options": ("mmrun.cli.options", "list the options: encoders, fusions, strategies ..."),
     "data check": ("mmrun.cli.data_check", "what a data set contains, and what is wrong with it"),
+    "data clean": ("mmrun.cli.data_clean", "write a copy without rows that are broken or repeated"),
     "data prepare": ("mmrun.cli.data_prepare", "write the manifest of a named benchmark, or say where to get it"),
     "data stats": ("mmrun.cli.data_stats", "show a data set: a table, or a page with plots and samples"),
     "data split": ("mmrun.cli.data_split", "write a copy of a file with a column of splits or folds"),
