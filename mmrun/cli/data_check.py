@@ -105,6 +105,7 @@ def _describe_preprocessing(table: "DataTable", warnings: list[str]) -> list[str
     What a run with them would reject is added to the warnings.
     """
     from mmrun.compose import DEFAULT_ENCODER, load_option
+    from mmrun.data.preprocess import items
     from mmrun.data.preprocess.notes import describe_preprocessors
     from mmrun.errors import DataError
     from mmrun.instantiate import instantiate
@@ -115,7 +116,7 @@ def _describe_preprocessing(table: "DataTable", warnings: list[str]) -> list[str
             continue
         encoder = DEFAULT_ENCODER[column.kind]
         node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
-        preprocessor = instantiate(node, f"encoder.{name}.preprocess")
+        preprocessor = items.wrap(instantiate(node, f"encoder.{name}.preprocess"), column)
         try:
             preprocessor.fit(column, table.rows("train"))
         except DataError as error:

@@ -11,6 +11,7 @@ from unicodedata import normalize
 import numpy as np
 
 from mmrun.data.cell_files import infer_content
+from mmrun.data.items import split_items
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
@@ -273,8 +274,9 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     Returns:
         One of KINDS, and the reason.
     """
-    if all(isinstance(cell, bytes) for cell in cells):
-        return _infer_content(cells)
+    contents = [split_items(cell) for cell in cells]
+    if all(isinstance(item, bytes) for items in contents for item in items):
+        return _infer_content([item for items in contents for item in items])
     for kind, suffixes in SUFFIXES.items():
         if all(_has_suffix(cell, suffixes) for cell in cells):
             return kind, "file names"
@@ -310,7 +312,9 @@ def _are_series(cells: Sequence[object]) -> bool:
 
 
 def _has_suffix(cell: object, suffixes: set[str]) -> bool:
-    return isinstance(cell, str) and PurePosixPath(cell).suffix.lower() in suffixes
+    """Return whether a cell is the name of a file, or of several, with one of some suffixes."""
+    names = split_items(cell)
+    return all(isinstance(name, str) and PurePosixPath(name).suffix.lower() in suffixes for name in names)
 
 
 def _contains_float(cell: object) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmrun.data.cells import FileResolver
+from mmrun.data.file_resolver import FileResolver
 from mmrun.data.names import normalize_name
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 import numpy as np
 
 from mmrun.data.checks.giveaways import find_giveaways
+from mmrun.data.items import list_paths
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import describe_decoded
+from mmrun.data.preprocess.items import expand_items
 from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import read_text
@@ -151,6 +153,7 @@ def _audit_modality(table: Table, name: str, column: Column, sample_size: int | 
     missing = 1 - len(rows) / len(column.values)
     if sample_size is not None and len(rows) > sample_size:
         rows = np.sort(np.random.default_rng(0).choice(rows, sample_size, replace=False))
+    column, rows = expand_items(column, rows)
     result, unreadable = AUDITS[column.kind](Context(table, name, column, rows, warnings))
     if missing > 0.5:
         warnings.append(f"{name}: missing in {missing:.0%} of the rows")
@@ -293,7 +296,7 @@ def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str])
 
 def _digest_values(column: Column) -> list[Hashable]:
     """Return a digest of each value, None where it is missing; equal content has equal digests."""
-    paths = {value for value in column.values if isinstance(value, Path)}
+    paths = {path for value in column.values for path in list_paths(value)}
     sizes = {path: os.stat(path).st_size for path in paths}
     num_files = Counter(sizes.values())
     digests: dict[Path, Hashable] = {}

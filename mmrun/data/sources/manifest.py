@@ -6,25 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from mmrun.data import cells, infer
+from mmrun.data import cells, infer, limits
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.file_resolver import FileResolver
+from mmrun.data.items import ItemOptions, Pooling
+from mmrun.data.labels import Label, encode_target, get_label_parser
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
-from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
+from mmrun.data.preprocess.items import has_items
+from mmrun.data.schema import Layout as Columns
+from mmrun.data.schema import Names, Schema, infer_layout, resolve_schema
 from mmrun.data.sheets.formats import format_to_json
 from mmrun.data.sheets.readings import apply_readings, infer_readings
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
-from mmrun.data.table import Column, Table, Target
+from mmrun.data.table import Column, Layout, Table, Target
 from mmrun.errors import ConfigError, DataError
-from mmrun.values import NonNegativeInt
+from mmrun.values import NonNegativeInt, Range
 
+FILE_KINDS = ("image", "audio")  # a cell can name several of these
+ItemCount = Annotated[int, Range(at_least=1, at_most=limits.MAX_ITEMS)]
 MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
 
@@ -44,6 +51,9 @@ def manifest(
     split_seed: NonNegativeInt = 0,
     encoding: str | None = None,
     read: Mapping[str, str] | None = None,
+    items: Mapping[str, Pooling] | None = None,
+    max_items: ItemCount | None = None,
+    layout: Mapping[str, Layout] | None = None,
     hint: str = "set dataset.path=FILE",
     digests: FileDigests | None = None,
 ) -> Table:
@@ -66,6 +76,10 @@ def manifest(
         encoding: of the file, if it is not Unicode: cp1252 ...
         read: how columns are read whose cells do not show it: number, decimal_comma, date, day_first, month_first,
             text or category.
+        items: how several pictures or sounds in one cell are read, by modality: pooled (the mean of their vectors) or
+            tokens; None: pooled.
+        max_items: number that is read of a row; None: chosen from the training rows.
+        layout: of series with two axes, by modality: time_first or channels_first; None: chosen from the rows.
         hint: ends the error message if there is no file.
         digests: remembers the contents of the files that cells name; None: they are read anew.
 
@@ -78,12 +92,14 @@ def manifest(
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
     readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id))
-    layout = infer_layout(apply_readings(sheet.head(), readings), columns, kinds, target, split, group, id)
-    sheet = apply_readings(sheet, _select_readings(readings, layout))
+    schema_layout = infer_layout(apply_readings(sheet.head(), readings), columns, kinds, target, split, group, id)
+    decoding = Decoding(items or {}, max_items, layout or {})
+    decoding.check(schema_layout)
+    sheet = apply_readings(sheet, _select_readings(readings, schema_layout))
     reader = cells.RowReader(sheet, on_error)
-    schema = resolve_schema(sheet, layout, task, order)
-    files = cells.FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
-    table = _build_table(file, sheet, reader, schema, files, split_seed)
+    schema = resolve_schema(sheet, schema_layout, task, order)
+    files = FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
+    table = _build_table(file, sheet, reader, schema, files, decoding, split_seed)
     fingerprint = table.fingerprint
     if files.sizes:
         contents = files.digest_contents(FileDigests() if digests is None else digests)
@@ -154,7 +170,52 @@ def describe(**arguments: Any) -> dict[str, str]:
     return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
 
 
-def _select_readings(readings: Mapping[str, Reading], layout: Layout) -> dict[str, Reading]:
+class Decoding(NamedTuple):
+    """How the values of some modalities are decoded.
+
+    Attributes:
+        items: how several pictures or sounds of a row are read, by modality.
+        max_items: number that is read of a row; None: chosen from the training rows.
+        layout: of series, by modality.
+    """
+
+    items: Mapping[str, Pooling]
+    max_items: int | None
+    layout: Mapping[str, Layout]
+
+    def check(self, columns: Columns) -> None:
+        """Reject names that are no modality, or one of another kind.
+
+        Args:
+            columns: what the columns of the file hold.
+
+        Raises:
+            ConfigError: a name does not fit.
+        """
+        for key, names, kinds in (("items", self.items, FILE_KINDS), ("layout", self.layout, ("series",))):
+            fitting = [name for name, modality in columns.modalities.items() if modality.kind in kinds]
+            for name in names:
+                if name not in fitting:
+                    raise ConfigError(
+                        f"dataset.{key}.{name}: this is for modalities of the kind {' or '.join(kinds)} (there are "
+                        f"{', '.join(fitting) or 'none'})"
+                    )
+
+    def apply(self, name: str, column: Column) -> Column:
+        """Return the column of a modality with what decoding needs to know.
+
+        Args:
+            name: of the modality.
+            column: its raw values.
+        """
+        if column.kind == "series":
+            return replace(column, layout=self.layout.get(name, "auto"))
+        if column.kind in FILE_KINDS and (name in self.items or has_items(column)):
+            return replace(column, items=ItemOptions(self.items.get(name, "pooled"), self.max_items))
+        return column
+
+
+def _select_readings(readings: Mapping[str, Reading], layout: Columns) -> dict[str, Reading]:
     """Return the readings of the columns that are used; raise an error where one has to be set."""
     used = list(layout.targets)
     for modality in layout.modalities.values():
@@ -200,7 +261,13 @@ def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
 
 
 def _build_table(
-    file: Path, sheet: Sheet, reader: cells.RowReader, schema: Schema, files: cells.FileResolver, split_seed: int
+    file: Path,
+    sheet: Sheet,
+    reader: cells.RowReader,
+    schema: Schema,
+    files: FileResolver,
+    decoding: "Decoding",
+    split_seed: int,
 ) -> Table:
     """Parse all cells, and return the valid rows."""
     layout = schema.layout
@@ -220,12 +287,13 @@ def _build_table(
     targets = {}
     for name, task in schema.tasks.items():
         column = labels[name].take(rows)
-        targets[name] = cells.encode_target(task, column, name, sheet.name, schema.orders[name])
+        targets[name] = encode_target(task, column, name, sheet.name, schema.orders[name])
     columns = {}
     for name, modality in layout.modalities.items():
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
-        columns[name] = Column(modality.kind, values[name].take(rows), locations, categorical)
+        column = Column(modality.kind, values[name].take(rows), locations, categorical)
+        columns[name] = decoding.apply(name, column)
     group_of = None if groups is None else np.array(list(groups.take(rows)))
     given_split = None if split is None else np.array(list(split.take(rows)))
     return Table(
@@ -244,7 +312,7 @@ def _build_table(
     )
 
 
-def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
+def _read_modalities(reader: cells.RowReader, layout: Columns, files: FileResolver) -> dict[str, cells.RawValues]:
     values = {}
     for name, modality in layout.modalities.items():
         values[name] = cells.read_values(reader, modality, files)
@@ -252,13 +320,13 @@ def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileR
     return values
 
 
-def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
+def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[Label | None]]:
     labels = {}
     for name, task in schema.tasks.items():
         if task == "regression":
             labels[name] = reader.read_numbers(name)
         else:
-            labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
+            labels[name] = reader.read_column(name, get_label_parser(task, name in schema.numeric))
     return labels
 
 
