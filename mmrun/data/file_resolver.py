@@ -11,9 +11,14 @@ from mmrun.data import limits
 from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
 from mmrun.data.items import ItemList, split_items
-from mmrun.data.preprocess.series import read_numbers
-from mmrun.data.sheets.numbers import parse_series
+from mmrun.data.preprocess.series_files import read_numbers
+from mmrun.data.preprocess.wfdb_records import list_signal_files
+from mmrun.data.sheets.numbers import is_missing_mark, parse_series
+from mmrun.data.unreadable import describe_unreadable, find_unreadable
 from mmrun.errors import DataError
+
+DOCUMENTS = (".pdf", ".docx", ".doc", ".odt", ".rtf")
+SERIES_SUFFIXES = (".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea")  # text files are resolved as texts
 
 
 class FileResolver:
@@ -70,23 +75,36 @@ class FileResolver:
             raise DataError(f"'{cell}' does not exist; {mend}") from None
         if not S_ISREG(stat.st_mode) or stat.st_size == 0:
             raise DataError(f"'{cell}' is empty or not a file; replace it")
+        unreadable = find_unreadable(path)
+        if unreadable is not None:
+            raise DataError(f"'{cell}' is {describe_unreadable(unreadable)}")
         if stat.st_size > limits.MAX_FILE_BYTES:
             raise DataError(f"'{cell}' has {stat.st_size:,} bytes; more than 2 GiB are refused, so split it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
         return Path(path)
 
-    def parse_files(self, cell: object) -> Path | ItemList:
-        """Return the file that a cell names, or its several files: `a.png|b.png`, or a list.
+    def parse_files(self, cell: object) -> Path | ItemList | None:
+        """Return the file that a cell names, or its several files: `a.png|b.png`, or a list; None for NA and the like.
 
         Raises:
             DataError: as for `resolve`; or the cell names too many files.
         """
         if isinstance(cell, str) and os.path.exists(os.path.join(self._root, cell)):
             return self.resolve(cell)  # whatever separator its name contains
+        if is_missing_mark(cell):
+            return None
         items = split_items(cell)
         if len(items) > limits.MAX_ITEMS:
             raise DataError(f"names {len(items):,} files; at most {limits.MAX_ITEMS} in a cell are read")
         return self.resolve(items[0]) if len(items) == 1 else ItemList(map(self.resolve, items))
+
+    def _resolve_series(self, cell: str) -> Path:
+        """Return the path of a series, and resolve the files that the header of a WFDB record names."""
+        path = self.resolve(cell)
+        if path.suffix.lower() == ".hea":
+            for name in list_signal_files(path):
+                self.resolve(os.path.join(os.path.dirname(cell), name))
+        return path
 
     def _is_really_inside(self, path: str) -> bool:
         """Return whether a path, which need not exist, stays inside the root when symbolic links are resolved."""
@@ -121,6 +139,8 @@ class FileResolver:
         if isinstance(cell, list | dict | bytes):
             raise DataError(f"is a {type(cell).__name__}, not text; write a string")
         text = str(cell)
+        if text.lower().endswith(DOCUMENTS) and os.path.isfile(os.path.join(self._root, text)):
+            return self.resolve(text)  # which says that it is not read
         if text.lower().endswith(".txt") and os.path.isfile(os.path.join(self._root, text)):
             return self.resolve(text)
         return text
@@ -136,8 +156,8 @@ class FileResolver:
         """
         if not isinstance(cell, str):
             return read_numbers(cell).astype(np.float32)
-        if cell.lower().endswith((".npy", ".csv", ".tsv")):
-            return self.resolve(cell)
+        if cell.lower().endswith(SERIES_SUFFIXES) or find_unreadable(cell) is not None:
+            return self._resolve_series(cell)
         numbers: object = parse_series(cell)
         if numbers is None:
             try:

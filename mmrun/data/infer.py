@@ -16,6 +16,7 @@ from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.unreadable import find_unreadable
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
@@ -29,10 +30,11 @@ MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
 }
 SUFFIXES = {
-    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
-    "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
-    "series": {".npy", ".csv", ".tsv"},
+    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm", ".dicom"},
+    "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".caf", ".w64"},
+    "series": {".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea"},
 }
+MIN_FILE_NAMES = 0.9  # share of the cells, from which a column is one of files; the others are bad rows
 
 
 class Modality(NamedTuple):
@@ -277,8 +279,8 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     contents = [split_items(cell) for cell in cells]
     if all(isinstance(item, bytes) for items in contents for item in items):
         return _infer_content([item for items in contents for item in items])
-    for kind, suffixes in SUFFIXES.items():
-        if all(_has_suffix(cell, suffixes) for cell in cells):
+    for kind in SUFFIXES:
+        if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
             return kind, "file names"
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
@@ -311,10 +313,16 @@ def _are_series(cells: Sequence[object]) -> bool:
     return usual >= MIN_SERIES and (usual >= MIN_WHOLE_SERIES or any("." in str(cell) for cell in cells))
 
 
-def _has_suffix(cell: object, suffixes: set[str]) -> bool:
-    """Return whether a cell is the name of a file, or of several, with one of some suffixes."""
-    names = split_items(cell)
-    return all(isinstance(name, str) and PurePosixPath(name).suffix.lower() in suffixes for name in names)
+def _names_files(cell: object, kind: str) -> bool:
+    """Return whether a cell is the name of a file of a kind, or of several, be they of a format that is read or not."""
+    return all(isinstance(name, str) and _has_kind(name, kind) for name in split_items(cell))
+
+
+def _has_kind(name: str, kind: str) -> bool:
+    if PurePosixPath(name).suffix.lower() in SUFFIXES[kind]:
+        return True
+    unreadable = find_unreadable(name)
+    return unreadable is not None and unreadable.kind == kind
 
 
 def _contains_float(cell: object) -> bool:

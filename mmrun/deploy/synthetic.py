@@ -91,7 +91,7 @@ def _make_cells(preprocessor: Any, generator: np.random.Generator) -> dict[str, 
 def _make_series(preprocessor: Any, generator: np.random.Generator) -> np.ndarray:
     size = (len(preprocessor.mean), _draw_length(preprocessor.num_steps, generator))
     values = generator.normal(preprocessor.mean[:, None], preprocessor.deviation[:, None], size).astype(np.float32)
-    return values if preprocessor.layout == "channels_first" else values.T
+    return values if preprocessor.layout != "time_first" else values.T
 
 
 def _draw_length(longest: int, generator: np.random.Generator) -> int:

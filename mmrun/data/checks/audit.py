@@ -19,7 +19,8 @@ from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import describe_decoded
 from mmrun.data.preprocess.items import expand_items
-from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.series import choose_layout
+from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.split import has_target
@@ -211,8 +212,10 @@ def _audit_text(context: Context) -> Result:
 
 
 def _audit_series(context: Context) -> Result:
+    layout = choose_layout(context.column, context.rows).layout
+
     def read(value: object) -> tuple[int, int]:
-        num_channels, num_steps = read_series(value).shape
+        num_channels, num_steps = read_series(value, layout).shape
         return num_channels, num_steps
 
     shapes, unreadable = _read_rows(context, read)

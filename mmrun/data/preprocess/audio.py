@@ -9,6 +9,7 @@ import numpy as np
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.table import Column
+from mmrun.data.unreadable import describe_content
 from mmrun.errors import DataError
 from mmrun.values import Range
 
@@ -124,7 +125,7 @@ def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
             check_audio(file, value.name)
             return float(file.frames / file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{value.name} is damaged or not an audio file ({type(error).__name__})") from None
+        raise _describe_failure(value, error) from None
 
 
 def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
@@ -148,10 +149,17 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
             samples, rate = file.read(frames, dtype="float32"), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{path.name} is damaged or not an audio file ({type(error).__name__})") from None
+        raise _describe_failure(path, error) from None
     if len(samples) == 0:
         raise DataError(f"{path.name} contains no audio (0 samples)")
     return samples, rate
+
+
+def _describe_failure(path: Path, error: Exception) -> DataError:
+    unreadable = describe_content(path)
+    if unreadable:
+        return DataError(f"{path.name} is {unreadable}")
+    return DataError(f"{path.name} is damaged or not an audio file ({type(error).__name__})")
 
 
 def _resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
