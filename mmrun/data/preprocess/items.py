@@ -54,11 +54,24 @@ class Items:
         self.notes = [*getattr(self.preprocessor, "notes", ()), self._describe(counts[np.isfinite(counts)])]
 
     def _describe(self, counts: np.ndarray) -> str:
-        how = "the mean of their vectors represents a row" if self.options.pooling == "pooled" else "as tokens"
-        numbers = f"{counts.min():.0f} to {counts.max():.0f}" if len(counts) else "0"
-        note = f"{numbers} in a row, of which {self.max_items} are read, {how} (dataset.items, dataset.max_items)"
-        share = float((counts > self.max_items).mean()) if len(counts) else 0
-        return f"{note}; {format_share(share)} of {len(counts):,} rows have more" if share else note
+        """Describe how many items rows have, and how they are read.
+
+        Args:
+            counts: of the rows that are not missing [n].
+        """
+        if self.options.pooling == "pooled":
+            how = "the mean of their vectors represents the row; dataset.items.NAME=tokens keeps them apart"
+        else:
+            how = "as tokens"
+        least, most = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
+        numbers = f"{least}" if least == most else f"{least} to {most}"
+        if most <= self.max_items:
+            return f"{numbers} files in a row: {how}"
+        share = format_share(float((counts > self.max_items).mean()))
+        return (
+            f"{numbers} files in a row, of which the first {self.max_items} are read: {share} of {len(counts):,} rows are "
+            f"cut (dataset.max_items); {how}"
+        )
 
     def decode(self, value: object) -> dict[str, np.ndarray]:
         """Decode the items of one row.

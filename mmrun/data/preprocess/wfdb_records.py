@@ -150,11 +150,10 @@ def _read_signals(path: Path, signals: list[Signal], num_steps: int) -> np.ndarr
         raise DataError(f"{file.name} is cut off: {path.name} says {num_steps:,} steps; download it again")
     samples = _unpack(content, signals[0].format)
     steps = num_steps or len(samples) // len(signals)
-    digital = samples[: steps * len(signals)].reshape(steps, len(signals)).astype(np.float32)
-    digital[digital == -(1 << (bits - 1))] = np.nan  # the mark of an invalid sample
-    gain, baseline = np.array([(signal.gain, signal.baseline) for signal in signals], dtype=np.float32).T
-    physical: np.ndarray = (digital - baseline) / gain
-    return physical
+    digital = samples[: steps * len(signals)].reshape(steps, len(signals))
+    gain, baseline = np.array([(signal.gain, signal.baseline) for signal in signals]).T
+    is_invalid = digital == -(1 << (bits - 1))
+    return np.where(is_invalid, np.nan, (digital - baseline) / gain).astype(np.float32)
 
 
 def _unpack(content: bytes, number_format: str) -> np.ndarray:
