@@ -25,6 +25,8 @@ MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
 MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
 NUMBERING_NAMES = {"#", "id", "idx", "index", "no", "nr", "num", "number", "row", "row_number"}  # of row numbers
+IDENTIFIER_NAMES = re.compile(r"(?i:(^|[\W_])(id|ids|uid|uuid|guid|identifier|mrn|hash|md5|sha1|sha256))$|[a-z]I[dD]$")
+MIN_IDENTIFIERS = 20  # different cells, from which a column so called is one of identifiers
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
@@ -109,6 +111,25 @@ def find_row_numbers(sheet: Sheet, reserved: Container[str | None]) -> list[str]
         if first in (0.0, 1.0) and all(number == first + row for row, number in enumerate(numbers)):
             numbering.append(name)
     return numbering
+
+
+def find_identifiers(sheet: Sheet, reserved: Container[str | None]) -> list[str]:
+    """Return the columns that only tell rows apart: called id, uuid or the like, and different in each row.
+
+    Args:
+        sheet: the file, or its first rows.
+        reserved: columns that are targets, split, group or id.
+    """
+    identifiers = []
+    for name, column in sheet.columns.items():
+        if name in reserved or not IDENTIFIER_NAMES.search(name):
+            continue
+        cells = column.head(SAMPLE_ROWS).drop_empty()
+        if len(cells) < MIN_IDENTIFIERS or len(set(map(str, cells))) < len(cells):
+            continue
+        if not any(_names_files(cell, kind) for cell in cells for kind in SUFFIXES):
+            identifiers.append(name)
+    return identifiers
 
 
 def require_column(sheet: Sheet, name: str, key_path: str) -> None:

@@ -22,6 +22,7 @@ class Layout:
         group: column whose rows stay together.
         id: column of unique names.
         row_numbers: columns that are left out, since they number the rows.
+        identifiers: columns that are left out, since they only tell rows apart.
     """
 
     modalities: dict[str, infer.Modality]
@@ -30,6 +31,7 @@ class Layout:
     group: str | None
     id: str | None
     row_numbers: list[str]
+    identifiers: list[str]
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def infer_layout(
     id = _find_optional_column(sheet, id, "id")
     reserved = {*targets, group, split, id}
     row_numbers = [] if columns else infer.find_row_numbers(sheet, reserved)
-    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | {*row_numbers})
-    return Layout(modalities, targets, split, group, id, row_numbers)
+    identifiers = [] if columns else infer.find_identifiers(sheet, reserved | {*row_numbers, *(kinds or {})})
+    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | {*row_numbers, *identifiers})
+    return Layout(modalities, targets, split, group, id, row_numbers, identifiers)
 
 
 def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str | None:
@@ -133,6 +136,11 @@ def resolve_schema(
             notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
     for name in layout.row_numbers:
         notes.append(f"column '{name}' numbers the rows, and is left out; dataset.columns.NAME={name} reads it")
+    for name in layout.identifiers:
+        notes.append(
+            f"column '{name}' is different in each row, and is left out; dataset.columns.NAME={name} reads it, "
+            f"dataset.id={name} names rows by it"
+        )
     return Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
 
 

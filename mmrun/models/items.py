@@ -60,7 +60,9 @@ class ItemEncoder(Encoder):
             encoded: Features = self.encoder(items)
             return encoded
         selected: Features = self.encoder(_select(items, is_real))
-        return Features(*(None if part is None else _scatter(part, is_real) for part in selected))
+        tokens = None if selected.tokens is None else _scatter(selected.tokens, is_real)
+        mask = None if selected.mask is None else _scatter(selected.mask, is_real)
+        return Features(_scatter(selected.pooled, is_real), tokens, mask)
 
 
 def map_items(function: Callable[[Input], Input], x: Input) -> Input:

@@ -332,7 +332,7 @@ def test_numbers_in_a_row_are_a_series(tmp_path, cell, numbers):
 
 
 def test_a_csv_file_is_a_series_of_one_step_per_line(tmp_path):
-    from mmrun.data.preprocess.series import read_series
+    from mmrun.data.preprocess.series_files import read_series
 
     (tmp_path / "a.csv").write_text("left,right\n1,2\n3,4\n5,6\n")
     kind, values = read_cells(manifest(write_column(tmp_path, ["a.csv"])))

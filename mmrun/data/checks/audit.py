@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
@@ -15,7 +14,7 @@ import numpy as np
 from mmrun.data.checks.giveaways import find_giveaways
 from mmrun.data.items import list_paths
 from mmrun.data.names import normalize_name
-from mmrun.data.packed import PackedValues, Records
+from mmrun.data.packed import Records
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import describe_decoded
 from mmrun.data.preprocess.items import expand_items
@@ -245,21 +244,12 @@ def _audit_tabular(context: Context) -> Result:
     context.warnings.extend(f"{context.name}: {note}" for note in cells.notes)
     for name in [*cells.numeric, *categories]:
         num_categories = categories.get(name, 0)
-        if _is_constant(records.columns[name], is_training):
-            context.warnings.append(f"{context.name}: column '{name}' is the same in all training rows")
-        elif num_categories > max(20, num_rows // 2):
+        if num_categories > max(20, num_rows // 2):
             context.warnings.append(
                 f"{context.name}: column '{name}' has {num_categories} categories in {num_rows} rows; "
                 "is it an identifier?"
             )
     return {"numeric": list(cells.numeric), "categories": categories}, unreadable
-
-
-def _is_constant(cells: PackedValues[object], is_training: np.ndarray) -> bool:
-    """Return whether all training rows that have a cell have the same one."""
-    texts = (str(cell) for cell in compress(cells, is_training) if cell is not None)
-    first = next(texts, None)
-    return all(text == first for text in texts)
 
 
 AUDITS: dict[str, Callable[[Context], Result]] = {

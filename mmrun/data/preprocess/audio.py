@@ -161,14 +161,16 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
     if len(samples) == 0:
         raise DataError(f"{path.name} contains no audio (0 samples)")
     if len(samples) < MIN_COMPLETE * num_expected:
-        raise DataError(f"{path.name} is cut off: {len(samples):,} of {num_expected:,} samples can be decoded; replace it")
+        raise DataError(
+            f"{path.name} is cut off: {len(samples):,} of {num_expected:,} samples can be decoded; replace it"
+        )
     if not np.isfinite(samples).all():
         raise DataError(f"{path.name} holds samples that are NaN or infinite; replace it")
     return samples, rate
 
 
 def _check_length(file: "SoundFile", name: str) -> None:
-    """Raise an error if a WAV file holds less than its header claims; programs that stream claim as much as they can."""
+    """Raise an error if a WAV file holds less than its header claims; one that was streamed claims the maximum."""
     sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     if sizes is None:
         return

@@ -34,11 +34,7 @@ class Items:
         self.options = options or ItemOptions()
         self.max_items = self.options.max_items or 1
         self.notes: list[str] = []
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What encoders and objectives are offered."""
-        return {**self.preprocessor.metadata, "item_pooling": self.options.pooling}
+        self.metadata: dict[str, Any] = {}
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
         """Fit the preprocessor to the items of the training rows, and choose how many of a row are read.
@@ -51,6 +47,7 @@ class Items:
         counts = np.array([np.nan if value is None else len(list_items(value)) for value in column.values])
         if self.options.max_items is None:
             self.max_items = int(choose_length(counts, rows, (1, MAX_CHOSEN)))
+        self._update_metadata()
         self.notes = [*getattr(self.preprocessor, "notes", ()), self._describe(counts[np.isfinite(counts)])]
 
     def _describe(self, counts: np.ndarray) -> str:
@@ -69,8 +66,8 @@ class Items:
             return f"{numbers} files in a row: {how}"
         share = format_share(float((counts > self.max_items).mean()))
         return (
-            f"{numbers} files in a row, of which the first {self.max_items} are read: {share} of {len(counts):,} rows are "
-            f"cut (dataset.max_items); {how}"
+            f"{numbers} files in a row, of which the first {self.max_items} are read: {share} of {len(counts):,} rows "
+            f"are cut (dataset.max_items); {how}"
         )
 
     def decode(self, value: object) -> dict[str, np.ndarray]:
@@ -106,6 +103,10 @@ class Items:
         self.preprocessor.restore(state["item"])
         self.options = ItemOptions(state["pooling"], state["max_items"])
         self.max_items = state["max_items"]
+        self._update_metadata()
+
+    def _update_metadata(self) -> None:
+        self.metadata = {**self.preprocessor.metadata, "item_pooling": self.options.pooling}
 
 
 def wrap(preprocessor: "Preprocessor", column: Column) -> "Preprocessor":

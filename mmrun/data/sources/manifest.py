@@ -292,8 +292,7 @@ def _build_table(
     for name, modality in layout.modalities.items():
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
-        column = Column(modality.kind, values[name].take(rows), locations, categorical)
-        columns[name] = decoding.apply(name, column)
+        columns[name] = decoding.apply(name, Column(modality.kind, values[name].take(rows), locations, categorical))
     group_of = None if groups is None else np.array(list(groups.take(rows)))
     given_split = None if split is None else np.array(list(split.take(rows)))
     return Table(

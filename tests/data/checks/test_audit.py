@@ -87,10 +87,10 @@ def test_suspicious_rows_and_columns_are_warned_of(folder):
     assert audit(
         manifest(str(folder / "my.csv"), {"photo": "photo", "voice": "voice", "text": "text", "where": ["town", "age"]})
     ).warnings == [
+        "where: column 'town' is the same in all training rows",
         "photo: 1 rows of test also occur in training; the first is my.csv:27: column 'photo'",
         "voice: 1 of 30 recordings are silent",
         "text: 1 rows of val also occur in training; the first is my.csv:14: column 'text'",
-        "where: column 'town' is the same in all training rows",
         "test: 9 rows are too few for reliable metrics",
         "label: no training row is 'y'",
     ]
