@@ -301,7 +301,7 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     contents = [split_items(cell) for cell in cells]
     if all(isinstance(item, bytes) for items in contents for item in items):
         return _infer_content([item for items in contents for item in items])
-    for kind in SUFFIXES:
+    for kind in (*SUFFIXES, "text"):
         if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
             return kind, "file names"
     if all(_is_list(cell) for cell in cells):
@@ -341,7 +341,7 @@ def _names_files(cell: object, kind: str) -> bool:
 
 
 def _has_kind(name: str, kind: str) -> bool:
-    if PurePosixPath(name).suffix.lower() in SUFFIXES[kind]:
+    if PurePosixPath(name).suffix.lower() in SUFFIXES.get(kind, ()):
         return True
     unreadable = find_unreadable(name)
     return unreadable is not None and unreadable.kind == kind

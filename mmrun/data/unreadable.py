@@ -21,7 +21,7 @@ class Unreadable(NamedTuple):
 _HEIC = Unreadable("image", "a HEIC picture", "convert it to JPEG or PNG")
 _SVG = Unreadable("image", "an SVG drawing", "export it as PNG")
 _RAW = Unreadable("image", "a RAW photograph", "develop it to JPEG, PNG or 16-bit TIFF")
-_NIFTI = Unreadable("image", "a NIfTI volume", "save its slices as PNG or .npy, several in one cell if need be")
+_NIFTI = Unreadable("image", "a NIfTI volume", "save its slices as PNG or .npy, several in a cell")
 _AAC = Unreadable("audio", "AAC or WMA sound", "convert it to FLAC, WAV or MP3")
 _PDF = Unreadable("text", "a PDF", "save its text as .txt, or its pages as PNG")
 _DOCUMENT = Unreadable("text", "a text document of an office suite", "save it as .txt")

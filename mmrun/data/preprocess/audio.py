@@ -161,9 +161,7 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
     if len(samples) == 0:
         raise DataError(f"{path.name} contains no audio (0 samples)")
     if len(samples) < MIN_COMPLETE * num_expected:
-        raise DataError(
-            f"{path.name} is cut off: {len(samples):,} of {num_expected:,} samples can be decoded; replace it"
-        )
+        raise DataError(f"{path.name} is cut off: it holds {len(samples):,} of {num_expected:,} samples; replace it")
     if not np.isfinite(samples).all():
         raise DataError(f"{path.name} holds samples that are NaN or infinite; replace it")
     return samples, rate
