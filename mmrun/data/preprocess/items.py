@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmrun.data import limits
 from mmrun.data.items import ItemList, ItemOptions, list_items
 from mmrun.data.preprocess.lengths import choose_length, format_share
 from mmrun.data.table import Column
@@ -99,7 +100,12 @@ class Items:
 
         Args:
             state: of another object.
+
+        Raises:
+            ValueError: it says more items than any row may have.
         """
+        if not 1 <= state["max_items"] <= limits.MAX_ITEMS:
+            raise ValueError(f"max_items is {state['max_items']}, not 1 to {limits.MAX_ITEMS}")
         self.preprocessor.restore(state["item"])
         self.options = ItemOptions(state["pooling"], state["max_items"])
         self.max_items = state["max_items"]
