@@ -82,7 +82,8 @@ def read_dicom(path: Path) -> np.ndarray:
     except Exception as error:  # what is raised depends on the compression, and on what is wrong
         raise DataError(_describe_failure(dataset, path, error)) from None
     channels_first = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    return channels_first.astype(np.float32) if header.is_deep else channels_first.astype(np.uint8)
+    converted: np.ndarray = channels_first.astype(np.float32 if header.is_deep else np.uint8)
+    return converted
 
 
 def _open(path: Path, with_pixels: bool) -> "Dataset":
