@@ -10,12 +10,13 @@ import numpy as np
 from mmrun.data import limits
 from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
-from mmrun.data.items import ItemList, split_items
+from mmrun.data.items import ItemList, may_be_several, split_items
 from mmrun.data.preprocess.series_files import read_numbers
 from mmrun.data.preprocess.wfdb_records import list_signal_files
 from mmrun.data.sheets.numbers import is_missing_mark, parse_series
-from mmrun.data.unreadable import describe_unreadable, find_unreadable
+from mmrun.data.unreadable import describe_unreadable, find_missing_library, find_unreadable
 from mmrun.errors import DataError
+from mmrun.installation import format_pip_command
 
 DOCUMENTS = (".pdf", ".docx", ".doc", ".odt", ".rtf")
 SERIES_SUFFIXES = (".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea")  # text files are resolved as texts
@@ -78,6 +79,9 @@ class FileResolver:
         unreadable = find_unreadable(path)
         if unreadable is not None:
             raise DataError(f"'{cell}' is {describe_unreadable(unreadable)}")
+        library = find_missing_library(path)
+        if library is not None:
+            raise DataError(f"'{cell}' is read by {library}; install it with {format_pip_command('install', library)}")
         if stat.st_size > limits.MAX_FILE_BYTES:
             raise DataError(f"'{cell}' has {stat.st_size:,} bytes; more than 2 GiB are refused, so split it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
@@ -89,10 +93,10 @@ class FileResolver:
         Raises:
             DataError: as for `resolve`; or the cell names too many files.
         """
-        if isinstance(cell, str) and os.path.exists(os.path.join(self._root, cell)):
-            return self.resolve(cell)  # whatever separator its name contains
-        if is_missing_mark(cell):
+        if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
             return None
+        if isinstance(cell, str) and (not may_be_several(cell) or os.path.exists(os.path.join(self._root, cell))):
+            return self.resolve(cell)  # whatever separator its name contains
         items = split_items(cell)
         if len(items) > limits.MAX_ITEMS:
             raise DataError(f"names {len(items):,} files; at most {limits.MAX_ITEMS} in a cell are read")

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from mmrun.data import limits
 
+SEPARATOR = re.compile(r"[|;,\[]")
 Pooling = Literal["pooled", "tokens"]
 
 
@@ -24,6 +25,15 @@ class ItemOptions(NamedTuple):
 
     pooling: Pooling = "pooled"
     max_items: int | None = None
+
+
+def may_be_several(cell: str) -> bool:
+    """Return whether a cell has a character between names of files.
+
+    Args:
+        cell: of a column of files.
+    """
+    return SEPARATOR.search(cell) is not None
 
 
 def split_items(cell: object) -> list[object]:

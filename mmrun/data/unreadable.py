@@ -1,6 +1,8 @@
 """Formats that are not read: what they are, and what to do."""
 
-from pathlib import Path, PurePosixPath
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -37,6 +39,7 @@ SUFFIXES = {
     **dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".pptx", ".pages"), _DOCUMENT),
     **dict.fromkeys((".mat", ".h5", ".hdf5"), _MATLAB),
 }
+LIBRARIES = {".dcm": "pydicom", ".dicom": "pydicom", ".edf": "edfio", ".bdf": "edfio"}  # of the extra `medical`
 BRANDS = {b"heic": _HEIC, b"heix": _HEIC, b"mif1": _HEIC, b"msf1": _HEIC, b"M4A ": _AAC, b"mp42": _AAC, b"isom": _AAC}
 STARTS = {b"%PDF": _PDF, b"<svg": _SVG, b"<?xml": _SVG, b"PK\x03\x04": _DOCUMENT, b"\xff\xf1": _AAC, b"\xff\xf9": _AAC}
 HEAD_BYTES = 64
@@ -48,8 +51,24 @@ def find_unreadable(name: str) -> Unreadable | None:
     Args:
         name: of the file.
     """
-    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
-    return SUFFIXES.get("".join(suffixes[-2:])) or SUFFIXES.get(suffixes[-1] if suffixes else "")
+    stem, dot, suffix = name.lower().rpartition(".")
+    unreadable = SUFFIXES.get(dot + suffix)
+    return SUFFIXES.get(f".nii.{suffix}") if unreadable is None and stem.endswith(".nii") else unreadable
+
+
+def find_missing_library(name: str) -> str | None:
+    """Return the library that reads a file if it is not installed, else None.
+
+    Args:
+        name: of the file.
+    """
+    library = LIBRARIES.get(name[name.rfind(".") :].lower())
+    return library if library is not None and not _is_installed(library) else None
+
+
+@cache
+def _is_installed(library: str) -> bool:
+    return find_spec(library) is not None
 
 
 def describe_unreadable(unreadable: Unreadable) -> str:

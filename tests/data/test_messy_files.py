@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from mmrun.data import unreadable
 from mmrun.data.preprocess import items
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
@@ -376,3 +377,12 @@ def test_ids_that_repeat_are_read(tmp_path):
     lines = [f"P{row % 9},{'ab'[row % 2]}" for row in range(40)]
     table = manifest(write(tmp_path, "\n".join(["patient_id,label", *lines]) + "\n"))
     assert table.fields == {"tabular": ["patient_id"]}
+
+
+def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(unreadable.LIBRARIES, ".dcm", "a_library_of_dicom")
+    (tmp_path / "a.dcm").write_bytes(b"x")
+    path = write(tmp_path, "x,label\n" + "a.dcm,a\na.dcm,b\n" * 6)
+    assert error_of(DataError, path).startswith(
+        "my.csv:2: column 'x': 'a.dcm' is read by a_library_of_dicom; install it with"
+    )

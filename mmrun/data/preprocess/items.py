@@ -7,6 +7,7 @@ import numpy as np
 
 from mmrun.data import limits
 from mmrun.data.items import ItemList, ItemOptions, list_items
+from mmrun.data.packed import PackedValues
 from mmrun.data.preprocess.lengths import choose_length, format_share
 from mmrun.data.table import Column
 
@@ -143,7 +144,10 @@ def has_items(column: Column) -> bool:
     Args:
         column: raw values.
     """
-    return any(isinstance(value, ItemList) for value in column.values)
+    values = column.values
+    if isinstance(values, PackedValues):
+        return values.holds(ItemList)
+    return any(isinstance(value, ItemList) for value in values)
 
 
 def expand_items(column: Column, rows: np.ndarray) -> tuple[Column, np.ndarray]:
