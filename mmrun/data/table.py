@@ -12,7 +12,7 @@ from mmrun.data.items import ItemOptions, list_paths
 from mmrun.data.packed import is_present
 
 SPLITS = ("train", "val", "test")
-Layout = Literal["auto", "time_first", "channels_first"]
+SeriesLayout = Literal["auto", "time_first", "channels_first"]
 CLASSES = ("classification", "ordinal")  # tasks whose targets are class numbers
 
 
@@ -34,7 +34,7 @@ class Column:
     locations: Sequence[str] | None = None
     categorical: frozenset[str] = frozenset()
     items: ItemOptions | None = None
-    layout: Layout = "channels_first"
+    layout: SeriesLayout = "channels_first"
 
     def is_present(self) -> np.ndarray:
         """Return which rows have a value.

@@ -363,8 +363,7 @@ def test_identifiers_are_left_out_and_long_numbers_warned_of(tmp_path):
     table = manifest(path)
     assert table.fields == {"tabular": ["account", "site", "age"]}
     assert table.notes[-1] == (
-        "column 'patient_id' is different in each row, and is left out; dataset.columns.NAME=patient_id reads it, "
-        "dataset.id=patient_id names rows by it"
+        "column 'patient_id' is different in each row, and is left out; dataset.columns.NAME=patient_id reads it"
     )
     assert table.warnings == [
         "tabular: column 'account' has a different long number in each row; if they are identifiers, leave it out with "

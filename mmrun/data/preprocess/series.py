@@ -10,12 +10,12 @@ import numpy as np
 from mmrun.data.moments import Moments
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
 from mmrun.data.preprocess.series_files import read_axes, read_rate, read_series
-from mmrun.data.table import Column, Layout
+from mmrun.data.table import Column, SeriesLayout
 from mmrun.errors import DataError
 from mmrun.values import PositiveInt
 
 OTHER_LAYOUT = {"channels_first": "time_first", "time_first": "channels_first"}
-OLD_LAYOUTS: dict[str, Layout] = {"channels_last": "time_first"}  # in states of version 0.3.0 and earlier
+OLD_LAYOUTS: dict[str, SeriesLayout] = {"channels_last": "time_first"}  # in states of version 0.3.0 and earlier
 MIN_SHARED = 0.9  # share of the rows that are equally long along an axis, from which it is that of the channels
 
 
@@ -49,7 +49,7 @@ class Steps:
         check_range(auto_range)
         self.num_steps = auto_range[0] if num_steps == "auto" else num_steps
         self.auto_range = auto_range if num_steps == "auto" else None
-        self.layout: Layout = "channels_first"
+        self.layout: SeriesLayout = "channels_first"
         self.mean = np.zeros(0)
         self.deviation = np.ones(0)
         self.metadata: dict[str, object] = {}
@@ -182,7 +182,7 @@ class LayoutChoice(NamedTuple):
         notes: why, and how to change it; empty if there was nothing to choose.
     """
 
-    layout: Layout
+    layout: SeriesLayout
     notes: list[str]
 
 
@@ -215,7 +215,7 @@ def choose_layout(column: Column, rows: np.ndarray) -> LayoutChoice:
             "dataset.layout.NAME=time_first or channels_first, or give all rows the same channels"
         )
     if is_first_shared and is_second_shared:
-        layout: Layout = "time_first" if usual[1] < usual[0] else "channels_first"
+        layout: SeriesLayout = "time_first" if usual[1] < usual[0] else "channels_first"
         reason = "the longer axis" if usual[0] != usual[1] else "both are equally long, so this is a guess"
     else:
         layout = "time_first" if is_second_shared else "channels_first"

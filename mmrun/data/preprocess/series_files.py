@@ -10,7 +10,7 @@ from mmrun.data.limits import open_array, read_text
 from mmrun.data.preprocess.edf import read_edf, read_edf_rate
 from mmrun.data.preprocess.wfdb_records import read_record, read_record_rate
 from mmrun.data.sheets.numbers import as_number
-from mmrun.data.table import Layout
+from mmrun.data.table import SeriesLayout
 from mmrun.errors import DataError
 
 EDF_SUFFIXES = (".edf", ".bdf")
@@ -26,7 +26,7 @@ class Axes(NamedTuple):
     """
 
     numbers: np.ndarray
-    layout: Layout
+    layout: SeriesLayout
 
 
 def read_axes(value: object) -> Axes:
@@ -46,7 +46,7 @@ def read_axes(value: object) -> Axes:
     return Axes(numbers, "time_first")
 
 
-def read_series(value: object, layout: Layout = "channels_first") -> np.ndarray:
+def read_series(value: object, layout: SeriesLayout = "channels_first") -> np.ndarray:
     """Read one series.
 
     Args:

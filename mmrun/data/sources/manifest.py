@@ -14,19 +14,19 @@ from mmrun.data import cells, infer, limits
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.file_resolver import FileResolver
+from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
 from mmrun.data.items import ItemOptions, Pooling
 from mmrun.data.labels import Label, encode_target, get_label_parser
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.preprocess.items import has_items
-from mmrun.data.schema import Layout as Columns
-from mmrun.data.schema import Names, Schema, infer_layout, resolve_schema
+from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.sheets.formats import format_to_json
 from mmrun.data.sheets.readings import apply_readings, infer_readings
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
-from mmrun.data.table import Column, Layout, Table, Target
+from mmrun.data.table import Column, SeriesLayout, Table, Target
 from mmrun.errors import ConfigError, DataError
 from mmrun.values import NonNegativeInt, Range
 
@@ -53,7 +53,9 @@ def manifest(
     read: Mapping[str, str] | None = None,
     items: Mapping[str, Pooling] | None = None,
     max_items: ItemCount | None = None,
-    layout: Mapping[str, Layout] | None = None,
+    layout: Mapping[str, SeriesLayout] | None = None,
+    fold: NonNegativeInt | None = None,
+    fold_column: str | None = "fold",
     hint: str = "set dataset.path=FILE",
     digests: FileDigests | None = None,
 ) -> Table:
@@ -80,6 +82,8 @@ def manifest(
             tokens; None: pooled.
         max_items: number that is read of a row; None: chosen from the training rows.
         layout: of series with two axes, by modality: time_first or channels_first; None: chosen from the rows.
+        fold: of a cross-validation, the one for testing; the next one is for validation. None: `split` decides.
+        fold_column: column of the folds, 0, 1, 2 ...; a row without one is always for training.
         hint: ends the error message if there is no file.
         digests: remembers the contents of the files that cells name; None: they are read anew.
 
@@ -91,15 +95,16 @@ def manifest(
     file = locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
-    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id))
-    schema_layout = infer_layout(apply_readings(sheet.head(), readings), columns, kinds, target, split, group, id)
+    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
+    head = apply_readings(sheet.head(), readings)
+    file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     decoding = Decoding(items or {}, max_items, layout or {})
-    decoding.check(schema_layout)
-    sheet = apply_readings(sheet, _select_readings(readings, schema_layout))
+    decoding.check(file_columns)
+    sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
-    schema = resolve_schema(sheet, schema_layout, task, order)
+    schema = resolve_schema(sheet, file_columns, task, order)
     files = FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
-    table = _build_table(file, sheet, reader, schema, files, decoding, split_seed)
+    table = _build_table(file, sheet, reader, schema, files, decoding, split_seed, fold)
     fingerprint = table.fingerprint
     if files.sizes:
         contents = files.digest_contents(FileDigests() if digests is None else digests)
@@ -131,6 +136,8 @@ def infer_modalities(
     encoding: str | None = None,
     task: str | Mapping[str, str] | None = None,
     read: Mapping[str, str] | None = None,
+    fold: int | None = None,
+    fold_column: str | None = "fold",
     hint: str = "set dataset.path=FILE",
     **_: object,
 ) -> dict[str, infer.Modality]:
@@ -147,18 +154,17 @@ def infer_modalities(
         DataError: the file cannot be read.
     """
     sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
-    readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id))
-    layout = infer_layout(apply_readings(sheet, readings), columns, kinds, target, split, group, id)
+    readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id, fold_column))
+    head = apply_readings(sheet, readings)
+    layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     return layout.modalities
 
 
-def _list_raw_columns(
-    target: Names, task: str | Mapping[str, str] | None, split: str | None, group: str | None, id: str | None
-) -> set[str | None]:
+def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
     """Return the columns whose cells are names: they are not read as numbers or dates."""
     targets = [target] if isinstance(target, str) else list(target)
     tasks = dict.fromkeys(targets, task) if task is None or isinstance(task, str) else task
-    return {split, group, id, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
+    return {*bookkeeping, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
 
 
 def describe(**arguments: Any) -> dict[str, str]:
@@ -181,9 +187,9 @@ class Decoding(NamedTuple):
 
     items: Mapping[str, Pooling]
     max_items: int | None
-    layout: Mapping[str, Layout]
+    layout: Mapping[str, SeriesLayout]
 
-    def check(self, columns: Columns) -> None:
+    def check(self, columns: Layout) -> None:
         """Reject names that are no modality, or one of another kind.
 
         Args:
@@ -215,7 +221,7 @@ class Decoding(NamedTuple):
         return column
 
 
-def _select_readings(readings: Mapping[str, Reading], layout: Columns) -> dict[str, Reading]:
+def _select_readings(readings: Mapping[str, Reading], layout: Layout) -> dict[str, Reading]:
     """Return the readings of the columns that are used; raise an error where one has to be set."""
     used = list(layout.targets)
     for modality in layout.modalities.values():
@@ -268,18 +274,17 @@ def _build_table(
     files: FileResolver,
     decoding: "Decoding",
     split_seed: int,
+    fold: int | None,
 ) -> Table:
     """Parse all cells, and return the valid rows."""
     layout = schema.layout
     values = _read_modalities(reader, layout, files)
-    labels = _read_labels(reader, schema)
+    labels = read_labels(reader, schema)
     ids = sheet.locate_rows() if layout.id is None else reader.read_ids(layout.id)
     groups = None if layout.group is None else reader.read_column(layout.group, normalize_name, required=True)
-    split, notes = None, list(schema.notes)
-    if layout.split is not None:
-        mapping = map_split_names(layout.split, sheet.columns[layout.split].list_different())
-        split = reader.read_column(layout.split, partial(_parse_split, mapping), required=True)
-        notes += describe_split_names(layout.split, mapping)
+    notes = list(schema.notes)
+    split = _read_split(reader, layout, sheet, fold, notes)
+    if split is not None:
         for name, column in labels.items():
             reader.require_labels(name, column, split)
 
@@ -311,7 +316,7 @@ def _build_table(
     )
 
 
-def _read_modalities(reader: cells.RowReader, layout: Columns, files: FileResolver) -> dict[str, cells.RawValues]:
+def _read_modalities(reader: cells.RowReader, layout: Layout, files: FileResolver) -> dict[str, cells.RawValues]:
     values = {}
     for name, modality in layout.modalities.items():
         values[name] = cells.read_values(reader, modality, files)
@@ -319,7 +324,16 @@ def _read_modalities(reader: cells.RowReader, layout: Columns, files: FileResolv
     return values
 
 
-def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[Label | None]]:
+def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[Label | None]]:
+    """Read the targets.
+
+    Args:
+        reader: of the file.
+        schema: tasks of the targets.
+
+    Returns:
+        N labels by target, None where a target is hidden.
+    """
     labels = {}
     for name, task in schema.tasks.items():
         if task == "regression":
@@ -327,6 +341,23 @@ def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedVal
         else:
             labels[name] = reader.read_column(name, get_label_parser(task, name in schema.numeric))
     return labels
+
+
+def _read_split(
+    reader: cells.RowReader, layout: Layout, sheet: Sheet, fold: int | None, notes: list[str]
+) -> PackedValues[str | None] | None:
+    """Return the split of each row that the file gives, by its folds or its names of splits; None if it gives none."""
+    if layout.fold is not None and fold is not None:
+        folds = reader.read_column(layout.fold, parse_fold)
+        numbers = folds.map(lambda number: EVERY_FOLD if number is None else number).astype(np.int64)
+        if layout.split is not None:
+            notes.append(f"dataset.fold chooses the split, and column '{layout.split}' is not used")
+        return PackedValues[str | None](split_by_fold(numbers, fold, layout.fold).tolist())
+    if layout.split is None:
+        return None
+    mapping = map_split_names(layout.split, sheet.columns[layout.split].list_different())
+    notes += describe_split_names(layout.split, mapping)
+    return reader.read_column(layout.split, partial(_parse_split, mapping), required=True)
 
 
 def _parse_split(mapping: Mapping[str, str], cell: object) -> str:
