@@ -48,7 +48,19 @@ from mmrun.towers import override_encoders, override_fusion
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
-USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "read", "weights", "lr_scale", "encoder_lr"}
+USER_KEYS = {
+    "columns",
+    "kinds",
+    "task",
+    "tasks",
+    "order",
+    "read",
+    "items",
+    "layout",
+    "weights",
+    "lr_scale",
+    "encoder_lr",
+}
 
 ADAPTER_PATH = "strategy.adapt"
 

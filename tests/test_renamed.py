@@ -37,7 +37,7 @@ OLD_RUN = Path(__file__).parent / "fixtures" / "run-0.1.0"
         ),
         (
             "trainer.trackers=[tensorboard]",
-            "trainer.trackers: removed in version 0.2.0; use callbacks=tensorboard (or wandb, mlflow)",
+            "trainer.trackers: removed; use callbacks=tensorboard (or wandb, mlflow)",
         ),
         (
             "strategy.stages.train.monitor=headline",

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -17,7 +18,7 @@ from mmrun.models.encoders.logmel import LogMel
 from mmrun.objectives.augmentations.text import spell
 from mmrun.results.formatting import escape_controls
 from mmrun.run.preview import Preview
-from mmrun.types import Input
+from mmrun.types import ITEMS, Input
 
 STYLE = {"font.family": "sans-serif", "font.size": 8, "text.parse_math": False, "svg.fonttype": "none"}
 CELL_SIZE = {"image": 1.5, "audio": 2.0, "series": 2.0, "text": 2.6, "tabular": 2.0}  # inches
@@ -86,7 +87,12 @@ def _describe_row(preview: Preview, row: int) -> str:
 
 
 def _take_row(x: Input, place: int) -> Parts:
-    return {name: part[place] for name, part in (x.items() if isinstance(x, dict) else [("", x)])}
+    """Return the parts of one row; of several items, pictures side by side or the first sound."""
+    parts = {name: part[place] for name, part in (x.items() if isinstance(x, dict) else [("", x)])}
+    if ITEMS not in parts:
+        return parts
+    is_real = parts.pop(ITEMS)
+    return {name: torch.cat(list(part[is_real]), -1) if name == "" else part[0] for name, part in parts.items()}
 
 
 def _add_names(metadata: Mapping[str, Any], preview: Preview, modality: str) -> dict[str, Any]:

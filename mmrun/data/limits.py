@@ -26,6 +26,7 @@ MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
 MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
 MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB
 MAX_LINE_BYTES = 1 << 26  # of a CSV or JSON Lines file: 64 MiB
+MAX_ITEMS = 256  # files in one cell
 MAX_DEPTH = 32  # of lists and objects inside each other
 MAX_ROWS_PER_BYTE = 64  # of a Parquet file; rows that differ cannot be stored in less
 MIN_ROWS_CHECKED = 1 << 20  # files with fewer rows may repeat one row

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.fitted import Fit
+from mmrun.data.items import ItemList, list_paths
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.sheet import Locations
 from mmrun.data.table import CLASSES, Table, Target
@@ -94,7 +95,7 @@ def _digest_names(names: Sequence[str]) -> np.ndarray:
 
 def _digest_values(values: Sequence[object], files: FileDigests) -> np.ndarray:
     """Return the digests [N] of raw values; that of a path is the digest of the file's content."""
-    contents = files.digest(str(value) for value in values if isinstance(value, Path))
+    contents = files.digest(str(path) for value in values for path in list_paths(value))
     return np.fromiter((_digest_value(value, contents) for value in values), dtype=np.uint32, count=len(values))
 
 
@@ -104,6 +105,8 @@ def _digest_value(value: object, contents: Iterator[str]) -> int:
         return ABSENT
     if isinstance(value, Path):
         return crc32(next(contents).encode())
+    if isinstance(value, ItemList):
+        return crc32(repr([_digest_value(item, contents) for item in value]).encode())
     if isinstance(value, str):
         return crc32(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, bytes):

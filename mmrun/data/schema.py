@@ -102,7 +102,8 @@ def _require_folds(sheet: Sheet, fold_column: str | None) -> str:
 
 def _find_left_out(sheet: Sheet, reserved: set[str | None], fold_column: str | None) -> dict[str, str]:
     """Return the columns that are no inputs unless they are named, with the reason."""
-    left_out = dict.fromkeys(infer.find_row_numbers(sheet, reserved), "numbers the rows")
+    left_out = dict.fromkeys(infer.find_identifiers(sheet, reserved), "is different in each row")
+    left_out |= dict.fromkeys(infer.find_row_numbers(sheet, reserved), "numbers the rows")
     for name, reason in find_bookkeeping(sheet, fold_column).items():
         if name not in reserved:
             left_out[name] = reason

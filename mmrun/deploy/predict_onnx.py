@@ -337,7 +337,7 @@ def decode_series(cell: object, state: State, files: Files) -> Parts:
         series = read_steps(files.find(cell)).T
     else:
         series = read_series(cell, files)
-        series = series.T if series.ndim == 2 and state["layout"] == "channels_last" else series
+        series = series.T if series.ndim == 2 and state["layout"] in ("time_first", "channels_last") else series
     series = series[None] if series.ndim == 1 else series
     mean, deviation, num_steps = np.array(state["mean"]), np.array(state["deviation"]), state["num_steps"]
     series = series[:, :num_steps]

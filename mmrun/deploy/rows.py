@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from mmrun.data import cells
+from mmrun.data.file_resolver import FileResolver
 from mmrun.data.infer import Modality
+from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sheets.formats import format_from_json
 from mmrun.data.sheets.readings import apply_readings
@@ -58,14 +60,14 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
     dataset = predictor.config.dataset
     sheet = read_as_trained(predictor, read_sheet(file, encoding=dataset.get("encoding")), _list_columns(predictor))
     reader = cells.RowReader(sheet, on_error)
-    files = cells.FileResolver(
-        file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER"
-    )
+    files = FileResolver(file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER")
     raw: dict[str, cells.RawValues] = {}
     for modality, spec in predictor.modalities.items():
         columns = name_columns(predictor, modality, spec)
         if _has_modality(sheet, modality, columns):
             raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
+            if not isinstance(predictor.fitted.preprocessors[modality], Items):
+                reader.require_single_items(columns[0], raw[modality])
     if not raw:
         columns_read = ", ".join(_list_columns(predictor))
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({columns_read})")

@@ -17,6 +17,7 @@ from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
+from mmrun.models.items import ItemEncoder
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
 from mmrun.results.folder import RunFolder
@@ -84,7 +85,9 @@ def _build_parts(config: RunConfig, fitted: Fitted, stream: str, class_tokens: M
     for modality, node in config.encoder.items():
         key_path = f"encoder.{modality}"
         with seeded_generator(config.seed, f"{stream}/{key_path}"):
-            encoders[modality] = instantiate(node, key_path, fitted.metadata[modality], drop=("preprocess", "init"))
+            encoder: Encoder = instantiate(node, key_path, fitted.metadata[modality], drop=("preprocess", "init"))
+        pooling = fitted.metadata[modality].get("item_pooling")
+        encoders[modality] = encoder if pooling is None else ItemEncoder(encoder, pooling)
     optional_kwargs = {
         "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
         "num_outputs": sum(task.num_outputs for task in fitted.tasks.values()),

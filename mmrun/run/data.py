@@ -14,6 +14,7 @@ from mmrun.data import split
 from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.fitted import Fit, digest_state
 from mmrun.data.packed import release_memory
+from mmrun.data.preprocess import items
 from mmrun.data.preprocess.notes import describe_preprocessors
 from mmrun.data.progress import Listener
 from mmrun.data.row_digests import hash_rows, record_data
@@ -134,8 +135,10 @@ def open_data(config: RunConfig) -> Data:
     rows |= {name: table.rows(name) for name in ("val", "test")}
     preprocessors = {}
     for modality, node in config.encoder.items():
+        column = table.columns[modality]
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
-        preprocessor.fit(table.columns[modality], train)
+        preprocessor = items.wrap(preprocessor, column)
+        preprocessor.fit(column, train)
         preprocessors[modality] = preprocessor
     arguments = {name: fit_task(name, target, labelled) for name, target in table.targets.items()}
     tasks = _build_tasks(config, table, arguments)

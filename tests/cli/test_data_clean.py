@@ -113,7 +113,7 @@ def test_other_formats(folder, capsys, name):
         (
             ["-o", "x.csv", "--drop", "near_duplicates"],
             "--drop: no kind 'near_duplicates'; did you mean 'near-duplicates'? (there are unreadable, duplicates, "
-            "leaks, near-duplicates, shared, near-shared, conflicts, labels, blank, silent, clipped, truncated, "
+            "leaks, near-duplicates, shared, near-shared, conflicts, labels, blank, silent, clipped, "
             "not-finite, empty)",
         ),
         (

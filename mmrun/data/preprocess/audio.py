@@ -1,18 +1,25 @@
 """Audio: WAV, FLAC, MP3, OGG and everything else that libsndfile reads, or arrays."""
 
 import math
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.table import Column
+from mmrun.data.unreadable import describe_content
 from mmrun.errors import DataError
 from mmrun.values import Range
 
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
 SampleRate = Annotated[int, Range(at_least=1, at_most=768_000)]  # Hz
+MIN_COMPLETE = 0.99  # share of a file below which it is cut off; encoders and headers may differ by a few samples
+MIN_STREAMED = 0x7FFFF000  # bytes that a header claims where its writer could not know them
 Seconds = Annotated[float, Range(above=0, at_most=3600)]
 
 
@@ -124,7 +131,7 @@ def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
             check_audio(file, value.name)
             return float(file.frames / file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{value.name} is damaged or not an audio file ({type(error).__name__})") from None
+        raise _describe_failure(value, error) from None
 
 
 def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
@@ -146,12 +153,35 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
         with soundfile.SoundFile(path) as file:
             check_audio(file, path.name)
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
+            _check_length(file, path.name)
             samples, rate = file.read(frames, dtype="float32"), file.samplerate
+            num_expected = file.frames if seconds is None else min(frames, file.frames)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{path.name} is damaged or not an audio file ({type(error).__name__})") from None
+        raise _describe_failure(path, error) from None
     if len(samples) == 0:
         raise DataError(f"{path.name} contains no audio (0 samples)")
+    if len(samples) < MIN_COMPLETE * num_expected:
+        raise DataError(f"{path.name} is cut off: it holds {len(samples):,} of {num_expected:,} samples; replace it")
+    if not np.isfinite(samples).all():
+        raise DataError(f"{path.name} holds samples that are NaN or infinite; replace it")
     return samples, rate
+
+
+def _check_length(file: "SoundFile", name: str) -> None:
+    """Raise an error if a WAV file holds less than its header claims; one that was streamed claims the maximum."""
+    sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if sizes is None:
+        return
+    claimed, actual = int(sizes[1]), int(sizes[2])
+    if claimed < MIN_STREAMED and actual < MIN_COMPLETE * claimed:
+        raise DataError(f"{name} is cut off: it holds {actual:,} of {claimed:,} bytes of sound; replace it")
+
+
+def _describe_failure(path: Path, error: Exception) -> DataError:
+    unreadable = describe_content(path)
+    if unreadable:
+        return DataError(f"{path.name} is {unreadable}")
+    return DataError(f"{path.name} is damaged or not an audio file ({type(error).__name__})")
 
 
 def _resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:

@@ -1,22 +1,22 @@
 """Time series: lists of numbers, arrays, .npy files."""
 
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmrun.data.limits import open_array, read_text
 from mmrun.data.moments import Moments
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
-from mmrun.data.sheets.numbers import as_number
-from mmrun.data.table import Column
+from mmrun.data.preprocess.series_files import read_axes, read_rate, read_series
+from mmrun.data.table import Column, SeriesLayout
 from mmrun.errors import DataError
 from mmrun.values import PositiveInt
 
-Layout = Literal["channels_first", "channels_last"]
-OTHER_LAYOUT = {"channels_first": "channels_last", "channels_last": "channels_first"}
+OTHER_LAYOUT = {"channels_first": "time_first", "time_first": "channels_first"}
+OLD_LAYOUTS: dict[str, SeriesLayout] = {"channels_last": "time_first"}  # in states of version 0.3.0 and earlier
+MIN_SHARED = 0.9  # share of the rows that are equally long along an axis, from which it is that of the channels
 
 
 class Steps:
@@ -27,11 +27,11 @@ class Steps:
     Args:
         num_steps: T; "auto": 99 % of the training rows are kept whole.
         auto_range: smallest and largest T that "auto" chooses.
-        layout: the axes of a two-dimensional series: channels_first is [channels, steps], channels_last is [steps,
-            channels].
 
     Attributes:
         num_steps: the number, once fitted.
+        layout: of series with two axes: the one that the column says, or, where it says auto, the axis along which the
+            training rows are equally long is that of the channels.
         mean: of each channel over the training rows [C].
         deviation: standard deviation [C]; 0 for a constant channel, which is 0 in every row.
         metadata: in_channels and num_steps, for encoders.
@@ -45,12 +45,11 @@ class Steps:
         self,
         num_steps: PositiveInt | Auto = AUTO,
         auto_range: tuple[PositiveInt, PositiveInt] = (128, 1024),
-        layout: Layout = "channels_first",
     ) -> None:
         check_range(auto_range)
         self.num_steps = auto_range[0] if num_steps == "auto" else num_steps
         self.auto_range = auto_range if num_steps == "auto" else None
-        self.layout: Layout = layout
+        self.layout: SeriesLayout = "channels_first"
         self.mean = np.zeros(0)
         self.deviation = np.ones(0)
         self.metadata: dict[str, object] = {}
@@ -66,6 +65,8 @@ class Steps:
         Raises:
             DataError: the axes of the series are those of the other layout.
         """
+        choice = choose_layout(column, rows)
+        self.layout = choice.layout
         shapes = self._read_shapes(column)
         self._check_layout(column, shapes)
         num_channels = _find_most_common(shapes[rows, 0])
@@ -80,7 +81,7 @@ class Steps:
                 num_rows += 1
                 num_with_gaps += not np.isfinite(values).all()
         self.mean, self.deviation = moments.mean, moments.deviation
-        self.notes = self._describe(shapes, num_channels)
+        self.notes = [*self._describe(shapes, num_channels), *choice.notes, *_describe_rates(column)]
         if num_with_gaps:
             self.notes.append(
                 f"{num_with_gaps:,} of {num_rows:,} training rows have gaps (NaN or infinity), which become the mean"
@@ -104,7 +105,7 @@ class Steps:
             raise DataError(
                 f"{column.locate(int(first))} has {channels[0]:g} channels and {column.locate(int(other))} "
                 f"{shapes[other, 0]:g}, but both have {steps[0]:g} steps; if time is the other axis, set "
-                f"encoder.MODALITY.preprocess.layout={OTHER_LAYOUT[self.layout]}"
+                f"dataset.layout.NAME={OTHER_LAYOUT[self.layout]}"
             )
 
     def _describe(self, shapes: np.ndarray, num_channels: int) -> list[str]:
@@ -115,7 +116,7 @@ class Steps:
         if len(steps) and num_channels > np.median(steps):
             notes.append(
                 f"{channels} of {np.median(steps):g} steps (median): if time is the other axis, set "
-                f"preprocess.layout={OTHER_LAYOUT[self.layout]}"
+                f"dataset.layout.NAME={OTHER_LAYOUT[self.layout]}"
             )
         return notes
 
@@ -165,7 +166,7 @@ class Steps:
         Args:
             state: of another object.
         """
-        self.num_steps, self.layout = state["num_steps"], state["layout"]
+        self.num_steps, self.layout = state["num_steps"], OLD_LAYOUTS.get(state["layout"], state["layout"])
         self.mean, self.deviation = np.array(state["mean"]), np.array(state["deviation"])
         self._update_metadata()
 
@@ -173,63 +174,72 @@ class Steps:
         self.metadata = {"in_channels": len(self.mean), "num_steps": self.num_steps}
 
 
-def read_series(value: object, layout: Layout = "channels_first") -> np.ndarray:
-    """Read one series.
+class LayoutChoice(NamedTuple):
+    """Which axis of series is time.
+
+    Attributes:
+        layout: time_first or channels_first.
+        notes: why, and how to change it; empty if there was nothing to choose.
+    """
+
+    layout: SeriesLayout
+    notes: list[str]
+
+
+def choose_layout(column: Column, rows: np.ndarray) -> LayoutChoice:
+    """Choose which axis of series is time, unless the column says it.
+
+    The axis along which the training rows are equally long is that of the channels; where both are, it is the shorter.
 
     Args:
-        value: a .npy file, or numbers as an array or as lists: [T], or two axes as the layout says.
-        layout: channels_first or channels_last.
-
-    Returns:
-        [C, T], of the type that was read.
+        column: the series.
+        rows: numbers of the training rows [N].
 
     Raises:
-        DataError: the file cannot be read, or the value is not a non-empty numeric array.
+        DataError: the training rows differ along both axes.
     """
-    numbers = read_numbers(value)
-    if numbers.ndim == 1:
-        return numbers[None]
-    if isinstance(value, Path) and value.suffix.lower() != ".npy":
-        return numbers.T  # the lines of a text file are steps
-    return numbers if layout == "channels_first" else numbers.T
+    if column.layout != "auto":
+        return LayoutChoice(column.layout, [])
+    axes = inspect_rows(replace(column, values=[column.values[row] for row in rows]), _read_open_shape)
+    known = [place for place, shape in enumerate(axes) if shape]
+    if not known:
+        return LayoutChoice("channels_first", [])
+    shapes = np.array([axes[place] for place in known])  # [n, 2]
+    usual = [_find_most_common(sizes) for sizes in shapes.T]
+    is_first_shared, is_second_shared = ((shapes == usual).mean(axis=0) >= MIN_SHARED).tolist()
+    if not is_first_shared and not is_second_shared:
+        first, other = known[0], known[int(np.argmax((shapes != shapes[0]).any(axis=1)))]
+        raise DataError(
+            f"{column.locate(int(rows[first]))} is {axes[first]} and {column.locate(int(rows[other]))} "
+            f"{axes[other]}: no axis has the same length in all rows, so none is that of the channels; set "
+            "dataset.layout.NAME=time_first or channels_first, or give all rows the same channels"
+        )
+    if is_first_shared and is_second_shared:
+        layout: SeriesLayout = "time_first" if usual[1] < usual[0] else "channels_first"
+        reason = "the longer axis" if usual[0] != usual[1] else "both are equally long, so this is a guess"
+    else:
+        layout = "time_first" if is_second_shared else "channels_first"
+        reason = f"all have {usual[1 if is_second_shared else 0]} along the other axis, the channels"
+    time = "first" if layout == "time_first" else "second"
+    note = f"time is the {time} axis ({reason}); dataset.layout.NAME={OTHER_LAYOUT[layout]} reads the other one"
+    return LayoutChoice(layout, [note])
 
 
-def read_numbers(value: object) -> np.ndarray:
-    """Read the numbers of one series, with the axes that they have.
-
-    Args:
-        value: a .npy file, or numbers as an array or as lists.
-
-    Returns:
-        One or two axes, of the type that was read; a file is mapped, not read.
-
-    Raises:
-        DataError: the file cannot be read, or the value is not a non-empty numeric array.
-    """
-    name = value.name if isinstance(value, Path) else "the series"
-    try:
-        array = _open_file(value) if isinstance(value, Path) else np.asarray(value)
-    except ValueError as error:
-        raise DataError(f"{name} is damaged or not a numeric array ({type(error).__name__})") from None
-    if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fiub":
-        shape = list(array.shape)
-        raise DataError(f"{name} is {array.dtype} {shape}, but must be numbers [channels, steps] or [steps]")
-    return array
+def _read_open_shape(value: object) -> list[int] | None:
+    """Return the axes of a series if it does not say which of them is time."""
+    axes = read_axes(value)
+    return list(axes.numbers.shape) if axes.layout == "auto" else None
 
 
-def _open_file(path: Path) -> np.ndarray:
-    """Open a .npy file, or read a text file with one step per line [steps, channels]."""
-    if path.suffix.lower() == ".npy":
-        return open_array(path)
-    lines = [line for line in read_text(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    rows = [re.split(r"[,;\t ]+", line.strip()) for line in lines]
-    steps = [[as_number(cell) for cell in row] for row in rows]
-    if steps and None in steps[0]:
-        steps = steps[1:]  # a header
-    for line, step in enumerate(steps, start=1 + len(rows) - len(steps)):
-        if None in step or len(step) != len(steps[0]):
-            raise DataError(f"{path.name}:{line}: is not a step of {len(steps[0])} numbers")
-    return np.array(steps, dtype=np.float64)
+def _describe_rates(column: Column) -> list[str]:
+    """Describe the sampling rates that files state; steps are read as they are."""
+    rates = {rate for rate in inspect_rows(column, read_rate) if rate is not None}
+    if not rates:
+        return []
+    if len(rates) == 1:
+        return [f"sampled at {rates.pop():g} Hz"]
+    limits = f"{min(rates):g} to {max(rates):g} Hz"
+    return [f"sampled at {len(rates)} rates, {limits}, but read step by step; resample them to one"]
 
 
 def _find_most_common(channels: np.ndarray) -> int:

@@ -6,26 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from mmrun.data import cells, infer
+from mmrun.data import cells, infer, limits
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.file_resolver import FileResolver
 from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
+from mmrun.data.items import ItemOptions, Pooling
+from mmrun.data.labels import Label, encode_target, get_label_parser
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
+from mmrun.data.preprocess.items import has_items
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.sheets.formats import format_to_json
 from mmrun.data.sheets.readings import apply_readings, infer_readings
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
-from mmrun.data.table import Column, Table, Target
+from mmrun.data.table import Column, SeriesLayout, Table, Target
 from mmrun.errors import ConfigError, DataError
-from mmrun.values import NonNegativeInt
+from mmrun.values import NonNegativeInt, Range
 
+FILE_KINDS = ("image", "audio")  # a cell can name several of these
+ItemCount = Annotated[int, Range(at_least=1, at_most=limits.MAX_ITEMS)]
 MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
 
@@ -45,6 +51,9 @@ def manifest(
     split_seed: NonNegativeInt = 0,
     encoding: str | None = None,
     read: Mapping[str, str] | None = None,
+    items: Mapping[str, Pooling] | None = None,
+    max_items: ItemCount | None = None,
+    layout: Mapping[str, SeriesLayout] | None = None,
     fold: NonNegativeInt | None = None,
     fold_column: str | None = "fold",
     hint: str = "set dataset.path=FILE",
@@ -69,6 +78,10 @@ def manifest(
         encoding: of the file, if it is not Unicode: cp1252 ...
         read: how columns are read whose cells do not show it: number, decimal_comma, date, day_first, month_first,
             text or category.
+        items: how several pictures or sounds in one cell are read, by modality: pooled (the mean of their vectors) or
+            tokens; None: pooled.
+        max_items: number that is read of a row; None: chosen from the training rows.
+        layout: of series with two axes, by modality: time_first or channels_first; None: chosen from the rows.
         fold: of a cross-validation, the one for testing; the next one is for validation. None: `split` decides.
         fold_column: column of the folds, 0, 1, 2 ...; a row without one is always for training.
         hint: ends the error message if there is no file.
@@ -84,12 +97,14 @@ def manifest(
     sheet = read_sheet(file, encoding=encoding)
     readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
     head = apply_readings(sheet.head(), readings)
-    layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
-    sheet = apply_readings(sheet, _select_readings(readings, layout))
+    file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
+    decoding = Decoding(items or {}, max_items, layout or {})
+    decoding.check(file_columns)
+    sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
-    schema = resolve_schema(sheet, layout, task, order)
-    files = cells.FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
-    table = _build_table(file, sheet, reader, schema, files, split_seed, fold)
+    schema = resolve_schema(sheet, file_columns, task, order)
+    files = FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
+    table = _build_table(file, sheet, reader, schema, files, decoding, split_seed, fold)
     fingerprint = table.fingerprint
     if files.sizes:
         contents = files.digest_contents(FileDigests() if digests is None else digests)
@@ -161,6 +176,51 @@ def describe(**arguments: Any) -> dict[str, str]:
     return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
 
 
+class Decoding(NamedTuple):
+    """How the values of some modalities are decoded.
+
+    Attributes:
+        items: how several pictures or sounds of a row are read, by modality.
+        max_items: number that is read of a row; None: chosen from the training rows.
+        layout: of series, by modality.
+    """
+
+    items: Mapping[str, Pooling]
+    max_items: int | None
+    layout: Mapping[str, SeriesLayout]
+
+    def check(self, columns: Layout) -> None:
+        """Reject names that are no modality, or one of another kind.
+
+        Args:
+            columns: what the columns of the file hold.
+
+        Raises:
+            ConfigError: a name does not fit.
+        """
+        for key, names, kinds in (("items", self.items, FILE_KINDS), ("layout", self.layout, ("series",))):
+            fitting = [name for name, modality in columns.modalities.items() if modality.kind in kinds]
+            for name in names:
+                if name not in fitting:
+                    raise ConfigError(
+                        f"dataset.{key}.{name}: this is for modalities of the kind {' or '.join(kinds)} (there are "
+                        f"{', '.join(fitting) or 'none'})"
+                    )
+
+    def apply(self, name: str, column: Column) -> Column:
+        """Return the column of a modality with what decoding needs to know.
+
+        Args:
+            name: of the modality.
+            column: its raw values.
+        """
+        if column.kind == "series":
+            return replace(column, layout=self.layout.get(name, "auto"))
+        if column.kind in FILE_KINDS and (name in self.items or has_items(column)):
+            return replace(column, items=ItemOptions(self.items.get(name, "pooled"), self.max_items))
+        return column
+
+
 def _select_readings(readings: Mapping[str, Reading], layout: Layout) -> dict[str, Reading]:
     """Return the readings of the columns that are used; raise an error where one has to be set."""
     used = list(layout.targets)
@@ -211,7 +271,8 @@ def _build_table(
     sheet: Sheet,
     reader: cells.RowReader,
     schema: Schema,
-    files: cells.FileResolver,
+    files: FileResolver,
+    decoding: "Decoding",
     split_seed: int,
     fold: int | None,
 ) -> Table:
@@ -231,12 +292,12 @@ def _build_table(
     targets = {}
     for name, task in schema.tasks.items():
         column = labels[name].take(rows)
-        targets[name] = cells.encode_target(task, column, name, sheet.name, schema.orders[name])
+        targets[name] = encode_target(task, column, name, sheet.name, schema.orders[name])
     columns = {}
     for name, modality in layout.modalities.items():
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
-        columns[name] = Column(modality.kind, values[name].take(rows), locations, categorical)
+        columns[name] = decoding.apply(name, Column(modality.kind, values[name].take(rows), locations, categorical))
     group_of = None if groups is None else _to_array(groups.take(rows))
     given_split = None if split is None else _to_array(split.take(rows))
     return Table(
@@ -261,7 +322,7 @@ def _to_array(names: PackedValues[str | None]) -> np.ndarray:
     return np.array(list(names)) if encoded is None else np.array(encoded.values)[encoded.codes]
 
 
-def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
+def _read_modalities(reader: cells.RowReader, layout: Layout, files: FileResolver) -> dict[str, cells.RawValues]:
     values = {}
     for name, modality in layout.modalities.items():
         values[name] = cells.read_values(reader, modality, files)
@@ -269,7 +330,7 @@ def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileR
     return values
 
 
-def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
+def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[Label | None]]:
     """Read the targets.
 
     Args:
@@ -284,7 +345,7 @@ def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValu
         if task == "regression":
             labels[name] = reader.read_numbers(name)
         else:
-            labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
+            labels[name] = reader.read_column(name, get_label_parser(task, name in schema.numeric))
     return labels
 
 
