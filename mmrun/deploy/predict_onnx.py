@@ -392,19 +392,53 @@ def read_steps(file: Path) -> np.ndarray:
 
 
 def decode_cells(cells: Cells, state: State) -> Parts:
-    """Decode numbers, standardised and 0 where missing, and categories, 0 where no training row has them."""
-    numbers = [read_number(name, cells[name]) for name in state["numeric"]]
-    missing = np.array([math.isnan(number) for number in numbers], dtype=bool)
-    numeric = np.zeros(len(numbers), dtype=np.float32)
-    for i, (name, (mean, deviation)) in enumerate(state["numeric"].items()):
-        standardised = (numbers[i] - mean) / deviation if deviation > 0 else 0.0
-        if abs(standardised) > MAX_DEVIATIONS:
-            raise BadRowError(f"'{name}' is {numbers[i]:g}, but {mean:.4g} on average in the training rows")
-        numeric[i] = 0.0 if missing[i] else standardised
+    """Decode numbers, transformed and 0 where missing, and categories, 0 where no training row has them."""
+    options = state.get("transforms", {})
+    numbers = []
+    for name, (center, scale) in state["numeric"].items():
+        number = read_number(name, cells[name])
+        transformed = transform_number(number, center, scale, options.get(name, {}))
+        if abs(transformed) > MAX_DEVIATIONS:
+            raise BadRowError(f"'{name}' is {number:g}, but {center:.4g} on average in the training rows")
+        numbers.append(transformed)
+    missing = np.isnan(numbers)
+    numeric = np.nan_to_num(np.array(numbers, dtype=np.float64), nan=0.0).astype(np.float32)
     categories = []
     for name, numbered in state["categories"].items():
         categories.append(numbered.get(normalize_category(cells[name]), 0))
+    encoded = encode_categories(categories, state)
+    if encoded is not None:
+        numeric = np.concatenate([numeric, encoded])
+        missing = np.concatenate([missing, np.zeros(len(encoded), dtype=bool)])
+        categories = []
     return {"numeric": numeric, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
+
+
+def transform_number(number: float, center: float, scale: float, options: State) -> float:
+    """Fill a missing number, then take the logarithm, clip and scale, as far as each is on."""
+    if math.isnan(number):
+        number = options.get("fill", number)
+    if options.get("log"):
+        number = np.sign(number) * np.log1p(np.abs(number))
+    if "limits" in options:
+        number = np.clip(number, *options["limits"])
+    if "quantiles" in options:
+        number = np.interp(number, *options["quantiles"])
+    return float((number - center) / scale if scale > 0 else number * 0.0)
+
+
+def encode_categories(categories: Sequence[int], state: State) -> np.ndarray | None:
+    """Return categories as numbers, float32, where the run was trained on these; else None."""
+    encoding = state.get("encode", "embedding")
+    if encoding == "embedding":
+        return None
+    encoded: list[float] = []
+    for category, (name, numbered) in zip(categories, state["categories"].items(), strict=True):
+        if encoding == "frequency":
+            encoded.append(state["frequencies"][name][category])
+        else:
+            encoded += [float(number == category) for number in range(1, max(numbered.values(), default=0) + 1)]
+    return np.array(encoded, dtype=np.float32)
 
 
 def read_number(name: str, cell: object) -> float:
