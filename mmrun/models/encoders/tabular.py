@@ -102,7 +102,7 @@ class Mlp(Encoder):
         embedding_dim: E, of a category.
         dropout: after each layer.
         cell_dropout: see `CellDropout`.
-        norm: layer norm after each layer. It removes the scale of a row's hidden vector.
+        norm: layer norm after each layer, which removes the scale of a row's hidden vector.
         shortcut: add a linear layer from the cells to the output (wide and deep: Cheng et al., 2016), so that a linear
             relation needs no hidden layer.
     """
