@@ -100,7 +100,7 @@ def config_dir() -> Path:
 
 @dataclass
 class BudgetConfig:
-    """What all stages of a run may spend together. At most one key is set; none means 10 epochs.
+    """What all stages of a run may spend together. At most one key is set; none means 10 epochs, and at least 60 steps.
 
     A stage that reads k of the M modalities spends k/M for each row and step: in one epoch, every modality of every
     training row is read once.

@@ -131,7 +131,10 @@ def open_data(config: RunConfig) -> Data:
     train = table.rows("train")
     if config.missing == "drop":
         complete = find_complete_rows(table, config.encoder, train)
-        table.notes.append(f"missing=drop: {len(train) - len(complete)} of {len(train)} training rows lack a modality")
+        num_left_out = len(train) - len(complete)
+        table.notes.append(
+            f"missing=drop: {num_left_out} of {len(train)} training rows lack a modality, and are left out"
+        )
         train = complete
     labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
     labelled = labelled[np.isin(labelled, train)]

@@ -117,8 +117,8 @@ class Mlp(Encoder):
         embedding_dim: Width = 8,
         dropout: ShareBelow1 = 0.1,
         cell_dropout: ShareBelow1 = 0.02,
-        norm: bool = True,
-        shortcut: bool = False,
+        norm: bool = False,
+        shortcut: bool = True,
     ) -> None:
         super().__init__()
         self.cell_dropout = CellDropout(cell_dropout)
