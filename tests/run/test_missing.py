@@ -6,7 +6,9 @@ import json
 import pytest
 
 from mmrun import api
+from mmrun.cli.result import print_result
 from mmrun.errors import ConfigError, DataError
+from mmrun.results.folder import RunFolder
 
 SPLITS = ["train", "train", "train", "val", "test"]
 
@@ -54,14 +56,17 @@ def test_a_modality_that_every_test_row_lacks_is_named(tmp_path, capfd):
     assert run.metrics["dataset"]["missing"]["text"]["test"] == 1.0
 
 
-def test_rows_that_are_not_missing_at_random_have_metrics_of_their_own(tmp_path):
+def test_rows_that_are_not_missing_at_random_have_metrics_of_their_own(tmp_path, capsys):
     write_table(tmp_path, lambda row, split, label: label == 1 and row % 3 == 0)
-    metrics = json.loads((train(tmp_path).path / "metrics.json").read_text())
+    folder = RunFolder(train(tmp_path).path)
+    metrics = json.loads(folder.metrics_file.read_text())
     patterns = metrics["by_presence"]["test"]
     assert [(pattern["present"], pattern["rows"]) for pattern in patterns] == [
         (["text", "tabular"], 10),
         (["tabular"], 2),
     ]
+    print_result(folder)
+    assert "test rows with   rows   accuracy" in capsys.readouterr().out
     total = sum(pattern["rows"] * pattern["metrics"]["accuracy"] for pattern in patterns)
     assert total / 12 == pytest.approx(metrics["metrics"]["test"]["accuracy"])
 

@@ -312,10 +312,10 @@ class Cells:
         """Return a line about what is on besides the defaults, or none."""
         options = self.options
         steps = []
-        if transform.fill is not None and num_missing:
-            constant = f"{transform.fill:.4g}" if options.impute == "constant" else IMPUTED[options.impute]
-            value = "" if options.impute == "constant" else f", {transform.fill:.4g}"
-            steps.append(f"{num_missing} missing training cells become {constant}{value}")
+        if transform.fill is not None:
+            value = f"{transform.fill:.4g}"
+            named = value if options.impute == "constant" else f"{IMPUTED[options.impute]}, {value}"
+            steps.append(f"missing cells ({num_missing:,} of training rows) become {named}")
         if transform.log:
             steps.append("logged")
         if transform.limits is not None:

@@ -112,7 +112,7 @@ def test_missing_numbers_can_be_filled(impute, filled):
     assert decoded["numeric"].tolist() == [filled]
     assert decoded["missing"].tolist() == [False]
     named = {"mean": "the mean, 1", "median": "the median, 0", "constant": "7"}[impute]
-    assert cells.notes == [f"column 'x': 1 missing training cells become {named}; not scaled"]
+    assert cells.notes == [f"column 'x': missing cells (1 of training rows) become {named}; not scaled"]
 
 
 @pytest.mark.parametrize(
