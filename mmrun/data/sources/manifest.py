@@ -237,8 +237,8 @@ def _build_table(
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
         columns[name] = Column(modality.kind, values[name].take(rows), locations, categorical)
-    group_of = None if groups is None else np.array(list(groups.take(rows)))
-    given_split = None if split is None else np.array(list(split.take(rows)))
+    group_of = None if groups is None else _to_array(groups.take(rows))
+    given_split = None if split is None else _to_array(split.take(rows))
     return Table(
         ids=cast(Sequence[str], ids.take(rows)),
         columns=columns,
@@ -253,6 +253,12 @@ def _build_table(
         fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
         formats={name: format_to_json(reading.format) for name, reading in sheet.readings.items() if reading.format},
     )
+
+
+def _to_array(names: PackedValues[str | None]) -> np.ndarray:
+    """Return a column of names that is filled as an array, [N] str."""
+    encoded = names.encode()
+    return np.array(list(names)) if encoded is None else np.array(encoded.values)[encoded.codes]
 
 
 def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:

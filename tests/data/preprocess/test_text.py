@@ -178,3 +178,22 @@ def test_normalised_texts_are_one_text_and_no_user_name_is_a_word():
         "white space becomes one space"
     )
     assert "ann" not in tokens.state()["tokenizer"]
+
+
+def test_many_rows_are_tokenized_to_the_bits_of_single_ones(tmp_path):
+    file = tmp_path / "story.txt"
+    file.write_text("a long story about a cat")
+    values = ["a cat", None, file, "a dog and another dog"]
+    tokens = Tokens(60, 8)
+    tokens.fit(Column("text", values), np.arange(4))
+    together = tokens.decode_rows(values)
+    for row in (0, 2, 3):
+        alone = tokens.decode(values[row])
+        assert {name: part[row].tolist() for name, part in together.items()} == {
+            name: part.tolist() for name, part in alone.items()
+        }
+    assert together["ids"].dtype == np.int32
+    assert not together["ids"][1].any()
+    assert not together["mask"][1].any()
+    file.write_bytes(b"\x81")
+    assert tokens.decode_rows(values) is None
