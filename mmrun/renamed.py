@@ -42,6 +42,11 @@ VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
 # Keys of fusions that older runs do not have: the value with which their weights still fit, by the start of `_target_`.
 ADDED_TO_FUSION = {"mmrun.models.fusions.attention.": {"positions": "none"}}
 
+# Keys of encoders that older runs do not have: the values with which their weights still fit, by `_target_`.
+ADDED_TO_ENCODERS: dict[str, dict[str, object]] = {
+    "mmrun.models.encoders.tabular.Mlp": {"norm": True, "shortcut": False},
+}
+
 # What these classes compute was corrected after version 0.1.0, whose weights they load: how, by `_target_`.
 CORRECTED = {
     "mmrun.models.encoders.series.Tcn": "each level ends in a ReLU after the residual sum",
@@ -113,6 +118,9 @@ def translate_config(values: Values) -> dict[str, Any]:
         A new mapping with current names.
     """
     translated: dict[str, Any] = _translate_node(values, [])
+    for modality, node in translated.get("encoder", {}).items():
+        added_keys = ADDED_TO_ENCODERS.get(str(node.get("_target_")), {})
+        translated["encoder"][modality] = {**added_keys, **node}
     fusion = translated.get("fusion")
     for target, added in ADDED_TO_FUSION.items():
         if isinstance(fusion, Mapping) and str(fusion.get("_target_")).startswith(target):

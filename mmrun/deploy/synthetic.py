@@ -81,8 +81,8 @@ def _make_text(preprocessor: Any, generator: np.random.Generator) -> str:
 
 def _make_cells(preprocessor: Any, generator: np.random.Generator) -> dict[str, object]:
     cells: dict[str, object] = {}
-    for name, (mean, deviation) in preprocessor.numeric.items():
-        cells[name] = float(generator.normal(mean, deviation))
+    for name, transform in preprocessor.numeric.items():
+        cells[name] = transform.invert(float(generator.normal()))
     for name, categories in preprocessor.categories.items():
         cells[name] = str(generator.choice(list(categories)))
     return cells

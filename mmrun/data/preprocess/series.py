@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,22 +11,26 @@ from mmrun.data.moments import Moments
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, inspect_rows
 from mmrun.data.preprocess.series_files import read_axes, read_rate, read_series
 from mmrun.data.table import Column, SeriesLayout
-from mmrun.errors import DataError
-from mmrun.values import PositiveInt
+from mmrun.errors import ConfigError, DataError
+from mmrun.values import PositiveInt, Width
 
+Scale = Literal["channel", "row", "none"]
 OTHER_LAYOUT = {"channels_first": "time_first", "time_first": "channels_first"}
 OLD_LAYOUTS: dict[str, SeriesLayout] = {"channels_last": "time_first"}  # in states of version 0.3.0 and earlier
 MIN_SHARED = 0.9  # share of the rows that are equally long along an axis, from which it is that of the channels
 
 
 class Steps:
-    """Decodes series to "values" [C, T] float32, standardised per channel, and a "mask" [T] of the real steps.
+    """Decodes series to "values" [C, T] float32, standardised, and a "mask" [T] of the real steps.
 
     The first steps are kept, and a shorter series is zero-padded. NaN and infinity become the channel's mean (0).
 
     Args:
         num_steps: T; "auto": 99 % of the training rows are kept whole.
         auto_range: smallest and largest T that "auto" chooses.
+        scale: channel: by the mean and deviation of each channel over the training rows; row: by those of each channel
+            of the row itself, which removes its level and amplitude; none.
+        resample: steps that every series is stretched or shrunk to, by linear interpolation; None: none is.
 
     Attributes:
         num_steps: the number, once fitted.
@@ -38,15 +42,21 @@ class Steps:
         notes: what is cut, which gaps are filled, and whether the axes may be the other ones.
 
     Raises:
-        ConfigError: the range is none.
+        ConfigError: the range is none, or both `num_steps` and `resample` are set.
     """
 
     def __init__(
         self,
         num_steps: PositiveInt | Auto = AUTO,
         auto_range: tuple[PositiveInt, PositiveInt] = (128, 1024),
+        scale: Scale = "channel",
+        resample: Width | None = None,
     ) -> None:
         check_range(auto_range)
+        if resample is not None and num_steps != AUTO:
+            raise ConfigError("preprocess.resample: cannot be combined with num_steps; set num_steps=auto")
+        self.scale: Scale = scale
+        self.resample = resample
         self.num_steps = auto_range[0] if num_steps == "auto" else num_steps
         self.auto_range = auto_range if num_steps == "auto" else None
         self.layout: SeriesLayout = "channels_first"
@@ -70,7 +80,9 @@ class Steps:
         shapes = self._read_shapes(column)
         self._check_layout(column, shapes)
         num_channels = _find_most_common(shapes[rows, 0])
-        if self.auto_range is not None:
+        if self.resample is not None:
+            self.num_steps = self.resample
+        elif self.auto_range is not None:
             self.num_steps = int(choose_length(shapes[:, 1], rows, self.auto_range))
         moments = Moments(num_channels)
         num_rows = num_with_gaps = 0
@@ -111,7 +123,9 @@ class Steps:
     def _describe(self, shapes: np.ndarray, num_channels: int) -> list[str]:
         """Describe what is cut, and whether the axes may be exchanged."""
         channels = f"{num_channels:,} channel{'' if num_channels == 1 else 's'}"
-        notes = [f"{channels}; {describe_cut(shapes[:, 1], self.num_steps, 'steps', 'num_steps')}"]
+        notes = [f"{channels}; {self._describe_length(shapes[:, 1])}"]
+        if self.scale != "channel":
+            notes.append("each row is standardised by itself" if self.scale == "row" else "values are not standardised")
         steps = shapes[np.isfinite(shapes[:, 1]), 1]
         if len(steps) and num_channels > np.median(steps):
             notes.append(
@@ -120,13 +134,20 @@ class Steps:
             )
         return notes
 
+    def _describe_length(self, lengths: np.ndarray) -> str:
+        if self.resample is None:
+            return describe_cut(lengths, self.num_steps, "steps", "num_steps")
+        known = lengths[np.isfinite(lengths)]
+        range_ = f", from {known.min():g} to {known.max():g}" if len(known) else ""
+        return f"every row is resampled to {self.resample} steps{range_}"
+
     def _read_rows(self, column: Column, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the readable series; an unreadable one is skipped here, and reported when all rows are decoded."""
         for row in rows:
             value = column.values[row]
             if value is not None:
                 try:
-                    yield read_series(value, self.layout)
+                    yield self._read(value)
                 except DataError:
                     continue
 
@@ -142,18 +163,36 @@ class Steps:
         Raises:
             DataError: the file cannot be read, or has another number of channels than the training rows.
         """
-        values = read_series(value, self.layout)[:, : self.num_steps]
+        values = self._read(value)[:, : self.num_steps]
         if len(values) != len(self.mean):
             raise DataError(f"a series with {len(values)} channels, but the training rows have {len(self.mean)}")
-        scale = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=self.deviation > 0)
-        standardised = (values - self.mean[:, None]) * scale[:, None]
+        standardised = self._standardise(values)
         padded = np.zeros((len(values), self.num_steps), dtype=np.float32)
         padded[:, : values.shape[1]] = np.nan_to_num(standardised, nan=0.0, posinf=0.0, neginf=0.0)
         return {"values": padded, "mask": np.arange(self.num_steps) < values.shape[1]}
 
+    def _read(self, value: Path | np.ndarray) -> np.ndarray:
+        series = read_series(value, self.layout)
+        return series if self.resample is None else resample_steps(series, self.resample)
+
+    def _standardise(self, values: np.ndarray) -> np.ndarray:
+        """Standardise by the training rows or by the row itself, [C, T]; a constant channel becomes 0."""
+        if self.scale == "none":
+            return values
+        mean, deviation = self.mean, self.deviation
+        if self.scale == "row":
+            moments = Moments(len(values))
+            moments.update(values)
+            mean, deviation = moments.mean, moments.deviation
+        factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        standardised: np.ndarray = (values - mean[:, None]) * factor[:, None]
+        return standardised
+
     def state(self) -> dict[str, object]:
-        """Return length, layout, mean and standard deviation."""
+        """Return length, layout, mean and standard deviation; of the other options, those that are on."""
+        optional = {"scale": None if self.scale == "channel" else self.scale, "resample": self.resample}
         return {
+            **{name: value for name, value in optional.items() if value is not None},
             "num_steps": self.num_steps,
             "layout": self.layout,
             "mean": self.mean.tolist(),
@@ -168,10 +207,26 @@ class Steps:
         """
         self.num_steps, self.layout = state["num_steps"], OLD_LAYOUTS.get(state["layout"], state["layout"])
         self.mean, self.deviation = np.array(state["mean"]), np.array(state["deviation"])
+        self.scale, self.resample = state.get("scale", "channel"), state.get("resample")
         self._update_metadata()
 
     def _update_metadata(self) -> None:
         self.metadata = {"in_channels": len(self.mean), "num_steps": self.num_steps}
+
+
+def resample_steps(series: np.ndarray, num_steps: int) -> np.ndarray:
+    """Stretch or shrink a series by linear interpolation; its first and last step stay.
+
+    Args:
+        series: [C, T].
+        num_steps: of the result, T'.
+
+    Returns:
+        [C, T'] float64.
+    """
+    places = np.linspace(0, series.shape[1] - 1, num_steps)
+    steps = np.arange(series.shape[1])
+    return np.stack([np.interp(places, steps, channel) for channel in series])
 
 
 class LayoutChoice(NamedTuple):

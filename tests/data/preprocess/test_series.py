@@ -5,7 +5,7 @@ import pytest
 
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.table import Column
-from mmrun.errors import DataError
+from mmrun.errors import ConfigError, DataError
 from tests.data.preprocess.fitted import fitted
 
 
@@ -157,3 +157,31 @@ def test_no_pickle_is_ever_opened(tmp_path):
     with pytest.raises(DataError) as error:
         fitted(Steps(4), "series", [[1, 2, 3]]).decode(tmp_path / "objects.npy")
     assert str(error.value) == "objects.npy is damaged or not a numeric array (ValueError)"
+
+
+def test_rows_can_be_standardised_by_themselves():
+    steps = fit([[1.0, 3.0], [100.0, 300.0], [5.0, 5.0]], num_steps=2, scale="row")
+    assert steps.decode([100, 300])["values"].tolist() == [[-1.0, 1.0]]
+    assert steps.decode([5, 5])["values"].tolist() == [[0.0, 0.0]]
+    assert steps.notes[1] == "each row is standardised by itself"
+
+
+def test_values_can_stay_in_their_unit():
+    steps = fit([[1.0, 3.0], [100.0, 300.0]], num_steps=2, scale="none")
+    assert steps.decode([100, 300])["values"].tolist() == [[100.0, 300.0]]
+    assert steps.notes[1] == "values are not standardised"
+
+
+def test_every_row_can_be_resampled_to_one_length():
+    steps = fit([[0.0, 2.0, 4.0], [0.0, 4.0]], resample=5, scale="none")
+    assert steps.notes[0] == "1 channel; every row is resampled to 5 steps, from 2 to 3"
+    for series in ([0, 2, 4], [0, 4]):
+        decoded = steps.decode(series)
+        assert decoded["values"].tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0]]
+        assert decoded["mask"].all()
+
+
+def test_resampled_rows_have_no_other_length():
+    with pytest.raises(ConfigError) as error:
+        Steps(num_steps=10, resample=5)
+    assert str(error.value) == "preprocess.resample: cannot be combined with num_steps; set num_steps=auto"
