@@ -18,6 +18,7 @@ from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_numbers
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.subfiles import name_file, stat_file
 from mmrun.data.table import Target
 from mmrun.errors import DataError
 
@@ -52,7 +53,7 @@ class RowReader:
             row: its number.
             reason: of several for one row, the first is reported.
         """
-        message = f"{self._sheet.name}:{self._sheet.lines[row]}: {reason}"
+        message = f"{self._sheet.locate_rows()[row]}: {reason}"
         if self._on_error == "raise":
             raise DataError(message)
         self._messages.setdefault(row, message)
@@ -136,8 +137,8 @@ class RowReader:
         first_rows: dict[str, int] = {}
         for row, name in enumerate(ids):
             if name is not None and first_rows.setdefault(name, row) != row:
-                line = self._sheet.lines[first_rows[name]]
-                self.reject(row, f"column '{column}': '{name}' is also in line {line}; ids have to be unique")
+                first = self._sheet.locate_rows()[first_rows[name]]
+                self.reject(row, f"column '{column}': '{name}' is also in {first}; ids have to be unique")
         return ids
 
     def require_any_modality(self, values: Mapping[str, Sequence[object]]) -> None:
@@ -227,17 +228,17 @@ class FileResolver:
         if not (self._allow_outside or self._is_really_inside(path)):
             raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
         try:
-            stat = os.stat(path)
+            stat = stat_file(path)
         except (OSError, ValueError):
             mend = f"correct the name, or set {self._root_option}"
             if os.path.exists(path.replace("\\", "/")):
                 mend = "write / instead of \\"
             raise DataError(f"'{cell}' does not exist; {mend}") from None
-        if not S_ISREG(stat.st_mode) or stat.st_size == 0:
-            raise DataError(f"'{cell}' is empty or not a file; replace it")
-        if stat.st_size > limits.MAX_FILE_BYTES:
-            raise DataError(f"'{cell}' has {stat.st_size:,} bytes; more than 2 GiB are refused, so split it")
-        self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
+        if not S_ISREG(stat.mode) or stat.size == 0:
+            raise DataError(f"'{name_file(Path(cell))}' is empty or not a file; replace it")
+        if stat.size > limits.MAX_FILE_BYTES:
+            raise DataError(f"'{cell}' has {stat.size:,} bytes; more than 2 GiB are refused, so split it")
+        self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.size
         return Path(path)
 
     def _is_really_inside(self, path: str) -> bool:

@@ -79,7 +79,7 @@ def infer_layout(
         infer.require_column(sheet, group, "dataset.group")
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
-    reserved = {*targets, group, split, id}
+    reserved = {*targets, group, split, id, *sheet.derived}
     row_numbers = [] if columns else infer.find_row_numbers(sheet, reserved)
     modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | {*row_numbers})
     return Layout(modalities, targets, split, group, id, row_numbers)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmrun import code_version
 from mmrun.data.array_files import Arrays, make_cache_folder, map_arrays, remove_damaged, write_arrays
+from mmrun.data.subfiles import stat_file
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.types import Preprocessor
@@ -237,8 +238,8 @@ def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
         if isinstance(value, Path):
-            stat = os.stat(value)
-            digest.update(b"%d %d\n" % (stat.st_size, stat.st_mtime_ns))
+            stat = stat_file(value)
+            digest.update(b"%d %d\n" % (stat.size, stat.mtime_ns))
     return digest.hexdigest()[:32]
 
 

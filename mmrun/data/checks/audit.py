@@ -21,6 +21,7 @@ from mmrun.data.preprocess.series import read_series
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.split import has_target
+from mmrun.data.subfiles import open_file, stat_file
 from mmrun.data.table import SPLITS, Column, Table, Target
 from mmrun.errors import DataError
 
@@ -294,7 +295,7 @@ def _warn_of_leaks(table: Table, name: str, column: Column, warnings: list[str])
 def _digest_values(column: Column) -> list[Hashable]:
     """Return a digest of each value, None where it is missing; equal content has equal digests."""
     paths = {value for value in column.values if isinstance(value, Path)}
-    sizes = {path: os.stat(path).st_size for path in paths}
+    sizes = {path: stat_file(path).size for path in paths}
     num_files = Counter(sizes.values())
     digests: dict[Path, Hashable] = {}
     for path, size in sizes.items():
@@ -314,7 +315,7 @@ def _digest_value(value: object) -> Hashable:
 
 def _digest_file(path: Path, size: int) -> str:
     """Hash the size and both ends of a file."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         digest = hashlib.sha256(file.read(PART_SIZE))
         file.seek(max(PART_SIZE, size - PART_SIZE))
         digest.update(file.read())

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
+from mmrun.data.subfiles import path_or_content
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.values import Range
@@ -120,7 +121,7 @@ def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
     import soundfile
 
     try:
-        with soundfile.SoundFile(value) as file:
+        with soundfile.SoundFile(path_or_content(value)) as file:
             check_audio(file, value.name)
             return float(file.frames / file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -143,7 +144,7 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(path_or_content(path)) as file:
             check_audio(file, path.name)
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
             samples, rate = file.read(frames, dtype="float32"), file.samplerate

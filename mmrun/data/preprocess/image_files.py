@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmrun.data.limits import check_image, ignore_size_warnings, open_array
+from mmrun.data.subfiles import path_or_content
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _open_file(file: Path) -> Iterator["ImageFile"]:
 
     ignore_size_warnings()
     try:
-        with Image.open(file) as image:
+        with Image.open(path_or_content(file)) as image:
             check_image(image, file.name)
             yield image
     except DataError:

@@ -244,20 +244,20 @@ def test_keys_that_do_not_fit_the_file(media, keywords, message):
 
 
 def test_a_missing_or_unreadable_file(tmp_path):
-    assert error_of(DataError, None) == "dataset.path: no file is given; set dataset.path=FILE"
+    assert error_of(DataError, None) == "dataset.path: no file is given; set dataset.path=PATH"
     assert (
         error_of(DataError, f"{tmp_path}/my.csv")
-        == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=FILE"
+        == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=PATH"
     )
     assert error_of(DataError, str(tmp_path), hint="fetch it") == (
         f"dataset.path: {tmp_path}/manifest.csv does not exist; fetch it"
     )
     assert error_of(DataError, write(tmp_path, "a", "my.xml")) == (
         f"{tmp_path}/my.xml: '.xml' is not a supported table format; "
-        "use one of .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .xlsx"
+        "use one of .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .arrow, .xlsx"
     )
     assert error_of(DataError, write(tmp_path, "text,label\n")) == (
-        f"{tmp_path}/my.csv: has no rows; it needs a header and at least one row"
+        "my.csv: has no rows; it needs a header and at least one row"
     )
     assert error_of(DataError, write(tmp_path, "no parquet", "my.parquet")) == (
         "my.parquet: is damaged or not a Parquet file (ArrowInvalid); write it again"
