@@ -486,8 +486,7 @@ def _format_error(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = list(error.options or list_options(group))
-        remedy = ", and no file or folder is called so" if group == "dataset" else ""
-        return f"{_spell(group)}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)}){remedy}"
+        return f"{_spell(group)}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read; {_suggest_override(str(error.override))}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):

@@ -22,7 +22,7 @@ def recognize(listing: Listing) -> bool:
     Args:
         listing: of the folder.
     """
-    return any(PurePosixPath(name).name in NAMES for name in listing.files)
+    return bool(_list_tables(listing))
 
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
@@ -39,7 +39,7 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     Raises:
         DataError: a table has no such column, or cannot be read.
     """
-    tables = [name for name in listing.files if PurePosixPath(name).name in NAMES]
+    tables = _list_tables(listing)
     sheet = read_sheets(listing.name, {name: listing.root / listing.files[name] for name in tables}, limit, encoding)
     if not any(column.endswith(FILE_NAME) for column in sheet.columns):
         raise DataError(f"{listing.name}: {tables[0]} has no column '{FILE_NAME}'; add the name of each row's file")
@@ -59,6 +59,10 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     notes = [f"{listing.name}: read {', '.join(tables[:3])}, whose rows name files", *describe_unused(listing, used)]
     paths = {name: listing.root / listing.files[name] for name in tables}
     return Opened(sheet, listing.root, paths, notes=notes)
+
+
+def _list_tables(listing: Listing) -> list[str]:
+    return [name for name in listing.files if PurePosixPath(name).name in NAMES and name.count("/") <= 1]
 
 
 def _start_from_root(sheet: Sheet, column: PackedValues[object], folders: list[str]) -> PackedValues[object]:

@@ -15,6 +15,7 @@ from mmrun.data.folders.tar_index import list_shards
 from mmrun.errors import DataError
 
 RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")  # of numbers: shards-{000..127}.tar
+HINT = "set dataset.path=FILE"
 MAX_SHARDS = 100_000  # that such a range names
 LAYOUTS = (
     "a table (CSV, JSON, Parquet), or several of the same columns",
@@ -43,7 +44,7 @@ def open_path(
     cache: Path | None = None,
     limit: int | None = None,
     encoding: str | None = None,
-    hint: str = "set dataset.path=PATH",
+    hint: str = HINT,
 ) -> Opened:
     """Open a table, a folder, an archive, shards or a data set of the Hugging Face hub.
 
@@ -58,21 +59,21 @@ def open_path(
         DataError: it does not exist, cannot be read, or is in no layout that is known.
     """
     if path.startswith(hub.START):
-        return _open_folder(hub.download(path, cache), cache, limit, encoding)
+        return _open_folder(hub.download(path, cache), cache, limit, encoding, hint)
     if RANGE.search(path) and not os.path.exists(path):
         return _open_shards(path, cache, limit, encoding)
     file = Path(path).expanduser()
     if file.is_dir():
-        return _open_folder(file, cache, limit, encoding)
+        return _open_folder(file, cache, limit, encoding, hint)
     if not file.is_file():
         raise DataError(f"dataset.path: {path} does not exist; {_find_remedy(path, hint)}")
     if file.name.lower().endswith(".tar"):
-        listing = list_shards([file], file.parent, cache)
+        listing = _enter_only_folder(list_shards([file], file.parent, cache))
         read = _choose_media_layout(listing)
         if read is not None:
             return read(listing, limit, encoding)
     if archives.is_archive(file):
-        return _open_folder(archives.unpack(file, cache), cache, limit, encoding)
+        return _open_folder(archives.unpack(file, cache), cache, limit, encoding, hint)
     return tables.open_table(file, limit, encoding)
 
 
@@ -82,17 +83,15 @@ def _find_remedy(path: str, hint: str) -> str:
     return "several files are a sweep: add -m" if "," in path else hint
 
 
-def _open_folder(path: Path, cache: Path | None, limit: int | None, encoding: str | None) -> Opened:
-    listing = list_folder(path)
-    for inner in _enter_folders(listing):
-        read = _choose_layout(inner)
-        if read is not None:
-            return read(inner, limit, encoding)
-        shards = [name for name in inner.files if name.lower().endswith(".tar")]
-        if shards:
-            paths = [path / inner.files[name] for name in shards]
-            return samples.read(list_shards(paths, path, cache), limit, encoding)
-    raise DataError(_describe_unknown(path, listing))
+def _open_folder(path: Path, cache: Path | None, limit: int | None, encoding: str | None, hint: str) -> Opened:
+    listing = _enter_only_folder(list_folder(path))
+    read = _choose_layout(listing)
+    if read is not None:
+        return read(listing, limit, encoding)
+    shards = [path / cell for cell in listing.files.values() if cell.lower().endswith(".tar")]
+    if shards:
+        return samples.read(list_shards(shards, path, cache), limit, encoding)
+    raise DataError(_describe_unknown(path, listing) + ("" if hint == HINT else f"; {hint}"))
 
 
 def _open_shards(pattern: str, cache: Path | None, limit: int | None, encoding: str | None) -> Opened:
@@ -120,14 +119,11 @@ def _expand_ranges(pattern: str) -> Iterator[str]:
         yield from _expand_ranges(f"{pattern[: match.start()]}{number:0{width}}{pattern[match.end() :]}")
 
 
-def _enter_folders(listing: Listing) -> Iterator[Listing]:
-    """Yield a folder, and where it holds one folder and nothing else, that one."""
-    while True:
-        yield listing
-        folders = listing.top_folders()
-        if len(folders) != 1 or not all("/" in name for name in listing.files):
-            return
-        listing = listing.enter(folders[0])
+def _enter_only_folder(listing: Listing) -> Listing:
+    """Return the files of the folder that a folder or archive holds and nothing else, or of the one inside it."""
+    while all("/" in name for name in listing.files) and len(listing.top_folders()) == 1:
+        listing = listing.enter(listing.top_folders()[0])
+    return listing
 
 
 def _choose_layout(listing: Listing) -> Read | None:
@@ -138,17 +134,25 @@ def _choose_layout(listing: Listing) -> Read | None:
         return tables.read
     if metadata.recognize(listing):
         return metadata.read
-    read_media = _choose_media_layout(listing)
-    if tables.recognize(listing) and (read_media is None or tables.names_files(listing)):
+    if samples.recognize(listing):
+        return samples.read
+    if tables.recognize(listing) and (not _has_media(listing) or tables.names_files(listing)):
         return tables.read
-    return read_media
+    return classes.read if classes.recognize(listing) else None
+
+
+def _has_media(listing: Listing) -> bool:
+    """Return whether a folder holds files of a known kind beside its tables."""
+    names = set(tables.list_tables(listing))
+    return any(classes.find_kind(name) for name in listing.files if name not in names)
 
 
 def _choose_media_layout(listing: Listing) -> Read | None:
-    """Return what reads a folder, or an archive where it is, that holds no table."""
+    """Return what reads an archive where it is; None if it holds tables, say, and has to be unpacked."""
     if samples.recognize(listing):
         return samples.read
-    return classes.read if classes.recognize(listing) else None
+    is_media = classes.recognize(listing) and not tables.recognize(listing) and not metadata.recognize(listing)
+    return classes.read if is_media else None
 
 
 def _describe_unknown(path: Path, listing: Listing) -> str:

@@ -54,7 +54,8 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     sheet = build_sheet(listing.name, rows, limit, Places(names, np.arange(len(names))), derived)
     used = {name for sample in samples.values() for ending, name in sample.items() if ending in columns}
     files = [column for ending, column in columns.items() if _is_inline(ending)]
-    note = f"{listing.name}: read as samples of WebDataset, {len(names):,} rows with {', '.join(columns)}"
+    endings = ", ".join(f".{ending}" for ending in columns)
+    note = f"{listing.name}: read as samples of WebDataset, {len(names):,} rows with {endings}"
     contents = tuple(name for name in sheet.columns if name not in columns.values() or name in files)
     return Opened(sheet, listing.root, contents=contents, notes=[note, *describe_unused(listing, used)])
 

@@ -39,7 +39,7 @@ def recognize(listing: Listing) -> bool:
     Args:
         listing: of the folder.
     """
-    return bool(_list_tables(listing))
+    return bool(list_tables(listing))
 
 
 def has_manifest(listing: Listing) -> bool:
@@ -58,7 +58,7 @@ def names_files(listing: Listing) -> bool:
         listing: of the folder, which has tables.
     """
     try:
-        sheet = read_sheet(listing.root / listing.files[_list_tables(listing)[0]], SAMPLE_LINES)
+        sheet = read_sheet(listing.root / listing.files[list_tables(listing)[0]], SAMPLE_LINES)
     except DataError:
         return True
     names = {PurePosixPath(name).name for name in listing.files}
@@ -82,7 +82,7 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     if has_manifest(listing):
         name = next(name for name in listing.files if PurePosixPath(name).stem == MANIFEST and "/" not in name)
         return open_table(listing.root / listing.files[name], limit, encoding)
-    tables = _choose_tables(listing, _list_tables(listing))
+    tables = _choose_tables(listing, list_tables(listing))
     files = {name: listing.root / listing.files[name] for name in tables}
     notes = [_describe(listing, tables)]
     if len(files) == 1:
@@ -112,8 +112,12 @@ def add_split(sheet: Sheet, names: Sequence[str]) -> Sheet:
     return replace(sheet, columns={**sheet.columns, "split": column}, derived=sheet.derived | {"split"})
 
 
-def _list_tables(listing: Listing) -> list[str]:
-    """Return the tables at the top, in the folder data, or in folders of splits."""
+def list_tables(listing: Listing) -> list[str]:
+    """Return the tables at the top, in the folder data, or in folders of splits.
+
+    Args:
+        listing: of the folder.
+    """
     tables = []
     for name in listing.files:
         folder, _, last = name.rpartition("/")
@@ -142,7 +146,7 @@ def _name_split(table: str) -> str:
 
 
 def _describe(listing: Listing, tables: Sequence[str]) -> str:
-    unread = [name for name in _list_tables(listing) if name not in tables]
-    names = ", ".join([*tables[:3], *(["..."] if len(tables) > 3 else [])])
-    shown = names if len(tables) == 1 else f"{len(tables)} tables ({names})"
+    unread = [name for name in list_tables(listing) if name not in tables]
+    names = tables[0] if len(tables) == 1 else f"{tables[0]}, ..."
+    shown = names if len(tables) == 1 else f"{len(tables)} tables, {names}"
     return f"{listing.name}: read {shown}" + (f", not {', '.join(unread[:3])}" if unread else "")

@@ -34,8 +34,8 @@ def read_arrow(path: Path, limit: int | None) -> Iterator[Chunk]:
     try:
         with pyarrow.memory_map(str(path)) as source:
             for batch in _iterate_batches(source):
-                batch.validate(full=True)
                 check_row_count(start + len(batch), path.stat().st_size, path.name)
+                batch.validate(full=True)
                 part = batch if limit is None else batch.slice(0, limit - start)
                 yield Chunk(np.arange(start + 1, start + len(part) + 1), convert_batch(part, path.name), {})
                 start += len(part)

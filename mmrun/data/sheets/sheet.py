@@ -214,7 +214,7 @@ def read_sheets(name: str, files: Mapping[str, Path], limit: int | None = None, 
         for number, (file, path) in enumerate(files.items()):
             for chunk in _read_chunks(path, limit, encoding):
                 header = header or list(chunk.columns)
-                _check_same_columns(header, chunk, file, next(iter(files)), path)
+                _check_same_columns(header, chunk, file, files)
                 numbers.append(np.full(len(chunk.lines), number, dtype=np.int32))
                 lines.append(np.array(chunk.lines, dtype=np.int64))
                 yield chunk
@@ -243,13 +243,14 @@ def build_sheet(
     return replace(sheet, places=places.take(np.arange(len(sheet.lines))), derived=derived)
 
 
-def _check_same_columns(header: Sequence[str], chunk: Chunk, file: str, first: str, path: Path) -> None:
+def _check_same_columns(header: Sequence[str], chunk: Chunk, file: str, files: Mapping[str, Path]) -> None:
+    """Raise an error if a file has other columns than the first one."""
     missing = [name for name in header if name not in chunk.columns]
     if missing or len(chunk.columns) > len(header):
-        lacking, having = (file, first) if missing else (first, file)
+        lacking, having = (file, next(iter(files))) if missing else (next(iter(files)), file)
         different = missing or [name for name in chunk.columns if name not in header]
         raise DataError(
-            f"{lacking} has no column '{different[0]}', which {having} has; name one of the files: dataset.path={path}"
+            f"{lacking} has no column '{different[0]}', which {having} has; name one of the files: dataset.path={files[having]}"
         )
 
 

@@ -15,7 +15,7 @@ from mmrun.data import cells, infer
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.folders.opened import Opened
-from mmrun.data.folders.recognize import open_path
+from mmrun.data.folders.recognize import HINT, open_path
 from mmrun.data.folders.root import choose_root
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
@@ -29,7 +29,6 @@ from mmrun.data.table import Column, Table, Target
 from mmrun.errors import ConfigError, DataError
 from mmrun.values import NonNegativeInt
 
-HINT = "set dataset.path=PATH"
 MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
 

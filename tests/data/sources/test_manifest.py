@@ -9,6 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from mmrun.data.folders.recognize import LAYOUTS
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
@@ -244,13 +245,14 @@ def test_keys_that_do_not_fit_the_file(media, keywords, message):
 
 
 def test_a_missing_or_unreadable_file(tmp_path):
-    assert error_of(DataError, None) == "dataset.path: no file is given; set dataset.path=PATH"
+    assert error_of(DataError, None) == "dataset.path: no file is given; set dataset.path=FILE"
     assert (
         error_of(DataError, f"{tmp_path}/my.csv")
-        == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=PATH"
+        == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=FILE"
     )
     assert error_of(DataError, str(tmp_path), hint="fetch it") == (
-        f"dataset.path: {tmp_path}/manifest.csv does not exist; fetch it"
+        f"dataset.path: {tmp_path} is no data set that is known. It holds nothing; looked for: {'; '.join(LAYOUTS)}; "
+        "fetch it"
     )
     assert error_of(DataError, write(tmp_path, "a", "my.xml")) == (
         f"{tmp_path}/my.xml: '.xml' is not a supported table format; "
