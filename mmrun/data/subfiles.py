@@ -6,9 +6,9 @@ any other path, in any process, without an index.
 
 import os
 import re
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 SUBFILE = re.compile(r"(.*\.tar)/@(\d{1,18})\+(\d{1,18})/.+", re.DOTALL | re.IGNORECASE)
 
@@ -83,7 +83,7 @@ def stat_file(path: str | os.PathLike[str]) -> FileStat:
     return FileStat(subfile.size, stamp, stat.st_mtime_ns, stat.st_mode)
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> BufferedReader | BytesIO:
     """Open a file, which may lie in an archive, for reading.
 
     Raises:
@@ -100,7 +100,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return BytesIO(content)
 
 
-def path_or_content(path: Path) -> Path | BinaryIO:
+def path_or_content(path: Path) -> Path | BufferedReader | BytesIO:
     """Return what a library can open: the path itself, or the content of a file in an archive.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 
 from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.folders.listing import is_hidden
-from mmrun.data.folders.tar_index import check_member_name
+from mmrun.data.folders.tar_index import check_member_name, iterate_files
 from mmrun.data.limits import (
     MAX_FILE_BYTES,
     MAX_LISTED,
@@ -142,20 +142,10 @@ def _iterate_zip(opened: zipfile.ZipFile, archive: str) -> Iterator[Content]:
 
 
 def _iterate_tar(opened: tarfile.TarFile, archive: str) -> Iterator[Content]:
-    last = -1
-    while (member := opened.next()) is not None:
-        if opened.offset <= last or member.size < 0:  # a header that leads back would never end
-            raise DataError(f"{archive}: is damaged (a file of negative size); write it again")
-        last = opened.offset
-        opened.members = []  # type: ignore[assignment]  # tarfile would keep all
-        if member.isdir():
-            continue
-        name = check_member_name(member.name, archive)
-        if not member.isreg() or member.issparse():
-            raise DataError(f"{archive}: '{name}' is no plain file, but a link, say; replace it by a copy")
-        stream = opened.extractfile(member)
+    for file in iterate_files(opened, archive):
+        stream = opened.extractfile(file)
         assert stream is not None  # of a plain file
-        yield Content(name, member.size, stream)
+        yield Content(file.name, file.size, stream)
 
 
 def _strip_suffix(name: str) -> str:

@@ -108,7 +108,7 @@ def add_split(sheet: Sheet, names: Sequence[str]) -> Sheet:
     """
     if sheet.places is None or "split" in sheet.columns or not are_splits(names):
         return sheet
-    column = PackedValues.from_codes(list(names), sheet.places.numbers)
+    column: PackedValues[object] = PackedValues.from_codes(list[object](names), sheet.places.numbers)
     return replace(sheet, columns={**sheet.columns, "split": column}, derived=sheet.derived | {"split"})
 
 

@@ -106,23 +106,37 @@ def _write_index(file: Path, members: Sequence[Member]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _iterate_members(shard: Path) -> Iterator[Member]:
-    """Yield the files of an archive; folders are left out, and links refused."""
-    size = shard.stat().st_size
+def iterate_files(opened: tarfile.TarFile, archive: str) -> Iterator[tarfile.TarInfo]:
+    """Yield the files of an open archive under names in one form; folders are left out.
+
+    Args:
+        opened: the archive.
+        archive: its name.
+
+    Raises:
+        DataError: it holds links or devices, names that lead elsewhere, or is damaged.
+    """
     last = -1
+    while (member := opened.next()) is not None:
+        if opened.offset <= last or member.size < 0:  # a header that leads back would never end
+            raise DataError(f"{archive}: is damaged (a file of negative size); write it again")
+        last = opened.offset
+        opened.members = []  # type: ignore[attr-defined]  # tarfile would keep all
+        if member.isdir():
+            continue
+        member.name = check_member_name(member.name, archive)
+        if not member.isreg() or member.issparse():
+            raise DataError(f"{archive}: '{member.name[:80]}' is no plain file, but a link, say; replace it by a copy")
+        yield member
+
+
+def _iterate_members(shard: Path) -> Iterator[Member]:
+    size = shard.stat().st_size
     try:
-        with tarfile.open(shard, "r:") as archive:
-            while (member := archive.next()) is not None:
-                if archive.offset <= last or member.size < 0:  # a header that leads back would never end
-                    raise DataError(f"{shard.name}: is damaged (a file of negative size); write it again")
-                last = archive.offset
-                archive.members = []  # type: ignore[assignment]  # tarfile would keep all
-                if member.isdir():
-                    continue
-                if not member.isreg() or member.issparse():
-                    raise DataError(f"{shard.name}: '{member.name[:80]}' is no plain file, but a link, say; replace it")
-                if member.offset_data + member.size > size:
-                    raise DataError(f"{shard.name}: is truncated in '{member.name[:80]}'; copy it again")
-                yield Member(check_member_name(member.name, shard.name), member.offset_data, member.size)
+        with tarfile.open(shard, "r:") as opened:
+            for file in iterate_files(opened, shard.name):
+                if file.offset_data + file.size > size:
+                    raise DataError(f"{shard.name}: is truncated in '{file.name[:80]}'; copy it again")
+                yield Member(file.name, file.offset_data, file.size)
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
         raise DataError(f"{shard.name}: is damaged or not a tar archive ({type(error).__name__})") from None

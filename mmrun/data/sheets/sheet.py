@@ -250,7 +250,8 @@ def _check_same_columns(header: Sequence[str], chunk: Chunk, file: str, files: M
         lacking, having = (file, next(iter(files))) if missing else (next(iter(files)), file)
         different = missing or [name for name in chunk.columns if name not in header]
         raise DataError(
-            f"{lacking} has no column '{different[0]}', which {having} has; name one of the files: dataset.path={files[having]}"
+            f"{lacking} has no column '{different[0]}', which {having} has; "
+            f"name one of the files: dataset.path={files[having]}"
         )
 
 

@@ -276,11 +276,11 @@ def test_a_class_without_a_name(tmp_path):
     )
 
 
-def test_an_arrow_file_that_claims_a_trillion_rows(tmp_path):
-    batch = pyarrow.record_batch({"label": pyarrow.Array.from_buffers(pyarrow.null(), 1 << 40, [None])})
+def test_an_arrow_file_that_claims_two_billion_rows(tmp_path):
+    batch = pyarrow.record_batch({"label": pyarrow.Array.from_buffers(pyarrow.null(), (1 << 31) - 1, [None])})
     with ipc.new_stream(str(tmp_path / "my.arrow"), batch.schema) as stream:
         stream.write_batch(batch)
-    assert error_of(DataError, str(tmp_path / "my.arrow")).startswith("my.arrow claims 1,099,511,627,776 rows in ")
+    assert error_of(DataError, str(tmp_path / "my.arrow")).startswith("my.arrow claims 2,147,483,647 rows in ")
 
 
 # ------------------------------------------------------------------------------------------------------------ archives

@@ -1,16 +1,11 @@
 """A path is recognised as what it is; the same pictures are the same data, however they are laid out."""
 
-import json
-
 import numpy as np
 import pytest
 
-from mmrun import compose
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import manifest
-from mmrun.run import pipeline
-from mmrun.training.callback import NullCallback
 from tests.data.folders.trees import LAYOUTS, read_tree, write_shards, write_tree
 
 
@@ -35,18 +30,6 @@ def test_the_same_pictures_give_the_same_tensors(tmp_path, tree, layout):
     assert table.targets["label"].names == ["cat", "dog"]
     assert np.array_equal(table.targets["label"].values, plain.targets["label"].values)
     assert np.array_equal(decode(table), decode(plain))
-
-
-def test_the_same_pictures_give_the_same_metrics(tmp_path, tree, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    metrics = {}
-    for layout in ("folders by split and class", "csv", "metadata.jsonl", "webdataset", "zip"):
-        path = LAYOUTS[layout](tmp_path, tree)
-        overrides = [f"dataset={path}", "encoder.image=lenet", "budget.epochs=1", "trainer.batch_size=8", "cache=cache"]
-        folder = pipeline.run(compose.load([*overrides, f"outputs={layout.replace(' ', '_')}"]), NullCallback())
-        metrics[layout] = json.loads(folder.metrics_file.read_text())["metrics"]["test"]
-    first = metrics["csv"]
-    assert list(metrics.values()) == [first] * 5
 
 
 def test_what_is_read_and_what_is_not_is_said(tmp_path, tree):
