@@ -39,8 +39,8 @@ def test_damaged_digests_of_files_are_named(cache, capsys):
     assert "files.sqlite: damaged (file is not a database); the next run" in " ".join(capsys.readouterr().out.split())
 
 
-def test_unpacked_archives_are_listed_and_cleared(tmp_path, capsys):
-    from mmrun.data.file_digests import FileDigests
+def test_unpacked_archives_are_listed_and_cleared(tmp_path):
+    from mmrun.cli import cache
     from mmrun.data.sources.manifest import manifest
     from tests.data.folders.trees import LAYOUTS, write_tree
 
