@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmrun.compose import list_options
 
-NEEDS_MORE = ("multitask", "prompt_tuning")  # several targets, or a pretrained multimodal model
+NEEDS_MORE = ("multitask", "prompt_tuning", "mla")  # several targets, a pretrained multimodal model, its own fusion
 
 SETTING = (
     "experiment=avdigits", "modalities=[image,audio,text]", "encoder.text=transformer", "trainer.progress=false",
@@ -24,14 +24,18 @@ def mmrun(*words: str, ok: tuple[int, ...] = (0,)) -> str:
     return done.stdout
 
 
+def list_usual(group: str) -> str:
+    return ",".join(name for name in list_options(group) if name not in NEEDS_MORE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outputs", type=Path, default=Path("outputs"))
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--labelled", default="1.0,0.1")
-    parser.add_argument("--strategies", default=",".join(s for s in list_options("strategy") if s not in NEEDS_MORE))
-    parser.add_argument("--balances", default=",".join(list_options("balance")))
+    parser.add_argument("--strategies", default=list_usual("strategy"))
+    parser.add_argument("--balances", default=list_usual("balance"))
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     args = parser.parse_args()
 
@@ -41,12 +45,12 @@ def main() -> None:
     ]  # fmt: skip
     if args.jobs > 1:
         words += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.jobs}"]
-    figure = ["--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
+    table = ["--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
     for by, names, against in (("strategy", args.strategies, "scratch"), ("balance", args.balances, "none")):
         folder = args.outputs / by
         sweep = [*words, f"{by}={names}", f"outputs={folder}"]
         mmrun("train", "-m", *sweep, ok=(0, 1))  # what fails is named; others go on
-        compared = ["compare", str(folder), "--by", by, "--against", against, *figure]
+        compared = ["compare", str(folder), "--by", by, "--against", against, *table]
         for share in args.labelled.split(","):
             print(f"\n## {by}, dataset.labelled={share}\n")
             print(mmrun(*compared, "--where", f"dataset.labelled={share}"))

@@ -6,6 +6,7 @@ that the user did not type, so that config.yaml shows what a run was trained wit
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from fnmatch import fnmatchcase
 
 from mmrun.config import Node, RunConfig, StageConfig
 
@@ -95,8 +96,9 @@ def describe_recipe(config: RunConfig) -> list[str]:
             f"model={config.choices.get('model', config.model['family'])} takes the place of the pre-training stage; "
             "strategy=holistic_pretrain keeps it"
         )
-    if config.encoder_lr:
-        rates = ", ".join(f"{modality} at {rate:g}" for modality, rate in config.encoder_lr.items())
+    trained = {name: rate for name, rate in (config.encoder_lr or {}).items() if _is_trained(config, name)}
+    if trained:
+        rates = ", ".join(f"{modality} at {rate:g}" for modality, rate in trained.items())
         if any(FUSION_WEIGHTS in stage.lr_scale for stage in config.strategy.stages.values()):
             rates += f", the fusion at {TRANSFORMER_LR:g}"
         warmups = sorted({stage.warmup for stage in config.strategy.stages.values()})
@@ -106,3 +108,12 @@ def describe_recipe(config: RunConfig) -> list[str]:
             "encoder_lr.MODALITY and strategy.stages.STAGE.warmup change it"
         )
     return notes
+
+
+def _is_trained(config: RunConfig, modality: str) -> bool:
+    """Return whether a stage trains an encoder, or a part of it."""
+    encoder = f"encoder.{modality}"
+    globs = [glob for stage in config.strategy.stages.values() for glob in stage.train]
+    return any(
+        fnmatchcase(encoder, glob) or f"{glob}.".startswith(f"{encoder}.") or glob == "encoder" for glob in globs
+    )

@@ -33,11 +33,17 @@ class Tower(NamedTuple):
     multimodal_projection: str | None = None
 
 
+_IMAGE = Tower("vision_config", "vision_model", "visual_projection", 224)
+
 # By model_type of config.json and kind of the modality
 FAMILIES = {
-    "clip": {
-        "image": Tower("vision_config", "vision_model", "visual_projection", 224),
-        "text": Tower("text_config", "text_model", "text_projection", 77),
+    "clip": {"image": _IMAGE, "text": Tower("text_config", "text_model", "text_projection", 77)},
+    "metaclip_2": {"image": _IMAGE, "text": Tower("text_config", "text_model", "text_projection", 77)},
+    "chinese_clip": {"image": _IMAGE, "text": Tower("text_config", "text_model", "text_projection", 512)},
+    "altclip": {"image": _IMAGE, "text": Tower("text_config", "text_model", "text_projection", 514)},
+    "vision-text-dual-encoder": {
+        "image": _IMAGE,
+        "text": Tower("text_config", "text_model", "text_projection", 512),
     },
     "siglip": {
         "image": Tower("vision_config", "vision_model", None, 224),
@@ -52,6 +58,8 @@ FAMILIES = {
         "text": Tower("text_config", "text_model", "text_projection", 514),
     },
 }
+# Text models, by model_type, that count positions from the id of the padding on
+ROBERTA = ("roberta", "xlm-roberta", "camembert", "clap_text_model", "altclip_text_model")
 FUSIONS = {"flava": "flava"}  # the fusion that the multimodal encoder of a family is
 SAMPLE_RATE = 48_000  # Hz, of CLAP
 SHORTEST = 8  # tokens that "auto" chooses for texts, at least
@@ -87,8 +95,10 @@ def override_encoders(
         Overrides by the path of the encoder: encoder.image.
 
     Raises:
-        ConfigError: there is no such family or model, or a tower has no modality or several.
+        ConfigError: there is no such family or model, no path is given, or a tower has no modality or several.
     """
+    if model.get("path") is None:
+        raise ConfigError(f"model.path: model={model.get('family')} has no usual one; add model.path=NAME_OR_FOLDER")
     overrides = {}
     modalities = assign_towers(model, kinds)
     preprocessing = read_preprocessing(str(model["family"]), str(model["path"]))
@@ -164,7 +174,8 @@ def read_preprocessing(family: str, path: str) -> dict[str, dict[str, object]]:
         if kind == "image":
             preprocessing[kind] = {"size": sizes.read("image_size", tower.size)}
         elif kind == "text":
-            reserved = 1 + sizes.read("pad_token_id", 1, least=0) if family == "clap" else 0  # by RoBERTa
+            is_roberta = sizes.values.get("model_type") in ROBERTA
+            reserved = 1 + sizes.read("pad_token_id", 1, least=0) if is_roberta else 0
             longest = max(1, sizes.read("max_position_embeddings", tower.size) - reserved)
             preprocessing[kind] = {"auto_range": [min(SHORTEST, longest), longest]}
         else:

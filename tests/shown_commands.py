@@ -15,6 +15,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "git clone": "the clone is there",
     ".venv/bin/pip install pre-commit": "needs a package index",
     ".venv/bin/pip install --no-deps easy-vqa": "needs a package index",
+    "mmrun data prepare crema_d --source": "needs this data set; cli/test_data_prepare.py runs it on a tiny folder",
     "scripts/easy_vqa": "needs this package; testing/test_easy_vqa.py runs it on a tiny fake",
     "mmrun train experiment=easy_vqa": "needs this data set",
     "scripts/real_weights": "needs packages; testing/test_real_weights.py runs it",

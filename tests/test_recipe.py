@@ -101,3 +101,11 @@ def test_a_line_says_what_is_changed(clip):
         "encoder_lr.MODALITY and strategy.stages.STAGE.warmup change it",
     ]
     assert describe_recipe(compose.load(DIGITS)) == []
+
+
+def test_encoders_that_no_stage_trains_are_not_said_to_learn(clip):
+    assert describe_recipe(compose.load([*clip, "strategy=frozen"])) == []
+    [line] = describe_recipe(
+        compose.load([*clip, "strategy=frozen", "strategy.stages.train.train=[encoder.text,head]"])
+    )
+    assert line.startswith("pretrained encoders learn slower (text at 2e-05; ")

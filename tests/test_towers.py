@@ -69,7 +69,8 @@ def test_the_multimodal_encoder_of_flava_is_the_fusion_unless_another_is_chosen(
 
 def test_a_path_without_a_family_is_told_what_to_add():
     assert reject(*DIGITS, "model.path=FOLDER") == (
-        "no key 'model.path': model has no keys; add model=clap|clip|flava|siglip"
+        "no key 'model.path': model has no keys; "
+        "add model=altclip|chinese_clip|clap|clip|flava|metaclip_2|siglip|vision-text-dual-encoder"
     )
     assert reject(*DIGITS, "balance.alpha=1").startswith(
         "no key 'balance.alpha': balance has no keys; add balance=agm|"
@@ -106,7 +107,11 @@ def test_one_of_several_modalities_of_a_kind_is_chosen(clip):
             "model.image: the run reads no image 'picture' (it reads image (image), audio (audio), text (text))",
         ),
         (["encoder.text=gru"], "encoder.text=gru: encoder.text is a tower of model; leave one of the two out"),
-        (["model.family=clop"], "model.family: no 'clop'; did you mean 'clip'? (there are clip, siglip, flava, clap)"),
+        (["model.family=clop"], "model.family: no 'clop'; did you mean 'clip'? (there are clip, metaclip_2, "),
+        (
+            ["model=vision-text-dual-encoder", "model.path=null"],
+            "model.path: model=vision-text-dual-encoder has no usual one; add model.path=NAME_OR_FOLDER",
+        ),
         (["model.audio=audio"], "no key 'model.audio' (model has family, path, image, text)"),
         (["model.path=3"], "the files of 3 are not cached and the hub cannot be reached; set model.path to a local "),
     ],

@@ -114,6 +114,8 @@ def _list_candidates(previous: Sequence[str], last: str) -> Iterable[str]:
         return _complete_override(previous, last)
     if verb == "options":
         return _complete_option(last)
+    if verb == "data prepare":
+        return _list_benchmarks() if len(previous) == 1 else []
     if verb in TAKES_RUNS:
         return _list_runs()
     candidates: list[str] = []
@@ -137,6 +139,12 @@ def _flags_by_name(actions: Iterable[argparse.Action]) -> dict[str, argparse.Act
         if action.help != argparse.SUPPRESS:
             flags |= dict.fromkeys(action.option_strings, action)
     return flags
+
+
+def _list_benchmarks() -> Iterable[str]:
+    from mmrun.data.benchmarks.catalog import BENCHMARKS
+
+    return BENCHMARKS
 
 
 def _list_runs() -> list[str]:

@@ -7,9 +7,10 @@ row, in `mmrun data check` and in training alike.
 import json
 import math
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -85,11 +86,12 @@ def check_audio(file: "SoundFile", name: str) -> None:
         )
 
 
-def open_array(path: Path) -> np.ndarray:
+def open_array(path: Path, limited: bool = True) -> np.ndarray:
     """Open a .npy file; pickled objects and archives are not read.
 
     Args:
         path: of the file.
+        limited: whether it may have at most MAX_VALUES values; False: the caller reads it in small parts.
 
     Returns:
         The array, mapped and not yet read.
@@ -102,7 +104,7 @@ def open_array(path: Path) -> np.ndarray:
         array: np.ndarray = _map_array(path)
     except Exception as error:  # NumPy's exception classes depend on what is wrong with the header
         raise DataError(f"{path.name} is damaged or not a numeric array ({type(error).__name__})") from None
-    if array.size > MAX_VALUES:
+    if limited and array.size > MAX_VALUES:
         raise DataError(
             f"{path.name} has {array.size:,} values; more than {MAX_VALUES / 1e6:.0f} million are refused, so split it"
         )
@@ -139,14 +141,18 @@ def read_text(path: Path) -> bytes:
     return content
 
 
-def parse_json(text: str | bytes) -> object:
+def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | None = None) -> object:
     """Parse JSON.
+
+    Args:
+        text: all of it.
+        shrink: replaces each object once it is parsed, so that large files need less memory.
 
     Raises:
         ValueError: it is not JSON, or lists and objects lie more than MAX_DEPTH deep inside each other.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_hook=shrink)
         _check_depth(value)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} brackets inside each other") from None

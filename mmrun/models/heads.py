@@ -60,10 +60,10 @@ class PromptTunedHead(nn.Module):
         ids, mask = _lay_out(class_ids, prefix_length, context, length, pad_id)
         self.register_buffer("ids", ids, persistent=False)
         self.register_buffer("mask", mask, persistent=False)
-        embeddings = self.tower.net.tower.embeddings
-        attribute = "token_embedding" if hasattr(embeddings, "token_embedding") else "word_embeddings"
-        embedding = PromptEmbedding(getattr(embeddings, attribute), ids, prefix_length, context, class_specific)
-        setattr(embeddings, attribute, embedding)
+        tower = self.tower.net.tower
+        tokens = tower.get_input_embeddings()
+        [place] = [name for name, module in tower.named_modules() if module is tokens]
+        tower.set_submodule(place, PromptEmbedding(tokens, ids, prefix_length, context, class_specific))
         self.log_scale = nn.Parameter(torch.tensor([math.log(self.tower.net.scale)]))
         problem = f"head.context: {model} cannot read {num_tokens} tokens, {context} of them context; choose fewer"
         encode_example(self, torch.zeros(1, dim), problem)

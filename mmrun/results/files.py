@@ -59,9 +59,10 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
         os.replace(unfinished, file)
         _sync(file.parent)
     except OSError as error:
+        raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from None
+    finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-        raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from None
 
 
 def remove_unfinished(folder: Path) -> None:

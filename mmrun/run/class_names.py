@@ -193,7 +193,14 @@ def _check_fusion(fusion: Fusion, key_path: str) -> None:
 
 def _find_model(encoders: Mapping[str, Mapping[str, Any]], key_path: str) -> str:
     """Return the pretrained model whose towers the encoders are."""
-    models = {str(node["model"]) for node in encoders.values() if str(node["_target_"]).startswith(TOWERS)}
+    towers = {name: node for name, node in encoders.items() if str(node["_target_"]).startswith(TOWERS)}
+    for name, node in towers.items():
+        if node.get("pretrained") is False:
+            raise ConfigError(
+                f"{key_path}: encoder.{name} starts from random weights, which nothing aligned with class names; "
+                f"remove encoder.{name}.pretrained=false"
+            )
+    models = {str(node["model"]) for node in towers.values()}
     if len(models) != 1:
         described = f"towers of several models ({', '.join(sorted(models))})" if models else "no tower"
         raise ConfigError(

@@ -10,6 +10,11 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    AltCLIPConfig,
+    AltCLIPModel,
+    BertConfig,
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
     ClapConfig,
     ClapFeatureExtractor,
     ClapModel,
@@ -19,10 +24,16 @@ from transformers import (
     FlavaConfig,
     FlavaImageProcessor,
     FlavaModel,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedTokenizerFast,
     SiglipConfig,
     SiglipImageProcessor,
     SiglipModel,
+    VisionTextDualEncoderConfig,
+    VisionTextDualEncoderModel,
+    ViTConfig,
+    ViTImageProcessor,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
@@ -49,6 +60,57 @@ def save_clip(folder: Path) -> None:
     CLIPModel(config).save_pretrained(folder)
     _save_tokenizer(folder, longest=77)
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def save_metaclip_2(folder: Path) -> None:
+    """Save a MetaCLIP 2 (Chuang et al., 2025) for images of 32 pixels and texts of 77 tokens.
+
+    Args:
+        folder: written.
+    """
+    config = MetaClip2Config(text_config=TEXT, vision_config={**IMAGE, **SIZE}, projection_dim=24)
+    MetaClip2Model(config).save_pretrained(folder)
+    _save_tokenizer(folder, longest=77)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def save_chinese_clip(folder: Path) -> None:
+    """Save a Chinese CLIP (Yang et al., 2022) for images of 32 pixels and texts of 64 tokens.
+
+    Args:
+        folder: written.
+    """
+    text = {"max_position_embeddings": 64, **TEXT}
+    config = ChineseCLIPConfig(text_config=text, vision_config={**IMAGE, **SIZE}, projection_dim=24)
+    ChineseCLIPModel(config).save_pretrained(folder)
+    _save_tokenizer(folder, longest=64)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def save_altclip(folder: Path) -> None:
+    """Save an AltCLIP (Chen et al., 2022) for images of 32 pixels and texts of 64 tokens.
+
+    Args:
+        folder: written.
+    """
+    text = {"max_position_embeddings": 65, "project_dim": 24, **TEXT}  # RoBERTa reserves those up to the padding's id
+    config = AltCLIPConfig(text_config=text, vision_config={**IMAGE, **SIZE}, projection_dim=24)
+    AltCLIPModel(config).save_pretrained(folder)
+    _save_tokenizer(folder, longest=64)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def save_dual_encoder(folder: Path) -> None:
+    """Save a ViT and a BERT as one contrastive model (LiT, Zhai et al., 2022), for 32 pixels and 64 tokens.
+
+    Args:
+        folder: written.
+    """
+    text = BertConfig(max_position_embeddings=64, **TEXT)
+    config = VisionTextDualEncoderConfig.from_vision_text_configs(ViTConfig(**IMAGE, **SIZE), text, projection_dim=24)
+    VisionTextDualEncoderModel(config).save_pretrained(folder)
+    _save_tokenizer(folder, longest=64)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
 def save_siglip(folder: Path) -> None:
@@ -113,6 +175,10 @@ def save_wav2vec2(folder: Path) -> None:
 
 SAVE: dict[str, Callable[[Path], None]] = {
     "clip": save_clip,
+    "metaclip_2": save_metaclip_2,
+    "chinese_clip": save_chinese_clip,
+    "altclip": save_altclip,
+    "vision-text-dual-encoder": save_dual_encoder,
     "siglip": save_siglip,
     "flava": save_flava,
     "clap": save_clap,

@@ -71,3 +71,10 @@ def test_options_of_a_file_need_one(shell, moved_run, option):
     assert shell("eval", moved_run, *option) == (
         2, "", "mmrun: --root and --on-error: belong to --data FILE; add it, or drop them\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "name"), [(["--fill", "zeros"], "--fill"), (["--split", "val"], "--split")])
+def test_options_of_the_runs_own_rows_go_without_a_file(shell, moved_run, option, name):
+    assert shell("eval", moved_run, "--data", "new.csv", *option) == (
+        2, "", f"mmrun: --data: goes without {name}, which evaluate the run's own rows\n"
+    )  # fmt: skip

@@ -27,13 +27,15 @@ def start(fork_server, tmp_path):
 
 
 def wait_until_training(folder, runs=1):
-    """Wait until so many runs have passed their first status update, and return their folders."""
-    while True:
+    """Wait, for two minutes at most, until so many runs have passed their first status update; return their folders."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
         files = list(folder.glob("outputs/*/*/status.json"))
         training = [file.parent for file in files if '"step": 0' not in file.read_text()]
         if len(training) >= runs:
             return training
         time.sleep(0.05)
+    raise TimeoutError(f"{len(training)} of {runs} runs train")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])

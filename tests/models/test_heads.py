@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from mmrun.errors import ConfigError
-from mmrun.models.heads import PromptTunedHead
+from mmrun.models.heads import PromptEmbedding, PromptTunedHead
 from mmrun.run.class_names import embed_texts, tokenize
+from mmrun.towers import FAMILIES
 
 NAMES = ["a cat.", "an old dog."]
-DIMS = {"clip": 24, "siglip": 32, "flava": 24, "clap": 24}
+DIMS = {**dict.fromkeys(FAMILIES, 24), "siglip": 32}
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def build(tiny_model):
 
 
 def embedding_of(head):
-    embeddings = head.tower.net.tower.embeddings
-    return getattr(embeddings, "token_embedding", None) or embeddings.word_embeddings
+    [embedding] = [module for module in head.modules() if isinstance(module, PromptEmbedding)]
+    return embedding
 
 
 def draw_rows(family, seed=0):

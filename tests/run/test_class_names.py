@@ -25,7 +25,7 @@ def clip(tiny_model):
     return "modalities=[image]", "encoder.image=tower", f"encoder.image.model={folder}", "fusion=aligned"
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize("family", ["clip", "altclip", "vision-text-dual-encoder", "siglip"])
 def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model, clip, family):
     folder = tiny_model(family)
     model = build(*clip, f"encoder.image.model={folder}", "encoder.image.preprocess.size=32", PROMPT).eval()
@@ -53,6 +53,11 @@ def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model
         (
             [PROMPT, "encoder.image=cnn"],
             "head.prompt: needs towers that one model aligned, but the encoders are no tower; add model=clip",
+        ),
+        (
+            [PROMPT, "encoder.image.pretrained=false"],
+            "head.prompt: encoder.image starts from random weights, which nothing aligned with class names; remove "
+            "encoder.image.pretrained=false",
         ),
     ],
 )

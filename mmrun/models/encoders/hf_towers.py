@@ -80,9 +80,9 @@ class Projected(nn.Module):
 
 
 class ImageTower(Encoder):
-    """The image tower of CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023) or FLAVA (Singh et al., 2022).
+    """The image tower of CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023), FLAVA and others.
 
-    A grey image is read as one of three equal channels.
+    `towers.FAMILIES` lists them. A grey image is read as one of three equal channels.
 
     Args:
         model: name on the hub, or a local folder.
@@ -133,9 +133,9 @@ class ImageTower(Encoder):
 
 
 class TextTower(Encoder):
-    """The text tower of CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023), FLAVA or CLAP (Wu et al., 2023).
+    """The text tower of CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023), CLAP (Wu et al., 2023) and others.
 
-    CLAP is of Wu et al., 2023. SigLIP reads every text at its full length, padding included, as in its training.
+    `towers.FAMILIES` lists them. SigLIP reads every text at its full length, padding included, as in its training.
 
     Args:
         model: name on the hub, or a local folder.

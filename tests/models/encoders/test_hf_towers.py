@@ -12,6 +12,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.hf_clap import AudioTower
 from mmrun.models.encoders.hf_towers import ImageTower, TextTower
 from mmrun.testing.tiny_models import NUM_IDS, PAD
+from mmrun.towers import FAMILIES
 
 TinyModel = Callable[[str], str]
 CAPTIONS = ["a photo of a cat", "two dogs"]
@@ -63,7 +64,10 @@ def test_flava_gives_the_aligned_vectors_of_its_class_tokens(tiny_model: TinyMod
         torch.testing.assert_close(text(captions).pooled, whole.text_projection(states)[:, 0])
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+TWO_TOWERS = ("clip", "metaclip_2", "chinese_clip", "altclip", "vision-text-dual-encoder", "siglip")
+
+
+@pytest.mark.parametrize("family", TWO_TOWERS)
 def test_towers_give_the_aligned_vectors_of_the_whole_model(family: str, tiny_model: TinyModel) -> None:
     from transformers import AutoModel, AutoTokenizer
 
@@ -96,7 +100,7 @@ def test_a_model_without_such_a_tower_is_rejected(tiny: TinyModel) -> None:
     with pytest.raises(ConfigError) as caught:
         TextTower(folder, 60, 12, 0)
     assert str(caught.value) == (
-        f"{folder}: a model of type bert has no tower for text; choose one of clip, siglip, flava, clap"
+        f"{folder}: a model of type bert has no tower for text; choose one of {', '.join(FAMILIES)}"
     )
 
 

@@ -68,6 +68,6 @@ def test_contract_for_three_modalities(check, name, tokens, make_builder):
     check(make_builder(name), 3, tokens)
 
 
-@every
+@pytest.mark.parametrize("name", ["concat", "cross_attention"])  # all: deploy/test_exported_parts.py, also as ONNX
 def test_fusions_are_exported(name, make_builder):
     contract.check_export(make_builder(name), 2, True)

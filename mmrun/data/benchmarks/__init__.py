@@ -1,0 +1,1 @@
+"""Named benchmarks, read from their official layouts on disk."""
