@@ -12,7 +12,7 @@ from mmrun.data.folders import archives, classes, hub, metadata, samples, saved,
 from mmrun.data.folders.listing import Listing, list_folder
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.tar_index import list_shards
-from mmrun.errors import DataError
+from mmrun.errors import DataError, nearest
 
 RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")  # of numbers: shards-{000..127}.tar
 HINT = "set dataset.path=FILE"
@@ -80,7 +80,11 @@ def open_path(
 def _find_remedy(path: str, hint: str) -> str:
     if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
         return "write / instead of \\"
-    return "several files are a sweep: add -m" if "," in path else hint
+    if "," in path:
+        return "several files are a sweep: add -m"
+    file = Path(path).expanduser()
+    siblings = os.listdir(file.parent) if file.parent.is_dir() else []
+    return nearest(file.name, siblings).removeprefix("; ") or hint
 
 
 def _open_folder(path: Path, cache: Path | None, limit: int | None, encoding: str | None, hint: str) -> Opened:
