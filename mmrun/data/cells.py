@@ -18,7 +18,7 @@ from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.preprocess.series import read_numbers
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import Sheet
-from mmrun.data.subfiles import name_file, stat_file
+from mmrun.data.subfiles import name_file, parse_subfile, stat_file
 from mmrun.data.table import Target
 from mmrun.errors import DataError
 
@@ -243,6 +243,8 @@ class FileResolver:
 
     def _is_really_inside(self, path: str) -> bool:
         """Return whether a path, which need not exist, stays inside the root when symbolic links are resolved."""
+        subfile = parse_subfile(path)
+        path = path if subfile is None else subfile.archive
         folder = os.path.dirname(path)
         if folder not in self._is_folder_inside:
             self._is_folder_inside[folder] = self._is_in_real_root(folder)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def find_kind(name: str) -> str | None:
     Args:
         name: of the file.
     """
-    return KIND_OF_SUFFIX.get(PurePosixPath(name).suffix.lower())
+    return KIND_OF_SUFFIX.get(splitext(name)[1].lower())  # no Path: a million names take seconds
 
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
@@ -116,7 +116,7 @@ def _group_files(listing: Listing) -> dict[str, dict[str, str]]:
     kinds = {name: kind for name in listing.files if (kind := find_kind(name)) is not None}
     by_stem: dict[str, list[str]] = {}
     for name in kinds:
-        by_stem.setdefault(name[: -len(PurePosixPath(name).suffix)], []).append(name)
+        by_stem.setdefault(splitext(name)[0], []).append(name)
     paired = {kinds[name] for names in by_stem.values() if len({*map(kinds.get, names)}) > 1 for name in names}
     if not paired:
         [(usual, _)] = Counter(kinds.values()).most_common(1)

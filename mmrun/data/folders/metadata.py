@@ -62,7 +62,7 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
 
 
 def _list_tables(listing: Listing) -> list[str]:
-    return [name for name in listing.files if PurePosixPath(name).name in NAMES and name.count("/") <= 1]
+    return [name for name in listing.files if name.count("/") <= 1 and name.rpartition("/")[2] in NAMES]
 
 
 def _start_from_root(sheet: Sheet, column: PackedValues[object], folders: list[str]) -> PackedValues[object]:

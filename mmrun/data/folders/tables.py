@@ -120,10 +120,10 @@ def list_tables(listing: Listing) -> list[str]:
     """
     tables = []
     for name in listing.files:
-        folder, _, last = name.rpartition("/")
-        is_placed = folder in ("", DATA_FOLDER) or (folder.count("/") == 0 and are_splits([folder]))
-        if is_placed and last.lower().endswith(TABLE_SUFFIXES) and last not in NOT_DATA:
-            tables.append(name)
+        if name.lower().endswith(TABLE_SUFFIXES) and name.count("/") <= 1:
+            folder, _, last = name.rpartition("/")
+            if last not in NOT_DATA and (folder in ("", DATA_FOLDER) or are_splits([folder])):
+                tables.append(name)
     return tables
 
 

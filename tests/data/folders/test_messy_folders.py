@@ -419,3 +419,10 @@ def test_a_data_set_of_the_hub_that_cannot_be_reached(tmp_path, monkeypatch):
         "dataset.path: hf://name is not the address of a data set; write hf://owner/name"
     )
     assert error_of(DataError, "hf://owner/../x").endswith("write hf://owner/name")
+
+
+def test_a_tar_archive_that_is_a_link_out_of_a_folder(tmp_path):
+    write_tar(tmp_path / "secret.tar", {"1.png": PICTURE, "1.cls": b"a", "2.png": PICTURE, "2.cls": b"b"})
+    (tmp_path / "data").mkdir()
+    os.symlink(tmp_path / "secret.tar", tmp_path / "data" / "my.tar")
+    assert " is a link out of " in error_of(DataError, str(tmp_path / "data"))
