@@ -42,6 +42,8 @@ VERBS = {  # in reading order
     "options": ("mmrun.cli.options", "list the options: encoders, fusions, strategies ..."),
     "data check": ("mmrun.cli.data_check", "what a data set contains, and what is wrong with it"),
     "data prepare": ("mmrun.cli.data_prepare", "write the manifest of a named benchmark, or say where to get it"),
+    "data stats": ("mmrun.cli.data_stats", "show a data set: a table, or a page with plots and samples"),
+    "data split": ("mmrun.cli.data_split", "write a copy of a file with a column of splits or folds"),
     "data preview": ("mmrun.cli.data_preview", "draw rows as models read them, and augmented"),
     "cache": ("mmrun.cli.cache", "list or clear what runs share: decoded columns, reused stages, features"),
     "doctor": ("mmrun.cli.doctor", "check that this machine has what mmrun needs"),

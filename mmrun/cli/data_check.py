@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
 from mmrun.cli.arguments import add_table_format
+from mmrun.cli.dataset_arguments import add_file, compose_node, find_override
 from mmrun.cli.survey import describe_survey, survey_file, train_command
 from mmrun.cli.table import Table
-from mmrun.errors import ConfigError
 from mmrun.results.selection import flatten
 
 if TYPE_CHECKING:
@@ -32,15 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: of this verb.
     """
-    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-    parser.add_argument("file", metavar="FILE", help="a table, a folder or an archive: whatever dataset=PATH reads")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],  # without it, argparse calls it required
-        metavar="OVERRIDE",
-        help="of `dataset`: target=diagnosis group=patient columns.image=photo",
-    )
+    add_file(parser)
     parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"
     )
@@ -53,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 2 if a run would reject the data set, else 0.
     """
-    node = _compose_node(args.file, args.overrides)
-    if not any(override.removeprefix("dataset.").startswith("target=") for override in args.overrides):
+    node = compose_node(args.file, args.overrides)
+    if find_override(args.overrides, "target") is None:
         survey = survey_file(node)
         if node["target"] not in [column.name for column in survey.columns]:
             print_answer(describe_survey(survey, node), args.format)
@@ -67,18 +59,6 @@ def run(args: argparse.Namespace) -> int:
     document = asdict(audit)
     print_answer(Answer(parts, document, list(_iterate_records(document))), args.format)
     return 0 if is_usable else 2
-
-
-def _compose_node(file: str, overrides: Sequence[str]) -> Facts:
-    """Return the node of dataset=manifest with the user's overrides."""
-    from mmrun.compose import load_option
-    from mmrun.quoting import quote_values
-
-    for override in overrides:
-        if "=" not in override:
-            raise ConfigError(f"'{override}' is not of the form KEY=VALUE; write for example target=diagnosis")
-    words = quote_values([f"dataset.{override.removeprefix('dataset.')}" for override in overrides])
-    return {**load_option("dataset", "manifest", [f"++{word}" for word in words]), "path": file}
 
 
 def _audit(node: Facts, num_files: int | None) -> "Audit":

@@ -371,7 +371,7 @@ def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch
     monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 1 << 40)
     by_rows = sheet.read_sheet(path)
     monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 0)
-    header = sheet._read_header(path, "utf-8-sig")
+    header = sheet.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is not None
     by_columns = sheet.read_sheet(path)
     assert {name: list(cells) for name, cells in by_columns.columns.items()} == {
@@ -396,7 +396,7 @@ def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
-    header = sheet._read_header(path, "utf-8-sig")
+    header = sheet.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from mmrun.data.folders.classes import are_splits
-from mmrun.data.folders.listing import Listing
+from mmrun.data.folders.listing import Listing, list_folder
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.samples import strip_number
 from mmrun.data.packed import PackedValues
@@ -31,6 +31,28 @@ def open_table(path: Path, limit: int | None = None, encoding: str | None = None
         DataError: it cannot be read.
     """
     return Opened(read_sheet(path, limit, encoding), path.parent, {path.name: path})
+
+
+def locate_table(path: str, hint: str) -> Path:
+    """Return the file of a single table.
+
+    Args:
+        path: of the file, or of a folder with one table, or with a manifest.
+        hint: ends the error message if there is none.
+
+    Raises:
+        DataError: there is no such file, or there are several.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        listing = list_folder(file)
+        names = [name for name in list_tables(listing) if PurePosixPath(name).stem == MANIFEST] or list_tables(listing)
+        if len(names) != 1:
+            raise DataError(f"{path}: holds {len(names)} tables, not one; {hint}")
+        return file / names[0]
+    if not file.is_file():
+        raise DataError(f"dataset.path: {path} does not exist; {hint}")
+    return file
 
 
 def recognize(listing: Listing) -> bool:
