@@ -48,7 +48,7 @@ class RowReader:
             row: its number.
             reason: of several for one row, the first is reported.
         """
-        message = f"{self._sheet.name}:{self._sheet.lines[row]}: {reason}"
+        message = f"{self._sheet.locate_rows()[row]}: {reason}"
         if self._on_error == "raise":
             raise DataError(message)
         self._messages.setdefault(row, message)
@@ -132,8 +132,8 @@ class RowReader:
         first_rows: dict[str, int] = {}
         for row, name in enumerate(ids):
             if name is not None and first_rows.setdefault(name, row) != row:
-                line = self._sheet.lines[first_rows[name]]
-                self.reject(row, f"column '{column}': '{name}' is also in line {line}; ids have to be unique")
+                first = self._sheet.locate_rows()[first_rows[name]]
+                self.reject(row, f"column '{column}': '{name}' is also in {first}; ids have to be unique")
         return ids
 
     def require_any_modality(self, values: Mapping[str, Sequence[object]]) -> None:

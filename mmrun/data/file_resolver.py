@@ -14,6 +14,7 @@ from mmrun.data.items import ItemList, may_be_several, split_items
 from mmrun.data.preprocess.series_files import read_numbers
 from mmrun.data.preprocess.wfdb_records import list_signal_files
 from mmrun.data.sheets.numbers import is_missing_mark, parse_series
+from mmrun.data.subfiles import name_file, parse_subfile, stat_file
 from mmrun.data.unreadable import describe_unreadable, find_missing_library, find_unreadable
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
@@ -68,23 +69,23 @@ class FileResolver:
         if not (self._allow_outside or self._is_really_inside(path)):
             raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
         try:
-            stat = os.stat(path)
+            stat = stat_file(path)
         except (OSError, ValueError):
             mend = f"correct the name, or set {self._root_option}"
             if os.path.exists(path.replace("\\", "/")):
                 mend = "write / instead of \\"
             raise DataError(f"'{cell}' does not exist; {mend}") from None
-        if not S_ISREG(stat.st_mode) or stat.st_size == 0:
-            raise DataError(f"'{cell}' is empty or not a file; replace it")
+        if not S_ISREG(stat.mode) or stat.size == 0:
+            raise DataError(f"'{name_file(Path(cell))}' is empty or not a file; replace it")
         unreadable = find_unreadable(path)
         if unreadable is not None:
             raise DataError(f"'{cell}' is {describe_unreadable(unreadable)}")
         library = find_missing_library(path)
         if library is not None:
             raise DataError(f"'{cell}' is read by {library}; install it with {format_pip_command('install', library)}")
-        if stat.st_size > limits.MAX_FILE_BYTES:
-            raise DataError(f"'{cell}' has {stat.st_size:,} bytes; more than 2 GiB are refused, so split it")
-        self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.st_size
+        if stat.size > limits.MAX_FILE_BYTES:
+            raise DataError(f"'{cell}' has {stat.size:,} bytes; more than 2 GiB are refused, so split it")
+        self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.size
         return Path(path)
 
     def parse_files(self, cell: object) -> Path | ItemList | None:
@@ -112,6 +113,8 @@ class FileResolver:
 
     def _is_really_inside(self, path: str) -> bool:
         """Return whether a path, which need not exist, stays inside the root when symbolic links are resolved."""
+        subfile = parse_subfile(path)
+        path = path if subfile is None else subfile.archive
         folder = os.path.dirname(path)
         if folder not in self._is_folder_inside:
             self._is_folder_inside[folder] = self._is_in_real_root(folder)

@@ -17,6 +17,7 @@ from mmrun.data.fitted import Fit
 from mmrun.data.items import ItemList, list_paths
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.sheet import Locations
+from mmrun.data.subfiles import name_file
 from mmrun.data.table import CLASSES, Table, Target
 
 if TYPE_CHECKING:
@@ -237,8 +238,9 @@ def _locate(table: Table, part: str, row: int) -> str:
     value = table.columns[name].values[row] if kind == "input" else None
     if isinstance(value, Path):
         root = os.path.abspath(table.root or "")
-        return os.path.relpath(value, root) if value.is_relative_to(root) else str(value)
+        shown = name_file(value)
+        return os.path.relpath(shown, root) if shown.is_relative_to(root) else str(shown)
     column = next(iter(table.columns.values()))
     if isinstance(column.locations, Locations):
-        return f"{column.locations.name}:{column.locations.lines[row]}"
+        return column.locations.locate(row)
     return column.locate(row)

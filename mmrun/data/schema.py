@@ -85,7 +85,7 @@ def infer_layout(
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
     chosen_fold = None if fold is None else _require_folds(sheet, fold_column)
-    reserved = {*targets, group, split, id, chosen_fold}
+    reserved = {*targets, group, split, id, chosen_fold, *sheet.derived}
     left_out = {} if columns else _find_left_out(sheet, reserved, fold_column)
     modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | left_out.keys())
     return Layout(modalities, targets, split, group, id, left_out, chosen_fold)

@@ -25,6 +25,7 @@ from mmrun.data.array_files import (
 )
 from mmrun.data.items import list_paths
 from mmrun.data.progress import DecodingProgress, Listener, Silence
+from mmrun.data.subfiles import stat_file
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.processes import exclusive
@@ -261,8 +262,8 @@ def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
         for path in list_paths(value):
-            stat = os.stat(path)
-            digest.update(b"%d %d\n" % (stat.st_size, stat.st_mtime_ns))
+            stat = stat_file(path)
+            digest.update(b"%d %d\n" % (stat.size, stat.mtime_ns))
     return digest.hexdigest()[:32]
 
 

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from mmrun.data.subfiles import open_file
+
 
 class Unreadable(NamedTuple):
     """A format that is not read.
@@ -87,7 +89,7 @@ def describe_content(file: Path) -> str | None:
         file: that could not be read.
     """
     try:
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             head = stream.read(HEAD_BYTES)
     except OSError:
         return None

@@ -83,7 +83,7 @@ def test_sound_and_cells(shell, drive):
             "dataset.columns.front: drive.csv has no column 'cam9'; did you mean 'cam1'? (",
         ),
         (["dataset.target=trun"], "dataset.target: drive.csv has no column 'trun'; did you mean 'turn'? ("),
-        (["dataset.path=drve.csv"], "dataset.path: drve.csv does not exist; set dataset.path=FILE"),
+        (["dataset.path=drve.csv"], "dataset.path: drve.csv does not exist; did you mean 'drive.csv'?"),
         (["encoder.fornt=cnn"], "no key 'encoder.fornt'; did you mean 'front'? ("),
     ],
 )

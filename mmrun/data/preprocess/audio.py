@@ -10,6 +10,7 @@ import numpy as np
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.preprocess.loudness import LOWEST_LUFS_RATE, Loudness, set_loudness, trim_silence
+from mmrun.data.subfiles import path_or_content
 from mmrun.data.table import Column
 from mmrun.data.unreadable import describe_content
 from mmrun.errors import ConfigError, DataError
@@ -183,7 +184,7 @@ def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
     import soundfile
 
     try:
-        with soundfile.SoundFile(value) as file:
+        with soundfile.SoundFile(path_or_content(value)) as file:
             check_audio(file, value.name)
             return float(file.frames / file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -206,7 +207,7 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(path_or_content(path)) as file:
             check_audio(file, path.name)
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
             _check_length(file, path.name)

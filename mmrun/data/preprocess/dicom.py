@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmrun.data.limits import MAX_PIXELS, MAX_VALUES
+from mmrun.data.subfiles import parse_subfile
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
@@ -93,6 +94,8 @@ def _open(path: Path, with_pixels: bool) -> "Dataset":
     except ImportError:
         command = format_pip_command("install", "pydicom")
         raise DataError(f"{path.name}: DICOM files need pydicom; install it with {command}") from None
+    if parse_subfile(path) is not None:
+        raise DataError(f"{path.name}: DICOM files are not read from within a tar archive; unpack it, or make it a zip")
     _ignore_warnings()
     try:
         syntax = read_file_meta_info(path).TransferSyntaxUID

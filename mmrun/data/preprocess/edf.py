@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmrun.data.limits import MAX_SAMPLE_RATE, MAX_VALUES
+from mmrun.data.subfiles import open_file, path_or_content, stat_file
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
@@ -58,12 +59,13 @@ def _open(path: Path) -> "Edf | Bdf":
         command = format_pip_command("install", "edfio")
         raise DataError(f"{path.name}: EDF files need edfio; install it with {command}") from None
     _ignore_warnings()
-    if path.stat().st_size > MAX_VALUES * BYTES_PER_VALUE:
+    if stat_file(path).size > MAX_VALUES * BYTES_PER_VALUE:
         raise DataError(f"{path.name} has more than {MAX_VALUES / 1e6:.0f} million values, which are refused; split it")
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             claimed = int(stream.read(NUM_RECORDS.stop)[NUM_RECORDS])
-        edf = read_bdf(path) if path.suffix.lower() == ".bdf" else read_edf(path, lazy_load_data=True)
+        content = path_or_content(path)
+        edf = read_bdf(content) if path.suffix.lower() == ".bdf" else read_edf(content, lazy_load_data=True)
         rates = sorted({float(signal.sampling_frequency) for signal in edf.signals})
         num_records = edf.num_data_records
     except Exception as error:  # as above

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmrun.data.limits import check_image, ignore_size_warnings, open_array
 from mmrun.data.preprocess.dicom import is_dicom, read_dicom, read_dicom_header
+from mmrun.data.subfiles import path_or_content
 from mmrun.data.unreadable import describe_content
 from mmrun.errors import DataError
 
@@ -86,7 +87,7 @@ def _open_file(file: Path) -> Iterator["ImageFile"]:
 
     ignore_size_warnings()
     try:
-        with Image.open(file) as image:
+        with Image.open(path_or_content(file)) as image:
             check_image(image, file.name)
             yield image
     except DataError:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -14,6 +15,9 @@ from mmrun.data import cells, infer, limits
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.file_resolver import FileResolver
+from mmrun.data.folders.opened import Opened
+from mmrun.data.folders.recognize import HINT, open_path
+from mmrun.data.folders.root import choose_root
 from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
 from mmrun.data.items import ItemOptions, Pooling
 from mmrun.data.labels import Label, encode_target, get_label_parser
@@ -23,7 +27,7 @@ from mmrun.data.preprocess.items import has_items
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.sheets.formats import format_to_json
 from mmrun.data.sheets.readings import apply_readings, infer_readings
-from mmrun.data.sheets.sheet import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
+from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
 from mmrun.data.table import Column, SeriesLayout, Table, Target
@@ -56,13 +60,13 @@ def manifest(
     layout: Mapping[str, SeriesLayout] | None = None,
     fold: NonNegativeInt | None = None,
     fold_column: str | None = "fold",
-    hint: str = "set dataset.path=FILE",
+    hint: str = HINT,
     digests: FileDigests | None = None,
 ) -> Table:
     """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
 
     Args:
-        path: the file, or a folder that holds manifest.csv.
+        path: a table, a folder, an archive, shards-{000..127}.tar or hf://owner/name; see docs/data.md.
         columns: the column or columns of each modality; None: every column that is not named below.
         kinds: of the modalities whose kind is not inferred from the cells.
         target: column to predict, or several.
@@ -92,9 +96,9 @@ def manifest(
         DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
     _check_on_error(on_error)
-    file = locate_file(path, hint)
-    folder = file.parent if root is None else Path(root).expanduser()
-    sheet = read_sheet(file, encoding=encoding)
+    cache = None if digests is None else digests.folder
+    opened = open_path(require_path(path, hint), cache, encoding=encoding, hint=hint)
+    sheet = opened.sheet
     readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
     head = apply_readings(sheet.head(), readings)
     file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
@@ -103,21 +107,23 @@ def manifest(
     sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, file_columns, task, order)
-    files = FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
-    table = _build_table(file, sheet, reader, schema, files, decoding, split_seed, fold)
+    folder, root_notes = (Path(root).expanduser(), []) if root else choose_root(opened, _list_columns(file_columns))
+    files = FileResolver(folder, allow_outside, cache=cache)
+    table = _build_table(opened, sheet, reader, schema, files, decoding, split_seed, fold)
     fingerprint = table.fingerprint
     if files.sizes:
         contents = files.digest_contents(FileDigests() if digests is None else digests)
         fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
     if encoding is not None:
         fingerprint = f"{fingerprint}-{encoding}"
+    reading_notes = [reading.note for reading in sheet.readings.values() if reading.note]
     return replace(
         table,
         root=folder,
         on_error=on_error,
         fingerprint=fingerprint,
         old_fingerprint=table.fingerprint,
-        notes=[*table.notes, *(reading.note for reading in sheet.readings.values() if reading.note)],
+        notes=[*opened.notes, *root_notes, *table.notes, *reading_notes],
         warnings=[
             *(reading.warning for reading in sheet.readings.values() if reading.warning),
             *find_suspicious(table, group),
@@ -138,13 +144,15 @@ def infer_modalities(
     read: Mapping[str, str] | None = None,
     fold: int | None = None,
     fold_column: str | None = "fold",
-    hint: str = "set dataset.path=FILE",
+    hint: str = HINT,
+    cache: Path | None = None,
     **_: object,
 ) -> dict[str, infer.Modality]:
     """Infer the modalities as `manifest` does, but from the header and the first rows alone.
 
     Args:
         path: this and all other arguments are those of `manifest`; those that do not matter here are ignored.
+        cache: folder in which an archive is unpacked; None: a temporary one.
 
     Returns:
         Kind and columns by modality, with the reason for the kind.
@@ -153,11 +161,16 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
+    sheet = open_path(require_path(path, hint), cache, SAMPLE_ROWS, encoding, hint).sheet
     readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id, fold_column))
     head = apply_readings(sheet, readings)
     layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     return layout.modalities
+
+
+def _list_columns(layout: Layout) -> list[str]:
+    """Return the columns of all modalities."""
+    return list(chain.from_iterable(modality.columns for modality in layout.modalities.values()))
 
 
 def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
@@ -167,13 +180,14 @@ def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *book
     return {*bookkeeping, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
 
 
-def describe(**arguments: Any) -> dict[str, str]:
+def describe(cache: Path | None = None, **arguments: Any) -> dict[str, str]:
     """Return the kind of each modality, from the header and the first rows alone and without an import of torch.
 
     Args:
+        cache: folder in which an archive is unpacked; None: a temporary one.
         arguments: those of `manifest`.
     """
-    return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
+    return {name: modality.kind for name, modality in infer_modalities(cache=cache, **arguments).items()}
 
 
 class Decoding(NamedTuple):
@@ -238,36 +252,26 @@ def _check_on_error(on_error: str) -> None:
         raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
 
 
-def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
-    """Return the file, or the manifest in a folder.
+def require_path(path: str | None, hint: str = HINT) -> str:
+    """Return the path that was given.
 
     Args:
         path: as typed.
-        hint: ends the error message if there is no file.
+        hint: ends the error message if there is none.
 
     Raises:
-        DataError: there is no file.
+        DataError: there is none.
     """
     if path is None:
         raise DataError(f"dataset.path: no file is given; {hint}")
-    file = Path(path).expanduser()
-    if file.is_dir():
-        candidates = [file / f"manifest{suffix}" for suffix in SUFFIXES]
-        file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
-    if not file.is_file():
-        if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
-            hint = "write / instead of \\"
-        elif "," in path:
-            hint = "several files are a sweep: add -m"
-        raise DataError(f"dataset.path: {file} does not exist; {hint}")
-    return file
+    return path
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows
 
 
 def _build_table(
-    file: Path,
+    opened: Opened,
     sheet: Sheet,
     reader: cells.RowReader,
     schema: Schema,
@@ -306,7 +310,7 @@ def _build_table(
         targets=targets,
         split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed, notes),
         fingerprint=_compute_fingerprint(
-            file, files.sizes, schema, sheet.lines[rows] if reader.skipped else None, sheet.readings
+            opened.hash_content(), files.sizes, schema, sheet.lines[rows] if reader.skipped else None, sheet.readings
         ),
         groups=group_of,
         skipped=reader.skipped,
@@ -432,7 +436,7 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
 
 
 def _compute_fingerprint(
-    file: Path,
+    content: str,
     sizes: Mapping[str, int],
     schema: Schema,
     lines: np.ndarray | None,
@@ -443,14 +447,12 @@ def _compute_fingerprint(
     Absolute paths are left out, so that it is the same on every machine.
 
     Args:
-        file: the user's file.
+        content: digest of the user's file, or of what a folder says of its rows.
         sizes: of the files that it names.
         schema: what its columns mean.
         lines: of the valid rows; None: all are valid.
         readings: of its columns.
     """
-    with open(file, "rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
     layout = schema.layout
     modalities = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
     orders = {name: list(order) for name, order in schema.orders.items() if order is not None}
