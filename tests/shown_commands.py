@@ -24,7 +24,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "scripts/bench": "measures for minutes",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
     "python product-onnx": "cli/test_export.py runs it, on all kinds",
-    "mmrun train -m strategy=scratch,holistic,component seed=0,1,2,3,4": "45 runs of 5 epochs",
+    "mmrun train -m strategy=scratch,holistic_pretrain,component seed=0,1,2,3,4": "45 runs of 5 epochs",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
     "mmrun train -m experiment=easy_vqa": "72 runs, on data that is not here",
     "mmrun compare outputs/easy_vqa": "compares these runs",
