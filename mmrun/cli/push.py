@@ -54,9 +54,11 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.run)
 
     from mmrun.deploy.card import read_source, write_card
-    from mmrun.deploy.share import push
+    from mmrun.deploy.share import check_login, push
     from mmrun.deploy.share_files import collect_files
 
+    if not args.dry_run:
+        check_login(address)
     card = write_card(read_source(folder, args.license, args.evidence, str(address)))
     with tempfile.TemporaryDirectory(prefix="mmrun-") as scratch:
         shared = collect_files(folder, card, Path(scratch))

@@ -126,14 +126,14 @@ def build_metadata(source: CardSource) -> dict[str, Any]:
         if value is not None and "/" not in name:
             values.append({"type": name, "value": round(value, 6)})
     if values:
-        dataset = source.metrics["dataset"]["name"]
+        dataset = " ".join(source.metrics["dataset"]["name"].split())
         result = {
             "task": {"type": f"{tasks[0]}", "name": f"predicting {', '.join(source.fitted['tasks'])}"},
             "dataset": {"type": dataset, "name": dataset, "split": "test"},
             "metrics": values,
         }
         metadata["metrics"] = [each["type"] for each in values]
-        metadata["model-index"] = [{"name": source.name, "results": [result]}]
+        metadata["model-index"] = [{"name": " ".join(source.name.split()), "results": [result]}]
     return metadata
 
 
@@ -327,7 +327,7 @@ def _describe_environment(source: CardSource) -> str:
     environment = source.environment
     versions = environment.get("versions", {})
     rows = [[name, str(versions[name])] for name in LIBRARIES if versions.get(name) is not None]
-    rows += [[name, str(environment[name])] for name in ("python", "platform", "device") if name in environment]  # type: ignore[literal-required]
+    rows += [[name, str(environment[name])] for name in ("python", "platform", "device") if name in environment]
     rows += [["precision", str(source.config["trainer"]["precision"])], ["seed", str(source.metrics["seed"])]]
     return _table(["environment", ""], rows, 2)
 
@@ -356,9 +356,10 @@ def _list_verdicts(folder: RunFolder, evidence: Sequence[Path]) -> list[str]:
     from mmrun.results.report.content import build_report
     from mmrun.results.report.findings import compute_findings
 
-    metric, _ = find_primary_metric(folder.read_metrics())
+    metrics = folder.read_metrics()
+    metric, _ = find_primary_metric(metrics)
     findings = compute_findings(evidence, Question(metric="" if metric is None else f"test/{metric}"))
-    if folder.name not in [run["run"] for run in findings.runs]:
+    if metrics["run"] not in [run["run"] for run in findings.runs]:
         raise ConfigError(f"--evidence {' '.join(map(str, evidence))}: does not hold the run {folder.name}")
     report = build_report(findings)
     caveats = [f"Note: {caveat}" for caveat in report.caveats if not any(str(path) in caveat for path in evidence)]

@@ -15,12 +15,14 @@ from mmrun.results.folder import RunFolder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
 SCHEME = "hf://"
-ADDRESS = re.compile(r"hf://([^/@\s]+/[^/@\s]+)(?:@(\S+))?")
+ADDRESS = re.compile(r"hf://([^/@\s]+)/([^/@\s]+)(?:@(\S+))?")
+NAME = re.compile(r"(?!.*(?:--|\.\.))(?!.*\.git$)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")  # that a hub allows
 MAIN = "main"  # the branch that a hub shows
 OTHER_FILES = {CARD, ".gitattributes", ".gitignore", "LICENSE", "LICENSE.md"}  # of a repository without a run
+MAX_NAME = 96  # characters of USER/NAME
 MAX_REASON = 200  # characters of a hub's own message that are printed
 
 # What the user can do about an answer of the hub
@@ -56,16 +58,16 @@ def parse_address(text: str) -> Address:
     Raises:
         ConfigError: it is neither, or the hub allows no such name.
     """
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
     match = ADDRESS.fullmatch(text)
     if match is None:
         raise ConfigError(f"{text}: no repository; type hf://USER/NAME or hf://USER/NAME@REVISION")
-    try:
-        validate_repo_id(match[1])
-    except HFValidationError as error:
-        raise ConfigError(f"{text}: no name of a repository ({summarize_error(error)})") from None
-    return Address(match[1], match[2])
+    repository = f"{match[1]}/{match[2]}"
+    if len(repository) > MAX_NAME or not (NAME.fullmatch(match[1]) and NAME.fullmatch(match[2])):
+        raise ConfigError(
+            f"{text}: the hub allows no such name; it has letters, digits and single - . _ between them, at most "
+            f"{MAX_NAME} characters"
+        )
+    return Address(repository, match[3])
 
 
 # -------------------------------------------------------------------------------------------------------------- push
@@ -109,11 +111,9 @@ def push(
     Raises:
         ConfigError: there is no token, the hub cannot be reached or refuses, or the repository holds something else.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    _check_online(address)
-    if get_token() is None:
-        raise ConfigError(f"{address}: no token of the hub; log in with `hf auth login`, or set HF_TOKEN")
+    check_login(address)
     api, branch = HfApi(), address.revision or MAIN
     with _silencing_hub(progress), _naming_hub_errors(address):
         _make_repository(api, address, private)
@@ -129,11 +129,18 @@ def push(
         return Commit(f"{api.endpoint}/{address.repository}", commit.oid, commit.oid != head.sha)
 
 
-def _check_online(address: Address) -> None:
-    from huggingface_hub import constants
+def check_login(address: Address) -> None:
+    """Check that the hub can be reached, and that the user has a token.
+
+    Raises:
+        ConfigError: one of them is not so.
+    """
+    from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
         raise ConfigError(f"{address}: HF_HUB_OFFLINE=1 forbids to ask the hub; unset it")
+    if get_token() is None:
+        raise ConfigError(f"{address}: no token of the hub; log in with `hf auth login`, or set HF_TOKEN")
     if not is_hub_reachable():
         raise ConfigError(f"{address}: the hub cannot be reached at {constants.ENDPOINT}; check the network")
 
@@ -215,16 +222,16 @@ def _download(address: Address, name: str, revision: str, limit: int) -> Path:
 
 def _limit_progress(name: str, limit: int) -> "type[tqdm]":
     """Return a class of progress bars that ends a download which is longer than its digest says."""
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
-    class LimitedProgress(tqdm):
-        received = 0
+    class LimitedProgress(tqdm):  # type: ignore[misc]  # tqdm has no types
+        received = 0.0
 
-        def update(self, n: float | None = 1) -> bool | None:
+        def update(self, n: float | None = 1) -> None:
             self.received += n or 0
             if self.received > limit:
                 raise DamagedError(f"{name} is longer than its list says")
-            return super().update(n)
+            super().update(n)
 
     return LimitedProgress
 
@@ -246,26 +253,29 @@ def _naming_hub_errors(address: Address) -> Iterator[None]:
 @contextmanager
 def _silencing_hub(progress: bool) -> Iterator[None]:
     """Keep huggingface_hub from printing warnings, which name signed addresses, and progress unless it is wanted."""
-    from huggingface_hub import utils
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    verbosity, had_progress = utils.logging.get_verbosity(), not utils.are_progress_bars_disabled()
-    utils.logging.set_verbosity_error()
+    verbosity, had_progress = logging.get_verbosity(), not are_progress_bars_disabled()
+    logging.set_verbosity(logging.ERROR)
     if had_progress and not progress:
-        utils.disable_progress_bars()
+        disable_progress_bars()
     try:
         yield
     finally:
-        utils.logging.set_verbosity(verbosity)
+        logging.set_verbosity(verbosity)
         if had_progress:
-            utils.enable_progress_bars()
+            enable_progress_bars()
 
 
 def _explain(error: Exception, address: Address) -> str:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     error = _find_cause(error)
-    if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
+    if isinstance(error, errors.OfflineModeIsEnabled):
         return "is not in the cache, and HF_HUB_OFFLINE=1 forbids to ask the hub; unset it"
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return f"is not in the cache, and the hub cannot be reached at {constants.ENDPOINT}; check the network"
     if isinstance(error, errors.GatedRepoError):
         return "its owner asks for consent first; give it on the page of the repository"
     if isinstance(error, errors.RevisionNotFoundError):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import _http, close_session
+from huggingface_hub.utils import _http
 
 from mmrun import hub as hub_module
 from mmrun.deploy import card_metrics
@@ -27,8 +27,8 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(card_metrics, "RESAMPLES", 5)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    close_session()
+    _http.close_session()
     yield server
-    close_session()
+    _http.close_session()
     server.close()
     hub_module.is_hub_reachable.cache_clear()

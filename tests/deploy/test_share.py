@@ -207,10 +207,13 @@ def test_wrong_words(hub, shell, moved_run, words, message):
     assert shell("push", moved_run, *words) == (2, "", f"mmrun: {message}\n")
 
 
-def test_a_name_that_the_hub_does_not_allow(hub, shell, moved_run):
-    code, _, err = shell("push", moved_run, "hf://ada/pe--ople")
+@pytest.mark.parametrize(
+    "name", ["ada/pe--ople", "ada/..", "ada/people.git", "ada/-people", "ada/peöple", "ada/" + 93 * "a"]
+)
+def test_a_name_that_the_hub_does_not_allow(hub, shell, moved_run, name):
+    code, _, err = shell("push", moved_run, f"hf://{name}")
     assert code == 2
-    assert err.startswith("mmrun: hf://ada/pe--ople: no name of a repository (Cannot have -- or .. in repo_id")
+    assert err.startswith(f"mmrun: hf://{name}: the hub allows no such name; it has letters, digits and single - . _ ")
 
 
 def test_an_unfinished_run_is_not_pushed(hub, shell, moved_run, tmp_path):
@@ -305,6 +308,16 @@ def test_a_pulled_run_is_in_the_cache_when_the_hub_is_gone(pushed, shell, monkey
     assert pull_error(shell, "hf://ada/other") == (
         2, "hf://ada/other: is not in the cache, and HF_HUB_OFFLINE=1 forbids to ask the hub; unset it"
     )  # fmt: skip
+
+
+def test_a_hub_that_is_not_there(shell, moved_run, hub, monkeypatch):
+    hub.close()
+    code, message = pull_error(shell)
+    assert code == 2
+    assert message.startswith(f"{ADDRESS}: is not in the cache, and the hub cannot be reached at http://127.0.0.1:")
+    code, _, err = shell("push", moved_run, ADDRESS)
+    assert code == 2
+    assert err.startswith(f"mmrun: {ADDRESS}: the hub cannot be reached at http://127.0.0.1:")
 
 
 def test_a_download_that_breaks_off_continues(pushed, shell):
