@@ -12,6 +12,8 @@ import numpy as np
 
 from mmrun import compose
 from mmrun.cli.terminal import Terminal
+from mmrun.deploy.explain.explainer import Explainer, Explanations, Method
+from mmrun.deploy.explain.target import parse_target
 from mmrun.deploy.labelled import NewEvaluation, evaluate_file, evaluate_rows
 from mmrun.deploy.outputs import build_columns
 from mmrun.deploy.predictor import Predictor, Rows, open_predictor
@@ -105,6 +107,26 @@ class Run:
         """
         with _read(self._predictor, rows) as readable:
             return np.concatenate([block.embeddings for block in self._predictor.predict(readable)])
+
+    def explain(self, rows: object, target: str | None = None, method: Method = "integrated_gradients") -> Explanations:
+        """Explain the predictions for rows: what each modality contributes, and which of its parts matter.
+
+        Args:
+            rows: see the class; all of them are explained, so pass those of interest.
+            target: TARGET, or TARGET=OUTPUT to explain a class, label or number other than the predicted one; None:
+                the first target.
+            method: integrated_gradients, or occlusion, which also replaces it where no gradient passes.
+
+        Returns:
+            Shapley values of the modalities [N], and per row the saliency inside each of them.
+
+        Raises:
+            ConfigError: there is no such target, or as `predict`.
+            DataError: as `predict`.
+        """
+        explainer = Explainer(self._predictor, parse_target(self._predictor.tasks, target), method)
+        with _read(self._predictor, rows) as readable:
+            return explainer.explain(readable)
 
     def evaluate(self, rows: object) -> NewEvaluation:
         """Compute all metrics on other labelled rows, as `mmrun eval --data` does.

@@ -22,24 +22,50 @@ gc.disable()  # until all tests are collected, nothing is garbage
 # Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
 # these out.
 SLOW = (
-    *("end_to_end", "faults", "evaluation", "security"),
-    *("cli/test_plan.py", "cli/test_bench.py", "cli/test_verify.py", "training/test_compile.py", "data/test_packed.py"),
-    *(
-        "models/fusions/test_evidence.py",
-        "models/encoders/test_real_weights.py",
-        "models/test_adapters.py",
-    ),
-    *(
-        "testing/test_real_weights.py",
-        "cli/test_report.py",
-        "test_wrong_command_lines.py",
-        "run/test_storage.py",
-        "run/test_data_identity.py",
-        "search/test_trials.py",
-    ),
-    *("objectives/test_cross_modal.py", "objectives/test_contrastive.py", "objectives/balance/test_evidence.py"),
+    "cli/test_bench.py",
+    "cli/test_data_preview.py",
+    "cli/test_plan.py",
+    "cli/test_report.py",
+    "cli/test_verify.py",
+    "data/sources/test_digits.py",
+    "data/test_packed.py",
+    "deploy/explain/test_encoders.py",
+    "deploy/explain/test_evidence.py",
+    "end_to_end",
+    "evaluation",
+    "faults",
+    "models/encoders/test_real_weights.py",
+    "models/fusions/test_evidence.py",
+    "models/fusions/test_positions.py",
+    "models/test_adapters.py",
+    "objectives/balance/test_evidence.py",
+    "objectives/balance/test_pairs.py",
+    "objectives/test_contrastive.py",
+    "objectives/test_cross_modal.py",
+    "run/test_data_identity.py",
+    "run/test_storage.py",
+    "search/test_trials.py",
+    "security",
+    "testing/test_real_weights.py",
+    "training/test_compile.py",
+    "test_wrong_command_lines.py",
 )
-SLOW_NAMES = ("export", "image/vgg", "live_display", "digits_never_labelled")  # parts of a test's name
+SLOW_NAMES = (  # parts of a test's name
+    "check_learning",
+    "check_no_synchronisation",
+    "digits_never_labelled",
+    "export",
+    "image/resnet50",
+    "image/vgg",
+    "image/vit_small",
+    "live_display",
+    "modality_of_noise",
+    "not_run_is_composed",
+    "recipe_of_the_docs",
+    "repeat_by_nature_are_not_a_leak",
+    "waits_for_the_device",
+    "worth_something",
+)
 
 
 def pytest_collection_modifyitems(items):

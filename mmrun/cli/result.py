@@ -186,13 +186,13 @@ def suggest_after_sweep(sweep_runs: Sequence[SweepRun]) -> list[list[str]]:
     if not runs or metric is None:
         return []
     keys = [key.replace("/", ".") for key in find_varying_keys([sweep_run.overrides for sweep_run in finished])]
-    seeds = [key for key in keys if key.rpartition(".")[2].endswith("seed")]
-    groups = [key for key in keys if key not in seeds and len({lookup_values(run, [key]) for run in runs}) > 1]
+    repeats = [key for key in keys if key.endswith("seed") or key == "dataset.fold"]
+    groups = [key for key in keys if key not in repeats and len({lookup_values(run, [key]) for run in runs}) > 1]
     outputs = os.path.commonpath([sweep_run.folder.path.parent for sweep_run in finished])
     command = ["mmrun", "compare", outputs, "--by", ",".join(groups or ["strategy"])]
     if groups:
         command += ["--against", lookup_values(runs[0], groups)[0]]
-        command += ["--paired", ",".join(seeds)] if seeds else []
+        command += ["--paired", ",".join(repeats)] if repeats else []
     return [[*command, *([] if metric == "accuracy" else ["--metric", f"test/{metric}"])]]
 
 

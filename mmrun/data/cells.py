@@ -170,7 +170,9 @@ class RowReader:
         Returns:
             [n] int64, ascending, at least one.
         """
-        rows = np.setdiff1d(np.arange(len(self._sheet.lines)), list(self._messages))
+        is_valid = np.ones(len(self._sheet.lines), dtype=bool)
+        is_valid[list(self._messages)] = False
+        rows = np.flatnonzero(is_valid)
         if len(rows) == 0:
             raise DataError(f"{next(iter(self._messages.values()))} (and no other row is left)")
         return rows

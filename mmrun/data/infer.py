@@ -273,6 +273,8 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     Returns:
         One of KINDS, and the reason.
     """
+    if parse_numbers(cells) is not None:  # first, as it is the quickest and a wide table has mostly numbers
+        return "tabular", "numbers"
     if all(isinstance(cell, bytes) for cell in cells):
         return _infer_content(cells)
     for kind, suffixes in SUFFIXES.items():
@@ -280,8 +282,6 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
             return kind, "file names"
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
-    if parse_numbers(cells) is not None:
-        return "tabular", "numbers"
     if _are_series(cells):
         return "series", "numbers in a row"
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):

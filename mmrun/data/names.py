@@ -56,3 +56,13 @@ def _fold(name: str) -> str:
     visible = (letter for letter in folded if not letter.isspace() and unicodedata.category(letter) not in ("Cf", "Cc"))
     text = "".join(visible) or name
     return str(int(text)) if INTEGER.fullmatch(text) else text
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """Cut a text that is shown, and mark the cut.
+
+    Args:
+        text: any text.
+        length: letters to keep.
+    """
+    return text if len(text) <= length else f"{text[:length]} ..."

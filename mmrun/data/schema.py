@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from mmrun.data import infer
+from mmrun.data.folds import find_bookkeeping
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import ConfigError, DataError
 
@@ -21,7 +22,8 @@ class Layout:
         split: column of train, val and test.
         group: column whose rows stay together.
         id: column of unique names.
-        row_numbers: columns that are left out, since they number the rows.
+        left_out: columns that are no inputs, with the reason: "numbers the rows".
+        fold: column of the folds of a cross-validation, if one of them is chosen.
     """
 
     modalities: dict[str, infer.Modality]
@@ -29,7 +31,8 @@ class Layout:
     split: str | None
     group: str | None
     id: str | None
-    row_numbers: list[str]
+    left_out: dict[str, str]
+    fold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def infer_layout(
     split: str | None,
     group: str | None,
     id: str | None,
+    fold: int | None = None,
+    fold_column: str | None = "fold",
 ) -> Layout:
     """Infer which columns of a file hold what.
 
@@ -79,10 +84,29 @@ def infer_layout(
         infer.require_column(sheet, group, "dataset.group")
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
-    reserved = {*targets, group, split, id}
-    row_numbers = [] if columns else infer.find_row_numbers(sheet, reserved)
-    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | {*row_numbers})
-    return Layout(modalities, targets, split, group, id, row_numbers)
+    chosen_fold = None if fold is None else _require_folds(sheet, fold_column)
+    reserved = {*targets, group, split, id, chosen_fold}
+    left_out = {} if columns else _find_left_out(sheet, reserved, fold_column)
+    modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | left_out.keys())
+    return Layout(modalities, targets, split, group, id, left_out, chosen_fold)
+
+
+def _require_folds(sheet: Sheet, fold_column: str | None) -> str:
+    """Return the column of folds, which has to exist."""
+    if fold_column is None:
+        raise ConfigError("dataset.fold: no column holds folds; set dataset.fold_column=COLUMN")
+    name = normalize("NFC", fold_column)
+    infer.require_column(sheet, name, "dataset.fold_column")
+    return name
+
+
+def _find_left_out(sheet: Sheet, reserved: set[str | None], fold_column: str | None) -> dict[str, str]:
+    """Return the columns that are no inputs unless they are named, with the reason."""
+    left_out = dict.fromkeys(infer.find_row_numbers(sheet, reserved), "numbers the rows")
+    for name, reason in find_bookkeeping(sheet, fold_column).items():
+        if name not in reserved:
+            left_out[name] = reason
+    return left_out
 
 
 def _find_optional_column(sheet: Sheet, name: str | None, default: str) -> str | None:
@@ -131,8 +155,8 @@ def resolve_schema(
     for modality, (_, columns, _) in layout.modalities.items():
         if modality != columns[0] and modality.startswith(infer.name_modality(columns[0])):
             notes.append(f"column '{columns[0]}' is the modality {modality}; dataset.columns.NAME=COLUMN names it")
-    for name in layout.row_numbers:
-        notes.append(f"column '{name}' numbers the rows, and is left out; dataset.columns.NAME={name} reads it")
+    for name, reason in layout.left_out.items():
+        notes.append(f"column '{name}' {reason}, and is left out; dataset.columns.NAME={name} reads it")
     return Schema(layout, tasks, _resolve_orders(tasks, order), numeric, notes)
 
 

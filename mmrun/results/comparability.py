@@ -27,9 +27,10 @@ class Requirement(NamedTuple):
 
 
 UNKNOWN = object()  # value of a requirement that a run did not record; it is not compared
+SPLIT_KEYS = ("dataset", "dataset.fold", "dataset.split_seed", "seed")
 REQUIREMENTS = (
     Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
-    Requirement("split", lambda run: run["dataset"]["split"], ("dataset", "seed")),
+    Requirement("split", lambda run: run["dataset"]["split"], SPLIT_KEYS),
     Requirement("budget", lambda run: run["budget"], ("budget*",)),
     Requirement("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
     Requirement("shots", lambda run: run["config"]["dataset"].get("shots"), ("dataset.shots",)),

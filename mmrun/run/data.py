@@ -15,6 +15,7 @@ from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.fitted import Fit, digest_state
 from mmrun.data.packed import release_memory
 from mmrun.data.preprocess.notes import describe_preprocessors
+from mmrun.data.progress import Listener
 from mmrun.data.row_digests import hash_rows, record_data
 from mmrun.data.store import PreprocessedColumn, open_column
 from mmrun.data.table import SPLITS, Table
@@ -128,7 +129,7 @@ def open_data(config: RunConfig) -> Data:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
     train = table.rows("train")
     labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
-    rows = {"all": train, "labelled": labelled, "unlabelled": np.setdiff1d(train, labelled)}
+    rows = {"all": train, "labelled": labelled, "unlabelled": train[~np.isin(train, labelled)]}
     rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
     rows |= {name: table.rows(name) for name in ("val", "test")}
     preprocessors = {}
@@ -156,7 +157,7 @@ def _build_tasks(config: RunConfig, table: Table, arguments: Mapping[str, dict[s
     return tasks
 
 
-def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]:
+def open_columns(config: RunConfig, data: Data, listener: Listener | None = None) -> dict[str, PreprocessedColumn]:
     """Decode each modality, or open what an earlier run decoded; then free the raw values, which take more memory.
 
     Rows that cannot be decoded are removed from `data.rows`.
@@ -164,6 +165,7 @@ def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]
     Args:
         config: its cache folder and limit.
         data: its raw columns are emptied.
+        listener: is shown the progress.
 
     Returns:
         By modality, the decoded column.
@@ -173,7 +175,7 @@ def open_columns(config: RunConfig, data: Data) -> dict[str, PreprocessedColumn]
     columns = {}
     for modality, preprocessor in data.preprocessors.items():
         key = f"{table.fingerprint}/{modality}"
-        column = open_column(table.columns[modality], preprocessor, key, folder, limit, table.on_error)
+        column = open_column(table.columns[modality], preprocessor, key, folder, limit, table.on_error, listener)
         for name, rows in data.rows.items():
             data.rows[name] = rows[~np.isin(rows, column.bad_rows)]
         table.skipped.extend(column.bad)

@@ -178,7 +178,7 @@ def open_session(
             )
         for line in [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]:
             callback.on_message(line)
-    columns = open_columns(config, data)
+    columns = open_columns(config, data, callback)
     for line in data.table.skipped:
         callback.on_message(f"skipped {line}")
     for column in columns.values():

@@ -98,3 +98,13 @@ def test_seeds_are_paired_and_not_compared(outputs):
     [command] = suggest_after_sweep(runs[:2])
     assert command[2:] == ["outputs/default", "--by", "strategy"]
     assert suggest_after_sweep(runs[:1]) == [["mmrun", "show", runs[0].folder.name]]
+
+
+def test_folds_are_paired_and_not_compared(outputs):
+    runs = []
+    for seed, strategy in enumerate(("scratch", "component")):
+        for fold in (0, 1):
+            folder = finished(outputs, 0.6, strategy, seed * 2 + fold)
+            runs.append(sweep_run(folder, f"strategy={strategy}", f"dataset.fold={fold}"))
+    [command] = suggest_after_sweep(runs)
+    assert command[2:] == ["outputs/default", "--by", "strategy", "--against", "scratch", "--paired", "dataset.fold"]

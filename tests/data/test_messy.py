@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pyarrow
 import pytest
+import soundfile
+from PIL import Image
 from pyarrow import parquet
 
+from mmrun.data.checks.audit import audit
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
 from tests.data.files import error_of, write
@@ -371,7 +374,7 @@ def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch
     monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 1 << 40)
     by_rows = sheet.read_sheet(path)
     monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 0)
-    header = sheet._read_header(path, "utf-8-sig")
+    header = sheet.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is not None
     by_columns = sheet.read_sheet(path)
     assert {name: list(cells) for name, cells in by_columns.columns.items()} == {
@@ -396,7 +399,7 @@ def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
-    header = sheet._read_header(path, "utf-8-sig")
+    header = sheet.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is None
 
 
@@ -436,3 +439,64 @@ def test_a_feature_that_counts_is_read(tmp_path):
     lines = [f"{row},{'ab'[row % 2]}" for row in range(24)]
     table = manifest(write(tmp_path, "\n".join(["day,label", *lines]) + "\n", "my.csv"))
     assert list(table.columns["tabular"].values[1]) == ["day"]
+
+
+def save_png(file):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 9, 3)).astype(np.uint8)).save(file)
+
+
+def cut_png(file):
+    save_png(file)
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def save_wav(file, samples):
+    soundfile.write(file, samples, 8000)
+
+
+TONE = np.sin(np.arange(8000) * 0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "write_file", "kind", "message"),
+    [
+        ("x.png", cut_png, "unreadable", "m: cells that cannot be read"),
+        ("x.png", lambda file: file.write_text("<html>not found</html>"), "unreadable", "m: cells that cannot be read"),
+        ("x.png", lambda file: file.write_bytes(b""), "unreadable", "rows that cannot be used"),
+        ("x.png", lambda file: None, "unreadable", "rows that cannot be used"),
+        ("x.png", lambda file: Image.new("L", (9, 9), 255).save(file), "blank", "m: images of one colour"),
+        ("x.png", lambda file: Image.new("RGBA", (9, 9)).save(file), "blank", "m: images of one colour"),
+        ("x.npy", lambda file: np.save(file, np.full((9, 9), np.nan)), "not-finite", "m: images with NaN or infinity"),
+        ("x.wav", lambda file: file.write_bytes(b"RIFF"), "unreadable", "m: cells that cannot be read"),
+        ("x.wav", lambda file: save_wav(file, 0 * TONE), "silent", "m: silent recordings"),
+        ("x.wav", lambda file: save_wav(file, np.clip(4 * TONE, -1, 1)), "clipped", "m: clipped recordings"),
+        ("x.txt", lambda file: file.write_text("---"), "empty", "m: texts without a letter or digit"),
+        ("x.txt", lambda file: file.write_bytes(b"\xff\x00\xff"), "unreadable", "m: cells that cannot be read"),
+    ],
+)
+def test_data_check_names_an_odd_file_among_good_ones(tmp_path, name, write_file, kind, message):
+    suffix = "wav" if name.endswith("wav") else "png"
+    rng = np.random.default_rng(0)
+    for row in range(60):
+        if suffix == "wav":
+            save_wav(tmp_path / f"{row}.wav", 0.1 * rng.normal(size=900))
+        else:
+            Image.fromarray(rng.integers(0, 255, (9, 9, 3)).astype(np.uint8)).save(tmp_path / f"{row}.png")
+    kinds = {"m": "text" if name.endswith("txt") else "audio" if suffix == "wav" else "image"}
+    good = [f"some text number {row}" if kinds["m"] == "text" else f"{row}.{suffix}" for row in range(60)]
+    write_file(tmp_path / name)
+    lines = [f"{name if row == 33 else good[row]},{'ab'[row % 2]}" for row in range(60)]
+    path = write(tmp_path, "\n".join(["m,label", *lines]) + "\n")
+    findings = audit(manifest(path, kinds=kinds, on_error="skip"), judges_labels=False).findings
+    [finding] = [finding for finding in findings if finding.kind == kind]
+    assert finding.message == message
+    assert [where.split(": ")[0] for where in finding.where] == ["my.csv:35"]
+
+
+def test_one_cell_that_is_no_file_name_makes_a_column_a_text_and_is_said(tmp_path):
+    lines = [f"{'none' if row == 7 else f'img/{row}.png'},{'ab'[row % 2]}" for row in range(60)]
+    table = manifest(write(tmp_path, "\n".join(["photo,label", *lines]) + "\n"))
+    [finding] = [finding for finding in audit(table).findings if finding.kind == "kind"]
+    assert finding.message == "photo: texts among names of image files, so that all are read as text"
+    assert finding.where == ["my.csv:9: column 'photo'"]
+    assert finding.remedy == "correct them, or set kinds.photo=image"

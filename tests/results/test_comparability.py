@@ -88,3 +88,12 @@ def test_the_number_of_labelled_rows_is_part_of_equal_terms(outputs):
     compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
     assert compared.notices == ["labelled rows differs between compared runs: 10 (n=3), 1000 (n=3)"]
     assert [row.unmatched for row in compared.rows] == [(), ("labelled rows",), ()]
+
+
+def test_runs_paired_by_fold_have_one_split_in_each_pair(outputs):
+    for strategy in ("scratch", "component"):
+        for fold, run in enumerate(three_seeds(outputs, strategy, [0.5, 0.6, 0.7])):
+            rewrite(run, dataset__split=f"s{fold}", config__dataset__fold=fold)
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["dataset.fold"])
+    assert [row.unmatched for row in compared.rows] == [(), ()]
+    assert compared.rows[1].pairs == 3

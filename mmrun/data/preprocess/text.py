@@ -3,9 +3,9 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -126,6 +126,27 @@ class Tokens:
             "ids": np.array(encoded.ids, dtype=np.int32),
             "mask": np.array(encoded.attention_mask, dtype=bool),
         }
+
+    def decode_rows(self, values: Sequence[str | Path | None]) -> dict[str, np.ndarray] | None:
+        """Tokenize many rows at once, on all cores.
+
+        Args:
+            values: n texts or files, None where the modality is missing.
+
+        Returns:
+            "ids" [n, max_tokens] int32 and "mask" [n, max_tokens] bool, zeros where the modality is missing; None where
+            a file cannot be read.
+        """
+        try:
+            texts = {row: read_text(value) for row, value in enumerate(values) if value is not None}
+        except DataError:
+            return None
+        shape = (len(values), cast(int, self.metadata["max_tokens"]))
+        ids, mask = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.bool_)
+        encoded = self._tokenizer.encode_batch_fast(list(texts.values()))
+        ids[list(texts)] = [encoding.ids for encoding in encoded]
+        mask[list(texts)] = [encoding.attention_mask for encoding in encoded]
+        return {"ids": ids, "mask": mask}
 
     def state(self) -> dict[str, object]:
         """Return the complete tokenizer, so that its files are not needed again, and the metadata."""

@@ -256,7 +256,7 @@ def _normalize_array(cells: "pyarrow.Array") -> "pyarrow.Array":
 
 def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
     """Read a regular file by columns, and another row by row."""
-    header = _read_header(path, encoding)
+    header = read_header(path, encoding)
     if path.stat().st_size >= MIN_COLUMNAR_BYTES:
         from mmrun.data.sheets.regular_csv import read_columns  # imported late: small files do not need Arrow
 
@@ -266,7 +266,16 @@ def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
     return _group_rows(_check_decoding(islice(_read_csv_rows(path, header), limit), path))
 
 
-def _read_header(path: Path, encoding: str) -> CsvHeader:
+def read_header(path: Path, encoding: str) -> CsvHeader:
+    """Read the header of a CSV file.
+
+    Args:
+        path: the file.
+        encoding: of its text.
+
+    Raises:
+        DataError: it cannot be decoded, or a name occurs twice.
+    """
     csv.field_size_limit(MAX_LINE_BYTES)  # the module's default is 128 Ki
     with open(path, encoding=encoding, errors="surrogateescape", newline="") as file:
         try:

@@ -13,6 +13,7 @@ import numpy as np
 from mmrun.data import cells, infer
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
@@ -44,6 +45,8 @@ def manifest(
     split_seed: NonNegativeInt = 0,
     encoding: str | None = None,
     read: Mapping[str, str] | None = None,
+    fold: NonNegativeInt | None = None,
+    fold_column: str | None = "fold",
     hint: str = "set dataset.path=FILE",
     digests: FileDigests | None = None,
 ) -> Table:
@@ -66,6 +69,8 @@ def manifest(
         encoding: of the file, if it is not Unicode: cp1252 ...
         read: how columns are read whose cells do not show it: number, decimal_comma, date, day_first, month_first,
             text or category.
+        fold: of a cross-validation, the one for testing; the next one is for validation. None: `split` decides.
+        fold_column: column of the folds, 0, 1, 2 ...; a row without one is always for training.
         hint: ends the error message if there is no file.
         digests: remembers the contents of the files that cells name; None: they are read anew.
 
@@ -77,13 +82,14 @@ def manifest(
     file = locate_file(path, hint)
     folder = file.parent if root is None else Path(root).expanduser()
     sheet = read_sheet(file, encoding=encoding)
-    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id))
-    layout = infer_layout(apply_readings(sheet.head(), readings), columns, kinds, target, split, group, id)
+    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
+    head = apply_readings(sheet.head(), readings)
+    layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     sheet = apply_readings(sheet, _select_readings(readings, layout))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, layout, task, order)
     files = cells.FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
-    table = _build_table(file, sheet, reader, schema, files, split_seed)
+    table = _build_table(file, sheet, reader, schema, files, split_seed, fold)
     fingerprint = table.fingerprint
     if files.sizes:
         contents = files.digest_contents(FileDigests() if digests is None else digests)
@@ -115,6 +121,8 @@ def infer_modalities(
     encoding: str | None = None,
     task: str | Mapping[str, str] | None = None,
     read: Mapping[str, str] | None = None,
+    fold: int | None = None,
+    fold_column: str | None = "fold",
     hint: str = "set dataset.path=FILE",
     **_: object,
 ) -> dict[str, infer.Modality]:
@@ -131,18 +139,17 @@ def infer_modalities(
         DataError: the file cannot be read.
     """
     sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
-    readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id))
-    layout = infer_layout(apply_readings(sheet, readings), columns, kinds, target, split, group, id)
+    readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id, fold_column))
+    head = apply_readings(sheet, readings)
+    layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     return layout.modalities
 
 
-def _list_raw_columns(
-    target: Names, task: str | Mapping[str, str] | None, split: str | None, group: str | None, id: str | None
-) -> set[str | None]:
+def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
     """Return the columns whose cells are names: they are not read as numbers or dates."""
     targets = [target] if isinstance(target, str) else list(target)
     tasks = dict.fromkeys(targets, task) if task is None or isinstance(task, str) else task
-    return {split, group, id, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
+    return {*bookkeeping, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
 
 
 def describe(**arguments: Any) -> dict[str, str]:
@@ -200,19 +207,23 @@ def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
 
 
 def _build_table(
-    file: Path, sheet: Sheet, reader: cells.RowReader, schema: Schema, files: cells.FileResolver, split_seed: int
+    file: Path,
+    sheet: Sheet,
+    reader: cells.RowReader,
+    schema: Schema,
+    files: cells.FileResolver,
+    split_seed: int,
+    fold: int | None,
 ) -> Table:
     """Parse all cells, and return the valid rows."""
     layout = schema.layout
     values = _read_modalities(reader, layout, files)
-    labels = _read_labels(reader, schema)
+    labels = read_labels(reader, schema)
     ids = sheet.locate_rows() if layout.id is None else reader.read_ids(layout.id)
     groups = None if layout.group is None else reader.read_column(layout.group, normalize_name, required=True)
-    split, notes = None, list(schema.notes)
-    if layout.split is not None:
-        mapping = map_split_names(layout.split, sheet.columns[layout.split].list_different())
-        split = reader.read_column(layout.split, partial(_parse_split, mapping), required=True)
-        notes += describe_split_names(layout.split, mapping)
+    notes = list(schema.notes)
+    split = _read_split(reader, layout, sheet, fold, notes)
+    if split is not None:
         for name, column in labels.items():
             reader.require_labels(name, column, split)
 
@@ -226,8 +237,8 @@ def _build_table(
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
         columns[name] = Column(modality.kind, values[name].take(rows), locations, categorical)
-    group_of = None if groups is None else np.array(list(groups.take(rows)))
-    given_split = None if split is None else np.array(list(split.take(rows)))
+    group_of = None if groups is None else _to_array(groups.take(rows))
+    given_split = None if split is None else _to_array(split.take(rows))
     return Table(
         ids=cast(Sequence[str], ids.take(rows)),
         columns=columns,
@@ -244,6 +255,12 @@ def _build_table(
     )
 
 
+def _to_array(names: PackedValues[str | None]) -> np.ndarray:
+    """Return a column of names that is filled as an array, [N] str."""
+    encoded = names.encode()
+    return np.array(list(names)) if encoded is None else np.array(encoded.values)[encoded.codes]
+
+
 def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
     values = {}
     for name, modality in layout.modalities.items():
@@ -252,7 +269,16 @@ def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileR
     return values
 
 
-def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
+def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
+    """Read the targets.
+
+    Args:
+        reader: of the file.
+        schema: tasks of the targets.
+
+    Returns:
+        N labels by target, None where a target is hidden.
+    """
     labels = {}
     for name, task in schema.tasks.items():
         if task == "regression":
@@ -260,6 +286,23 @@ def _read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedVal
         else:
             labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
     return labels
+
+
+def _read_split(
+    reader: cells.RowReader, layout: Layout, sheet: Sheet, fold: int | None, notes: list[str]
+) -> PackedValues[str | None] | None:
+    """Return the split of each row that the file gives, by its folds or its names of splits; None if it gives none."""
+    if layout.fold is not None and fold is not None:
+        folds = reader.read_column(layout.fold, parse_fold)
+        numbers = folds.map(lambda number: EVERY_FOLD if number is None else number).astype(np.int64)
+        if layout.split is not None:
+            notes.append(f"dataset.fold chooses the split, and column '{layout.split}' is not used")
+        return PackedValues[str | None](split_by_fold(numbers, fold, layout.fold).tolist())
+    if layout.split is None:
+        return None
+    mapping = map_split_names(layout.split, sheet.columns[layout.split].list_different())
+    notes += describe_split_names(layout.split, mapping)
+    return reader.read_column(layout.split, partial(_parse_split, mapping), required=True)
 
 
 def _parse_split(mapping: Mapping[str, str], cell: object) -> str:

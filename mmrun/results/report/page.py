@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,28 +30,36 @@ def render_html(report: Report, folder: Path = Path()) -> str:
     Returns:
         The content of the file; the same runs give the same bytes.
     """
-    plot_numbers = iter(range(1_000_000))
+    template = build_environment().get_template("page.html")
+    return template.render(report=report, link_file=lambda file: quote(os.path.relpath(file, folder)))
+
+
+def build_environment(*folders: Path) -> Environment:
+    """Build the environment of a page's template, with the parts that all pages share: style, sections and script.
+
+    Args:
+        folders: that are searched for templates before that of the report.
+    """
+    plot_numbers = count()
 
     def render_plot(plot: Plot) -> Markup:
         return Markup(render_inline(plot, f"plot{next(plot_numbers)}"))
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("page.html")
-    return template.render(
-        report=report,
+    environment.globals.update(
         render_plot=render_plot,
-        link_file=lambda file: quote(os.path.relpath(file, folder)),
         break_names=break_names,
         sort_value=sort_value,
         slugify=slugify,
         version=__version__,
     )
+    return environment
 
 
 def break_names(text: str) -> Markup:

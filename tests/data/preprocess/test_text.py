@@ -146,3 +146,22 @@ def test_a_missing_tokenizer():
         "the tokenizer's files of /no/such/folder are not cached and the hub cannot be reached; "
         "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one"
     )
+
+
+def test_many_rows_are_tokenized_to_the_bits_of_single_ones(tmp_path):
+    file = tmp_path / "story.txt"
+    file.write_text("a long story about a cat")
+    values = ["a cat", None, file, "a dog and another dog"]
+    tokens = Tokens(60, 8)
+    tokens.fit(Column("text", values), np.arange(4))
+    together = tokens.decode_rows(values)
+    for row in (0, 2, 3):
+        alone = tokens.decode(values[row])
+        assert {name: part[row].tolist() for name, part in together.items()} == {
+            name: part.tolist() for name, part in alone.items()
+        }
+    assert together["ids"].dtype == np.int32
+    assert not together["ids"][1].any()
+    assert not together["mask"][1].any()
+    file.write_bytes(b"\x81")
+    assert tokens.decode_rows(values) is None
