@@ -91,7 +91,11 @@ def store_files(models: Iterable[str], folder: Path) -> None:
 
 
 def name_folder(model: str) -> str:
-    """Return a name for the folder of a model that no other one has."""
+    """Return a name for the folder of a model that no other one has.
+
+    Args:
+        model: name on the hub, or a local folder.
+    """
     plain = re.sub(r"[^A-Za-z0-9.-]+", "_", model).strip("._-")[-40:]
     return f"{plain or 'model'}-{hashlib.blake2b(model.encode(), digest_size=4).hexdigest()}"
 

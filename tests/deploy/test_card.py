@@ -133,7 +133,7 @@ def test_evidence_is_that_of_a_report(shell, run):
 
 def test_evidence_without_the_run_is_refused(shell, run, moved_run):
     other = RunFolder(shutil.copytree(run.path, shell.folder / "others" / "other"))
-    edit(other, run="other")
+    write_json(other.metrics_file, {**read_json(other.metrics_file), "run": "other"})
     assert shell("card", moved_run, "--evidence", "others") == (
         2, "", "mmrun: --evidence others: does not hold the run moved\n"
     )  # fmt: skip
@@ -144,14 +144,17 @@ def test_a_card_is_written_to_a_file(shell, run):
     assert (shell.folder / "README.md").read_text() == write_card(read_source(run))
 
 
-def test_an_interval_covers_the_metric_and_is_the_same_each_time():
+def test_an_interval_covers_the_metric():
     task = Classification("label", ["a", "b"], np.array([50, 50]))
     target = np.tile([0, 1], 50)
     right = np.arange(100) < 80
     scores = np.eye(2, dtype=np.float32)[np.where(right, target, 1 - target)]
     low, high = bootstrap_metrics(task, scores, target)["accuracy"]
-    assert (low, high) == bootstrap_metrics(task, scores, target)["accuracy"]
     assert 0.68 < low < 0.76 < 0.84 < high < 0.91  # 0.8 +- 1.96 * sqrt(0.8 * 0.2 / 100)
+
+
+def test_intervals_are_the_same_each_time(run):
+    assert read_source(run).intervals == read_source(run).intervals != {}
 
 
 def test_many_classes_have_an_interval_of_the_accuracy_alone():
