@@ -65,9 +65,27 @@ def pack(folder: RunFolder, output: Path, everything: bool = False) -> Contents:
     for final in sorted({path.parent for path in paths if path.suffix == ".safetensors"}):
         checkpoint.verify(folder.path / final)
     files = {path.as_posix(): compute_digest(folder.path / path) for path in paths}
-    contents: Contents = {"format": FORMAT, "version": __version__, "run": folder.name, "files": files}
+    contents = make_contents(folder, files)
     write_atomically(output, lambda path: _write_archive(path, folder.path, contents))
     return contents
+
+
+def make_contents(folder: RunFolder, files: dict[str, Digest]) -> Contents:
+    """Return the list of files of a run.
+
+    Args:
+        folder: of the run.
+        files: digests, by path in the folder.
+
+    Raises:
+        ConfigError: `parse_contents` would refuse a name.
+    """
+    name = folder.path.resolve().name
+    contents: Contents = {"format": FORMAT, "version": __version__, "run": name, "files": files}
+    try:
+        return parse_contents(json.dumps(contents).encode(), str(folder.path))
+    except DamagedError as error:
+        raise ConfigError(f"{error}; rename it, to letters, digits and . _ = , + -") from None
 
 
 def check_complete(folder: RunFolder) -> None:

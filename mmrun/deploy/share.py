@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import ERROR
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -224,7 +225,7 @@ def _limit_progress(name: str, limit: int) -> "type[tqdm]":
     """Return a class of progress bars that ends a download which is longer than its digest says."""
     from huggingface_hub.utils.tqdm import tqdm
 
-    class LimitedProgress(tqdm):  # type: ignore[misc]  # tqdm has no types
+    class LimitedProgress(tqdm):
         received = 0.0
 
         def update(self, n: float | None = 1) -> None:
@@ -257,7 +258,7 @@ def _silencing_hub(progress: bool) -> Iterator[None]:
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     verbosity, had_progress = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(ERROR)
     if had_progress and not progress:
         disable_progress_bars()
     try:

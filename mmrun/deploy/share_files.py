@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mmrun import hub
-from mmrun.deploy.pack import CONTENTS, FORMAT, Contents, check_complete, find_final_checkpoint
+from mmrun.deploy.pack import CONTENTS, Contents, check_complete, find_final_checkpoint, make_contents
 from mmrun.digests import FILE as DIGESTS
 from mmrun.digests import compute_digest
 from mmrun.errors import DataError
@@ -21,7 +21,6 @@ from mmrun.results.files import read_json, write_json, write_yaml
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import Config, Environment
 from mmrun.training import checkpoint
-from mmrun.version import __version__
 
 CARD = "README.md"
 WEIGHTS = ("model.safetensors", "state.json")  # of a checkpoint; the objective's own are not needed to predict
@@ -30,7 +29,13 @@ SAFE_FILE = re.compile(
     r"|checkpoints/[^/]+/[^/]+/(model\.safetensors|(digests|state)\.json)"
 )
 
-NEUTRAL = {"outputs": "outputs", "cache": "~/.cache/mmrun", "tag": None, "note": None, "callbacks": {}}
+NEUTRAL: dict[str, object] = {
+    "outputs": "outputs",
+    "cache": "~/.cache/mmrun",
+    "tag": None,
+    "note": None,
+    "callbacks": {},
+}
 ABSOLUTE = re.compile(r"^(?:/|~|\.\.(?:/|$)|file:|[A-Za-z]:[\\/])")
 MENTIONS_PATH = re.compile(r"(?:^|[\s\[{(,:='\"])(?:/|~|\.\./|file:|[A-Za-z]:[\\/])")
 HIDDEN_OVERRIDES = re.compile(r"[+~]*(?:outputs|cache|cache_limit|tag|note|callbacks\b.*|dataset\.(?:path|root))")
@@ -78,7 +83,7 @@ def collect_files(folder: RunFolder, card: str, scratch: Path) -> SharedRun:
     files |= _write_hub(folder, scratch)
     files |= _collect_weights(folder, scratch)
     digests = {name: compute_digest(file) for name, file in sorted(files.items())}
-    contents: Contents = {"format": FORMAT, "version": __version__, "run": folder.name, "files": digests}
+    contents = make_contents(folder, digests)
     (scratch / CONTENTS).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
     (scratch / CARD).write_text(card, encoding="utf-8")
     files |= {CONTENTS: scratch / CONTENTS, CARD: scratch / CARD}

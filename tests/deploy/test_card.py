@@ -46,8 +46,9 @@ def test_a_card_has_the_metadata_that_a_hub_reads(run):
         "scratch",
         "concat",
     ]
-    results = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    assert results["label.accuracy"] == pytest.approx(run.read_metrics()["metrics"]["test"]["label.accuracy"], abs=1e-6)
+    [result] = metadata["model-index"][0]["results"]
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["label.accuracy"] == pytest.approx(run.read_metrics()["metrics"]["test"]["label.accuracy"], abs=1e-6)
 
 
 def test_a_license_stands_there_only_if_it_is_given(run):
