@@ -226,7 +226,7 @@ def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
 def test_data_check_prints_how_to_train(folder, capsys):
     _, printed, _ = check(folder, capsys, "target=town")
     file = folder / "my.csv"
-    assert printed.endswith(f"\nto train: mmrun train dataset=manifest dataset.path={file} dataset.target=town\n")
+    assert printed.endswith(f"\nto train: mmrun train dataset={file} dataset.target=town\n")
 
 
 def test_data_check_without_a_target_lists_the_columns(folder, capsys):
@@ -250,7 +250,7 @@ def test_data_check_without_a_target_lists_the_columns(folder, capsys):
         "",
         f"to check: mmrun data check {file} {words.format('', '')}",
         "",
-        f"to train: mmrun train dataset=manifest dataset.path={file} {words.format('dataset.', 'dataset.')}",
+        f"to train: mmrun train dataset={file} {words.format('dataset.', 'dataset.')}",
     ]
     code, printed, _ = check(folder, capsys, "--format", "json")
     assert json.loads(printed)["targets"][0] == "final diagnosis"
