@@ -190,7 +190,7 @@ def _describe_data(source: CardSource) -> str:
     dataset = source.metrics["dataset"]
     rows = [["name", dataset["name"]]]
     if isinstance(source.config["dataset"].get("path"), str):
-        rows.append(["file", source.config["dataset"]["path"]])
+        rows.append(["read from", source.config["dataset"]["path"]])
     rows += [[f"{split} rows", f"{number:,}"] for split, number in dataset["rows"].items()]
     if "labelled_rows" in dataset:
         rows.append(["labelled training rows", f"{dataset['labelled_rows']:,}"])

@@ -228,6 +228,9 @@ def _limit_progress(name: str, limit: int) -> "type[tqdm]":
     class LimitedProgress(tqdm):
         received = 0.0
 
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **{**kwargs, "leave": False})
+
         def update(self, n: float | None = 1) -> None:
             self.received += n or 0
             if self.received > limit:

@@ -99,7 +99,7 @@ def clean_config(config: Config) -> Config:
     """
     cleaned: Config = {key: NEUTRAL.get(key, value) for key, value in config.items()}
     dataset = cleaned["dataset"] = dict(config["dataset"])
-    if isinstance(dataset.get("path"), str):
+    if isinstance(dataset.get("path"), str) and not dataset["path"].startswith("hf://"):
         dataset["path"] = PurePath(dataset["path"]).name
     if "root" in dataset:
         dataset["root"] = None  # new files have their own

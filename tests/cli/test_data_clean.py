@@ -76,9 +76,7 @@ def test_file_names_of_the_copy_lead_to_the_same_files(folder, capsys):
 def test_file_names_outside_the_folder_of_the_copy_stay_and_the_command_says_where_they_start(folder, capsys):
     (folder / "other").mkdir()
     _, printed, _ = clean(capsys, "data/my.csv", "-o", "other/clean.csv", "--format", "json")
-    assert json.loads(printed)["train"] == (
-        f"mmrun train dataset=other/clean.csv dataset.root={folder}/data"
-    )
+    assert json.loads(printed)["train"] == (f"mmrun train dataset=other/clean.csv dataset.root={folder}/data")
     table = manifest("other/clean.csv", root=str(folder / "data"))
     assert table.columns["photo"].values[0] == folder / "data/img/0.png"
 

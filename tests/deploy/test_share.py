@@ -138,6 +138,10 @@ def test_relative_paths_of_the_data_set_are_shortened_as_well():
     }
 
 
+def test_a_data_set_of_the_hub_keeps_its_name():
+    assert clean_config({"dataset": {"path": "hf://ada/flowers"}}) == {"dataset": {"path": "hf://ada/flowers"}}
+
+
 def test_a_dry_run_lists_the_files_and_sends_nothing(hub, shell, moved_run):
     code, out, err = shell("push", moved_run, ADDRESS, "--dry-run")
     assert code == 0
