@@ -229,7 +229,7 @@ def _limit_progress(name: str, limit: int) -> "type[tqdm]":
         received = 0.0
 
         def __init__(self, *args: object, **kwargs: object) -> None:
-            super().__init__(*args, **{**kwargs, "leave": False})
+            super().__init__(*args, **{**kwargs, "leave": False})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> None:
             self.received += n or 0
