@@ -271,7 +271,7 @@ def _build_sheet(name: str, chunks: Iterator[Chunk]) -> Sheet:
         num_rows += len(chunk.lines)
     if num_rows == 0:
         raise DataError(f"{name}: has no rows; it needs a header and at least one row")
-    if not columns and problems:
+    if len(problems) == num_rows:  # such as an encoding that no row can be read in
         row, problem = next(iter(problems.items()))
         raise DataError(f"{name}:{np.concatenate(lines)[row]}: {problem}")
     release_memory()
