@@ -1,10 +1,15 @@
-"""Training from files against a plain PyTorch script: samples/s after the first epoch, ours over plain.
+"""Training from files against a plain PyTorch script: samples/s after the first epoch, of mmrun over the others.
 
-    scripts/bench loader [--rows 2000] [--size 32] [--rounds 3] [--threads N]
+    scripts/bench loader [--rows 2000] [--size 224] [--rounds 3] [--threads N] [--batches-alone]
 
-2,000 JPEGs of 256 px and as many WAVs of one second. The plain side is a Dataset that decodes both, a DataLoader with
-two workers that stay, and the same model, loss and optimiser in a loop by hand; ours is the engine. They take turns, an
-epoch each: with the model (LeNet and a small log-mel CNN, concatenated), and the batches alone.
+2,000 JPEGs of 256 px and as many WAVs of one second. They take turns, an epoch each: with the model (LeNet and a small
+log-mel CNN, concatenated), and the batches alone.
+
+    stored    mmrun, from columns that were decoded once into the cache
+    memory    mmrun, from the same columns as tensors in memory
+    streamed  mmrun, beyond cache_limit: decoded anew for every batch, ahead of the step
+    plain     a Dataset that decodes both, a DataLoader with two workers that stay, and the same model, loss and
+              optimiser in a loop by hand
 """
 
 import argparse
@@ -13,6 +18,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +30,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmrun import compose
+from mmrun.data.store import MappedColumn
 from mmrun.run.stage import build_stage
 from mmrun.training.built_stage import BuiltStage
 from mmrun.types import Batch
@@ -33,7 +41,8 @@ PIXELS, RATE, BATCH = 256, 8000, 40
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--size", type=int, default=32, help="pixels that the model reads")
+    parser.add_argument("--size", type=int, default=224, help="pixels that the model reads")
+    parser.add_argument("--batches-alone", action="store_true", help="leave out the rounds with the model")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="of torch, on either side; its own choice where none is given")
     args = parser.parse_args()
@@ -54,17 +63,40 @@ def main() -> int:
         began = time.perf_counter()
         session = open_run(config, folder / "run")
         print(f"decoded once in {time.perf_counter() - began:.1f} s")
-        ours = Ours(build_stage(session, session.stages["train"]), args.rows // BATCH)
+        stage, steps = session.stages["train"], args.rows // BATCH
         plain = Plain(copy.deepcopy(session.model), folder, labels, args.size)
-        for what, model in (("with the model", True), ("batches alone", False)):
-            ratios = []
-            for number in range(args.rounds + 1):  # the first epoch of both is left out
-                rates = [args.rows / timed(side.epoch, model) for side in (ours, plain)]
-                if number:
-                    ratios.append(rates[0] / rates[1])
-                    print(f"  ours {rates[0]:8.0f}  plain {rates[1]:8.0f} samples/s  x {ratios[-1]:.1f}", flush=True)
-            print(f"{what}: median x {np.median(ratios):.1f} (load {os.getloadavg()[0]:.1f})")
+        streamed = open_run(compose.load([*words, "cache_limit=1e-6", f"cache={folder}/empty"]), folder / "streamed")
+        in_memory = replace(session, columns={name: copied(column) for name, column in session.columns.items()})
+        sides = {
+            "stored": Ours(build_stage(session, stage), steps),
+            "memory": Ours(build_stage(in_memory, stage), steps),
+            "streamed": Ours(build_stage(streamed, streamed.stages["train"]), steps),
+            "plain": plain,
+        }
+        if not args.batches_alone:
+            compare("with the model", sides, args.rows, args.rounds, model=True)
+        compare("batches alone", sides, args.rows, args.rounds, model=False)
     return 0
+
+
+def copied(column: MappedColumn) -> MappedColumn:
+    """Return a column whose tensors are in memory."""
+    parts = {name: part.clone() for name, part in column.parts.items()}
+    return MappedColumn(parts, column.present.numpy(), {})
+
+
+def compare(what: str, sides: Mapping[str, "Ours | Plain"], rows: int, rounds: int, model: bool) -> None:
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):  # the first epoch is left out
+        for name, side in sides.items():
+            rate = rows / timed(side.epoch, model)
+            if number:
+                rates[name].append(rate)
+    for name in ("stored", "memory", "streamed", "plain"):
+        print(f"  {name:8} {np.median(rates[name]):8.0f} samples/s", flush=True)
+    for name in ("plain", "memory", "streamed"):
+        ratio = np.median(np.array(rates["stored"]) / np.array(rates[name]))
+        print(f"{what}: stored over {name}: median x {ratio:.2f} (load {os.getloadavg()[0]:.1f})", flush=True)
 
 
 def timed(epoch, model: bool) -> float:

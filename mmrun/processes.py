@@ -1,5 +1,6 @@
-"""Processes: which one wrote a file, and whether it is still alive."""
+"""Processes: which one wrote a file, whether it is still alive, and which one may write now."""
 
+import fcntl
 import functools
 import os
 import platform
@@ -7,9 +8,10 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import IO, Any, TypedDict
 
 from mmrun.digests import hash_bytes
 
@@ -112,3 +114,56 @@ def _is_writer_alive(path: Path) -> bool | None:
     if match is None:
         return None
     return is_alive({"host": _host(), "boot": match[1], "pid": int(match[2]), "started": int(match[3])})
+
+
+# ----------------------------------------------------------------------------------------------------------- locks
+
+
+@contextmanager
+def exclusive(folder: Path, on_wait: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+    """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies.
+
+    Without a lock where none can be made: in a read-only cache no process makes a result.
+
+    Args:
+        folder: the result; the lock is `<folder>.lock`, and is removed at the end.
+        on_wait: called before this process waits, with the holder: "process 1234".
+    """
+    path = folder.with_suffix(".lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = _acquire(path, on_wait)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before it is released: who locks the removed file notices and tries again
+        fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough where a forked child has the file open
+        file.close()
+
+
+def _acquire(path: Path, on_wait: Callable[[str], None]) -> IO[str]:
+    """Return a file that is locked, and that is still the one at its path."""
+    while True:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it is closed when the lock is released
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            on_wait(f"process {file.read(20) or '?'}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_still_at(path, file):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return file
+        file.close()
+
+
+def _is_still_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

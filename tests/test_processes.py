@@ -1,7 +1,10 @@
-"""Whether the process that wrote a file is still alive."""
+"""Whether the process that wrote a file is still alive, and which one may write now."""
 
+import multiprocessing
 import os
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -43,3 +46,33 @@ def test_the_temporary_folder_of_another_machine_is_kept_for_a_day(tmp_path):
     os.utime(foreign, (0, 0))
     processes.remove_abandoned(tmp_path)
     assert not foreign.exists()
+
+
+def test_a_lock_lies_beside_the_result_while_it_is_held(tmp_path):
+    with processes.exclusive(tmp_path / "stages" / "key"):
+        assert [file.name for file in (tmp_path / "stages").iterdir()] == ["key.lock"]
+    assert list((tmp_path / "stages").iterdir()) == []
+
+
+def hold(folder, ready):
+    with processes.exclusive(folder):
+        ready.set()
+        time.sleep(60)
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=hold, args=(tmp_path / "key", ready))
+    holder.start()
+    ready.wait()
+    waited_for = []
+
+    def kill_holder(name):
+        waited_for.append(name)
+        os.kill(holder.pid, signal.SIGKILL)
+
+    with processes.exclusive(tmp_path / "key", kill_holder):
+        assert waited_for == [f"process {holder.pid}"]
+    holder.join()
+    assert list(tmp_path.iterdir()) == []

@@ -22,6 +22,7 @@ from mmrun.training.stages import expand_stages
 from mmrun.training.state import TrainState
 
 REDRAW_SECONDS = 0.25  # reading the loss waits for the device, so it is not read at every step
+PROGRESS_SECONDS = 30.0  # between lines about the progress where there is no live display
 SMOOTHING = 0.7  # weight of the earlier speeds in the one that is shown
 NOTES = ("note: ", "warning: ")  # about the data; a sweep prints them once, before its runs
 
@@ -50,6 +51,7 @@ class Terminal(Callback):
         self.clock = Clock(shares or {}, sweep, now)
         self.stage: BuiltStage | None = None
         self.drawn_at, self.drawn_step = 0.0, 0
+        self.progress_at: float | None = None  # when it was shown last; None: nothing has begun
         self.speed: float | None = None  # samples per second
         self.best = ""
 
@@ -155,6 +157,22 @@ class Terminal(Callback):
         """
         if self.sweep is None or not text.startswith(NOTES):
             self._print(self._label + text)
+
+    def on_progress(self, text: str) -> None:
+        """Show in the live display how far something is; where there is none, print it every half minute.
+
+        Args:
+            text: one line.
+        """
+        now = self.clock.now()
+        self.progress_at = now if self.progress_at is None else self.progress_at
+        if now - self.progress_at < (PROGRESS_SECONDS if self.live is None else REDRAW_SECONDS):
+            return
+        self.progress_at = now
+        if self.live is None:
+            self._print(self._label + text)
+        else:
+            self.live.update(Text(text), refresh=True)
 
     def on_failure(self, reason: str) -> None:
         """Print why a run of a sweep failed, also with `--quiet`.

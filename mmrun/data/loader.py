@@ -1,5 +1,6 @@
 """Batches from preprocessed columns, on a device."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -13,6 +14,8 @@ from mmrun.data.sampler import Permutations, RowSampler, RowStream, shard_batch
 from mmrun.data.store import LazyColumn, PreprocessedColumn
 from mmrun.types import IGNORE_INDEX, Batch, Input
 
+LAZY_THREADS = 2  # batches that are decoded at a time where a column is not stored
+LAZY_AHEAD = 4  # batches that are decoded before they are needed
 SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # integers that stand for 0..1 and -1..1
 
 
@@ -64,7 +67,9 @@ class Loader:
         self.build_batch = BatchBuilder(self.columns, self.targets, self.device)
         is_lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
         self._batcher: Batcher = SyncBatcher(self.build_batch)
-        if is_lazy or self.device.type == "cuda":  # files and copies are waited for while the device computes
+        if is_lazy:
+            self._batcher = Prefetcher(self.build_batch, self.device, LAZY_THREADS, LAZY_AHEAD)
+        elif self.device.type == "cuda":  # copies are waited for while the device computes
             self._batcher = Prefetcher(self.build_batch, self.device)
         self._pending: dict[int, object] = {}  # by step
 
@@ -83,13 +88,14 @@ class Loader:
         return RowSampler(stream, self.batch_size, self.rank, self.world)
 
     def batch(self, step: int) -> Batch:
-        """Return this rank's share of a training batch, and start to load the next one.
+        """Return this rank's share of a training batch, and start to load the next ones.
 
         Args:
             step: optimiser step, from 0.
         """
         pending = self._pending[step] if step in self._pending else self._submit(step)
-        self._pending = {step + 1: self._submit(step + 1)}
+        next_steps = range(step + 1, step + 1 + self._batcher.ahead)
+        self._pending = {later: self._pending.get(later) or self._submit(later) for later in next_steps}
         return self._batcher.result(pending)
 
     def ordered(self) -> Iterator[Batch]:
@@ -103,12 +109,12 @@ class Loader:
 
     def counted(self) -> Iterator[tuple[Batch, int]]:
         """Yield the batches of `ordered`, each with the number of its rows that are not repeated; these come first."""
-        pending: list[tuple[object, int]] = []
+        pending: deque[tuple[object, int]] = deque()
         for start in range(0, len(self.rows), self.batch_size):
             rows, count = shard_batch(self.rows[start : start + self.batch_size], self.rank, self.world)
             pending.append((self._batcher.submit(rows, self.group_by_length), count))
-            if len(pending) == 2:
-                request, count = pending.pop(0)
+            if len(pending) > self._batcher.ahead:
+                request, count = pending.popleft()
                 yield self._batcher.result(request), count
         for request, count in pending:
             yield self._batcher.result(request), count

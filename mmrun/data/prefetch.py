@@ -13,7 +13,13 @@ BuildBatch = Callable[..., Batch]  # takes the arguments of `submit`
 
 
 class Batcher(Protocol):
-    """Builds batches, now or in the background."""
+    """Builds batches, now or in the background.
+
+    Attributes:
+        ahead: how many batches to request before they are needed.
+    """
+
+    ahead: int
 
     def submit(self, *args: object) -> Any:
         """Request a batch.
@@ -42,6 +48,8 @@ class SyncBatcher:
         build_batch: called with the arguments of `submit`.
     """
 
+    ahead = 0
+
     def __init__(self, build_batch: BuildBatch) -> None:
         self.build_batch = build_batch
 
@@ -66,7 +74,7 @@ Pending = Future[tuple[Batch, torch.cuda.Event | None]]
 
 
 class Prefetcher:
-    """Builds batches in a thread: files are decoded, or rows copied to a GPU, while the device computes.
+    """Builds batches in threads: files are decoded, or rows copied to a GPU, while the device computes.
 
     Rows are copied to a GPU on a stream of their own. The computing stream waits only for the copy of its own batch,
     and the memory of a batch is not reused before the computing stream is done with it.
@@ -74,11 +82,14 @@ class Prefetcher:
     Args:
         build_batch: called with the arguments of `submit`.
         device: that batches are built on.
+        num_threads: that build a batch each. One suffices where rows are gathered; where they are decoded, the slowest
+            row of a batch would let the other cores wait.
+        ahead: how many batches to request before they are needed.
     """
 
-    def __init__(self, build_batch: BuildBatch, device: torch.device) -> None:
-        self.build_batch, self.device = build_batch, device
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
+    def __init__(self, build_batch: BuildBatch, device: torch.device, num_threads: int = 1, ahead: int = 1) -> None:
+        self.build_batch, self.device, self.ahead = build_batch, device, ahead
+        self.pool = ThreadPoolExecutor(num_threads, thread_name_prefix="loader")
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]

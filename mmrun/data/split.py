@@ -134,9 +134,11 @@ def choose_labelled_rows(table: Table, share: float, seed: int, shots: int | Non
     rows = table.rows("train")
     rows = rows[np.any([has_target(target)[rows] for target in table.targets.values()], axis=0)]
     strata = compute_strata(next(iter(table.targets.values())))[rows]
-    rng = np.random.default_rng([zlib.crc32(b"labelled"), seed])
     if len(rows) == 0:
         raise DataError("no training row has a target; label some, or check the name of the target column")
+    if share == 1 and shots is None:
+        return rows
+    rng = np.random.default_rng([zlib.crc32(b"labelled"), seed])
     order = rng.permutation(len(rows))
     rows, strata = rows[order], strata[order]
     chosen = []

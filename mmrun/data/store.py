@@ -3,25 +3,38 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmrun import code_version
-from mmrun.data.array_files import Arrays, make_cache_folder, map_arrays, remove_damaged, write_arrays
+from mmrun.data.array_files import (
+    Arrays,
+    make_cache_folder,
+    map_arrays,
+    measure_partial,
+    remove_damaged,
+    write_arrays,
+)
+from mmrun.data.items import list_paths
+from mmrun.data.progress import DecodingProgress, Listener, Silence
+from mmrun.data.subfiles import stat_file
 from mmrun.data.table import Column
 from mmrun.errors import DataError
+from mmrun.processes import exclusive
 from mmrun.types import Preprocessor
 
 FORMAT = 2  # version of the files in the cache folder; enters their names
 CHUNK_SIZE = 64  # rows decoded between two writes, if one by one
 WHOLE_CHUNK_SIZE = 8192  # if all at once
+CHUNKS_AHEAD = 2  # decoded while another one is written
 IN_MEMORY = 1 << 25  # bytes, decoded, up to which a column that is not read from files stays in memory
 SUGGESTION = "replace it, or skip such rows with dataset.on_error=skip"
 
@@ -123,9 +136,18 @@ PreprocessedColumn = MappedColumn | LazyColumn
 
 
 def open_column(
-    column: Column, preprocessor: Preprocessor, key: str, cache_dir: Path, limit_bytes: int, on_error: str = "raise"
+    column: Column,
+    preprocessor: Preprocessor,
+    key: str,
+    cache_dir: Path,
+    limit_bytes: int,
+    on_error: str = "raise",
+    listener: Listener | None = None,
 ) -> PreprocessedColumn:
     """Decode a column, or open it from the cache folder if it was decoded before.
+
+    Of several processes that open the same column, one decodes it and the others wait. What a killed process has
+    decoded is not decoded again.
 
     Args:
         column: raw values.
@@ -136,6 +158,7 @@ def open_column(
             for every batch.
         on_error: raise | skip: whether a row that cannot be decoded raises, or becomes a missing one that is listed in
             `bad` and `bad_rows` and has to be left out by the caller.
+        listener: is shown the progress.
 
     Raises:
         DataError: a row, or with on_error=skip every row, cannot be decoded.
@@ -147,19 +170,20 @@ def open_column(
     storage = choose_storage(size, column.from_files, limit_bytes)
     if storage == "memory":
         return _decode_in_memory(column, preprocessor, blank, name, on_error)
-    folder = cache_dir / name
+    folder, listener = cache_dir / name, listener or Silence()
     free = make_cache_folder(cache_dir)
-    notes = remove_damaged(folder)
-    if not folder.is_dir():
-        if storage == "nowhere" or size > free:
-            bad = {} if on_error == "raise" else _find_bad_rows(column, preprocessor, blank)
-            lazy = LazyColumn(column, preprocessor, blank, bad, name)
-            reason = (
-                f"beyond cache_limit, {limit_bytes:,}" if storage == "nowhere" else f"{free:,} are free in {cache_dir}"
-            )
-            lazy.notes = [*notes, f"{column.kind}: {size:,} bytes decoded, {reason}: decoded anew for every batch"]
-            return lazy
-        _decode_to_disk(column, preprocessor, blank, folder, on_error)
+    with exclusive(folder, lambda holder: listener.on_message(_describe_wait(column, holder))):
+        notes = remove_damaged(folder)
+        if not folder.is_dir():
+            if storage == "nowhere" or size > free + measure_partial(folder):
+                limit = f"beyond cache_limit, {limit_bytes:,}"
+                reason = limit if storage == "nowhere" else f"{free:,} are free in {cache_dir}"
+                notes.append(f"{column.kind}: {size:,} bytes decoded, {reason}: decoded anew for every batch")
+                bad = {} if on_error == "raise" else _find_bad_rows(column, preprocessor, blank)
+                lazy = LazyColumn(column, preprocessor, blank, bad, name)
+                lazy.notes = notes
+                return lazy
+            notes += _decode_to_disk(column, preprocessor, blank, folder, on_error, listener)
     mapped = _open_folder(column, folder, on_error)
     mapped.notes = notes
     return mapped
@@ -232,13 +256,14 @@ def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["me
 def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
     """Hash what determines the decoded bits: data, code and libraries, and the sizes and times of the files."""
     kind = type(preprocessor)
-    code = [*code_version.digest_code_of(kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
-    parts = [FORMAT, key, column.kind, kind.__name__, preprocessor.state(), code]
+    item_kind = type(getattr(preprocessor, "preprocessor", preprocessor))
+    code = [*code_version.digest_code_of(item_kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
+    parts = [FORMAT, key, column.kind, kind.__name__, item_kind.__name__, preprocessor.state(), code]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
-        if isinstance(value, Path):
-            stat = os.stat(value)
-            digest.update(b"%d %d\n" % (stat.st_size, stat.st_mtime_ns))
+        for path in list_paths(value):
+            stat = stat_file(path)
+            digest.update(b"%d %d\n" % (stat.size, stat.mtime_ns))
     return digest.hexdigest()[:32]
 
 
@@ -288,16 +313,23 @@ def _decode_in_memory(
 
 
 def _decode_chunks(
-    column: Column, preprocessor: Preprocessor, blank: Arrays
+    column: Column, preprocessor: Preprocessor, blank: Arrays, start: int = 0
 ) -> Iterator[tuple[Arrays, dict[int, str]]]:
-    """Decode all rows in order; yield the arrays [n, ...] of each chunk, and its bad rows with the reasons."""
+    """Decode rows in order; yield the arrays [n, ...] of each chunk, and its bad rows with the reasons.
+
+    Args:
+        column: raw values.
+        preprocessor: decodes them.
+        blank: arrays of a missing row.
+        start: number of the first row.
+    """
     decode_rows = getattr(preprocessor, "decode_rows", None)
     take = getattr(column.values, "take", None)
     if decode_rows is None or take is None:
-        yield from _decode_one_by_one(column, preprocessor, blank, range(len(column.values)))
+        yield from _decode_one_by_one(column, preprocessor, blank, range(start, len(column.values)))
         return
-    for start in range(0, len(column.values), WHOLE_CHUNK_SIZE):
-        rows = range(start, min(start + WHOLE_CHUNK_SIZE, len(column.values)))
+    for first in range(start, len(column.values), WHOLE_CHUNK_SIZE):
+        rows = range(first, min(first + WHOLE_CHUNK_SIZE, len(column.values)))
         arrays = decode_rows(take(np.arange(rows.start, rows.stop)))
         if arrays is not None:
             yield arrays, {}
@@ -309,18 +341,30 @@ def _decode_one_by_one(
     column: Column, preprocessor: Preprocessor, blank: Arrays, rows: range
 ) -> Iterator[tuple[Arrays, dict[int, str]]]:
     """Decode some rows, files by threads; yield as `_decode_chunks` does."""
+    try_decode = partial(_try_decode, column, preprocessor, blank)
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
         map_rows = pool.map if column.from_files else map
-        for start in range(rows.start, rows.stop, CHUNK_SIZE):
-            chunk = range(start, min(start + CHUNK_SIZE, rows.stop))
-            decoded: list[Arrays] = []
-            bad: dict[int, str] = {}
-            results = map_rows(partial(_try_decode, column, preprocessor, blank), chunk)
-            for row, result in zip(chunk, results, strict=True):
-                if isinstance(result, str):
-                    bad[row] = result
-                decoded.append(blank if isinstance(result, str) else result)
-            yield {part: np.stack([arrays[part] for arrays in decoded]) for part in blank}, bad
+        pending: deque[Iterator[Arrays | str]] = deque()
+        start = rows.start
+        for next_start in range(rows.start, rows.stop, CHUNK_SIZE):
+            pending.append(map_rows(try_decode, range(next_start, min(next_start + CHUNK_SIZE, rows.stop))))
+            if len(pending) > CHUNKS_AHEAD:
+                yield _collect_chunk(pending.popleft(), blank, start)
+                start += CHUNK_SIZE
+        for results in pending:
+            yield _collect_chunk(results, blank, start)
+            start += CHUNK_SIZE
+
+
+def _collect_chunk(results: Iterable[Arrays | str], blank: Arrays, start: int) -> tuple[Arrays, dict[int, str]]:
+    """Stack the arrays of decoded rows, the first of which has the number `start`; list the bad ones."""
+    decoded: list[Arrays] = []
+    bad: dict[int, str] = {}
+    for row, result in enumerate(results, start):
+        if isinstance(result, str):
+            bad[row] = result
+        decoded.append(blank if isinstance(result, str) else result)
+    return {part: np.stack([arrays[part] for arrays in decoded]) for part in blank}, bad
 
 
 def _find_bad_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) -> dict[int, str]:
@@ -330,19 +374,32 @@ def _find_bad_rows(column: Column, preprocessor: Preprocessor, blank: Arrays) ->
     return all_bad
 
 
-def _decode_to_disk(column: Column, preprocessor: Preprocessor, blank: Arrays, folder: Path, on_error: str) -> None:
-    bad: dict[int, str] = {}
+def _decode_to_disk(
+    column: Column, preprocessor: Preprocessor, blank: Arrays, folder: Path, on_error: str, listener: Listener
+) -> list[str]:
+    """Decode the rows that an earlier process has not decoded; return what to report about it."""
+    meta: dict[str, Any] = {"parts": list(blank), "bad": {}}
+    num_rows = len(column.values)
+    progress = DecodingProgress(column.kind, num_rows, listener)
 
-    def decode() -> Iterator[Arrays]:
-        for chunk, bad_rows in _decode_chunks(column, preprocessor, blank):
+    def decode(start: int) -> Iterator[Arrays]:
+        progress.start(start)
+        _raise_if_bad(meta["bad"], on_error)
+        for chunk, bad_rows in _decode_chunks(column, preprocessor, blank, start):
             _raise_if_bad(bad_rows, on_error)
-            bad.update(bad_rows)
+            meta["bad"] |= {str(row): reason for row, reason in bad_rows.items()}
             yield chunk
+            progress.advance(len(next(iter(chunk.values()))))
 
-    write_arrays(folder, len(column.values), blank, decode(), {"parts": list(blank), "bad": bad})
+    write_arrays(folder, num_rows, blank, decode, meta)
+    return progress.describe()
 
 
-def _raise_if_bad(bad: dict[int, str], on_error: str) -> None:
+def _describe_wait(column: Column, holder: str) -> str:
+    return f"{column.kind}: waits for {holder}, which decodes the same column"
+
+
+def _raise_if_bad(bad: Mapping[Any, str], on_error: str) -> None:
     if bad and on_error == "raise":
         raise DataError(f"{next(iter(bad.values()))}; {SUGGESTION}")
 

@@ -13,6 +13,7 @@ from mmrun.config import TRAINING, relevant_keys, result_config
 from mmrun.data import split
 from mmrun.data.table import hash_targets
 from mmrun.errors import DamagedError, StorageError
+from mmrun.processes import exclusive
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.callbacks import (
@@ -83,7 +84,11 @@ def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None
     """
     stored = cache / stage_key(session, built)
     checkpoints = StageCheckpoints(session, built)
-    with reuse.exclusive(stored) if session.is_writer else nullcontext():
+
+    def report_wait(holder: str) -> None:
+        session.callback.on_message(f"{built.name}: waits for {holder}, which trains the same stage")
+
+    with exclusive(stored, report_wait) if session.is_writer else nullcontext():
         session.accelerator.wait_for_everyone()
         if checkpoint.exists(stored) and _is_intact(session, stored):
             session.callback.on_stage_start(built, TrainState())

@@ -112,17 +112,50 @@ def ranking_metrics(scores: np.ndarray, truth: np.ndarray, visible: np.ndarray) 
         truth: [N, C] bool.
         visible: [N, C] bool, whether the truth is known.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     positive, negative = (truth & visible).sum(0), (~truth & visible).sum(0)
     columns = np.flatnonzero((positive > 0) & (negative > 0))
     if len(columns) == 0:
         return {}
-    pairs = [(truth[visible[:, c], c], scores[visible[:, c], c]) for c in columns]
-    return {
-        "auroc": float(np.mean([roc_auc_score(*pair) for pair in pairs])),
-        "average_precision": float(np.mean([average_precision_score(*pair) for pair in pairs])),
-    }
+    aurocs, average_precisions = [], []
+    for c in columns:
+        is_visible = visible[:, c]
+        true, false = _count_above_thresholds(scores[is_visible, c], truth[is_visible, c])
+        aurocs.append(_compute_auroc(true, false))
+        average_precisions.append(_compute_average_precision(true, false))
+    return {"auroc": float(np.mean(aurocs)), "average_precision": float(np.mean(average_precisions))}
+
+
+def _count_above_thresholds(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of true and of false rows with at least each different score, the highest first.
+
+    This and the two functions below repeat scikit-learn's arithmetic to the last bit. Its own functions check their
+    arguments for 3 ms a call, which with 2,000 classes is most of an evaluation.
+
+    Args:
+        scores: [N].
+        truth: [N] bool.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    last_rows = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of each score
+    true = np.cumsum(truth[order], dtype=np.float64)[last_rows]
+    return true, 1 + last_rows - true
+
+
+def _compute_auroc(true: np.ndarray, false: np.ndarray) -> float:
+    """Return the area under the ROC curve by the trapezoidal rule, without the points inside straight lines."""
+    if len(true) > 2:
+        is_corner = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+        corners = np.flatnonzero(np.concatenate([[True], is_corner, [True]]))
+        true, false = true[corners], false[corners]
+    true, false = np.append(0.0, true), np.append(0.0, false)
+    return float(np.trapezoid(true / true[-1], false / false[-1]))
+
+
+def _compute_average_precision(true: np.ndarray, false: np.ndarray) -> float:
+    """Return the sum of precisions, weighted by the increases of recall."""
+    precision, recall = np.flip(true / (true + false)), np.append(np.flip(true / true[-1]), 0.0)
+    return max(0.0, float(-np.sum(np.diff(recall) * precision)))
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:

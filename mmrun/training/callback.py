@@ -93,6 +93,13 @@ class Callback:
             text: one line, without a line break.
         """
 
+    def on_progress(self, text: str) -> None:
+        """Something that takes a while goes on, such as decoding.
+
+        Args:
+            text: one line, which replaces the last one.
+        """
+
 
 class NullCallback(Callback):
     """Does nothing."""
@@ -157,3 +164,8 @@ class CallbackList(Callback):
         """Call all."""
         for callback in self.callbacks:
             callback.on_message(text)
+
+    def on_progress(self, text: str) -> None:
+        """Call all."""
+        for callback in self.callbacks:
+            callback.on_progress(text)

@@ -17,9 +17,9 @@ from mmrun.data.loader import Loader
 from mmrun.data.store import MappedColumn, PreprocessedColumn
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
+from mmrun.processes import exclusive
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.learner import Learner
-from mmrun.training.reuse import exclusive
 from mmrun.types import Batch, Encoder, Features
 
 UNREADABLE: Any = object()  # stands for what nothing should read: every operation on it fails
@@ -200,10 +200,13 @@ def open_features(
                 "about": f"{modality}, {len(rows)} rows, {', '.join(parts)}",
                 "parts": {name: str(part.dtype).removeprefix("torch.") for name, part in parts.items()},
             }
-            loader = Loader({modality: column}, {}, rows, batch_size, device=accelerator.device)
             blank = {name: _as_array(part[0]) for name, part in parts.items()}
-            chunks = _encode(encoder, modality, loader, blank, accelerator, on_batch, meta)
-            write_arrays(folder, len(rows), blank, chunks, meta)
+
+            def encode(start: int) -> Iterator[Arrays]:
+                loader = Loader({modality: column}, {}, rows[start:], batch_size, device=accelerator.device)
+                return _encode(encoder, modality, loader, blank, accelerator, on_batch, meta)
+
+            write_arrays(folder, len(rows), blank, encode, meta)
     features = FeatureColumn(folder, rows, column.present)
     features.notes = notes
     return features
@@ -218,16 +221,16 @@ def _encode(
     on_batch: Callable[[], None],
     meta: dict[str, Any],
 ) -> Iterator[Arrays]:
-    """Encode all rows as training would, and store in `meta` how many seconds that took."""
-    began = time.perf_counter()
+    """Encode rows as training would, and add to `meta` how many seconds that took."""
+    before, began = meta.get("seconds", 0.0), time.perf_counter()
     for batch in loader.ordered():
         with accelerator.autocast():
             parts = _parts(encoder(batch.inputs[modality]))
         arrays = {name: _as_array(parts[name]) for name in blank}
         assert all(arrays[name].shape[1:] == row.shape for name, row in blank.items()), "rows have equally many tokens"
+        meta["seconds"] = before + time.perf_counter() - began
         yield arrays
         on_batch()
-    meta["seconds"] = time.perf_counter() - began
 
 
 def _as_array(part: Tensor) -> np.ndarray:

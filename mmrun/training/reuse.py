@@ -1,12 +1,10 @@
 """Stage results that later runs load: stored under a key of everything that determines them."""
 
-import fcntl
 import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -124,23 +122,3 @@ def tensors_of(state: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, T
     """
     selected = set(parts)
     return {name: tensor for name, tensor in state.items() if part_of(name) in selected}
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a lock beside a folder: one process at a time makes a result. The system frees it when the process dies.
-
-    Without a lock where none can be made: in a read-only cache no process makes a result.
-
-    Args:
-        folder: the result; the lock is `<folder>.lock`.
-    """
-    with ExitStack() as stack:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(folder.with_suffix(".lock"), "w", encoding="utf-8"))
-        except OSError:
-            yield
-            return
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from mmrun.data.loader import Loader, hide_targets
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.store import LazyColumn, MappedColumn, open_column
 from mmrun.data.table import Column
+from mmrun.errors import DataError
 
 N = 10
 
@@ -108,6 +111,44 @@ def test_a_lazy_column_gives_the_same_batches(tmp_path):
     for a, b in zip(first.ordered(), second.ordered(), strict=True):
         assert a.inputs["image"].equal(b.inputs["image"])
         assert a.index.equal(b.index)
+
+
+class CountingColumn(LazyColumn):
+    """Records which rows are decoded, and when all of some batches are."""
+
+    def __init__(self):
+        column = Column("image", [np.full((1, 2, 2), row, dtype=np.uint8) for row in range(N)])
+        super().__init__(column, Pixels(2, 1), {"": np.zeros((1, 2, 2), dtype=np.uint8)}, {}, "name")
+        self.batches, self.five = [], threading.Event()
+
+    def gather(self, rows, pin=False):
+        gathered = super().gather(rows, pin)
+        self.batches.append(rows.tolist())
+        if len(self.batches) == 5:
+            self.five.set()
+        return gathered
+
+
+def test_a_lazy_column_is_decoded_ahead_of_the_steps_and_each_batch_once():
+    column = CountingColumn()
+    loaded = Loader({"image": column}, {}, np.arange(N), batch_size=2)
+    loaded.batch(0)
+    assert column.five.wait(timeout=10)  # the batch of this step, and the next four
+    for step in (1, 2, 3):
+        loaded.batch(step)
+    expected = [loaded.sampler.sample_batch(step).tolist() for step in range(4)]
+    assert all(column.batches.count(rows) == 1 for rows in expected)
+
+
+def test_a_bad_row_ahead_is_an_error_of_its_own_step():
+    column = CountingColumn()
+    loaded = Loader({"image": column}, {}, np.arange(N), batch_size=1)
+    bad_step = next(step for step in range(N) if loaded.sampler.sample_batch(step)[0] == 7)
+    column._column.values[7] = np.zeros(3, dtype=np.uint8)
+    for step in range(bad_step):
+        loaded.batch(step)
+    with pytest.raises(DataError, match="row 7: "):
+        loaded.batch(bad_step)
 
 
 def test_repeated_rows_are_not_counted():

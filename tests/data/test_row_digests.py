@@ -1,14 +1,18 @@
 """Which rows of a data set have changed."""
 
+import struct
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.packed import PackedValues, Records
 from mmrun.data.row_digests import describe_changes, record_data
 from mmrun.data.sources.manifest import manifest
+from mmrun.data.table import Column, Table
 
 HEADER = "photo,words,age,size,label,split\n"
 
@@ -54,7 +58,7 @@ def edited(number, old, new):
 def test_a_digest_of_every_part_of_every_row(folder):
     before, table = record(folder)
     assert before.fingerprint == table.fingerprint
-    assert sorted(before.rows) == ["input.photo", "input.tabular", "input.words", "split", "target.label"]
+    assert sorted(before.rows) == ["cells.tabular", "input.photo", "input.words", "split", "target.label"]
     assert all(rows.shape == (20,) and rows.dtype == np.uint32 for rows in before.rows.values())
     assert len(set(before.rows["input.photo"].tolist())) == 20
     assert len(set(before.rows["target.label"].tolist())) == 2
@@ -125,3 +129,42 @@ def test_hidden_and_numeric_targets_have_digests(folder):
     write(folder, lines)
     rows = record(folder)[0].rows["target.label"]
     assert len(set(rows.tolist())) == 3
+
+
+def test_changed_cells_of_a_run_of_an_earlier_version_are_not_called_the_same(folder):
+    before, table = record(folder)
+    rows = {part.replace("cells.", "input."): digests for part, digests in before.rows.items()}
+    assert describe_changes(before._replace(rows=rows), before, table) == (
+        "no other part than cells changed, and an earlier version of mmrun recorded cells in another way"
+    )
+
+
+def digest_cells(cells):
+    """Return the digests of a table of a single column."""
+    column = Column("tabular", Records({"x": PackedValues(cells)}))
+    table = Table([], {"x": column}, {}, np.full(len(cells), "train"), "fingerprint")
+    return record_data(table, FileDigests()).rows["cells.x"].tolist()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [0.5, None, -3.25],
+        [1, 2**60 + 1, None],
+        [True, False, None],
+        ["a", "\u00e9", None],
+        [1, 2.5, "x"],
+        [10**400, 1.5],
+        [None, None, 7],
+    ],
+)
+def test_many_cells_have_the_digests_of_few(cells):
+    """Long columns are digested as arrays, short and mixed ones cell by cell."""
+    few, many = digest_cells(cells), digest_cells(cells * 1000)
+    assert many == few * 1000
+    assert len(set(few)) == len(set(cells))
+
+
+def test_the_digest_of_a_number_is_the_crc_of_its_bytes():
+    assert digest_cells([1.5]) == [crc32(struct.pack("<d", 1.5))]
+    assert digest_cells([1.5] * 2000) == [crc32(struct.pack("<d", 1.5))] * 2000

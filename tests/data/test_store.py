@@ -2,9 +2,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -14,7 +11,7 @@ import torch
 from PIL import Image
 
 from mmrun import digests, processes
-from mmrun.data import store
+from mmrun.data import array_files, store
 from mmrun.data.array_files import make_cache_folder
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.tabular import Cells
@@ -153,41 +150,95 @@ def test_no_readable_row_at_all(tmp_path):
     )
 
 
-SLOW = """
-import sys, time
-from pathlib import Path
-from mmrun.data.preprocess.image import Pixels
-from mmrun.data.store import open_column
-from mmrun.data.table import Column
+def decode_and_hang(column, cache):
+    """Decode a column in chunks of 4 rows, and hang in the 13th."""
 
-class Slow(Pixels):
+    class Hangs(Pixels):
+        def decode(self, value):
+            if value.stem == "12":
+                time.sleep(60)
+            return super().decode(value)
+
+    Hangs.__name__ = "Pixels"
+    array_files.SAVE_SECONDS = 0
+    store.CHUNK_SIZE = 4
+    open_column(column, Hangs(8, 3), "one", cache, PLENTY)
+
+
+@pytest.fixture
+def killed(pictures, tmp_path):
+    """The folder that a process was writing when it was killed, after 12 of 20 rows; and the column."""
+    shutil.copy(tmp_path / "2.png", tmp_path / "3.png")
+    column = Column("image", [tmp_path / f"{row}.png" for row in range(20)])
+    process = multiprocessing.get_context("fork").Process(target=decode_and_hang, args=(column, tmp_path / "cache"))
+    process.start()
+    progress = None
+    while progress is None or json.loads(progress.read_text())["rows"] < 12:
+        progress = next((tmp_path / "cache").glob("*.partial/progress.json"), None)
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    return progress.parent, column
+
+
+class Recorder(Pixels):
+    """Records the rows that it decodes."""
+
+    def __init__(self):
+        super().__init__(8, 3)
+        self.rows = set()
+
     def decode(self, value):
-        if value.stem == "12":
-            print("half way", flush=True)
-            time.sleep(60)
+        self.rows.add(int(value.stem))
         return super().decode(value)
 
-Slow.__name__ = "Pixels"
-folder = Path(sys.argv[1])
-column = Column("image", [folder / f"{row}.png" for row in range(20)])
-open_column(column, Slow(8, 3), "one", folder / "cache", 1 << 30)
-"""
+
+Recorder.__name__ = "Pixels"
 
 
-def test_a_run_killed_while_decoding(pictures, tmp_path):
-    pictures.values[3] = pictures.values[2]
-    shutil.copy(tmp_path / "2.png", tmp_path / "3.png")
-    cache = tmp_path / "cache"
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"half way\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (left,) = cache.iterdir()
-    assert left.name.endswith(".partial")
-    column = Column("image", [tmp_path / f"{row}.png" for row in range(20)])
-    preprocessed = open_column(column, Pixels(8, 3), "one", cache, PLENTY)
-    assert (parts_of(preprocessed)[12].numpy() == Pixels(8, 3).decode(tmp_path / "12.png")[""]).all()
-    assert not left.exists()  # the next run of the same machine removed it at once
+def assert_is_whole(preprocessed, column):
+    expected = [Pixels(8, 3).decode(value)[""] for value in column.values]
+    assert (parts_of(preprocessed).numpy() == np.stack(expected)).all()
+    digests.verify_folder(next(path for path in column.values[0].with_name("cache").iterdir()))
+
+
+def test_what_a_killed_process_decoded_is_kept(killed):
+    folder, column = killed
+    recorder = Recorder()
+    preprocessed = open_column(column, recorder, "one", folder.parent, PLENTY)
+    assert recorder.rows == {0, *range(12, 20)}  # the first one shows the shapes
+    assert_is_whole(preprocessed, column)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.stem]  # neither lock nor partial folder
+    assert preprocessed.notes[0].startswith("image: 20 rows decoded in 0 s, 12 of them before this process started, ")
+
+
+@pytest.mark.parametrize("name", ["value.npy", "progress.json"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_what_is_damaged_since_is_decoded_again(killed, name, how):
+    folder, column = killed
+    damage(folder / name, how)
+    assert_is_whole(open_column(column, Recorder(), "one", folder.parent, PLENTY), column)
+
+
+def test_a_row_that_cannot_be_decoded_keeps_the_rows_before(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "CHUNK_SIZE", 4)
+    pictures.values[13].write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"my.csv:15"):
+        open_column(pictures, Recorder(), "one", tmp_path / "cache", PLENTY)
+    recorder = Recorder()
+    preprocessed = open_column(pictures, recorder, "one", tmp_path / "cache", PLENTY, on_error="skip")
+    assert recorder.rows == {0, *range(12, 20)}
+    assert preprocessed.bad_rows.tolist() == [13]
+
+
+def test_bad_rows_that_a_killed_process_skipped_are_not_skipped_by_all(killed):
+    folder, column = killed
+    progress = json.loads((folder / "progress.json").read_text())
+    progress["meta"]["bad"]["5"] = "my.csv:7: is damaged"
+    (folder / "progress.json").write_text(json.dumps(progress))
+    with pytest.raises(DataError, match=r"my.csv:7: is damaged; replace it"):
+        open_column(column, Recorder(), "one", folder.parent, PLENTY)
+    assert open_column(column, Recorder(), "one", folder.parent, PLENTY, "skip").bad_rows.tolist() == [5]
 
 
 @pytest.mark.parametrize(
@@ -271,19 +322,51 @@ def test_an_open_column_survives_the_removal_of_the_cache(pictures, tmp_path):
     assert (parts_of(column)[5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
 
 
-def _open(column, cache):
-    open_column(column, Pixels(8, 3), "one", cache, PLENTY)
+class Messages:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.messages, self.progress = [], []
+
+    def on_message(self, text):
+        self.messages.append(text)
+
+    def on_progress(self, text):
+        self.progress.append(text)
 
 
-def test_two_processes_at_once(pictures, tmp_path):
+def test_progress_is_shown_with_a_rate(pictures, tmp_path):
+    listener = Messages()
+    open_column(pictures, Pixels(8, 3), "one", tmp_path / "cache", PLENTY, listener=listener)
+    assert listener.messages == []
+    assert [line.rpartition(", ")[0] for line in listener.progress] == ["image: 20 of 20 rows decoded"]
+    assert listener.progress[0].endswith(" rows/s")
+
+
+def decode_slowly(column, cache):
+    class Slow(Pixels):
+        def decode(self, value):
+            time.sleep(0.02)
+            return super().decode(value)
+
+    Slow.__name__ = "Pixels"
+    open_column(column, Slow(8, 3), "one", cache, PLENTY)
+
+
+def test_two_processes_decode_a_column_once(pictures, tmp_path):
     context = multiprocessing.get_context("fork")
-    both = [context.Process(target=_open, args=(pictures, tmp_path / "cache")) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join()
-    assert [process.exitcode for process in both] == [0, 0]
-    (folder,) = (tmp_path / "cache").iterdir()
+    cache = tmp_path / "cache"
+    first = context.Process(target=decode_slowly, args=(pictures, cache))
+    first.start()
+    while not list(cache.glob("*.partial")):
+        time.sleep(0.001)
+    recorder, listener = Recorder(), Messages()
+    column = open_column(pictures, recorder, "one", cache, PLENTY, listener=listener)
+    first.join()
+    assert listener.messages == [f"image: waits for process {first.pid}, which decodes the same column"]
+    assert recorder.rows == {0}  # for the shapes
+    assert (parts_of(column)[5].numpy() == Pixels(8, 3).decode(pictures.values[5])[""]).all()
+    (folder,) = cache.iterdir()
     assert json.loads((folder / "meta.json").read_text()) == {"parts": [""], "bad": {}}
 
 

@@ -31,6 +31,22 @@ def test_ranking_leaves_out_columns_with_one_truth_and_hidden_rows():
     assert ranking_metrics(scores, truth, np.zeros_like(visible)) == {}
 
 
+@pytest.mark.parametrize("decimals", [1, 9], ids=["many equal scores", "few"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ranking_has_the_bits_of_scikit_learn(dtype, decimals):
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    draw = np.random.default_rng(0)
+    for num_rows in (2, 3, 40, 1000):
+        scores = draw.random(num_rows).round(decimals).astype(dtype)
+        truth = np.append(draw.random(num_rows - 2) < 0.3, [True, False])
+        metrics = ranking_metrics(scores[:, None], truth[:, None], np.ones((num_rows, 1), dtype=bool))
+        assert metrics == {
+            "auroc": roc_auc_score(truth, scores),
+            "average_precision": average_precision_score(truth, scores),
+        }
+
+
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():
     confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])
     assert calibration_error(confidence, correct) == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)

@@ -37,11 +37,6 @@ def test_parts_that_run_are_recorded():
     assert used == {"encoder.cells", "probe.cells"}
 
 
-def test_a_lock_lies_beside_the_result(tmp_path):
-    with reuse.exclusive(tmp_path / "stages" / "key"):
-        assert [file.name for file in (tmp_path / "stages").iterdir()] == ["key.lock"]
-
-
 @pytest.mark.parametrize(
     ("read", "expected"),
     [

@@ -112,15 +112,16 @@ def _parse_array(array: "pyarrow.Array") -> np.ndarray | None:
     from pyarrow import ArrowInvalid, compute, float64, types
 
     if types.is_string(array.type) or types.is_large_string(array.type):
-        if _parse_cells(array.slice(0, NUM_TRIED).to_pylist()) is None:
-            return None
         try:
             array = compute.cast(array, float64())
         except ArrowInvalid:  # marks of missing cells, spaces, or words
-            return _parse_different(array)
+            is_number = _parse_cells(array.slice(0, NUM_TRIED).to_pylist()) is not None
+            return _parse_different(array) if is_number else None
     elif types.is_boolean(array.type):
         array = compute.cast(array, float64())
-    numbers: np.ndarray = compute.cast(array, float64(), safe=False).to_numpy(zero_copy_only=False)
+    if array.type != float64():
+        array = compute.cast(array, float64(), safe=False)
+    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
     infinite = np.isinf(numbers)
     return np.where(infinite, np.nan, numbers) if infinite.any() else numbers
 

@@ -149,11 +149,13 @@ def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
 
 def _infer(name: str, head: PackedValues[object], sheet: Sheet, has_decimal_comma: bool) -> Reading | None:
     """Return the reading of a column that is not written plainly, or None."""
-    texts = _list_texts(head)
-    if parse_numbers(head) is not None:
-        if has_decimal_comma and is_ambiguous(texts, "."):
-            return _describe_numbers(name, texts, NumberFormat(",", ""), has_decimal_comma)
+    is_plain = parse_numbers(head) is not None
+    if is_plain and not has_decimal_comma:
         return None
+    texts = _list_texts(head)
+    if is_plain:
+        is_number = not is_ambiguous(texts, ".")
+        return None if is_number else _describe_numbers(name, texts, NumberFormat(",", ""), has_decimal_comma)
     if not texts:
         return None
     if word_format := infer_word_format(texts):
@@ -201,7 +203,7 @@ def _find_exceptions(name: str, head: PackedValues[object], sheet: Sheet) -> str
             row, cell = others[0]
             return (
                 f"column '{name}': {len(cells) - len(others)} of {len(cells)} cells are {kind}, but "
-                f"{sheet.name}:{sheet.lines[row]} is {cell[:40]!r}, so they are read as words; correct it, or set "
+                f"{sheet.locate_rows()[row]} is {cell[:40]!r}, so they are read as words; correct it, or set "
                 f"{_option(name, kind.removesuffix('s'))} and dataset.on_error=skip"
             )
     return ""
