@@ -103,7 +103,7 @@ def test_compare_keeps_compressed_runs_apart(shell, trained):
     cells = [line.split()[:3] for line in out.splitlines() if line.startswith("scratch")]
     assert cells[:2] == [["scratch", "cluster=4", "1"], ["scratch", "none", "1"]]
     assert "predicting one row" in out
-    assert f"compressed and left out: {folder.name}" in "".join(shell("report", "-o", "report.html")[1:])
+    assert f"compressed and left out: 1 run ({folder.name})" in shell("report", "-o", "report.html")[2]
 
 
 def test_a_run_without_its_data_is_compressed_without_metrics(shell, moved_run):

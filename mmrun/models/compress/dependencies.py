@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -28,6 +28,11 @@ class Member(NamedTuple):
     layer: nn.Module
     is_input: bool
     channels: list[int]
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The weight of the layer; a batch norm without one has none to read."""
+        return cast(nn.Parameter, self.layer.weight)
 
 
 class Group:

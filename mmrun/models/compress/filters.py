@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mmrun.models.compress.dependencies import Dependencies, Forward, Group
+from mmrun.models.compress.dependencies import Dependencies, Forward, Group, Member
+from mmrun.models.compress.structure import BATCH_NORMS
 
 TOLERANCE = 1e-3  # of outputs, relative to their largest
 
@@ -51,7 +52,7 @@ def prune_filters(model: nn.Module, forward: Forward, share: float, gradients: G
 
 def _narrow(dependencies: Dependencies, root: nn.Module, share: float) -> bool:
     """Remove the least important outputs of a layer, and return whether they could go."""
-    num_channels = len(root.weight)  # type: ignore[arg-type]
+    num_channels = Member(root, False, []).weight.shape[0]
     count = int(share * num_channels)
     if count == 0:
         return False
@@ -66,11 +67,13 @@ def _narrow(dependencies: Dependencies, root: nn.Module, share: float) -> bool:
 def _score_channels(group: Group, num_channels: int) -> Tensor:
     """Return the importance of each channel of a group: of the filters that make it, in all layers."""
     scores = torch.zeros(num_channels)
-    for layer, is_input, channels in group.members:
-        weight = layer.weight
-        if not is_input and weight.ndim > 1 and len(channels) == num_channels and max(channels) < len(weight):
+    for member in group.members:
+        if member.is_input or len(member.channels) != num_channels or isinstance(member.layer, BATCH_NORMS):
+            continue
+        weight = member.weight
+        if max(member.channels) < len(weight):
             importance = weight.detach().abs() if weight.grad is None else weight.grad
-            scores += importance.flatten(1).sum(1)[channels].cpu()
+            scores += importance.flatten(1).sum(1)[member.channels].cpu()
     return scores
 
 
@@ -100,10 +103,10 @@ def _forward_without(group: Group, forward: Forward) -> list[Tensor]:
     """Return the outputs with the channels of a group set to zero where layers read them."""
     changed: list[tuple[Tensor, Tensor]] = []
     try:
-        for layer, is_input, channels in group.members:
-            if is_input:
-                changed.append((layer.weight, layer.weight.clone()))
-                layer.weight[:, channels] = 0.0
+        for member in group.members:
+            if member.is_input:
+                changed.append((member.weight, member.weight.clone()))
+                member.weight[:, member.channels] = 0.0
         return forward()
     finally:
         for weight, values in reversed(changed):
