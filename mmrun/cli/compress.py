@@ -231,7 +231,8 @@ def _search(
 
     wish = Wish(targets, args.max_drop, args.importance, args.finetune_epochs)
     candidates, best = search(source, wish, terminal)
-    print_answer(Answer([_build_candidates(candidates, best)], {}, []), "table")
+    if args.format == "table":
+        print_answer(Answer([_build_candidates(candidates, best)], {}, []), args.format)
     if best is None:
         wanted = " ".join(f"{name}={ratio:g}" for name, ratio in targets.items())
         inform(f"nothing reaches {wanted} with a drop of at most {args.max_drop:g}; {_advise(wish)}")

@@ -138,8 +138,10 @@ def test_what_cannot_be_done_is_one_line(shell, moved_run, words, message):
     assert message in err.replace("\n  ", " ")
 
 
-def test_an_existing_run_stays(shell, moved_run):
+def test_an_existing_run_stays_and_verify_names_its_original(shell, moved_run):
     assert shell("compress", moved_run, "--cluster", "8", "-o", "small")[0] == 0
+    code, _, err = shell("verify", "small")
+    assert (code, err) == (2, "mmrun: small: was compressed from moved; verify that run, and repeat mmrun compress\n")
     code, _, err = shell("compress", moved_run, "--cluster", "4", "-o", "small")
     assert code == 2
     assert "mmrun: small: exists; remove it with mmrun rm small, or choose another name with -o" in err
