@@ -45,11 +45,11 @@ def _is_constant(cells: Sequence[object]) -> bool:
 
 
 def _are_row_numbers(cells: PackedValues[object]) -> bool:
-    """Return whether each cell is one higher than the one before it."""
+    """Return whether cells are whole numbers, each one higher than the one before it."""
     if len(cells) < MIN_IDENTIFIERS:
         return False
     first = parse_numbers(cells.head(MIN_IDENTIFIERS))
-    if first is None or not (np.diff(first) == 1).all():  # most columns differ early
+    if first is None or first[0] % 1 or not (np.diff(first) == 1).all():  # most columns differ early
         return False
     numbers = parse_numbers(cells)
     return numbers is not None and bool((np.diff(numbers) == 1).all())
