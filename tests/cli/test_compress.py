@@ -95,6 +95,16 @@ def test_filters_go_from_the_whole_model(shell, trained):
     assert convolution.shape == torch.Size([3, 1, 5, 5])
 
 
+def test_the_best_steps_that_reach_a_target_are_found(shell, trained, monkeypatch):
+    monkeypatch.setattr("mmrun.deploy.compress.search.FILTER_SHARES", (0.0,))
+    monkeypatch.setattr("mmrun.deploy.compress.search.NUM_ROUNDS", 1)
+    folder, inference = compress(shell, trained, "--target", "parameters=0.6", "--max-drop", "1")
+    assert inference["compressed"]["parameters"] <= 0.6 * inference["original"]["parameters"]
+    assert set(folder.read_metrics()["metrics"]) == {"val", "test"}
+    code, _, err = shell("compress", trained, "--target", "parameters=0.01", "--max-drop", "1")
+    assert (code, "nothing reaches parameters=0.01 with a drop of at most 1" in err) == (1, True)
+
+
 def test_compare_keeps_compressed_runs_apart(shell, trained):
     folder, _ = compress(shell, trained, "--cluster", "4")
     code, out, err = shell("compare")
