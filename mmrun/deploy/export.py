@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ Outputs: {outputs}.
 """
 SCRIPT_USAGE = (
     "- `predict_onnx.py`: `python predict_onnx.py ROWS.csv -o PREDICTIONS.csv`; needs only onnxruntime, numpy, Pillow, "
-    "soundfile and tokenizers."
+    "soundfile and tokenizers, pyarrow for Parquet, openpyxl for Excel. `lib` is the part of mmrun that reads rows."
 )
 QUANTIZATION_USAGE = (
     "- `quantization.json`: layers with weights compute in 8 bits; how, and what that costs and gains. The difference "
@@ -85,6 +85,7 @@ class Preprocessing(TypedDict):
         id: column that names the rows; None: none.
         encoding: of a CSV file that is not Unicode.
         allow_outside: whether file names may lead out of the folder of the rows.
+        formats: how numbers and dates are written, by column; only of columns that are not plain.
         modalities: how each is read, by name.
         tasks: what is predicted, by name.
         inputs: of the model, by name.
@@ -97,6 +98,7 @@ class Preprocessing(TypedDict):
     id: str | None
     encoding: str | None
     allow_outside: bool
+    formats: dict[str, dict[str, Any]]
     modalities: dict[str, FittedModality]
     tasks: dict[str, TaskOutputs]
     inputs: dict[str, Tensors]
@@ -256,6 +258,7 @@ def describe_preprocessing(predictor: Predictor, program: ExportedProgram, input
         "id": dataset.get("id"),
         "encoding": dataset.get("encoding"),
         "allow_outside": bool(dataset.get("allow_outside", False)),
+        "formats": predictor.formats,
         "modalities": modalities,
         "tasks": tasks,
         "inputs": described,

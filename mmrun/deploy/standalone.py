@@ -1,13 +1,18 @@
-"""Writes the script that predicts with an exported model, where its rows can be read without mmrun."""
+"""Writes the script that predicts with an exported model, and beside it the modules of mmrun that read its rows."""
 
+import ast
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from mmrun.deploy import predict_onnx
+import mmrun
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.synthetic import MAKERS
 
+PACKAGE = Path(mmrun.__file__).parent
 SCRIPT = "predict_onnx.py"
+LIBRARY = "lib"
+LATE_IMPORTS = ("mmrun.data.sheets.parquet", "mmrun.data.sheets.regular_csv")  # inside functions that the script calls
 
 
 def write_script(predictor: Predictor, folder: Path) -> list[str]:
@@ -22,20 +27,55 @@ def write_script(predictor: Predictor, folder: Path) -> list[str]:
     """
     notes = _describe_undecodable(predictor)
     if not notes:
-        shutil.copyfile(predict_onnx.__file__, folder / SCRIPT)
+        script = Path(__file__).with_name(SCRIPT)
+        shutil.copyfile(script, folder / SCRIPT)
+        for file in list_modules(script):
+            target = folder / LIBRARY / PACKAGE.name / file.relative_to(PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
     return notes
 
 
+def list_modules(script: Path) -> list[Path]:
+    """Return the files of mmrun that a script needs: those that it imports, that these import, and so on.
+
+    Args:
+        script: a file. Imports inside functions and for type checkers alone do not count; see LATE_IMPORTS.
+    """
+    waiting = [*_iterate_imports(script), *LATE_IMPORTS]
+    files: dict[Path, None] = {}
+    while waiting:
+        name = waiting.pop()
+        for file in _locate(name):
+            if file not in files:
+                files[file] = None
+                waiting.extend(_iterate_imports(file))
+    return sorted(files)
+
+
+def _iterate_imports(file: Path) -> Iterator[str]:
+    """Yield the modules of mmrun that a file imports at its top level, and the names that it imports from them."""
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] == PACKAGE.name:
+            yield str(statement.module)
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+def _locate(name: str) -> list[Path]:
+    """Return the file of a module and those of the packages around it; none if the name is not that of a module."""
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not file.exists():
+        return []
+    packages = [parent / "__init__.py" for parent in file.parents if parent.is_relative_to(PACKAGE)]
+    return [*packages, file]
+
+
 def _describe_undecodable(predictor: Predictor) -> list[str]:
-    """Return why the script cannot decode rows, a line each: classes of the user's own, cells that are not plain."""
+    """Return which preprocessors are classes of the user's own, which the script does not know, a line each."""
     lines = []
-    for modality, preprocessor in predictor.fitted.preprocessors.items():
+    for modality, preprocessor in predictor.preprocessors.items():
         if type(preprocessor) not in MAKERS:
             name = type(preprocessor).__name__
             lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
-        columns = [name for name in predictor.modalities[modality]["columns"] if name in predictor.record["formats"]]
-        if columns:
-            lines.append(
-                f"{modality}: {', '.join(columns)}: numbers or dates are not written plainly; {SCRIPT} is left out"
-            )
     return lines

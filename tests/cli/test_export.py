@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,17 +19,19 @@ from tests.people import rows, write
 # Runs a script as `python FILE` would, in an interpreter in which only the named libraries can be imported
 ALONE = """
 import importlib.abc, runpy, sys
+from importlib.machinery import PathFinder
 NAMES = {"numpy", "onnxruntime", "PIL", "soundfile", "_soundfile", "_soundfile_data", "cffi", "_cffi_backend",
-         "tokenizers", "flatbuffers", "google", "packaging", "typing_extensions"}  # with what these import
+         "tokenizers", "flatbuffers", "google", "packaging", "typing_extensions", "mmrun", "predict_onnx",
+         *sys.argv[1].split()}  # with what these import
 
 class OnlyNamed(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in NAMES and top not in sys.stdlib_module_names:
-            raise ImportError(f"{name} is not to be imported")
+        if top in NAMES or top in sys.stdlib_module_names:
+            return PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, OnlyNamed())
-sys.argv = sys.argv[1:]
+sys.meta_path = [finder for finder in sys.meta_path if finder is not PathFinder] + [OnlyNamed()]
+sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -39,8 +42,10 @@ def onnx():
         pytest.importorskip(name)
 
 
-def run_alone(*arguments):
-    return subprocess.run([sys.executable, "-c", ALONE, *map(str, arguments)], capture_output=True, text=True)
+def run_alone(*arguments, extra=""):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", ALONE, extra, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def assert_same_predictions(file, other_file):

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
+from mmrun.data.preprocess.resample import resample
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.values import Range
@@ -79,7 +80,8 @@ class Waveform:
         if samples.ndim == 2:
             samples = samples.astype(np.float32).mean(axis=1) / (32768 if samples.dtype == np.int16 else 1)
         if rate != self.sample_rate:
-            samples = _resample(samples, rate, self.sample_rate)
+            scaled = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
+            samples = resample(scaled, rate, self.sample_rate)
         samples = samples[: self.num_samples]
         if samples.dtype != np.int16:
             samples = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
@@ -152,12 +154,3 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
     if len(samples) == 0:
         raise DataError(f"{path.name} contains no audio (0 samples)")
     return samples, rate
-
-
-def _resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
-    from scipy.signal import resample_poly
-
-    divisor = math.gcd(rate, target_rate)
-    scaled = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
-    resampled: np.ndarray = resample_poly(scaled, target_rate // divisor, rate // divisor).astype(np.float32)
-    return resampled
