@@ -18,7 +18,7 @@ from mmrun.tasks.metrics import is_higher_better
 from mmrun.types import IGNORE_INDEX, Task
 
 BATCH_SIZE = 32
-NUM_RESAMPLES = 400  # of the rows, for the interval of a difference
+NUM_RESAMPLES = 200  # of the rows, for the interval of a difference
 
 
 class Change(TypedDict):

@@ -7,47 +7,10 @@ import zlib
 import numpy as np
 import pytest
 
-from mmrun.data.preprocess.deep_png import ADAM7, SIGNATURE, read_deep_png
+from mmrun.data.preprocess.deep_png import SIGNATURE, read_deep_png
 from mmrun.data.preprocess.image_files import read_deep
 from mmrun.errors import DataError
-
-COLOUR_TYPES = {2: 4, 3: 2, 4: 6}  # by number of channels
-
-
-def chunk(name, content):
-    body = name + content
-    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
-
-def filter_line(kind, line, above, width):
-    """Filter a line of bytes as the PNG specification writes it, one byte after the other."""
-    filtered = bytearray([kind])
-    for place, byte in enumerate(line):
-        left = line[place - width] if place >= width else 0
-        corner = above[place - width] if place >= width else 0
-        estimate = left + above[place] - corner
-        distances = [abs(estimate - left), abs(estimate - above[place]), abs(estimate - corner)]
-        paeth = (left, above[place], corner)[distances.index(min(distances))]
-        predicted = (0, left, above[place], (left + above[place]) // 2, paeth)[kind]
-        filtered.append((byte - predicted) % 256)
-    return bytes(filtered)
-
-
-def filter_pass(pixels):
-    height, width, channels = pixels.shape
-    if pixels.size == 0:
-        return b""
-    lines = [line.tobytes() for line in pixels.astype(">u2")]
-    above = [bytes(2 * channels * width), *lines]
-    return b"".join(filter_line(row % 5, line, above[row], 2 * channels) for row, line in enumerate(lines))
-
-
-def write_png(path, pixels, interlaced=False):
-    height, width, channels = pixels.shape
-    passes = [pixels[y::v, x::h] for x, y, h, v in ADAM7] if interlaced else [pixels]
-    header = struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[channels], 0, 0, int(interlaced))
-    data = zlib.compress(b"".join(map(filter_pass, passes)))
-    path.write_bytes(SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+from tests.png import chunk, write_png
 
 
 @pytest.fixture
@@ -96,7 +59,7 @@ def test_pictures_that_lie_are_turned_as_torchvision_turns_them(orientation, pix
     write_png(tmp_path / "a.png", pixels(3))
     exif = b"MM\x00*\x00\x00\x00\x08\x00\x01" + struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0) + bytes(4)
     content = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(content.replace(chunk(b"IEND", b""), chunk(b"eXIf", exif) + chunk(b"IEND", b"")))
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk(b"eXIf", exif) + content[33:])
     expected = read_deep(tmp_path / "a.png", [0, 0, 0])
     monkeypatch.setitem(sys.modules, "torchvision.io", None)
     np.testing.assert_array_equal(read_deep(tmp_path / "a.png", [0, 0, 0]), expected)
