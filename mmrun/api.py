@@ -1,6 +1,7 @@
 """mmrun in Python: open a finished run to predict, embed and evaluate; train a run; compare runs."""
 
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,11 +12,14 @@ import numpy as np
 
 from mmrun import compose
 from mmrun.cli.terminal import Terminal
+from mmrun.deploy.explain.explainer import Explainer, Explanations, Method
+from mmrun.deploy.explain.target import parse_target
 from mmrun.deploy.labelled import NewEvaluation, evaluate_file, evaluate_rows
 from mmrun.deploy.outputs import build_columns
 from mmrun.deploy.predictor import Predictor, Rows, open_predictor
 from mmrun.deploy.records import list_records, read_labelled_records, read_records
 from mmrun.deploy.rows import read_rows
+from mmrun.deploy.share import SCHEME, parse_address, pull
 from mmrun.errors import ConfigError
 from mmrun.results import comparison_tables, formats, records, selection
 from mmrun.results.compare import Comparison, Question
@@ -104,6 +108,26 @@ class Run:
         with _read(self._predictor, rows) as readable:
             return np.concatenate([block.embeddings for block in self._predictor.predict(readable)])
 
+    def explain(self, rows: object, target: str | None = None, method: Method = "integrated_gradients") -> Explanations:
+        """Explain the predictions for rows: what each modality contributes, and which of its parts matter.
+
+        Args:
+            rows: see the class; all of them are explained, so pass those of interest.
+            target: TARGET, or TARGET=OUTPUT to explain a class, label or number other than the predicted one; None:
+                the first target.
+            method: integrated_gradients, or occlusion, which also replaces it where no gradient passes.
+
+        Returns:
+            Shapley values of the modalities [N], and per row the saliency inside each of them.
+
+        Raises:
+            ConfigError: there is no such target, or as `predict`.
+            DataError: as `predict`.
+        """
+        explainer = Explainer(self._predictor, parse_target(self._predictor.tasks, target), method)
+        with _read(self._predictor, rows) as readable:
+            return explainer.explain(readable)
+
     def evaluate(self, rows: object) -> NewEvaluation:
         """Compute all metrics on other labelled rows, as `mmrun eval --data` does.
 
@@ -165,11 +189,18 @@ def load(run: str | Path) -> Run:
     """Open a finished run.
 
     Args:
-        run: its folder, or the beginning of the name or hash of a run below `outputs`.
+        run: its folder, the beginning of the name or hash of a run below `outputs`, or `hf://USER/NAME[@REVISION]`,
+            which `mmrun push` uploaded: its files are checked, and its folder lasts as long as the returned run.
 
     Raises:
-        ConfigError: there is no such run, or it is not finished.
+        ConfigError: there is no such run, it is not finished, or the hub cannot be reached and has not been before.
+        DamagedError: a downloaded file is not what was uploaded.
     """
+    if str(run).startswith(SCHEME):
+        scratch = tempfile.TemporaryDirectory(prefix="mmrun-")
+        pulled = Run(pull(parse_address(str(run)), Path(scratch.name))[0])
+        weakref.finalize(pulled, scratch.cleanup)
+        return pulled
     folder = resolve(str(run))
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")

@@ -29,6 +29,8 @@ SLOW = (
     "cli/test_verify.py",
     "data/sources/test_digits.py",
     "data/test_packed.py",
+    "deploy/explain/test_encoders.py",
+    "deploy/explain/test_evidence.py",
     "end_to_end",
     "evaluation",
     "faults",
@@ -60,6 +62,7 @@ SLOW_NAMES = (  # parts of a test's name
     "modality_of_noise",
     "not_run_is_composed",
     "recipe_of_the_docs",
+    "repeat_by_nature_are_not_a_leak",
     "waits_for_the_device",
     "worth_something",
 )

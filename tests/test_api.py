@@ -49,6 +49,16 @@ def test_embeddings(run):
     assert run.embed(CELLS).shape == (2, 128)
 
 
+def test_explanations(run):
+    why = run.explain(CELLS, target="label=a")
+    assert (why.target, why.outputs, why.ids) == ("label", ["a", "b"], ["0", "1"])
+    assert np.isnan(why.contributions["body"]).tolist() == [False, True]
+    added = why.contributions["body"][0] + why.contributions["note"][0]
+    assert added == pytest.approx(why.scores[0, 0] - why.empty_scores[0], abs=1e-5)
+    assert why.saliency[0]["note"].names == ["a", "tall", "one"]
+    assert list(why.saliency[1]) == ["note"]
+
+
 def test_metrics_of_another_file(run, tmp_path):
     write(tmp_path / "new.csv", COLUMNS, [row for row in rows() if row[4] == "test"])
     from_file, from_frame = run.evaluate(tmp_path / "new.csv"), run.evaluate(pandas.read_csv(tmp_path / "new.csv"))

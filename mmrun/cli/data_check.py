@@ -1,29 +1,47 @@
 """mmrun data check: what a data set contains, and what is wrong with it."""
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.dataset_arguments import add_file, compose_node, find_override
+from mmrun.cli.data_set import Node, open_table, read_group_cells
+from mmrun.cli.dataset_arguments import add_file, compose_node
 from mmrun.cli.survey import describe_survey, survey_file, train_command
 from mmrun.cli.table import Table
-from mmrun.results.selection import flatten
+from mmrun.results.table import Style
 
 if TYPE_CHECKING:
     from mmrun.data.checks.audit import Audit
+    from mmrun.data.checks.finding import Finding
     from mmrun.data.table import Table as DataTable
 
-HELP = "Inspect a data set before training on it: splits, kinds, targets, leaks, and every row that cannot be used."
+HELP = "Inspect a data set before training on it: what it holds, what is wrong with it, where, and what to do."
 
 AUDITED_FILES = 1000  # decoded per modality, unless --all is given
-MAX_ROWS_PRINTED = 20  # bad rows and warnings
+MAX_ROWS_PRINTED = 20  # in a list
 MAX_CLASSES_PRINTED = 30
+EXPLAINED = (
+    "labels",
+    "near-duplicates",
+    "near-shared",
+)  # kinds of findings whose rows are listed with what they are like
+
+RECORD_COLUMNS = ("level", "kind", "what", "where", "what_to_do")
 
 Facts = Mapping[str, Any]  # JSON values of an audit, by name
-COLUMNS = ("kind", "missing", "looked_at", "columns", "told_by")  # facts of a modality with a column of their own
+COLUMNS = (
+    "kind",
+    "missing",
+    "missing_by_split",
+    "looked_at",
+    "columns",
+    "told_by",
+)  # facts of a modality with a column of their own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"
     )
+    parser.add_argument("--no-labels", action="store_true", help="do not look for labels that are probably wrong")
     add_table_format(parser)
 
 
@@ -45,46 +64,58 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 2 if a run would reject the data set, else 0.
     """
+    from mmrun.data.checks.finding import DROPPED_BY_DEFAULT
+
     node = compose_node(args.file, args.overrides)
-    if find_override(args.overrides, "target") is None:
+    if not any(override.removeprefix("dataset.").startswith("target=") for override in args.overrides):
         survey = survey_file(node)
         if node["target"] not in [column.name for column in survey.columns]:
             print_answer(describe_survey(survey, node), args.format)
             return 0
-    audit = _audit(node, None if args.all else AUDITED_FILES)
-    is_usable = all(audit.rows.values()) and (node["on_error"] == "skip" or not audit.bad)
+    audit = _audit(node, None if args.all else AUDITED_FILES, judges_labels=not args.no_labels)
+    errors = {finding.kind for finding in audit.findings if finding.level == "error"}
+    is_usable = not errors
     parts: list[Part] = list(_iterate_parts(audit))
     if is_usable:
         parts.append(Command("to train", train_command(args.file, args.overrides)))
-    document = asdict(audit)
-    print_answer(Answer(parts, document, list(_iterate_records(document))), args.format)
+    if any(finding.kind in DROPPED_BY_DEFAULT for finding in audit.findings) and errors <= {"unreadable"}:
+        words = ["mmrun", "data", "clean", args.file, *args.overrides, "-o", f"{Path(args.file).stem}.clean.csv"]
+        parts.append(Command("to repair", shlex.join(words)))
+    print_answer(Answer(parts, _to_document(audit), list(_iterate_records(audit)), RECORD_COLUMNS), args.format)
     return 0 if is_usable else 2
 
 
-def _audit(node: Facts, num_files: int | None) -> "Audit":
+def _audit(node: Node, num_files: int | None, judges_labels: bool) -> "Audit":
     """Audit the data set, and add how the modalities were inferred and how the default encoders would read them."""
     from mmrun.config import LABELS
     from mmrun.data.checks.audit import audit
-    from mmrun.data.file_digests import NoDigests
     from mmrun.instantiate import instantiate
 
     module = node["_target_"].rpartition(".")[0]
     inferred = instantiate({**node, "_target_": f"{module}.infer_modalities"}, "dataset", drop=LABELS)
-    table = instantiate({**node, "on_error": "skip"}, "dataset", {"digests": NoDigests()}, drop=LABELS)
-    result = audit(table, num_files)
+    table = open_table(node)
+    result = audit(table, num_files, judges_labels, read_group_cells(node, table))
     for name, modality in inferred.items():
         result.modalities[name]["columns"] = modality.columns
         result.modalities[name]["told_by"] = modality.reason
-    result.notes.extend(_describe_preprocessing(table, result.warnings))
-    return result
+    rejected: list[Finding] = []
+    result.notes.extend(_describe_preprocessing(table, rejected))
+    findings = [*rejected, *result.findings]
+    if node["on_error"] == "skip":
+        findings = [
+            replace(finding, level="warning") if finding.kind == "unreadable" else finding for finding in findings
+        ]
+    return replace(result, findings=findings)
 
 
-def _describe_preprocessing(table: "DataTable", warnings: list[str]) -> list[str]:
+def _describe_preprocessing(table: "DataTable", rejected: "list[Finding]") -> list[str]:
     """Describe what the default encoders of the modalities would read: lengths, and what is cut or changed.
 
-    What a run with them would reject is added to the warnings.
+    What a run with them would reject is added to the findings.
     """
     from mmrun.compose import DEFAULT_ENCODER, load_option
+    from mmrun.data.checks.finding import split_remedy
+    from mmrun.data.preprocess import items
     from mmrun.data.preprocess.notes import describe_preprocessors
     from mmrun.errors import DataError
     from mmrun.instantiate import instantiate
@@ -95,11 +126,11 @@ def _describe_preprocessing(table: "DataTable", warnings: list[str]) -> list[str
             continue
         encoder = DEFAULT_ENCODER[column.kind]
         node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
-        preprocessor = instantiate(node, f"encoder.{name}.preprocess")
+        preprocessor = items.wrap(instantiate(node, f"encoder.{name}.preprocess"), column)
         try:
             preprocessor.fit(column, table.rows("train"))
         except DataError as error:
-            warnings.append(f"{name}: {error}")
+            rejected.append(replace(split_remedy("rejected", f"{name}: {error}"), level="error"))
         else:
             preprocessors[f"{name} (encoder {encoder})"] = preprocessor
     return describe_preprocessors(preprocessors)
@@ -115,10 +146,37 @@ def _iterate_parts(audit: "Audit") -> Iterator[Table | str]:
     for name, target in audit.targets.items():
         yield f"{name}: {target['task']}, {target['hidden']} training rows without one"
         yield from _build_target(target)
-    lists = {"notes:": audit.notes, "warnings:": audit.warnings, f"{len(audit.bad)} bad rows:": audit.bad}
-    for title, lines in lists.items():
+    if audit.findings:
+        yield _build_findings(audit.findings)
+    for title, lines in {**_list_places(audit.findings), "notes:": audit.notes}.items():
         if lines:
             yield "\n".join([title, *_indent(lines)])
+
+
+def _list_places(findings: "Sequence[Finding]") -> dict[str, list[str]]:
+    """Return the rows of findings that have a reason of their own for each row, by title."""
+    places: dict[str, list[str]] = {}
+    unreadable = [place for finding in findings if finding.kind == "unreadable" for place in finding.where]
+    if unreadable:
+        places[f"{len(unreadable)} bad rows:"] = unreadable
+    for finding in findings:
+        if finding.kind in EXPLAINED:
+            places[f"{finding.message}:"] = list(finding.where)
+    return places
+
+
+def _build_findings(findings: "Sequence[Finding]") -> Table:
+    """Show what is wrong, in how many rows, where the first one is, and what to do."""
+    rows = []
+    for finding in findings:
+        count = str(len(finding.where)) if finding.where else "-"
+        first = finding.where[0].split(": ")[0] if finding.where else "-"
+        rows.append([finding.level, finding.message, count, first, finding.remedy or "-"])
+    styles: dict[tuple[int, int], Style] = {}
+    for number, finding in enumerate(findings):
+        if finding.level == "error":
+            styles[number, 0] = "failed"
+    return Table("", ["", "what", "rows", "first", "what to do"], rows, 2, texts=(3, 4), styles=styles)
 
 
 def _build_modalities(modalities: Mapping[str, Facts]) -> tuple[Table, Table]:
@@ -126,10 +184,18 @@ def _build_modalities(modalities: Mapping[str, Facts]) -> tuple[Table, Table]:
     sources, contents = [], []
     for name, facts in modalities.items():
         remaining = [f"{fact} {_shorten(value)}" for fact, value in facts.items() if fact not in COLUMNS]
-        sources.append([name, facts["kind"], ", ".join(facts["columns"]), facts["told_by"], f"{facts['missing']:.1%}"])
+        sources.append([name, facts["kind"], ", ".join(facts["columns"]), facts["told_by"], _format_missing(facts)])
         contents.append([name, "; ".join(remaining)])
     header = ["modality", "kind", "columns", "inferred from", "missing"]
     return Table("", header, sources, 4), Table("", ["modality", "contents"], contents, 2)
+
+
+def _format_missing(facts: Facts) -> str:
+    """Format the share of missing rows, by split where that differs."""
+    by_split = {split: f"{share:.1%}" for split, share in facts["missing_by_split"].items()}
+    if len(set(by_split.values())) < 2:
+        return f"{facts['missing']:.1%}"
+    return ", ".join(f"{share} of {split}" for split, share in by_split.items())
 
 
 def _indent(lines: Sequence[str]) -> list[str]:
@@ -153,13 +219,31 @@ def _build_target(target: Facts) -> Iterator[Table | str]:
         yield f"and {len(names) - MAX_CLASSES_PRINTED} more (--format json lists all)"
 
 
-def _iterate_records(document: Facts) -> Iterator[Record]:
-    """Yield a record for each value, and for each line of a list."""
-    for key, value in flatten(document):
-        if key in ("notes", "warnings", "bad"):
-            yield from ({"key": key, "value": line} for line in value)  # type: ignore[attr-defined]
-        else:
-            yield {"key": key, "value": value}
+def _to_document(audit: "Audit") -> dict[str, object]:
+    """Return everything as JSON values."""
+    findings = []
+    for finding in audit.findings:
+        findings.append({**asdict(finding), "count": len(finding.where), "where": list(finding.where)})
+    return {
+        "rows": audit.rows,
+        "modalities": audit.modalities,
+        "targets": audit.targets,
+        "findings": findings,
+        "notes": audit.notes,
+    }
+
+
+def _iterate_records(audit: "Audit") -> Iterator[Record]:
+    """Yield a record for each row of each finding."""
+    for finding in audit.findings:
+        for place in finding.where or [""]:
+            yield {
+                "level": finding.level,
+                "kind": finding.kind,
+                "what": finding.message,
+                "where": place,
+                "what_to_do": finding.remedy,
+            }
 
 
 def _shorten(value: object) -> str:

@@ -23,7 +23,7 @@ from mmrun.deploy.quantized_export import (
 )
 from mmrun.deploy.run_models import open_onnx, open_torch
 from mmrun.deploy.standalone import SCRIPT, write_script
-from mmrun.deploy.synthetic import MAKERS, make_rows
+from mmrun.deploy.synthetic import MAKERS, get_item_class, make_rows
 from mmrun.errors import ConfigError, RunError, StorageError
 from mmrun.installation import format_pip_command
 from mmrun.results.schema import FittedModality
@@ -223,7 +223,7 @@ def _write_json(value: object, file: Path) -> None:
 
 def _example_inputs(predictor: Predictor, checked: CheckedRows) -> Inputs:
     """Return inputs to trace with: rows of noise, or repeated ones of the user's file."""
-    is_own = all(type(preprocessor) in MAKERS for preprocessor in predictor.fitted.preprocessors.values())
+    is_own = all(get_item_class(preprocessor) in MAKERS for preprocessor in predictor.fitted.preprocessors.values())
     rows = make_rows(predictor, NUM_TRACED) if is_own else checked.rows
     numbers = np.arange(NUM_TRACED) % len(rows.ids)
     return gather_inputs(predictor.decode(rows, numbers), torch.arange(NUM_TRACED))

@@ -7,7 +7,8 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from mmrun.data.cells import Label, RowReader, get_label_parser
+from mmrun.data.cells import RowReader
+from mmrun.data.labels import Label, get_label_parser
 from mmrun.data.sheets.numbers import as_number
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.rows import SheetRows, read_as_trained, read_rows
@@ -131,7 +132,7 @@ def read_targets(predictor: Predictor, new_rows: SheetRows, on_error: str = "rai
     for name in predictor.tasks:
         if name in new_rows.sheet.columns:
             reader = RowReader(read_as_trained(predictor, new_rows.sheet, [name]), on_error)
-            targets.values[name], notes = _read_target(predictor, name, reader, new_rows.numbers)
+            targets.values[name], notes = read_target(predictor, name, reader, new_rows.numbers)
             targets.skipped.extend(reader.skipped)
             targets.notes.extend(notes)
     return targets
@@ -150,8 +151,7 @@ def _predict_all(
 
 
 def _compare(task: Task, scores: np.ndarray, target: np.ndarray) -> TaskResult:
-    is_known = target != IGNORE_INDEX if isinstance(task, Classification) else np.isfinite(target)
-    visible = is_known.reshape(len(target), -1).any(1)
+    visible = find_visible(task, target)
     if not visible.any():
         raise DataError(f"target '{task.name}': no row has a value that the run knows")
     return {
@@ -161,8 +161,33 @@ def _compare(task: Task, scores: np.ndarray, target: np.ndarray) -> TaskResult:
     }
 
 
-def _read_target(predictor: Predictor, name: str, reader: RowReader, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return the values of a target as the run numbers them, and notes about those that it does not know."""
+def find_visible(task: Task, target: np.ndarray) -> np.ndarray:
+    """Return which rows have a target that the run knows, [N] bool.
+
+    Args:
+        task: of the target.
+        target: as `read_target` returns it.
+    """
+    is_known = target != IGNORE_INDEX if isinstance(task, Classification) else np.isfinite(target)
+    visible: np.ndarray = is_known.reshape(len(target), -1).any(1)
+    return visible
+
+
+def read_target(predictor: Predictor, name: str, reader: RowReader, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return the values of a target as the run numbers them, and notes about those that it does not know.
+
+    Args:
+        predictor: of the run.
+        name: of the target, a column that the reader has.
+        reader: of the rows.
+        rows: numbers of the rows [N].
+
+    Returns:
+        [N] or [N, C]; what is empty or not known is IGNORE_INDEX or NaN.
+
+    Raises:
+        DataError: a row has another number of values than the training rows.
+    """
     task = predictor.tasks[name]
     classes = task.classes if isinstance(task, Classification) else []
     are_numbers = bool(classes) and all(as_number(label) is not None for label in classes)

@@ -125,13 +125,41 @@ class Predictor:
         Raises:
             DataError: a row cannot be decoded, and `on_error` is raise.
         """
-        size = self.config.trainer.eval_batch_size
-        block_rows = max(1, BLOCK_ROWS // size) * size
-        for start in range(0, len(rows.ids), block_rows):
-            numbers = np.arange(start, min(start + block_rows, len(rows.ids)))
+        for numbers in self.split_blocks(len(rows.ids)):
             yield self._predict_block(rows, numbers, on_error)
 
+    def split_blocks(self, num_rows: int) -> Iterator[np.ndarray]:
+        """Yield the numbers of the rows that are decoded at a time: whole batches of the run's evaluation.
+
+        Args:
+            num_rows: of all rows.
+        """
+        size = self.config.trainer.eval_batch_size
+        block_rows = max(1, BLOCK_ROWS // size) * size
+        for start in range(0, num_rows, block_rows):
+            yield np.arange(start, min(start + block_rows, num_rows))
+
     def _predict_block(self, rows: Rows, numbers: np.ndarray, on_error: str) -> Block:
+        columns, good, bad = self.decode_valid(rows, numbers, on_error)
+        scores, embeddings = self.compute(columns, good)
+        return Block(numbers[good], scores, embeddings, bad, len(numbers))
+
+    def decode_valid(
+        self, rows: Rows, numbers: np.ndarray, on_error: str = "raise"
+    ) -> tuple[dict[str, MappedColumn], np.ndarray, list[str]]:
+        """Decode some rows, and find those that cannot be decoded.
+
+        Args:
+            rows: of which some are decoded.
+            numbers: of the rows [n].
+            on_error: raise | skip: what happens to a row that cannot be decoded.
+
+        Returns:
+            A column of n rows by modality, the places in it of the good rows, and "place: reason" of each bad one.
+
+        Raises:
+            DataError: a row cannot be decoded, and `on_error` is raise.
+        """
         columns = self.decode(rows, numbers)
         bad: list[str] = []
         is_bad = np.zeros(len(numbers), dtype=bool)
@@ -140,9 +168,7 @@ class Predictor:
             is_bad[column.bad_rows] = True
         if bad and on_error == "raise":
             raise DataError(f"{bad[0]}; replace it, or leave such rows out with --on-error skip")
-        good = np.flatnonzero(~is_bad)
-        scores, embeddings = self.compute(columns, good)
-        return Block(numbers[good], scores, embeddings, bad, len(numbers))
+        return columns, np.flatnonzero(~is_bad), bad
 
     def decode(self, rows: Rows, numbers: np.ndarray) -> dict[str, MappedColumn]:
         """Decode some rows.

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mmrun.data import cells
+from mmrun.data.file_resolver import FileResolver
+from mmrun.data.folders.recognize import open_path
+from mmrun.data.folders.root import choose_root
 from mmrun.data.infer import Modality
+from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sheets.formats import format_from_json
 from mmrun.data.sheets.readings import apply_readings
-from mmrun.data.sheets.sheet import Reading, Sheet, read_sheet
+from mmrun.data.sheets.sheet import Reading, Sheet
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError
 
@@ -84,7 +88,8 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
 
     Args:
         run: that reads them.
-        file: CSV, JSON Lines or Parquet. A modality without a column, or without a filled cell, counts as missing.
+        file: a table, or a folder or an archive that a run could be trained on. A modality without a column, or without
+            a filled cell, counts as missing.
         root: folder that file names in the file start from. By default, the folder of the file.
         on_error: raise | skip: what happens to a bad row.
 
@@ -92,19 +97,21 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
         ConfigError: there is no such file, or it has no modality, or only a part of the columns of one.
         DataError: a row cannot be read, and `on_error` is raise.
     """
-    if not file.is_file():
+    if not file.exists():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
     dataset = run.dataset
-    sheet = read_as_trained(run, read_sheet(file, encoding=dataset.get("encoding")), _list_columns(run))
+    opened = open_path(str(file), encoding=dataset.get("encoding"))
+    sheet = read_as_trained(run, opened.sheet, _list_columns(run))
     reader = cells.RowReader(sheet, on_error)
-    files = cells.FileResolver(
-        file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER"
-    )
+    folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(run))
+    files = FileResolver(folder, dataset.get("allow_outside", False), "--root FOLDER")
     raw: dict[str, cells.RawValues] = {}
     for modality, spec in run.modalities.items():
         columns = name_columns(run, modality, spec)
         if _has_modality(sheet, modality, columns):
             raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
+            if not isinstance(run.preprocessors[modality], Items):
+                reader.require_single_items(columns[0], raw[modality])
     if not raw:
         columns_read = ", ".join(_list_columns(run))
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({columns_read})")
@@ -117,7 +124,8 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
         table[modality] = Column(spec["kind"], values.take(numbers), locations)
     ids = _read_ids(dataset, sheet)
     rows = Rows([ids[row] for row in numbers.tolist()], table)
-    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(run, rows), describe_new(run, rows))
+    notes = [*opened.notes, *root_notes, *describe_new(run, rows)]
+    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(run, rows), notes)
 
 
 def read_as_trained(run: RowSpec, sheet: Sheet, columns: Sequence[str]) -> Sheet:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mmrun
+from mmrun.data.preprocess.items import Items
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.synthetic import MAKERS
 
 PACKAGE = Path(mmrun.__file__).parent
 SCRIPT = "predict_onnx.py"
 LIBRARY = "lib"
-LATE_IMPORTS = ("mmrun.data.sheets.parquet", "mmrun.data.sheets.regular_csv")  # inside functions that the script calls
+SHEETS = "mmrun.data.sheets"
+LATE_IMPORTS = tuple(f"{SHEETS}.{name}" for name in ("arrow", "parquet", "regular_csv"))  # where pyarrow is installed
 
 
 def write_script(predictor: Predictor, folder: Path) -> list[str]:
@@ -72,10 +74,12 @@ def _locate(name: str) -> list[Path]:
 
 
 def _describe_undecodable(predictor: Predictor) -> list[str]:
-    """Return which preprocessors are classes of the user's own, which the script does not know, a line each."""
+    """Return which modalities the script cannot decode, and why, a line each."""
     lines = []
     for modality, preprocessor in predictor.preprocessors.items():
-        if type(preprocessor) not in MAKERS:
+        if isinstance(preprocessor, Items):
+            lines.append(f"{modality}: several items in a row are not decoded by {SCRIPT}, which is left out")
+        elif type(preprocessor) not in MAKERS:
             name = type(preprocessor).__name__
             lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
     return lines

@@ -1,9 +1,11 @@
 """The contribution of each modality: metrics of every subset, Shapley values, and the gain of the fusion."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import combinations
 from math import factorial
-from typing import NamedTuple
+from operator import add
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from mmrun.run.session import Session
 
 FILLS = {"absent": None, "zeros": ZEROS, "shuffled": SHUFFLED}  # by fill policy: what replaces a missing modality
 Subset = tuple[str, ...]  # modalities, in the order of the run
+Value = TypeVar("Value", float, np.ndarray)  # of one metric, or of the scores of several rows
 
 
 class UnimodalMetrics(NamedTuple):
@@ -124,26 +127,26 @@ def saw_missing(session: Session) -> bool:
 # ------------------------------------------------------------------------------------------------ values of a modality
 
 
-def shapley_values(values: Mapping[Subset, float], modalities: Sequence[str]) -> dict[str, float]:
+def shapley_values(values: Mapping[Subset, Value], modalities: Sequence[str]) -> dict[str, Value]:
     """Return exact Shapley values (Shapley, 1953): the mean gain of each modality over all orders of adding them.
 
     Args:
-        values: the metric of every subset, including the empty one.
+        values: the metric, or the scores of several rows [N], of every subset, including the empty one.
         modalities: all modalities, in the order of the subsets.
 
     Returns:
         by modality. They sum to the value of all modalities less that of none.
     """
-    shapley: dict[str, float] = {}
+    shapley: dict[str, Value] = {}
     for modality in modalities:
         others = [name for name in modalities if name != modality]
-        gains = []
+        gains: list[Value] = []
         for size in range(len(modalities)):
             weight = factorial(size) * factorial(len(others) - size) / factorial(len(modalities))
             for subset in combinations(others, size):
                 extended = tuple(name for name in modalities if name in subset or name == modality)
                 gains.append(weight * (values[extended] - values[subset]))
-        shapley[modality] = sum(gains)
+        shapley[modality] = reduce(add, gains)
     return shapley
 
 

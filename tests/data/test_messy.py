@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pyarrow
 import pytest
+import soundfile
+from PIL import Image
 from pyarrow import parquet
 
+from mmrun.data.checks.audit import audit
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
 from tests.data.files import error_of, write
@@ -332,7 +335,7 @@ def test_numbers_in_a_row_are_a_series(tmp_path, cell, numbers):
 
 
 def test_a_csv_file_is_a_series_of_one_step_per_line(tmp_path):
-    from mmrun.data.preprocess.series import read_series
+    from mmrun.data.preprocess.series_files import read_series
 
     (tmp_path / "a.csv").write_text("left,right\n1,2\n3,4\n5,6\n")
     kind, values = read_cells(manifest(write_column(tmp_path, ["a.csv"])))
@@ -436,3 +439,55 @@ def test_a_feature_that_counts_is_read(tmp_path):
     lines = [f"{row},{'ab'[row % 2]}" for row in range(24)]
     table = manifest(write(tmp_path, "\n".join(["day,label", *lines]) + "\n", "my.csv"))
     assert list(table.columns["tabular"].values[1]) == ["day"]
+
+
+def save_png(file):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 9, 3)).astype(np.uint8)).save(file)
+
+
+def cut_png(file):
+    save_png(file)
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def save_wav(file, samples):
+    soundfile.write(file, samples, 8000)
+
+
+TONE = np.sin(np.arange(8000) * 0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "write_file", "kind", "message"),
+    [
+        ("x.png", cut_png, "unreadable", "m: cells that cannot be read"),
+        ("x.png", lambda file: file.write_text("<html>not found</html>"), "unreadable", "m: cells that cannot be read"),
+        ("x.png", lambda file: file.write_bytes(b""), "unreadable", "rows that cannot be used"),
+        ("x.png", lambda file: None, "unreadable", "rows that cannot be used"),
+        ("x.png", lambda file: Image.new("L", (9, 9), 255).save(file), "blank", "m: images of one colour"),
+        ("x.png", lambda file: Image.new("RGBA", (9, 9)).save(file), "blank", "m: images of one colour"),
+        ("x.npy", lambda file: np.save(file, np.full((9, 9), np.nan)), "not-finite", "m: images with NaN or infinity"),
+        ("x.wav", lambda file: file.write_bytes(b"RIFF"), "unreadable", "m: cells that cannot be read"),
+        ("x.wav", lambda file: save_wav(file, 0 * TONE), "silent", "m: silent recordings"),
+        ("x.wav", lambda file: save_wav(file, np.clip(4 * TONE, -1, 1)), "clipped", "m: clipped recordings"),
+        ("x.txt", lambda file: file.write_text("---"), "empty", "m: texts without a letter or digit"),
+        ("x.txt", lambda file: file.write_bytes(b"\xff\x00\xff"), "unreadable", "m: cells that cannot be read"),
+    ],
+)
+def test_data_check_names_an_odd_file_among_good_ones(tmp_path, name, write_file, kind, message):
+    suffix = "wav" if name.endswith("wav") else "png"
+    rng = np.random.default_rng(0)
+    for row in range(60):
+        if suffix == "wav":
+            save_wav(tmp_path / f"{row}.wav", 0.1 * rng.normal(size=900))
+        else:
+            Image.fromarray(rng.integers(0, 255, (9, 9, 3)).astype(np.uint8)).save(tmp_path / f"{row}.png")
+    kinds = {"m": "text" if name.endswith("txt") else "audio" if suffix == "wav" else "image"}
+    good = [f"some text number {row}" if kinds["m"] == "text" else f"{row}.{suffix}" for row in range(60)]
+    write_file(tmp_path / name)
+    lines = [f"{name if row == 33 else good[row]},{'ab'[row % 2]}" for row in range(60)]
+    path = write(tmp_path, "\n".join(["m,label", *lines]) + "\n")
+    findings = audit(manifest(path, kinds=kinds, on_error="skip"), judges_labels=False).findings
+    [finding] = [finding for finding in findings if finding.kind == kind]
+    assert finding.message == message
+    assert [where.split(": ")[0] for where in finding.where] == ["my.csv:35"]

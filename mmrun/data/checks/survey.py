@@ -55,12 +55,21 @@ def survey(sheet: Sheet) -> Survey:
         sheet: the file, or its first rows.
     """
     columns = [_guess_column(name, list(cells), sheet.readings.get(name)) for name, cells in sheet.columns.items()]
-    candidates = [column for column in columns if column.task and not _has_word(column.name, OTHER_NAMES)]
+    candidates = [column for column in columns if column.task and not has_word(column.name, OTHER_NAMES)]
     ranked = sorted(candidates, key=lambda column: _rank_target(column, columns))
-    groups = [column.name for column in columns if _has_word(column.name, GROUP_NAMES) and column.num_different > 2]
+    groups = [column.name for column in columns if has_word(column.name, GROUP_NAMES) and column.num_different > 2]
     targets = [column.name for column in ranked if column.name not in groups]
     lines = [line for reading in sheet.readings.values() for line in (reading.note, reading.warning, reading.error)]
-    return Survey(columns, targets, groups, list(filter(None, lines)))
+    return Survey(columns, targets, groups, [*_describe_problems(sheet), *filter(None, lines)])
+
+
+def _describe_problems(sheet: Sheet) -> list[str]:
+    """Say how many rows cannot be read: their cells were counted as empty."""
+    if not sheet.problems:
+        return []
+    row, problem = min(sheet.problems.items())
+    count = f"{len(sheet.problems):,} of the first {len(sheet.lines):,} rows cannot be read"
+    return [f"{count}; the first is {sheet.locate_rows()[row]}: {problem}"]
 
 
 def _guess_column(name: str, cells: Sequence[object], reading: Reading | None) -> ColumnGuess:
@@ -86,10 +95,16 @@ def _guess_task(cells: list[object], kind: str, num_different: int) -> str:
 
 def _rank_target(column: ColumnGuess, columns: Sequence[ColumnGuess]) -> tuple[bool, bool, int]:
     """Return what sorts likely targets first: by name, then classes before numbers, then the last column."""
-    is_named = _has_word(column.name, TARGET_NAMES)
+    is_named = has_word(column.name, TARGET_NAMES)
     return not is_named, column.task == "regression", len(columns) - columns.index(column)
 
 
-def _has_word(name: str, words: Sequence[str]) -> bool:
+def has_word(name: str, words: Sequence[str]) -> bool:
+    """Return whether a column is called by one of some words, alone or among others.
+
+    Args:
+        name: of the column.
+        words: in lower case.
+    """
     parts = name.lower().replace("-", "_").replace(" ", "_").split("_")
     return any(word in parts for word in words)

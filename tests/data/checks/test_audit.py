@@ -8,6 +8,7 @@ import soundfile
 
 from mmrun.cli import main
 from mmrun.data.checks.audit import audit
+from mmrun.data.checks.finding import Finding
 from mmrun.data.sources.digits import digits
 from mmrun.data.sources.manifest import manifest
 from mmrun.data.sources.synthetic import synthetic
@@ -29,6 +30,14 @@ def folder(media):
     return media
 
 
+PRESENT = {"train": 0.0, "val": 0.0, "test": 0.0}
+
+
+def summarize(audited):
+    """Return what is wrong, and where."""
+    return [(finding.message, list(finding.where)) for finding in audited.findings]
+
+
 def change(folder, line, old, new):
     lines = (folder / "my.csv").read_text().splitlines()
     lines[line - 1] = lines[line - 1].replace(old, new)
@@ -37,12 +46,13 @@ def change(folder, line, old, new):
 
 def test_a_clean_data_set_has_no_warnings(folder):
     audited = audit(manifest(str(folder / "my.csv")))
-    assert audited.bad == audited.warnings == []
+    assert audited.findings == []
     assert audited.rows == {"train": 10, "val": 10, "test": 10}
     assert audited.modalities == {
         "photo": {
             "kind": "image",
             "missing": 0.0,
+            "missing_by_split": PRESENT,
             "looked_at": 30,
             "width": {"least": 48, "median": 48.0, "most": 48},
             "height": {"least": 32, "median": 32.0, "most": 32},
@@ -51,6 +61,7 @@ def test_a_clean_data_set_has_no_warnings(folder):
         "voice": {
             "kind": "audio",
             "missing": 0.0,
+            "missing_by_split": PRESENT,
             "looked_at": 30,
             "seconds": {"least": 0.1, "median": 0.1018125, "most": 0.103625},
             "rates": {8000: 30},
@@ -58,11 +69,19 @@ def test_a_clean_data_set_has_no_warnings(folder):
         "text": {
             "kind": "text",
             "missing": 0.0,
+            "missing_by_split": PRESENT,
             "looked_at": 30,
             "words": {"least": 3, "median": 3.0, "most": 3},
             "different": 30,
         },
-        "tabular": {"kind": "tabular", "missing": 0.0, "looked_at": 30, "numeric": ["age"], "categories": {"town": 2}},
+        "tabular": {
+            "kind": "tabular",
+            "missing": 0.0,
+            "missing_by_split": PRESENT,
+            "looked_at": 30,
+            "numeric": ["age"],
+            "categories": {"town": 2},
+        },
     }
     assert audited.targets == {
         "label": {
@@ -84,15 +103,14 @@ def test_suspicious_rows_and_columns_are_warned_of(folder):
     for line in range(2, 12):
         change(folder, line, ",y,train", ",x,train")
     change(folder, 31, ",y,", ",x,")
-    assert audit(
-        manifest(str(folder / "my.csv"), {"photo": "photo", "voice": "voice", "text": "text", "where": ["town", "age"]})
-    ).warnings == [
-        "photo: 1 rows of test also occur in training; the first is my.csv:27: column 'photo'",
-        "voice: 1 of 30 recordings are silent",
-        "text: 1 rows of val also occur in training; the first is my.csv:14: column 'text'",
-        "where: column 'town' is the same in all training rows",
-        "test: 9 rows are too few for reliable metrics",
-        "label: no training row is 'y'",
+    columns = {"photo": "photo", "voice": "voice", "text": "text", "where": ["town", "age"]}
+    assert summarize(audit(manifest(str(folder / "my.csv"), columns))) == [
+        ("voice: silent recordings", ["my.csv:5: column 'voice'"]),
+        ("where: column 'town' is the same in all training rows", []),
+        ("photo: the same image as in a row of val or test", ["my.csv:2: column 'photo' equals my.csv:27"]),
+        ("text: the same text as in a row of val or test", ["my.csv:4: column 'text' equals my.csv:14"]),
+        ("test: 9 rows are too few for reliable metrics", []),
+        ("label: no training row is 'y'", []),
     ]
 
 
@@ -100,17 +118,20 @@ def test_equal_rows_of_cells_and_series_are_warned_of(tmp_path):
     lines = ["age,size,pulse,label,split"]
     for row in range(60):
         lines.append(f'{row},{row * row},"[1, 2, {row}]",{row % 7 % 2},{"train" if row < 40 else "val"}')
-    lines += ['7.0,49 ,"[1, 2, 9]",1,test', '99,98,"[9, 9, 9]",0,test']
+    lines += ['7.0,49 ,"[1, 2, 9]",1,test', '99,98,"[9, 9, 1]",0,test']
     (tmp_path / "my.csv").write_text("\n".join(lines) + "\n")
-    assert audit(manifest(str(tmp_path / "my.csv"))).warnings[:2] == [
-        "tabular: 1 rows of test also occur in training; the first is my.csv:62: columns 'age', 'size'",
-        "pulse: 1 rows of test also occur in training; the first is my.csv:62: column 'pulse'",
+    assert summarize(audit(manifest(str(tmp_path / "my.csv"))))[:2] == [
+        (
+            "tabular: the same cells as in a row of val or test",
+            ["my.csv:9: columns 'age', 'size' equals my.csv:62"],
+        ),
+        ("pulse: the same series as in a row of val or test", ["my.csv:11: column 'pulse' equals my.csv:62"]),
     ]
 
 
 def test_texts_that_repeat_by_nature_are_not_a_leak():
-    assert audit(digits(), 50).warnings == []
-    assert audit(synthetic(100)).warnings == []
+    assert summarize(audit(digits(), judges_labels=False)) == []
+    assert summarize(audit(synthetic(100))) == []
 
 
 def test_missing_modalities_and_hidden_targets(folder):
@@ -118,7 +139,11 @@ def test_missing_modalities_and_hidden_targets(folder):
         change(folder, line, f"{line - 2}.wav", "")
     change(folder, 2, ",x,train", ",,train")
     audited = audit(manifest(str(folder / "my.csv")))
-    assert audited.warnings == ["voice: missing in 60% of the rows"]
+    assert summarize(audited) == [
+        ("voice: missing in all training rows", []),
+        ("label: fewer than 5 training rows are 'x' (4)", []),
+    ]
+    assert audited.findings[0].level == "error"
     assert audited.modalities["voice"]["missing"] == 0.6
     assert audited.targets["label"]["hidden"] == 1
 
@@ -131,8 +156,15 @@ def test_numbers_are_summarized_by_split(folder):
 def test_only_a_sample_is_decoded(folder):
     (folder / "29.png").write_bytes(b"no picture")
     assert audit(manifest(str(folder / "my.csv")), 2).modalities["photo"]["looked_at"] == 2
-    assert audit(manifest(str(folder / "my.csv")), None).bad == [
-        "my.csv:31: column 'photo': 29.png is damaged or not an image (UnidentifiedImageError)"
+    assert audit(manifest(str(folder / "my.csv")), None).findings == [
+        Finding(
+            "unreadable",
+            "photo: cells that cannot be read",
+            "replace them, or set on_error=skip",
+            "error",
+            [29],
+            ["my.csv:31: column 'photo': 29.png is damaged or not an image (UnidentifiedImageError)"],
+        )
     ]
 
 
@@ -175,10 +207,11 @@ def test_data_check_prints_the_first_bad_rows(folder, capsys):
         os.remove(folder / f"{row}.png")
     code, printed, _ = check(folder, capsys)
     assert code == 2
-    assert printed.endswith("  and 5 more (--format json lists all)\n")
+    assert "  and 5 more (--format json lists all)\n" in printed
     code, printed, _ = check(folder, capsys, "--format", "json")
     assert code == 2
-    assert len(json.loads(printed)["bad"]) == 25
+    [finding] = [finding for finding in json.loads(printed)["findings"] if finding["kind"] == "unreadable"]
+    assert (finding["level"], finding["count"], len(finding["where"])) == ("error", 25, 25)
 
 
 def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
@@ -193,7 +226,7 @@ def test_data_check_takes_overrides_of_the_data_set(folder, capsys):
 def test_data_check_prints_how_to_train(folder, capsys):
     _, printed, _ = check(folder, capsys, "target=town")
     file = folder / "my.csv"
-    assert printed.endswith(f"\nto train: mmrun train dataset=manifest dataset.path={file} dataset.target=town\n")
+    assert printed.endswith(f"\nto train: mmrun train dataset={file} dataset.target=town\n")
 
 
 def test_data_check_without_a_target_lists_the_columns(folder, capsys):
@@ -217,7 +250,7 @@ def test_data_check_without_a_target_lists_the_columns(folder, capsys):
         "",
         f"to check: mmrun data check {file} {words.format('', '')}",
         "",
-        f"to train: mmrun train dataset=manifest dataset.path={file} {words.format('dataset.', 'dataset.')}",
+        f"to train: mmrun train dataset={file} {words.format('dataset.', 'dataset.')}",
     ]
     code, printed, _ = check(folder, capsys, "--format", "json")
     assert json.loads(printed)["targets"][0] == "final diagnosis"

@@ -1,0 +1,287 @@
+"""Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from mmrun.data.items import list_items
+from mmrun.data.preprocess.audio import read_audio
+from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
+from mmrun.data.preprocess.series import choose_layout
+from mmrun.data.preprocess.series_files import read_series
+from mmrun.data.preprocess.text import read_text
+from mmrun.data.table import Column, SeriesLayout
+from mmrun.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+THUMBNAIL = 12  # pixels, width and height
+DECODED = 96  # pixels that a JPEG is decoded to at least
+BACKGROUND = (128, 128, 128)  # behind transparent pixels, as encoders see them
+MIN_DEVIATION = 1.0  # grey levels, of a picture that shows something
+NUM_SEGMENTS, NUM_BANDS = 24, 18  # of a recording's spectrogram
+FRAME = 256  # samples
+MIN_POWER = 1e-10  # -100 dB
+MIN_AMPLITUDE = 1e-3  # -60 dB; a recording that never exceeds it is silent
+CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
+MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
+NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
+CHUNK_SIZE = 1024  # rows that are given to threads at a time
+
+T = TypeVar("T")
+
+
+class ReadValue(NamedTuple):
+    """One value that was read.
+
+    Attributes:
+        facts: by kind: the header of an image; seconds and rate of a recording; a text; the shape of a series.
+        features: [D] float32, the same D in all values of a kind; None of a text.
+        flags: what is odd, kinds of findings.
+    """
+
+    facts: Any
+    features: np.ndarray | None = None
+    flags: tuple[str, ...] = ()
+
+
+class ReadValues(NamedTuple):
+    """Values of a column that were read.
+
+    Attributes:
+        rows: numbers of the rows that could be read [n].
+        values: of these rows.
+        unreadable: reason, by the number of a row that could not be read.
+    """
+
+    rows: np.ndarray
+    values: list[ReadValue]
+    unreadable: dict[int, str]
+
+    def find_flagged(self, flag: str) -> list[int]:
+        """Return the numbers of the rows with a flag.
+
+        Args:
+            flag: one of ReadValue.flags.
+        """
+        return [row for row, value in zip(self.rows.tolist(), self.values, strict=True) if flag in value.flags]
+
+    def stack_features(self) -> np.ndarray:
+        """Return the features of all values [n, D]."""
+        features = [value.features for value in self.values]
+        return np.stack(features) if features else np.zeros((0, 1), dtype=np.float32)  # type: ignore[arg-type]
+
+
+def read_values(column: Column, rows: np.ndarray) -> ReadValues:
+    """Read rows completely, files in threads.
+
+    Args:
+        column: images, recordings, texts or series.
+        rows: numbers of the rows to read, all present [n].
+    """
+    read = READERS[column.kind]
+    if column.kind == "series":
+        read = partial(read_steps, layout=choose_layout(column, rows).layout)
+
+    def try_read(row: int) -> ReadValue | DataError:
+        try:
+            return _join([read(item) for item in list_items(column.values[row])])
+        except DataError as error:
+            return error
+
+    read_rows, values = [], []
+    unreadable = {}
+    for row, result in zip(rows.tolist(), _map(try_read, rows.tolist(), column.from_files), strict=True):
+        if isinstance(result, DataError):
+            unreadable[row] = str(result)
+        else:
+            read_rows.append(row)
+            values.append(result)
+    return ReadValues(np.array(read_rows, dtype=np.int64), values, unreadable)
+
+
+def _join(items: Sequence[ReadValue]) -> ReadValue:
+    """Return one value for all items of a row: the facts of the first, the mean features, and what is odd in any."""
+    if len(items) == 1:
+        return items[0]
+    features = np.mean([item.features for item in items if item.features is not None], axis=0)
+    flags = dict.fromkeys(flag for item in items for flag in item.flags)
+    return ReadValue(items[0].facts, features, tuple(flags))
+
+
+def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterator[T]:
+    """Yield what is read of each row."""
+    if not in_threads:
+        yield from map(read, rows)
+        return
+    numbers = iter(rows)
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
+        while chunk := list(islice(numbers, CHUNK_SIZE)):
+            yield from pool.map(read, chunk)
+
+
+# --------------------------------------------------------------------------------------------------------------- images
+
+
+def read_image(value: Path | np.ndarray) -> ReadValue:
+    """Decode an image, and shrink it to a thumbnail of THUMBNAIL x THUMBNAIL pixels in three colours.
+
+    Args:
+        value: a file or an array.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    header = read_header(value)
+    if header.is_deep or is_array(value):
+        return _read_deep_image(value, header)
+    assert isinstance(value, Path)
+    image = open_image(value, DECODED)
+    if (image.width < image.height) != (header.width < header.height):  # it is rotated to be seen
+        header = header._replace(width=header.height, height=header.width)
+    opaque = _lay_on_background(image) if header.has_alpha else image.convert("RGB")
+    factor = max(1, min(opaque.size) // DECODED)
+    deviations = np.asarray(opaque.reduce(factor), dtype=np.float32).std(axis=(0, 1))
+    flags = ("blank",) if deviations.max() < MIN_DEVIATION else ()
+    small = opaque.resize((THUMBNAIL, THUMBNAIL), _box())
+    return ReadValue(header, np.asarray(small, dtype=np.float32).ravel() / 255, flags)
+
+
+def _read_deep_image(value: Path | np.ndarray, header: Header) -> ReadValue:
+    from PIL import Image
+
+    pixels = read_deep(value, BACKGROUND)[:3]
+    is_finite = np.isfinite(pixels)
+    flags = () if is_finite.all() else ("not-finite",)
+    least, most = (float(bound(pixels[is_finite])) if is_finite.any() else 0.0 for bound in (np.min, np.max))
+    if most <= least:
+        flags = (*flags, "blank")
+    scaled = np.clip((np.nan_to_num(pixels, nan=least) - least) / max(most - least, 1e-12), 0, 1)
+    channels = []
+    for channel in scaled[[0, 1, 2] if len(scaled) == 3 else [0, 0, 0]]:
+        small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), _box())
+        channels.append(np.asarray(small, dtype=np.float32))
+    return ReadValue(header, np.stack(channels, axis=2).ravel(), flags)
+
+
+def _lay_on_background(image: "Image") -> "Image":
+    from PIL import Image
+
+    transparent = image.convert("RGBA")
+    background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+    return Image.alpha_composite(background, transparent).convert("RGB")
+
+
+def _box() -> Any:
+    from PIL import Image
+
+    return Image.Resampling.BOX
+
+
+# ---------------------------------------------------------------------------------------------------------------- sound
+
+
+def read_recording(value: Path | tuple[np.ndarray, int]) -> ReadValue:
+    """Read a recording, and shrink its spectrogram to NUM_SEGMENTS x NUM_BANDS powers in dB.
+
+    Args:
+        value: a file, or samples [S] or [S, channels] with their rate in Hz.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    samples, rate = read_audio(value) if isinstance(value, Path) else value
+    samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
+    if samples.ndim == 2:
+        samples = samples.mean(axis=1)
+    flags = []
+    if not np.isfinite(samples).all():
+        flags.append("not-finite")
+        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    peak = float(np.abs(samples).max())
+    if peak < MIN_AMPLITUDE:
+        flags.append("silent")
+    elif peak >= CLIPPED_AMPLITUDE and _measure_flat_peaks(samples, peak) > MAX_CLIPPED:
+        flags.append("clipped")
+    return ReadValue((len(samples) / rate, rate), _shrink_spectrogram(samples), tuple(flags))
+
+
+def _measure_flat_peaks(samples: np.ndarray, peak: float) -> float:
+    """Return the share of the samples that lie at the peak, as do both their neighbours."""
+    is_at_peak = np.abs(samples) >= peak * 0.999
+    is_flat = is_at_peak & (np.diff(samples, prepend=np.nan) == 0) & (np.diff(samples, append=np.nan) == 0)
+    return float(is_flat.mean())
+
+
+def _shrink_spectrogram(samples: np.ndarray) -> np.ndarray:
+    """Return the powers in dB [NUM_SEGMENTS * NUM_BANDS], of segments of equal length and bands of equal ratio."""
+    if len(samples) < FRAME:
+        samples = np.pad(samples, (0, FRAME - len(samples)))
+    num_frames = max(NUM_SEGMENTS, len(samples) // FRAME)
+    starts = np.linspace(0, len(samples) - FRAME, num_frames).astype(np.int64)
+    edges = np.unique(np.geomspace(1, FRAME // 2, NUM_BANDS + 6).astype(np.int64))[:NUM_BANDS]
+    segments = np.linspace(0, num_frames, NUM_SEGMENTS + 1).astype(np.int64)
+    window = np.hanning(FRAME).astype(np.float32)
+    powers = np.empty((NUM_SEGMENTS, NUM_BANDS), dtype=np.float32)
+    for segment, (first, end) in enumerate(pairwise(segments.tolist())):
+        frames = samples[starts[first:end, None] + np.arange(FRAME)] * window
+        spectrum = np.square(np.abs(np.fft.rfft(frames, axis=1))).mean(axis=0)
+        powers[segment] = np.add.reduceat(spectrum, edges)
+    return np.asarray(10 * np.log10(powers + MIN_POWER)).ravel()
+
+
+# ----------------------------------------------------------------------------------------------------- texts and series
+
+
+def read_words(value: str | Path) -> ReadValue:
+    """Read a text.
+
+    Args:
+        value: the text or a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    text = read_text(value)
+    has_content = any(letter.isalnum() for letter in text) or any(ord(letter) > 0x2000 for letter in text)
+    return ReadValue(text, flags=() if has_content else ("empty",))
+
+
+def read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadValue:
+    """Read a series, and interpolate its first channels to NUM_STEPS steps.
+
+    Args:
+        value: a file, an array or lists.
+        layout: which axis is time.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    series = read_series(value, layout)
+    channels = np.asarray(series[:NUM_CHANNELS], dtype=np.float64)
+    flags = []
+    if not np.isfinite(series).all():
+        flags.append("not-finite")
+        channels = np.nan_to_num(channels, nan=0.0, posinf=0.0, neginf=0.0)
+    if np.ptp(channels, axis=1).max() == 0:
+        flags.append("blank")
+    steps = np.linspace(0, channels.shape[1] - 1, NUM_STEPS)
+    features = np.zeros((NUM_CHANNELS, NUM_STEPS), dtype=np.float32)
+    for place, channel in enumerate(channels):
+        features[place] = np.interp(steps, np.arange(len(channel)), channel)
+    return ReadValue(series.shape, features.ravel(), tuple(flags))
+
+
+READERS: dict[str, Callable[[Any], ReadValue]] = {
+    "image": read_image,
+    "audio": read_recording,
+    "text": read_words,
+    "series": read_steps,
+}
