@@ -228,6 +228,9 @@ def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixe
     done = run_alone("model/predict_onnx.py", "few.csv", "-o", "actual.csv")
     assert done.stderr == "".join(
         f"note: few.csv has no {name}: predicted without it\n" for name in ("photo", "sound", "sensor")
+    ) + (
+        "note: cells: column 'colour': 1 of 2 rows have a category that no training row has, the first is 'green'; "
+        "they are read as unknown\n"
     )
     assert_same_predictions(Path("actual.csv"), Path("expected.csv"))
     Path("bad.csv").write_text("note,size,colour\na note,3,red\na note,big,green\n")
