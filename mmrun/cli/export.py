@@ -196,7 +196,7 @@ def _build_cost_table(record: "QuantizationRecord") -> Table:
             name,
             format_size(size),
             "-" if size is None else f"{size / first_size:.2f}x",
-            *(format_number(time[key]) for key in ("p50", "p99")),  # type: ignore[literal-required]
+            *(format_number(time[key]) for key in ("p50", "p99")),
             f"{time['p50'] / first_time:.2f}x",
         ])  # fmt: skip
     caption = f"milliseconds of one row, {pluralize(record['threads'], 'thread')} of this CPU"

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mmrun.deploy.agreement import Columns, gather_inputs
-from mmrun.deploy.graph import open_session
+from mmrun.deploy.run_models import open_session
 from mmrun.errors import MmrunError, RunError
 from mmrun.hub import summarize_error
 

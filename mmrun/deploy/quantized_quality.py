@@ -7,10 +7,11 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import torch
 
-from mmrun.deploy.agreement import Case, Columns, RunModel, compare_labels, gather_inputs, predict, run_batches
+from mmrun.deploy.agreement import Case, Columns, compare_labels, gather_inputs, predict, run_batches
 from mmrun.deploy.graph import SCORES, Graph
 from mmrun.deploy.latency import Latency, measure_latencies
 from mmrun.deploy.predictor import Predictor
+from mmrun.deploy.run_models import RunModel
 from mmrun.errors import DataError
 from mmrun.results.statistics import LEVEL
 from mmrun.tasks.classification import Classification

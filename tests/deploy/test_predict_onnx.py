@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmrun.deploy import predict_onnx as script
@@ -44,7 +45,7 @@ def test_outputs_have_the_names_of_their_classes():
         },
     })  # fmt: skip
     scores = {"label": [[0.25, 0.75]], "tags": [[0.5, 0.5]], "price": [[3.5]]}
-    outputs = {f"scores.{task}": script.np.array(values) for task, values in scores.items()}
+    outputs = {f"scores.{task}": np.array(values) for task, values in scores.items()}
     assert run.name_outputs(outputs) == {
         "label": ["dog"], "label=cat": [0.25], "label=dog": [0.75],
         "tags": ["new|old"], "tags=new": [0.5], "tags=old": [0.5], "price": [3.5],
