@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part
 from mmrun.cli.table import Table
-from mmrun.dataset_path import format_override
 
 if TYPE_CHECKING:
     from mmrun.data.checks.survey import Survey
@@ -72,5 +71,7 @@ def train_command(file: str, overrides: Sequence[str]) -> str:
         file: as typed.
         overrides: of the data set, with or without "dataset.".
     """
+    from mmrun.dataset_path import format_override  # imports hydra
+
     words = [f"dataset.{override.removeprefix('dataset.')}" for override in overrides]
     return shlex.join(["mmrun", "train", format_override(file), *words])
