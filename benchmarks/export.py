@@ -6,19 +6,20 @@ scripts/bench export RUN [--threads 1]
 import argparse
 import tempfile
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
 
 from mmrun.cli.terminal import Terminal
 from mmrun.deploy.agreement import choose_rows, gather_inputs
-from mmrun.deploy.graph import Graph, open_session, save_onnx, trace
+from mmrun.deploy.graph import Graph, save_onnx, trace
+from mmrun.deploy.latency import measure_latencies
 from mmrun.deploy.predictor import Predictor, open_predictor
+from mmrun.deploy.run_models import open_session
 from mmrun.results.index import resolve
 from mmrun.tasks.classification import Classification
 
-NUM_BLOCKS, CALLS_PER_BLOCK = 20, 25
+NUM_BLOCKS = 50
 
 
 def main() -> None:
@@ -62,17 +63,8 @@ def measure_latency(graph: Graph, session, inputs) -> None:
             graph(inputs)
 
     calls = {"PyTorch, eager": run_eager, "onnxruntime": lambda: session.run(None, arrays)}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(NUM_BLOCKS):
-        for name, call in calls.items():
-            for _ in range(CALLS_PER_BLOCK):
-                start = perf_counter()
-                call()
-                times[name].append(perf_counter() - start)
-    for name, seconds in times.items():
-        print(f"{name}: p50 {1000 * np.median(seconds):.2f} ms, p95 {1000 * np.quantile(seconds, 0.95):.2f} ms a row")
+    for name, latency in measure_latencies(calls, NUM_BLOCKS).items():
+        print(f"{name}: p50 {1000 * latency.p50:.2f} ms, p99 {1000 * latency.p99:.2f} ms a row")
 
 
 if __name__ == "__main__":

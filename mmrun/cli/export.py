@@ -3,17 +3,26 @@
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mmrun.cli.answer import print_parts
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_size, inform, pluralize, print_note
+from mmrun.cli.table import Table, format_size, inform, pluralize, print_note
 from mmrun.errors import ConfigError
+from mmrun.results.formatting import format_interval, format_number, format_signed
+
+if TYPE_CHECKING:
+    from mmrun.deploy.export import Exported
+    from mmrun.deploy.quantized_export import QuantizationRecord, QuantizationRequest
 
 HELP = (
     "Write the model of a finished run as ONNX or torch.export, with its preprocessing and a script that predicts "
     "without mmrun, and compare it with the run at once."
 )
 DEFAULT_TOLERANCE = 1e-4
+DEFAULT_MAX_DROP = 0.01
+QUANTIZATION_OPTIONS = ("quantize_mode", "quantize_scheme", "quantize_granularity", "calibrate", "max_drop")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +47,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"refuse a model whose outputs differ by more from those of the run (default: {DEFAULT_TOLERANCE:g})",
     )
+    _add_quantization(parser)
+
+
+def _add_quantization(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("8 bits (with --format onnx)")
+    group.add_argument("--quantize", choices=["int8"], help="compute layers with weights in 8 bits")
+    group.add_argument(
+        "--quantize-mode",
+        choices=["static", "dynamic"],
+        help="read the ranges of activations from training rows, once, or from each batch (default: static)",
+    )
+    group.add_argument(
+        "--quantize-scheme",
+        choices=["asymmetric", "symmetric"],
+        help="ranges of activations (static) or weights (dynamic): as they are, or around 0 (default: asymmetric)",
+    )
+    group.add_argument(
+        "--quantize-granularity",
+        choices=["channel", "tensor"],
+        help="a scale for each output channel of a weight, or one for each weight (default: channel)",
+    )
+    group.add_argument("--calibrate", type=Path, metavar="FILE", help="read ranges from the rows of this file instead")
+    group.add_argument(
+        "--max-drop",
+        type=_parse_drop,
+        metavar="X",
+        help=f"refuse a model whose primary metric drops by more (default: {DEFAULT_MAX_DROP:g})",
+    )
+
+
+def _parse_drop(text: str) -> float:
+    number = float(text)  # argparse reports a ValueError
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more")
+    return number
 
 
 def _parse_tolerance(text: str) -> float:
@@ -55,28 +99,105 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.format == "litert":
         raise ConfigError("--format litert: not built yet; use --format onnx, which converters to LiteRT read")
+    _check_quantization(args)
 
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.deploy.export import check_libraries, export
+    from mmrun.deploy.export import ExportRequest, check_libraries, export
     from mmrun.deploy.predictor import open_predictor
 
     check_libraries(args.format)
-    output = Path(f"{folder.name}-{args.format}") if args.output is None else args.output
+    name = args.format if args.quantize is None else f"{args.format}-{args.quantize}"
+    output = Path(f"{folder.name}-{name}") if args.output is None else args.output
     predictor = open_predictor(folder, Terminal(live=False), on_cpu=True)
-    exported = export(predictor, output, args.format, args.rows, args.tolerance)
+    request = ExportRequest(args.format, args.rows, args.tolerance, _build_quantization(args))
+    exported = export(predictor, output, request)
     echo(output)
     for note in exported.notes:
         print_note(note)
+    _print_agreement(exported)
+    if exported.quantization is not None:
+        _print_quantization(exported.quantization)
+    return 0
+
+
+def _check_quantization(args: argparse.Namespace) -> None:
+    """Raise a ConfigError if options about 8 bits do not belong together."""
+    given = [f"--{name.replace('_', '-')}" for name in QUANTIZATION_OPTIONS if getattr(args, name) is not None]
+    if args.quantize is None and given:
+        raise ConfigError(f"{given[0]}: belongs to --quantize int8; add it, or drop this")
+    if args.quantize is not None and args.format != "onnx":
+        raise ConfigError(f"--quantize int8: cannot be combined with --format {args.format}; use --format onnx")
+    if args.quantize_mode == "dynamic" and args.calibrate is not None:
+        raise ConfigError("--calibrate: --quantize-mode dynamic reads no rows before it predicts; drop one of them")
+
+
+def _build_quantization(args: argparse.Namespace) -> "QuantizationRequest | None":
+    if args.quantize is None:
+        return None
+
+    from mmrun.deploy.quantize import Quantization
+    from mmrun.deploy.quantized_export import QuantizationRequest
+
+    quantization = Quantization(
+        mode=args.quantize_mode or "static",
+        scheme=args.quantize_scheme or "asymmetric",
+        granularity=args.quantize_granularity or "channel",
+    )
+    return QuantizationRequest(
+        quantization, args.calibrate, DEFAULT_MAX_DROP if args.max_drop is None else args.max_drop
+    )
+
+
+def _print_agreement(exported: "Exported") -> None:
     agreement = exported.agreement
     inform(f"{exported.model.name}: {format_size(exported.model.stat().st_size)}")
     labels = f", {agreement.num_equal} of {agreement.num_labels} labels equal" if agreement.num_labels else ""
     rows = f"{pluralize(exported.num_rows, 'row')} ({exported.checked.source})"
+    precision = "" if exported.quantization is None else " in fp32"
     inform(
-        f"compared with the run on {rows}, in batches, one by one and without each modality: largest difference "
-        f"{agreement.difference:.1e}{labels}"
+        f"compared with the run{precision} on {rows}, in batches, one by one and without each modality: largest "
+        f"difference {agreement.difference:.1e}{labels}"
     )
-    return 0
+
+
+def _print_quantization(record: "QuantizationRecord") -> None:
+    """Print what 8 bits cost and gain."""
+    quantization = record["quantization"]
+    how = f"int8, {quantization['mode']}, {quantization['scheme']}, per {quantization['granularity']}"
+    calibration = f"; ranges of {record['calibration']}" if record["calibration"] else ""
+    labels = f"; {record['changed_labels']} of {record['labels']} labels change" if record["labels"] else ""
+    metrics = [
+        [task, change["metric"], *map(format_number, (change["before"], change["after"])),
+         format_signed(change["difference"]), format_interval(change["low"], change["high"])]
+        for task, change in record["tasks"].items()
+    ]  # fmt: skip
+    caption = f"{how}{calibration}; compared on {record['num_rows']} {record['rows']}{labels}"
+    parts: list[Table | str] = []
+    if metrics:
+        header = ["target", "metric", "run", "int8", "difference", "95 % interval"]
+        parts.append(Table(caption, header, metrics, left=2))
+    else:
+        parts.append(f"{caption}; without targets, nothing is known of its metrics")
+    parts.append(_build_cost_table(record))
+    print_parts(parts)
+
+
+def _build_cost_table(record: "QuantizationRecord") -> Table:
+    times, sizes = record["milliseconds"], record["bytes"]
+    first_size, first_time = next(iter(sizes.values())), next(iter(times.values()))["p50"]
+    rows = []
+    for name, time in times.items():
+        size = sizes.get(name)
+        rows.append([
+            name,
+            format_size(size),
+            "-" if size is None else f"{size / first_size:.2f}x",
+            *(format_number(time[key]) for key in ("p50", "p99")),
+            f"{time['p50'] / first_time:.2f}x",
+        ])  # fmt: skip
+    caption = f"milliseconds of one row, {pluralize(record['threads'], 'thread')} of this CPU"
+    return Table(caption, ["model", "file", "of fp32", "p50", "p99", "of PyTorch"], rows)

@@ -3,6 +3,7 @@
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CHUNK_SIZE = 4096  # values packed at a time
 MIN_PACKED = 1024  # shorter chunks stay a list
+HAS_ARROW = find_spec("pyarrow") is not None  # rows beside an exported model are read without it
 PLAIN_TYPES = {str, int, float, bool}
 
 T = TypeVar("T")
@@ -96,6 +98,8 @@ class PackedValues(Sequence[T]):
         Returns:
             None where a chunk holds other or mixed types, or where there are too few values to be worth it.
         """
+        if not HAS_ARROW:
+            return None
         if self._length < MIN_PACKED and not any(isinstance(chunk, _ArrowValues) for chunk in self._chunks):
             return None
         arrays = []
@@ -300,7 +304,7 @@ def release_memory() -> None:
 
 
 def _pack(values: list[T]) -> Sequence[T]:
-    return values if len(values) < MIN_PACKED else _pack_plain(values)
+    return _pack_plain(values) if HAS_ARROW and len(values) >= MIN_PACKED else values
 
 
 def _pack_plain(values: list[T], with_empty: bool = False) -> Sequence[T]:

@@ -1,7 +1,8 @@
 """Compares an exported model with its run, row by row."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,10 @@ from mmrun.config import RunConfig
 from mmrun.data.length_groups import crop_padding
 from mmrun.data.store import MappedColumn
 from mmrun.deploy.graph import EMBEDDING, SCORES, Inputs, name_inputs
+from mmrun.deploy.labelled import read_targets
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.deploy.rows import read_rows
+from mmrun.deploy.run_models import RunModel
 from mmrun.deploy.synthetic import make_rows
 from mmrun.errors import DataError, MmrunError
 from mmrun.run.data import open_file_digests, open_table
@@ -27,7 +30,6 @@ BATCH_SIZE = 32
 NUM_SINGLE = 4  # rows that are also predicted one by one
 
 Columns = dict[str, MappedColumn]
-RunModel = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]  # named inputs to named outputs
 
 
 class Agreement(NamedTuple):
@@ -53,11 +55,13 @@ class CheckedRows(NamedTuple):
         rows: before decoding.
         source: what they are, in words.
         note: why they are not the run's own test rows; "" if they are, or if the user chose them.
+        targets: of the tasks that the rows have a target of, as the run numbers them, [N] or [N, C].
     """
 
     rows: Rows
     source: str
     note: str = ""
+    targets: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Case(NamedTuple):
@@ -84,29 +88,43 @@ def choose_rows(predictor: Predictor, file: Path | None, max_rows: int | None = 
     Args:
         predictor: of the run.
         file: named by the user; None: none.
-        max_rows: how many test rows are read; None: all.
+        max_rows: how many test rows are read, chosen at random if there are more; None: all.
 
     Raises:
         ConfigError: the file cannot be read, or no rows can be made.
         DataError: a row of the file cannot be read.
     """
     if file is not None:
-        return CheckedRows(read_rows(predictor, file).rows, f"rows of {file}")
+        new_rows = read_rows(predictor, file)
+        return CheckedRows(new_rows.rows, f"rows of {file}", targets=read_targets(predictor, new_rows).values)
     try:
-        return CheckedRows(_read_test_rows(predictor.config, max_rows), "test rows")
+        return read_split(predictor.config, "test", max_rows)
     except MmrunError as error:
         return CheckedRows(make_rows(predictor, NUM_SYNTHETIC), "rows of noise", f"its data is not there ({error})")
 
 
-def _read_test_rows(config: RunConfig, max_rows: int | None) -> Rows:
+def read_split(config: RunConfig, split: str, max_rows: int | None) -> CheckedRows:
+    """Read rows of the data that a run was trained on.
+
+    Args:
+        config: of the run.
+        split: train | val | test.
+        max_rows: how many are read, chosen at random if there are more; None: all.
+
+    Raises:
+        MmrunError: the data is not there, or is not what it was.
+    """
     table = open_table(config, open_file_digests(config))
-    test = table.rows("test")[:max_rows].tolist()
+    rows = table.rows(split)
+    if max_rows is not None and len(rows) > max_rows:
+        rows = np.sort(np.random.default_rng(0).choice(rows, max_rows, replace=False))
     columns = {}
     for modality in config.encoder:
         column = table.columns[modality]
-        locations = [column.locate(row) for row in test]
-        columns[modality] = type(column)(column.kind, [column.values[row] for row in test], locations)
-    return Rows([table.ids[row] for row in test], columns)
+        locations = [column.locate(row) for row in rows.tolist()]
+        columns[modality] = type(column)(column.kind, [column.values[row] for row in rows.tolist()], locations)
+    targets = {name: target.values[rows] for name, target in table.targets.items()}
+    return CheckedRows(Rows([table.ids[row] for row in rows.tolist()], columns), f"{split} rows", targets=targets)
 
 
 def measure_agreement(predictor: Predictor, run_model: RunModel, rows: Rows, can_crop: bool) -> Agreement:
@@ -121,22 +139,37 @@ def measure_agreement(predictor: Predictor, run_model: RunModel, rows: Rows, can
     Raises:
         DataError: a row cannot be decoded.
     """
-    columns = predictor.decode(rows, np.arange(min(len(rows.ids), MAX_ROWS)))
-    for column in columns.values():
-        if column.bad:
-            raise DataError(column.bad[0])
+    columns = decode(predictor, rows, MAX_ROWS)
     worst = (0.0, "")
     num_labels = num_equal = 0
     for case in _iterate_cases(columns, can_crop):
-        expected = _predict(predictor, case)
-        actual = _run_batches(run_model, case)
+        expected = predict(predictor, case)
+        actual = run_batches(run_model, case)
         for name, values in expected.items():
             worst = max(worst, (_measure_difference(actual[name], values), f"{name}, {case.name}"))
         for name, task in predictor.tasks.items():
-            is_equal = _compare_labels(task, actual[f"{SCORES}.{name}"], expected[f"{SCORES}.{name}"])
+            is_equal = compare_labels(task, actual[f"{SCORES}.{name}"], expected[f"{SCORES}.{name}"])
             num_labels += len(is_equal)
             num_equal += int(is_equal.sum())
     return Agreement(*worst, num_labels, num_equal)
+
+
+def decode(predictor: Predictor, rows: Rows, max_rows: int) -> Columns:
+    """Decode the first rows.
+
+    Args:
+        predictor: of the run.
+        rows: before decoding.
+        max_rows: how many are decoded.
+
+    Raises:
+        DataError: a row cannot be decoded.
+    """
+    columns = predictor.decode(rows, np.arange(min(len(rows.ids), max_rows)))
+    for column in columns.values():
+        if column.bad:
+            raise DataError(column.bad[0])
+    return columns
 
 
 def _measure_difference(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -145,8 +178,14 @@ def _measure_difference(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max() / max(1.0, np.abs(expected).max()))
 
 
-def _compare_labels(task: Task, actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return in which rows the predicted class or set of labels is equal [N]; empty for numbers."""
+def compare_labels(task: Task, actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return in which rows the predicted class or set of labels is equal [N]; empty for numbers.
+
+    Args:
+        task: that was predicted.
+        actual: scores [N, C].
+        expected: scores [N, C].
+    """
     if isinstance(task, Classification):
         return np.asarray(actual.argmax(1) == expected.argmax(1))
     if isinstance(task, Multilabel):
@@ -166,12 +205,24 @@ def _iterate_cases(columns: Columns, can_crop: bool) -> Iterator[Case]:
         yield Case(f"without {modality}", {**columns, modality: missing}, num_rows, BATCH_SIZE)
 
 
-def _predict(predictor: Predictor, case: Case) -> dict[str, np.ndarray]:
+def predict(predictor: Predictor, case: Case) -> dict[str, np.ndarray]:
+    """Return the outputs of a run by name.
+
+    Args:
+        predictor: of the run.
+        case: which rows.
+    """
     scores, embeddings = predictor.compute(case.columns, np.arange(case.num_rows))
     return {EMBEDDING: embeddings, **{f"{SCORES}.{name}": values for name, values in scores.items()}}
 
 
-def _run_batches(run_model: RunModel, case: Case) -> dict[str, np.ndarray]:
+def run_batches(run_model: RunModel, case: Case) -> dict[str, np.ndarray]:
+    """Return the outputs of an exported model by name.
+
+    Args:
+        run_model: the model.
+        case: which rows, and how many at once.
+    """
     batches = []
     for start in range(0, case.num_rows, case.batch_size):
         rows = torch.arange(start, min(start + case.batch_size, case.num_rows))

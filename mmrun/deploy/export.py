@@ -3,28 +3,26 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from mmrun.data.preprocess.items import Items
-from mmrun.deploy import predict_onnx
-from mmrun.deploy.agreement import (
-    MAX_ROWS,
-    Agreement,
-    CheckedRows,
-    RunModel,
-    choose_rows,
-    gather_inputs,
-    measure_agreement,
-)
-from mmrun.deploy.graph import Graph, Inputs, list_shapes, open_session, save_onnx, trace
+from mmrun.deploy.agreement import MAX_ROWS, Agreement, CheckedRows, choose_rows, gather_inputs, measure_agreement
+from mmrun.deploy.graph import Graph, Inputs, list_shapes, save_onnx, trace
 from mmrun.deploy.predictor import Predictor
+from mmrun.deploy.quantized_export import (
+    MAX_MEASURED_ROWS,
+    QuantizationRecord,
+    QuantizationRequest,
+    replace_by_quantized,
+)
+from mmrun.deploy.run_models import open_onnx, open_torch
+from mmrun.deploy.standalone import SCRIPT, write_script
 from mmrun.deploy.synthetic import MAKERS, get_item_class, make_rows
 from mmrun.errors import ConfigError, RunError, StorageError
 from mmrun.installation import format_pip_command
@@ -33,7 +31,7 @@ from mmrun.version import __version__
 
 MODEL_FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
 PREPROCESSING = "preprocess.json"
-SCRIPT = "predict_onnx.py"
+QUANTIZATION = "quantization.json"
 FORMAT = 1  # of preprocess.json
 LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
 NUM_TRACED = 3  # rows; one would be taken for a constant
@@ -51,7 +49,11 @@ Outputs: {outputs}.
 """
 SCRIPT_USAGE = (
     "- `predict_onnx.py`: `python predict_onnx.py ROWS.csv -o PREDICTIONS.csv`; needs only onnxruntime, numpy, Pillow, "
-    "soundfile and tokenizers."
+    "soundfile and tokenizers, pyarrow for Parquet, openpyxl for Excel. `lib` is the part of mmrun that reads rows."
+)
+QUANTIZATION_USAGE = (
+    "- `quantization.json`: layers with weights compute in 8 bits; how, and what that costs and gains. The difference "
+    "above is that of the model in 32 bits, from which it was made."
 )
 OWN_USAGE = {
     "onnx": "- In Python: `onnxruntime.InferenceSession('model.onnx').run(None, {'NAME': array, ...})`.",
@@ -83,6 +85,7 @@ class Preprocessing(TypedDict):
         id: column that names the rows; None: none.
         encoding: of a CSV file that is not Unicode.
         allow_outside: whether file names may lead out of the folder of the rows.
+        formats: how numbers and dates are written, by column; only of columns that are not plain.
         modalities: how each is read, by name.
         tasks: what is predicted, by name.
         inputs: of the model, by name.
@@ -95,6 +98,7 @@ class Preprocessing(TypedDict):
     id: str | None
     encoding: str | None
     allow_outside: bool
+    formats: dict[str, dict[str, Any]]
     modalities: dict[str, FittedModality]
     tasks: dict[str, TaskOutputs]
     inputs: dict[str, Tensors]
@@ -110,6 +114,7 @@ class Exported(NamedTuple):
         num_rows: how many these are.
         agreement: with the run.
         notes: what is left out, and why; one line each.
+        quantization: what it costs and gains; None if the model was not quantized.
     """
 
     model: Path
@@ -117,30 +122,47 @@ class Exported(NamedTuple):
     num_rows: int
     agreement: Agreement
     notes: list[str]
+    quantization: QuantizationRecord | None = None
 
 
-def export(predictor: Predictor, output: Path, model_format: str, rows: Path | None, tolerance: float) -> Exported:
+@dataclass(frozen=True)
+class ExportRequest:
+    """What the user wants.
+
+    Attributes:
+        model_format: onnx | torch.
+        rows: a file of rows to compare on; None: the run's test rows, or rows of noise.
+        tolerance: the largest difference that is accepted in fp32; see `Agreement`.
+        quantization: None: the model stays in fp32.
+    """
+
+    model_format: str
+    rows: Path | None
+    tolerance: float
+    quantization: QuantizationRequest | None = None
+
+
+def export(predictor: Predictor, output: Path, request: ExportRequest) -> Exported:
     """Write the model of a run, its preprocessing and a script that predicts with it into a new folder.
 
     Args:
         predictor: of the run, on the CPU.
         output: the folder; it must not exist.
-        model_format: onnx | torch.
-        rows: a file of rows to compare on; None: the run's test rows, or rows of noise.
-        tolerance: the largest difference that is accepted; see `Agreement`.
+        request: the format, and what is refused.
 
     Raises:
         ConfigError: the folder exists, a library is not installed, or the rows cannot be read.
-        RunError: a part of the model cannot be exported, or the exported model differs from the run. No folder is left.
+        RunError: a part of the model cannot be exported, the exported model differs from the run, or it predicts worse
+            in 8 bits. No folder is left.
         StorageError: the folder cannot be written.
     """
-    check_libraries(model_format)
+    check_libraries(request.model_format)
     if output.exists():
         raise ConfigError(f"{output}: exists; remove it, or export elsewhere with -o FOLDER")
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
-        exported = _export(predictor, unfinished, model_format, rows, tolerance)
+        exported = _export(predictor, unfinished, request)
         unfinished.rename(output)
     except OSError as error:
         raise StorageError(f"{output}: cannot be written ({error.strerror or error})") from None
@@ -162,37 +184,41 @@ def check_libraries(model_format: str) -> None:
         raise ConfigError(f"--format {model_format}: {', '.join(missing)} {verb} not installed; {command}")
 
 
-def _export(predictor: Predictor, folder: Path, model_format: str, file: Path | None, tolerance: float) -> Exported:
-    checked = choose_rows(predictor, file)
+def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Exported:
+    checked = choose_rows(predictor, request.rows, MAX_ROWS if request.quantization is None else MAX_MEASURED_ROWS)
     graph = Graph(predictor).eval()
     inputs = _example_inputs(predictor, checked)
     program = trace(graph, inputs)
-    model = folder / MODEL_FILES[model_format]
-    if model_format == "onnx":
+    model = folder / MODEL_FILES[request.model_format]
+    if request.model_format == "onnx":
         save_onnx(program, graph, inputs, model)
         run_model = open_onnx(model)
     else:
         torch.export.save(program, model)
         run_model = open_torch(model)
     agreement = measure_agreement(predictor, run_model, checked.rows, _can_crop(predictor, program, inputs))
-    if not agreement.difference <= tolerance:
+    if not agreement.difference <= request.tolerance:
         raise RunError(
             f"{model.name} differs from the run by {agreement.difference:.1e} ({agreement.where}), more than "
-            f"--tolerance {tolerance:g}; nothing is written"
+            f"--tolerance {request.tolerance:g}; nothing is written"
         )
     notes = [f"compared on rows of noise: {checked.note}"] if checked.note else []
-    usage = OWN_USAGE[model_format]
-    if model_format == "onnx":
-        undecodable = _describe_undecodable(predictor)
-        notes += undecodable
-        if not undecodable:
-            shutil.copyfile(predict_onnx.__file__, folder / SCRIPT)
-            usage = SCRIPT_USAGE
-    exported = Exported(model, checked, min(len(checked.rows.ids), MAX_ROWS), agreement, notes)
+    quantization = None
+    if request.quantization is not None:
+        quantization = replace_by_quantized(predictor, graph, model, request.quantization, checked)
+        _write_json(quantization, folder / QUANTIZATION)
+    if request.model_format == "onnx":
+        notes += write_script(predictor, folder)
+    num_rows = min(len(checked.rows.ids), MAX_ROWS)
+    exported = Exported(model, checked, num_rows, agreement, notes, quantization)
     preprocessing = describe_preprocessing(predictor, program, inputs)
-    (folder / PREPROCESSING).write_text(json.dumps(preprocessing, indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "README.md").write_text(_write_readme(exported, preprocessing, usage), encoding="utf-8")
+    _write_json(preprocessing, folder / PREPROCESSING)
+    (folder / "README.md").write_text(_write_readme(exported, preprocessing, folder), encoding="utf-8")
     return exported
+
+
+def _write_json(value: object, file: Path) -> None:
+    file.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _example_inputs(predictor: Predictor, checked: CheckedRows) -> Inputs:
@@ -201,45 +227,6 @@ def _example_inputs(predictor: Predictor, checked: CheckedRows) -> Inputs:
     rows = make_rows(predictor, NUM_TRACED) if is_own else checked.rows
     numbers = np.arange(NUM_TRACED) % len(rows.ids)
     return gather_inputs(predictor.decode(rows, numbers), torch.arange(NUM_TRACED))
-
-
-def open_onnx(model: Path) -> RunModel:
-    """Open an ONNX file.
-
-    Args:
-        model: the file.
-
-    Returns:
-        A function from named inputs to named outputs.
-    """
-    session = open_session(model)
-    names = [value.name for value in session.get_outputs()]
-    read = {value.name for value in session.get_inputs()}
-
-    def run_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        values = session.run(names, {name: array for name, array in inputs.items() if name in read})
-        return dict(zip(names, values, strict=True))
-
-    return run_model
-
-
-def open_torch(model: Path) -> RunModel:
-    """Open a .pt2 file.
-
-    Args:
-        model: the file.
-
-    Returns:
-        A function from named inputs to named outputs.
-    """
-    module = torch.export.load(model).module()
-
-    def run_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        with torch.no_grad():
-            outputs = module({name: torch.from_numpy(array) for name, array in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-    return run_model
 
 
 def describe_preprocessing(predictor: Predictor, program: ExportedProgram, inputs: Inputs) -> Preprocessing:
@@ -271,6 +258,7 @@ def describe_preprocessing(predictor: Predictor, program: ExportedProgram, input
         "id": dataset.get("id"),
         "encoding": dataset.get("encoding"),
         "allow_outside": bool(dataset.get("allow_outside", False)),
+        "formats": predictor.formats,
         "modalities": modalities,
         "tasks": tasks,
         "inputs": described,
@@ -285,24 +273,11 @@ def _can_crop(predictor: Predictor, program: ExportedProgram, inputs: Inputs) ->
     return bool(texts) and all(shapes[f"{text}.ids"][1] == "length" for text in texts)
 
 
-def _describe_undecodable(predictor: Predictor) -> list[str]:
-    """Return why the script cannot decode rows, a line each: classes of the user's own, cells that are not plain."""
-    lines = []
-    for modality, preprocessor in predictor.fitted.preprocessors.items():
-        if isinstance(preprocessor, Items):
-            lines.append(f"{modality}: several items in a row are not decoded by {SCRIPT}, which is left out")
-        elif type(preprocessor) not in MAKERS:
-            name = type(preprocessor).__name__
-            lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
-        columns = [name for name in predictor.modalities[modality]["columns"] if name in predictor.record["formats"]]
-        if columns:
-            lines.append(
-                f"{modality}: {', '.join(columns)}: numbers or dates are not written plainly; {SCRIPT} is left out"
-            )
-    return lines
-
-
-def _write_readme(exported: Exported, preprocessing: Preprocessing, usage: str) -> str:
+def _write_readme(exported: Exported, preprocessing: Preprocessing, folder: Path) -> str:
+    has_script = (folder / SCRIPT).exists()
+    usage = SCRIPT_USAGE if has_script else OWN_USAGE["onnx" if exported.model.suffix == ".onnx" else "torch"]
+    if exported.quantization is not None:
+        usage = f"{QUANTIZATION_USAGE}\n{usage}"
     return README.format(
         run=preprocessing["run"],
         version=preprocessing["version"],

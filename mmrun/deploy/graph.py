@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map_with_path
 
 from mmrun.data.loader import convert_stored
 from mmrun.deploy.predictor import Predictor
+from mmrun.deploy.run_models import open_session
 from mmrun.errors import RunError
 from mmrun.types import Batch, Input
 
@@ -22,6 +23,7 @@ EMBEDDING = "embedding"
 PRESENT = "present"
 SCORES = "scores"
 TEXT_PARTS = ("ids", "mask")
+SOURCE_KEYS = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node")  # that torch writes into an ONNX file
 MAX_REASON = 160  # letters of an error of torch
 
 Inputs = dict[str, Tensor]  # image, text.ids, text.mask ... and present.MODALITY
@@ -169,6 +171,7 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
                 _rename(translated, [*inputs, *outputs])
             else:
                 translated = _translate(torch.export.export(module, arguments))
+        _drop_sources(translated.model)
         translated.save(str(path))  # one file, unless it is larger than the 2 GB that ONNX allows
         open_session(path)  # which fails where onnxruntime lacks an operator
 
@@ -179,18 +182,12 @@ def _translate(program: ExportedProgram, **names: list[str]) -> Any:
     return torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
 
 
-def open_session(path: Path, num_threads: int = 0) -> Any:
-    """Open an ONNX file on the CPU.
-
-    Args:
-        path: of the file.
-        num_threads: of an operator; 0: onnxruntime chooses.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _drop_sources(model: Any) -> None:
+    """Drop the lines of code that each node comes from, with their paths on this machine; keep names of modules."""
+    model.graph.metadata_props.clear()
+    for node in model.graph:
+        for key in SOURCE_KEYS:
+            node.metadata_props.pop(key, None)
 
 
 def _rename(translated: Any, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -83,20 +83,16 @@ def evaluate_rows(predictor: Predictor, new_rows: SheetRows, source: str, on_err
         ConfigError: the rows have none of the targets.
         DataError: a target cannot be read, and `on_error` is raise; or no row has a target that the run knows.
     """
-    names = [name for name in predictor.tasks if name in new_rows.sheet.columns]
-    if not names:
+    targets = read_targets(predictor, new_rows, on_error)
+    if not targets.values:
         raise ConfigError(f"{source}: has no column {' or '.join(predictor.tasks)} to compare predictions with")
     notes = [f"no {modality}: predicted without it" for modality in new_rows.missing_modalities] + new_rows.notes
-    targets, skipped = {}, list(new_rows.skipped)
-    for name in names:
-        reader = RowReader(read_as_trained(predictor, new_rows.sheet, [name]), on_error)
-        targets[name], lines = read_target(predictor, name, reader, new_rows.numbers)
-        notes += lines
-        skipped += [line for line in reader.skipped if line not in skipped]
+    notes += targets.notes
+    skipped = list(dict.fromkeys([*new_rows.skipped, *targets.skipped]))
     scores, numbers, bad = _predict_all(predictor, new_rows, on_error)
     results: dict[str, TaskResult] = {}
-    for name in names:
-        results[name] = _compare(predictor.tasks[name], scores[name], targets[name][numbers])
+    for name, values in targets.values.items():
+        results[name] = _compare(predictor.tasks[name], scores[name], values[numbers])
     return {
         "run": predictor.name,
         "file": source,
@@ -105,6 +101,41 @@ def evaluate_rows(predictor: Predictor, new_rows: SheetRows, source: str, on_err
         "tasks": results,
         "notes": notes,
     }
+
+
+class Targets(NamedTuple):
+    """The targets of new rows.
+
+    Attributes:
+        values: by task, as the run numbers them, [N] or [N, C]; of the targets that the rows have.
+        skipped: "place: reason" of each target that could not be read.
+        notes: about values that the run does not know, one line each.
+    """
+
+    values: dict[str, np.ndarray]
+    skipped: list[str]
+    notes: list[str]
+
+
+def read_targets(predictor: Predictor, new_rows: SheetRows, on_error: str = "raise") -> Targets:
+    """Read the targets of new rows.
+
+    Args:
+        predictor: of the run.
+        new_rows: perhaps without any target.
+        on_error: raise | skip: what happens to a row whose target cannot be read.
+
+    Raises:
+        DataError: a target cannot be read, and `on_error` is raise.
+    """
+    targets = Targets({}, [], [])
+    for name in predictor.tasks:
+        if name in new_rows.sheet.columns:
+            reader = RowReader(read_as_trained(predictor, new_rows.sheet, [name]), on_error)
+            targets.values[name], notes = read_target(predictor, name, reader, new_rows.numbers)
+            targets.skipped.extend(reader.skipped)
+            targets.notes.extend(notes)
+    return targets
 
 
 def _predict_all(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from mmrun.data.array_files import Arrays
 from mmrun.data.loader import Loader
 from mmrun.data.store import MappedColumn, PreprocessedColumn, decode_rows
 from mmrun.data.table import Column
+from mmrun.deploy.rows import Rows as Rows
 from mmrun.errors import ConfigError, DamagedError, DataError, MmrunError
 from mmrun.head import Head
 from mmrun.hub import summarize_error
@@ -33,25 +34,12 @@ from mmrun.run.fitted import record_fitted, restore_fitted
 from mmrun.run.pipeline import build_accelerator, place_model, reopen
 from mmrun.run.stage_checkpoints import load_weights
 from mmrun.training.callback import Callback
-from mmrun.types import Batch, Task
+from mmrun.types import Batch, Preprocessor, Task
 
 T = TypeVar("T")
 
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")  # of decoded rows
 BLOCK_ROWS = 512  # decoded at a time, about
-
-
-@dataclass(frozen=True)
-class Rows:
-    """New rows, before they are decoded.
-
-    Attributes:
-        ids: names of the rows [N].
-        columns: raw values of the modalities that the rows have.
-    """
-
-    ids: Sequence[str]
-    columns: Mapping[str, Column]
 
 
 @dataclass(frozen=True)
@@ -104,6 +92,21 @@ class Predictor:
     def modalities(self) -> dict[str, FittedModality]:
         """How each modality is read, by name."""
         return self.record["modalities"]
+
+    @property
+    def formats(self) -> dict[str, dict[str, Any]]:
+        """How numbers and dates are written, by column; only of columns that are not plain."""
+        return self.record["formats"]
+
+    @property
+    def preprocessors(self) -> dict[str, Preprocessor]:
+        """Fitted to the training rows, by modality."""
+        return self.fitted.preprocessors
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """Of the config."""
+        return self.config.dataset
 
     @property
     def tasks(self) -> dict[str, Task]:

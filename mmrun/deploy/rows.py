@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,9 +18,48 @@ from mmrun.data.sheets.formats import format_from_json
 from mmrun.data.sheets.readings import apply_readings
 from mmrun.data.sheets.sheet import Reading, Sheet
 from mmrun.data.table import Column
-from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.errors import ConfigError
-from mmrun.results.schema import FittedModality
+
+if TYPE_CHECKING:
+    from mmrun.results.schema import FittedModality
+    from mmrun.types import Preprocessor  # this module is copied beside exported models, where there is no torch
+
+
+class RowSpec(Protocol):
+    """What reading rows needs to know of a run; a `Predictor` has it."""
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+
+    @property
+    def modalities(self) -> Mapping[str, "FittedModality"]:
+        """How each modality is read, by name."""
+
+    @property
+    def formats(self) -> Mapping[str, Mapping[str, Any]]:
+        """How numbers and dates are written, by column; only of columns that are not plain."""
+
+    @property
+    def preprocessors(self) -> Mapping[str, "Preprocessor"]:
+        """Fitted to the training rows, by modality."""
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        """Of the config: `id`, `encoding` and `allow_outside`."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """New rows, before they are decoded.
+
+    Attributes:
+        ids: names of the rows [N].
+        columns: raw values of the modalities that the rows have.
+    """
+
+    ids: Sequence[str]
+    columns: Mapping[str, Column]
 
 
 @dataclass(frozen=True)
@@ -44,11 +83,11 @@ class SheetRows:
     notes: list[str] = field(default_factory=list)
 
 
-def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_error: str = "raise") -> SheetRows:
+def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str = "raise") -> SheetRows:
     """Read the rows of a file.
 
     Args:
-        predictor: of the run that reads them.
+        run: that reads them.
         file: a table, or a folder or an archive that a run could be trained on. A modality without a column, or without
             a filled cell, counts as missing.
         root: folder that file names in the file start from. By default, the folder of the file.
@@ -60,53 +99,53 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
     """
     if not file.exists():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
-    dataset = predictor.config.dataset
+    dataset = run.dataset
     opened = open_path(str(file), encoding=dataset.get("encoding"))
-    sheet = read_as_trained(predictor, opened.sheet, _list_columns(predictor))
+    sheet = read_as_trained(run, opened.sheet, _list_columns(run))
     reader = cells.RowReader(sheet, on_error)
-    folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(predictor))
+    folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(run))
     files = FileResolver(folder, dataset.get("allow_outside", False), "--root FOLDER")
     raw: dict[str, cells.RawValues] = {}
-    for modality, spec in predictor.modalities.items():
-        columns = name_columns(predictor, modality, spec)
+    for modality, spec in run.modalities.items():
+        columns = name_columns(run, modality, spec)
         if _has_modality(sheet, modality, columns):
             raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
-            if not isinstance(predictor.fitted.preprocessors[modality], Items):
+            if not isinstance(run.preprocessors[modality], Items):
                 reader.require_single_items(columns[0], raw[modality])
     if not raw:
-        columns_read = ", ".join(_list_columns(predictor))
+        columns_read = ", ".join(_list_columns(run))
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({columns_read})")
     reader.require_any_modality(raw)
     numbers = reader.select_valid_rows()
     table: dict[str, Column] = {}
     for modality, values in raw.items():
-        spec = predictor.modalities[modality]
-        locations = sheet.locate_rows(name_columns(predictor, modality, spec)).take(numbers)
+        spec = run.modalities[modality]
+        locations = sheet.locate_rows(name_columns(run, modality, spec)).take(numbers)
         table[modality] = Column(spec["kind"], values.take(numbers), locations)
     ids = _read_ids(dataset, sheet)
     rows = Rows([ids[row] for row in numbers.tolist()], table)
-    notes = [*opened.notes, *root_notes, *describe_new(predictor, rows)]
-    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(predictor, rows), notes)
+    notes = [*opened.notes, *root_notes, *describe_new(run, rows)]
+    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(run, rows), notes)
 
 
-def read_as_trained(predictor: Predictor, sheet: Sheet, columns: Sequence[str]) -> Sheet:
+def read_as_trained(run: RowSpec, sheet: Sheet, columns: Sequence[str]) -> Sheet:
     """Read numbers and dates of some columns as they were read for training, where these were not written plainly.
 
     Args:
-        predictor: of the run.
+        run: that reads them.
         sheet: new rows.
         columns: names; those that the rows do not have are ignored.
     """
-    formats = predictor.record["formats"]
+    formats = run.formats
     readings = {name: Reading("", format_from_json(formats[name])) for name in columns if name in formats}
     return apply_readings(sheet, readings)
 
 
-def name_columns(predictor: Predictor, modality: str, spec: FittedModality) -> list[str]:
+def name_columns(run: RowSpec, modality: str, spec: "FittedModality") -> list[str]:
     """Return the columns of a file that a modality is read from; without a file in training, one of its own name.
 
     Args:
-        predictor: of the run.
+        run: that reads them.
         modality: its name.
         spec: how it is read.
 
@@ -117,15 +156,15 @@ def name_columns(predictor: Predictor, modality: str, spec: FittedModality) -> l
         return spec["columns"]
     if spec["kind"] == "tabular":
         raise ConfigError(
-            f"{predictor.name}: was not trained on dataset=manifest, so the columns of '{modality}' are not known"
+            f"{run.name}: was not trained on dataset=manifest, so the columns of '{modality}' are not known"
         )
     return [modality]
 
 
-def _list_columns(predictor: Predictor) -> list[str]:
+def _list_columns(run: RowSpec) -> list[str]:
     names: list[str] = []
-    for modality, spec in predictor.modalities.items():
-        names += name_columns(predictor, modality, spec)
+    for modality, spec in run.modalities.items():
+        names += name_columns(run, modality, spec)
     return names
 
 
@@ -140,27 +179,27 @@ def _has_modality(sheet: Sheet, modality: str, columns: Sequence[str]) -> bool:
     return not missing
 
 
-def list_missing(predictor: Predictor, rows: Rows) -> list[str]:
+def list_missing(run: RowSpec, rows: Rows) -> list[str]:
     """Return the modalities that no row has.
 
     Args:
-        predictor: of the run.
+        run: that reads them.
         rows: to predict.
     """
     present = {modality for modality, column in rows.columns.items() if column.is_present().any()}
-    return [modality for modality in predictor.modalities if modality not in present]
+    return [modality for modality in run.modalities if modality not in present]
 
 
-def describe_new(predictor: Predictor, rows: Rows) -> list[str]:
+def describe_new(run: RowSpec, rows: Rows) -> list[str]:
     """Describe categories that no training row has, one line each.
 
     Args:
-        predictor: of the run.
+        run: that reads them.
         rows: to predict.
     """
     notes = []
     for modality, column in rows.columns.items():
-        preprocessor = predictor.fitted.preprocessors[modality]
+        preprocessor = run.preprocessors[modality]
         if isinstance(preprocessor, Cells):
             notes += [f"{modality}: {note}" for note in preprocessor.describe_new(column)]
     return notes

@@ -2,33 +2,46 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import openpyxl
+import pyarrow
 import pytest
 import soundfile
 import torch
 from PIL import Image
+from pyarrow import parquet
 
+from mmrun.cli.terminal import Terminal
 from mmrun.deploy import export as deploy_export
+from mmrun.deploy import quantized_export
+from mmrun.deploy.agreement import decode, gather_inputs
+from mmrun.deploy.predictor import open_predictor
+from mmrun.deploy.rows import read_rows
+from mmrun.results.index import resolve
 from tests.people import rows, write
+from tests.png import write_png
 
 # Runs a script as `python FILE` would, in an interpreter in which only the named libraries can be imported
 ALONE = """
 import importlib.abc, runpy, sys
+from importlib.machinery import PathFinder
 NAMES = {"numpy", "onnxruntime", "PIL", "soundfile", "_soundfile", "_soundfile_data", "cffi", "_cffi_backend",
-         "tokenizers", "flatbuffers", "google", "packaging", "typing_extensions"}  # with what these import
+         "tokenizers", "flatbuffers", "google", "packaging", "typing_extensions", "mmrun", "predict_onnx",
+         *sys.argv[1].split()}  # with what these import
 
 class OnlyNamed(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in NAMES and top not in sys.stdlib_module_names:
-            raise ImportError(f"{name} is not to be imported")
+        if top in NAMES or top in sys.stdlib_module_names or top.startswith("_sysconfigdata"):
+            return PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, OnlyNamed())
-sys.argv = sys.argv[1:]
+sys.meta_path = [finder for finder in sys.meta_path if finder is not PathFinder] + [OnlyNamed()]
+sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -39,8 +52,10 @@ def onnx():
         pytest.importorskip(name)
 
 
-def run_alone(*arguments):
-    return subprocess.run([sys.executable, "-c", ALONE, *map(str, arguments)], capture_output=True, text=True)
+def run_alone(*arguments, extra=""):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", ALONE, extra, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def assert_same_predictions(file, other_file):
@@ -105,6 +120,20 @@ def test_a_model_that_differs_is_refused(shell, moved_run, tmp_path):
         (
             ["--tolerance", "0"],
             "argument --tolerance: 0: must be above 0 (see `mmrun export -h`)",
+        ),
+        (["--calibrate", "rows.csv"], "--calibrate: belongs to --quantize int8; add it, or drop this"),
+        (["--max-drop", "0"], "--max-drop: belongs to --quantize int8; add it, or drop this"),
+        (
+            ["--format", "torch", "--quantize", "int8"],
+            "--quantize int8: cannot be combined with --format torch; use --format onnx",
+        ),
+        (
+            ["--quantize", "int8", "--quantize-mode", "dynamic", "--calibrate", "rows.csv"],
+            "--calibrate: --quantize-mode dynamic reads no rows before it predicts; drop one of them",
+        ),
+        (
+            ["--quantize", "int8", "--max-drop", "-1"],
+            "argument --max-drop: -1: must be 0 or more (see `mmrun export -h`)",
         ),
         (["--format", "torch", "-o", "taken"], "taken: exists; remove it, or export elsewhere with -o FOLDER"),
         (
@@ -199,25 +228,161 @@ def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixe
     done = run_alone("model/predict_onnx.py", "few.csv", "-o", "actual.csv")
     assert done.stderr == "".join(
         f"note: few.csv has no {name}: predicted without it\n" for name in ("photo", "sound", "sensor")
+    ) + (
+        "note: cells: column 'colour': 1 of 2 rows have a category that no training row has, the first is 'green'; "
+        "they are read as unknown\n"
     )
     assert_same_predictions(Path("actual.csv"), Path("expected.csv"))
     Path("bad.csv").write_text("note,size,colour\na note,3,red\na note,big,green\n")
     done = run_alone("model/predict_onnx.py", "bad.csv", "-o", "actual.csv")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "bad.csv:3: cells: 'size' is 'big', but it is a number in all training rows"
+        "bad.csv:3: columns 'size', 'colour': 'size' is 'big', but it is a number in all training rows"
     )
     assert_same_predictions(Path("actual.csv"), Path("expected.csv"))
     assert sorted(path.name for path in Path().iterdir() if path.name.startswith(".")) == []
     Path("broken.png").write_bytes(b"no picture")
     for name, text, message in (
-        ("picture.csv", "photo\nbroken.png\n", "picture.csv:2: photo: cannot identify image file"),
-        ("quotes.csv", 'note\n"a\n', "quotes.csv: unexpected end of data"),
-        ("lines.jsonl", '{"note"\n', "lines.jsonl: Expecting ':' delimiter"),
-        ("other.csv", "word\na\n", "other.csv: has none of the columns of photo, sound, note, cells, sensor"),
-        ("rows.xlsx", "", "rows.xlsx: '.xlsx' is not read here; write it as .csv or .jsonl"),
+        ("picture.csv", "photo\nbroken.png\n", "picture.csv:2: column 'photo': broken.png is "),
+        ("quotes.csv", 'note\n"a\n', "quotes.csv:2: unexpected end of data; fix the quotes"),
+        ("lines.jsonl", '{"note"\n', "lines.jsonl:1: is not JSON"),
+        ("other.csv", "word\na\n", "other.csv: has none of the columns that the run reads (photo, sound, note, size"),
+        ("rows.parquet", "", "pyarrow is not installed: "),
+        ("rows.xlsx", "", "rows.xlsx: Excel files need openpyxl; install it with "),
     ):
         Path(name).write_text(text)
         done = run_alone("model/predict_onnx.py", name)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.splitlines()[-1].startswith(message)
+
+
+@pytest.mark.slow
+def test_the_script_decodes_rows_to_the_bits_of_the_run(mixed_run, tmp_path, onnx, monkeypatch, shell):
+    data = mixed_run.parents[2]
+    monkeypatch.chdir(data)
+    assert shell("export", mixed_run, "-o", tmp_path / "model")[0] == 0
+    (tmp_path / "model" / "decode.py").write_text(
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, str(Path(__file__).parent))\n"
+        "import predict_onnx\n"
+        "import numpy as np\n"
+        "run = predict_onnx.ExportedRun(json.loads((predict_onnx.FOLDER / 'preprocess.json').read_text()))\n"
+        "rows = predict_onnx.read_rows(run, Path(sys.argv[1])).rows\n"
+        "np.savez(sys.argv[2], **run.decode(rows, range(len(rows.ids))))\n"
+    )
+    done = run_alone(tmp_path / "model" / "decode.py", data / "rows.csv", tmp_path / "decoded.npz")
+    assert done.stderr == ""
+    predictor = open_predictor(resolve(str(mixed_run)), Terminal(live=False), on_cpu=True)
+    expected = gather_inputs(decode(predictor, read_rows(predictor, data / "rows.csv").rows, 48), torch.arange(48))
+    with np.load(tmp_path / "decoded.npz") as decoded:
+        assert set(decoded) == set(expected)
+        for name, tensor in expected.items():
+            np.testing.assert_array_equal(decoded[name], tensor.numpy(), err_msg=name)
+
+
+# ------------------------------------------------------- numbers with units, dates, and pictures of 16 bits per colour
+
+
+@pytest.fixture(scope="module")
+def written_run(tmp_path_factory):
+    """A run on a table with units, decimal commas and dates, and on pictures of 16 bits per colour."""
+    from mmrun.cli import main
+
+    folder = tmp_path_factory.mktemp("written")
+    generator = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MMRUN_CACHE", str(folder / "cache"))
+        with open(folder / "rows.csv", "w", newline="") as stream:
+            writer = csv.writer(stream, delimiter=";")
+            writer.writerow(["photo", "weight", "seen", "split", "label"])
+            for row in range(24):
+                write_png(folder / f"{row}.png", generator.integers(0, 65536, (9, 8, 3), dtype=np.uint16))
+                split = ("train", "train", "val", "test")[row % 4]
+                writer.writerow([f"{row}.png", f"{row},5 kg", f"{1 + row}.03.2024", split, "ab"[row // 4 % 2]])
+        overrides = [
+            *("dataset=manifest", "dataset.path=rows.csv", "dataset.target=label", "encoder.photo=lenet"),
+            *("dataset.columns={photo:photo,cells:[weight,seen]}", "dataset.kinds={photo:image,cells:tabular}"),
+            *("budget.epochs=1", "trainer.progress=false"),
+        ]
+        assert main(["train", *overrides]) == 0
+    [trained] = (folder / "outputs").glob("*/*")
+    return trained
+
+
+@pytest.mark.slow
+def test_the_script_reads_units_dates_deep_colours_parquet_and_excel(shell, written_run, tmp_path, onnx, monkeypatch):
+    data = written_run.parents[2]
+    monkeypatch.chdir(data)
+    code, _, err = shell("export", written_run, "-o", tmp_path / "model")
+    assert code == 0, err
+    assert "left out" not in err
+    assert shell("predict", written_run, "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
+    with open(data / "rows.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter=";"))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), data / "rows.parquet")
+    workbook = openpyxl.Workbook()
+    workbook.active.append(list(rows[0]))
+    for row in rows:
+        workbook.active.append(list(row.values()))
+    workbook.save(data / "rows.xlsx")
+    for name, extra in (("rows.csv", ""), ("rows.parquet", "pyarrow"), ("rows.xlsx", "openpyxl et_xmlfile")):
+        done = run_alone(
+            tmp_path / "model" / "predict_onnx.py", data / name, "-o", tmp_path / "actual.csv", extra=extra
+        )
+        assert (done.returncode, done.stderr) == (0, ""), name
+        assert_same_scores(tmp_path / "actual.csv", tmp_path / "expected.csv")
+
+
+def assert_same_scores(file, other_file):
+    """Compare predictions without the names of the rows, which differ from file to file."""
+    with open(file, newline="") as stream, open(other_file, newline="") as other_stream:
+        for row, other in zip(csv.DictReader(stream), csv.DictReader(other_stream), strict=True):
+            assert row["label"] == other["label"]
+            assert float(row["label=a"]) == pytest.approx(float(other["label=a"]), abs=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------------------- 8 bits
+
+
+@pytest.mark.slow
+def test_a_model_in_8_bits_is_compared_with_its_run(shell, mixed_run, tmp_path, onnx, monkeypatch):
+    monkeypatch.chdir(mixed_run.parents[2])
+    code, out, err = shell("export", mixed_run, "--quantize", "int8", "--max-drop", "1", "-o", tmp_path / "model")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0] == str(tmp_path / "model")
+    assert lines[1].startswith(
+        "int8, static, asymmetric, per channel; ranges of 24 train rows; compared on 12 test rows; "
+    )
+    record = json.loads((tmp_path / "model" / "quantization.json").read_text())
+    assert set(record["tasks"]) == {"label", "tags", "price"}
+    assert (record["num_rows"], record["labels"]) == (12, 24)
+    assert record["bytes"]["ONNX int8"] == (tmp_path / "model" / "model.onnx").stat().st_size
+    assert record["bytes"]["ONNX int8"] < record["bytes"]["ONNX fp32"]
+    assert set(record["milliseconds"]) == {"PyTorch", "ONNX fp32", "ONNX int8"}
+    monkeypatch.chdir(tmp_path)
+    done = run_alone("model/predict_onnx.py", mixed_run.parents[2] / "rows.csv")
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 49)
+
+
+@pytest.mark.slow
+def test_without_training_rows_calibration_needs_a_file(shell, moved_run, tmp_path, onnx):
+    code, out, err = shell("export", moved_run, "--quantize", "int8", "-o", "model")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("mmrun: the training rows are not there (")
+    assert err.endswith("; add --calibrate FILE, or --quantize-mode dynamic\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_metric_that_drops_too_much_is_refused(shell, mixed_run, tmp_path, onnx, monkeypatch):
+    monkeypatch.chdir(mixed_run.parents[2])
+    monkeypatch.setattr(quantized_export, "find_drop", lambda changes: ("price", 0.5))
+    arguments = ("--quantize", "int8", "--quantize-mode", "dynamic", "-o", tmp_path / "model")
+    code, out, err = shell("export", mixed_run, *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("mmrun: price: r2 drops by 0.5000 in 8 bits (from ")
+    assert err.endswith("on 12 test rows), more than --max-drop 0.01; nothing is written\n")
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import numpy as np
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.preprocess.loudness import LOWEST_LUFS_RATE, Loudness, set_loudness, trim_silence
+from mmrun.data.preprocess.resample import resample
 from mmrun.data.subfiles import path_or_content
 from mmrun.data.table import Column
 from mmrun.data.unreadable import describe_content
@@ -107,7 +108,7 @@ class Waveform:
         """
         samples, rate = self._read(value)
         if rate != self.sample_rate:
-            samples = _resample(samples, rate, self.sample_rate)
+            samples = resample(_to_float(samples), rate, self.sample_rate)
         samples = samples[: self.num_samples]
         if self.loudness != "none":
             samples = set_loudness(_to_float(samples), self.sample_rate, self.loudness, self.level)
@@ -253,12 +254,3 @@ def _to_float(samples: np.ndarray) -> np.ndarray:
     """Return samples as float32 in -1..1."""
     as_float: np.ndarray = samples.astype(np.float32)
     return as_float / 32768 if samples.dtype == np.int16 else as_float
-
-
-def _resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
-    from scipy.signal import resample_poly
-
-    divisor = math.gcd(rate, target_rate)
-    scaled = _to_float(samples)
-    resampled: np.ndarray = resample_poly(scaled, target_rate // divisor, rate // divisor).astype(np.float32)
-    return resampled

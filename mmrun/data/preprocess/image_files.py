@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmrun.data.limits import check_image, ignore_size_warnings, open_array
+from mmrun.data.preprocess.deep_png import read_deep_png
 from mmrun.data.preprocess.dicom import is_dicom, read_dicom, read_dicom_header
 from mmrun.data.subfiles import path_or_content
 from mmrun.data.unreadable import describe_content
@@ -167,19 +168,26 @@ def read_deep(value: Path | np.ndarray, background: Sequence[int]) -> np.ndarray
     assert isinstance(value, Path)
     if read_header(value).mode in GREY_MODES:
         return np.asarray(open_image(value), dtype=np.float32)[None]
-    from torchvision.io import ImageReadMode, decode_image  # Pillow would read 8 of the 16 bits
-
-    try:
-        decoded = decode_image(str(value), ImageReadMode.UNCHANGED, apply_exif_orientation=True)
-    except RuntimeError as error:
-        raise DataError(f"{value.name} is damaged or not an image ({type(error).__name__})") from None
-    pixels: np.ndarray = decoded.numpy().astype(np.float32)  # [C, H, W], with alpha last
+    pixels = _read_deep_colours(value).astype(np.float32)  # [C, H, W], with alpha last
     if len(pixels) in (1, 3):
         return pixels
     colour, alpha = pixels[:-1], pixels[-1:] / UINT16_MAX
     behind = np.array(background[: len(colour)], dtype=np.float32)[:, None, None] * (UINT16_MAX / 255)
     composited: np.ndarray = colour * alpha + behind * (1 - alpha)
     return composited
+
+
+def _read_deep_colours(file: Path) -> np.ndarray:
+    """Read all 16 bits of a PNG file, of which Pillow would read 8: uint16 [C, H, W], upright."""
+    try:
+        from torchvision.io import ImageReadMode, decode_image
+    except ImportError:  # beside an exported model
+        return read_deep_png(file)
+    try:
+        pixels: np.ndarray = decode_image(str(file), ImageReadMode.UNCHANGED, apply_exif_orientation=True).numpy()
+    except RuntimeError as error:
+        raise DataError(f"{file.name} is damaged or not an image ({type(error).__name__})") from None
+    return pixels
 
 
 def describe_decoded(value: Path | np.ndarray) -> Header:

@@ -63,8 +63,10 @@ def describe_guess(content: bytes, sample: bytes) -> str:
         content: of the cell that is not UTF-8.
         sample: the start of its file.
     """
-    from charset_normalizer import from_bytes
-
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError:  # beside an exported model
+        return "save it as UTF-8"
     best = from_bytes(sample if not sample.isascii() else content, cp_isolation=COMMON_ENCODINGS).best()
     if best is None:
         return "name its encoding with dataset.encoding=NAME, or save it as UTF-8"

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmrun.data.limits import MAX_LINE_BYTES
-from mmrun.data.packed import CHUNK_SIZE, PackedValues, release_memory
+from mmrun.data.packed import CHUNK_SIZE, HAS_ARROW, PackedValues, release_memory
 from mmrun.data.sheets.chunks import Chunk, CsvHeader, Row, check_header
 from mmrun.data.sheets.encoding import choose_encoding
 from mmrun.data.sheets.excel import read_excel
@@ -374,7 +374,7 @@ def _normalize_array(cells: "pyarrow.Array") -> "pyarrow.Array":
 def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
     """Read a regular file by columns, and another row by row."""
     header = read_header(path, encoding)
-    if path.stat().st_size >= MIN_COLUMNAR_BYTES:
+    if HAS_ARROW and path.stat().st_size >= MIN_COLUMNAR_BYTES:
         from mmrun.data.sheets.regular_csv import read_columns  # imported late: small files do not need Arrow
 
         columns = read_columns(path, header, limit)
