@@ -162,6 +162,10 @@ class Files:
     def __init__(self, root: Path, allow_outside: bool) -> None:
         self.root, self.allow_outside = root, allow_outside
 
+    def is_text_file(self, text: str) -> bool:
+        """Return whether a text is the name of a file that holds it."""
+        return text.lower().endswith(".txt") and (self.root / text).is_file()
+
     def find(self, cell: object) -> Path:
         """Return the path of a file."""
         path = self.root / str(cell)
@@ -323,7 +327,7 @@ def build_text_decoder(state: State) -> Callable[[object, State, Files], Parts]:
 
     def decode_tokens(cell: object, state: State, files: Files) -> Parts:
         text = str(cell)
-        if text.lower().endswith(".txt") and (files.root / text).is_file():
+        if files.is_text_file(text):
             text = decode_text(files.find(text).read_bytes())
         encoded = tokenizer.encode(text)
         return {"ids": np.array(encoded.ids, dtype=np.int32), "mask": np.array(encoded.attention_mask, dtype=bool)}

@@ -1,0 +1,183 @@
+"""A served run in onnxruntime: it imports neither torch nor what trains."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrun.data import limits
+from mmrun.deploy.predict_onnx import BadRowError, Decoder, Files, Row
+from mmrun.deploy.serve.cells import ReadRow
+from mmrun.deploy.serve.model import Answer, describe_row, describe_unseen, split_answers
+from mmrun.deploy.serve.problems import RequestError, from_message
+from mmrun.deploy.serve.schema import Field, Modality, Schema, ServedTarget, describe_cell_field
+from mmrun.errors import ConfigError, DamagedError, DataError
+from mmrun.installation import format_pip_command
+
+MAX_BYTES = 1 << 28  # of preprocess.json, as of fitted.json
+
+
+class RequestFilesOnly(Files):
+    """Finds files that came with requests; a text is never the name of a file."""
+
+    def is_text_file(self, text: str) -> bool:
+        """Return False."""
+        return False
+
+
+class OnnxModel:
+    """A served run in onnxruntime.
+
+    Args:
+        folder: that `mmrun export` wrote.
+        scratch: folder below which files lie that come with requests.
+
+    Raises:
+        ConfigError: onnxruntime is not installed, or the rows of this run can only be read by mmrun.
+        DamagedError: a file of the folder is not what was written.
+    """
+
+    backend = "onnx"
+    explains = False
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        settings = _read_settings(folder)
+        self._session = _open_session(folder)
+        self._outputs = [value.name for value in self._session.get_outputs()]
+        self._inputs = {value.name for value in self._session.get_inputs()}
+        try:
+            self._decoder = Decoder(settings["modalities"], RequestFilesOnly(scratch, allow_outside=False))
+            self._modalities = settings["modalities"]
+            self.schema = build_schema(settings)
+        except Exception as error:  # preprocess.json may come from someone else
+            raise _damaged(folder, error) from None
+
+    def predict(self, requests: Sequence[Sequence[ReadRow]]) -> list[list[Answer] | RequestError]:
+        """Predict the rows of several requests together; see `ServedModel`."""
+        rows = [row for request in requests for row in request]
+        decoded: dict[int, dict[str, np.ndarray]] = {}
+        errors: dict[int, RequestError] = {}
+        for number, row in enumerate(rows):
+            try:
+                decoded[number] = self._decode(row)
+            except (BadRowError, DataError) as error:
+                errors[number] = _explain_bad_row(row, str(error))
+        answers: dict[int, Answer] = {}
+        if decoded:
+            scores = self._run(list(decoded.values()))
+            for place, number in enumerate(decoded):
+                row_scores = [scores[f"scores.{target.name}"][place].tolist() for target in self.schema.targets]
+                notes = self._describe_unseen(rows[number], decoded[number])
+                answers[number] = describe_row(self.schema, rows[number], row_scores, notes)
+        return split_answers(requests, answers, errors)
+
+    def _decode(self, row: ReadRow) -> dict[str, np.ndarray]:
+        """Return the inputs of one row, [1, ...]."""
+        cells: dict[str, object] = {}
+        for name, value in row.values.items():
+            if isinstance(value, Path):
+                _check_file(self.schema.fields[name], value)
+            cells[name] = str(value) if isinstance(value, Path) else value
+        return self._decoder.decode([Row("row", cells)])
+
+    def _run(self, decoded: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        inputs = {name: np.concatenate([row[name] for row in decoded]) for name in self._inputs}
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+
+    def _describe_unseen(self, row: ReadRow, decoded: Mapping[str, np.ndarray]) -> list[str]:
+        notes = []
+        for modality, spec in self._modalities.items():
+            numbers = decoded.get(f"{modality}.categorical")
+            if spec["kind"] == "tabular" and numbers is not None and decoded[f"present.{modality}"][0]:
+                names = list(spec["state"]["categories"])
+                notes += [describe_unseen(names[place], row) for place in np.flatnonzero(numbers[0] == 0).tolist()]
+        return notes
+
+    def explain(self, row: ReadRow, target: str | None) -> Answer:
+        """Raise: onnxruntime computes no gradients."""
+        raise NotImplementedError
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / "preprocess.json"
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DamagedError(f"{path}: is larger than {MAX_BYTES >> 20} MiB")
+        settings: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(folder, error) from None
+    if not (folder / "predict_onnx.py").is_file():
+        raise ConfigError(
+            f"{folder}: has no predict_onnx.py, so its rows can only be read by mmrun; serve the run itself"
+        )
+    return settings
+
+
+def _open_session(folder: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ConfigError(
+            f"{folder}: onnxruntime is not installed; {format_pip_command('install', 'onnxruntime')}"
+        ) from None
+    try:
+        return onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes depend on what is wrong with the file
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: Path, error: Exception) -> DamagedError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return DamagedError(f"{folder}: damaged, or not what mmrun export wrote ({reason}); export the run again")
+
+
+def build_schema(settings: Mapping[str, Any]) -> Schema:
+    """Return what an exported run reads and predicts.
+
+    Args:
+        settings: of preprocess.json.
+    """
+    modalities = []
+    for name, spec in settings["modalities"].items():
+        kind = spec["kind"]
+        fields = []
+        for column in spec["columns"]:
+            is_cell = kind == "tabular"
+            fields.append(describe_cell_field(column, name, spec["state"]) if is_cell else Field(column, name, kind))
+        modalities.append(Modality(name, kind, fields))
+    targets = [ServedTarget(name, task["kind"], task["names"]) for name, task in settings["tasks"].items()]
+    return Schema(settings["run"], modalities, targets)
+
+
+def _check_file(column: Field, path: Path) -> None:
+    """Raise a DataError if a file claims more than may be decoded."""
+    if path.suffix == ".npy":
+        limits.open_array(path)
+    elif column.type == "image":
+        from PIL import Image
+
+        limits.ignore_size_warnings()
+        try:
+            with Image.open(path) as image:
+                limits.check_image(image, "the file")
+        except OSError:
+            raise DataError("the file is not an image that Pillow reads; send a PNG or JPEG") from None
+    elif column.type == "audio":
+        import soundfile
+
+        try:
+            with soundfile.SoundFile(path) as file:
+                limits.check_audio(file, "the file")
+        except soundfile.SoundFileError:
+            raise DataError("the file is not audio that libsndfile reads; send a WAV, FLAC, MP3 or OGG") from None
+
+
+def _explain_bad_row(row: ReadRow, message: str) -> RequestError:
+    """Return the error of a row: the decoder begins with "row: MODALITY: "."""
+    for value in row.values.values():
+        if isinstance(value, Path):
+            message = message.replace(str(value), "the file").replace(value.name, "the file")
+    parts = message.removeprefix("row: ").split(": ", 1)
+    return from_message(*parts) if len(parts) == 2 else from_message("cells", parts[0])
