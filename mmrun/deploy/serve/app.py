@@ -26,8 +26,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PAGES = Path(__file__).parent / "page"
+STATIC = ("page.css", "page.js", "dom.js", "fields.js", "results.js", "recorder.js", "docs.js")
 FILES = {"/": "index.html", "/docs": "docs.html"}  # by path
-FILES |= {f"/static/{name}": name for name in ("page.css", "page.js", "recorder.js", "docs.js")}
+FILES |= {f"/static/{name}": name for name in STATIC}
 RETRY_AFTER = 1  # seconds
 
 
