@@ -1,6 +1,7 @@
 """Headless Chromium, driven through a pipe by its DevTools protocol: pages are used as people use them."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -24,11 +25,12 @@ class Browser:
     """
 
     def __init__(self, profile, width=1280, height=900, is_dark=False):
-        from_browser, browser_writes = os.pipe()
-        browser_reads, to_browser = os.pipe()
-        flags = " ".join([*FLAGS, *FAKE_MICROPHONE, f"--user-data-dir={profile}"])
+        from_browser, browser_writes = _open_pipe()
+        browser_reads, to_browser = _open_pipe()
+        redirect = f'exec "$0" "$@" 3<&{browser_reads} 4>&{browser_writes}'
+        flags = [*FLAGS, *FAKE_MICROPHONE, f"--user-data-dir={profile}"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f"exec {CHROMIUM} {flags} about:blank 3<&{browser_reads} 4>&{browser_writes}"],
+            ["bash", "-c", redirect, CHROMIUM, *flags, "about:blank"],
             pass_fds=(browser_reads, browser_writes),
             stderr=subprocess.DEVNULL,
         )
@@ -45,10 +47,7 @@ class Browser:
         theme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self._send("Emulation.setEmulatedMedia", features=[theme])
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def close(self):
         self._process.kill()
         self._process.wait()
         os.close(self._read)
@@ -84,7 +83,7 @@ class Browser:
         """Type into the focused element."""
         self._send("Input.insertText", text=text)
 
-    def press(self, key, code=None):
+    def press(self, key):
         for kind in ("keyDown", "keyUp"):
             text = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
             virtual = {"Tab": 9, "Enter": 13, " ": 32}[key]
@@ -125,3 +124,12 @@ class Browser:
             self.console.append(parameters["entry"]["text"])
         if event.get("method") == "Runtime.consoleAPICalled":
             self.console.append(str(parameters["args"]))
+
+
+def _open_pipe():
+    """Return the descriptors of a pipe, both above those that Chromium is given."""
+    pair = os.pipe()
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in pair]
+    for descriptor in pair:
+        os.close(descriptor)
+    return moved

@@ -23,6 +23,8 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train strategy=prompt_tuning": "needs weights; end_to_end/test_pretrained_models.py runs it on tiny ones",
     "scripts/bench": "measures for minutes",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
+    "mmrun serve": "runs until it is stopped; deploy/serve/ runs it",
+    "curl http": "needs the server; deploy/serve/test_app.py sends the same",
     "python product-onnx": "cli/test_export.py runs it, on all kinds",
     "mmrun train -m strategy=scratch,holistic,component seed=0,1,2,3,4": "45 runs of 5 epochs",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",

@@ -53,8 +53,8 @@ class BodyReader:
             raise RequestError(415, "header Content-Type", what, f"send {JSON}, or {FORM} for one row with files")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise RequestError(415, "header Content-Encoding", "is not read", "send the body uncompressed")
-        with self._hold(request) as size_limit, open_request_files(self._folder) as files:
-            body = await self._read_bytes(request, size_limit)
+        body = await self._read_bytes(request)
+        with self._hold(len(body)), open_request_files(self._folder) as files:
             form = await self._parse_form(request, body) if content_type == FORM else None
             if len(body) > LARGE:
                 yield await asyncio.to_thread(self._read_rows, body, form, files)
@@ -65,35 +65,33 @@ class BodyReader:
         rows = self._parse_json(body) if form is None else [form]
         return read_rows(self._schema, self._check_rows(rows), files)
 
-    @contextmanager
-    def _hold(self, request: Request) -> Iterator[int]:
-        """Count the bytes of a request while the context is open; yield how many it may have."""
-        header = request.headers.get("content-length")
-        size = self._settings.max_body if header is None else int(header)
-        if size > self._settings.max_body:
-            raise self._too_large()
-        if self._held + size > self._settings.max_bodies:
-            raise RequestError(503, "body", "too many large requests at once", "send it again later", 1)
-        self._held += size
-        try:
-            yield size
-        finally:
-            self._held -= size
-
-    async def _read_bytes(self, request: Request, size_limit: int) -> bytes:
+    async def _read_bytes(self, request: Request) -> bytes:
         body = bytearray()
+        if int(request.headers.get("content-length", 0)) > self._settings.max_body:
+            raise self._too_large()
         try:
             async with asyncio.timeout(self._settings.body_seconds):
                 async for chunk in request.stream():
                     body += chunk
-                    if len(body) > size_limit:
+                    if len(body) > self._settings.max_body:
                         raise self._too_large()
+                    if self._held + len(body) > self._settings.max_bodies:
+                        raise RequestError(503, "body", "too many large requests at once", "send it again later", 1)
         except TimeoutError:
             what = f"did not arrive within {self._settings.body_seconds:g} s"
             raise RequestError(408, "body", what, "send a smaller body, or send it faster") from None
         except ClientDisconnect:
             raise RequestError(400, "body", "ended early", "send as many bytes as Content-Length says") from None
         return bytes(body)
+
+    @contextmanager
+    def _hold(self, size: int) -> Iterator[None]:
+        """Count the bytes of a body while the context is open."""
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
 
     def _too_large(self) -> RequestError:
         limit = f"{self._settings.max_body // MIB} MiB" if self._settings.max_body >= MIB else "what is accepted"

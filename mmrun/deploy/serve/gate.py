@@ -40,6 +40,13 @@ class Gate:
         self._app, self._paths, self._metrics, self._log = app, paths, metrics, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request.
+
+        Args:
+            scope: of the request.
+            receive: returns parts of its body.
+            send: takes parts of the answer.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

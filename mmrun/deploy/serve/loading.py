@@ -1,10 +1,13 @@
 """Opens what is to be served: a run, a packed run, or a run that was exported as ONNX."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmrun.deploy.serve.model import ServedModel
 from mmrun.errors import ConfigError
-from mmrun.training.callback import Callback
+
+if TYPE_CHECKING:
+    from mmrun.training.callback import Callback
 
 MODEL, PREPROCESSING = "model.onnx", "preprocess.json"  # of an exported run
 EXPORT_TOLERANCE = 1e-4  # that of `mmrun export`
@@ -37,7 +40,7 @@ def open_exported(folder: Path, backend: str | None, scratch: Path) -> ServedMod
     return OnnxModel(folder, scratch)
 
 
-def open_run(path: Path, backend: str | None, scratch: Path, callback: Callback) -> ServedModel:
+def open_run(path: Path, backend: str | None, scratch: Path, callback: "Callback") -> ServedModel:
     """Open a finished run.
 
     Args:

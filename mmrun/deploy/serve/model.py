@@ -125,7 +125,15 @@ def split_answers(
         if bad is None:
             split.append([answers[number] for number in numbers])
         else:
-            error = errors[bad]
-            where = f"rows[{bad - numbers.start}].{error.where}"
-            split.append(RequestError(error.status, where, error.what, error.mend))
+            split.append(locate_error(errors[bad], bad - numbers.start))
     return split
+
+
+def locate_error(error: RequestError, number: int) -> RequestError:
+    """Return the error of a cell with its place in the request.
+
+    Args:
+        error: whose `where` is a column or modality.
+        number: of the row.
+    """
+    return RequestError(error.status, f"rows[{number}].{error.where}", error.what, error.mend)

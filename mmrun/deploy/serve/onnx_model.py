@@ -62,7 +62,9 @@ class OnnxModel:
         for number, row in enumerate(rows):
             try:
                 decoded[number] = self._decode(row)
-            except (BadRowError, DataError) as error:
+            except RequestError as error:
+                errors[number] = error
+            except BadRowError as error:
                 errors[number] = _explain_bad_row(row, str(error))
         answers: dict[int, Answer] = {}
         if decoded:
@@ -152,7 +154,14 @@ def build_schema(settings: Mapping[str, Any]) -> Schema:
 
 
 def _check_file(column: Field, path: Path) -> None:
-    """Raise a DataError if a file claims more than may be decoded."""
+    """Raise a RequestError if a file claims more than may be decoded."""
+    try:
+        _read_header(column, path)
+    except DataError as error:
+        raise from_message(column.name, str(error).replace(path.name, "the file")) from None
+
+
+def _read_header(column: Field, path: Path) -> None:
     if path.suffix == ".npy":
         limits.open_array(path)
     elif column.type == "image":
@@ -162,8 +171,8 @@ def _check_file(column: Field, path: Path) -> None:
         try:
             with Image.open(path) as image:
                 limits.check_image(image, "the file")
-        except OSError:
-            raise DataError("the file is not an image that Pillow reads; send a PNG or JPEG") from None
+        except (OSError, Image.DecompressionBombError):
+            raise DataError("the file is too large, or not an image that Pillow reads; send a PNG or JPEG") from None
     elif column.type == "audio":
         import soundfile
 

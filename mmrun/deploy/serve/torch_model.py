@@ -19,7 +19,7 @@ from mmrun.deploy.explain.target import name_outputs, parse_target
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.deploy.rows import SheetRows, name_columns, read_as_trained
 from mmrun.deploy.serve.cells import ReadRow
-from mmrun.deploy.serve.model import Answer, describe_row, describe_unseen, find_missing, split_answers
+from mmrun.deploy.serve.model import Answer, describe_row, describe_unseen, find_missing, locate_error, split_answers
 from mmrun.deploy.serve.problems import RequestError, from_message
 from mmrun.deploy.serve.schema import Field, Modality, Schema, ServedTarget, describe_cell_field
 from mmrun.errors import ConfigError, DataError
@@ -116,7 +116,7 @@ class TorchModel:
         values, errors = self._read_values([row])
         self._decode([row], values, errors)
         if errors:
-            raise errors[0]
+            raise locate_error(errors[0], 0)
         try:
             explained = parse_target(self._predictor.tasks, target)
         except ConfigError as error:
