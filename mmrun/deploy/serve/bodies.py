@@ -62,7 +62,9 @@ class BodyReader:
                 yield self._read_rows(body, form, files)
 
     def _read_rows(self, body: bytes, form: dict[str, object] | None, files: RequestFiles) -> list[ReadRow]:
-        rows = self._parse_json(body) if form is None else [form]
+        rows: list[object] = [form]
+        if form is None:
+            rows = self._parse_json(body)
         return read_rows(self._schema, self._check_rows(rows), files)
 
     async def _read_bytes(self, request: Request) -> bytes:

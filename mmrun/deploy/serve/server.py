@@ -41,6 +41,9 @@ class PatientProtocol(H11Protocol):  # type: ignore[misc]  # mypy reads uvicorn 
 class Server(uvicorn.Server):  # type: ignore[misc]
     """A server whose end by a signal is a success: requests in flight are answered first."""
 
+    should_exit: bool
+    force_exit: bool
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at SIGINT and SIGTERM while the context is open; at once if one arrives twice."""

@@ -43,17 +43,22 @@ class HeldModel:
         return {"id": row.id}
 
 
+class HeldApp(App):
+    """An application with a held model; `lines` is its log."""
+
+    def __init__(self, folder, settings):
+        self.model, self.lines = HeldModel(), []
+        super().__init__(self.model, settings, folder, self.lines.append)
+
+
 @pytest.fixture
 def open_app(tmp_path):
-    """Return a function that opens an application with some settings; `app.lines` is its log."""
+    """Return a function that opens an application with some settings."""
     apps = []
 
-    def open_with(model=None, **settings):
-        model, lines = model or HeldModel(), []
-        app = App(model, Settings(**settings), tmp_path, lines.append)
-        app.model, app.lines = model, lines
-        apps.append(app)
-        return app
+    def open_with(**settings):
+        apps.append(HeldApp(tmp_path, Settings(**settings)))
+        return apps[-1]
 
     yield open_with
     for app in apps:
