@@ -1,6 +1,7 @@
 """mmrun in Python: open a finished run to predict, embed and evaluate; train a run; compare runs."""
 
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,6 +19,7 @@ from mmrun.deploy.outputs import build_columns
 from mmrun.deploy.predictor import Predictor, Rows, open_predictor
 from mmrun.deploy.records import list_records, read_labelled_records, read_records
 from mmrun.deploy.rows import read_rows
+from mmrun.deploy.share import SCHEME, parse_address, pull
 from mmrun.errors import ConfigError
 from mmrun.results import comparison_tables, formats, records, selection
 from mmrun.results.compare import Comparison, Question
@@ -187,11 +189,18 @@ def load(run: str | Path) -> Run:
     """Open a finished run.
 
     Args:
-        run: its folder, or the beginning of the name or hash of a run below `outputs`.
+        run: its folder, the beginning of the name or hash of a run below `outputs`, or `hf://USER/NAME[@REVISION]`,
+            which `mmrun push` uploaded: its files are checked, and its folder lasts as long as the returned run.
 
     Raises:
-        ConfigError: there is no such run, or it is not finished.
+        ConfigError: there is no such run, it is not finished, or the hub cannot be reached and has not been before.
+        DamagedError: a downloaded file is not what was uploaded.
     """
+    if str(run).startswith(SCHEME):
+        scratch = tempfile.TemporaryDirectory(prefix="mmrun-")
+        pulled = Run(pull(parse_address(str(run)), Path(scratch.name))[0])
+        weakref.finalize(pulled, scratch.cleanup)
+        return pulled
     folder = resolve(str(run))
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")

@@ -38,6 +38,7 @@ from mmrun.config import (
     require_node,
     schema,
 )
+from mmrun.dataset_path import read_dataset_paths
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
@@ -48,7 +49,19 @@ from mmrun.towers import override_encoders, override_fusion
 from mmrun.values import convert
 
 # The keys below these are the user's; none needs a +
-USER_KEYS = {"columns", "kinds", "task", "tasks", "order", "read", "weights", "lr_scale", "encoder_lr"}
+USER_KEYS = {
+    "columns",
+    "kinds",
+    "task",
+    "tasks",
+    "order",
+    "read",
+    "items",
+    "layout",
+    "weights",
+    "lr_scale",
+    "encoder_lr",
+}
 
 ADAPTER_PATH = "strategy.adapt"
 
@@ -155,6 +168,7 @@ def load(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an override names an option or a key that does not exist, or has a value that does not fit.
     """
+    overrides = read_dataset_paths(overrides, list_options("dataset"))
     check_overrides(overrides)
     overrides = quote_values(overrides)
     with _hydra_errors():
@@ -189,6 +203,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         The overrides of each run, one for every combination of values, in the order typed.
     """
     with _hydra_errors():
+        overrides = read_dataset_paths(overrides, list_options("dataset"), is_sweep=True)
         check_overrides(overrides)
         overrides = quote_values(overrides, is_sweep=True)
         reject_intervals(overrides)
@@ -290,7 +305,7 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         if not override.partition("=")[0].lstrip("+").startswith(OF_MODALITIES):
             independent.append(override)
     first, first_choices = _compose(_rewrite_by_group(independent, {}))
-    kinds = _read_kinds(_resolve(first, "dataset"))
+    kinds = _read_kinds(_resolve(first, "dataset"), Path(_resolve(first, "cache")).expanduser())
     modalities = _read_modalities(_resolve(first, "modalities"), kinds)
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
     augmentations = {f"augment.{kind}": f"augment/{kind}" for kind in get_args(Kind)}
@@ -403,14 +418,14 @@ def _check_options(path: str, group: str, names: Sequence[str]) -> None:
             raise ConfigError(f"{path}: no option '{name}' in {_spell(group)}{hint} (there are {', '.join(options)})")
 
 
-def _read_kinds(dataset: Any) -> dict[str, str]:
+def _read_kinds(dataset: Any, cache: Path) -> dict[str, str]:
     """Return the kind of each modality of a data set, from its YAML or, if the source can `describe` it, its file."""
     require_node(dataset, "dataset")
     check_values(dataset, "dataset", drop=LABELS)
     source = import_module(find_target(dataset, "dataset").__module__)
     if hasattr(source, "describe"):
         node = {**dataset, "_target_": f"{source.__name__}.describe"}
-        return cast(dict[str, str], instantiate(node, "dataset", drop=LABELS))
+        return cast(dict[str, str], instantiate(node, "dataset", {"cache": cache}, drop=LABELS))
     kinds: dict[str, str] = convert(dataset.get("kinds"), dict[str, Kind], "dataset.kinds")
     if not kinds:
         raise ConfigError("dataset.kinds: names no modality")

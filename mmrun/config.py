@@ -100,7 +100,7 @@ def config_dir() -> Path:
 
 @dataclass
 class BudgetConfig:
-    """What all stages of a run may spend together. At most one key is set; none means 10 epochs.
+    """What all stages of a run may spend together. At most one key is set; none means 10 epochs, and at least 60 steps.
 
     A stage that reads k of the M modalities spends k/M for each row and step: in one epoch, every modality of every
     training row is read once.
@@ -193,6 +193,9 @@ class TrainerConfig:
     progress: bool = changes(NOTHING, True)  # a live progress bar, on a terminal
 
 
+Missing = Literal["absent", "zero", "mean", "token", "drop"]
+
+
 @dataclass
 class RunConfig:
     """The resolved config of one run, as stored in config.yaml of its run folder."""
@@ -205,6 +208,9 @@ class RunConfig:
     # learning rates of encoders by modality, those of the others being that of the optimizer; None: no encoder has one
     encoder_lr: dict[str, PositiveFloat] | None = changes(TRAINING, None, later=True)
     fusion: Node = None  # may have an `init`
+    # what a fusion sees of a missing modality: that it is absent; or zeros, a running mean or a learned token in its
+    # place. drop: training rows that lack one are left out
+    missing: Missing = changes(TRAINING, "absent", later=True)
     head: HeadConfig = field(default_factory=HeadConfig)
     init: str | None = changes(TRAINING, None, later=True)  # a run, all parts of which start this one where they match
     strategy: StrategyConfig = field(default_factory=StrategyConfig)

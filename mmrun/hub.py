@@ -68,7 +68,7 @@ def locate(model: str) -> str:
         used.add(model)
     if stored is None:
         return model
-    folder = stored / _name_folder(model)
+    folder = stored / name_folder(model)
     return str(folder) if folder.is_dir() else model
 
 
@@ -82,7 +82,7 @@ def store_files(models: Iterable[str], folder: Path) -> None:
     from huggingface_hub import try_to_load_from_cache
 
     for model in models:
-        target = folder / _name_folder(model)
+        target = folder / name_folder(model)
         for name in CONFIG_FILES:
             cached = Path(model, name) if Path(model).is_dir() else try_to_load_from_cache(model, name)
             if isinstance(cached, str | Path) and Path(cached).is_file():
@@ -90,8 +90,12 @@ def store_files(models: Iterable[str], folder: Path) -> None:
                 shutil.copyfile(cached, target / name)
 
 
-def _name_folder(model: str) -> str:
-    """Return a name for the folder of a model that no other one has."""
+def name_folder(model: str) -> str:
+    """Return a name for the folder of a model that no other one has.
+
+    Args:
+        model: name on the hub, or a local folder.
+    """
     plain = re.sub(r"[^A-Za-z0-9.-]+", "_", model).strip("._-")[-40:]
     return f"{plain or 'model'}-{hashlib.blake2b(model.encode(), digest_size=4).hexdigest()}"
 

@@ -119,6 +119,7 @@ def _check_choice(override: Override, repository: Repository) -> None:
         if name not in options:
             found = name if isinstance(name, str) else format_value(name)
             hint = f"{nearest(str(name), options)} (there are {', '.join(options)})"
+            hint += ", and no file or folder is called so" if group == "dataset" else ""
             raise ConfigError(f"{key}: no option '{found}'{hint}")
 
 

@@ -108,16 +108,20 @@ def _quote_value(override: str, is_sweep: bool) -> str:
     if not equals or not (path in TEXT_KEYS or parent in TEXT_PARENTS):
         return override
     if value.startswith("[") and value.endswith("]"):
-        return f"{key}=[{','.join(map(_quote, _split(value[1:-1])))}]"
+        return f"{key}=[{','.join(map(_quote, split_values(value[1:-1])))}]"
     if path == "tag" and "," in value and value[0] not in "'\"":  # several tags of one run, even in a sweep
-        return f"{key}=[{','.join(map(_quote, _split(value)))}]"
+        return f"{key}=[{','.join(map(_quote, split_values(value)))}]"
     if is_sweep and "," in value and path != "note" and not (value.startswith("{") or SWEEP.fullmatch(value)):
-        return f"{key}={','.join(map(_quote, _split(value)))}"
+        return f"{key}={','.join(map(_quote, split_values(value)))}"
     return f"{key}={_quote(value)}"
 
 
-def _split(values: str) -> list[str]:
-    """Split at the commas that are not inside quotes; brackets inside are left to Hydra."""
+def split_values(values: str) -> list[str]:
+    """Split at the commas that are not inside quotes; brackets inside are left to Hydra.
+
+    Args:
+        values: of a sweep, or of a list.
+    """
     if "[" in values or "{" in values:
         return [values]
     return [match[0] for match in ITEM.finditer(values) if match[0].strip()]

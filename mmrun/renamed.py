@@ -32,12 +32,20 @@ KEYS = {
     "sweep": {"prune": "reduction_factor", "at_once": "parallel_trials", "per": "group_by"},
 }
 
-REMOVED = {"trainer.trackers": "callbacks=tensorboard (or wandb, mlflow)"}  # key -> its replacement
+REMOVED = {  # key -> its replacement; * stands for a name that the user chose
+    "trainer.trackers": "callbacks=tensorboard (or wandb, mlflow)",
+    "encoder.*.preprocess.layout": "dataset.layout.NAME=time_first or channels_first",
+}
 
 VALUES = {("strategy.stages.*", "monitor", "headline"): "primary_metric"}
 
 # Keys of fusions that older runs do not have: the value with which their weights still fit, by the start of `_target_`.
 ADDED_TO_FUSION = {"mmrun.models.fusions.attention.": {"positions": "none"}}
+
+# Keys of encoders that older runs do not have: the values with which their weights still fit, by `_target_`.
+ADDED_TO_ENCODERS: dict[str, dict[str, object]] = {
+    "mmrun.models.encoders.tabular.Mlp": {"norm": True, "shortcut": False},
+}
 
 # What these classes compute was corrected after version 0.1.0, whose weights they load: how, by `_target_`.
 CORRECTED = {
@@ -45,6 +53,9 @@ CORRECTED = {
     "mmrun.models.fusions.gated.Gated": "of three or more modalities, each has a sigmoid gate of its own",
 }
 UNCHANGED_BELOW = {"mmrun.models.fusions.gated.Gated": 3}  # modalities, where fewer give the same results
+
+MANIFEST = "mmrun.data.sources.manifest.manifest"  # the source that has a layout of series
+LAYOUTS = {"channels_last": "time_first"}  # of series, by their old names
 
 MODULES = {"mmrun.data.prepare.": "mmrun.data.preprocess."}  # in `_target_`
 
@@ -83,8 +94,9 @@ def check_override(override: str) -> None:
     """
     path = override.partition("=")[0].lstrip("+~")
     keys = path.replace("/", ".").split(".")
-    if ".".join(keys) in REMOVED:
-        raise ConfigError(f"{path}: removed in version {VERSION}; use {REMOVED['.'.join(keys)]}")
+    for removed, replacement in REMOVED.items():
+        if _matches(keys, removed):
+            raise ConfigError(f"{path}: removed; use {replacement}")
     for length in range(1, len(keys)):
         new = _find_renames(keys[:length]).get(keys[length])
         if new is not None:
@@ -106,10 +118,14 @@ def translate_config(values: Values) -> dict[str, Any]:
         A new mapping with current names.
     """
     translated: dict[str, Any] = _translate_node(values, [])
+    for modality, node in translated.get("encoder", {}).items():
+        added_keys = ADDED_TO_ENCODERS.get(str(node.get("_target_")), {})
+        translated["encoder"][modality] = {**added_keys, **node}
     fusion = translated.get("fusion")
     for target, added in ADDED_TO_FUSION.items():
         if isinstance(fusion, Mapping) and str(fusion.get("_target_")).startswith(target):
             translated["fusion"] = {**added, **fusion}
+    _move_layouts(translated)
     trainer = translated.get("trainer")
     if isinstance(trainer, dict):
         trainer.pop("trackers", None)  # they do not change the result
@@ -117,6 +133,15 @@ def translate_config(values: Values) -> dict[str, Any]:
         if stage.get("layer_decay") is not None and "prepare" in str(values.get("encoder")):
             stage["layer_decay"] = None  # it had another meaning, and the weights are already trained
     return translated
+
+
+def _move_layouts(config: dict[str, Any]) -> None:
+    """Move the layout of series from their encoders to the data set."""
+    for modality, node in (config.get("encoder") or {}).items():
+        old = node["preprocess"].pop("layout", None) if isinstance(node.get("preprocess"), dict) else None
+        if old is not None and config["dataset"].get("_target_") == MANIFEST:
+            layouts = config["dataset"].get("layout") or {}
+            config["dataset"]["layout"] = {**layouts, modality: LAYOUTS.get(old, old)}
 
 
 def _translate_node(node: Values, path: list[str]) -> dict[str, object]:

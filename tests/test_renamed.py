@@ -37,7 +37,7 @@ OLD_RUN = Path(__file__).parent / "fixtures" / "run-0.1.0"
         ),
         (
             "trainer.trackers=[tensorboard]",
-            "trainer.trackers: removed in version 0.2.0; use callbacks=tensorboard (or wandb, mlflow)",
+            "trainer.trackers: removed; use callbacks=tensorboard (or wandb, mlflow)",
         ),
         (
             "strategy.stages.train.monitor=headline",
@@ -129,3 +129,12 @@ def test_checkpoint_of_version_0_1_is_resumed():
     state = TrainState.from_state_dict(translate_train_state({**saved, "tally": {"sums": {"loss": 2.0}, "count": 1}}))
     assert (state.step, state.grad_accum_steps, state.should_stop) == (3, 2, False)
     assert state.losses.pop()["loss"].item() == 2.0
+
+
+def test_the_table_encoder_of_an_older_run_keeps_its_layers():
+    node = {"_target_": "mmrun.models.encoders.tabular.Mlp", "dims": [8]}
+    assert translate_config({"encoder": {"cells": node}})["encoder"]["cells"] == {
+        **node,
+        "norm": True,
+        "shortcut": False,
+    }

@@ -14,7 +14,7 @@ FLOORS = [
     ["types", "head", "config", "digests", "plugins", "quoting", "hub"],
     ["processes", "towers", "recipe", "renamed"],
     ["hydra_internals", "instantiate", "code_version"],
-    ["overrides", "augment_overrides"],
+    ["overrides", "augment_overrides", "dataset_path"],
     ["compose", "data", "models"],
     ["tasks"],
     ["objectives"],

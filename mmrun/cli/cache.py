@@ -21,6 +21,7 @@ HELP = "List, verify or clear what runs share: decoded columns, reused stages, f
 SECONDS = {"h": 3600, "d": 86400, "w": 604800}  # by the unit of an age
 
 INCOMPLETE = "being written, or left by a killed process"
+COPIES = ("archive", "hub_dataset")  # kinds of entries that are a user's files, unpacked or downloaded
 DIGESTS = "digests"  # kind of the entry that is a file
 ENTRY_COLUMNS = ("kind", "name", "about", "size", "age")
 UNFINISHED = (".partial", ".new", ".old")  # end the names of such entries
@@ -31,7 +32,7 @@ class Entry:
     """A folder of the cache, or the file of digests.
 
     Attributes:
-        kind: column | stage | feature | digests.
+        kind: column | stage | feature | archive | hub_dataset | digests.
         name: of the folder or file.
         about: its contents, in a few words.
         size: bytes.
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         clear(cache, [entry for entry in entries if entry.age >= min_age])
         return 0
     if args.action == "verify":
-        return 1 if verify(cache, entries) else 0
+        return 1 if verify(cache, [entry for entry in entries if entry.kind not in COPIES]) else 0
     print_answer(_describe_entries(cache, entries), args.format)
     return 0
 
@@ -136,6 +137,11 @@ def list_entries(cache: Path) -> list[Entry]:
         for path in (cache / f"{kind}s").glob("*/"):
             size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
             about = INCOMPLETE if path.suffix in UNFINISHED else describe(path)
+            entries.append(Entry(kind, path.name, about, size, time.time() - path.stat().st_mtime))
+    for kind in COPIES:
+        for path in (cache / f"{kind}s").glob("*/"):
+            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            about = INCOMPLETE if path.name.startswith(".") else ", ".join(entry.name for entry in path.iterdir())[:40]
             entries.append(Entry(kind, path.name, about, size, time.time() - path.stat().st_mtime))
     memory = cache / MEMORY
     if memory.is_file():

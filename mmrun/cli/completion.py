@@ -19,7 +19,23 @@ EPILOG = """\
   eval "$(mmrun completion bash)"    in ~/.bashrc
   eval "$(mmrun completion zsh)"     in ~/.zshrc"""
 
-TAKES_RUNS = ("show", "resume", "note", "open", "rm", "diff", "verify", "eval", "ensemble", "predict", "explain")
+TAKES_RUNS = (
+    "show",
+    "resume",
+    "note",
+    "open",
+    "rm",
+    "diff",
+    "verify",
+    "eval",
+    "ensemble",
+    "predict",
+    "explain",
+    "export",
+    "pack",
+    "push",
+    "card",
+)
 
 BASH = """\
 _mmrun() {

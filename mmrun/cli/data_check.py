@@ -115,6 +115,7 @@ def _describe_preprocessing(table: "DataTable", rejected: "list[Finding]") -> li
     """
     from mmrun.compose import DEFAULT_ENCODER, load_option
     from mmrun.data.checks.finding import split_remedy
+    from mmrun.data.preprocess import items
     from mmrun.data.preprocess.notes import describe_preprocessors
     from mmrun.errors import DataError
     from mmrun.instantiate import instantiate
@@ -125,7 +126,7 @@ def _describe_preprocessing(table: "DataTable", rejected: "list[Finding]") -> li
             continue
         encoder = DEFAULT_ENCODER[column.kind]
         node: Any = load_option(f"encoder/{column.kind}", encoder)["preprocess"]
-        preprocessor = instantiate(node, f"encoder.{name}.preprocess")
+        preprocessor = items.wrap(instantiate(node, f"encoder.{name}.preprocess"), column)
         try:
             preprocessor.fit(column, table.rows("train"))
         except DataError as error:

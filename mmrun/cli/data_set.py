@@ -68,7 +68,6 @@ def read_group_cells(node: Node, table: "Table") -> "dict[str, PackedValues[obje
 
 
 def _read_sheet(node: Node, limit: int | None = None) -> "Sheet":
-    from mmrun.data.sheets.sheet import read_sheet
-    from mmrun.data.sources.manifest import locate_file
+    from mmrun.data.folders.recognize import open_path
 
-    return read_sheet(locate_file(node["path"]), limit=limit, encoding=node["encoding"])
+    return open_path(node["path"], limit=limit, encoding=node["encoding"]).sheet

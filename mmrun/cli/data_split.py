@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
     node = compose_node(args.file, args.overrides)
     request = _build_request(args)
 
+    from mmrun.data.folders.tables import locate_table
     from mmrun.data.sheets.new_column import write_with_columns
-    from mmrun.data.sources.manifest import locate_file
     from mmrun.data.split_file import divide_file
     from mmrun.results.files import write_atomically
 
-    source = locate_file(args.file, "name a CSV, JSON Lines or Parquet file")
+    source = locate_table(args.file, "name a CSV, JSON Lines or Parquet file")
     _check_output(args.output, source)
     keys = ("target", "task", "order", "encoding", "read")
     division = divide_file(source, request, **{key: node[key] for key in keys})

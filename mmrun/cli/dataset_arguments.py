@@ -14,7 +14,7 @@ def add_file(parser: argparse.ArgumentParser) -> None:
         parser: of a verb.
     """
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-    parser.add_argument("file", metavar="FILE", help="a CSV, JSON Lines, Parquet or Excel file, or a folder with one")
+    parser.add_argument("file", metavar="FILE", help="a table, a folder or an archive: whatever dataset=PATH reads")
     parser.add_argument(
         "overrides",
         nargs="*",

@@ -25,6 +25,11 @@ def is_quiet() -> bool:
     return _quiet
 
 
+def shows_progress() -> bool:
+    """Return whether a bar may be drawn on stderr: on a terminal, without `--quiet`."""
+    return sys.stderr.isatty() and not _quiet
+
+
 def split_quiet(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Remove `--quiet` from a command line.
 

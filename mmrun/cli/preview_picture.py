@@ -2,12 +2,13 @@
 
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -17,7 +18,7 @@ from mmrun.models.encoders.logmel import LogMel
 from mmrun.objectives.augmentations.text import spell
 from mmrun.results.formatting import escape_controls
 from mmrun.run.preview import Preview
-from mmrun.types import Input
+from mmrun.types import ITEMS, Input
 
 STYLE = {"font.family": "sans-serif", "font.size": 8, "text.parse_math": False, "svg.fonttype": "none"}
 CELL_SIZE = {"image": 1.5, "audio": 2.0, "series": 2.0, "text": 2.6, "tabular": 2.0}  # inches
@@ -86,14 +87,19 @@ def _describe_row(preview: Preview, row: int) -> str:
 
 
 def _take_row(x: Input, place: int) -> Parts:
-    return {name: part[place] for name, part in (x.items() if isinstance(x, dict) else [("", x)])}
+    """Return the parts of one row; of several items, pictures side by side or the first sound."""
+    parts = {name: part[place] for name, part in (x.items() if isinstance(x, dict) else [("", x)])}
+    if ITEMS not in parts:
+        return parts
+    is_real = parts.pop(ITEMS)
+    return {name: torch.cat(list(part[is_real]), -1) if name == "" else part[0] for name, part in parts.items()}
 
 
 def _add_names(metadata: Mapping[str, Any], preview: Preview, modality: str) -> dict[str, Any]:
-    """Return the metadata of a modality, with the names of a table's columns and categories."""
+    """Return the metadata of a modality, with the function that formats the cells of a table."""
     preprocessor = preview.data.preprocessors[modality]
     if isinstance(preprocessor, Cells):
-        return {**metadata, "numeric": preprocessor.numeric, "categories": preprocessor.categories}
+        return {**metadata, "format_row": preprocessor.format_row}
     return dict(metadata)
 
 
@@ -145,17 +151,15 @@ def _draw_text(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
 
 
 def _draw_table(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
-    """Write the cells in their units; numbers of an own preprocessor as it standardised them."""
-    numeric = metadata.get("numeric") or {f"number {i}": (0.0, 1.0) for i in range(len(x["numeric"]))}
-    categories = metadata.get("categories") or {f"category {i}": {} for i in range(len(x["categorical"]))}
-    lines = []
-    numbers, is_missing = x["numeric"].tolist(), x["missing"].tolist()
-    for (name, (mean, deviation)), number, missing in zip(numeric.items(), numbers, is_missing, strict=True):
-        lines.append(f"{name}: {'-' if missing else format(mean + deviation * number, '.4g')}")
-    for (name, numbered), number in zip(categories.items(), x["categorical"].tolist(), strict=True):
-        words = {number: word for word, number in numbered.items()}
-        lines.append(f"{name}: {words.get(number, number) if number > 0 else '-'}")
+    """Write the cells in their units; those of an own preprocessor as it decoded them."""
+    format_row = metadata.get("format_row", _format_row)
+    lines = format_row(x["numeric"].tolist(), x["missing"].tolist(), x["categorical"].tolist())
     _write(axes, "\n".join(lines), CELL_SIZE["tabular"])
+
+
+def _format_row(numeric: Sequence[float], missing: Sequence[bool], categorical: Sequence[int]) -> list[str]:
+    lines = [f"number {i}: {'-' if missing[i] else format(number, '.4g')}" for i, number in enumerate(numeric)]
+    return lines + [f"category {i}: {number if number > 0 else '-'}" for i, number in enumerate(categorical)]
 
 
 def _write(axes: Axes, text: str, width: float) -> None:

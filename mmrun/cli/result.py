@@ -37,7 +37,8 @@ def print_result(folder: RunFolder) -> None:
     if not is_first_process():
         return
     metrics = folder.read_metrics()
-    for table in (_build_metrics_table(metrics), _build_cost_table(metrics)):
+    tables = [_build_metrics_table(metrics), *_build_presence_tables(metrics), _build_cost_table(metrics)]
+    for table in tables:
         print_table(table)
         echo()
     echo(folder.path)
@@ -84,6 +85,18 @@ def _build_metrics_table(run: RunMetrics) -> Table:
     for name in next(iter(metrics.values()), {}):
         rows.append([name, *(format_number(of_split.get(name)) for of_split in metrics.values())])
     return Table("", ["metric", *metrics], rows)
+
+
+def _build_presence_tables(run: RunMetrics) -> list[Table]:
+    """Show the primary metric by the modalities that rows have; no table where all test rows have the same ones."""
+    metric, patterns = find_primary_metric(run)[0], run.get("by_presence", {}).get("test", [])
+    if metric is None or not patterns:
+        return []
+    rows = []
+    for pattern in patterns:
+        value = format_number(pattern["metrics"].get(metric))
+        rows.append([" ".join(pattern["present"]), f"{pattern['rows']:,}", value])
+    return [Table("", ["test rows with", "rows", metric], rows)]
 
 
 def _build_cost_table(run: RunMetrics) -> Table:

@@ -23,11 +23,11 @@ def survey_file(node: Mapping[str, Any]) -> "Survey":
         DataError: the file cannot be read.
     """
     from mmrun.data.checks.survey import survey
+    from mmrun.data.folders.recognize import open_path
     from mmrun.data.sheets.readings import apply_readings, infer_readings
-    from mmrun.data.sheets.sheet import SAMPLE_ROWS, read_sheet
-    from mmrun.data.sources.manifest import locate_file
+    from mmrun.data.sheets.sheet import SAMPLE_ROWS
 
-    sheet = read_sheet(locate_file(node["path"]), limit=SAMPLE_ROWS, encoding=node["encoding"])
+    sheet = open_path(node["path"], limit=SAMPLE_ROWS, encoding=node["encoding"]).sheet
     raw = {node["split"], node["group"], node["id"]}
     return survey(apply_readings(sheet, infer_readings(sheet, node["read"], raw)))
 
@@ -71,5 +71,7 @@ def train_command(file: str, overrides: Sequence[str]) -> str:
         file: as typed.
         overrides: of the data set, with or without "dataset.".
     """
+    from mmrun.dataset_path import format_override  # imports hydra
+
     words = [f"dataset.{override.removeprefix('dataset.')}" for override in overrides]
-    return shlex.join(["mmrun", "train", "dataset=manifest", f"dataset.path={file}", *words])
+    return shlex.join(["mmrun", "train", format_override(file), *words])

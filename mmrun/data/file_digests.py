@@ -10,6 +10,7 @@ from hashlib import blake2b, file_digest
 from itertools import islice
 from pathlib import Path
 
+from mmrun.data.subfiles import open_file, stat_file
 from mmrun.errors import DamagedError
 
 MEMORY = "files.sqlite"  # in the cache folder
@@ -123,10 +124,9 @@ class NoDigests(FileDigests):
 def _read_stamp(path: str) -> str:
     """Return what changes whenever a file is written: its size, times and inode; empty where it cannot be asked."""
     try:
-        stat = os.stat(path)
+        return stat_file(path).stamp
     except OSError:
         return ""
-    return f"{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_size} {stat.st_ino}"
 
 
 def _is_settled(stamp: str, now: int) -> bool:
@@ -136,7 +136,7 @@ def _is_settled(stamp: str, now: int) -> bool:
 
 def _digest_file(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file_digest(file, lambda: blake2b(digest_size=DIGEST_SIZE)).hexdigest()
     except OSError as error:
         return f"cannot be read: {error.strerror}"  # decoding raises it, with the row

@@ -11,10 +11,12 @@ from unicodedata import normalize
 import numpy as np
 
 from mmrun.data.cell_files import infer_content
+from mmrun.data.items import split_items
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.unreadable import find_unreadable
 from mmrun.errors import ConfigError, DataError
 
 KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
@@ -23,15 +25,19 @@ MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
 MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
 NUMBERING_NAMES = {"#", "id", "idx", "index", "no", "nr", "num", "number", "row", "row_number"}  # of row numbers
+IDENTIFIER_NAMES = re.compile(r"(?i:(^|[\W_])(id|ids|uid|uuid|guid|identifier|mrn|hash|md5|sha1|sha256))$|[a-z]I[dD]$")
+MIN_IDENTIFIERS = 20  # different cells, from which a column so called is one of identifiers
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
 }
 SUFFIXES = {
-    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
-    "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif"},
-    "series": {".npy", ".csv", ".tsv"},
+    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm", ".dicom"}
+    | {".jfif", ".jpe", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".tga"},
+    "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".caf", ".w64"},
+    "series": {".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea"},
 }
+MIN_FILE_NAMES = 0.9  # share of the cells, from which a column is one of files; the others are bad rows
 
 
 class Modality(NamedTuple):
@@ -105,6 +111,25 @@ def find_row_numbers(sheet: Sheet, reserved: Container[str | None]) -> list[str]
         if first in (0.0, 1.0) and all(number == first + row for row, number in enumerate(numbers)):
             numbering.append(name)
     return numbering
+
+
+def find_identifiers(sheet: Sheet, reserved: Container[str | None]) -> list[str]:
+    """Return the columns that only tell rows apart: called id, uuid or the like, and different in each row.
+
+    Args:
+        sheet: the file, or its first rows.
+        reserved: columns that are targets, split, group or id.
+    """
+    identifiers = []
+    for name, column in sheet.columns.items():
+        if name in reserved or not IDENTIFIER_NAMES.search(name):
+            continue
+        cells = column.head(SAMPLE_ROWS).drop_empty()
+        if len(cells) < MIN_IDENTIFIERS or len(set(map(str, cells))) < len(cells):
+            continue
+        if not any(_names_files(cell, kind) for cell in cells for kind in SUFFIXES):
+            identifiers.append(name)
+    return identifiers
 
 
 def require_column(sheet: Sheet, name: str, key_path: str) -> None:
@@ -275,10 +300,11 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     """
     if parse_numbers(cells) is not None:  # first, as it is the quickest and a wide table has mostly numbers
         return "tabular", "numbers"
-    if all(isinstance(cell, bytes) for cell in cells):
-        return _infer_content(cells)
-    for kind, suffixes in SUFFIXES.items():
-        if all(_has_suffix(cell, suffixes) for cell in cells):
+    contents = [split_items(cell) for cell in cells]
+    if all(isinstance(item, bytes) for items in contents for item in items):
+        return _infer_content([item for items in contents for item in items])
+    for kind in (*SUFFIXES, "text"):
+        if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
             return kind, "file names"
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
@@ -309,8 +335,16 @@ def _are_series(cells: Sequence[object]) -> bool:
     return usual >= MIN_SERIES and (usual >= MIN_WHOLE_SERIES or any("." in str(cell) for cell in cells))
 
 
-def _has_suffix(cell: object, suffixes: set[str]) -> bool:
-    return isinstance(cell, str) and PurePosixPath(cell).suffix.lower() in suffixes
+def _names_files(cell: object, kind: str) -> bool:
+    """Return whether a cell is the name of a file of a kind, or of several, be they of a format that is read or not."""
+    return all(isinstance(name, str) and _has_kind(name, kind) for name in split_items(cell))
+
+
+def _has_kind(name: str, kind: str) -> bool:
+    if PurePosixPath(name).suffix.lower() in SUFFIXES.get(kind, ()):
+        return True
+    unreadable = find_unreadable(name)
+    return unreadable is not None and unreadable.kind == kind
 
 
 def _contains_float(cell: object) -> bool:

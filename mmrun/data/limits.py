@@ -5,19 +5,20 @@ row, in `mmrun data check` and in training alike.
 """
 
 import json
+import math
 import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mmrun.data.subfiles import open_file, parse_subfile
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from pyarrow.parquet import FileMetaData
     from soundfile import SoundFile
 
 MAX_PIXELS = 1 << 26  # of an image: 67 million, 8192 x 8192
@@ -26,9 +27,16 @@ MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
 MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
 MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB
 MAX_LINE_BYTES = 1 << 26  # of a CSV or JSON Lines file: 64 MiB
+MAX_ITEMS = 256  # files in one cell
 MAX_DEPTH = 32  # of lists and objects inside each other
-MAX_ROWS_PER_BYTE = 64  # of a Parquet file; rows that differ cannot be stored in less
+MAX_ROWS_PER_BYTE = 64  # of a Parquet or Arrow file; rows that differ cannot be stored in less
 MIN_ROWS_CHECKED = 1 << 20  # files with fewer rows may repeat one row
+
+MAX_LISTED = 10_000_000  # files in a folder or an archive
+MAX_FOLDER_DEPTH = 32  # of folders inside each other
+MAX_UNPACKED_BYTES = 1 << 40  # of an archive: 1 TiB
+MAX_UNPACKED_RATIO = 200  # of the bytes in an archive to its size; deflate reaches 1,000 on zeros
+MIN_UNPACKED_CHECKED = 1 << 28  # archives of less than 256 MiB are not worth a limit on the ratio
 
 EXTERNAL_FORMATS = ("EPS",)  # images that Pillow passes to another program: Ghostscript
 
@@ -94,7 +102,7 @@ def open_array(path: Path, limited: bool = True) -> np.ndarray:
     """
     try:
         # This reads the header, and compares what it claims with the size of the file
-        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+        array: np.ndarray = _map_array(path)
     except Exception as error:  # NumPy's exception classes depend on what is wrong with the header
         raise DataError(f"{path.name} is damaged or not a numeric array ({type(error).__name__})") from None
     if limited and array.size > MAX_VALUES:
@@ -104,6 +112,22 @@ def open_array(path: Path, limited: bool = True) -> np.ndarray:
     return array
 
 
+def _map_array(path: Path) -> np.ndarray:
+    """Map an array file, which may lie in an archive."""
+    subfile = parse_subfile(path)
+    if subfile is None:
+        return np.lib.format.open_memmap(path, mode="r")
+    with open_file(path) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(stream)
+        start = stream.tell()
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > subfile.size - start:
+        raise ValueError("pickled objects, or less than the header claims")
+    order: Literal["F", "C"] = "F" if is_fortran else "C"
+    return np.memmap(subfile.archive, dtype, "r", subfile.offset + start, shape, order)
+
+
 def read_text(path: Path) -> bytes:
     """Read a text file.
 
@@ -111,7 +135,7 @@ def read_text(path: Path) -> bytes:
         DataError: it is larger than MAX_TEXT_BYTES.
         OSError: it cannot be read.
     """
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         content = stream.read(MAX_TEXT_BYTES + 1)
     if len(content) > MAX_TEXT_BYTES:
         raise DataError(f"{path.name} is larger than {MAX_TEXT_BYTES >> 20} MiB; shorten it")
@@ -136,18 +160,17 @@ def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | N
     return value
 
 
-def check_parquet(metadata: "FileMetaData", num_bytes: int, name: str) -> None:
-    """Check how many rows a Parquet file claims.
+def check_row_count(num_rows: int, num_bytes: int, name: str) -> None:
+    """Check how many rows a Parquet or Arrow file claims.
 
     Args:
-        metadata: of the file.
+        num_rows: that it claims.
         num_bytes: its size.
         name: of the file.
 
     Raises:
         DataError: so many rows cannot be stored in so few bytes, unless all are the same.
     """
-    num_rows = metadata.num_rows
     if num_rows > MIN_ROWS_CHECKED and num_rows > MAX_ROWS_PER_BYTE * num_bytes:
         raise DataError(f"{name} claims {num_rows:,} rows in {num_bytes:,} bytes; write it again")
 

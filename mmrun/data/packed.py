@@ -110,6 +110,15 @@ class PackedValues(Sequence[T]):
         """Return the values that are not None."""
         return self.take(np.flatnonzero(is_present(self)))
 
+    def holds(self, kind: type) -> bool:
+        """Return whether any value is of a type that no Arrow array can hold.
+
+        Args:
+            kind: other than strings, integers, floats, booleans and paths.
+        """
+        loose = (chunk for chunk in self._chunks if not isinstance(chunk, _ArrowValues))
+        return any(isinstance(value, kind) for chunk in loose for value in chunk)
+
     def head(self, length: int) -> "PackedValues[T]":
         """Return the first values.
 

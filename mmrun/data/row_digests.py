@@ -14,8 +14,10 @@ import numpy as np
 
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.fitted import Fit
+from mmrun.data.items import ItemList, list_paths
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.sheet import Locations
+from mmrun.data.subfiles import name_file
 from mmrun.data.table import CLASSES, Table, Target
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def _digest_names(names: Sequence[str]) -> np.ndarray:
 
 def _digest_values(values: Sequence[object], files: FileDigests) -> np.ndarray:
     """Return the digests [N] of raw values; that of a path is the digest of the file's content."""
-    contents = files.digest(str(value) for value in values if isinstance(value, Path))
+    contents = files.digest(str(path) for value in values for path in list_paths(value))
     return np.fromiter((_digest_value(value, contents) for value in values), dtype=np.uint32, count=len(values))
 
 
@@ -104,6 +106,8 @@ def _digest_value(value: object, contents: Iterator[str]) -> int:
         return ABSENT
     if isinstance(value, Path):
         return crc32(next(contents).encode())
+    if isinstance(value, ItemList):
+        return crc32(repr([_digest_value(item, contents) for item in value]).encode())
     if isinstance(value, str):
         return crc32(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, bytes):
@@ -234,8 +238,9 @@ def _locate(table: Table, part: str, row: int) -> str:
     value = table.columns[name].values[row] if kind == "input" else None
     if isinstance(value, Path):
         root = os.path.abspath(table.root or "")
-        return os.path.relpath(value, root) if value.is_relative_to(root) else str(value)
+        shown = name_file(value)
+        return os.path.relpath(shown, root) if shown.is_relative_to(root) else str(shown)
     column = next(iter(table.columns.values()))
     if isinstance(column.locations, Locations):
-        return f"{column.locations.name}:{column.locations.lines[row]}"
+        return column.locations.locate(row)
     return column.locate(row)

@@ -85,7 +85,7 @@ def infer_layout(
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
     chosen_fold = None if fold is None else _require_folds(sheet, fold_column)
-    reserved = {*targets, group, split, id, chosen_fold}
+    reserved = {*targets, group, split, id, chosen_fold, *sheet.derived}
     left_out = {} if columns else _find_left_out(sheet, reserved, fold_column)
     modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | left_out.keys())
     return Layout(modalities, targets, split, group, id, left_out, chosen_fold)
@@ -102,7 +102,8 @@ def _require_folds(sheet: Sheet, fold_column: str | None) -> str:
 
 def _find_left_out(sheet: Sheet, reserved: set[str | None], fold_column: str | None) -> dict[str, str]:
     """Return the columns that are no inputs unless they are named, with the reason."""
-    left_out = dict.fromkeys(infer.find_row_numbers(sheet, reserved), "numbers the rows")
+    left_out = dict.fromkeys(infer.find_identifiers(sheet, reserved), "is different in each row")
+    left_out |= dict.fromkeys(infer.find_row_numbers(sheet, reserved), "numbers the rows")
     for name, reason in find_bookkeeping(sheet, fold_column).items():
         if name not in reserved:
             left_out[name] = reason

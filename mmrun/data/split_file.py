@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.data import cells, infer
 from mmrun.data.folds import MIN_FOLDS
+from mmrun.data.labels import encode_target
 from mmrun.data.names import normalize_name, shorten
 from mmrun.data.partition import partition_by_time, partition_groups, partition_rows
 from mmrun.data.schema import Layout, Names, resolve_schema
@@ -108,7 +109,7 @@ def divide_file(
     labels = read_labels(reader, schema)
     encoded = {}
     for name, task_of_target in schema.tasks.items():
-        encoded[name] = cells.encode_target(task_of_target, labels[name], name, sheet.name, schema.orders[name])
+        encoded[name] = encode_target(task_of_target, labels[name], name, sheet.name, schema.orders[name])
     groups = None
     if request.group is not None:
         groups = np.array(list(reader.read_column(request.group, normalize_name, required=True)))

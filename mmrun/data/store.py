@@ -23,7 +23,9 @@ from mmrun.data.array_files import (
     remove_damaged,
     write_arrays,
 )
+from mmrun.data.items import list_paths
 from mmrun.data.progress import DecodingProgress, Listener, Silence
+from mmrun.data.subfiles import stat_file
 from mmrun.data.table import Column
 from mmrun.errors import DataError
 from mmrun.processes import exclusive
@@ -254,13 +256,14 @@ def choose_storage(size: int, from_files: bool, limit_bytes: int) -> Literal["me
 def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
     """Hash what determines the decoded bits: data, code and libraries, and the sizes and times of the files."""
     kind = type(preprocessor)
-    code = [*code_version.digest_code_of(kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
-    parts = [FORMAT, key, column.kind, kind.__name__, preprocessor.state(), code]
+    item_kind = type(getattr(preprocessor, "preprocessor", preprocessor))
+    code = [*code_version.digest_code_of(item_kind, ("data",)), code_version.library_versions(code_version.DECODERS)]
+    parts = [FORMAT, key, column.kind, kind.__name__, item_kind.__name__, preprocessor.state(), code]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for value in column.values if column.from_files else ():
-        if isinstance(value, Path):
-            stat = os.stat(value)
-            digest.update(b"%d %d\n" % (stat.st_size, stat.st_mtime_ns))
+        for path in list_paths(value):
+            stat = stat_file(path)
+            digest.update(b"%d %d\n" % (stat.size, stat.mtime_ns))
     return digest.hexdigest()[:32]
 
 

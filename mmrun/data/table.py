@@ -4,13 +4,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from mmrun.data.items import ItemOptions, list_paths
 from mmrun.data.packed import is_present
 
 SPLITS = ("train", "val", "test")
+SeriesLayout = Literal["auto", "time_first", "channels_first"]
 CLASSES = ("classification", "ordinal")  # tasks whose targets are class numbers
 
 
@@ -23,12 +25,16 @@ class Column:
         values: one entry per row: a path, a string, an array or a dict of cells; None where the modality is missing.
         locations: names each row in error messages, for example "my.csv:17"; None: rows are named by their number.
         categorical: names of tabular columns that are categories even where all their cells are numbers.
+        items: how several items of a row are read; None: each row is a single one.
+        layout: of series with two axes: time_first or channels_first; auto: chosen from the rows.
     """
 
     kind: str
     values: Sequence[Any]
     locations: Sequence[str] | None = None
     categorical: frozenset[str] = frozenset()
+    items: ItemOptions | None = None
+    layout: SeriesLayout = "channels_first"
 
     def is_present(self) -> np.ndarray:
         """Return which rows have a value.
@@ -49,7 +55,7 @@ class Column:
     @property
     def from_files(self) -> bool:
         """Whether any row is read from a file."""
-        return self.kind != "tabular" and any(isinstance(value, Path) for value in self.values)
+        return self.kind != "tabular" and any(list_paths(value) for value in self.values)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from mmrun.data.preprocess.items import Items
 from mmrun.deploy import predict_onnx
 from mmrun.deploy.agreement import (
     MAX_ROWS,
@@ -24,7 +25,7 @@ from mmrun.deploy.agreement import (
 )
 from mmrun.deploy.graph import Graph, Inputs, list_shapes, open_session, save_onnx, trace
 from mmrun.deploy.predictor import Predictor
-from mmrun.deploy.synthetic import MAKERS, make_rows
+from mmrun.deploy.synthetic import MAKERS, get_item_class, make_rows
 from mmrun.errors import ConfigError, RunError, StorageError
 from mmrun.installation import format_pip_command
 from mmrun.results.schema import FittedModality
@@ -196,7 +197,7 @@ def _export(predictor: Predictor, folder: Path, model_format: str, file: Path | 
 
 def _example_inputs(predictor: Predictor, checked: CheckedRows) -> Inputs:
     """Return inputs to trace with: rows of noise, or repeated ones of the user's file."""
-    is_own = all(type(preprocessor) in MAKERS for preprocessor in predictor.fitted.preprocessors.values())
+    is_own = all(get_item_class(preprocessor) in MAKERS for preprocessor in predictor.fitted.preprocessors.values())
     rows = make_rows(predictor, NUM_TRACED) if is_own else checked.rows
     numbers = np.arange(NUM_TRACED) % len(rows.ids)
     return gather_inputs(predictor.decode(rows, numbers), torch.arange(NUM_TRACED))
@@ -288,7 +289,9 @@ def _describe_undecodable(predictor: Predictor) -> list[str]:
     """Return why the script cannot decode rows, a line each: classes of the user's own, cells that are not plain."""
     lines = []
     for modality, preprocessor in predictor.fitted.preprocessors.items():
-        if type(preprocessor) not in MAKERS:
+        if isinstance(preprocessor, Items):
+            lines.append(f"{modality}: several items in a row are not decoded by {SCRIPT}, which is left out")
+        elif type(preprocessor) not in MAKERS:
             name = type(preprocessor).__name__
             lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
         columns = [name for name in predictor.modalities[modality]["columns"] if name in predictor.record["formats"]]

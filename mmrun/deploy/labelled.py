@@ -7,7 +7,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from mmrun.data.cells import Label, RowReader, get_label_parser
+from mmrun.data.cells import RowReader
+from mmrun.data.labels import Label, get_label_parser
 from mmrun.data.sheets.numbers import as_number
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.rows import SheetRows, read_as_trained, read_rows

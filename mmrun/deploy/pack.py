@@ -6,7 +6,8 @@ import re
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TypedDict
 
@@ -59,6 +60,44 @@ def pack(folder: RunFolder, output: Path, everything: bool = False) -> Contents:
         DamagedError: a file of the run is not what was written.
         StorageError: the archive cannot be written.
     """
+    check_complete(folder)
+    paths = sorted(_list_all(folder.path) if everything else _list_needed(folder))
+    for final in sorted({path.parent for path in paths if path.suffix == ".safetensors"}):
+        checkpoint.verify(folder.path / final)
+    files = {path.as_posix(): compute_digest(folder.path / path) for path in paths}
+    contents = make_contents(folder, files)
+    write_atomically(output, lambda path: _write_archive(path, folder.path, contents))
+    return contents
+
+
+def make_contents(folder: RunFolder, files: dict[str, Digest]) -> Contents:
+    """Return the list of files of a run.
+
+    Args:
+        folder: of the run.
+        files: digests, by path in the folder.
+
+    Raises:
+        ConfigError: `parse_contents` would refuse a name.
+    """
+    name = folder.path.resolve().name
+    contents: Contents = {"format": FORMAT, "version": __version__, "run": name, "files": files}
+    try:
+        return parse_contents(json.dumps(contents).encode(), str(folder.path))
+    except DamagedError as error:
+        raise ConfigError(f"{error}; rename it, to letters, digits and . _ = , + -") from None
+
+
+def check_complete(folder: RunFolder) -> None:
+    """Check that a run has what predicting needs.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        ConfigError: the run is not finished, or did not record what was fitted to its training rows.
+        DamagedError: this record is not what was written.
+    """
     if not folder.finished:
         raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
     if not folder.fitted_file.exists():
@@ -67,13 +106,17 @@ def pack(folder: RunFolder, output: Path, everything: bool = False) -> Contents:
             "by; train it again with --rerun"
         )
     folder.read_fitted()
-    paths = sorted(_list_all(folder.path) if everything else _list_needed(folder))
-    for final in sorted({path.parent for path in paths if path.suffix == ".safetensors"}):
-        checkpoint.verify(folder.path / final)
-    files = {path.as_posix(): compute_digest(folder.path / path) for path in paths}
-    contents: Contents = {"format": FORMAT, "version": __version__, "run": folder.name, "files": files}
-    write_atomically(output, lambda path: _write_archive(path, folder.path, contents))
-    return contents
+
+
+def find_final_checkpoint(folder: RunFolder) -> Path:
+    """Return the folder of the weights that predict.
+
+    Args:
+        folder: of a finished run.
+    """
+    config = folder.read_config()
+    stage, settings = list(config["strategy"]["stages"].items())[-1]
+    return folder.checkpoint_path(_find_last_stage(folder, stage), settings["keep"])
 
 
 def _list_needed(folder: RunFolder) -> Iterator[Path]:
@@ -81,9 +124,7 @@ def _list_needed(folder: RunFolder) -> Iterator[Path]:
     for path in _list_all(folder.path):
         if path.parts[0] not in ("checkpoints", "profiles"):
             yield path
-    config = folder.read_config()
-    stage, settings = list(config["strategy"]["stages"].items())[-1]
-    final = folder.checkpoint_path(_find_last_stage(folder, stage), settings["keep"])
+    final = find_final_checkpoint(folder)
     for path in _list_all(final):
         yield (final / path).relative_to(folder.path)
 
@@ -135,70 +176,121 @@ def unpack(archive: Path, parent: Path) -> RunFolder:
         raise ConfigError(f"{archive}: no such file; pass one that mmrun pack wrote")
     try:
         with zipfile.ZipFile(archive) as opened:
-            contents = _read_contents(archive, opened)
-            target = parent / contents["run"]
-            if target.exists():
-                raise ConfigError(f"{target}: exists; remove it, or unpack elsewhere with -o FOLDER")
-            unfinished = parent / f".{contents['run']}.{os.getpid()}"
-            try:
-                _extract(archive, opened, contents, unfinished)
-                unfinished.rename(target)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+            contents = parse_contents(_read_contents(archive, opened), str(archive))
+            open_file = partial(_open_member, archive, opened, contents["run"])
+            return write_run(contents, open_file, parent, str(archive), "unpack")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise DamagedError(f"{archive}: damaged, or no archive of a run ({error})") from None
-    except OSError as error:
-        raise StorageError(f"{parent}: cannot be written ({error.strerror or error})") from None
-    return RunFolder(target)
 
 
-def _read_contents(archive: Path, opened: zipfile.ZipFile) -> Contents:
-    """Read the list of files, and refuse names that could lead out of the folder."""
+def _read_contents(archive: Path, opened: zipfile.ZipFile) -> bytes:
+    """Return what lists the files of an archive; empty where it is missing."""
     try:
         info = opened.getinfo(CONTENTS)
-        if info.file_size > MAX_CONTENTS:
-            raise DamagedError(f"{archive}: {CONTENTS} is larger than {MAX_CONTENTS >> 20} MiB")
-        contents: Contents = json.loads(opened.read(info))
-    except (KeyError, ValueError, RecursionError):
-        raise DamagedError(f"{archive}: no archive of a run, it has no readable {CONTENTS}") from None
+    except KeyError:
+        return b""
+    if info.file_size > MAX_CONTENTS:
+        raise DamagedError(f"{archive}: {CONTENTS} is larger than {MAX_CONTENTS >> 20} MiB")
+    return opened.read(info)
+
+
+def _open_member(archive: Path, opened: zipfile.ZipFile, run: str, name: str) -> IO[bytes]:
+    try:
+        info = opened.getinfo(f"{run}/{name}")
+    except KeyError:
+        raise DamagedError(f"{archive}: {name} is missing") from None
+    if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
+        raise DamagedError(f"{archive}: {name} is not a file")
+    return opened.open(info)
+
+
+# --------------------------------------------------------------------------------------- runs that come from elsewhere
+
+
+def parse_contents(content: bytes, source: str) -> Contents:
+    """Parse a list of files that may come from someone else, and refuse names that could lead out of the folder.
+
+    Args:
+        content: of pack.json.
+        source: names the archive or repository in messages.
+
+    Raises:
+        ConfigError: a later version of mmrun wrote it.
+        DamagedError: it is no such list, or a name is refused.
+    """
+    try:
+        contents: Contents = json.loads(content)
+    except (ValueError, RecursionError):
+        raise DamagedError(f"{source}: no archive of a run, it has no readable {CONTENTS}") from None
     problem = find_mismatch(contents, Contents)
     if problem is not None:
-        raise DamagedError(f"{archive}: {CONTENTS}: {problem}")
+        raise DamagedError(f"{source}: {CONTENTS}: {problem}")
     if contents["format"] > FORMAT:
-        raise ConfigError(f"{archive}: was written by mmrun {contents['version']}; install that version or a later one")
+        raise ConfigError(f"{source}: was written by mmrun {contents['version']}; install that version or a later one")
     if len(contents["files"]) > MAX_FILES:
-        raise DamagedError(f"{archive}: has more than {MAX_FILES:,} files")
+        raise DamagedError(f"{source}: has more than {MAX_FILES:,} files")
     for name in (contents["run"], *contents["files"]):
         path = PurePosixPath(name)
         if str(path) != name or not all(SAFE_NAME.fullmatch(part) for part in path.parts):
-            raise DamagedError(f"{archive}: a file called {name!r} is refused")
+            raise DamagedError(f"{source}: a file called {name!r} is refused")
     if "/" in contents["run"]:
-        raise DamagedError(f"{archive}: a run called {contents['run']!r} is refused")
+        raise DamagedError(f"{source}: a run called {contents['run']!r} is refused")
     return contents
 
 
-def _extract(archive: Path, opened: zipfile.ZipFile, contents: Contents, folder: Path) -> None:
-    """Write the files, each no longer than the list says, and check them."""
+def write_run(
+    contents: Contents, open_file: Callable[[str], IO[bytes]], parent: Path, source: str, verb: str
+) -> RunFolder:
+    """Write the folder of a run that comes from elsewhere; it has its name only when every file was checked.
+
+    Args:
+        contents: that `parse_contents` returned.
+        open_file: opens a file by its name; it may be longer than its digest says.
+        parent: the folder in which the run's folder is made.
+        source: names the archive or repository in messages.
+        verb: of mmrun that does it.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: the run's folder exists.
+        DamagedError: a file is not what its digest says.
+        StorageError: the folder cannot be written.
+    """
+    target = parent / contents["run"]
+    if target.exists():
+        raise ConfigError(f"{target}: exists; remove it, or {verb} elsewhere with -o FOLDER")
+    unfinished = parent / f".{contents['run']}.{os.getpid()}"
+    try:
+        _check_space(contents, parent)
+        for name, digest in contents["files"].items():
+            written = unfinished / name
+            written.parent.mkdir(parents=True, exist_ok=True)
+            with open_file(name) as opened, written.open("wb") as stream:
+                _copy(opened, stream, digest["size"], f"{source}: {name}")
+            _verify(written, digest, f"{source}: {name}")
+        unfinished.rename(target)
+    except OSError as error:
+        raise StorageError(f"{parent}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return RunFolder(target)
+
+
+def _check_space(contents: Contents, parent: Path) -> None:
     size = sum(digest["size"] for digest in contents["files"].values())
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
+    parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(parent).free
     if size > free:
-        raise StorageError(f"{folder.parent}: {size:,} bytes are needed, {free:,} are free")
-    for name, digest in contents["files"].items():
-        try:
-            info = opened.getinfo(f"{contents['run']}/{name}")
-        except KeyError:
-            raise DamagedError(f"{archive}: {name} is missing") from None
-        if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
-            raise DamagedError(f"{archive}: {name} is not a file")
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with opened.open(info) as source, target.open("wb") as written:
-            _copy(source, written, digest["size"], f"{archive}: {name}")
-        try:
-            verify_file(target, digest)
-        except DamagedError:
-            raise DamagedError(f"{archive}: {name} is not what was packed") from None
+        raise StorageError(f"{parent}: {size:,} bytes are needed, {free:,} are free")
+
+
+def _verify(file: Path, digest: Digest, name: str) -> None:
+    try:
+        verify_file(file, digest)
+    except DamagedError:
+        raise DamagedError(f"{name} is not what was packed") from None
 
 
 def _copy(source: IO[bytes], target: IO[bytes], size: int, name: str) -> None:

@@ -24,6 +24,11 @@ BATCH_SIZE = 32
 MISSING_NUMBERS = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}
 MAX_DEVIATIONS = 1e30  # from the mean; beyond it, float32 would overflow
 NEGLIGIBLE = 1e-6  # a range of pixel values that is narrower, relative to these, is rounding
+MIN_RELATIVE_DEVIATION = float(np.finfo(np.float32).eps)  # of the mean; below it, a series is constant
+FRAMES_PER_SECOND = 50  # in which silence is looked for
+BLOCK, HOP = 0.4, 0.1  # s, of loudness after BS.1770
+ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0  # LUFS, LU
+OFFSET = -0.691  # dB: a full-scale sine of 997 Hz has -3.01 LUFS
 FORMULA_STARTS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # what spreadsheets take for a formula
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by number of channels
 BYTE_ORDER_MARKS = {
@@ -281,17 +286,89 @@ def decode_audio(cell: object, state: State, files: Files) -> Parts:
 
     with soundfile.SoundFile(files.find(cell)) as file:
         rate = file.samplerate
-        samples = file.read(math.ceil(state["seconds"] * rate), dtype="float32")
+        frames = -1 if "trim_db" in state else math.ceil(state["seconds"] * rate)
+        samples = file.read(frames, dtype="float32")
     if len(samples) == 0:
         raise BadRowError(f"'{cell}' contains no audio")
-    samples = samples.mean(axis=1) if samples.ndim == 2 else samples
+    if samples.ndim == 2:
+        samples = choose_channel(samples, state.get("mono", "mean"))
+    if "trim_db" in state:
+        samples = trim_silence(samples, rate, state["trim_db"])
     if rate != state["sample_rate"]:
         samples = resample(samples, rate, state["sample_rate"])
     num_samples = round(state["sample_rate"] * state["seconds"])
     samples = samples[:num_samples]
+    if "loudness" in state:
+        samples = set_loudness(samples, state["sample_rate"], state["loudness"], state["level"])
     waveform = np.zeros(num_samples, dtype=np.int16)
     waveform[: len(samples)] = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     return {"waveform": waveform, "length": np.array(len(samples), dtype=np.int64)}
+
+
+def choose_channel(samples: np.ndarray, mono: str) -> np.ndarray:
+    """Return one channel [S] of several [S, channels]: their mean, the left or the right one."""
+    if mono == "mean":
+        return np.asarray(samples.mean(axis=1))
+    return samples[:, 0 if mono == "left" else min(1, samples.shape[1] - 1)]
+
+
+def trim_silence(samples: np.ndarray, rate: int, trim_db: float) -> np.ndarray:
+    """Cut off both ends that are quieter than the loudest 20 ms by some decibels."""
+    frame = max(1, rate // FRAMES_PER_SECOND)
+    padded = np.zeros(-(-len(samples) // frame) * frame)
+    padded[: len(samples)] = samples
+    energy = (padded**2).reshape(-1, frame).mean(1)
+    if energy.max() == 0:
+        return samples
+    loud = np.flatnonzero(energy >= energy.max() * 10 ** (-trim_db / 10))
+    return samples[loud[0] * frame : (loud[-1] + 1) * frame]
+
+
+def set_loudness(samples: np.ndarray, rate: int, loudness: str, level: float) -> np.ndarray:
+    """Bring a sound to a level, by rms in dB or by lufs, but no farther than its highest peak allows."""
+    measured = measure_rms(samples) if loudness == "rms" else measure_lufs(samples, rate)
+    if not math.isfinite(measured):
+        return samples.astype(np.float32)
+    gain = min(10 ** ((level - measured) / 20), 1 / float(np.abs(samples).max()))
+    return (samples * gain).astype(np.float32)
+
+
+def measure_rms(samples: np.ndarray) -> float:
+    """Return the root mean square in dB of full scale."""
+    energy = float((samples.astype(np.float64) ** 2).mean()) if len(samples) else 0.0
+    return 10 * math.log10(energy) if energy > 0 else -math.inf
+
+
+def measure_lufs(samples: np.ndarray, rate: int) -> float:
+    """Return the integrated loudness (ITU-R BS.1770-4), with K-weighting that shifts no phase."""
+    block, hop = max(1, round(BLOCK * rate)), max(1, round(HOP * rate))
+    spectrum = np.fft.rfft(samples.astype(np.float64), len(samples) + block)  # zeros keep both ends apart
+    weighted = np.fft.irfft(spectrum * weigh_frequencies(len(spectrum), rate), len(samples) + block)[: len(samples)]
+    energy = np.concatenate([[0.0], np.cumsum(weighted**2)])
+    block = min(block, len(samples))
+    starts = np.arange(0, len(samples) - block + 1, hop)
+    energies = (energy[starts + block] - energy[starts]) / block
+    energies = energies[energies > 10 ** ((ABSOLUTE_GATE - OFFSET) / 10)]
+    if len(energies) == 0:
+        return -math.inf
+    energies = energies[energies > energies.mean() * 10 ** (RELATIVE_GATE / 10)]
+    return OFFSET + 10 * math.log10(energies.mean())
+
+
+def weigh_frequencies(num_bins: int, rate: int) -> np.ndarray:
+    """Return the magnitude of the two K-weighting filters from 0 Hz to half the rate."""
+    z = np.exp(-1j * np.linspace(0, np.pi, num_bins))
+    k = math.tan(math.pi * 1681.974450955533 / rate)  # a shelf of 4 dB above 1.7 kHz: the head
+    gain, q = 10 ** (3.999843853973347 / 20), 0.7071752369554196
+    middle = gain**0.4996667741545416
+    shelf = (gain + middle * k / q + k * k) + 2 * (k * k - gain) * z + (gain - middle * k / q + k * k) * z**2
+    shelf = shelf / ((1 + k / q + k * k) + 2 * (k * k - 1) * z + (1 - k / q + k * k) * z**2)
+    k = math.tan(math.pi * 38.13547087602444 / rate)  # a high pass at 38 Hz
+    q = 0.5003270373238773
+    first, middle, last = 1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k
+    high_pass = (1 - 2 * z + z**2) / (1 + middle / first * z + last / first * z**2)
+    magnitude: np.ndarray = np.abs(shelf * high_pass)
+    return magnitude
 
 
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
@@ -341,17 +418,36 @@ def decode_series(cell: object, state: State, files: Files) -> Parts:
         series = read_steps(files.find(cell)).T
     else:
         series = read_series(cell, files)
-        series = series.T if series.ndim == 2 and state["layout"] == "channels_last" else series
+        series = series.T if series.ndim == 2 and state["layout"] in ("time_first", "channels_last") else series
     series = series[None] if series.ndim == 1 else series
-    mean, deviation, num_steps = np.array(state["mean"]), np.array(state["deviation"]), state["num_steps"]
+    num_channels, num_steps = len(state["mean"]), state["num_steps"]
+    if "resample" in state:
+        places, steps = np.linspace(0, series.shape[1] - 1, num_steps), np.arange(series.shape[1])
+        series = np.stack([np.interp(places, steps, channel) for channel in series])
     series = series[:, :num_steps]
-    if len(series) != len(mean):
-        raise BadRowError(f"has {len(series)} channels, not {len(mean)}")
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    values = np.zeros((len(mean), num_steps), dtype=np.float32)
-    standardised = (series - mean[:, None]) * scale[:, None]
+    if len(series) != num_channels:
+        raise BadRowError(f"has {len(series)} channels, not {num_channels}")
+    values = np.zeros((num_channels, num_steps), dtype=np.float32)
+    standardised = standardise_series(series, state)
     values[:, : series.shape[1]] = np.nan_to_num(standardised, nan=0.0, posinf=0.0, neginf=0.0)
     return {"values": values, "mask": np.arange(num_steps) < series.shape[1]}
+
+
+def standardise_series(series: np.ndarray, state: State) -> np.ndarray:  # [C, T]
+    """Standardise by the training rows, or by the finite steps of the row itself; a constant channel becomes 0."""
+    scale = state.get("scale", "channel")
+    if scale == "none":
+        return series
+    mean, deviation = np.array(state["mean"]), np.array(state["deviation"])
+    if scale == "row":
+        series = series.astype(np.float64)
+        is_finite = np.isfinite(series)
+        count = np.maximum(is_finite.sum(axis=1), 1)
+        mean = np.where(is_finite, series, 0.0).sum(axis=1) / count
+        deviation = np.sqrt((np.where(is_finite, series - mean[:, None], 0.0) ** 2).sum(axis=1) / count)
+        deviation = np.where(deviation > MIN_RELATIVE_DEVIATION * np.abs(mean), deviation, 0.0)
+    factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    return np.asarray((series - mean[:, None]) * factor[:, None])
 
 
 def read_series(cell: object, files: Files) -> np.ndarray:
@@ -396,19 +492,53 @@ def read_steps(file: Path) -> np.ndarray:
 
 
 def decode_cells(cells: Cells, state: State) -> Parts:
-    """Decode numbers, standardised and 0 where missing, and categories, 0 where no training row has them."""
-    numbers = [read_number(name, cells[name]) for name in state["numeric"]]
-    missing = np.array([math.isnan(number) for number in numbers], dtype=bool)
-    numeric = np.zeros(len(numbers), dtype=np.float32)
-    for i, (name, (mean, deviation)) in enumerate(state["numeric"].items()):
-        standardised = (numbers[i] - mean) / deviation if deviation > 0 else 0.0
-        if abs(standardised) > MAX_DEVIATIONS:
-            raise BadRowError(f"'{name}' is {numbers[i]:g}, but {mean:.4g} on average in the training rows")
-        numeric[i] = 0.0 if missing[i] else standardised
+    """Decode numbers, transformed and 0 where missing, and categories, 0 where no training row has them."""
+    options = state.get("transforms", {})
+    numbers = []
+    for name, (center, scale) in state["numeric"].items():
+        number = read_number(name, cells[name])
+        transformed = transform_number(number, center, scale, options.get(name, {}))
+        if abs(transformed) > MAX_DEVIATIONS:
+            raise BadRowError(f"'{name}' is {number:g}, but {center:.4g} on average in the training rows")
+        numbers.append(transformed)
+    missing = np.isnan(numbers)
+    numeric = np.nan_to_num(np.array(numbers, dtype=np.float64), nan=0.0).astype(np.float32)
     categories = []
     for name, numbered in state["categories"].items():
         categories.append(numbered.get(normalize_category(cells[name]), 0))
+    encoded = encode_categories(categories, state)
+    if encoded is not None:
+        numeric = np.concatenate([numeric, encoded])
+        missing = np.concatenate([missing, np.zeros(len(encoded), dtype=bool)])
+        categories = []
     return {"numeric": numeric, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
+
+
+def transform_number(number: float, center: float, scale: float, options: State) -> float:
+    """Fill a missing number, then take the logarithm, clip and scale, as far as each is on."""
+    if math.isnan(number):
+        number = options.get("fill", number)
+    if options.get("log"):
+        number = np.sign(number) * np.log1p(np.abs(number))
+    if "limits" in options:
+        number = np.clip(number, *options["limits"])
+    if "quantiles" in options:
+        number = np.interp(number, *options["quantiles"])
+    return float((number - center) / scale if scale > 0 else number * 0.0)
+
+
+def encode_categories(categories: Sequence[int], state: State) -> np.ndarray | None:
+    """Return categories as numbers, float32, where the run was trained on these; else None."""
+    encoding = state.get("encode", "embedding")
+    if encoding == "embedding":
+        return None
+    encoded: list[float] = []
+    for category, (name, numbered) in zip(categories, state["categories"].items(), strict=True):
+        if encoding == "frequency":
+            encoded.append(state["frequencies"][name][category])
+        else:
+            encoded += [float(number == category) for number in range(1, max(numbered.values(), default=0) + 1)]
+    return np.array(encoded, dtype=np.float32)
 
 
 def read_number(name: str, cell: object) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmrun.data.cells import RowReader
+from mmrun.data.items import ItemList
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.data.table import Column
@@ -88,12 +89,17 @@ def _read_cells(predictor: Predictor, modality: str, names: Sequence[str], recor
 
 
 def _read_value(
-    record: Record, modality: str, names: Sequence[str], spec: FittedModality, scratch: Path, number: int
+    record: Record, modality: str, names: Sequence[str], spec: FittedModality, scratch: Path, number: int | str
 ) -> object:
     """Return the raw value of a modality in a row; None where it is missing."""
     value = _drop_missing(record.get(names[0], record.get(modality)))
     if value is None:
         return None
+    if spec["kind"] in FILES and isinstance(value, list | ItemList) and _is_item_list(value):
+        items = []
+        for position, item in enumerate(value):
+            items.append(_read_value({modality: item}, modality, [modality], spec, scratch, f"{number}-{position}"))
+        return ItemList(items)
     if isinstance(value, Image.Image):
         return _save_image(value, scratch / f"{modality}-{number}.png")
     if spec["kind"] in FILES and isinstance(value, str | Path):
@@ -106,6 +112,11 @@ def _read_value(
     if spec["kind"] == "series" and not isinstance(value, Path):
         return np.asarray(value, dtype=np.float32)
     return value
+
+
+def _is_item_list(value: Sequence[object]) -> bool:
+    """Return whether a list holds pictures or sounds, not the numbers of one."""
+    return len(value) > 0 and all(isinstance(item, str | Path | Image.Image | np.ndarray | tuple) for item in value)
 
 
 def _drop_missing(cell: object) -> object:

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from mmrun.data import cells
+from mmrun.data.file_resolver import FileResolver
+from mmrun.data.folders.recognize import open_path
+from mmrun.data.folders.root import choose_root
 from mmrun.data.infer import Modality
+from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sheets.formats import format_from_json
 from mmrun.data.sheets.readings import apply_readings
-from mmrun.data.sheets.sheet import Reading, Sheet, read_sheet
+from mmrun.data.sheets.sheet import Reading, Sheet
 from mmrun.data.table import Column
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.errors import ConfigError
@@ -45,7 +49,8 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
 
     Args:
         predictor: of the run that reads them.
-        file: CSV, JSON Lines or Parquet. A modality without a column, or without a filled cell, counts as missing.
+        file: a table, or a folder or an archive that a run could be trained on. A modality without a column, or without
+            a filled cell, counts as missing.
         root: folder that file names in the file start from. By default, the folder of the file.
         on_error: raise | skip: what happens to a bad row.
 
@@ -53,19 +58,21 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
         ConfigError: there is no such file, or it has no modality, or only a part of the columns of one.
         DataError: a row cannot be read, and `on_error` is raise.
     """
-    if not file.is_file():
+    if not file.exists():
         raise ConfigError(f"{file}: no such file; pass one with the columns that the run was trained on")
     dataset = predictor.config.dataset
-    sheet = read_as_trained(predictor, read_sheet(file, encoding=dataset.get("encoding")), _list_columns(predictor))
+    opened = open_path(str(file), encoding=dataset.get("encoding"))
+    sheet = read_as_trained(predictor, opened.sheet, _list_columns(predictor))
     reader = cells.RowReader(sheet, on_error)
-    files = cells.FileResolver(
-        file.parent if root is None else root, dataset.get("allow_outside", False), "--root FOLDER"
-    )
+    folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(predictor))
+    files = FileResolver(folder, dataset.get("allow_outside", False), "--root FOLDER")
     raw: dict[str, cells.RawValues] = {}
     for modality, spec in predictor.modalities.items():
         columns = name_columns(predictor, modality, spec)
         if _has_modality(sheet, modality, columns):
             raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
+            if not isinstance(predictor.fitted.preprocessors[modality], Items):
+                reader.require_single_items(columns[0], raw[modality])
     if not raw:
         columns_read = ", ".join(_list_columns(predictor))
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({columns_read})")
@@ -78,7 +85,8 @@ def read_rows(predictor: Predictor, file: Path, root: Path | None = None, on_err
         table[modality] = Column(spec["kind"], values.take(numbers), locations)
     ids = _read_ids(dataset, sheet)
     rows = Rows([ids[row] for row in numbers.tolist()], table)
-    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(predictor, rows), describe_new(predictor, rows))
+    notes = [*opened.notes, *root_notes, *describe_new(predictor, rows)]
+    return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(predictor, rows), notes)
 
 
 def read_as_trained(predictor: Predictor, sheet: Sheet, columns: Sequence[str]) -> Sheet:

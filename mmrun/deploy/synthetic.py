@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from mmrun.data.items import ItemList
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
+from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
@@ -31,15 +33,30 @@ def make_rows(predictor: Predictor, count: int) -> Rows:
     generator = np.random.default_rng(0)
     columns = {}
     for modality, preprocessor in predictor.fitted.preprocessors.items():
-        make_value = MAKERS.get(type(preprocessor))
-        if make_value is None:
+        if get_item_class(preprocessor) not in MAKERS:
             raise ConfigError(
-                f"encoder.{modality}.preprocess: {type(preprocessor).__name__} is a class of your own, for which no "
-                "rows can be made up; add --rows FILE"
+                f"encoder.{modality}.preprocess: {get_item_class(preprocessor).__name__} is a class of your own, for "
+                "which no rows can be made up; add --rows FILE"
             )
-        values = [make_value(preprocessor, generator) for _ in range(count)]
+        values = [_make_value(preprocessor, generator) for _ in range(count)]
         columns[modality] = Column(predictor.modalities[modality]["kind"], values)
     return Rows([str(row) for row in range(count)], columns)
+
+
+def get_item_class(preprocessor: Preprocessor) -> type:
+    """Return the class of a preprocessor, or of what decodes a single item where a row has several.
+
+    Args:
+        preprocessor: of a run.
+    """
+    return type(preprocessor.preprocessor if isinstance(preprocessor, Items) else preprocessor)
+
+
+def _make_value(preprocessor: Preprocessor, generator: np.random.Generator) -> object:
+    if not isinstance(preprocessor, Items):
+        return MAKERS[type(preprocessor)](preprocessor, generator)
+    count = generator.integers(1, preprocessor.max_items, endpoint=True)
+    return ItemList(_make_value(preprocessor.preprocessor, generator) for _ in range(count))
 
 
 def _make_image(preprocessor: Any, generator: np.random.Generator) -> np.ndarray:
@@ -64,8 +81,8 @@ def _make_text(preprocessor: Any, generator: np.random.Generator) -> str:
 
 def _make_cells(preprocessor: Any, generator: np.random.Generator) -> dict[str, object]:
     cells: dict[str, object] = {}
-    for name, (mean, deviation) in preprocessor.numeric.items():
-        cells[name] = float(generator.normal(mean, deviation))
+    for name, transform in preprocessor.numeric.items():
+        cells[name] = transform.invert(float(generator.normal()))
     for name, categories in preprocessor.categories.items():
         cells[name] = str(generator.choice(list(categories)))
     return cells
@@ -74,7 +91,7 @@ def _make_cells(preprocessor: Any, generator: np.random.Generator) -> dict[str, 
 def _make_series(preprocessor: Any, generator: np.random.Generator) -> np.ndarray:
     size = (len(preprocessor.mean), _draw_length(preprocessor.num_steps, generator))
     values = generator.normal(preprocessor.mean[:, None], preprocessor.deviation[:, None], size).astype(np.float32)
-    return values if preprocessor.layout == "channels_first" else values.T
+    return values if preprocessor.layout != "time_first" else values.T
 
 
 def _draw_length(longest: int, generator: np.random.Generator) -> int:

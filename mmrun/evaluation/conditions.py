@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from mmrun.evaluation.corruptions import CORRUPTIONS
 from mmrun.head import FUSED
+from mmrun.models.items import map_items
 from mmrun.run import metrics as run_metrics
 from mmrun.run.metrics import Metrics
 from mmrun.run.session import Session
@@ -137,7 +138,8 @@ def _make_input(
         return shuffled[modality]
     seed = named_seed(session.config.seed, f"evaluation/{modality}/{variant.name}/{number}")
     generator = Generator(session.accelerator.device).manual_seed(seed)
-    return CORRUPTIONS[session.data.kinds[modality]][variant.name](x, variant.severity, generator)
+    corrupt = CORRUPTIONS[session.data.kinds[modality]][variant.name]
+    return map_items(lambda items: corrupt(items, variant.severity, generator), x)
 
 
 def _encode(session: Session, modality: str, x: Input) -> Features:

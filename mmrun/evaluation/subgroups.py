@@ -1,13 +1,12 @@
 """Metrics of subgroups: the rows with each value of any column of the user's file."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmrun.data.folders.recognize import open_path
 from mmrun.data.names import normalize_name
-from mmrun.data.sheets.sheet import SUFFIXES, read_sheet
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.evaluation_schema import SubgroupMetrics
 from mmrun.types import Task
@@ -32,7 +31,7 @@ def read_column(dataset: Mapping[str, Any], name: str, option: str = "--group") 
     """
     if dataset["_target_"] != MANIFEST:
         raise ConfigError(f"{option} {name}: this data set has no columns to group by; only dataset=manifest has")
-    sheet = read_sheet(_find_file(Path(dataset["path"]).expanduser()), encoding=dataset.get("encoding"))
+    sheet = open_path(dataset["path"], encoding=dataset.get("encoding")).sheet
     if name not in sheet.columns:
         raise ConfigError(
             f"{option} {name}: {sheet.name} has no such column{nearest(name, sheet.columns)} "
@@ -83,11 +82,3 @@ def compute_subgroup_metrics(
         "groups": by_group,
         "worst": min(primary, key=lambda group: primary[group]) if primary else None,
     }
-
-
-def _find_file(path: Path) -> Path:
-    """Return the file itself, or the manifest in a folder."""
-    if not path.is_dir():
-        return path
-    candidates = [path / f"manifest{suffix}" for suffix in SUFFIXES]
-    return next(file for file in candidates if file.is_file())

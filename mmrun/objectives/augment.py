@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
+from mmrun.models.items import map_items
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Augmentation, Batch, Input, Objective
 
@@ -63,7 +64,7 @@ class Augmentations(nn.Module):
         with torch.autocast(batch.index.device.type, enabled=False):
             for modality, augmentation in zip(self.modalities, self.augmentations, strict=True):
                 x = batch.inputs[modality]
-                augmented[modality] = _restore_missing(augmentation(x), x, batch.present[modality])
+                augmented[modality] = _restore_missing(map_items(augmentation, x), x, batch.present[modality])
         return batch._replace(inputs={**batch.inputs, **augmented})
 
 

@@ -70,6 +70,6 @@ def _real(kind: str, x: Input, present: Tensor) -> Tensor:
         return rows
     parts = cast(dict[str, Tensor], x)
     if kind == "audio":
-        samples = torch.arange(parts["waveform"].shape[1], device=present.device)
-        return rows & (samples < parts["length"].unsqueeze(1))
+        samples = torch.arange(parts["waveform"].shape[-1], device=present.device)
+        return rows & (samples < parts["length"].unsqueeze(-1))
     return rows & (parts["mask"].unsqueeze(1) if kind == "series" else ~parts["missing"])

@@ -82,9 +82,10 @@ class CutMix(Objective):
         center_x, center_y = torch.rand(2, 1, device=device)
         cut, shares = dict(inputs), []
         for modality in self.images:
-            image = inputs[modality]
-            assert isinstance(image, Tensor)
-            rectangle = draw_rectangles(center_x, center_y, side, side, (image.shape[2], image.shape[3]))
-            cut[modality] = torch.where(rectangle & is_cut.view(-1, 1, 1, 1), image[partner], image)
+            x = inputs[modality]
+            image = x[""] if isinstance(x, dict) else x  # [B, ..., C, H, W]
+            rectangle = draw_rectangles(center_x, center_y, side, side, (image.shape[-2], image.shape[-1]))
+            mixed = torch.where(rectangle & is_cut.view(-1, *[1] * (image.dim() - 1)), image[partner], image)
+            cut[modality] = {**x, "": mixed} if isinstance(x, dict) else mixed
             shares.append(1 - rectangle.float().mean())
         return cut, torch.stack(shares).mean()

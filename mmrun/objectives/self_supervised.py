@@ -133,6 +133,11 @@ def build_pretexts(
             raise ConfigError(
                 f"objective.by_kind: no pretext for '{modality}', which is {kind} (there are {', '.join(by_kind)})"
             )
+        if "item_pooling" in metadata[modality]:
+            raise ConfigError(
+                f"objective.by_kind: '{modality}' has several items in a row, and a pretext corrupts a single one; "
+                "leave it out of this stage, or choose a strategy without pretexts"
+            )
         pretext: Pretext = by_kind[kind](dim=dims[modality], **metadata[modality])
         if fused_key is not None and pretext.alone:
             raise ConfigError(

@@ -171,6 +171,8 @@ class DatasetRecord(TypedDict):
         labelled: share of the training rows whose label is seen, 0 to 1.
         labelled_rows: number of training rows whose label is seen; older runs did not record it.
         skipped: number of bad rows left out under `dataset.on_error=skip`.
+        missing: share of rows without a modality, by modality and split, of those that some rows lack; older runs did
+            not record it.
     """
 
     name: str
@@ -180,6 +182,21 @@ class DatasetRecord(TypedDict):
     labelled: float
     labelled_rows: NotRequired[int]
     skipped: int
+    missing: NotRequired[dict[str, dict[str, float]]]
+
+
+class PresenceMetrics(TypedDict):
+    """Metrics of the rows that have the same modalities.
+
+    Attributes:
+        present: these modalities.
+        rows: number of rows.
+        metrics: by name, of the primary head.
+    """
+
+    present: list[str]
+    rows: int
+    metrics: MetricValues
 
 
 class RunCost(TypedDict):
@@ -223,6 +240,8 @@ class RunMetrics(TypedDict):
         primary_head: the head whose metrics have plain names, `fused` or `probe.<modality>`; None without predictions.
         metrics: by split, then by metric.
         per_class: by split, task and class or output, then by metric.
+        by_presence: by split in which rows differ in their modalities, the metrics of each pattern, the most frequent
+            first; older runs have none.
         cost: of training.
         files: digests of the log and the predictions; runs of version 0.1.0 have none.
     """
@@ -238,6 +257,7 @@ class RunMetrics(TypedDict):
     primary_head: str | None
     metrics: dict[str, MetricValues]
     per_class: dict[str, dict[str, dict[str, MetricValues]]]
+    by_presence: NotRequired[dict[str, list[PresenceMetrics]]]
     cost: RunCost
     files: NotRequired[dict[str, Digest]]
 

@@ -17,6 +17,8 @@ from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
+from mmrun.models.fusions.filled import Filled
+from mmrun.models.items import ItemEncoder
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
 from mmrun.results.folder import RunFolder
@@ -84,13 +86,18 @@ def _build_parts(config: RunConfig, fitted: Fitted, stream: str, class_tokens: M
     for modality, node in config.encoder.items():
         key_path = f"encoder.{modality}"
         with seeded_generator(config.seed, f"{stream}/{key_path}"):
-            encoders[modality] = instantiate(node, key_path, fitted.metadata[modality], drop=("preprocess", "init"))
+            encoder: Encoder = instantiate(node, key_path, fitted.metadata[modality], drop=("preprocess", "init"))
+        pooling = fitted.metadata[modality].get("item_pooling")
+        encoders[modality] = encoder if pooling is None else ItemEncoder(encoder, pooling)
+    dims = {modality: encoder.dim for modality, encoder in encoders.items()}
     optional_kwargs = {
-        "dims": {modality: encoder.dim for modality, encoder in encoders.items()},
+        "dims": dims,
         "num_outputs": sum(task.num_outputs for task in fitted.tasks.values()),
     }
     with seeded_generator(config.seed, f"{stream}/fusion"):
         fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
+        if config.missing != "absent" and config.missing != "drop":
+            fusion = Filled(fusion, dims, config.missing)
     with seeded_generator(config.seed, f"{stream}/head"):
         heads = build_heads(config, fusion, class_tokens)
         return Multimodal(encoders, fusion, fitted.tasks, heads)

@@ -10,6 +10,7 @@ import torch
 from mmrun.config import LABELS, RunConfig, TrainerConfig
 from mmrun.data.loader import Loader
 from mmrun.data.store import open_blank
+from mmrun.dataset_path import describe_dataset_choice
 from mmrun.errors import ConfigError, nearest
 from mmrun.head import Head, metric_name
 from mmrun.instantiate import check_values
@@ -41,7 +42,7 @@ def check(config: RunConfig) -> list[str]:
         config: of a run that may never be started.
 
     Returns:
-        What `describe_data` says of its data, and `describe_recipe` of its pretrained encoders.
+        What `describe_start` says.
 
     Raises:
         ConfigError, DataError: the run could not start.
@@ -52,7 +53,18 @@ def check(config: RunConfig) -> list[str]:
     data = open_data(config)
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
-    return [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]
+    return describe_start(config, data)
+
+
+def describe_start(config: RunConfig, data: Data) -> list[str]:
+    """Return what is said of the data and of what was chosen, when a run starts.
+
+    Args:
+        config: of the run.
+        data: that it reads.
+    """
+    notes = [*describe_dataset_choice(config.choices.get("dataset"), config.outputs), *describe_recipe(config)]
+    return [*describe_data(data), *(f"note: {note}" for note in notes)]
 
 
 def check_nodes(config: RunConfig) -> None:

@@ -14,7 +14,9 @@ from mmrun.data import split
 from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.fitted import Fit, digest_state
 from mmrun.data.packed import release_memory
+from mmrun.data.preprocess import items
 from mmrun.data.preprocess.notes import describe_preprocessors
+from mmrun.data.presence import describe_missing, find_complete_rows
 from mmrun.data.progress import Listener
 from mmrun.data.row_digests import hash_rows, record_data
 from mmrun.data.store import PreprocessedColumn, open_column
@@ -127,15 +129,26 @@ def open_data(config: RunConfig) -> Data:
     for name in SPLITS:
         if len(table.rows(name)) == 0:
             raise DataError(f"dataset: the {name} split has no row; each of {', '.join(SPLITS)} needs some")
+    table.notes.extend(describe_missing(table, config.encoder))
     train = table.rows("train")
+    if config.missing == "drop":
+        complete = find_complete_rows(table, config.encoder, train)
+        num_left_out = len(train) - len(complete)
+        table.notes.append(
+            f"missing=drop: {num_left_out} of {len(train)} training rows lack a modality, and are left out"
+        )
+        train = complete
     labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
+    labelled = labelled[np.isin(labelled, train)]
     rows = {"all": train, "labelled": labelled, "unlabelled": train[~np.isin(train, labelled)]}
     rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
     rows |= {name: table.rows(name) for name in ("val", "test")}
     preprocessors = {}
     for modality, node in config.encoder.items():
+        column = table.columns[modality]
         preprocessor: Preprocessor = instantiate(node["preprocess"], f"encoder.{modality}.preprocess")
-        preprocessor.fit(table.columns[modality], train)
+        preprocessor = items.wrap(preprocessor, column)
+        preprocessor.fit(column, train)
         preprocessors[modality] = preprocessor
     arguments = {name: fit_task(name, target, labelled) for name, target in table.targets.items()}
     tasks = _build_tasks(config, table, arguments)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mmrun.config import RunConfig
+from mmrun.data.items import list_paths
 from mmrun.data.store import choose_storage, open_column
 from mmrun.data.table import Column
 from mmrun.results.folder import RunFolder
@@ -278,7 +279,7 @@ def _estimate_column(
     seconds = (time.perf_counter() - began) / len(values)
     rows = len(column.values)
     size = rows * sum(array.nbytes for array in decoded[0].values())
-    from_files = any(isinstance(value, Path) for value in values)
+    from_files = any(list_paths(value) for value in values)
     return ColumnEstimate(
         key=f"{key}/{json.dumps(preprocessor.state(), sort_keys=True)}",
         modality=modality,

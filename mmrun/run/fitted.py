@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mmrun.config import RunConfig
+from mmrun.data.preprocess import items
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.results.schema import FittedModality, FittedPart, FittedRecord, FittedTask
@@ -60,7 +61,7 @@ def restore_fitted(config: RunConfig, record: FittedRecord) -> Fitted:
         preprocessor: Preprocessor = instantiate(node["preprocess"], key_path)
         if not hasattr(preprocessor, "restore"):
             raise ConfigError(f"{key_path}: {type(preprocessor).__name__} has no method restore(state); add it")
-        preprocessor.restore(record["modalities"][modality]["state"])
+        preprocessor = items.restore(preprocessor, record["modalities"][modality]["state"])
         kinds[modality], preprocessors[modality] = record["modalities"][modality]["kind"], preprocessor
     tasks: dict[str, Task] = {}
     for name, task in record["tasks"].items():

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from mmrun.compose import as_dict
 from mmrun.data import split
+from mmrun.data.presence import list_patterns, measure_missing
 from mmrun.errors import ConfigError
 from mmrun.head import FUSED, Head, metric_name
 from mmrun.results.predictions import write_predictions
+from mmrun.results.schema import PresenceMetrics
 from mmrun.run.session import Session
 from mmrun.tasks.metrics import METRICS, VERSION, is_higher_better
 from mmrun.training import budget, engine
@@ -89,11 +91,12 @@ def evaluate(session: Session) -> dict[str, Any]:
     """Evaluate the validation and test rows at the end of a run, and store the predictions.
 
     Returns:
-        `primary_head`, `metrics` and `per_class` of metrics.json.
+        `primary_head`, `metrics`, `per_class` and `by_presence` of metrics.json.
     """
     heads = session.heads
     metrics: dict[str, Metrics] = {}
     per_class: dict[str, Any] = {}
+    by_presence: dict[str, list[PresenceMetrics]] = {}
     primary_head = FUSED if FUSED in heads else None
     session.model.eval()
     for name in ("val", "test") if heads else ():
@@ -104,6 +107,8 @@ def evaluate(session: Session) -> dict[str, Any]:
             values = {head: metrics[name][primary_metrics(session, [head])[0]] for head in heads}
             primary_head = max(values, key=lambda head: values[head])
         metrics[name] |= compute_metrics(session, {FUSED: outputs[primary_head]}, targets)  # under the plain names
+        patterns = _evaluate_patterns(session, outputs[primary_head], targets, rows)
+        by_presence |= {name: patterns} if len(patterns) > 1 else {}
         per_class[name] = {}
         for task, output in outputs[primary_head].items():
             scores = _scores(session, task, output)
@@ -114,7 +119,23 @@ def evaluate(session: Session) -> dict[str, Any]:
         "primary_head": None if primary_head is None else primary_head.name,
         "metrics": metrics,
         "per_class": per_class,
+        "by_presence": by_presence,
     }
+
+
+def _evaluate_patterns(
+    session: Session, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], rows: Tensor
+) -> list[PresenceMetrics]:
+    """Evaluate the rows that have the same modalities, the most frequent pattern first."""
+    present = {modality: column.present[rows].numpy() for modality, column in session.columns.items()}
+    evaluated: list[PresenceMetrics] = []
+    for pattern in list_patterns(present):
+        of_pattern = {FUSED: {task: output[pattern.places] for task, output in outputs.items()}}
+        metrics = compute_metrics(
+            session, of_pattern, {task: target[pattern.places] for task, target in targets.items()}
+        )
+        evaluated.append({"present": pattern.modalities, "rows": len(pattern.places), "metrics": dict(metrics)})
+    return evaluated
 
 
 def _store_predictions(
@@ -140,6 +161,8 @@ def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[st
     config, data = session.config, session.data
     unit, amount = budget.budget_unit(config.budget)
     parameters = dict(session.model.named_parameters())
+    split_rows = {"train": data.rows["all"]} | {name: data.rows[name] for name in ("val", "test")}
+    present = {modality: column.present.numpy() for modality, column in session.columns.items()}
     total: dict[str, Any] = {key: sum(stage[key] for stage in costs.values()) for key in SUMMED}  # type: ignore[literal-required]
     total["peak_memory"] = max(stage["peak_memory"] for stage in costs.values())
     total["trainable_parameters"] = count_parameters(parameters[name] for name in session.trainable)
@@ -155,10 +178,11 @@ def summarize(session: Session, costs: dict[str, StageCost], evaluation: dict[st
             "name": config.choices["dataset"],
             "fingerprint": data.table.fingerprint,
             "split": split.hash_split(data.table.split),
-            "rows": {"train": len(data.rows["all"])} | {name: len(data.rows[name]) for name in ("val", "test")},
+            "rows": {name: len(rows) for name, rows in split_rows.items()},
             "labelled": config.dataset["labelled"],
             "labelled_rows": len(data.rows["labelled"]),
             "skipped": len(data.table.skipped),
+            "missing": measure_missing(present, split_rows),
         },
         **evaluation,
         "cost": {**total, "stages": costs},

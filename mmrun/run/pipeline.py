@@ -19,7 +19,6 @@ from mmrun.config import RunConfig
 from mmrun.data.row_digests import record_data
 from mmrun.errors import STORAGE_ERRORS, ConfigError, DamagedError, StorageError
 from mmrun.models.multimodal import Multimodal
-from mmrun.recipe import describe_recipe
 from mmrun.renamed import list_corrections
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
@@ -30,7 +29,7 @@ from mmrun.results.selection import format_value
 from mmrun.run import build, checks
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
-from mmrun.run.data import describe_data, open_columns, open_data, open_file_digests, open_table
+from mmrun.run.data import open_columns, open_data, open_file_digests, open_table
 from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
@@ -176,7 +175,7 @@ def open_session(
             callback.on_message(
                 "note: trainer.fsdp: nothing to shard over; torchrun --nproc-per-node N starts N processes"
             )
-        for line in [*describe_data(data), *(f"note: {note}" for note in describe_recipe(config))]:
+        for line in checks.describe_start(config, data):
             callback.on_message(line)
     columns = open_columns(config, data, callback)
     for line in data.table.skipped:

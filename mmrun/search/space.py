@@ -15,6 +15,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from mmrun.compose import list_options
+from mmrun.dataset_path import read_dataset_paths
 from mmrun.errors import ConfigError
 from mmrun.quoting import decode_names, quote_values
 from mmrun.search import Search
@@ -75,6 +77,7 @@ def build_arms(overrides: Sequence[str], search: Search) -> list[Arm]:
         ConfigError: an override cannot be read or searched, or none has a range.
     """
     fixed, space, names = [], {}, [""]
+    overrides = read_dataset_paths(overrides, list_options("dataset"), is_sweep=True)
     for quoted in quote_values(overrides, is_sweep=True):
         text = decode_names(quoted)
         try:

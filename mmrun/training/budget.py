@@ -7,6 +7,7 @@ from mmrun.config import BudgetConfig
 from mmrun.training.stages import Stage
 
 DEFAULT_EPOCHS = 10.0
+MIN_DEFAULT_STEPS = 60  # of a run without a budget: ten epochs of a few hundred rows are too few steps to learn from
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ def budget_unit(budget: BudgetConfig) -> tuple[str, float]:
     return "epochs", DEFAULT_EPOCHS
 
 
+def is_default(budget: BudgetConfig) -> bool:
+    """Return whether no unit is set: then a run has DEFAULT_EPOCHS, and at least MIN_DEFAULT_STEPS.
+
+    Args:
+        budget: what the whole run may spend.
+    """
+    return all(amount is None for amount in asdict(budget).values())
+
+
 def stage_budget(
     budget: BudgetConfig, stage: Stage, train_rows: int, batch_size: int, flops_per_step: float
 ) -> StageBudget:
@@ -53,6 +63,7 @@ def stage_budget(
 
     A stage that reads a third of the modalities spends a third of a step or sample for each of its own, and may take
     three times as many: `pretrain-image`, `-audio` and `-text` together cost as much as one joint stage of that share.
+    Where no budget is set, few rows are read more than DEFAULT_EPOCHS times.
 
     Args:
         budget: what the whole run may spend.
@@ -71,4 +82,7 @@ def stage_budget(
         "steps": stage.reads,
         "flops": flops_per_step,
     }
-    return StageBudget(steps=max(1, math.floor(share / cost_of_step[unit] + 0.5)))
+    steps = max(1, math.floor(share / cost_of_step[unit] + 0.5))
+    if is_default(budget):
+        steps = max(steps, math.ceil(MIN_DEFAULT_STEPS * stage.share / stage.reads))
+    return StageBudget(steps=steps)

@@ -126,22 +126,22 @@ class TrainState:
     lr_scale: float = 1.0
 
     def update_best(self, value: float, higher_is_better: bool) -> bool:
-        """Compare a monitored value with the best one, and return whether it is better.
+        """Compare a monitored value with the best one, and return whether it is at least as good.
 
-        A value that is not finite is never the best, and the first finite one after it is.
+        Of equal values the later one is the best: its weights were trained longer. It does not end a wait for a better
+        one. A value that is not finite is never the best, and the first finite one after it is.
 
         Args:
             value: of the evaluation after step `self.step`.
             higher_is_better: direction of the value.
         """
         has_best = self.best is not None and math.isfinite(self.best)
-        improves = not has_best or (value > self.best if higher_is_better else value < self.best)  # type: ignore[operator]
-        better = math.isfinite(value) and improves
-        if better:
-            self.best, self.best_step, self.stale = value, self.step, 0
-        else:
-            self.stale += 1
-        return better
+        is_better = not has_best or (value > self.best if higher_is_better else value < self.best)  # type: ignore[operator]
+        is_best = math.isfinite(value) and (is_better or value == self.best)
+        if is_best:
+            self.best, self.best_step = value, self.step
+        self.stale = 0 if is_best and is_better else self.stale + 1
+        return is_best
 
     def state_dict(self) -> dict[str, object]:
         """Return everything as JSON values."""

@@ -37,3 +37,17 @@ def test_damaged_digests_of_files_are_named(cache, capsys):
     assert "damaged" in capsys.readouterr().out
     assert main(["cache", "verify", "--cache", str(cache)]) == 1
     assert "files.sqlite: damaged (file is not a database); the next run" in " ".join(capsys.readouterr().out.split())
+
+
+def test_unpacked_archives_are_listed_and_cleared(tmp_path):
+    from mmrun.cli import cache
+    from mmrun.data.sources.manifest import manifest
+    from tests.data.folders.trees import LAYOUTS, write_tree
+
+    write_tree(tmp_path / "tree")
+    cache_folder = tmp_path / "cache"
+    manifest(LAYOUTS["zip"](tmp_path, tmp_path / "tree"), digests=FileDigests(cache_folder / "files.sqlite"))
+    [archive, *_] = [entry for entry in cache.list_entries(cache_folder) if entry.kind == "archive"]
+    assert (archive.about, archive.size > 1000) == ("tree", True)
+    cache.clear(cache_folder, [archive])
+    assert list((cache_folder / "archives").iterdir()) == []

@@ -61,7 +61,7 @@ def test_rows_are_left_out_and_listed(folder, capsys):
     )
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "train 19 16" in lines
-    assert lines[-1] == "to train: mmrun train dataset=manifest dataset.path=clean.csv"
+    assert lines[-1] == "to train: mmrun train dataset=clean.csv"
     assert (folder / "data/my.csv").read_bytes() == before
 
 
@@ -76,9 +76,7 @@ def test_file_names_of_the_copy_lead_to_the_same_files(folder, capsys):
 def test_file_names_outside_the_folder_of_the_copy_stay_and_the_command_says_where_they_start(folder, capsys):
     (folder / "other").mkdir()
     _, printed, _ = clean(capsys, "data/my.csv", "-o", "other/clean.csv", "--format", "json")
-    assert json.loads(printed)["train"] == (
-        f"mmrun train dataset=manifest dataset.path=other/clean.csv dataset.root={folder}/data"
-    )
+    assert json.loads(printed)["train"] == (f"mmrun train dataset=other/clean.csv dataset.root={folder}/data")
     table = manifest("other/clean.csv", root=str(folder / "data"))
     assert table.columns["photo"].values[0] == folder / "data/img/0.png"
 
@@ -113,7 +111,7 @@ def test_other_formats(folder, capsys, name):
         (
             ["-o", "x.csv", "--drop", "near_duplicates"],
             "--drop: no kind 'near_duplicates'; did you mean 'near-duplicates'? (there are unreadable, duplicates, "
-            "leaks, near-duplicates, shared, near-shared, conflicts, labels, blank, silent, clipped, truncated, "
+            "leaks, near-duplicates, shared, near-shared, conflicts, labels, blank, silent, clipped, "
             "not-finite, empty)",
         ),
         (

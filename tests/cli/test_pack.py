@@ -131,3 +131,17 @@ def test_a_run_without_its_record_is_not_packed(shell, moved_run, tmp_path):
         "mmrun: old: an earlier version of mmrun trained this run, and did not record what new rows are read by; train "
         "it again with --rerun\n"
     )
+
+
+def test_a_name_that_unpack_would_refuse_is_refused_at_once(shell, moved_run, tmp_path):
+    shutil.copytree(moved_run, tmp_path / "my run")
+    assert shell("pack", "my run") == (
+        2, "", "mmrun: my run: a file called 'my run' is refused; rename it, to letters, digits and . _ = , + -\n"
+    )  # fmt: skip
+
+
+def test_a_run_is_packed_from_inside_its_folder(shell, moved_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(moved_run, tmp_path / "inside"))
+    assert shell("pack", ".", "-o", tmp_path / "run.zip")[0] == 0
+    assert shell("unpack", tmp_path / "run.zip", "-o", tmp_path)[:2] == (2, "")  # the run is there
+    assert shell("unpack", tmp_path / "run.zip", "-o", tmp_path / "new")[:2] == (0, f"{tmp_path}/new/inside\n")

@@ -81,7 +81,7 @@ def test_a_file_outside_the_root(media):
     [
         ("9,a,x,later", "my.csv:4: column 'split': 'later' is not a split; write train, val or test"),
         ("9,a,x,", "my.csv:4: column 'split': is empty; fill it in"),
-        ("2,a,x,val", "my.csv:4: column 'id': '2' is also in line 3; ids have to be unique"),
+        ("2,a,x,val", "my.csv:4: column 'id': '2' is also in my.csv:3; ids have to be unique"),
         ("9,a,,val", "my.csv:4: column 'label': is empty, and the row is in val; fill it in, or move it to train"),
         ("9,,x,val", "my.csv:4: text: all are empty; fill one in, or remove the row"),
     ],

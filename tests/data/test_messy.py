@@ -335,7 +335,7 @@ def test_numbers_in_a_row_are_a_series(tmp_path, cell, numbers):
 
 
 def test_a_csv_file_is_a_series_of_one_step_per_line(tmp_path):
-    from mmrun.data.preprocess.series import read_series
+    from mmrun.data.preprocess.series_files import read_series
 
     (tmp_path / "a.csv").write_text("left,right\n1,2\n3,4\n5,6\n")
     kind, values = read_cells(manifest(write_column(tmp_path, ["a.csv"])))
@@ -491,12 +491,3 @@ def test_data_check_names_an_odd_file_among_good_ones(tmp_path, name, write_file
     [finding] = [finding for finding in findings if finding.kind == kind]
     assert finding.message == message
     assert [where.split(": ")[0] for where in finding.where] == ["my.csv:35"]
-
-
-def test_one_cell_that_is_no_file_name_makes_a_column_a_text_and_is_said(tmp_path):
-    lines = [f"{'none' if row == 7 else f'img/{row}.png'},{'ab'[row % 2]}" for row in range(60)]
-    table = manifest(write(tmp_path, "\n".join(["photo,label", *lines]) + "\n"))
-    [finding] = [finding for finding in audit(table).findings if finding.kind == "kind"]
-    assert finding.message == "photo: texts among names of image files, so that all are read as text"
-    assert finding.where == ["my.csv:9: column 'photo'"]
-    assert finding.remedy == "correct them, or set kinds.photo=image"

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmrun.data.cells import FileResolver
+from mmrun.data.file_resolver import FileResolver
 from mmrun.data.names import normalize_name
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
@@ -41,6 +41,13 @@ def noise(*shape, dtype=np.uint8):
     generator = np.random.default_rng(0)
     return generator.integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
 
+
+TRANSFORMS = [
+    {"impute": "median", "scale": "robust", "encode": "one_hot"},
+    {"impute": "constant", "fill_value": 5.0, "scale": "quantile", "encode": "frequency"},
+    {"log_skew": 0.1, "clip_quantile": 0.1, "min_frequency": 2},
+    {"clip_sigmas": 1.0, "scale": "none"},
+]
 
 PICTURES = {
     "grey.png": Image.fromarray(noise(40, 30)),
@@ -100,6 +107,24 @@ def test_sounds_are_the_same_samples(rate, channels, files, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trim_db": 30.0, "loudness": "rms"},
+        {"mono": "left", "loudness": "lufs", "level": -30.0},
+        {"mono": "right", "trim_db": 20.0},
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_transformed_sounds_are_the_same_samples(options, channels, files, tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, (11025, channels)) * np.linspace(0, 1, 11025)[:, None]
+    soundfile.write(tmp_path / "sound.wav", samples, 11025)
+    waveform = Waveform(8000, 0.9, **options)
+    assert_same_parts(
+        script.decode_audio("sound.wav", as_json(waveform.state()), files), waveform.decode(tmp_path / "sound.wav")
+    )
+
+
 @pytest.mark.parametrize("text", ["a tall one", "Ünïcode 日本", "word " * 99, "a.txt", "missing.txt", ""])
 def test_texts_are_the_same_tokens(text, files, tmp_path):
     (tmp_path / "a.txt").write_text("a short one", encoding="utf-16")
@@ -110,14 +135,29 @@ def test_texts_are_the_same_tokens(text, files, tmp_path):
     assert_same_parts(script.build_text_decoder(state)(text, state, files), tokens.decode(value))
 
 
-@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_normalised_texts_are_the_same_tokens(files):
+    tokens = Tokens(60, 12, normalize=["html", "urls", "users", "accents", "whitespace"])
+    tokens.fit(Column("text", ["a tall one", "a <b>short</b> one"] * 5), np.arange(10))
+    state, text = as_json(tokens.state()), "@Ann:  a <i>shórt</i> one, https://a.b &amp; more"
+    assert_same_parts(script.build_text_decoder(state)(text, state, files), tokens.decode(text))
+
+
+@pytest.mark.parametrize("options", [{"scale": "row"}, {"scale": "none"}, {"resample": 7}])
+def test_transformed_series_are_the_same_steps(options, files):
+    series = [[1, 5, 2, 8, 9.5], [3, 3, 3, 3, 3]]
+    steps = Steps(**options)
+    steps.fit(Column("series", [series]), np.arange(1))
+    assert_same_parts(script.decode_series(json.dumps(series), as_json(steps.state()), files), steps.decode(series))
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "time_first"])
 def test_series_are_the_same_steps(layout, files, tmp_path):
     series = np.random.default_rng(0).normal(5, 3, (2, 9) if layout == "channels_first" else (9, 2)).astype(np.float32)
     series[0, 0] = np.nan
     np.save(tmp_path / "series.npy", series)
     for num_steps in (6, 12):
-        steps = Steps(num_steps, layout=layout)
-        steps.fit(Column("series", [series]), np.arange(1))
+        steps = Steps(num_steps)
+        steps.fit(Column("series", [series], layout=layout), np.arange(1))
         state = as_json(steps.state())
         assert_same_parts(script.decode_series("series.npy", state, files), steps.decode(series))
         text = json.dumps(np.nan_to_num(series).tolist())
@@ -141,6 +181,18 @@ def test_cells_are_the_same_numbers_and_categories(height, colour):
     cells = Cells()
     rows = [{"height": 150 + i, "same": 3, "colour": ("red", "7", "true")[i % 3]} for i in range(9)]
     cells.fit(Column("tabular", rows), np.arange(9))
+    row = {"height": height, "same": "4", "colour": colour}
+    assert_same_parts(script.decode_cells(row, as_json(cells.state())), cells.decode(row))
+
+
+@pytest.mark.parametrize("options", TRANSFORMS)
+@pytest.mark.parametrize("height", ["151", "NA", None, "1e9", "-12"])
+@pytest.mark.parametrize("colour", ["red", None, "unknown", "rare"])
+def test_transformed_cells_are_the_same_numbers_and_categories(options, height, colour):
+    cells = Cells(**options)
+    rows = [{"height": i**3, "same": 3, "colour": ("red", "7", "true")[i % 3]} for i in range(20)]
+    rows[0]["colour"] = "rare"
+    cells.fit(Column("tabular", rows), np.arange(20))
     row = {"height": height, "same": "4", "colour": colour}
     assert_same_parts(script.decode_cells(row, as_json(cells.state())), cells.decode(row))
 

@@ -83,7 +83,7 @@ def test_sound_and_cells(shell, drive):
             "dataset.columns.front: drive.csv has no column 'cam9'; did you mean 'cam1'? (",
         ),
         (["dataset.target=trun"], "dataset.target: drive.csv has no column 'trun'; did you mean 'turn'? ("),
-        (["dataset.path=drve.csv"], "dataset.path: drve.csv does not exist; set dataset.path=FILE"),
+        (["dataset.path=drve.csv"], "dataset.path: drve.csv does not exist; did you mean 'drive.csv'?"),
         (["encoder.fornt=cnn"], "no key 'encoder.fornt'; did you mean 'front'? ("),
     ],
 )
@@ -102,3 +102,38 @@ def test_a_broken_file_names_its_row_or_is_skipped_and_counted(shell, drive):
     told = trained(shell, *drive, *CAMERAS, "dataset.on_error=skip")
     assert told["dataset"]["skipped"] == 1
     assert sum(told["dataset"]["rows"].values()) == ROWS - 1
+
+
+@pytest.mark.parametrize("pooling", ["pooled", "tokens"])
+def test_several_pictures_in_a_cell(shell, drive, pooling):
+    lines = ["views,turn", *(f"a{row}.png{f'|b{row}.jpg' if row % 4 else ''},{row % 3}" for row in range(ROWS))]
+    (shell.folder / "drive.csv").write_text("\n".join(lines) + "\n")
+    words = [*drive, "dataset.target=turn", f"dataset.items.views={pooling}", "augment=light", "fusion=self_attention"]
+    trained(shell, *words)
+    run = next(shell.folder.glob("outputs/*/*"))
+    (shell.folder / "new.csv").write_text("views\na0.png|b0.jpg|a1.png\na2.png\n")
+    code, _, err = shell("predict", run, "new.csv", "-o", "predicted.csv")
+    assert code == 0, err
+    assert len((shell.folder / "predicted.csv").read_text().splitlines()) == 3
+    code, _, err = shell("eval", run, "--noise", "views=0.5")
+    assert code == 0, err
+
+
+def test_pretexts_refuse_several_pictures_in_a_cell(shell, drive):
+    lines = ["views,turn", *(f"a{row}.png|b{row}.jpg,{row % 3}" for row in range(ROWS))]
+    (shell.folder / "drive.csv").write_text("\n".join(lines) + "\n")
+    code, _, err = shell("train", *drive, "dataset.target=turn", "strategy=component")
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "mmrun: strategy.stages.pretrain.objective.by_kind: 'views' has several items in a row, and a pretext corrupts "
+        "a single one; leave it out of this stage, or choose a strategy without pretexts"
+    )
+
+
+def test_a_run_on_single_pictures_refuses_several(shell, drive):
+    trained(shell, *drive, "dataset.target=turn", "dataset.columns.view=cam0")
+    run = next(shell.folder.glob("outputs/*/*"))
+    (shell.folder / "new.csv").write_text("cam0\na0.png|a1.png\n")
+    code, _, err = shell("predict", run, "new.csv", "-o", "predicted.csv")
+    assert code == 2
+    assert err == "mmrun: new.csv:2: column 'cam0': names 2 files, but the run was trained on one a row\n"

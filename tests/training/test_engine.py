@@ -80,14 +80,14 @@ def test_training_spends_its_budget_and_evaluates_on_time():
 def test_the_best_evaluation_is_reported():
     config = FitConfig(StageBudget(steps=5), evaluate_every=1, higher_is_better=True)
     _, recorder = train(config, values=[0.1, 0.3, 0.2, 0.3, 0.9])
-    assert recorder.best_steps == [1, 2, 5]
+    assert recorder.best_steps == [1, 2, 4, 5]  # of equal values the later one
     assert recorder.checkpoints == [1, 2, 3, 4, 5]
 
 
 def test_early_stopping_ends_the_stage():
     config = FitConfig(StageBudget(steps=100), evaluate_every=1, higher_is_better=True)
     _, recorder = train(config, values=[0.1, 0.3, 0.2, 0.3, 0.9], callbacks=[EarlyStopping(patience=2)])
-    assert recorder.best_steps == [1, 2]
+    assert recorder.best_steps == [1, 2, 4]  # an equal value is no reason to wait longer
     assert recorder.steps[-1] == 4
 
 

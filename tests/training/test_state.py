@@ -47,11 +47,18 @@ def test_the_best_value_and_how_old_it_is(higher_is_better, best, stale):
     assert state.best_step == 3 - stale
 
 
+def test_of_equal_values_the_later_is_the_best_but_early_stopping_does_not_wait_longer():
+    state = TrainState()
+    for state.step, value in enumerate((0.5, 0.7, 0.7, 0.6), start=1):
+        state.update_best(value, higher_is_better=True)
+    assert (state.best, state.best_step, state.stale) == (0.7, 3, 2)
+
+
 @pytest.mark.parametrize("higher_is_better", [True, False])
 def test_what_is_not_finite_is_never_the_best_and_does_not_stand_in_its_way(higher_is_better):
     state = TrainState()
     values = [float("nan"), 0.5, float("nan"), float("inf"), -float("inf"), 0.5]
-    assert [state.update_best(value, higher_is_better) for value in values] == [False, True, False, False, False, False]
+    assert [state.update_best(value, higher_is_better) for value in values] == [False, True, False, False, False, True]
     assert (state.best, state.stale) == (0.5, 4)
     resumed = TrainState(best=float("nan"))  # as version 0.1.0 may have stored it
     assert resumed.update_best(0.1, higher_is_better)

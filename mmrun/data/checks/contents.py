@@ -1,15 +1,17 @@
 """Numbers the contents of a column, so that equal content has equal numbers; files are compared by what they hold."""
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
+from mmrun.data.items import list_paths
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues, Records
+from mmrun.data.subfiles import open_file, stat_file
 from mmrun.data.table import Column
 
 PART_SIZE = 1 << 19  # bytes at either end of a large file by which it is compared with others
@@ -87,26 +89,29 @@ def _normalize(cell: object) -> str | None:
 def _digest_files(values: Iterable[object]) -> Iterable[Hashable]:
     """Yield a digest of each value; a file whose size no other one has is not read."""
     values = list(values)
-    sizes = {path: os.stat(path).st_size for path in values if isinstance(path, Path)}
+    sizes = {path: stat_file(path).size for value in values for path in list_paths(value)}
     num_files = Counter(sizes.values())
     digests: dict[Path, Hashable] = {}
     for path, size in sizes.items():
         digests[path] = _digest_file(path, size) if num_files[size] > 1 else str(path)
     for value in values:
-        yield digests[value] if isinstance(value, Path) else _digest_value(value)
+        yield _digest_value(value, digests)
 
 
-def _digest_value(value: object) -> Hashable:
+def _digest_value(value: object, digests: Mapping[Path, Hashable] = MappingProxyType({})) -> Hashable:
+    """Return a digest of a value; those of files are given."""
+    if isinstance(value, Path):
+        return digests[value]
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
     if isinstance(value, tuple):
-        return tuple(map(_digest_value, value))
+        return tuple(_digest_value(part, digests) for part in value)
     return value if isinstance(value, Hashable) else repr(value)
 
 
 def _digest_file(path: Path, size: int) -> str:
     """Hash the size and both ends of a file."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         digest = hashlib.sha256(file.read(PART_SIZE))
         file.seek(max(PART_SIZE, size - PART_SIZE))
         digest.update(file.read())

@@ -12,7 +12,7 @@ Level = Literal["error", "warning"]  # a run rejects the data; or trains, but pe
 DROPPED_BY_DEFAULT = ("unreadable", "duplicates", "leaks")  # kinds whose rows `mmrun data clean` leaves out
 DROPPED_ON_REQUEST = (
     *("near-duplicates", "shared", "near-shared", "conflicts", "labels"),
-    *("blank", "silent", "clipped", "truncated", "not-finite", "empty"),
+    *("blank", "silent", "clipped", "not-finite", "empty"),
 )
 
 

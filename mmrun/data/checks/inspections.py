@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -12,18 +11,14 @@ from mmrun.data.checks.labels import Features, hash_texts
 from mmrun.data.checks.read_values import ReadValues, read_values
 from mmrun.data.checks.similarity import find_similar_texts, find_similar_vectors
 from mmrun.data.checks.table_columns import check_columns, decode_records, encode_records, find_unusual_pairs
-from mmrun.data.infer import SUFFIXES
 from mmrun.data.packed import Records
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.table import Column, Table
 
-MAX_NAME = 255  # letters of a file name
-MAX_NO_NAMES = 0.2  # share of the texts that may be no file names, so that the column seems to hold files
 MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "series": 0.95}  # brighter and louder copies are copies
 FLAGS = {  # what is odd in a value -> what values of a kind are called that have it
     "blank": {"image": "images of one colour", "series": "constant series"},
     "silent": {"audio": "silent recordings"},
-    "truncated": {"audio": "recordings that end before their header says"},
     "clipped": {"audio": "clipped recordings"},
     "not-finite": {
         "image": "images with NaN or infinity",
@@ -149,22 +144,7 @@ def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) ->
     facts: ModalityAudit = {"words": words, "different": len(set(texts))}
     pairs = samples.rows[find_similar_texts(texts)]
     features = Features(samples.rows, lambda places: hash_texts([texts[place] for place in places]))
-    findings = [*_report(name, column, samples), *_find_file_names(name, column, rows)]
-    return Inspection(facts, findings, pairs, features)
-
-
-def _find_file_names(name: str, column: Column, rows: np.ndarray) -> list[Finding]:
-    """Report a column of file names that is read as text because some of its cells are none."""
-    texts = {row: value for row in rows.tolist() if isinstance(value := column.values[row], str)}
-    suffixes = {row: PurePosixPath(text).suffix.lower() for row, text in texts.items() if len(text) <= MAX_NAME}
-    for kind, known in SUFFIXES.items():
-        others = [row for row in texts if suffixes.get(row) not in known]
-        if len(others) < MAX_NO_NAMES * len(texts):
-            places = [column.locate(row) for row in others]
-            message = f"{name}: texts among names of {kind} files, so that all are read as text"
-            remedy = f"correct them, or set kinds.{name}={kind}"
-            return [Finding("kind", message, remedy, rows=others, where=places)]
-    return []
+    return Inspection(facts, _report(name, column, samples), pairs, features)
 
 
 def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:

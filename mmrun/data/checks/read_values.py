@@ -1,19 +1,22 @@
 """Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from mmrun.data.items import list_items
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
-from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.series import choose_layout
+from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
-from mmrun.data.table import Column
+from mmrun.data.table import Column, SeriesLayout
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ MIN_POWER = 1e-10  # -100 dB
 MIN_AMPLITUDE = 1e-3  # -60 dB; a recording that never exceeds it is silent
 CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
 MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
-UNKNOWN_SIZE = 0xFFFFFFFF  # of a WAV file that was written as a stream
 NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
 CHUNK_SIZE = 1024  # rows that are given to threads at a time
 
@@ -85,10 +87,12 @@ def read_values(column: Column, rows: np.ndarray) -> ReadValues:
         rows: numbers of the rows to read, all present [n].
     """
     read = READERS[column.kind]
+    if column.kind == "series":
+        read = partial(read_steps, layout=choose_layout(column, rows).layout)
 
     def try_read(row: int) -> ReadValue | DataError:
         try:
-            return read(column.values[row])
+            return _join([read(item) for item in list_items(column.values[row])])
         except DataError as error:
             return error
 
@@ -101,6 +105,15 @@ def read_values(column: Column, rows: np.ndarray) -> ReadValues:
             read_rows.append(row)
             values.append(result)
     return ReadValues(np.array(read_rows, dtype=np.int64), values, unreadable)
+
+
+def _join(items: Sequence[ReadValue]) -> ReadValue:
+    """Return one value for all items of a row: the facts of the first, the mean features, and what is odd in any."""
+    if len(items) == 1:
+        return items[0]
+    features = np.mean([item.features for item in items if item.features is not None], axis=0)
+    flags = dict.fromkeys(flag for item in items for flag in item.flags)
+    return ReadValue(items[0].facts, features, tuple(flags))
 
 
 def _map(read: Callable[[int], T], rows: list[int], in_threads: bool) -> Iterator[T]:
@@ -188,7 +201,7 @@ def read_recording(value: Path | tuple[np.ndarray, int]) -> ReadValue:
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
     if samples.ndim == 2:
         samples = samples.mean(axis=1)
-    flags = ["truncated"] if isinstance(value, Path) and _is_truncated(value) else []
+    flags = []
     if not np.isfinite(samples).all():
         flags.append("not-finite")
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
@@ -198,16 +211,6 @@ def read_recording(value: Path | tuple[np.ndarray, int]) -> ReadValue:
     elif peak >= CLIPPED_AMPLITUDE and _measure_flat_peaks(samples, peak) > MAX_CLIPPED:
         flags.append("clipped")
     return ReadValue((len(samples) / rate, rate), _shrink_spectrogram(samples), tuple(flags))
-
-
-def _is_truncated(path: Path) -> bool:
-    """Return whether a WAV file is shorter than it says; libsndfile reads it without complaint."""
-    if path.suffix.lower() != ".wav" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        header = file.read(8)
-    size = int.from_bytes(header[4:], "little")
-    return header[:4] == b"RIFF" and size != UNKNOWN_SIZE and size + len(header) > path.stat().st_size + 1  # a pad byte
 
 
 def _measure_flat_peaks(samples: np.ndarray, peak: float) -> float:
@@ -251,16 +254,17 @@ def read_words(value: str | Path) -> ReadValue:
     return ReadValue(text, flags=() if has_content else ("empty",))
 
 
-def read_steps(value: object) -> ReadValue:
+def read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadValue:
     """Read a series, and interpolate its first channels to NUM_STEPS steps.
 
     Args:
-        value: a .npy file, an array or lists.
+        value: a file, an array or lists.
+        layout: which axis is time.
 
     Raises:
         DataError: it cannot be read.
     """
-    series = read_series(value)
+    series = read_series(value, layout)
     channels = np.asarray(series[:NUM_CHANNELS], dtype=np.float64)
     flags = []
     if not np.isfinite(series).all():

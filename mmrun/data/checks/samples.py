@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from mmrun.data.checks.statistics import encodes_date
+from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
-from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.split import compute_strata, has_target
 from mmrun.data.table import CLASSES, Table, Target
@@ -149,7 +150,8 @@ def _read_sample(table: Table, row: int) -> Sample:
     for name, column in table.columns.items():
         value = column.values[row]
         try:
-            values[name] = None if value is None else READ[column.kind](value)
+            # Of several files in a cell, the first one
+            values[name] = None if value is None else READ[column.kind](list_items(value)[0])
         except DataError as error:
             values[name] = Problem(str(error))
     targets = {name: _format_target(target, row) for name, target in table.targets.items()}

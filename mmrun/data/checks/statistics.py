@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import measure_duration
 from mmrun.data.preprocess.image_files import read_header
-from mmrun.data.preprocess.series import read_series
+from mmrun.data.preprocess.series import choose_layout
+from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.sheets.numbers import parse_numbers
 from mmrun.data.split import has_target
@@ -287,7 +289,7 @@ def _read_rows(
 
     def try_read(row: int) -> T | DataError:
         try:
-            return read(column.values[row])
+            return read(list_items(column.values[row])[0])  # of several files in a cell, the first one
         except DataError as error:
             return error
 
@@ -335,8 +337,10 @@ def _summarize_texts(statistics: ModalityStatistics, column: Column, split: np.n
 
 
 def _summarize_series(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
+    layout = choose_layout(column, rows).layout
+
     def read(value: object) -> tuple[int, int]:
-        num_channels, num_steps = read_series(value).shape
+        num_channels, num_steps = read_series(value, layout).shape
         return num_channels, num_steps
 
     shapes, readable = _read_rows(statistics, column, rows, read)

@@ -60,7 +60,16 @@ def survey(sheet: Sheet) -> Survey:
     groups = [column.name for column in columns if has_word(column.name, GROUP_NAMES) and column.num_different > 2]
     targets = [column.name for column in ranked if column.name not in groups]
     lines = [line for reading in sheet.readings.values() for line in (reading.note, reading.warning, reading.error)]
-    return Survey(columns, targets, groups, list(filter(None, lines)))
+    return Survey(columns, targets, groups, [*_describe_problems(sheet), *filter(None, lines)])
+
+
+def _describe_problems(sheet: Sheet) -> list[str]:
+    """Say how many rows cannot be read: their cells were counted as empty."""
+    if not sheet.problems:
+        return []
+    row, problem = min(sheet.problems.items())
+    count = f"{len(sheet.problems):,} of the first {len(sheet.lines):,} rows cannot be read"
+    return [f"{count}; the first is {sheet.locate_rows()[row]}: {problem}"]
 
 
 def _guess_column(name: str, cells: Sequence[object], reading: Reading | None) -> ColumnGuess:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmrun.data.checks.useless import find_useless_columns
 from mmrun.data.names import find_near_equal
+from mmrun.data.packed import Records
 from mmrun.data.preprocess.tabular import describe_extremes
 from mmrun.data.sheets.numbers import is_missing_mark
 from mmrun.data.table import Table, Target
@@ -25,6 +27,9 @@ def find_suspicious(table: Table, group_column: str | None) -> list[str]:
             lines += _find_names(name, target.names)
     if table.groups is not None:
         lines += _find_pairs(f"{group_column}: the groups", np.unique(table.groups).tolist())
+    for name, column in table.columns.items():
+        if isinstance(column.values, Records):
+            lines += find_useless_columns(name, column.values, table.split == "train")
     return lines
 
 

@@ -68,9 +68,9 @@ def check_columns(table: Table, name: str, cells: Cells) -> list[Finding]:
         subject = f"{name}: column '{label}'"
         num_categories = len(set(cells.categories.get(label, ())) - {""})
         most_frequent, count, num_cells = _count_most_frequent(records.columns[label], rows)
-        if count == num_cells:
-            findings.append(Finding("constant", f"{subject} is the same in all training rows", "leave it out"))
-        elif count >= MAX_SAME * num_cells and num_cells >= MIN_SAME_ROWS:
+        if count == num_cells:  # warned of by the table itself, as `train` does
+            continue
+        if count >= MAX_SAME * num_cells and num_cells >= MIN_SAME_ROWS:
             message = f"{subject} is '{most_frequent[:40]}' in {format_share(count / num_cells)} of the training rows"
             findings.append(Finding("constant", message, "it can hardly help"))
         elif num_categories > max(MIN_IDENTIFIERS, len(rows) // 2):

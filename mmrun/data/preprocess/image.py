@@ -133,9 +133,9 @@ class Pixels:
         return [(float(a), float(b)) if a <= b else (0.0, 1.0) for a, b in zip(low, high, strict=True)]
 
     def _decode_deep(self, value: Path | np.ndarray) -> np.ndarray:  # float32 [C, size, size], 0..1
+        pixels = read_deep(value, self.background)
         if not self.ranges:
             raise DataError(f"{_name(value)} has more than 8 bits per channel, but no training image has; convert it")
-        pixels = read_deep(value, self.background)
         if len(self.ranges) not in (1, len(pixels)):
             raise _wrong_channels(value, len(pixels), self.channels)
         low, high = np.array(self.ranges, dtype=np.float32).T[:, :, None, None]  # [1 or C, 1, 1]

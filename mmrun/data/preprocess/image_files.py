@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmrun.data.limits import check_image, ignore_size_warnings, open_array
+from mmrun.data.preprocess.dicom import is_dicom, read_dicom, read_dicom_header
+from mmrun.data.subfiles import path_or_content
+from mmrun.data.unreadable import describe_content
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,12 +48,12 @@ class Header(NamedTuple):
 
 
 def is_array(value: Path | np.ndarray) -> bool:
-    """Return whether an image is an array or a .npy file.
+    """Return whether an image is an array, or a file that is read as one: .npy or DICOM.
 
     Args:
         value: a file or an array.
     """
-    return isinstance(value, np.ndarray) or value.suffix.lower() == ".npy"
+    return isinstance(value, np.ndarray) or value.suffix.lower() == ".npy" or is_dicom(value)
 
 
 def read_header(value: Path | np.ndarray) -> Header:
@@ -62,6 +65,11 @@ def read_header(value: Path | np.ndarray) -> Header:
     Raises:
         DataError: the file is not an image.
     """
+    if isinstance(value, Path) and is_dicom(value):
+        dicom = read_dicom_header(value)
+        channels, height, width = dicom.shape
+        mode = f"DICOM {'float32' if dicom.is_deep else 'uint8'} x {channels}"
+        return Header(width, height, channels, mode, dicom.is_deep, is_animated=dicom.num_frames > 1)
     if is_array(value):
         pixels = read_array(value)
         channels, height, width = pixels.shape
@@ -79,12 +87,15 @@ def _open_file(file: Path) -> Iterator["ImageFile"]:
 
     ignore_size_warnings()
     try:
-        with Image.open(file) as image:
+        with Image.open(path_or_content(file)) as image:
             check_image(image, file.name)
             yield image
     except DataError:
         raise
     except UnidentifiedImageError:
+        unreadable = describe_content(file)
+        if unreadable:
+            raise DataError(f"{file.name} is {unreadable}") from None
         hint = "; save one of 5 or more channels as .npy" if file.suffix.lower() in (".tif", ".tiff") else ""
         raise DataError(f"{file.name} is damaged or not an image (UnidentifiedImageError){hint}") from None
     except Image.DecompressionBombError as error:  # beyond twice Pillow's own limit
@@ -118,7 +129,7 @@ def read_array(value: Path | np.ndarray) -> np.ndarray:
     """Read an image that is an array.
 
     Args:
-        value: an array, or a .npy file of one, [H, W] or [C, H, W].
+        value: an array or a .npy file, [H, W] or [C, H, W], or a DICOM file.
 
     Returns:
         [C, H, W] of the type that was read; a file is mapped, not read.
@@ -126,6 +137,8 @@ def read_array(value: Path | np.ndarray) -> np.ndarray:
     Raises:
         DataError: it is not an image.
     """
+    if isinstance(value, Path) and is_dicom(value):
+        return read_dicom(value)
     name = value.name if isinstance(value, Path) else "the image"
     array = open_array(value) if isinstance(value, Path) else value
     shape = list(array.shape)

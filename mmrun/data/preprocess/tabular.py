@@ -1,64 +1,118 @@
 """Tabular cells: the numbers and categories of one row."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from mmrun.data.moments import Moments
 from mmrun.data.names import find_near_equal, normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.packed import is_present as is_cell_present
+from mmrun.data.preprocess.numbers import (
+    Impute,
+    NumberOptions,
+    NumberTransform,
+    Scale,
+    fit_transform,
+    restore_transform,
+)
 from mmrun.data.sheets.numbers import as_number, parse_numbers
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError, nearest
+from mmrun.values import NonNegativeFloat, PositiveFloat, PositiveInt, Range
 
 MAX_SPREADS = 10  # distances from the 5 % to the 95 % quantile that a number may be beyond them, to go unmentioned
 MAX_DEVIATIONS = 1e30  # from the mean; what is farther away would overflow float32
 
 
+MAX_ONE_HOT = 1000  # categories of all columns that may become a number each
+
+ClipQuantile = Annotated[float, Range(above=0, below=0.5)]
+CategoryEncoding = Literal["embedding", "one_hot", "frequency"]
+
+IMPUTED = {"mean": "the mean", "median": "the median"}
+SCALED = {
+    "robust": "scaled by median and interquartile range",
+    "quantile": "mapped to normal quantiles",
+    "none": "not scaled",
+}
+ENCODED = {"one_hot": "a number each, 0 or 1", "frequency": "their standardised share of the training rows"}
+
+
 class Cells:
     """Decodes a dict of cells to "numeric" [F] with a "missing" mask [F], and "categorical" [K].
 
-    A column is numeric if every cell of the training rows is a number or a mark such as NA. Numbers are standardised.
-    A missing one becomes the mean (0), and so does every number of a column that is constant in the training rows.
-    Categories are numbered from 1, "" among them where a training row lacks the cell; one that no training row has
-    is 0.
+    A column is numeric if every cell of the training rows is a number or a mark such as NA. Its numbers are filled,
+    logged, clipped and scaled, in this order, by what the training rows show. Every number of a column that is constant
+    in the training rows becomes 0. Categories are numbered from 1, "" among them where a training row lacks the cell;
+    one that no training row has is 0.
 
     Args:
         categorical: columns that are categories although all their cells are numbers, such as codes.
+        impute: what a missing number becomes: learned, a vector of the encoder (here 0, marked in "missing"); or the
+            mean, the median or the constant `fill_value`, without a mark.
+        fill_value: of `impute=constant`, in the unit of the column.
+        log_skew: columns whose skewness is beyond it, and nearer to 0 after it, get sign(x) log(1 + |x|); None: none.
+        clip_quantile: numbers below this quantile and above its counterpart are clipped to them; None: not.
+        clip_sigmas: numbers farther from the mean are clipped to that many standard deviations; None: not.
+        scale: standard: by mean and standard deviation; robust: by median and interquartile range; quantile: to a
+            normal distribution by rank; none.
+        encode: embedding: the encoder embeds categories; one_hot: each is a number, 0 or 1, all 0 where unknown;
+            frequency: a column is one number, the share of training rows with that category, standardised.
+        min_frequency: training rows that a category needs; rarer ones of a column are merged into one.
 
     Attributes:
-        numeric: mean and standard deviation by numeric column; the deviation of a constant is 0.
+        numeric: transform of each numeric column.
         categories: number of each category by categorical column.
         metadata: num_numeric (F) and cardinalities (K numbers, including category 0), for encoders.
-        notes: what is suspicious in the column, one line each; written by `fit`.
+        notes: what is suspicious in the column and which transforms are on, one line each; written by `fit`.
+
+    Raises:
+        ConfigError: both ways to clip are on.
     """
 
-    def __init__(self, categorical: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        categorical: list[str] | None = None,
+        impute: Impute = "learned",
+        fill_value: float = 0.0,
+        log_skew: NonNegativeFloat | None = None,
+        clip_quantile: ClipQuantile | None = None,
+        clip_sigmas: PositiveFloat | None = None,
+        scale: Scale = "standard",
+        encode: CategoryEncoding = "embedding",
+        min_frequency: PositiveInt = 1,
+    ) -> None:
+        if clip_quantile is not None and clip_sigmas is not None:
+            raise ConfigError("preprocess.clip_quantile: cannot be combined with clip_sigmas; set one of them to null")
         self.categorical = categorical
-        self.numeric: dict[str, tuple[float, float]] = {}
+        self.options = NumberOptions(impute, fill_value, log_skew, clip_quantile, clip_sigmas, scale)
+        self.encode: CategoryEncoding = encode
+        self.min_frequency = min_frequency
+        self.numeric: dict[str, NumberTransform] = {}
         self.categories: dict[str, dict[str, int]] = {}
+        self.frequencies: dict[str, list[float]] = {}  # by category number, with encode=frequency
         self.metadata: dict[str, object] = {}
         self.notes: list[str] = []
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Infer which columns are numeric; compute means, standard deviations and categories.
+        """Infer which columns are numeric; fit the transforms of numbers, and number the categories.
 
         Args:
             column: the cells.
             rows: numbers of the training rows [N].
 
         Raises:
-            ConfigError: `categorical` names a column that does not exist.
+            ConfigError: `categorical` names a column that does not exist, or one-hot numbers would be too many.
         """
         records = Records.from_rows(column.values)
         self._check_categorical(records)
         is_training = np.isin(np.arange(len(records)), rows)
         is_present = column.is_present()
         has_cells = bool((is_training & is_present).any())
-        self.numeric, self.categories, self.notes = {}, {}, []
+        self.numeric, self.categories, self.frequencies, self.notes = {}, {}, {}, []
         for name, cells in records.columns.items() if has_cells else ():
             is_categorical = name in (self.categorical or []) or name in column.categorical
             numbers = None if is_categorical else _parse_training_numbers(cells, is_training)
@@ -66,6 +120,7 @@ class Cells:
                 self._fit_categories(name, cells, is_training, is_present)
             else:
                 self._fit_numbers(name, numbers, cells, is_training)
+        self._check_one_hot()
         self._update_metadata()
 
     def _check_categorical(self, records: Records) -> None:
@@ -79,9 +134,9 @@ class Cells:
     def _fit_numbers(
         self, name: str, numbers: np.ndarray, cells: PackedValues[object], is_training: np.ndarray
     ) -> None:
-        moments = Moments(1)
-        moments.update(numbers[None, is_training])
-        self.numeric[name] = (float(moments.mean[0]), float(moments.deviation[0]))
+        transform = fit_transform(numbers[is_training], self.options)
+        self.numeric[name] = transform
+        self.notes += self._describe_transform(name, transform, int(np.isnan(numbers[is_training]).sum()))
         self.notes += describe_extremes(f"column '{name}'", numbers[is_training], numbers[~is_training])
         without_number = np.flatnonzero(np.isnan(numbers) & is_cell_present(cells))
         num_infinite = sum(map(_is_infinite, cells.take(without_number)))
@@ -92,8 +147,21 @@ class Cells:
         self, name: str, cells: PackedValues[object], is_training: np.ndarray, is_present: np.ndarray
     ) -> None:
         words = cells.map(_category)
-        in_training = set(words[is_training & is_present])
-        self.categories[name] = {word: number for number, word in enumerate(sorted(in_training), start=1)}
+        counts = Counter(words[is_training & is_present])
+        in_training = set(counts)
+        common = sorted(word for word in counts if counts[word] >= self.min_frequency)
+        rare = sorted(in_training - set(common))
+        self.categories[name] = {word: number for number, word in enumerate(common, start=1)}
+        self.categories[name] |= dict.fromkeys(rare, len(common) + 1)
+        if rare:
+            self.notes.append(
+                f"column '{name}': {len(rare)} of {len(counts)} categories have fewer than {self.min_frequency} "
+                f"training rows, and are merged, such as {rare[0][:40]!r}"
+            )
+        if self.encode == "frequency":
+            self.frequencies[name] = _compute_frequencies(counts, self.categories[name])
+        if self.encode != "embedding":
+            self.notes.append(f"column '{name}': categories become {ENCODED[self.encode]}")
         self.notes += self._describe_unknown(name, words[~is_training & is_present], "other rows")
         pairs = find_near_equal(in_training - {""})
         if pairs:
@@ -143,16 +211,23 @@ class Cells:
         Raises:
             DataError: a cell of a numeric column is neither a number nor marked as missing.
         """
-        numbers = np.zeros(len(self.numeric), dtype=np.float32)
-        missing = np.zeros(len(self.numeric), dtype=bool)
-        for i, name in enumerate(self.numeric):
+        numbers = np.zeros((1, len(self.numeric)), dtype=np.float32)
+        missing = np.zeros((1, len(self.numeric)), dtype=bool)
+        for i, (name, transform) in enumerate(self.numeric.items()):
             number = as_number(value[name])
             if number is None:
                 raise DataError(f"'{name}' is {value[name]!r}, but it is a number in all training rows")
-            missing[i] = math.isnan(number)
-            numbers[i] = 0.0 if missing[i] else self._standardise(name, number)
-        categories = [numbered.get(_category(value[name]), 0) for name, numbered in self.categories.items()]
-        return {"numeric": numbers, "missing": missing, "categorical": np.array(categories, dtype=np.int64)}
+            transformed = float(transform.apply(np.asarray(number, dtype=np.float64)))
+            if abs(transformed) > MAX_DEVIATIONS:
+                raise DataError(
+                    f"'{name}' is {number:g}, but {transform.center:.4g} on average in the training rows; correct it, "
+                    "or empty the cell"
+                )
+            missing[0, i] = math.isnan(transformed)
+            numbers[0, i] = 0.0 if missing[0, i] else transformed
+        numbered = [categories.get(_category(value[name]), 0) for name, categories in self.categories.items()]
+        parts = self._join(numbers, missing, np.array([numbered], dtype=np.int64))
+        return {name: part[0] for name, part in parts.items()}
 
     def decode_rows(self, values: Sequence[Mapping[str, object] | None]) -> dict[str, np.ndarray] | None:
         """Decode many rows at once, column by column.
@@ -169,34 +244,98 @@ class Cells:
         is_empty = ~is_cell_present(values)
         numbers = np.zeros((len(values), len(self.numeric)), dtype=np.float32)
         missing = np.zeros((len(values), len(self.numeric)), dtype=bool)
-        for i, (name, (mean, deviation)) in enumerate(self.numeric.items()):
+        for i, (name, transform) in enumerate(self.numeric.items()):
             column = parse_numbers(values.columns[name])
             if column is None:
                 return None
-            standardised = (column - mean) / deviation if deviation > 0 else np.where(np.isnan(column), np.nan, 0.0)
-            if (np.abs(standardised) > MAX_DEVIATIONS).any():
+            transformed = transform.apply(column)
+            if (np.abs(transformed) > MAX_DEVIATIONS).any():
                 return None
-            missing[:, i] = np.isnan(column) & ~is_empty
-            numbers[:, i] = np.nan_to_num(standardised, nan=0.0)
+            missing[:, i] = np.isnan(transformed)
+            numbers[:, i] = np.nan_to_num(transformed, nan=0.0)
         categories = np.zeros((len(values), len(self.categories)), dtype=np.int64)
         for i, (name, numbered) in enumerate(self.categories.items()):
             numbers_of_words = (numbered.get(word, 0) for word in values.columns[name].map(_category))
             categories[:, i] = np.fromiter(numbers_of_words, dtype=np.int64, count=len(values))
-        categories[is_empty] = 0
-        return {"numeric": numbers, "missing": missing, "categorical": categories}
+        parts = self._join(numbers, missing, categories)
+        for part in parts.values():
+            part[is_empty] = 0
+        return parts
 
-    def _standardise(self, name: str, number: float) -> float:
-        mean, deviation = self.numeric[name]
-        standardised = (number - mean) / deviation if deviation > 0 else 0.0
-        if abs(standardised) > MAX_DEVIATIONS:
-            raise DataError(
-                f"'{name}' is {number:g}, but {mean:.4g} on average in the training rows; correct it, or empty the cell"
+    def _join(self, numbers: np.ndarray, missing: np.ndarray, categories: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the parts of n rows, where encoded categories are numbers behind the others."""
+        if self.encode == "embedding":
+            return {"numeric": numbers, "missing": missing, "categorical": categories}
+        encoded = [numbers]
+        for i, (name, cardinality) in enumerate(self._count_categories().items()):
+            if self.encode == "frequency":
+                encoded.append(np.array(self.frequencies[name], dtype=np.float32)[categories[:, i], None])
+            else:
+                encoded.append(np.eye(cardinality, dtype=np.float32)[categories[:, i], 1:])
+        joined = np.concatenate(encoded, axis=1)
+        is_missing = np.zeros(joined.shape, dtype=bool)
+        is_missing[:, : missing.shape[1]] = missing
+        return {"numeric": joined, "missing": is_missing, "categorical": categories[:, :0]}
+
+    def _count_categories(self) -> dict[str, int]:
+        """Return the number of categories by column, unknown and merged ones included."""
+        return {name: max(numbered.values(), default=0) + 1 for name, numbered in self.categories.items()}
+
+    def _check_one_hot(self) -> None:
+        counts = self._count_categories()
+        if self.encode == "one_hot" and sum(counts.values()) > MAX_ONE_HOT:
+            largest = max(counts, key=lambda name: counts[name])
+            raise ConfigError(
+                f"preprocess.encode: one_hot would make {sum(counts.values()) - len(counts):,} numbers of a row, more "
+                f"than {MAX_ONE_HOT:,}, most of them of '{largest}'; set encode=frequency, or raise min_frequency"
             )
-        return standardised
+
+    def format_row(self, numeric: Sequence[float], missing: Sequence[bool], categorical: Sequence[int]) -> list[str]:
+        """Return the cells of a decoded row, "name: cell", in the units of the columns; "-" where missing or unknown.
+
+        Args:
+            numeric: F numbers.
+            missing: F flags.
+            categorical: K numbers of categories.
+        """
+        lines = []
+        for i, (name, transform) in enumerate(self.numeric.items()):
+            lines.append(f"{name}: {'-' if missing[i] else format(transform.invert(numeric[i]), '.4g')}")
+        encoded = numeric[len(self.numeric) :]
+        lines += [f"{i}. number of a category: {number:.3g}" for i, number in enumerate(encoded, start=1)]
+        for (name, numbered), category in zip(self.categories.items(), categorical, strict=False):
+            words = {number: word for word, number in numbered.items()}
+            lines.append(f"{name}: {words.get(category, category) if category > 0 else '-'}")
+        return lines
+
+    def _describe_transform(self, name: str, transform: NumberTransform, num_missing: int) -> list[str]:
+        """Return a line about what is on besides the defaults, or none."""
+        options = self.options
+        steps = []
+        if transform.fill is not None:
+            value = f"{transform.fill:.4g}"
+            named = value if options.impute == "constant" else f"{IMPUTED[options.impute]}, {value}"
+            steps.append(f"missing cells ({num_missing:,} of training rows) become {named}")
+        if transform.log:
+            steps.append("logged")
+        if transform.limits is not None:
+            low, high = transform.limits
+            unit = " of the logarithm" if transform.log else ""
+            steps.append(f"clipped to {low:.4g} to {high:.4g}{unit}")
+        if options.scale != "standard":
+            steps.append(SCALED[options.scale])
+        return [f"column '{name}': {'; '.join(steps)}"] if steps else []
 
     def state(self) -> dict[str, object]:
-        """Return the statistics of the training rows."""
-        return {"numeric": {n: list(v) for n, v in self.numeric.items()}, "categories": self.categories}
+        """Return the statistics of the training rows; of the options, those that are on."""
+        transforms = {name: options for name, column in self.numeric.items() if (options := column.options())}
+        optional = {"transforms": transforms, "frequencies": self.frequencies}
+        state: dict[str, object] = {
+            "numeric": {name: [column.center, column.scale] for name, column in self.numeric.items()},
+            "categories": self.categories,
+            **{name: values for name, values in optional.items() if values},
+        }
+        return state if self.encode == "embedding" else {**state, "encode": self.encode}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state.
@@ -204,13 +343,35 @@ class Cells:
         Args:
             state: of another object.
         """
-        self.numeric = {name: (mean, deviation) for name, (mean, deviation) in state["numeric"].items()}
+        options = state.get("transforms", {})
+        self.numeric = {}
+        for name, (center, scale) in state["numeric"].items():
+            self.numeric[name] = restore_transform(center, scale, options.get(name, {}))
         self.categories = state["categories"]
+        self.frequencies = state.get("frequencies", {})
+        self.encode = state.get("encode", "embedding")
         self._update_metadata()
 
     def _update_metadata(self) -> None:
-        cardinalities = [len(words) + 1 for words in self.categories.values()]
-        self.metadata = {"num_numeric": len(self.numeric), "cardinalities": cardinalities}
+        counts = self._count_categories()
+        num_encoded = {
+            "embedding": 0,
+            "one_hot": sum(counts.values()) - len(counts),
+            "frequency": len(counts),
+        }[self.encode]
+        cardinalities = list(counts.values()) if self.encode == "embedding" else []
+        self.metadata = {"num_numeric": len(self.numeric) + num_encoded, "cardinalities": cardinalities}
+
+
+def _compute_frequencies(counts: Mapping[str, int], numbered: Mapping[str, int]) -> list[float]:
+    """Return the standardised share of training rows by the number of a category, 0 for an unknown one first."""
+    shares = np.zeros(max(numbered.values(), default=0) + 1)
+    for word, count in counts.items():
+        shares[numbered[word]] += count / max(1, sum(counts.values()))
+    mean = (shares * shares).sum()  # over rows
+    deviation = np.sqrt((shares * (shares - mean) ** 2).sum())
+    standardised: list[float] = ((shares - mean) / deviation if deviation > 0 else shares * 0.0).tolist()
+    return standardised
 
 
 def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarray) -> list[str]:

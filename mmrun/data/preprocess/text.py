@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from mmrun.values import Width
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
+
+Normalization = Literal["html", "urls", "users", "lower", "accents", "whitespace"]
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary trained here
 VOCAB_RANGE = (4000, 32000)  # smallest and largest vocabulary that is chosen
@@ -26,6 +29,20 @@ LENGTH_STEP = 8  # tokens; a length that is chosen is rounded up to a multiple, 
 CHUNK_SIZE = 1024  # texts that are tokenized at a time
 MAX_COUNTED = 50_000  # rows whose tokens are counted to choose a length
 WORD = re.compile(r"\w+")
+
+HTML_TAG = r"<[!/]?[A-Za-z][^<>]{0,1000}>|<!--.{0,1000}?-->"
+HTML_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&nbsp;": " ", "&amp;": "&"}
+URL = r"(?i:https?://|www\.)\S+"
+USER_NAME = r"(?<![\w@.])@\w{1,50}"
+
+NORMALIZATIONS: dict[Normalization, str] = {
+    "html": "HTML tags removed",
+    "urls": "URLs become 'http'",
+    "users": "user names become '@user'",
+    "lower": "lower case",
+    "accents": "accents removed",
+    "whitespace": "white space becomes one space",
+}
 
 
 class _Vocabulary(NamedTuple):
@@ -53,6 +70,8 @@ class Tokens:
         max_tokens: T; "auto": 99 % of the training rows are kept whole.
         tokenizer: name on the hub, or folder, of a tokenizer of transformers; None: train one.
         auto_range: smallest and largest T that "auto" chooses; never more than a pretrained tokenizer's model reads.
+        normalize: what is done to a text before it is tokenized, in the order of `NORMALIZATIONS`. It becomes a part of
+            the tokenizer. A vocabulary trained here is in lower case anyway.
 
     Attributes:
         metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives, and the complete
@@ -69,8 +88,10 @@ class Tokens:
         max_tokens: Width | Auto = AUTO,
         tokenizer: str | None = None,
         auto_range: tuple[Width, Width] = (32, 512),
+        normalize: Sequence[Normalization] = (),
     ) -> None:
         check_range(auto_range)
+        self.normalize = [name for name in NORMALIZATIONS if name in normalize]
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
@@ -88,19 +109,24 @@ class Tokens:
         Raises:
             ConfigError: the pretrained tokenizer cannot be loaded.
         """
+        normalizer = _build_normalizer(self.normalize)
         if self.tokenizer is None:
-            vocabulary = _train_vocabulary(column, rows, self.vocab_size)
+            vocabulary = _train_vocabulary(column, rows, self.vocab_size, normalizer)
         else:
             vocabulary = _load_vocabulary(self.tokenizer)
+            _prepend_normalizer(vocabulary.tokenizer, normalizer)
         lengths = _count_tokens(column, vocabulary.tokenizer)
         max_tokens = (
             int(self.max_tokens) if self.max_tokens != AUTO else self._choose_max_tokens(lengths, rows, vocabulary)
         )
-        words = count_words(_read_rows(column, np.arange(len(column.values))))
+        texts = _read_rows(column, np.arange(len(column.values)))
+        words = count_words(texts if normalizer is None else map(normalizer.normalize_str, texts))
         self.notes = [
             describe_cut(lengths, max_tokens, "tokens", "max_tokens"),
             _describe_vocabulary(vocabulary, words),
         ]
+        if self.normalize:
+            self.notes.append(f"texts are normalised: {', '.join(NORMALIZATIONS[name] for name in self.normalize)}")
         self._set_tokenizer(vocabulary.tokenizer, max_tokens, vocabulary.ids)
 
     def _choose_max_tokens(self, lengths: np.ndarray, rows: np.ndarray, vocabulary: "_Vocabulary") -> int:
@@ -270,19 +296,53 @@ def _describe_vocabulary(vocabulary: "_Vocabulary", words: Counter[str]) -> str:
     )
 
 
-def _train_vocabulary(column: Column, rows: np.ndarray, vocab_size: int | str) -> "_Vocabulary":
+def _build_normalizer(names: Sequence[Normalization]) -> "Normalizer | None":
+    """Return what normalises a text as the options say; None where nothing is on."""
+    from tokenizers import Regex, normalizers
+
+    steps: dict[Normalization, list[Normalizer]] = {
+        "html": [
+            normalizers.Replace(Regex(HTML_TAG), " "),
+            *(normalizers.Replace(entity, letter) for entity, letter in HTML_ENTITIES.items()),
+        ],
+        "urls": [normalizers.Replace(Regex(URL), "http")],
+        "users": [normalizers.Replace(Regex(USER_NAME), "@user")],
+        "lower": [normalizers.Lowercase()],
+        "accents": [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()],
+        "whitespace": [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()],
+    }
+    chosen = [normalizer for name in names for normalizer in steps[name]]
+    return normalizers.Sequence(chosen) if chosen else None
+
+
+def _prepend_normalizer(tokenizer: "Tokenizer", normalizer: "Normalizer | None") -> None:
+    """Let a tokenizer normalise a text in this way before its own normalisation."""
+    from tokenizers import normalizers
+
+    if normalizer is not None:
+        own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+        tokenizer.normalizer = normalizers.Sequence([normalizer, *own])
+
+
+def _train_vocabulary(
+    column: Column, rows: np.ndarray, vocab_size: int | str, normalizer: "Normalizer | None"
+) -> "_Vocabulary":
     if vocab_size == AUTO:
-        vocab_size = choose_vocab_size(count_words(_read_rows(column, rows)))
-    tokenizer = _train_tokenizer(_read_rows(column, rows), int(vocab_size))
+        texts = _read_rows(column, rows)
+        vocab_size = choose_vocab_size(
+            count_words(texts if normalizer is None else map(normalizer.normalize_str, texts))
+        )
+    tokenizer = _train_tokenizer(_read_rows(column, rows), int(vocab_size), normalizer)
     ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL_TOKENS)))}
     return _Vocabulary(tokenizer, ids, unknown_id=1)
 
 
-def _train_tokenizer(texts: Iterator[str], vocab_size: int) -> "Tokenizer":
+def _train_tokenizer(texts: Iterator[str], vocab_size: int, normalizer: "Normalizer | None") -> "Tokenizer":
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    _prepend_normalizer(tokenizer, normalizer)
     # Marks the start of a word. With a prefix inside words (##) this library numbers the letters in random order.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
     tokenizer.post_processor = processors.TemplateProcessing(

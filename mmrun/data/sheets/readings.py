@@ -203,7 +203,7 @@ def _find_exceptions(name: str, head: PackedValues[object], sheet: Sheet) -> str
             row, cell = others[0]
             return (
                 f"column '{name}': {len(cells) - len(others)} of {len(cells)} cells are {kind}, but "
-                f"{sheet.name}:{sheet.lines[row]} is {cell[:40]!r}, so they are read as words; correct it, or set "
+                f"{sheet.locate_rows()[row]} is {cell[:40]!r}, so they are read as words; correct it, or set "
                 f"{_option(name, kind.removesuffix('s'))} and dataset.on_error=skip"
             )
     return ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pyarrow
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".xlsx")
 MIN_COLUMNAR_BYTES = 1 << 18  # of a CSV file; a smaller one is read at once either way
 SAMPLE_ROWS = 1000  # first rows, from which kinds and tasks of columns are inferred
 MAX_NAMED = 6  # columns in a location
@@ -54,16 +54,48 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The content of a user's file: N rows in the order of the file.
+class Places(Sequence[str]):
+    """Where each row stands in several files, formatted only when it is read.
 
     Attributes:
-        name: of the file, "my.csv".
+        files: their names.
+        numbers: [N], the file of each row.
+        lines: [N], the line of each row in its file; None: each row is a whole file.
+    """
+
+    files: Sequence[str]
+    numbers: np.ndarray
+    lines: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Places":
+        """Return the places of some rows.
+
+        Args:
+            rows: row numbers [n].
+        """
+        return Places(self.files, self.numbers[rows], None if self.lines is None else self.lines[rows])
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices
+        file = self.files[int(self.numbers[row])]
+        return file if self.lines is None else f"{file}:{self.lines[row]}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The content of a user's file or folder: N rows in its order.
+
+    Attributes:
+        name: of the file, "my.csv", or folder.
         columns: cells by column name; an empty cell is None.
-        lines: [N] int64, line number of each row.
+        lines: [N] int64, line number of each row; of several files together.
         problems: why a row as a whole cannot be used, by row number.
         readings: how columns were read that are not taken as they are written.
         date_features: what encoders read of a column of dates, by column and feature.
+        places: of the rows, where they are those of several files.
+        derived: columns that come from the names of folders and files; they are never modalities.
     """
 
     name: str
@@ -72,12 +104,15 @@ class Sheet:
     problems: dict[int, str]
     readings: Mapping[str, Reading] = field(default_factory=dict)
     date_features: Mapping[str, dict[str, PackedValues[object]]] = field(default_factory=dict)
+    places: Places | None = None
+    derived: frozenset[str] = frozenset()
 
     def head(self) -> "Sheet":
         """Return the first rows, from which kinds are inferred."""
         columns = {name: column.head(SAMPLE_ROWS) for name, column in self.columns.items()}
         problems = {row: problem for row, problem in self.problems.items() if row < SAMPLE_ROWS}
-        return replace(self, columns=columns, lines=self.lines[:SAMPLE_ROWS], problems=problems)
+        places = None if self.places is None else self.places.take(np.arange(min(SAMPLE_ROWS, len(self.places))))
+        return replace(self, columns=columns, lines=self.lines[:SAMPLE_ROWS], problems=problems, places=places)
 
     def columns_read_as(self, kind: str) -> list[str]:
         """Return the columns with a reading of one kind, without those in which the cells show it.
@@ -94,10 +129,11 @@ class Sheet:
             columns: names to append.
         """
         if not columns:
-            return Locations(self.name, self.lines, "")
+            return Locations(self.name, self.lines, "", self.places)
         names = ", ".join(f"'{column}'" for column in columns[:MAX_NAMED])
         names += f" and {len(columns) - MAX_NAMED} more" if len(columns) > MAX_NAMED else ""
-        return Locations(self.name, self.lines, f": column{'s' if len(columns) > 1 else ''} {names}")
+        suffix = f": column{'s' if len(columns) > 1 else ''} {names}"
+        return Locations(self.name, self.lines, suffix, self.places)
 
 
 @dataclass(frozen=True)
@@ -108,11 +144,13 @@ class Locations(Sequence[str]):
         name: of the file.
         lines: [N] int64.
         suffix: follows the line number.
+        places: of the rows, where they are those of several files.
     """
 
     name: str
     lines: np.ndarray
     suffix: str
+    places: Places | None = None
 
     def take(self, rows: np.ndarray) -> "Locations":
         """Return the locations of some rows.
@@ -120,13 +158,22 @@ class Locations(Sequence[str]):
         Args:
             rows: row numbers [n].
         """
-        return Locations(self.name, self.lines[rows], self.suffix)
+        places = None if self.places is None else self.places.take(rows)
+        return Locations(self.name, self.lines[rows], self.suffix, places)
+
+    def locate(self, row: int) -> str:
+        """Return the location of a row without its columns.
+
+        Args:
+            row: its number.
+        """
+        return f"{self.name}:{self.lines[row]}" if self.places is None else self.places[row]
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices
-        return f"{self.name}:{self.lines[row]}{self.suffix}"
+        return self.locate(row) + self.suffix
 
 
 def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None) -> Sheet:
@@ -144,27 +191,93 @@ def read_sheet(path: Path, limit: int | None = None, encoding: str | None = None
     Raises:
         DataError: the format is unknown, or the file as a whole cannot be read or has no row.
     """
+    return _build_sheet(path.name, _read_chunks(path, limit, encoding))
+
+
+def read_sheets(name: str, files: Mapping[str, Path], limit: int | None = None, encoding: str | None = None) -> Sheet:
+    """Read several files with the same columns, one after the other.
+
+    Args:
+        name: of all of them together.
+        files: paths by the names that messages use.
+        limit: read only so many rows of each file; None: all.
+        encoding: as for `read_sheet`.
+
+    Raises:
+        DataError: a file cannot be read, or has other columns than the first one.
+    """
+    numbers: list[np.ndarray] = []
+    lines: list[np.ndarray] = []
+
+    def read_chunks() -> Iterator[Chunk]:
+        header: list[str] = []
+        for number, (file, path) in enumerate(files.items()):
+            for chunk in _read_chunks(path, limit, encoding):
+                header = header or list(chunk.columns)
+                _check_same_columns(header, chunk, file, files)
+                numbers.append(np.full(len(chunk.lines), number, dtype=np.int32))
+                lines.append(np.array(chunk.lines, dtype=np.int64))
+                yield chunk
+
+    sheet = _build_sheet(name, read_chunks())
+    places = Places(list(files), np.concatenate(numbers), np.concatenate(lines))
+    return replace(sheet, lines=np.arange(1, len(places) + 1), places=places)
+
+
+def build_sheet(
+    name: str, rows: Iterator[Row], limit: int | None, places: Places, derived: frozenset[str] = frozenset()
+) -> Sheet:
+    """Build a sheet from rows that do not stand in a table.
+
+    Args:
+        name: of their folder.
+        rows: one at a time; each has all columns that any has.
+        limit: number of rows that are taken from the start; None: all.
+        places: of all the rows.
+        derived: columns that are never modalities.
+
+    Raises:
+        DataError: there is no row.
+    """
+    sheet = _build_sheet(name, _group_rows(islice(rows, limit)))
+    return replace(sheet, places=places.take(np.arange(len(sheet.lines))), derived=derived)
+
+
+def _check_same_columns(header: Sequence[str], chunk: Chunk, file: str, files: Mapping[str, Path]) -> None:
+    """Raise an error if a file has other columns than the first one."""
+    missing = [name for name in header if name not in chunk.columns]
+    if missing or len(chunk.columns) > len(header):
+        lacking, having = (file, next(iter(files))) if missing else (next(iter(files)), file)
+        different = missing or [name for name in chunk.columns if name not in header]
+        raise DataError(
+            f"{lacking} has no column '{different[0]}', which {having} has; "
+            f"name one of the files: dataset.path={files[having]}"
+        )
+
+
+def _build_sheet(name: str, chunks: Iterator[Chunk]) -> Sheet:
+    """Collect chunks of rows with the same columns."""
     columns: dict[str, PackedValues[object]] = {}
     lines: list[np.ndarray] = []
     problems: dict[int, str] = {}
     num_rows = 0
-    for chunk in _read_chunks(path, limit, encoding):
-        columns = columns or {name: PackedValues() for name in chunk.columns}  # later chunks have the same
-        for name, column in columns.items():
-            _append_cells(column, chunk.columns[name])
+    for chunk in chunks:
+        columns = columns or {column: PackedValues() for column in chunk.columns}  # later chunks have the same
+        for column_name, column in columns.items():
+            _append_cells(column, chunk.columns[column_name])
         for row, problem in chunk.problems.items():
             problems[num_rows + row] = problem
         lines.append(np.array(chunk.lines, dtype=np.int64))
         num_rows += len(chunk.lines)
     if num_rows == 0:
-        raise DataError(f"{path}: has no rows; it needs a header and at least one row")
-    if not columns and problems:
+        raise DataError(f"{name}: has no rows; it needs a header and at least one row")
+    if len(problems) == num_rows:  # such as an encoding that no row can be read in
         row, problem = next(iter(problems.items()))
-        raise DataError(f"{path.name}:{np.concatenate(lines)[row]}: {problem}")
+        raise DataError(f"{name}:{np.concatenate(lines)[row]}: {problem}")
     release_memory()
-    check_header([_normalize_column_name(name) for name in columns], path.name)
-    columns = {_normalize_column_name(name): column for name, column in columns.items()}
-    return Sheet(path.name, columns, np.concatenate(lines), problems)
+    check_header([_normalize_column_name(column) for column in columns], name)
+    columns = {_normalize_column_name(column): cells for column, cells in columns.items()}
+    return Sheet(name, columns, np.concatenate(lines), problems)
 
 
 def _append_cells(column: PackedValues[object], cells: "list[object] | pyarrow.Array") -> None:
@@ -183,6 +296,10 @@ def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterato
         from mmrun.data.sheets.parquet import read_parquet  # imported late: other files may not need Arrow
 
         return read_parquet(path, limit)
+    if suffix == ".arrow":
+        from mmrun.data.sheets.arrow import read_arrow
+
+        return read_arrow(path, limit)
     if suffix == ".xlsx":
         return _group_rows(islice(read_excel(path), limit))
     chosen = choose_encoding(path, encoding)

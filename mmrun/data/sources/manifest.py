@@ -5,27 +5,37 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from mmrun.data import cells, infer
+from mmrun.data import cells, infer, limits
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
+from mmrun.data.file_resolver import FileResolver
+from mmrun.data.folders.opened import Opened
+from mmrun.data.folders.recognize import HINT, open_path
+from mmrun.data.folders.root import choose_root
 from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
+from mmrun.data.items import ItemOptions, Pooling
+from mmrun.data.labels import Label, encode_target, get_label_parser
 from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
+from mmrun.data.preprocess.items import has_items
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.sheets.formats import format_to_json
 from mmrun.data.sheets.readings import apply_readings, infer_readings
-from mmrun.data.sheets.sheet import SAMPLE_ROWS, SUFFIXES, Reading, Sheet, read_sheet
+from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
 from mmrun.data.split import compute_strata, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
-from mmrun.data.table import Column, Table, Target
+from mmrun.data.table import Column, SeriesLayout, Table, Target
 from mmrun.errors import ConfigError, DataError
-from mmrun.values import NonNegativeInt
+from mmrun.values import NonNegativeInt, Range
 
+FILE_KINDS = ("image", "audio")  # a cell can name several of these
+ItemCount = Annotated[int, Range(at_least=1, at_most=limits.MAX_ITEMS)]
 MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
 
@@ -45,15 +55,18 @@ def manifest(
     split_seed: NonNegativeInt = 0,
     encoding: str | None = None,
     read: Mapping[str, str] | None = None,
+    items: Mapping[str, Pooling] | None = None,
+    max_items: ItemCount | None = None,
+    layout: Mapping[str, SeriesLayout] | None = None,
     fold: NonNegativeInt | None = None,
     fold_column: str | None = "fold",
-    hint: str = "set dataset.path=FILE",
+    hint: str = HINT,
     digests: FileDigests | None = None,
 ) -> Table:
     """Open a file and check all its rows. The files that it names have to exist, but are not decoded yet.
 
     Args:
-        path: the file, or a folder that holds manifest.csv.
+        path: a table, a folder, an archive, shards-{000..127}.tar or hf://owner/name; see docs/data.md.
         columns: the column or columns of each modality; None: every column that is not named below.
         kinds: of the modalities whose kind is not inferred from the cells.
         target: column to predict, or several.
@@ -69,6 +82,10 @@ def manifest(
         encoding: of the file, if it is not Unicode: cp1252 ...
         read: how columns are read whose cells do not show it: number, decimal_comma, date, day_first, month_first,
             text or category.
+        items: how several pictures or sounds in one cell are read, by modality: pooled (the mean of their vectors) or
+            tokens; None: pooled.
+        max_items: number that is read of a row; None: chosen from the training rows.
+        layout: of series with two axes, by modality: time_first or channels_first; None: chosen from the rows.
         fold: of a cross-validation, the one for testing; the next one is for validation. None: `split` decides.
         fold_column: column of the folds, 0, 1, 2 ...; a row without one is always for training.
         hint: ends the error message if there is no file.
@@ -79,30 +96,34 @@ def manifest(
         DataError: the file, or a row of it with on_error=raise, cannot be used.
     """
     _check_on_error(on_error)
-    file = locate_file(path, hint)
-    folder = file.parent if root is None else Path(root).expanduser()
-    sheet = read_sheet(file, encoding=encoding)
+    cache = None if digests is None else digests.folder
+    opened = open_path(require_path(path, hint), cache, encoding=encoding, hint=hint)
+    sheet = opened.sheet
     readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
     head = apply_readings(sheet.head(), readings)
-    layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
-    sheet = apply_readings(sheet, _select_readings(readings, layout))
+    file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
+    decoding = Decoding(items or {}, max_items, layout or {})
+    decoding.check(file_columns)
+    sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
-    schema = resolve_schema(sheet, layout, task, order)
-    files = cells.FileResolver(folder, allow_outside, cache=None if digests is None else digests.folder)
-    table = _build_table(file, sheet, reader, schema, files, split_seed, fold)
+    schema = resolve_schema(sheet, file_columns, task, order)
+    folder, root_notes = (Path(root).expanduser(), []) if root else choose_root(opened, _list_columns(file_columns))
+    files = FileResolver(folder, allow_outside, cache=cache)
+    table = _build_table(opened, sheet, reader, schema, files, decoding, split_seed, fold)
     fingerprint = table.fingerprint
     if files.sizes:
         contents = files.digest_contents(FileDigests() if digests is None else digests)
         fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
     if encoding is not None:
         fingerprint = f"{fingerprint}-{encoding}"
+    reading_notes = [reading.note for reading in sheet.readings.values() if reading.note]
     return replace(
         table,
         root=folder,
         on_error=on_error,
         fingerprint=fingerprint,
         old_fingerprint=table.fingerprint,
-        notes=[*table.notes, *(reading.note for reading in sheet.readings.values() if reading.note)],
+        notes=[*opened.notes, *root_notes, *table.notes, *reading_notes],
         warnings=[
             *(reading.warning for reading in sheet.readings.values() if reading.warning),
             *find_suspicious(table, group),
@@ -123,13 +144,15 @@ def infer_modalities(
     read: Mapping[str, str] | None = None,
     fold: int | None = None,
     fold_column: str | None = "fold",
-    hint: str = "set dataset.path=FILE",
+    hint: str = HINT,
+    cache: Path | None = None,
     **_: object,
 ) -> dict[str, infer.Modality]:
     """Infer the modalities as `manifest` does, but from the header and the first rows alone.
 
     Args:
         path: this and all other arguments are those of `manifest`; those that do not matter here are ignored.
+        cache: folder in which an archive is unpacked; None: a temporary one.
 
     Returns:
         Kind and columns by modality, with the reason for the kind.
@@ -138,11 +161,16 @@ def infer_modalities(
         ConfigError: an argument does not fit the file.
         DataError: the file cannot be read.
     """
-    sheet = read_sheet(locate_file(path, hint), limit=SAMPLE_ROWS, encoding=encoding)
+    sheet = open_path(require_path(path, hint), cache, SAMPLE_ROWS, encoding, hint).sheet
     readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id, fold_column))
     head = apply_readings(sheet, readings)
     layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     return layout.modalities
+
+
+def _list_columns(layout: Layout) -> list[str]:
+    """Return the columns of all modalities."""
+    return list(chain.from_iterable(modality.columns for modality in layout.modalities.values()))
 
 
 def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
@@ -152,13 +180,59 @@ def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *book
     return {*bookkeeping, *(name for name in targets if tasks.get(name) in ("classification", "multilabel"))}
 
 
-def describe(**arguments: Any) -> dict[str, str]:
+def describe(cache: Path | None = None, **arguments: Any) -> dict[str, str]:
     """Return the kind of each modality, from the header and the first rows alone and without an import of torch.
 
     Args:
+        cache: folder in which an archive is unpacked; None: a temporary one.
         arguments: those of `manifest`.
     """
-    return {name: modality.kind for name, modality in infer_modalities(**arguments).items()}
+    return {name: modality.kind for name, modality in infer_modalities(cache=cache, **arguments).items()}
+
+
+class Decoding(NamedTuple):
+    """How the values of some modalities are decoded.
+
+    Attributes:
+        items: how several pictures or sounds of a row are read, by modality.
+        max_items: number that is read of a row; None: chosen from the training rows.
+        layout: of series, by modality.
+    """
+
+    items: Mapping[str, Pooling]
+    max_items: int | None
+    layout: Mapping[str, SeriesLayout]
+
+    def check(self, columns: Layout) -> None:
+        """Reject names that are no modality, or one of another kind.
+
+        Args:
+            columns: what the columns of the file hold.
+
+        Raises:
+            ConfigError: a name does not fit.
+        """
+        for key, names, kinds in (("items", self.items, FILE_KINDS), ("layout", self.layout, ("series",))):
+            fitting = [name for name, modality in columns.modalities.items() if modality.kind in kinds]
+            for name in names:
+                if name not in fitting:
+                    raise ConfigError(
+                        f"dataset.{key}.{name}: this is for modalities of the kind {' or '.join(kinds)} (there are "
+                        f"{', '.join(fitting) or 'none'})"
+                    )
+
+    def apply(self, name: str, column: Column) -> Column:
+        """Return the column of a modality with what decoding needs to know.
+
+        Args:
+            name: of the modality.
+            column: its raw values.
+        """
+        if column.kind == "series":
+            return replace(column, layout=self.layout.get(name, "auto"))
+        if column.kind in FILE_KINDS and (name in self.items or has_items(column)):
+            return replace(column, items=ItemOptions(self.items.get(name, "pooled"), self.max_items))
+        return column
 
 
 def _select_readings(readings: Mapping[str, Reading], layout: Layout) -> dict[str, Reading]:
@@ -178,40 +252,31 @@ def _check_on_error(on_error: str) -> None:
         raise ConfigError(f"dataset.on_error: '{on_error}'; choose raise or skip")
 
 
-def locate_file(path: str | None, hint: str = "set dataset.path=FILE") -> Path:
-    """Return the file, or the manifest in a folder.
+def require_path(path: str | None, hint: str = HINT) -> str:
+    """Return the path that was given.
 
     Args:
         path: as typed.
-        hint: ends the error message if there is no file.
+        hint: ends the error message if there is none.
 
     Raises:
-        DataError: there is no file.
+        DataError: there is none.
     """
     if path is None:
         raise DataError(f"dataset.path: no file is given; {hint}")
-    file = Path(path).expanduser()
-    if file.is_dir():
-        candidates = [file / f"manifest{suffix}" for suffix in SUFFIXES]
-        file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
-    if not file.is_file():
-        if "\\" in path and Path(path.replace("\\", "/")).expanduser().exists():
-            hint = "write / instead of \\"
-        elif "," in path:
-            hint = "several files are a sweep: add -m"
-        raise DataError(f"dataset.path: {file} does not exist; {hint}")
-    return file
+    return path
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows
 
 
 def _build_table(
-    file: Path,
+    opened: Opened,
     sheet: Sheet,
     reader: cells.RowReader,
     schema: Schema,
-    files: cells.FileResolver,
+    files: FileResolver,
+    decoding: "Decoding",
     split_seed: int,
     fold: int | None,
 ) -> Table:
@@ -231,12 +296,12 @@ def _build_table(
     targets = {}
     for name, task in schema.tasks.items():
         column = labels[name].take(rows)
-        targets[name] = cells.encode_target(task, column, name, sheet.name, schema.orders[name])
+        targets[name] = encode_target(task, column, name, sheet.name, schema.orders[name])
     columns = {}
     for name, modality in layout.modalities.items():
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
-        columns[name] = Column(modality.kind, values[name].take(rows), locations, categorical)
+        columns[name] = decoding.apply(name, Column(modality.kind, values[name].take(rows), locations, categorical))
     group_of = None if groups is None else _to_array(groups.take(rows))
     given_split = None if split is None else _to_array(split.take(rows))
     return Table(
@@ -245,7 +310,7 @@ def _build_table(
         targets=targets,
         split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed, notes),
         fingerprint=_compute_fingerprint(
-            file, files.sizes, schema, sheet.lines[rows] if reader.skipped else None, sheet.readings
+            opened.hash_content(), files.sizes, schema, sheet.lines[rows] if reader.skipped else None, sheet.readings
         ),
         groups=group_of,
         skipped=reader.skipped,
@@ -261,7 +326,7 @@ def _to_array(names: PackedValues[str | None]) -> np.ndarray:
     return np.array(list(names)) if encoded is None else np.array(encoded.values)[encoded.codes]
 
 
-def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileResolver) -> dict[str, cells.RawValues]:
+def _read_modalities(reader: cells.RowReader, layout: Layout, files: FileResolver) -> dict[str, cells.RawValues]:
     values = {}
     for name, modality in layout.modalities.items():
         values[name] = cells.read_values(reader, modality, files)
@@ -269,7 +334,7 @@ def _read_modalities(reader: cells.RowReader, layout: Layout, files: cells.FileR
     return values
 
 
-def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[cells.Label | None]]:
+def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[Label | None]]:
     """Read the targets.
 
     Args:
@@ -284,7 +349,7 @@ def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValu
         if task == "regression":
             labels[name] = reader.read_numbers(name)
         else:
-            labels[name] = reader.read_column(name, cells.get_label_parser(task, name in schema.numeric))
+            labels[name] = reader.read_column(name, get_label_parser(task, name in schema.numeric))
     return labels
 
 
@@ -371,7 +436,7 @@ def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
 
 
 def _compute_fingerprint(
-    file: Path,
+    content: str,
     sizes: Mapping[str, int],
     schema: Schema,
     lines: np.ndarray | None,
@@ -382,14 +447,12 @@ def _compute_fingerprint(
     Absolute paths are left out, so that it is the same on every machine.
 
     Args:
-        file: the user's file.
+        content: digest of the user's file, or of what a folder says of its rows.
         sizes: of the files that it names.
         schema: what its columns mean.
         lines: of the valid rows; None: all are valid.
         readings: of its columns.
     """
-    with open(file, "rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
     layout = schema.layout
     modalities = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
     orders = {name: list(order) for name, order in schema.orders.items() if order is not None}

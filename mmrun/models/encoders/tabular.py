@@ -102,6 +102,9 @@ class Mlp(Encoder):
         embedding_dim: E, of a category.
         dropout: after each layer.
         cell_dropout: see `CellDropout`.
+        norm: layer norm after each layer, which removes the scale of a row's hidden vector.
+        shortcut: add a linear layer from the cells to the output (wide and deep: Cheng et al., 2016), so that a linear
+            relation needs no hidden layer.
     """
 
     kind = "tabular"
@@ -114,15 +117,19 @@ class Mlp(Encoder):
         embedding_dim: Width = 8,
         dropout: ShareBelow1 = 0.1,
         cell_dropout: ShareBelow1 = 0.02,
+        norm: bool = False,
+        shortcut: bool = True,
     ) -> None:
         super().__init__()
         self.cell_dropout = CellDropout(cell_dropout)
         self.dim = dims[-1]
         self.categories = Categories(cardinalities, embedding_dim)
         self.layers = nn.Sequential()
-        for before, after in pairwise([2 * num_numeric + len(cardinalities) * embedding_dim, *dims]):
-            layer = nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU(), nn.Dropout(dropout))
-            self.layers.append(layer)
+        width = 2 * num_numeric + len(cardinalities) * embedding_dim
+        for before, after in pairwise([width, *dims]):
+            norms = [nn.LayerNorm(after)] if norm else []
+            self.layers.append(nn.Sequential(nn.Linear(before, after), *norms, nn.ReLU(), nn.Dropout(dropout)))
+        self.shortcut = nn.Linear(width, self.dim) if shortcut else None
 
     def forward(self, x: dict[str, Tensor]) -> Features:
         """Encode.
@@ -136,7 +143,8 @@ class Mlp(Encoder):
         x = self.cell_dropout(x)
         embedded = self.categories(x["categorical"]).flatten(1)  # [B, K * E]
         row = torch.cat([x["numeric"], x["missing"].to(embedded.dtype), embedded], dim=1)  # [B, 2 * F + K * E]
-        return Features(self.layers(row))
+        hidden = self.layers(row)
+        return Features(hidden if self.shortcut is None else hidden + self.shortcut(row))
 
 
 class FtTransformer(Encoder):

@@ -49,9 +49,9 @@ def test_the_manifest_passes_data_check_with_the_command_that_is_shown(name, tmp
     source = Source(folder, benchmark.title)
     prepared = write_manifest(benchmark, source, output, benchmark.suffix)
     overrides = list_overrides(benchmark, prepared, folder, output)
-    args = argparse.Namespace(file=str(output), overrides=overrides, all=False, format="table")
+    args = argparse.Namespace(file=str(output), overrides=overrides, all=False, no_labels=False, format="table")
     assert data_check.run(args) == 0
-    assert f"to train: mmrun train dataset=manifest {shlex.quote(f'dataset.path={output}')}" in capsys.readouterr().out
+    assert f"to train: mmrun train {shlex.quote(f'dataset={output}')}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -24,3 +24,10 @@ def test_likely_targets_come_first_and_groups_are_none(tmp_path):
     found = survey_file(tmp_path)
     assert found.targets == ["diagnosis", "age"]
     assert found.groups == ["patient"]
+
+
+def test_rows_that_cannot_be_read_are_counted(tmp_path):
+    rows = "".join(f"{town},{row}\n" for row, town in enumerate(["Bonn", "Köln", "Rom", "München"] * 3))
+    (tmp_path / "my.csv").write_bytes(f"town,x\n{rows}".encode("cp1252"))
+    note = survey(read_sheet(tmp_path / "my.csv")).notes[0]
+    assert note.startswith("6 of the first 12 rows cannot be read; the first is my.csv:3: column 'town': is not UTF-8")

@@ -6,7 +6,7 @@ import soundfile
 
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.table import Column
-from mmrun.errors import DataError
+from mmrun.errors import ConfigError, DataError
 
 
 def test_three_seconds_of_silence_before_a_tone_are_no_reason_to_miss_it(tmp_path):
@@ -88,3 +88,53 @@ def test_damaged_and_empty_audio(media):
     with pytest.raises(DataError) as error:
         Waveform(8000, 1.0).decode(media / "silent.wav")
     assert str(error.value) == "silent.wav contains no audio (0 samples)"
+
+
+def tone(seconds, level=0.5, rate=8000):
+    return level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+
+
+def test_silence_at_both_ends_is_trimmed_before_the_length_is_chosen():
+    silence = np.zeros(16000)
+    sound = np.concatenate([silence, tone(1.5), silence])
+    waveform = Waveform(8000, trim_db=40.0)
+    waveform.fit(Column("audio", [(sound, 8000), (np.zeros(800), 8000)]), np.array([0, 1]))
+    assert waveform.seconds == 1.5
+    assert waveform.notes == [
+        "1.5 s are read: none of 2 rows is cut (the longest has 1.5 s)",
+        "both ends are trimmed where they are 40 dB quieter than the loudest 20 ms",
+    ]
+    decoded = waveform.decode((sound, 8000))
+    assert decoded["length"] == 12000
+    assert abs(decoded["waveform"][:100]).max() > 16000
+    assert waveform.decode((np.zeros(800), 8000))["length"] == 800  # a silent sound has no end to trim
+
+
+@pytest.mark.parametrize("loudness", ["rms", "lufs"])
+def test_quiet_and_loud_recordings_become_equally_loud(loudness):
+    waveform = Waveform(8000, 1.0, loudness=loudness, level=-20.0)
+    quiet, loud = (waveform.decode((tone(1.0, level), 8000))["waveform"] for level in (0.01, 0.9))
+    assert abs(quiet - loud).max() <= 1
+    assert abs(loud).max() == pytest.approx(32768 * 2**0.5 * 0.1, rel=0.1)
+
+
+def test_no_peak_is_clipped_to_reach_a_level():
+    click = np.zeros(8000)
+    click[4000] = 0.5
+    waveform = Waveform(8000, 1.0, loudness="rms", level=-10.0)
+    assert abs(waveform.decode((click, 8000))["waveform"].astype(int)).max() == 32767
+    assert not waveform.decode((np.zeros(8000), 8000))["waveform"].any()
+
+
+@pytest.mark.parametrize(("mono", "level"), [("mean", 0.375), ("left", 0.5), ("right", 0.25)])
+def test_one_of_two_channels_can_be_read(mono, level):
+    stereo = np.stack([np.full(800, 0.5), np.full(800, 0.25)], axis=1)
+    waveform = Waveform(8000, 0.1, mono=mono)
+    assert (waveform.decode((stereo, 8000))["waveform"] == 32768 * level).all()
+    assert (waveform.decode((stereo[:, :1], 8000))["waveform"] == 16384).all()
+
+
+def test_lufs_need_a_rate_above_that_of_the_filters():
+    with pytest.raises(ConfigError) as error:
+        Waveform(2000, loudness="lufs")
+    assert str(error.value) == "preprocess.loudness: lufs needs a sample_rate of at least 4,000 Hz; set it to rms"

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from unicodedata import normalize
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from mmrun.data.preprocess.text import Tokens, choose_vocab_size, count_words
 from mmrun.data.table import Column
@@ -146,6 +148,36 @@ def test_a_missing_tokenizer():
         "the tokenizer's files of /no/such/folder are not cached and the hub cannot be reached; "
         "set preprocess.tokenizer to a folder that holds tokenizer.json, or to null to train one"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "normalized"),
+    [
+        ("html", "<p class='a'>Tom &amp; Jerry</p><!-- no -->3 < 4 &lt;", " Tom & Jerry  3 < 4 <"),
+        ("urls", "see https://a.b/c?d=1 or www.e.f", "see http or http"),
+        ("users", "@Ann_1: mail bob@c.de", "@user: mail bob@c.de"),
+        ("lower", "ÄB", "äb"),
+        ("accents", "Ünïcödé", "Unicode"),
+        ("whitespace", "  a\t\nb ", "a b"),
+    ],
+)
+def test_texts_can_be_normalised(name, text, normalized):
+    tokens = fitted(Tokens(60, 12, normalize=[name]), "text", TEXTS)
+    normalizer = Tokenizer.from_str(tokens.state()["tokenizer"]).normalizer
+    assert normalizer.normalize_str(text) == normalize("NFKC", normalized).lower()
+
+
+def test_normalised_texts_are_one_text_and_no_user_name_is_a_word():
+    texts = ["Café  &amp; @Ann", "cafe & @Bob"]
+    tokens = Tokens(60, 12, normalize=["whitespace", "users", "html", "accents"])
+    tokens.fit(Column("text", texts), np.arange(2))
+    first, second = (tokens.decode(text)["ids"].tolist() for text in texts)
+    assert first == second
+    assert tokens.notes[2] == (
+        "texts are normalised: HTML tags removed, user names become '@user', accents removed, "
+        "white space becomes one space"
+    )
+    assert "ann" not in tokens.state()["tokenizer"]
 
 
 def test_many_rows_are_tokenized_to_the_bits_of_single_ones(tmp_path):

@@ -36,13 +36,20 @@ def test_unicode_is_recognised(tmp_path, encoding, name):
 )
 def test_other_encodings_are_named_in_the_error(tmp_path, encoding, town):
     path = tmp_path / "my.csv"
-    path.write_bytes((f"town,x\n{town},1\n" * 5).encode(encoding))
+    path.write_bytes((f"town,x\n{town},1\n" * 5 + "x,1\n").encode(encoding))
     sheet = read_sheet(path)
     assert sheet.problems[0] == (
         f"column 'town': is not UTF-8 text; as {encoding} it reads '{town}': if that is right "
         f"set dataset.encoding={encoding}, else name another, or save it as UTF-8"
     )
     assert read(path, encoding)["town"][0] == town
+
+
+def test_a_file_of_which_no_row_can_be_read_is_an_error(tmp_path):
+    (tmp_path / "my.csv").write_bytes("town,x\nKöln,1\nMünchen,2\n".encode("cp1252"))
+    assert error_of(DataError, tmp_path / "my.csv").startswith(
+        "my.csv:2: column 'town': is not UTF-8 text; as cp1252 it reads 'Köln': if that is right set dataset.encoding="
+    )
 
 
 def test_the_header_has_an_encoding_too(tmp_path):

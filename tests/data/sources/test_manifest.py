@@ -9,6 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from mmrun.data.folders.recognize import LAYOUTS
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
@@ -250,14 +251,15 @@ def test_a_missing_or_unreadable_file(tmp_path):
         == f"dataset.path: {tmp_path}/my.csv does not exist; set dataset.path=FILE"
     )
     assert error_of(DataError, str(tmp_path), hint="fetch it") == (
-        f"dataset.path: {tmp_path}/manifest.csv does not exist; fetch it"
+        f"dataset.path: {tmp_path} is no data set that is known. It holds nothing; looked for: {'; '.join(LAYOUTS)}; "
+        "fetch it"
     )
     assert error_of(DataError, write(tmp_path, "a", "my.xml")) == (
         f"{tmp_path}/my.xml: '.xml' is not a supported table format; "
-        "use one of .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .xlsx"
+        "use one of .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet, .arrow, .xlsx"
     )
     assert error_of(DataError, write(tmp_path, "text,label\n")) == (
-        f"{tmp_path}/my.csv: has no rows; it needs a header and at least one row"
+        "my.csv: has no rows; it needs a header and at least one row"
     )
     assert error_of(DataError, write(tmp_path, "no parquet", "my.parquet")) == (
         "my.parquet: is damaged or not a Parquet file (ArrowInvalid); write it again"

@@ -13,6 +13,7 @@ import torch
 from mmrun import compose
 from mmrun.errors import ConfigError
 from mmrun.instantiate import find_target, instantiate
+from mmrun.models.items import ItemEncoder
 from mmrun.testing import encoders as contract
 from mmrun.testing.encoders import assert_close, score, take_rows
 from mmrun.testing.examples import ENCODER_METADATA, encoder_input, encoder_inputs
@@ -118,6 +119,20 @@ def test_its_preprocessor_is_of_its_kind(name: str) -> None:
 @pytest.mark.parametrize("check", contract.CHECKS)
 def test_contract(check: Callable[[Encoder], None], case: str, build: Build) -> None:
     check(build(case))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if kind_of(case) in ("image", "audio")])
+def test_it_reads_several_items_of_a_row(case: str, build: Build) -> None:
+    encoder, x = build(case), take_rows(encoder_input(kind_of(case)), [0, 1, 1, 0])  # two rows of two items
+    parts = x if isinstance(x, dict) else {"": x}
+    items = {name: part.unflatten(0, (2, 2)) for name, part in parts.items()}
+    items["items"] = torch.tensor([[True, True], [True, False]])
+    with torch.no_grad():
+        single = encoder(take_rows(x, [0, 1])).pooled
+        assert_close(ItemEncoder(encoder, "pooled")(items).pooled, torch.stack([single.mean(0), single[1]]))
+        tokens = ItemEncoder(encoder, "tokens")(items)
+    assert tokens.mask is not None
+    assert not tokens.mask[1, tokens.mask.shape[1] // 2 :].any()
 
 
 @pytest.mark.parametrize("case", ["audio/hf", "audio/hf:whisper", "audio/hf:ast"])

@@ -38,3 +38,20 @@ def test_numbers_and_categories_of_an_ft_transformer_start_on_one_scale():
     assert known.abs().max() <= 0.25  # 1 / sqrt(16)
     assert known.std().item() == pytest.approx(encoder.slope.std().item(), rel=0.05)
     assert encoder.categories.embedding.weight[0].tolist() == [0.0] * 16
+
+
+def test_a_linear_relation_of_a_table_needs_no_hidden_layer():
+    encoder = Mlp(num_numeric=2, cardinalities=[], dims=[4]).eval()
+    with torch.no_grad():
+        encoder.layers[0][0].weight.zero_()
+        encoder.layers[0][0].bias.zero_()
+    x = {
+        "numeric": torch.tensor([[1.0, 2.0], [10.0, 20.0]]),
+        "missing": torch.zeros(2, 2, dtype=torch.bool),
+        "categorical": torch.zeros(2, 0, dtype=torch.int64),
+    }
+    first, tenfold = encoder(x).pooled - encoder.shortcut.bias
+    assert torch.allclose(tenfold, 10 * first, atol=1e-5)
+    norm_only = Mlp(num_numeric=2, cardinalities=[], dims=[4], norm=True, shortcut=False)
+    assert isinstance(norm_only.layers[0][1], torch.nn.LayerNorm)
+    assert norm_only.shortcut is None

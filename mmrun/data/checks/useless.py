@@ -1,0 +1,67 @@
+"""Finds columns of tables that cannot help: constant ones, row numbers and identifiers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmrun.data.packed import PackedValues, Records
+from mmrun.data.sheets.numbers import parse_numbers
+
+MIN_IDENTIFIERS = 20  # training rows, from which long numbers that all differ are suspicious
+MIN_DIGITS = 7
+
+
+def find_useless_columns(modality: str, records: Records, is_training: np.ndarray) -> list[str]:
+    """Return one line for each column that cannot help: constant, numbers of rows, or long numbers that all differ.
+
+    Args:
+        modality: name of the table.
+        records: its cells.
+        is_training: which rows are training rows [N] bool.
+    """
+    lines = []
+    for name, cells in records.columns.items():
+        training = cells.take(np.flatnonzero(is_training)).drop_empty()
+        if _is_constant(training):
+            lines.append(f"{modality}: column '{name}' is the same in all training rows")
+        elif _are_row_numbers(cells):
+            lines.append(
+                f"{modality}: column '{name}' is one higher in each row; if it numbers the rows, leave it out with "
+                "dataset.columns"
+            )
+        elif _are_long_numbers(training):
+            lines.append(
+                f"{modality}: column '{name}' has a different long number in each row; if they are identifiers, leave "
+                "it out with dataset.columns"
+            )
+    return lines
+
+
+def _is_constant(cells: Sequence[object]) -> bool:
+    """Return whether all cells are the same, or there is none."""
+    texts = map(str, cells)
+    first = next(texts, None)
+    return all(text == first for text in texts)
+
+
+def _are_row_numbers(cells: PackedValues[object]) -> bool:
+    """Return whether cells are whole numbers, each one higher than the one before it."""
+    if len(cells) < MIN_IDENTIFIERS:
+        return False
+    first = parse_numbers(cells.head(MIN_IDENTIFIERS))
+    if first is None or first[0] % 1 or not (np.diff(first) == 1).all():  # most columns differ early
+        return False
+    numbers = parse_numbers(cells)
+    return numbers is not None and bool((np.diff(numbers) == 1).all())
+
+
+def _are_long_numbers(cells: PackedValues[object]) -> bool:
+    """Return whether cells are whole numbers of many digits that all differ, as account numbers are."""
+    if len(cells) < MIN_IDENTIFIERS:
+        return False
+    if min(len(str(cell)) for cell in cells.head(MIN_IDENTIFIERS)) < MIN_DIGITS:
+        return False
+    numbers = parse_numbers(cells)
+    if numbers is None or not np.equal(np.mod(numbers, 1), 0).all():
+        return False
+    return len(np.unique(numbers)) == len(numbers)

@@ -1,0 +1,134 @@
+"""Folders of pictures, sounds, series and texts by class, and by split and class: train/cat/1.png."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from posixpath import splitext
+
+import numpy as np
+
+from mmrun.data.folders.listing import Listing, describe_unused
+from mmrun.data.folders.opened import Opened
+from mmrun.data.infer import SUFFIXES
+from mmrun.data.sheets.chunks import Row
+from mmrun.data.sheets.sheet import Places, build_sheet
+from mmrun.data.split_names import map_split_names, normalize_split
+from mmrun.errors import DataError
+
+TEXT_SUFFIXES = {".txt"}
+KIND_OF_SUFFIX = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
+KIND_OF_SUFFIX |= dict.fromkeys(TEXT_SUFFIXES, "text")
+
+DESCRIPTION = "folders of files by class (cat/1.png), or by split and class (train/cat/1.png)"
+
+
+def recognize(listing: Listing) -> bool:
+    """Return whether a folder holds files of a known kind.
+
+    Args:
+        listing: of the folder.
+    """
+    return any(map(find_kind, listing.files))
+
+
+def find_kind(name: str) -> str | None:
+    """Return the kind of modality that a file is, by its suffix; None if it is of no known kind.
+
+    Args:
+        name: of the file.
+    """
+    return KIND_OF_SUFFIX.get(splitext(name)[1].lower())  # no Path: a million names take seconds
+
+
+def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
+    """Read a folder: a row for each file, or, where there are files of several kinds, for those of one name.
+
+    Args:
+        listing: of the folder.
+        limit: number of rows, from the start; None: all.
+        encoding: of text files that are not Unicode; it is not needed here.
+
+    Returns:
+        Columns id, one by kind of file, label where there are folders of classes, and split where there are those.
+
+    Raises:
+        DataError: two files of a kind would be in one row.
+    """
+    samples = _group_files(listing)
+    depths = _find_depths(samples)
+    samples = {name: files for name, files in samples.items() if name.count("/") > max(depths.values(), default=-1)}
+    kinds = sorted({kind for files in samples.values() for kind in files})
+    names = list(samples)
+    sheet = build_sheet(
+        listing.name,
+        _iterate_rows(listing, samples, kinds, depths),
+        limit,
+        Places(names, np.arange(len(names))),
+        frozenset({"id", *depths}),
+    )
+    used = {name for files in samples.values() for name in files.values()}
+    note = f"{listing.name}: read as {_name_layout(depths)}, {len(names):,} rows of {' and '.join(kinds)}"
+    contents = tuple(column for column in depths if column in sheet.columns)
+    return Opened(sheet, listing.root, contents=contents, notes=[note, *describe_unused(listing, used)])
+
+
+def _name_layout(depths: Mapping[str, int]) -> str:
+    parts = ["class" if column == "label" else column for column in depths]
+    return f"folders by {' and '.join(parts)}" if parts else "a folder of files"
+
+
+def _iterate_rows(
+    listing: Listing, samples: Mapping[str, Mapping[str, str]], kinds: Sequence[str], depths: Mapping[str, int]
+) -> Iterator[Row]:
+    for number, (sample, files) in enumerate(samples.items()):
+        folders = sample.split("/")
+        cells: dict[str, object] = {"id": sample, **dict.fromkeys(kinds)}
+        cells |= {kind: listing.files[name] for kind, name in files.items()}
+        cells |= {column: folders[depth] for column, depth in depths.items()}
+        yield Row(number + 1, cells, "")
+
+
+def _find_depths(samples: Iterable[str]) -> dict[str, int]:
+    """Return which folder of a path is the split, and which one is the label, where there are such folders."""
+    folders = [sample.split("/")[:-1] for sample in samples]
+    depth = max(map(len, folders), default=0)
+    depths = {}
+    for level in range(min(depth, 2)):
+        names = {parts[level] for parts in folders if len(parts) > level}
+        if "split" not in depths and are_splits(names):
+            depths["split"] = level
+        elif "label" not in depths:
+            depths["label"] = level
+    return depths
+
+
+def are_splits(names: Collection[str]) -> bool:
+    """Return whether all of some names are those of splits.
+
+    Args:
+        names: of folders or files.
+    """
+    mapping = map_split_names("split", names)
+    return bool(names) and all(normalize_split(name) in mapping for name in names)
+
+
+def _group_files(listing: Listing) -> dict[str, dict[str, str]]:
+    """Return the files of each row by kind; a row is named by its file, or by what its files have in common."""
+    kinds = {name: kind for name in listing.files if (kind := find_kind(name)) is not None}
+    by_stem: dict[str, list[str]] = {}
+    for name in kinds:
+        by_stem.setdefault(splitext(name)[0], []).append(name)
+    paired = {kinds[name] for names in by_stem.values() if len({*map(kinds.get, names)}) > 1 for name in names}
+    if not paired:
+        [(usual, _)] = Counter(kinds.values()).most_common(1)
+        return {name: {kind: name} for name, kind in kinds.items() if kind == usual}
+    samples: dict[str, dict[str, str]] = {}
+    for stem, names in by_stem.items():
+        for name in (name for name in names if kinds[name] in paired):
+            files = samples.setdefault(stem, {})
+            if kinds[name] in files:
+                raise DataError(
+                    f"{listing.name}: {files[kinds[name]]} and {name} would be one row, but both are "
+                    f"{kinds[name]}; rename one of them"
+                )
+            files[kinds[name]] = name
+    return samples

@@ -1,0 +1,90 @@
+"""A fusion that is not told which modalities are missing: their features are filled instead."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mmrun.types import Features, Fusion, UnimodalDecision
+
+Fill = Literal["zero", "mean", "token"]
+MOMENTUM = 0.1  # of the running mean, as that of batch norm
+
+
+class Filled(Fusion):
+    """Fills the features of a missing modality, then fuses as if every row had every modality.
+
+    A row without a modality gets one vector in place of its pooled features, and as its only token.
+
+    Args:
+        fusion: fuses the filled features.
+        dims: D_m by modality.
+        fill: zero: zeros; mean: the running mean of the pooled features of training rows; token: a learned vector.
+    """
+
+    def __init__(self, fusion: Fusion, dims: dict[str, int], fill: Fill) -> None:
+        super().__init__()
+        self.dim = fusion.dim
+        self.fusion = fusion
+        self.fill = fill
+        self.token = nn.ParameterDict()
+        for modality, dim in dims.items():
+            if fill == "token":
+                self.token[modality] = nn.Parameter(torch.randn(dim) * 0.02)
+            else:
+                self.register_buffer(f"mean_{modality}", torch.zeros(dim))
+
+    def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
+        """Fill, then fuse.
+
+        Args:
+            features: by modality.
+            present: by modality, [B] bool.
+
+        Returns:
+            Fused vectors [B, D].
+        """
+        filled, all_present = self._fill(features, present)
+        fused: Tensor = self.fusion(filled, all_present)
+        return fused
+
+    def head(self, num_outputs: int) -> nn.Module:
+        """Build the head of the fusion inside; see `Fusion.head`."""
+        return self.fusion.head(num_outputs)
+
+    def decide_alone(self, features: dict[str, Features], present: dict[str, Tensor]) -> dict[str, UnimodalDecision]:
+        """Return what each modality decides alone in the fusion inside; see `Fusion.decide_alone`."""
+        return self.fusion.decide_alone(*self._fill(features, present))
+
+    def _fill(
+        self, features: dict[str, Features], present: dict[str, Tensor]
+    ) -> tuple[dict[str, Features], dict[str, Tensor]]:
+        filled = {}
+        for modality, of_modality in features.items():
+            if self.fill == "mean" and self.training:
+                self._update_mean(modality, of_modality.pooled.detach(), present[modality])
+            filled[modality] = _replace_missing(of_modality, present[modality], self._vector(modality))
+        return filled, {modality: torch.ones_like(present[modality]) for modality in features}
+
+    def _vector(self, modality: str) -> Tensor:
+        return self.token[modality] if self.fill == "token" else self.get_buffer(f"mean_{modality}")
+
+    def _update_mean(self, modality: str, pooled: Tensor, present: Tensor) -> None:
+        """Move the running mean towards that of the rows which have the modality; stay where there is none."""
+        mean = self.get_buffer(f"mean_{modality}")
+        count = present.sum()
+        of_batch = torch.where(present[:, None], pooled, 0.0).float().sum(0) / count.clamp(min=1)
+        mean += MOMENTUM * (of_batch - mean) * (count > 0)
+
+
+def _replace_missing(features: Features, present: Tensor, vector: Tensor) -> Features:
+    """Put a vector where a modality is missing, in the type of the features."""
+    vector = vector.to(features.pooled.dtype)
+    pooled = torch.where(present[:, None], features.pooled, vector)
+    if features.tokens is None:
+        return Features(pooled)
+    tokens = torch.where(present[:, None, None], features.tokens, vector)
+    if features.mask is None:
+        return Features(pooled, tokens)
+    is_first = torch.arange(features.mask.shape[1], device=present.device) == 0
+    return Features(pooled, tokens, torch.where(present[:, None], features.mask, is_first))
