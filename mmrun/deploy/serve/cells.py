@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmrun.data import limits
-from mmrun.data.preprocess.series import read_numbers
+from mmrun.data.items import ItemList
+from mmrun.data.preprocess.series_files import read_numbers
 from mmrun.data.sheets.encoding import detect_unicode
 from mmrun.data.sheets.numbers import parse_series
 from mmrun.deploy.serve.problems import RequestError, from_message
@@ -21,10 +22,15 @@ from mmrun.errors import DataError, nearest
 
 ID = "id"
 DATA_URL = re.compile(r"data:[^,;]{0,100}(;[^,;]{0,100}){0,4};base64,", re.ASCII)
-NPY_START = b"\x93NUMPY"
+SUFFIXES = {  # by what a file has at a place
+    (0, b"\x93NUMPY"): ".npy",
+    (128, b"DICM"): ".dcm",
+    (0, b"0       "): ".edf",
+    (0, b"\xffBIOSEMI"): ".bdf",
+}
 
 Cell = object  # str, number, bool, list, dict, bytes of an uploaded file, or None
-Value = str | int | float | bool | bytes | Path | np.ndarray  # of a cell that was read
+Value = str | int | float | bool | bytes | Path | np.ndarray | ItemList  # of a cell that was read
 
 
 class ReadRow(NamedTuple):
@@ -128,8 +134,9 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
         _check_unicode(cell, where)
     try:
         if column.type in ("image", "audio"):
-            content = _decode_base64(cell, column, where)
-            return files.write(content, ".npy" if content.startswith(NPY_START) else "")  # the only suffix that counts
+            if column.is_list and isinstance(cell, list) and cell:
+                return ItemList(_read_file(column, item, f"{where}[{n}]", files) for n, item in enumerate(cell))
+            return _read_file(column, cell, where, files)
         if column.type == "series":
             return _read_series(cell, where, files)
         if column.type == "text":
@@ -139,6 +146,25 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
     if not isinstance(cell, str | int | float | bool):
         raise RequestError(422, where, f"is {describe_type(cell)}", f"send a {column.type} as a number or string")
     return _check_number(cell, where)
+
+
+def _read_file(column: Field, cell: Cell, where: str, files: RequestFiles) -> Path:
+    """Write the content of a picture or sound."""
+    content = _decode_base64(cell, column, where)
+    return files.write(content, infer_suffix(content))
+
+
+def infer_suffix(content: bytes, default: str = "") -> str:
+    """Return the suffix by which decoders know a file.
+
+    Args:
+        content: of the file.
+        default: of other files, which are known by their content.
+    """
+    for (place, mark), suffix in SUFFIXES.items():
+        if content[place : place + len(mark)] == mark:
+            return suffix
+    return default
 
 
 def _check_number(cell: str | int | float | bool, where: str) -> Value:
@@ -179,7 +205,7 @@ def _decode_base64(cell: Cell, column: Field, where: str) -> bytes:
 
 def _read_series(cell: Cell, where: str, files: RequestFiles) -> Value:
     if isinstance(cell, bytes):
-        return files.write(cell, ".npy" if cell.startswith(NPY_START) else ".csv")
+        return files.write(cell, infer_suffix(cell, ".csv"))
     numbers = cell
     if isinstance(cell, str):
         numbers = parse_series(cell)

@@ -18,6 +18,7 @@ class Field:
         type: image, audio, text, series, number, category or date.
         categories: of the training rows, without the empty one.
         mean: of a number in the training rows.
+        is_list: whether a cell may hold several pictures or sounds.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Field:
     type: str
     categories: list[str] = field(default_factory=list)
     mean: float | None = None
+    is_list: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return the field as /schema lists it."""
@@ -34,6 +36,8 @@ class Field:
             described["num_categories"] = len(self.categories)
         if self.mean is not None:
             described["mean"] = self.mean
+        if self.is_list:
+            described["list"] = True
         return described
 
 

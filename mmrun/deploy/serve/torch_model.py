@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrun.data.cells import RowReader
 from mmrun.data.packed import PackedValues
+from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.data.store import MappedColumn
@@ -174,7 +175,8 @@ def build_schema(predictor: Predictor) -> Schema:
 def _describe_field(predictor: Predictor, modality: str, spec: FittedModality, column: str) -> Field:
     preprocessor = predictor.fitted.preprocessors[modality]
     if spec["kind"] != "tabular" or not isinstance(preprocessor, Cells):
-        return Field(column, modality, "text" if spec["kind"] == "tabular" else spec["kind"])
+        kind = "text" if spec["kind"] == "tabular" else spec["kind"]
+        return Field(column, modality, kind, is_list=isinstance(preprocessor, Items))
     return describe_cell_field(column, modality, preprocessor.state())
 
 

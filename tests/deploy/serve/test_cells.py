@@ -48,6 +48,15 @@ def test_files_are_written_for_as_long_as_the_request(files):
     assert row.values["file"].read_bytes() == b"hallo"
 
 
+def test_a_cell_may_hold_several_files_where_the_run_reads_several(files):
+    several = Schema("run", [Modality("photo", "image", [Field("photo", "photo", "image", is_list=True)])], [])
+    [row] = read_rows(several, [{"photo": ["aGFsbG8=", "aG9sYQ=="]}], files)
+    assert [path.read_bytes() for path in row.values["photo"]] == [b"hallo", b"hola"]
+    with pytest.raises(RequestError) as caught:
+        read_rows(several, [{"photo": ["aGFsbG8=", "b.png"]}], files)
+    assert caught.value.where == "rows[0].photo[1]"
+
+
 def test_cells_of_a_table_are_flat_or_in_an_object(files):
     assert read({"height": 180, "city": "Rome"}, files).values == {"height": 180, "city": "Rome"}
     assert read({"body": {"height": 180}}, files).values == {"height": 180}

@@ -1,6 +1,6 @@
 import { make } from "./dom.js";
 
-const ACCEPTED = { image: "image/*,.npy", audio: "audio/*,.flac,.wav", series: ".csv,.npy" };
+const ACCEPTED = { image: "image/*,.npy,.dcm", audio: "audio/*,.flac,.wav", series: ".csv,.npy,.edf,.bdf" };
 const MAX_OPTIONS = 50; // categories of a menu; beyond it they are suggested while one types
 const MAX_SECONDS = 60; // of a recording
 
