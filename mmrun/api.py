@@ -252,9 +252,10 @@ def compare(
         ConfigError: no run fits.
     """
     runs, notices = selection.read_finished([Path(folder) for folder in folders or ("outputs",)])
-    runs = selection.filter_runs(runs, where)
-    question = Question(metric=metric, by=_split(by), against=against, paired=_split(paired))
-    return ComparisonTable(compare_groups(runs, question, [*notices, *find_differing_environments(runs)]))
+    runs, keys, separation = selection.separate_compressed(selection.filter_runs(runs, where), _split(by))
+    question = Question(metric=metric, by=keys, against=against, paired=_split(paired))
+    notices += [*separation, *find_differing_environments(runs)]
+    return ComparisonTable(compare_groups(runs, question, notices))
 
 
 def _split(keys: str | Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,9 @@ gc.disable()  # until all tests are collected, nothing is garbage
 # Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
 # these out.
 SLOW = (
+    "models/compress/test_contract.py",
     "cli/test_bench.py",
+    "cli/test_compress.py",
     "cli/test_data_preview.py",
     "cli/test_plan.py",
     "cli/test_report.py",

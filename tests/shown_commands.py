@@ -22,6 +22,8 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train strategy=component_pretrained modalities": "needs these weights; testing/test_real_weights.py runs it",
     "mmrun train strategy=prompt_tuning": "needs weights; end_to_end/test_pretrained_models.py runs it on tiny ones",
     "scripts/bench": "measures for minutes",
+    "mmrun compress": "cli/test_compress.py runs it",
+    "mmrun compare products/default --by compress": "compares what it writes",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
     "mmrun serve": "runs until it is stopped; deploy/serve/ runs it",
     "curl http": "needs the server; deploy/serve/test_app.py sends the same",

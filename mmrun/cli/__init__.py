@@ -39,6 +39,7 @@ VERBS = {  # in reading order
     "explain": ("mmrun.cli.explain", "show why a run predicts what it does, row by row"),
     "serve": ("mmrun.cli.serve", "answer requests with a run over HTTP, with a page to try it"),
     "export": ("mmrun.cli.export", "write a run as ONNX or torch.export, and check it against the run"),
+    "compress": ("mmrun.cli.compress", "write a smaller and faster run: pruned, shallower, low-rank, shared weights"),
     "pack": ("mmrun.cli.pack", "write a finished run into one file"),
     "unpack": ("mmrun.cli.unpack", "unpack a run that was packed, and check it"),
     "push": ("mmrun.cli.push", "upload a finished run with a model card to a hub"),

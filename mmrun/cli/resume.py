@@ -3,6 +3,7 @@
 import argparse
 
 from mmrun.cli.arguments import add_run
+from mmrun.errors import ConfigError
 
 HELP = "Continue an interrupted run from its last checkpoint."
 
@@ -26,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)
+    if folder.compression_file.exists() and not folder.finished:
+        raise ConfigError(f"{folder.path}: was made by mmrun compress; repeat that command, which continues it")
     config = compose.restore(folder.read_config())
 
     from mmrun.cli.result import print_result

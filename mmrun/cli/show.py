@@ -13,8 +13,9 @@ from mmrun.errors import DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import FAILED, determine_status, find_primary_metric, resolve
+from mmrun.results.inference_table import build_inference_table
 from mmrun.results.listing import list_tags
-from mmrun.results.schema import RunMetrics
+from mmrun.results.schema import CompressionRecord, RunMetrics
 from mmrun.results.selection import flatten, format_value
 from mmrun.results.table import Style
 
@@ -45,6 +46,7 @@ class RunInfo(TypedDict):
         note: of the user.
         paths: existing files and folders by name; the run folder is the first.
         changed_environment: what differed between the starts of the run: its value at each start, by property.
+        compression: of a run that was compressed: from which run, by which steps.
     """
 
     run: str
@@ -57,6 +59,7 @@ class RunInfo(TypedDict):
     note: str | None
     paths: dict[str, str]
     changed_environment: dict[str, list[object]]
+    compression: CompressionRecord | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         parts += _build_curves(folder, metrics)
     if metrics is not None:
         parts.append(_build_costs(metrics["cost"], info["choices"]))
+        if "inference" in metrics:
+            parts.append(build_inference_table(metrics["inference"]))
     document = {**info, "metrics": metrics}
     records = [{"key": key, "value": value} for key, value in flatten(document)]
     print_answer(Answer(parts, document, records), args.format)
@@ -106,6 +111,7 @@ def _read_info(folder: RunFolder) -> RunInfo:
         "note": folder.read_note(config),
         "paths": {path.name: str(path) for path in paths if path.exists()},
         "changed_environment": compare_starts(folder.read_starts()),
+        "compression": folder.read_compression(),
     }
 
 
@@ -120,6 +126,8 @@ def _build_overview(info: RunInfo) -> Table:
         ["overrides", shlex.join(info["overrides"]) or "none"],
         ["budget", f"{budget or 'default'}, seed={info['seed']}"],
     ]
+    if info["compression"] is not None:
+        rows.append(["compressed", _describe_compression(info["compression"])])
     if info["tags"]:
         rows.append(["tags", ", ".join(info["tags"])])
     if info["note"]:
@@ -129,6 +137,14 @@ def _build_overview(info: RunInfo) -> Table:
     rows.append(["folder", f"{paths.pop(info['run'])}: {' '.join(paths)}"])
     styles: dict[tuple[int, int], Style] = {(0, 1): "failed"} if state["status"] in FAILED else {}
     return Table("", ["run", info["run"]], rows, 2, styles=styles)
+
+
+def _describe_compression(record: CompressionRecord) -> str:
+    """Return where a compressed run comes from."""
+    steps = " ".join(f"{step['method']}={step['amount']:g}" for step in record["steps"])
+    importance = ", importance taylor" if record["importance"] == "taylor" else ""
+    epochs = f", fine-tuned for {record['finetune_epochs']:g} epochs" if record["finetune_epochs"] else ""
+    return f"from {record['run']}: {steps}{importance}{epochs}"
 
 
 def _build_choices(choices: Mapping[str, str]) -> Table:

@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.run.pipeline import reopen
 
     folder = resolve(args.run)
+    compression = folder.read_compression()
+    if compression is not None:
+        raise ConfigError(
+            f"{folder.path}: was compressed from {compression['run']}; verify that run, and repeat mmrun compress"
+        )
     recorded = folder.read_environment()
     torch.set_num_threads(recorded.get("threads", torch.get_num_threads()))  # it determines the order of summation
     with Terminal() as terminal:

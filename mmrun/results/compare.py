@@ -9,8 +9,10 @@ from mmrun.results import comparability, costs, effects, selection, statistics
 from mmrun.results.effects import Improvement
 from mmrun.results.formatting import pluralize
 from mmrun.results.index import is_lower_better
+from mmrun.results.inference_table import build_group_table
 from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group, Groups, find_differing_keys, get_metric, lookup_values
+from mmrun.results.table import Table
 from mmrun.results.variation import Variation
 
 
@@ -108,12 +110,14 @@ class Comparison:
         notices: what to know before trusting the rows.
         tests: number of p-values that are corrected together: those of the rows, and of other comparisons that answer
             the same question.
+        inference: what predicting takes with compressed runs; None: there are none.
     """
 
     question: Question
     rows: list[Row]
     notices: list[str]
     tests: int = 0
+    inference: Table | None = None
 
 
 def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str] = ()) -> Comparison:
@@ -152,7 +156,8 @@ def compare(runs: Sequence[RunRecord], question: Question, notices: Sequence[str
         rows.append(row)
     (comparison,) = correct_together([Comparison(question, rows, messages)])
     messages += check_smallest_p([comparison])
-    return comparison
+    members = [(row.group, groups[row.group]) for row in comparison.rows]
+    return replace(comparison, inference=build_group_table(question.by, members))
 
 
 def choose_baseline(groups: Groups, question: Question) -> tuple[Question, list[str]]:

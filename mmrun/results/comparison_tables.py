@@ -38,7 +38,8 @@ def build_tables(result: Result) -> list[Table]:
         result: of `mmrun compare`.
     """
     if isinstance(result, Comparison):
-        return [build_means_table(result), build_cost_table(result)]
+        inference = [] if result.inference is None else [result.inference]
+        return [build_means_table(result), build_cost_table(result), *inference]
     if isinstance(result, Curves):
         means = build_curve_table(result)
         return [means, build_crossing_table(result)] if result.crossings else [means]

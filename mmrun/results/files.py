@@ -36,6 +36,7 @@ MENDS = {
     "environment.json": "remove it",
     "fitted.json": "put it back, or remove it: then mmrun predict needs the training data",
     "data.npz": "put it back, or remove it: then rows that change can no longer be named",
+    "compression.json": "put it back, or repeat mmrun compress: without it the weights do not fit",
     "notes.json": "remove it, then mmrun note {run} writes it again",
     "evaluation.json": "remove it, then mmrun eval {run} writes it again",
 }

@@ -24,6 +24,7 @@ from mmrun.results.run_log import LOG_MEND, RunLog
 from mmrun.results.schema import (
     BudgetUnit,
     ComparedConfig,
+    CompressionRecord,
     Config,
     Environment,
     FittedRecord,
@@ -54,6 +55,7 @@ class RunFolder:
         self.data_file = self.path / "data.npz"  # digests of the data set, read and written by `data_records.py`
         self.fitted_file = self.path / "fitted.json"  # what new rows are read and named by
         self.hub = self.path / "hub"  # config files of the models of a hub that the run is built from
+        self.compression_file = self.path / "compression.json"  # of a run that `mmrun compress` wrote
         self.status_file = self.path / "status.json"
         self.log_file = self.path / "log.jsonl"
         self.metrics_file = self.path / "metrics.json"
@@ -241,6 +243,12 @@ class RunFolder:
     def read_fitted(self) -> FittedRecord:
         """Return what the training rows decided."""
         return cast(FittedRecord, read_json(self.fitted_file, FittedRecord, MAX_FITTED_BYTES))
+
+    def read_compression(self) -> CompressionRecord | None:
+        """Return what `mmrun compress` did to the run; None where it did nothing."""
+        if not self.compression_file.exists():
+            return None
+        return cast(CompressionRecord, read_json(self.compression_file, CompressionRecord))
 
     def read_note(self, config: Config) -> str | None:
         """Return the user's note about the run.

@@ -104,8 +104,9 @@ def resolve(run: str) -> RunFolder:
             return RunFolder(folder)
     runs = list(find_runs(OUTPUTS)) if OUTPUTS.is_dir() else []
     candidates = [candidate for candidate in runs if _matches(run, candidate.name)]
-    if len(candidates) == 1:
-        return candidates[0]
+    shortest = min(candidates, key=lambda candidate: len(candidate.name), default=None)
+    if shortest is not None and all(candidate.name.startswith(shortest.name) for candidate in candidates):
+        return shortest  # the others are compressed from it
     if candidates:
         paths = ", ".join(str(candidate.path) for candidate in candidates[:MAX_CANDIDATES])
         raise ConfigError(f"'{run}' fits several runs: {paths}; type more of the name")

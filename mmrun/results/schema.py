@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
 from mmrun.digests import Digest
+from mmrun.models.compress.record import Structure
 from mmrun.processes import ProcessId
 from mmrun.training.stage_cost import StageCost
 
@@ -225,6 +226,72 @@ class RunCost(TypedDict):
     stages: dict[str, StageCost]
 
 
+class Footprint(TypedDict):
+    """What predicting one row takes on the machine where a run was compressed.
+
+    Attributes:
+        parameters: scalars of the model.
+        nonzero_parameters: those that are not zero.
+        file_size: of the weights, in bytes.
+        p50: median time, in seconds.
+        p99: 99th percentile of the time, in seconds.
+        memory: of the weights and the largest layer's inputs and outputs, in bytes.
+    """
+
+    parameters: int
+    nonzero_parameters: int
+    file_size: int
+    p50: float
+    p99: float
+    memory: int
+
+
+class Inference(TypedDict):
+    """A compressed model beside its original, measured in one process, in turns.
+
+    Attributes:
+        device: on which.
+        threads: of the CPU.
+        original: the run that was compressed.
+        compressed: this run.
+    """
+
+    device: str
+    threads: int
+    original: Footprint
+    compressed: Footprint
+
+
+class CompressionStep(TypedDict):
+    """One step of making a run smaller.
+
+    Attributes:
+        method: prune, prune_filters ...
+        amount: a share from 0 to 1, or a number of clusters.
+    """
+
+    method: str
+    amount: float
+
+
+class CompressionRecord(TypedDict):
+    """What compression.json of a compressed run holds: where it comes from, and the shapes of its model.
+
+    Attributes:
+        run: the name of the run that was compressed.
+        steps: in their order, those of that run before them where it was compressed itself.
+        importance: l1 or taylor: by what filters and heads were chosen.
+        finetune_epochs: passes over the training rows afterwards.
+        structure: how the model differs from the one that the config builds.
+    """
+
+    run: str
+    steps: list[CompressionStep]
+    importance: str
+    finetune_epochs: float
+    structure: Structure
+
+
 class RunMetrics(TypedDict):
     """What metrics.json holds.
 
@@ -244,6 +311,7 @@ class RunMetrics(TypedDict):
             first; older runs have none.
         cost: of training.
         files: digests of the log and the predictions; runs of version 0.1.0 have none.
+        inference: of a compressed run, beside its original.
     """
 
     schema: int
@@ -260,6 +328,7 @@ class RunMetrics(TypedDict):
     by_presence: NotRequired[dict[str, list[PresenceMetrics]]]
     cost: RunCost
     files: NotRequired[dict[str, Digest]]
+    inference: NotRequired[Inference]
 
 
 class RunRecord(RunMetrics):

@@ -323,6 +323,49 @@ def group_runs(runs: list[RunRecord], by: Sequence[str]) -> Groups:
     return groups
 
 
+COMPRESS = "compress"  # the choice of a run that `mmrun compress` wrote
+
+
+def separate_compressed(
+    runs: Sequence[RunRecord], by: Sequence[str]
+) -> tuple[list[RunRecord], tuple[str, ...], list[str]]:
+    """Keep compressed runs out of the groups of others: the steps that made them become a key of the groups.
+
+    Args:
+        runs: to compare.
+        by: keys of the groups.
+
+    Returns:
+        The runs, where those that were not compressed have the choice compress=none; the keys; and a notice where one
+        was added.
+    """
+    if not any(COMPRESS in run["choices"] for run in runs):
+        return list(runs), tuple(by), []
+    named: list[RunRecord] = [{**run, "choices": {COMPRESS: "none", **run["choices"]}} for run in runs]
+    if COMPRESS in by:
+        return named, tuple(by), []
+    return named, (*by, COMPRESS), ["compressed runs form groups of their own: --by compress"]
+
+
+def leave_out_compressed(runs: Sequence[RunRecord], by: Sequence[str]) -> tuple[list[RunRecord], list[str]]:
+    """Leave compressed runs out, as they answer another question than those that were trained.
+
+    Args:
+        runs: to compare.
+        by: keys of the groups; with `compress` among them all runs stay.
+
+    Returns:
+        The runs, and a notice where some are left out.
+    """
+    if COMPRESS in by:
+        return separate_compressed(runs, by)[0], []
+    compressed = [run["run"] for run in runs if COMPRESS in run["choices"]]
+    kept = [run for run in runs if COMPRESS not in run["choices"]]
+    if not compressed or not kept:
+        return list(runs), []
+    return kept, [f"compressed and left out: {list_names(compressed, 'run')}; --by compress compares them"]
+
+
 def _existing_values(runs: Sequence[RunSettings], key: str) -> set[str]:
     """Return the values of a key in some runs, and raise where none has the key or all leave it unset."""
     values = [lookup(run, key) for run in runs]

@@ -15,12 +15,14 @@ from mmrun.config import RunConfig
 from mmrun.data import split
 from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
-from mmrun.errors import ConfigError
+from mmrun.errors import ConfigError, DamagedError
 from mmrun.instantiate import instantiate
+from mmrun.models.compress.structure import apply_structure
 from mmrun.models.fusions.filled import Filled
 from mmrun.models.items import ItemEncoder
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
+from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import ClassTokens
 from mmrun.run import init_from
@@ -65,7 +67,29 @@ def build_blank_model(config: RunConfig, fitted: Fitted, folder: RunFolder) -> M
     Args:
         config: as for `build_model`.
         fitted: what the training rows of the run decided.
-        folder: of the run; it holds the config files of models of a hub.
+        folder: of the run; it holds the config files of models of a hub, and the shapes of a compressed model.
+
+    Raises:
+        DamagedError: these shapes are not those of the model.
+    """
+    model = build_uncompressed_model(config, fitted, folder)
+    compression = folder.read_compression()
+    if compression is not None:
+        try:
+            apply_structure(model, compression["structure"])
+        except ConfigError as error:
+            file = folder.compression_file
+            raise DamagedError(f"{file}: damaged, {error}; {explain_mend(file)}") from None
+    return model
+
+
+def build_uncompressed_model(config: RunConfig, fitted: Fitted, folder: RunFolder) -> Multimodal:
+    """Build the model that the config of a run describes, without weights.
+
+    Args:
+        config: as for `build_model`.
+        fitted: what the training rows of the run decided.
+        folder: of the run.
     """
     with hub.without_weights(folder.hub):
         model = _build_parts(config, fitted, "init", _read_class_tokens(config, folder))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmrun import digests
 from mmrun.errors import DamagedError, RunError, StorageError
+from mmrun.training import packed_weights
 
 Tensors = dict[str, Tensor]
 
@@ -74,7 +75,7 @@ def load(folder: Path, *parts: str) -> tuple[Any, ...]:
         if "format" in state or (folder / digests.FILE).exists():
             digests.verify_folder(folder, ["state.json", *(f"{part}.safetensors" for part in parts)])
         state.pop("format", None)
-        return state, *(load_file(folder / f"{part}.safetensors") for part in parts)
+        return state, *(packed_weights.unpack(load_file(folder / f"{part}.safetensors")) for part in parts)
     except (OSError, ValueError, AttributeError, TypeError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DamagedError(f"{folder}: damaged checkpoint ({reason})") from None

@@ -96,7 +96,8 @@ def compute_findings(
         ConfigError: no run is finished or has the metric, the baseline is unknown, or a run occurs twice.
     """
     runs, notices = _leave_out_damaged(*selection.read_finished(folders))
-    runs = selection.filter_runs(runs, conditions)
+    runs, without_compressed = selection.leave_out_compressed(selection.filter_runs(runs, conditions), question.by)
+    notices += without_compressed
     if not question.metric:
         question = replace(question, metric=_choose_metric(runs))
     runs, left_out = selection.select_with_metric(runs, question.metric)

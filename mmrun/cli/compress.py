@@ -1,0 +1,279 @@
+"""mmrun compress: a smaller and faster run from a finished one."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mmrun.cli.answer import Answer, print_answer
+from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.table import Table, format_number, inform
+from mmrun.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmrun.cli.terminal import Terminal
+    from mmrun.deploy.compress.pipeline import Plan
+    from mmrun.deploy.compress.search import Candidate, Wish
+    from mmrun.deploy.compress.source import Source
+    from mmrun.results.folder import RunFolder
+
+HELP = (
+    "Write a smaller and faster run beside a finished one. Steps are taken in the order in which they are given; "
+    "a SHARE is what is removed, above 0 and below 1."
+)
+TARGETS = ("latency", "file", "parameters")
+
+
+class Method(NamedTuple):
+    """An option that adds a step.
+
+    Attributes:
+        flag: of the option.
+        help: what it does.
+    """
+
+    flag: str
+    help: str
+
+
+METHODS = {
+    "prune": Method("--prune", "set the smallest weights of all layers to zero"),
+    "prune_per_layer": Method("--prune-per-layer", "set the smallest weights of each layer to zero"),
+    "prune_filters": Method("--prune-filters", "remove filters and hidden units (extra compress)"),
+    "prune_heads": Method("--prune-heads", "remove attention heads"),
+    "drop_layers": Method("--drop-layers", "remove residual and transformer blocks"),
+    "low_rank": Method("--low-rank", "replace layers by products of two, which have so many fewer weights"),
+}
+
+
+class AddStep(argparse.Action):
+    """Appends a method and its amount to the steps, so that their order is that of the command line."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Append a step.
+
+        Args:
+            parser: of the verb.
+            namespace: its `steps` grow.
+            values: the amount.
+            option_string: as typed.
+        """
+        namespace.steps = [*namespace.steps, (self.const, values)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments.
+
+    Args:
+        parser: of this verb.
+    """
+    add_run(parser)
+    parser.set_defaults(steps=[])
+    steps = parser.add_argument_group("steps")
+    for name, method in METHODS.items():
+        steps.add_argument(
+            method.flag,
+            action=AddStep,
+            const=name,
+            type=_parse_share,
+            default=argparse.SUPPRESS,
+            dest=f"step_{name}",
+            metavar="SHARE",
+            help=method.help,
+        )
+    steps.add_argument(
+        "--cluster",
+        action=AddStep,
+        const="cluster",
+        type=_parse_clusters,
+        default=argparse.SUPPRESS,
+        dest="step_cluster",
+        metavar="K",
+        help="let the weights of each layer share K values, 2 to 256: the file holds a code for each",
+    )
+    steps.add_argument(
+        "--importance",
+        choices=["l1", "taylor"],
+        default="l1",
+        help="what filters and heads are chosen by: the size of their weights, or their effect on the loss of training "
+        "rows (default: l1)",
+    )
+    steps.add_argument(
+        "--finetune-epochs",
+        type=_parse_epochs,
+        default=0.0,
+        metavar="N",
+        help="then train for N epochs as the last stage of the run did (default: 0)",
+    )
+    _add_search(parser)
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="example rows, where the data of the run is gone")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="the new run folder (default: beside RUN)")
+    add_table_format(parser)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    search = parser.add_argument_group("search, in place of steps")
+    search.add_argument(
+        "--target",
+        metavar="NAME=RATIO",
+        nargs="+",
+        help="find the steps that reach this ratio to the original: latency=0.5, file=0.3, parameters=0.5",
+    )
+    search.add_argument(
+        "--max-drop",
+        type=_parse_drop,
+        default=0.01,
+        metavar="X",
+        help="by how much the primary metric on validation rows may become worse (default: 0.01)",
+    )
+
+
+def _parse_share(text: str) -> float:
+    number = float(text)  # argparse reports a ValueError
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0 and below 1")
+    return number
+
+
+def _parse_clusters(text: str) -> int:
+    number = int(text)
+    if not 2 <= number <= 256:
+        raise argparse.ArgumentTypeError(f"{text}: must be from 2 to 256")
+    return number
+
+
+def _parse_epochs(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of epochs from 0 on")
+    return number
+
+
+def _parse_drop(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 0")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compress, and print the original and the new run side by side.
+
+    Returns:
+        The exit code: 0, or 1 if no steps meet the target.
+    """
+    if bool(args.steps) == (args.target is not None):
+        flags = ", ".join(method.flag for method in METHODS.values())
+        raise ConfigError(f"name either steps ({flags}, --cluster) or --target latency=0.5")
+    targets = {} if args.target is None else parse_targets(args.target)
+
+    from mmrun.results.index import resolve
+
+    folder = resolve(args.run)
+    if not folder.finished:
+        raise ConfigError(f"{folder.path}: this run is not finished; mmrun resume {folder.path}")
+
+    from mmrun.cli.terminal import Terminal
+    from mmrun.deploy.compress.pipeline import Plan, compress
+    from mmrun.deploy.compress.source import open_source
+    from mmrun.deploy.compress.steps import Step
+
+    with Terminal() as terminal:
+        source = open_source(folder, terminal, args.rows)
+        if targets:
+            plan = _search(source, targets, args, terminal)
+            if plan is None:
+                return 1
+        else:
+            steps = tuple(Step(*step) for step in args.steps)
+            plan = Plan(steps, args.importance, args.finetune_epochs)
+        path = folder.path.with_name(f"{folder.name}-{plan.slug}") if args.output is None else args.output
+        compressed = compress(source, plan, path, terminal)
+    _print_result(folder, compressed, args.format)
+    return 0
+
+
+def parse_targets(texts: "Sequence[str]") -> dict[str, float]:
+    """Parse what the compressed run must reach.
+
+    Args:
+        texts: NAME=RATIO each.
+
+    Returns:
+        Ratio to the original by name.
+
+    Raises:
+        ConfigError: there is no such target, or a ratio is not between 0 and 1.
+    """
+    targets = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in TARGETS:
+            raise ConfigError(f"--target: no target '{name}'{nearest(name, TARGETS)} (there are {', '.join(TARGETS)})")
+        try:
+            targets[name] = _parse_share(value)
+        except (ValueError, argparse.ArgumentTypeError):
+            raise ConfigError(f"--target {text}: write {name}=RATIO, a number above 0 and below 1") from None
+    return targets
+
+
+def _search(
+    source: "Source", targets: dict[str, float], args: argparse.Namespace, terminal: "Terminal"
+) -> "Plan | None":
+    from mmrun.deploy.compress.search import Wish, search
+
+    wish = Wish(targets, args.max_drop, args.importance, args.finetune_epochs)
+    candidates, best = search(source, wish, terminal)
+    if args.format == "table":
+        print_answer(Answer([_build_candidates(candidates, best)], {}, []), args.format)
+    if best is None:
+        wanted = " ".join(f"{name}={ratio:g}" for name, ratio in targets.items())
+        inform(f"nothing reaches {wanted} with a drop of at most {args.max_drop:g}; {_advise(wish)}")
+        return None
+    return best.plan
+
+
+def _advise(wish: "Wish") -> str:
+    more = "add" if wish.finetune_epochs == 0 else "raise"
+    return f"{more} --finetune-epochs, allow a larger --max-drop, or ask for less"
+
+
+def _build_candidates(candidates: "Sequence[Candidate]", best: "Candidate | None") -> Table:
+    rows = []
+    for candidate in candidates:
+        mark = " *" if candidate is best else ""
+        numbers = [format_number(candidate.value), format_number(candidate.drop)]
+        numbers += [f"{candidate.ratios[name]:.2f}" for name in TARGETS]
+        rows.append([candidate.plan.name + mark, *numbers])
+    return Table("on validation rows; times the original", ["steps", "metric", "drop", *TARGETS], rows)
+
+
+def _print_result(original: "RunFolder", compressed: "RunFolder", format: str) -> None:
+    from mmrun.results.index import find_primary_metric
+    from mmrun.results.inference_table import build_inference_table
+
+    metrics = compressed.read_metrics()
+    inference = metrics["inference"]
+    metric, value = find_primary_metric(original.read_metrics())
+    parts: list[Table | str] = []
+    values = {original.name: value}
+    if metric is not None and "test" in metrics["metrics"]:
+        values[compressed.name] = metrics["metrics"]["test"].get(metric)
+        rows = [[run, format_number(number)] for run, number in values.items()]
+        parts.append(Table("", ["run", f"test/{metric}"], rows))
+    parts.append(build_inference_table(inference))
+    document = {"run": str(compressed.path), "metric": metric, "values": values, "inference": inference}
+    records = [
+        {"run": original.name, "metric": metric, "value": value, **inference["original"]},
+        {"run": compressed.name, "metric": metric, "value": values.get(compressed.name), **inference["compressed"]},
+    ]
+    print_answer(Answer(parts, document, records), format)
+    if format == "table":
+        inform(f"{compressed.path}\ncompare them: mmrun compare {original.path} {compressed.path} --by compress")
