@@ -33,6 +33,8 @@ SLOW = (
     "data/test_packed.py",
     "deploy/explain/test_encoders.py",
     "deploy/explain/test_evidence.py",
+    "deploy/serve/test_onnx_model.py",
+    "deploy/serve/test_page.py",
     "end_to_end",
     "evaluation",
     "faults",

@@ -25,6 +25,8 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun compress": "cli/test_compress.py runs it",
     "mmrun compare products/default --by compress": "compares what it writes",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
+    "mmrun serve": "runs until it is stopped; deploy/serve/ runs it",
+    "curl http": "needs the server; deploy/serve/test_app.py sends the same",
     "mmrun push": "sends to a hub; deploy/test_share.py runs it against one on this machine",
     "mmrun pull": "downloads from a hub; deploy/test_share.py runs it against one on this machine",
     "python product-onnx": "cli/test_export.py runs it, on all kinds",

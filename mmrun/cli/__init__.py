@@ -37,6 +37,7 @@ VERBS = {  # in reading order
     "ensemble": ("mmrun.cli.ensemble", "evaluate ensembles of several runs"),
     "predict": ("mmrun.cli.predict", "predict the rows of a new file"),
     "explain": ("mmrun.cli.explain", "show why a run predicts what it does, row by row"),
+    "serve": ("mmrun.cli.serve", "answer requests with a run over HTTP, with a page to try it"),
     "export": ("mmrun.cli.export", "write a run as ONNX or torch.export, and check it against the run"),
     "compress": ("mmrun.cli.compress", "write a smaller and faster run: pruned, shallower, low-rank, shared weights"),
     "pack": ("mmrun.cli.pack", "write a finished run into one file"),

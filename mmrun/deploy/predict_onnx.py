@@ -13,12 +13,13 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER / "lib"))
+if (FOLDER / "lib").is_dir():
+    sys.path.insert(0, str(FOLDER / "lib"))
 
 import numpy as np  # noqa: E402
 
@@ -41,6 +42,7 @@ PREPROCESSORS: dict[str, Callable[[], Any]] = {  # by kind; what is fitted is re
     "tabular": Cells,
 }
 
+Parts = dict[str, np.ndarray]  # of one modality in one row
 Outputs = Mapping[str, np.ndarray]  # of the model, by name
 
 
@@ -57,27 +59,36 @@ class ExportedRun:
 
     def decode(self, rows: Rows, numbers: range) -> dict[str, np.ndarray]:
         """Return some rows as inputs of the model; missing modalities are zeros, and marked in `present.NAME`."""
-        inputs: dict[str, np.ndarray] = {}
+        decoded = {}
         for modality, spec in self.modalities.items():
             column = rows.columns.get(modality, Column(spec["kind"], [None] * len(rows.ids)))
-            decoded = [self._decode_value(modality, column, number) for number in numbers]
+            decoded[modality] = [self._decode_in_row(modality, column, number) for number in numbers]
+        return self.stack(decoded)
+
+    def _decode_in_row(self, modality: str, column: Column, number: int) -> Parts | None:
+        try:
+            return self.decode_value(modality, column.values[number])
+        except DataError as error:
+            raise DataError(f"{column.locate(number)}: {error}") from None
+
+    def decode_value(self, modality: str, value: object) -> Parts | None:
+        """Return the parts of a raw value; None where it is missing."""
+        if value is None:
+            return None
+        parts: Parts = self.preprocessors[modality].decode(value)
+        return parts
+
+    def stack(self, decoded: Mapping[str, Sequence[Parts | None]]) -> dict[str, np.ndarray]:
+        """Return decoded rows, by modality, as inputs of the model."""
+        inputs: dict[str, np.ndarray] = {}
+        for modality, spec in self.modalities.items():
+            rows = decoded[modality]
             for part, blank in spec["parts"].items():
                 zeros = np.zeros(blank["shape"], dtype=blank["dtype"])
                 name = f"{modality}.{part}" if part else modality
-                inputs[name] = np.stack([zeros if parts is None else parts[part] for parts in decoded])
-            inputs[f"present.{modality}"] = np.array([parts is not None for parts in decoded])
+                inputs[name] = np.stack([zeros if parts is None else parts[part] for parts in rows])
+            inputs[f"present.{modality}"] = np.array([parts is not None for parts in rows])
         return inputs
-
-    def _decode_value(self, modality: str, column: Column, number: int) -> dict[str, np.ndarray] | None:
-        """Return the parts of a modality in a row; None where it is missing."""
-        value = column.values[number]
-        if value is None:
-            return None
-        try:
-            parts: dict[str, np.ndarray] = self.preprocessors[modality].decode(value)
-        except DataError as error:
-            raise DataError(f"{column.locate(number)}: {error}") from None
-        return parts
 
     def name_outputs(self, outputs: Outputs) -> dict[str, list[Any]]:
         """Return the columns of the predictions: each target, and the probability of each class or label."""

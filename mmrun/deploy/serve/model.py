@@ -1,0 +1,139 @@
+"""What a server asks of a model, and how scores become an answer."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mmrun.deploy.serve.cells import ReadRow
+from mmrun.deploy.serve.problems import RequestError
+from mmrun.deploy.serve.schema import Schema, ServedTarget
+
+Answer = dict[str, object]  # of one row, as JSON
+
+
+class ServedModel(Protocol):
+    """A finished run that answers requests; each method is called by one thread at a time.
+
+    Attributes:
+        schema: what it reads and predicts.
+        backend: torch or onnx.
+        explains: whether `explain` works.
+    """
+
+    schema: Schema
+    backend: str
+    explains: bool
+
+    def predict(self, requests: Sequence[Sequence[ReadRow]]) -> list[list[Answer] | RequestError]:
+        """Predict the rows of several requests together.
+
+        Args:
+            requests: each with its rows.
+
+        Returns:
+            For each request an answer per row, or why one of its rows cannot be decoded.
+        """
+        ...
+
+    def explain(self, row: ReadRow, target: str | None) -> Answer:
+        """Explain the prediction for one row.
+
+        Args:
+            row: any.
+            target: TARGET or TARGET=OUTPUT; None: the first one.
+
+        Raises:
+            RequestError: the row cannot be decoded, or there is no such target.
+        """
+        ...
+
+
+def describe_row(schema: Schema, row: ReadRow, scores: Sequence[Sequence[float]], notes: Sequence[str]) -> Answer:
+    """Return the answer to one row.
+
+    Args:
+        schema: of the run.
+        row: of the request.
+        scores: of each target.
+        notes: what to know about the row.
+    """
+    missing = find_missing(schema, row)
+    all_notes = [f"no {name}: predicted without it" for name in missing]
+    all_notes += [f"'{name}' is a target, and not read" for name in row.ignored]
+    predictions = {}
+    for target, values in zip(schema.targets, scores, strict=True):
+        predictions[target.name] = describe_scores(target, values)
+    return {"id": row.id, "predictions": predictions, "notes": [*all_notes, *notes]}
+
+
+def find_missing(schema: Schema, row: ReadRow) -> list[str]:
+    """Return the modalities that a row lacks.
+
+    Args:
+        schema: of the run.
+        row: of a request.
+    """
+    missing = []
+    for modality in schema.modalities:
+        if not any(column.name in row.values for column in modality.fields):
+            missing.append(modality.name)
+    return missing
+
+
+def describe_scores(target: ServedTarget, scores: Sequence[float]) -> Answer:
+    """Return the prediction of one target: a class, labels or a number, and the probability of each class or label.
+
+    Args:
+        target: of the run.
+        scores: [C].
+    """
+    named = dict(zip(target.outputs, scores, strict=True))
+    if target.task == "regression":
+        return {"prediction": scores[0] if len(scores) == 1 else named}
+    if target.task == "multilabel":
+        return {"prediction": [name for name, score in named.items() if score >= 0.5], "scores": named}
+    return {"prediction": max(named, key=lambda name: named[name]), "scores": named}
+
+
+def describe_unseen(name: str, row: ReadRow) -> str:
+    """Return a note on a category that no training row has.
+
+    Args:
+        name: of the column.
+        row: that has it.
+    """
+    cell = row.values.get(name)
+    described = "empty, which no training row is" if cell is None else f"{str(cell)[:40]!r}, which no training row has"
+    return f"'{name}' is {described}: read as unknown"
+
+
+def split_answers(
+    requests: Sequence[Sequence[ReadRow]], answers: dict[int, Answer], errors: dict[int, RequestError]
+) -> list[list[Answer] | RequestError]:
+    """Return the answers of each request, or the error of its first bad row.
+
+    Args:
+        requests: each with its rows.
+        answers: by number of the row in all requests.
+        errors: likewise; `where` is the modality.
+    """
+    split: list[list[Answer] | RequestError] = []
+    start = 0
+    for request in requests:
+        numbers = range(start, start + len(request))
+        start = numbers.stop
+        bad = next((number for number in numbers if number in errors), None)
+        if bad is None:
+            split.append([answers[number] for number in numbers])
+        else:
+            split.append(locate_error(errors[bad], bad - numbers.start))
+    return split
+
+
+def locate_error(error: RequestError, number: int) -> RequestError:
+    """Return the error of a cell with its place in the request.
+
+    Args:
+        error: whose `where` is a column or modality.
+        number: of the row.
+    """
+    return RequestError(error.status, f"rows[{number}].{error.where}", error.what, error.mend)
