@@ -305,7 +305,7 @@ def _rewrite(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         if not override.partition("=")[0].lstrip("+").startswith(OF_MODALITIES):
             independent.append(override)
     first, first_choices = _compose(_rewrite_by_group(independent, {}))
-    kinds = _read_kinds(_resolve(first, "dataset"), Path(_resolve(first, "cache")).expanduser())
+    kinds = _read_kinds(_resolve(first, "dataset"), Path(convert(_resolve(first, "cache"), str, "cache")).expanduser())
     modalities = _read_modalities(_resolve(first, "modalities"), kinds)
     encoders = {f"encoder.{modality}": f"encoder/{kinds[modality]}" for modality in modalities}
     augmentations = {f"augment.{kind}": f"augment/{kind}" for kind in get_args(Kind)}

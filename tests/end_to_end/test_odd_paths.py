@@ -69,7 +69,7 @@ def test_the_command_that_data_check_prints_can_be_typed(shell):
     code, out, err = shell("data", "check", file)
     assert code == 0, err
     command = shlex.split(out.splitlines()[-1].removeprefix("to train: "))
-    assert f"dataset.path={file}" in command
+    assert f"dataset={file}" in command
     assert shell(*command[1:], *compose_overrides(file, "out")[2:])[0] == 0
 
 

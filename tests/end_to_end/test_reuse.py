@@ -1,9 +1,7 @@
-import multiprocessing
 from pathlib import Path
 
 import pytest
 
-from mmrun.cli import main
 from tests.end_to_end.conftest import FEW, metrics, weights
 
 PRETRAINED = ["pretrain-image", "pretrain-text"]
@@ -56,19 +54,13 @@ def test_reuse_can_be_switched_off(shell):
     assert reused(shell.train("strategy=component", "fusion=gated")) == []
 
 
-def train_quietly(words):
-    main(["train", *words])
-
-
 @pytest.mark.usefixtures("few_digits")
-def test_two_processes_at_once_train_a_stage_once(shell):
-    words = [["strategy=component", *FEW, f"fusion={fusion}"] for fusion in ("concat", "gated")]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=train_quietly, args=(each,)) for each in words]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+def test_two_processes_at_once_train_a_stage_once(shell, fork_server):
+    processes = []
+    for fusion in ("concat", "gated"):
+        words = ["train", "strategy=component", *FEW, f"fusion={fusion}"]
+        processes.append(fork_server.start("-m", "mmrun", *words, cwd=Path.cwd()))
+    assert [process.wait() for process in processes] == [0, 0]
     folders = Path("outputs").glob("*/*component*")
     assert sorted(name for folder in folders for name in reused(folder)) == PRETRAINED
 
