@@ -26,7 +26,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun compare products/default --by compress": "compares what it writes",
     "mmrun data check pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",
     "mmrun train dataset=pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",
-    "mmrun train dataset=my.csv": "a file of the reader's; data/preprocess/test_numbers.py tests both keys",
+    "mmrun train dataset=my.csv": "a file of the reader's; data/preprocess/test_tabular.py tests both keys",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
     "mmrun serve": "runs until it is stopped; deploy/serve/ runs it",
     "curl http": "needs the server; deploy/serve/test_app.py sends the same",

@@ -68,9 +68,8 @@ def work(rank, port, expected):
 
 def test_two_processes_have_the_loss_and_the_gradients_of_one():
     arguments = (29577, compute_gradients(torch.arange(8)))
-    torch.multiprocessing.start_processes(
-        work, arguments, nprocs=2, start_method="spawn"
-    )  # exports before it make forks unable to train
+    # not by forks: after an export to ONNX in this process, they could not train
+    torch.multiprocessing.start_processes(work, arguments, nprocs=2, start_method="spawn")
 
 
 def test_one_process_has_all_rows():
