@@ -347,7 +347,7 @@ def _draw_table(
     details = {}
     for name in shown:
         cell = cells.get(name) if isinstance(cells, Mapping) else None
-        details[name] = "empty" if cell is None else str(cell)
+        details[name] = "empty" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
     more = f"{len(values) - len(shown)} more columns with smaller values" if len(values) > len(shown) else ""
     bars = draw_bars({name: values[name] for name in shown}, details)
     return Panel(modality, title, about, bars=bars, more=more)
