@@ -21,12 +21,15 @@ class Latency(NamedTuple):
     p99: float
 
 
-def measure_latencies(calls: Mapping[str, Callable[[], object]], num_blocks: int = NUM_BLOCKS) -> dict[str, Latency]:
-    """Time calls on a CPU in alternating blocks.
+def measure_latencies(
+    calls: Mapping[str, Callable[[], object]], num_blocks: int = NUM_BLOCKS, calls_per_block: int = CALLS_PER_BLOCK
+) -> dict[str, Latency]:
+    """Time calls in alternating blocks.
 
     Args:
-        calls: by name.
-        num_blocks: of CALLS_PER_BLOCK calls each.
+        calls: by name; each returns when its work is done.
+        num_blocks: of each call.
+        calls_per_block: one after the other.
 
     Returns:
         By name.
@@ -37,7 +40,7 @@ def measure_latencies(calls: Mapping[str, Callable[[], object]], num_blocks: int
             call()
     for _ in range(num_blocks):
         for name, call in calls.items():
-            times[name] += [_time(call) for _ in range(CALLS_PER_BLOCK)]
+            times[name] += [_time(call) for _ in range(calls_per_block)]
     return {name: Latency(*map(float, np.percentile(seconds, [50, 99]))) for name, seconds in times.items()}
 
 

@@ -1,26 +1,16 @@
 """What predicting one row takes: time, memory, parameters. Models are measured in one process, in turns."""
 
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-WARMUP_CALLS, NUM_ROUNDS = 10, 200
+from mmrun.deploy import latency
+from mmrun.deploy.latency import Latency
 
-
-class Latency(NamedTuple):
-    """How long predicting takes.
-
-    Attributes:
-        p50: median, in seconds.
-        p99: 99th percentile, in seconds.
-    """
-
-    p50: float
-    p99: float
+NUM_ROUNDS = 200
 
 
 Call = Callable[[], object]  # predicts one row
@@ -28,7 +18,7 @@ Call = Callable[[], object]  # predicts one row
 
 @torch.no_grad()
 def measure_latencies(calls: Mapping[str, Call], device: torch.device, rounds: int = NUM_ROUNDS) -> dict[str, Latency]:
-    """Time models in turns, so that all see the same machine.
+    """Time models on a device in turns; see `latency.measure_latencies`.
 
     Args:
         calls: by name.
@@ -38,22 +28,13 @@ def measure_latencies(calls: Mapping[str, Call], device: torch.device, rounds: i
     Returns:
         By name.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        for _ in range(WARMUP_CALLS):
-            _time_call(call, device)
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(_time_call(call, device))
-    return {name: Latency(*map(float, np.percentile(seconds, [50, 99]))) for name, seconds in times.items()}
+    in_turns = {name: partial(_call_and_wait, call, device) for name, call in calls.items()}
+    return latency.measure_latencies(in_turns, rounds, calls_per_block=1)
 
 
-def _time_call(call: Call, device: torch.device) -> float:
-    _synchronize(device)
-    began = time.perf_counter()
+def _call_and_wait(call: Call, device: torch.device) -> None:
     call()
     _synchronize(device)
-    return time.perf_counter() - began
 
 
 def _synchronize(device: torch.device) -> None:
