@@ -122,7 +122,7 @@ class _Snapshot:
         self.parameters, self.buffers = dict(layer._parameters), dict(layer._buffers)
 
     def restore(self) -> None:
-        """Give the layer back what it had."""
+        """Restore what the layer had."""
         vars(self.layer).update(self.attributes)
         self.layer._parameters.update(self.parameters)
         self.layer._buffers.update(self.buffers)

@@ -25,7 +25,7 @@ class Size(NamedTuple):
 
 
 def apply_structure(model: nn.Module, structure: Structure) -> None:
-    """Give a model the shapes of a compressed one, in place; the weights are loaded afterwards.
+    """Change a model to the shapes of a compressed one, in place; the weights are loaded afterwards.
 
     Args:
         model: as its config builds it.
