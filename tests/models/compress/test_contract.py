@@ -35,6 +35,7 @@ NARROWED = {
     "image/timm",
     "image/vit_tiny",
     "tabular/ft_transformer",
+    "tabular/mlp",
     "text/hf",
     "text/tower",
     "text/transformer",
