@@ -35,6 +35,8 @@ SLOW = (
     "deploy/explain/test_evidence.py",
     "deploy/serve/test_onnx_model.py",
     "deploy/serve/test_page.py",
+    "deploy/serve",
+    "deploy/test_share.py",
     "end_to_end",
     "evaluation",
     "faults",
