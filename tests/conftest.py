@@ -22,14 +22,13 @@ gc.disable()  # until all tests are collected, nothing is garbage
 # Whole runs from the command line, kills, compilation, and evidence that a method helps: `scripts/test --fast` leaves
 # these out.
 SLOW = (
-    "models/compress/test_contract.py",
     "cli/test_bench.py",
     "cli/test_compress.py",
     "cli/test_data_preview.py",
     "cli/test_plan.py",
     "cli/test_report.py",
-    "cli/test_verify.py",
     "cli/test_serve.py",
+    "cli/test_verify.py",
     "data/sources/test_digits.py",
     "data/test_packed.py",
     "deploy/explain/test_encoders.py",
@@ -39,6 +38,7 @@ SLOW = (
     "end_to_end",
     "evaluation",
     "faults",
+    "models/compress/test_contract.py",
     "models/encoders/test_real_weights.py",
     "models/fusions/test_evidence.py",
     "models/fusions/test_positions.py",
@@ -52,9 +52,9 @@ SLOW = (
     "run/test_storage.py",
     "search/test_trials.py",
     "security",
+    "test_wrong_command_lines.py",
     "testing/test_real_weights.py",
     "training/test_compile.py",
-    "test_wrong_command_lines.py",
 )
 SLOW_NAMES = (  # parts of a test's name
     "check_learning",
