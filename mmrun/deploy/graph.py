@@ -125,7 +125,7 @@ def _trace(graph: Graph, inputs: Inputs, texts: Sequence[str]) -> ExportedProgra
 
     def export(module: nn.Module, arguments: tuple[Any, ...]) -> ExportedProgram:
         sizes = tree_map_with_path(choose_sizes, arguments)
-        with torch.no_grad(), _without_messages():
+        with torch.no_grad(), without_messages():
             return torch.export.export(module, arguments, dynamic_shapes=sizes)
 
     batch = Dim("batch")
@@ -165,7 +165,7 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
     outputs = [EMBEDDING, *(f"{SCORES}.{name}" for name in graph.predictor.tasks)]
 
     def export(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        with torch.no_grad(), _without_messages():
+        with torch.no_grad(), without_messages():
             if module is graph:
                 translated = _translate(program, input_names=list(inputs), output_names=outputs)
                 _rename(translated, [*inputs, *outputs])
@@ -242,8 +242,8 @@ def _describe_failure(name: str, class_name: str, what: str, error: Exception) -
 
 
 @contextmanager
-def _without_messages() -> Iterator[None]:
-    """Silence warnings and logs of torch's exporters, which are about their own code."""
+def without_messages() -> Iterator[None]:
+    """Silence warnings and logs of exporters and quantizers, which are about their own code."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

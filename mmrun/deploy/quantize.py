@@ -1,11 +1,8 @@
 """An exported ONNX model in 8-bit integers, by onnxruntime."""
 
 import ast
-import logging
 import tempfile
-import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +12,7 @@ import torch
 from torch import nn
 
 from mmrun.deploy.agreement import Columns, gather_inputs
+from mmrun.deploy.graph import without_messages
 from mmrun.deploy.run_models import open_session
 from mmrun.errors import MmrunError, RunError
 from mmrun.hub import summarize_error
@@ -67,7 +65,7 @@ def quantize(
         RunError: the model has no layer that can be quantized, or onnxruntime cannot quantize it.
     """
     try:
-        with _without_messages():
+        with without_messages():
             _quantize(model, output, modules, quantization, calibration)
     except MmrunError:
         raise
@@ -179,15 +177,3 @@ def _save_small(model: Any, path: Path) -> None:
         del node.metadata_props[:]
         node.name = ""
     onnx.save(model, path)
-
-
-@contextmanager
-def _without_messages() -> Iterator[None]:
-    """Silence warnings and logs of onnxruntime's quantizer, which advise those who call it."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(level)
