@@ -46,8 +46,12 @@ class Augmentations(nn.Module):
     ) -> None:
         super().__init__()
         by_kind = {
-            "image": image, "text": text, "audio": audio, "tabular": tabular,
-            "series": series, "video": video,
+            "image": image,
+            "text": text,
+            "audio": audio,
+            "tabular": tabular,
+            "series": series,
+            "video": video,
         }
         self.modalities: list[str] = []
         self.augmentations = nn.ModuleList()
