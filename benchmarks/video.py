@@ -86,7 +86,8 @@ def write_mp4(path: Path, seed: int, seconds: int) -> Path:
 
 
 def write_gif(path: Path, seed: int, seconds: int) -> Path:
-    first, *others = [Image.fromarray(pixels) for pixels in draw_frames(seed, max(2, seconds * RATE // 10))]
+    drawn = draw_frames(seed, max(2, seconds * RATE // 10))
+    first, *others = [Image.fromarray(pixels).convert("L") for pixels in drawn]
     first.save(path, save_all=True, append_images=others, duration=400)
     return path
 
