@@ -31,6 +31,7 @@ CHANGES = {  # the kinds whose pretext an objective of the same name changes
     "moco": list(KINDS.values()),
     "data2vec": list(KINDS.values()),
     "wav2vec2": ["audio", "series"],
+    "frame_order": ["video"],
 }
 
 
