@@ -18,9 +18,11 @@ from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers,
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
 from mmrun.data.unreadable import find_unreadable
 from mmrun.errors import ConfigError, DataError
+from mmrun.kinds import KINDS
 
-KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
+# Of columns whose .npy files are point clouds; others are series
+POINT_CLOUD_NAMES = re.compile(r"(?i)(^|[\W_])(lidar|radar|velodyne|points|point_?clouds?)([\W_\d]|$)")
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
 MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
@@ -35,6 +37,7 @@ SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm", ".dicom"}
     | {".jfif", ".jpe", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".tga"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".caf", ".w64"},
+    "points": {".bin", ".ply", ".pcd"},
     "series": {".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea"},
 }
 MIN_FILE_NAMES = 0.9  # share of the cells, from which a column is one of files; the others are bad rows
@@ -272,7 +275,7 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
     reading = sheet.readings.get(columns[0])
     if reading is not None and reading.kind:
         return Modality("text" if reading.kind == "text" else "tabular", columns, _name_reading(reading))
-    if modality in KINDS:
+    if modality in KINDS and modality != "points":  # which may be the numbers of a game
         return Modality(modality, columns, "modality name")
     cells = sheet.columns[columns[0]].head(SAMPLE_ROWS).drop_empty()
     if len(cells) == 0:
@@ -280,7 +283,7 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
             f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
             f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
         )
-    kind, reason = infer_kind(cells)
+    kind, reason = infer_kind(cells, columns[0])
     return Modality(kind, columns, reason)
 
 
@@ -289,11 +292,12 @@ def _name_reading(reading: Reading) -> str:
     return "dataset.read" if reading.kind in ("text", "category") and not reading.format else f"{reading.kind}s"
 
 
-def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
+def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     """Infer the kind of a column.
 
     Args:
         cells: those that are not empty, at least one.
+        name: of the column.
 
     Returns:
         One of KINDS, and the reason.
@@ -305,7 +309,7 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
         return _infer_content([item for items in contents for item in items])
     for kind in (*SUFFIXES, "text"):
         if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
-            return kind, "file names"
+            return _tell_series_from_points(cells, name) if kind == "series" else (kind, "file names")
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
     if _are_series(cells):
@@ -313,6 +317,13 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"
     return "text", "words"
+
+
+def _tell_series_from_points(cells: Sequence[object], name: str) -> tuple[str, str]:
+    """Return the kind of a column of files of series: those of .npy may hold points, if the column is called so."""
+    if POINT_CLOUD_NAMES.search(name) and all(str(cell).lower().endswith(".npy") for cell in cells):
+        return "points", "its name; dataset.kinds reads series"
+    return "series", "file names"
 
 
 def _infer_content(cells: Sequence[object]) -> tuple[str, str]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 1 << 26  # of an image: 67 million, 8192 x 8192
 MAX_VALUES = 1 << 27  # of a recording or array: 134 million, 46 minutes at 48 kHz
+MAX_POINT_TEXT = 1 << 27  # bytes of a point cloud written as text: 128 MiB, 4 million points
+MAX_POINT_HEADER = 1 << 16  # bytes before the points of a PLY or PCD file
+MAX_POINT_COLUMNS = 32  # coordinates and features of a point
 MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
 MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
 MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB

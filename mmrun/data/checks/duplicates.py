@@ -12,7 +12,14 @@ from mmrun.data.table import SPLITS, Table
 
 MIN_DISTINCT = {"tabular": 0.9}  # share of rows that differ, from which equal ones are suspicious; else 0.5
 MAX_USUAL = 2  # times as often as within the training rows may others share values with them
-NOUNS = {"image": "image", "audio": "recording", "text": "text", "series": "series", "tabular": "cells"}
+NOUNS = {
+    "image": "image",
+    "audio": "recording",
+    "text": "text",
+    "series": "series",
+    "points": "point cloud",
+    "tabular": "cells",
+}
 CLEAN = "`mmrun data clean` leaves them out"
 
 

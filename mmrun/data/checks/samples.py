@@ -6,7 +6,7 @@ import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,16 @@ from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.point_files import read_cloud
+from mmrun.data.preprocess.points import draw_map
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.split import compute_strata, has_target
 from mmrun.data.table import CLASSES, Table, Target
 from mmrun.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_CLASSES = 12
 MAX_OF_CLASS = 3
@@ -189,9 +194,13 @@ def _read_image(value: Path | np.ndarray) -> Media:
     if enlargement > 1:
         image = image.resize((image.width * enlargement, image.height * enlargement), Image.Resampling.NEAREST)
     image.thumbnail((PIXELS, PIXELS))
+    return _encode_image(image, f"{header.width} x {header.height}")
+
+
+def _encode_image(image: "Image", label: str) -> Media:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
-    return Media("image/jpeg", buffer.getvalue(), f"{header.width} x {header.height}")
+    return Media("image/jpeg", buffer.getvalue(), label)
 
 
 def _scale(pixels: np.ndarray) -> np.ndarray:
@@ -232,6 +241,14 @@ def _read_series(value: object) -> Lines:
     return Lines(shown.tolist(), f"{num_steps} steps, channels: {num_channels}{more}")
 
 
+def _read_points(value: Path | np.ndarray) -> Media:
+    from PIL import Image
+
+    cloud = read_cloud(value)
+    density = draw_map(cloud.points, PIXELS)
+    return _encode_image(Image.fromarray((density * 255).astype(np.uint8)), f"{len(cloud.points):,} points from above")
+
+
 def _read_text(value: str | Path) -> str:
     text = read_text(value)
     return shorten(text, MAX_LETTERS)
@@ -251,5 +268,6 @@ READ: dict[str, Callable[[Any], Value]] = {
     "audio": _read_sound,
     "text": _read_text,
     "series": _read_series,
+    "points": _read_points,
     "tabular": _read_cells,
 }

@@ -33,6 +33,7 @@ BASELINES = {  # what covers a part of a modality, by kind
     "audio": "silence",
     "tabular": "means of the training rows and unknown categories",
     "series": "means of the training rows",
+    "points": "a scene without points",
 }
 
 

@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
     "text/tower:flava": {"model": "flava"},
     "text/tower:clap": {"model": "clap"},
     "series/gru:lstm": {"cell": "lstm"},
+    "points/pointnet:transform": {"transform": True},
 }
 FITTED = {f"{kind}/{method}" for kind in ("image", "audio", "tabular", "series") for method in ("pca", "ica")}
 LEARNING = [case for case in CASES if case not in FITTED]  # the others have no parameters
@@ -89,7 +90,7 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
 
 
 def test_all_options_are_listed() -> None:
-    assert len(NODES) == 39
+    assert len(NODES) == 43
     assert {kind_of(name) for name in NODES} == set(KINDS)
 
 
