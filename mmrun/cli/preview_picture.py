@@ -145,7 +145,7 @@ def _draw_points(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
     """Draw the points from above, the higher the brighter; lower ones first."""
     points = x["points"][:, x["mask"]]
     x_axis, y_axis, height = points[:3, points[2].argsort()].numpy()
-    axes.scatter(x_axis, y_axis, s=0.6, c=height, cmap="viridis", linewidths=0)
+    axes.scatter(x_axis, y_axis, s=max(0.6, 120 / len(height)), c=height, cmap="viridis", linewidths=0)
     axes.set_aspect("equal", "datalim")
     axes.tick_params(labelsize=6)
 

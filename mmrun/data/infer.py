@@ -21,7 +21,7 @@ from mmrun.errors import ConfigError, DataError
 from mmrun.kinds import KINDS
 
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
-# Of columns whose .npy files are point clouds; others are series
+# Of columns whose .npy files are point clouds; those of others are series
 POINT_CLOUD_NAMES = re.compile(r"(?i)(^|[\W_])(lidar|radar|velodyne|points|point_?clouds?)([\W_\d]|$)")
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
@@ -307,9 +307,11 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     contents = [split_items(cell) for cell in cells]
     if all(isinstance(item, bytes) for items in contents for item in items):
         return _infer_content([item for items in contents for item in items])
+    if POINT_CLOUD_NAMES.search(name) and np.mean([_may_name_points(cell) for cell in cells]) >= MIN_FILE_NAMES:
+        return "points", "column name"
     for kind in (*SUFFIXES, "text"):
         if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
-            return _tell_series_from_points(cells, name) if kind == "series" else (kind, "file names")
+            return kind, "file names"
     if all(_is_list(cell) for cell in cells):
         return "series", "lists of numbers"
     if _are_series(cells):
@@ -317,13 +319,6 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     if len(set(map(str, cells))) <= min(MAX_CATEGORIES, len(cells) // 2):
         return "tabular", "categories"
     return "text", "words"
-
-
-def _tell_series_from_points(cells: Sequence[object], name: str) -> tuple[str, str]:
-    """Return the kind of a column of files of series: those of .npy may hold points, if the column is called so."""
-    if POINT_CLOUD_NAMES.search(name) and all(str(cell).lower().endswith(".npy") for cell in cells):
-        return "points", "its name; dataset.kinds reads series"
-    return "series", "file names"
 
 
 def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
@@ -349,6 +344,11 @@ def _are_series(cells: Sequence[object]) -> bool:
 def _names_files(cell: object, kind: str) -> bool:
     """Return whether a cell is the name of a file of a kind, or of several, be they of a format that is read or not."""
     return all(isinstance(name, str) and _has_kind(name, kind) for name in split_items(cell))
+
+
+def _may_name_points(cell: object) -> bool:
+    """Return whether a cell is the name of a file that may hold points: an array, or a file of points."""
+    return _names_files(cell, "points") or (isinstance(cell, str) and cell.lower().endswith(".npy"))
 
 
 def _has_kind(name: str, kind: str) -> bool:

@@ -53,6 +53,8 @@ def read_cloud(value: Path | np.ndarray | Sequence[object]) -> Cloud:
         raise DataError(f"{name} is damaged ({type(error).__name__})") from None
     with np.errstate(over="ignore"):
         points = numbers.astype(np.float32)
+    if len(points) and np.isfinite(points).all():
+        return Cloud(points, names, 0)
     is_finite = np.isfinite(points).all(axis=1)
     if not is_finite.any():
         raise DataError(f"{name} has no point whose coordinates and features are all finite")

@@ -92,17 +92,19 @@ class Points:
 
     def _summarize(self, value: object) -> "_Summary":
         cloud = read_cloud(value)  # type: ignore[arg-type]
-        radius = self._measure_radius(cloud.points)
+        _, radius = self._measure_scene(cloud.points)
         moments = Moments(len(cloud.names) - NUM_COORDINATES + self.keep_scale)
         moments.update(self._collect_features(cloud, radius).T)
         return _Summary(cloud.names, len(cloud.points), cloud.num_dropped, radius, moments)
 
-    def _measure_radius(self, points: np.ndarray) -> float:
-        """Return the radius around the mean, or around the origin the one that holds 99 % of the points."""
+    def _measure_scene(self, points: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the mean and the radius around it; or the origin, and the radius that holds 99 % of the points."""
         coordinates = points[:, :NUM_COORDINATES].astype(np.float64)
         if self.scale == "training":
-            return float(np.percentile(np.linalg.norm(coordinates, axis=1), PERCENTILE))
-        return float(np.linalg.norm(coordinates - coordinates.mean(axis=0), axis=1).max())
+            return np.zeros(NUM_COORDINATES), float(np.percentile(np.linalg.norm(coordinates, axis=1), PERCENTILE))
+        center = coordinates.mean(axis=0)
+        coordinates -= center
+        return center, float(np.einsum("nc,nc->n", coordinates, coordinates).max() ** 0.5)
 
     def _collect_features(self, cloud: Cloud, radius: float) -> np.ndarray:
         """Return the features of points before they are standardised, [n, F]."""
@@ -146,14 +148,10 @@ class Points:
             raise DataError(
                 f"points of {', '.join(cloud.names)}, but those of the training rows are {', '.join(self.names)}"
             )
-        radius = self._measure_radius(cloud.points)
+        center, radius = self._measure_scene(cloud.points)
         sample = cloud._replace(points=draw_points(cloud.points, self.num_points))
-        coordinates = sample.points[:, :NUM_COORDINATES].astype(np.float64)
-        if self.scale == "scene":
-            center = cloud.points[:, :NUM_COORDINATES].mean(axis=0, dtype=np.float64)
-            coordinates = (coordinates - center) / (radius or 1.0)
-        else:
-            coordinates = coordinates / self.radius
+        unit = (radius or 1.0) if self.scale == "scene" else self.radius
+        coordinates = (sample.points[:, :NUM_COORDINATES] - center) / unit
         factor = np.divide(1.0, self.deviation, out=np.zeros_like(self.deviation), where=self.deviation > 0)
         features = (self._collect_features(sample, radius) - self.mean) * factor
         points = np.zeros((NUM_COORDINATES + features.shape[1], self.num_points), dtype=np.float32)
