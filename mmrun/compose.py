@@ -80,6 +80,7 @@ DEFAULT_ENCODER = {
     "tabular": "mlp",
     "series": "cnn1d",
     "points": "pointnet",
+    "video": "frames",
 }
 DEFAULT_FUSION = "concat"  # of train.yaml
 GROUPS_WITHOUT_DEFAULT = ("model", "balance")  # they have keys once an option is chosen

@@ -16,6 +16,7 @@ from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.suffixes import SUFFIXES
 from mmrun.data.unreadable import find_unreadable
 from mmrun.errors import ConfigError, DataError
 from mmrun.kinds import KINDS
@@ -32,13 +33,6 @@ MIN_IDENTIFIERS = 20  # different cells, from which a column so called is one of
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
-}
-SUFFIXES = {
-    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm", ".dicom"}
-    | {".jfif", ".jpe", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".tga"},
-    "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".caf", ".w64"},
-    "points": {".bin", ".ply", ".pcd"},
-    "series": {".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea"},
 }
 MIN_FILE_NAMES = 0.9  # share of the cells, from which a column is one of files; the others are bad rows
 
@@ -325,7 +319,7 @@ def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
     kinds = {infer_content(cell) for cell in cells if isinstance(cell, bytes)}
     kind = kinds.pop()
     if kinds or kind is None:
-        raise DataError("a column holds binary data that are neither pictures nor sounds; leave it out")
+        raise DataError("a column holds binary data that are neither pictures, sounds nor videos; leave it out")
     return kind, "bytes"
 
 

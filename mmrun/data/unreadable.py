@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmrun.data.subfiles import open_file
+from mmrun.data.suffixes import SUFFIXES as SUFFIXES_BY_KIND
 
 
 class Unreadable(NamedTuple):
@@ -43,7 +44,11 @@ SUFFIXES = {
     **dict.fromkeys((".las", ".laz", ".e57"), _SCAN),
     **dict.fromkeys((".mat", ".h5", ".hdf5"), _MATLAB),
 }
-LIBRARIES = {".dcm": "pydicom", ".dicom": "pydicom", ".edf": "edfio", ".bdf": "edfio"}  # of the extra `medical`
+LIBRARIES = {  # of the extras `medical` and `video`
+    **dict.fromkeys((".dcm", ".dicom"), "pydicom"),
+    **dict.fromkeys((".edf", ".bdf"), "edfio"),
+    **dict.fromkeys(SUFFIXES_BY_KIND["video"], "av"),
+}
 BRANDS = {b"heic": _HEIC, b"heix": _HEIC, b"mif1": _HEIC, b"msf1": _HEIC, b"M4A ": _AAC, b"mp42": _AAC, b"isom": _AAC}
 STARTS = {b"%PDF": _PDF, b"<svg": _SVG, b"<?xml": _SVG, b"PK\x03\x04": _DOCUMENT, b"\xff\xf1": _AAC, b"\xff\xf9": _AAC}
 HEAD_BYTES = 64

@@ -23,12 +23,12 @@ def add_gaussian_noise(image: Tensor, severity: float, generator: Generator) -> 
     """Add Gaussian noise (Hendrycks & Dietterich, 2019).
 
     Args:
-        image: [B, C, H, W], 0..1.
+        image: [B, C, H, W], or videos [B, T, C, H, W], 0..1.
         severity: standard deviation of the noise, as a share of the brightness range.
         generator: of random numbers.
 
     Returns:
-        [B, C, H, W], clipped to 0..1.
+        The same shape, clipped to 0..1.
     """
     return (image + severity * _normal(image, generator)).clamp(0, 1)
 
@@ -51,6 +51,24 @@ def occlude(image: Tensor, severity: float, generator: Generator) -> Tensor:
         position = (torch.arange(size, device=image.device) + 0.5) / size - start[:, None]
         inside.append((position >= 0) & (position < side))  # [B, H], then [B, W]
     return image.masked_fill(inside[0][:, None, :, None] & inside[1][:, None, None, :], 0.5)
+
+
+# -------------------------------------------------------------------------------------------------------------- video
+
+
+def drop_frames(video: Tensor, severity: float, generator: Generator) -> Tensor:
+    """Replace random frames by grey, as where frames were lost.
+
+    Args:
+        video: [B, T, C, H, W], 0..1.
+        severity: probability that a frame is lost.
+        generator: of random numbers.
+
+    Returns:
+        [B, T, C, H, W].
+    """
+    is_lost = _uniform(video.shape[:2], generator) < severity
+    return video.masked_fill(is_lost[:, :, None, None, None], 0.5)
 
 
 # ---------------------------------------------------------------------------------------------------- audio and series
@@ -211,6 +229,7 @@ CORRUPTIONS: dict[str, dict[str, Corruption]] = {  # by kind, then by name in ev
     "tabular": {"permuted": permute_cells, "noise": add_cell_noise},
     "series": {"noise": add_sensor_noise},
     "points": {"dropped": drop_points, "noise": add_range_noise},
+    "video": {"gaussian": add_gaussian_noise, "dropped": drop_frames},
 }
 
 

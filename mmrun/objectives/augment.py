@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.items import map_items
 from mmrun.models.multimodal import Multimodal
-from mmrun.types import Augmentation, Batch, Input, Objective
+from mmrun.types import KINDS, Augmentation, Batch, Input, Objective
 
 Build = Callable[..., Augmentation]
 
@@ -26,6 +26,7 @@ class Augmentations(nn.Module):
         tabular: likewise of tables.
         series: likewise of series.
         points: likewise of point clouds.
+        video: likewise of videos.
         by_modality: builds the augmentation of single modalities, in place of that of their kind.
 
     Raises:
@@ -42,10 +43,11 @@ class Augmentations(nn.Module):
         tabular: Build | None = None,
         series: Build | None = None,
         points: Build | None = None,
+        video: Build | None = None,
         by_modality: Mapping[str, Build | None] | None = None,
     ) -> None:
         super().__init__()
-        by_kind = {"image": image, "text": text, "audio": audio, "tabular": tabular, "series": series, "points": points}
+        by_kind = dict(zip(KINDS, (image, text, audio, tabular, series, video, points), strict=True))
         self.modalities: list[str] = []
         self.augmentations = nn.ModuleList()
         for modality, kind in kinds.items():

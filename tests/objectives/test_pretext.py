@@ -32,6 +32,7 @@ CHANGES = {  # the kinds whose pretext an objective of the same name changes
     "moco": [*KINDS.values(), "points"],
     "data2vec": list(KINDS.values()),
     "wav2vec2": ["audio", "series"],
+    "frame_order": ["video"],
 }
 
 

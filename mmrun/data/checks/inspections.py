@@ -15,9 +15,16 @@ from mmrun.data.packed import Records
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.table import Column, Table
 
-MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "series": 0.95, "points": 0.95}  # brighter and louder copies are copies
+# Of copies; brighter and louder ones are copies, too
+MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "video": 0.0, "series": 0.95, "points": 0.95}
 FLAGS = {  # what is odd in a value -> what values of a kind are called that have it
-    "blank": {"image": "images of one colour", "series": "constant series", "points": "clouds of one place"},
+    "blank": {
+        "image": "images of one colour",
+        "series": "constant series",
+        "video": "videos of one colour",
+        "points": "clouds of one place",
+    },
+    "still": {"video": "videos in which nothing moves"},
     "silent": {"audio": "silent recordings"},
     "clipped": {"audio": "clipped recordings"},
     "not-finite": {
@@ -49,10 +56,11 @@ class ModalityAudit(TypedDict, total=False):
     missing: float
     looked_at: int
     missing_by_split: dict[str, float]
-    width: Range | None  # image, pixels
+    width: Range | None  # image and video, pixels
     height: Range | None
     modes: dict[str, int]
-    seconds: Range | None  # audio
+    frames: Range | None  # video
+    seconds: Range | None  # audio; video, None where the frames are files
     rates: dict[int, int]  # Hz
     words: Range | None  # text
     different: int
@@ -114,6 +122,18 @@ def _inspect_images(table: Table, name: str, column: Column, rows: np.ndarray) -
         "width": summarize([header.width for header in headers]),
         "height": summarize([header.height for header in headers]),
         "modes": dict(Counter(header.mode for header in headers)),
+    }
+    return _inspect_files(name, column, samples, facts, samples.stack_features())
+
+
+def _inspect_videos(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
+    samples = read_values(column, rows)
+    headers = [value.facts for value in samples.values]
+    facts: ModalityAudit = {
+        "width": summarize([header.width for header in headers]),
+        "height": summarize([header.height for header in headers]),
+        "frames": summarize([header.num_frames for header in headers]),
+        "seconds": summarize([header.seconds for header in headers if header.seconds is not None]),
     }
     return _inspect_files(name, column, samples, facts, samples.stack_features())
 
@@ -181,6 +201,7 @@ INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] =
     "text": _inspect_texts,
     "series": _inspect_series,
     "points": _inspect_points,
+    "video": _inspect_videos,
     "tabular": _inspect_cells,
 }
 

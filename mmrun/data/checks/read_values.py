@@ -18,6 +18,7 @@ from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.preprocess.video_files import VideoValue, read_frames, read_video_header
 from mmrun.data.table import Column, SeriesLayout
 from mmrun.errors import DataError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMBNAIL = 12  # pixels, width and height
+NUM_FRAMES = 4  # of a video
 DECODED = 96  # pixels that a JPEG is decoded to at least
 BACKGROUND = (128, 128, 128)  # behind transparent pixels, as encoders see them
 MIN_DEVIATION = 1.0  # grey levels, of a picture that shows something
@@ -45,7 +47,7 @@ class ReadValue(NamedTuple):
     """One value that was read.
 
     Attributes:
-        facts: by kind: the header of an image; seconds and rate of a recording; a text; the shape of a series;
+        facts: by kind: the header of an image or video; seconds and rate of a recording; a text; the shape of a series;
             number and columns of points.
         features: [D] float32, the same D in all values of a kind; None of a text.
         flags: what is odd, kinds of findings.
@@ -151,6 +153,11 @@ def read_image(value: Path | np.ndarray) -> ReadValue:
     if (image.width < image.height) != (header.width < header.height):  # it is rotated to be seen
         header = header._replace(width=header.height, height=header.width)
     opaque = _lay_on_background(image) if header.has_alpha else image.convert("RGB")
+    return _shrink(opaque, header)
+
+
+def _shrink(opaque: "Image", header: Header | None) -> ReadValue:
+    """Shrink a picture to a thumbnail."""
     factor = max(1, min(opaque.size) // DECODED)
     deviations = np.asarray(opaque.reduce(factor), dtype=np.float32).std(axis=(0, 1))
     flags = ("blank",) if deviations.max() < MIN_DEVIATION else ()
@@ -173,6 +180,32 @@ def _read_deep_image(value: Path | np.ndarray, header: Header) -> ReadValue:
         small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), _box())
         channels.append(np.asarray(small, dtype=np.float32))
     return ReadValue(header, np.stack(channels, axis=2).ravel(), flags)
+
+
+def read_video(value: VideoValue) -> ReadValue:
+    """Decode a few frames of a video, and shrink each to a thumbnail.
+
+    Args:
+        value: a file, the files of its frames, or an array.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    header = read_video_header(value)
+    frames = [_shrink_frame(frame) for frame in read_frames(value, NUM_FRAMES)]
+    features = [frame.features for frame in frames if frame.features is not None]
+    flags: tuple[str, ...] = ()
+    if all(frame.flags == ("blank",) for frame in frames):
+        flags = ("blank",)
+    elif header.num_frames > 1 and all(np.array_equal(each, features[0]) for each in features):
+        flags = ("still",)
+    return ReadValue(header, np.concatenate(features), flags)
+
+
+def _shrink_frame(frame: "Path | np.ndarray | Image") -> ReadValue:
+    if isinstance(frame, Path | np.ndarray):
+        return read_image(frame)
+    return _shrink(_lay_on_background(frame) if frame.mode == "RGBA" else frame.convert("RGB"), None)
 
 
 def _lay_on_background(image: "Image") -> "Image":
@@ -308,4 +341,5 @@ READERS: dict[str, Callable[[Any], ReadValue]] = {
     "text": read_words,
     "series": read_steps,
     "points": read_points,
+    "video": read_video,
 }

@@ -19,6 +19,7 @@ from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.points import draw_map
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.preprocess.video_files import VideoValue, read_frames, read_video_header
 from mmrun.data.split import compute_strata, has_target
 from mmrun.data.table import CLASSES, Table, Target
 from mmrun.errors import DataError
@@ -31,6 +32,7 @@ MAX_OF_CLASS = 3
 MAX_BYTES = 2 << 20  # of all pictures and sounds
 PIXELS = 160  # of the longer side
 QUALITY = 80  # of JPEG
+NUM_FRAMES = 4  # of a video
 GREY = (128, 128, 128)  # behind transparent pixels
 SECONDS, RATE = 3.0, 12_000  # of a sound, at most
 MAX_LETTERS = 400
@@ -179,6 +181,18 @@ def _format_target(target: Target, row: int) -> str:
 def _read_image(value: Path | np.ndarray) -> Media:
     from PIL import Image
 
+    image, header = _open_shown(value), read_header(value)
+    enlargement = PIXELS // max(image.size)
+    if enlargement > 1:
+        image = image.resize((image.width * enlargement, image.height * enlargement), Image.Resampling.NEAREST)
+    image.thumbnail((PIXELS, PIXELS))
+    return Media("image/jpeg", _encode_jpeg(image), f"{header.width} x {header.height}")
+
+
+def _open_shown(value: Path | np.ndarray) -> "Image":
+    """Open an image as grey or colour of 8 bits, without transparency."""
+    from PIL import Image
+
     header = read_header(value)
     if is_array(value) or header.is_deep:
         pixels = read_deep(value, GREY) if header.is_deep else np.asarray(read_array(value))
@@ -189,18 +203,33 @@ def _read_image(value: Path | np.ndarray) -> Media:
     if header.has_alpha and not header.is_deep:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, (*GREY, 255)), opaque)
-    image = image.convert("L" if header.channels == 1 else "RGB")
-    enlargement = PIXELS // max(image.size)
-    if enlargement > 1:
-        image = image.resize((image.width * enlargement, image.height * enlargement), Image.Resampling.NEAREST)
-    image.thumbnail((PIXELS, PIXELS))
-    return _encode_image(image, f"{header.width} x {header.height}")
+    return image.convert("L" if header.channels == 1 else "RGB")
 
 
-def _encode_image(image: "Image", label: str) -> Media:
+def _read_video(value: VideoValue) -> Media:
+    """Return some frames of a video side by side."""
+    from PIL import Image
+
+    header = read_video_header(value)
+    frames = []
+    for frame in read_frames(value, NUM_FRAMES):
+        frames.append(_open_shown(frame) if isinstance(frame, Path | np.ndarray) else frame.convert("RGB"))
+    for frame in frames:
+        frame.thumbnail((PIXELS, PIXELS))
+    strip = Image.new("RGB", (sum(frame.width for frame in frames), max(frame.height for frame in frames)))
+    left = 0
+    for frame in frames:
+        strip.paste(frame, (left, 0))
+        left += frame.width
+    length = "" if header.seconds is None else f", {header.seconds:.3g} s"
+    about = f"{header.width} x {header.height}, {header.num_frames:,} frames{length}"
+    return Media("image/jpeg", _encode_jpeg(strip), about)
+
+
+def _encode_jpeg(image: "Image") -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
-    return Media("image/jpeg", buffer.getvalue(), label)
+    return buffer.getvalue()
 
 
 def _scale(pixels: np.ndarray) -> np.ndarray:
@@ -246,7 +275,8 @@ def _read_points(value: Path | np.ndarray) -> Media:
 
     cloud = read_cloud(value)
     density = draw_map(cloud.points, PIXELS)
-    return _encode_image(Image.fromarray((density * 255).astype(np.uint8)), f"{len(cloud.points):,} points from above")
+    picture = Image.fromarray((density * 255).astype(np.uint8))
+    return Media("image/jpeg", _encode_jpeg(picture), f"{len(cloud.points):,} points from above")
 
 
 def _read_text(value: str | Path) -> str:
@@ -269,5 +299,6 @@ READ: dict[str, Callable[[Any], Value]] = {
     "text": _read_text,
     "series": _read_series,
     "points": _read_points,
+    "video": _read_video,
     "tabular": _read_cells,
 }

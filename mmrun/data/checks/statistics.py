@@ -21,6 +21,7 @@ from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.preprocess.video_files import read_video_header
 from mmrun.data.sheets.numbers import parse_numbers
 from mmrun.data.split import has_target
 from mmrun.data.table import SPLITS, Column, Table, Target
@@ -319,6 +320,17 @@ def _summarize_images(statistics: ModalityStatistics, column: Column, split: np.
     statistics.frequencies["mode"] = _count_values([header.mode for header in headers], split[readable])
 
 
+def _summarize_videos(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
+    headers, readable = _read_rows(statistics, column, rows, read_video_header)
+    _add_numbers(statistics, "width (pixels)", [header.width for header in headers], split[readable])
+    _add_numbers(statistics, "height (pixels)", [header.height for header in headers], split[readable])
+    _add_numbers(statistics, "length (frames)", [header.num_frames for header in headers], split[readable])
+    timed = [place for place, header in enumerate(headers) if header.seconds is not None]
+    seconds = [header.seconds for header in headers if header.seconds is not None]
+    _add_numbers(statistics, "length (seconds)", seconds, split[readable[timed]])
+    statistics.frequencies["codec"] = _count_values([header.codec or "none" for header in headers], split[readable])
+
+
 def _summarize_sounds(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
     seconds, readable = _read_rows(statistics, column, rows, measure_duration)
     _add_numbers(statistics, "length (seconds)", seconds, split[readable])
@@ -366,6 +378,7 @@ SUMMARIES: dict[str, Callable[[ModalityStatistics, Column, np.ndarray, np.ndarra
     "text": _summarize_texts,
     "series": _summarize_series,
     "points": _summarize_points,
+    "video": _summarize_videos,
 }
 
 

@@ -279,7 +279,7 @@ def choose_layout(column: Column, rows: np.ndarray) -> LayoutChoice:
     time = "first" if layout == "time_first" else "second"
     note = f"time is the {time} axis ({reason}); dataset.layout.NAME={OTHER_LAYOUT[layout]} reads the other one"
     if layout == "time_first" and usual[1] in POINT_COLUMNS:
-        note += "; point clouds need dataset.kinds.NAME=points"
+        note += "; dataset.kinds.NAME=points reads points"
     return LayoutChoice(layout, [note])
 
 

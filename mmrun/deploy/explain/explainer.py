@@ -29,6 +29,7 @@ Method = Literal["integrated_gradients", "occlusion"]
 METHODS: tuple[Method, ...] = ("integrated_gradients", "occlusion")
 BASELINES = {  # what covers a part of a modality, by kind
     "image": "a plain picture of its mean colour",
+    "video": "plain frames of their mean colours",
     "text": "padding",
     "audio": "silence",
     "tabular": "means of the training rows and unknown categories",
@@ -45,8 +46,8 @@ class Saliency:
         kind: of the modality.
         method: integrated_gradients: values add up to the explained score less `baseline_score`; occlusion: each value
             is how much the score falls when the part is covered.
-        values: pixels [H, W] or patches; words [W]; cells of the spectrogram [bands, frames] or windows; columns
-            [F + K]; steps [C, T] or windows.
+        values: pixels [H, W] or patches; pixels of all frames side by side [H, TW], or frames [1, T]; words [W]; cells
+            of the spectrogram [bands, frames] or windows; columns [F + K]; steps [C, T] or windows.
         baseline_score: score with the whole modality replaced by its baseline.
         gap: sum of the values less what they should add up to; NaN for occlusion.
         names: of the words or columns; empty for other kinds.

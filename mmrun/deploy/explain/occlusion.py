@@ -61,6 +61,8 @@ def open_cover(kind: str, x: Input, word_of_token: Tensor, pad_id: int) -> Cover
     """
     if kind == "image":
         return _cover_patches(cast(Tensor, x))
+    if kind == "video":
+        return _cover_frames(cast(Tensor, x))
     parts = cast(Parts, x)
     if kind == "text":
         return _cover_words(parts, word_of_token, pad_id)
@@ -83,6 +85,16 @@ def _cover_patches(x: Tensor) -> Cover:
         return torch.where(mask.unsqueeze(1), plain, x)
 
     return Cover(masks.to(x.device), hide, lambda falls: falls.reshape(num_rows, num_columns))
+
+
+def _cover_frames(x: Tensor) -> Cover:
+    plain = average_colour(x)
+
+    def hide(mask: Tensor) -> Tensor:
+        return torch.where(mask[:, :, None, None, None], plain, x)
+
+    masks = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+    return Cover(masks, hide, lambda falls: falls.reshape(1, -1))
 
 
 def _cover_words(x: Parts, word_of_token: Tensor, pad_id: int) -> Cover:

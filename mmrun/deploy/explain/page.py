@@ -272,6 +272,7 @@ def _draw_panel(modality: str, row: ExplainedRow, explainer: Explainer) -> Panel
     about = f"{METHODS[saliency.method]}; {format_signed(change)} in all, against {BASELINES[saliency.kind]}"
     panel = {
         "image": _draw_image,
+        "video": _draw_video,
         "audio": _draw_sound,
         "text": _draw_text,
         "tabular": _draw_table,
@@ -289,6 +290,21 @@ def _draw_image(
     heat = pictures.overlay(image, saliency.values, size, measure_opacity(saliency, row))
     images = [(pictures.to_data_uri(pictures.resize(image, size)), "as the model reads it")]
     return Panel(modality, title, about, [*images, (pictures.to_data_uri(heat), "with heat")])
+
+
+def _draw_video(
+    modality: str, title: str, about: str, saliency: Saliency, row: ExplainedRow, explainer: Explainer
+) -> Panel:
+    frames = cast(Tensor, row.batch.inputs[modality])[0].cpu().numpy()  # [T, C, H, W]
+    strip = pictures.to_image(np.concatenate(list(frames), axis=-1))
+    size = pictures.fit_size(strip.height, strip.width)
+    heat = pictures.overlay(strip, saliency.values, size, measure_opacity(saliency, row))
+    plain = pictures.resize(strip, size)
+    images = [
+        (pictures.to_data_uri(plain), "the frames that the model reads"),
+        (pictures.to_data_uri(heat), "with heat"),
+    ]
+    return Panel(modality, title, about, images, is_wide=True)
 
 
 def _draw_sound(

@@ -135,7 +135,7 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
     if isinstance(cell, str):
         _check_unicode(cell, where)
     try:
-        if column.type in ("image", "audio", "points"):
+        if column.type in ("image", "audio", "video", "points"):
             if column.is_list and isinstance(cell, list) and cell:
                 return ItemList(_read_file(column, item, f"{where}[{n}]", files) for n, item in enumerate(cell))
             return _read_file(column, cell, where, files)
