@@ -47,7 +47,9 @@ class Augmentations(nn.Module):
         by_modality: Mapping[str, Build | None] | None = None,
     ) -> None:
         super().__init__()
-        by_kind = dict(zip(KINDS, (image, text, audio, tabular, series, video, points), strict=True))
+        by_kind: dict[str, Build | None] = dict(
+            zip(KINDS, (image, text, audio, tabular, series, video, points), strict=True)
+        )
         self.modalities: list[str] = []
         self.augmentations = nn.ModuleList()
         for modality, kind in kinds.items():

@@ -17,6 +17,7 @@ from mmrun.values import Width
 
 Scale = Literal["scene", "training"]
 NUM_COORDINATES = len(XYZ)
+MIN_RADIUS = float(np.finfo(np.float32).tiny)  # whose logarithm is still finite
 
 
 class Points:
@@ -111,7 +112,8 @@ class Points:
         features = cloud.points[:, NUM_COORDINATES:].astype(np.float64)
         if not self.keep_scale:
             return features
-        return np.column_stack([features, np.full(len(features), np.log(max(radius, np.finfo(np.float32).tiny)))])
+        scale = np.log(max(radius, MIN_RADIUS))
+        return np.column_stack([features, np.full(len(features), scale)])
 
     def _describe(self, summaries: "list[_Summary]") -> list[str]:
         if not summaries:

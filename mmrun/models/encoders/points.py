@@ -90,7 +90,8 @@ class TransformNet(nn.Module):
         """Return a matrix for each cloud: [B, 3, N], [B, N] -> [B, 3, 3]."""
         change: Tensor = self.matrix(masked_max(self.layers(coordinates), mask))
         identity = torch.eye(NUM_COORDINATES, device=change.device, dtype=change.dtype)
-        return change.unflatten(1, (NUM_COORDINATES, NUM_COORDINATES)) + identity
+        matrix: Tensor = change.unflatten(1, (NUM_COORDINATES, NUM_COORDINATES)) + identity
+        return matrix
 
 
 class PointNet2(Encoder):
