@@ -10,7 +10,7 @@ import numpy as np
 from mmrun.data import limits
 from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
-from mmrun.data.frames import is_frame, split_numbers
+from mmrun.data.frames import is_frame, list_frames
 from mmrun.data.items import FrameList, ItemList, may_be_several, split_items
 from mmrun.data.preprocess.series_files import read_numbers
 from mmrun.data.preprocess.wfdb_records import list_signal_files
@@ -68,7 +68,7 @@ class FileResolver:
                 mend = "write / instead of \\"
             raise DataError(f"'{cell}' does not exist; {mend}") from None
         if not S_ISREG(stat.mode) or stat.size == 0:
-            raise DataError(f"'{name_file(Path(cell))}' is empty or not a file; replace it")
+            raise DataError(f"'{name_file(Path(str(cell)))}' is empty or not a file; replace it")
         unreadable = find_unreadable(path)
         if unreadable is not None:
             raise DataError(f"'{cell}' is {describe_unreadable(unreadable)}")
@@ -117,8 +117,8 @@ class FileResolver:
         """
         if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
             return None
-        if isinstance(cell, str) and os.path.isdir(self._locate(cell)):
-            return FrameList(map(self.resolve, self._list_frames(cell)))
+        if isinstance(cell, str) and os.path.isdir(folder := self._locate(cell)):
+            return FrameList(self.resolve(os.path.join(cell, name)) for name in list_frames(folder))
         if isinstance(cell, bytes) or (isinstance(cell, str) and os.path.exists(os.path.join(self._root, cell))):
             return self.resolve(cell)
         names = split_items(cell)
@@ -130,19 +130,6 @@ class FileResolver:
         if len(names) > limits.MAX_FRAME_FILES:
             raise DataError(f"names {len(names):,} frames; at most {limits.MAX_FRAME_FILES:,} are read")
         return FrameList(map(self.resolve, names))
-
-    def _list_frames(self, folder: str) -> list[str]:
-        """Return the images of a folder in the order of the numbers in their names."""
-        frames = []
-        with os.scandir(os.path.join(self._root, folder)) as entries:
-            for entry in entries:
-                if is_frame(entry.name) and not entry.name.startswith("."):
-                    frames.append(os.path.join(folder, entry.name))
-                if len(frames) > limits.MAX_FRAME_FILES:
-                    raise DataError(f"'{folder}' holds more than {limits.MAX_FRAME_FILES:,} frames, which is refused")
-        if not frames:
-            raise DataError(f"'{folder}' is a folder without an image; name a video, or a folder of its frames")
-        return sorted(frames, key=split_numbers)
 
     def _resolve_series(self, cell: str) -> Path:
         """Return the path of a series, and resolve the files that the header of a WFDB record names."""

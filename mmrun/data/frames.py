@@ -1,11 +1,14 @@
 """Videos that are folders of images: which files are frames, in which order, and which folders are clips."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from posixpath import basename, dirname, splitext
 
+from mmrun.data.limits import MAX_FRAME_FILES
 from mmrun.data.suffixes import SUFFIXES
+from mmrun.errors import DataError
 
 FRAME_SUFFIXES = SUFFIXES["image"] - {".gif"}  # which is a video itself
 NUMBERED = re.compile(r"(.*?)(\d{1,9})")  # the name of a frame: frame_0001
@@ -29,6 +32,27 @@ def split_numbers(name: str) -> list[tuple[bool, int, str]]:
     """
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(True, int(part), part) if part.isdecimal() else (False, 0, part) for part in parts]
+
+
+def list_frames(folder: str) -> list[str]:
+    """Return the names of the images in a folder, in the order of the numbers in them.
+
+    Args:
+        folder: that exists; folders inside are not read.
+
+    Raises:
+        DataError: it holds no image, or too many.
+    """
+    frames = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_frame(entry.name) and not entry.name.startswith("."):
+                frames.append(entry.name)
+            if len(frames) > MAX_FRAME_FILES:
+                raise DataError(f"'{basename(folder)}' holds more than {MAX_FRAME_FILES:,} frames, which is refused")
+    if not frames:
+        raise DataError(f"'{basename(folder)}' is a folder without an image; name a video, or a folder of its frames")
+    return sorted(frames, key=split_numbers)
 
 
 def find_clips(names: Iterable[str], depth: int) -> dict[str, list[str]]:

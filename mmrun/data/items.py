@@ -15,8 +15,8 @@ class ItemList(tuple[Any, ...]):
     """The raw values of several items of one row: paths, arrays, or samples with their rate."""
 
 
-class FrameList(tuple[Path, ...]):
-    """The files of the frames of one video, in order: one raw value, unlike the items of a row."""
+class FrameList(tuple[Any, ...]):
+    """The frames of one video, in order: paths or arrays. It is one raw value, unlike the items of a row."""
 
 
 class ItemOptions(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmrun.data.cells import RowReader
+from mmrun.data.frames import list_frames
 from mmrun.data.items import FrameList, ItemList
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.sheet import Sheet
@@ -105,6 +106,8 @@ def _read_value(
         return _save_image(value, scratch / f"{modality}-{number}.png")
     if spec["kind"] in FILES and isinstance(value, str | Path):
         path = Path(value).expanduser()
+        if spec["kind"] == "video" and path.is_dir():
+            return FrameList(path / name for name in list_frames(str(path)))
         if not path.is_file():
             raise DataError(f"row {number}: {names[0]}: {path} does not exist")
         return path

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmrun.errors import ConfigError
 from mmrun.models.items import map_items
 from mmrun.models.multimodal import Multimodal
-from mmrun.types import KINDS, Augmentation, Batch, Input, Objective
+from mmrun.types import Augmentation, Batch, Input, Objective
 
 Build = Callable[..., Augmentation]
 
@@ -47,9 +47,15 @@ class Augmentations(nn.Module):
         by_modality: Mapping[str, Build | None] | None = None,
     ) -> None:
         super().__init__()
-        by_kind: dict[str, Build | None] = dict(
-            zip(KINDS, (image, text, audio, tabular, series, video, points), strict=True)
-        )
+        by_kind = {
+            "image": image,
+            "text": text,
+            "audio": audio,
+            "tabular": tabular,
+            "series": series,
+            "video": video,
+            "points": points,
+        }
         self.modalities: list[str] = []
         self.augmentations = nn.ModuleList()
         for modality, kind in kinds.items():

@@ -67,4 +67,5 @@ class MaskedFrames(Pretext):
         decoded: Tensor = self.decoder(features.pooled).unflatten(1, (self.num_frames, -1))
         errors = 0.5 * (decoded - standardised).square().mean((2, 3, 4))  # [B, T]
         hidden = target["hidden"]
-        return (errors * hidden).sum(1) / hidden.sum(1)
+        mean_error: Tensor = (errors * hidden).sum(1) / hidden.sum(1)
+        return mean_error

@@ -1,4 +1,4 @@
-"""What methods hide from encoders: words, patches, frames, spans or cells, and which of its tokens these are."""
+"""What methods hide from an encoder: words, patches, frames, spans of time or cells, and which tokens these are."""
 
 import math
 from collections.abc import Sequence

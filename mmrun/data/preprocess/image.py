@@ -199,9 +199,7 @@ def _describe_images(headers: Sequence[Header], pixels: Pixels) -> list[str]:
         shown += f"; {total - num_grey:,} of {total:,} images are in colour and become grey"
     elif channels == 3 and 0 < num_grey < total:
         shown += f"; {num_grey:,} of {total:,} images are grey"
-    squares = [min(header.width, header.height) ** 2 / (header.width * header.height) for header in headers]
-    if squares and np.mean(squares) < 1:
-        shown += f"; cropped to the centre, which cuts {format_share(1 - float(np.mean(squares)))} of the area"
+    shown += describe_crop([(header.width, header.height) for header in headers])
     background = ", ".join(map(str, pixels.background))
     ranges = ", ".join(f"{low:g} to {high:g}" for low, high in pixels.ranges)
     changes = [
@@ -220,6 +218,18 @@ def _describe_images(headers: Sequence[Header], pixels: Pixels) -> list[str]:
         (sum(header.is_animated for header in headers), "have several frames or pages; the first one is read"),
     ]
     return [shown, *(f"{count:,} of {total:,} images {change}" for count, change in changes if count)]
+
+
+def describe_crop(sizes: Sequence[tuple[int, int]]) -> str:
+    """Describe how much of the area lies outside of the square that is read; "" where all are squares.
+
+    Args:
+        sizes: width and height of each image or video.
+    """
+    squares = [min(size) ** 2 / (size[0] * size[1]) for size in sizes]
+    if not squares or np.mean(squares) == 1:
+        return ""
+    return f"; cropped to the centre, which cuts {format_share(1 - float(np.mean(squares)))} of the area"
 
 
 def _composite(image: "Image", background: Sequence[int]) -> "Image":

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from mmrun.data.preprocess.image import Level, Pixels
+from mmrun.data.preprocess.image import Level, Pixels, describe_crop
 from mmrun.data.preprocess.lengths import inspect_rows
 from mmrun.data.preprocess.video_files import Sampling, VideoHeader, VideoValue, read_frames, read_video_header
 from mmrun.data.table import Column
@@ -96,12 +96,11 @@ class Frames:
         size, counts = self.pixels.size, [header.num_frames for header in headers]
         by_time = "equal times apart" if self.sampling == "time" else "equally far apart in number"
         note = f"{self.num_frames} frames of each video, {by_time}, of {size} x {size} pixels"
+        note += describe_crop([(header.width, header.height) for header in headers])
         if counts:
             least, most = min(counts), max(counts)
-            note += (
-                f"; videos have {least:,} frames" if least == most else f"; videos have {least:,} to {most:,} frames"
-            )
+            note += f"; videos have {least:,}{'' if least == most else f' to {most:,}'} frames"
         num_short = sum(count < self.num_frames for count in counts)
         if num_short:
-            note += f", and {num_short:,} of {len(counts):,} have fewer than are read, which are repeated"
+            note += f"; {num_short:,} of {len(counts):,} have fewer than are read, which are repeated"
         return note

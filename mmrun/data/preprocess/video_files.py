@@ -17,6 +17,7 @@ from mmrun.data.items import FrameList
 from mmrun.data.limits import MAX_FRAMES, check_video
 from mmrun.data.preprocess.image_files import open_frames, open_image, read_header
 from mmrun.data.subfiles import open_file
+from mmrun.data.suffixes import SUFFIXES
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
@@ -85,12 +86,11 @@ def read_video_header(value: VideoValue) -> VideoHeader:
             starts = _list_start_times(image)
         return VideoHeader(header.width, header.height, len(starts) - 1, starts[-1] / 1000, header.channels, "")
     with _open(value) as (container, stream):
-        context, times = stream.codec_context, _list_times(container, stream, value.name)
-        width, height = context.width, context.height
-        frame = next(_decode(container, stream, value.name, times.seconds[0]), None)
-        if frame is not None and frame.rotation % 180:
-            width, height = height, width
-        return VideoHeader(width, height, len(times.stamps), times.length, 3, context.name)
+        times, codec = _list_times(container, stream, value.name), stream.codec_context.name
+    with _open(value) as (container, stream):
+        frame = next(_decode(container, stream, value.name))
+        sides = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+        return VideoHeader(*sides, len(times.stamps), times.end - times.seconds[0], 3, codec)
 
 
 def read_frames(value: VideoValue, count: int, sampling: Sampling = "time") -> "Sequence[Path | np.ndarray | Image]":
@@ -137,7 +137,7 @@ def find_format(file: Path) -> str | None:
         file: of any name.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or its name alone is that of a video.
     """
     try:
         with open_file(file) as stream:
@@ -150,7 +150,12 @@ def find_format(file: Path) -> str | None:
         return "avi"
     if head[:1] == head[MPEG_PACKET : MPEG_PACKET + 1] == b"G":
         return "mpegts"
-    return next((name for start, name in STARTS.items() if head.startswith(start)), None)
+    for start, name in STARTS.items():
+        if head.startswith(start):
+            return name
+    if file.suffix.lower() in SUFFIXES["video"]:
+        raise DataError(f"{file.name} is no video, whatever its name says; replace it")
+    return None
 
 
 def _spread(total: int, count: int) -> list[int]:
@@ -219,11 +224,6 @@ class _Times(NamedTuple):
     seconds: list[float]
     end: float
 
-    @property
-    def length(self) -> float:
-        """Length of the video in s."""
-        return self.end - self.seconds[0]
-
 
 def _read_video(file: Path, count: int, sampling: Sampling) -> "list[Image]":
     with _open(file) as (container, stream):
@@ -241,14 +241,14 @@ def _read_at(
     """Decode the frames of some numbers, ascending; what lies before a key frame in between is skipped."""
     frames: dict[int, Image] = {}
     position: int | None = None  # time stamp of the last frame that was decoded
-    decoded = _decode(container, stream, name, times.seconds[0])
+    decoded = _decode(container, stream, name)
     latest: VideoFrame | None = None
     for place in places:
         target = times.stamps[place]
         key = times.keys[max(bisect_right(times.keys, target) - 1, 0)] if times.keys else times.stamps[0]
         if key > (times.stamps[0] if position is None else position):
             container.seek(key, stream=stream)
-            decoded = _decode(container, stream, name, times.seconds[0])
+            decoded = _decode(container, stream, name)
         while position is None or position < target:
             frame = next(decoded, None)
             if frame is None:
@@ -268,7 +268,7 @@ def _to_image(frame: "VideoFrame") -> "Image":
     return Image.fromarray(np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90))))
 
 
-def _decode(container: "InputContainer", stream: "VideoStream", name: str, start: float) -> "Iterator[VideoFrame]":
+def _decode(container: "InputContainer", stream: "VideoStream", name: str) -> "Iterator[VideoFrame]":
     for frame in container.decode(stream):
         check_video(frame.width, frame.height, 1, name)
         yield frame

@@ -54,5 +54,5 @@ class AugmentVideo(Augmentation):
         """
         if self.jitter > 0 or self.gray > 0:
             x = color_jitter(x, self.jitter, self.gray)
-        frames: Tensor = self.image(x.flatten(1, 2))  # frames as channels of one image
-        return frames.unflatten(1, x.shape[1:3])
+        changed: Tensor = self.image(x.flatten(1, 2))  # frames as channels of one image
+        return changed.view(x.shape)

@@ -11,6 +11,7 @@ from mmrun.data.preprocess.points import Points
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
+from mmrun.data.preprocess.video import Frames
 from tests.data.preprocess.fitted import TEXTS, fitted
 
 
@@ -24,6 +25,7 @@ from tests.data.preprocess.fitted import TEXTS, fitted
         (Steps(4), Steps(1), "series", [[1, 5, 3]]),
         (Points(4, keep_scale=True), Points(1), "points", [np.arange(24.0).reshape(6, 4), np.eye(4)]),
         (Points(scale="training"), Points(1), "points", [np.arange(24.0).reshape(6, 4), np.eye(4)]),
+        (Frames(2, 4), Frames(1, 1), "video", [np.zeros((3, 1, 4, 4), dtype=np.uint8)]),
     ],
 )
 def test_a_restored_preprocessor_decodes_the_same(preprocessor, blank, kind, values):
