@@ -213,9 +213,9 @@ def _read_video(value: VideoValue) -> Media:
     header = read_video_header(value)
     frames = []
     for frame in read_frames(value, NUM_FRAMES):
-        frames.append(_open_shown(frame) if isinstance(frame, Path | np.ndarray) else frame.convert("RGB"))
-    for frame in frames:
-        frame.thumbnail((PIXELS, PIXELS))
+        shown = _open_shown(frame) if isinstance(frame, Path | np.ndarray) else frame.convert("RGB")
+        shown.thumbnail((PIXELS, PIXELS))
+        frames.append(shown)
     strip = Image.new("RGB", (sum(frame.width for frame in frames), max(frame.height for frame in frames)))
     left = 0
     for frame in frames:

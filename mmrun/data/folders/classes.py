@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from posixpath import splitext
+from posixpath import dirname, splitext
 
 import numpy as np
 
@@ -97,8 +97,12 @@ def _iterate_rows(
 
 
 def _get_cell(listing: Listing, name: str | list[str]) -> str | list[str]:
-    """Return the cell of a file, or those of the frames of a clip."""
-    return [listing.files[frame] for frame in name] if isinstance(name, list) else listing.files[name]
+    """Return the cell of a file, or of a clip: its folder, or its frames where they lie in an archive."""
+    if isinstance(name, str):
+        return listing.files[name]
+    frames = [listing.files[frame] for frame in name]
+    folder = dirname(frames[0])
+    return folder if (listing.root / folder).is_dir() else frames
 
 
 def _find_depths(samples: Iterable[str]) -> dict[str, int]:

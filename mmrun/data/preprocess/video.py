@@ -64,12 +64,12 @@ class Frames:
         Raises:
             DataError: it cannot be read.
         """
-        frames = read_frames(value, self.num_frames, self.sampling)
-        decoded: dict[int, np.ndarray] = {}  # by identity, as frames of a short video are repeated
-        for frame in frames:
-            if id(frame) not in decoded:
-                decoded[id(frame)] = self.pixels.decode(frame)[""]
-        return {"": np.stack([decoded[id(frame)] for frame in frames])}
+        decoded: list[np.ndarray] = []
+        previous = None
+        for frame in read_frames(value, self.num_frames, self.sampling):
+            decoded.append(decoded[-1] if frame is previous else self.pixels.decode(frame)[""])
+            previous = frame
+        return {"": np.stack(decoded)}
 
     def state(self) -> dict[str, object]:
         """Return number and size of the frames, and how they are chosen."""

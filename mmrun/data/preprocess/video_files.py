@@ -7,7 +7,7 @@ the name or by FFmpeg's own guess, so that a playlist that names other files or 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
@@ -93,27 +93,27 @@ def read_video_header(value: VideoValue) -> VideoHeader:
         return VideoHeader(*sides, len(times.stamps), times.end - times.seconds[0], 3, codec)
 
 
-def read_frames(value: VideoValue, count: int, sampling: Sampling = "time") -> "Sequence[Path | np.ndarray | Image]":
-    """Read some frames of a video, from the middles of as many equal parts of it.
+def read_frames(value: VideoValue, count: int, sampling: Sampling = "time") -> "Iterator[Path | np.ndarray | Image]":
+    """Yield some frames of a video, from the middles of as many equal parts of it; only one is in memory at a time.
 
     Args:
         value: a file, the files of its frames, or an array [T, C, H, W].
-        count: number of frames; those of a video that has fewer are repeated.
+        count: number of frames; those of a video that has fewer are repeated, one after the other.
         sampling: time: parts of equal time; number: parts of an equal number of frames. They differ where the rate of
             the frames varies.
 
-    Returns:
-        Files, arrays [C, H, W] or pictures, upright, in the order of time.
+    Yields:
+        Files, arrays [C, H, W] or pictures, upright, in the order of time; a repeated frame is the same object.
 
     Raises:
         DataError: the video cannot be read.
     """
-    if isinstance(value, FrameList):
-        return [value[place] for place in _spread(len(value), count)]
-    if isinstance(value, np.ndarray):
-        return [value[place] for place in _spread(len(check_array(value)), count)]
-    read = _read_animation if find_format(value) is None else _read_video
-    return read(value, count, sampling)
+    if isinstance(value, Path):
+        yield from (_read_animation if find_format(value) is None else _read_video)(value, count, sampling)
+        return
+    frames = value if isinstance(value, FrameList) else list(check_array(value))
+    for place in _spread(len(frames), count):
+        yield frames[place]
 
 
 def check_array(value: np.ndarray) -> np.ndarray:
@@ -183,18 +183,17 @@ def _choose(starts: Sequence[float], end: float, count: int, sampling: Sampling)
 # ------------------------------------------------------------------------------------------------------ animated images
 
 
-def _read_animation(file: Path, count: int, sampling: Sampling) -> "list[Image]":
+def _read_animation(file: Path, count: int, sampling: Sampling) -> "Iterator[Image]":
     if not read_header(file).is_animated:
-        return [open_image(file)] * count
+        yield from [open_image(file)] * count
+        return
     with open_frames(file) as image:
         *starts, end = _list_start_times(image)
         check_video(image.width, image.height, len(starts), file.name)
-        places = _choose(starts, end, count, sampling)
-        frames = {}
-        for place in sorted(set(places)):
+        for place, places in groupby(_choose(starts, end, count, sampling)):
             image.seek(place)
-            frames[place] = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    return [frames[place] for place in places]
+            frame = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            yield from (frame for _ in places)
 
 
 def _list_start_times(image: "Image") -> list[float]:
@@ -225,39 +224,38 @@ class _Times(NamedTuple):
     end: float
 
 
-def _read_video(file: Path, count: int, sampling: Sampling) -> "list[Image]":
+def _read_video(file: Path, count: int, sampling: Sampling) -> "Iterator[Image]":
     with _open(file) as (container, stream):
         times = _list_times(container, stream, file.name)
-    check_video(stream.codec_context.width, stream.codec_context.height, len(times.stamps), file.name)
+        check_video(stream.codec_context.width, stream.codec_context.height, len(times.stamps), file.name)
     places = _choose(times.seconds, times.end, count, sampling)
     with _open(file) as (container, stream):  # from the start, whether or not the format can be rewound
-        frames = _read_at(container, stream, times, sorted(set(places)), file.name)
-    return [frames[place] for place in places]
+        yield from _read_at(container, stream, times, places, file.name)
 
 
 def _read_at(
     container: "InputContainer", stream: "VideoStream", times: _Times, places: Sequence[int], name: str
-) -> "dict[int, Image]":
+) -> "Iterator[Image]":
     """Decode the frames of some numbers, ascending; what lies before a key frame in between is skipped."""
-    frames: dict[int, Image] = {}
-    position: int | None = None  # time stamp of the last frame that was decoded
+    position = times.stamps[0] - 1  # time stamp of the last frame that was decoded
     decoded = _decode(container, stream, name)
     latest: VideoFrame | None = None
-    for place in places:
+    for place, repeated in groupby(places):
         target = times.stamps[place]
         key = times.keys[max(bisect_right(times.keys, target) - 1, 0)] if times.keys else times.stamps[0]
-        if key > (times.stamps[0] if position is None else position):
+        if key > max(position, times.stamps[0]):
             container.seek(key, stream=stream)
             decoded = _decode(container, stream, name)
-        while position is None or position < target:
+        while position < target:
             frame = next(decoded, None)
             if frame is None:
                 break
-            latest, position = frame, frame.pts if frame.pts is not None else frame.dts
+            latest, stamp = frame, frame.dts if frame.pts is None else frame.pts
+            position = position if stamp is None else stamp
         if latest is None or latest.is_corrupt:
             raise DataError(f"{name} is damaged at {times.seconds[place]:.1f} s; replace it")
-        frames[place] = _to_image(latest)
-    return frames
+        image = _to_image(latest)
+        yield from (image for _ in repeated)
 
 
 def _to_image(frame: "VideoFrame") -> "Image":

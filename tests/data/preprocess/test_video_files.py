@@ -62,7 +62,7 @@ def test_a_seek_to_key_frames_finds_the_same_frames(tmp_path):
 @pytest.mark.parametrize(("rotation", "corner"), [(90, (-1, 0)), (-90, (0, -1)), (180, (-1, -1))])
 def test_a_rotated_video_is_upright(tmp_path, rotation, corner):
     path = write_video(tmp_path / "a.mp4", [0] * 4, rotation=rotation)
-    frame = np.asarray(read_frames(path, 1)[0])[..., 0] > 128
+    frame = np.asarray(next(read_frames(path, 1)))[..., 0] > 128
     corners = {(top, left): bool(frame[top, left]) for top in (0, -1) for left in (0, -1)}
     assert [place for place, is_white in corners.items() if is_white] == [corner]
     header = read_video_header(path)
@@ -74,11 +74,11 @@ def test_files_that_are_cut_off_or_broken_are_one_line(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError) as caught:
-        read_frames(path, 4)
+        list(read_frames(path, 4))
     assert str(caught.value) == "a.mp4 is damaged or not a video (InvalidDataError); replace it"
     path.write_bytes(b"\x1aE\xdf\xa3" + bytes(range(256)) * 4)
     with pytest.raises(DataError, match=r"a\.mp4 is damaged or not a video \(\w+\); replace it"):
-        read_frames(path, 4)
+        list(read_frames(path, 4))
 
 
 def test_sound_alone_is_no_video(tmp_path):
@@ -89,7 +89,7 @@ def test_sound_alone_is_no_video(tmp_path):
         frame.rate = 8000
         container.mux(stream.encode(frame))
     with pytest.raises(DataError) as caught:
-        read_frames(path, 4)
+        list(read_frames(path, 4))
     assert str(caught.value) == "a.mkv holds sound, but no video; replace it"
 
 
@@ -106,7 +106,7 @@ def test_playlists_are_not_opened(tmp_path, text):
     path = tmp_path / "a.mp4"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
-        read_frames(path, 1)
+        list(read_frames(path, 1))
     assert str(caught.value) == "a.mp4 is no video, whatever its name says; replace it"
 
 
@@ -114,8 +114,8 @@ def test_too_many_or_too_large_frames_are_refused(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", [0] * 20)
     monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 32 - 1)
     with pytest.raises(DataError, match=r"a\.mp4 has 64 x 32 pixels; more than 0 million are refused, so resize it"):
-        read_frames(path, 1)
+        list(read_frames(path, 1))
     monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 32)
     monkeypatch.setattr(limits, "MAX_VIDEO_PIXELS", 64 * 32 * 10)
     with pytest.raises(DataError, match=r"billion pixels in all, which is refused; cut it into clips"):
-        read_frames(path, 1)
+        list(read_frames(path, 1))
