@@ -3,11 +3,13 @@
 import zlib
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from mmrun.data.items import list_paths
 from mmrun.data.moments import Moments
 from mmrun.data.preprocess.lengths import AUTO, PERCENTILE, Auto, check_range, choose_length, format_share, inspect_rows
 from mmrun.data.preprocess.point_files import XYZ, Cloud, read_cloud
@@ -89,6 +91,9 @@ class Points:
             moments.merge(summary.moments)
         self.mean, self.deviation = moments.mean, moments.deviation
         self.notes = self._describe(fitting)
+        paths = chain.from_iterable(map(list_paths, training.values))
+        if any(path.suffix.lower() == ".npy" for path in paths):
+            self.notes.append("the .npy files are read as points; dataset.kinds.NAME=series reads them as series")
         self._update_metadata()
 
     def _summarize(self, value: object) -> "_Summary":

@@ -68,6 +68,12 @@ def test_notes_say_what_is_read_and_what_is_left_out():
     ]
 
 
+def test_a_note_says_that_arrays_in_files_may_be_series(tmp_path):
+    np.save(tmp_path / "a.npy", CORNERS)
+    notes = fitted(Points(), "points", [tmp_path / "a.npy", None]).notes
+    assert notes[-1] == "the .npy files are read as points; dataset.kinds.NAME=series reads them as series"
+
+
 def test_other_columns_than_those_of_the_training_rows_are_refused():
     with pytest.raises(DataError, match=r"points of x, y, z, but those of the training rows are x, y, z, feature_4"):
         fitted(Points(), "points", [LARGE, LARGE, CORNERS]).decode(CORNERS)
