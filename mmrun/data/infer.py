@@ -17,9 +17,9 @@ from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
 from mmrun.data.unreadable import find_unreadable
+from mmrun.data_types import KINDS
 from mmrun.errors import ConfigError, DataError
 
-KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number

@@ -4,15 +4,10 @@ import json
 
 import pytest
 
-from mmrun.data.infer import KINDS, MODULE_ATTRIBUTES
+from mmrun.data.infer import MODULE_ATTRIBUTES
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError
-from mmrun.types import KINDS as ALL_KINDS
 from tests.data.files import error_of, rows, write
-
-
-def test_the_kinds_are_those_of_the_contract():
-    assert KINDS == ALL_KINDS
 
 
 def test_columns_and_kinds_can_be_set(media):
