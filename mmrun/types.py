@@ -156,9 +156,11 @@ class Fusion(nn.Module):
 
     Attributes:
         dim: width of the fused vector.
+        needs_classes: whether it fuses logits of classes or labels, so that no task may be a regression.
     """
 
     dim: int
+    needs_classes = False
 
     def head(self, num_outputs: int) -> nn.Module:
         """Build the head on the fused vector. Decision-level fusions override it.
