@@ -44,7 +44,7 @@ def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model
 
 
 def test_a_run_without_its_class_names_says_which_file_is_missing(clip, tmp_path):
-    config = compose.load(["dataset=digits", *clip, PROMPT])
+    config = compose.load(["dataset=digits", *clip, "strategy=prompt_tuning"])
     with pytest.raises(DamagedError) as raised:
         build_uncompressed_model(config, open_data(config), RunFolder(tmp_path))
     assert str(raised.value) == (
