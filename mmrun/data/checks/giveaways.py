@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmrun.data.names import normalize_name
-from mmrun.data.packed import Records
+from mmrun.data.checks.contents import number_cells
+from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.numbers import parse_numbers
 from mmrun.data.table import CLASSES, Column, Table, Target
 
@@ -74,8 +74,8 @@ def encode_cells(raw_cells: Sequence[object]) -> Cells:
     """
     values = parse_numbers(raw_cells)
     if values is None:
-        names = ["" if cell is None else normalize_name(cell) for cell in raw_cells]
-        return Cells(np.unique(names, return_inverse=True)[1], is_numeric=False)
+        packed = raw_cells if isinstance(raw_cells, PackedValues) else PackedValues(raw_cells)
+        return Cells(number_cells(packed), is_numeric=False)
     is_missing = np.isnan(values)
     if not is_missing.all():
         far = np.nanmin(values) - np.ptp(values[~is_missing]) - 1  # from all numbers

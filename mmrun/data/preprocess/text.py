@@ -29,6 +29,7 @@ LENGTH_STEP = 8  # tokens; a length that is chosen is rounded up to a multiple, 
 CHUNK_SIZE = 1024  # texts that are tokenized at a time
 MAX_COUNTED = 50_000  # rows whose tokens are counted to choose a length
 WORD = re.compile(r"\w+")
+LONG_WORD = re.compile(r"(\w{2000})\w+")  # of which a vocabulary learns the start alone: of megabytes it takes hours
 
 HTML_TAG = r"<[!/]?[A-Za-z][^<>]{0,1000}>|<!--.{0,1000}?-->"
 HTML_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&nbsp;": " ", "&amp;": "&"}
@@ -349,7 +350,7 @@ def _train_tokenizer(texts: Iterator[str], vocab_size: int, normalizer: "Normali
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((LONG_WORD.sub(r"\1", text) for text in texts), trainer)
     return tokenizer
 
 
