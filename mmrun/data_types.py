@@ -3,13 +3,25 @@
 `mmrun.types` has them as well.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-KINDS = ("image", "text", "audio", "tabular", "series")  # of modalities
 ITEMS = "items"  # name of the mask of a row's items
 IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-entropy; a hidden number is NaN
+
+
+class WordVectors(NamedTuple):
+    """Pretrained vectors of the words of a vocabulary, offered to encoders of text as `word_vectors`.
+
+    Attributes:
+        dim: E.
+        matrix: [V, E] float32, NaN in the rows of tokens without a vector; None where a finished run is opened, whose
+            weights are loaded afterwards.
+    """
+
+    dim: int
+    matrix: np.ndarray | None
 
 
 class Preprocessor(Protocol):
