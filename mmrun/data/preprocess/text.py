@@ -15,9 +15,9 @@ from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length
 from mmrun.data.sheets.encoding import detect_unicode
 from mmrun.data.table import Column
 from mmrun.data.word_vectors import read_word_vectors
+from mmrun.data_types import WordVectors
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import TOKENIZER_REMEDY, fetch
-from mmrun.types import WordVectors
 from mmrun.values import NonNegativeInt, Width
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ CHUNK_SIZE = 1024  # texts that are tokenized at a time
 MAX_WORDS = 10_000_000  # of the training rows, with word vectors
 MAX_COUNTED = 50_000  # rows whose tokens are counted to choose a length
 WORD = re.compile(r"\w+")
+LONG_WORD = re.compile(r"(\w{2000})\w+")  # of which a vocabulary learns the start alone: of megabytes it takes hours
 
 HTML_TAG = r"<[!/]?[A-Za-z][^<>]{0,1000}>|<!--.{0,1000}?-->"
 HTML_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&nbsp;": " ", "&amp;": "&"}
@@ -417,7 +418,7 @@ def _train_tokenizer(texts: Iterator[str], vocab_size: int, normalizer: "Normali
     # Marks the start of a word. With a prefix inside words (##) this library numbers the letters in random order.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((LONG_WORD.sub(r"\1", text) for text in texts), trainer)
     return tokenizer
 
 

@@ -31,6 +31,12 @@ def test_the_last_of_a_hundred_words_is_read():
     ]
 
 
+def test_a_word_of_megabytes_does_not_delay_the_vocabulary():
+    tokens = Tokens()
+    tokens.fit(Column("text", ["xy" * 100_000, "a few words"]), np.arange(2))
+    assert tokens.decode("a few words")["ids"].shape == (200,)
+
+
 def test_a_given_length_stays_and_what_it_cuts_is_said():
     texts = ["so " * 99 + "good", "so good", None]
     tokens = Tokens(max_tokens=32)
