@@ -25,6 +25,7 @@ MAX_YAML_BYTES = 1 << 20  # a config of 10,000 columns fits
 MAX_DEPTH = 64  # of lists and mappings inside each other
 
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BaseDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 JSON_DIGEST = re.compile(rb'\{\n "digest": "([0-9a-f]{32})",')
 YAML_DIGEST = re.compile(rb"# digest: ([0-9a-f]{32})\n")
@@ -110,7 +111,7 @@ def write_yaml(file: Path, value: object) -> None:
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
+class _PlainDumper(_BaseDumper):  # type: ignore[misc]  # PyYAML has no types
     """Writes no references, since `read_yaml` accepts none."""
 
     def ignore_aliases(self, data: object) -> bool:
