@@ -198,9 +198,7 @@ def split_sweep(overrides: Sequence[str]) -> list[list[str]]:
     return [list(run) for batch in batches for run in batch]
 
 
-def build_launcher(
-    node: dict[str, Any], overrides: Sequence[str], function: Callable[[DictConfig], Any]
-) -> tuple[Launcher, str]:
+def build_launcher(node: dict[str, Any], overrides: Sequence[str], function: Callable[[DictConfig], Any]) -> Launcher:
     """Build the launcher that overrides choose.
 
     Args:
@@ -209,13 +207,11 @@ def build_launcher(
         function: runs one job.
 
     Returns:
-        The launcher, and its name.
+        The launcher.
     """
     ConfigStore.instance().store("mmrun_sweep", node)
     loader = ConfigLoaderImpl(create_config_search_path(None))
     config = Hydra("mmrun", loader).compose_config("mmrun_sweep", list(overrides), RunMode.MULTIRUN)
-    launcher = Plugins.instance().instantiate_launcher(
+    return Plugins.instance().instantiate_launcher(
         hydra_context=HydraContext(loader, Callbacks()), task_function=function, config=config
     )
-    name: str = config.hydra.runtime.choices["hydra/launcher"]
-    return launcher, name
