@@ -151,7 +151,7 @@ def _read_numbers(overrides: Sequence[str]) -> dict[str, Number]:
         may_vary = key in LABEL_KEYS or key.partition(".")[0] not in DECISIVE
         if may_vary and PLAIN_KEY.fullmatch(key) and paths.count(key) == 1 and not _is_in_mapping(key, overrides):
             value = hydra_internals.parse(override).value()
-            if type(value) in (int, float):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 numbers[key] = value
     return numbers
 

@@ -99,8 +99,8 @@ def _check(
 
 def _load_digits() -> tuple[np.ndarray, np.ndarray]:
     """Return the pictures, [N, 8, 8], and classes of scikit-learn's `load_digits`, whose import takes a second."""
-    (package,) = cast(ModuleSpec, find_spec("sklearn")).submodule_search_locations or ()
-    rows = np.loadtxt(Path(package) / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    spec = cast(ModuleSpec, find_spec("sklearn"))
+    rows = np.loadtxt(Path(cast(str, spec.origin)).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
 
 
