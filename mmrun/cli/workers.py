@@ -82,7 +82,7 @@ class Workers:
 
     def __init__(self, count: int, report: Callable[[str], None]) -> None:
         self.count, self.report = count, report
-        self.num_threads = max(1, (os.cpu_count() or 1) // count)
+        self.num_threads = 1  # of a process
         self.workers: list[Worker] = []
         self.needed = 0  # bytes of memory, by the last run that ended
         self.is_short_of_memory = False
@@ -96,6 +96,7 @@ class Workers:
         Returns:
             For each run, why it failed; None: it did not.
         """
+        self.num_threads = max(1, (os.cpu_count() or 1) // max(1, min(self.count, len(jobs))))
         waiting, reasons = deque(jobs.items()), dict[Path, str | None]()
         while len(reasons) < len(jobs):
             while waiting and (worker := self._find_idle()) is not None:
