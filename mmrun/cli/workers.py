@@ -108,6 +108,8 @@ class Workers:
                 has_ended, reason = worker.read_reason(connection in readable)
                 if has_ended and worker.run is not None:
                     reasons[worker.run] = reason
+                    if worker.process.poll() is not None:
+                        self.report(f"{worker.run.name}: {reason}")
                     worker.run, self.needed = None, worker.peak
             self.workers = [worker for worker in self.workers if worker.process.poll() is None]
         return reasons
