@@ -12,10 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from mmrun import hydra_internals
 from mmrun.compose.errors import hydra_errors
 from mmrun.compose.options import list_options, register_schema
-from mmrun.compose.rewriting import Kind, compose_train, find_path, rewrite
+from mmrun.compose.rewriting import compose_train, find_path, rewrite
 from mmrun.config import LABEL_DEFAULTS, LABELS, RunConfig, check, config_dir, parse
 from mmrun.dataset_path import read_dataset_paths
 from mmrun.hydra_internals import split_sweep
+from mmrun.kinds import Kind
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import decode_keys, decode_names, quote_values
 from mmrun.recipe import apply_recipe

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,6 +15,7 @@ from mmrun.compose.options import list_options, register_schema
 from mmrun.config import LABELS, config_dir, require_node
 from mmrun.errors import ConfigError, nearest
 from mmrun.instantiate import check_values, find_target, instantiate
+from mmrun.kinds import Kind
 from mmrun.quoting import decode_keys, decode_names
 from mmrun.towers import override_encoders, override_fusion
 from mmrun.values import convert
@@ -41,14 +42,14 @@ OF_MODALITIES = ("encoder", "~encoder", "augment.", "~augment.", "fusion.", ADAP
 
 INIT = "init"  # a key of every encoder and of the fusion: the part of another run that initializes it
 
-Kind = Literal["image", "text", "audio", "tabular", "series"]  # of a modality
-
 DEFAULT_ENCODER = {
     "image": "cnn",
     "text": "gru",
     "audio": "logmel_cnn",
     "tabular": "mlp",
     "series": "cnn1d",
+    "points": "pointnet",
+    "video": "frames",
 }
 DEFAULT_FUSION = "concat"  # of train.yaml
 
