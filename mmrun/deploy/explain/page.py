@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
 from mmrun.deploy.explain import pictures
-from mmrun.deploy.explain.explainer import BASELINES, Explainer, Saliency
+from mmrun.deploy.explain.explainer import Explainer, Saliency
 from mmrun.deploy.explain.file import ExplainedRow, FileExplanation
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.results.formatting import pluralize
@@ -267,7 +267,8 @@ def _draw_panel(modality: str, row: ExplainedRow, explainer: Explainer) -> Panel
     saliency, raw = row.saliency[modality], row.raw[modality]
     title = shorten(raw.name) if isinstance(raw, Path) else ""
     change = float(row.scores[row.explained]) - saliency.baseline_score
-    about = f"{METHODS[saliency.method]}; {format_signed(change)} in all, against {BASELINES[saliency.kind]}"
+    baseline = explainer.describe_baseline(saliency.kind)
+    about = f"{METHODS[saliency.method]}; {format_signed(change)} in all, against {baseline}"
     panel = {
         "image": _draw_image,
         "audio": _draw_sound,
