@@ -25,6 +25,6 @@ def test_pixels_are_compared_with_the_baseline_that_is_named(method):
     for name in IMAGE_BASELINES:
         explainer = Explainer(predictor, parse_target(predictor.tasks, "label=yes"), method, name)
         scores[name] = explainer.explain(take(rows, [1])).saliency[0]["photo"].baseline_score
-    assert len(set(scores.values())) == 3
+    assert scores["black"] < 0.1 < scores["mean"]
     assert explainer.describe_baseline("image") == "the picture without its details"
     assert explainer.describe_baseline("text") == "padding"
