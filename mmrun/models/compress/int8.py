@@ -179,6 +179,10 @@ class Int8Layer(nn.Module):
     def _load_from_state_dict(self, *arguments: Any) -> None:
         super()._load_from_state_dict(*arguments)
         self._packed = None
+        if self.mode == "static" and not 0 <= self.input_zero_point.item() <= MAX_INPUT:
+            prefix, errors = arguments[1], arguments[-1]
+            errors.append(f"{prefix}input_zero_point is {self.input_zero_point.item()}, not 0 to {MAX_INPUT}")
+            return
         self._read_input_scale()
 
     def __getstate__(self) -> dict[str, Any]:

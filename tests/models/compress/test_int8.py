@@ -108,3 +108,11 @@ def test_an_exported_layer_computes_in_8_bits():
     assert "quantize_per_tensor" in str(program.graph)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(x), model(x))
+
+
+@pytest.mark.parametrize("zero_point", [float("inf"), float("nan"), -1.0])
+def test_a_zero_point_of_a_stranger_is_checked(zero_point):
+    layer = Int8Layer(nn.Linear(3, 2), "asymmetric", input_range=(-1.0, 1.0))
+    weights = {**layer.state_dict(), "input_zero_point": torch.tensor(zero_point)}
+    with pytest.raises(RuntimeError, match=f"input_zero_point is {zero_point}, not 0 to 255"):
+        layer.load_state_dict(weights)
