@@ -109,6 +109,8 @@ def test_a_run_in_8_bits_is_a_run(shell, trained):
     folder, inference = compress(shell, trained, "--quantize", "int8", "--max-drop", "1")
     assert folder.name == f"{trained.name}-int8"
     assert inference["compressed"]["file_size"] < 0.4 * inference["original"]["file_size"]
+    costs = [RunFolder(run).read_metrics()["cost"] for run in (trained, folder.path)]
+    assert costs[0]["trainable_parameters"] == costs[1]["trainable_parameters"]
     weights = final_weights(folder)
     assert weights["encoder.text.blocks.layers.0.self_attn.qkv.int8_weight"].dtype == torch.int8
     shutil.rmtree(trained)

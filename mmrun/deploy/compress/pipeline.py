@@ -181,6 +181,8 @@ def _finish(source: Source, folder: RunFolder, plan: Plan, material: Material, c
             with handle_signals(callback.on_message) as interruption:
                 session = replace(session, interruption=interruption)
                 costs[last.name] = _add_costs(costs[last.name], finetune(session, last, plan))
+    trained = {name for stage in stages.values() for name in stage.trainable}
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     if plan.quantization is not None:
         _quantize(source, material, plan, plan.quantization, callback)
         structure = describe_structure(model, _build_original(source), material.drops)
@@ -195,6 +197,8 @@ def _finish(source: Source, folder: RunFolder, plan: Plan, material: Material, c
         session.model.eval()
         evaluation = run_metrics.evaluate(session)
     metrics = _summarize(source, folder, plan, session, costs, evaluation)
+    if session is not None:  # what was trained, before it was quantized
+        metrics["cost"]["trainable_parameters"] = sum(sizes[name] for name in trained)
     folder.finish({**metrics, "inference": measure(source, folder, last, model.eval())})
     callback.on_run_end(folder.path)
 
