@@ -24,15 +24,15 @@ class ImageBaseline(NamedTuple):
 
 
 def average_colour(x: Tensor) -> Tensor:
-    """Return a plain picture of the mean colour of each picture.
+    """Return a plain picture of the mean colour of each picture or frame.
 
     Args:
-        x: [B, C, H, W].
+        x: [B, C, H, W] or [B, T, C, H, W].
 
     Returns:
-        [B, C, H, W].
+        The same shape.
     """
-    return x.mean(dim=(2, 3), keepdim=True).expand_as(x)
+    return x.mean(dim=(-2, -1), keepdim=True).expand_as(x)
 
 
 def blur(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmrun.deploy.explain.baselines import IMAGE_BASELINES, ImageBaselineName
+from mmrun.deploy.explain.baselines import IMAGE_BASELINES, ImageBaselineName, average_colour
 from mmrun.deploy.explain.taps import Tap
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.models.encoders.tabular import Categories
@@ -58,16 +58,27 @@ def open_path(
     """
     if kind == "image":
         return _open_image(encoder, cast(Tensor, x), IMAGE_BASELINES[image_baseline].make(cast(Tensor, x)))
+    if kind == "video":
+        return _open_video(encoder, cast(Tensor, x))
     parts = cast(Parts, x)
     if kind == "text":
         return _open_text(encoder, parts, replaceable, pad_id)
     if kind == "audio":
         return _open_audio(encoder, parts)
-    return _open_table(encoder, parts) if kind == "tabular" else _open_series(encoder, parts)
+    if kind == "tabular":
+        return _open_table(encoder, parts)
+    return _open_series(encoder, parts) if kind == "series" else None
 
 
 def _open_image(encoder: Encoder, x: Tensor, baseline: Tensor) -> Path:
     return Path({"": baseline}, {"": x}, lambda points: encoder(points[""]), lambda sums: sums[""].sum(1)[0])
+
+
+def _open_video(encoder: Encoder, x: Tensor) -> Path:
+    def reduce(sums: Points) -> Tensor:
+        return torch.cat(list(sums[""].sum(2)[0]), -1)  # [H, TW], the frames side by side
+
+    return Path({"": average_colour(x)}, {"": x}, lambda points: encoder(points[""]), reduce)
 
 
 def _open_series(encoder: Encoder, x: Parts) -> Path:
