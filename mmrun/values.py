@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from mmrun.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -336,3 +339,18 @@ def _is_plain(annotation: object) -> bool:
     if get_origin(annotation) in (Annotated, Literal):
         return True
     return annotation in PLAIN or _is_list(annotation) or _is_dict(annotation) or _is_callable(annotation)
+
+
+class WordVectors(NamedTuple):
+    """Pretrained vectors of the words of a vocabulary, offered to encoders of text as `word_vectors`.
+
+    It stands here, not in `types`, as modules that are copied beside exported models read it without torch.
+
+    Attributes:
+        dim: E.
+        matrix: [V, E] float32, NaN in the rows of tokens without a vector; None where a finished run is opened, whose
+            weights are loaded afterwards.
+    """
+
+    dim: int
+    matrix: "np.ndarray | None"

@@ -17,8 +17,7 @@ from mmrun.data.table import Column
 from mmrun.data.word_vectors import read_word_vectors
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import TOKENIZER_REMEDY, fetch
-from mmrun.types import WordVectors
-from mmrun.values import NonNegativeInt, Width
+from mmrun.values import NonNegativeInt, Width, WordVectors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from mmrun.models.encoders.sequence import Blocks, Cell, Recurrent, masked_mean, unmask_empty_rows
 from mmrun.models.encoders.word_embedding import build_embedding, fill_linear
-from mmrun.types import Encoder, Features, Input, WordVectors
-from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
+from mmrun.types import Encoder, Features, Input
+from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths, WordVectors
 
 
 class Rnn(Encoder):

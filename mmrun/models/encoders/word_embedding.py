@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mmrun.types import WordVectors
+from mmrun.values import WordVectors
 
 
 def build_embedding(vocab_size: int, dim: int, pad_id: int, vectors: WordVectors | None) -> nn.Module:

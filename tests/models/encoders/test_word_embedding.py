@@ -6,7 +6,7 @@ import torch
 
 from mmrun.models.encoders.text import Bow, Rnn, TextCnn, Transformer
 from mmrun.models.encoders.word_embedding import build_embedding
-from mmrun.types import WordVectors
+from mmrun.values import WordVectors
 
 NAN = float("nan")
 MATRIX = np.array([[NAN, NAN], [NAN, NAN], [1, 2], [-30, 40]], dtype=np.float32)
