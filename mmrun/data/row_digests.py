@@ -34,7 +34,8 @@ class DataRecord(NamedTuple):
 
     Attributes:
         fingerprint: of the data set.
-        rows: [N] uint32, a digest of each row, by part: input.image, cells.tabular, samples.audio, target.label, split, group, id.
+        rows: [N] uint32, a digest of each row, by part: input.image, cells.tabular, samples.audio, target.label, split,
+            group, id.
         fits: what was fitted to the training rows, by part: encoder.text, task.label; empty where that is not known.
     """
 

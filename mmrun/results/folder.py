@@ -87,6 +87,12 @@ class RunFolder:
         """Whether the run has its metrics."""
         return self.metrics_file.exists()
 
+    @property
+    def is_int8(self) -> bool:
+        """Whether layers of its model compute in 8 bits."""
+        compression = self.read_compression()
+        return compression is not None and "int8" in compression["structure"]
+
     # ------------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
