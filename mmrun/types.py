@@ -110,6 +110,14 @@ class Encoder(nn.Module):
     kind: str
     dim: int
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether features do not depend on how far the rows are padded, so that batches may be cropped.
+
+        True for texts and series. Of sounds, most encoders read the silence after the end: overridden by the others.
+        """
+        return self.kind in ("text", "series")
+
     def fit(self, batches: Iterable[Input]) -> None:
         """Fit buffers that are not trained by gradient descent (principal components, idf), before training.
 
