@@ -228,8 +228,17 @@ class Task(Protocol):
         """
         ...
 
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return those of `metrics` that take little time, for the evaluations during training.
+
+        Args:
+            scores: [N, num_outputs].
+            target: [N] or [N, C].
+        """
+        ...
+
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a split by name, without those that are undefined.
+        """Return all metrics of a split by name, without those that are undefined.
 
         Args:
             scores: [N, num_outputs].

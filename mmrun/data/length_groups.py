@@ -42,9 +42,10 @@ def measure_columns(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:
     """
     totals = []
     for column in columns:
-        lengths = measure_lengths(column.parts) if isinstance(column, MappedColumn) else None
+        parts = column.parts if isinstance(column, MappedColumn) else {}
+        lengths = measure_lengths(parts)
         if lengths is not None:
-            totals.append(lengths.numpy() / _get_width(column.parts))
+            totals.append(lengths.numpy() / _get_width(parts))
     return np.sum(totals, axis=0) if totals else None
 
 

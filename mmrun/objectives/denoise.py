@@ -126,6 +126,6 @@ class DenoiseSeries(Pretext):
             features: pooled [B, D].
             target: that `corrupt` returned.
         """
-        decoded = self.decoder(features.pooled).squeeze(2)[..., : target["hidden"].shape[1]]  # [B, C, T]
+        decoded: Tensor = self.decoder(features.pooled).squeeze(2)[..., : target["hidden"].shape[1]]  # [B, C, T]
         error = (decoded - target["values"]).square().mean(1)  # [B, T]
         return (error * target["hidden"]).sum(1) / target["hidden"].sum(1).clamp(min=1)
