@@ -149,8 +149,8 @@ class Classification:
         """Average over the visible rows; `class_balanced` weighs them by class."""
         self._move(each.device)
         visible = target != IGNORE_INDEX
-        weight = self.class_weights[target.clamp(min=0)] if class_balanced else 1.0
-        return (weight * each).where(visible, 0).sum() / visible.sum().clamp(min=1)
+        weighed = self.class_weights[target.clamp(min=0)] * each if class_balanced else each
+        return weighed.where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:
         """Move the weights to the device once, not at every step."""
