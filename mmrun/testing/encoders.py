@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map
 
-from mmrun.data.length_groups import crop_parts, measure_lengths
 from mmrun.testing.examples import encoder_input
 from mmrun.types import KINDS, Encoder, Features, Input
+
+PADDED_PARTS = {"text": "ids", "series": "values", "points": "points"}  # by kind
 
 X = TypeVar("X", bound=Input)
 
@@ -122,7 +123,7 @@ def check_rows_are_independent(encoder: Encoder) -> None:
 
 
 def check_padding(encoder: Encoder) -> None:
-    """Where an encoder ignores padding, neither its content nor its length has an influence, also on batch statistics.
+    """Neither content nor length of padding has an influence; where it is cropped, not on batch statistics either.
 
     Args:
         encoder: to check, in eval mode.
@@ -130,30 +131,48 @@ def check_padding(encoder: Encoder) -> None:
     Raises:
         AssertionError: the contract is broken.
     """
-    if not encoder.ignores_padding:
+    if encoder.kind not in PADDED_PARTS and not encoder.ignores_padding:
         return
     x = take_rows(encoder_input(encoder.kind), [0, 1])
     assert isinstance(x, dict)
-    if encoder.kind != "audio":  # sound is zero where it is padded
-        name = "ids" if encoder.kind == "text" else "values"
+    if encoder.kind in PADDED_PARTS:
+        name = PADDED_PARTS[encoder.kind]
         padding = ~x["mask"] if name == "ids" else ~x["mask"][:, None]
         with torch.no_grad():
             clean, changed = encoder(x), encoder({**x, name: x[name].masked_fill(padding, 7)})
         assert_close(clean.pooled, changed.pooled)
         if clean.tokens is not None:
             assert_close(clean.tokens[clean.mask], changed.tokens[clean.mask])
-    short = take_rows(x, [1, 1])
-    lengths = measure_lengths(short)
-    assert lengths is not None
-    encoder = copy.deepcopy(encoder)
+    short, encoder = take_rows(x, [1, 1]), copy.deepcopy(encoder)
+    end = int(short["length"][0] if "length" in short else short["mask"][0].sum())
     for module in encoder.modules():
-        if isinstance(module, _NormBase):
+        if encoder.ignores_padding and isinstance(module, _NormBase):
             module.train()
     with torch.no_grad():
-        padded, cropped = encoder(short), encoder(crop_parts(short, int(lengths[0])))
+        padded = encoder(short)
+        cropped = encoder({key: part[..., :end] if part.ndim > 1 else part for key, part in short.items()})
     assert_close(padded.pooled, cropped.pooled)
     if padded.tokens is not None:
         assert_close(padded.tokens[padded.mask], cropped.tokens[cropped.mask])
+
+
+def check_order_of_points(encoder: Encoder) -> None:
+    """The order of its points has no influence on the features of a cloud.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
+    if encoder.kind != "points":
+        return
+    x = encoder_input(encoder.kind)
+    assert isinstance(x, dict)
+    order = torch.randperm(x["mask"].shape[1], generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        features, shuffled = encoder(x), encoder({name: part[..., order] for name, part in x.items()})
+    assert_close(features.pooled, shuffled.pooled)
 
 
 def check_gradients(encoder: Encoder) -> None:
@@ -241,6 +260,7 @@ CHECKS = (
     check_layers,
     check_rows_are_independent,
     check_padding,
+    check_order_of_points,
     check_gradients,
     check_descent,
     check_state_dict,
