@@ -182,7 +182,7 @@ class TrainerConfig:
     tf32: bool = changes(FORWARD, True)  # on a GPU, round fp32 products to TF32's 10 bits
     deterministic: bool = changes(FORWARD, True)  # on a GPU, prefer kernels that return the same bits each time
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
-    group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
+    group_by_length: bool = False  # rows of similar length share batches, so that less is padded
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
     evaluate_every: PositiveFloat = 1.0  # epochs of the run; a stage with half of the budget, half as many
     on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite

@@ -184,7 +184,7 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     stream = order_rows(config, stage, session.data)
     batches = session.loader(rows, batch_size, stage.modalities, stream=stream)
     learner.train()
-    batch = batches.batch(0)
+    batch = batches.typical_batch()
     targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
         flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
