@@ -32,6 +32,19 @@ IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-e
 Input = Tensor | dict[str, Tensor]
 
 
+class WordVectors(NamedTuple):
+    """Pretrained vectors of the words of a vocabulary, offered to encoders of text as `word_vectors`.
+
+    Attributes:
+        dim: E.
+        matrix: [V, E] float32, NaN in the rows of tokens without a vector; None where a finished run is opened, whose
+            weights are loaded afterwards.
+    """
+
+    dim: int
+    matrix: np.ndarray | None
+
+
 class Features(NamedTuple):
     """The output of an encoder and the input of a fusion.
 

@@ -211,7 +211,14 @@ def build_batch(*modalities: str, rows: int = 8) -> Batch:
 
 ENCODER_METADATA: dict[str, dict[str, object]] = {  # by kind: metadata of its preprocessor
     "image": {"in_channels": 3, "image_size": 64},
-    "text": {"vocab_size": 60, "max_tokens": 12, "pad_id": 0, "mask_id": 4, "special_ids": [0, 1, 2, 3, 4]},
+    "text": {
+        "vocab_size": 60,
+        "max_tokens": 12,
+        "pad_id": 0,
+        "mask_id": 4,
+        "special_ids": [0, 1, 2, 3, 4],
+        "word_vectors": None,
+    },
     "audio": {"sample_rate": 16000, "num_samples": 16000},
     "tabular": {"num_numeric": 3, "cardinalities": [4, 6]},
     "series": {"in_channels": 2, "num_steps": 24},
