@@ -79,6 +79,7 @@ DEFAULT_ENCODER = {
     "audio": "logmel_cnn",
     "tabular": "mlp",
     "series": "cnn1d",
+    "points": "pointnet",
     "video": "frames",
 }
 DEFAULT_FUSION = "concat"  # of train.yaml

@@ -2,5 +2,5 @@
 
 from typing import Literal, get_args
 
-Kind = Literal["image", "text", "audio", "tabular", "series", "video"]
+Kind = Literal["image", "text", "audio", "tabular", "series", "video", "points"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

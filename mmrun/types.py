@@ -24,6 +24,7 @@ IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-e
 #   tabular  {"numeric": [B, F] float, standardised, 0 where missing; "missing": [B, F] bool;
 #             "categorical": [B, K] int64, 0 where not seen in training: unknown}
 #   series   {"values": [B, C, T] float, standardised, zero-padded; "mask": [B, T] bool}
+#   points   {"points": [B, C, N] float, x, y and z before features, N points, zero-padded; "mask": [B, N] bool}
 #   video    [B, T, C, H, W] float, 0..1, of T frames
 # Where a row has several items, such as pictures of one patient, each part has an axis M after B, a single tensor is
 # called "", and "items" [B, M] bool is True where an item is real; `models.items` folds M into B for an encoder.

@@ -21,7 +21,8 @@ from mmrun.run.preview import Preview
 from mmrun.types import ITEMS, Input
 
 STYLE = {"font.family": "sans-serif", "font.size": 8, "text.parse_math": False, "svg.fonttype": "none"}
-CELL_SIZE = {"image": 1.5, "video": 4.5, "audio": 2.0, "series": 2.0, "text": 2.6, "tabular": 2.0}  # inches
+CELL_SIZE = dict.fromkeys(("audio", "series", "tabular"), 2.0)  # inches
+CELL_SIZE |= {"image": 1.5, "points": 1.5, "video": 4.5, "text": 2.6}
 ROW_HEIGHT = 1.5  # inches
 LABEL_WIDTH = 1.2  # inches, of the column of ids and targets
 LETTERS_PER_INCH = 15
@@ -146,6 +147,15 @@ def _draw_series(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
     axes.tick_params(labelsize=6)
 
 
+def _draw_points(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
+    """Draw the points from above, the higher the brighter; lower ones first."""
+    points = x["points"][:, x["mask"]]
+    x_axis, y_axis, height = points[:3, points[2].argsort()].numpy()
+    axes.scatter(x_axis, y_axis, s=max(0.6, 120 / len(height)), c=height, cmap="viridis", linewidths=0)
+    axes.set_aspect("equal", "datalim")
+    axes.tick_params(labelsize=6)
+
+
 def _draw_text(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
     ids = x["ids"][x["mask"]].tolist()
     special = set(metadata.get("special_ids", ())) - {metadata.get("mask_id")}
@@ -189,6 +199,7 @@ DRAW: dict[str, Draw] = {
     "video": _draw_video,
     "audio": _draw_audio,
     "series": _draw_series,
+    "points": _draw_points,
     "text": _draw_text,
     "tabular": _draw_table,
 }

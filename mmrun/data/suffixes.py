@@ -5,5 +5,6 @@ SUFFIXES = {
     | {".jfif", ".jpe", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".tga"},
     "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".caf", ".w64"},
     "video": {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".wmv", ".flv", ".3gp"},
+    "points": {".bin", ".ply", ".pcd"},
     "series": {".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea"},
 }

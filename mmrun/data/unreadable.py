@@ -31,6 +31,7 @@ _AAC = Unreadable("audio", "AAC or WMA sound", "convert it to FLAC, WAV or MP3")
 _PDF = Unreadable("text", "a PDF", "save its text as .txt, or its pages as PNG")
 _DOCUMENT = Unreadable("text", "a text document of an office suite", "save it as .txt")
 _MATLAB = Unreadable("series", "a MATLAB or HDF5 file", "save the series as .npy or .csv")
+_SCAN = Unreadable("points", "a LAS or E57 scan", "save it as .ply, .pcd or .npy")
 
 SUFFIXES = {
     **dict.fromkeys((".heic", ".heif", ".avci"), _HEIC),
@@ -40,6 +41,7 @@ SUFFIXES = {
     **dict.fromkeys((".m4a", ".aac", ".wma", ".amr"), _AAC),
     ".pdf": _PDF,
     **dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".pptx", ".pages"), _DOCUMENT),
+    **dict.fromkeys((".las", ".laz", ".e57"), _SCAN),
     **dict.fromkeys((".mat", ".h5", ".hdf5"), _MATLAB),
 }
 LIBRARIES = {  # of the extras `medical` and `video`

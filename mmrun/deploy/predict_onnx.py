@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 
 from mmrun.data.preprocess.audio import Waveform  # noqa: E402
 from mmrun.data.preprocess.image import Pixels  # noqa: E402
+from mmrun.data.preprocess.points import Points  # noqa: E402
 from mmrun.data.preprocess.series import Steps  # noqa: E402
 from mmrun.data.preprocess.tabular import Cells  # noqa: E402
 from mmrun.data.preprocess.text import Tokens  # noqa: E402
@@ -40,6 +41,7 @@ PREPROCESSORS: dict[str, Callable[[], Any]] = {  # by kind; what is fitted is re
     "audio": lambda: Waveform(sample_rate=8000),
     "text": Tokens,
     "series": Steps,
+    "points": Points,
     "tabular": Cells,
     "video": lambda: Frames(num_frames=1, size=1),
 }

@@ -19,7 +19,7 @@ from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.results.schema import FittedModality
 
 Record = Mapping[str, Any]
-FILES = ("image", "audio", "video")  # kinds whose strings are file names
+FILES = ("image", "audio", "video", "points")  # kinds whose strings are file names
 MAX_CHANNELS = 4  # the axis of an array that has no more is that of the channels
 
 

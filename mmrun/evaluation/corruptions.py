@@ -191,12 +191,44 @@ def add_cell_noise(table: Parts, severity: float, generator: Generator) -> Parts
     }
 
 
+def drop_points(cloud: Parts, severity: float, generator: Generator) -> Parts:
+    """Leave points out at random.
+
+    Args:
+        cloud: points [B, C, N] and mask [B, N].
+        severity: probability that a point is left out; the one with the largest lot of each cloud stays.
+        generator: of random numbers.
+
+    Returns:
+        the same parts; what is left out is padding.
+    """
+    lots = _uniform(cloud["mask"].shape, generator).masked_fill(~cloud["mask"], -1)
+    stays = cloud["mask"] & ((lots >= severity) | (lots == lots.amax(1, keepdim=True)))
+    return {"points": cloud["points"] * stays.unsqueeze(1), "mask": stays}
+
+
+def add_range_noise(cloud: Parts, severity: float, generator: Generator) -> Parts:
+    """Mix points with noise of the same power, 1 - severity to severity: coordinates and features.
+
+    Args:
+        cloud: points [B, C, N] and mask [B, N].
+        severity: share of the noise in the result.
+        generator: of random numbers.
+
+    Returns:
+        the same parts; the mask does not change.
+    """
+    is_real = cloud["mask"].unsqueeze(1).expand_as(cloud["points"])
+    return {**cloud, "points": _mix_with_noise(cloud["points"], is_real, severity, generator)}
+
+
 CORRUPTIONS: dict[str, dict[str, Corruption]] = {  # by kind, then by name in evaluation.json
     "image": {"gaussian": add_gaussian_noise, "occlusion": occlude},
     "text": {"dropped": drop_tokens, "replaced": replace_tokens},
     "audio": {"white_noise": add_white_noise},
     "tabular": {"permuted": permute_cells, "noise": add_cell_noise},
     "series": {"noise": add_sensor_noise},
+    "points": {"dropped": drop_points, "noise": add_range_noise},
     "video": {"gaussian": add_gaussian_noise, "dropped": drop_frames},
 }
 

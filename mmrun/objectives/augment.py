@@ -25,6 +25,7 @@ class Augmentations(nn.Module):
         audio: likewise of sounds.
         tabular: likewise of tables.
         series: likewise of series.
+        points: likewise of point clouds.
         video: likewise of videos.
         by_modality: builds the augmentation of single modalities, in place of that of their kind.
 
@@ -41,6 +42,7 @@ class Augmentations(nn.Module):
         audio: Build | None = None,
         tabular: Build | None = None,
         series: Build | None = None,
+        points: Build | None = None,
         video: Build | None = None,
         by_modality: Mapping[str, Build | None] | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Augmentations(nn.Module):
             "tabular": tabular,
             "series": series,
             "video": video,
+            "points": points,
         }
         self.modalities: list[str] = []
         self.augmentations = nn.ModuleList()

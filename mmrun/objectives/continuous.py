@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrun.types import Batch, Input
 
 # The name of the part of an input; "": the input itself
-PARTS = {"image": "", "video": "", "audio": "waveform", "tabular": "numeric", "series": "values"}
+PARTS = {"image": "", "video": "", "audio": "waveform", "tabular": "numeric", "series": "values", "points": "points"}
 RANGES = {"image": (0.0, 1.0), "video": (0.0, 1.0), "audio": (-1.0, 1.0)}  # the other kinds are unbounded
 
 
@@ -73,4 +73,4 @@ def _real(kind: str, x: Input, present: Tensor) -> Tensor:
     if kind == "audio":
         samples = torch.arange(parts["waveform"].shape[-1], device=present.device)
         return rows & (samples < parts["length"].unsqueeze(-1))
-    return rows & (parts["mask"].unsqueeze(1) if kind == "series" else ~parts["missing"])
+    return rows & (~parts["missing"] if kind == "tabular" else parts["mask"].unsqueeze(1))

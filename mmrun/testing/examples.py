@@ -222,6 +222,7 @@ ENCODER_METADATA: dict[str, dict[str, object]] = {  # by kind: metadata of its p
     "audio": {"sample_rate": 16000, "num_samples": 16000},
     "tabular": {"num_numeric": 3, "cardinalities": [4, 6]},
     "series": {"in_channels": 2, "num_steps": 24},
+    "points": {"in_channels": 4, "num_points": 24},
     "video": {"in_channels": 3, "image_size": 32, "num_frames": 4},
 }
 
@@ -252,6 +253,8 @@ def encoder_input(kind: str, seed: int = 1) -> Input:
         categorical = torch.randint(0, 24, (3, 2), generator=generator) % torch.tensor([4, 6])
         return {"numeric": numeric, "missing": missing, "categorical": categorical}
     mask = torch.arange(24) < share[:, None] * 24
+    if kind == "points":
+        return {"points": torch.rand(3, 4, 24, generator=generator).mul(2).sub(1) * mask[:, None], "mask": mask}
     return {"values": torch.randn(3, 2, 24, generator=generator) * mask[:, None], "mask": mask}
 
 

@@ -12,7 +12,7 @@ from mmrun.data.table import SPLITS, Table
 
 MIN_DISTINCT = {"tabular": 0.9}  # share of rows that differ, from which equal ones are suspicious; else 0.5
 MAX_USUAL = 2  # times as often as within the training rows may others share values with them
-NOUNS = {"audio": "recording", "tabular": "cells"}  # what a value of some kinds is called
+NOUNS = {"audio": "recording", "points": "point cloud", "tabular": "cells"}  # what a value of some kinds is called
 CLEAN = "`mmrun data clean` leaves them out"
 
 

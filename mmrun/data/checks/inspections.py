@@ -15,9 +15,15 @@ from mmrun.data.packed import Records
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.table import Column, Table
 
-MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "video": 0.0, "series": 0.95}  # brighter and louder copies are copies
+# Of copies; brighter and louder ones are copies, too
+MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "video": 0.0, "series": 0.95, "points": 0.95}
 FLAGS = {  # what is odd in a value -> what values of a kind are called that have it
-    "blank": {"image": "images of one colour", "series": "constant series", "video": "videos of one colour"},
+    "blank": {
+        "image": "images of one colour",
+        "series": "constant series",
+        "video": "videos of one colour",
+        "points": "clouds of one place",
+    },
     "still": {"video": "videos in which nothing moves"},
     "silent": {"audio": "silent recordings"},
     "clipped": {"audio": "clipped recordings"},
@@ -25,6 +31,7 @@ FLAGS = {  # what is odd in a value -> what values of a kind are called that hav
         "image": "images with NaN or infinity",
         "audio": "recordings with NaN or infinity",
         "series": "series with NaN or infinity",
+        "points": "clouds with points of NaN or infinity, which are left out",
     },
     "empty": {"text": "texts without a letter or digit"},
 }
@@ -59,6 +66,8 @@ class ModalityAudit(TypedDict, total=False):
     different: int
     channels: dict[int, int]  # series
     steps: Range | None
+    points: Range | None  # points
+    fields: dict[str, int]  # columns of a point
     numeric: list[str]  # tabular: names of columns
     categories: dict[str, int]  # number of categories by column
     columns: list[str]
@@ -151,6 +160,17 @@ def _inspect_series(table: Table, name: str, column: Column, rows: np.ndarray) -
     return inspection
 
 
+def _inspect_points(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
+    samples = read_values(column, rows)
+    fields = Counter(", ".join(value.facts[1]) for value in samples.values)
+    facts: ModalityAudit = {"points": summarize([value.facts[0] for value in samples.values]), "fields": dict(fields)}
+    inspection = _inspect_files(name, column, samples, facts, samples.stack_features())
+    if len(fields) > 1:
+        message = f"{name}: points of different columns: {' | '.join(sorted(fields))}"
+        inspection.findings.append(Finding("channels", message, "a run needs the same columns in all rows"))
+    return inspection
+
+
 def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
     samples = read_values(column, rows)
     texts = [value.facts for value in samples.values]
@@ -180,6 +200,7 @@ INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] =
     "audio": _inspect_recordings,
     "text": _inspect_texts,
     "series": _inspect_series,
+    "points": _inspect_points,
     "video": _inspect_videos,
     "tabular": _inspect_cells,
 }

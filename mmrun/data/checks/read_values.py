@@ -1,5 +1,6 @@
 """Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 from mmrun.data.items import list_items
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
+from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
@@ -35,6 +37,7 @@ MIN_AMPLITUDE = 1e-3  # -60 dB; a recording that never exceeds it is silent
 CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
 MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
 NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
+NUM_CELLS = (8, 8, 4)  # of a point cloud that is compared, along each coordinate
 CHUNK_SIZE = 1024  # rows that are given to threads at a time
 
 T = TypeVar("T")
@@ -44,7 +47,8 @@ class ReadValue(NamedTuple):
     """One value that was read.
 
     Attributes:
-        facts: by kind: the header of an image or video; seconds and rate of a recording; a text; the shape of a series.
+        facts: by kind: the header of an image or video; seconds and rate of a recording; a text; the shape of a series;
+            number and columns of points.
         features: [D] float32, the same D in all values of a kind; None of a text.
         flags: what is odd, kinds of findings.
     """
@@ -312,10 +316,30 @@ def read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadVa
     return ReadValue(series.shape, features.ravel(), tuple(flags))
 
 
+def read_points(value: Path | np.ndarray) -> ReadValue:
+    """Read a point cloud, and count the share of its points in NUM_CELLS cells of the box that it fills.
+
+    Args:
+        value: a file or an array.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    cloud = read_cloud(value)
+    coordinates = cloud.points[:, :3].astype(np.float64)
+    low, extent = coordinates.min(axis=0), np.ptp(coordinates, axis=0)
+    shares = np.divide(coordinates - low, extent, out=np.zeros_like(coordinates), where=extent > 0)
+    places = np.minimum(shares * NUM_CELLS, np.array(NUM_CELLS) - 1).astype(np.int64)
+    counts = np.bincount(np.ravel_multi_index(tuple(places.T), NUM_CELLS), minlength=math.prod(NUM_CELLS))
+    flags = (("not-finite",) if cloud.num_dropped else ()) + (("blank",) if extent.max() == 0 else ())
+    return ReadValue((len(coordinates), cloud.names), (counts / len(coordinates)).astype(np.float32), flags)
+
+
 READERS: dict[str, Callable[[Any], ReadValue]] = {
     "image": read_image,
     "audio": read_recording,
     "text": read_words,
     "series": read_steps,
+    "points": read_points,
     "video": read_video,
 }

@@ -15,6 +15,8 @@ from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.point_files import read_cloud
+from mmrun.data.preprocess.points import draw_map
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
 from mmrun.data.preprocess.video_files import VideoValue, read_frames, read_video_header
@@ -268,6 +270,15 @@ def _read_series(value: object) -> Lines:
     return Lines(shown.tolist(), f"{num_steps} steps, channels: {num_channels}{more}")
 
 
+def _read_points(value: Path | np.ndarray) -> Media:
+    from PIL import Image
+
+    cloud = read_cloud(value)
+    density = draw_map(cloud.points, PIXELS)
+    picture = Image.fromarray((density * 255).astype(np.uint8))
+    return Media("image/jpeg", _encode_jpeg(picture), f"{len(cloud.points):,} points from above")
+
+
 def _read_text(value: str | Path) -> str:
     text = read_text(value)
     return shorten(text, MAX_LETTERS)
@@ -287,6 +298,7 @@ READ: dict[str, Callable[[Any], Value]] = {
     "audio": _read_sound,
     "text": _read_text,
     "series": _read_series,
+    "points": _read_points,
     "video": _read_video,
     "tabular": _read_cells,
 }

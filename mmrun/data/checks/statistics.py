@@ -17,6 +17,7 @@ from mmrun.data.names import shorten
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import measure_duration
 from mmrun.data.preprocess.image_files import read_header
+from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
@@ -360,11 +361,23 @@ def _summarize_series(statistics: ModalityStatistics, column: Column, split: np.
     statistics.frequencies["channels"] = _count_values([str(channels) for channels, _ in shapes], split[readable])
 
 
+def _summarize_points(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
+    clouds, readable = _read_rows(statistics, column, rows, _measure_cloud)
+    _add_numbers(statistics, "number of points", [num_points for num_points, _ in clouds], split[readable])
+    statistics.frequencies["columns"] = _count_values([columns for _, columns in clouds], split[readable])
+
+
+def _measure_cloud(value: Any) -> tuple[int, str]:
+    cloud = read_cloud(value)
+    return len(cloud.points), ", ".join(cloud.names)
+
+
 SUMMARIES: dict[str, Callable[[ModalityStatistics, Column, np.ndarray, np.ndarray], None]] = {
     "image": _summarize_images,
     "audio": _summarize_sounds,
     "text": _summarize_texts,
     "series": _summarize_series,
+    "points": _summarize_points,
     "video": _summarize_videos,
 }
 

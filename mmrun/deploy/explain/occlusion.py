@@ -68,6 +68,8 @@ def open_cover(kind: str, x: Input, word_of_token: Tensor, pad_id: int) -> Cover
         return _cover_words(parts, word_of_token, pad_id)
     if kind == "tabular":
         return _cover_columns(parts)
+    if kind == "points":
+        return _cover_places(parts)
     return _cover_windows(parts, "waveform" if kind == "audio" else "values")
 
 
@@ -130,6 +132,23 @@ def _cover_columns(x: Parts) -> Cover:
 
     masks = torch.eye(num_columns, dtype=torch.bool, device=x["numeric"].device)
     return Cover(masks, hide, lambda falls: falls)
+
+
+def _cover_places(x: Parts) -> Cover:
+    """Cover the points above each square of the ground."""
+    places, mask = x["points"][:, :2], x["mask"]  # [1, 2, N], [1, N]
+    low = places.masked_fill(~mask.unsqueeze(1), torch.inf).amin(2, keepdim=True)
+    high = places.masked_fill(~mask.unsqueeze(1), -torch.inf).amax(2, keepdim=True)
+    side = (high - low).amax().clamp(min=1e-12)  # that of `points.draw_map`
+    column, row = ((places - low) / side * GRID).long().clamp(0, GRID - 1)[0]
+    square = (GRID - 1 - row) * GRID + column  # [N]
+    masks = (square == torch.arange(GRID**2, device=square.device).unsqueeze(1)) & mask
+
+    def hide(covered: Tensor) -> Parts:
+        kept = mask & ~covered
+        return {"points": x["points"] * kept.unsqueeze(1), "mask": kept}
+
+    return Cover(masks, hide, lambda falls: falls.reshape(GRID, GRID))
 
 
 def _cover_windows(x: Parts, name: str) -> Cover:

@@ -10,6 +10,7 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
+from mmrun.data.preprocess.points import draw_map
 from mmrun.deploy.explain import pictures
 from mmrun.deploy.explain.explainer import BASELINES, Explainer, Saliency
 from mmrun.deploy.explain.file import ExplainedRow, FileExplanation
@@ -17,6 +18,7 @@ from mmrun.models.encoders.logmel import LogMel
 from mmrun.results.formatting import pluralize
 from mmrun.version import __version__
 
+MAP_SIZE = 84  # pixels along each side of a point cloud from above
 MAX_OUTPUTS = 5  # whose probabilities are shown
 MAX_COLUMNS = 20  # of a table, those with the largest values
 MAX_LETTERS = 4000  # of a text
@@ -275,6 +277,7 @@ def _draw_panel(modality: str, row: ExplainedRow, explainer: Explainer) -> Panel
         "text": _draw_text,
         "tabular": _draw_table,
         "series": _draw_series,
+        "points": _draw_points,
     }[saliency.kind]
     return panel(modality, title, about, saliency, row, explainer)
 
@@ -384,3 +387,15 @@ def _draw_series(
         chart=pictures.draw_series(values, heat, measure_opacity(saliency, row)),
         more=more,
     )
+
+
+def _draw_points(
+    modality: str, title: str, about: str, saliency: Saliency, row: ExplainedRow, explainer: Explainer
+) -> Panel:
+    x = cast(dict[str, Tensor], row.batch.inputs[modality])
+    points = x["points"][0, :, x["mask"][0]].T.cpu().numpy()
+    image = pictures.to_image(draw_map(points, MAP_SIZE)[None])
+    size = pictures.fit_size(image.height, image.width)
+    heat = pictures.overlay(image, saliency.values, size, measure_opacity(saliency, row))
+    images = [(pictures.to_data_uri(pictures.resize(image, size)), "from above")]
+    return Panel(modality, title, about, [*images, (pictures.to_data_uri(heat), "with heat")])

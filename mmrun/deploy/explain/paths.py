@@ -61,7 +61,9 @@ def open_path(encoder: Encoder, kind: str, x: Input, replaceable: Tensor, pad_id
         return _open_text(encoder, parts, replaceable, pad_id)
     if kind == "audio":
         return _open_audio(encoder, parts)
-    return _open_table(encoder, parts) if kind == "tabular" else _open_series(encoder, parts)
+    if kind == "tabular":
+        return _open_table(encoder, parts)
+    return _open_series(encoder, parts) if kind == "series" else None
 
 
 def average_colour(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -209,9 +210,9 @@ def test_word_vectors_bring_their_own_vocabulary(tmp_path):
     texts = Column("text", ["Good films, good music", "odd films", "the awful one"])
     tokens = Tokens(vectors=str(write_vectors(tmp_path)), frequent_words=3, auto_range=(8, 64))
     tokens.fit(texts, np.array([0, 1]))
-    words = json.loads(tokens.metadata["tokenizer"])["model"]["vocab"]
+    words = json.loads(str(tokens.metadata["tokenizer"]))["model"]["vocab"]
     assert list(words)[5:] == ["films", "good", "the", "great"]  # one of the training rows, then those of the file
-    vectors = tokens.metadata["word_vectors"]
+    vectors: Any = tokens.metadata["word_vectors"]
     assert vectors.matrix[words["good"]].tolist() == [1, 2]
     assert vectors.matrix[words["great"]].tolist() == [3, 4]
     assert np.isnan(vectors.matrix[words["films"]]).all()

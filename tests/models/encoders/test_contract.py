@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
     "text/tower:flava": {"model": "flava"},
     "text/tower:clap": {"model": "clap"},
     "series/gru:lstm": {"cell": "lstm"},
+    "points/pointnet:transform": {"transform": True},
     "video/frames:mean": {"temporal": "mean"},
     "video/frames:attention": {"temporal": "attention"},
     "video/hf:timesformer": {"model": "timesformer"},
@@ -97,7 +98,7 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
 
 
 def test_all_options_are_listed() -> None:
-    assert len(NODES) == 44
+    assert len(NODES) == 48
     assert {kind_of(name) for name in NODES} == set(KINDS)
 
 

@@ -1,12 +1,15 @@
 import { make } from "./dom.js";
 
-const ACCEPTED = { image: "image/*,.npy,.dcm", audio: "audio/*,.flac,.wav", video: "video/*,.gif", series: ".csv,.npy,.edf,.bdf" };
+const ACCEPTED = {
+  image: "image/*,.npy,.dcm", audio: "audio/*,.flac,.wav", video: "video/*,.gif", points: ".ply,.pcd,.bin,.npy", series: ".csv,.npy,.edf,.bdf",
+};
 const MAX_OPTIONS = 50; // categories of a menu; beyond it they are suggested while one types
 const MAX_SECONDS = 60; // of a recording
 
 /** Build the inputs of one modality; return {element, read}, where read adds cells to a FormData. */
 export function buildModality(modality) {
-  const build = { image: buildFile, audio: buildFile, video: buildFile, text: buildText, series: buildSeries }[modality.kind];
+  const files = { image: buildFile, audio: buildFile, video: buildFile, points: buildFile };
+  const build = { ...files, text: buildText, series: buildSeries }[modality.kind];
   const fields = modality.columns.map((column) => (build ?? buildCell)(column, modality.kind));
   const legend = make("legend", {}, modality.modality, " ", make("small", {}, modality.kind));
   return {
