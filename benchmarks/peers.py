@@ -5,9 +5,9 @@
 digits  image and sound of the data set avdigits, small convolutional networks from scratch: Ludwig, plain
 titles  the same pictures (64 px, ResNet-18) with titles of 3 to 12 words (MiniLM, fine-tuned): AutoGluon, plain
 
-Each command starts cold: a process of its own, no cache, files on disk. Batch size, rows, epochs and threads are the same
-for all, the models of `titles` too; each evaluates once an epoch. Ludwig and AutoGluon have virtual environments, which
-are made in --cache at the first call (6 GB each); one that cannot be made is left out, with a message.
+Each command starts cold: a process of its own, no cache, files on disk. Batch size, rows, epochs and threads are the
+same for all, the models of `titles` too; each evaluates once an epoch. Ludwig and AutoGluon have virtual environments,
+which are made in --cache at the first call (6 GB each); one that cannot be made is left out, with a message.
 """
 
 import argparse
