@@ -7,7 +7,8 @@ titles  the same pictures (64 px, ResNet-18) with titles of 3 to 12 words (MiniL
 
 Each command starts cold: a process of its own, no cache, files on disk. Batch size, rows, epochs and threads are the
 same for all, the models of `titles` too; each evaluates once an epoch. Ludwig and AutoGluon have virtual environments,
-which are made in --cache at the first call (6 GB each); one that cannot be made is left out, with a message.
+which are made in --cache at the first call (6 GB each); one that cannot be made is left out, with a message. In the
+end, mmrun trains for as few epochs as it needs to reach the test accuracy of each peer.
 """
 
 import argparse
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,28 +93,37 @@ def main() -> int:
 
 def compare(task: dict, rounds: int, threads: int, cache: Path) -> None:
     """Run all commands of a task in turn, and print what they took."""
-    commands: dict[str, Callable[[Path], list]] = {"mmrun": lambda folder: mmrun_command(task, folder)}
+    peers: dict[str, str] = {"mmrun": sys.executable}
     for peer in PEERS[task["name"]]:
         python = sys.executable if peer == "plain" else peer_python(peer, cache)
         if python is not None:
-            commands[peer] = lambda folder, peer=peer, python=python: peer_command(peer, python, task, folder)
+            peers[peer] = python
     print(f"{task['name']}: {task['train_rows']} training rows, {task['epochs']} epochs, batch {task['batch_size']}")
-    results: dict[str, list[Result]] = {peer: [] for peer in commands}
-    for number in range(rounds):
-        for peer, command in commands.items():
-            folder = Path(task["folder"]) / f"{peer}-{number}"
-            folder.mkdir()
-            result = measure(peer, command(folder), folder, threads)
-            if result is not None:
-                results[peer].append(result)
-                print(f"  round {number + 1}  {describe(peer, [result])}", flush=True)
-            shutil.rmtree(folder)
-    if not results["mmrun"]:
+    results: dict[str, list[Result]] = {peer: [] for peer in peers}
+    for _ in range(rounds):
+        for peer, python in peers.items():
+            results[peer] += measure(peer, python, task, threads)
+    ours = results.pop("mmrun")
+    if not ours:
         return
-    print("  median")
+    print(f"  median\n  {describe('mmrun', ours)}")
     for peer, of_peer in results.items():
         if of_peer:
-            print(f"  {describe(peer, of_peer)}{ratios(of_peer, results['mmrun'])}", flush=True)
+            print(f"  {describe(peer, of_peer)}  {ratios(of_peer, ours)}", flush=True)
+    reach_accuracies(task, {peer: of_peer for peer, of_peer in results.items() if of_peer}, threads)
+
+
+def reach_accuracies(task: dict, results: dict[str, list[Result]], threads: int) -> None:
+    """Train mmrun for more and more epochs, until it is as accurate as each peer, and print what that took."""
+    waiting = dict(results)
+    for epochs in range(1, 2 * task["epochs"] + 1):
+        if not waiting:
+            return
+        for result in measure("mmrun", sys.executable, {**task, "epochs": epochs}, threads):
+            for peer in [peer for peer in waiting if result.accuracy >= median(waiting[peer], "accuracy")]:
+                print(
+                    f"  as accurate as {peer} with {epochs} epochs: {ratios(waiting.pop(peer), [result])}", flush=True
+                )
 
 
 def describe(peer: str, results: list[Result]) -> str:
@@ -130,28 +139,33 @@ def ratios(results: list[Result], ours: list[Result]) -> str:
     """Return how many times longer a peer takes than mmrun, and how many times faster mmrun trains."""
     wall, cpu = (median(results, field) / median(ours, field) for field in ("wall", "cpu"))
     speed = median(ours, "samples_per_second") / median(results, "samples_per_second")
-    return f"  (x {wall:.2f} wall, x {cpu:.2f} CPU; mmrun trains x {speed:.2f})"
+    return f"x {wall:.2f} wall, x {cpu:.2f} CPU; mmrun trains x {speed:.2f} samples/s"
 
 
 def median(results: list[Result], field: str) -> float:
     return statistics.median(getattr(result, field) for result in results)
 
 
-def measure(peer: str, command: list, folder: Path, threads: int) -> Result | None:
-    """Run one command in a folder of its own; None, with its last lines, where it fails."""
+def measure(peer: str, python: str, task: dict, threads: int) -> list[Result]:
+    """Run one command in a folder of its own and print what it took; nothing but its last lines, where it fails."""
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
     environment = {**os.environ, **offline, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
-    began = time.perf_counter()
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    if status != 0:
-        lines = (folder / "log.txt").read_text(errors="replace").splitlines()
-        print(f"  {peer} failed:", *lines[-8:], sep="\n    ")
-        return None
-    reached = read_mmrun(folder) if peer == "mmrun" else json.loads((folder / "result.json").read_text())
-    return Result(wall, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss, **reached)
+    with tempfile.TemporaryDirectory(dir=task["folder"]) as scratch:
+        folder = Path(scratch)
+        command = mmrun_command(task, folder) if peer == "mmrun" else peer_command(peer, python, task, folder)
+        began = time.perf_counter()
+        with (folder / "log.txt").open("w") as log:
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        if status != 0:
+            lines = (folder / "log.txt").read_text(errors="replace").splitlines()
+            print(f"  {peer} failed:", *lines[-8:], sep="\n    ")
+            return []
+        reached = read_mmrun(folder) if peer == "mmrun" else json.loads((folder / "result.json").read_text())
+    result = Result(wall, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss, **reached)
+    print(f"  {describe(peer, [result])}  {task['epochs']} epochs", flush=True)
+    return [result]
 
 
 # ------------------------------------------------------------------------------------------------------- commands

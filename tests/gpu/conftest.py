@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmrun import compose
+from mmrun.results.folder import RunFolder
 from mmrun.run import pipeline
 from mmrun.training.callback import NullCallback
 
@@ -79,7 +80,7 @@ def train(tmp_path):
         messages = Messages()
         files = [f"outputs={tmp_path}/outputs", f"cache={tmp_path}/cache"]
         config = compose.load([*model, *RUN, *overrides, *files])
-        folder = pipeline.RunFolder(tmp_path / name)
+        folder = RunFolder(tmp_path / name)
         return Trained(pipeline.run(config, messages, folder=folder).path, messages.messages)
 
     return train_small
