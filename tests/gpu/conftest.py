@@ -17,7 +17,10 @@ MODEL = [
     "encoder.text.dropout=0",
 ]
 RESNET = ["modalities=[image]", "encoder.image=resnet18", "encoder.image.pretrained=false"]
-RUN = ["budget.steps=20", "trainer.evaluate_every=100", "trainer.progress=false"]
+RUN = [
+    *("budget.steps=20", "trainer.evaluate_every=100", "trainer.progress=false"),
+    "strategy.stages.train.monitor=loss",  # val/loss is then in the log
+]
 
 
 def pytest_addoption(parser):
