@@ -10,6 +10,8 @@ from torch import nn
 
 from mmrun.errors import ConfigError
 
+CUBLAS_CONFIG = "CUBLAS_WORKSPACE_CONFIG"
+
 
 def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
     """Choose between bit-reproducible and fastest kernels, and whether fp32 products may be rounded to TF32.
@@ -26,7 +28,7 @@ def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
     torch.set_flush_denormal(True)  # for this thread, and for those that torch starts from now on
     if device.type != "cuda":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first call
+    os.environ.setdefault(CUBLAS_CONFIG, ":4096:8")  # cuBLAS reads it at its first call
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
@@ -47,6 +49,11 @@ def naming_kernel() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if CUBLAS_CONFIG in str(error):  # a notebook, say
+            raise ConfigError(
+                "trainer.deterministic: this process has used the GPU before; "
+                f"start Python with {CUBLAS_CONFIG}=:4096:8, or set trainer.deterministic=false"
+            ) from error
         kernel = re.match(r"(\w+) does not have a deterministic implementation", str(error))
         if kernel is None:
             raise

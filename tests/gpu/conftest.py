@@ -1,6 +1,7 @@
 """What `scripts/gpu-check` tries on one GPU. Without one all skips; --tiny rehearses on a CPU what can run there."""
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.run import pipeline
 from mmrun.training.callback import NullCallback
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a test may use the GPU before its first run does
 
 MODEL = [
     *("modalities=[image,audio,text]", "encoder.image=lenet", "encoder.audio=logmel_cnn", "encoder.text=transformer"),
