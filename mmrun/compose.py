@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -42,6 +42,7 @@ from mmrun.dataset_path import read_dataset_paths
 from mmrun.errors import ConfigError, nearest
 from mmrun.hydra_internals import UserConfigs, register, split_sweep
 from mmrun.instantiate import check_values, find_target, instantiate
+from mmrun.kinds import Kind
 from mmrun.overrides import check_number_of_runs, check_overrides, check_single_run, reject_intervals
 from mmrun.quoting import decode_keys, decode_names, quote_values, suggest_quotes
 from mmrun.recipe import apply_recipe
@@ -72,14 +73,14 @@ AUGMENTATIONS = "mmrun.objectives.augment.Augmentations"  # the class of a node 
 
 INIT = "init"  # a key of every encoder and of the fusion: the part of another run that initializes it
 
-Kind = Literal["image", "text", "audio", "tabular", "series"]  # of a modality
-
 DEFAULT_ENCODER = {
     "image": "cnn",
     "text": "gru",
     "audio": "logmel_cnn",
     "tabular": "mlp",
     "series": "cnn1d",
+    "points": "pointnet",
+    "video": "frames",
 }
 DEFAULT_FUSION = "concat"  # of train.yaml
 GROUPS_WITHOUT_DEFAULT = ("model", "balance")  # they have keys once an option is chosen

@@ -11,8 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-
-KINDS = ("image", "text", "audio", "tabular", "series")  # of modalities
+from mmrun.kinds import KINDS as KINDS
 
 ALL = ""  # in `Batch.weights`, in place of a task or modality: all rows
 ITEMS = "items"  # name of the mask of a row's items
@@ -25,11 +24,26 @@ IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-e
 #   tabular  {"numeric": [B, F] float, standardised, 0 where missing; "missing": [B, F] bool;
 #             "categorical": [B, K] int64, 0 where not seen in training: unknown}
 #   series   {"values": [B, C, T] float, standardised, zero-padded; "mask": [B, T] bool}
+#   points   {"points": [B, C, N] float, x, y and z before features, N points, zero-padded; "mask": [B, N] bool}
+#   video    [B, T, C, H, W] float, 0..1, of T frames
 # Where a row has several items, such as pictures of one patient, each part has an axis M after B, a single tensor is
 # called "", and "items" [B, M] bool is True where an item is real; `models.items` folds M into B for an encoder.
 # In place of an input the model, but not an encoder, also takes {"pooled": ...}: features computed earlier by a frozen
 # encoder.
 Input = Tensor | dict[str, Tensor]
+
+
+class WordVectors(NamedTuple):
+    """Pretrained vectors of the words of a vocabulary, offered to encoders of text as `word_vectors`.
+
+    Attributes:
+        dim: E.
+        matrix: [V, E] float32, NaN in the rows of tokens without a vector; None where a finished run is opened, whose
+            weights are loaded afterwards.
+    """
+
+    dim: int
+    matrix: np.ndarray | None
 
 
 class Features(NamedTuple):

@@ -31,6 +31,7 @@ EXTRAS = {  # extra -> the library that it installs
     "serve": "fastapi",
     "compress": "torch-pruning",
     "medical": "pydicom",
+    "video": "av",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
 

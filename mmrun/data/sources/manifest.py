@@ -34,7 +34,7 @@ from mmrun.data.table import Column, SeriesLayout, Table, Target
 from mmrun.errors import ConfigError, DataError
 from mmrun.values import NonNegativeInt, Range
 
-FILE_KINDS = ("image", "audio")  # a cell can name several of these
+FILE_KINDS = ("image", "audio", "points")  # a cell can name several of these
 ItemCount = Annotated[int, Range(at_least=1, at_most=limits.MAX_ITEMS)]
 MIN_TRAINING_ROWS = 10  # from which rows are drawn for a split that the file lacks
 
