@@ -178,7 +178,7 @@ def mmrun_command(task: dict, folder: Path) -> list:
         words = [
             *("encoder.image=timm", f"encoder.image.pretrained={task['image_model']}/model.safetensors"),
             *(f"encoder.image.preprocess.size={task['pixels']}", "encoder.text=hf"),
-            *(f"encoder.text.model={task['text_model']}"),
+            f"encoder.text.model={task['text_model']}",
         ]
     columns = ",".join(f"{column}:{column}" for column in task["columns"])
     data = [
