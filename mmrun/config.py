@@ -180,7 +180,7 @@ class TrainerConfig:
     compile: Literal[False, True, "auto", "reduce-overhead", "max-autotune"] = False
     channels_last: Literal["auto", False, True] = changes(FORWARD, "auto")  # memory layout of images; auto: on a GPU
     tf32: bool = changes(FORWARD, True)  # on a GPU, round fp32 products to TF32's 10 bits
-    deterministic: bool = changes(FORWARD, True)  # on a GPU, prefer kernels that return the same bits each time
+    deterministic: bool = changes(FORWARD, True)  # on a GPU, only kernels that return the same bits each time
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
     group_by_length: bool = False  # rows of similar length share batches, so that less is padded
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices

@@ -22,6 +22,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train strategy=component_pretrained modalities": "needs these weights; testing/test_real_weights.py runs it",
     "mmrun train strategy=prompt_tuning": "needs weights; end_to_end/test_pretrained_models.py runs it on tiny ones",
     "scripts/bench": "measures for minutes",
+    "scripts/gpu-check": "runs for minutes where there is a GPU; test_gpu_check.py runs it without one",
     "mmrun compress": "cli/test_compress.py runs it",
     "mmrun compare products/default --by compress": "compares what it writes",
     "mmrun data check pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",

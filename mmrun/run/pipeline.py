@@ -94,7 +94,8 @@ def run(
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
-        with _record_failure(folder, writes, callback), handle_signals(callback.on_message) as interruption:
+        failures = _record_failure(folder, writes, callback)
+        with failures, device.naming_kernel(), handle_signals(callback.on_message) as interruption:
             _train(replace(resolve_batch_size(session), interruption=interruption))
         accelerator.wait_for_everyone()
     return folder

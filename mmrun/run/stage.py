@@ -19,6 +19,7 @@ from mmrun.run import metrics as run_metrics
 from mmrun.run.callbacks import (
     AverageWeights,
     EarlyStopping,
+    FinishedSteps,
     Heartbeat,
     JsonlLog,
     ModalityGradients,
@@ -309,6 +310,8 @@ def _stage_callbacks(session: Session, built: BuiltStage, meter: ThroughputMeter
     """Return the callbacks of a stage before those that save, in order: what adds metrics, decides, reads metrics."""
     trainer, patience = session.config.trainer, built.stage.config.patience
     callbacks: list[Callback] = []
+    if built.config.budget.seconds is not None and built.device.type == "cuda":
+        callbacks.append(FinishedSteps(torch.cuda.current_stream(built.device).record_event))
     if built.ema is not None:
         callbacks.append(AverageWeights(built.ema))
     callbacks.append(meter)

@@ -186,7 +186,7 @@ class StageCheckpoints(Callback):
         parts = {
             "learner": self.built.learner.state_dict(),
             "optimizer": optimizer,
-            "random": checkpoint.random_state(),
+            "random": checkpoint.random_state(self.session.accelerator.device),
         }
         if self.built.ema is not None:
             parts["ema"] = self.built.ema.averages
@@ -231,7 +231,7 @@ class StageCheckpoints(Callback):
         saved = translate_train_state(values["progress"]) if is_old else values["state"]
         state = TrainState.from_state_dict(saved)
         if session.accelerator.num_processes == values["world"] == 1:
-            checkpoint.restore_random(random_states)
+            checkpoint.restore_random(random_states, session.accelerator.device)
         else:
             torch.manual_seed(session.noise_seed(built.name, f"/{state.step}"))
         if session.is_writer:
