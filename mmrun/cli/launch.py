@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
@@ -31,6 +31,9 @@ from mmrun.quoting import quote_values
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.index import determine_status
+
+if TYPE_CHECKING:
+    from mmrun.cli.terminal import Terminal  # imports torch
 
 # launcher -> the package that brings it
 EXTRAS = {"submitit_local": "hydra-submitit-launcher", "submitit_slurm": "hydra-submitit-launcher"}
@@ -66,22 +69,32 @@ class SweepRun:
         return cls(list(overrides), config, RunFolder(run_folder_path(compose.as_dict(config))))
 
 
-class Job(TypedDict):
-    """What the process that trains a run is told.
+class JobRun(TypedDict):
+    """One run of a job.
 
     Attributes:
         run: path of the run folder.
         position: fields of a `SweepPosition`.
-        rerun: repeat the run if it is finished.
-        quiet: print errors only.
         trial: of a search, which may prune the run.
     """
 
     run: str
     position: dict[str, Any]
+    trial: TrialArguments | None
+
+
+class Job(TypedDict):
+    """What the process that trains a run, or several together, is told.
+
+    Attributes:
+        runs: one, or those that train together.
+        rerun: repeat runs that are finished.
+        quiet: print errors only.
+    """
+
+    runs: list[JobRun]
     rerun: bool
     quiet: bool
-    trial: TrialArguments | None
 
 
 class Launcher:
@@ -136,20 +149,21 @@ class Launcher:
             results = self._launch(jobs)
         return {path: reason for path, reason in results.items() if reason is not None}
 
-    def _launch(self, jobs: dict[Path, Job]) -> dict[Path, str | None]:
+    def _launch(self, jobs: list[Job]) -> dict[Path, str | None]:
         """Launch jobs, and those that a killed worker took with it again; return the reasons of failures."""
         results: dict[Path, str | None] = {}
         while jobs:
             started = time.time()
-            overrides = [[f"job={_quote(job)}"] for job in jobs.values()]
+            overrides = [[f"job={_quote(job)}"] for job in jobs]
             try:
                 returned = self.launcher.launch(overrides, initial_job_idx=0)
-                results = {path: job.return_value for path, job in zip(jobs, returned, strict=True)}
+                for job in returned:
+                    results |= {Path(path): reason for path, reason in job.return_value.items()}
                 break
             except BrokenProcessPool as error:  # a killed worker takes the others with it: launch the remaining jobs
                 _print_note(f"a process was killed: {str(error).splitlines()[0]}")
-                remaining = {path: job for path, job in jobs.items() if not _was_trained(RunFolder(path), started)}
-                jobs = remaining if len(remaining) < len(jobs) else {}
+                remaining = [job for job in jobs if not _was_trained(job, started)]
+                jobs = remaining if len(remaining) < len(jobs) else []
             except Exception as error:  # of the launcher: the run folders tell how far each run came
                 _print_note(f"the launcher failed: {type(error).__name__}: {error}")
                 break
@@ -157,66 +171,112 @@ class Launcher:
 
     def _prepare_jobs(
         self, sweep_runs: Sequence[SweepRun], rerun: bool, trials: Sequence[TrialArguments | None]
-    ) -> dict[Path, Job]:
-        """Write the run folder of each run to train, and return the jobs by run folder."""
-        jobs: dict[Path, Job] = {}
-        count = sum(rerun or not sweep_run.folder.finished for sweep_run in sweep_runs)
+    ) -> list[Job]:
+        """Write the run folder of each run to train, and return the jobs."""
+        numbered = zip(range(1, len(sweep_runs) + 1), sweep_runs, trials, strict=True)
+        to_train = [item for item in numbered if rerun or not item[1].folder.finished]
+        groups = [[index] for index in range(len(to_train))]
+        if any(run.config.trainer.vectorize for _, run, _ in to_train):
+            from mmrun.run.vectorized_groups import group_runs  # imports torch
+
+            groups, messages = group_runs([run.config for _, run, _ in to_train])
+            for message in messages:
+                _print_note(message)
+        jobs: list[Job] = []
         began = time.monotonic()
-        for number, (sweep_run, trial) in enumerate(zip(sweep_runs, trials, strict=True), start=1):
-            folder = sweep_run.folder
-            if rerun or not folder.finished:
-                folder.write_request(compose.as_dict(sweep_run.config), sweep_run.overrides)
-                position = SweepPosition(number, len(sweep_runs), len(jobs), count, began, not self.is_sequential)
-                jobs[folder.path] = {
-                    "run": str(folder.path),
-                    "position": asdict(position),
-                    "rerun": rerun,
-                    "quiet": is_quiet(),
-                    "trial": trial,
-                }
+        for group in groups:
+            runs: list[JobRun] = []
+            for index in group:
+                number, run, trial = to_train[index]
+                run.folder.write_request(compose.as_dict(run.config), run.overrides)
+                is_parallel = len(group) > 1 or not self.is_sequential
+                position = SweepPosition(number, len(sweep_runs), index, len(to_train), began, is_parallel)
+                runs.append({"run": str(run.folder.path), "position": asdict(position), "trial": trial})
+            jobs.append({"runs": runs, "rerun": rerun, "quiet": is_quiet()})
         return jobs
 
 
-def run_job(sweep: DictConfig) -> str | None:
-    """Train one run, in the process that the launcher chose.
+def run_job(sweep: DictConfig) -> dict[str, str | None]:
+    """Train the runs of a job, in the process that the launcher chose.
 
     Args:
         sweep: the composed config of the launcher; `job` is a `Job` as JSON.
 
     Returns:
-        The reason if the run failed, else None.
+        By path of the run folder, the reason if the run failed, else None.
     """
+    job: Job = json.loads(sweep.job)
+    set_quiet(job["quiet"])  # this may be another process than the one that read the command line
+    if len(job["runs"]) > 1:
+        return _train_together(job)
+    (run,) = job["runs"]
+    return {run["run"]: _train_one(run, job["rerun"])}
+
+
+def _train_one(run: JobRun, rerun: bool) -> str | None:
+    """Train one run; return the reason if it failed."""
     from mmrun.cli.terminal import Terminal
     from mmrun.run import pipeline
-    from mmrun.run.session import Pruned
     from mmrun.training.callback import CallbackList
 
-    job: Job = json.loads(sweep.job)
-    folder = RunFolder(job["run"])
+    folder = RunFolder(run["run"])
     overrides, config = folder.read_overrides(), compose.restore(folder.read_config())
-    position = SweepPosition(**job["position"])
-    set_quiet(job["quiet"])  # this may be another process than the one that read the command line
+    position = SweepPosition(**run["position"])
     with Terminal.for_run(config, position) as terminal:
         callback = CallbackList([terminal])
-        if job["trial"] is not None:
+        if run["trial"] is not None:
             from mmrun.cli.pruning import Pruning  # here: it imports Optuna, which takes a second
 
-            callback.callbacks.append(Pruning(folder, job["trial"]))
+            callback.callbacks.append(Pruning(folder, run["trial"]))
         try:
-            pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True)
+            pipeline.run(config, callback, overrides, rerun, folder, wait=True)
         except KeyboardInterrupt:
             if position.is_parallel:  # the process that waits for this run to stop shall see that it has
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise
-        except Pruned as reason:
-            terminal.on_message(f"pruned: {reason}")
-        except MmrunError as error:
-            terminal.on_failure(str(error))
-            return f"{type(error).__name__}: {error}"
         except Exception as error:
-            terminal.console.print_exception()
-            return f"{type(error).__name__}: {error}"
+            return _report_failure(terminal, error)
     return None
+
+
+def _train_together(job: Job) -> dict[str, str | None]:
+    """Train several runs as one computation; return the reason of each failure."""
+    from mmrun.cli.terminal import Terminal
+    from mmrun.run.vectorized import Sibling, run_together
+
+    siblings, terminals = [], []
+    for run in job["runs"]:
+        folder = RunFolder(run["run"])
+        config = compose.restore(folder.read_config())
+        terminals.append(Terminal.for_run(config, SweepPosition(**run["position"])))
+        siblings.append(Sibling(config, folder, folder.read_overrides(), terminals[-1], job["rerun"]))
+    try:
+        run_together(siblings)
+    except Exception as error:  # of all runs
+        for sibling in siblings:
+            if sibling.trains:
+                sibling.error = error
+    reasons: dict[str, str | None] = {}
+    for sibling, terminal in zip(siblings, terminals, strict=True):
+        failure = sibling.error
+        reasons[str(sibling.folder.path)] = None if failure is None else _report_failure(terminal, failure)
+    return reasons
+
+
+def _report_failure(terminal: "Terminal", error: Exception) -> str | None:
+    """Print why a run ended early, and return the reason if it failed."""
+    from mmrun.run.session import Pruned
+
+    if isinstance(error, Pruned):
+        terminal.on_message(f"pruned: {error}")
+        return None
+    if isinstance(error, MmrunError):
+        terminal.on_failure(str(error))
+    else:
+        from rich.traceback import Traceback
+
+        terminal.console.print(Traceback.from_exception(type(error), error, error.__traceback__))
+    return f"{type(error).__name__}: {error}"
 
 
 def check_configs(configs: Iterable[RunConfig]) -> list[str]:
@@ -311,8 +371,14 @@ def _drop_quotes(override: str) -> str:
     return typed if quote_values([typed]) == [override] else override
 
 
-def _was_trained(folder: RunFolder, since: float) -> bool:
-    return folder.finished or (folder.status_file.exists() and folder.status_file.stat().st_mtime >= since)
+def _was_trained(job: Job, since: float) -> bool:
+    """Return whether a job began to train since some time: each of its runs is finished, or has a newer status."""
+    folders = [RunFolder(run["run"]) for run in job["runs"]]
+    return all(folder.finished or _has_status_since(folder, since) for folder in folders)
+
+
+def _has_status_since(folder: RunFolder, since: float) -> bool:
+    return folder.status_file.exists() and folder.status_file.stat().st_mtime >= since
 
 
 def _quote(job: Job) -> str:
