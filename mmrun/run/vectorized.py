@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
@@ -20,6 +21,7 @@ from mmrun.run.stage import (
     stage_key,
 )
 from mmrun.run.stage_checkpoints import StageCheckpoints
+from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.vectorized import Member, NotStackableError, choose_size, find_collected, fit_together
@@ -138,47 +140,58 @@ def _train(siblings: Sequence[Sibling], interruption: Interruption) -> None:
 
 def _train_stage(siblings: Sequence[Sibling], name: str, interruption: Interruption) -> None:
     """Train a stage of all runs; leave its weights in their models, and its cost with each run."""
-    trainings: dict[int, list[tuple[Sibling, StageTraining]]] = {}  # by the step at which they start
+    opened: list[OpenedStage] = []
     for sibling in siblings:
-
-        def start(sibling: Sibling = sibling) -> None:
-            training = _open_training(sibling.session, name)
-            if training is not None:
-                trainings.setdefault(training.state.step, []).append((sibling, training))
-
-        sibling.attempt(start)
-    for same_step in trainings.values():
+        sibling.attempt(partial(_open_stage, sibling, name, opened))
+    for step in dict.fromkeys(stage.training.state.step for stage in opened):
+        same_step = [stage for stage in opened if stage.training.state.step == step]
         _fit(same_step, interruption)
-        for sibling, training in same_step:
-            if sibling.trains:
-                sibling.attempt(training.finish)
+        for stage in same_step:
+            if stage.sibling.trains:
+                stage.sibling.attempt(stage.training.finish)
     for sibling in siblings:
         if sibling.trains:
             sibling.attempt(partial(_keep_result, sibling, name))
 
 
-def _open_training(session: Session, name: str) -> StageTraining | None:
-    """Return a stage of a run, ready to be trained; None where the run has its result, or an earlier run stored it."""
+class OpenedStage(NamedTuple):
+    """A stage of one of the runs, ready to be trained.
+
+    Attributes:
+        sibling: the run.
+        training: of the stage.
+        random_state: of torch's generators, with which the run trains alone.
+    """
+
+    sibling: Sibling
+    training: StageTraining
+    random_state: checkpoint.Tensors
+
+
+def _open_stage(sibling: Sibling, name: str, opened: list[OpenedStage]) -> None:
+    """Open a stage of a run, unless the run has its result, or an earlier run stored it."""
+    session = sibling.session
     stage = session.stages[name]
     if is_trained(session, stage):
-        return None
+        return
     built = build_stage(session, stage)
-    if stage.config.reuse and load_stored(
-        StageCheckpoints(session, built), stage_cache(session) / stage_key(session, built)
-    ):
-        return None
-    return StageTraining(session, built)
+    if stage.config.reuse:
+        stored = stage_cache(session) / stage_key(session, built)
+        if load_stored(StageCheckpoints(session, built), stored):
+            return
+    training = StageTraining(session, built)
+    training.start()
+    opened.append(OpenedStage(sibling, training, checkpoint.random_state()))
 
 
 def _keep_result(sibling: Sibling, name: str) -> None:
     sibling.costs[name] = load_trained(sibling.session, sibling.session.stages[name])
 
 
-def _fit(opened: Sequence[tuple[Sibling, StageTraining]], interruption: Interruption) -> None:
+def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
     """Train a stage of some runs that are at the same step, as many together as is fastest."""
-    (_, first), trainings = opened[0], [training for _, training in opened]
-    for sibling, training in opened:
-        sibling.attempt(training.start)
+    trainings = [stage.training for stage in opened]
+    first = trainings[0]
     batches = StackedBatches([training.built.batches for training in trainings])
     learners = [training.built.learner for training in trainings]
     size = choose_size(learners[0], len(learners), first.built.device)
@@ -189,9 +202,10 @@ def _fit(opened: Sequence[tuple[Sibling, StageTraining]], interruption: Interrup
         size, collected, how = 1, set(), f"one after another: {reason}"
     first.session.callback.on_message(f"{first.built.name}: {len(opened)} runs train {how}")
     for start in range(0, len(opened), size):
+        checkpoint.restore_random(opened[start].random_state)
         part = range(start, min(start + size, len(opened)))
         if len(part) == 1:
-            opened[start][0].attempt(trainings[start].fit)
+            opened[start].sibling.attempt(trainings[start].fit)
             continue
         members = [_member(trainings[number]) for number in part]
 
@@ -202,7 +216,7 @@ def _fit(opened: Sequence[tuple[Sibling, StageTraining]], interruption: Interrup
             fit_together(members, load, collected, first.session.accelerator, interruption.stop_if_signalled)
         for number, member in zip(part, members, strict=True):
             if member.error is not None:
-                opened[number][0].attempt(partial(_raise, member.error))
+                opened[number].sibling.attempt(partial(_raise, member.error))
 
 
 def _member(training: StageTraining) -> Member:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from mmrun.objectives.augment import Augment
 from mmrun.objectives.step_state import StepState
 from mmrun.training.callback import Callback
 from mmrun.training.dry_run import no_side_effects
@@ -203,9 +204,9 @@ def choose_size(learner: Learner, number: int, device: torch.device) -> int:
 def _check_objective(learner: Learner) -> None:
     """Reject an objective whose gradients are not those of its loss, or that keeps what a step has collected."""
     for part in learner.objective.modules():
-        name = type(part).__name__
-        if isinstance(part, Objective) and type(part).backward is not Objective.backward:
-            raise NotStackableError(f"{name} computes its gradients itself")
+        is_plain = not isinstance(part, Objective) or isinstance(part, Augment)  # whose gradients are another's
+        if not is_plain and type(part).backward is not Objective.backward:
+            raise NotStackableError(f"{type(part).__name__} computes its gradients itself")
         if isinstance(part, StepState):
             raise NotStackableError(f"{type(learner.objective).__name__} collects values during a step")
 
