@@ -90,11 +90,13 @@ class Job(TypedDict):
         runs: one, or those that train together.
         rerun: repeat runs that are finished.
         quiet: print errors only.
+        in_worker: the job runs in another process than the command.
     """
 
     runs: list[JobRun]
     rerun: bool
     quiet: bool
+    in_worker: bool
 
 
 class Launcher:
@@ -192,7 +194,7 @@ class Launcher:
                 is_parallel = len(group) > 1 or not self.is_sequential
                 position = SweepPosition(number, len(sweep_runs), index, len(to_train), began, is_parallel)
                 runs.append({"run": str(run.folder.path), "position": asdict(position), "trial": trial})
-            jobs.append({"runs": runs, "rerun": rerun, "quiet": is_quiet()})
+            jobs.append({"runs": runs, "rerun": rerun, "quiet": is_quiet(), "in_worker": not self.is_sequential})
         return jobs
 
 
@@ -207,10 +209,15 @@ def run_job(sweep: DictConfig) -> dict[str, str | None]:
     """
     job: Job = json.loads(sweep.job)
     set_quiet(job["quiet"])  # this may be another process than the one that read the command line
-    if len(job["runs"]) > 1:
-        return _train_together(job)
-    (run,) = job["runs"]
-    return {run["run"]: _train_one(run, job["rerun"])}
+    try:
+        if len(job["runs"]) > 1:
+            return _train_together(job)
+        (run,) = job["runs"]
+        return {run["run"]: _train_one(run, job["rerun"])}
+    except KeyboardInterrupt:
+        if job["in_worker"]:  # the process that waits for these runs to stop shall see that they have
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise
 
 
 def _train_one(run: JobRun, rerun: bool) -> str | None:
@@ -230,10 +237,6 @@ def _train_one(run: JobRun, rerun: bool) -> str | None:
             callback.callbacks.append(Pruning(folder, run["trial"]))
         try:
             pipeline.run(config, callback, overrides, rerun, folder, wait=True)
-        except KeyboardInterrupt:
-            if position.is_parallel:  # the process that waits for this run to stop shall see that it has
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-            raise
         except Exception as error:
             return _report_failure(terminal, error)
     return None
