@@ -189,8 +189,8 @@ def _build_curves(folder: RunFolder, metrics: RunMetrics | None) -> list[Table |
         if len(points) > 1:
             epochs, values = zip(*points, strict=True)
             first, last = format_number(values[0]), format_number(values[-1])
-            rows.append([stage, name, draw_curve(epochs, values, *CURVE_SIZE), f"{epochs[-1]:.3g}", first, last])
-    return [Table("", ["stage", "curve", "over the epochs", "epochs", "first", "last"], rows, 3)] if rows else []
+            rows.append([stage, name, draw_curve(epochs, values, *CURVE_SIZE), first, last])
+    return [Table("", ["stage", "curve", "over the epochs", "first", "last"], rows, 2)] if rows else []
 
 
 def _read_points(folder: RunFolder, names: list[str]) -> dict[tuple[str, str], list[tuple[float, float]]]:

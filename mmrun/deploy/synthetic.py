@@ -83,8 +83,8 @@ def _make_cells(preprocessor: Any, generator: np.random.Generator) -> dict[str, 
     cells: dict[str, object] = {}
     for name, transform in preprocessor.numeric.items():
         cells[name] = transform.invert(float(generator.normal()))
-    for name, categories in preprocessor.categories.items():
-        cells[name] = str(generator.choice(list(categories)))
+    for name, transform in preprocessor.categories.items():
+        cells[name] = str(generator.choice(list(transform.numbers)))
     return cells
 
 

@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 
 from mmrun.config import RunConfig, StageConfig, TrainerConfig, result_config
 from mmrun.results.schema import Config, RunRecord
-from mmrun.results.selection import Group, flatten, format_value, lookup_values
+from mmrun.results.selection import Group, flatten, format_value, lookup, lookup_values
 
 COMPARED_ELSEWHERE = ("dataset", "budget", "trainer.precision")  # data by their content, budgets by what they allow
 OPAQUE = ("experiment", "cost")  # runs in groups of these may differ from each other in any key
@@ -20,8 +20,9 @@ class Variation:
     """The config keys that change a result, vary between some runs, and are neither group nor pairing.
 
     Ten learning rates are not ten replicates: of all that varies within a group, the seed alone makes replicates.
-    Keys below a key of `by` belong to it, as those of `encoder.image.` to `encoder.image`. Texts may go with the seed,
-    as the name of a run that initial weights come from does; numbers may not.
+    Keys below a choice (`encoder.image.` below `encoder.image`) may go with it: of runs with different choices, the
+    choice is named in their place. Texts may go with the seed, as the name of a run that initial weights come from
+    does; numbers may not.
 
     Args:
         runs: all that are compared.
@@ -31,57 +32,95 @@ class Variation:
 
     def __init__(self, runs: Sequence[RunRecord], by: Sequence[str], paired: Sequence[str]) -> None:
         all_terms = [_list_terms(run["config"]) for run in runs]
-        accounted = [*by, *paired, *COMPARED_ELSEWHERE]
+        elsewhere = list(COMPARED_ELSEWHERE)
         if any(_is_below(key, "dataset") or _is_below(key, "encoder") for key in by):
-            accounted.append("modalities")
-        self.keys = []
+            elsewhere.append("modalities")
+        self.keys: dict[str, list[str]] = {}  # those above it that explain its values, by key
+        choices = [key for key in _find_varying([run["choices"] for run in runs]) if not _is_any_below(key, elsewhere)]
         for key in _find_varying(all_terms):
-            if not _is_seed(key) and not any(_is_below(key, other) for other in accounted):
-                self.keys.append(key)
+            if not _is_seed(key) and not _is_any_below(key, elsewhere):
+                self.keys[key] = [above for above in (*by, *choices) if _is_below(key, above)]
+        accounted = [*by, *paired, *elsewhere]
+        self.choices = [key for key in choices if not _is_any_below(key, accounted)]
         cell_keys = [key for key in paired if not _is_seed(key)]
         cell_keys += [key for key in by if key.partition(".")[0] in OPAQUE]
+        above_keys = {above for explaining in self.keys.values() for above in explaining}
         self._terms: dict[str, Terms] = {}
         self._cells: dict[str, Group] = {}
+        self._above: dict[str, dict[str, str]] = {}  # by run and key
         for run, terms in zip(runs, all_terms, strict=True):
             self._terms[run["run"]] = {key: terms[key] for key in self.keys if key in terms}
             self._cells[run["run"]] = lookup_values(run, cell_keys)
+            self._above[run["run"]] = {key: format_value(lookup(run, key)) for key in {*above_keys, *self.choices}}
 
     def find(self, runs: Iterable[RunRecord]) -> dict[str, Counter[str]]:
-        """Find the keys that vary between some of the runs.
+        """Find the choices and keys that vary between some of the runs.
 
         Args:
             runs: compared with each other.
 
         Returns:
-            Number of runs by value, by key. A part whose class differs stands for all keys below it.
+            Number of runs by value, by choice or key. A choice stands for the keys below it that go with it, and a
+            part whose class differs for all keys below it.
         """
         runs = list(runs)
-        varying: dict[str, Counter[str]] = {}
+        varying = self._find_varying_choices(runs)
+        keys: dict[str, Counter[str]] = {}
         for key in self.keys:
             counts = self._count_differing(key, runs)
             if counts:
+                keys[key] = counts
+        return {**varying, **_fold_parts(keys)}
+
+    def _find_varying_choices(self, runs: Sequence[RunRecord]) -> dict[str, Counter[str]]:
+        """Count the values of each choice that runs should share and do not, unless one above it varies too."""
+        varying: dict[str, Counter[str]] = {}
+        for key in sorted(self.choices, key=lambda choice: choice.count(".")):
+            if _is_any_below(key, varying) or not any(key in explaining for explaining in self.keys.values()):
+                continue
+            by_cell: dict[Group, Counter[str]] = defaultdict(Counter)
+            for run in runs:
+                by_cell[self._cells[run["run"]]][self._above[run["run"]][key]] += 1
+            counts = _sum_differing(by_cell.values())
+            if counts:
                 varying[key] = counts
-        return _fold_parts(varying)
+        return varying
 
     def _count_differing(self, key: str, runs: Sequence[RunRecord]) -> Counter[str]:
         """Count the values of a key among runs that should share it; empty where they do."""
-        counts: dict[tuple[Group, int | None], Counter[str]] = defaultdict(Counter)
+        by_cell: dict[tuple[Group, Group, int | None], Counter[str]] = defaultdict(Counter)
         part, _, modality = key.partition(".")
         modality = modality.partition(".")[0]
+        explaining = self.keys[key]
         for run in runs:
             if part == "encoder" and modality not in run["config"]["encoder"]:
                 continue  # the key `modalities` tells this
-            value = self._terms[run["run"]].get(key)
+            name = run["run"]
+            value = self._terms[name].get(key)
             text = ABSENT if value is None else format_value(value)
             seed = run["seed"] if isinstance(value, str) else None
-            counts[self._cells[run["run"]], seed][text] += 1
-        if any(seed is not None for _, seed in counts) and any(seed is None for _, seed in counts):
-            return sum(counts.values(), Counter())  # a text in some runs, none in others
-        differing: Counter[str] = Counter()
-        for values in counts.values():
-            if len(values) > 1:
-                differing += values
-        return differing
+            above = tuple(self._above[name][choice] for choice in explaining)
+            by_cell[self._cells[name], above, seed][text] += 1
+        if _has_texts_and_others(by_cell):
+            return sum(by_cell.values(), Counter())
+        return _sum_differing(by_cell.values())
+
+
+def _has_texts_and_others(by_cell: Iterable[tuple[Group, Group, int | None]]) -> bool:
+    """Return whether a key is a text in some runs of one cell, which may go with the seed, and none in others."""
+    kinds: dict[tuple[Group, Group], set[bool]] = defaultdict(set)
+    for cell, above, seed in by_cell:
+        kinds[cell, above].add(seed is None)
+    return any(len(of_cell) > 1 for of_cell in kinds.values())
+
+
+def _sum_differing(counts_by_cell: Iterable[Counter[str]]) -> Counter[str]:
+    """Add the counts of the cells that have more than one value."""
+    differing: Counter[str] = Counter()
+    for counts in counts_by_cell:
+        if len(counts) > 1:
+            differing += counts
+    return differing
 
 
 def _list_terms(config: Config) -> Terms:
@@ -105,7 +144,7 @@ def _defaults(part: type) -> Terms:
     return defaults
 
 
-def _find_varying(all_terms: Sequence[Terms]) -> list[str]:
+def _find_varying(all_terms: Sequence[Mapping[str, object]]) -> list[str]:
     """Return the keys that do not have one value in all configs, in the order of the configs."""
     first = all_terms[0]
     varying: dict[str, None] = {}
@@ -121,6 +160,11 @@ def _find_varying(all_terms: Sequence[Terms]) -> list[str]:
 def _is_below(key: str, other: str) -> bool:
     """Return whether a key is another one, or below it."""
     return key == other or key.startswith(f"{other}.")
+
+
+def _is_any_below(key: str, others: Iterable[str]) -> bool:
+    """Return whether a key is one of others, or below one of them."""
+    return any(_is_below(key, other) for other in others)
 
 
 def _is_seed(key: str) -> bool:

@@ -111,8 +111,8 @@ def test_learning_curves_are_drawn(outputs, capsys):
     lines = capsys.readouterr().out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("stage   curve"))
     assert lines[start : start + 4 : 2] == [
-        "stage   curve          over the epochs            epochs    first     last",
-        "train   train/loss     ⠉⠉⠒⠒⠒⠢⠤⠤⢄⣀⣀⣀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀       10   0.5000   0.0000",
+        "stage   curve                   over the epochs    first     last",
+        "train   train/loss     ⠉⠉⠒⠒⠒⠢⠤⠤⢄⣀⣀⣀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀   0.5000   0.0000",
     ]
 
 

@@ -66,8 +66,44 @@ def test_another_class_stands_for_all_keys_below_it(outputs):
         "fusion is neither group nor pairing and differs between compared runs: Concat (n=3), Sum (n=3); "
         "fix it with --where, or add it to --by"
     ]
-    by_fusion = compare([outputs], ["strategy", "fusion"], "test/accuracy")
-    assert by_fusion.notices == []
+
+
+SUM = {"fusion": {"_target_": "mmrun.models.fusions.simple.Sum"}, "choices__fusion": "sum"}
+
+
+def test_another_choice_stands_for_the_keys_below_it(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    three_seeds(outputs, "component", [0.5, 0.6, 0.7], **SUM)
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == [
+        "fusion is neither group nor pairing and differs between compared runs: concat (n=3), sum (n=3); "
+        "fix it with --where, or add it to --by"
+    ]
+    assert compare([outputs], ["strategy", "fusion"], "test/accuracy").notices == []
+    assert compare([outputs], ["fusion"], "test/accuracy").notices == [
+        "strategy is neither group nor pairing and differs between compared runs: component (n=3), scratch (n=3); "
+        "fix it with --where, or add it to --by"
+    ]
+
+
+def test_an_override_below_a_choice_does_not_go_with_it(outputs):
+    finished(outputs, 0.5, "scratch", 0)
+    finished(outputs, 0.5, "scratch", 1, fusion__dim=64)
+    three_seeds(outputs, "component", [0.5, 0.6, 0.7], **SUM)
+    for by in (["strategy"], ["strategy", "fusion"]):
+        notices = compare([outputs], by, "test/accuracy").notices
+        assert (
+            "fusion.dim is neither group nor pairing and differs between compared runs: 128 (n=1), 64 (n=1); "
+            "fix it with --where, or add it to --by"
+        ) in notices
+
+
+def test_an_override_below_the_strategy_makes_no_replicate_of_it(outputs):
+    finished(outputs, 0.5, "scratch", 0)
+    finished(outputs, 0.5, "scratch", 1, strategy__stages__train__share=0.5)
+    assert compare([outputs], ["strategy"], "test/accuracy").notices[0] == (
+        "strategy.stages.train.share is neither group nor pairing and differs between compared runs: "
+        "0.5 (n=1), 1 (n=1); fix it with --where, or add it to --by"
+    )
 
 
 def test_keys_of_a_newer_version_have_their_default_in_older_runs(outputs):

@@ -155,7 +155,7 @@ def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) ->
     findings += check_columns(table, name, cells)
     readable = np.setdiff1d(rows, list(unreadable))
     decoded = {part: values[readable] for part, values in decoded.items()}
-    categories = {label: len(set(numbers) - {""}) for label, numbers in cells.categories.items()}
+    categories = {label: len(transform.names) for label, transform in cells.categories.items()}
     facts: ModalityAudit = {"numeric": list(cells.numeric), "categories": categories}
     pairs = readable[find_unusual_pairs(decoded)]
     return Inspection(facts, findings, pairs, Features(readable, encode_records(decoded).__getitem__))

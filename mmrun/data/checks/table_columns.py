@@ -66,7 +66,7 @@ def check_columns(table: Table, name: str, cells: Cells) -> list[Finding]:
     findings = [split_remedy("cells", f"{name}: {note}") for note in cells.notes]
     for label in [*cells.numeric, *cells.categories]:
         subject = f"{name}: column '{label}'"
-        num_categories = len(set(cells.categories.get(label, ())) - {""})
+        num_categories = len(cells.categories[label].names) if label in cells.categories else 0
         most_frequent, count, num_cells = _count_most_frequent(records.columns[label], rows)
         if count == num_cells:  # warned of by the table itself, as `train` does
             continue

@@ -1,15 +1,20 @@
 """Tabular cells: the numbers and categories of one row."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 
-from mmrun.data.names import find_near_equal, normalize_name
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.packed import is_present as is_cell_present
+from mmrun.data.preprocess.categories import (
+    CategoryEncoding,
+    CategoryTransform,
+    as_category,
+    describe_categories,
+    fit_categories,
+)
 from mmrun.data.preprocess.numbers import (
     Impute,
     NumberOptions,
@@ -25,12 +30,9 @@ from mmrun.values import NonNegativeFloat, PositiveFloat, PositiveInt, Range
 
 MAX_SPREADS = 10  # distances from the 5 % to the 95 % quantile that a number may be beyond them, to go unmentioned
 MAX_DEVIATIONS = 1e30  # from the mean; what is farther away would overflow float32
-
-
 MAX_ONE_HOT = 1000  # categories of all columns that may become a number each
 
 ClipQuantile = Annotated[float, Range(above=0, below=0.5)]
-CategoryEncoding = Literal["embedding", "one_hot", "frequency"]
 
 IMPUTED = {"mean": "the mean", "median": "the median"}
 SCALED = {
@@ -38,7 +40,6 @@ SCALED = {
     "quantile": "mapped to normal quantiles",
     "none": "not scaled",
 }
-ENCODED = {"one_hot": "a number each, 0 or 1", "frequency": "their standardised share of the training rows"}
 
 
 class Cells:
@@ -65,7 +66,7 @@ class Cells:
 
     Attributes:
         numeric: transform of each numeric column.
-        categories: number of each category by categorical column.
+        categories: numbers of the categories of each categorical column.
         metadata: num_numeric (F) and cardinalities (K numbers, including category 0), for encoders.
         notes: what is suspicious in the column and which transforms are on, one line each; written by `fit`.
 
@@ -92,8 +93,7 @@ class Cells:
         self.encode: CategoryEncoding = encode
         self.min_frequency = min_frequency
         self.numeric: dict[str, NumberTransform] = {}
-        self.categories: dict[str, dict[str, int]] = {}
-        self.frequencies: dict[str, list[float]] = {}  # by category number, with encode=frequency
+        self.categories: dict[str, CategoryTransform] = {}
         self.metadata: dict[str, object] = {}
         self.notes: list[str] = []
 
@@ -112,7 +112,7 @@ class Cells:
         is_training = np.isin(np.arange(len(records)), rows)
         is_present = column.is_present()
         has_cells = bool((is_training & is_present).any())
-        self.numeric, self.categories, self.frequencies, self.notes = {}, {}, {}, []
+        self.numeric, self.categories, self.notes = {}, {}, []
         for name, cells in records.columns.items() if has_cells else ():
             is_categorical = name in (self.categorical or []) or name in column.categorical
             numbers = None if is_categorical else _parse_training_numbers(cells, is_training)
@@ -146,30 +146,11 @@ class Cells:
     def _fit_categories(
         self, name: str, cells: PackedValues[object], is_training: np.ndarray, is_present: np.ndarray
     ) -> None:
-        words = cells.map(_category)
-        counts = Counter(words[is_training & is_present])
-        in_training = set(counts)
-        common = sorted(word for word in counts if counts[word] >= self.min_frequency)
-        rare = sorted(in_training - set(common))
-        self.categories[name] = {word: number for number, word in enumerate(common, start=1)}
-        self.categories[name] |= dict.fromkeys(rare, len(common) + 1)
-        if rare:
-            self.notes.append(
-                f"column '{name}': {len(rare)} of {len(counts)} categories have fewer than {self.min_frequency} "
-                f"training rows, and are merged, such as {rare[0][:40]!r}"
-            )
-        if self.encode == "frequency":
-            self.frequencies[name] = _compute_frequencies(counts, self.categories[name])
-        if self.encode != "embedding":
-            self.notes.append(f"column '{name}': categories become {ENCODED[self.encode]}")
-        self.notes += self._describe_unknown(name, words[~is_training & is_present], "other rows")
-        pairs = find_near_equal(in_training - {""})
-        if pairs:
-            first_word, second_word = pairs[0]
-            self.notes.append(
-                f"column '{name}': the categories {first_word!r} and {second_word!r} are nearly equal; "
-                "if they are one, spell them alike"
-            )
+        words = cells.map(as_category)
+        training_words = words[is_training & is_present]
+        self.categories[name] = fit_categories(training_words, self.encode, self.min_frequency)
+        self.notes += describe_categories(name, training_words, self.encode, self.min_frequency)
+        self.notes += self.categories[name].describe_unknown(name, words[~is_training & is_present], "other rows")
 
     def describe_new(self, column: Column) -> list[str]:
         """Return a line about each categorical column in which new rows have categories that no training row has.
@@ -180,24 +161,10 @@ class Cells:
         records = Records.from_rows(column.values)
         is_present = column.is_present()
         lines = []
-        for name in self.categories:
-            words = records.columns[name].map(_category)
-            lines += self._describe_unknown(name, words[is_present], "rows")
+        for name, transform in self.categories.items():
+            words = records.columns[name].map(as_category)
+            lines += transform.describe_unknown(name, words[is_present], "rows")
         return lines
-
-    def _describe_unknown(self, name: str, words: np.ndarray, rows: str) -> list[str]:
-        """Return a line about words that no training row has, or none if there is none."""
-        unknown = [word for word in words if word not in self.categories[name]]
-        if not unknown:
-            return []
-        named = next((word for word in unknown if word), "")
-        first = f", the first is {named[:40]!r}" if named else ""
-        num_empty = unknown.count("")
-        empty = f" ({num_empty} of them are empty)" if num_empty else ""
-        share = f"{len(unknown)} of {len(words)} {rows}"
-        return [
-            f"column '{name}': {share} have a category that no training row has{first}; they are read as unknown{empty}"
-        ]
 
     def decode(self, value: Mapping[str, object]) -> dict[str, np.ndarray]:
         """Decode one row.
@@ -225,7 +192,7 @@ class Cells:
                 )
             missing[0, i] = math.isnan(transformed)
             numbers[0, i] = 0.0 if missing[0, i] else transformed
-        numbered = [categories.get(_category(value[name]), 0) for name, categories in self.categories.items()]
+        numbered = [transform.number_cell(value[name]) for name, transform in self.categories.items()]
         parts = self._join(numbers, missing, np.array([numbered], dtype=np.int64))
         return {name: part[0] for name, part in parts.items()}
 
@@ -254,9 +221,8 @@ class Cells:
             missing[:, i] = np.isnan(transformed)
             numbers[:, i] = np.nan_to_num(transformed, nan=0.0)
         categories = np.zeros((len(values), len(self.categories)), dtype=np.int64)
-        for i, (name, numbered) in enumerate(self.categories.items()):
-            numbers_of_words = (numbered.get(word, 0) for word in values.columns[name].map(_category))
-            categories[:, i] = np.fromiter(numbers_of_words, dtype=np.int64, count=len(values))
+        for i, (name, of_column) in enumerate(self.categories.items()):
+            categories[:, i] = of_column.number_cells(values.columns[name])
         parts = self._join(numbers, missing, categories)
         for part in parts.values():
             part[is_empty] = 0
@@ -267,19 +233,16 @@ class Cells:
         if self.encode == "embedding":
             return {"numeric": numbers, "missing": missing, "categorical": categories}
         encoded = [numbers]
-        for i, (name, cardinality) in enumerate(self._count_categories().items()):
-            if self.encode == "frequency":
-                encoded.append(np.array(self.frequencies[name], dtype=np.float32)[categories[:, i], None])
-            else:
-                encoded.append(np.eye(cardinality, dtype=np.float32)[categories[:, i], 1:])
+        for i, transform in enumerate(self.categories.values()):
+            encoded.append(transform.encode(categories[:, i], self.encode))
         joined = np.concatenate(encoded, axis=1)
         is_missing = np.zeros(joined.shape, dtype=bool)
         is_missing[:, : missing.shape[1]] = missing
         return {"numeric": joined, "missing": is_missing, "categorical": categories[:, :0]}
 
     def _count_categories(self) -> dict[str, int]:
-        """Return the number of categories by column, unknown and merged ones included."""
-        return {name: max(numbered.values(), default=0) + 1 for name, numbered in self.categories.items()}
+        """Return the number of categories by column, the unknown one included."""
+        return {name: transform.cardinality for name, transform in self.categories.items()}
 
     def _check_one_hot(self) -> None:
         counts = self._count_categories()
@@ -303,9 +266,8 @@ class Cells:
             lines.append(f"{name}: {'-' if missing[i] else format(transform.invert(numeric[i]), '.4g')}")
         encoded = numeric[len(self.numeric) :]
         lines += [f"{i}. number of a category: {number:.3g}" for i, number in enumerate(encoded, start=1)]
-        for (name, numbered), category in zip(self.categories.items(), categorical, strict=False):
-            words = {number: word for word, number in numbered.items()}
-            lines.append(f"{name}: {words.get(category, category) if category > 0 else '-'}")
+        for (name, of_column), category in zip(self.categories.items(), categorical, strict=False):
+            lines.append(f"{name}: {of_column.find_name(category) if category > 0 else '-'}")
         return lines
 
     def _describe_transform(self, name: str, transform: NumberTransform, num_missing: int) -> list[str]:
@@ -329,10 +291,11 @@ class Cells:
     def state(self) -> dict[str, object]:
         """Return the statistics of the training rows; of the options, those that are on."""
         transforms = {name: options for name, column in self.numeric.items() if (options := column.options())}
-        optional = {"transforms": transforms, "frequencies": self.frequencies}
+        shares = {name: column.shares for name, column in self.categories.items() if column.shares}
+        optional = {"transforms": transforms, "frequencies": shares}
         state: dict[str, object] = {
             "numeric": {name: [column.center, column.scale] for name, column in self.numeric.items()},
-            "categories": self.categories,
+            "categories": {name: column.numbers for name, column in self.categories.items()},
             **{name: values for name, values in optional.items() if values},
         }
         return state if self.encode == "embedding" else {**state, "encode": self.encode}
@@ -347,8 +310,10 @@ class Cells:
         self.numeric = {}
         for name, (center, scale) in state["numeric"].items():
             self.numeric[name] = restore_transform(center, scale, options.get(name, {}))
-        self.categories = state["categories"]
-        self.frequencies = state.get("frequencies", {})
+        shares = state.get("frequencies", {})
+        self.categories = {}
+        for name, numbers in state["categories"].items():
+            self.categories[name] = CategoryTransform(numbers, shares.get(name, []))
         self.encode = state.get("encode", "embedding")
         self._update_metadata()
 
@@ -361,17 +326,6 @@ class Cells:
         }[self.encode]
         cardinalities = list(counts.values()) if self.encode == "embedding" else []
         self.metadata = {"num_numeric": len(self.numeric) + num_encoded, "cardinalities": cardinalities}
-
-
-def _compute_frequencies(counts: Mapping[str, int], numbered: Mapping[str, int]) -> list[float]:
-    """Return the standardised share of training rows by the number of a category, 0 for an unknown one first."""
-    shares = np.zeros(max(numbered.values(), default=0) + 1)
-    for word, count in counts.items():
-        shares[numbered[word]] += count / max(1, sum(counts.values()))
-    mean = (shares * shares).sum()  # over rows
-    deviation = np.sqrt((shares * (shares - mean) ** 2).sum())
-    standardised: list[float] = ((shares - mean) / deviation if deviation > 0 else shares * 0.0).tolist()
-    return standardised
 
 
 def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarray) -> list[str]:
@@ -400,11 +354,6 @@ def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarr
                 f"most ({low:.4g} to {high:.4g}); if they mark missing values, empty those cells"
             )
     return lines
-
-
-def _category(cell: object) -> str:
-    """Return a cell as a category, "" where it is missing."""
-    return "" if cell is None else normalize_name(cell)
 
 
 def _is_infinite(cell: object) -> bool:

@@ -54,9 +54,9 @@ def test_suspicious_cells_are_noted():
         "column 'age': 1 of 1 numbers of other rows, such as -999, are far from most (20 to 60); "
         "if they mark missing values, empty those cells",
         "column 'age': 1 cells are infinite, and read as missing",
+        "column 'town': the categories 'Rome' and 'rome' are nearly equal; if they are one, spell them alike",
         "column 'town': 2 of 2 other rows have a category that no training row has, the first is 'Bonn'; "
         "they are read as unknown (1 of them are empty)",
-        "column 'town': the categories 'Rome' and 'rome' are nearly equal; if they are one, spell them alike",
     ]
 
 
