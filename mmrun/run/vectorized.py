@@ -194,12 +194,15 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
     first = trainings[0]
     batches = StackedBatches([training.built.batches for training in trainings])
     learners = [training.built.learner for training in trainings]
-    size = choose_size(learners[0], len(learners), first.built.device)
+    size = choose_size(learners[0], first.built.batches.batch(first.state.step), len(learners))
+    reason, collected = "on a CPU, their feature maps do not fit into its cache together", set[str]()
+    if size > 1:
+        try:
+            collected = find_collected(learners[:size], batches.load(range(size), first.state.step))
+        except NotStackableError as error:
+            size, reason = 1, str(error)
     how = "together" if size == len(opened) else f"{size} at a time"
-    try:
-        collected = find_collected(learners[:size], batches.load(range(size), first.state.step))
-    except NotStackableError as reason:
-        size, collected, how = 1, set(), f"one after another: {reason}"
+    how = f"one after another: {reason}" if size == 1 else how
     first.session.callback.on_message(f"{first.built.name}: {len(opened)} runs train {how}")
     for start in range(0, len(opened), size):
         checkpoint.restore_random(opened[start].random_state)

@@ -37,7 +37,7 @@ ELEMENTWISE: tuple[type[torch.optim.Optimizer], ...] = (
     torch.optim.RMSprop,
     torch.optim.SGD,
 )
-MAX_CONVOLUTIONAL = 2  # on a CPU: measured with benchmarks/seeds.py
+CACHE = 2**20  # bytes of a core's cache that the largest feature map of a learner may take
 TOLERANCE = 1e-3  # of losses and gradients, relative to the largest: sums are in another order than in a single run
 
 Losses = dict[str, Tensor]
@@ -186,19 +186,31 @@ def find_collected(learners: Sequence[Learner], batch: Batch) -> set[str]:
     return alone.collected
 
 
-def choose_size(learner: Learner, number: int, device: torch.device) -> int:
+def choose_size(learner: Learner, batch: Batch, number: int) -> int:
     """Return how many learners to train at a time, so that a step of each takes the least time.
 
-    Small layers gain from being computed together, the more the better. The feature maps of several images do not fit
-    into the cache of a CPU.
+    Small layers gain from being computed together, the more the better. On a CPU, feature maps of convolutions do not
+    fit into its cache together, unless they are small.
 
     Args:
         learner: one of them.
+        batch: of this one.
         number: of learners.
-        device: that they train on.
     """
-    has_feature_maps = any(isinstance(module, nn.Conv2d | nn.Conv3d) for module in learner.model.modules())
-    return min(number, MAX_CONVOLUTIONAL) if has_feature_maps and device.type == "cpu" else number
+    sizes: list[int] = []
+
+    def note_size(module: nn.Module, inputs: object, output: Tensor) -> None:
+        sizes.append(output.numel() * output.element_size())
+
+    convolutions = [module for module in learner.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
+    hooks = [module.register_forward_hook(note_size) for module in convolutions]
+    with no_side_effects(learner, batch.index.device), torch.no_grad():
+        learner(batch)
+    for hook in hooks:
+        hook.remove()
+    if not sizes or batch.index.device.type != "cpu":
+        return number
+    return min(number, 2) if max(sizes) <= CACHE else 1
 
 
 def _check_objective(learner: Learner) -> None:
