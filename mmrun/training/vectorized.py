@@ -216,8 +216,7 @@ def choose_size(learner: Learner, batch: Batch, number: int) -> int:
 def _check_objective(learner: Learner) -> None:
     """Reject an objective whose gradients are not those of its loss, or that keeps what a step has collected."""
     for part in learner.objective.modules():
-        is_plain = not isinstance(part, Objective) or isinstance(part, Augment)  # whose gradients are another's
-        if not is_plain and type(part).backward is not Objective.backward:
+        if isinstance(part, Objective) and type(part).backward not in (Objective.backward, Augment.backward):
             raise NotStackableError(f"{type(part).__name__} computes its gradients itself")
         if isinstance(part, StepState):
             raise NotStackableError(f"{type(learner.objective).__name__} collects values during a step")

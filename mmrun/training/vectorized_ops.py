@@ -104,28 +104,6 @@ class _BatchNorm(torch.autograd.Function):
         return merged.unflatten(1, (size, -1)), 1
 
 
-class _Linear(torch.autograd.Function):
-    """A linear layer whose input and weights are those of each model."""
-
-    forward = staticmethod(lambda x, weight, bias: F.linear(x, weight, bias))
-    setup_context, backward = _Conv2d.setup_context, _Conv2d.backward
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, int]:
-        """Compute the layers of all models as one batched product, to which their biases are added at once."""
-        size = info.batch_size
-        x = _at_front(x, in_dims[0], size)  # [S, ..., D]
-        rows = x.reshape(size, -1, x.shape[-1])
-        weight = _at_front(weight, in_dims[1], size).transpose(1, 2)
-        if bias is None:
-            product = torch.bmm(rows, weight)
-        else:
-            product = torch.baddbmm(_at_front(bias, in_dims[2], size).unsqueeze(1), rows, weight)
-        return product.view(*x.shape[:-1], -1), 0
-
-
 class _Stft(torch.autograd.Function):
     """The spectra of the sounds of each model."""
 
@@ -191,10 +169,6 @@ def _batch_norm(
     return _BatchNorm.apply(x, weight, bias, running_mean, running_var, training, momentum, eps, False)
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    return _Linear.apply(x, weight, bias)
-
-
 def _stft(x: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None, **options: Any) -> Any:
     return _Stft.apply(x, {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length, **options})
 
@@ -202,7 +176,6 @@ def _stft(x: Tensor, n_fft: int, hop_length: int | None = None, win_length: int 
 REPLACEMENTS: dict[Function, Function] = {
     F.embedding: _embedding,
     Tensor.to: _to,
-    F.linear: _linear,
     torch.conv2d: _conv2d,
     F.max_pool2d: _max_pool2d,
     F.batch_norm: _batch_norm,

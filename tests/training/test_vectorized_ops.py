@@ -56,8 +56,3 @@ def test_a_table_without_categories():
     with StackedOperations():
         embedded = vmap(Categories([], 4))(torch.zeros(3, 5, 0, dtype=torch.long))
     assert embedded.shape == (3, 5, 0, 4)
-
-
-def test_linear_layers_with_and_without_a_bias():
-    models = [nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2, bias=False)) for _ in range(3)]
-    assert_equal_stacked(models, torch.randn(3, 5, 2, 4))
