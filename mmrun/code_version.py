@@ -14,7 +14,8 @@ LIBRARIES = (
     *("torch", "torchvision", "timm", "transformers", "tokenizers", "accelerate", "hydra-core", "omegaconf"),
     *("numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "soundfile", "safetensors", "peft"),
 )
-DECODERS = ("numpy", "pillow", "scipy", "soundfile", "tokenizers", "transformers")  # what preprocessors decode with
+# What preprocessors decode with
+DECODERS = ("numpy", "pillow", "av", "scipy", "soundfile", "tokenizers", "transformers")
 
 
 def library_versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str | None]:

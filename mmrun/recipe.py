@@ -77,6 +77,8 @@ def _slow_fusion(config: RunConfig) -> None:
 
 def _choose_lr(node: Node) -> float | None:
     """Return the usual learning rate of an encoder with pretrained weights, or None for one without."""
+    if isinstance(node.get("frame"), Mapping):  # the image encoder inside that of a video
+        return _choose_lr(node["frame"])
     is_hf = str(node.get("_target_")).startswith(TRANSFORMERS)
     if "model" not in node or node.get("pretrained", True) in (False, None):
         return None

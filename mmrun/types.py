@@ -5,18 +5,19 @@ C classes, outputs or channels, H x W pixels, S audio samples, F numeric columns
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
+from mmrun.data_types import IGNORE_INDEX as IGNORE_INDEX
+from mmrun.data_types import ITEMS as ITEMS
+from mmrun.data_types import Preprocessor as Preprocessor
+from mmrun.data_types import WordVectors as WordVectors
 from mmrun.errors import ConfigError
-
-KINDS = ("image", "text", "audio", "tabular", "series")  # of modalities
+from mmrun.kinds import KINDS as KINDS
 
 ALL = ""  # in `Batch.weights`, in place of a task or modality: all rows
-ITEMS = "items"  # name of the mask of a row's items
-IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-entropy; a hidden number is NaN
 
 # The input of an encoder, by the kind of its modality:
 #   image    [B, C, H, W] float, 0..1
@@ -25,6 +26,8 @@ IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-e
 #   tabular  {"numeric": [B, F] float, standardised, 0 where missing; "missing": [B, F] bool;
 #             "categorical": [B, K] int64, 0 where not seen in training: unknown}
 #   series   {"values": [B, C, T] float, standardised, zero-padded; "mask": [B, T] bool}
+#   points   {"points": [B, C, N] float, x, y and z before features, N points, zero-padded; "mask": [B, N] bool}
+#   video    [B, T, C, H, W] float, 0..1, of T frames
 # Where a row has several items, such as pictures of one patient, each part has an axis M after B, a single tensor is
 # called "", and "items" [B, M] bool is True where an item is real; `models.items` folds M into B for an encoder.
 # In place of an input the model, but not an encoder, also takes {"pooled": ...}: features computed earlier by a frozen
@@ -156,9 +159,11 @@ class Fusion(nn.Module):
 
     Attributes:
         dim: width of the fused vector.
+        needs_classes: whether it fuses logits of classes or labels, so that no task may be a regression.
     """
 
     dim: int
+    needs_classes = False
 
     def head(self, num_outputs: int) -> nn.Module:
         """Build the head on the fused vector. Decision-level fusions override it.
@@ -311,52 +316,3 @@ class Objective(nn.Module):
             scale: scales a loss for gradient accumulation and fp16.
         """
         scale(losses["loss"]).backward()
-
-
-class Preprocessor(Protocol):
-    """Decodes the raw values of one modality into arrays, once. It is fitted on training rows and applied to all rows.
-
-    It may have an attribute `notes`, a list of lines that `fit` writes: what was chosen from the rows, and what of them
-    is cut or changed. A run prints them when it starts, and so does `mmrun data check`.
-
-    Attributes:
-        metadata: optional arguments of encoders and objectives, passed by name: `in_channels`, `vocab_size` ...
-    """
-
-    metadata: dict[str, Any]
-
-    def fit(self, column: Any, rows: np.ndarray) -> None:
-        """Fit what decoding needs: vocabulary, mean, standard deviation.
-
-        Args:
-            column: a `data.table.Column`.
-            rows: numbers of the training rows, [N].
-        """
-        ...
-
-    def decode(self, value: Any) -> dict[str, np.ndarray]:
-        """Decode one row.
-
-        Args:
-            value: the raw value, as the source returned it.
-
-        Returns:
-            Arrays by the name of the part; a single part named "" becomes a plain tensor in the batch.
-        """
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return all that determines the result of `decode`, for the key of the cache and to predict new rows.
-
-        Returns:
-            JSON values by name.
-        """
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state in place of `fit`.
-
-        Args:
-            state: of another object with the same arguments, after JSON.
-        """
-        ...

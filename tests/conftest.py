@@ -39,6 +39,7 @@ SLOW = (
     "evaluation",
     "faults",
     "models/compress/test_contract.py",
+    "models/encoders/test_points_evidence.py",
     "models/encoders/test_real_weights.py",
     "models/fusions/test_evidence.py",
     "models/fusions/test_positions.py",

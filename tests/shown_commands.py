@@ -26,6 +26,8 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun compare products/default --by compress": "compares what it writes",
     "mmrun data check pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",
     "mmrun train dataset=pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",
+    "mmrun train dataset=examples/products.csv encoder.description.preprocess.vectors": "needs vectors; "
+    "end_to_end/test_word_vectors.py trains on some of its own",
     "mmrun train dataset=my.csv": "a file of the reader's; data/preprocess/test_tabular.py tests both keys",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
     "mmrun serve": "runs until it is stopped; deploy/serve/ runs it",
@@ -41,6 +43,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train -m augment=none,light,strong,trivial seed=0,1,2": "12 runs of 10 epochs",
     "mmrun compare augmented/": "compares these runs",
     "mmrun report outputs --eval": "evaluates dozens of runs; end_to_end/test_eval.py runs it on two",
+    "mmrun train -m --jobs 2": "starts processes; end_to_end/test_sweep.py does so with small runs",
     "mmrun compare outputs/avdigits": "compares these runs",
     "mmrun compare outputs/default --by strategy --curve-over": "compares these runs",
 }

@@ -21,7 +21,8 @@ from mmrun.run.preview import Preview
 from mmrun.types import ITEMS, Input
 
 STYLE = {"font.family": "sans-serif", "font.size": 8, "text.parse_math": False, "svg.fonttype": "none"}
-CELL_SIZE = {"image": 1.5, "audio": 2.0, "series": 2.0, "text": 2.6, "tabular": 2.0}  # inches
+CELL_SIZE = dict.fromkeys(("audio", "series", "tabular"), 2.0)  # inches
+CELL_SIZE |= {"image": 1.5, "points": 1.5, "video": 4.5, "text": 2.6}
 ROW_HEIGHT = 1.5  # inches
 LABEL_WIDTH = 1.2  # inches, of the column of ids and targets
 LETTERS_PER_INCH = 15
@@ -114,6 +115,11 @@ def _draw_image(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
     _hide_axes(axes)
 
 
+def _draw_video(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
+    """Draw all frames side by side."""
+    _draw_image(axes, {"": torch.cat(list(x[""]), -1)}, metadata)
+
+
 def _draw_audio(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
     """Draw the log-mel spectrogram up to the end of the clip, over the time of the padded one."""
     rate, num_samples = int(metadata["sample_rate"]), x["waveform"].shape[0]
@@ -138,6 +144,15 @@ def _draw_audio(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
 def _draw_series(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
     axes.plot(x["values"][:MAX_CHANNELS, x["mask"]].T.numpy(), linewidth=0.9)
     axes.set_xlim(0, x["mask"].shape[0])
+    axes.tick_params(labelsize=6)
+
+
+def _draw_points(axes: Axes, x: Parts, metadata: Mapping[str, Any]) -> None:
+    """Draw the points from above, the higher the brighter; lower ones first."""
+    points = x["points"][:, x["mask"]]
+    x_axis, y_axis, height = points[:3, points[2].argsort()].numpy()
+    axes.scatter(x_axis, y_axis, s=max(0.6, 120 / len(height)), c=height, cmap="viridis", linewidths=0)
+    axes.set_aspect("equal", "datalim")
     axes.tick_params(labelsize=6)
 
 
@@ -181,8 +196,10 @@ def _hide_axes(axes: Axes) -> None:
 Draw = Callable[[Axes, Parts, Mapping[str, Any]], None]
 DRAW: dict[str, Draw] = {
     "image": _draw_image,
+    "video": _draw_video,
     "audio": _draw_audio,
     "series": _draw_series,
+    "points": _draw_points,
     "text": _draw_text,
     "tabular": _draw_table,
 }

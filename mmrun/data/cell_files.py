@@ -1,4 +1,4 @@
-"""Pictures and sounds that lie in the cells of a file, stored as files of their own."""
+"""Pictures, sounds and videos that lie in the cells of a file, stored as files of their own."""
 
 import hashlib
 import os
@@ -10,7 +10,14 @@ from mmrun.errors import StorageError
 FOLDER = "cells"  # in the cache
 IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 AUDIO_STARTS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
-CONTAINERS = {(b"RIFF", b"WEBP"): "image", (b"RIFF", b"WAVE"): "audio", (b"FORM", b"AIFF"): "audio"}
+VIDEO_STARTS = (b"\x1aE\xdf\xa3",)  # WebM and Matroska
+CONTAINERS = {
+    (b"RIFF", b"WEBP"): "image",
+    (b"RIFF", b"WAVE"): "audio",
+    (b"FORM", b"AIFF"): "audio",
+    (b"RIFF", b"AVI "): "video",
+}
+VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5")
 
 
 class CellFiles:
@@ -56,11 +63,13 @@ _TEMPORARY: list["tempfile.TemporaryDirectory[str]"] = []  # kept until the proc
 
 
 def infer_content(content: bytes) -> str | None:
-    """Return whether bytes are those of an image or of audio, by how they start; None if of neither.
+    """Return whether bytes are those of an image, of audio or of a video, by how they start; None if of neither.
 
     Args:
         content: of a cell.
     """
     if content.startswith(IMAGE_STARTS):
         return "image"
+    if content.startswith(VIDEO_STARTS) or (content[4:8] == b"ftyp" and content[8:12] in VIDEO_BRANDS):
+        return "video"
     return "audio" if content.startswith(AUDIO_STARTS) else CONTAINERS.get((content[:4], content[8:12]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmrun.data.file_resolver import FileResolver
 from mmrun.data.infer import Modality
-from mmrun.data.items import ItemList
+from mmrun.data.items import FrameList, ItemList
 from mmrun.data.labels import Label, parse_number
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.sheets.numbers import parse_numbers
@@ -18,6 +18,7 @@ from mmrun.errors import DataError
 T = TypeVar("T")
 RawValues = (  # of one modality
     PackedValues[Path | ItemList | None]
+    | PackedValues[Path | FrameList | None]
     | PackedValues[str | Path | None]
     | PackedValues[np.ndarray | Path | None]
     | Records
@@ -127,7 +128,7 @@ class RowReader:
         """
         ids = self.read_column(column, str, required=True)
         encoded = ids.encode()
-        if encoded is not None and len(encoded.values) == len(ids):
+        if encoded is not None and len(encoded.dictionary) == len(ids):
             return ids
         first_rows: dict[str, int] = {}
         for row, name in enumerate(ids):
@@ -208,4 +209,6 @@ def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> R
         return reader.read_column(column, files.parse_text)
     if modality.kind == "series":
         return reader.read_column(column, files.parse_series)
+    if modality.kind == "video":
+        return reader.read_column(column, files.parse_video)
     return reader.read_column(column, files.parse_files)

@@ -10,7 +10,8 @@ import numpy as np
 from mmrun.data import limits
 from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
-from mmrun.data.items import ItemList, may_be_several, split_items
+from mmrun.data.frames import is_frame, list_frames
+from mmrun.data.items import FrameList, ItemList, may_be_several, split_items
 from mmrun.data.preprocess.series_files import read_numbers
 from mmrun.data.preprocess.wfdb_records import list_signal_files
 from mmrun.data.sheets.numbers import is_missing_mark, parse_series
@@ -58,16 +59,7 @@ class FileResolver:
         """
         if isinstance(cell, bytes):
             return self._cell_files.store(cell)
-        if not isinstance(cell, str):
-            raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
-        path = os.path.normpath(os.path.join(self._root, cell))
-        is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
-        if not (is_inside or self._allow_outside):
-            raise DataError(
-                f"'{cell}' lies outside {self._root}; set {self._root_option} or dataset.allow_outside=true"
-            )
-        if not (self._allow_outside or self._is_really_inside(path)):
-            raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
+        path = self._locate(cell)
         try:
             stat = stat_file(path)
         except (OSError, ValueError):
@@ -76,7 +68,7 @@ class FileResolver:
                 mend = "write / instead of \\"
             raise DataError(f"'{cell}' does not exist; {mend}") from None
         if not S_ISREG(stat.mode) or stat.size == 0:
-            raise DataError(f"'{name_file(Path(cell))}' is empty or not a file; replace it")
+            raise DataError(f"'{name_file(Path(str(cell)))}' is empty or not a file; replace it")
         unreadable = find_unreadable(path)
         if unreadable is not None:
             raise DataError(f"'{cell}' is {describe_unreadable(unreadable)}")
@@ -87,6 +79,20 @@ class FileResolver:
             raise DataError(f"'{cell}' has {stat.size:,} bytes; more than 2 GiB are refused, so split it")
         self.sizes[os.path.relpath(path, self._root).replace(os.sep, "/")] = stat.size
         return Path(path)
+
+    def _locate(self, cell: object) -> str:
+        """Return the path of a file or folder, which need not exist, if it lies in the root."""
+        if not isinstance(cell, str):
+            raise DataError(f"{cell!r} is not a file name; give a path below {self._root}")
+        path = os.path.normpath(os.path.join(self._root, cell))
+        is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
+        if not (is_inside or self._allow_outside):
+            raise DataError(
+                f"'{cell}' lies outside {self._root}; set {self._root_option} or dataset.allow_outside=true"
+            )
+        if not (self._allow_outside or self._is_really_inside(path)):
+            raise DataError(f"'{cell}' is a link out of {self._root}; copy the file, or set dataset.allow_outside=true")
+        return path
 
     def parse_files(self, cell: object) -> Path | ItemList | None:
         """Return the file that a cell names, or its several files: `a.png|b.png`, or a list; None for NA and the like.
@@ -102,6 +108,28 @@ class FileResolver:
         if len(items) > limits.MAX_ITEMS:
             raise DataError(f"names {len(items):,} files; at most {limits.MAX_ITEMS} in a cell are read")
         return self.resolve(items[0]) if len(items) == 1 else ItemList(map(self.resolve, items))
+
+    def parse_video(self, cell: object) -> Path | FrameList | None:
+        """Return the video that a cell names: a file, a folder of frames, or the files of several frames.
+
+        Raises:
+            DataError: as for `resolve`; or a folder holds no image, or the cell names several videos.
+        """
+        if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
+            return None
+        if isinstance(cell, str) and os.path.isdir(folder := self._locate(cell)):
+            return FrameList(self.resolve(os.path.join(cell, name)) for name in list_frames(folder))
+        if isinstance(cell, bytes) or (isinstance(cell, str) and os.path.exists(os.path.join(self._root, cell))):
+            return self.resolve(cell)
+        names = split_items(cell)
+        if len(names) == 1:
+            return self.resolve(names[0])
+        videos = [name for name in names if not is_frame(str(name))]
+        if videos:
+            raise DataError(f"names '{videos[0]}' beside other files; a cell holds one video, or names all its frames")
+        if len(names) > limits.MAX_FRAME_FILES:
+            raise DataError(f"names {len(names):,} frames; at most {limits.MAX_FRAME_FILES:,} are read")
+        return FrameList(map(self.resolve, names))
 
     def _resolve_series(self, cell: str) -> Path:
         """Return the path of a series, and resolve the files that the header of a WFDB record names."""

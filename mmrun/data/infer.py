@@ -16,11 +16,14 @@ from mmrun.data.names import normalize_name
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers, parse_series
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
+from mmrun.data.suffixes import SUFFIXES
 from mmrun.data.unreadable import find_unreadable
 from mmrun.errors import ConfigError, DataError
+from mmrun.kinds import KINDS
 
-KINDS = ("image", "text", "audio", "tabular", "series")  # the same as types.KINDS, which would import torch
 TASKS = ("classification", "ordinal", "multilabel", "regression")  # "ordinal" is never inferred
+# Of columns whose .npy files are point clouds; those of others are series
+POINT_CLOUD_NAMES = re.compile(r"(?i)(^|[\W_])(lidar|radar|velodyne|points|point_?clouds?)([\W_\d]|$)")
 MAX_CATEGORIES = 20  # a column with more distinct words is free text
 MAX_CLASSES = 50  # a target with more distinct integers is a number
 MIN_SERIES, MIN_WHOLE_SERIES = 3, 8  # numbers in a cell, from which it is a series; where all are whole
@@ -30,12 +33,6 @@ MIN_IDENTIFIERS = 20  # different cells, from which a column so called is one of
 MODULE_ATTRIBUTES = {  # of torch.nn.ModuleDict, where they cannot name a module; the plausible ones for columns
     *("children", "clear", "compile", "cpu", "cuda", "double", "eval", "float", "forward", "half", "items", "keys"),
     *("modules", "parameters", "buffers", "pop", "to", "train", "training", "type", "update", "values", "apply"),
-}
-SUFFIXES = {
-    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm", ".dicom"}
-    | {".jfif", ".jpe", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".tga"},
-    "audio": {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".caf", ".w64"},
-    "series": {".npy", ".csv", ".tsv", ".edf", ".bdf", ".hea"},
 }
 MIN_FILE_NAMES = 0.9  # share of the cells, from which a column is one of files; the others are bad rows
 
@@ -272,7 +269,7 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
     reading = sheet.readings.get(columns[0])
     if reading is not None and reading.kind:
         return Modality("text" if reading.kind == "text" else "tabular", columns, _name_reading(reading))
-    if modality in KINDS:
+    if modality in KINDS and modality != "points":  # which may be the numbers of a game
         return Modality(modality, columns, "modality name")
     cells = sheet.columns[columns[0]].head(SAMPLE_ROWS).drop_empty()
     if len(cells) == 0:
@@ -280,7 +277,7 @@ def _build_modality(modality: str, columns: list[str], sheet: Sheet, kind: str |
             f"{sheet.name}: column '{columns[0]}' is empty in the first {SAMPLE_ROWS} rows; "
             f"set its kind with dataset.kinds.{modality}=KIND, or leave it out of dataset.columns"
         )
-    kind, reason = infer_kind(cells)
+    kind, reason = infer_kind(cells, columns[0])
     return Modality(kind, columns, reason)
 
 
@@ -289,11 +286,12 @@ def _name_reading(reading: Reading) -> str:
     return "dataset.read" if reading.kind in ("text", "category") and not reading.format else f"{reading.kind}s"
 
 
-def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
+def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     """Infer the kind of a column.
 
     Args:
         cells: those that are not empty, at least one.
+        name: of the column.
 
     Returns:
         One of KINDS, and the reason.
@@ -303,6 +301,8 @@ def infer_kind(cells: Sequence[object]) -> tuple[str, str]:
     contents = [split_items(cell) for cell in cells]
     if all(isinstance(item, bytes) for items in contents for item in items):
         return _infer_content([item for items in contents for item in items])
+    if POINT_CLOUD_NAMES.search(name) and np.mean([_may_name_points(cell) for cell in cells]) >= MIN_FILE_NAMES:
+        return "points", "column name"
     for kind in (*SUFFIXES, "text"):
         if np.mean([_names_files(cell, kind) for cell in cells]) >= MIN_FILE_NAMES:
             return kind, "file names"
@@ -319,7 +319,7 @@ def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
     kinds = {infer_content(cell) for cell in cells if isinstance(cell, bytes)}
     kind = kinds.pop()
     if kinds or kind is None:
-        raise DataError("a column holds binary data that are neither pictures nor sounds; leave it out")
+        raise DataError("a column holds binary data that are neither pictures, sounds nor videos; leave it out")
     return kind, "bytes"
 
 
@@ -338,6 +338,11 @@ def _are_series(cells: Sequence[object]) -> bool:
 def _names_files(cell: object, kind: str) -> bool:
     """Return whether a cell is the name of a file of a kind, or of several, be they of a format that is read or not."""
     return all(isinstance(name, str) and _has_kind(name, kind) for name in split_items(cell))
+
+
+def _may_name_points(cell: object) -> bool:
+    """Return whether a cell is the name of a file that may hold points: an array, or a file of points."""
+    return _names_files(cell, "points") or (isinstance(cell, str) and cell.lower().endswith(".npy"))
 
 
 def _has_kind(name: str, kind: str) -> bool:

@@ -15,6 +15,10 @@ class ItemList(tuple[Any, ...]):
     """The raw values of several items of one row: paths, arrays, or samples with their rate."""
 
 
+class FrameList(tuple[Any, ...]):
+    """The frames of one video, in order: paths or arrays. It is one raw value, unlike the items of a row."""
+
+
 class ItemOptions(NamedTuple):
     """How several items of a row are read.
 
@@ -77,4 +81,5 @@ def list_paths(value: object) -> list[Path]:
     Args:
         value: of any modality.
     """
-    return [item for item in list_items(value) if isinstance(item, Path)]
+    values = value if isinstance(value, FrameList) else list_items(value)
+    return [item for item in values if isinstance(item, Path)]

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from soundfile import SoundFile
 
 MAX_PIXELS = 1 << 26  # of an image: 67 million, 8192 x 8192
+MAX_FRAMES = 1 << 18  # of a video: 2.4 hours at 30 frames a second
+MAX_VIDEO_PIXELS = 1 << 38  # of all its frames: 2.3 hours of 1920 x 1080
 MAX_VALUES = 1 << 27  # of a recording or array: 134 million, 46 minutes at 48 kHz
+MAX_POINT_TEXT = 1 << 27  # bytes of a point cloud written as text: 128 MiB, 4 million points
+MAX_POINT_HEADER = 1 << 16  # bytes before the points of a PLY or PCD file
+MAX_POINT_COLUMNS = 32  # coordinates and features of a point
 MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
 MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
 MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB
 MAX_LINE_BYTES = 1 << 26  # of a CSV or JSON Lines file: 64 MiB
 MAX_ITEMS = 256  # files in one cell
+MAX_FRAME_FILES = 1 << 14  # of one video
 MAX_DEPTH = 32  # of lists and objects inside each other
 MAX_ROWS_PER_BYTE = 64  # of a Parquet or Arrow file; rows that differ cannot be stored in less
 MIN_ROWS_CHECKED = 1 << 20  # files with fewer rows may repeat one row
@@ -65,6 +71,29 @@ def check_image(image: "Image", name: str) -> None:
     if width * height > MAX_PIXELS:
         raise DataError(
             f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
+        )
+
+
+def check_video(width: int, height: int, num_frames: int, name: str) -> None:
+    """Check what the header of a video claims.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        num_frames: in all; 0 where a header does not say it.
+        name: of the file.
+
+    Raises:
+        DataError: its frames are too large, or too many.
+    """
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
+        )
+    if num_frames > MAX_FRAMES or width * height * num_frames > MAX_VIDEO_PIXELS:
+        raise DataError(
+            f"{name} has more than {MAX_FRAMES:,} frames, or {MAX_VIDEO_PIXELS / 1e9:.0f} billion pixels in all, which "
+            "is refused; cut it into clips"
         )
 
 

@@ -44,9 +44,20 @@ class Moments:
         count = is_finite.sum(axis=1)
         mean = np.where(is_finite, values, 0.0).sum(axis=1) / np.maximum(count, 1)
         squares = np.where(is_finite, values - mean[:, None], 0.0) ** 2
+        self._combine(count, mean, squares.sum(axis=1))
+
+    def merge(self, other: "Moments") -> None:
+        """Add the values of another object.
+
+        Args:
+            other: of the same channels.
+        """
+        self._combine(other._count, other.mean, other._squares)
+
+    def _combine(self, count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
         total = np.maximum(self._count + count, 1)
         difference = mean - self.mean
-        self._squares += squares.sum(axis=1) + difference**2 * self._count * count / total
+        self._squares = self._squares + squares + difference**2 * self._count * count / total
         self.mean = self.mean + difference * count / total
         self._count = self._count + count
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmrun.data.subfiles import open_file
+from mmrun.data.suffixes import SUFFIXES as SUFFIXES_BY_KIND
 
 
 class Unreadable(NamedTuple):
@@ -30,6 +31,7 @@ _AAC = Unreadable("audio", "AAC or WMA sound", "convert it to FLAC, WAV or MP3")
 _PDF = Unreadable("text", "a PDF", "save its text as .txt, or its pages as PNG")
 _DOCUMENT = Unreadable("text", "a text document of an office suite", "save it as .txt")
 _MATLAB = Unreadable("series", "a MATLAB or HDF5 file", "save the series as .npy or .csv")
+_SCAN = Unreadable("points", "a LAS or E57 scan", "save it as .ply, .pcd or .npy")
 
 SUFFIXES = {
     **dict.fromkeys((".heic", ".heif", ".avci"), _HEIC),
@@ -39,9 +41,14 @@ SUFFIXES = {
     **dict.fromkeys((".m4a", ".aac", ".wma", ".amr"), _AAC),
     ".pdf": _PDF,
     **dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".pptx", ".pages"), _DOCUMENT),
+    **dict.fromkeys((".las", ".laz", ".e57"), _SCAN),
     **dict.fromkeys((".mat", ".h5", ".hdf5"), _MATLAB),
 }
-LIBRARIES = {".dcm": "pydicom", ".dicom": "pydicom", ".edf": "edfio", ".bdf": "edfio"}  # of the extra `medical`
+LIBRARIES = {  # of the extras `medical` and `video`
+    **dict.fromkeys((".dcm", ".dicom"), "pydicom"),
+    **dict.fromkeys((".edf", ".bdf"), "edfio"),
+    **dict.fromkeys(SUFFIXES_BY_KIND["video"], "av"),
+}
 BRANDS = {b"heic": _HEIC, b"heix": _HEIC, b"mif1": _HEIC, b"msf1": _HEIC, b"M4A ": _AAC, b"mp42": _AAC, b"isom": _AAC}
 STARTS = {b"%PDF": _PDF, b"<svg": _SVG, b"<?xml": _SVG, b"PK\x03\x04": _DOCUMENT, b"\xff\xf1": _AAC, b"\xff\xf9": _AAC}
 HEAD_BYTES = 64

@@ -5,8 +5,8 @@ Usage: python predict_onnx.py ROWS.csv -o PREDICTIONS.csv
 ROWS is CSV, TSV, JSON Lines, Parquet or Excel. `mmrun export` wrote this file beside model.onnx and
 preprocess.json, and into `lib` the part of mmrun that reads rows, so that they are decoded as in training. It may be
 changed: it is yours.
-It needs onnxruntime and numpy; Pillow for images, soundfile for sounds, tokenizers for texts, pyarrow for Parquet,
-openpyxl for Excel.
+It needs onnxruntime and numpy; Pillow for images, av for videos, soundfile for sounds, tokenizers for texts, pyarrow
+for Parquet, openpyxl for Excel.
 """
 
 import argparse
@@ -25,9 +25,11 @@ import numpy as np  # noqa: E402
 
 from mmrun.data.preprocess.audio import Waveform  # noqa: E402
 from mmrun.data.preprocess.image import Pixels  # noqa: E402
+from mmrun.data.preprocess.points import Points  # noqa: E402
 from mmrun.data.preprocess.series import Steps  # noqa: E402
 from mmrun.data.preprocess.tabular import Cells  # noqa: E402
 from mmrun.data.preprocess.text import Tokens  # noqa: E402
+from mmrun.data.preprocess.video import Frames  # noqa: E402
 from mmrun.data.table import Column  # noqa: E402
 from mmrun.deploy.rows import Rows, read_rows  # noqa: E402
 from mmrun.errors import DataError, MmrunError  # noqa: E402
@@ -39,7 +41,9 @@ PREPROCESSORS: dict[str, Callable[[], Any]] = {  # by kind; what is fitted is re
     "audio": lambda: Waveform(sample_rate=8000),
     "text": Tokens,
     "series": Steps,
+    "points": Points,
     "tabular": Cells,
+    "video": lambda: Frames(num_frames=1, size=1),
 }
 
 Parts = dict[str, np.ndarray]  # of one modality in one row

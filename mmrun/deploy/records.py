@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmrun.data.cells import RowReader
-from mmrun.data.items import ItemList
+from mmrun.data.frames import list_frames
+from mmrun.data.items import FrameList, ItemList
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.data.table import Column
@@ -18,7 +19,7 @@ from mmrun.errors import ConfigError, DataError, nearest
 from mmrun.results.schema import FittedModality
 
 Record = Mapping[str, Any]
-FILES = ("image", "audio")  # kinds whose strings are file names
+FILES = ("image", "audio", "video", "points")  # kinds whose strings are file names
 MAX_CHANNELS = 4  # the axis of an array that has no more is that of the channels
 
 
@@ -29,7 +30,8 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
         predictor: of the run.
         records: cells by the column of the training file, or by modality. A missing, None or NaN cell is absent. An
             image is a path, a Pillow image, or an array [H, W], [H, W, C] or [C, H, W]; a sound is a path, or samples
-            [S] with their rate in Hz; a series is an array or list; a text is a string.
+            [S] with their rate in Hz; a video is a path, the paths or images of its frames, or an array of uint8
+            [T, H, W, C] or [T, C, H, W]; a series is an array or list; a text is a string.
         scratch: an existing folder, for Pillow images; it has to live until the rows are predicted.
 
     Raises:
@@ -99,15 +101,17 @@ def _read_value(
         items = []
         for position, item in enumerate(value):
             items.append(_read_value({modality: item}, modality, [modality], spec, scratch, f"{number}-{position}"))
-        return ItemList(items)
+        return FrameList(items) if spec["kind"] == "video" else ItemList(items)
     if isinstance(value, Image.Image):
         return _save_image(value, scratch / f"{modality}-{number}.png")
     if spec["kind"] in FILES and isinstance(value, str | Path):
         path = Path(value).expanduser()
+        if spec["kind"] == "video" and path.is_dir():
+            return FrameList(path / name for name in list_frames(str(path)))
         if not path.is_file():
             raise DataError(f"row {number}: {names[0]}: {path} does not exist")
         return path
-    if spec["kind"] == "image":
+    if spec["kind"] in ("image", "video"):
         return _put_channels_first(np.asarray(value))
     if spec["kind"] == "series" and not isinstance(value, Path):
         return np.asarray(value, dtype=np.float32)
@@ -132,8 +136,8 @@ def _save_image(image: Image.Image, path: Path) -> Path:
 
 
 def _put_channels_first(array: np.ndarray) -> np.ndarray:
-    is_last = array.ndim == 3 and array.shape[0] > MAX_CHANNELS >= array.shape[-1]
-    return np.ascontiguousarray(array.transpose(2, 0, 1)) if is_last else array
+    is_last = array.ndim in (3, 4) and array.shape[-3] > MAX_CHANNELS >= array.shape[-1]
+    return np.ascontiguousarray(np.moveaxis(array, -1, -3)) if is_last else array
 
 
 def list_records(rows: object) -> list[Record]:

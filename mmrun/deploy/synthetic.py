@@ -9,9 +9,11 @@ from mmrun.data.items import ItemList
 from mmrun.data.preprocess.audio import Waveform
 from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.items import Items
+from mmrun.data.preprocess.points import Points
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
+from mmrun.data.preprocess.video import Frames
 from mmrun.data.table import Column
 from mmrun.deploy.predictor import Predictor, Rows
 from mmrun.errors import ConfigError
@@ -67,6 +69,12 @@ def _make_image(preprocessor: Any, generator: np.random.Generator) -> np.ndarray
     return generator.uniform(low, high, shape).astype(np.float32)
 
 
+def _make_video(preprocessor: Any, generator: np.random.Generator) -> np.ndarray:
+    pixels = preprocessor.pixels
+    shape = (preprocessor.num_frames, pixels.channels, pixels.size, pixels.size)
+    return generator.integers(0, 256, shape, dtype=np.uint8)
+
+
 def _make_sound(preprocessor: Any, generator: np.random.Generator) -> tuple[np.ndarray, int]:
     samples = generator.uniform(-1, 1, _draw_length(preprocessor.num_samples, generator))
     return samples.astype(np.float32), preprocessor.sample_rate
@@ -94,6 +102,11 @@ def _make_series(preprocessor: Any, generator: np.random.Generator) -> np.ndarra
     return values if preprocessor.layout != "time_first" else values.T
 
 
+def _make_points(preprocessor: Any, generator: np.random.Generator) -> np.ndarray:
+    size = (_draw_length(preprocessor.num_points, generator), len(preprocessor.names))
+    return generator.normal(size=size).astype(np.float32)
+
+
 def _draw_length(longest: int, generator: np.random.Generator) -> int:
     return int(generator.integers(max(1, round(longest * MIN_SHARE)), longest + 1))
 
@@ -104,4 +117,6 @@ MAKERS: dict[type[Preprocessor], Callable[[Any, np.random.Generator], object]] =
     Tokens: _make_text,
     Cells: _make_cells,
     Steps: _make_series,
+    Points: _make_points,
+    Frames: _make_video,
 }

@@ -23,12 +23,12 @@ def add_gaussian_noise(image: Tensor, severity: float, generator: Generator) -> 
     """Add Gaussian noise (Hendrycks & Dietterich, 2019).
 
     Args:
-        image: [B, C, H, W], 0..1.
+        image: [B, C, H, W], or videos [B, T, C, H, W], 0..1.
         severity: standard deviation of the noise, as a share of the brightness range.
         generator: of random numbers.
 
     Returns:
-        [B, C, H, W], clipped to 0..1.
+        The same shape, clipped to 0..1.
     """
     return (image + severity * _normal(image, generator)).clamp(0, 1)
 
@@ -51,6 +51,24 @@ def occlude(image: Tensor, severity: float, generator: Generator) -> Tensor:
         position = (torch.arange(size, device=image.device) + 0.5) / size - start[:, None]
         inside.append((position >= 0) & (position < side))  # [B, H], then [B, W]
     return image.masked_fill(inside[0][:, None, :, None] & inside[1][:, None, None, :], 0.5)
+
+
+# -------------------------------------------------------------------------------------------------------------- video
+
+
+def drop_frames(video: Tensor, severity: float, generator: Generator) -> Tensor:
+    """Replace random frames by grey, as where frames were lost.
+
+    Args:
+        video: [B, T, C, H, W], 0..1.
+        severity: probability that a frame is lost.
+        generator: of random numbers.
+
+    Returns:
+        [B, T, C, H, W].
+    """
+    is_lost = _uniform(video.shape[:2], generator) < severity
+    return video.masked_fill(is_lost[:, :, None, None, None], 0.5)
 
 
 # ---------------------------------------------------------------------------------------------------- audio and series
@@ -173,12 +191,45 @@ def add_cell_noise(table: Parts, severity: float, generator: Generator) -> Parts
     }
 
 
+def drop_points(cloud: Parts, severity: float, generator: Generator) -> Parts:
+    """Leave points out at random.
+
+    Args:
+        cloud: points [B, C, N] and mask [B, N].
+        severity: probability that a point is left out; the one with the largest lot of each cloud stays.
+        generator: of random numbers.
+
+    Returns:
+        the same parts; what is left out is padding.
+    """
+    lots = _uniform(cloud["mask"].shape, generator).masked_fill(~cloud["mask"], -1)
+    stays = cloud["mask"] & ((lots >= severity) | (lots == lots.amax(1, keepdim=True)))
+    return {"points": cloud["points"] * stays.unsqueeze(1), "mask": stays}
+
+
+def add_range_noise(cloud: Parts, severity: float, generator: Generator) -> Parts:
+    """Mix points with noise of the same power, 1 - severity to severity: coordinates and features.
+
+    Args:
+        cloud: points [B, C, N] and mask [B, N].
+        severity: share of the noise in the result.
+        generator: of random numbers.
+
+    Returns:
+        the same parts; the mask does not change.
+    """
+    is_real = cloud["mask"].unsqueeze(1).expand_as(cloud["points"])
+    return {**cloud, "points": _mix_with_noise(cloud["points"], is_real, severity, generator)}
+
+
 CORRUPTIONS: dict[str, dict[str, Corruption]] = {  # by kind, then by name in evaluation.json
     "image": {"gaussian": add_gaussian_noise, "occlusion": occlude},
     "text": {"dropped": drop_tokens, "replaced": replace_tokens},
     "audio": {"white_noise": add_white_noise},
     "tabular": {"permuted": permute_cells, "noise": add_cell_noise},
     "series": {"noise": add_sensor_noise},
+    "points": {"dropped": drop_points, "noise": add_range_noise},
+    "video": {"gaussian": add_gaussian_noise, "dropped": drop_frames},
 }
 
 

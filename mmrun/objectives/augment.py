@@ -25,6 +25,8 @@ class Augmentations(nn.Module):
         audio: likewise of sounds.
         tabular: likewise of tables.
         series: likewise of series.
+        points: likewise of point clouds.
+        video: likewise of videos.
         by_modality: builds the augmentation of single modalities, in place of that of their kind.
 
     Raises:
@@ -40,10 +42,20 @@ class Augmentations(nn.Module):
         audio: Build | None = None,
         tabular: Build | None = None,
         series: Build | None = None,
+        points: Build | None = None,
+        video: Build | None = None,
         by_modality: Mapping[str, Build | None] | None = None,
     ) -> None:
         super().__init__()
-        by_kind = {"image": image, "text": text, "audio": audio, "tabular": tabular, "series": series}
+        by_kind = {
+            "image": image,
+            "text": text,
+            "audio": audio,
+            "tabular": tabular,
+            "series": series,
+            "video": video,
+            "points": points,
+        }
         self.modalities: list[str] = []
         self.augmentations = nn.ModuleList()
         for modality, kind in kinds.items():

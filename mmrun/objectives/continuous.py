@@ -8,8 +8,9 @@ from torch import Tensor
 
 from mmrun.types import Batch, Input
 
-PARTS = {"image": "", "audio": "waveform", "tabular": "numeric", "series": "values"}  # "": the input itself
-RANGES = {"image": (0.0, 1.0), "audio": (-1.0, 1.0)}  # the other kinds are unbounded
+# The name of the part of an input; "": the input itself
+PARTS = {"image": "", "video": "", "audio": "waveform", "tabular": "numeric", "series": "values", "points": "points"}
+RANGES = {"image": (0.0, 1.0), "video": (0.0, 1.0), "audio": (-1.0, 1.0)}  # the other kinds are unbounded
 
 
 def get_continuous_parts(batch: Batch, kinds: Mapping[str, str]) -> dict[str, Tensor]:
@@ -66,10 +67,10 @@ def _part(kind: str, x: Input) -> Tensor:
 def _real(kind: str, x: Input, present: Tensor) -> Tensor:
     """Return which values of a part are real, broadcastable to it."""
     rows = present.view(-1, *[1] * (_part(kind, x).dim() - 1))
-    if kind == "image":
+    if kind in ("image", "video"):
         return rows
     parts = cast(dict[str, Tensor], x)
     if kind == "audio":
         samples = torch.arange(parts["waveform"].shape[-1], device=present.device)
         return rows & (samples < parts["length"].unsqueeze(-1))
-    return rows & (parts["mask"].unsqueeze(1) if kind == "series" else ~parts["missing"])
+    return rows & (~parts["missing"] if kind == "tabular" else parts["mask"].unsqueeze(1))

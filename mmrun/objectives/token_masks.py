@@ -1,4 +1,4 @@
-"""What methods hide from an encoder: words, patches, spans of time or cells, and which of its tokens these are."""
+"""What methods hide from an encoder: words, patches, frames, spans of time or cells, and which tokens these are."""
 
 import math
 from collections.abc import Sequence
@@ -126,6 +126,38 @@ class MaskedPatches(TokenMask):
 
     def example(self) -> Input:
         """Return two black images."""
+        return torch.zeros(2, *self.shape)
+
+
+class HiddenFrames(TokenMask):
+    """Frames of a video are filled with their mean colour.
+
+    Args:
+        in_channels: C.
+        image_size: side of the frames, in pixels.
+        num_frames: T.
+        ratio: share of the frames that is hidden, at least one.
+    """
+
+    needs, example_encoder = "one token per frame", "frames"
+
+    def __init__(self, in_channels: int, image_size: int, num_frames: int, ratio: PositiveShare = 0.5) -> None:
+        super().__init__()
+        self.shape, self.ratio = (num_frames, in_channels, image_size, image_size), ratio
+
+    def hide(self, x: Input) -> tuple[Input, Tensor]:
+        """Hide the same number of frames in each video; see `TokenMask.hide`."""
+        assert isinstance(x, Tensor)
+        hidden = _draw_share(torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), self.ratio)  # [B, T]
+        return torch.where(hidden[:, :, None, None, None], x.mean((3, 4), keepdim=True), x), hidden
+
+    def align(self, hidden: Tensor, features: Features) -> Tensor | None:
+        """Return the tokens of the hidden frames; see `TokenMask.align`."""
+        is_per_frame = features.tokens is not None and features.tokens.shape[1] == hidden.shape[1]
+        return hidden if is_per_frame else None
+
+    def example(self) -> Input:
+        """Return two black videos."""
         return torch.zeros(2, *self.shape)
 
 

@@ -45,25 +45,26 @@ def color_jitter(x: Tensor, jitter: float, gray: Share = 0.0) -> Tensor:
     """Change brightness, contrast and saturation of each image, and turn some colour images grey.
 
     Args:
-        x: [B, C, H, W], 0..1; without three channels there is no saturation.
+        x: [B, C, H, W], or videos [B, T, C, H, W] whose frames change alike, 0..1; without three channels there is no
+            saturation.
         jitter: largest relative change of each.
         gray: probability that a colour image becomes grey.
 
     Returns:
-        [B, C, H, W], clamped to 0..1.
+        The same shape, clamped to 0..1.
     """
     brightness, contrast, saturation = (1 + jitter * (2 * _draw(x) - 1) for _ in range(3))
     x = x * brightness
-    mean = x.mean((1, 2, 3), keepdim=True)
+    mean = x.mean(tuple(range(1, x.dim())), keepdim=True)
     x = mean + contrast * (x - mean)
-    if x.shape[1] == 3:
-        grey = x.mean(1, keepdim=True)
+    if x.shape[-3] == 3:
+        grey = x.mean(-3, keepdim=True)
         x = grey + torch.where(_draw(x) < gray, 0.0, saturation) * (x - grey)
     return x.clamp(0, 1)
 
 
-def _draw(x: Tensor) -> Tensor:  # [B, 1, 1, 1], 0..1
-    return torch.rand(len(x), 1, 1, 1, device=x.device)
+def _draw(x: Tensor) -> Tensor:  # [B, 1, 1, 1], or [B, 1, 1, 1, 1], 0..1
+    return torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device)
 
 
 class ImageViews(Pretext):

@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_map
 from mmrun.testing.examples import encoder_input
 from mmrun.types import KINDS, Encoder, Features, Input
 
+PADDED_PARTS = {"text": "ids", "series": "values", "points": "points"}  # by kind
+
 X = TypeVar("X", bound=Input)
 
 
@@ -120,7 +122,7 @@ def check_rows_are_independent(encoder: Encoder) -> None:
 
 
 def check_padding(encoder: Encoder) -> None:
-    """Neither the content nor the length of padding has an influence (text and series).
+    """Neither the content nor the length of padding has an influence (text, series and points).
 
     Args:
         encoder: to check, in eval mode.
@@ -128,11 +130,11 @@ def check_padding(encoder: Encoder) -> None:
     Raises:
         AssertionError: the contract is broken.
     """
-    if encoder.kind not in ("text", "series"):
+    if encoder.kind not in PADDED_PARTS:
         return
     x = take_rows(encoder_input(encoder.kind), [0, 1])
     assert isinstance(x, dict)
-    name = "ids" if encoder.kind == "text" else "values"
+    name = PADDED_PARTS[encoder.kind]
     padding = ~x["mask"] if name == "ids" else ~x["mask"][:, None]
     with torch.no_grad():
         clean, changed = encoder(x), encoder({**x, name: x[name].masked_fill(padding, 7)})
@@ -146,6 +148,25 @@ def check_padding(encoder: Encoder) -> None:
     assert_close(padded.pooled, cropped.pooled)
     if padded.tokens is not None:
         assert_close(padded.tokens[padded.mask], cropped.tokens[cropped.mask])
+
+
+def check_order_of_points(encoder: Encoder) -> None:
+    """The order of its points has no influence on the features of a cloud.
+
+    Args:
+        encoder: to check, in eval mode.
+
+    Raises:
+        AssertionError: the contract is broken.
+    """
+    if encoder.kind != "points":
+        return
+    x = encoder_input(encoder.kind)
+    assert isinstance(x, dict)
+    order = torch.randperm(x["mask"].shape[1], generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        features, shuffled = encoder(x), encoder({name: part[..., order] for name, part in x.items()})
+    assert_close(features.pooled, shuffled.pooled)
 
 
 def check_gradients(encoder: Encoder) -> None:
@@ -233,6 +254,7 @@ CHECKS = (
     check_layers,
     check_rows_are_independent,
     check_padding,
+    check_order_of_points,
     check_gradients,
     check_descent,
     check_state_dict,

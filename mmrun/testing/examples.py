@@ -11,7 +11,7 @@ from mmrun.tasks.classification import Classification
 from mmrun.tasks.regression import Regression
 from mmrun.types import Batch, Encoder, Features, Fusion, Input, Task
 
-KINDS = {"photo": "image", "title": "text", "sound": "audio", "cells": "tabular", "sensor": "series"}
+KINDS = {"photo": "image", "title": "text", "sound": "audio", "cells": "tabular", "sensor": "series", "clip": "video"}
 DIM = 12
 DIMS = dict.fromkeys(KINDS, DIM)
 METADATA = {
@@ -20,12 +20,13 @@ METADATA = {
     "sound": {"sample_rate": 8000, "num_samples": 2000},
     "cells": {"num_numeric": 3, "cardinalities": [4, 5]},
     "sensor": {"in_channels": 2, "num_steps": 12},
+    "clip": {"in_channels": 1, "image_size": 4, "num_frames": 5},
 }
 TASKS: dict[str, Task] = {
     "label": Classification("label", ["a", "b", "c"], np.array([4, 2, 2])),
     "age": Regression("age", ["age"], np.zeros(1), np.ones(1)),
 }
-SIZES = {"image": 64, "audio": 2000, "tabular": 3 + 3 + 4 + 5, "series": 24 + 12}
+SIZES = {"image": 64, "audio": 2000, "tabular": 3 + 3 + 4 + 5, "series": 24 + 12, "video": 5 * 16}
 
 
 class LinearEncoder(Encoder):
@@ -33,7 +34,8 @@ class LinearEncoder(Encoder):
 
     Args:
         kind: of the modality.
-        tokens: whether to return tokens as well: what each quadrant, tenth of a clip, cell or step adds to the layer.
+        tokens: whether to return tokens as well: what each quadrant, tenth of a clip, cell, step or frame adds to the
+            layer.
     """
 
     dim = DIM
@@ -85,6 +87,8 @@ def _find_token_of_each_value(kind: str) -> Tensor:
         return torch.arange(2000) // 200
     if kind == "series":
         return torch.arange(12).repeat(3)
+    if kind == "video":
+        return torch.arange(5).repeat_interleave(16)
     return torch.tensor([0, 1, 2, 0, 1, 2, *[3] * 4, *[4] * 5])
 
 
@@ -195,6 +199,7 @@ def build_batch(*modalities: str, rows: int = 8) -> Batch:
             "values": torch.randn(rows, 2, 12, generator=generator),
             "mask": torch.arange(12).expand(rows, 12) < 9,
         },
+        "clip": torch.rand(rows, 5, 1, 4, 4, generator=generator),
     }
     names = modalities or tuple(KINDS)
     present = {name: torch.ones(rows, dtype=torch.bool) for name in names}
@@ -206,10 +211,19 @@ def build_batch(*modalities: str, rows: int = 8) -> Batch:
 
 ENCODER_METADATA: dict[str, dict[str, object]] = {  # by kind: metadata of its preprocessor
     "image": {"in_channels": 3, "image_size": 64},
-    "text": {"vocab_size": 60, "max_tokens": 12, "pad_id": 0, "mask_id": 4, "special_ids": [0, 1, 2, 3, 4]},
+    "text": {
+        "vocab_size": 60,
+        "max_tokens": 12,
+        "pad_id": 0,
+        "mask_id": 4,
+        "special_ids": [0, 1, 2, 3, 4],
+        "word_vectors": None,
+    },
     "audio": {"sample_rate": 16000, "num_samples": 16000},
     "tabular": {"num_numeric": 3, "cardinalities": [4, 6]},
     "series": {"in_channels": 2, "num_steps": 24},
+    "points": {"in_channels": 4, "num_points": 24},
+    "video": {"in_channels": 3, "image_size": 32, "num_frames": 4},
 }
 
 
@@ -224,6 +238,8 @@ def encoder_input(kind: str, seed: int = 1) -> Input:
     share = torch.tensor([1.0, 0.5, 0.0])  # of the full length
     if kind == "image":
         return torch.rand(3, 3, 64, 64, generator=generator)
+    if kind == "video":
+        return torch.rand(3, 4, 3, 32, 32, generator=generator)
     if kind == "text":
         mask = torch.arange(12) < share[:, None] * 12
         return {"ids": torch.randint(5, 60, (3, 12), generator=generator) * mask, "mask": mask}
@@ -237,6 +253,8 @@ def encoder_input(kind: str, seed: int = 1) -> Input:
         categorical = torch.randint(0, 24, (3, 2), generator=generator) % torch.tensor([4, 6])
         return {"numeric": numeric, "missing": missing, "categorical": categorical}
     mask = torch.arange(24) < share[:, None] * 24
+    if kind == "points":
+        return {"points": torch.rand(3, 4, 24, generator=generator).mul(2).sub(1) * mask[:, None], "mask": mask}
     return {"values": torch.randn(3, 2, 24, generator=generator) * mask[:, None], "mask": mask}
 
 
@@ -251,8 +269,8 @@ def encoder_inputs(kind: str) -> Iterator[Input]:
 
 # -------------------------------------------------------------------------------------- features of several encoders
 
-WIDTHS = {"image": 12, "text": 7, "audio": 5, "tabular": 9, "series": 4}
-LENGTHS = {"image": 5, "text": 7, "audio": 3, "tabular": 2, "series": 11}
+WIDTHS = {"image": 12, "text": 7, "audio": 5, "tabular": 9, "series": 4, "video": 6}
+LENGTHS = {"image": 5, "text": 7, "audio": 3, "tabular": 2, "series": 11, "video": 4}
 NUM_ROWS = 6
 
 

@@ -60,7 +60,7 @@ def check_learning(build: BuildObjective, new_model: BuildModel = build_model) -
         AssertionError: the contract is broken.
     """
     objective, model, batch = build(), new_model(), build_batch()
-    optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=1e-2)
+    optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=4e-3)
     first = seeded_losses(objective, model, batch)["loss"].item()
     for step in range(1, MAX_STEPS + 1):
         optimizer.zero_grad()

@@ -62,8 +62,8 @@ def test_groups_are_sorted_by_purpose(capsys):
     assert rows[2] == ["data", "dataset", "avdigits, digits, easy_vqa, manifest, synthetic"]
     assert rows[3] == ["augment", "light, none, strong, trivial"]
     assert rows[4] == ["augment.audio", "light, specaugment, strong"]
-    assert rows[9][:2] == ["model", "model"]
-    assert rows[10][0] == "encoder.audio"
+    assert rows[11][:2] == ["model", "model"]
+    assert rows[12][0] == "encoder.audio"
 
 
 def test_options_of_a_group_take_a_line_each(capsys):

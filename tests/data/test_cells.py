@@ -4,7 +4,10 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
+from mmrun.data import frames
+from mmrun.data.items import FrameList
 from mmrun.data.sources.manifest import manifest
 from mmrun.errors import DataError
 from tests.data.files import error_of, rows, write
@@ -106,3 +109,52 @@ def test_unusable_targets(tmp_path):
     assert error_of(DataError, path, {"text": "text"}) == (
         "my.csv: column 'label' is empty; fill it in, or name another with dataset.target"
     )
+
+
+def save_clip(folder, numbers=(1, 2, 10)):
+    folder.mkdir(parents=True)
+    for number in numbers:
+        Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+
+
+def test_a_video_is_a_file_a_folder_of_frames_or_all_their_names(tmp_path):
+    save_clip(tmp_path / "clip")
+    path = write(tmp_path, rows("video,age,y", "clip,3,1", "clip/2.png|clip/1.png,4,0", "clip/1.png,5,1", "NA,6,0"))
+    values = manifest(path=path, target="y").columns["video"].values
+    clip = tmp_path / "clip"
+    assert values[0] == FrameList([clip / "1.png", clip / "2.png", clip / "10.png"])
+    assert values[1] == FrameList([clip / "2.png", clip / "1.png"])
+    assert values[2] == clip / "1.png"
+    assert values[3] is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("a.gif|b.gif", "names 'a.gif' beside other files; a cell holds one video, or names all its frames"),
+        ("empty", "'empty' is a folder without an image; name a video, or a folder of its frames"),
+        ("hop", "'hop' is a link out of {folder}; copy the file, or set dataset.allow_outside=true"),
+        ("../outside", "'../outside' lies outside {folder}; set dataset.root=FOLDER or dataset.allow_outside=true"),
+        ("clip/9.png|clip/1.png", "'clip/9.png' does not exist; correct the name, or set dataset.root=FOLDER"),
+        ("linked", "'linked/1.png' is a link out of {folder}; copy the file, or set dataset.allow_outside=true"),
+    ],
+)
+def test_a_video_that_cannot_be_read_is_one_line(cell, message, tmp_path):
+    folder = tmp_path / "inside"
+    save_clip(folder / "clip")
+    save_clip(tmp_path / "outside")
+    (folder / "empty").mkdir()
+    (folder / "linked").mkdir()
+    (folder / "hop").symlink_to(tmp_path / "outside")
+    (folder / "linked" / "1.png").symlink_to(tmp_path / "outside" / "1.png")
+    path = write(folder, rows("video,y", f"{cell},1", "clip,0"))
+    message = f"my.csv:2: column 'video': {message.format(folder=folder)}"
+    assert error_of(DataError, path=path, target="y") == message
+
+
+def test_a_folder_of_too_many_frames_is_refused(tmp_path, monkeypatch):
+    save_clip(tmp_path / "clip")
+    monkeypatch.setattr(frames, "MAX_FRAME_FILES", 2)
+    path = write(tmp_path, rows("video,y", "clip,1", "clip,0"))
+    message = "my.csv:2: column 'video': 'clip' holds more than 2 frames, which is refused"
+    assert error_of(DataError, path=path, target="y") == message

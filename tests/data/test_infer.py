@@ -4,15 +4,10 @@ import json
 
 import pytest
 
-from mmrun.data.infer import KINDS, MODULE_ATTRIBUTES
+from mmrun.data.infer import MODULE_ATTRIBUTES, infer_kind
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError
-from mmrun.types import KINDS as ALL_KINDS
 from tests.data.files import error_of, rows, write
-
-
-def test_the_kinds_are_those_of_the_contract():
-    assert KINDS == ALL_KINDS
 
 
 def test_columns_and_kinds_can_be_set(media):
@@ -91,3 +86,25 @@ def test_names_that_no_module_may_have():
     from torch import nn
 
     assert set(dir(nn.ModuleDict())) > MODULE_ATTRIBUTES
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "kind"),
+    [
+        ("scan", ["a.bin", "b.bin"], "points"),
+        ("scan", ["a.ply", "b.PCD"], "points"),
+        ("lidar_top", ["a.npy", "b.npy"], "points"),
+        ("PointCloud", ["a.npy", "b.npy"], "points"),
+        ("points", ["a.npy", "b.npy"], "points"),
+        ("radar", ["a.csv", "b.csv"], "series"),
+        ("waypoints", ["a.npy", "b.npy"], "series"),
+        ("pulse", ["a.npy", "b.npy"], "series"),
+    ],
+)
+def test_npy_files_are_series_unless_their_column_is_called_like_point_clouds(column, cells, kind):
+    assert infer_kind(cells, column)[0] == kind
+
+
+def test_the_points_of_a_game_are_numbers(tmp_path):
+    path = write(tmp_path, rows("points,y", "31,1", "4,0", "17,1"))
+    assert describe(path=path, columns={"points": "points"}, target="y") == {"points": "tabular"}

@@ -251,7 +251,8 @@ def test_a_compressed_sound_that_is_cut_off_is_an_error(zoo, tmp_path):
         (
             "time40.npy",
             (3, 16),
-            "time is the first axis (the longer axis); dataset.layout.NAME=channels_first reads the other one",
+            "time is the first axis (the longer axis); dataset.layout.NAME=channels_first reads the other one; "
+            "dataset.kinds.NAME=points reads points",
         ),
         ("steps.csv", (2, 16), "2 channels; 16 steps are read: none of 12 rows is cut (the longest has 2 steps)"),
         ("r.hea", (2, 16), "sampled at 360 Hz"),
@@ -313,7 +314,7 @@ def test_a_name_that_holds_a_separator_is_one_file(zoo, tmp_path):
     [
         (
             {"items": {"y": "tokens"}},
-            "dataset.items.y: this is for modalities of the kind image or audio (there are x)",
+            "dataset.items.y: this is for modalities of the kind image or audio or points (there are x)",
         ),
         (
             {"layout": {"x": "time_first"}},

@@ -36,6 +36,11 @@ def batch(kind, rows=64):
             "values": torch.randn(rows, 2, 40, generator=source) * (torch.arange(40) < lengths[:, None, None]),
             "mask": torch.arange(40) < lengths[:, None],
         },
+        "points": {
+            "points": torch.randn(rows, 4, 40, generator=source) * (torch.arange(40) < lengths[:, None, None]),
+            "mask": torch.arange(40) < lengths[:, None],
+        },
+        "video": torch.rand(rows, 5, 1, 8, 8, generator=source),
     }[kind]
 
 
@@ -49,7 +54,7 @@ def same(x, y):
 
 def test_every_kind_has_a_corruption():
     assert set(CORRUPTIONS) == set(KINDS)
-    assert len(ALL) == 8
+    assert len(ALL) == 12
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)

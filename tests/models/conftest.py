@@ -71,6 +71,16 @@ def _save(name: str, path: Path) -> None:
         model = hf.ASTModel(hf.ASTConfig(max_length=102, frequency_stride=16, time_stride=16, **SIZE))  # 1 s
         with warnings.catch_warnings(action="ignore"):  # about empty bands
             processor = hf.ASTFeatureExtractor(max_length=102, mean=-5.0, std=3.0)
+    elif name == "videomae":
+        model = hf.VideoMAEModel(hf.VideoMAEConfig(image_size=32, patch_size=8, num_frames=4, **SIZE))
+        processor = hf.VideoMAEImageProcessor()
+    elif name == "timesformer":
+        model = hf.TimesformerModel(hf.TimesformerConfig(image_size=32, patch_size=8, num_frames=4, **SIZE))
+        processor = hf.VideoMAEImageProcessor()
+    elif name == "vivit":
+        sizes = {"image_size": 32, "tubelet_size": [2, 8, 8], "num_frames": 4}
+        model = hf.VivitModel(hf.VivitConfig(**sizes, **SIZE))
+        processor = hf.VivitImageProcessor()
     model.save_pretrained(path)
     if processor is not None:
         processor.save_pretrained(path)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from mmrun.objectives.denoise import DenoiseSeries, DenoiseTabular
+from mmrun.objectives.masked_frames import MaskedFrames
 from mmrun.objectives.masked_lm import MaskedLM
 from mmrun.objectives.masked_spectrogram import MaskedSpectrogram
 from mmrun.objectives.reconstruct import Reconstruct
@@ -17,6 +18,7 @@ BY_KIND = {
     "audio": lambda dim, sample_rate, num_samples: MaskedSpectrogram(dim, sample_rate, num_samples, n_mels=16),
     "tabular": DenoiseTabular,
     "series": DenoiseSeries,
+    "video": MaskedFrames,
 }
 
 

@@ -79,7 +79,7 @@ def test_all_augmentations_are_found():
         *(("image", name) for name in ("light", "strong", "trivial")),
         *(("text", name) for name in ("eda", "light", "strong", "typos")),
         *(("audio", name) for name in ("light", "specaugment", "strong")),
-        *((kind, name) for kind in ("tabular", "series") for name in ("light", "strong")),
+        *((kind, name) for kind in ("tabular", "series", "video", "points") for name in ("light", "strong")),
     ] == BY_KIND
 
 

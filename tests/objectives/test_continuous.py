@@ -37,6 +37,13 @@ def test_padding_missing_cells_and_missing_modalities_do_not_change():
     assert batch.inputs["cells"]["numeric"].tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
+def test_points_that_pad_a_cloud_do_not_move():
+    clouds = {"points": torch.zeros(2, 3, 2), "mask": torch.tensor([[True, False], [True, True]])}
+    batch = Batch({"lidar": clouds}, {"lidar": torch.tensor([True, False])}, {}, torch.arange(2))
+    perturbed = perturb(batch, {"lidar": "points"}, {"lidar": torch.ones(2, 3, 2)}).inputs["lidar"]["points"]
+    assert perturbed.tolist() == [[[1, 0]] * 3, [[0, 0]] * 3]
+
+
 def test_noise_has_the_deviation_of_its_kind():
     torch.manual_seed(0)
     batch = build_batch()

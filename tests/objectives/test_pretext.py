@@ -15,7 +15,8 @@ from mmrun.objectives.pretext import (
     draw_hidden_blocks,
     draw_hidden_spans,
 )
-from mmrun.testing.examples import DIM, KINDS, METADATA
+from mmrun.testing.examples import DIM, ENCODER_METADATA, KINDS
+from mmrun.types import KINDS as ALL_KINDS
 
 DEFAULT = load_option("objective", "self_supervised")
 CHANGES = {  # the kinds whose pretext an objective of the same name changes
@@ -27,25 +28,26 @@ CHANGES = {  # the kinds whose pretext an objective of the same name changes
     "causal_lm": ["text"],
     "contrastive_audio": ["audio"],
     "scarf": ["tabular"],
-    "dino": list(KINDS.values()),
-    "moco": list(KINDS.values()),
+    "dino": [*KINDS.values(), "points"],
+    "moco": [*KINDS.values(), "points"],
     "data2vec": list(KINDS.values()),
     "wav2vec2": ["audio", "series"],
+    "frame_order": ["video"],
 }
 
 
 def test_every_kind_has_pretexts_and_each_can_be_built():
-    assert set(DEFAULT["by_kind"]) == set(KINDS.values())
-    for modality, kind in KINDS.items():
+    assert set(DEFAULT["by_kind"]) == set(ALL_KINDS)
+    for kind in ALL_KINDS:
         names = list_options(f"pretext/{kind}")
         assert names
         for name in names:
             node = load_option(f"pretext/{kind}", name)
-            assert isinstance(instantiate(node, "pretext", {"dim": DIM, **METADATA[modality]}), Pretext)
+            assert isinstance(instantiate(node, "pretext", {"dim": DIM, **ENCODER_METADATA[kind]}), Pretext)
 
 
 def test_every_pretext_has_an_objective():
-    listed = {(kind, name) for kind in KINDS.values() for name in list_options(f"pretext/{kind}")}
+    listed = {(kind, name) for kind in ALL_KINDS for name in list_options(f"pretext/{kind}")}
     default = {
         (kind, name) for kind, name in listed if load_option(f"pretext/{kind}", name) == DEFAULT["by_kind"][kind]
     }

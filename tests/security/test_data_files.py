@@ -59,6 +59,9 @@ def sparse_npy(path: Path) -> None:
 
 CLAIMED = "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,)}"
 OBJECTS = "{'descr': '|O', 'fortran_order': False, 'shape': (4,)}"
+PCD = b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS %d\nDATA binary%b\n"
+XYZ = "property float x\nproperty float y\nproperty float z\n"
+PLY = b"ply\nformat ascii 1.0\nelement vertex 40000000\n" + b"property float x\n" * 3 + b"end_header\n"
 FILES = {
     "144 megapixels": ("bad.png", png(12_000, 12_000), "bad.png has 12000 x 12000 pixels; more than 67 million are"),
     "postscript": ("bad.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "bad.png is EPS, which is"),
@@ -69,6 +72,14 @@ FILES = {
     "pickle": ("bad.npy", npy(OBJECTS), "bad.npy is damaged or not a numeric array (ValueError)"),
     "sparse": ("bad.npy", sparse_npy, "'bad.npy' has 4,398,046,511,233 bytes; more than 2 GiB are refused"),
     "archive": ("bad.npy", npz, "bad.npy is damaged or not a numeric array (ValueError)"),
+    "10^15 points": ("bad.pcd", PCD % (10**15, b""), "bad.pcd claims 1,000,000,000,000,000 points of 3 numbers; more"),
+    "40 million points": ("bad.pcd", PCD % (4 * 10**7, b""), "bad.pcd claims 40,000,000 points, but ends before them"),
+    "compressed points": (
+        "bad.pcd",
+        PCD % (9, b"_compressed"),
+        "bad.pcd is a PCD file of the format 'binary_compressed'",
+    ),
+    "equal columns": ("bad.ply", PLY, "bad.ply has two columns of one name: x, x, x"),
     "text": ("bad.txt", b"a" * (17 * MEBIBYTE), "bad.txt is larger than 16 MiB; shorten it"),
 }
 CELLS = {
@@ -85,6 +96,10 @@ def good_file(path: Path, number: int) -> None:
         path.write_bytes(wav(16_000))
     elif path.suffix == ".npy":
         np.save(path, np.arange(4.0) + number)
+    elif path.suffix == ".pcd":
+        path.write_bytes(PCD % (2, b"") + np.arange(number, number + 6, dtype="<f4").tobytes())
+    elif path.suffix == ".ply":
+        path.write_text(f"ply\nformat ascii 1.0\nelement vertex 1\n{XYZ}end_header\n1 2 {number}\n")
     else:
         path.write_text(f"a text of number {number}")
 
@@ -129,6 +144,7 @@ def test_a_file_beyond_the_limits_is_refused(attack, tmp_path, monkeypatch, caps
     else:
         bad.write_bytes(content)
     kinds = {".png": "image", ".wav": "audio", ".flac": "audio", ".npy": "series", ".txt": "text"}
+    kinds |= {".ply": "points", ".pcd": "points"}
     file = write_manifest(tmp_path, name, ".wav" if bad.suffix == ".flac" else bad.suffix)
     for printed in check_and_train(file, capsys, kinds[bad.suffix]):
         assert f"my.csv:5: column 'x': {message}" in printed

@@ -13,7 +13,11 @@ TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram
 FRAME = re.compile(r"[0-9]{6}")
 IGNORED = "DontCare"
 COUNTED = {"Car": "cars", "Pedestrian": "pedestrians", "Cyclist": "cyclists"}
-UNUSED = {"lidar": ("velodyne", ".bin"), "calib": ("calib", ".txt")}  # columns that no run reads yet
+OPTIONAL = {  # columns whose folder may be missing
+    "lidar": ("velodyne", ".bin"),
+    "radar": ("radar", ".pcd"),  # not of KITTI, but of data sets in its layout
+    "calib": ("calib", ".txt"),
+}
 NUM_FIELDS = 15  # type, truncated, occluded, alpha, 4 of the box, 3 dimensions, 3 of the location, rotation_y
 
 
@@ -25,9 +29,9 @@ def read_rows(source: Source) -> Iterator[Row]:
     """
     source.require("training/label_2")
     source.require("training/image_2")
-    unused = {column: place for column, place in UNUSED.items() if source.find(f"training/{place[0]}")}
-    for column in sorted(UNUSED.keys() - unused.keys()):
-        source.notes.append(f"training/{UNUSED[column][0]} is not there, so the manifest has no column {column}")
+    optional = {column: place for column, place in OPTIONAL.items() if source.find(f"training/{place[0]}")}
+    for column in sorted(OPTIONAL.keys() - optional.keys() - {"radar"}):
+        source.notes.append(f"training/{OPTIONAL[column][0]} is not there, so the manifest has no column {column}")
     drives, splits = _read_drives(source), _read_splits(source)
     for name in source.list_files("training/label_2", "*.txt"):
         frame = name.rpartition("/")[2].removesuffix(".txt")
@@ -36,7 +40,7 @@ def read_rows(source: Source) -> Iterator[Row]:
         boxes = list(_read_boxes(source, name))
         counts = Counter(str(box["type"]) for box in boxes)
         row: Row = {"id": frame, "image": source.take_file("image", f"training/image_2/{frame}.png")}
-        for column, (folder, suffix) in unused.items():
+        for column, (folder, suffix) in optional.items():
             row[column] = source.take_file(column, f"training/{folder}/{frame}{suffix}")
         row |= {"objects": "|".join(kind for kind in TYPES if counts[kind]) or "|", "boxes": json.dumps(boxes)}
         row |= {column: counts[kind] for kind, column in COUNTED.items()}
@@ -102,11 +106,12 @@ BENCHMARK = Benchmark(
         "training/image_2/000000.png",
         "training/label_2/000000.txt",
         "training/calib/000000.txt",
-        "training/velodyne/000000.bin (not read by a run, named in the column lidar)",
+        "training/velodyne/000000.bin (if it is there)",
+        "training/radar/000000.pcd (of data sets in this layout; KITTI has none)",
         "mapping/train_mapping.txt, mapping/train_rand.txt (of devkit_object.zip)",
         "ImageSets/train.txt, ImageSets/val.txt (the split of Chen et al., 2015, if it is there)",
     ),
-    modalities={"image": Modality("image")},
+    modalities={"image": Modality("image"), "lidar": Modality("points"), "radar": Modality("points")},
     target="objects",
     task="multilabel",
     group="drive",
@@ -114,5 +119,5 @@ BENCHMARK = Benchmark(
     metric="average precision of boxes, which mmrun does not detect; here F1 of the types that are in the image",
     num_rows=7481,
     read_rows=read_rows,
-    caution="lidar scans, calibration and boxes are columns that a run leaves unused",
+    caution="calibration and boxes are columns that a run leaves unused",
 )

@@ -12,7 +12,7 @@ from mmrun.data.table import SPLITS, Table
 
 MIN_DISTINCT = {"tabular": 0.9}  # share of rows that differ, from which equal ones are suspicious; else 0.5
 MAX_USUAL = 2  # times as often as within the training rows may others share values with them
-NOUNS = {"image": "image", "audio": "recording", "text": "text", "series": "series", "tabular": "cells"}
+NOUNS = {"audio": "recording", "points": "point cloud", "tabular": "cells"}  # what a value of some kinds is called
 CLEAN = "`mmrun data clean` leaves them out"
 
 
@@ -78,12 +78,12 @@ def find_shared_values(
     column = table.columns[name]
     findings: list[Finding] = []
     if column.from_files or not _is_usual(table, column.kind, contents):
-        message = f"{name}: the same {NOUNS[column.kind]} as in a row of val or test"
+        message = f"{name}: the same {NOUNS.get(column.kind, column.kind)} as in a row of val or test"
         findings += _report_shared(table, name, contents, reported, Shared("shared", message, "equals"))
     is_similar = _share_distinct(clusters[table.rows("train")]) >= _least_distinct({column.kind})
     if is_similar and (column.from_files or not _is_usual(table, column.kind, clusters)):
         known = reported.union(*(finding.rows for finding in findings))
-        message = f"{name}: nearly the same {NOUNS[column.kind]} as in a row of val or test"
+        message = f"{name}: nearly the same {NOUNS.get(column.kind, column.kind)} as in a row of val or test"
         findings += _report_shared(table, name, clusters, known, Shared("near-shared", message, "resembles"))
     return findings
 
@@ -210,7 +210,7 @@ def _number_targets(table: Table) -> np.ndarray:
 def _share_distinct(numbers: np.ndarray) -> float:
     """Return the share of different numbers among those that are not -1; 1 if there is none."""
     present = numbers[numbers >= 0]
-    return len(np.unique(present)) / len(present) if len(present) else 1.0
+    return np.count_nonzero(np.bincount(present)) / len(present) if len(present) else 1.0
 
 
 def _least_distinct(kinds: set[str]) -> float:

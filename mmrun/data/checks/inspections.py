@@ -15,15 +15,23 @@ from mmrun.data.packed import Records
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.table import Column, Table
 
-MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "series": 0.95}  # brighter and louder copies are copies
+# Of copies; brighter and louder ones are copies, too
+MIN_LENGTH_RATIO = {"image": 0.0, "audio": 0.0, "video": 0.0, "series": 0.95, "points": 0.95}
 FLAGS = {  # what is odd in a value -> what values of a kind are called that have it
-    "blank": {"image": "images of one colour", "series": "constant series"},
+    "blank": {
+        "image": "images of one colour",
+        "series": "constant series",
+        "video": "videos of one colour",
+        "points": "clouds of one place",
+    },
+    "still": {"video": "videos in which nothing moves"},
     "silent": {"audio": "silent recordings"},
     "clipped": {"audio": "clipped recordings"},
     "not-finite": {
         "image": "images with NaN or infinity",
         "audio": "recordings with NaN or infinity",
         "series": "series with NaN or infinity",
+        "points": "clouds with points of NaN or infinity, which are left out",
     },
     "empty": {"text": "texts without a letter or digit"},
 }
@@ -48,15 +56,18 @@ class ModalityAudit(TypedDict, total=False):
     missing: float
     looked_at: int
     missing_by_split: dict[str, float]
-    width: Range | None  # image, pixels
+    width: Range | None  # image and video, pixels
     height: Range | None
     modes: dict[str, int]
-    seconds: Range | None  # audio
+    frames: Range | None  # video
+    seconds: Range | None  # audio; video, None where the frames are files
     rates: dict[int, int]  # Hz
     words: Range | None  # text
     different: int
     channels: dict[int, int]  # series
     steps: Range | None
+    points: Range | None  # points
+    fields: dict[str, int]  # columns of a point
     numeric: list[str]  # tabular: names of columns
     categories: dict[str, int]  # number of categories by column
     columns: list[str]
@@ -115,6 +126,18 @@ def _inspect_images(table: Table, name: str, column: Column, rows: np.ndarray) -
     return _inspect_files(name, column, samples, facts, samples.stack_features())
 
 
+def _inspect_videos(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
+    samples = read_values(column, rows)
+    headers = [value.facts for value in samples.values]
+    facts: ModalityAudit = {
+        "width": summarize([header.width for header in headers]),
+        "height": summarize([header.height for header in headers]),
+        "frames": summarize([header.num_frames for header in headers]),
+        "seconds": summarize([header.seconds for header in headers if header.seconds is not None]),
+    }
+    return _inspect_files(name, column, samples, facts, samples.stack_features())
+
+
 def _inspect_recordings(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
     samples = read_values(column, rows)
     facts: ModalityAudit = {
@@ -134,6 +157,17 @@ def _inspect_series(table: Table, name: str, column: Column, rows: np.ndarray) -
         numbers = ", ".join(map(str, sorted(channels)))
         message, remedy = f"{name}: series with {numbers} channels", "a run needs the same number in all rows"
         inspection.findings.append(Finding("channels", message, remedy))
+    return inspection
+
+
+def _inspect_points(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
+    samples = read_values(column, rows)
+    fields = Counter(", ".join(value.facts[1]) for value in samples.values)
+    facts: ModalityAudit = {"points": summarize([value.facts[0] for value in samples.values]), "fields": dict(fields)}
+    inspection = _inspect_files(name, column, samples, facts, samples.stack_features())
+    if len(fields) > 1:
+        message = f"{name}: points of different columns: {' | '.join(sorted(fields))}"
+        inspection.findings.append(Finding("channels", message, "a run needs the same columns in all rows"))
     return inspection
 
 
@@ -158,7 +192,8 @@ def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) ->
     categories = {label: len(transform.names) for label, transform in cells.categories.items()}
     facts: ModalityAudit = {"numeric": list(cells.numeric), "categories": categories}
     pairs = readable[find_unusual_pairs(decoded)]
-    return Inspection(facts, findings, pairs, Features(readable, encode_records(decoded).__getitem__))
+    features = Features(readable, lambda places: encode_records({part: rows[places] for part, rows in decoded.items()}))
+    return Inspection(facts, findings, pairs, features)
 
 
 INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] = {
@@ -166,6 +201,8 @@ INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] =
     "audio": _inspect_recordings,
     "text": _inspect_texts,
     "series": _inspect_series,
+    "points": _inspect_points,
+    "video": _inspect_videos,
     "tabular": _inspect_cells,
 }
 

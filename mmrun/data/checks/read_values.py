@@ -1,5 +1,6 @@
 """Reads rows completely: whether they can be read, what they hold, and a few numbers that rows are compared by."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,11 @@ import numpy as np
 from mmrun.data.items import list_items
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
+from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.preprocess.video_files import VideoValue, read_frames, read_video_header
 from mmrun.data.table import Column, SeriesLayout
 from mmrun.errors import DataError
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMBNAIL = 12  # pixels, width and height
+NUM_FRAMES = 4  # of a video
 DECODED = 96  # pixels that a JPEG is decoded to at least
 BACKGROUND = (128, 128, 128)  # behind transparent pixels, as encoders see them
 MIN_DEVIATION = 1.0  # grey levels, of a picture that shows something
@@ -33,6 +37,7 @@ MIN_AMPLITUDE = 1e-3  # -60 dB; a recording that never exceeds it is silent
 CLIPPED_AMPLITUDE = 0.98  # at which a recorder is at its limit
 MAX_CLIPPED = 0.005  # share of samples that lie on flat peaks
 NUM_CHANNELS, NUM_STEPS = 6, 72  # of a series that is compared
+NUM_CELLS = (8, 8, 4)  # of a point cloud that is compared, along each coordinate
 CHUNK_SIZE = 1024  # rows that are given to threads at a time
 
 T = TypeVar("T")
@@ -42,7 +47,8 @@ class ReadValue(NamedTuple):
     """One value that was read.
 
     Attributes:
-        facts: by kind: the header of an image; seconds and rate of a recording; a text; the shape of a series.
+        facts: by kind: the header of an image or video; seconds and rate of a recording; a text; the shape of a series;
+            number and columns of points.
         features: [D] float32, the same D in all values of a kind; None of a text.
         flags: what is odd, kinds of findings.
     """
@@ -147,6 +153,11 @@ def read_image(value: Path | np.ndarray) -> ReadValue:
     if (image.width < image.height) != (header.width < header.height):  # it is rotated to be seen
         header = header._replace(width=header.height, height=header.width)
     opaque = _lay_on_background(image) if header.has_alpha else image.convert("RGB")
+    return _shrink(opaque, header)
+
+
+def _shrink(opaque: "Image", header: Header | None) -> ReadValue:
+    """Shrink a picture to a thumbnail."""
     factor = max(1, min(opaque.size) // DECODED)
     deviations = np.asarray(opaque.reduce(factor), dtype=np.float32).std(axis=(0, 1))
     flags = ("blank",) if deviations.max() < MIN_DEVIATION else ()
@@ -169,6 +180,32 @@ def _read_deep_image(value: Path | np.ndarray, header: Header) -> ReadValue:
         small = Image.fromarray(channel.astype(np.float32)).resize((THUMBNAIL, THUMBNAIL), _box())
         channels.append(np.asarray(small, dtype=np.float32))
     return ReadValue(header, np.stack(channels, axis=2).ravel(), flags)
+
+
+def read_video(value: VideoValue) -> ReadValue:
+    """Decode a few frames of a video, and shrink each to a thumbnail.
+
+    Args:
+        value: a file, the files of its frames, or an array.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    header = read_video_header(value)
+    frames = [_shrink_frame(frame) for frame in read_frames(value, NUM_FRAMES)]
+    features = [frame.features for frame in frames if frame.features is not None]
+    flags: tuple[str, ...] = ()
+    if all(frame.flags == ("blank",) for frame in frames):
+        flags = ("blank",)
+    elif header.num_frames > 1 and all(np.array_equal(each, features[0]) for each in features):
+        flags = ("still",)
+    return ReadValue(header, np.concatenate(features), flags)
+
+
+def _shrink_frame(frame: "Path | np.ndarray | Image") -> ReadValue:
+    if isinstance(frame, Path | np.ndarray):
+        return read_image(frame)
+    return _shrink(_lay_on_background(frame) if frame.mode == "RGBA" else frame.convert("RGB"), None)
 
 
 def _lay_on_background(image: "Image") -> "Image":
@@ -279,9 +316,30 @@ def read_steps(value: object, layout: SeriesLayout = "channels_first") -> ReadVa
     return ReadValue(series.shape, features.ravel(), tuple(flags))
 
 
+def read_points(value: Path | np.ndarray) -> ReadValue:
+    """Read a point cloud, and count the share of its points in NUM_CELLS cells of the box that it fills.
+
+    Args:
+        value: a file or an array.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    cloud = read_cloud(value)
+    coordinates = cloud.points[:, :3].astype(np.float64)
+    low, extent = coordinates.min(axis=0), np.ptp(coordinates, axis=0)
+    shares = np.divide(coordinates - low, extent, out=np.zeros_like(coordinates), where=extent > 0)
+    places = np.minimum(shares * NUM_CELLS, np.array(NUM_CELLS) - 1).astype(np.int64)
+    counts = np.bincount(np.ravel_multi_index(tuple(places.T), NUM_CELLS), minlength=math.prod(NUM_CELLS))
+    flags = (("not-finite",) if cloud.num_dropped else ()) + (("blank",) if extent.max() == 0 else ())
+    return ReadValue((len(coordinates), cloud.names), (counts / len(coordinates)).astype(np.float32), flags)
+
+
 READERS: dict[str, Callable[[Any], ReadValue]] = {
     "image": read_image,
     "audio": read_recording,
     "text": read_words,
     "series": read_steps,
+    "points": read_points,
+    "video": read_video,
 }

@@ -6,7 +6,7 @@ import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,17 +15,24 @@ from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import read_audio
 from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.point_files import read_cloud
+from mmrun.data.preprocess.points import draw_map
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.preprocess.video_files import VideoValue, read_frames, read_video_header
 from mmrun.data.split import compute_strata, has_target
 from mmrun.data.table import CLASSES, Table, Target
 from mmrun.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_CLASSES = 12
 MAX_OF_CLASS = 3
 MAX_BYTES = 2 << 20  # of all pictures and sounds
 PIXELS = 160  # of the longer side
 QUALITY = 80  # of JPEG
+NUM_FRAMES = 4  # of a video
 GREY = (128, 128, 128)  # behind transparent pixels
 SECONDS, RATE = 3.0, 12_000  # of a sound, at most
 MAX_LETTERS = 400
@@ -174,6 +181,18 @@ def _format_target(target: Target, row: int) -> str:
 def _read_image(value: Path | np.ndarray) -> Media:
     from PIL import Image
 
+    image, header = _open_shown(value), read_header(value)
+    enlargement = PIXELS // max(image.size)
+    if enlargement > 1:
+        image = image.resize((image.width * enlargement, image.height * enlargement), Image.Resampling.NEAREST)
+    image.thumbnail((PIXELS, PIXELS))
+    return Media("image/jpeg", _encode_jpeg(image), f"{header.width} x {header.height}")
+
+
+def _open_shown(value: Path | np.ndarray) -> "Image":
+    """Open an image as grey or colour of 8 bits, without transparency."""
+    from PIL import Image
+
     header = read_header(value)
     if is_array(value) or header.is_deep:
         pixels = read_deep(value, GREY) if header.is_deep else np.asarray(read_array(value))
@@ -184,14 +203,33 @@ def _read_image(value: Path | np.ndarray) -> Media:
     if header.has_alpha and not header.is_deep:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, (*GREY, 255)), opaque)
-    image = image.convert("L" if header.channels == 1 else "RGB")
-    enlargement = PIXELS // max(image.size)
-    if enlargement > 1:
-        image = image.resize((image.width * enlargement, image.height * enlargement), Image.Resampling.NEAREST)
-    image.thumbnail((PIXELS, PIXELS))
+    return image.convert("L" if header.channels == 1 else "RGB")
+
+
+def _read_video(value: VideoValue) -> Media:
+    """Return some frames of a video side by side."""
+    from PIL import Image
+
+    header = read_video_header(value)
+    frames = []
+    for frame in read_frames(value, NUM_FRAMES):
+        shown = _open_shown(frame) if isinstance(frame, Path | np.ndarray) else frame.convert("RGB")
+        shown.thumbnail((PIXELS, PIXELS))
+        frames.append(shown)
+    strip = Image.new("RGB", (sum(frame.width for frame in frames), max(frame.height for frame in frames)))
+    left = 0
+    for frame in frames:
+        strip.paste(frame, (left, 0))
+        left += frame.width
+    length = "" if header.seconds is None else f", {header.seconds:.3g} s"
+    about = f"{header.width} x {header.height}, {header.num_frames:,} frames{length}"
+    return Media("image/jpeg", _encode_jpeg(strip), about)
+
+
+def _encode_jpeg(image: "Image") -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
-    return Media("image/jpeg", buffer.getvalue(), f"{header.width} x {header.height}")
+    return buffer.getvalue()
 
 
 def _scale(pixels: np.ndarray) -> np.ndarray:
@@ -232,6 +270,15 @@ def _read_series(value: object) -> Lines:
     return Lines(shown.tolist(), f"{num_steps} steps, channels: {num_channels}{more}")
 
 
+def _read_points(value: Path | np.ndarray) -> Media:
+    from PIL import Image
+
+    cloud = read_cloud(value)
+    density = draw_map(cloud.points, PIXELS)
+    picture = Image.fromarray((density * 255).astype(np.uint8))
+    return Media("image/jpeg", _encode_jpeg(picture), f"{len(cloud.points):,} points from above")
+
+
 def _read_text(value: str | Path) -> str:
     text = read_text(value)
     return shorten(text, MAX_LETTERS)
@@ -251,5 +298,7 @@ READ: dict[str, Callable[[Any], Value]] = {
     "audio": _read_sound,
     "text": _read_text,
     "series": _read_series,
+    "points": _read_points,
+    "video": _read_video,
     "tabular": _read_cells,
 }

@@ -17,9 +17,11 @@ from mmrun.data.names import shorten
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.preprocess.audio import measure_duration
 from mmrun.data.preprocess.image_files import read_header
+from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
 from mmrun.data.preprocess.series_files import read_series
 from mmrun.data.preprocess.text import read_text
+from mmrun.data.preprocess.video_files import read_video_header
 from mmrun.data.sheets.numbers import parse_numbers
 from mmrun.data.split import has_target
 from mmrun.data.table import SPLITS, Column, Table, Target
@@ -318,6 +320,17 @@ def _summarize_images(statistics: ModalityStatistics, column: Column, split: np.
     statistics.frequencies["mode"] = _count_values([header.mode for header in headers], split[readable])
 
 
+def _summarize_videos(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
+    headers, readable = _read_rows(statistics, column, rows, read_video_header)
+    _add_numbers(statistics, "width (pixels)", [header.width for header in headers], split[readable])
+    _add_numbers(statistics, "height (pixels)", [header.height for header in headers], split[readable])
+    _add_numbers(statistics, "length (frames)", [header.num_frames for header in headers], split[readable])
+    timed = [place for place, header in enumerate(headers) if header.seconds is not None]
+    seconds = [header.seconds for header in headers if header.seconds is not None]
+    _add_numbers(statistics, "length (seconds)", seconds, split[readable[timed]])
+    statistics.frequencies["codec"] = _count_values([header.codec or "none" for header in headers], split[readable])
+
+
 def _summarize_sounds(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
     seconds, readable = _read_rows(statistics, column, rows, measure_duration)
     _add_numbers(statistics, "length (seconds)", seconds, split[readable])
@@ -348,11 +361,24 @@ def _summarize_series(statistics: ModalityStatistics, column: Column, split: np.
     statistics.frequencies["channels"] = _count_values([str(channels) for channels, _ in shapes], split[readable])
 
 
+def _summarize_points(statistics: ModalityStatistics, column: Column, split: np.ndarray, rows: np.ndarray) -> None:
+    clouds, readable = _read_rows(statistics, column, rows, _measure_cloud)
+    _add_numbers(statistics, "number of points", [num_points for num_points, _ in clouds], split[readable])
+    statistics.frequencies["columns"] = _count_values([columns for _, columns in clouds], split[readable])
+
+
+def _measure_cloud(value: Any) -> tuple[int, str]:
+    cloud = read_cloud(value)
+    return len(cloud.points), ", ".join(cloud.names)
+
+
 SUMMARIES: dict[str, Callable[[ModalityStatistics, Column, np.ndarray, np.ndarray], None]] = {
     "image": _summarize_images,
     "audio": _summarize_sounds,
     "text": _summarize_texts,
     "series": _summarize_series,
+    "points": _summarize_points,
+    "video": _summarize_videos,
 }
 
 

@@ -77,7 +77,7 @@ def _guess_column(name: str, cells: Sequence[object], reading: Reading | None) -
     empty = 1 - len(filled) / len(cells)
     if not filled:
         return ColumnGuess(name, "", "empty cells", 0, empty, "")
-    kind, reason = infer_kind(filled)
+    kind, reason = infer_kind(filled, name)
     if reading is not None and reading.kind:
         kind, reason = "text" if reading.kind == "text" else "tabular", f"{reading.format or reading.kind}"
     num_different = len(set(map(normalize_name, filled)))
@@ -86,7 +86,7 @@ def _guess_column(name: str, cells: Sequence[object], reading: Reading | None) -
 
 def _guess_task(cells: list[object], kind: str, num_different: int) -> str:
     """Return the task if the column were a target; "" where it names files or rows, is prose, or never differs."""
-    if num_different < 2 or kind in ("image", "audio", "text", "series"):
+    if num_different < 2 or kind != "tabular":
         return ""
     task = infer_task(cells).task
     is_row_number = num_different == len(cells) and all(normalize_name(cell).isdecimal() for cell in cells)

@@ -2,21 +2,24 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from posixpath import splitext
+from posixpath import dirname, splitext
 
 import numpy as np
 
 from mmrun.data.folders.listing import Listing, describe_unused
 from mmrun.data.folders.opened import Opened
-from mmrun.data.infer import SUFFIXES
+from mmrun.data.frames import describe_clips, find_clips
 from mmrun.data.sheets.chunks import Row
 from mmrun.data.sheets.sheet import Places, build_sheet
 from mmrun.data.split_names import map_split_names, normalize_split
+from mmrun.data.suffixes import SUFFIXES
 from mmrun.errors import DataError
 
 TEXT_SUFFIXES = {".txt"}
 KIND_OF_SUFFIX = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 KIND_OF_SUFFIX |= dict.fromkeys(TEXT_SUFFIXES, "text")
+
+Files = dict[str, str | list[str]]  # of a row: by kind, a name, or those of the frames of a video
 
 DESCRIPTION = "folders of files by class (cat/1.png), or by split and class (train/cat/1.png)"
 
@@ -55,7 +58,12 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     """
     samples = _group_files(listing)
     depths = _find_depths(samples)
-    samples = {name: files for name, files in samples.items() if name.count("/") > max(depths.values(), default=-1)}
+    num_levels = max(depths.values(), default=-1) + 1
+    samples = {name: files for name, files in samples.items() if name.count("/") >= num_levels}
+    are_images = all(list(files) == ["image"] for files in samples.values())
+    clips = find_clips(samples, num_levels) if are_images else {}
+    if clips:
+        samples = {name: {"video": frames} for name, frames in clips.items()}
     kinds = sorted({kind for files in samples.values() for kind in files})
     names = list(samples)
     sheet = build_sheet(
@@ -65,10 +73,11 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
         Places(names, np.arange(len(names))),
         frozenset({"id", *depths}),
     )
-    used = {name for files in samples.values() for name in files.values()}
+    used = {name for files in samples.values() for name in _list_names(files)}
     note = f"{listing.name}: read as {_name_layout(depths)}, {len(names):,} rows of {' and '.join(kinds)}"
     contents = tuple(column for column in depths if column in sheet.columns)
-    return Opened(sheet, listing.root, contents=contents, notes=[note, *describe_unused(listing, used)])
+    notes = [note, *([f"{listing.name}: {describe_clips(clips)}"] if clips else [])]
+    return Opened(sheet, listing.root, contents=contents, notes=[*notes, *describe_unused(listing, used)])
 
 
 def _name_layout(depths: Mapping[str, int]) -> str:
@@ -77,14 +86,23 @@ def _name_layout(depths: Mapping[str, int]) -> str:
 
 
 def _iterate_rows(
-    listing: Listing, samples: Mapping[str, Mapping[str, str]], kinds: Sequence[str], depths: Mapping[str, int]
+    listing: Listing, samples: Mapping[str, Files], kinds: Sequence[str], depths: Mapping[str, int]
 ) -> Iterator[Row]:
     for number, (sample, files) in enumerate(samples.items()):
         folders = sample.split("/")
         cells: dict[str, object] = {"id": sample, **dict.fromkeys(kinds)}
-        cells |= {kind: listing.files[name] for kind, name in files.items()}
+        cells |= {kind: _get_cell(listing, name) for kind, name in files.items()}
         cells |= {column: folders[depth] for column, depth in depths.items()}
         yield Row(number + 1, cells, "")
+
+
+def _get_cell(listing: Listing, name: str | list[str]) -> str | list[str]:
+    """Return the cell of a file, or of a clip: its folder, or its frames where they lie in an archive."""
+    if isinstance(name, str):
+        return listing.files[name]
+    frames = [listing.files[frame] for frame in name]
+    folder = dirname(frames[0])
+    return folder if (listing.root / folder).is_dir() else frames
 
 
 def _find_depths(samples: Iterable[str]) -> dict[str, int]:
@@ -111,7 +129,15 @@ def are_splits(names: Collection[str]) -> bool:
     return bool(names) and all(normalize_split(name) in mapping for name in names)
 
 
-def _group_files(listing: Listing) -> dict[str, dict[str, str]]:
+def _list_names(files: Files) -> list[str]:
+    """Return the names of all files of a row."""
+    names: list[str] = []
+    for name in files.values():
+        names += name if isinstance(name, list) else [name]
+    return names
+
+
+def _group_files(listing: Listing) -> dict[str, Files]:
     """Return the files of each row by kind; a row is named by its file, or by what its files have in common."""
     kinds = {name: kind for name in listing.files if (kind := find_kind(name)) is not None}
     by_stem: dict[str, list[str]] = {}
@@ -121,7 +147,7 @@ def _group_files(listing: Listing) -> dict[str, dict[str, str]]:
     if not paired:
         [(usual, _)] = Counter(kinds.values()).most_common(1)
         return {name: {kind: name} for name, kind in kinds.items() if kind == usual}
-    samples: dict[str, dict[str, str]] = {}
+    samples: dict[str, Files] = {}
     for stem, names in by_stem.items():
         for name in (name for name in names if kinds[name] in paired):
             files = samples.setdefault(stem, {})

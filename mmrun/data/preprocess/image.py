@@ -73,11 +73,12 @@ class Pixels:
         self.notes = _describe_images(readable, self)
         self._update_metadata()
 
-    def decode(self, value: Path | np.ndarray) -> dict[str, np.ndarray]:
+    def decode(self, value: "Path | np.ndarray | Image") -> dict[str, np.ndarray]:
         """Decode one row.
 
         Args:
-            value: a file, or an array [H, W] or [C, H, W]; one of uint8 and the right shape is returned as it is.
+            value: a file, an array [H, W] or [C, H, W], or a picture that is open, such as a frame of a video; an array
+                of uint8 and the right shape is returned as it is.
 
         Returns:
             [C, size, size] uint8, or float32 where training rows are deep, under the name "".
@@ -86,6 +87,8 @@ class Pixels:
             DataError: the file cannot be read, or differs in depth or channels from the training rows.
         """
         assert self.channels is not None, "fit or restore first"
+        if not isinstance(value, Path | np.ndarray):
+            return {"": self._decode_image(value, None)}
         if read_header(value).is_deep:
             return {"": self._decode_deep(value)}
         pixels = self._decode_shallow(value)
@@ -163,7 +166,7 @@ class Pixels:
         resized: np.ndarray = np.rint(_resize_channels(array.astype(np.float32), self.size)).astype(np.uint8)
         return resized
 
-    def _decode_image(self, image: "Image", value: Path | np.ndarray) -> np.ndarray:  # uint8 [C, size, size]
+    def _decode_image(self, image: "Image", value: Path | np.ndarray | None) -> np.ndarray:  # uint8 [C, size, size]
         """Convert an image to the channels of all, and composite it on the background if transparency is not one."""
         if self.channels not in MODES:
             raise _wrong_channels(value, 1 if image.mode in ("1", "L") else 3, self.channels)
@@ -196,9 +199,7 @@ def _describe_images(headers: Sequence[Header], pixels: Pixels) -> list[str]:
         shown += f"; {total - num_grey:,} of {total:,} images are in colour and become grey"
     elif channels == 3 and 0 < num_grey < total:
         shown += f"; {num_grey:,} of {total:,} images are grey"
-    squares = [min(header.width, header.height) ** 2 / (header.width * header.height) for header in headers]
-    if squares and np.mean(squares) < 1:
-        shown += f"; cropped to the centre, which cuts {format_share(1 - float(np.mean(squares)))} of the area"
+    shown += describe_crop([(header.width, header.height) for header in headers])
     background = ", ".join(map(str, pixels.background))
     ranges = ", ".join(f"{low:g} to {high:g}" for low, high in pixels.ranges)
     changes = [
@@ -217,6 +218,18 @@ def _describe_images(headers: Sequence[Header], pixels: Pixels) -> list[str]:
         (sum(header.is_animated for header in headers), "have several frames or pages; the first one is read"),
     ]
     return [shown, *(f"{count:,} of {total:,} images {change}" for count, change in changes if count)]
+
+
+def describe_crop(sizes: Sequence[tuple[int, int]]) -> str:
+    """Describe how much of the area lies outside of the square that is read; "" where all are squares.
+
+    Args:
+        sizes: width and height of each image or video.
+    """
+    squares = [min(size) ** 2 / (size[0] * size[1]) for size in sizes]
+    if not squares or np.mean(squares) == 1:
+        return ""
+    return f"; cropped to the centre, which cuts {format_share(1 - float(np.mean(squares)))} of the area"
 
 
 def _composite(image: "Image", background: Sequence[int]) -> "Image":
@@ -254,9 +267,9 @@ def _match_channels(pixels: np.ndarray, channels: int | None, value: Path | np.n
     raise _wrong_channels(value, len(pixels), channels)
 
 
-def _wrong_channels(value: Path | np.ndarray, found: int, channels: int | None) -> DataError:
+def _wrong_channels(value: Path | np.ndarray | None, found: int, channels: int | None) -> DataError:
     return DataError(f"{_name(value)} has {found} channels, but the encoder reads {channels}; give all the same number")
 
 
-def _name(value: Path | np.ndarray) -> str:
+def _name(value: Path | np.ndarray | None) -> str:
     return value.name if isinstance(value, Path) else "the image"

@@ -77,13 +77,22 @@ def read_header(value: Path | np.ndarray) -> Header:
         is_deep = pixels.dtype not in (np.uint8, np.bool_)
         return Header(width, height, channels, f"{pixels.dtype} x {channels}", is_deep)
     assert isinstance(value, Path)
-    with _open_file(value) as image:
+    with open_frames(value) as image:
         return _describe(image)
 
 
 @contextmanager
-def _open_file(file: Path) -> Iterator["ImageFile"]:
-    """Open an image without decoding it, if it is within the limits; errors of decoding inside are translated, too."""
+def open_frames(file: Path) -> Iterator["ImageFile"]:
+    """Open an image, which may be animated, without decoding it.
+
+    Errors of decoding inside are translated, too.
+
+    Args:
+        file: of any format that Pillow reads.
+
+    Raises:
+        DataError: it is not an image, or beyond the limits.
+    """
     from PIL import Image, UnidentifiedImageError
 
     ignore_size_warnings()
@@ -118,7 +127,7 @@ def open_image(value: Path, size: int | None = None) -> "Image":
     """
     from PIL import ImageOps
 
-    with _open_file(value) as image:
+    with open_frames(value) as image:
         if size is not None:
             image.draft(None, (size, size))
         upright = ImageOps.exif_transpose(image)

@@ -17,6 +17,7 @@ from mmrun.values import PositiveInt, Width
 Scale = Literal["channel", "row", "none"]
 OTHER_LAYOUT = {"channels_first": "time_first", "time_first": "channels_first"}
 OLD_LAYOUTS: dict[str, SeriesLayout] = {"channels_last": "time_first"}  # in states of version 0.3.0 and earlier
+POINT_COLUMNS = range(3, 9)  # channels that may be the coordinates and features of points
 MIN_SHARED = 0.9  # share of the rows that are equally long along an axis, from which it is that of the channels
 
 
@@ -277,6 +278,8 @@ def choose_layout(column: Column, rows: np.ndarray) -> LayoutChoice:
         reason = f"all have {usual[1 if is_second_shared else 0]} along the other axis, the channels"
     time = "first" if layout == "time_first" else "second"
     note = f"time is the {time} axis ({reason}); dataset.layout.NAME={OTHER_LAYOUT[layout]} reads the other one"
+    if layout == "time_first" and usual[1] in POINT_COLUMNS:
+        note += "; dataset.kinds.NAME=points reads points"
     return LayoutChoice(layout, [note])
 
 

@@ -1,5 +1,6 @@
 """Text: strings and UTF-8 files, split into subword tokens."""
 
+import hashlib
 import math
 import re
 from collections import Counter
@@ -13,22 +14,28 @@ from mmrun.data import limits
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, format_share
 from mmrun.data.sheets.encoding import detect_unicode
 from mmrun.data.table import Column
+from mmrun.data.word_vectors import read_word_vectors
+from mmrun.data_types import WordVectors
 from mmrun.errors import ConfigError, DataError
 from mmrun.hub import TOKENIZER_REMEDY, fetch
-from mmrun.values import Width
+from mmrun.values import NonNegativeInt, Width
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.models import Model
     from tokenizers.normalizers import Normalizer
 
 Normalization = Literal["html", "urls", "users", "lower", "accents", "whitespace"]
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a vocabulary trained here
+TRAINED_IDS = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL_TOKENS)))}
 VOCAB_RANGE = (4000, 32000)  # smallest and largest vocabulary that is chosen
 LENGTH_STEP = 8  # tokens; a length that is chosen is rounded up to a multiple, which suits tensor cores
 CHUNK_SIZE = 1024  # texts that are tokenized at a time
+MAX_WORDS = 10_000_000  # of the training rows, with word vectors
 MAX_COUNTED = 50_000  # rows whose tokens are counted to choose a length
 WORD = re.compile(r"\w+")
+LONG_WORD = re.compile(r"(\w{2000})\w+")  # of which a vocabulary learns the start alone: of megabytes it takes hours
 
 HTML_TAG = r"<[!/]?[A-Za-z][^<>]{0,1000}>|<!--.{0,1000}?-->"
 HTML_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&nbsp;": " ", "&amp;": "&"}
@@ -49,7 +56,7 @@ class _Vocabulary(NamedTuple):
     """A tokenizer and what is known of it.
 
     `ids` are those of its padding, mask and special tokens; `longest` is how many tokens its model reads, a huge number
-    where that is not known.
+    where that is not known; `vectors` are those of its words.
     """
 
     tokenizer: "Tokenizer"
@@ -57,12 +64,14 @@ class _Vocabulary(NamedTuple):
     unknown_id: int | None
     longest: float = math.inf
     is_pretrained: bool = False
+    vectors: WordVectors | None = None
 
 
 class Tokens:
     """Decodes text to "ids" [T] and a "mask" [T] of the real tokens; longer texts are truncated, shorter ones padded.
 
-    By default tokens are byte-pair subwords (Sennrich et al., 2016), trained on the training rows.
+    By default tokens are byte-pair subwords (Sennrich et al., 2016), trained on the training rows. With `vectors` they
+    are words: those of the training rows that have a vector or occur more than once, and frequent words of the file.
 
     Args:
         vocab_size: of a vocabulary trained here; "auto": one subword for each word that occurs more than once in the
@@ -72,14 +81,17 @@ class Tokens:
         auto_range: smallest and largest T that "auto" chooses; never more than a pretrained tokenizer's model reads.
         normalize: what is done to a text before it is tokenized, in the order of `NORMALIZATIONS`. It becomes a part of
             the tokenizer. A vocabulary trained here is in lower case anyway.
+        vectors: a file of pretrained word vectors (word2vec, GloVe, fastText's .vec), which encoders start from.
+        frequent_words: words from the beginning of this file that the vocabulary has besides those of the training
+            rows, so that they are known in new texts.
 
     Attributes:
-        metadata: vocab_size, max_tokens, pad_id, mask_id and special_ids, for encoders and objectives, and the complete
-            tokenizer as JSON, for augmentations.
+        metadata: vocab_size, max_tokens, pad_id, mask_id, special_ids and word_vectors, for encoders and objectives,
+            and the complete tokenizer as JSON, for augmentations.
         notes: what is cut, and which words are not in the vocabulary.
 
     Raises:
-        ConfigError: the range is none.
+        ConfigError: the range is none, or `vectors` are combined with `tokenizer` or `vocab_size`.
     """
 
     def __init__(
@@ -89,28 +101,36 @@ class Tokens:
         tokenizer: str | None = None,
         auto_range: tuple[Width, Width] = (32, 512),
         normalize: Sequence[Normalization] = (),
+        vectors: str | None = None,
+        frequent_words: NonNegativeInt = 20_000,
     ) -> None:
         check_range(auto_range)
+        if vectors is not None and (tokenizer is not None or vocab_size != AUTO):
+            raise ConfigError("preprocess.vectors: brings its own vocabulary; leave out tokenizer and vocab_size")
         self.normalize = [name for name in NORMALIZATIONS if name in normalize]
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.tokenizer = tokenizer
         self.auto_range = auto_range
+        self.vectors = vectors
+        self.frequent_words = frequent_words
         self.metadata: dict[str, object] = {}
         self.notes: list[str] = []
 
     def fit(self, column: Column, rows: np.ndarray) -> None:
-        """Train the vocabulary, or load the pretrained tokenizer; choose the length.
+        """Train the vocabulary, or load the pretrained tokenizer or word vectors; choose the length.
 
         Args:
             column: the texts.
             rows: numbers of the training rows [N].
 
         Raises:
-            ConfigError: the pretrained tokenizer cannot be loaded.
+            ConfigError: the pretrained tokenizer or the word vectors cannot be loaded.
         """
         normalizer = _build_normalizer(self.normalize)
-        if self.tokenizer is None:
+        if self.vectors is not None:
+            vocabulary = _find_words(column, rows, Path(self.vectors), self.frequent_words, normalizer)
+        elif self.tokenizer is None:
             vocabulary = _train_vocabulary(column, rows, self.vocab_size, normalizer)
         else:
             vocabulary = _load_vocabulary(self.tokenizer)
@@ -123,11 +143,15 @@ class Tokens:
         words = count_words(texts if normalizer is None else map(normalizer.normalize_str, texts))
         self.notes = [
             describe_cut(lengths, max_tokens, "tokens", "max_tokens"),
-            _describe_vocabulary(vocabulary, words),
+            _describe_vocabulary(vocabulary, words)
+            if vocabulary.vectors is None
+            else _describe_vectors(vocabulary, words, Path(str(self.vectors)).name),
         ]
         if self.normalize:
             self.notes.append(f"texts are normalised: {', '.join(NORMALIZATIONS[name] for name in self.normalize)}")
         self._set_tokenizer(vocabulary.tokenizer, max_tokens, vocabulary.ids)
+        if vocabulary.vectors is not None:
+            self.metadata["word_vectors"] = vocabulary.vectors
 
     def _choose_max_tokens(self, lengths: np.ndarray, rows: np.ndarray, vocabulary: "_Vocabulary") -> int:
         """Choose T within `auto_range`, a multiple of LENGTH_STEP where the tokenizer's model reads as much."""
@@ -176,7 +200,12 @@ class Tokens:
 
     def state(self) -> dict[str, object]:
         """Return the complete tokenizer, so that its files are not needed again, and the metadata."""
-        return dict(self.metadata)
+        state = dict(self.metadata)
+        vectors = cast(WordVectors | None, state.pop("word_vectors", None))
+        if vectors is not None and vectors.matrix is not None:
+            digest = hashlib.blake2b(vectors.matrix.tobytes(), digest_size=16).hexdigest()
+            state |= {"vector_dim": vectors.dim, "vector_digest": digest}
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state.
@@ -188,6 +217,8 @@ class Tokens:
 
         ids = {key: state[key] for key in ("pad_id", "mask_id", "special_ids")}
         self._set_tokenizer(Tokenizer.from_str(state["tokenizer"]), state["max_tokens"], ids)
+        if "vector_dim" in state:
+            self.metadata["word_vectors"] = WordVectors(state["vector_dim"], None)
 
     def _set_tokenizer(self, tokenizer: "Tokenizer", max_tokens: int, ids: dict[str, Any]) -> None:
         tokenizer.no_truncation()
@@ -296,6 +327,50 @@ def _describe_vocabulary(vocabulary: "_Vocabulary", words: Counter[str]) -> str:
     )
 
 
+def _describe_vectors(vocabulary: "_Vocabulary", words: Counter[str], file: str) -> str:
+    """Describe which share of the words of all rows has a vector, or is not known at all."""
+    matrix = cast(WordVectors, vocabulary.vectors).matrix
+    assert matrix is not None
+    has_vector = ~np.isnan(matrix[:, 0])
+    ids = vocabulary.tokenizer.get_vocab()
+    with_vector = sum(count for word, count in words.items() if word in ids and has_vector[ids[word]])
+    unknown = sum(count for word, count in words.items() if word not in ids)
+    total = max(1, words.total())
+    return (
+        f"{len(ids):,} words: {format_share(with_vector / total)} of all words have a vector in {file}, "
+        f"{format_share(unknown / total)} are unknown"
+    )
+
+
+def _find_words(
+    column: Column, rows: np.ndarray, file: Path, num_frequent: int, normalizer: "Normalizer | None"
+) -> _Vocabulary:
+    """Build a vocabulary of words from the training rows and a file of vectors."""
+    from tokenizers import models
+
+    tokenizer = _build_tokenizer(models.WordLevel(unk_token="[UNK]"), normalizer)
+    in_training = _list_words(tokenizer, _read_rows(column, rows), min_frequency=1)
+    repeated = set(_list_words(tokenizer, _read_rows(column, rows), min_frequency=2))
+    vectors = read_word_vectors(file, in_training, num_frequent)
+    words = [word for word in in_training if word in repeated or word in vectors]
+    ids = {word: number for number, word in enumerate(dict.fromkeys([*SPECIAL_TOKENS, *words, *vectors]))}
+    dim = len(next(iter(vectors.values())))
+    matrix = np.full((len(ids), dim), np.nan, dtype=np.float32)
+    matrix[[ids[word] for word in vectors]] = list(vectors.values())
+    tokenizer.model = models.WordLevel(ids, unk_token="[UNK]")
+    return _Vocabulary(tokenizer, TRAINED_IDS, unknown_id=1, vectors=WordVectors(dim, matrix))
+
+
+def _list_words(tokenizer: "Tokenizer", texts: Iterator[str], min_frequency: int) -> list[str]:
+    """Return the words of texts that occur so often, the most frequent first."""
+    from tokenizers import trainers
+
+    trainer = trainers.WordLevelTrainer(vocab_size=MAX_WORDS, min_frequency=min_frequency, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = tokenizer.get_vocab()
+    return sorted(ids, key=lambda word: ids[word])
+
+
 def _build_normalizer(names: Sequence[Normalization]) -> "Normalizer | None":
     """Return what normalises a text as the options say; None where nothing is on."""
     from tokenizers import Regex, normalizers
@@ -333,23 +408,32 @@ def _train_vocabulary(
             count_words(texts if normalizer is None else map(normalizer.normalize_str, texts))
         )
     tokenizer = _train_tokenizer(_read_rows(column, rows), int(vocab_size), normalizer)
-    ids = {"pad_id": 0, "mask_id": 4, "special_ids": list(range(len(SPECIAL_TOKENS)))}
-    return _Vocabulary(tokenizer, ids, unknown_id=1)
+    return _Vocabulary(tokenizer, TRAINED_IDS, unknown_id=1)
 
 
 def _train_tokenizer(texts: Iterator[str], vocab_size: int, normalizer: "Normalizer | None") -> "Tokenizer":
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import models, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    _prepend_normalizer(tokenizer, normalizer)
+    tokenizer = _build_tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True), normalizer)
     # Marks the start of a word. With a prefix inside words (##) this library numbers the letters in random order.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
+    tokenizer.train_from_iterator((LONG_WORD.sub(r"\1", text) for text in texts), trainer)
+    return tokenizer
+
+
+def _build_tokenizer(model: "Model", normalizer: "Normalizer | None") -> "Tokenizer":
+    """Return a tokenizer of words in lower case, between [CLS] and [SEP]."""
+    from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    _prepend_normalizer(tokenizer, normalizer)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()  # puts spaces between words
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 

@@ -29,10 +29,12 @@ Method = Literal["integrated_gradients", "occlusion"]
 METHODS: tuple[Method, ...] = ("integrated_gradients", "occlusion")
 BASELINES = {  # what covers a part of a modality, by kind
     "image": "a plain picture of its mean colour",
+    "video": "plain frames of their mean colours",
     "text": "padding",
     "audio": "silence",
     "tabular": "means of the training rows and unknown categories",
     "series": "means of the training rows",
+    "points": "a scene without points",
 }
 
 
@@ -44,8 +46,8 @@ class Saliency:
         kind: of the modality.
         method: integrated_gradients: values add up to the explained score less `baseline_score`; occlusion: each value
             is how much the score falls when the part is covered.
-        values: pixels [H, W] or patches; words [W]; cells of the spectrogram [bands, frames] or windows; columns
-            [F + K]; steps [C, T] or windows.
+        values: pixels [H, W] or patches; pixels of all frames side by side [H, TW], or frames [1, T]; words [W]; cells
+            of the spectrogram [bands, frames] or windows; columns [F + K]; steps [C, T] or windows.
         baseline_score: score with the whole modality replaced by its baseline.
         gap: sum of the values less what they should add up to; NaN for occlusion.
         names: of the words or columns; empty for other kinds.
@@ -237,7 +239,7 @@ class Explainer:
         method = self.method
         if attribution is None:
             method = "occlusion"
-            self._note_occlusion(modality, encoder)
+            self._note_occlusion(modality, kind, encoder)
             cover = open_cover(kind, x, word_of_token, self._pad_id(modality))
             attribution = occlude(cover, lambda variants: score(self.scorer.encode_modality(modality, variants)))
         names = words.names if words else self._name_columns(modality, len(attribution.values))
@@ -258,9 +260,11 @@ class Explainer:
         is_recurrent = any(isinstance(module, nn.RNNBase) for module in self.predictor.model.modules())
         return torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
 
-    def _note_occlusion(self, modality: str, encoder: nn.Module) -> None:
-        name = type(encoder).__name__
-        note = f"{modality}: no gradient reaches the input of its encoder ({name}); occlusion is used"
+    def _note_occlusion(self, modality: str, kind: str, encoder: nn.Module) -> None:
+        reason = f"no gradient reaches the input of its encoder ({type(encoder).__name__})"
+        if kind == "points":
+            reason = "no path leads from a scene without points to this one"
+        note = f"{modality}: {reason}; occlusion is used"
         if self.method != "occlusion" and note not in self.notes:
             self.notes.append(note)
 

@@ -61,11 +61,15 @@ def open_cover(kind: str, x: Input, word_of_token: Tensor, pad_id: int) -> Cover
     """
     if kind == "image":
         return _cover_patches(cast(Tensor, x))
+    if kind == "video":
+        return _cover_frames(cast(Tensor, x))
     parts = cast(Parts, x)
     if kind == "text":
         return _cover_words(parts, word_of_token, pad_id)
     if kind == "tabular":
         return _cover_columns(parts)
+    if kind == "points":
+        return _cover_places(parts)
     return _cover_windows(parts, "waveform" if kind == "audio" else "values")
 
 
@@ -81,6 +85,16 @@ def _cover_patches(x: Tensor) -> Cover:
         return torch.where(mask.unsqueeze(1), plain, x)
 
     return Cover(masks.to(x.device), hide, lambda falls: falls.reshape(num_rows, num_columns))
+
+
+def _cover_frames(x: Tensor) -> Cover:
+    plain = average_colour(x)
+
+    def hide(mask: Tensor) -> Tensor:
+        return torch.where(mask[:, :, None, None, None], plain, x)
+
+    masks = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+    return Cover(masks, hide, lambda falls: falls.reshape(1, -1))
 
 
 def _cover_words(x: Parts, word_of_token: Tensor, pad_id: int) -> Cover:
@@ -118,6 +132,23 @@ def _cover_columns(x: Parts) -> Cover:
 
     masks = torch.eye(num_columns, dtype=torch.bool, device=x["numeric"].device)
     return Cover(masks, hide, lambda falls: falls)
+
+
+def _cover_places(x: Parts) -> Cover:
+    """Cover the points above each square of the ground."""
+    places, mask = x["points"][:, :2], x["mask"]  # [1, 2, N], [1, N]
+    low = places.masked_fill(~mask.unsqueeze(1), torch.inf).amin(2, keepdim=True)
+    high = places.masked_fill(~mask.unsqueeze(1), -torch.inf).amax(2, keepdim=True)
+    side = (high - low).amax().clamp(min=1e-12)  # that of `points.draw_map`
+    column, row = ((places - low) / side * GRID).long().clamp(0, GRID - 1)[0]
+    square = (GRID - 1 - row) * GRID + column  # [N]
+    masks = (square == torch.arange(GRID**2, device=square.device).unsqueeze(1)) & mask
+
+    def hide(covered: Tensor) -> Parts:
+        kept = mask & ~covered
+        return {"points": x["points"] * kept.unsqueeze(1), "mask": kept}
+
+    return Cover(masks, hide, lambda falls: falls.reshape(GRID, GRID))
 
 
 def _cover_windows(x: Parts, name: str) -> Cover:

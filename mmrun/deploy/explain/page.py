@@ -10,6 +10,7 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
+from mmrun.data.preprocess.points import draw_map
 from mmrun.deploy.explain import pictures
 from mmrun.deploy.explain.explainer import BASELINES, Explainer, Saliency
 from mmrun.deploy.explain.file import ExplainedRow, FileExplanation
@@ -17,6 +18,7 @@ from mmrun.models.encoders.logmel import LogMel
 from mmrun.results.formatting import pluralize
 from mmrun.version import __version__
 
+MAP_SIZE = 84  # pixels along each side of a point cloud from above
 MAX_OUTPUTS = 5  # whose probabilities are shown
 MAX_COLUMNS = 20  # of a table, those with the largest values
 MAX_LETTERS = 4000  # of a text
@@ -270,10 +272,12 @@ def _draw_panel(modality: str, row: ExplainedRow, explainer: Explainer) -> Panel
     about = f"{METHODS[saliency.method]}; {format_signed(change)} in all, against {BASELINES[saliency.kind]}"
     panel = {
         "image": _draw_image,
+        "video": _draw_video,
         "audio": _draw_sound,
         "text": _draw_text,
         "tabular": _draw_table,
         "series": _draw_series,
+        "points": _draw_points,
     }[saliency.kind]
     return panel(modality, title, about, saliency, row, explainer)
 
@@ -286,6 +290,21 @@ def _draw_image(
     heat = pictures.overlay(image, saliency.values, size, measure_opacity(saliency, row))
     images = [(pictures.to_data_uri(pictures.resize(image, size)), "as the model reads it")]
     return Panel(modality, title, about, [*images, (pictures.to_data_uri(heat), "with heat")])
+
+
+def _draw_video(
+    modality: str, title: str, about: str, saliency: Saliency, row: ExplainedRow, explainer: Explainer
+) -> Panel:
+    frames = cast(Tensor, row.batch.inputs[modality])[0].cpu().numpy()  # [T, C, H, W]
+    strip = pictures.to_image(np.concatenate(list(frames), axis=-1))
+    size = pictures.fit_size(strip.height, strip.width)
+    heat = pictures.overlay(strip, saliency.values, size, measure_opacity(saliency, row))
+    plain = pictures.resize(strip, size)
+    images = [
+        (pictures.to_data_uri(plain), "the frames that the model reads"),
+        (pictures.to_data_uri(heat), "with heat"),
+    ]
+    return Panel(modality, title, about, images, is_wide=True)
 
 
 def _draw_sound(
@@ -368,3 +387,15 @@ def _draw_series(
         chart=pictures.draw_series(values, heat, measure_opacity(saliency, row)),
         more=more,
     )
+
+
+def _draw_points(
+    modality: str, title: str, about: str, saliency: Saliency, row: ExplainedRow, explainer: Explainer
+) -> Panel:
+    x = cast(dict[str, Tensor], row.batch.inputs[modality])
+    points = x["points"][0, :, x["mask"][0]].T.cpu().numpy()
+    image = pictures.to_image(draw_map(points, MAP_SIZE)[None])
+    size = pictures.fit_size(image.height, image.width)
+    heat = pictures.overlay(image, saliency.values, size, measure_opacity(saliency, row))
+    images = [(pictures.to_data_uri(pictures.resize(image, size)), "from above")]
+    return Panel(modality, title, about, [*images, (pictures.to_data_uri(heat), "with heat")])

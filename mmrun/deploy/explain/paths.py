@@ -54,28 +54,39 @@ def open_path(encoder: Encoder, kind: str, x: Input, replaceable: Tensor, pad_id
     """
     if kind == "image":
         return _open_image(encoder, cast(Tensor, x))
+    if kind == "video":
+        return _open_video(encoder, cast(Tensor, x))
     parts = cast(Parts, x)
     if kind == "text":
         return _open_text(encoder, parts, replaceable, pad_id)
     if kind == "audio":
         return _open_audio(encoder, parts)
-    return _open_table(encoder, parts) if kind == "tabular" else _open_series(encoder, parts)
+    if kind == "tabular":
+        return _open_table(encoder, parts)
+    return _open_series(encoder, parts) if kind == "series" else None
 
 
 def average_colour(x: Tensor) -> Tensor:
-    """Return a plain picture of the mean colour of each picture.
+    """Return a plain picture of the mean colour of each picture or frame.
 
     Args:
-        x: [B, C, H, W].
+        x: [B, C, H, W] or [B, T, C, H, W].
 
     Returns:
-        [B, C, H, W].
+        The same shape.
     """
-    return x.mean(dim=(2, 3), keepdim=True).expand_as(x)
+    return x.mean(dim=(-2, -1), keepdim=True).expand_as(x)
 
 
 def _open_image(encoder: Encoder, x: Tensor) -> Path:
     return Path({"": average_colour(x)}, {"": x}, lambda points: encoder(points[""]), lambda sums: sums[""].sum(1)[0])
+
+
+def _open_video(encoder: Encoder, x: Tensor) -> Path:
+    def reduce(sums: Points) -> Tensor:
+        return torch.cat(list(sums[""].sum(2)[0]), -1)  # [H, TW], the frames side by side
+
+    return Path({"": average_colour(x)}, {"": x}, lambda points: encoder(points[""]), reduce)
 
 
 def _open_series(encoder: Encoder, x: Parts) -> Path:

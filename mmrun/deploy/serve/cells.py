@@ -27,6 +27,8 @@ SUFFIXES = {  # by what a file has at a place
     (128, b"DICM"): ".dcm",
     (0, b"0       "): ".edf",
     (0, b"\xffBIOSEMI"): ".bdf",
+    (0, b"ply"): ".ply",
+    (0, b"# .PCD"): ".pcd",
 }
 
 Cell = object  # str, number, bool, list, dict, bytes of an uploaded file, or None
@@ -133,7 +135,7 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
     if isinstance(cell, str):
         _check_unicode(cell, where)
     try:
-        if column.type in ("image", "audio"):
+        if column.type in ("image", "audio", "video", "points"):
             if column.is_list and isinstance(cell, list) and cell:
                 return ItemList(_read_file(column, item, f"{where}[{n}]", files) for n, item in enumerate(cell))
             return _read_file(column, cell, where, files)
@@ -149,9 +151,9 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
 
 
 def _read_file(column: Field, cell: Cell, where: str, files: RequestFiles) -> Path:
-    """Write the content of a picture or sound."""
+    """Write the content of a picture, sound or point cloud."""
     content = _decode_base64(cell, column, where)
-    return files.write(content, infer_suffix(content))
+    return files.write(content, infer_suffix(content, ".bin" if column.type == "points" else ""))
 
 
 def infer_suffix(content: bytes, default: str = "") -> str:

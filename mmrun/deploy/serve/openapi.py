@@ -9,6 +9,8 @@ JsonSchema = dict[str, Any]
 TYPES: dict[str, JsonSchema] = {
     "image": {"type": "string", "format": "byte", "description": "a picture as base64, or as a data URL"},
     "audio": {"type": "string", "format": "byte", "description": "a recording as base64, or as a data URL"},
+    "points": {"type": "string", "format": "byte", "description": "a point cloud as base64, or as a data URL"},
+    "video": {"type": "string", "format": "byte", "description": "a video or GIF as base64, or as a data URL"},
     "text": {"type": "string"},
     "series": {"type": "array", "items": {}, "description": "numbers, or a list of numbers for each channel"},
     "number": {"type": "number"},
@@ -31,7 +33,8 @@ def describe_request(schema: Schema, has_rows: bool = True) -> JsonSchema:
         rows["maxItems"] = 1
     form = {}
     for name, column in schema.fields.items():
-        form[name] = {"type": "string"} | ({"format": "binary"} if column.type in ("image", "audio") else {})
+        is_file = TYPES[column.type].get("format") == "byte"
+        form[name] = {"type": "string"} | ({"format": "binary"} if is_file else {})
     as_json = {"schema": {"type": "object", "properties": {"rows": rows}, "required": ["rows"]}}
     as_form = {"schema": {"type": "object", "properties": form}}
     return {"requestBody": {"content": {"application/json": as_json, "multipart/form-data": as_form}}}

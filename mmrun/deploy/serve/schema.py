@@ -15,7 +15,7 @@ class Field:
     Attributes:
         name: of the column.
         modality: that it belongs to.
-        type: image, audio, text, series, number, category or date.
+        type: image, audio, video, points, text, series, number, category or date.
         categories: of the training rows, without the empty one.
         mean: of a number in the training rows.
         is_list: whether a cell may hold several pictures or sounds.
@@ -47,7 +47,7 @@ class Modality:
 
     Attributes:
         name: of the modality.
-        kind: image, audio, text, series or tabular.
+        kind: image, audio, video, points, text, series or tabular.
         fields: its columns; one unless it is tabular.
     """
 

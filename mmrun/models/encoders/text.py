@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmrun.models.encoders.sequence import Blocks, Cell, Recurrent, masked_mean, unmask_empty_rows
-from mmrun.types import Encoder, Features, Input
+from mmrun.models.encoders.word_embedding import build_embedding, fill_linear
+from mmrun.types import Encoder, Features, Input, WordVectors
 from mmrun.values import Depth, MlpRatio, ShareBelow1, Width, Widths
 
 
@@ -24,6 +25,7 @@ class Rnn(Encoder):
         num_layers: of each direction.
         bidirectional: False reads forward only.
         dropout: of the embeddings and between layers.
+        word_vectors: that the embedding starts from.
 
     Raises:
         ConfigError: see `sequence.Recurrent`.
@@ -41,10 +43,11 @@ class Rnn(Encoder):
         num_layers: Depth = 1,
         bidirectional: bool = True,
         dropout: ShareBelow1 = 0.1,
+        word_vectors: WordVectors | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
+        self.embedding = build_embedding(vocab_size, embedding_dim, pad_id, word_vectors)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = Recurrent(cell, embedding_dim, dim, num_layers, bidirectional, dropout)
 
@@ -74,6 +77,7 @@ class TextCnn(Encoder):
         channels: of each convolution.
         kernels: width of each convolution, in tokens.
         dropout: of the pooled vector.
+        word_vectors: that the embedding starts from.
     """
 
     kind = "text"
@@ -86,10 +90,11 @@ class TextCnn(Encoder):
         channels: Width = 64,
         kernels: Widths = (3, 4, 5),
         dropout: ShareBelow1 = 0.5,
+        word_vectors: WordVectors | None = None,
     ) -> None:
         super().__init__()
         self.dim = channels * len(kernels)
-        self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
+        self.embedding = build_embedding(vocab_size, embedding_dim, pad_id, word_vectors)
         self.kernels = kernels
         self.convolutions = nn.ModuleList(nn.Conv1d(embedding_dim, channels, kernel) for kernel in kernels)
         self.dropout = nn.Dropout(dropout)
@@ -118,25 +123,36 @@ class Bow(Encoder):
     """TF-IDF bag of words (Spärck Jones, 1972) and one linear layer. It has no tokens and ignores word order.
 
     The fewer training rows contain a word, the more it counts; before `fit`, all words count the same. Special tokens
-    such as [CLS] and unknown words do not count.
+    such as [CLS] and unknown words do not count. With word vectors, the linear layer reads their weighted sum.
 
     Args:
         vocab_size: V.
         special_ids: ids that do not count.
         dim: D.
+        word_vectors: that the first layer starts from.
     """
 
     kind = "text"
     idf: Tensor
 
-    def __init__(self, vocab_size: int, special_ids: Sequence[int], dim: Width = 128) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        special_ids: Sequence[int],
+        dim: Width = 128,
+        word_vectors: WordVectors | None = None,
+    ) -> None:
         super().__init__()
         self.dim = dim
         idf = torch.ones(vocab_size)
         idf[list(special_ids)] = 0.0
         self.register_buffer("idf", idf)  # [V], inverse document frequency
-        self.linear = nn.Linear(vocab_size, dim)
-        nn.init.normal_(self.linear.weight, std=0.01)  # of a rare word it remains, so it is noise: at 1 it hid the rest
+        first = nn.Linear(vocab_size, dim if word_vectors is None else word_vectors.dim)
+        nn.init.normal_(first.weight, std=0.01)  # of a rare word it remains, so it is noise: at 1 it hid the rest
+        self.linear: nn.Module = first
+        if word_vectors is not None:
+            fill_linear(first, word_vectors)
+            self.linear = nn.Sequential(first, nn.Linear(word_vectors.dim, dim))
 
     def fit(self, batches: Iterable[Input]) -> None:
         """Compute the inverse document frequencies, smoothed as in scikit-learn: ln((1 + rows) / (1 + df)) + 1.
@@ -188,6 +204,7 @@ class Transformer(Encoder):
         num_heads: must divide `dim`.
         mlp_ratio: width of the MLP's hidden layer, as a multiple of `dim`.
         dropout: of the embeddings and in the blocks.
+        word_vectors: that the embedding starts from.
 
     Raises:
         ConfigError: `num_heads` does not divide `dim`.
@@ -205,12 +222,14 @@ class Transformer(Encoder):
         num_heads: Width = 4,
         mlp_ratio: MlpRatio = 4.0,
         dropout: ShareBelow1 = 0.1,
+        word_vectors: WordVectors | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.embedding = nn.Embedding(vocab_size, dim, padding_idx=pad_id)
+        self.embedding = build_embedding(vocab_size, dim, pad_id, word_vectors)
         self.position = nn.Parameter(torch.empty(max_tokens, dim))
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        if word_vectors is None:
+            nn.init.normal_(cast(Tensor, self.embedding.weight), std=0.02)
         nn.init.normal_(self.position, std=0.02)
         self.dropout = nn.Dropout(dropout)
         self.blocks = Blocks(dim, num_layers, num_heads, mlp_ratio, dropout)

@@ -6,7 +6,11 @@ from mmrun.data.checks.statistics import Statistics, TargetStatistics
 from mmrun.data.table import SPLITS
 from mmrun.results.table import Table
 
-KIND_NAMES = {"audio": "sound", "tabular": "row of cells"}  # a value of the kinds that do not name it
+KIND_NAMES = {
+    "audio": "sound",
+    "points": "point cloud",
+    "tabular": "row of cells",
+}  # a value of the kinds that do not name it
 
 
 def tabulate_rows(statistics: Statistics) -> Table:

@@ -210,7 +210,7 @@ def write_kitti(folder: Path) -> None:
         write_image(folder / "training" / "image_2" / f"{frame}.png", number)
         write_text(folder / "training" / "label_2" / f"{frame}.txt", labels[number % 3])
         write_text(folder / "training" / "calib" / f"{frame}.txt", "P0: 7.2e+02\n")
-        write_text(folder / "training" / "velodyne" / f"{frame}.bin", "points")
+        write_text(folder / "training" / "velodyne" / f"{frame}.bin", f"{number:016}")  # a point
     lines = [f"2011_09_26 2011_09_26_drive_{line // 2:04}_sync {line:010}\n" for line in range(12)]
     write_text(folder / "mapping" / "train_mapping.txt", "".join(lines))
     write_text(folder / "mapping" / "train_rand.txt", ",".join(str(12 - number) for number in range(12)))

@@ -4,7 +4,12 @@ import shutil
 
 import pytest
 
+from mmrun.data.benchmarks.catalog import BENCHMARKS
+from mmrun.data.benchmarks.kitti import TYPES
+from mmrun.data.benchmarks.source import Source
+from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.errors import DataError
+from mmrun.testing.driving import write_driving
 from tests.data.benchmarks.layouts import prepare, write_text
 
 
@@ -38,6 +43,14 @@ def test_without_scans_the_column_is_left_out(tmp_path):
     prepared = prepare("kitti", tmp_path, lambda folder: shutil.rmtree(folder / "training" / "velodyne"))
     assert "lidar" not in prepared.rows[0]
     assert prepared.source.notes == ["training/velodyne is not there, so the manifest has no column lidar"]
+
+
+def test_radar_of_a_data_set_in_this_layout_is_read(tmp_path):
+    write_driving(tmp_path, 8)
+    rows = list(BENCHMARKS["kitti"].read_rows(Source(tmp_path, "KITTI")))
+    assert [row["objects"] for row in rows] == list(TYPES)
+    assert rows[1]["radar"] == "training/radar/000001.pcd"
+    assert read_cloud(tmp_path / rows[1]["radar"]).names == ("x", "y", "z", "velocity")
 
 
 def test_the_usual_split_is_read(tmp_path):

@@ -131,6 +131,19 @@ def test_equal_rows_of_cells_and_series_are_warned_of(tmp_path):
     ]
 
 
+def test_points_of_other_columns_and_equal_clouds_are_warned_of(tmp_path):
+    generator = np.random.default_rng(0)
+    lines = ["lidar,label,split"]
+    for row in range(8):
+        np.save(tmp_path / f"{row}.npy", generator.normal(size=(9, 3 if row == 5 else 4)))
+        lines.append(f"{row}.npy,{row % 2},{'train' if row < 6 else 'val'}")
+    lines += ["2.npy,0,test", "nowhere/1.bin,1,test"]
+    (tmp_path / "my.csv").write_text("\n".join(lines) + "\n")
+    summary = summarize(audit(manifest(str(tmp_path / "my.csv"), on_error="skip")))
+    assert ("lidar: points of different columns: x, y, z | x, y, z, feature_4", []) in summary
+    assert any("my.csv:4" in place for _, places in summary for place in places)
+
+
 def test_texts_that_repeat_by_nature_are_not_a_leak():
     assert summarize(audit(digits(), judges_labels=False)) == []
     assert summarize(audit(synthetic(100))) == []

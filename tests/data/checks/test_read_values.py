@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmrun.data.checks.read_values import read_image, read_recording, read_steps, read_values, read_words
+from mmrun.data.checks.read_values import read_image, read_points, read_recording, read_steps, read_values, read_words
 from mmrun.data.table import Column
 
 TIME = np.arange(8000) / 8000
@@ -97,6 +97,20 @@ def test_texts(text, flags):
 def test_series(series, flags):
     sample = read_steps(np.array(series))
     assert (sample.flags, sample.features.shape) == (flags, (6 * 72,))
+
+
+@pytest.mark.parametrize(
+    ("points", "flags"),
+    [
+        ([[0, 0, 0], [1, 2, 3]], ()),
+        ([[0, 0, 0, 7], [1, np.nan, 3, 7], [1, 1, 1, 1]], ("not-finite",)),
+        ([[1, 1, 1], [1, 1, 1]], ("blank",)),
+    ],
+)
+def test_points(points, flags):
+    value = read_points(np.array(points))
+    assert (value.flags, value.features.shape) == (flags, (256,))
+    assert value.features.sum() == pytest.approx(1)
 
 
 def test_rows_that_cannot_be_read_are_listed(tmp_path):

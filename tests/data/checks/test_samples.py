@@ -93,6 +93,15 @@ def test_series_are_lines_with_few_points(tmp_path):
     assert lines.label == "10000 steps, channels: 5, 3 shown"
 
 
+def test_points_are_drawn_from_above(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[0, 0, 5], [9, 9, 7]]))
+    media = draw_one(tmp_path, "lidar", "a.npy")
+    image = Image.open(io.BytesIO(media.content))
+    assert (image.size, media.label) == ((160, 160), "2 points from above")
+    assert image.getpixel((0, 159)) > 100
+    assert image.getpixel((0, 0)) < 30
+
+
 def test_long_texts_and_cells_are_cut(tmp_path):
     assert draw_one(tmp_path, "text", "ab " * 1000) == ("ab " * 1000)[:400] + " ..."
 

@@ -1,10 +1,14 @@
 """A path is recognised as what it is; the same pictures are the same data, however they are laid out."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.preprocess.image import Pixels
+from mmrun.data.preprocess.video import Frames
 from mmrun.data.sources.manifest import manifest
 from tests.data.folders.trees import LAYOUTS, read_tree, write_shards, write_tree
 
@@ -115,3 +119,39 @@ def test_a_batch_is_read_from_where_it_lies(tmp_path, tree, name):
     write_shards(tmp_path, tree)
     value = manifest(str(tmp_path / name)).columns["image"].values[0]
     assert ("/@" in str(value)) == (name != "tree")
+
+
+def write_clips(folder):
+    """Write twelve clips of four frames by class, whose grey levels are their places."""
+    for number in range(12):
+        clip = folder / ("cat" if number % 2 else "dog") / f"clip{number}"
+        clip.mkdir(parents=True)
+        for place in range(4):
+            Image.new("L", (4, 4), place).save(clip / f"frame_{place + 9}.png")
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_folders_of_numbered_frames_are_videos(tmp_path, is_packed):
+    write_clips(tmp_path / "clips")
+    path = shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path, "clips") if is_packed else tmp_path / "clips"
+    table = manifest(str(path))
+    assert table.columns["video"].kind == "video"
+    assert table.targets["label"].names == ["cat", "dog"]
+    assert len(table.ids) == 12
+    frames = Frames(4, 4)
+    frames.fit(table.columns["video"], table.rows("train"))
+    assert frames.decode(table.columns["video"].values[0])[""][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert table.notes[1].endswith(
+        "each of 12 folders of numbered images is read as one video; to read the images one by one, list them in a CSV"
+    )
+
+
+def test_video_files_by_class_are_videos(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        for number in range(6):
+            (tmp_path / "clips" / label / f"{number}.mp4").write_bytes(b"content")
+    pytest.importorskip("av")
+    table = manifest(str(tmp_path / "clips"))
+    assert table.columns["video"].kind == "video"
+    assert table.notes[0] == "clips: read as folders by class, 12 rows of video"

@@ -62,7 +62,7 @@ def test_more_channels_than_steps_are_noted():
             [(188, 3), (120, 3), (99, 3)],
             3,
             "time is the first axis (all have 3 along the other axis, the channels); "
-            "dataset.layout.NAME=channels_first reads the other one",
+            "dataset.layout.NAME=channels_first reads the other one; dataset.kinds.NAME=points reads points",
         ),
         (
             [(3, 188), (3, 120)],
@@ -73,7 +73,8 @@ def test_more_channels_than_steps_are_noted():
         (
             [(50, 4), (50, 4)],
             4,
-            "time is the first axis (the longer axis); dataset.layout.NAME=channels_first reads the other one",
+            "time is the first axis (the longer axis); dataset.layout.NAME=channels_first reads the other one; "
+            "dataset.kinds.NAME=points reads points",
         ),
         (
             [(6, 6)],

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -28,6 +29,12 @@ def test_the_last_of_a_hundred_words_is_read():
         "104 tokens are read: none of 2 rows is cut (the longest has 102 tokens)",
         "21 subwords, learned from the training rows: 0% of all words are read in pieces, 0% have unknown characters",
     ]
+
+
+def test_a_word_of_megabytes_does_not_delay_the_vocabulary():
+    tokens = Tokens()
+    tokens.fit(Column("text", ["xy" * 100_000, "a few words"]), np.arange(2))
+    assert tokens.decode("a few words")["ids"].shape == (200,)
 
 
 def test_a_given_length_stays_and_what_it_cuts_is_said():
@@ -197,3 +204,40 @@ def test_many_rows_are_tokenized_to_the_bits_of_single_ones(tmp_path):
     assert not together["mask"][1].any()
     file.write_bytes(b"\x81")
     assert tokens.decode_rows(values) is None
+
+
+def write_vectors(folder):
+    path = folder / "vectors.txt"
+    path.write_text("the 0 1\ngood 1 2\nGreat 3 4\nawful 5 6\n", encoding="utf-8")
+    return path
+
+
+def test_word_vectors_bring_their_own_vocabulary(tmp_path):
+    texts = Column("text", ["Good films, good music", "odd films", "the awful one"])
+    tokens = Tokens(vectors=str(write_vectors(tmp_path)), frequent_words=3, auto_range=(8, 64))
+    tokens.fit(texts, np.array([0, 1]))
+    words = json.loads(str(tokens.metadata["tokenizer"]))["model"]["vocab"]
+    assert list(words)[5:] == ["films", "good", "the", "great"]  # one of the training rows, then those of the file
+    vectors: Any = tokens.metadata["word_vectors"]
+    assert vectors.matrix[words["good"]].tolist() == [1, 2]
+    assert vectors.matrix[words["great"]].tolist() == [3, 4]
+    assert np.isnan(vectors.matrix[words["films"]]).all()
+    assert tokens.notes[1] == "9 words: 33.3% of all words have a vector in vectors.txt, 44.4% are unknown"
+    assert tokens.decode("the great GOOD!")["ids"].tolist() == [2, 7, 8, 6, 1, 3, 0, 0]
+
+
+def test_a_restored_vocabulary_needs_no_file_of_vectors(tmp_path):
+    tokens = Tokens(vectors=str(write_vectors(tmp_path)))
+    tokens.fit(Column("text", ["good", "good awful"]), np.array([0, 1]))
+    state = json.loads(json.dumps(tokens.state()))
+    (tmp_path / "vectors.txt").unlink()
+    restored = Tokens(vectors="vectors.txt")
+    restored.restore(state)
+    assert restored.decode("awful good")["ids"].tolist() == tokens.decode("awful good")["ids"].tolist()
+    assert restored.metadata["word_vectors"] == (2, None)
+
+
+@pytest.mark.parametrize("options", [{"tokenizer": "bert"}, {"vocab_size": 100}])
+def test_word_vectors_go_with_no_other_vocabulary(options):
+    with pytest.raises(ConfigError, match="vectors: brings its own vocabulary"):
+        Tokens(vectors="vectors.txt", **options)

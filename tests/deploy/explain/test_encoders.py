@@ -17,6 +17,7 @@ from tests.models.encoders.test_contract import build as build
 OCCLUDED = (
     *("audio/hf", "audio/hf:hubert", "audio/wavenet", "audio/wavenet:cycles"),
     *("tabular/ica", "tabular/pca", "text/bow"),
+    *(case for case in CASES if case.startswith("points/")),
 )
 PAD_ID = 0
 
@@ -51,7 +52,8 @@ def test_occlusion_covers_each_part(case, build):
     encoder, x, words = build_case(case, build)
     kept = tree_map(torch.clone, x)
     attribution = occlude(open_cover(kind_of(case), x, words, PAD_ID), lambda variants: score(encoder(variants)))
-    shapes = {"image": (8, 8), "text": (12,), "audio": (24,), "tabular": (5,), "series": (24,)}
+    shapes = {"image": (8, 8), "text": (12,), "audio": (24,), "tabular": (5,), "series": (24,), "video": (1, 4)}
+    shapes["points"] = (8, 8)
     assert attribution.values.shape == shapes[kind_of(case)]
     assert np.isfinite(attribution.values).all()
     assert all(torch.equal(old, new) for old, new in zip(*map(torch.utils._pytree.tree_leaves, (kept, x)), strict=True))

@@ -1,4 +1,4 @@
-"""Explanations find what carries the label: a modality, a quadrant, a word, a tone, a column or some steps."""
+"""Explanations find what carries the label: a modality, a quadrant, a word, a tone, a column, some steps or a frame."""
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ def find_marked(modality, shape):
         marked[..., int(begin) - 1 : int(end) + 2] = True
     elif modality == "facts":
         marked[1] = True
+    elif modality == "clip":
+        marked[:, shape[1] // 2 : shape[1] * 4 // 6] = True
     else:
         begin, end = 12 / 30 * shape[-1], 18 / 30 * shape[-1]
         marked[..., int(begin) - 1 : int(end) + 1] = True

@@ -14,6 +14,7 @@ from mmrun.data.preprocess.image import Pixels
 from mmrun.data.preprocess.series import Steps
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens
+from mmrun.data.preprocess.video import Frames
 from mmrun.data.store import open_lazily
 from mmrun.data.table import Column
 from mmrun.deploy.explain.explainer import Explainer
@@ -25,6 +26,7 @@ from mmrun.models.encoders.image import Cnn
 from mmrun.models.encoders.series import Rnn
 from mmrun.models.encoders.tabular import Mlp
 from mmrun.models.encoders.text import TextCnn
+from mmrun.models.encoders.video import FrameEncoder
 from mmrun.models.fusions.simple import Concat
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
@@ -34,19 +36,21 @@ from mmrun.tasks.classification import Classification
 NUM_ROWS = 96
 RATE = 8000
 WORDS = ["the", "small", "old", "grey", "new", "fine"]
-KINDS = {"photo": "image", "note": "text", "sound": "audio", "facts": "tabular", "sensor": "series"}
+KINDS = {"photo": "image", "note": "text", "sound": "audio", "facts": "tabular", "sensor": "series", "clip": "video"}
 PREPROCESSORS: dict[str, Callable[[], Any]] = {
     "photo": lambda: Pixels(size=16),
     "note": lambda: Tokens(),
     "sound": lambda: Waveform(sample_rate=RATE, seconds=0.5),
     "facts": lambda: Cells(),
     "sensor": lambda: Steps(num_steps=30),
+    "clip": lambda: Frames(num_frames=6, size=8),
 }
 ENCODERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "photo": lambda data: Cnn(data["in_channels"], channels=(8, 8), kernels=(3, 3)),
     "note": lambda data: TextCnn(data["vocab_size"], data["pad_id"], embedding_dim=16, channels=8, kernels=(1, 2)),
     "sound": lambda data: LogMelCnn(RATE, dim=16, channels=(8, 8), kernels=(3, 3), n_mels=16),
     "facts": lambda data: Mlp(data["num_numeric"], data["cardinalities"], dims=(16,), dropout=0.0),
+    "clip": lambda data: FrameEncoder(lambda: Cnn(data["in_channels"], (8, 8), (3, 3)), 6, temporal="mean"),
     "sensor": lambda data: Rnn(data["in_channels"], "gru", dim=16, dropout=0.0),
 }
 
@@ -68,6 +72,11 @@ def make_value(modality, generator, label):
     if modality == "facts":
         town = str(generator.choice(["here", "there"]))
         return {"age": float(generator.normal()), "weight": 3.0 * label + float(generator.normal()) / 4, "town": town}
+    if modality == "clip":
+        frames = generator.integers(110, 130, (6, 1, 8, 8))
+        stripes = np.where(np.arange(8) % 2 == 0, 60, -60) * np.ones((8, 1), dtype=int)
+        frames[3] += stripes if label else stripes.T  # the fourth frame
+        return frames.astype(np.uint8)
     steps = generator.normal(size=(1, 30)) / 40
     steps[0, 12:18] += 2 * label - 1  # steps 12 to 17
     return steps.astype(np.float32)

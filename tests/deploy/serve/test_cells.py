@@ -1,5 +1,6 @@
 """Rows of a request become values by column, or an error that says where."""
 
+from base64 import b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,7 @@ SCHEMA = Schema(
         Modality("note", "text", [Field("note", "note", "text")]),
         Modality("body", "tabular", [Field("height", "body", "number"), Field("city", "body", "category", ["Rome"])]),
         Modality("pulse", "series", [Field("pulse", "pulse", "series")]),
+        Modality("scan", "points", [Field("scan", "scan", "points")]),
     ],
     [ServedTarget("label", "classification", ["a", "b"])],
 )
@@ -46,6 +48,13 @@ def read(row, files):
 def test_files_are_written_for_as_long_as_the_request(files):
     row = read({"photo": "data:image/png;base64,aGFs bG8="}, files)
     assert row.values["file"].read_bytes() == b"hallo"
+
+
+@pytest.mark.parametrize(
+    ("start", "suffix"), [(b"ply\n", ".ply"), (b"# .PCD v0.7", ".pcd"), (b"\x93NUMPY", ".npy"), (b"\0\0\0\0", ".bin")]
+)
+def test_point_clouds_are_known_by_their_content(files, start, suffix):
+    assert read({"scan": b64encode(start).decode()}, files).values["scan"].suffix == suffix
 
 
 def test_a_cell_may_hold_several_files_where_the_run_reads_several(files):

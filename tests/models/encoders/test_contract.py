@@ -54,10 +54,15 @@ CASES: dict[str, dict[str, Any]] = {
     "text/tower:flava": {"model": "flava"},
     "text/tower:clap": {"model": "clap"},
     "series/gru:lstm": {"cell": "lstm"},
+    "points/pointnet:transform": {"transform": True},
+    "video/frames:mean": {"temporal": "mean"},
+    "video/frames:attention": {"temporal": "attention"},
+    "video/hf:timesformer": {"model": "timesformer"},
+    "video/hf:vivit": {"model": "vivit", "pretrained": False},
 }
 FITTED = {f"{kind}/{method}" for kind in ("image", "audio", "tabular", "series") for method in ("pca", "ica")}
 LEARNING = [case for case in CASES if case not in FITTED]  # the others have no parameters
-DEFAULT = {"image/hf": "vit", "text/hf": "bert", "audio/hf": "wav2vec2"}
+DEFAULT = {"image/hf": "vit", "text/hf": "bert", "audio/hf": "wav2vec2", "video/hf": "videomae"}
 Build = Callable[[str], Encoder]
 
 
@@ -80,6 +85,10 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
             node["model"] = tiny_model(CASES[case].get("model", default))
         elif "pretrained" in node:
             node["pretrained"] = False
+        if name == "video/frames_hf":
+            node["frame"] = {**node["frame"], "model": tiny("vit")}
+        elif name == "video/frames_timm":
+            node["frame"] = {**node["frame"], "pretrained": False}
         torch.manual_seed(0)
         encoder = instantiate(node, "encoder.x", ENCODER_METADATA[kind_of(case)], drop=("preprocess",))
         encoder.fit(encoder_inputs(kind_of(case)))
@@ -89,7 +98,7 @@ def build(tiny: Callable[[str], str], tiny_model: Callable[[str], str]) -> Build
 
 
 def test_all_options_are_listed() -> None:
-    assert len(NODES) == 39
+    assert len(NODES) == 48
     assert {kind_of(name) for name in NODES} == set(KINDS)
 
 
@@ -102,7 +111,7 @@ def test_yaml_lists_every_argument(name: str) -> None:
     presets = ("lenet", "resnet", "vgg", "vit", "convnext", "efficient")
     has_defaults = not name.startswith(tuple(f"image/{preset}" for preset in presets))
     for key, parameter in parameters.items():
-        if has_defaults and parameter.default is not parameter.empty:
+        if has_defaults and key not in metadata and parameter.default is not parameter.empty:
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
             assert node[key] == default, key
 

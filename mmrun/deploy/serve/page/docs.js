@@ -1,6 +1,9 @@
 import { fetchJson, make } from "./dom.js";
 
-const EXAMPLES = { image: "data:image/png;base64,…", audio: "data:audio/wav;base64,…", text: "some text", series: [1.5, 2, 2.5], date: "2026-01-31" };
+const EXAMPLES = {
+  image: "data:image/png;base64,…", audio: "data:audio/wav;base64,…", video: "data:video/mp4;base64,…", points: "data:;base64,…",
+  text: "some text", series: [1.5, 2, 2.5], date: "2026-01-31",
+};
 
 function exampleCell(column) {
   if (column.type === "number") return Number(column.mean.toPrecision(4));
@@ -31,7 +34,7 @@ async function start() {
   document.getElementById("run").textContent = `Interface of ${schema.run}`;
   const columns = schema.inputs.flatMap((modality) => modality.columns);
   const row = Object.fromEntries(columns.map((column) => [column.name, exampleCell(column)]));
-  const parts = columns.map((column) => ["image", "audio"].includes(column.type)
+  const parts = columns.map((column) => ["image", "audio", "video", "points"].includes(column.type)
     ? `-F ${quote(`${column.name}=@FILE`)}` : `-F ${quote(`${column.name}=${[exampleCell(column)].flat().join(", ")}`)}`);
   const body = JSON.stringify({ rows: [row] }, null, 1);
   const endpoints = Object.entries(interfaces.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, { description }]) =>

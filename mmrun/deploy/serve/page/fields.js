@@ -1,12 +1,15 @@
 import { make } from "./dom.js";
 
-const ACCEPTED = { image: "image/*,.npy,.dcm", audio: "audio/*,.flac,.wav", series: ".csv,.npy,.edf,.bdf" };
+const ACCEPTED = {
+  image: "image/*,.npy,.dcm", audio: "audio/*,.flac,.wav", video: "video/*,.gif", points: ".ply,.pcd,.bin,.npy", series: ".csv,.npy,.edf,.bdf",
+};
 const MAX_OPTIONS = 50; // categories of a menu; beyond it they are suggested while one types
 const MAX_SECONDS = 60; // of a recording
 
 /** Build the inputs of one modality; return {element, read}, where read adds cells to a FormData. */
 export function buildModality(modality) {
-  const build = { image: buildFile, audio: buildFile, text: buildText, series: buildSeries }[modality.kind];
+  const files = { image: buildFile, audio: buildFile, video: buildFile, points: buildFile };
+  const build = { ...files, text: buildText, series: buildSeries }[modality.kind];
   const fields = modality.columns.map((column) => (build ?? buildCell)(column, modality.kind));
   const legend = make("legend", {}, modality.modality, " ", make("small", {}, modality.kind));
   return {
@@ -72,13 +75,14 @@ function buildFile(column, kind) {
   let content = null;
 
   function show(file) {
-    preview.querySelectorAll("img, audio").forEach((shown) => URL.revokeObjectURL(shown.src));
+    preview.querySelectorAll("img, audio, video").forEach((shown) => URL.revokeObjectURL(shown.src));
     preview.replaceChildren();
     content = file;
     remove.hidden = file === null;
     hint.textContent = file === null ? "Drop a file here" : `${file.name}, ${formatBytes(file.size)}`;
     if (file === null) input.value = "";
     else if (kind === "image" && !file.name.endsWith(".npy")) preview.append(showImage(file, column.name));
+    else if (kind === "video" && file.type.startsWith("video/")) preview.append(make("video", { controls: true, muted: true, src: URL.createObjectURL(file) }));
     else if (kind === "audio") preview.append(make("audio", { controls: true, src: URL.createObjectURL(file) }));
   }
   input.addEventListener("change", () => input.files.length && show(input.files[0]));
