@@ -189,6 +189,8 @@ class TrainerConfig:
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved
     log_modality_gradients: bool = changes(NOTHING, False)  # at each evaluation: gradient shares and conflicts
+    # the runs of a sweep that differ in seeds and learning rates alone train as one computation
+    vectorize: bool = changes(NOTHING, False)
     profile: bool = changes(NOTHING, False)  # profile a few steps of each stage
     progress: bool = changes(NOTHING, True)  # a live progress bar, on a terminal
 

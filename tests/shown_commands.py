@@ -37,6 +37,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun pull": "downloads from a hub; deploy/test_share.py runs it against one on this machine",
     "python product-onnx": "cli/test_export.py runs it, on all kinds",
     "mmrun train -m strategy=scratch,holistic_pretrain,component seed=0,1,2,3,4": "45 runs of 5 epochs",
+    "mmrun train -m seed=0,1,2,3,4,5,6,7,8,9 trainer.vectorize=true": "10 runs; end_to_end/test_sweep.py runs three",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
     "mmrun train -m experiment=easy_vqa": "72 runs, on data that is not here",
     "mmrun compare outputs/easy_vqa": "compares these runs",

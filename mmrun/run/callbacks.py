@@ -11,6 +11,7 @@ from torch import Tensor
 from mmrun.errors import ConfigError, nearest
 from mmrun.installation import format_pip_command
 from mmrun.results.folder import RunFolder
+from mmrun.run.interruption import Interruption
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
 from mmrun.training.compile import uncompile
@@ -164,6 +165,21 @@ class Heartbeat(Callback):
             progress = min(1.0, self.built.spent(self.state))
             self.folder.status.write("running", self.built.name, self.state.step, progress)
             self.written_at = now
+
+
+class StopOnSignal(Callback):
+    """Ends the run after a signal, once a checkpoint is saved: it is called last.
+
+    Args:
+        interruption: the signal, if one has arrived.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        self.interruption = interruption
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        """Stop where a signal has arrived."""
+        self.interruption.stop_if_signalled()
 
 
 class OutOfMemoryReport(Callback):

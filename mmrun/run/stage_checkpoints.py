@@ -126,15 +126,12 @@ class StageCheckpoints(Callback):
     def on_checkpoint(self, state: TrainState) -> None:
         """Save a checkpoint every `trainer.save_every` seconds, and before a signal ends the run."""
         session, now = self.session, time.monotonic()
-        interruption = session.interruption
-        is_interrupted = interruption.signal is not None
+        is_interrupted = session.interruption.signal is not None
         is_due = is_interrupted or now - self.saved_at >= session.config.trainer.save_every
         if session.placement.broadcast(is_due):
             self.before_save()
             self.save(state)
             self.saved_at = now
-        if is_interrupted:
-            interruption.stop()
 
     def final_weights(self) -> AbstractContextManager[None]:
         """Use the averaged weights, where there are any, while the context is open."""

@@ -80,11 +80,11 @@ def fit(
 
         if state.step % config.evaluate_every == 0 or config.budget.spent(state.step, state.seconds) >= 1:
             guard.check(batches)
-            _evaluate(learner, config, state, accelerator, validate, callback)
+            evaluate(learner, config, state, accelerator, validate, callback)
         callback.on_checkpoint(state)
 
 
-def _evaluate(
+def evaluate(
     learner: nn.Module,
     config: FitConfig,
     state: TrainState,
@@ -92,7 +92,16 @@ def _evaluate(
     validate: Validate,
     callback: Callback,
 ) -> None:
-    """Read the training losses, validate, and report both."""
+    """Read the training losses, validate, and report both.
+
+    Args:
+        learner: in training mode, also afterwards.
+        config: how to train.
+        state: updated where the monitored value is the best so far.
+        accelerator: precision, devices and processes.
+        validate: returns the monitored value and all validation metrics.
+        callback: is called with the metrics.
+    """
     metrics = read_train_losses(state, accelerator)
     learner.eval()
     value, val_metrics = validate()
