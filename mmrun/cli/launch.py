@@ -135,6 +135,8 @@ class Launcher:
 
         if not rerun:
             check_data(sweep_runs)
+        if (trials or not self.is_sequential) and any(sweep_run.config.trainer.vectorize for sweep_run in sweep_runs):
+            _print_note("trainer.vectorize: trials, and runs of several processes, train alone")
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
         # A run in this process handles signals itself; here they are handled between runs, and for other processes.
         with handle_signals(_print_note, forward=not self.is_sequential):

@@ -21,7 +21,7 @@ from mmrun.run.stage import (
     stage_key,
 )
 from mmrun.run.stage_checkpoints import StageCheckpoints
-from mmrun.training import checkpoint
+from mmrun.training import checkpoint, device
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.stage_cost import StageCost
 from mmrun.training.vectorized import Member, NotStackableError, choose_size, find_collected, fit_together
@@ -94,7 +94,7 @@ def run_together(siblings: Sequence[Sibling]) -> None:
         siblings = [sibling for sibling in siblings if sibling.trains]
         if siblings:
             _open(siblings)
-            with handle_signals(siblings[0].callback.on_message) as interruption:
+            with device.naming_kernel(), handle_signals(siblings[0].callback.on_message) as interruption:
                 _train_interruptible(siblings, interruption)
 
 
@@ -181,7 +181,7 @@ def _open_stage(sibling: Sibling, name: str, opened: list[OpenedStage]) -> None:
             return
     training = StageTraining(session, built)
     training.start()
-    opened.append(OpenedStage(sibling, training, checkpoint.random_state()))
+    opened.append(OpenedStage(sibling, training, checkpoint.random_state(session.accelerator.device)))
 
 
 def _keep_result(sibling: Sibling, name: str) -> None:
@@ -205,7 +205,7 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
     how = f"one after another: {reason}" if size == 1 else how
     first.session.callback.on_message(f"{first.built.name}: {len(opened)} runs train {how}")
     for start in range(0, len(opened), size):
-        checkpoint.restore_random(opened[start].random_state)
+        checkpoint.restore_random(opened[start].random_state, first.session.accelerator.device)
         part = range(start, min(start + size, len(opened)))
         if len(part) == 1:
             opened[start].sibling.attempt(trainings[start].fit)

@@ -106,6 +106,42 @@ def test_frozen_encoders_differ_from_run_to_run(train, load):
     assert_equals_alone(siblings[1], load, "seed=1", "strategy=frozen")
 
 
+def test_several_stages_are_those_of_each_run_alone(train, load):
+    siblings = train(SEEDS, "strategy=probe_then_finetune")
+    assert_equals_alone(siblings[1], load, "seed=1", "strategy=probe_then_finetune")
+
+
+PICTURES = [
+    "dataset=digits",
+    "dataset.labelled=0.1",
+    "modalities=[image]",
+    "encoder.image.channels=[4]",
+    "fusion.dim=4",
+]
+
+
+def test_batch_statistics_belong_to_each_run(tmp_path):
+    def load(seed, folder):
+        shown = ["encoder.image.kernels=[3]", "budget.steps=4", "trainer.batch_size=16", "trainer.progress=false"]
+        return compose.load(
+            [*PICTURES, *shown, f"seed={seed}", f"outputs={tmp_path}/{folder}", f"cache={tmp_path}/cache"]
+        )
+
+    messages = Messages()
+    siblings = []
+    for seed in (0, 1):
+        config = load(seed, "together")
+        siblings.append(Sibling(config, RunFolder(run_folder_path(compose.as_dict(config))), [], messages))
+    run_together(siblings)
+    assert "train: 2 runs train together" in messages.texts
+    for seed, sibling in enumerate(siblings):
+        expected = final_weights(run(load(seed, "alone"), NullCallback()), "train")
+        weights = final_weights(sibling.folder, "train")
+        assert any("running_var" in name for name in expected)
+        for name in expected:
+            torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
 @pytest.mark.parametrize("strategy", ["component", "holistic"])
 def test_strategies_of_several_stages_train_together(train, strategy):
     messages = Messages()
