@@ -112,6 +112,9 @@ class PackedValues(Sequence[T]):
 
     def drop_empty(self) -> "PackedValues[T]":
         """Return the values that are not None."""
+        arrays = self.arrays()
+        if arrays is not None and not any(array.null_count for array in arrays):
+            return self
         return self.take(np.flatnonzero(is_present(self)))
 
     def holds(self, kind: type) -> bool:
@@ -129,7 +132,13 @@ class PackedValues(Sequence[T]):
         Args:
             length: their number, if there are so many.
         """
-        return self.take(np.arange(min(length, self._length)))
+        if length >= self._length:
+            return self
+        selection: PackedValues[T] = PackedValues()
+        for start, chunk in zip(self._starts, self._chunks, strict=True):
+            if start < length:
+                selection._append(chunk[: length - start])
+        return selection
 
     def take(self, rows: np.ndarray) -> "PackedValues[T]":
         """Return the values of some rows.
@@ -279,7 +288,9 @@ class _ArrowValues(Sequence[T]):
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, position: int) -> T:  # type: ignore[override]  # no slices
+    def __getitem__(self, position: int | slice) -> T | "_ArrowValues[T]":  # type: ignore[override]
+        if isinstance(position, slice):
+            return _ArrowValues(self.array[position], self.are_paths)
         return self._restore(self.array[position].as_py())
 
     def __iter__(self) -> Iterator[T]:
@@ -301,7 +312,11 @@ def is_present(values: Sequence[object]) -> np.ndarray:
         [N] bool.
     """
     if isinstance(values, Records) and values.columns:
-        present: np.ndarray = np.any([is_present(column) for column in values.columns.values()], axis=0)
+        present = np.zeros(len(values), dtype=bool)
+        for column in values.columns.values():
+            present |= is_present(column)
+            if present.all():
+                break
         return present
     arrays = values.arrays() if isinstance(values, PackedValues) else None
     if arrays:

@@ -365,10 +365,21 @@ def _normalize_array(cells: "pyarrow.Array") -> "pyarrow.Array":
     if types.is_floating(cells.type):
         is_empty = compute.is_nan(cells)
     elif types.is_string(cells.type) or types.is_large_string(cells.type):
+        if _start_visibly(cells):
+            return cells
         is_empty = compute.equal(compute.utf8_trim_whitespace(cells), "")
     else:
         return cells
     return compute.if_else(is_empty, None, cells) if compute.any(is_empty).as_py() else cells
+
+
+def _start_visibly(cells: "pyarrow.Array") -> bool:
+    """Return whether all texts start with a visible ASCII character: then none of them is blank."""
+    from pyarrow import binary, compute, large_binary, types
+
+    kind = large_binary() if types.is_large_string(cells.type) else binary()
+    lowest, highest = compute.min_max(cells.cast(kind)).as_py().values()
+    return lowest is None or bool(lowest[:1] > b" " and highest < b"\x7f")
 
 
 def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -99,15 +98,18 @@ def manifest(
     cache = None if digests is None else digests.folder
     opened = open_path(require_path(path, hint), cache, encoding=encoding, hint=hint)
     sheet = opened.sheet
-    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
-    head = apply_readings(sheet.head(), readings)
+    head = sheet.head()
+    readings = infer_readings(head, read, _list_raw_columns(target, task, split, group, id, fold_column))
+    head = apply_readings(head, readings)
     file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     decoding = Decoding(items or {}, max_items, layout or {})
     decoding.check(file_columns)
     sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, file_columns, task, order)
-    folder, root_notes = (Path(root).expanduser(), []) if root else choose_root(opened, _list_columns(file_columns))
+    folder, root_notes = (
+        (Path(root).expanduser(), []) if root else choose_root(opened, _list_file_columns(file_columns))
+    )
     files = FileResolver(folder, allow_outside, cache=cache)
     table = _build_table(opened, sheet, reader, schema, files, decoding, split_seed, fold)
     fingerprint = table.fingerprint
@@ -168,9 +170,9 @@ def infer_modalities(
     return layout.modalities
 
 
-def _list_columns(layout: Layout) -> list[str]:
-    """Return the columns of all modalities."""
-    return list(chain.from_iterable(modality.columns for modality in layout.modalities.values()))
+def _list_file_columns(layout: Layout) -> list[str]:
+    """Return the columns whose cells may be names of files."""
+    return [modality.columns[0] for modality in layout.modalities.values() if modality.kind != "tabular"]
 
 
 def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
