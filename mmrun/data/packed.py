@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 4096  # values packed at a time
 MIN_PACKED = 1024  # shorter chunks stay a list
 HAS_ARROW = find_spec("pyarrow") is not None  # rows beside an exported model are read without it
+MAX_PACKED_BYTES = 1 << 28  # of the texts of a chunk; longer ones stay Python objects, which equal ones share
 PLAIN_TYPES = {str, int, float, bool}
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class PackedValues(Sequence[T]):
         """
         column: PackedValues[T | None] = PackedValues()
         packed = _pack_plain([*values, None])
-        if isinstance(packed, _ArrowValues):
+        if isinstance(packed, _ArrowValues) and not _is_bulky(packed.array, codes):
             column._append(packed.take(codes % len(packed)))
         else:
             choices = np.fromiter([*values, None], dtype=object, count=len(values) + 1)
@@ -350,10 +351,22 @@ def _pack_plain(values: list[T], with_empty: bool = False) -> Sequence[T]:
     import pyarrow  # imported late: small files do not need it
 
     plain = [None if path is None else str(path) for path in values] if are_paths else values
+    if types == {str} and sum(len(text) for text in cast(list[str | None], plain) if text) > MAX_PACKED_BYTES:
+        return values
     try:
         return _ArrowValues(pyarrow.array(plain), are_paths)
     except (pyarrow.ArrowException, OverflowError, UnicodeError):  # integers beyond 64 bits, lone surrogates
         return values
+
+
+def _is_bulky(array: "pyarrow.Array", codes: np.ndarray) -> bool:
+    """Return whether texts that are repeated as some codes say take too much memory."""
+    from pyarrow import compute, types
+
+    if not (types.is_string(array.type) or types.is_large_string(array.type)):
+        return False
+    lengths = compute.binary_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    return bool(lengths[codes].sum(dtype=np.int64) > MAX_PACKED_BYTES)
 
 
 def _take(chunk: Sequence[T], positions: np.ndarray) -> Sequence[T]:

@@ -359,7 +359,7 @@ def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarr
 
 
 def _find_quantiles(numbers: np.ndarray, levels: tuple[float, float]) -> tuple[float, float]:
-    """Return the numbers nearest to two quantiles: np.quantile takes ten times as long for the column of a wide table."""
+    """Return the numbers nearest to two quantiles: np.quantile takes ten times as long for a short column."""
     places = [round((len(numbers) - 1) * level) for level in levels]
     low, high = np.partition(numbers, places)[places].tolist()
     return low, high

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmrun.data.limits import MAX_LINE_BYTES
+from mmrun.data.limits import MAX_LINE_BYTES, check_column_count
 from mmrun.data.packed import CHUNK_SIZE, HAS_ARROW, PackedValues, release_memory
 from mmrun.data.sheets.chunks import Chunk, CsvHeader, Row, check_header
 from mmrun.data.sheets.encoding import choose_encoding
@@ -239,7 +239,7 @@ def build_sheet(
     Raises:
         DataError: there is no row.
     """
-    sheet = _build_sheet(name, _group_rows(islice(rows, limit)))
+    sheet = _build_sheet(name, _group_rows(islice(rows, limit), name))
     return replace(sheet, places=places.take(np.arange(len(sheet.lines))), derived=derived)
 
 
@@ -301,10 +301,10 @@ def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterato
 
         return read_arrow(path, limit)
     if suffix == ".xlsx":
-        return _group_rows(islice(read_excel(path), limit))
+        return _group_rows(islice(read_excel(path), limit), path.name)
     chosen = choose_encoding(path, encoding)
     if suffix in (".jsonl", ".ndjson", ".json"):
-        return _group_rows(_check_decoding(islice(read_json(path, chosen), limit), path))
+        return _group_rows(_check_decoding(islice(read_json(path, chosen), limit), path), path.name)
     return _read_csv(path, chosen, limit)
 
 
@@ -316,12 +316,13 @@ def _check_decoding(rows: Iterator[Row], path: Path) -> Iterator[Row]:
         raise _decoding_error(path, error) from None
 
 
-def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
+def _group_rows(rows: Iterator[Row], file: str) -> Iterator[Chunk]:
     """Turn rows into chunks of columns; the first rows decide which columns there are."""
     names: list[str] | None = None
     while chunk := list(islice(rows, CHUNK_SIZE)):
         if names is None:
             names = _column_names(chunk[:SAMPLE_ROWS])
+            check_column_count(len(names), file)
         columns = {}
         for name in names:
             columns[name] = [row.cells.get(name) for row in chunk]
@@ -391,7 +392,7 @@ def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
         columns = read_columns(path, header, limit)
         if columns is not None:
             return columns
-    return _group_rows(_check_decoding(islice(_read_csv_rows(path, header), limit), path))
+    return _group_rows(_check_decoding(islice(_read_csv_rows(path, header), limit), path), path.name)
 
 
 def read_header(path: Path, encoding: str) -> CsvHeader:
