@@ -38,7 +38,8 @@ def collect_names(column: PackedValues[str | None]) -> np.ndarray:
     encoded = column.encode()
     if encoded is None:
         return _to_array(list(column))
-    return _to_array(encoded.values)[encoded.codes]
+    names: np.ndarray = _to_array(encoded.values)[encoded.codes]
+    return names
 
 
 def _to_array(names: Sequence[object]) -> np.ndarray:
