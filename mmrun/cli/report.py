@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import split_keys
+from mmrun.cli.arguments import RUN_HELP, split_keys
 from mmrun.cli.compare import add_question, parse_question
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform, print_note, print_text
@@ -40,6 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="where to write (default: report.html; other formats: stdout)"
     )
     parser.add_argument("--format", choices=["html", "md", "latex", "csv"], default="html", help="default: html")
+    parser.add_argument(
+        "--show",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="RUN",
+        help="add a section on each of these runs: its curves, confusion, calibration, predicted over true values, and "
+        f"the losses of each stage. RUN is {RUN_HELP}",
+    )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="also write every plot here, as SVG and PDF")
 
 
@@ -49,15 +58,17 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code, 0.
     """
+    from mmrun.results.index import resolve
     from mmrun.results.report import content, findings
 
+    shown = {folder.path: folder for folder in map(resolve, args.show)}
     apart = () if args.apart is None else split_keys(args.apart)
     results = findings.compute_findings(args.folders, parse_question(args), args.where, apart)
     if args.eval:
         from mmrun.cli.eval import evaluate_remaining
 
         evaluate_remaining(results.runs, results.question.metric.partition("/")[0])
-    report = content.build_report(results)
+    report = content.build_report(results, list(shown.values()))
     if args.figures is not None:
         _save_plots(report, args.figures)
     output = Path("report.html") if args.output is None and args.format == "html" else args.output
