@@ -75,8 +75,6 @@ def _plot_predictions(folder: RunFolder, metrics: RunMetrics, only_split: str | 
                 raise DamagedError(f"{folder.metrics_file}: damaged, {split} has predictions but no metrics of {task}")
             per_class = per_task[task]
             predictions = read_predictions(folder, split, task, parse_primary_head(metrics))
-            if not _is_consistent(per_class, predictions):
-                raise DamagedError(f"{folder.predictions / split}.parquet: damaged, {task} does not fit metrics.json")
             of_task, of_task_notes = _plot_task(f"{task} ({split})", per_class, predictions)
             plots += [replace(plot, name=f"{split}-{task}-{plot.name}") for plot in of_task]
             notes += of_task_notes
@@ -86,14 +84,16 @@ def _plot_predictions(folder: RunFolder, metrics: RunMetrics, only_split: str | 
 def _plot_task(title: str, per_class: dict[str, MetricValues], predictions: StoredPredictions) -> Drawn:
     """Plot a task by its type: a regression, labels or classes."""
     _, scores, target = predictions
+    if not _can_be_plotted(per_class, predictions):
+        return Drawn([], [f"{title}: no plots, the predictions are not those of classes, labels or numbers"])
     if not has_classes(per_class):
         return plot_regression(title, per_class, scores, target.reshape(scores.shape).astype(np.float64))
     select = ClassPredictions.of_classes if target.ndim == 1 else ClassPredictions.of_labels
     return plot_classes(title, select(list(per_class), scores, target))
 
 
-def _is_consistent(per_class: dict[str, MetricValues], predictions: StoredPredictions) -> bool:
-    """Return whether shapes and classes fit each other: a run may come from someone else."""
+def _can_be_plotted(per_class: dict[str, MetricValues], predictions: StoredPredictions) -> bool:
+    """Return whether shapes and classes fit each other: a task may be the user's class, a run someone else's."""
     _, scores, target = predictions
     if scores.shape != (len(target), len(per_class)) or target.dtype.kind not in "if":
         return False

@@ -45,10 +45,11 @@ def test_a_regression_is_recognised_by_its_metrics(run):
         (["a", "b"], [[0.9, 0.1], [0.9, 0.1]]),
     ],
 )
-def test_predictions_that_do_not_fit_are_damaged(run, target, scores):
+def test_predictions_that_do_not_fit_are_not_plotted(run, target, scores):
     replace_predictions(run, target, scores, CLASSES)
-    with pytest.raises(DamagedError, match=r"test\.parquet: damaged, label does not fit metrics\.json"):
-        plot_run(run)
+    plots, notes = plot_run(run)
+    assert [plot.name for plot in plots] == ["learning-train-loss", "learning-train-accuracy"]
+    assert notes == ["label (test): no plots, the predictions are not those of classes, labels or numbers"]
 
 
 def test_predictions_without_metrics_are_damaged(run):
