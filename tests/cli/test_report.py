@@ -105,6 +105,13 @@ def test_a_misspelt_run_to_show(outputs, capsys):
     assert capsys.readouterr().err.startswith("mmrun: no run 'digits-holystic-s0'")
 
 
+def test_explanations_need_a_run_that_is_shown(outputs, capsys):
+    assert main(["report", "--explain", "rows.csv"]) == 2
+    assert capsys.readouterr().err == (
+        "mmrun: --explain needs --show RUN, and no --format: it writes a page for each run that is shown\n"
+    )
+
+
 def test_no_runs_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").mkdir()

@@ -9,7 +9,6 @@ import numpy as np
 from mmrun.results import comparison_tables, records, selection
 from mmrun.results.compare import Question
 from mmrun.results.environment import count_environments, describe_differing
-from mmrun.results.folder import RunFolder
 from mmrun.results.report import classes, contribution, drift, gradients, logs, plots, provenance, robustness, subgroups
 from mmrun.results.report.answer import Answer, write_answers
 from mmrun.results.report.evaluation import read_evaluations
@@ -19,7 +18,6 @@ from mmrun.results.report.plots import Plot
 from mmrun.results.report.question import describe_comparison, drop_statistics, has_single_runs, write_title
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, assign_styles
-from mmrun.results.run_plots.collect import build_run_section
 from mmrun.results.schema import CostName, RunRecord
 from mmrun.results.selection import Group
 
@@ -54,12 +52,12 @@ class Report:
     records: list[dict[str, object]]
 
 
-def build_report(findings: Findings, shown: Sequence[RunFolder] = ()) -> Report:
+def build_report(findings: Findings, run_sections: Sequence[Section] = ()) -> Report:
     """Build a report from the results of its comparisons, and from what else the run folders hold.
 
     Args:
         findings: of `compute_findings`.
-        shown: runs that have a section of their own.
+        run_sections: on single runs.
 
     Returns:
         The report; its plots are not drawn yet.
@@ -71,9 +69,8 @@ def build_report(findings: Findings, shown: Sequence[RunFolder] = ()) -> Report:
     sections = [*_build_overview(findings, styles)]
     for index, setting in enumerate(findings.settings):
         sections += _build_setting(findings, setting, styles, plotted=index < MAX_PLOTTED_SETTINGS)
-    split = question.metric.partition("/")[0]
-    sections += [build_run_section(folder, split) for folder in shown]
     sections += [
+        *run_sections,
         provenance.build_config_section(findings, list(styles)),
         provenance.build_environment_section(environments),
         provenance.build_run_section(findings),

@@ -1,6 +1,7 @@
 """All plots of one finished run."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mmrun.results.run_plots.drawn import Drawn
 from mmrun.results.run_plots.learning import plot_learning
 from mmrun.results.run_plots.regression import plot_regression
 from mmrun.results.schema import MetricValues, RunMetrics
+from mmrun.results.table import Table
 
 MAX_PLOTS = 100  # of a run
 
@@ -48,20 +50,24 @@ def plot_run(folder: RunFolder, only_split: str | None = None) -> Drawn:
     return Drawn(plots[:MAX_PLOTS], notes)
 
 
-def build_run_section(folder: RunFolder, split: str) -> Section:
+def build_run_section(folder: RunFolder, split: str, explanation: Path | None = None) -> Section:
     """Build the section of a report on one run.
 
     Args:
         folder: of the run.
         split: whose predictions are plotted.
+        explanation: page of `mmrun explain` that the section links to.
 
     Raises:
         ConfigError: as `plot_run`; likewise DataError.
     """
     plots, notes = plot_run(folder, split)
-    return Section(
-        f"Run {folder.path.parent.name}/{folder.name}", "".join(f"{note}. " for note in notes).strip(), plots=plots
-    )
+    tables = []
+    if explanation is not None:
+        shows = "contributions of the modalities, and which parts of each matter, row by row"
+        tables.append(Table("", ["explanation", "shows"], [[explanation.name, shows]], 2, files=[explanation]))
+    text = " ".join(f"{note}." for note in notes)
+    return Section(f"Run {folder.path.parent.name}/{folder.name}", text, tables, plots)
 
 
 def _plot_predictions(folder: RunFolder, metrics: RunMetrics, only_split: str | None) -> Drawn:
