@@ -43,8 +43,6 @@ CACHE = 2**20  # bytes of a core's cache that the largest feature map of a learn
 # Of losses and gradients, relative to the largest: sums are in another order than in a single run
 TOLERANCE = 1e-3
 ROUNDED_TOLERANCE = 0.2  # where products are rounded to TF32 or bf16, so that a unit may cross the kink of its ReLU
-    0.2  # where products are rounded to TF32 or bf16: a unit next to the kink of its ReLU may change sides
-)
 
 Losses = dict[str, Tensor]
 LoadBatch = Callable[[Sequence[int], int], Batch]  # numbers of the learners, step -> [S, B, ...]
