@@ -57,7 +57,7 @@ PARTS = [
     pytest_part("inputs", 60),
     pytest_part("kernels", 60),
     pytest_part("vectorize", 60),
-    Part("seeds", ["benchmarks/seeds.py"], 60),
+    Part("seeds", ["benchmarks/seeds.py", "--epochs", "5", "--case", "mlp", "--case", "digits"], 90),
     benchmark_part("resnet_gru_cnn", 90),
 ]
 
