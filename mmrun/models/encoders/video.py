@@ -159,8 +159,8 @@ class FrameMaxPool(nn.Module):
         Returns:
             [B, C, T, H', W'].
         """
-        frames = x.flatten(1, 2)
-        return F.max_pool2d(frames, 2, ceil_mode=True).unflatten(1, x.shape[1:3])
+        pooled: Tensor = F.max_pool2d(x.flatten(1, 2), 2, ceil_mode=True)
+        return pooled.unflatten(1, x.shape[1:3])
 
 
 class Cnn3d(Encoder):
