@@ -1,12 +1,15 @@
 """Seeds that train together against one run after another: wall time and CPU time of whole runs, together over apart.
 
-    scripts/bench seeds [--seeds 10] [--epochs 10] [--case mlp] [--case avdigits]
+    scripts/bench seeds [--seeds 10] [--epochs 10] [--device cpu|cuda] [--case mlp|digits|avdigits]
 
-mlp: a small multi-layer perceptron for each half of `synthetic`. avdigits: lenet and logmel_cnn, where the data set is.
-Both sides run in this process, after a run that fills the caches; a run is opened, trained, evaluated and written.
+mlp: a small multi-layer perceptron for each half of `synthetic`. digits: lenet and logmel_cnn on digits and tones.
+avdigits: the same encoders on the data set, where it is. Both sides run in this process, after a run that fills the
+caches; a run is opened, trained, evaluated and written. On a GPU the exit code is 1 if steps together take more than a
+fifth of the time of steps apart.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -24,9 +27,11 @@ from mmrun.run import pipeline
 from mmrun.run.vectorized import Sibling, run_together
 from mmrun.training.callback import NullCallback
 
+MAX_RATIO = 0.2  # of the seconds of training on a GPU, together over apart
 SMALL = ["encoder.a.dims=[32,32]", "encoder.b.dims=[32,32]", "fusion.dim=32"]
 CASES = {
     "mlp": ["dataset=synthetic", "modalities=[a,b]", *SMALL],
+    "digits": ["modalities=[image,audio]", "encoder.image=lenet", "encoder.audio=logmel_cnn"],
     "avdigits": ["experiment=avdigits"],
 }
 
@@ -36,29 +41,48 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
     parser.add_argument("--case", action="append", choices=list(CASES), help="default: all")
+    parser.add_argument("--tiny", action="store_true", help="try it with two seeds of few steps")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"{args.seeds} seeds, {args.epochs:g} epochs, {args.threads} thread(s)")
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        print("no GPU: nothing is measured")
+        return 0
+    seeds, epochs = (2, 0.1) if args.tiny else (args.seeds, args.epochs)
+    print(f"{device}: {seeds} seeds, {epochs:g} epochs, {args.threads} thread(s)")
+    ratios = []
     for name in args.case or CASES:
+        overrides = [*CASES[name], f"budget.epochs={epochs}", f"trainer.device={'cpu' if device == 'cpu' else 'auto'}"]
         try:
-            compare(name, [*CASES[name], f"budget.epochs={args.epochs}"], args.seeds)
+            ratios.append(compare(name, overrides, seeds))
         except MmrunError as error:
             print(f"{name}: left out: {error}")
-    return 0
+    return 1 if device == "cuda" and max(ratios) > MAX_RATIO else 0
 
 
-def compare(name: str, overrides: Sequence[str], seeds: int) -> None:
-    """Train the runs of a case apart, then together, and print the ratios."""
+def compare(name: str, overrides: Sequence[str], seeds: int) -> float:
+    """Train the runs of a case apart, then together; print the ratios, and return that of the seconds of training."""
     with tempfile.TemporaryDirectory() as scratch:
         load_runs(overrides, Path(scratch) / "warm", 1, train_apart)
         apart = load_runs(overrides, Path(scratch) / "apart", seeds, train_apart)
         together = load_runs(overrides, Path(scratch) / "together", seeds, train_together)
+        training = [read_training_seconds(Path(scratch) / side) for side in ("together", "apart")]
     ratios = [of_together / of_apart for of_together, of_apart in zip(together, apart, strict=True)]
     print(
         f"{name:10} apart {apart[0]:6.1f} s  together {together[0]:6.1f} s  ratio {ratios[0]:.2f} "
-        f"(CPU time {apart[1]:.1f} s, {together[1]:.1f} s, ratio {ratios[1]:.2f})"
+        f"(CPU time {apart[1]:.1f} s, {together[1]:.1f} s, ratio {ratios[1]:.2f}; "
+        f"training {training[1]:.1f} s, {training[0]:.1f} s, ratio {training[0] / training[1]:.2f})",
+        flush=True,
     )
+    return training[0] / training[1]
+
+
+def read_training_seconds(outputs: Path) -> float:
+    """Return the seconds that runs spent on training steps; those that train together share the time of each step."""
+    files = outputs.glob("*/*/metrics.json")
+    return sum(stage["seconds"] for file in files for stage in json.loads(file.read_text())["cost"]["stages"].values())
 
 
 def load_runs(

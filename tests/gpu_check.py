@@ -55,6 +55,9 @@ PARTS = [
     benchmark_part("vit_bert", 120),
     pytest_part("distributed", 60),
     pytest_part("inputs", 60),
+    pytest_part("kernels", 60),
+    pytest_part("vectorize", 60),
+    Part("seeds", ["benchmarks/seeds.py", "--epochs", "5", "--case", "mlp", "--case", "digits"], 90),
     benchmark_part("resnet_gru_cnn", 90),
 ]
 

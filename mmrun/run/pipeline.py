@@ -34,7 +34,7 @@ from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
-from mmrun.run.stage import train_stage
+from mmrun.run.stage import train_stage, try_kernels
 from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.training import device
 from mmrun.training.callback import Callback, CallbackList
@@ -94,7 +94,9 @@ def run(
             return folder
         failures = record_failure(folder, writes, callback)
         with failures, device.naming_kernel(), handle_signals(callback.on_message) as interruption:
-            _train(replace(resolve_batch_size(session), interruption=interruption))
+            session = resolve_batch_size(session)
+            try_kernels(session)
+            _train(replace(session, interruption=interruption))
         accelerator.wait_for_everyone()
     return folder
 

@@ -1,7 +1,7 @@
 """One stage of one run: from its line in the strategy to trained weights on disk."""
 
 import hashlib
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from mmrun.run.sampling import order_rows
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
-from mmrun.training import checkpoint, cost, device, engine, reuse
+from mmrun.training import checkpoint, cost, device, dry_run, engine, reuse
 from mmrun.training.budget import stage_budget
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback, CallbackList
@@ -49,6 +49,8 @@ from mmrun.training.stage_cost import StageCost
 from mmrun.training.stages import Stage
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.training.throughput import ThroughputMeter, device_peak_flops
+
+TRIED_ROWS = 8  # of a step that only shows whether each of its kernels can be used
 
 
 def train_stage(session: Session, stage: Stage) -> StageCost:
@@ -311,6 +313,36 @@ def build_learner(session: Session, stage: Stage) -> Learner:
     offload = partial(save_on_cpu, pin_memory=session.accelerator.device.type == "cuda")
     saved_tensors = offload if session.config.trainer.offload_activations else nullcontext
     return Learner(session.model, objective, saved_tensors).to(session.accelerator.device)
+
+
+def try_step(session: Session, stage: Stage, learner: Learner, rows: int) -> None:
+    """Try a step of a stage on the device; nothing changes.
+
+    Args:
+        session: the run.
+        stage: of the step.
+        learner: from `build_learner`.
+        rows: of each process.
+    """
+    size = rows * session.accelerator.num_processes
+    batch = session.loader(session.data.rows[stage.config.rows], size, stage.modalities).batch(0)
+    with session.accelerator.autocast():
+        dry_run.try_step(learner, batch)
+
+
+def try_kernels(session: Session) -> None:
+    """Try a step of each later stage where some kernels are refused, so that such an error comes before any training.
+
+    The first stage takes a step anyway, as its operations are counted.
+
+    Args:
+        session: the run.
+    """
+    if not torch.are_deterministic_algorithms_enabled() or session.config.trainer.fsdp:
+        return
+    for stage in list(session.stages.values())[1:]:
+        with suppress(torch.OutOfMemoryError):  # the loop splits a batch that memory does not hold
+            try_step(session, stage, build_learner(session, stage), TRIED_ROWS)
 
 
 def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
+import torch
+
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
 from mmrun.run import build, checks, pipeline
@@ -19,12 +21,21 @@ from mmrun.run.stage import (
     load_trained,
     stage_cache,
     stage_key,
+    try_kernels,
 )
 from mmrun.run.stage_checkpoints import StageCheckpoints
 from mmrun.training import checkpoint, device
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.stage_cost import StageCost
-from mmrun.training.vectorized import Member, NotStackableError, choose_size, find_collected, fit_together
+from mmrun.training.vectorized import (
+    ROUNDED_TOLERANCE,
+    TOLERANCE,
+    Member,
+    NotStackableError,
+    choose_size,
+    find_collected,
+    fit_together,
+)
 from mmrun.training.vectorized_batches import StackedBatches
 from mmrun.types import Batch
 
@@ -131,6 +142,7 @@ def _train(siblings: Sequence[Sibling], interruption: Interruption) -> None:
     for sibling in siblings:
         session = sibling.session
         session.callback.on_run_start(session.folder.path, list(session.stages))
+    try_kernels(siblings[0].session)
     for name in siblings[0].session.stages:
         _train_stage([sibling for sibling in siblings if sibling.trains], name, interruption)
     for sibling in siblings:
@@ -196,11 +208,15 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
     learners = [training.built.learner for training in trainings]
     size = choose_size(learners[0], first.built.batches.batch(first.state.step), len(learners))
     reason, collected = "on a CPU, their feature maps do not fit into its cache together", set[str]()
-    if size > 1:
+    tolerance = ROUNDED_TOLERANCE if _rounds_products(first.session) else TOLERANCE
+    while size > 1:
         try:
-            collected = find_collected(learners[:size], batches.load(range(size), first.state.step))
+            collected = find_collected(learners[:size], batches.load(range(size), first.state.step), tolerance)
+            break
         except NotStackableError as error:
             size, reason = 1, str(error)
+        except torch.OutOfMemoryError:
+            size, reason = size // 2, "memory does not hold two of them"
     how = "together" if size == len(opened) else f"{size} at a time"
     how = f"one after another: {reason}" if size == 1 else how
     first.session.callback.on_message(f"{first.built.name}: {len(opened)} runs train {how}")
@@ -220,6 +236,12 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
         for number, member in zip(part, members, strict=True):
             if member.error is not None:
                 opened[number].sibling.attempt(partial(_raise, member.error))
+
+
+def _rounds_products(session: Session) -> bool:
+    """Return whether products are rounded to fewer bits than fp32 has."""
+    trainer = session.config.trainer
+    return trainer.precision != "fp32" or (trainer.tf32 and session.accelerator.device.type == "cuda")
 
 
 def _member(training: StageTraining) -> Member:

@@ -54,7 +54,7 @@ def naming_kernel() -> Iterator[None]:
                 "trainer.deterministic: this process has used the GPU before; "
                 f"start Python with {CUBLAS_CONFIG}=:4096:8, or set trainer.deterministic=false"
             ) from error
-        kernel = re.match(r"(\w+) does not have a deterministic implementation", str(error))
+        kernel = re.match(r"(.+?) does not have a deterministic implementation", str(error))
         if kernel is None:
             raise
         raise ConfigError(

@@ -3,6 +3,7 @@
 Shapes: S learners; what they share has no dimension S.
 """
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from torch.func import functional_call, vmap
 
 from mmrun.objectives.augment import Augment
 from mmrun.objectives.step_state import StepState
+from mmrun.training import checkpoint
 from mmrun.training.callback import Callback
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.engine import Validate, evaluate, finished
@@ -38,7 +40,9 @@ ELEMENTWISE: tuple[type[torch.optim.Optimizer], ...] = (
     torch.optim.SGD,
 )
 CACHE = 2**20  # bytes of a core's cache that the largest feature map of a learner may take
-TOLERANCE = 1e-3  # of losses and gradients, relative to the largest: sums are in another order than in a single run
+# Of losses and gradients, relative to the largest: sums are in another order than in a single run
+TOLERANCE = 1e-3
+ROUNDED_TOLERANCE = 0.2  # where products are rounded to TF32 or bf16, so that a unit may cross the kink of its ReLU
 
 Losses = dict[str, Tensor]
 LoadBatch = Callable[[Sequence[int], int], Batch]  # numbers of the learners, step -> [S, B, ...]
@@ -124,18 +128,17 @@ class LearnerStack:
         losses: Losses = functional_call(self.learners[0], tensors, (Batch(*fields),))  # type: ignore[arg-type]
         return losses
 
-    def clip(self, max_norms: Sequence[float | None]) -> None:
+    def clip(self, max_norms: Tensor | None) -> None:
         """Clip the gradients of each learner to its own norm.
 
         Args:
-            max_norms: by learner; None: its gradients are not clipped.
+            max_norms: [S], on the device; None: no gradients are clipped.
         """
         gradients = [parameter.grad for parameter in self.trained.values() if parameter.grad is not None]
-        if all(norm is None for norm in max_norms) or not gradients:
+        if max_norms is None or not gradients:
             return
-        limits = torch.tensor([float("inf") if norm is None else norm for norm in max_norms])
         norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in gradients]).norm(dim=0)
-        factors = (limits.to(norms.device) / (norms + 1e-6)).clamp(max=1.0)
+        factors = (max_norms / (norms + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
@@ -161,7 +164,7 @@ def _may_share(name: str, tensors: Sequence[Tensor]) -> bool:
 # ---------------------------------------------------------------------------------------------- what can be stacked
 
 
-def find_collected(learners: Sequence[Learner], batch: Batch) -> set[str]:
+def find_collected(learners: Sequence[Learner], batch: Batch, tolerance: float = TOLERANCE) -> set[str]:
     """Try a step of a stack of learners, and return the names of the buffers that it changes. Nothing else changes.
 
     Where a step draws no random numbers, losses and gradients must be those of each learner alone; a step that draws
@@ -170,18 +173,20 @@ def find_collected(learners: Sequence[Learner], batch: Batch) -> set[str]:
     Args:
         learners: S of them, in training mode.
         batch: [S, B, ...].
+        tolerance: of losses and gradients, relative to the largest.
 
     Raises:
         NotStackableError: they cannot be computed as one.
+        torch.OutOfMemoryError: memory does not hold a step of so many, with the state of their optimizers.
     """
     first = learners[0]
     _check_objective(first)
     alone = _try_alone(first, select_member(batch, 0))
     stack = LearnerStack(learners, alone.collected)
-    _compare(alone, stack, batch)
+    _compare(alone, stack, batch, tolerance)
     if alone.is_random:
         first.eval()
-        _compare(_try_alone(first, select_member(batch, 0)), stack, batch)
+        _compare(_try_alone(first, select_member(batch, 0)), stack, batch, tolerance)
         first.train()
     return alone.collected
 
@@ -244,13 +249,17 @@ def _try_alone(learner: Learner, batch: Batch) -> _Trial:
     return _Trial({name: loss.detach().float() for name, loss in losses.items()}, gradients, collected, is_random)
 
 
-def _compare(alone: _Trial, stack: LearnerStack, batch: Batch) -> None:
+def _compare(alone: _Trial, stack: LearnerStack, batch: Batch, tolerance: float) -> None:
     """Try a step of the stack; where no random numbers are drawn, compare it with that of the first learner alone."""
     collected = {name: tensor.clone() for name, tensor in stack.fixed.items() if name in alone.collected}
     try:
+        optimizer_state = [torch.empty_like(p) for p in stack.trained.values() for _ in range(2)]  # of AdamW
         with no_side_effects(stack.learners[0], batch.index.device):
             losses = stack.compute_losses(batch)
             losses["loss"].sum().backward()
+        del optimizer_state
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise NotStackableError(str(error).strip().partition("\n")[0]) from None
     finally:
@@ -261,22 +270,22 @@ def _compare(alone: _Trial, stack: LearnerStack, batch: Batch) -> None:
     if alone.is_random:
         return
     first = {name: loss[0].detach() for name, loss in losses.items()}
-    if not (_are_close(alone.losses, first) and _are_close(alone.gradients, stacked)):
+    if not (_are_close(alone.losses, first, tolerance) and _are_close(alone.gradients, stacked, tolerance)):
         raise NotStackableError("losses or gradients differ from those of a single run")
 
 
-def _are_close(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> bool:
+def _are_close(expected: dict[str, Tensor], actual: dict[str, Tensor], tolerance: float) -> bool:
     """Return whether tensors are equal up to rounding, relative to the largest number in them."""
     expected = {name: tensor for name, tensor in expected.items() if tensor.numel() > 0}
     if not expected.keys() <= actual.keys():
         return False
     largest = max((tensor.abs().max().item() for tensor in expected.values()), default=0.0)
     differences = [(tensor - actual[name]).abs().max().item() for name, tensor in expected.items()]
-    return all(difference <= TOLERANCE * largest for difference in differences)
+    return all(difference <= tolerance * largest for difference in differences)
 
 
 def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    return torch.cat(list(checkpoint.random_state(device).values()))
 
 
 def select_member(batch: Batch, number: int) -> Batch:
@@ -398,6 +407,54 @@ def _clone(value: object) -> object:
     return value.clone() if isinstance(value, Tensor) else value
 
 
+def _stack_max_norms(members: Sequence[Member], device: torch.device) -> Tensor | None:
+    """Return the norm that the gradients of each member are clipped to, [S]; None: no gradients are clipped."""
+    max_norms = [member.config.max_grad_norm for member in members]
+    if all(norm is None for norm in max_norms):
+        return None
+    return torch.tensor([math.inf if norm is None else norm for norm in max_norms], device=device)
+
+
+class StackedGuard:
+    """Looks at the losses of all members at once; their gradients touch no other member.
+
+    As in `NanGuard`, losses are read at once on a CPU. On a GPU, the first step whose loss is not finite is noted
+    there, where each member's guard reads it before the member is evaluated or saved.
+
+    Args:
+        members: their guards get views of one tensor.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.reads_at_once = members[0].guard.reads_at_once
+        self.first_steps = torch.stack([member.guard.first_step for member in members])
+        for member, first_step in zip(members, self.first_steps, strict=True):
+            member.guard.first_step = first_step
+
+    def look(self, batch: Batch, loss: Tensor, losses: Sequence[Losses]) -> None:
+        """Store the error of each member whose loss is not finite, or note the step.
+
+        Args:
+            batch: [S, B, ...].
+            loss: of all members, [S].
+            losses: of each member, all of them.
+        """
+        is_finite = torch.isfinite(loss)
+        if not self.reads_at_once:
+            bad_steps = torch.where(is_finite, math.inf, float(self.members[0].state.step))
+            torch.minimum(self.first_steps, bad_steps, out=self.first_steps)
+            return
+        if is_finite.all():
+            return
+        for number in (~is_finite).nonzero().flatten().tolist():
+            member = self.members[number]
+            try:
+                member.guard.accepts(member.state.step, select_member(batch, number), losses[number])
+            except Exception as error:
+                member.error = error
+
+
 # ---------------------------------------------------------------------------------------------- the loop
 
 
@@ -423,9 +480,11 @@ def fit_together(
     while training:
         stack = LearnerStack([member.learner for member in training], collected)
         update = build_update(stack, training)
+        guard = StackedGuard(training)
+        max_norms = _stack_max_norms(training, accelerator.device)
         numbers = [number for number, member in enumerate(members) if member in training]
         while all(member.trains for member in training):
-            _step_together(training, stack, update, partial(load_batch, numbers))
+            _step_together(training, stack, update, guard, max_norms, partial(load_batch, numbers))
             for member in training:
                 _follow_up(member, accelerator)
             on_step_end()
@@ -436,6 +495,8 @@ def _step_together(
     members: Sequence[Member],
     stack: LearnerStack,
     update: StackedUpdate | SeparateUpdates,
+    guard: StackedGuard,
+    max_norms: Tensor | None,
     load_batch: Callable[[int], Batch],
 ) -> None:
     """Take one step of all members; each is charged an equal share of the time."""
@@ -450,8 +511,8 @@ def _step_together(
     losses = stack.compute_losses(batch)
     losses["loss"].sum().backward()
     of_members = split_losses(losses)
-    _note_infinite(members, batch, losses["loss"], of_members)
-    stack.clip([member.config.max_grad_norm for member in members])
+    guard.look(batch, losses["loss"].detach(), of_members)
+    stack.clip(max_norms)
     update.step()
     stack.zero_grad()
     seconds = (time.perf_counter() - began) / len(members)
@@ -464,20 +525,6 @@ def _step_together(
             member.state.seconds += seconds
 
 
-def _note_infinite(members: Sequence[Member], batch: Batch, loss: Tensor, losses: Sequence[Losses]) -> None:
-    """Store the error of each member whose loss is not finite; its gradients touch no other member."""
-    is_finite = torch.isfinite(loss)
-    if is_finite.all():
-        return
-    for number in (~is_finite).nonzero().flatten().tolist():
-        member = members[number]
-        try:
-            member.guard.accepts(member.state.step, select_member(batch, number), losses[number])
-            member.guard.check(member.batches)
-        except Exception as error:
-            member.error = error
-
-
 def _follow_up(member: Member, accelerator: Accelerator) -> None:
     """Call a member's callbacks after a step, and evaluate it where that is due."""
     if member.error is not None:
@@ -486,6 +533,7 @@ def _follow_up(member: Member, accelerator: Accelerator) -> None:
     try:
         member.callback.on_step_end(state, member.losses)
         if state.step % config.evaluate_every == 0 or config.budget.spent(state.step, state.seconds) >= 1:
+            member.guard.check(member.batches)
             evaluate(member.learner, config, state, accelerator, member.validate, member.callback)
         member.callback.on_checkpoint(state)
     except Exception as error:  # the other members go on

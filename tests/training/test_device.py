@@ -66,6 +66,8 @@ def test_a_kernel_that_is_not_deterministic_is_named():
         "trainer.deterministic: torch has no deterministic kernel for put_ on this device; "
         "trainer.deterministic=false trains without (equal runs then differ in their last bits)"
     )
+    with pytest.raises(ConfigError, match=r"kernel for _histc_cuda with floating point input on this"), naming_kernel():
+        raise RuntimeError("_histc_cuda with floating point input does not have a deterministic implementation, but")
     with pytest.raises(ConfigError, match=r"start Python with CUBLAS_WORKSPACE_CONFIG=:4096:8, or"), naming_kernel():
         raise RuntimeError("you must set an environment variable: CUBLAS_WORKSPACE_CONFIG=:4096:8 or")
     with pytest.raises(RuntimeError, match="of another kind"), naming_kernel():
