@@ -160,7 +160,8 @@ class FrameMaxPool(nn.Module):
             [B, C, T, H', W'].
         """
         pooled: Tensor = F.max_pool2d(x.flatten(1, 2), 2, ceil_mode=True)
-        return pooled.unflatten(1, x.shape[1:3])
+        by_frame: Tensor = pooled.unflatten(1, x.shape[1:3])
+        return by_frame
 
 
 class Cnn3d(Encoder):
