@@ -14,7 +14,7 @@ import numpy as np
 
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.fitted import Fit
-from mmrun.data.items import FrameList, ItemList, list_paths
+from mmrun.data.items import Excerpt, FrameList, ItemList, list_paths
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.sheet import Locations
 from mmrun.data.subfiles import name_file
@@ -106,7 +106,7 @@ def _digest_value(value: object, contents: Iterator[str]) -> int:
         return ABSENT
     if isinstance(value, Path):
         return crc32(next(contents).encode())
-    if isinstance(value, ItemList | FrameList):
+    if isinstance(value, ItemList | FrameList | Excerpt):
         return crc32(repr([_digest_value(item, contents) for item in value]).encode())
     if isinstance(value, str):
         return crc32(value.encode("utf-8", "surrogatepass"))
