@@ -161,7 +161,8 @@ class Plain:
         learned = [p for name, p in model.named_parameters() if not name.startswith("probe.")]
         self.optimizer = torch.optim.AdamW(learned, fused=True)
         rows = Files(folder, labels[: len(labels) - 20], size)
-        self.loader = DataLoader(  # not forked from this process: its threads may hold locks while they decode
+        # Not forked: while a thread of mmrun opens a sound, it holds a lock of soundfile, which a child would never get
+        self.loader = DataLoader(
             rows, BATCH, shuffle=True, num_workers=2, persistent_workers=True, multiprocessing_context="forkserver"
         )
 

@@ -34,7 +34,7 @@ PACKAGES = {
 
 # What a node of each kind makes, and a node inside one; checked where mmrun's own classes are named.
 TYPES = {
-    "preprocess": "mmrun.types.Preprocessor",
+    "preprocess": "mmrun.data_types.Preprocessor",
     "optimizer": "torch.optim.Optimizer",
     "objective": "mmrun.types.Objective",
     "pretext": "torch.nn.Module",

@@ -4,8 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 
 def named_seed(seed: int, name: str) -> int:
     """Derive the seed of one named random stream.
@@ -29,6 +27,8 @@ def seeded_generator(seed: int, name: str) -> Iterator[None]:
         seed: of the run.
         name: of the stream.
     """
+    import torch  # imported late: seeds are also derived without it
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(named_seed(seed, name))
         yield

@@ -5,17 +5,19 @@ C classes, outputs or channels, H x W pixels, S audio samples, F numeric columns
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
+from mmrun.data_types import IGNORE_INDEX as IGNORE_INDEX
+from mmrun.data_types import ITEMS as ITEMS
+from mmrun.data_types import Preprocessor as Preprocessor
+from mmrun.data_types import WordVectors as WordVectors
 from mmrun.errors import ConfigError
 from mmrun.kinds import KINDS as KINDS
 
 ALL = ""  # in `Batch.weights`, in place of a task or modality: all rows
-ITEMS = "items"  # name of the mask of a row's items
-IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-entropy; a hidden number is NaN
 
 # The input of an encoder, by the kind of its modality:
 #   image    [B, C, H, W] float, 0..1
@@ -31,19 +33,6 @@ IGNORE_INDEX = -100  # target of a row whose class is hidden, ignored by cross-e
 # In place of an input the model, but not an encoder, also takes {"pooled": ...}: features computed earlier by a frozen
 # encoder.
 Input = Tensor | dict[str, Tensor]
-
-
-class WordVectors(NamedTuple):
-    """Pretrained vectors of the words of a vocabulary, offered to encoders of text as `word_vectors`.
-
-    Attributes:
-        dim: E.
-        matrix: [V, E] float32, NaN in the rows of tokens without a vector; None where a finished run is opened, whose
-            weights are loaded afterwards.
-    """
-
-    dim: int
-    matrix: np.ndarray | None
 
 
 class Features(NamedTuple):
@@ -124,6 +113,14 @@ class Encoder(nn.Module):
     kind: str
     dim: int
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether features do not depend on how far the rows are padded, so that batches may be cropped.
+
+        True for texts and series. Of sounds, most encoders read the silence after the end: overridden by the others.
+        """
+        return self.kind in ("text", "series")
+
     def fit(self, batches: Iterable[Input]) -> None:
         """Fit buffers that are not trained by gradient descent (principal components, idf), before training.
 
@@ -170,9 +167,11 @@ class Fusion(nn.Module):
 
     Attributes:
         dim: width of the fused vector.
+        needs_classes: whether it fuses logits of classes or labels, so that no task may be a regression.
     """
 
     dim: int
+    needs_classes = False
 
     def head(self, num_outputs: int) -> nn.Module:
         """Build the head on the fused vector. Decision-level fusions override it.
@@ -234,8 +233,17 @@ class Task(Protocol):
         """
         ...
 
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return those of `metrics` that take little time, for the evaluations during training.
+
+        Args:
+            scores: [N, num_outputs].
+            target: [N] or [N, C].
+        """
+        ...
+
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a split by name, without those that are undefined.
+        """Return all metrics of a split by name, without those that are undefined.
 
         Args:
             scores: [N, num_outputs].
@@ -325,52 +333,3 @@ class Objective(nn.Module):
             scale: scales a loss for gradient accumulation and fp16.
         """
         scale(losses["loss"]).backward()
-
-
-class Preprocessor(Protocol):
-    """Decodes the raw values of one modality into arrays, once. It is fitted on training rows and applied to all rows.
-
-    It may have an attribute `notes`, a list of lines that `fit` writes: what was chosen from the rows, and what of them
-    is cut or changed. A run prints them when it starts, and so does `mmrun data check`.
-
-    Attributes:
-        metadata: optional arguments of encoders and objectives, passed by name: `in_channels`, `vocab_size` ...
-    """
-
-    metadata: dict[str, Any]
-
-    def fit(self, column: Any, rows: np.ndarray) -> None:
-        """Fit what decoding needs: vocabulary, mean, standard deviation.
-
-        Args:
-            column: a `data.table.Column`.
-            rows: numbers of the training rows, [N].
-        """
-        ...
-
-    def decode(self, value: Any) -> dict[str, np.ndarray]:
-        """Decode one row.
-
-        Args:
-            value: the raw value, as the source returned it.
-
-        Returns:
-            Arrays by the name of the part; a single part named "" becomes a plain tensor in the batch.
-        """
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return all that determines the result of `decode`, for the key of the cache and to predict new rows.
-
-        Returns:
-            JSON values by name.
-        """
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state in place of `fit`.
-
-        Args:
-            state: of another object with the same arguments, after JSON.
-        """
-        ...

@@ -9,7 +9,7 @@ PACKAGE = ROOT / "mmrun"
 
 # Each part may import those of the lines before it. Imports inside functions count too.
 FLOORS = [
-    ["errors", "seeding", "installation", "version", "kinds"],
+    ["errors", "seeding", "installation", "version", "data_types", "kinds"],
     ["values"],
     ["types", "head", "config", "digests", "plugins", "quoting", "hub"],
     ["processes", "towers", "recipe", "renamed"],

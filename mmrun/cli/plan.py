@@ -136,13 +136,14 @@ def _compose_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["Sweep
     from mmrun.cli.sweep import split_overrides
 
     overrides, _, search = split_overrides(overrides)
+    composer = compose.Composer()
     if search:
         from mmrun.cli.search import representative_overrides
 
         representatives, num_trials = representative_overrides(overrides, search)
-        return [SweepRun.compose(run_overrides) for run_overrides in representatives], num_trials
+        return [SweepRun.compose(run_overrides, composer) for run_overrides in representatives], num_trials
     overrides_by_run = compose.expand_sweep(overrides) if multirun else [overrides]
-    sweep_runs = [SweepRun.compose(run_overrides) for run_overrides in overrides_by_run]
+    sweep_runs = [SweepRun.compose(run_overrides, composer) for run_overrides in overrides_by_run]
     return list({sweep_run.folder.path: sweep_run for sweep_run in sweep_runs}.values()), None
 
 

@@ -144,7 +144,9 @@ def _describe_compression(record: CompressionRecord) -> str:
     steps = " ".join(f"{step['method']}={step['amount']:g}" for step in record["steps"])
     importance = ", importance taylor" if record["importance"] == "taylor" else ""
     epochs = f", fine-tuned for {record['finetune_epochs']:g} epochs" if record["finetune_epochs"] else ""
-    return f"from {record['run']}: {steps}{importance}{epochs}"
+    student = f"student with {' '.join(record['student'])}" if "student" in record else ""
+    parts = [student, f"{steps}{importance}{epochs}", record.get("quantization", "")]
+    return f"from {record['run']}: {', '.join(filter(None, parts))}"
 
 
 def _build_choices(choices: Mapping[str, str]) -> Table:

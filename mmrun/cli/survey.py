@@ -27,9 +27,10 @@ def survey_file(node: Mapping[str, Any]) -> "Survey":
     from mmrun.data.sheets.readings import apply_readings, infer_readings
     from mmrun.data.sheets.sheet import SAMPLE_ROWS
 
-    sheet = open_path(node["path"], limit=SAMPLE_ROWS, encoding=node["encoding"]).sheet
+    opened = open_path(node["path"], limit=SAMPLE_ROWS, encoding=node["encoding"])
     raw = {node["split"], node["group"], node["id"]}
-    return survey(apply_readings(sheet, infer_readings(sheet, node["read"], raw)))
+    surveyed = survey(apply_readings(opened.sheet, infer_readings(opened.sheet, node["read"], raw)))
+    return surveyed._replace(notes=[*opened.notes, *surveyed.notes])
 
 
 def describe_survey(survey: "Survey", node: Mapping[str, Any]) -> Answer:

@@ -136,7 +136,7 @@ class RowReader:
         """
         ids = self.read_column(column, str, required=True)
         encoded = ids.encode()
-        if encoded is not None and len(encoded.values) == len(ids):
+        if encoded is not None and len(encoded.dictionary) == len(ids):
             return ids
         first_rows: dict[str, int] = {}
         for row, name in enumerate(ids):

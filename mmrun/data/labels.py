@@ -9,6 +9,7 @@ from mmrun.data.names import normalize_name, sort_names
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.numbers import as_number, is_missing_mark, parse_numbers
 from mmrun.data.table import Target
+from mmrun.data_types import IGNORE_INDEX
 from mmrun.errors import DataError
 
 Label = str | list[str] | float | np.ndarray  # of one row: a class, a set of labels, a number or several
@@ -53,8 +54,6 @@ def encode_target(
         return _encode_numbers(labels, column, file)
     if task == "multilabel":
         return _encode_label_sets(labels)
-    from mmrun.types import IGNORE_INDEX  # imported late: it imports torch, which `describe` does not need
-
     labels = labels if isinstance(labels, PackedValues) else PackedValues(labels)
     encoded = labels.encode()
     different = labels if encoded is None else encoded.values

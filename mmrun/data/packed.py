@@ -183,7 +183,7 @@ class PackedValues(Sequence[T]):
         kind = types.pop()
         encoded = pyarrow.concat_arrays([array.cast(kind) for array in arrays]).dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return Encoded(encoded.dictionary.to_pylist(), codes)
+        return Encoded(encoded.dictionary, codes)
 
     def __len__(self) -> int:
         return self._length
@@ -201,12 +201,24 @@ class Encoded(NamedTuple):
     """A column as its different values.
 
     Attributes:
-        values: in the order of their first occurrence, without None.
+        dictionary: the values, in the order of their first occurrence, without None.
         codes: [N], number of each row's value; -1 for None.
     """
 
-    values: list[object]
+    dictionary: "pyarrow.Array"
     codes: np.ndarray
+
+    @property
+    def values(self) -> list[object]:
+        """The different values as Python objects."""
+        return self.dictionary.to_pylist()  # type: ignore[no-any-return]
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the values are integers or floats."""
+        from pyarrow import types
+
+        return bool(types.is_integer(self.dictionary.type) or types.is_floating(self.dictionary.type))
 
 
 class Records(Sequence[Record | None]):

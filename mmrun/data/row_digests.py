@@ -14,7 +14,7 @@ import numpy as np
 
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.fitted import Fit
-from mmrun.data.items import Excerpt, FrameList, ItemList, list_paths
+from mmrun.data.items import FrameList, ItemList, list_paths
 from mmrun.data.packed import PackedValues, Records
 from mmrun.data.sheets.sheet import Locations
 from mmrun.data.subfiles import name_file
@@ -34,7 +34,8 @@ class DataRecord(NamedTuple):
 
     Attributes:
         fingerprint: of the data set.
-        rows: [N] uint32, a digest of each row, by part: input.image, cells.tabular, target.label, split, group, id.
+        rows: [N] uint32, a digest of each row, by part: input.image, cells.tabular, samples.audio, target.label, split,
+            group, id.
         fits: what was fitted to the training rows, by part: encoder.text, task.label; empty where that is not known.
     """
 
@@ -56,6 +57,8 @@ def record_data(table: Table, files: FileDigests) -> DataRecord:
     for name, column in table.columns.items():
         if isinstance(column.values, Records):
             rows[f"cells.{name}"] = _digest_records(column.values)
+        elif _holds_samples(column.values):  # version 0.1.0 called it "input.", and did not cover all samples
+            rows[f"samples.{name}"] = _digest_values(column.values, files)
         else:
             rows[f"input.{name}"] = _digest_values(column.values, files)
     if table.groups is not None:
@@ -100,13 +103,18 @@ def _digest_values(values: Sequence[object], files: FileDigests) -> np.ndarray:
     return np.fromiter((_digest_value(value, contents) for value in values), dtype=np.uint32, count=len(values))
 
 
+def _holds_samples(values: Sequence[object]) -> bool:
+    """Return whether raw values are sounds as (samples, rate)."""
+    return type(next((value for value in values if value is not None), None)) is tuple
+
+
 def _digest_value(value: object, contents: Iterator[str]) -> int:
     """Return the digest of one raw value; that of a path is the next of `contents`."""
     if value is None:
         return ABSENT
     if isinstance(value, Path):
         return crc32(next(contents).encode())
-    if isinstance(value, ItemList | FrameList | Excerpt):
+    if isinstance(value, ItemList | FrameList | tuple):
         return crc32(repr([_digest_value(item, contents) for item in value]).encode())
     if isinstance(value, str):
         return crc32(value.encode("utf-8", "surrogatepass"))

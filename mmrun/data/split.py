@@ -5,10 +5,12 @@ import zlib
 
 import numpy as np
 
+from mmrun.data.partition import partition_groups, partition_rows
 from mmrun.data.table import CLASSES, SPLITS, Table, Target
 from mmrun.errors import ConfigError, DataError
 
-PATTERN = ("val", "test", *["train"] * 8)  # of ten rows: 80/10/10
+PATTERN = np.array([1, 2, *[0] * 8], dtype=np.int8)  # places in SPLITS of ten rows: 80/10/10
+SHARES = (0.8, 0.1, 0.1)  # of SPLITS
 NUM_BINS = 10  # quantiles into which numbers are stratified
 
 
@@ -20,7 +22,8 @@ def make_split(
     Args:
         num_rows: N, at least 3.
         seed: of the draw.
-        strata: [N]; each stratum is split in the same proportions. None: there is one stratum.
+        strata: [N]; each stratum is split in the same proportions; or [N, C] bool label sets, of which each label is.
+            None: there is one stratum.
         groups: [N]; all rows of a group get the same split, so that proportions are met only approximately. None: each
             row is drawn independently.
 
@@ -30,9 +33,20 @@ def make_split(
     Raises:
         DataError: there are fewer than three rows or groups.
     """
-    rng = np.random.default_rng([zlib.crc32(b"split"), seed])
     strata = np.zeros(num_rows, dtype=np.int64) if strata is None else strata
+    if strata.ndim == 2:
+        return _split_label_sets(strata, groups, seed)
+    rng = np.random.default_rng([zlib.crc32(b"split"), seed])
     return _split_rows(strata, rng) if groups is None else _split_groups(strata, groups, rng)
+
+
+def _split_label_sets(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> np.ndarray:
+    if groups is None:
+        parts = partition_rows(SHARES, labels, seed)
+    else:
+        parts = partition_groups(SHARES, labels, groups, seed)
+    split: np.ndarray = np.array(SPLITS)[parts]
+    return split
 
 
 def _split_rows(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -42,11 +56,10 @@ def _split_rows(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     by_stratum = np.lexsort((rng.random(num_rows), strata))  # rows of a stratum together, in random order
     num_tens = -(-num_rows // 10)
     if num_rows < 10:
-        drawn = rng.permutation(np.array(PATTERN[:num_rows]))
+        drawn = rng.permutation(PATTERN[:num_rows])
     else:
         drawn = rng.permuted(np.tile(PATTERN, (num_tens, 1)), axis=1).ravel()[:num_rows]
-    split = np.empty(num_rows, dtype="<U5")
-    split[by_stratum] = drawn
+    split: np.ndarray = np.array(SPLITS)[drawn[by_stratum.argsort()]]
     return split
 
 
@@ -60,7 +73,7 @@ def _split_groups(strata: np.ndarray, groups: np.ndarray, rng: np.random.Generat
         raise DataError(
             f"{len(counts)} groups cannot be split into train, val and test; at least 3 are needed, or no group column"
         )
-    lacking = np.outer((0.8, 0.1, 0.1), counts.sum(axis=0))  # [3, strata], rows that a split still needs
+    lacking = np.outer(SHARES, counts.sum(axis=0))  # [3, strata], rows that a split still needs
     place = np.full(len(counts), -1)
     by_size = np.lexsort((rng.random(len(counts)), -counts.sum(axis=1)))
     filled: set[int] = set()
@@ -71,6 +84,18 @@ def _split_groups(strata: np.ndarray, groups: np.ndarray, rng: np.random.Generat
         lacking[place[g]] -= counts[g]
     split: np.ndarray = np.array(SPLITS)[place[group]]
     return split
+
+
+def compute_split_labels(target: Target) -> np.ndarray:
+    """Return by what the rows are divided in the same proportions.
+
+    Args:
+        target: of the rows.
+
+    Returns:
+        [N] int64 strata; of label sets [N, C] bool.
+    """
+    return target.values == 1 if target.task == "multilabel" else compute_strata(target)
 
 
 def compute_strata(target: Target) -> np.ndarray:

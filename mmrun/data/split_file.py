@@ -16,7 +16,7 @@ from mmrun.data.sheets.numbers import as_number
 from mmrun.data.sheets.readings import apply_readings, infer_readings
 from mmrun.data.sheets.sheet import Sheet, read_sheet
 from mmrun.data.sources.manifest import read_labels
-from mmrun.data.split import choose_labelled_rows, compute_strata, has_target
+from mmrun.data.split import choose_labelled_rows, compute_split_labels, has_target
 from mmrun.data.table import SPLITS, Table, Target
 from mmrun.errors import ConfigError, DataError
 
@@ -195,7 +195,7 @@ def _divide(
 ) -> np.ndarray:
     """Return the name of each row's part, [N] str."""
     names, shares = list(request.shares), list(request.shares.values())
-    labels = target.values == 1 if target.task == "multilabel" else compute_strata(target)
+    labels = compute_split_labels(target)
     labels = labels[can_be_tested]
     try:
         if times is not None:

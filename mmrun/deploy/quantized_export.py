@@ -10,7 +10,7 @@ import torch
 from mmrun.deploy.agreement import CheckedRows, Columns, decode, read_split
 from mmrun.deploy.graph import Graph
 from mmrun.deploy.predictor import Predictor
-from mmrun.deploy.quantize import Quantization, quantize
+from mmrun.deploy.quantize import quantize
 from mmrun.deploy.quantized_quality import (
     Change,
     Quality,
@@ -22,6 +22,7 @@ from mmrun.deploy.quantized_quality import (
 from mmrun.deploy.rows import read_rows
 from mmrun.deploy.run_models import RunModel, open_onnx
 from mmrun.errors import ConfigError, MmrunError, RunError
+from mmrun.models.compress.int8 import Quantization
 
 MAX_CALIBRATION_ROWS = 256
 MAX_MEASURED_ROWS = 2048

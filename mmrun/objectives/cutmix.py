@@ -10,7 +10,7 @@ from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augmentations.image import draw_rectangles
 from mmrun.objectives.mixup import draw_beta
 from mmrun.objectives.task import Supervised
-from mmrun.types import Batch, Input, Objective
+from mmrun.types import ITEMS, Batch, Input, Objective
 from mmrun.types import Task as AnyTask
 from mmrun.values import PositiveFloat, Share
 
@@ -20,7 +20,8 @@ class CutMix(Objective):
 
     Of a row with several modalities only the images are cut; all others stay, though the target is mixed by the area.
     The rectangle is the same in all rows and images of a batch. Rows are left as they are where they or their partner
-    lack an image. Validation uses whole rows. Partners are rows of the same micro-batch.
+    lack an image, or have different numbers of images. Validation uses whole rows. Partners are rows of the same
+    micro-batch.
 
     Args:
         task: builds the supervised objective.
@@ -65,6 +66,9 @@ class CutMix(Objective):
         is_cut = torch.ones_like(batch.index, dtype=torch.bool)
         for modality in self.images:
             is_cut = is_cut & batch.present[modality] & batch.present[modality][partner]
+            image = batch.inputs[modality]
+            if isinstance(image, dict):  # of several in a row: no padding is pasted, and none is cut
+                is_cut = is_cut & (image[ITEMS] == image[ITEMS][partner]).all(dim=1)
         inputs, own_share = self._cut(batch.inputs, partner, is_cut)
         outputs = self.task.predict(model, self.task.encode(model, inputs), batch.present)
         first = self.task.compute_losses(outputs, batch)

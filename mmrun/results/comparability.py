@@ -1,11 +1,13 @@
 """What to know before trusting a comparison: what differs between runs that should be alike, and too few runs."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from math import comb
 from typing import NamedTuple, cast
 
+from mmrun.data.names import shorten
 from mmrun.results.formatting import pluralize
 from mmrun.results.schema import CostName, RunRecord
 from mmrun.results.selection import MAX_NAMES, Group, Groups, format_value, lookup_values
@@ -19,18 +21,24 @@ class Requirement(NamedTuple):
         name: in notices.
         read: returns its value in a run.
         explained_by: globs over keys; runs that are compared over such a key differ on purpose.
+        within: keys with a requirement of their own; runs that differ in one of them may differ in this value.
     """
 
     name: str
     read: Callable[[RunRecord], object]
     explained_by: tuple[str, ...]
+    within: tuple[str, ...] = ()
 
 
+HASH = re.compile("[0-9a-f]{32,}")
+HASH_LETTERS = 16
+MAX_LETTERS = 60  # of another value
 UNKNOWN = object()  # value of a requirement that a run did not record; it is not compared
 SPLIT_KEYS = ("dataset", "dataset.fold", "dataset.split_seed", "seed")
 REQUIREMENTS = (
     Requirement("data fingerprint", lambda run: run["dataset"]["fingerprint"], ("dataset",)),
-    Requirement("split", lambda run: run["dataset"]["split"], SPLIT_KEYS),
+    Requirement("fold", lambda run: run["config"]["dataset"].get("fold"), ("dataset.fold",)),
+    Requirement("split", lambda run: run["dataset"]["split"], SPLIT_KEYS, within=("dataset.fold",)),
     Requirement("budget", lambda run: run["budget"], ("budget*",)),
     Requirement("labelled share", lambda run: run["dataset"]["labelled"], ("dataset.labelled",)),
     Requirement("shots", lambda run: run["config"]["dataset"].get("shots"), ("dataset.shots",)),
@@ -116,14 +124,19 @@ def list_counts(counts: Counter[str]) -> str:
     Args:
         counts: number of runs by value.
     """
-    parts = [f"{value[:16]} (n={count})" for value, count in sorted(counts.items())]
+    parts = [f"{_shorten(value)} (n={count})" for value, count in sorted(counts.items())]
     more = f" and {len(parts) - MAX_NAMES} more values" if len(parts) > MAX_NAMES else ""
     return f"{', '.join(parts[:MAX_NAMES])}{more}"
 
 
+def _shorten(value: str) -> str:
+    """Return a value as it is shown: of a hash its first letters."""
+    return value[:HASH_LETTERS] if HASH.fullmatch(value) else shorten(value, MAX_LETTERS)
+
+
 def _count_differing_values(runs: Sequence[RunRecord], requirement: Requirement, keys: Sequence[str]) -> Counter[str]:
     """Count the values of a requirement among runs that should share it; empty where they do."""
-    explaining = []  # keys whose runs may differ from each other
+    explaining = list(requirement.within)  # keys whose runs may differ from each other
     for key in keys:
         if any(fnmatch(key, glob) for glob in requirement.explained_by):
             explaining.append(key)

@@ -22,6 +22,7 @@ from mmrun.models.fusions.filled import Filled
 from mmrun.models.items import ItemEncoder
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
+from mmrun.objectives.losses import has_true_classes
 from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import ClassTokens
@@ -39,7 +40,7 @@ from mmrun.training.stages import (
     parameters_without_weight_decay,
     trainable_parameters,
 )
-from mmrun.types import KINDS, Encoder, Input, Objective
+from mmrun.types import KINDS, Encoder, Fusion, Input, Objective, Task
 
 
 def build_model(config: RunConfig, data: Data, stream: str = "init") -> Multimodal:
@@ -101,6 +102,11 @@ def _read_class_tokens(config: RunConfig, folder: RunFolder) -> dict[str, ClassT
     """Return the class names of a run by task, where its strategy builds heads from them."""
     if config.strategy.head is None:
         return {}
+    if not folder.fitted_file.exists():
+        raise DamagedError(
+            f"{folder.fitted_file}: is not there, and the head of this run is built from the class names in it; "
+            "put the file back, or train the run again"
+        )
     return {name: task["class_tokens"] for name, task in folder.read_fitted()["tasks"].items()}
 
 
@@ -119,7 +125,8 @@ def _build_parts(config: RunConfig, fitted: Fitted, stream: str, class_tokens: M
         "num_outputs": sum(task.num_outputs for task in fitted.tasks.values()),
     }
     with seeded_generator(config.seed, f"{stream}/fusion"):
-        fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
+        fusion: Fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
+        _check_classes(fusion, fitted.tasks)
         if config.missing != "absent" and config.missing != "drop":
             fusion = Filled(fusion, dims, config.missing)
     with seeded_generator(config.seed, f"{stream}/head"):
@@ -141,6 +148,16 @@ def _adapt(config: RunConfig, fitted: Fitted, model: Multimodal, stream: str) ->
         names = ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in encoders.items())
         raise ConfigError(
             f"strategy.adapt: this adapter fits none of the encoders {names}; choose other encoders or another adapter"
+        )
+
+
+def _check_classes(fusion: Fusion, tasks: Mapping[str, Task]) -> None:
+    """Refuse numbers where a fusion weighs modalities by how sure they are of classes or labels."""
+    numbers = [name for name, task in tasks.items() if not has_true_classes(task)]
+    if fusion.needs_classes and numbers:
+        raise ConfigError(
+            f"fusion: {type(fusion).__name__} fuses logits of classes or labels, and '{numbers[0]}' is a regression; "
+            "choose another fusion"
         )
 
 

@@ -175,8 +175,9 @@ def _estimate_stage(
     batch_size = built.batch_size
     before = {part: trained_by[part] for part in sorted(built.parts) if part in trained_by}
     key = reuse.result_key({"own": stage_key(session, built), "before": before})
-    whole = [built.batches.batch(number) for number in range(2)]
-    replaced = features.replaceable_features(session, built, whole[0])
+    first = built.batches.batch(0)
+    replaced = features.replaceable_features(session, built, first)
+    whole = [first] if replaced else [built.batches.batch(number) for number in (1, 2)]  # features are not cropped
     use_features = partial(replace_inputs, session.model, parts=replaced, accelerator=session.accelerator)
     began = time.perf_counter()
     batches = RepeatedBatches([use_features(batch) for batch in whole])

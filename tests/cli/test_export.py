@@ -175,7 +175,8 @@ def write_data(folder, number=48):
             note = "" if row % 7 == 3 else f"note {row % 5} of a {label}"
             sensor = json.dumps(generator.normal(size=12 + row % 4).round(3).tolist())
             size = "NA" if row % 5 == 0 else row / 3
-            photo, colour = ("" if row % 11 == 5 else f"{row}.png"), ("red", "blue")[row % 2]
+            photos = f"{row}.png|0.png" if row % 3 == 1 else f"{row}.png"
+            photo, colour = ("" if row % 11 == 5 else photos), ("red", "blue")[row % 2]
             tags = ("new", "new|old", "old")[row % 3]
             writer.writerow([f"r{row}", photo, f"{row}.wav", note, size, colour, sensor, split, label, tags, price])
 

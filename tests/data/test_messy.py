@@ -299,6 +299,21 @@ def test_dates_of_parquet(tmp_path):
     assert (row["when.year"], row["when.hour_sin"]) == (pytest.approx(2025, abs=0.003), pytest.approx(1.0))
 
 
+def test_a_page_of_remarks_before_the_table_of_an_excel_file_is_named_and_not_read(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "Notes"
+    book.active.append(["exported by Bob"])
+    sheet = book.create_sheet("Patients 2024")
+    for row in (["age", "label"], *([20 + row, "ab"[row % 2]] for row in range(12))):
+        sheet.append(row)
+    book.create_sheet("Totals").append([12])
+    book.save(tmp_path / "my.xlsx")
+    table = manifest(str(tmp_path / "my.xlsx"))
+    assert table.columns["tabular"].values[1]["age"] == 21
+    assert table.notes[0] == "my.xlsx: sheet 'Patients 2024' is read, and not 'Notes', 'Totals'"
+
+
 def test_excel(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()

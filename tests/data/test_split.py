@@ -52,6 +52,23 @@ def test_a_group_stays_together():
     np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.03)
 
 
+def test_each_label_of_label_sets_is_split_in_the_same_proportions():
+    labels = np.stack([np.arange(200) % 10 == 0, np.arange(200) % 2 == 1], axis=1)
+    split = make_split(200, 0, labels)
+    counts = {name: labels[split == name].sum(axis=0).tolist() for name in ("train", "val", "test")}
+    assert counts == {"train": [16, 80], "val": [2, 10], "test": [2, 10]}
+
+
+def test_groups_of_label_sets_stay_together():
+    groups, labels = np.arange(300) // 3, np.arange(300)[:, None] // 3 % 5 == np.arange(5)
+    split = make_split(300, 0, labels, groups)
+    assert all(len(set(split[groups == group])) == 1 for group in range(100))
+    assert {name: labels[split == name].sum(axis=0).tolist() for name in ("val", "test")} == {
+        "val": [6, 6, 6, 6, 6],
+        "test": [6, 6, 6, 6, 6],
+    }
+
+
 def test_three_groups_fill_three_splits():
     groups = np.repeat(["x", "y", "z"], [50, 2, 1])
     assert sorted(set(make_split(53, 0, groups=groups))) == ["test", "train", "val"]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
+from mmrun.models.items import ItemEncoder
 from mmrun.objectives.cutmix import CutMix
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
@@ -79,6 +80,21 @@ def test_rows_without_an_image_or_whose_partner_has_none_stay_as_they_are():
     assert not changed[:4].any()
     assert not has_other_target[:4].any()
     assert (changed[4:] == has_other_target[4:]).all()
+
+
+def test_rows_with_different_numbers_of_images_stay_as_they_are():
+    is_real = torch.tensor([[True, row % 2 == 0] for row in range(8)])
+    data, model, objective = build_batch(), build_model(), build(Seen)
+    photos = torch.arange(1.0, 9.0).view(8, 1, 1, 1, 1) * is_real.view(8, 2, 1, 1, 1)
+    data.inputs["photo"] = {"": photos.expand(8, 2, *data.inputs["photo"].shape[1:]), "items": is_real}
+    model.encoder["photo"] = ItemEncoder(model.encoder["photo"], "pooled")
+    torch.manual_seed(0)
+    objective(model, data)
+    shown = objective.task.inputs["photo"][""]
+    pasted = shown != data.inputs["photo"][""]
+    assert pasted.any()
+    assert (shown[:, 1].flatten(1)[::2] > 0).all()  # no padding is pasted
+    assert (shown[1::2, 1] == 0).all()  # and none is cut
 
 
 def test_a_batch_is_cut_with_the_probability():

@@ -90,6 +90,23 @@ def test_the_number_of_labelled_rows_is_part_of_equal_terms(outputs):
     assert [row.unmatched for row in compared.rows] == [(), ("labelled rows",), ()]
 
 
+def test_of_folds_without_pairing_the_fold_is_named_and_not_its_split(outputs):
+    for strategy, folds in (("scratch", [0, 1, 2]), ("component", [0, 1, 3])):
+        for fold, run in zip(folds, three_seeds(outputs, strategy, [0.5, 0.6, 0.7]), strict=True):
+            rewrite(run, dataset__split=f"s{fold}", config__dataset__fold=fold)
+    compared = compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"])
+    assert compared.notices == ["fold differs between compared runs: 0 (n=2), 1 (n=2), 2 (n=1), 3 (n=1)"]
+
+
+def test_long_values_are_shown_whole(outputs):
+    three_seeds(outputs, "scratch", [0.5, 0.6, 0.7])
+    for run in three_seeds(outputs, "component", [0.5, 0.6, 0.7]):
+        rewrite(run, dataset__fingerprint="a-folder/that-has-a-long-name")
+    assert compare([outputs], ["strategy"], "test/accuracy", "scratch", ["seed"]).notices == [
+        "data fingerprint differs between compared runs: a-folder/that-has-a-long-name (n=3), f-digits (n=3)"
+    ]
+
+
 def test_runs_paired_by_fold_have_one_split_in_each_pair(outputs):
     for strategy in ("scratch", "component"):
         for fold, run in enumerate(three_seeds(outputs, strategy, [0.5, 0.6, 0.7])):

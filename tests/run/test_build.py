@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from mmrun import compose
 from mmrun.errors import ConfigError
 from mmrun.head import FUSED
 from mmrun.objectives.task import Task
@@ -79,4 +82,16 @@ def test_a_balance_cannot_wrap_an_objective_that_computes_its_gradients(load, mo
     assert str(raised.value) == (
         "strategy.stages.train.objective: Task computes its gradients itself, so that no balance can change them; "
         "drop balance, or choose another objective"
+    )
+
+
+@pytest.mark.parametrize("fusion", ["pdf", "qmf", "mla", "mmcosine"])
+def test_fusions_of_classes_refuse_numbers_before_anything_is_decoded(tmp_path, fusion):
+    lines = [json.dumps({"age": row, "place": [row, row / 2]}) for row in range(40)]
+    (tmp_path / "table.jsonl").write_text("\n".join(lines))
+    config = compose.load([f"dataset={tmp_path}/table.jsonl", "dataset.target=place", f"fusion={fusion}"])
+    with pytest.raises(ConfigError) as raised:
+        checks.check(config)
+    assert str(raised.value).endswith(
+        " fuses logits of classes or labels, and 'place' is a regression; choose another fusion"
     )

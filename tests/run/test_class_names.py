@@ -5,8 +5,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from mmrun import compose
-from mmrun.errors import ConfigError
-from mmrun.run.build import build_model
+from mmrun.errors import ConfigError, DamagedError
+from mmrun.results.folder import RunFolder
+from mmrun.run.build import build_model, build_uncompressed_model
 from mmrun.run.class_names import embed_texts, tokenize
 from mmrun.run.data import open_data
 
@@ -40,6 +41,16 @@ def test_a_zero_shot_head_gives_the_probabilities_of_the_model_itself(tiny_model
         features = model.encode({"image": pixels})
         outputs = model.forward_head(model.fusion(features, {"image": torch.ones(2, dtype=torch.bool)}))
     torch.testing.assert_close(outputs["label"].softmax(1), expected.softmax(1))
+
+
+def test_a_run_without_its_class_names_says_which_file_is_missing(clip, tmp_path):
+    config = compose.load(["dataset=digits", *clip, "strategy=prompt_tuning"])
+    with pytest.raises(DamagedError) as raised:
+        build_uncompressed_model(config, open_data(config), RunFolder(tmp_path))
+    assert str(raised.value) == (
+        f"{tmp_path}/fitted.json: is not there, and the head of this run is built from the class names in it; "
+        "put the file back, or train the run again"
+    )
 
 
 @pytest.mark.parametrize(

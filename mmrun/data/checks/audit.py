@@ -128,7 +128,7 @@ def _find_repetitions(
 ) -> list[Finding]:
     usual = []
     for name, column in table.columns.items():
-        if column.kind == "tabular" and repeats_by_chance(Records.from_rows(column.values)):
+        if column.kind == "tabular" and repeats_by_chance(Records.from_rows(column.values), contents[name]):
             usual.append(name)
             notes.append(f"{name}: rows have the same cells about as often as by chance, so this is not reported")
     unusual = [name for name in table.columns if name not in usual]

@@ -47,6 +47,8 @@ def combine(columns: Iterable[np.ndarray], num_rows: int) -> np.ndarray:
     """
     combined = np.zeros(num_rows, dtype=np.int64)
     for column in columns:
+        if combined.max(initial=0) == num_rows - 1:  # all rows differ already
+            break
         combined = np.unique(combined * (column.max(initial=0) + 2) + column + 1, return_inverse=True)[1]
     return combined
 
@@ -63,6 +65,8 @@ def number_cells(cells: PackedValues[object]) -> np.ndarray:
     encoded = cells.encode()
     if encoded is None:
         return _number(map(_normalize, cells))
+    if encoded.are_numbers:  # different ones have different names
+        return encoded.codes.astype(np.int64)
     numbers = np.append(_number(map(_normalize, encoded.values)), -1)
     return np.asarray(numbers[encoded.codes])
 

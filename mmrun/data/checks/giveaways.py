@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmrun.data.names import normalize_name
-from mmrun.data.packed import Records
-from mmrun.data.sheets.numbers import as_number
+from mmrun.data.checks.contents import number_cells
+from mmrun.data.packed import PackedValues, Records
+from mmrun.data.sheets.numbers import parse_numbers
 from mmrun.data.table import CLASSES, Column, Table, Target
 
 MIN_ACCURACY = 0.99  # of one column alone, on val and test rows
@@ -72,14 +72,14 @@ def encode_cells(raw_cells: Sequence[object]) -> Cells:
     Args:
         raw_cells: N values, None where missing.
     """
-    numbers = [as_number(cell) for cell in raw_cells]
-    if None in numbers:
-        names = ["" if cell is None else normalize_name(cell) for cell in raw_cells]
-        return Cells(np.unique(names, return_inverse=True)[1], is_numeric=False)
-    values = np.array(numbers, dtype=np.float64)
+    values = parse_numbers(raw_cells)
+    if values is None:
+        packed = raw_cells if isinstance(raw_cells, PackedValues) else PackedValues(raw_cells)
+        return Cells(number_cells(packed), is_numeric=False)
     is_missing = np.isnan(values)
     if not is_missing.all():
-        values[is_missing] = np.nanmin(values) - np.ptp(values[~is_missing]) - 1  # far from all numbers
+        far = np.nanmin(values) - np.ptp(values[~is_missing]) - 1  # from all numbers
+        values = np.where(is_missing, far, values)
     return Cells(np.nan_to_num(values), is_numeric=True)
 
 

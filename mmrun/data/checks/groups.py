@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mmrun.data.checks.contents import number_cells
 from mmrun.data.checks.finding import Finding
 from mmrun.data.checks.survey import GROUP_NAMES, has_word
 from mmrun.data.names import normalize_name
+from mmrun.data.packed import PackedValues
 from mmrun.data.table import CLASSES, Table
 
 MIN_GROUPS = 5
@@ -66,8 +68,8 @@ def _count_torn(table: Table, names: Sequence[str]) -> tuple[int, int] | None:
     Returns:
         None if the names are hardly those of groups: few or almost all differ, or they are names of the classes.
     """
-    groups, group_of = np.unique(names, return_inverse=True)
-    is_named = groups[group_of] != ""
+    group_of = number_cells(PackedValues([name or None for name in names]))
+    is_named = group_of >= 0
     num_groups = len(np.unique(group_of[is_named]))
     if num_groups < MIN_GROUPS or is_named.sum() < MIN_GROUP_ROWS * num_groups:
         return None

@@ -192,7 +192,8 @@ def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) ->
     categories = {label: len(transform.names) for label, transform in cells.categories.items()}
     facts: ModalityAudit = {"numeric": list(cells.numeric), "categories": categories}
     pairs = readable[find_unusual_pairs(decoded)]
-    return Inspection(facts, findings, pairs, Features(readable, encode_records(decoded).__getitem__))
+    features = Features(readable, lambda places: encode_records({part: rows[places] for part, rows in decoded.items()}))
+    return Inspection(facts, findings, pairs, features)
 
 
 INSPECTIONS: dict[str, Callable[[Table, str, Column, np.ndarray], Inspection]] = {

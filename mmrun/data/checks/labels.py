@@ -1,7 +1,7 @@
 """Finds labels that are probably wrong, by confident learning (Northcutt et al., 2021) with a quick model.
 
 The model is a logistic regression on small features of the inputs: thumbnails, spectrograms, hashed words, cells. Each
-row is judged by a model that was not fitted to it.
+row is judged by a model that was not fitted to it. Of a label set each label is judged on its own, against its absence.
 """
 
 import warnings
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmrun.data.checks.finding import Finding, locate_rows
-from mmrun.data.table import CLASSES, Table
+from mmrun.data.split import has_target
+from mmrun.data.table import CLASSES, Table, Target
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 NUM_FOLDS = 5
 MIN_CLASS_ROWS = 10  # of a class that is judged
 MAX_CLASSES = 200  # of a target that is judged; more take long
+MAX_LABELS = 40  # of label sets that are judged, the most frequent ones
 MAX_JUDGED = 5_000  # rows, unless all are asked for
 MIN_SKILL = 0.7  # of the model: 0 is always predicting the most frequent class, 1 is no error
 MIN_MARGIN = 0.7  # by which the suggested class is more probable than the given one
@@ -48,19 +50,35 @@ class Judgement(NamedTuple):
 
     Attributes:
         suspects: places of labels that are probably wrong, the most suspicious first.
+        margins: for each suspect, by how much the suggested class is more probable than the given one.
         suggested: class for each place [n].
         accuracy: of the model.
     """
 
     suspects: np.ndarray
+    margins: np.ndarray
     suggested: np.ndarray
     accuracy: float
+
+
+class Suspect(NamedTuple):
+    """A label that is probably wrong.
+
+    Attributes:
+        row: its number.
+        margin: by which the suggestion is more probable.
+        reason: what is given, and what is more likely.
+    """
+
+    row: int
+    margin: float
+    reason: str
 
 
 def find_unlikely_labels(
     table: Table, features: Mapping[str, Features], notes: list[str], max_rows: int | None = MAX_JUDGED
 ) -> list[Finding]:
-    """Report the rows whose class a quick model finds unlikely.
+    """Report the rows whose class, or one of whose labels, a quick model finds unlikely.
 
     Args:
         table: the data set.
@@ -79,9 +97,23 @@ def find_unlikely_labels(
         complete &= is_read | ~column.is_present()
     rows = np.flatnonzero(read & complete)
     for name, target in table.targets.items():
-        if target.task in CLASSES:
-            findings += _check_target(table, name, _draw(rows[target.values[rows] >= 0], max_rows), features, notes)
+        if target.task not in JUDGES:
+            continue
+        labelled = _draw(rows[has_target(target)[rows]], max_rows)
+        suspects = JUDGES[target.task](target, name, labelled, features, notes)
+        if suspects:
+            findings.append(_report(table, name, suspects))
     return findings
+
+
+def _report(table: Table, name: str, suspects: list[Suspect]) -> Finding:
+    reasons: dict[int, list[str]] = {}  # by row, the most suspicious first
+    for suspect in sorted(suspects, key=lambda suspect: -suspect.margin):
+        reasons.setdefault(suspect.row, []).append(suspect.reason)
+    rows = list(reasons)
+    where = [f"{place}: {'; '.join(reasons[row])}" for place, row in zip(locate_rows(table, rows), rows, strict=True)]
+    remedy = "look at them, most suspicious first; `mmrun data clean --drop labels`"
+    return Finding("labels", f"{name}: labels that are unlikely", remedy, rows=rows, where=where)
 
 
 def _draw(rows: np.ndarray, count: int | None) -> np.ndarray:
@@ -91,10 +123,9 @@ def _draw(rows: np.ndarray, count: int | None) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
 
 
-def _check_target(
-    table: Table, name: str, rows: np.ndarray, features: Mapping[str, Features], notes: list[str]
-) -> list[Finding]:
-    target = table.targets[name]
+def _judge_classes(
+    target: Target, name: str, rows: np.ndarray, features: Mapping[str, Features], notes: list[str]
+) -> list[Suspect]:
     counts = np.bincount(target.values[rows], minlength=len(target.names))
     rows = rows[counts[target.values[rows]] >= MIN_CLASS_ROWS]
     num_classes = int((counts >= MIN_CLASS_ROWS).sum())
@@ -102,22 +133,51 @@ def _check_target(
         return []
     labels = target.values[rows]
     judgement = judge_labels(_build_matrix(features, rows), labels)
-    chance = float(counts.max() / len(rows))
     quick = f"a quick model with {judgement.accuracy:.0%} accuracy on {len(rows):,} rows, by cross-validation"
-    if judgement.accuracy < chance + MIN_SKILL * (1 - chance):
+    if not _is_skilled(judgement, labels):
         notes.append(f"{name}: labels are not judged: {quick}, knows too little")
         return []
     notes.append(f"{name}: labels are judged by {quick}")
-    if len(judgement.suspects) == 0:
+    suspects = []
+    for place, margin in zip(judgement.suspects.tolist(), judgement.margins.tolist(), strict=True):
+        given, suggested = target.names[labels[place]], target.names[judgement.suggested[place]]
+        suspects.append(Suspect(int(rows[place]), margin, f"'{given}', more likely '{suggested}'"))
+    return suspects
+
+
+def _judge_label_sets(
+    target: Target, name: str, rows: np.ndarray, features: Mapping[str, Features], notes: list[str]
+) -> list[Suspect]:
+    given = (target.values[rows] == 1).astype(np.int64)  # [n, C]
+    counts = given.sum(axis=0)
+    common = np.flatnonzero(np.minimum(counts, len(rows) - counts) >= MIN_CLASS_ROWS)
+    if len(common) == 0:
         return []
-    suspects = rows[judgement.suspects]
-    suggested = judgement.suggested[judgement.suspects]
-    where = []
-    for place, row, label in zip(locate_rows(table, suspects.tolist()), suspects, suggested, strict=True):
-        where.append(f"{place}: '{target.names[target.values[row]]}', more likely '{target.names[label]}'")
-    message = f"{name}: labels that are unlikely"
-    remedy = "look at them, most suspicious first; `mmrun data clean --drop labels`"
-    return [Finding("labels", message, remedy, rows=suspects.tolist(), where=where)]
+    matrix = _build_matrix(features, rows)
+    suspects = []
+    num_judged = 0
+    for label in common[np.argsort(-counts[common], kind="stable")][:MAX_LABELS].tolist():
+        judgement = judge_labels(matrix, given[:, label])
+        if not _is_skilled(judgement, given[:, label]):
+            continue
+        num_judged += 1
+        for place, margin in zip(judgement.suspects.tolist(), judgement.margins.tolist(), strict=True):
+            reason = f"{'with' if given[place, label] else 'without'} '{target.names[label]}', which is unlikely"
+            suspects.append(Suspect(int(rows[place]), margin, reason))
+    notes.append(
+        f"{name}: {num_judged} of {len(target.names)} labels are judged, each by a quick model on {len(rows):,} rows, "
+        "by cross-validation; of the others it knows too little"
+    )
+    return suspects
+
+
+JUDGES = {**dict.fromkeys(CLASSES, _judge_classes), "multilabel": _judge_label_sets}  # by task
+
+
+def _is_skilled(judgement: Judgement, labels: np.ndarray) -> bool:
+    """Return whether a model is far better than always predicting the most frequent class."""
+    chance = float(np.bincount(labels).max() / len(labels))
+    return judgement.accuracy >= chance + MIN_SKILL * (1 - chance)
 
 
 def judge_labels(features: np.ndarray, labels: np.ndarray) -> Judgement:
@@ -140,7 +200,7 @@ def judge_labels(features: np.ndarray, labels: np.ndarray) -> Judgement:
     suspects = np.flatnonzero((suggested != given) & (margin >= MIN_MARGIN))
     suspects = suspects[np.argsort(-margin[suspects], kind="stable")]
     accuracy = float((probabilities.argmax(axis=1) == given).mean())
-    return Judgement(suspects, classes[suggested], accuracy)
+    return Judgement(suspects, margin[suspects], classes[suggested], accuracy)
 
 
 def _predict_across_folds(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -113,15 +113,18 @@ def find_unusual_pairs(decoded: Decoded) -> np.ndarray:
     return pairs if len(pairs) > MAX_USUAL * len(find_similar_records(shuffled)) else pairs[:0]
 
 
-def repeats_by_chance(records: Records) -> bool:
+def repeats_by_chance(records: Records, contents: np.ndarray) -> bool:
     """Return whether rows that are equal are as frequent as if the columns had nothing to do with each other.
 
     Args:
         records: N rows.
+        contents: number of each row's content [N].
     """
+    repeated = _count_repeated(contents)
+    if repeated == 0:
+        return False
     columns = np.array([number_cells(cells) for cells in records.columns.values()]).T
-    repeated, by_chance = (_count_repeated(cells) for cells in (columns, shuffle_columns(columns)))
-    return 0 < repeated <= MAX_USUAL * by_chance
+    return repeated <= MAX_USUAL * _count_repeated(combine(shuffle_columns(columns).T, len(columns)))
 
 
 def shuffle_columns(values: np.ndarray) -> np.ndarray:
@@ -133,9 +136,9 @@ def shuffle_columns(values: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).permuted(values, axis=0)
 
 
-def _count_repeated(cells: np.ndarray) -> int:
-    """Return how many rows [N, columns] equal another one."""
-    counts = np.bincount(combine(cells.T, len(cells)))
+def _count_repeated(contents: np.ndarray) -> int:
+    """Return how many rows have the number, at least -1, of another one."""
+    counts = np.bincount(contents + 1)
     return int(counts[counts > 1].sum())
 
 
@@ -164,5 +167,5 @@ def _count_most_frequent(cells: PackedValues[object], rows: np.ndarray) -> tuple
         cell, count = counts.most_common(1)[0] if counts else ("", 0)
         return cell, count, counts.total()
     numbers = np.bincount(encoded.codes[encoded.codes >= 0], minlength=1)
-    cell = str(encoded.values[numbers.argmax()]) if encoded.values else ""
+    cell = str(encoded.dictionary[int(numbers.argmax())].as_py()) if len(encoded.dictionary) else ""
     return cell, int(numbers.max()), int(numbers.sum())

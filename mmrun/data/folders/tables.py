@@ -10,6 +10,7 @@ from mmrun.data.folders.listing import Listing, list_folder
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.samples import strip_number
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.excel import describe_sheets
 from mmrun.data.sheets.sheet import SAMPLE_LINES, SUFFIXES, Sheet, read_sheet, read_sheets
 from mmrun.errors import DataError
 
@@ -30,7 +31,9 @@ def open_table(path: Path, limit: int | None = None, encoding: str | None = None
     Raises:
         DataError: it cannot be read.
     """
-    return Opened(read_sheet(path, limit, encoding), path.parent, {path.name: path})
+    sheet = read_sheet(path, limit, encoding)
+    notes = describe_sheets(path) if path.suffix.lower() == ".xlsx" else []
+    return Opened(sheet, path.parent, {path.name: path}, notes=notes)
 
 
 def locate_table(path: str, hint: str) -> Path:

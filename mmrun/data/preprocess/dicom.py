@@ -4,12 +4,12 @@ import logging
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from mmrun.data.limits import MAX_PIXELS, MAX_VALUES
-from mmrun.data.subfiles import parse_subfile
+from mmrun.data.subfiles import open_file
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SUFFIXES = (".dcm", ".dicom")
+META_GROUP = 2  # of the elements about the file
 DEFLATED = "1.2.840.10008.1.2.1.99"  # transfer syntax: the whole file is compressed, to any ratio
 
 
@@ -90,20 +91,27 @@ def read_dicom(path: Path) -> np.ndarray:
 def _open(path: Path, with_pixels: bool) -> "Dataset":
     try:
         from pydicom import dcmread
-        from pydicom.filereader import read_file_meta_info
     except ImportError:
         command = format_pip_command("install", "pydicom")
         raise DataError(f"{path.name}: DICOM files need pydicom; install it with {command}") from None
-    if parse_subfile(path) is not None:
-        raise DataError(f"{path.name}: DICOM files are not read from within a tar archive; unpack it, or make it a zip")
     _ignore_warnings()
     try:
-        syntax = read_file_meta_info(path).TransferSyntaxUID
-        if syntax != DEFLATED:
-            return dcmread(path, stop_before_pixels=not with_pixels)
+        with open_file(path) as file:
+            if _read_transfer_syntax(file) != DEFLATED:
+                return dcmread(file, stop_before_pixels=not with_pixels)
     except Exception as error:
         raise DataError(f"{path.name} is damaged or not a DICOM file ({type(error).__name__}); replace it") from None
     raise DataError(f"{path.name} is a deflated DICOM file, which is not read; save it uncompressed")
+
+
+def _read_transfer_syntax(file: BinaryIO) -> str:
+    """Read how a file is encoded, without what follows its first group of elements; the file stays at its start."""
+    from pydicom.filereader import read_dataset, read_preamble
+
+    read_preamble(file, force=False)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != META_GROUP)
+    file.seek(0)
+    return str(meta.TransferSyntaxUID)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Several items of one kind in a row, such as two X-rays of one patient: each is decoded as a single one is."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +10,8 @@ from mmrun.data.items import ItemList, ItemOptions, list_items
 from mmrun.data.packed import PackedValues
 from mmrun.data.preprocess.lengths import choose_length, format_share
 from mmrun.data.table import Column
+from mmrun.data_types import ITEMS, Preprocessor
 
-if TYPE_CHECKING:
-    from mmrun.types import Preprocessor
-
-ITEMS = "items"  # the same as types.ITEMS, which would import torch
 MAX_CHOSEN = 16  # items of a row, unless dataset.max_items sets more
 
 
@@ -31,7 +28,7 @@ class Items:
         notes: of the preprocessor, and how many items are read.
     """
 
-    def __init__(self, preprocessor: "Preprocessor", options: ItemOptions | None = None) -> None:
+    def __init__(self, preprocessor: Preprocessor, options: ItemOptions | None = None) -> None:
         self.preprocessor = preprocessor
         self.options = options or ItemOptions()
         self.max_items = self.options.max_items or 1
@@ -116,7 +113,7 @@ class Items:
         self.metadata = {**self.preprocessor.metadata, "item_pooling": self.options.pooling}
 
 
-def wrap(preprocessor: "Preprocessor", column: Column) -> "Preprocessor":
+def wrap(preprocessor: Preprocessor, column: Column) -> Preprocessor:
     """Return what decodes a column: the preprocessor, or one of item lists around it.
 
     Args:
@@ -126,16 +123,25 @@ def wrap(preprocessor: "Preprocessor", column: Column) -> "Preprocessor":
     return preprocessor if column.items is None else Items(preprocessor, column.items)
 
 
-def restore(preprocessor: "Preprocessor", state: dict[str, Any]) -> "Preprocessor":
+def restore(preprocessor: Preprocessor, state: dict[str, Any]) -> Preprocessor:
     """Return the preprocessor that has a state: this one, or one of item lists around it.
 
     Args:
         preprocessor: decodes one item.
         state: of the whole.
     """
-    whole = Items(preprocessor) if state.keys() == {"item", "pooling", "max_items"} else preprocessor
+    whole = Items(preprocessor) if is_of_items(state) else preprocessor
     whole.restore(state)
     return whole
+
+
+def is_of_items(state: dict[str, Any]) -> bool:
+    """Return whether a state is that of a preprocessor of item lists.
+
+    Args:
+        state: of any preprocessor.
+    """
+    return state.keys() == {"item", "pooling", "max_items"}
 
 
 def has_items(column: Column) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mmrun.types import Preprocessor
+from mmrun.data_types import Preprocessor
 
 
 def describe_preprocessors(preprocessors: Mapping[str, Preprocessor]) -> list[str]:

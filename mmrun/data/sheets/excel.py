@@ -1,13 +1,21 @@
-"""Reads the first sheet of an Excel file; needs the extra `excel`."""
+"""Reads the first sheet of an Excel file that holds a table; needs the extra `excel`."""
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mmrun.data.names import shorten
 from mmrun.data.sheets.chunks import Row
 from mmrun.errors import DataError
 from mmrun.installation import format_pip_command
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
+    from openpyxl.worksheet.worksheet import Worksheet
 
 
 def read_excel(path: Path) -> Iterator[Row]:
@@ -19,6 +27,33 @@ def read_excel(path: Path) -> Iterator[Row]:
     Raises:
         DataError: the file cannot be read, or openpyxl is not installed.
     """
+    with _open_workbook(path) as workbook:
+        rows = _iterate_rows(_choose_sheet(workbook))
+        _, header = next(rows, (0, ()))
+        names = ["" if name is None else str(name).strip() for name in header]
+        for line, cells in rows:
+            yield _to_row(line, names, cells)
+
+
+def describe_sheets(path: Path) -> list[str]:
+    """Return a line that names the sheet that is read and those that are not, or none if there is a single one.
+
+    Args:
+        path: an .xlsx file.
+
+    Raises:
+        DataError: as for `read_excel`.
+    """
+    with _open_workbook(path) as workbook:
+        chosen = _choose_sheet(workbook)
+        others = [repr(sheet.title) for sheet in workbook.worksheets if sheet is not chosen]
+        if not others:
+            return []
+        return [f"{path.name}: sheet {chosen.title!r} is read, and not {shorten(', '.join(others))}"]
+
+
+@contextmanager
+def _open_workbook(path: Path) -> "Iterator[Workbook]":
     try:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException
@@ -27,17 +62,29 @@ def read_excel(path: Path) -> Iterator[Row]:
         raise DataError(f"{path.name}: Excel files need openpyxl; install it with {command}") from None
     try:
         workbook = load_workbook(path, read_only=True, data_only=True)
-        sheet = workbook.worksheets[0]
-        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
-        header = next((cells for _, cells in rows if any(cell is not None for cell in cells)), ())
-        names = ["" if name is None else str(name).strip() for name in header]
-        for line, cells in rows:
-            if any(cell is not None for cell in cells):
-                yield _to_row(line, names, cells)
+        try:
+            yield workbook
+        finally:
+            workbook.close()
     except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError, IndexError, ValueError) as error:
         raise DataError(
             f"{path.name}: is damaged or not an Excel file ({type(error).__name__}); save it again"
         ) from None
+
+
+def _choose_sheet(workbook: "Workbook") -> "Worksheet":
+    """Return the first sheet with a row below its header, so that a page of remarks may stand before the table."""
+    for sheet in workbook.worksheets:
+        if len(list(islice(_iterate_rows(sheet), 2))) == 2:
+            return sheet
+    return workbook.worksheets[0]
+
+
+def _iterate_rows(sheet: "Worksheet") -> Iterator[tuple[int, tuple[object, ...]]]:
+    """Yield the number and the cells of each row that is not empty."""
+    for line, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if any(cell is not None for cell in cells):
+            yield line, cells
 
 
 def _to_row(line: int, names: list[str], cells: tuple[object, ...]) -> Row:

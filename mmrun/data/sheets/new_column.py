@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mmrun.data.sheets.encoding import choose_encoding
 from mmrun.data.sheets.sheet import Sheet, read_header
 from mmrun.errors import DataError
@@ -180,7 +178,7 @@ def _write_parquet(source: Path, output: Path, columns: dict[str, Sequence[Cell]
 def _to_array(cells: Sequence[Cell]) -> "pyarrow.Array":
     import pyarrow
 
-    return pyarrow.array(cells.tolist() if isinstance(cells, np.ndarray) else cells)
+    return pyarrow.array(cells)
 
 
 def _describe_features(

@@ -1,5 +1,6 @@
 """Chooses how the cells of each column are read, from the first rows, and reads them: numbers, dates, yes and no."""
 
+import shlex
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
@@ -236,4 +237,4 @@ def _keep_as_text(name: str) -> str:
 
 
 def _option(name: str, reading: str) -> str:
-    return f"dataset.read.{name}={reading}"
+    return shlex.quote(f"dataset.read.{name}={reading}")

@@ -30,7 +30,7 @@ from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schem
 from mmrun.data.sheets.formats import format_to_json
 from mmrun.data.sheets.readings import apply_readings, infer_readings
 from mmrun.data.sheets.sheet import SAMPLE_ROWS, Reading, Sheet
-from mmrun.data.split import compute_strata, has_target, make_split
+from mmrun.data.split import compute_split_labels, has_target, make_split
 from mmrun.data.split_names import describe_split_names, map_split_names, normalize_split
 from mmrun.data.table import Column, SeriesLayout, Table, Target
 from mmrun.errors import ConfigError, DataError
@@ -424,7 +424,7 @@ def _resolve_split(
             f"{name}: {(~labelled).sum()} rows have no target, and dataset.group is set; add a split column as well"
         )
     split = np.full(len(labelled), "train", dtype="<U5")
-    strata = compute_strata(next(iter(targets.values())))[labelled]
+    strata = compute_split_labels(next(iter(targets.values())))[labelled]
     try:
         split[labelled] = make_split(len(strata), seed, strata, groups)
     except DataError as error:
@@ -441,7 +441,7 @@ def _complete_split(
     lacking = [part for part in ("val", "test") if not (split == part).any()]
     if not lacking or len(train) < MIN_TRAINING_ROWS:
         return split
-    strata = compute_strata(next(iter(targets.values())))[train]
+    strata = compute_split_labels(next(iter(targets.values())))[train]
     drawn = make_split(len(train), seed, strata, None if groups is None else groups[train])
     completed = split.copy()
     for part in lacking:

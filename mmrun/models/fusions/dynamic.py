@@ -25,6 +25,8 @@ class SharedHead(DecisionFusion):
         ConfigError: there is one output, as in regression, which has no entropy.
     """
 
+    needs_classes = True
+
     def __init__(self, dims: dict[str, int], num_outputs: int, dim: Width = 128) -> None:
         super().__init__()
         check_several_outputs("mla", num_outputs)
@@ -71,6 +73,8 @@ class Pdf(DecisionFusion):
     Raises:
         ConfigError: there is one output, as in regression, which has no true class.
     """
+
+    needs_classes = True
 
     def __init__(self, dims: dict[str, int], num_outputs: int, confidence_dim: Width = 64) -> None:
         super().__init__()

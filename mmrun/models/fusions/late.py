@@ -89,6 +89,8 @@ class Qmf(DecisionFusion):
         ConfigError: there is one output, as in regression, whose energy says nothing.
     """
 
+    needs_classes = True
+
     def __init__(self, dims: dict[str, int], num_outputs: int, temperature: PositiveFloat = 10.0) -> None:
         super().__init__()
         check_several_outputs("qmf", num_outputs)
@@ -141,6 +143,8 @@ class MMCosine(DecisionFusion):
     Raises:
         ConfigError: there is one output, as in regression, whose size a cosine does not tell.
     """
+
+    needs_classes = True
 
     def __init__(self, dims: dict[str, int], num_outputs: int, scale: PositiveFloat = 10.0) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """Wrong labels: planted ones are found, and nothing is said where the model knows too little."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -40,6 +42,29 @@ def test_wrong_labels_of_digits_are_found(flipped):
     assert hits.sum() / is_wrong.sum() > 0.65  # recall; 0.73 was seen
     assert finding.where[0].startswith(f"row {finding.rows[0]}: '{labels[finding.rows[0]]}', more likely '")
     assert notes == ["label: labels are judged by a quick model with 91% accuracy on 1,797 rows, by cross-validation"]
+
+
+def test_wrong_labels_of_label_sets_are_found(flipped):
+    """Digits have the labels "even" and "zero", of which 30 rows have "even" the wrong way round."""
+    pixels, _, _ = flipped
+    digits = load_digits().target
+    labels = np.stack([digits % 2 == 0, digits == 0, np.arange(len(digits)) < 5], axis=1).astype(np.float32)
+    wrong = np.arange(0, 900, 30)
+    labels[wrong, 0] = 1 - labels[wrong, 0]
+    target = Target("multilabel", labels, ["even", "zero", "rare"])
+    table = replace(make_table(digits), targets={"tags": target})
+    notes = []
+    [finding] = find_unlikely_labels(table, {"image": Features(np.arange(len(labels)), pixels.__getitem__)}, notes)
+    hits = np.isin(finding.rows, wrong)
+    assert hits.mean() > 0.5
+    assert hits.sum() >= 15
+    assert len(set(finding.rows)) == len(finding.rows)
+    given = "with" if labels[finding.rows[0], 0] else "without"
+    assert finding.where[0] == f"row {finding.rows[0]}: {given} 'even', which is unlikely"
+    assert notes == [
+        "tags: 2 of 3 labels are judged, each by a quick model on 1,797 rows, by cross-validation; "
+        "of the others it knows too little"
+    ]
 
 
 def test_labels_are_not_judged_by_a_model_that_knows_too_little(flipped):

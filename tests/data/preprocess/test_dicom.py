@@ -1,10 +1,14 @@
 """DICOM pictures: grey levels in their unit, and nothing of their headers in a message."""
 
+import tarfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mmrun.data.preprocess.dicom import read_dicom, read_dicom_header
 from mmrun.data.preprocess.image import Pixels
+from mmrun.data.subfiles import format_subfile
 from mmrun.errors import DataError
 from tests.data.preprocess.fitted import fitted
 
@@ -39,6 +43,17 @@ def test_grey_levels_are_read_as_they_are(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", LEVELS, BitsStored=12, HighBit=11)
     assert read_dicom(path)[0].tolist() == LEVELS.tolist()
     assert read_dicom_header(path) == ((1, 20, 30), True, 1)
+
+
+def test_a_file_in_a_tar_archive_is_read_where_it_lies(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", LEVELS)
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        archive.add(path, "a.dcm")
+    with tarfile.open(tmp_path / "shard.tar") as archive:
+        member = archive.getmember("a.dcm")
+    inside = Path(format_subfile(str(tmp_path / "shard.tar"), member.offset_data, member.size, "a.dcm"))
+    assert read_dicom(inside)[0].tolist() == LEVELS.tolist()
+    assert read_dicom_header(inside) == ((1, 20, 30), True, 1)
 
 
 def test_stored_numbers_are_rescaled(tmp_path):

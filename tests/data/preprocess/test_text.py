@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from mmrun.data.preprocess.text import Tokens, choose_vocab_size, count_words
+from mmrun.data.preprocess.text import Tokens
+from mmrun.data.preprocess.vocabulary import choose_vocab_size, count_words
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from tests.data.preprocess.fitted import TEXTS, fitted
@@ -29,6 +30,12 @@ def test_the_last_of_a_hundred_words_is_read():
         "104 tokens are read: none of 2 rows is cut (the longest has 102 tokens)",
         "21 subwords, learned from the training rows: 0% of all words are read in pieces, 0% have unknown characters",
     ]
+
+
+def test_a_word_of_megabytes_does_not_delay_the_vocabulary():
+    tokens = Tokens()
+    tokens.fit(Column("text", ["xy" * 100_000, "a few words"]), np.arange(2))
+    assert tokens.decode("a few words")["ids"].shape == (200,)
 
 
 def test_a_given_length_stays_and_what_it_cuts_is_said():
@@ -216,7 +223,7 @@ def test_word_vectors_bring_their_own_vocabulary(tmp_path):
     assert vectors.matrix[words["good"]].tolist() == [1, 2]
     assert vectors.matrix[words["great"]].tolist() == [3, 4]
     assert np.isnan(vectors.matrix[words["films"]]).all()
-    assert tokens.notes[1] == "9 words: 33.3% of all words have a vector in vectors.txt, 44.4% are unknown"
+    assert tokens.notes[1] == "9 words: 33.3% of all words have a vector, 44.4% are unknown"
     assert tokens.decode("the great GOOD!")["ids"].tolist() == [2, 7, 8, 6, 1, 3, 0, 0]
 
 
