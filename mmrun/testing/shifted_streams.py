@@ -1,7 +1,7 @@
 """Write a toy of two sensors whose clocks differ: `streams.csv`, in which each row is a moment of two long series.
 
 Around the time of each row both sensors see a pulse, `b` after `a`. The class of the row is whether exactly LAG passes
-between the two. `b` is sampled at another rate, and its clock is OFFSET behind, so that a row finds the pulse of another
+between the two. `b` is sampled at another rate, and its clock is OFFSET behind, so that a row sees the pulse of another
 row where its own should be. `dataset.align` brings the streams together (docs/data.md).
 """
 

@@ -1,4 +1,4 @@
-"""Two sensors whose clocks differ: aligned, the lag between their pulses tells the class, and without the offset nothing."""
+"""Two sensors whose clocks differ: once they are aligned, the lag between their pulses tells the class."""
 
 import numpy as np
 import pytest
