@@ -29,6 +29,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train dataset=pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",
     "mmrun train dataset=examples/products.csv encoder.description.preprocess.vectors": "needs vectors; "
     "end_to_end/test_word_vectors.py trains on some of its own",
+    "mmrun train dataset=shifted/streams.csv": "trains a minute; testing/test_shifted_streams.py reads its windows",
     "mmrun train dataset=my.csv": "a file of the reader's; data/preprocess/test_tabular.py tests both keys",
     "mmrun export": "cli/test_export.py runs it, on all kinds",
     "mmrun serve": "runs until it is stopped; deploy/serve/ runs it",

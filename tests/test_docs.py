@@ -25,6 +25,8 @@ def test_a_command_that_is_not_run_is_composed(command, tmp_path, monkeypatch):
     (tmp_path / "manifest.csv").write_text("image,audio,text,label,split\nimages/0.png,audio/0.wav,zero,0,train\n")
     (tmp_path / "vqa.csv").write_text("image,question,answer,split,picture\nimages/0.png,is it red?,no,train,0\n")
     (tmp_path / "my.csv").write_text("age,town,label,split\n3,a,zero,train\n")
+    (tmp_path / "shifted").mkdir()
+    (tmp_path / "shifted" / "streams.csv").write_text("a,b,at,follows\na.csv,b.csv,2,0\n")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     with ZipFile(tmp_path / "pets.zip", "w") as archive:
         archive.writestr("pets.csv", "text,label,split\nit barks,dog,train\n")

@@ -30,6 +30,7 @@ USER_KEYS = {
     "read",
     "items",
     "layout",
+    "align",
     "weights",
     "lr_scale",
     "encoder_lr",

@@ -42,6 +42,14 @@ class RowReader:
         for row, problem in sheet.problems.items():
             self.reject(row, problem)
 
+    def locate(self, row: int) -> str:
+        """Return the name of a row for a message: "my.csv:17".
+
+        Args:
+            row: its number.
+        """
+        return self._sheet.locate_rows()[row]
+
     def reject(self, row: int, reason: str) -> None:
         """Mark a row as bad.
 
@@ -49,7 +57,7 @@ class RowReader:
             row: its number.
             reason: of several for one row, the first is reported.
         """
-        message = f"{self._sheet.locate_rows()[row]}: {reason}"
+        message = f"{self.locate(row)}: {reason}"
         if self._on_error == "raise":
             raise DataError(message)
         self._messages.setdefault(row, message)
@@ -137,15 +145,17 @@ class RowReader:
                 self.reject(row, f"column '{column}': '{name}' is also in {first}; ids have to be unique")
         return ids
 
-    def require_any_modality(self, values: Mapping[str, Sequence[object]]) -> None:
+    def require_any_modality(self, values: Mapping[str, Sequence[object]], has_times: bool = False) -> None:
         """Reject the rows in which every modality is missing.
 
         Args:
             values: N raw values by modality.
+            has_times: whether some of them are read from streams, at the time of the row.
         """
+        empty = "are empty, or their streams have nothing at its time" if has_times else "are empty"
         present = [is_present(column) for column in values.values()]
         for row in np.flatnonzero(~np.any(present, axis=0)).tolist():
-            self.reject(row, f"{', '.join(values)}: all are empty; fill one in, or remove the row")
+            self.reject(row, f"{', '.join(values)}: all {empty}; fill one in, or remove the row")
 
     def require_single_items(self, column: str, values: Sequence[object]) -> None:
         """Reject the rows with several items, where a run was trained on single ones.

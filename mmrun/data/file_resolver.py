@@ -1,6 +1,7 @@
 """Resolves the names of files in cells: pictures, sounds, texts and series."""
 
 import os
+from collections.abc import Collection
 from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISREG
@@ -10,7 +11,7 @@ import numpy as np
 from mmrun.data import limits
 from mmrun.data.cell_files import CellFiles
 from mmrun.data.file_digests import DIGEST_SIZE, FileDigests
-from mmrun.data.frames import is_frame, list_frames
+from mmrun.data.frames import is_frame, list_files, list_frames
 from mmrun.data.items import FrameList, ItemList, may_be_several, split_items
 from mmrun.data.preprocess.series_files import read_numbers
 from mmrun.data.preprocess.wfdb_records import list_signal_files
@@ -130,6 +131,30 @@ class FileResolver:
         if len(names) > limits.MAX_FRAME_FILES:
             raise DataError(f"names {len(names):,} frames; at most {limits.MAX_FRAME_FILES:,} are read")
         return FrameList(map(self.resolve, names))
+
+    def is_folder(self, cell: object) -> bool:
+        """Return whether a cell names a folder in the root."""
+        return isinstance(cell, str) and os.path.isdir(self._locate(cell))
+
+    def is_file(self, cell: str) -> bool:
+        """Return whether a name is that of a file in the root."""
+        return os.path.isfile(os.path.join(self._root, cell)) and os.path.isfile(self._locate(cell))
+
+    def list_folder(self, cell: str, suffixes: Collection[str], limit: int) -> list[str]:
+        """Return the names of the files in a folder, in the order of the numbers in them.
+
+        Args:
+            cell: names the folder.
+            suffixes: of the files, in lower case.
+            limit: most files that are read.
+
+        Raises:
+            DataError: it is no folder in the root, or holds more files.
+        """
+        folder = self._locate(cell)
+        if not os.path.isdir(folder):
+            raise DataError(f"'{cell}' is not a folder; name the one that holds the files of the stream")
+        return list_files(folder, suffixes, limit, "files")
 
     def _resolve_series(self, cell: str) -> Path:
         """Return the path of a series, and resolve the files that the header of a WFDB record names."""

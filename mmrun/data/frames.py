@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 from posixpath import basename, dirname, splitext
 
@@ -43,16 +43,32 @@ def list_frames(folder: str) -> list[str]:
     Raises:
         DataError: it holds no image, or too many.
     """
-    frames = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_frame(entry.name) and not entry.name.startswith("."):
-                frames.append(entry.name)
-            if len(frames) > MAX_FRAME_FILES:
-                raise DataError(f"'{basename(folder)}' holds more than {MAX_FRAME_FILES:,} frames, which is refused")
+    frames = list_files(folder, FRAME_SUFFIXES, MAX_FRAME_FILES, "frames")
     if not frames:
         raise DataError(f"'{basename(folder)}' is a folder without an image; name a video, or a folder of its frames")
-    return sorted(frames, key=split_numbers)
+    return frames
+
+
+def list_files(folder: str, suffixes: Collection[str], limit: int, noun: str) -> list[str]:
+    """Return the names of some files in a folder, in the order of the numbers in them.
+
+    Args:
+        folder: that exists; folders inside and hidden files are not read.
+        suffixes: of the names, in lower case.
+        limit: most files that are read.
+        noun: what they are called in an error.
+
+    Raises:
+        DataError: there are more.
+    """
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith("."):
+                names.append(entry.name)
+            if len(names) > limit:
+                raise DataError(f"'{basename(folder)}' holds more than {limit:,} {noun}, which is refused")
+    return sorted(names, key=split_numbers)
 
 
 def find_clips(names: Iterable[str], depth: int) -> dict[str, list[str]]:

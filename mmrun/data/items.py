@@ -19,6 +19,20 @@ class FrameList(tuple[Any, ...]):
     """The frames of one video, in order: paths or arrays. It is one raw value, unlike the items of a row."""
 
 
+class Excerpt(NamedTuple):
+    """A part of a long recording or video.
+
+    Attributes:
+        path: of the file.
+        start: seconds after its beginning; below 0: what precedes it is silence, or the first frame.
+        stop: seconds, beyond `start`; what follows the end likewise.
+    """
+
+    path: Path
+    start: float
+    stop: float
+
+
 class ItemOptions(NamedTuple):
     """How several items of a row are read.
 
@@ -81,5 +95,5 @@ def list_paths(value: object) -> list[Path]:
     Args:
         value: of any modality.
     """
-    values = value if isinstance(value, FrameList) else list_items(value)
+    values = value if isinstance(value, FrameList | Excerpt) else list_items(value)
     return [item for item in values if isinstance(item, Path)]

@@ -64,12 +64,14 @@ def infer_layout(
     id: str | None,
     fold: int | None = None,
     fold_column: str | None = "fold",
+    times: Sequence[str] = (),
 ) -> Layout:
     """Infer which columns of a file hold what.
 
     Args:
         sheet: the file, or its first rows.
         columns: this and the other arguments are those of `manifest`.
+        times: columns that hold the times of rows in streams.
 
     Raises:
         ConfigError: a column does not exist, or is used twice.
@@ -85,7 +87,9 @@ def infer_layout(
     split = _find_optional_column(sheet, split, "split")
     id = _find_optional_column(sheet, id, "id")
     chosen_fold = None if fold is None else _require_folds(sheet, fold_column)
-    reserved = {*targets, group, split, id, chosen_fold, *sheet.derived}
+    for name in times:
+        infer.require_column(sheet, name, "dataset.align.NAME.time")
+    reserved = {*targets, group, split, id, chosen_fold, *times, *sheet.derived}
     left_out = {} if columns else _find_left_out(sheet, reserved, fold_column)
     modalities = infer.infer_modalities(sheet, columns or {}, kinds or {}, reserved | left_out.keys())
     return Layout(modalities, targets, split, group, id, left_out, chosen_fold)

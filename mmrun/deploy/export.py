@@ -87,6 +87,8 @@ class Preprocessing(TypedDict):
         id: column that names the rows; None: none.
         encoding: of a CSV file that is not Unicode.
         allow_outside: whether file names may lead out of the folder of the rows.
+        align: what of a stream belongs to a row, by modality; None: no cell names a stream.
+        layout: of series, by modality; None: fitted to the training rows.
         formats: how numbers and dates are written, by column; only of columns that are not plain.
         modalities: how each is read, by name.
         tasks: what is predicted, by name.
@@ -100,6 +102,8 @@ class Preprocessing(TypedDict):
     id: str | None
     encoding: str | None
     allow_outside: bool
+    align: dict[str, dict[str, Any]] | None
+    layout: dict[str, str] | None
     formats: dict[str, dict[str, Any]]
     modalities: dict[str, FittedModality]
     tasks: dict[str, TaskOutputs]
@@ -264,6 +268,8 @@ def describe_preprocessing(predictor: Predictor, program: ExportedProgram, input
         "id": dataset.get("id"),
         "encoding": dataset.get("encoding"),
         "allow_outside": bool(dataset.get("allow_outside", False)),
+        "align": dataset.get("align"),
+        "layout": dataset.get("layout"),
         "formats": predictor.formats,
         "modalities": modalities,
         "tasks": tasks,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mmrun.data import cells
+from mmrun.data.align.options import parse_alignments
+from mmrun.data.align.rows import read_modality
 from mmrun.data.file_resolver import FileResolver
 from mmrun.data.folders.recognize import open_path
 from mmrun.data.folders.root import choose_root
-from mmrun.data.infer import Modality
+from mmrun.data.infer import Modality, require_column
 from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.sheets.formats import format_from_json
@@ -46,7 +48,7 @@ class RowSpec(Protocol):
 
     @property
     def dataset(self) -> Mapping[str, Any]:
-        """Of the config: `id`, `encoding` and `allow_outside`."""
+        """Of the config: `id`, `encoding`, `allow_outside`, `align` and `layout`."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +107,25 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
     reader = cells.RowReader(sheet, on_error)
     folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(run))
     files = FileResolver(folder, dataset.get("allow_outside", False), "--root FOLDER")
+    alignments = parse_alignments(dataset.get("align"))
     raw: dict[str, cells.RawValues] = {}
+    align_notes: list[str] = []
     for modality, spec in run.modalities.items():
         columns = name_columns(run, modality, spec)
-        if _has_modality(sheet, modality, columns):
-            raw[modality] = cells.read_values(reader, Modality(spec["kind"], columns, "the run"), files)
-            if not isinstance(run.preprocessors[modality], Items):
-                reader.require_single_items(columns[0], raw[modality])
+        if not _has_modality(sheet, modality, columns):
+            continue
+        if modality in alignments:
+            require_column(sheet, alignments[modality].time, f"dataset.align.{modality}.time")
+        source = Modality(spec["kind"], columns, "the run")
+        read = read_modality(reader, modality, source, files, alignments, dataset.get("layout") or {})
+        raw[modality] = read.values
+        align_notes += read.warnings
+        if not isinstance(run.preprocessors[modality], Items):
+            reader.require_single_items(columns[0], raw[modality])
     if not raw:
         columns_read = ", ".join(_list_columns(run))
         raise ConfigError(f"{sheet.name}: has none of the columns that the run reads ({columns_read})")
-    reader.require_any_modality(raw)
+    reader.require_any_modality(raw, has_times=bool(alignments))
     numbers = reader.select_valid_rows()
     table: dict[str, Column] = {}
     for modality, values in raw.items():
@@ -124,7 +134,7 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
         table[modality] = Column(spec["kind"], values.take(numbers), locations)
     ids = _read_ids(dataset, sheet)
     rows = Rows([ids[row] for row in numbers.tolist()], table)
-    notes = [*opened.notes, *root_notes, *describe_new(run, rows)]
+    notes = [*opened.notes, *root_notes, *align_notes, *describe_new(run, rows)]
     return SheetRows(rows, sheet, numbers, reader.skipped, list_missing(run, rows), notes)
 
 

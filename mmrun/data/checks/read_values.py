@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from mmrun.data.items import list_items
-from mmrun.data.preprocess.audio import read_audio
+from mmrun.data.preprocess.audio import Sound, read_audio
 from mmrun.data.preprocess.image_files import Header, is_array, open_image, read_deep, read_header
 from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.series import choose_layout
@@ -225,16 +225,16 @@ def _box() -> Any:
 # ---------------------------------------------------------------------------------------------------------------- sound
 
 
-def read_recording(value: Path | tuple[np.ndarray, int]) -> ReadValue:
+def read_recording(value: Sound) -> ReadValue:
     """Read a recording, and shrink its spectrogram to NUM_SEGMENTS x NUM_BANDS powers in dB.
 
     Args:
-        value: a file, or samples [S] or [S, channels] with their rate in Hz.
+        value: a recording.
 
     Raises:
         DataError: it cannot be read.
     """
-    samples, rate = read_audio(value) if isinstance(value, Path) else value
+    samples, rate = read_audio(value)
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
     if samples.ndim == 2:
         samples = samples.mean(axis=1)

@@ -13,7 +13,7 @@ import numpy as np
 from mmrun.data.checks.statistics import encodes_date
 from mmrun.data.items import list_items
 from mmrun.data.names import shorten
-from mmrun.data.preprocess.audio import read_audio
+from mmrun.data.preprocess.audio import Sound, read_audio
 from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
 from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.points import draw_map
@@ -244,9 +244,9 @@ def _scale(pixels: np.ndarray) -> np.ndarray:
     return scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0)
 
 
-def _read_sound(value: Path | tuple[np.ndarray, int]) -> Media:
+def _read_sound(value: Sound) -> Media:
     """Return the beginning of a sound as WAV of 16 bits, one channel and at most RATE samples per second."""
-    samples, rate = read_audio(value, SECONDS) if isinstance(value, Path) else value
+    samples, rate = read_audio(value, SECONDS)
     samples = samples[: math.ceil(SECONDS * rate)]
     samples = samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
     mono = samples.mean(axis=1) if samples.ndim == 2 else samples

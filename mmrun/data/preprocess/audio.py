@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
+from mmrun.data.items import Excerpt
 from mmrun.data.limits import check_audio
 from mmrun.data.preprocess.lengths import AUTO, Auto, check_range, choose_length, describe_cut, measure_rows
 from mmrun.data.preprocess.loudness import LOWEST_LUFS_RATE, Loudness, set_loudness, trim_silence
@@ -27,6 +28,9 @@ Seconds = Annotated[float, Range(above=0, at_most=3600)]
 Decibels = Annotated[float, Range(above=0, at_most=120)]
 Level = Annotated[float, Range(at_least=-70, at_most=0)]
 Mono = Literal["mean", "left", "right"]
+Sound = (
+    Path | Excerpt | tuple[np.ndarray, int]
+)  # a file, a part of one, or samples [S] or [S, channels] with their rate in Hz
 
 
 class Waveform:
@@ -94,11 +98,11 @@ class Waveform:
             self._set_seconds(math.ceil(round(chosen * 10, 6)) / 10)
         self.notes = [describe_cut(durations, self.seconds, "s", "seconds"), *self._describe_transforms()]
 
-    def decode(self, value: Path | tuple[np.ndarray, int]) -> dict[str, np.ndarray]:
+    def decode(self, value: Sound) -> dict[str, np.ndarray]:
         """Decode one row.
 
         Args:
-            value: a file, or samples with their rate in Hz; samples are [S] or [S, channels], int16 or float in -1..1.
+            value: a file, a part of one, or samples, int16 or float in -1..1.
 
         Returns:
             "waveform" [S] int16 and "length" [] int64.
@@ -118,18 +122,16 @@ class Waveform:
         waveform[: len(samples)] = samples
         return {"waveform": waveform, "length": np.array(len(samples), dtype=np.int64)}
 
-    def _read(self, value: Path | tuple[np.ndarray, int]) -> tuple[np.ndarray, int]:
+    def _read(self, value: Sound) -> tuple[np.ndarray, int]:
         """Return one channel and its rate; without the silence at its ends, if that is trimmed."""
-        if isinstance(value, Path):
-            value = read_audio(value, self.seconds if self.trim_db is None else None)
-        samples, rate = value
+        samples, rate = read_audio(value, self.seconds if self.trim_db is None else None)
         if samples.ndim == 2:
             samples = _choose_channel(samples, self.mono)
         if self.trim_db is not None:
             samples = trim_silence(_to_float(samples), rate, self.trim_db)
         return samples, rate
 
-    def _measure_trimmed(self, value: Path | tuple[np.ndarray, int]) -> float:
+    def _measure_trimmed(self, value: Sound) -> float:
         samples, rate = self._read(value)
         return len(samples) / rate
 
@@ -171,15 +173,17 @@ class Waveform:
         self.metadata = {"sample_rate": self.sample_rate, "num_samples": self.num_samples}
 
 
-def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
+def measure_duration(value: Sound) -> float:
     """Return the duration of a recording in seconds, from the header of a file.
 
     Args:
-        value: a file, or samples [S] or [S, channels] with their rate in Hz.
+        value: a recording.
 
     Raises:
         DataError: the file cannot be read.
     """
+    if isinstance(value, Excerpt):
+        return value.stop - value.start
     if not isinstance(value, Path):
         return len(value[0]) / value[1]
     import soundfile
@@ -192,12 +196,12 @@ def measure_duration(value: Path | tuple[np.ndarray, int]) -> float:
         raise _describe_failure(value, error) from None
 
 
-def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """Read an audio file.
+def read_audio(value: Sound, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """Read a recording.
 
     Args:
-        path: of the file.
-        seconds: duration to read from its beginning; None: all.
+        value: a recording; samples are returned as they are.
+        seconds: duration to read from the beginning of a file; None: all.
 
     Returns:
         float32 samples in -1..1, [S] or [S, channels], and their rate in Hz.
@@ -205,15 +209,35 @@ def read_audio(path: Path, seconds: float | None = None) -> tuple[np.ndarray, in
     Raises:
         DataError: the file cannot be read or is empty.
     """
+    if isinstance(value, Excerpt):
+        return _read_excerpt(value)
+    return _read_file(value, 0, seconds) if isinstance(value, Path) else value
+
+
+def _read_excerpt(excerpt: Excerpt) -> tuple[np.ndarray, int]:
+    """Read a part of a file, with silence where it reaches beyond it."""
+    first = max(excerpt.start, 0.0)
+    samples, rate = _read_file(excerpt.path, first, excerpt.stop - first)
+    padded = np.zeros((round((excerpt.stop - excerpt.start) * rate), *samples.shape[1:]), dtype=np.float32)
+    num_before = round((first - excerpt.start) * rate)
+    padded[num_before : num_before + len(samples)] = samples[: len(padded) - num_before]
+    return padded, rate
+
+
+def _read_file(path: Path, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+    """Read a file from a time on."""
     import soundfile
 
     try:
         with soundfile.SoundFile(path_or_content(path)) as file:
             check_audio(file, path.name)
+            first = min(round(start * file.samplerate), file.frames)
             frames = -1 if seconds is None else math.ceil(seconds * file.samplerate)
             _check_length(file, path.name)
+            if first:
+                file.seek(first)
             samples, rate = file.read(frames, dtype="float32"), file.samplerate
-            num_expected = file.frames if seconds is None else min(frames, file.frames)
+            num_expected = file.frames - first if seconds is None else min(frames, file.frames - first)
     except (soundfile.LibsndfileError, OSError) as error:
         raise _describe_failure(path, error) from None
     if len(samples) == 0:

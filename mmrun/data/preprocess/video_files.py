@@ -4,16 +4,18 @@ Files such as MP4 and WebM are decoded by PyAV, of the extra `video`. The format
 the name or by FFmpeg's own guess, so that a playlist that names other files or addresses is not read.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 
-from mmrun.data.items import FrameList
+from mmrun.data.items import Excerpt, FrameList
 from mmrun.data.limits import MAX_FRAMES, check_video
 from mmrun.data.preprocess.image_files import open_frames, open_image, read_header
 from mmrun.data.subfiles import open_file
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Sampling = Literal["time", "number"]
-VideoValue = Path | FrameList | np.ndarray  # a file, frames that are files, or an array [T, C, H, W]
+Choose = Callable[[Sequence[float], float], list[int]]  # starts of all frames, end of the last one -> numbers of some
+VideoValue = Path | Excerpt | FrameList | np.ndarray  # a file, a part of one, frames that are files, or [T, C, H, W]
 
 DEFAULT_DURATION = 100  # ms, of a frame of an animated image that claims none, as browsers show it
 HEAD_BYTES = 384  # of a file, by which its format is recognised
@@ -70,11 +73,13 @@ def read_video_header(value: VideoValue) -> VideoHeader:
     """Read what is known of a video without decoding more than one frame.
 
     Args:
-        value: a file, the files of its frames, or an array [T, C, H, W].
+        value: a file or a part of one, the files of its frames, or an array [T, C, H, W].
 
     Raises:
         DataError: it cannot be read.
     """
+    if isinstance(value, Excerpt):
+        return _cut_header(read_video_header(value.path), value.stop - value.start)
     if isinstance(value, FrameList):
         first = read_header(value[0])
         return VideoHeader(first.width, first.height, len(value), None, first.channels, "")
@@ -85,7 +90,7 @@ def read_video_header(value: VideoValue) -> VideoHeader:
         header = read_header(value)
         with open_frames(value) as image:
             starts = _list_start_times(image)
-        return VideoHeader(header.width, header.height, len(starts) - 1, starts[-1] / 1000, header.channels, "")
+        return VideoHeader(header.width, header.height, len(starts) - 1, starts[-1], header.channels, "")
     with _open(value) as (container, stream):
         times, codec = _list_times(container, stream, value.name), stream.codec_context.name
     with _open(value) as (container, stream):
@@ -94,11 +99,17 @@ def read_video_header(value: VideoValue) -> VideoHeader:
         return VideoHeader(*sides, len(times.stamps), times.end - times.seconds[0], 3, codec)
 
 
+def _cut_header(header: VideoHeader, seconds: float) -> VideoHeader:
+    """Return what is known of a part of a video."""
+    share = seconds / max(header.seconds or 0.0, 1e-9)
+    return header._replace(seconds=seconds, num_frames=max(round(header.num_frames * share), 1))
+
+
 def read_frames(value: VideoValue, count: int, sampling: Sampling = "time") -> "Iterator[Path | np.ndarray | Image]":
     """Yield some frames of a video, from the middles of as many equal parts of it; only one is in memory at a time.
 
     Args:
-        value: a file, the files of its frames, or an array [T, C, H, W].
+        value: a file or a part of one, the files of its frames, or an array [T, C, H, W].
         count: number of frames; those of a video that has fewer are repeated, one after the other.
         sampling: time: parts of equal time; number: parts of an equal number of frames. They differ where the rate of
             the frames varies.
@@ -109,8 +120,10 @@ def read_frames(value: VideoValue, count: int, sampling: Sampling = "time") -> "
     Raises:
         DataError: the video cannot be read.
     """
-    if isinstance(value, Path):
-        yield from (_read_animation if find_format(value) is None else _read_video)(value, count, sampling)
+    if isinstance(value, Path | Excerpt):
+        file, start, stop = value if isinstance(value, Excerpt) else (value, 0.0, math.inf)
+        read = _read_animation if find_format(file) is None else _read_video
+        yield from read(file, partial(_choose, span=(start, stop), count=count, sampling=sampling))
         return
     frames = value if isinstance(value, FrameList) else list(check_array(value))
     for place in _spread(len(frames), count):
@@ -166,46 +179,49 @@ def _spread(total: int, count: int) -> list[int]:
     return [(2 * part + 1) * total // (2 * count) for part in range(count)]
 
 
-def _spread_in_time(starts: Sequence[float], end: float, count: int) -> list[int]:
-    """Return the numbers of the frames that are seen in the middles of `count` parts of equal time.
+def _choose(
+    starts: Sequence[float], end: float, span: tuple[float, float], count: int, sampling: Sampling
+) -> list[int]:
+    """Return the numbers of the frames in the middles of equal parts of a span.
 
     Args:
-        starts: when each frame appears, ascending.
+        starts: when each frame appears, ascending, in s.
         end: when the last one disappears.
+        span: its start and stop after the first frame; an infinite one is that of the whole video.
         count: number of parts.
+        sampling: parts of equal time, whose frames are those seen in the middle; or of an equal number of frames.
     """
-    length = end - starts[0]
-    moments = [starts[0] + (2 * part + 1) * length / (2 * count) for part in range(count)]
-    return [max(bisect_right(starts, moment) - 1, 0) for moment in moments]
-
-
-def _choose(starts: Sequence[float], end: float, count: int, sampling: Sampling) -> list[int]:
-    return _spread(len(starts), count) if sampling == "number" else _spread_in_time(starts, end, count)
+    first, last = starts[0] + span[0], end if span[1] == math.inf else starts[0] + span[1]
+    if sampling == "time":
+        moments = [first + (2 * part + 1) * (last - first) / (2 * count) for part in range(count)]
+        return [max(bisect_right(starts, moment) - 1, 0) for moment in moments]
+    start = max(bisect_right(starts, first) - 1, 0)
+    return [start + place for place in _spread(max(bisect_left(starts, last) - start, 1), count)]
 
 
 # ------------------------------------------------------------------------------------------------------ animated images
 
 
-def _read_animation(file: Path, count: int, sampling: Sampling) -> "Iterator[Image]":
+def _read_animation(file: Path, choose: Choose) -> "Iterator[Image]":
     if not read_header(file).is_animated:
-        yield from [open_image(file)] * count
+        yield from [open_image(file)] * len(choose([0.0], 1.0))
         return
     with open_frames(file) as image:
         *starts, end = _list_start_times(image)
         check_video(image.width, image.height, len(starts), file.name)
-        for place, places in groupby(_choose(starts, end, count, sampling)):
+        for place, places in groupby(choose(starts, end)):
             image.seek(place)
             frame = image.convert("RGBA" if image.has_transparency_data else "RGB")
             yield from (frame for _ in places)
 
 
 def _list_start_times(image: "Image") -> list[float]:
-    """Return when each frame of an animated image appears, and when the last one disappears, in ms."""
+    """Return when each frame of an animated image appears, and when the last one disappears, in s."""
     durations = []
     for place in range(min(getattr(image, "n_frames", 1), MAX_FRAMES + 1)):
         image.seek(place)
         durations.append(float(image.info.get("duration") or DEFAULT_DURATION))
-    return [0.0, *accumulate(durations)]
+    return [0.0, *(time / 1000 for time in accumulate(durations))]
 
 
 # ---------------------------------------------------------------------------------------------------------- video files
@@ -227,11 +243,11 @@ class _Times(NamedTuple):
     end: float
 
 
-def _read_video(file: Path, count: int, sampling: Sampling) -> "Iterator[Image]":
+def _read_video(file: Path, choose: Choose) -> "Iterator[Image]":
     with _open(file) as (container, stream):
         times = _list_times(container, stream, file.name)
         check_video(stream.codec_context.width, stream.codec_context.height, len(times.stamps), file.name)
-    places = _choose(times.seconds, times.end, count, sampling)
+    places = choose(times.seconds, times.end)
     with _open(file) as (container, stream):  # from the start, whether or not the format can be rewound
         yield from _read_at(container, stream, times, places, file.name)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 import numpy as np
 
 from mmrun.data import cells, infer, limits
+from mmrun.data.align.options import Alignment, list_times, parse_alignments
+from mmrun.data.align.rows import check_alignments, read_modality
 from mmrun.data.checks.suspicious import find_suspicious
 from mmrun.data.file_digests import FileDigests
 from mmrun.data.file_resolver import FileResolver
@@ -21,7 +23,7 @@ from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
 from mmrun.data.items import ItemOptions, Pooling
 from mmrun.data.labels import Label, encode_target, get_label_parser
 from mmrun.data.names import collect_names, normalize_name, shorten
-from mmrun.data.packed import PackedValues
+from mmrun.data.packed import PackedValues, is_present
 from mmrun.data.preprocess.items import has_items
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
 from mmrun.data.sheets.formats import format_to_json
@@ -57,6 +59,7 @@ def manifest(
     items: Mapping[str, Pooling] | None = None,
     max_items: ItemCount | None = None,
     layout: Mapping[str, SeriesLayout] | None = None,
+    align: Mapping[str, Alignment] | None = None,
     fold: NonNegativeInt | None = None,
     fold_column: str | None = "fold",
     hint: str = HINT,
@@ -85,6 +88,7 @@ def manifest(
             tokens; None: pooled.
         max_items: number that is read of a row; None: chosen from the training rows.
         layout: of series with two axes, by modality: time_first or channels_first; None: chosen from the rows.
+        align: of modalities whose cells name streams, what of a stream belongs to a row; see `align.options`.
         fold: of a cross-validation, the one for testing; the next one is for validation. None: `split` decides.
         fold_column: column of the folds, 0, 1, 2 ...; a row without one is always for training.
         hint: ends the error message if there is no file.
@@ -98,11 +102,9 @@ def manifest(
     cache = None if digests is None else digests.folder
     opened = open_path(require_path(path, hint), cache, encoding=encoding, hint=hint)
     sheet = opened.sheet
-    head = sheet.head()
-    readings = infer_readings(head, read, _list_raw_columns(target, task, split, group, id, fold_column))
-    head = apply_readings(head, readings)
-    file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
-    decoding = Decoding(items or {}, max_items, layout or {})
+    decoding = Decoding(items or {}, max_items, layout or {}, parse_alignments(align))
+    roles = (columns, kinds, target, split, group, id, fold, fold_column, list_times(decoding.align))
+    readings, file_columns = _infer_columns(sheet.head(), read, task, *roles)
     decoding.check(file_columns)
     sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
@@ -113,24 +115,16 @@ def manifest(
         folder, root_notes = choose_root(opened, _list_file_columns(file_columns))
     files = FileResolver(folder, allow_outside, cache=cache)
     table = _build_table(opened, sheet, reader, schema, files, decoding, split_seed, fold)
-    fingerprint = table.fingerprint
-    if files.sizes:
-        contents = files.digest_contents(FileDigests() if digests is None else digests)
-        fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
-    if encoding is not None:
-        fingerprint = f"{fingerprint}-{encoding}"
     reading_notes = [reading.note for reading in sheet.readings.values() if reading.note]
+    reading_warnings = [reading.warning for reading in sheet.readings.values() if reading.warning]
     return replace(
         table,
         root=folder,
         on_error=on_error,
-        fingerprint=fingerprint,
+        fingerprint=_add_contents(table.fingerprint, files, digests, encoding),
         old_fingerprint=table.fingerprint,
         notes=[*opened.notes, *root_notes, *table.notes, *reading_notes],
-        warnings=[
-            *(reading.warning for reading in sheet.readings.values() if reading.warning),
-            *find_suspicious(table, group),
-        ],
+        warnings=[*table.warnings, *reading_warnings, *find_suspicious(table, group)],
     )
 
 
@@ -145,6 +139,7 @@ def infer_modalities(
     encoding: str | None = None,
     task: str | Mapping[str, str] | None = None,
     read: Mapping[str, str] | None = None,
+    align: Mapping[str, Any] | None = None,
     fold: int | None = None,
     fold_column: str | None = "fold",
     hint: str = HINT,
@@ -165,10 +160,30 @@ def infer_modalities(
         DataError: the file cannot be read.
     """
     sheet = open_path(require_path(path, hint), cache, SAMPLE_ROWS, encoding, hint).sheet
-    readings = infer_readings(sheet, read, _list_raw_columns(target, task, split, group, id, fold_column))
-    head = apply_readings(sheet, readings)
-    layout = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
-    return layout.modalities
+    times = list_times(parse_alignments(align))
+    roles = (columns, kinds, target, split, group, id, fold, fold_column, times)
+    return _infer_columns(sheet, read, task, *roles)[1].modalities
+
+
+def _infer_columns(
+    head: Sheet,
+    read: Mapping[str, str] | None,
+    task: str | Mapping[str, str] | None,
+    columns: Mapping[str, Names] | None,
+    kinds: Mapping[str, str] | None,
+    target: Names,
+    split: str | None,
+    group: str | None,
+    id: str | None,
+    fold: int | None,
+    fold_column: str | None,
+    times: Sequence[str],
+) -> tuple[dict[str, Reading], Layout]:
+    """Infer from the first rows how cells are read, and what columns hold."""
+    raw_columns = _list_raw_columns(target, task, split, group, id, fold_column, *times)
+    readings = infer_readings(head, read, raw_columns)
+    sheet = apply_readings(head, readings)
+    return readings, infer_layout(sheet, columns, kinds, target, split, group, id, fold, fold_column, times)
 
 
 def _list_file_columns(layout: Layout) -> list[str]:
@@ -200,11 +215,13 @@ class Decoding(NamedTuple):
         items: how several pictures or sounds of a row are read, by modality.
         max_items: number that is read of a row; None: chosen from the training rows.
         layout: of series, by modality.
+        align: of modalities whose cells name streams.
     """
 
     items: Mapping[str, Pooling]
     max_items: int | None
     layout: Mapping[str, SeriesLayout]
+    align: Mapping[str, Alignment]
 
     def check(self, columns: Layout) -> None:
         """Reject names that are no modality, or one of another kind.
@@ -223,6 +240,7 @@ class Decoding(NamedTuple):
                         f"dataset.{key}.{name}: this is for modalities of the kind {' or '.join(kinds)} (there are "
                         f"{', '.join(fitting) or 'none'})"
                     )
+        check_alignments(self.align, columns.modalities)
 
     def apply(self, name: str, column: Column) -> Column:
         """Return the column of a modality with what decoding needs to know.
@@ -232,7 +250,7 @@ class Decoding(NamedTuple):
             column: its raw values.
         """
         if column.kind == "series":
-            return replace(column, layout=self.layout.get(name, "auto"))
+            return column if name in self.align else replace(column, layout=self.layout.get(name, "auto"))
         if column.kind in FILE_KINDS and (name in self.items or has_items(column)):
             return replace(column, items=ItemOptions(self.items.get(name, "pooled"), self.max_items))
         return column
@@ -285,11 +303,19 @@ def _build_table(
 ) -> Table:
     """Parse all cells, and return the valid rows."""
     layout = schema.layout
-    values = _read_modalities(reader, layout, files)
+    notes, warnings = list(schema.notes), []
+    values: dict[str, cells.RawValues] = {}
+    for name, modality in layout.modalities.items():
+        read = read_modality(reader, name, modality, files, decoding.align, decoding.layout)
+        if read.warnings and not is_present(read.values).any():
+            raise DataError(read.warnings[0])
+        values[name] = read.values
+        notes += read.notes
+        warnings += read.warnings
+    reader.require_any_modality(values, has_times=bool(decoding.align))
     labels = read_labels(reader, schema)
     ids = sheet.locate_rows() if layout.id is None else reader.read_ids(layout.id)
     groups = None if layout.group is None else reader.read_column(layout.group, normalize_name, required=True)
-    notes = list(schema.notes)
     split = _read_split(reader, layout, sheet, fold, notes)
     if split is not None:
         for name, column in labels.items():
@@ -313,22 +339,20 @@ def _build_table(
         targets=targets,
         split=_resolve_split(sheet.name, given_split, targets, group_of, split_seed, notes),
         fingerprint=_compute_fingerprint(
-            opened.hash_content(), files.sizes, schema, sheet.lines[rows] if reader.skipped else None, sheet.readings
+            opened.hash_content(),
+            files.sizes,
+            schema,
+            sheet.lines[rows] if reader.skipped else None,
+            sheet.readings,
+            decoding.align,
         ),
         groups=group_of,
         skipped=reader.skipped,
         notes=notes,
+        warnings=warnings,
         fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
         formats={name: format_to_json(reading.format) for name, reading in sheet.readings.items() if reading.format},
     )
-
-
-def _read_modalities(reader: cells.RowReader, layout: Layout, files: FileResolver) -> dict[str, cells.RawValues]:
-    values = {}
-    for name, modality in layout.modalities.items():
-        values[name] = cells.read_values(reader, modality, files)
-    reader.require_any_modality(values)
-    return values
 
 
 def read_labels(reader: cells.RowReader, schema: Schema) -> dict[str, PackedValues[Label | None]]:
@@ -441,6 +465,7 @@ def _compute_fingerprint(
     schema: Schema,
     lines: np.ndarray | None,
     readings: Mapping[str, Reading],
+    alignments: Mapping[str, Alignment],
 ) -> str:
     """Hash the file, the names and sizes of those that it names, and how it is read.
 
@@ -452,6 +477,7 @@ def _compute_fingerprint(
         schema: what its columns mean.
         lines: of the valid rows; None: all are valid.
         readings: of its columns.
+        alignments: by modality.
     """
     layout = schema.layout
     modalities = {name: [modality.kind, modality.columns] for name, modality in layout.modalities.items()}
@@ -467,5 +493,14 @@ def _compute_fingerprint(
         [] if lines is None else lines.tolist(),
         *([orders] if orders else []),
         *([formats] if formats else []),
+        *([{name: asdict(alignment) for name, alignment in alignments.items()}] if alignments else []),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _add_contents(fingerprint: str, files: FileResolver, digests: FileDigests | None, encoding: str | None) -> str:
+    """Return a fingerprint that also covers the contents of the files that cells name, and the encoding."""
+    if files.sizes:
+        contents = files.digest_contents(FileDigests() if digests is None else digests)
+        fingerprint = hashlib.sha256(f"{fingerprint} {contents}".encode()).hexdigest()
+    return fingerprint if encoding is None else f"{fingerprint}-{encoding}"

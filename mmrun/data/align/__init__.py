@@ -1,0 +1,1 @@
+"""Alignment in time: what of a long recording belongs to each row."""
