@@ -102,7 +102,18 @@ def test_the_best_steps_that_reach_a_target_are_found(shell, trained, monkeypatc
     assert inference["compressed"]["parameters"] <= 0.6 * inference["original"]["parameters"]
     assert set(folder.read_metrics()["metrics"]) == {"val", "test"}
     code, _, err = shell("compress", trained, "--target", "parameters=0.01", "--max-drop", "1")
-    assert (code, "nothing reaches parameters=0.01 with a drop of at most 1" in err) == (1, True)
+    assert (code, "nothing reaches parameters=0.01; the smallest ratios are parameters=0." in err) == (1, True)
+
+
+def test_few_of_many_combinations_are_judged(shell, trained, monkeypatch):
+    monkeypatch.setattr("mmrun.deploy.compress.search.FILTER_SHARES", (0.0,))
+    monkeypatch.setattr("mmrun.deploy.compress.search.MAX_JUDGED", 2)
+    _, _, err = shell("compress", trained, "--target", "file=0.6", "--max-drop", "0")
+    lines = [line.strip() for line in err.splitlines()]
+    assert any(line.endswith("of 23 combinations of steps reach file=0.6") for line in lines)
+    assert "the 2 that keep most parameters are judged, each with and without 8 bits" in lines
+    assert any(line.startswith("2 of 2: ") for line in lines)
+    assert not any(line.startswith("3 of ") for line in lines)
 
 
 def test_a_run_in_8_bits_is_a_run(shell, trained):
