@@ -272,7 +272,11 @@ def _describe_same_preprocess(key_path: str, actual: Any, expected: Any) -> str:
     if actual["_target_"] != expected["_target_"]:
         return f"use the same {key_path}"
     differing = [key for key, value in expected.items() if actual[key] != value]
-    return f"add {' '.join(f'{key_path}.{key}={json.dumps(expected[key])}' for key in differing)}"
+    return f"add {' '.join(f'{key_path}.{key}={_format_value(expected[key])}' for key in differing)}"
+
+
+def _format_value(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))  # without spaces, which a shell would split
 
 
 def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str) -> Multimodal:

@@ -116,7 +116,10 @@ def test_a_model_that_differs_is_refused(shell, moved_run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "litert"], "--format litert: not built yet; use --format onnx, which converters to LiteRT read"),
+        (
+            ["--format", "litert"],
+            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read",
+        ),
         (
             ["--tolerance", "0"],
             "argument --tolerance: 0: must be above 0 (see `mmrun export -h`)",
