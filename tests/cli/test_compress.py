@@ -171,11 +171,11 @@ def test_a_student_learns_from_the_run(shell, trained):
 
 
 def test_a_student_of_many_overrides_has_a_short_name_of_its_own():
-    long = ["encoder.text=gru", "encoder.image=lenet", "budget.epochs=5"]
+    long = ["encoder.text=gru", "encoder.image=lenet", "fusion=gated", "budget.epochs=5"]
     assert name_student(["encoder.text=gru"]) == "student:encoder.text=gru"
-    assert name_student(long).startswith("student:encoder.text=gru,encoder.image...")
-    assert len(name_student(long)) == 48
-    assert name_student(long) != name_student([*long[:2], "budget.epochs=6"])
+    assert name_student(long).startswith("student:encoder.text=gru,encoder.image=lenet,fusion=gated,b...")
+    assert len(name_student(long)) == 68
+    assert name_student(long) != name_student([*long[:3], "budget.epochs=6"])
 
 
 def test_a_student_that_cannot_be_built_leaves_no_folder(shell, trained):

@@ -19,7 +19,7 @@ from mmrun.run import build, pipeline
 from mmrun.run.early_checks import check_early
 from mmrun.training.callback import Callback
 
-MAX_NAME = 40  # letters in a table
+MAX_NAME = 60  # letters in a table
 RECIPE = ("strategy=distill", "~strategy.stages.teach")
 TEACHER = "strategy.stages.distill.objective.teacher"
 HOW_IT_WAS_TRAINED = re.compile(r"[+~]*(strategy|(.*\.)?init)\b")  # overrides that are about the teacher alone
