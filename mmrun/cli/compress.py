@@ -266,16 +266,22 @@ def parse_targets(texts: "Sequence[str]") -> dict[str, float]:
 
 
 def _search(source: "Source", wish: "Wish", table_format: str, terminal: "Terminal") -> "Plan | None":
-    from mmrun.deploy.compress.search import search
+    from mmrun.deploy.compress.search import describe_targets, search
 
-    candidates, best = search(source, wish, terminal)
+    findings = search(source, wish, terminal)
+    targets = describe_targets(wish.targets)
+    if not findings.candidates:
+        smallest = describe_targets(findings.smallest)
+        inform(
+            f"nothing reaches {targets}; the smallest ratios are {smallest or 'those of the original'}; ask for less"
+        )
+        return None
     if table_format == "table":
-        print_answer(Answer([_build_candidates(candidates, best)], {}, []), table_format)
-    if best is None:
-        targets = " ".join(f"{name}={ratio:g}" for name, ratio in wish.targets.items())
+        print_answer(Answer([_build_candidates(findings.candidates, findings.best, wish)], {}, []), table_format)
+    if findings.best is None:
         inform(f"nothing reaches {targets} with a drop of at most {wish.max_drop:g}; {_advise(wish)}")
         return None
-    return best.plan
+    return findings.best.plan
 
 
 def _advise(wish: "Wish") -> str:
@@ -283,14 +289,15 @@ def _advise(wish: "Wish") -> str:
     return f"{more} --finetune-epochs, allow a larger --max-drop, or ask for less"
 
 
-def _build_candidates(candidates: "Sequence[Candidate]", best: "Candidate | None") -> Table:
+def _build_candidates(candidates: "Sequence[Candidate]", best: "Candidate | None", wish: "Wish") -> Table:
+    measured = [name for name in TARGETS if name != "latency" or name in wish.targets]
     rows = []
     for candidate in candidates:
         mark = " *" if candidate is best else ""
         numbers = [format_number(candidate.value), format_number(candidate.drop)]
-        numbers += [f"{candidate.ratios[name]:.2f}" for name in TARGETS]
+        numbers += [f"{candidate.ratios[name]:.2f}" for name in measured]
         rows.append([candidate.plan.name + mark, *numbers])
-    return Table("on validation rows; times the original", ["steps", "metric", "drop", *TARGETS], rows)
+    return Table("on validation rows; times the original", ["steps", "metric", "drop", *measured], rows)
 
 
 def _print_result(original: "RunFolder", compressed: "RunFolder", format: str) -> None:

@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         The exit code, 0.
     """
     if args.format == "litert":
-        raise ConfigError("--format litert: not built yet; use --format onnx, which converters to LiteRT read")
+        raise ConfigError(
+            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read"
+        )
     quantization = _build_request(args)
 
     from mmrun.results.index import resolve

@@ -1,5 +1,6 @@
 """Builds the objects of a run from its config: model, callbacks, and for each stage its objective and optimizer."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -264,14 +265,29 @@ def _hold_out_rows(stage: Stage, data: Data, seed: int, share: float) -> torch.T
     return held_out
 
 
+def _describe_same_preprocess(key_path: str, actual: Any, expected: Any) -> str:
+    """Return the overrides that make two preprocessors equal, if they are of one class."""
+    if not isinstance(actual, Mapping) or not isinstance(expected, Mapping) or actual.keys() != expected.keys():
+        return f"use the same {key_path}"
+    if actual["_target_"] != expected["_target_"]:
+        return f"use the same {key_path}"
+    differing = [key for key, value in expected.items() if actual[key] != value]
+    return f"add {' '.join(f'{key_path}.{key}={_format_value(expected[key])}' for key in differing)}"
+
+
+def _format_value(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))  # without spaces, which a shell would split
+
+
 def _open_finished_model(key_path: str, config: RunConfig, data: Data, run: str) -> Multimodal:
     """Return the frozen model of a finished run that preprocesses its inputs as this one does."""
     folder, other = init_from.open_config(run, key_path)
     for modality, node in other.encoder.items():
-        if modality not in config.encoder or config.encoder[modality]["preprocess"] != node["preprocess"]:
+        actual = config.encoder[modality]["preprocess"] if modality in config.encoder else None
+        if actual != node["preprocess"]:
             raise ConfigError(
                 f"{key_path}: {folder.name} preprocesses {modality} differently; "
-                f"use the same encoder.{modality}.preprocess"
+                f"{_describe_same_preprocess(f'encoder.{modality}.preprocess', actual, node['preprocess'])}"
             )
     parts = [*(f"encoder.{modality}" for modality in other.encoder), *(f"task.{task}" for task in data.tasks)]
     data.warn(init_from.check_fits(folder, {part: data.fits[part] for part in parts}, key_path))

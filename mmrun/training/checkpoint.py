@@ -19,6 +19,7 @@ from mmrun.training import packed_weights
 Tensors = dict[str, Tensor]
 
 FORMAT = 2  # of state.json; from 2 on, digests.json stands beside it
+MAX_NAMED_KEYS = 3  # of weights that do not fit
 
 
 def save(folder: Path, parts: dict[str, Tensors], state: Mapping[str, object], keep_previous: bool = False) -> None:
@@ -229,4 +230,12 @@ def load_weights(module: nn.Module, tensors: Tensors, folder: Path) -> None:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise RunError(f"{folder}: the weights do not fit this model: {reason}") from None
+        raise RunError(f"{folder}: the weights do not fit this model: {_shorten(reason)}") from None
+
+
+def _shorten(reason: str) -> str:
+    """Cut a list of quoted keys to the first ones."""
+    keys = reason.split('", "')
+    if len(keys) <= MAX_NAMED_KEYS:
+        return reason
+    return '", "'.join(keys[:MAX_NAMED_KEYS]) + f'" and {len(keys) - MAX_NAMED_KEYS} more'

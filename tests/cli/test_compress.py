@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mmrun.deploy.compress.student import name_student
 from mmrun.results.folder import RunFolder
 from tests.end_to_end.conftest import few_digits as few_digits
 from tests.end_to_end.conftest import folder_of_few_digits as folder_of_few_digits
@@ -102,7 +103,18 @@ def test_the_best_steps_that_reach_a_target_are_found(shell, trained, monkeypatc
     assert inference["compressed"]["parameters"] <= 0.6 * inference["original"]["parameters"]
     assert set(folder.read_metrics()["metrics"]) == {"val", "test"}
     code, _, err = shell("compress", trained, "--target", "parameters=0.01", "--max-drop", "1")
-    assert (code, "nothing reaches parameters=0.01 with a drop of at most 1" in err) == (1, True)
+    assert (code, "nothing reaches parameters=0.01; the smallest ratios are parameters=0." in err) == (1, True)
+
+
+def test_few_of_many_combinations_are_judged(shell, trained, monkeypatch):
+    monkeypatch.setattr("mmrun.deploy.compress.search.FILTER_SHARES", (0.0,))
+    monkeypatch.setattr("mmrun.deploy.compress.search.MAX_JUDGED", 2)
+    _, _, err = shell("compress", trained, "--target", "file=0.6", "--max-drop", "0")
+    lines = [line.strip() for line in err.splitlines()]
+    assert any(line.endswith("of 23 combinations of steps reach file=0.6") for line in lines)
+    assert "the 2 that keep most parameters are judged, each with and without 8 bits" in lines
+    assert any(line.startswith("2 of 2: ") for line in lines)
+    assert not any(line.startswith("3 of ") for line in lines)
 
 
 def test_a_run_in_8_bits_is_a_run(shell, trained):
@@ -158,11 +170,20 @@ def test_a_student_learns_from_the_run(shell, trained):
     assert small.read_metrics()["choices"]["compress"] == f"{choice}+cluster=16"
 
 
+def test_a_student_of_many_overrides_has_a_short_name_of_its_own():
+    long = ["encoder.text=gru", "encoder.image=lenet", "fusion=gated", "budget.epochs=5"]
+    assert name_student(["encoder.text=gru"]) == "student:encoder.text=gru"
+    assert name_student(long).startswith("student:encoder.text=gru,encoder.image=lenet,fusion=gated,b...")
+    assert len(name_student(long)) == 68
+    assert name_student(long) != name_student([*long[:3], "budget.epochs=6"])
+
+
 def test_a_student_that_cannot_be_built_leaves_no_folder(shell, trained):
     code, _, err = shell("compress", trained, "--student", "encoder.text=nothing", "-o", "student")
     assert (code, "nothing" in err) == (2, True)
     code, _, err = shell("compress", trained, "--student", "encoder.image.preprocess.size=14", "-o", "student")
-    assert (code, "preprocesses image differently" in err) == (2, True)
+    err = err.replace("\n  ", " ")
+    assert (code, "preprocesses image differently; add encoder.image.preprocess.size=" in err) == (2, True)
     assert not (trained.parent / "student").exists()
     assert not RunFolder("student").path.exists()
 

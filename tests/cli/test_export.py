@@ -107,7 +107,10 @@ def test_without_data_rows_of_noise_are_compared(shell, moved_run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "litert"], "--format litert: not built yet; use --format onnx, which converters to LiteRT read"),
+        (
+            ["--format", "litert"],
+            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read",
+        ),
         (
             ["--tolerance", "0"],
             "argument --tolerance: 0: must be above 0 (see `mmrun export -h`)",

@@ -86,6 +86,12 @@ def test_weights_of_another_model_are_refused(tmp_path):
         checkpoint.load_weights(nn.Linear(2, 2), nn.Linear(3, 2).state_dict(), tmp_path)
 
 
+def test_of_many_missing_weights_the_first_are_named(tmp_path):
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))
+    with pytest.raises(RunError, match=r'Missing .* in state_dict: "0.weight", "0.bias", "1.weight" and 3 more$'):
+        checkpoint.load_weights(model, {}, tmp_path)
+
+
 @pytest.mark.parametrize("make", [torch.optim.AdamW, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)])
 def test_an_optimizer_goes_on_as_if_it_had_never_stopped(tmp_path, make):
     torch.manual_seed(0)

@@ -198,6 +198,14 @@ class Cells:
         parts = self._join(numbers, missing, np.array([numbered], dtype=np.int64))
         return {name: part[0] for name, part in parts.items()}
 
+    def find_unknown(self, value: Mapping[str, object]) -> list[str]:
+        """Return the columns in which a row has a category that no training row has, however categories are encoded.
+
+        Args:
+            value: cells by column.
+        """
+        return [name for name, transform in self.categories.items() if transform.number_cell(value[name]) == 0]
+
     def decode_rows(self, values: Sequence[Mapping[str, object] | None]) -> dict[str, np.ndarray] | None:
         """Decode many rows at once, column by column.
 

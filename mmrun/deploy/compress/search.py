@@ -1,8 +1,12 @@
-"""Searches the steps that make a run small or fast enough. Candidates are judged on validation rows alone."""
+"""Searches the steps that make a run small or fast enough. Candidates are judged on validation rows alone.
+
+Sizes and times cost little, and fine-tuning and evaluation much: of the combinations that are small and fast enough,
+those that keep most parameters are judged.
+"""
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +30,10 @@ from mmrun.training.cost import count_parameters
 from mmrun.training.grad_accumulation import first_rows
 
 FILTER_SHARES = (0.0, 0.25, 0.5, 0.75)
-NUM_ROUNDS = 100  # of timed calls of each candidate
+NUM_ROUNDS = 50  # of timed calls of each candidate
+MAX_JUDGED = 12  # combinations that are fine-tuned and evaluated
+
+Ratios = Mapping[str, float]  # to the original, by file, parameters and, where it was measured, latency
 
 
 @dataclass(frozen=True)
@@ -45,64 +52,114 @@ class Wish:
     importance: str
     finetune_epochs: float
 
+    def is_reached(self, ratios: Ratios) -> bool:
+        """Return whether a model is small and fast enough.
+
+        Args:
+            ratios: of the model.
+        """
+        return all(ratios[name] <= limit for name, limit in self.targets.items() if name in ratios)
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A combination of steps whose result was measured, and not evaluated.
+
+    Attributes:
+        plan: the steps.
+        ratios: to the original; without latency where that is no target, or another target is missed.
+    """
+
+    plan: Plan
+    ratios: Ratios
+
+    @property
+    def promise(self) -> tuple[float, int]:
+        """Sorts those first that keep most parameters, by the fewest steps."""
+        return -self.ratios["parameters"], len(self.plan.steps) + (self.plan.quantization is not None)
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """Steps that were tried.
+    """A combination of steps that was judged.
 
     Attributes:
         plan: the steps.
         value: of the primary metric on validation rows.
         drop: by how much it is worse than that of the original.
-        ratios: to the original, by latency, file and parameters.
+        ratios: to the original.
     """
 
     plan: Plan
     value: float
     drop: float
-    ratios: Mapping[str, float]
-
-    def meets(self, wish: Wish) -> bool:
-        """Return whether it is good and small enough.
-
-        Args:
-            wish: what is needed.
-        """
-        return self.drop <= wish.max_drop and all(self.ratios[name] <= limit for name, limit in wish.targets.items())
+    ratios: Ratios
 
 
-def search(source: Source, wish: Wish, callback: Callback) -> tuple[list[Candidate], Candidate | None]:
-    """Try combinations of steps.
+@dataclass(frozen=True)
+class Findings:
+    """What a search found.
+
+    Attributes:
+        candidates: those that were judged.
+        best: the plan with the best metric among those that meet the wish; None if none does.
+        smallest: smallest ratio of any combination, judged or not, by target.
+    """
+
+    candidates: list[Candidate]
+    best: Candidate | None
+    smallest: Ratios
+
+
+def search(source: Source, wish: Wish, callback: Callback) -> Findings:
+    """Measure all combinations of steps, and judge the most promising of those that reach the targets.
 
     Args:
         source: the run, with its data.
         wish: what is needed.
-        callback: gets a message for each candidate.
-
-    Returns:
-        All candidates, and the one with the best metric among those that meet the wish; None if none does.
+        callback: gets messages and the progress.
 
     Raises:
         ConfigError: the data of the run are not there.
     """
     if source.session is None:
         raise ConfigError("--target: needs the validation rows, which are not there; name the steps instead")
+    measured = _measure_all(source, wish, callback)
+    small = sorted((sized for sized in measured if wish.is_reached(sized.ratios)), key=lambda sized: sized.promise)
+    plans = list(dict.fromkeys(replace(sized.plan, quantization=None) for sized in small))
+    callback.on_message(f"{len(small)} of {len(measured)} combinations of steps reach {describe_targets(wish.targets)}")
+    if len(plans) > MAX_JUDGED:
+        callback.on_message(f"the {MAX_JUDGED} that keep most parameters are judged, each with and without 8 bits")
     original = measure_quality(source, source.session, source.model)
     candidates = []
-    plans = list(_iterate_plans(wish))
-    for number, plan in enumerate(plans, start=1):
-        with suppress(ConfigError):  # a step changes nothing here
-            material = source.compress(list(plan.steps), plan.importance)
-            callback.on_message(f"{number} of {len(plans)}: {plan.name or 'as it is'}, and in 8 bits")
-            if plan.finetune_epochs:
-                _finetune(source, source.session, plan, material.model)
-            if plan.steps:
-                candidates.append(_judge(source, source.session, plan, material.model, original))
-            quantized = replace(plan, quantization=Quantization(), max_drop=wish.max_drop)
-            quantize(material, Quantization(), source.iterate_calibration_rows)
-            candidates.append(_judge(source, source.session, quantized, material.model, original))
-    good = [candidate for candidate in candidates if candidate.meets(wish)]
-    return candidates, min(good, key=lambda candidate: candidate.drop, default=None)
+    for number, plan in enumerate(plans[:MAX_JUDGED], start=1):
+        variants = [sized for sized in small if replace(sized.plan, quantization=None) == plan]
+        judged = _judge(source, source.session, plan, variants, original)
+        for candidate in judged:
+            value = f"{original.metric} {candidate.value:.4f}, drop {candidate.drop:.4f}"
+            callback.on_message(f"{number} of {min(len(plans), MAX_JUDGED)}: {candidate.plan.name}: {value}")
+        candidates += judged
+    good = [each for each in candidates if each.drop <= wish.max_drop and wish.is_reached(each.ratios)]
+    best = min(good, key=lambda candidate: candidate.drop, default=None)
+    return Findings(candidates, best, _find_smallest(measured, wish))
+
+
+def describe_targets(targets: Ratios) -> str:
+    """Return ratios by name as they are typed: latency=0.5 file=0.3.
+
+    Args:
+        targets: ratios by name.
+    """
+    return " ".join(f"{name}={ratio:.3g}" for name, ratio in targets.items())
+
+
+def _find_smallest(measured: Sequence[Sized], wish: Wish) -> Ratios:
+    smallest = {}
+    for name in wish.targets:
+        ratios = [sized.ratios[name] for sized in measured if name in sized.ratios]
+        if ratios:
+            smallest[name] = min(ratios)
+    return smallest
 
 
 def _iterate_plans(wish: Wish) -> Iterator[Plan]:
@@ -119,20 +176,77 @@ def _iterate_plans(wish: Wish) -> Iterator[Plan]:
     ]
     for combination in itertools.product(*choices):
         steps = tuple(step for step in combination if step is not None)
-        yield Plan(steps, wish.importance, wish.finetune_epochs) if steps else Plan(())
+        finetune_epochs = wish.finetune_epochs if steps else 0.0
+        yield Plan(steps, wish.importance if steps else "l1", finetune_epochs, max_drop=wish.max_drop)
 
 
-def _judge(source: Source, session: Session, plan: Plan, model: Multimodal, original: Quality) -> Candidate:
-    quality = measure_quality(source, session, model)
+def _measure_all(source: Source, wish: Wish, callback: Callback) -> list[Sized]:
+    """Measure each combination, with and without 8 bits, before any is fine-tuned, which changes no size."""
+    quantization = Quantization() if "latency" in wish.targets else Quantization(mode="dynamic")  # sizes need no ranges
+    plans, impossible = list(_iterate_plans(wish)), set[Step]()
+    measured = []
+    for number, plan in enumerate(plans, start=1):
+        callback.on_progress(f"combinations of steps: {number} of {len(plans)}")
+        if impossible & set(plan.steps):
+            continue
+        try:
+            material = source.compress(list(plan.steps), plan.importance)
+        except ConfigError:  # a step changes nothing here
+            if len(plan.steps) == 1:
+                impossible |= set(plan.steps)
+            continue
+        if plan.steps:
+            measured.append(Sized(plan, _measure(source, wish, material.model)))
+        if any(step.method == "cluster" for step in plan.steps):  # 4 bits a weight are fewer than 8
+            continue
+        with suppress(ConfigError):  # there are no layers for 8 bits
+            quantize(material, quantization, source.iterate_calibration_rows)
+            quantized = replace(plan, quantization=Quantization())
+            measured.append(Sized(quantized, _measure(source, wish, material.model)))
+    return measured
+
+
+def _measure(source: Source, wish: Wish, model: Multimodal) -> Ratios:
+    """Return the sizes of a model and, where these and that are asked for, its latency, as ratios to the original."""
+    sizes = _count_sizes(source, model)
+    if "latency" not in wish.targets or not wish.is_reached(sizes):
+        return sizes
     batch = first_rows(source.batch, 1)
     calls = {"original": lambda: source.predict(source.model, batch), "new": lambda: source.predict(model, batch)}
     latencies = measure_latencies(calls, source.accelerator.device, NUM_ROUNDS)
-    ratios = {
-        "latency": latencies["new"].p50 / latencies["original"].p50,
+    return {"latency": latencies["new"].p50 / latencies["original"].p50, **sizes}
+
+
+def _count_sizes(source: Source, model: Multimodal) -> dict[str, float]:
+    return {
         "file": _count_stored(model) / _count_stored(source.model),
         "parameters": count_parameters(model.parameters()) / count_parameters(source.model.parameters()),
     }
-    return Candidate(plan, quality.value, original.measure_drop(quality), ratios)
+
+
+def _judge(
+    source: Source, session: Session, plan: Plan, variants: Sequence[Sized], original: Quality
+) -> list[Candidate]:
+    """Fine-tune a combination of steps once, and evaluate it in fp32, in 8 bits, or both.
+
+    Args:
+        source: the run.
+        session: its data.
+        plan: the steps.
+        variants: of the plan, which are small enough; one in fp32 comes first.
+        original: metric of the run.
+    """
+    material = source.compress(list(plan.steps), plan.importance)
+    if plan.finetune_epochs:
+        _finetune(source, session, plan, material.model)
+    candidates = []
+    for variant in sorted(variants, key=lambda sized: sized.plan.quantization is not None):
+        if variant.plan.quantization is not None:
+            quantize(material, variant.plan.quantization, source.iterate_calibration_rows)
+        quality = measure_quality(source, session, material.model)
+        ratios = {**variant.ratios, **_count_sizes(source, material.model)}
+        candidates.append(Candidate(variant.plan, quality.value, original.measure_drop(quality), ratios))
+    return candidates
 
 
 def _finetune(source: Source, session: Session, plan: Plan, model: Multimodal) -> None:

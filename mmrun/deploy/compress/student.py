@@ -1,5 +1,6 @@
 """A student: a smaller model that learns from the predictions of a finished run (Hinton et al., 2015)."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from mmrun.run import build, pipeline
 from mmrun.run.early_checks import check_early
 from mmrun.training.callback import Callback
 
+MAX_NAME = 60  # letters in a table
 RECIPE = ("strategy=distill", "~strategy.stages.teach")
 TEACHER = "strategy.stages.distill.objective.teacher"
 HOW_IT_WAS_TRAINED = re.compile(r"[+~]*(strategy|(.*\.)?init)\b")  # overrides that are about the teacher alone
@@ -46,7 +48,7 @@ def train_student(source: Source, overrides: Sequence[str], path: Path, callback
         raise ConfigError(f"{path}: exists; remove it with mmrun rm {path}, or choose another name with -o")
     words = list_overrides(source.folder, overrides)
     config = compose.load(words)
-    config.choices = {**config.choices, "compress": f"student:{','.join(overrides)}"}
+    config.choices = {**config.choices, "compress": name_student(overrides)}
     check_early(config)
     _record_teacher(folder, source, overrides)
     try:
@@ -57,6 +59,18 @@ def train_student(source: Source, overrides: Sequence[str], path: Path, callback
             folder.path.rmdir()
     _record_inference(source, folder, config, callback)
     return folder
+
+
+def name_student(overrides: Sequence[str]) -> str:
+    """Return what a student is called in tables; long overrides are cut, and told apart by a digest.
+
+    Args:
+        overrides: in what the student differs; `mmrun show` lists them whole.
+    """
+    name = ",".join(overrides)
+    if len(name) > MAX_NAME:
+        name = f"{name[: MAX_NAME - 9]}...{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"student:{name}"
 
 
 def list_overrides(teacher: RunFolder, overrides: Sequence[str]) -> list[str]:

@@ -121,16 +121,19 @@ class BodyReader:
         async def receive() -> Message:
             return next(messages)
 
-        max_parts = len(self._schema.fields) + len(self._schema.targets) + 10
+        num_lists = sum(column.is_list for column in self._schema.fields.values())
+        max_parts = len(self._schema.fields) + len(self._schema.targets) + num_lists * limits.MAX_ITEMS + 10
         replayed = Request(request.scope, receive)
         cells: dict[str, object] = {}
         try:
             form = await replayed.form(max_files=max_parts, max_fields=max_parts, max_part_size=limits.MAX_TEXT_BYTES)
             try:
-                for name, part in form.multi_items():
-                    if name in cells:
+                for name in form:
+                    parts = [await self._read_part(part) for part in form.getlist(name)]
+                    is_list = name in self._schema.fields and self._schema.fields[name].is_list
+                    if len(parts) > 1 and not is_list:
                         raise RequestError(422, f"rows[0].{name}", "is given twice", "send it once")
-                    cells[name] = await part.read() if isinstance(part, UploadFile) else part
+                    cells[name] = parts if len(parts) > 1 else parts[0]
             finally:
                 await form.close()
         except (MultiPartException, KeyError, UnicodeError) as error:
@@ -140,6 +143,9 @@ class BodyReader:
                 raise
             raise _broken_form(error.detail) from None
         return cells
+
+    async def _read_part(self, part: UploadFile | str) -> bytes | str:
+        return await part.read() if isinstance(part, UploadFile) else part
 
     def _check_rows(self, rows: list[object]) -> list[object]:
         if not rows:

@@ -137,7 +137,7 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
     try:
         if column.type in ("image", "audio", "video", "points"):
             if column.is_list and isinstance(cell, list) and cell:
-                return ItemList(_read_file(column, item, f"{where}[{n}]", files) for n, item in enumerate(cell))
+                return _read_items(column, cell, where, files)
             return _read_file(column, cell, where, files)
         if column.type == "series":
             return _read_series(cell, where, files)
@@ -148,6 +148,14 @@ def _read_cell(column: Field, cell: Cell, where: str, files: RequestFiles) -> Va
     if not isinstance(cell, str | int | float | bool):
         raise RequestError(422, where, f"is {describe_type(cell)}", f"send a {column.type} as a number or string")
     return _check_number(cell, where)
+
+
+def _read_items(column: Field, cells: Sequence[Cell], where: str, files: RequestFiles) -> ItemList:
+    """Write several pictures or sounds of one cell."""
+    if len(cells) > limits.MAX_ITEMS:
+        what = f"has {len(cells):,} items, more than {limits.MAX_ITEMS}"
+        raise RequestError(422, where, what, "send fewer; the run reads the first few")
+    return ItemList(_read_file(column, cell, f"{where}[{number}]", files) for number, cell in enumerate(cells))
 
 
 def _read_file(column: Field, cell: Cell, where: str, files: RequestFiles) -> Path:

@@ -1,8 +1,9 @@
 """What a server asks of a model, and how scores become an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from mmrun.data.preprocess.tabular import Cells
 from mmrun.deploy.serve.cells import ReadRow
 from mmrun.deploy.serve.problems import RequestError
 from mmrun.deploy.serve.schema import Schema, ServedTarget
@@ -94,14 +95,22 @@ def describe_scores(target: ServedTarget, scores: Sequence[float]) -> Answer:
     return {"prediction": max(named, key=lambda name: named[name]), "scores": named}
 
 
-def describe_unseen(name: str, row: ReadRow) -> str:
-    """Return a note on a category that no training row has.
+def describe_unseen(preprocessors: Mapping[str, object], values: Mapping[str, object]) -> list[str]:
+    """Return a note on each category of a row that no training row has.
 
     Args:
-        name: of the column.
-        row: that has it.
+        preprocessors: by modality.
+        values: raw ones of the row by modality; None where it lacks one.
     """
-    cell = row.values.get(name)
+    notes = []
+    for modality, value in values.items():
+        preprocessor = preprocessors[modality]
+        if isinstance(preprocessor, Cells) and isinstance(value, Mapping):
+            notes += [_describe_category(name, value[name]) for name in preprocessor.find_unknown(value)]
+    return notes
+
+
+def _describe_category(name: str, cell: object) -> str:
     described = "empty, which no training row is" if cell is None else f"{str(cell)[:40]!r}, which no training row has"
     return f"'{name}' is {described}: read as unknown"
 

@@ -66,7 +66,8 @@ class OnnxModel:
             scores = self._compute(list(decoded.values()))
             for place, number in enumerate(decoded):
                 row_scores = [scores[f"scores.{target.name}"][place].tolist() for target in self.schema.targets]
-                notes = self._describe_unseen(rows[number], decoded[number])
+                row_values = {name: of_modality[number] for name, of_modality in values.items()}
+                notes = describe_unseen(self._run.preprocessors, row_values)
                 answers[number] = describe_row(self.schema, rows[number], row_scores, notes)
         return split_answers(requests, answers, errors)
 
@@ -83,16 +84,6 @@ class OnnxModel:
         stacked = self._run.stack({name: [row[name] for row in decoded] for name in self._run.modalities})
         inputs = {name: stacked[name] for name in self._inputs}
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
-
-    def _describe_unseen(self, row: ReadRow, decoded: Mapping[str, Parts | None]) -> list[str]:
-        notes = []
-        for modality, spec in self._run.modalities.items():
-            parts = decoded[modality]
-            if spec["kind"] == "tabular" and parts is not None:
-                names = list(spec["state"]["categories"])
-                unseen = np.flatnonzero(parts["categorical"] == 0).tolist()
-                notes += [describe_unseen(names[place], row) for place in unseen]
-        return notes
 
     def explain(self, row: ReadRow, target: str | None) -> Answer:
         """Raise: onnxruntime computes no gradients."""

@@ -50,11 +50,12 @@ class TorchModel:
         good = np.array([number for number in range(len(rows)) if number not in errors], dtype=np.int64)
         scores, _ = self._predictor.compute(columns, good)
         by_task = [scores[target.name].tolist() for target in self.schema.targets]
-        unseen = self._describe_unseen(rows, columns)
         answers: dict[int, Answer] = {}
         for place, number in enumerate(good.tolist()):
             row_scores = [task_scores[place] for task_scores in by_task]
-            answers[number] = describe_row(self.schema, rows[number], row_scores, unseen[number])
+            row_values = {name: of_modality[number] for name, of_modality in values.items()}
+            notes = describe_unseen(self._predictor.fitted.preprocessors, row_values)
+            answers[number] = describe_row(self.schema, rows[number], row_scores, notes)
         return split_answers(requests, answers, errors)
 
     def _decode(
@@ -68,19 +69,6 @@ class TorchModel:
             for number, message in zip(column.bad_rows.tolist(), column.bad, strict=True):
                 errors.setdefault(number, explain_value(modality, values[modality.name][number], message))
         return columns
-
-    def _describe_unseen(self, rows: Sequence[ReadRow], columns: dict[str, MappedColumn]) -> list[list[str]]:
-        """Return a note on each category that no training row has, by row."""
-        notes: list[list[str]] = [[] for _ in rows]
-        for modality, preprocessor in self._predictor.fitted.preprocessors.items():
-            if not isinstance(preprocessor, Cells) or not preprocessor.categories:
-                continue
-            is_present = columns[modality].present.numpy()
-            is_unseen = (columns[modality].parts["categorical"].numpy() == 0) & is_present[:, None]
-            names = list(preprocessor.categories)
-            for number, place in np.argwhere(is_unseen).tolist():
-                notes[number].append(describe_unseen(names[place], rows[number]))
-        return notes
 
     def explain(self, row: ReadRow, target: str | None) -> Answer:
         """Explain the prediction for one row; see `ServedModel`."""

@@ -64,6 +64,9 @@ def test_a_cell_may_hold_several_files_where_the_run_reads_several(files):
     with pytest.raises(RequestError) as caught:
         read_rows(several, [{"photo": ["aGFsbG8=", "b.png"]}], files)
     assert caught.value.where == "rows[0].photo[1]"
+    with pytest.raises(RequestError) as caught:
+        read_rows(several, [{"photo": ["aGFsbG8="] * 257}], files)
+    assert (caught.value.where, caught.value.what) == ("rows[0].photo", "has 257 items, more than 256")
 
 
 def test_cells_of_a_table_are_flat_or_in_an_object(files):

@@ -9,13 +9,18 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from mmrun.cli import main
+from mmrun.deploy.predictor import open_predictor
 from mmrun.deploy.serve.cells import read_rows
 from mmrun.deploy.serve.onnx_model import OnnxModel
 from mmrun.deploy.serve.problems import RequestError
 from mmrun.deploy.serve.scratch import open_request_files
+from mmrun.deploy.serve.torch_model import TorchModel
 from mmrun.errors import ConfigError, DamagedError
+from mmrun.results.folder import RunFolder
+from mmrun.training.callback import NullCallback
 from tests.deploy.serve.malformed import claim_png, encode, save_objects
 from tests.deploy.serve.test_app import ROW
+from tests.deploy.serve.things import PAIRS, draw_photo, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,28 @@ def test_damaged_folders_are_one_line(exported, tmp_path):
     (folder / "predict_onnx.py").unlink()
     with pytest.raises(ConfigError, match="serve the run itself"):
         OnnxModel(folder)
+
+
+def test_cells_of_several_pictures_and_encoded_categories_are_answered_as_by_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMRUN_CACHE", str(tmp_path / "cache"))
+    write_pairs(tmp_path)
+    assert main(["train", *PAIRS]) == 0
+    [run] = (tmp_path / "outputs").glob("*/*")
+    assert main(["export", str(run), "-o", "onnx"]) == 0
+    photos = [encode(draw_photo(label)) for label in (0, 1)]
+    rows = [{"photo": photos}, {"photo": photos[0], "city": "Paris"}, {"photo": [photos[1]] * 3, "city": "Rome"}]
+    of_torch = predict(TorchModel(open_predictor(RunFolder(run), NullCallback())), tmp_path, rows)
+    of_onnx = predict(OnnxModel(tmp_path / "onnx"), tmp_path, rows)
+    assert [answer["notes"] for [answer] in of_torch] == [
+        ["no body: predicted without it"],
+        ["'city' is 'Paris', which no training row has: read as unknown"],
+        [],
+    ]
+    for [actual], [expected] in zip(of_onnx, of_torch, strict=True):
+        assert actual["notes"] == expected["notes"]
+        scores, expected_scores = (each["predictions"]["label"]["scores"] for each in (actual, expected))
+        assert scores == pytest.approx(expected_scores, abs=1e-4)
 
 
 def test_torch_is_not_imported(exported, tmp_path):

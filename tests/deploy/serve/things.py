@@ -16,6 +16,12 @@ WORDS = [
     *("encoder.photo=lenet", "encoder.photo.preprocess.size=32", "encoder.sound.preprocess.sample_rate=8000"),
     *("budget.epochs=2", "trainer.progress=false"),
 ]
+PAIRS = [
+    *("dataset=manifest", "dataset.path=pairs.csv", "dataset.target=label"),
+    "dataset.columns={photo:photo,body:[city]}",
+    *("encoder.photo=lenet", "encoder.photo.preprocess.size=32", "encoder.body.preprocess.encode=one_hot"),
+    *("budget.epochs=1", "trainer.progress=false"),
+]
 RATE = 8000
 
 
@@ -51,3 +57,16 @@ def write_things(folder, number=48):
             note = f"a {('small', 'large')[label]} thing"
             cells = [f"{label}.png", f"{label}.wav", note, 10 + 20 * label + row % 5, ("Rome", "Oslo")[label]]
             writer.writerow([*cells, json.dumps(pulse), split, ("cup", "box")[label]])
+
+
+def write_pairs(folder, number=24):
+    """Write rows of one or two pictures and a city."""
+    for label in (0, 1):
+        (folder / f"{label}.png").write_bytes(draw_photo(label))
+    lines = ["photo,city,split,label"]
+    for row in range(number):
+        label = row // 4 % 2
+        photos = "|".join([f"{label}.png"] * (1 + row % 2))
+        split = ("train", "train", "val", "test")[row % 4]
+        lines.append(f"{photos},{('Rome', 'Oslo')[label]},{split},{('cup', 'box')[label]}")
+    (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
