@@ -2,13 +2,16 @@
 
 import signal
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mmrun import compose
 from mmrun.cli.output import set_quiet
 from mmrun.cli.progress import SweepPosition
 from mmrun.errors import MmrunError
 from mmrun.results.folder import RunFolder
+
+if TYPE_CHECKING:
+    from mmrun.cli.terminal import Terminal  # imports torch
 
 TrialArguments = Mapping[str, Any]  # of `search.trials.Report`
 
@@ -42,7 +45,6 @@ def train_job(job: Job) -> str | None:
     """
     from mmrun.cli.terminal import Terminal
     from mmrun.run import pipeline
-    from mmrun.run.session import Pruned
     from mmrun.training.callback import CallbackList
 
     folder = RunFolder(job["run"])
@@ -61,12 +63,27 @@ def train_job(job: Job) -> str | None:
             if position.is_parallel:  # the process that waits for this run to stop shall see that it has
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise
-        except Pruned as reason:
-            terminal.on_message(f"pruned: {reason}")
-        except MmrunError as error:
-            terminal.on_failure(str(error))
-            return f"{type(error).__name__}: {error}"
         except Exception as error:
-            terminal.console.print_exception()
-            return f"{type(error).__name__}: {error}"
+            return report_failure(terminal, error)
     return None
+
+
+def report_failure(terminal: "Terminal", error: Exception) -> str | None:
+    """Print why a run ended before its end, and return the reason; None where it was pruned.
+
+    Args:
+        terminal: of the run.
+        error: that ended it.
+    """
+    from mmrun.run.session import Pruned
+
+    if isinstance(error, Pruned):
+        terminal.on_message(f"pruned: {error}")
+        return None
+    if isinstance(error, MmrunError):
+        terminal.on_failure(str(error))
+    else:
+        from rich.traceback import Traceback
+
+        terminal.console.print(Traceback.from_exception(type(error), error, error.__traceback__))
+    return f"{type(error).__name__}: {error}"

@@ -19,6 +19,7 @@ from mmrun.cli.hydra_launcher import HydraLauncher
 from mmrun.cli.job import Job, TrialArguments, train_job
 from mmrun.cli.output import is_quiet
 from mmrun.cli.progress import SweepPosition
+from mmrun.cli.vectorized_jobs import group_jobs, train_jobs_together
 from mmrun.cli.workers import Workers
 from mmrun.config import RunConfig
 from mmrun.errors import ConfigError
@@ -69,11 +70,15 @@ class Executor(Protocol):
 
 
 class ThisProcess:
-    """Trains one run after the other in this process, on this terminal."""
+    """Trains one run after the other in this process, on this terminal; some together, as `trainer.vectorize` asks."""
 
     def train(self, jobs: Mapping[Path, Job]) -> dict[Path, str | None]:
         """Train runs, by folder, and return why each failed; None: it did not."""
-        return {path: train_job(job) for path, job in jobs.items()}
+        reasons: dict[Path, str | None] = {}
+        for group in group_jobs(jobs.values(), _print_note):
+            alone = group[0]
+            reasons |= train_jobs_together(group) if len(group) > 1 else {Path(alone["run"]): train_job(alone)}
+        return reasons
 
     def close(self) -> None:
         """Do nothing: no process was started."""
@@ -130,6 +135,8 @@ class Launcher:
 
         if not rerun:
             check_data(sweep_runs)
+        if (trials or not self.is_sequential) and any(sweep_run.config.trainer.vectorize for sweep_run in sweep_runs):
+            _print_note("trainer.vectorize: trials, and runs of several processes, train alone")
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
         # A run in this process handles signals itself; here they are handled between runs, and for other processes.
         with handle_signals(_print_note, forward=not self.is_sequential):

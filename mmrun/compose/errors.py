@@ -51,6 +51,12 @@ def _format_error(error: BaseException) -> str:
     if isinstance(error, ConfigCompositionException) and "is already at" in str(error):
         key = str(error).splitlines()[0].rpartition(" ")[2].strip("'.")
         return f"{key}: this key is set already; leave out the +"
+    if isinstance(error, ConfigCompositionException) and str(error).startswith("Could not override '"):
+        key, _, place = str(error).splitlines()[0].rpartition(" ")[2].strip("'.").partition("@")
+        return (
+            f"{place or key}: no option of {spell_group(key)} stands there that could be replaced; "
+            "mmrun train --cfg job prints the config"
+        )
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return _format_key_error(error, error.full_key)
     return str(error).splitlines()[0]

@@ -15,7 +15,7 @@ from mmrun.compose.options import list_options, register_schema
 from mmrun.config import LABELS, config_dir, require_node
 from mmrun.errors import ConfigError, nearest
 from mmrun.instantiate import check_values, find_target, instantiate
-from mmrun.kinds import Kind
+from mmrun.kinds import KINDS, Kind
 from mmrun.quoting import decode_keys, decode_names
 from mmrun.towers import override_encoders, override_fusion
 from mmrun.values import convert
@@ -174,7 +174,7 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
             rewritten[override] = override
             continue
         _check_options(path, group, names)
-        plus = "" if path in chosen or path.endswith(".objective") else "+"
+        plus = "" if path in chosen or path.endswith(".objective") or group.startswith("pretext/") else "+"
         at = "" if path == group.replace("/", ".") else f"@{path}"
         rewritten[path] = f"{plus}{group}{at}={value}"
     return list(rewritten.values())
@@ -182,8 +182,11 @@ def _rewrite_by_group(overrides: Sequence[str], groups: Mapping[str, str], chose
 
 def _find_group(path: str, groups: Mapping[str, str]) -> str | None:
     last_key = path.rpartition(".")[2]
-    if path not in groups and path.startswith("strategy.stages.") and last_key in ("objective", "optimizer"):
-        return last_key
+    if path not in groups and path.startswith("strategy.stages."):
+        if last_key in ("objective", "optimizer"):
+            return last_key
+        if path.endswith(f".objective.by_kind.{last_key}") and last_key in KINDS:
+            return f"pretext/{last_key}"
     if path == f"tasks.{last_key}":
         return "task"
     return groups.get(path)

@@ -216,3 +216,18 @@ def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, words
     assert main(["train", *words]) == 2
     assert capsys.readouterr().err.startswith(f"mmrun: {answer}")
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_seeds_train_together(shell):
+    words = ["train", "-m", *FEW, "modalities=[image]", "fusion=sum", "trainer.vectorize=true"]
+    code, out, err = shell(*words, "seed=0,1,2")
+    assert code == 0
+    assert "run 1/3: train: 3 runs train 2 at a time\n" in err
+    alone = {}
+    for seed in range(3):
+        folder = shell.train(*FEW, "modalities=[image]", "fusion=sum", f"seed={seed}", "outputs=alone")
+        alone[seed] = metrics(folder)["metrics"]["test"]["nll"]
+    together = {metrics(folder)["seed"]: metrics(folder)["metrics"]["test"]["nll"] for folder in finished_in(out)}
+    assert together == pytest.approx(alone, abs=1e-3)
+    code, out, err = shell(*words[:-1], "seed=0,1,2,3")
+    assert (code, "a sweep of 4 runs, 3 already finished\n" in err) == (0, True)
