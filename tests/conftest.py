@@ -37,7 +37,7 @@ SLOW = (
     "deploy/test_share.py",
     "end_to_end",
     "evaluation",
-    "examples/test_commands.py",
+    "examples",
     "faults",
     "models/compress/test_contract.py",
     "models/encoders/test_points_evidence.py",
