@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mmrun.deploy.explain.explainer import Explainer
     from mmrun.deploy.explain.file import FileExplanation
+    from mmrun.results.folder import RunFolder
 
 HELP = (
     "Explain the predictions for the rows of a file: what each modality contributes (exact Shapley values), and which "
@@ -105,6 +106,19 @@ def run(args: argparse.Namespace) -> int:
     _write(explanation, explainer, output_format, output)
     _print_summary(explanation, explainer)
     return 0
+
+
+def explain_to_page(run_folder: "RunFolder", file: Path, page: Path) -> None:
+    """Write the page that the command without further options writes.
+
+    Args:
+        run_folder: of the run.
+        file: with the rows.
+        page: to be written.
+    """
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    run(parser.parse_args(["-o", str(page), "--", str(run_folder.path), str(file)]))
 
 
 def _choose_output(path: Path | None, name: str | None) -> tuple[str, Path | None]:

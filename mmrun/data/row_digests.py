@@ -156,13 +156,15 @@ def _digest_cell(cell: object) -> int:
 
 def _digest_array(array: "pyarrow.Array") -> np.ndarray:
     """Return what `_digest_cell` returns for each cell of an Arrow array."""
-    from pyarrow import ArrowInvalid, compute, float64, types
+    from pyarrow import ArrowInvalid, binary, compute, float64, large_binary, types
 
     is_present = array.is_valid().to_numpy(zero_copy_only=False)
     if types.is_null(array.type):
         return np.full(len(array), ABSENT, dtype=np.uint32)
     if types.is_string(array.type) or types.is_large_string(array.type):
-        return np.fromiter(map(_digest_cell, array.to_pylist()), dtype=np.uint32, count=len(array))
+        kind = large_binary() if types.is_large_string(array.type) else binary()
+        texts = array.cast(kind).fill_null(b"").to_numpy(zero_copy_only=False)  # the CRC-32 of no byte is ABSENT
+        return np.fromiter(map(crc32, texts), dtype=np.uint32, count=len(array))
     try:
         numbers = compute.cast(array, float64()).fill_null(0).to_numpy(zero_copy_only=False)
     except ArrowInvalid:  # integers that float64 does not hold exactly

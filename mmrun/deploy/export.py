@@ -19,6 +19,7 @@ from mmrun.deploy.quantized_export import (
     MAX_MEASURED_ROWS,
     QuantizationRecord,
     QuantizationRequest,
+    read_calibration,
     replace_by_quantized,
 )
 from mmrun.deploy.run_models import open_onnx, open_torch
@@ -187,6 +188,7 @@ def check_libraries(model_format: str) -> None:
 
 
 def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Exported:
+    calibration = None if request.quantization is None else read_calibration(predictor, request.quantization)
     checked = choose_rows(predictor, request.rows, MAX_ROWS if request.quantization is None else MAX_MEASURED_ROWS)
     graph = Graph(predictor).eval()
     inputs = _example_inputs(predictor, checked)
@@ -209,7 +211,7 @@ def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Expor
     notes = [f"compared on rows of noise: {checked.note}"] if checked.note else []
     quantization = None
     if request.quantization is not None:
-        quantization = replace_by_quantized(predictor, graph, model, request.quantization, checked)
+        quantization = replace_by_quantized(predictor, graph, model, request.quantization, calibration, checked)
         _write_json(quantization, folder / QUANTIZATION)
     if request.model_format == "onnx":
         notes += write_script(predictor, folder)

@@ -78,7 +78,7 @@ def check_sweep(configs: Iterable[RunConfig]) -> list[str]:
 
     distinct: dict[str, RunConfig] = {}
     for config in configs:
-        distinct.setdefault(_identify_build(config), config)
+        distinct.setdefault(identify_build(config), config)
     notes = dict[str, None]()
     for config in distinct.values():
         notes.update(dict.fromkeys(_check(config, open_once)))
@@ -101,8 +101,12 @@ def _identify_data(config: RunConfig) -> str:
     return json.dumps([config.dataset, preprocess, config.missing, config.tasks, config.cache], sort_keys=True)
 
 
-def _identify_build(config: RunConfig) -> str:
-    """Return a key that configs share from which the same objects are built."""
+def identify_build(config: RunConfig) -> str:
+    """Return a key that configs share from which the same objects are built, whose steps take the same time.
+
+    Args:
+        config: its seed, budgets, learning rates and weight decay do not count.
+    """
     stages = {}
     for name, stage in config.strategy.stages.items():
         stages[name] = replace(stage, lr=None, optimizer=_drop_rates(stage.optimizer))

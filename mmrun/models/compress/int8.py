@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.models.compress.layers import CONVOLUTIONS, Layer
+from mmrun.models.compress.record import Mode, Scheme
 
-Mode = Literal["static", "dynamic"]
-Scheme = Literal["asymmetric", "symmetric"]
 Granularity = Literal["channel", "tensor"]
 
 MAX_WEIGHT = 127  # of an int8 weight; its range is symmetric

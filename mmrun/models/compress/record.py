@@ -1,8 +1,9 @@
 """How a compressed model differs in shape from the one that its config builds, as JSON holds it."""
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
-from mmrun.models.compress.int8 import Mode, Scheme
+Mode = Literal["static", "dynamic"]
+Scheme = Literal["asymmetric", "symmetric"]
 
 
 class Drop(TypedDict):
