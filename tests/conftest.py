@@ -37,6 +37,7 @@ SLOW = (
     "deploy/test_share.py",
     "end_to_end",
     "evaluation",
+    "examples",
     "faults",
     "models/compress/test_contract.py",
     "models/encoders/test_points_evidence.py",
@@ -115,6 +116,23 @@ def fork_server():
         server = ForkServer(Path(folder))
         yield server
         server.close()
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone of the checked-out files, in an environment of its own."""
+    from tests.clone import make_clone
+
+    return make_clone(tmp_path)
+
+
+@pytest.fixture
+def forked_programs(clone):
+    """A folder with an `mmrun` that forks from the clone's Python."""
+    from tests.clone import fork_programs
+
+    with fork_programs(clone) as programs:
+        yield programs
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FILE_NAME = re.compile(r"`([\w./]+\.(?:py|yaml))`")
 PROGRAMS = re.compile(r"(mmrun |scripts/|python |torchrun |eval |git |\. |\.venv/bin/|[A-Z_]+=\S+ )")
@@ -68,7 +69,7 @@ def list_commands(page):
     for language, block in FENCE.findall(page.read_text()):
         lines = block.replace("\\\n", " ").splitlines()
         if language == "" and PROGRAMS.match(lines[0]):
-            commands += [Command(page.name, re.sub(r"\s+", " ", line)) for line in lines]
+            commands += [Command(page.relative_to(ROOT).as_posix(), re.sub(r"\s+", " ", line)) for line in lines]
     return commands
 
 

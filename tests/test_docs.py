@@ -7,15 +7,15 @@ import pytest
 
 from mmrun import compose
 from mmrun.cli import VERBS, split_verb
-from tests.shown_commands import FENCE, NOT_RUN, PAGES, ROOT, list_commands
+from tests.shown_commands import EXAMPLES, FENCE, NOT_RUN, PAGES, ROOT, list_commands
 
-COMMANDS = [command for page in PAGES for command in list_commands(page)]
+COMMANDS = [command for page in (*PAGES, *EXAMPLES) for command in list_commands(page)]
 
 
 def test_the_commands_are_found():
-    counts = {page.name: len(list_commands(page)) for page in PAGES}
-    assert counts["README.md"] >= 20
-    assert sum(counts.values()) >= 45
+    assert len(list_commands(ROOT / "README.md")) >= 20
+    assert len(COMMANDS) >= 60
+    assert all(4 <= len(list_commands(page)) <= 6 for page in EXAMPLES)
     for beginning in NOT_RUN:
         assert any(f"{command.text}\n".startswith(beginning) for command in COMMANDS), beginning
 
@@ -38,7 +38,7 @@ def test_a_command_that_is_not_run_is_composed(command, tmp_path, monkeypatch):
         compose.load(run)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_verb_and_its_flags_in_a_sentence_exist(page):
     for command in re.findall(r"`mmrun ([a-z][^`]*)`", page.read_text()):
         verb, words = split_verb(command.split())
@@ -60,6 +60,6 @@ def test_the_table_of_options_is_whole():
 
 
 def test_links_lead_somewhere():
-    for page in PAGES:
+    for page in (*PAGES, *EXAMPLES):
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", FENCE.sub("", page.read_text())):
             assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"

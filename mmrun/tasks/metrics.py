@@ -23,6 +23,7 @@ METRICS = {  # whether higher is better
     "recall_macro": True,
     "auroc": True,
     "average_precision": True,
+    "sensitivity_at_specificity": True,
     "calibration_error": False,
     "nll": False,
     "mse": False,
@@ -156,6 +157,21 @@ def _compute_average_precision(true: np.ndarray, false: np.ndarray) -> float:
     """Return the sum of precisions, weighted by the increases of recall."""
     precision, recall = np.flip(true / (true + false)), np.append(np.flip(true / true[-1]), 0.0)
     return max(0.0, float(-np.sum(np.diff(recall) * precision)))
+
+
+def sensitivity_at_specificity(scores: np.ndarray, truth: np.ndarray, specificity: float) -> float:
+    """Return the largest share of true rows above a threshold that enough false rows stay below.
+
+    Args:
+        scores: [N].
+        truth: [N] bool, with both values.
+        specificity: the least share of false rows below the threshold.
+    """
+    true, false = _count_above_thresholds(scores, truth)
+    is_specific = false <= np.floor(
+        (1 - specificity) * false[-1] + 1e-9
+    )  # 0.1 of 10 rows is one, whatever the rounding
+    return float(true[is_specific].max(initial=0.0) / true[-1])
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
