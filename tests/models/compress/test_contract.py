@@ -36,11 +36,15 @@ NARROWED = {
     "image/resnet18",
     "image/timm",
     "image/vit_tiny",
+    "points/bev",
+    "points/bev_timm",
     "tabular/ft_transformer",
     "tabular/mlp",
     "text/hf",
     "text/tower",
     "text/transformer",
+    "video/cnn3d",
+    "video/hf",
 }
 WITH_FEWER_HEADS = {"tabular/ft_transformer", "text/transformer"}
 SHALLOWER = {
@@ -53,11 +57,16 @@ SHALLOWER = {
     "image/timm",
     "image/tower",
     "image/vit_tiny",
+    "points/bev_timm",
+    "points/pointnet2",
     "series/tcn",
     "tabular/ft_transformer",
     "text/hf",
     "text/tower",
     "text/transformer",
+    "video/frames_hf",
+    "video/frames_timm",
+    "video/hf",
 }
 FACTORIZED = {
     "audio/hf",
@@ -75,6 +84,10 @@ FACTORIZED = {
     "image/timm",
     "image/tower",
     "image/vit_tiny",
+    "points/bev",
+    "points/bev_timm",
+    "points/pointnet",
+    "points/pointnet2",
     "series/cnn1d",
     "series/tcn",
     "tabular/ft_transformer",
@@ -84,6 +97,11 @@ FACTORIZED = {
     "text/textcnn",
     "text/tower",
     "text/transformer",
+    "video/cnn3d",
+    "video/frames",
+    "video/frames_hf",
+    "video/frames_timm",
+    "video/hf",
 }
 
 
