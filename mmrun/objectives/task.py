@@ -170,8 +170,8 @@ class Task(Supervised):
         for modality, decision in outputs.decisions.items():
             parts[f"decision.{modality}"] = self._teach_decision(decision, batch, modality)
             weighted.append(parts[f"decision.{modality}"])
-        for modality, loss in outputs.auxiliary.items():
-            parts[f"auxiliary.{modality}"] = batch.weigh(loss, modality=modality)
+        for modality, mean in outputs.auxiliary.items():
+            parts[f"auxiliary.{modality}"] = batch.weigh(mean, modality=modality)
             weighted.append(parts[f"auxiliary.{modality}"])
         if self.penalty is not None and fused is not None:
             parts["penalty"] = PENALTIES[self.penalty](fused.float())

@@ -1,5 +1,7 @@
 """Missing modalities generated from the others, by a variational autoencoder of pooled features."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +31,9 @@ class CrossModalVae(nn.Module):
 
     def __init__(self, dims: dict[str, int], latent_dim: int = 32, hidden_dim: int = 128) -> None:
         super().__init__()
-        self.moments = nn.ModuleDict({modality: RunningMoments(dim) for modality, dim in dims.items()})
+        self.moments: Mapping[str, RunningMoments] = nn.ModuleDict(  # type: ignore[assignment]
+            {modality: RunningMoments(dim) for modality, dim in dims.items()}
+        )
         self.expert = nn.ModuleDict({m: _build_mlp(dim, hidden_dim, 2 * latent_dim) for m, dim in dims.items()})
         self.decoder = nn.ModuleDict({m: _build_mlp(latent_dim, hidden_dim, dim) for m, dim in dims.items()})
         starts = {modality: torch.full((dim,), START_LOG_VARIANCE) for modality, dim in dims.items()}
