@@ -79,7 +79,7 @@ def kill_once(outputs: Path, after: float) -> str | None:
     if not lasts:
         return f"after {after:.1f} s (nothing saved)"
     state = json.loads(lasts[-1].read_text())
-    step = "end" if state["finished"] else f"step {state['progress']['step']}"
+    step = "end" if state["finished"] else f"step {state['state']['step']}"
     return f"after {after:.1f} s ({lasts[-1].parent.parent.name}, {step})"
 
 

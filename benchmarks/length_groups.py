@@ -1,9 +1,11 @@
-"""Texts of many lengths: steps/s with trainer.group_by_length=true over those without, for a transformer.
+"""Rows of many lengths: samples/s padded to one width, cropped to each batch's longest row, and grouped by length.
 
-    scripts/bench buckets [--rows 1920] [--batch-size 32] [--encoder transformer] [--rounds 7] [--threads 1]
+    scripts/bench length_groups [--encoder transformer] [--pictures] [--rows 1920] [--batch-size 32] [--rounds 7]
 
-Words, log-normal in number: 5 to 128 tokens, padded to 128. The two sides take turns within one process, an epoch each,
-so that every length counts as often on both.
+Texts are words, log-normal in number: 5 to 128 tokens, padded to 128. With --pictures they are titles of 3 to 12
+tokens, padded to 32, read by a random BERT of MiniLM's size, beside pictures of 64 pixels read by
+tf_efficientnet_lite0. The sides take turns within one process, an epoch each, so that every length counts as often on
+all of them.
 """
 
 import argparse
@@ -11,21 +13,25 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from _training import open_stage, train_steps
+from PIL import Image
 
 from mmrun import compose
+from mmrun.data.loader import Loader
 from mmrun.run.session import Session
-from mmrun.run.stage import build_stage
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.state import TrainState
 
-LONGEST = 128  # tokens, the marks at both ends included
-MEDIAN, SPREAD = 32, 0.7  # tokens, and the deviation of their logarithm
+MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+TITLES = (3, 12, 32)  # tokens, the marks at both ends included: shortest, longest, and padded to
+TEXTS = (5, 128, 128)
+MEDIAN, SPREAD = 32, 0.7  # tokens of a text, and the deviation of their logarithm
+PIXELS = 64
+VOCABULARY = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrs"]
 
 
 def main() -> int:
@@ -33,59 +39,89 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1920)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--encoder", default="transformer")
+    parser.add_argument("--pictures", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write(folder / "table.csv", args.rows)
-        words = [
+        lengths = TITLES if args.pictures else TEXTS
+        write(folder, args.rows, lengths, args.pictures)
+        encoders = [f"encoder.text={args.encoder}"]
+        if args.pictures:
+            save_minilm(folder / "minilm")
+            encoders = ["encoder.text=hf", f"encoder.text.model={folder}/minilm", "encoder.text.pretrained=false"]
+            encoders += ["encoder.image=efficientnet_lite", "encoder.image.pretrained=false"]
+            encoders += [f"encoder.image.preprocess.size={PIXELS}"]
+        overrides = [
             *("dataset=manifest", f"dataset.path={folder}/table.csv", f"cache={folder}/cache", "trainer.device=cpu"),
-            *(f"encoder.text={args.encoder}", f"encoder.text.preprocess.max_tokens={LONGEST}", "fusion=concat"),
-            *(f"trainer.batch_size={args.batch_size}", "trainer.save_every=1e9", "trainer.group_by_length=true"),
+            *(*encoders, f"encoder.text.preprocess.max_tokens={lengths[2]}", "fusion=concat"),
+            *(f"trainer.batch_size={args.batch_size}", "trainer.save_every=1e9"),
         ]
-        config = compose.load(words)
-        session, grouped = open_stage(config, folder / "run")
-        trainer = replace(session.config.trainer, group_by_length=False)
-        padded = build_stage(replace(session, config=replace(session.config, trainer=trainer)), grouped.stage)
-        states = {id(grouped): TrainState(), id(padded): TrainState()}
+        session, built = open_stage(compose.load(overrides), folder / "run")
+        sides = {
+            "padded": build_loader(session, built, [], is_grouped=False),
+            "cropped": build_loader(session, built, ["text"], is_grouped=False),
+            "grouped": build_loader(session, built, ["text"], is_grouped=True),
+        }
         steps = args.rows // args.batch_size
-        tokens = session.columns["text"].parts["mask"].numpy().sum(1)
-        learned = tokens[session.data.rows["all"]]
-        print(f"{len(learned)} texts of {learned.min()} to {learned.max()} tokens, {learned.mean():.0f} on average")
-        shuffled = padded.batches.sampler.stream.take(np.arange(steps * args.batch_size))
-        by_chance = tokens[shuffled].reshape(steps, -1).max(1)
-        widths = [grouped.batches.batch(step).inputs["text"]["ids"].shape[1] for step in range(1, steps)]
-        print(f"batches of {np.mean(widths):.0f} tokens on average, {min(widths)} to {max(widths)}; ", end="")
-        print(f"cropped alone, in the order of chance, they would have {np.mean(by_chance):.0f}")
-        ratios = []
-        for number in range(args.rounds + 1):  # the first warms up
-            ours, theirs = (steps / timed(session, side, states[id(side)], steps) for side in (grouped, padded))
-            if number:
-                ratios.append(ours / theirs)
-                print(f"grouped {ours:6.1f}  padded {theirs:6.1f} steps/s  x {ratios[-1]:.2f}", flush=True)
-        print(f"{args.encoder}: median x {np.median(ratios):.2f} (load {os.getloadavg()[0]:.1f})")
+        for name, loader in sides.items():
+            widths = [loader.batch(step).inputs["text"]["ids"].shape[1] for step in range(1, steps)]
+            print(f"{name}: batches of {np.mean(widths):.0f} tokens on average, {min(widths)} to {max(widths)}")
+        compare(session, built, sides, steps, args.rounds)
     return 0
 
 
-def write(file: Path, rows: int) -> None:
-    """Write the texts; each word is one token when the vocabulary is learned."""
+def compare(session: Session, built: BuiltStage, sides: dict[str, Loader], steps: int, rounds: int) -> None:
+    """Print samples/s of each side in every round, and the medians of the ratios to the first side."""
+    states = {name: TrainState() for name in sides}
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):  # the first warms up
+        for name, loader in sides.items():
+            began = time.perf_counter()
+            train_steps(session, built, states[name], steps, loader)
+            if number:
+                rates[name].append(steps * built.batch_size / (time.perf_counter() - began))
+        if number:
+            print("  ".join(f"{name} {speeds[-1]:.1f}" for name, speeds in rates.items()) + " samples/s", flush=True)
+    padded, *others = rates
+    for name in others:
+        ratio = np.median(np.divide(rates[name], rates[padded]))
+        print(f"{name} over {padded}: median x {ratio:.2f} (load {os.getloadavg()[0]:.1f})")
+
+
+def build_loader(session: Session, built: BuiltStage, cropped: list[str], is_grouped: bool) -> Loader:
+    targets = {name: target.values for name, target in session.data.table.targets.items()}
+    rows = built.batches.rows
+    return Loader(session.columns, targets, rows, built.batch_size, cropped=cropped, group_by_length=is_grouped)
+
+
+def write(folder: Path, rows: int, lengths: tuple[int, int, int], with_pictures: bool) -> None:
+    """Write the texts and pictures; each word is one token when the vocabulary is learned."""
     draw = np.random.default_rng(0)
-    vocabulary = np.array([f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrs"])
-    lines = ["text,split,label"]
+    shortest, longest, _ = lengths
+    lines = ["text,split,label" + (",image" if with_pictures else "")]
     for row in range(rows + 128):
-        tokens = int(draw.lognormal(np.log(MEDIAN), SPREAD))
-        text = " ".join(draw.choice(vocabulary, np.clip(tokens, 5, LONGEST) - 2))
-        lines.append(f"{text},{'train' if row < rows else 'val' if row % 2 else 'test'},{'ab'[row // 2 % 2]}")
-    file.write_text("\n".join(lines) + "\n")
+        tokens = draw.integers(shortest, longest + 1) if with_pictures else draw.lognormal(np.log(MEDIAN), SPREAD)
+        text = " ".join(draw.choice(VOCABULARY, np.clip(int(tokens), shortest, longest) - 2))
+        cells = [text, "train" if row < rows else "val" if row % 2 else "test", "ab"[row // 2 % 2]]
+        if with_pictures:
+            cells.append(f"{row}.png")
+            Image.fromarray(draw.integers(0, 256, (PIXELS, PIXELS, 3), dtype=np.uint8)).save(folder / cells[-1])
+        lines.append(",".join(cells))
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
 
 
-def timed(session: Session, built: BuiltStage, state: TrainState, steps: int) -> float:  # seconds
-    """Train an epoch; nothing is evaluated or saved."""
-    began = time.perf_counter()
-    train_steps(session, built, state, steps)
-    return time.perf_counter() - began
+def save_minilm(folder: Path) -> None:
+    """Save config and tokenizer of a BERT of MiniLM's size; each word is one token."""
+    from transformers import BertConfig, BertTokenizerFast
+
+    folder.mkdir()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("\n".join([*special, *VOCABULARY]) + "\n")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    BertConfig(vocab_size=30522, **MINILM).save_pretrained(folder)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import torch
 from mmrun.cli.terminal import Terminal
 from mmrun.deploy.export import ExportRequest, export
 from mmrun.deploy.predictor import open_predictor
-from mmrun.deploy.quantize import Quantization
 from mmrun.deploy.quantized_export import FP32, INT8, QuantizationRecord, QuantizationRequest
+from mmrun.models.compress.int8 import Quantization
 from mmrun.results.index import resolve
 
 MAX_DROP = 1.0  # nothing is refused; the figures are printed

@@ -43,13 +43,11 @@ def main() -> None:
         *SETTING, f"budget.epochs={args.epochs:g}", f"seed={','.join(map(str, range(args.seeds)))}",
         f"dataset.labelled={args.labelled}",
     ]  # fmt: skip
-    if args.jobs > 1:
-        words += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.jobs}"]
     table = ["--metric", "test/accuracy", "--paired", "seed", "--format", "md"]
     for by, names, against in (("strategy", args.strategies, "scratch"), ("balance", args.balances, "none")):
         folder = args.outputs / by
         sweep = [*words, f"{by}={names}", f"outputs={folder}"]
-        mmrun("train", "-m", *sweep, ok=(0, 1))  # what fails is named; others go on
+        mmrun("train", "-m", "--jobs", str(args.jobs), *sweep, ok=(0, 1))  # what fails is named; others go on
         compared = ["compare", str(folder), "--by", by, "--against", against, *table]
         for share in args.labelled.split(","):
             print(f"\n## {by}, dataset.labelled={share}\n")

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmrun import compose
 from mmrun.cli.terminal import Terminal
+from mmrun.deploy.explain.baselines import ImageBaselineName
 from mmrun.deploy.explain.explainer import Explainer, Explanations, Method
 from mmrun.deploy.explain.target import parse_target
 from mmrun.deploy.labelled import NewEvaluation, evaluate_file, evaluate_rows
@@ -108,7 +109,13 @@ class Run:
         with _read(self._predictor, rows) as readable:
             return np.concatenate([block.embeddings for block in self._predictor.predict(readable)])
 
-    def explain(self, rows: object, target: str | None = None, method: Method = "integrated_gradients") -> Explanations:
+    def explain(
+        self,
+        rows: object,
+        target: str | None = None,
+        method: Method = "integrated_gradients",
+        image_baseline: ImageBaselineName = "mean",
+    ) -> Explanations:
         """Explain the predictions for rows: what each modality contributes, and which of its parts matter.
 
         Args:
@@ -116,6 +123,7 @@ class Run:
             target: TARGET, or TARGET=OUTPUT to explain a class, label or number other than the predicted one; None:
                 the first target.
             method: integrated_gradients, or occlusion, which also replaces it where no gradient passes.
+            image_baseline: what pixels are compared with: the mean colour of the picture, black, or a blurred picture.
 
         Returns:
             Shapley values of the modalities [N], and per row the saliency inside each of them.
@@ -124,7 +132,8 @@ class Run:
             ConfigError: there is no such target, or as `predict`.
             DataError: as `predict`.
         """
-        explainer = Explainer(self._predictor, parse_target(self._predictor.tasks, target), method)
+        explained = parse_target(self._predictor.tasks, target)
+        explainer = Explainer(self._predictor, explained, method, image_baseline)
         with _read(self._predictor, rows) as readable:
             return explainer.explain(readable)
 

@@ -180,15 +180,17 @@ class TrainerConfig:
     compile: Literal[False, True, "auto", "reduce-overhead", "max-autotune"] = False
     channels_last: Literal["auto", False, True] = changes(FORWARD, "auto")  # memory layout of images; auto: on a GPU
     tf32: bool = changes(FORWARD, True)  # on a GPU, round fp32 products to TF32's 10 bits
-    deterministic: bool = changes(FORWARD, True)  # on a GPU, prefer kernels that return the same bits each time
+    deterministic: bool = changes(FORWARD, True)  # on a GPU, only kernels that return the same bits each time
     offload_activations: bool = False  # keep the activations for the backward pass in CPU memory
-    group_by_length: bool = False  # texts of similar length share batches, cropped to the longest
+    group_by_length: bool = False  # rows of similar length share batches, so that less is padded
     fsdp: bool = changes(NOTHING, False)  # under torchrun, shard parameters over the devices
     evaluate_every: PositiveFloat = 1.0  # epochs of the run; a stage with half of the budget, half as many
     on_nan: Literal["stop", "skip", "rollback"] = changes(TRAINING, "stop", later=True)  # where a loss is not finite
     cache_features: bool = True  # compute the output of a frozen encoder once per row, and train on that
     save_every: NonNegativeFloat = changes(NOTHING, 60.0)  # seconds between checkpoints; a stage's end is always saved
     log_modality_gradients: bool = changes(NOTHING, False)  # at each evaluation: gradient shares and conflicts
+    # the runs of a sweep that differ in seeds and learning rates alone train as one computation
+    vectorize: bool = changes(NOTHING, False)
     profile: bool = changes(NOTHING, False)  # profile a few steps of each stage
     progress: bool = changes(NOTHING, True)  # a live progress bar, on a terminal
 

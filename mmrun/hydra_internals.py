@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 from hydra import version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
@@ -57,9 +58,20 @@ def register(schema: type) -> None:
 class Repository(CachingConfigRepository):
     """Keeps every parsed YAML file; whoever loads one gets a copy, since Hydra changes what it composes."""
 
+    def __init__(self, delegate: IConfigRepository) -> None:
+        super().__init__(delegate)
+        self._options: dict[tuple[str, ObjectType | None], list[str]] = {}
+
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Return the content of a file, or None if there is no such file."""
         return copy.deepcopy(super().load_config(config_path))
+
+    def get_group_options(self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG) -> list[str]:
+        """Return the names of a group's files, listed once."""
+        key = (group_name, results_filter)
+        if key not in self._options:
+            self._options[key] = super().get_group_options(group_name, results_filter)
+        return self._options[key]
 
 
 # What is parsed and composed is kept for as long as no YAML file changes: the path, time and size of every file.
@@ -186,9 +198,7 @@ def split_sweep(overrides: Sequence[str]) -> list[list[str]]:
     return [list(run) for batch in batches for run in batch]
 
 
-def build_launcher(
-    node: dict[str, Any], overrides: Sequence[str], function: Callable[[DictConfig], Any]
-) -> tuple[Launcher, str]:
+def build_launcher(node: dict[str, Any], overrides: Sequence[str], function: Callable[[DictConfig], Any]) -> Launcher:
     """Build the launcher that overrides choose.
 
     Args:
@@ -197,13 +207,11 @@ def build_launcher(
         function: runs one job.
 
     Returns:
-        The launcher, and its name.
+        The launcher.
     """
     ConfigStore.instance().store("mmrun_sweep", node)
     loader = ConfigLoaderImpl(create_config_search_path(None))
     config = Hydra("mmrun", loader).compose_config("mmrun_sweep", list(overrides), RunMode.MULTIRUN)
-    launcher = Plugins.instance().instantiate_launcher(
+    return Plugins.instance().instantiate_launcher(
         hydra_context=HydraContext(loader, Callbacks()), task_function=function, config=config
     )
-    name: str = config.hydra.runtime.choices["hydra/launcher"]
-    return launcher, name

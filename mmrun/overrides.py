@@ -22,6 +22,13 @@ HYDRA_KEYS = {
     "hydra.searchpath": "search another folder for YAML files with --config-dir DIR",
     "hydra": "only hydra/launcher=NAME and hydra.launcher.KEY=VALUE apply, with -m; leave it out",
 }
+# Groups whose options stand deeper in the config, and where
+PLACES = {
+    "objective": "strategy.stages.STAGE.objective",
+    "pretext": "strategy.stages.STAGE.objective.by_kind.KIND",
+    "adapter": "strategy.adapt",
+    "task": "tasks.TARGET",
+}
 PATHS = ("dataset.path", "dataset.root", "model.path", "outputs", "cache")  # keys
 GROUPS = (
     *("dataset", "model", "fusion", "strategy", "balance", "augment", "callbacks", "optimizer", "trainer"),
@@ -52,6 +59,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if is_of_hydra(key) and not is_of_launcher(key):
             mend = next(mend for prefix, mend in HYDRA_KEYS.items() if key.startswith(prefix))
             raise ConfigError(f"{shorten(override)}: mmrun does not use this key of Hydra; {mend}")
+        group = key.replace("/", ".").partition(".")[0]
+        if group in PLACES and "@" not in key:
+            raise ConfigError(f"{shorten(override)}: no key of a run; write {PLACES[group]}=NAME")
         if key in PATHS and any(unicodedata.category(character) == "Cc" for character in override):
             raise ConfigError(f"{shorten(override)}: has a line break or control character; use a path without")
         if key == "encoder" and not override.startswith("~"):

@@ -113,6 +113,14 @@ class Encoder(nn.Module):
     kind: str
     dim: int
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether features do not depend on how far the rows are padded, so that batches may be cropped.
+
+        True for texts and series. Of sounds, most encoders read the silence after the end: overridden by the others.
+        """
+        return self.kind in ("text", "series")
+
     def fit(self, batches: Iterable[Input]) -> None:
         """Fit buffers that are not trained by gradient descent (principal components, idf), before training.
 
@@ -237,8 +245,17 @@ class Task(Protocol):
         """
         ...
 
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return those of `metrics` that take little time, for the evaluations during training.
+
+        Args:
+            scores: [N, num_outputs].
+            target: [N] or [N, C].
+        """
+        ...
+
     def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a split by name, without those that are undefined.
+        """Return all metrics of a split by name, without those that are undefined.
 
         Args:
             scores: [N, num_outputs].

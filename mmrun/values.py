@@ -6,6 +6,7 @@ A class of your own gets the same errors: annotate its arguments with these alia
 `Annotated[float, Range(at_least=-1, at_most=1)]`. Numbers are always finite.
 """
 
+import functools
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -299,7 +300,7 @@ def _convert_dataclass(value: object, kind: Any, key_path: str) -> object:
         if key not in names:
             hint = nearest(str(key), names)
             raise ConfigError(f"no key '{prefix}{key}'{hint} ({key_path or 'a run'} has {', '.join(names)})")
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _resolve_hints(kind)
     values = {}
     for field in fields(kind):
         if field.name in value:
@@ -307,6 +308,11 @@ def _convert_dataclass(value: object, kind: Any, key_path: str) -> object:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{prefix}{field.name} is not set")
     return kind(**values)
+
+
+@functools.cache
+def _resolve_hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _is_node(value: object) -> bool:

@@ -22,6 +22,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun train strategy=component_pretrained modalities": "needs these weights; testing/test_real_weights.py runs it",
     "mmrun train strategy=prompt_tuning": "needs weights; end_to_end/test_pretrained_models.py runs it on tiny ones",
     "scripts/bench": "measures for minutes",
+    "scripts/gpu-check": "runs for minutes where there is a GPU; test_gpu_check.py runs it without one",
     "mmrun compress": "cli/test_compress.py runs it",
     "mmrun compare products/default --by compress": "compares what it writes",
     "mmrun data check pets.zip": "a file of the reader's; end_to_end/test_layouts.py trains on such a one",
@@ -36,6 +37,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun pull": "downloads from a hub; deploy/test_share.py runs it against one on this machine",
     "python product-onnx": "cli/test_export.py runs it, on all kinds",
     "mmrun train -m strategy=scratch,holistic_pretrain,component seed=0,1,2,3,4": "45 runs of 5 epochs",
+    "mmrun train -m seed=0,1,2,3,4,5,6,7,8,9 trainer.vectorize=true": "10 runs; end_to_end/test_sweep.py runs three",
     "mmrun train -m experiment=avdigits": "90 runs, on data that is not here",
     "mmrun train -m experiment=easy_vqa": "72 runs, on data that is not here",
     "mmrun compare outputs/easy_vqa": "compares these runs",
@@ -43,6 +45,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun compare augmented/": "compares these runs",
     "mmrun compare incomplete/": "compares runs on data that is not here",
     "mmrun report outputs --eval": "evaluates dozens of runs; end_to_end/test_eval.py runs it on two",
+    "mmrun train -m --jobs 2": "starts processes; end_to_end/test_sweep.py does so with small runs",
     "mmrun compare outputs/avdigits": "compares these runs",
     "mmrun compare outputs/default --by strategy --curve-over": "compares these runs",
 }

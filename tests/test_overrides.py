@@ -12,6 +12,15 @@ from mmrun.overrides import check_number_of_runs, check_overrides, check_single_
         ("=1", "=1: has no key; write key=value"),
         ("choices.fusion=sum", "choices.fusion=sum: a run fills in this key itself; leave it out"),
         ("encoder=lenet", "encoder=lenet: each modality has its own encoder; write encoder.MODALITY=NAME"),
+        ("objective=mixup", "objective=mixup: no key of a run; write strategy.stages.STAGE.objective=NAME"),
+        (
+            "pretext.text=moco",
+            "pretext.text=moco: no key of a run; write strategy.stages.STAGE.objective.by_kind.KIND=NAME",
+        ),
+        (
+            "pretext/text=moco",
+            "pretext/text=moco: no key of a run; write strategy.stages.STAGE.objective.by_kind.KIND=NAME",
+        ),
         ("+fusion=sum", "+fusion=sum: every run has this key; leave out the +"),
         ("~seed", "~seed: every run has this key; leave it out, or set it to another value"),
         (

@@ -1,6 +1,7 @@
 """The package imports downwards only, without cycles, and docs/design.md names every part of it."""
 
 import ast
+import functools
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def module_name(file):
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+@functools.cache
 def read_imports():
     """Return, by module, the modules of the package that it imports."""
     files = {module_name(file): file for file in PACKAGE.rglob("*.py")}
@@ -66,7 +68,7 @@ def test_imports_only_go_down():
 
 
 def test_no_import_cycle():
-    remaining = read_imports()
+    remaining = dict(read_imports())
     while remaining:
         leaves = [module for module, imported in remaining.items() if not imported & remaining.keys()]
         assert leaves, f"a cycle among {', '.join(sorted(remaining))}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_run, add_table_format
+from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_quantization
 from mmrun.cli.table import Table, format_number, inform
 from mmrun.errors import ConfigError, nearest
 
@@ -112,8 +113,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="then train for N epochs as the last stage of the run did (default: 0)",
     )
+    add_quantization(parser.add_argument_group("8 bits, after all steps"))
+    student = parser.add_argument_group("student, in place of steps")
+    student.add_argument(
+        "--student",
+        nargs="+",
+        metavar="OVERRIDE",
+        help="train a smaller model that learns from the predictions of RUN: encoder.text=gru budget.epochs=5",
+    )
     _add_search(parser)
-    parser.add_argument("--rows", type=Path, metavar="FILE", help="example rows, where the data of the run is gone")
+    parser.add_argument(
+        "--max-drop",
+        type=_parse_drop,
+        metavar="X",
+        help="by how much 8 bits or a search may worsen the primary metric on validation rows (default: "
+        f"{DEFAULT_MAX_DROP:g})",
+    )
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        metavar="FILE",
+        help="example rows where the data of the run is gone; 8 bits: read ranges of activations from these rows",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="the new run folder (default: beside RUN)")
     add_table_format(parser)
 
@@ -125,13 +146,6 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=RATIO",
         nargs="+",
         help="find the steps that reach this ratio to the original: latency=0.5, file=0.3, parameters=0.5",
-    )
-    search.add_argument(
-        "--max-drop",
-        type=_parse_drop,
-        default=0.01,
-        metavar="X",
-        help="by how much the primary metric on validation rows may become worse (default: 0.01)",
     )
 
 
@@ -169,9 +183,9 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 0, or 1 if no steps meet the target.
     """
-    if bool(args.steps) == (args.target is not None):
-        flags = ", ".join(method.flag for method in METHODS.values())
-        raise ConfigError(f"name either steps ({flags}, --cluster) or --target latency=0.5")
+    quantization = build_quantization(args)
+    _check_arguments(args)
+    max_drop = DEFAULT_MAX_DROP if args.max_drop is None else args.max_drop
     targets = {} if args.target is None else parse_targets(args.target)
 
     from mmrun.results.index import resolve
@@ -182,22 +196,49 @@ def run(args: argparse.Namespace) -> int:
 
     from mmrun.cli.terminal import Terminal
     from mmrun.deploy.compress.pipeline import Plan, compress
+    from mmrun.deploy.compress.search import Wish
     from mmrun.deploy.compress.source import open_source
     from mmrun.deploy.compress.steps import Step
+    from mmrun.deploy.compress.student import train_student
 
     with Terminal() as terminal:
         source = open_source(folder, terminal, args.rows)
         if targets:
-            plan = _search(source, targets, args, terminal)
+            wish = Wish(targets, max_drop, args.importance, args.finetune_epochs)
+            plan = _search(source, wish, args.format, terminal)
             if plan is None:
                 return 1
         else:
             steps = tuple(Step(*step) for step in args.steps)
-            plan = Plan(steps, args.importance, args.finetune_epochs)
-        path = folder.path.with_name(f"{folder.name}-{plan.slug}") if args.output is None else args.output
-        compressed = compress(source, plan, path, terminal)
+            plan = Plan(steps, args.importance, args.finetune_epochs, quantization, max_drop)
+        slug = plan.slug if args.student is None else "student"
+        path = folder.path.with_name(f"{folder.name}-{slug}") if args.output is None else args.output
+        if args.student is None:
+            compressed = compress(source, plan, path, terminal)
+        else:
+            compressed = train_student(source, args.student, path, terminal)
     _print_result(folder, compressed, args.format)
     return 0
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    """Raise a ConfigError if the options are about different ways of compressing."""
+    ways = {
+        "steps": bool(args.steps) or args.quantize is not None,
+        "--student": args.student is not None,
+        "--target": args.target is not None,
+    }
+    chosen = [way for way, is_chosen in ways.items() if is_chosen]
+    if len(chosen) != 1:
+        flags = ", ".join(method.flag for method in METHODS.values())
+        raise ConfigError(
+            f"name either steps ({flags}, --cluster, --quantize), --student OVERRIDE, or --target latency=0.5, which "
+            "also tries 8 bits"
+        )
+    if args.student is not None and (args.finetune_epochs or args.importance != "l1"):
+        raise ConfigError("--student: is trained for the budget of RUN; set it with --student ... budget.epochs=N")
+    if args.finetune_epochs and not args.steps and args.target is None:
+        raise ConfigError("--finetune-epochs: nothing is trained before --quantize alone; add a step, or drop this")
 
 
 def parse_targets(texts: "Sequence[str]") -> dict[str, float]:
@@ -224,18 +265,15 @@ def parse_targets(texts: "Sequence[str]") -> dict[str, float]:
     return targets
 
 
-def _search(
-    source: "Source", targets: dict[str, float], args: argparse.Namespace, terminal: "Terminal"
-) -> "Plan | None":
-    from mmrun.deploy.compress.search import Wish, search
+def _search(source: "Source", wish: "Wish", table_format: str, terminal: "Terminal") -> "Plan | None":
+    from mmrun.deploy.compress.search import search
 
-    wish = Wish(targets, args.max_drop, args.importance, args.finetune_epochs)
     candidates, best = search(source, wish, terminal)
-    if args.format == "table":
-        print_answer(Answer([_build_candidates(candidates, best)], {}, []), args.format)
+    if table_format == "table":
+        print_answer(Answer([_build_candidates(candidates, best)], {}, []), table_format)
     if best is None:
-        wanted = " ".join(f"{name}={ratio:g}" for name, ratio in targets.items())
-        inform(f"nothing reaches {wanted} with a drop of at most {args.max_drop:g}; {_advise(wish)}")
+        targets = " ".join(f"{name}={ratio:g}" for name, ratio in wish.targets.items())
+        inform(f"nothing reaches {targets} with a drop of at most {wish.max_drop:g}; {_advise(wish)}")
         return None
     return best.plan
 

@@ -25,6 +25,7 @@ HELP = "Inspect a data set before training on it: what it holds, what is wrong w
 AUDITED_FILES = 1000  # decoded per modality, unless --all is given
 MAX_ROWS_PRINTED = 20  # in a list
 MAX_CLASSES_PRINTED = 30
+MAX_NAMES_PRINTED = 60  # of columns, in a cell
 EXPLAINED = (
     "labels",
     "near-duplicates",
@@ -184,7 +185,7 @@ def _build_modalities(modalities: Mapping[str, Facts]) -> tuple[Table, Table]:
     sources, contents = [], []
     for name, facts in modalities.items():
         remaining = [f"{fact} {_shorten(value)}" for fact, value in facts.items() if fact not in COLUMNS]
-        sources.append([name, facts["kind"], ", ".join(facts["columns"]), facts["told_by"], _format_missing(facts)])
+        sources.append([name, facts["kind"], _list_names(facts["columns"]), facts["told_by"], _format_missing(facts)])
         contents.append([name, "; ".join(remaining)])
     header = ["modality", "kind", "columns", "inferred from", "missing"]
     return Table("", header, sources, 4), Table("", ["modality", "contents"], contents, 2)
@@ -246,6 +247,12 @@ def _iterate_records(audit: "Audit") -> Iterator[Record]:
             }
 
 
+def _list_names(names: Sequence[object]) -> str:
+    more = len(names) - MAX_NAMES_PRINTED
+    shown = ", ".join(map(str, names[:MAX_NAMES_PRINTED]))
+    return f"{shown} and {more:,} more (--format json lists all)" if more > 0 else shown
+
+
 def _shorten(value: object) -> str:
     """Format a range, counts or a list in one cell."""
     if isinstance(value, dict) and "median" in value:
@@ -254,5 +261,5 @@ def _shorten(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} ({count})" for name, count in value.items()) or "none"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        return _list_names(value) or "none"
     return "-" if value is None else str(value)

@@ -21,10 +21,7 @@ from mmrun.results.table import Style
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
 # Required, but their versions do not affect results
-WITHOUT_EFFECT = (
-    *("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer", "optuna", "hydra-joblib-launcher"),
-    "huggingface_hub",
-)
+WITHOUT_EFFECT = ("rich", "pyyaml", "matplotlib", "jinja2", "charset-normalizer", "optuna", "huggingface_hub")
 EXTRAS = {  # extra -> the library that it installs
     "tensorboard": "tensorboard",
     "slurm": "hydra-submitit-launcher",

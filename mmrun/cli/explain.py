@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mmrun.deploy.explain.explainer import Explainer
     from mmrun.deploy.explain.file import FileExplanation
+    from mmrun.results.folder import RunFolder
 
 HELP = (
     "Explain the predictions for the rows of a file: what each modality contributes (exact Shapley values), and which "
@@ -59,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="integrated_gradients",
         help="of the heat inside a modality (default: integrated_gradients; occlusion where no gradient passes)",
     )
+    parser.add_argument(
+        "--image-baseline",
+        choices=["mean", "black", "blurred"],
+        default="mean",
+        help="what pixels are compared with: the mean colour of the picture, black, or a blurred picture (default: "
+        "mean, as black hides the effect of dark parts)",
+    )
     parser.add_argument("--root", type=Path, help="folder that file names are relative to (default: that of FILE)")
     parser.add_argument(
         "--on-error", choices=["raise", "skip"], default="raise", help="skip: leave bad rows out, and list them"
@@ -91,12 +99,26 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.deploy.rows import read_rows
 
     predictor = open_predictor(folder, Terminal(live=False))
-    explainer = Explainer(predictor, parse_target(predictor.tasks, args.target), args.method)
+    target = parse_target(predictor.tasks, args.target)
+    explainer = Explainer(predictor, target, args.method, args.image_baseline)
     new_rows = read_rows(predictor, args.file, args.root, args.on_error)
     explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
     _write(explanation, explainer, output_format, output)
     _print_summary(explanation, explainer)
     return 0
+
+
+def explain_to_page(run_folder: "RunFolder", file: Path, page: Path) -> None:
+    """Write the page that the command without further options writes.
+
+    Args:
+        run_folder: of the run.
+        file: with the rows.
+        page: to be written.
+    """
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    run(parser.parse_args(["-o", str(page), "--", str(run_folder.path), str(file)]))
 
 
 def _choose_output(path: Path | None, name: str | None) -> tuple[str, Path | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmrun.cli.answer import print_parts
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
+from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_quantization
 from mmrun.cli.table import Table, format_size, inform, pluralize, print_note
 from mmrun.errors import ConfigError
 from mmrun.results.formatting import format_interval, format_number, format_signed
@@ -20,9 +21,6 @@ HELP = (
     "Write the model of a finished run as ONNX or torch.export, with its preprocessing and a script that predicts "
     "without mmrun, and compare it with the run at once."
 )
-DEFAULT_TOLERANCE = 1e-4
-DEFAULT_MAX_DROP = 0.01
-QUANTIZATION_OPTIONS = ("quantize_mode", "quantize_scheme", "quantize_granularity", "calibrate", "max_drop")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,31 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance",
         type=_parse_tolerance,
-        default=DEFAULT_TOLERANCE,
         metavar="X",
-        help=f"refuse a model whose outputs differ by more from those of the run (default: {DEFAULT_TOLERANCE:g})",
+        help="refuse a model whose outputs differ by more from those of the run (default: 1e-4; for a run in 8 bits "
+        "0.05, where rounding makes a step of a last digit)",
     )
     _add_quantization(parser)
 
 
 def _add_quantization(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("8 bits (with --format onnx)")
-    group.add_argument("--quantize", choices=["int8"], help="compute layers with weights in 8 bits")
-    group.add_argument(
-        "--quantize-mode",
-        choices=["static", "dynamic"],
-        help="read the ranges of activations from training rows, once, or from each batch (default: static)",
-    )
-    group.add_argument(
-        "--quantize-scheme",
-        choices=["asymmetric", "symmetric"],
-        help="ranges of activations (static) or weights (dynamic): as they are, or around 0 (default: asymmetric)",
-    )
-    group.add_argument(
-        "--quantize-granularity",
-        choices=["channel", "tensor"],
-        help="a scale for each output channel of a weight, or one for each weight (default: channel)",
-    )
+    add_quantization(group)
     group.add_argument("--calibrate", type=Path, metavar="FILE", help="read ranges from the rows of this file instead")
     group.add_argument(
         "--max-drop",
@@ -99,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.format == "litert":
         raise ConfigError("--format litert: not built yet; use --format onnx, which converters to LiteRT read")
-    _check_quantization(args)
+    quantization = _build_request(args)
 
     from mmrun.results.index import resolve
 
@@ -110,10 +93,12 @@ def run(args: argparse.Namespace) -> int:
     from mmrun.deploy.predictor import open_predictor
 
     check_libraries(args.format)
+    if quantization is not None and folder.is_int8:
+        raise ConfigError(f"--quantize int8: {folder.name} computes in 8 bits already; leave it out")
     name = args.format if args.quantize is None else f"{args.format}-{args.quantize}"
     output = Path(f"{folder.name}-{name}") if args.output is None else args.output
     predictor = open_predictor(folder, Terminal(live=False), on_cpu=True)
-    request = ExportRequest(args.format, args.rows, args.tolerance, _build_quantization(args))
+    request = ExportRequest(args.format, args.rows, args.tolerance, quantization)
     exported = export(predictor, output, request)
     echo(output)
     for note in exported.notes:
@@ -124,32 +109,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_quantization(args: argparse.Namespace) -> None:
-    """Raise a ConfigError if options about 8 bits do not belong together."""
-    given = [f"--{name.replace('_', '-')}" for name in QUANTIZATION_OPTIONS if getattr(args, name) is not None]
-    if args.quantize is None and given:
-        raise ConfigError(f"{given[0]}: belongs to --quantize int8; add it, or drop this")
-    if args.quantize is not None and args.format != "onnx":
+def _build_request(args: argparse.Namespace) -> "QuantizationRequest | None":
+    """Return what is wanted in 8 bits; raise a ConfigError if options about it do not belong together."""
+    quantization = build_quantization(args, ("calibrate", "max_drop"))
+    if quantization is None:
+        return None
+    if args.format != "onnx":
         raise ConfigError(f"--quantize int8: cannot be combined with --format {args.format}; use --format onnx")
-    if args.quantize_mode == "dynamic" and args.calibrate is not None:
+    if quantization.mode == "dynamic" and args.calibrate is not None:
         raise ConfigError("--calibrate: --quantize-mode dynamic reads no rows before it predicts; drop one of them")
 
-
-def _build_quantization(args: argparse.Namespace) -> "QuantizationRequest | None":
-    if args.quantize is None:
-        return None
-
-    from mmrun.deploy.quantize import Quantization
     from mmrun.deploy.quantized_export import QuantizationRequest
 
-    quantization = Quantization(
-        mode=args.quantize_mode or "static",
-        scheme=args.quantize_scheme or "asymmetric",
-        granularity=args.quantize_granularity or "channel",
-    )
-    return QuantizationRequest(
-        quantization, args.calibrate, DEFAULT_MAX_DROP if args.max_drop is None else args.max_drop
-    )
+    max_drop = DEFAULT_MAX_DROP if args.max_drop is None else args.max_drop
+    return QuantizationRequest(quantization, args.calibrate, max_drop)
 
 
 def _print_agreement(exported: "Exported") -> None:

@@ -1,41 +1,33 @@
-"""Launches the runs of a sweep through Hydra's launcher: in this process, in several, or on a cluster.
+"""Launches the runs of a sweep: in this process, in several, or on a cluster.
 
 A job is only the path of a run folder, in which the config of the run is stored. So a killed sweep leaves nothing but
 runs: finished, interrupted or waiting.
 """
 
 import json
+import os
 import shlex
-import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
-
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from typing import Protocol
 
 from mmrun import compose
 from mmrun.cli.console import Console
-from mmrun.cli.output import is_quiet, set_quiet
+from mmrun.cli.hydra_launcher import HydraLauncher
+from mmrun.cli.job import Job, TrialArguments, train_job
+from mmrun.cli.output import is_quiet
 from mmrun.cli.progress import SweepPosition
+from mmrun.cli.vectorized_jobs import group_jobs, train_jobs_together
+from mmrun.cli.workers import Workers
 from mmrun.config import RunConfig
-from mmrun.errors import ConfigError, MmrunError, nearest
-from mmrun.hydra_internals import UserConfigs, build_launcher
-from mmrun.installation import format_pip_command
+from mmrun.errors import ConfigError
+from mmrun.hydra_internals import UserConfigs
 from mmrun.quoting import quote_values
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.index import determine_status
-
-# launcher -> the package that brings it
-EXTRAS = {"submitit_local": "hydra-submitit-launcher", "submitit_slurm": "hydra-submitit-launcher"}
-
-TrialArguments = Mapping[str, Any]  # of `search.trials.Report`
 
 
 @dataclass(frozen=True)
@@ -53,62 +45,75 @@ class SweepRun:
     folder: RunFolder
 
     @classmethod
-    def compose(cls, overrides: Sequence[str]) -> "SweepRun":
+    def compose(cls, overrides: Sequence[str], composer: compose.Composer | None = None) -> "SweepRun":
         """Compose a run.
 
         Args:
             overrides: without comma-separated values.
+            composer: of the other runs of the sweep; None: this run is alone.
 
         Raises:
             ConfigError: an override does not fit.
         """
-        config = compose.load(overrides)
+        config = (composer or compose.Composer()).load(overrides)
         return cls(list(overrides), config, RunFolder(run_folder_path(compose.as_dict(config))))
 
 
-class Job(TypedDict):
-    """What the process that trains a run is told.
+class Executor(Protocol):
+    """Where the runs of a sweep are trained: in this process, in several, or through a launcher of Hydra."""
 
-    Attributes:
-        run: path of the run folder.
-        position: fields of a `SweepPosition`.
-        rerun: repeat the run if it is finished.
-        quiet: print errors only.
-        trial: of a search, which may prune the run.
-    """
+    def train(self, jobs: Mapping[Path, Job]) -> dict[Path, str | None]:
+        """Train runs, by folder, and return why each failed; None: it did not."""
 
-    run: str
-    position: dict[str, Any]
-    rerun: bool
-    quiet: bool
-    trial: TrialArguments | None
+    def close(self) -> None:
+        """End the processes that were started."""
+
+
+class ThisProcess:
+    """Trains one run after the other in this process, on this terminal; some together, as `trainer.vectorize` asks."""
+
+    def train(self, jobs: Mapping[Path, Job]) -> dict[Path, str | None]:
+        """Train runs, by folder, and return why each failed; None: it did not."""
+        reasons: dict[Path, str | None] = {}
+        for group in group_jobs(jobs.values(), _print_note):
+            alone = group[0]
+            reasons |= train_jobs_together(group) if len(group) > 1 else {Path(alone["run"]): train_job(alone)}
+        return reasons
+
+    def close(self) -> None:
+        """Do nothing: no process was started."""
 
 
 class Launcher:
-    """Hydra's launcher, chosen by `hydra/launcher=NAME` and `hydra.launcher.KEY=VALUE`.
+    """Trains the runs of a sweep that are not finished.
 
     Args:
-        overrides: that choose it.
-        folder: for its own files.
+        overrides: that choose a launcher of Hydra.
+        folder: for the files of the sweep.
+        num_jobs: runs that train at a time on this machine.
 
     Raises:
-        ConfigError: there is no such launcher, or it is not installed.
+        ConfigError: there is no such launcher, it is not installed, or runs cannot train side by side here.
     """
 
-    def __init__(self, overrides: Sequence[str], folder: Path) -> None:
-        node = {
-            "job": "",
-            "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
-            "hydra": {"output_subdir": None, "sweep": {"dir": str(folder), "subdir": "."}},
-        }
-        try:
-            self.launcher, name = build_launcher(node, overrides, run_job)
-        except MissingConfigException as error:
-            raise ConfigError(_explain_missing(str(error.missing_cfg_file), error.options or [])) from None
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(str(error).splitlines()[0]) from None
+    def __init__(self, overrides: Sequence[str], folder: Path, num_jobs: int = 1) -> None:
+        if num_jobs > 1 and overrides:
+            raise ConfigError(f"--jobs trains on this machine; leave out {overrides[0]}, or --jobs")
+        if num_jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError("--jobs: torchrun trains each run in all of its processes; leave one of the two out")
         self.folder = folder
-        self.is_sequential = name == "basic"  # in this process, on this terminal
+        self.is_sequential = num_jobs == 1 and not overrides
+        self.executor: Executor = ThisProcess()
+        if overrides:
+            self.executor = HydraLauncher(overrides, folder, _print_note)
+        elif num_jobs > 1:
+            self.executor = Workers(num_jobs, _print_note)
+
+    def __enter__(self) -> "Launcher":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.executor.close()
 
     def launch(
         self, sweep_runs: Sequence[SweepRun], rerun: bool = False, trials: Sequence[TrialArguments | None] = ()
@@ -130,30 +135,13 @@ class Launcher:
 
         if not rerun:
             check_data(sweep_runs)
+        if (trials or not self.is_sequential) and any(sweep_run.config.trainer.vectorize for sweep_run in sweep_runs):
+            _print_note("trainer.vectorize: trials, and runs of several processes, train alone")
         jobs = self._prepare_jobs(sweep_runs, rerun, trials or [None] * len(sweep_runs))
         # A run in this process handles signals itself; here they are handled between runs, and for other processes.
         with handle_signals(_print_note, forward=not self.is_sequential):
-            results = self._launch(jobs)
-        return {path: reason for path, reason in results.items() if reason is not None}
-
-    def _launch(self, jobs: dict[Path, Job]) -> dict[Path, str | None]:
-        """Launch jobs, and those that a killed worker took with it again; return the reasons of failures."""
-        results: dict[Path, str | None] = {}
-        while jobs:
-            started = time.time()
-            overrides = [[f"job={_quote(job)}"] for job in jobs.values()]
-            try:
-                returned = self.launcher.launch(overrides, initial_job_idx=0)
-                results = {path: job.return_value for path, job in zip(jobs, returned, strict=True)}
-                break
-            except BrokenProcessPool as error:  # a killed worker takes the others with it: launch the remaining jobs
-                _print_note(f"a process was killed: {str(error).splitlines()[0]}")
-                remaining = {path: job for path, job in jobs.items() if not _was_trained(RunFolder(path), started)}
-                jobs = remaining if len(remaining) < len(jobs) else {}
-            except Exception as error:  # of the launcher: the run folders tell how far each run came
-                _print_note(f"the launcher failed: {type(error).__name__}: {error}")
-                break
-        return results
+            reasons = self.executor.train(jobs)
+        return {path: reason for path, reason in reasons.items() if reason is not None}
 
     def _prepare_jobs(
         self, sweep_runs: Sequence[SweepRun], rerun: bool, trials: Sequence[TrialArguments | None]
@@ -177,53 +165,11 @@ class Launcher:
         return jobs
 
 
-def run_job(sweep: DictConfig) -> str | None:
-    """Train one run, in the process that the launcher chose.
-
-    Args:
-        sweep: the composed config of the launcher; `job` is a `Job` as JSON.
-
-    Returns:
-        The reason if the run failed, else None.
-    """
-    from mmrun.cli.terminal import Terminal
-    from mmrun.run import pipeline
-    from mmrun.run.session import Pruned
-    from mmrun.training.callback import CallbackList
-
-    job: Job = json.loads(sweep.job)
-    folder = RunFolder(job["run"])
-    overrides, config = folder.read_overrides(), compose.restore(folder.read_config())
-    position = SweepPosition(**job["position"])
-    set_quiet(job["quiet"])  # this may be another process than the one that read the command line
-    with Terminal.for_run(config, position) as terminal:
-        callback = CallbackList([terminal])
-        if job["trial"] is not None:
-            from mmrun.cli.pruning import Pruning  # here: it imports Optuna, which takes a second
-
-            callback.callbacks.append(Pruning(folder, job["trial"]))
-        try:
-            pipeline.run(config, callback, overrides, job["rerun"], folder, wait=True)
-        except KeyboardInterrupt:
-            if position.is_parallel:  # the process that waits for this run to stop shall see that it has
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-            raise
-        except Pruned as reason:
-            terminal.on_message(f"pruned: {reason}")
-        except MmrunError as error:
-            terminal.on_failure(str(error))
-            return f"{type(error).__name__}: {error}"
-        except Exception as error:
-            terminal.console.print_exception()
-            return f"{type(error).__name__}: {error}"
-    return None
-
-
 def check_configs(configs: Iterable[RunConfig]) -> list[str]:
     """Build what each run needs before the first one is trained, so that errors are raised early.
 
     Args:
-        configs: of the runs; of those that differ only in their seed, one is checked.
+        configs: of the runs.
 
     Returns:
         Notes about the data, each once.
@@ -236,15 +182,9 @@ def check_configs(configs: Iterable[RunConfig]) -> list[str]:
     configs = list(configs)
     for config in configs:
         check_early(config)
-    from mmrun.run.checks import check  # imports torch, which takes seconds
+    from mmrun.run.checks import check_sweep  # imports torch, which takes seconds
 
-    checked, notes = set(), dict[str, None]()
-    for config in configs:
-        without_seed = json.dumps({**compose.as_dict(config), "seed": None}, sort_keys=True)
-        if without_seed not in checked:
-            notes.update(dict.fromkeys(check(config)))
-            checked.add(without_seed)
-    return list(notes)
+    return check_sweep(configs)
 
 
 def check_data(sweep_runs: Iterable[SweepRun]) -> None:
@@ -309,21 +249,6 @@ def _drop_quotes(override: str) -> str:
     key, _, value = override.partition("=")
     typed = f"{key}={value[1:-1]}"
     return typed if quote_values([typed]) == [override] else override
-
-
-def _was_trained(folder: RunFolder, since: float) -> bool:
-    return folder.finished or (folder.status_file.exists() and folder.status_file.stat().st_mtime >= since)
-
-
-def _quote(job: Job) -> str:
-    return str(QuotedString(json.dumps(job, ensure_ascii=False), Quote.single).with_quotes())
-
-
-def _explain_missing(file: str, options: Sequence[str]) -> str:
-    group, _, name = file.rpartition("/")
-    if group == "hydra/launcher" and name in EXTRAS:
-        return f"hydra/launcher={name} is not installed; {format_pip_command('install', EXTRAS[name])}"
-    return f"{group}: no option '{name}'{nearest(name, options)} (there are {', '.join(options)})"
 
 
 def _print_note(text: str) -> None:

@@ -136,13 +136,14 @@ def _compose_runs(overrides: Sequence[str], multirun: bool) -> tuple[list["Sweep
     from mmrun.cli.sweep import split_overrides
 
     overrides, _, search = split_overrides(overrides)
+    composer = compose.Composer()
     if search:
         from mmrun.cli.search import representative_overrides
 
         representatives, num_trials = representative_overrides(overrides, search)
-        return [SweepRun.compose(run_overrides) for run_overrides in representatives], num_trials
+        return [SweepRun.compose(run_overrides, composer) for run_overrides in representatives], num_trials
     overrides_by_run = compose.expand_sweep(overrides) if multirun else [overrides]
-    sweep_runs = [SweepRun.compose(run_overrides) for run_overrides in overrides_by_run]
+    sweep_runs = [SweepRun.compose(run_overrides, composer) for run_overrides in overrides_by_run]
     return list({sweep_run.folder.path: sweep_run for sweep_run in sweep_runs}.values()), None
 
 
@@ -150,7 +151,7 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[Ru
     """Estimate one run of each group. All of `sweep_runs` represent `num_runs` runs."""
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
-    from mmrun.run.estimate import estimate_run
+    from mmrun.run.estimate import Timings, estimate_run
 
     members: dict[str, list[SweepRun]] = {}
     for sweep_run in sweep_runs:
@@ -158,11 +159,12 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[Ru
         members.setdefault(without_seed, []).append(sweep_run)
     all_overrides = [sweep_run.overrides for sweep_run in sweep_runs]
     groups = []
+    timings: Timings = {}
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         for runs in members.values():
             label = _label(runs[0].overrides, all_overrides)
             terminal.on_message(f"timing {label}")
-            estimate = estimate_run(runs[0].config, Path(scratch), terminal)
+            estimate = estimate_run(runs[0].config, Path(scratch), terminal, timings)
             seeds = [sweep_run.config.seed for sweep_run in runs]
             groups.append(RunGroup(label, seeds, num_runs * len(runs) / len(sweep_runs), estimate))
     return groups

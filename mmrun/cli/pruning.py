@@ -20,6 +20,7 @@ class Pruning(Callback):
 
     def __init__(self, folder: RunFolder, trial: Mapping[str, Any]) -> None:
         self.folder, self.report = folder, Report(**trial)
+        self.requested_metrics = frozenset([self.report.key.removeprefix("val/")])
 
     def on_evaluate_end(self, state: TrainState, metrics: dict[str, float]) -> None:
         """Report the metric.

@@ -31,7 +31,9 @@ Node = Mapping[str, Any]  # of configs/sweep
 ArmResult = Mapping[str, Any]  # what `Trials.result` returns
 
 
-def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
+def search(
+    overrides: Sequence[str], settings: Sequence[str], launch: Sequence[str], rerun: bool, num_jobs: int = 1
+) -> int:
     """Draw, train and judge trials until every arm has its number of trials; print the results.
 
     Args:
@@ -39,6 +41,7 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
         settings: overrides of the search: sweep=NAME, sweep.KEY=VALUE.
         launch: overrides of the launcher.
         rerun: not allowed.
+        num_jobs: trials that train at a time on this machine.
 
     Returns:
         The exit code: 1 if a trial failed or the search is not complete, else 0.
@@ -53,8 +56,9 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
     name, node = _load_settings(settings)
     chosen: Search = instantiate(node, "sweep")
     arms = build_arms(overrides, chosen)
-    corners = [SweepRun.compose(run_overrides) for run_overrides in _corner_overrides(arms)]
-    launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps")
+    composer = compose.Composer()
+    corners = [SweepRun.compose(run_overrides, composer) for run_overrides in _corner_overrides(arms)]
+    launcher = Launcher(launch, corners[0].folder.path.parent / ".sweeps", num_jobs)
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=is_quiet())
     with console.status(f"checking {pluralize(len(corners), 'run')}", refresh_per_second=4):
         notes = check_configs([sweep_run.config for sweep_run in corners])
@@ -64,10 +68,10 @@ def search(overrides: Sequence[str], settings: Sequence[str], launch: Sequence[s
     for note in notes:
         console.print(note)
     console.print(f"a search for the best val/{metric}, stored in {file}")
-    with alone(file):
+    with alone(file), launcher:
         trials = [Trials(chosen, arm, file, metric, higher_is_better) for arm in arms]
         try:
-            is_complete = _run_rounds(trials, launcher, console)
+            is_complete = _run_rounds(trials, composer, launcher, console)
         except KeyboardInterrupt:
             console.print("the same command continues the search")
             raise
@@ -120,10 +124,10 @@ def _selection_metric(config: RunConfig, search: Search) -> str:
     return names[0] if search.metric is None else search.metric.removeprefix("val/")
 
 
-def _run_rounds(arms: Sequence[Trials], launcher: Launcher, console: Console) -> bool:
+def _run_rounds(arms: Sequence[Trials], composer: compose.Composer, launcher: Launcher, console: Console) -> bool:
     """Train a few trials of each arm per round, so that no arm is ahead; return whether all are complete."""
     while drawn := _draw_round(arms):
-        if not _train_round(drawn, launcher, console):
+        if not _train_round(drawn, composer, launcher, console):
             return False
     return True
 
@@ -135,13 +139,15 @@ def _draw_round(arms: Sequence[Trials]) -> list[tuple[Trials, Trial]]:
     return drawn
 
 
-def _train_round(drawn: Sequence[tuple[Trials, Trial]], launcher: Launcher, console: Console) -> bool:
+def _train_round(
+    drawn: Sequence[tuple[Trials, Trial]], composer: compose.Composer, launcher: Launcher, console: Console
+) -> bool:
     """Train drawn trials; return whether all are complete."""
     composed = []
     for arm, trial in drawn:
         console.print(f"{arm.name}: {' '.join(trial.overrides[len(arm.arm.fixed) :])}")
         try:
-            composed.append((arm, trial, SweepRun.compose(trial.overrides)))
+            composed.append((arm, trial, SweepRun.compose(trial.overrides, composer)))
         except MmrunError as error:  # two choices that cannot be combined
             console.print(f"failed: {error}")
             arm.refuse(trial, str(error))

@@ -2,19 +2,21 @@
 
 import argparse
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.cli.braille import draw_curve
 from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_note
-from mmrun.errors import DamagedError
+from mmrun.errors import ConfigError, DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import FAILED, determine_status, find_primary_metric, resolve
 from mmrun.results.inference_table import build_inference_table
 from mmrun.results.listing import list_tags
+from mmrun.results.run_log import Curves
 from mmrun.results.schema import CompressionRecord, RunMetrics
 from mmrun.results.selection import flatten, format_value
 from mmrun.results.table import Style
@@ -69,6 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: of this verb.
     """
     add_run(parser)
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="instead draw the finished run, as PNG and SVG files in this folder: ROC and precision-recall curves, "
+        "confusion matrices, calibration, predicted over true values, and the learning curves of each stage",
+    )
     add_table_format(parser)
 
 
@@ -79,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         The exit code, 0.
     """
     folder = resolve(args.run)
+    if args.plots is not None:
+        print_answer(_save_plots(folder, args.plots), args.format)
+        return 0
     info = _read_info(folder)
     metrics = folder.read_metrics() if folder.finished else None
     parts: list[Table | str] = [_build_overview(info), _build_choices(info["choices"])]
@@ -144,7 +156,9 @@ def _describe_compression(record: CompressionRecord) -> str:
     steps = " ".join(f"{step['method']}={step['amount']:g}" for step in record["steps"])
     importance = ", importance taylor" if record["importance"] == "taylor" else ""
     epochs = f", fine-tuned for {record['finetune_epochs']:g} epochs" if record["finetune_epochs"] else ""
-    return f"from {record['run']}: {steps}{importance}{epochs}"
+    student = f"student with {' '.join(record['student'])}" if "student" in record else ""
+    parts = [student, f"{steps}{importance}{epochs}", record.get("quantization", "")]
+    return f"from {record['run']}: {', '.join(filter(None, parts))}"
 
 
 def _build_choices(choices: Mapping[str, str]) -> Table:
@@ -178,6 +192,30 @@ def _build_per_class(task: str, classes: Mapping[str, Metrics]) -> Table:
     return Table("", [f"{task} (test)", *names], rows)
 
 
+# -------------------------------------------------------------------------------------------------------------- plots
+
+
+def _save_plots(folder: RunFolder, output: Path) -> Answer:
+    """Draw the run, and list the files."""
+    from mmrun.results.report.section import name_files
+    from mmrun.results.report.svg import save_plot
+    from mmrun.results.run_plots.collect import plot_run
+
+    plots, notes = plot_run(folder)
+    rows, records = [], []
+    try:
+        for plot, name in zip(plots, name_files(plots), strict=True):
+            png, svg = save_plot(plot, output / name, ("png", "svg"))
+            rows.append([str(png), plot.caption])
+            records.append({"plot": plot.name, "caption": plot.caption, "png": str(png), "svg": str(svg)})
+    except OSError as error:
+        raise ConfigError(f"--plots {output}: cannot be written ({error.strerror})") from None
+    for note in notes:
+        print_note(note)
+    table = Table(f"{folder.name}: {len(rows)} plots, each also as SVG", ["file", "shows"], rows, 2)
+    return Answer([table], {"run": folder.name, "plots": records, "notes": notes}, records)
+
+
 # ------------------------------------------------------------------------------------------------------------- curves
 
 
@@ -185,7 +223,7 @@ def _build_curves(folder: RunFolder, metrics: RunMetrics | None) -> list[Table |
     """Show losses and the primary metric over the epochs of each stage; nothing where there are no two evaluations."""
     primary = None if metrics is None else find_primary_metric(metrics)[0]
     rows = []
-    for (stage, name), points in _read_points(folder, ["train/loss", "val/loss", f"val/{primary}"]).items():
+    for (stage, name), points in _read_curves(folder, ["train/loss", "val/loss", f"val/{primary}"]).items():
         if len(points) > 1:
             epochs, values = zip(*points, strict=True)
             first, last = format_number(values[0]), format_number(values[-1])
@@ -193,27 +231,15 @@ def _build_curves(folder: RunFolder, metrics: RunMetrics | None) -> list[Table |
     return [Table("", ["stage", "curve", "over the epochs", "first", "last"], rows, 2)] if rows else []
 
 
-def _read_points(folder: RunFolder, names: list[str]) -> dict[tuple[str, str], list[tuple[float, float]]]:
-    """Return epochs and value of each evaluation, by stage and metric; a damaged log is reported and gives none."""
-    points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+def _read_curves(folder: RunFolder, names: Sequence[str]) -> Curves:
+    """Return the curves of the log; a damaged log is reported and gives none."""
     if not folder.log_file.exists():
-        return points
+        return {}
     try:
-        for event in folder.log.read_events():
-            for name, value in _iterate_numbers(event, names):
-                points.setdefault((str(event.get("stage")), name), []).append((event["epochs"], value))
+        return folder.log.read_curves(names)
     except DamagedError as error:
         print_note(f"without learning curves: {error}")
         return {}
-    return points
-
-
-def _iterate_numbers(event: Mapping[str, Any], names: list[str]) -> Iterator[tuple[str, float]]:
-    """Yield the metrics of an evaluation that are numbers."""
-    if event.get("event") == "evaluated" and isinstance(event.get("epochs"), int | float):
-        for name in names:
-            if isinstance(event.get(name), int | float):
-                yield name, event[name]
 
 
 # --------------------------------------------------------------------------------------------------------------- cost

@@ -12,12 +12,13 @@ from mmrun.errors import ConfigError
 from mmrun.overrides import check_overrides, is_of_launcher
 
 
-def sweep(overrides: Sequence[str], rerun: bool) -> int:
+def sweep(overrides: Sequence[str], rerun: bool, num_jobs: int = 1) -> int:
     """Compose and check every run, train those that are not finished, and report on all.
 
     Args:
         overrides: with comma-separated values, and those of the launcher and of a search.
         rerun: train finished runs again.
+        num_jobs: runs that train at a time on this machine.
 
     Returns:
         The exit code: 1 if a run failed, else 0.
@@ -27,10 +28,11 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
     """
     overrides, launch, search = split_overrides(overrides)
     if search:
-        return _search(overrides, search, launch, rerun)
-    combinations = [SweepRun.compose(run_overrides) for run_overrides in compose.expand_sweep(overrides)]
+        return _search(overrides, search, launch, rerun, num_jobs)
+    composer = compose.Composer()
+    combinations = [SweepRun.compose(run_overrides, composer) for run_overrides in compose.expand_sweep(overrides)]
     sweep_runs = list({sweep_run.folder.path: sweep_run for sweep_run in combinations}.values())
-    launcher = Launcher(launch, sweep_runs[0].folder.path.parent / ".sweeps")
+    launcher = Launcher(launch, sweep_runs[0].folder.path.parent / ".sweeps", num_jobs)
     to_train = [sweep_run for sweep_run in sweep_runs if rerun or not sweep_run.folder.finished]
     console = Console(stderr=True, highlight=False, quiet=is_quiet() or not is_first_process())
     with console.status(f"checking {pluralize(len(to_train), 'run')}", refresh_per_second=4):
@@ -44,7 +46,8 @@ def sweep(overrides: Sequence[str], rerun: bool) -> int:
     finished = f", {len(sweep_runs) - len(to_train)} already finished" if len(to_train) < len(sweep_runs) else ""
     console.print(f"a sweep of {pluralize(len(sweep_runs), 'run')}{finished}")
     try:
-        reasons = launcher.launch(sweep_runs, rerun)
+        with launcher:
+            reasons = launcher.launch(sweep_runs, rerun)
     except KeyboardInterrupt:
         num_finished = sum(sweep_run.folder.finished for sweep_run in sweep_runs)
         console.print(f"{num_finished} of {pluralize(len(sweep_runs), 'run')} finished; the same command continues")
@@ -67,16 +70,17 @@ def print_configs(overrides: Sequence[str]) -> int:
     overrides, _, search = split_overrides(overrides)
     if search:
         raise ConfigError(f"{search[0]}: --cfg prints what is known before a search; leave it out")
+    composer = compose.Composer()
     for run_overrides in compose.expand_sweep(overrides):
         echo(f"---  # {' '.join(run_overrides)}")
-        echo(compose.as_yaml(compose.load(run_overrides)), end="")
+        echo(compose.as_yaml(composer.load(run_overrides)), end="")
     return 0
 
 
-def _search(overrides: Sequence[str], search: Sequence[str], launch: Sequence[str], rerun: bool) -> int:
+def _search(overrides: Sequence[str], search: Sequence[str], launch: Sequence[str], rerun: bool, num_jobs: int) -> int:
     from mmrun.cli.search import search as run_search
 
-    return run_search(overrides, search, launch, rerun)
+    return run_search(overrides, search, launch, rerun, num_jobs)
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

@@ -4,6 +4,9 @@ import argparse
 
 from mmrun.cli.arguments import add_overrides
 from mmrun.cli.output import echo
+from mmrun.errors import ConfigError
+
+MAX_JOBS = 1000  # processes on a machine
 
 HELP = "Train a run; with -m a sweep of runs."
 
@@ -16,7 +19,8 @@ overrides:
   ~strategy.stages.pretrain        remove a key
   -m seed=0,1,2 fusion=sum,gated   one run per combination
   -m sweep=tpe 'optimizer.lr=tag(log,interval(1e-4,1e-2))'   a search, judged on validation rows
-  -m hydra/launcher=joblib         several runs at a time; submitit_slurm: on a cluster
+  -m --jobs 4 seed=0,1,2,3         four runs at a time on this machine
+  -m hydra/launcher=submitit_slurm a SLURM job per run
 
 A finished run is not repeated, and an interrupted one is resumed.
 """
@@ -50,7 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m", "--multirun", action="store_true", help="train a run for every combination of comma-separated values"
     )
     parser.add_argument("--cfg", choices=["job"], help="print the composed config instead of training")
+    parser.add_argument(
+        "--jobs", type=_parse_jobs, default=1, metavar="N", help="runs of a sweep that train at a time on this machine"
+    )
     parser.add_argument("--rerun", action="store_true", help="repeat a finished run")
+
+
+def _parse_jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_JOBS:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {MAX_JOBS}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if args.multirun:
         from mmrun.cli.sweep import print_configs, sweep
 
-        return sweep(args.overrides, args.rerun) if args.cfg is None else print_configs(args.overrides)
+        return sweep(args.overrides, args.rerun, args.jobs) if args.cfg is None else print_configs(args.overrides)
+    if args.jobs > 1:
+        raise ConfigError("--jobs: a single run is one job; add -m to train a run for every combination of values")
     config = compose.load(args.overrides)
     if args.cfg is not None:
         echo(compose.as_yaml(config), end="")

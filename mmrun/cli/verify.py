@@ -78,6 +78,10 @@ def _select_stage(session: "Session", name: str | None) -> str:
         raise ConfigError(
             "this run cannot be repeated bit for bit: a budget in seconds ends after a different step each time"
         )
+    if session.accelerator.device.type == "cuda" and not session.config.trainer.deterministic:
+        raise ConfigError(
+            "this run cannot be repeated bit for bit: trainer.deterministic=false lets the GPU add up in any order"
+        )
     if name is not None and name not in names:
         raise ConfigError(f"--stage: no stage '{name}'{nearest(name, names)} (the run has {', '.join(names)})")
     return name or names[-1]

@@ -1,44 +1,88 @@
-"""Batches of texts of similar length, so that a batch is no wider than its longest text."""
+"""Rows of many lengths: batches that are no wider than their longest row, and that hold rows of similar length."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmrun.data.store import MappedColumn, PreprocessedColumn
+from mmrun.data.store import LazyColumn, MappedColumn, PreprocessedColumn
 
 WINDOW = 50  # batches within which rows are sorted: more would save little padding, and make batches less random
-MULTIPLE = 8  # tokens that a width is rounded up to, for few distinct shapes and for tensor cores
+MULTIPLES = {"ids": 8, "values": 8, "waveform": 1600}  # of widths, for few distinct shapes and for tensor cores
+PADDED = (*MULTIPLES, "mask")  # parts along whose last axis rows are padded, at the end
 
 
-def count_tokens(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:
-    """Count the tokens of each row, summed over all texts.
+def measure_lengths(parts: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the length of each row: tokens of a text, steps of a series, samples of a sound.
 
     Args:
-        columns: of all modalities. Texts that are decoded anew for each batch are not counted, nor are stored features
-            of texts.
+        parts: of one modality.
 
     Returns:
-        [N], 0 where all texts are missing; None if there is no text to count.
+        [B] int64, of several items the longest; None for what is not padded, and for features.
     """
-    counts = []
+    if "waveform" in parts:
+        lengths = parts["length"]
+    elif "ids" in parts or "values" in parts:
+        lengths = parts["mask"].sum(-1)
+    else:
+        return None
+    return lengths if lengths.ndim == 1 else lengths.amax(1)
+
+
+def measure_columns(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:
+    """Return the length of each row, as a share of the longest that is read, summed over all modalities.
+
+    Args:
+        columns: of the modalities that are cropped. Those that are decoded anew for each batch do not count.
+
+    Returns:
+        [N], 0 where all are missing; None if there is nothing to measure.
+    """
+    totals = []
     for column in columns:
-        if isinstance(column, MappedColumn) and _is_text(column.parts):
-            counts.append(column.parts["mask"].numpy().sum(axis=1, dtype=np.int32))
-    return np.stack(counts).sum(axis=0) if counts else None
+        parts = column.parts if isinstance(column, MappedColumn) else {}
+        lengths = measure_lengths(parts)
+        if lengths is not None:
+            totals.append(lengths.numpy() / _get_width(parts))
+    return np.sum(totals, axis=0) if totals else None
+
+
+def compute_mean_width(column: PreprocessedColumn, batches: np.ndarray) -> int | None:
+    """Return the mean width of some batches once they are cropped.
+
+    Args:
+        column: of one modality.
+        batches: row numbers [n, B].
+
+    Returns:
+        The width, rounded; None where there is nothing to crop.
+    """
+    rows = torch.from_numpy(batches.ravel())
+    parts = column.gather(rows[:1])
+    if measure_lengths(parts) is None:
+        return None
+    if isinstance(column, LazyColumn):
+        parts = column.gather(rows)
+    else:
+        parts |= {name: column.parts[name][rows] for name in ("mask", "length") if name in column.parts}
+    lengths = measure_lengths(parts)
+    assert lengths is not None
+    longest = lengths.view(batches.shape).amax(1)
+    return round(np.mean([_round_up(parts, length) for length in longest.tolist()]))
 
 
 def bucket_by_length(
     order: np.ndarray, lengths: np.ndarray, start: int, batch_size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Reorder the rows of an epoch so that batches hold texts of similar length.
+    """Reorder the rows of an epoch so that batches hold rows of similar length.
 
     Rows are sorted within windows of batches; then the batches of a window, and the rows of a batch, are shuffled.
 
     Args:
         order: row numbers in random order [n].
-        lengths: of their texts [n].
+        lengths: of these rows [n].
         start: position of the first row in the stream of all epochs, which is cut into batches from its beginning: the
             rows of batches that cross the boundary of an epoch stay in place.
         batch_size: rows per batch.
@@ -59,25 +103,41 @@ def bucket_by_length(
 
 
 def crop_padding(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Crop the padding that all texts of a batch share.
+    """Crop the padding that all rows of a batch share.
 
     Args:
-        parts: [B, T] by name. Only texts, "ids" and "mask", are cropped.
+        parts: of one modality, [B, ..., T]; others than texts, series and sounds stay as they are.
 
     Returns:
-        [B, width], the width rounded up to a multiple of 8.
+        [B, ..., width], the width rounded up to a multiple of 8 tokens or steps, or of 1,600 samples.
     """
-    if not _is_text(parts):
-        return parts
-    longest = max(1, int(parts["mask"].sum(1).max()))  # padding is at the end
-    return {name: _crop(part, -(-longest // MULTIPLE) * MULTIPLE) for name, part in parts.items()}
+    lengths = measure_lengths(parts)
+    return parts if lengths is None else crop_parts(parts, _round_up(parts, int(lengths.max())))
 
 
-def _is_text(parts: dict[str, Tensor]) -> bool:
-    return "ids" in parts
+def crop_parts(parts: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+    """Copy the first tokens, steps or samples of each row.
+
+    Page-locked memory stays page-locked, so that a copy to the GPU remains asynchronous.
+
+    Args:
+        parts: of one modality, [B, ..., T].
+        width: that is kept; all where it is larger than T.
+    """
+    cropped = dict(parts)
+    for name in PADDED:
+        if name in parts and width < parts[name].shape[-1]:
+            part = parts[name][..., :width]
+            cropped[name] = torch.empty(part.shape, dtype=part.dtype, device=part.device, pin_memory=part.is_pinned())
+            cropped[name].copy_(part)
+    return cropped
 
 
-def _crop(part: Tensor, width: int) -> Tensor:  # [B, T] -> [B, width]
-    """Copy the first tokens; page-locked memory stays page-locked, so that a copy to the GPU remains asynchronous."""
-    cropped = part[:, :width]
-    return torch.empty(cropped.shape, dtype=part.dtype, pin_memory=part.is_pinned()).copy_(cropped)
+def _get_width(parts: Mapping[str, Tensor]) -> int:
+    return next(parts[name].shape[-1] for name in MULTIPLES if name in parts)
+
+
+def _round_up(parts: Mapping[str, Tensor], length: int) -> int:
+    """Return the width of a batch whose longest row has a length."""
+    multiple = next(MULTIPLES[name] for name in MULTIPLES if name in parts)
+    return min(-(-max(1, length) // multiple) * multiple, _get_width(parts))

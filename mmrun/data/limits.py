@@ -32,6 +32,7 @@ MAX_SAMPLE_RATE = 1 << 20  # Hz; ultrasound is recorded at up to 500 kHz
 MAX_FILE_BYTES = 1 << 31  # of any file that a cell names: 2 GiB
 MAX_TEXT_BYTES = 1 << 24  # of a text file: 16 MiB
 MAX_LINE_BYTES = 1 << 26  # of a CSV or JSON Lines file: 64 MiB
+MAX_COLUMNS = 20_000  # of a table
 MAX_ITEMS = 256  # files in one cell
 MAX_FRAME_FILES = 1 << 14  # of one video
 MAX_DEPTH = 32  # of lists and objects inside each other
@@ -187,6 +188,23 @@ def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | N
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} brackets inside each other") from None
     return value
+
+
+def check_column_count(num_columns: int, name: str) -> None:
+    """Check how many columns a table has.
+
+    Args:
+        num_columns: their number.
+        name: of the file.
+
+    Raises:
+        DataError: there are more than MAX_COLUMNS.
+    """
+    if num_columns > MAX_COLUMNS:
+        raise DataError(
+            f"{name}: has {num_columns:,} columns, more than {MAX_COLUMNS:,}; write the numbers of one signal into a "
+            "file per row (.npy), and name these files in one column"
+        )
 
 
 def check_row_count(num_rows: int, num_bytes: int, name: str) -> None:

@@ -1,7 +1,7 @@
 """Batches from preprocessed columns, on a device."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from mmrun.data.store import LazyColumn, PreprocessedColumn
 from mmrun.types import IGNORE_INDEX, Batch, Input
 
 LAZY_THREADS = 2  # batches that are decoded at a time where a column is not stored
+MEASURED_ROWS = 2048  # of the batches whose mean width is that of a typical one
 LAZY_AHEAD = 4  # batches that are decoded before they are needed
 SCALE = {torch.uint8: 255.0, torch.int16: 32768.0}  # integers that stand for 0..1 and -1..1
 
@@ -35,8 +36,9 @@ class Loader:
         hidden: numbers of the rows whose targets may not be seen; None: all may.
         rank: of this process.
         world: number of processes; it divides `batch_size`.
-        group_by_length: rows whose texts have similar lengths share training batches, and padding that all rows of a
-            batch have is cropped. Batch 0 is not cropped: FLOPs and memory measured on it are the maximum.
+        cropped: modalities whose padding is cropped where all rows of a batch have it; those without a column are
+            ignored. Batch 0 is not cropped: what is tried on it, such as whether it fits into memory, holds for all.
+        group_by_length: rows of similar length, in the modalities that are cropped, share training batches.
         stream: order of the rows in training; None: one permutation per epoch.
     """
 
@@ -51,6 +53,7 @@ class Loader:
         hidden: np.ndarray | None = None,
         rank: int = 0,
         world: int = 1,
+        cropped: Collection[str] = (),
         group_by_length: bool = False,
         stream: RowStream | None = None,
     ) -> None:
@@ -64,7 +67,8 @@ class Loader:
         self.group_by_length = group_by_length
         self.stream = stream
         self.targets = {name: torch.from_numpy(hide_targets(values, hidden)) for name, values in targets.items()}
-        self.build_batch = BatchBuilder(self.columns, self.targets, self.device)
+        self.cropped = frozenset(cropped) & self.columns.keys()
+        self.build_batch = BatchBuilder(self.columns, self.targets, self.device, self.cropped)
         is_lazy = any(isinstance(column, LazyColumn) for column in self.columns.values())
         self._batcher: Batcher = SyncBatcher(self.build_batch)
         if is_lazy:
@@ -80,10 +84,11 @@ class Loader:
 
     @cached_property
     def sampler(self) -> RowSampler:
-        """Which rows are in a training batch; built when it is needed, since texts are counted for it."""
+        """Which rows are in a training batch; built when it is needed, since rows may be measured for it."""
         stream = self.stream
         if stream is None:
-            lengths = length_groups.count_tokens(self.columns.values()) if self.group_by_length else None
+            cropped = [self.columns[modality] for modality in sorted(self.cropped)]
+            lengths = length_groups.measure_columns(cropped) if self.group_by_length else None
             stream = Permutations(self.rows, self.seed, lengths=lengths, batch_size=self.batch_size)
         return RowSampler(stream, self.batch_size, self.rank, self.world)
 
@@ -97,6 +102,23 @@ class Loader:
         next_steps = range(step + 1, step + 1 + self._batcher.ahead)
         self._pending = {later: self._pending.get(later) or self._submit(later) for later in next_steps}
         return self._batcher.result(pending)
+
+    def typical_batch(self) -> Batch:
+        """Return the rows of batch 0 at the mean width of this epoch's batches: a step on it costs what steps cost.
+
+        Every rank measures the same batches, so that all count as many operations.
+        """
+        batch = self.batch(0)
+        num_measured = max(4, MEASURED_ROWS // self.batch_size)
+        steps = np.unique(np.linspace(1, self.steps_per_epoch, num_measured).astype(np.int64))
+        positions = steps[:, None] * self.batch_size + np.arange(self.batch_size)
+        rows = self.sampler.stream.take(positions.ravel()).reshape(len(steps) * self.world, -1)
+        inputs = dict(batch.inputs)
+        for modality in self.cropped:
+            width, x = length_groups.compute_mean_width(self.columns[modality], rows), inputs[modality]
+            if width is not None and isinstance(x, dict):
+                inputs[modality] = length_groups.crop_parts(x, width)
+        return batch._replace(inputs=inputs)
 
     def ordered(self) -> Iterator[Batch]:
         """Yield this rank's share of all rows in order.
@@ -112,7 +134,7 @@ class Loader:
         pending: deque[tuple[object, int]] = deque()
         for start in range(0, len(self.rows), self.batch_size):
             rows, count = shard_batch(self.rows[start : start + self.batch_size], self.rank, self.world)
-            pending.append((self._batcher.submit(rows, self.group_by_length), count))
+            pending.append((self._batcher.submit(rows), count))
             if len(pending) > self._batcher.ahead:
                 request, count = pending.popleft()
                 yield self._batcher.result(request), count
@@ -130,7 +152,7 @@ class Loader:
         )
 
     def _submit(self, step: int) -> object:
-        return self._batcher.submit(self.sampler.sample_batch(step), self.group_by_length and step > 0)
+        return self._batcher.submit(self.sampler.sample_batch(step), step > 0)
 
 
 class BatchBuilder:
@@ -140,24 +162,30 @@ class BatchBuilder:
         columns: by modality.
         targets: by task, with hidden ones hidden: [N] or [N, C].
         device: that the batch is on.
+        cropped: modalities whose padding is cropped.
     """
 
     def __init__(
-        self, columns: Mapping[str, PreprocessedColumn], targets: Mapping[str, Tensor], device: torch.device
+        self,
+        columns: Mapping[str, PreprocessedColumn],
+        targets: Mapping[str, Tensor],
+        device: torch.device,
+        cropped: Collection[str] = (),
     ) -> None:
         self.columns, self.targets, self.device = columns, targets, device
+        self.cropped = cropped
 
-    def __call__(self, rows: np.ndarray, crop: bool = False) -> Batch:
+    def __call__(self, rows: np.ndarray, crop: bool = True) -> Batch:
         """Build a batch.
 
         Args:
             rows: row numbers [B].
-            crop: whether to crop padding that all texts of the batch share.
+            crop: False: nothing is cropped.
         """
         index = torch.from_numpy(rows)
         inputs: dict[str, Input] = {}
         for name, column in self.columns.items():
-            inputs[name] = self._gather(column, index, crop)
+            inputs[name] = self._gather(column, index, crop and name in self.cropped)
         return Batch(
             inputs=inputs,
             present={name: self._copy_pinned(column.present[index]) for name, column in self.columns.items()},

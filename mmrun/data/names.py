@@ -2,10 +2,15 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mmrun.data.packed import PackedValues
 
 INTEGER = re.compile(r"[+-]?\d+")
 WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
+MAX_FIXED = 64  # letters of a name that arrays of fixed width hold for each row
 
 
 def normalize_name(cell: object) -> str:
@@ -19,6 +24,27 @@ def normalize_name(cell: object) -> str:
     text = unicodedata.normalize("NFC", str(cell)).strip()
     whole_number = WHOLE_NUMBER.fullmatch(text)
     return whole_number[1] if whole_number else text
+
+
+def collect_names(column: PackedValues[str | None]) -> np.ndarray:
+    """Return the names of rows as an array.
+
+    Args:
+        column: N names, none of them missing.
+
+    Returns:
+        [N] str; [N] objects, equal ones shared, where a name is so long that its width would be a waste for each row.
+    """
+    encoded = column.encode()
+    if encoded is None:
+        return _to_array(list(column))
+    names: np.ndarray = _to_array(encoded.values)[encoded.codes]
+    return names
+
+
+def _to_array(names: Sequence[object]) -> np.ndarray:
+    is_long = any(len(str(name)) > MAX_FIXED for name in names)
+    return np.array(names, dtype=object if is_long else str)
 
 
 def find_near_equal(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 4096  # values packed at a time
 MIN_PACKED = 1024  # shorter chunks stay a list
 HAS_ARROW = find_spec("pyarrow") is not None  # rows beside an exported model are read without it
+MAX_PACKED_BYTES = 1 << 28  # of the texts of a chunk; longer ones stay Python objects, which equal ones share
 PLAIN_TYPES = {str, int, float, bool}
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class PackedValues(Sequence[T]):
         """
         column: PackedValues[T | None] = PackedValues()
         packed = _pack_plain([*values, None])
-        if isinstance(packed, _ArrowValues):
+        if isinstance(packed, _ArrowValues) and not _is_bulky(packed.array, codes):
             column._append(packed.take(codes % len(packed)))
         else:
             choices = np.fromiter([*values, None], dtype=object, count=len(values) + 1)
@@ -112,6 +113,9 @@ class PackedValues(Sequence[T]):
 
     def drop_empty(self) -> "PackedValues[T]":
         """Return the values that are not None."""
+        arrays = self.arrays()
+        if arrays is not None and not any(array.null_count for array in arrays):
+            return self
         return self.take(np.flatnonzero(is_present(self)))
 
     def holds(self, kind: type) -> bool:
@@ -129,7 +133,13 @@ class PackedValues(Sequence[T]):
         Args:
             length: their number, if there are so many.
         """
-        return self.take(np.arange(min(length, self._length)))
+        if length >= self._length:
+            return self
+        selection: PackedValues[T] = PackedValues()
+        for start, chunk in zip(self._starts, self._chunks, strict=True):
+            if start < length:
+                selection._append(chunk[: length - start])
+        return selection
 
     def take(self, rows: np.ndarray) -> "PackedValues[T]":
         """Return the values of some rows.
@@ -279,7 +289,9 @@ class _ArrowValues(Sequence[T]):
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, position: int) -> T:  # type: ignore[override]  # no slices
+    def __getitem__(self, position: int | slice) -> T | "_ArrowValues[T]":  # type: ignore[override]
+        if isinstance(position, slice):
+            return _ArrowValues(self.array[position], self.are_paths)
         return self._restore(self.array[position].as_py())
 
     def __iter__(self) -> Iterator[T]:
@@ -301,7 +313,11 @@ def is_present(values: Sequence[object]) -> np.ndarray:
         [N] bool.
     """
     if isinstance(values, Records) and values.columns:
-        present: np.ndarray = np.any([is_present(column) for column in values.columns.values()], axis=0)
+        present = np.zeros(len(values), dtype=bool)
+        for column in values.columns.values():
+            present |= is_present(column)
+            if present.all():
+                break
         return present
     arrays = values.arrays() if isinstance(values, PackedValues) else None
     if arrays:
@@ -335,10 +351,22 @@ def _pack_plain(values: list[T], with_empty: bool = False) -> Sequence[T]:
     import pyarrow  # imported late: small files do not need it
 
     plain = [None if path is None else str(path) for path in values] if are_paths else values
+    if types == {str} and sum(len(text) for text in cast(list[str | None], plain) if text) > MAX_PACKED_BYTES:
+        return values
     try:
         return _ArrowValues(pyarrow.array(plain), are_paths)
     except (pyarrow.ArrowException, OverflowError, UnicodeError):  # integers beyond 64 bits, lone surrogates
         return values
+
+
+def _is_bulky(array: "pyarrow.Array", codes: np.ndarray) -> bool:
+    """Return whether texts that are repeated as some codes say take too much memory."""
+    from pyarrow import compute, types
+
+    if not (types.is_string(array.type) or types.is_large_string(array.type)):
+        return False
+    lengths = compute.binary_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    return bool(lengths[codes].sum(dtype=np.int64) > MAX_PACKED_BYTES)
 
 
 def _take(chunk: Sequence[T], positions: np.ndarray) -> Sequence[T]:

@@ -34,7 +34,8 @@ class DataRecord(NamedTuple):
 
     Attributes:
         fingerprint: of the data set.
-        rows: [N] uint32, a digest of each row, by part: input.image, cells.tabular, target.label, split, group, id.
+        rows: [N] uint32, a digest of each row, by part: input.image, cells.tabular, samples.audio, target.label, split,
+            group, id.
         fits: what was fitted to the training rows, by part: encoder.text, task.label; empty where that is not known.
     """
 
@@ -56,6 +57,8 @@ def record_data(table: Table, files: FileDigests) -> DataRecord:
     for name, column in table.columns.items():
         if isinstance(column.values, Records):
             rows[f"cells.{name}"] = _digest_records(column.values)
+        elif _holds_samples(column.values):  # version 0.1.0 called it "input.", and did not cover all samples
+            rows[f"samples.{name}"] = _digest_values(column.values, files)
         else:
             rows[f"input.{name}"] = _digest_values(column.values, files)
     if table.groups is not None:
@@ -100,13 +103,18 @@ def _digest_values(values: Sequence[object], files: FileDigests) -> np.ndarray:
     return np.fromiter((_digest_value(value, contents) for value in values), dtype=np.uint32, count=len(values))
 
 
+def _holds_samples(values: Sequence[object]) -> bool:
+    """Return whether raw values are sounds as (samples, rate)."""
+    return type(next((value for value in values if value is not None), None)) is tuple
+
+
 def _digest_value(value: object, contents: Iterator[str]) -> int:
     """Return the digest of one raw value; that of a path is the next of `contents`."""
     if value is None:
         return ABSENT
     if isinstance(value, Path):
         return crc32(next(contents).encode())
-    if isinstance(value, ItemList | FrameList):
+    if isinstance(value, ItemList | FrameList | tuple):
         return crc32(repr([_digest_value(item, contents) for item in value]).encode())
     if isinstance(value, str):
         return crc32(value.encode("utf-8", "surrogatepass"))
@@ -148,13 +156,15 @@ def _digest_cell(cell: object) -> int:
 
 def _digest_array(array: "pyarrow.Array") -> np.ndarray:
     """Return what `_digest_cell` returns for each cell of an Arrow array."""
-    from pyarrow import ArrowInvalid, compute, float64, types
+    from pyarrow import ArrowInvalid, binary, compute, float64, large_binary, types
 
     is_present = array.is_valid().to_numpy(zero_copy_only=False)
     if types.is_null(array.type):
         return np.full(len(array), ABSENT, dtype=np.uint32)
     if types.is_string(array.type) or types.is_large_string(array.type):
-        return np.fromiter(map(_digest_cell, array.to_pylist()), dtype=np.uint32, count=len(array))
+        kind = large_binary() if types.is_large_string(array.type) else binary()
+        texts = array.cast(kind).fill_null(b"").to_numpy(zero_copy_only=False)  # the CRC-32 of no byte is ABSENT
+        return np.fromiter(map(crc32, texts), dtype=np.uint32, count=len(array))
     try:
         numbers = compute.cast(array, float64()).fill_null(0).to_numpy(zero_copy_only=False)
     except ArrowInvalid:  # integers that float64 does not hold exactly

@@ -69,11 +69,15 @@ class Permutations:
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         """Return the rows at some positions; see `RowStream.take`."""
+        if len(positions) and positions[0] // len(self.rows) == positions[-1] // len(self.rows):  # nearly always
+            epoch = int(positions[0]) // len(self.rows)
+            inside: np.ndarray = self.permute_rows(epoch)[positions - epoch * len(self.rows)]
+            return inside
         epochs, places = np.divmod(positions, len(self.rows))
         rows = np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs):
-            inside = epochs == epoch
-            rows[inside] = self.permute_rows(int(epoch))[places[inside]]
+            in_epoch = epochs == epoch
+            rows[in_epoch] = self.permute_rows(int(epoch))[places[in_epoch]]
         return rows
 
 

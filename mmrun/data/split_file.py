@@ -9,7 +9,7 @@ import numpy as np
 from mmrun.data import cells, infer
 from mmrun.data.folds import MIN_FOLDS
 from mmrun.data.labels import encode_target
-from mmrun.data.names import normalize_name, shorten
+from mmrun.data.names import collect_names, normalize_name, shorten
 from mmrun.data.partition import partition_by_time, partition_groups, partition_rows
 from mmrun.data.schema import Layout, Names, resolve_schema
 from mmrun.data.sheets.numbers import as_number
@@ -112,7 +112,7 @@ def divide_file(
         encoded[name] = encode_target(task_of_target, labels[name], name, sheet.name, schema.orders[name])
     groups = None
     if request.group is not None:
-        groups = np.array(list(reader.read_column(request.group, normalize_name, required=True)))
+        groups = collect_names(reader.read_column(request.group, normalize_name, required=True))
     times = None if request.time is None else _read_times(reader, request.time)
 
     notes: list[str] = []

@@ -272,7 +272,8 @@ def _compute_name(column: Column, preprocessor: Preprocessor, key: str) -> str:
 
 def _build_blank(column: Column, preprocessor: Preprocessor) -> Arrays:
     """Return the arrays of a missing row: zeros, in the shapes of the first row that can be decoded."""
-    for value in column.values:
+    for row in range(len(column.values)):  # iterating would make Python objects of thousands of rows
+        value = column.values[row]
         try:
             if value is not None:
                 return {name: np.zeros_like(array) for name, array in preprocessor.decode(value).items()}

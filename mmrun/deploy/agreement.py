@@ -241,5 +241,5 @@ def gather_inputs(columns: Columns, rows: Tensor, is_cropped: bool = False) -> I
     """
     parts = {modality: column.gather(rows) for modality, column in columns.items()}
     if is_cropped:
-        parts = {modality: crop_padding(stored) for modality, stored in parts.items()}
+        parts = {name: crop_padding(stored) if "ids" in stored else stored for name, stored in parts.items()}
     return name_inputs(parts, {modality: column.present[rows] for modality, column in columns.items()})

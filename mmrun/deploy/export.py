@@ -19,6 +19,7 @@ from mmrun.deploy.quantized_export import (
     MAX_MEASURED_ROWS,
     QuantizationRecord,
     QuantizationRequest,
+    read_calibration,
     replace_by_quantized,
 )
 from mmrun.deploy.run_models import open_onnx, open_torch
@@ -34,6 +35,7 @@ PREPROCESSING = "preprocess.json"
 QUANTIZATION = "quantization.json"
 FORMAT = 1  # of preprocess.json
 LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
+TOLERANCE, INT8_TOLERANCE = 1e-4, 0.05  # in 8 bits, the last digit of a number may decide how it is rounded
 NUM_TRACED = 3  # rows; one would be taken for a constant
 
 README = """# {run}
@@ -132,13 +134,14 @@ class ExportRequest:
     Attributes:
         model_format: onnx | torch.
         rows: a file of rows to compare on; None: the run's test rows, or rows of noise.
-        tolerance: the largest difference that is accepted in fp32; see `Agreement`.
+        tolerance: the largest difference that is accepted before quantization; see `Agreement`. None: TOLERANCE, or
+            that of runs in 8 bits.
         quantization: None: the model stays in fp32.
     """
 
     model_format: str
     rows: Path | None
-    tolerance: float
+    tolerance: float | None
     quantization: QuantizationRequest | None = None
 
 
@@ -185,6 +188,7 @@ def check_libraries(model_format: str) -> None:
 
 
 def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Exported:
+    calibration = None if request.quantization is None else read_calibration(predictor, request.quantization)
     checked = choose_rows(predictor, request.rows, MAX_ROWS if request.quantization is None else MAX_MEASURED_ROWS)
     graph = Graph(predictor).eval()
     inputs = _example_inputs(predictor, checked)
@@ -197,15 +201,17 @@ def _export(predictor: Predictor, folder: Path, request: ExportRequest) -> Expor
         torch.export.save(program, model)
         run_model = open_torch(model)
     agreement = measure_agreement(predictor, run_model, checked.rows, _can_crop(predictor, program, inputs))
-    if not agreement.difference <= request.tolerance:
+    default = INT8_TOLERANCE if predictor.folder.is_int8 else TOLERANCE
+    tolerance = default if request.tolerance is None else request.tolerance
+    if not agreement.difference <= tolerance:
         raise RunError(
             f"{model.name} differs from the run by {agreement.difference:.1e} ({agreement.where}), more than "
-            f"--tolerance {request.tolerance:g}; nothing is written"
+            f"--tolerance {tolerance:g}; nothing is written"
         )
     notes = [f"compared on rows of noise: {checked.note}"] if checked.note else []
     quantization = None
     if request.quantization is not None:
-        quantization = replace_by_quantized(predictor, graph, model, request.quantization, checked)
+        quantization = replace_by_quantized(predictor, graph, model, request.quantization, calibration, checked)
         _write_json(quantization, folder / QUANTIZATION)
     if request.model_format == "onnx":
         notes += write_script(predictor, folder)

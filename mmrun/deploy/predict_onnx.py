@@ -25,6 +25,7 @@ import numpy as np  # noqa: E402
 
 from mmrun.data.preprocess.audio import Waveform  # noqa: E402
 from mmrun.data.preprocess.image import Pixels  # noqa: E402
+from mmrun.data.preprocess.items import restore  # noqa: E402
 from mmrun.data.preprocess.points import Points  # noqa: E402
 from mmrun.data.preprocess.series import Steps  # noqa: E402
 from mmrun.data.preprocess.tabular import Cells  # noqa: E402
@@ -58,8 +59,7 @@ class ExportedRun:
         self.dataset, self.tasks = settings, settings["tasks"]  # `id`, `encoding` and `allow_outside` of the data set
         self.preprocessors = {}
         for modality, spec in self.modalities.items():
-            self.preprocessors[modality] = PREPROCESSORS[spec["kind"]]()
-            self.preprocessors[modality].restore(spec["state"])
+            self.preprocessors[modality] = restore(PREPROCESSORS[spec["kind"]](), spec["state"])
 
     def decode(self, rows: Rows, numbers: range) -> dict[str, np.ndarray]:
         """Return some rows as inputs of the model; missing modalities are zeros, and marked in `present.NAME`."""

@@ -209,7 +209,8 @@ class Predictor:
         Returns:
             Scores by task [n, C], and embeddings [n, D].
         """
-        loader = Loader(columns, {}, rows, self.config.trainer.eval_batch_size, device=self.accelerator.device)
+        batch_size, device = self.config.trainer.eval_batch_size, self.accelerator.device
+        loader = Loader(columns, {}, rows, batch_size, device=device, cropped=self.model.croppable)
         scores: dict[str, list[Tensor]] = {name: [] for name in self.tasks}
         embeddings = [torch.zeros(0, self.embedding_dim)]
         with torch.no_grad(), self.accelerator.autocast():

@@ -3,9 +3,8 @@
 import ast
 import tempfile
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,34 +15,11 @@ from mmrun.deploy.graph import without_messages
 from mmrun.deploy.run_models import open_session
 from mmrun.errors import MmrunError, RunError
 from mmrun.hub import summarize_error
-
-Mode = Literal["static", "dynamic"]
-Scheme = Literal["asymmetric", "symmetric"]
-Granularity = Literal["channel", "tensor"]
+from mmrun.models.compress.int8 import Quantization
 
 LAYERS = ("Conv", "Gemm", "MatMul")  # operators of ONNX that layers with weights become
 BATCH_SIZE = 32  # calibration rows at once
 SCOPES = "pkg.torch.onnx.name_scopes"  # what torch calls the names of the modules that a node comes from
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How numbers become 8-bit integers (Jacob et al., 2018).
-
-    Attributes:
-        mode: static: activations have the ranges that they had on calibration rows; dynamic: those of each batch.
-        scheme: asymmetric: a range starts and ends where its numbers do; symmetric: 0 is in its middle. This is about
-            activations in static mode, where weights are always symmetric, and about weights in dynamic mode, where
-            activations are always asymmetric.
-        granularity: channel: each output channel of a weight has its own scale; tensor: each weight has one.
-    """
-
-    mode: Mode = "static"
-    scheme: Scheme = "asymmetric"
-    granularity: Granularity = "channel"
-
-    def __str__(self) -> str:
-        return f"int8, {self.mode}, {self.scheme}, per {self.granularity}"
 
 
 def quantize(

@@ -10,7 +10,7 @@ import torch
 from mmrun.deploy.agreement import CheckedRows, Columns, decode, read_split
 from mmrun.deploy.graph import Graph
 from mmrun.deploy.predictor import Predictor
-from mmrun.deploy.quantize import Quantization, quantize
+from mmrun.deploy.quantize import quantize
 from mmrun.deploy.quantized_quality import (
     Change,
     Quality,
@@ -22,6 +22,7 @@ from mmrun.deploy.quantized_quality import (
 from mmrun.deploy.rows import read_rows
 from mmrun.deploy.run_models import RunModel, open_onnx
 from mmrun.errors import ConfigError, MmrunError, RunError
+from mmrun.models.compress.int8 import Quantization
 
 MAX_CALIBRATION_ROWS = 256
 MAX_MEASURED_ROWS = 2048
@@ -84,7 +85,12 @@ class QuantizationRecord(TypedDict):
 
 
 def replace_by_quantized(
-    predictor: Predictor, graph: Graph, model: Path, request: QuantizationRequest, checked: CheckedRows
+    predictor: Predictor,
+    graph: Graph,
+    model: Path,
+    request: QuantizationRequest,
+    rows: CheckedRows | None,
+    checked: CheckedRows,
 ) -> QuantizationRecord:
     """Quantize an ONNX file in place, and compare it with its run.
 
@@ -93,13 +99,12 @@ def replace_by_quantized(
         graph: that was exported.
         model: the file, in fp32.
         request: how, and what is refused.
+        rows: to calibrate on; see `read_calibration`.
         checked: rows to compare on, if possible with targets.
 
     Raises:
-        ConfigError: there are no rows to calibrate on.
         RunError: the model cannot be quantized, or its metric drops too much.
     """
-    rows = None if request.quantization.mode == "dynamic" else _read_calibration(predictor, request.calibration)
     calibration = None if rows is None else decode(predictor, rows.rows, MAX_CALIBRATION_ROWS)
     quantized = model.with_name("quantized.onnx")
     quantize(model, quantized, graph, request.quantization, calibration)
@@ -124,10 +129,20 @@ def replace_by_quantized(
     return record
 
 
-def _read_calibration(predictor: Predictor, file: Path | None) -> CheckedRows:
-    """Return the rows that ranges of activations are read from."""
-    if file is not None:
-        return CheckedRows(read_rows(predictor, file).rows, f"rows of {file}")
+def read_calibration(predictor: Predictor, request: QuantizationRequest) -> CheckedRows | None:
+    """Return the rows that ranges of activations are read from; None in dynamic mode, which needs none.
+
+    Args:
+        predictor: of the run.
+        request: with a file of rows, or without one: those that the run was trained on.
+
+    Raises:
+        ConfigError: there are no rows to calibrate on.
+    """
+    if request.quantization.mode == "dynamic":
+        return None
+    if request.calibration is not None:
+        return CheckedRows(read_rows(predictor, request.calibration).rows, f"rows of {request.calibration}")
     try:
         return read_split(predictor.config, "train", MAX_CALIBRATION_ROWS)
     except MmrunError as error:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mmrun
-from mmrun.data.preprocess.items import Items
 from mmrun.deploy.predictor import Predictor
-from mmrun.deploy.synthetic import MAKERS
+from mmrun.deploy.synthetic import MAKERS, get_item_class
 
 PACKAGE = Path(mmrun.__file__).parent
 SCRIPT = "predict_onnx.py"
@@ -77,9 +76,8 @@ def _describe_undecodable(predictor: Predictor) -> list[str]:
     """Return which modalities the script cannot decode, and why, a line each."""
     lines = []
     for modality, preprocessor in predictor.preprocessors.items():
-        if isinstance(preprocessor, Items):
-            lines.append(f"{modality}: several items in a row are not decoded by {SCRIPT}, which is left out")
-        elif type(preprocessor) not in MAKERS:
-            name = type(preprocessor).__name__
+        decoder = get_item_class(preprocessor)
+        if decoder not in MAKERS:
+            name = decoder.__name__
             lines.append(f"encoder.{modality}.preprocess: {name} is a class of your own; {SCRIPT} is left out")
     return lines

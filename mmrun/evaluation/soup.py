@@ -62,6 +62,9 @@ def average_weights(runs: Sequence[RunFolder]) -> dict[str, Tensor]:
         ConfigError: the runs have different models.
     """
     all_weights = [init_from.final_weights(*init_from.open_config(str(run.path), "--method soup")) for run in runs]
+    for run in runs:
+        if run.is_int8:
+            raise ConfigError(f"--method soup: {run.name} has weights in 8 bits, which have no mean")
     first = all_weights[0]
     for run, weights in zip(runs, all_weights, strict=True):
         if _shapes(weights) != _shapes(first):

@@ -24,6 +24,11 @@ class ItemEncoder(Encoder):
         self.encoder, self.pooling = encoder, pooling
         self.kind, self.dim = encoder.kind, encoder.dim
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether the encoder of an item does, and no token of an item follows the padding of another."""
+        return self.encoder.ignores_padding and self.pooling == "pooled"
+
     def fit(self, batches: Iterable[Input]) -> None:
         """Fit the encoder to the real items; see `Encoder.fit`."""
         self.encoder.fit(_select(fold(x), get_mask(x).flatten()) for x in batches)

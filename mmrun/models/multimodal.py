@@ -1,6 +1,7 @@
 """The model of every run: an encoder per modality, a fusion, a head per task, and a probe on each encoder."""
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -44,6 +45,11 @@ class Multimodal(nn.Module):
         for modality, encoder in encoders.items():
             probes = {key: nn.Linear(encoder.dim, tasks[name].num_outputs) for key, name in self._tasks.items()}
             self.probe[modality] = nn.ModuleDict(probes)
+
+    @property
+    def croppable(self) -> list[str]:
+        """Modalities of which padding may be cropped, since their encoders ignore it."""
+        return [modality for modality, encoder in self.encoder.items() if cast(Encoder, encoder).ignores_padding]
 
     def encode(self, inputs: Mapping[str, Input]) -> dict[str, Features]:
         """Encode some modalities, each with its own encoder.

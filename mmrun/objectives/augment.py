@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
@@ -95,7 +96,10 @@ def _restore_missing(augmented: Input, original: Input, present: Tensor) -> Inpu
     assert isinstance(original, dict)
     parts = {}
     for name, part in augmented.items():
-        parts[name] = part.where(present.view(-1, *[1] * (part.dim() - 1)), original[name])
+        unchanged, room = original[name], part.shape[-1] - original[name].shape[-1]
+        if room > 0:  # the texts of a batch that was cropped may become longer
+            unchanged = F.pad(unchanged, (0, room))
+        parts[name] = part.where(present.view(-1, *[1] * (part.dim() - 1)), unchanged)
     return parts
 
 

@@ -92,9 +92,9 @@ class DenoiseSeries(Pretext):
     Args:
         dim: width of the encoder's features.
         in_channels: C, of the series.
-        num_steps: T, length of the padded series.
+        num_steps: of the longest series, at least T.
         ratio: probability that a span is hidden; one at least is.
-        spans: number of equal spans that a series is cut into.
+        spans: number of equal spans that the longest series is cut into.
 
     Raises:
         ConfigError: `ratio` is out of range.
@@ -105,7 +105,7 @@ class DenoiseSeries(Pretext):
     ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "series")
-        self.spans = spans
+        self.num_steps, self.spans = num_steps, spans
         self.decoder = GridDecoder(dim, in_channels, 1, num_steps)
 
     def corrupt(self, x: dict[str, Tensor], present: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -115,7 +115,7 @@ class DenoiseSeries(Pretext):
             x: series of B rows.
             present: is not used.
         """
-        hidden = draw_hidden_spans(x["mask"], self.ratio, self.spans)  # [B, T]
+        hidden = draw_hidden_spans(x["mask"], self.ratio, self.spans, self.num_steps)  # [B, T]
         corrupted = x["values"].masked_fill(hidden.unsqueeze(1), 0)
         return {**x, "values": corrupted}, {"values": x["values"], "hidden": hidden & x["mask"]}
 
@@ -126,6 +126,6 @@ class DenoiseSeries(Pretext):
             features: pooled [B, D].
             target: that `corrupt` returned.
         """
-        decoded: Tensor = self.decoder(features.pooled).squeeze(2)  # [B, C, T]
+        decoded: Tensor = self.decoder(features.pooled).squeeze(2)[..., : target["hidden"].shape[1]]  # [B, C, T]
         error = (decoded - target["values"]).square().mean(1)  # [B, T]
         return (error * target["hidden"]).sum(1) / target["hidden"].sum(1).clamp(min=1)

@@ -45,7 +45,7 @@ class MaskedSpectrogram(Pretext):
     ) -> None:
         super().__init__()
         self.ratio = check_share(ratio, "audio")
-        self.spans = spans
+        self.num_samples, self.spans = num_samples, spans
         self.logmel = LogMel(sample_rate, n_mels, n_fft, hop_length)
         self.size = (n_mels, min(1 + num_samples // hop_length, max_frames))
         self.decoder = GridDecoder(dim, 1, *self.size)
@@ -57,14 +57,17 @@ class MaskedSpectrogram(Pretext):
             x: audio of B clips.
             present: is not used.
         """
-        waveform = x["waveform"]  # [B, S]
-        samples, frames = waveform.shape[1], self.size[1]
+        waveform, cropped = x["waveform"], self.num_samples - x["waveform"].shape[1]
+        if cropped:
+            waveform = F.pad(waveform, (0, cropped))  # [B, S]
+        samples, frames = self.num_samples, self.size[1]
         start = torch.arange(frames, device=waveform.device) * (samples / frames)  # of each frame
         real = start < x["length"].unsqueeze(1)  # [B, frames]
         hidden = draw_hidden_spans(real, self.ratio, self.spans)
         frame = torch.arange(samples, device=waveform.device) * frames // samples  # of each sample
         target = {"waveform": waveform, "real": real, "hidden": hidden & real}
-        return {**x, "waveform": waveform.masked_fill(hidden[:, frame], 0)}, target
+        silenced = waveform.masked_fill(hidden[:, frame], 0)[:, : x["waveform"].shape[1]]
+        return {**x, "waveform": silenced}, target
 
     def loss(self, features: Features, target: dict[str, Tensor]) -> Tensor:
         """Return the mean squared error of the standardised spectrogram over the hidden frames, [B].

@@ -151,19 +151,20 @@ def draw_hidden_blocks(x: Tensor, ratio: float, grid: tuple[int, ...], size: tup
     return F.interpolate(drawn.float(), size) > 0.5
 
 
-def draw_hidden_spans(real: Tensor, ratio: float, spans: int) -> Tensor:
+def draw_hidden_spans(real: Tensor, ratio: float, spans: int, longest: int | None = None) -> Tensor:
     """Draw which spans of time of each row are hidden, at least one that is not all padding.
 
     Args:
         real: [B, T] bool, True where a step is no padding.
         ratio: probability that a span is hidden.
-        spans: number of equal spans that T is cut into.
+        spans: number of equal spans that the longest row is cut into.
+        longest: steps of that row, at least T: a batch of shorter ones may be cropped; None: T.
 
     Returns:
         [B, T] bool, True where hidden.
     """
     steps = real.shape[1]
-    span = torch.arange(steps, device=real.device) * spans // steps  # [T], the span of each step
+    span = torch.arange(steps, device=real.device) * spans // (longest or steps)  # [T], the span of each step
     drawn = torch.rand(len(real), spans, device=real.device)[:, span]  # [B, T]
     lowest = drawn.masked_fill(~real, 2).amin(1, keepdim=True)
     return (drawn < ratio) | (drawn == lowest)

@@ -198,9 +198,9 @@ class MaskedSteps(TokenMask):
 
     Args:
         in_channels: C.
-        num_steps: T, length of the padded series.
+        num_steps: of the longest series, at least T.
         ratio: probability that a span is hidden; one at least is.
-        spans: number of equal spans that the padded series is cut into.
+        spans: number of equal spans that the longest series is cut into.
     """
 
     needs, example_encoder = "tokens in the order of time", "gru"
@@ -213,10 +213,12 @@ class MaskedSteps(TokenMask):
     def hide(self, x: Input) -> tuple[Input, Tensor]:
         """Hide spans of each series; see `TokenMask.hide`."""
         assert isinstance(x, dict)
-        num_steps = x["mask"].shape[1]
-        begin = torch.arange(self.spans, device=x["mask"].device) * num_steps // self.spans
-        hidden = draw_hidden_spans(x["mask"][:, begin], self.ratio, self.spans)
-        return {**x, "values": x["values"].masked_fill(_stretch(hidden, num_steps).unsqueeze(1), 0)}, hidden
+        mask, num_steps = x["mask"], self.shape[1]
+        begin = torch.arange(self.spans, device=mask.device) * num_steps // self.spans
+        padded = F.pad(mask, (0, num_steps - mask.shape[1]))  # a batch may be cropped
+        spans = draw_hidden_spans(padded[:, begin], self.ratio, self.spans)
+        hidden = _stretch(spans, num_steps)[:, : mask.shape[1]]  # [B, T]
+        return {**x, "values": x["values"].masked_fill(hidden.unsqueeze(1), 0)}, hidden
 
     def align(self, hidden: Tensor, features: Features) -> Tensor | None:
         """Return the real tokens in hidden spans; see `TokenMask.align`."""

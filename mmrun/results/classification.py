@@ -1,5 +1,6 @@
 """Calibration, confusion and ROC curves of classes, from stored scores and targets alone."""
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from mmrun.results.evaluation_schema import Confusion, CurvePoints, Reliability
 BINS = 15  # of confidence, as many as the calibration error has
 MAX_CLASSES = 50  # in a confusion matrix or a set of curves: those with the most rows
 MAX_POINTS = 101  # of a curve
+GRID = np.linspace(0, 1, MAX_POINTS)  # of mean curves
 
 
 class ConfidenceBins(NamedTuple):
@@ -23,6 +25,11 @@ class ConfidenceBins(NamedTuple):
     rows: np.ndarray
     confidence: np.ndarray
     correct: np.ndarray
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error (Guo et al., 2017)."""
+        return float(np.abs(self.correct - self.confidence).sum() / self.rows.sum())
 
 
 class Curve(NamedTuple):
@@ -47,6 +54,45 @@ class Curve(NamedTuple):
     def average_precision(self) -> float:
         """The area under the steps of the precision-recall curve."""
         return float(np.sum(np.diff(self.recall) * self.precision[1:]))
+
+
+class OneVsRestCurves(NamedTuple):
+    """The ROC and precision-recall curves of one class against the rest, or the mean of several, on GRID.
+
+    Attributes:
+        true_positive_rate: [101], over the false positive rate.
+        precision: [101], over recall.
+        auroc: area under the ROC curve.
+        average_precision: area under the precision-recall curve.
+    """
+
+    true_positive_rate: np.ndarray
+    precision: np.ndarray
+    auroc: float
+    average_precision: float
+
+    @classmethod
+    def from_curve(cls, curve: Curve) -> "OneVsRestCurves":
+        """Read a curve at the points of GRID.
+
+        Args:
+            curve: at every threshold.
+
+        Returns:
+            The true positive rate is interpolated; precision is that of the first threshold that reaches a recall.
+        """
+        thresholds = np.searchsorted(curve.recall[1:], GRID - 1e-9)
+        true_positive_rate = np.interp(GRID, curve.false_positive_rate, curve.recall)
+        return cls(true_positive_rate, curve.precision[1:][thresholds], curve.auroc, curve.average_precision)
+
+    @classmethod
+    def average(cls, curves: "Iterable[OneVsRestCurves]") -> "OneVsRestCurves":
+        """Average curves point by point, and their areas.
+
+        Args:
+            curves: at least one.
+        """
+        return cls(*(np.mean(values, axis=0) for values in zip(*curves, strict=True)))
 
 
 def bin_by_confidence(confidence: np.ndarray, correct: np.ndarray) -> ConfidenceBins:
@@ -172,16 +218,43 @@ def thin_curve(curve: Curve) -> CurvePoints:
     }
 
 
-def select_most_frequent(counts: np.ndarray) -> np.ndarray:
+def select_most_frequent(counts: np.ndarray, limit: int = MAX_CLASSES) -> np.ndarray:
     """Return the classes with the most rows, ascending.
 
     Args:
         counts: number of rows by class [C].
+        limit: on the number of classes.
+    """
+    return np.sort(np.argsort(-counts, kind="stable")[:limit])
+
+
+def select_most_confused(counts: np.ndarray, limit: int) -> np.ndarray:
+    """Return the classes of the most frequent errors, ascending.
+
+    Args:
+        counts: confusion matrix [C, C].
+        limit: on the number of classes.
 
     Returns:
-        At most MAX_CLASSES class numbers.
+        All classes where there are no more than the limit; the most frequent ones where there is no error.
     """
-    return np.sort(np.argsort(-counts, kind="stable")[:MAX_CLASSES])
+    if len(counts) <= limit:
+        return np.arange(len(counts))
+    errors = counts - np.diag(counts.diagonal())
+    pairs = np.argwhere(errors)
+    if not len(pairs):
+        return select_most_frequent(counts.sum(1), limit)
+    pairs = pairs[np.argsort(-errors[tuple(pairs.T)], kind="stable")]
+    return np.sort(list(dict.fromkeys(pairs.ravel().tolist()))[:limit])
+
+
+def has_classes(per_class: Mapping[str, Mapping[str, object]]) -> bool:
+    """Return whether a task has classes or labels; a regression has errors instead.
+
+    Args:
+        per_class: metrics of the task by class or output, as in metrics.json.
+    """
+    return all("f1" in metrics for metrics in per_class.values())
 
 
 def _thin(points: np.ndarray) -> list[float]:

@@ -25,6 +25,7 @@ MAX_YAML_BYTES = 1 << 20  # a config of 10,000 columns fits
 MAX_DEPTH = 64  # of lists and mappings inside each other
 
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BaseDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 JSON_DIGEST = re.compile(rb'\{\n "digest": "([0-9a-f]{32})",')
 YAML_DIGEST = re.compile(rb"# digest: ([0-9a-f]{32})\n")
@@ -42,12 +43,13 @@ MENDS = {
 }
 
 
-def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(file: Path, write: Callable[[Path], object], sync: bool = True) -> None:
     """Write a file under a temporary name, and rename it when every byte has reached the disk.
 
     Args:
         file: final path; its folder exists.
         write: writes the content to the path that it is given.
+        sync: wait for the disk, which takes milliseconds; False: a power cut may leave the file empty.
 
     Raises:
         StorageError: the disk is full or cannot be written; the file is what it was before.
@@ -56,9 +58,11 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
     try:
         unfinished.unlink(missing_ok=True)  # it could be a link to another file
         write(unfinished)
-        _sync(unfinished)
+        if sync:
+            _sync(unfinished)
         os.replace(unfinished, file)
-        _sync(file.parent)
+        if sync:
+            _sync(file.parent)
     except OSError as error:
         raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from None
     finally:
@@ -93,7 +97,7 @@ def write_json(file: Path, value: object) -> None:
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def write_yaml(file: Path, value: object) -> None:
+def write_yaml(file: Path, value: object, sync: bool = True) -> None:
     """Write YAML with the keys in their order, and equal parts as often as they occur.
 
     A comment in the first line holds the digest of the others.
@@ -101,16 +105,17 @@ def write_yaml(file: Path, value: object) -> None:
     Args:
         file: its path.
         value: mappings, lists, strings, numbers, booleans and None.
+        sync: see `write_atomically`.
 
     Raises:
         StorageError: the disk is full or cannot be written.
     """
     text = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
     text = f"# digest: {hash_bytes(text.encode())}\n{text}"
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"), sync)
 
 
-class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
+class _PlainDumper(_BaseDumper):  # type: ignore[misc]  # PyYAML has no types
     """Writes no references, since `read_yaml` accepts none."""
 
     def ignore_aliases(self, data: object) -> bool:

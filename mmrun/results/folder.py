@@ -87,6 +87,12 @@ class RunFolder:
         """Whether the run has its metrics."""
         return self.metrics_file.exists()
 
+    @property
+    def is_int8(self) -> bool:
+        """Whether layers of its model compute in 8 bits."""
+        compression = self.read_compression()
+        return compression is not None and "int8" in compression["structure"]
+
     # ------------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
@@ -119,15 +125,21 @@ class RunFolder:
                 if os.path.islink(path):
                     raise RunError(f"{path}: is a link, which training does not write through; replace it by a copy")
 
-    def write_request(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-        """Write the resolved config and the overrides that it was composed from; the run then waits to be started."""
+    def write_request(self, config: Mapping[str, object], overrides: Sequence[str], sync: bool = False) -> None:
+        """Write the resolved config and the overrides that it was composed from; the run then waits to be started.
+
+        Args:
+            config: as plain values.
+            overrides: as typed.
+            sync: wait for the disk; a run that only waits can be requested again.
+        """
         self._make()
-        write_yaml(self.overrides_file, list(overrides))
-        write_yaml(self.config_file, dict(config))
+        write_yaml(self.overrides_file, list(overrides), sync)
+        write_yaml(self.config_file, dict(config), sync)
 
     def create(self, config: Mapping[str, object], overrides: Sequence[str], environment: Environment) -> None:
         """Write config, overrides and environment of a run that starts, and set its status to running."""
-        self.write_request(config, overrides)
+        self.write_request(config, overrides, sync=True)
         write_json(self.environment_file, environment)
         self.status.write("running")
 

@@ -2,16 +2,19 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, TypeGuard
 
 from mmrun.errors import DamagedError, StorageError
 from mmrun.results.files import open_regular, to_json_value
 
 MAX_LINE = 1 << 20  # bytes of an event
 MAX_BYTES = 256 << 20  # of a log that is read
+
+Curves = dict[tuple[str, str], list[tuple[float, float]]]  # epochs and value, by stage and metric
 
 LOG_MEND = "remove it: no result needs it, only curves do"
 
@@ -96,6 +99,27 @@ class RunLog:
         for _, event in self._read_lines():
             yield event
 
+    def read_curves(self, names: Sequence[str]) -> Curves:
+        """Read how metrics and losses moved during each stage.
+
+        Args:
+            names: as in the log: "train/loss", "val/accuracy".
+
+        Returns:
+            Epochs and value of each evaluation, by stage and name. What is not a finite number is left out.
+
+        Raises:
+            DamagedError: as `read_events`.
+        """
+        curves: Curves = {}
+        for event in self.read_events():
+            epochs = event.get("epochs")
+            if event.get("event") == "evaluated" and _is_finite(epochs):
+                for name in names:
+                    if _is_finite(event.get(name)):
+                        curves.setdefault((str(event.get("stage")), name), []).append((epochs, event[name]))
+        return curves
+
     def _read_lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Yield each complete line with its event."""
         try:
@@ -124,3 +148,7 @@ class RunLog:
         if not isinstance(event, dict):
             raise DamagedError(f"{self.path}:{number}: damaged, not an event; {LOG_MEND}")
         return event
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max

@@ -282,6 +282,8 @@ class CompressionRecord(TypedDict):
         steps: in their order, those of that run before them where it was compressed itself.
         importance: l1 or taylor: by what filters and heads were chosen.
         finetune_epochs: passes over the training rows afterwards.
+        quantization: how layers compute in 8 bits, if they do.
+        student: of a student that learned from that run, the overrides in which it differs.
         structure: how the model differs from the one that the config builds.
     """
 
@@ -289,6 +291,8 @@ class CompressionRecord(TypedDict):
     steps: list[CompressionStep]
     importance: str
     finetune_epochs: float
+    quantization: NotRequired[str]
+    student: NotRequired[list[str]]
     structure: Structure
 
 

@@ -8,10 +8,8 @@ import torch
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
 from mmrun.run.session import Session
-from mmrun.run.stage import build_learner
+from mmrun.run.stage import build_learner, try_step
 from mmrun.training import dry_run
-from mmrun.training.learner import Learner
-from mmrun.training.stages import Stage
 
 MAX_ROWS = {"cuda": 4096, "cpu": 256}  # per device: more rows make a step no faster, and its gradient no better
 
@@ -43,7 +41,7 @@ def resolve_batch_size(session: Session) -> Session:
         limit = min(MAX_ROWS[accelerator.device.type], labelled)
         for stage in session.stages.values():
             learner = build_learner(session, stage)
-            limit = dry_run.largest_size(partial(_try_batch, session, stage, learner), limit)
+            limit = dry_run.largest_size(partial(try_step, session, stage, learner), limit)
         local = accelerator.gather(torch.tensor([limit], device=accelerator.device)).min().item()
         batch_size = int(local) * accelerator.num_processes
         config = replace(config, trainer=replace(config.trainer, batch_size=batch_size))
@@ -51,11 +49,3 @@ def resolve_batch_size(session: Session) -> Session:
             session.folder.update_environment(batch_size=batch_size)
         session.callback.on_message(f"trainer.batch_size=auto: {batch_size} rows a step")
     return replace(session, config=config)
-
-
-def _try_batch(session: Session, stage: Stage, learner: Learner, rows: int) -> None:
-    """Try a step with so many rows on this device."""
-    size = rows * session.accelerator.num_processes
-    batch = session.loader(session.data.rows[stage.config.rows], size, stage.modalities).batch(0)
-    with session.accelerator.autocast():
-        dry_run.try_step(learner, batch)

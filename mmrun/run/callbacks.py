@@ -1,15 +1,17 @@
 """The callbacks of a run: logs, trackers, signs of life, averaging, early stopping."""
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from mmrun.errors import ConfigError, nearest
 from mmrun.installation import format_pip_command
 from mmrun.results.folder import RunFolder
+from mmrun.run.interruption import Interruption
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback
 from mmrun.training.compile import uncompile
@@ -22,6 +24,7 @@ from mmrun.training.state import TrainState
 from mmrun.values import PositiveInt
 
 HEARTBEAT = 5.0  # seconds between two updates of status.json
+STEPS_AHEAD = 2  # that a GPU may still have to do where seconds are the budget: it never waits for a launch
 
 LOGGED_COSTS = ("epochs", "samples", "seconds", "flops")
 
@@ -39,6 +42,36 @@ class AverageWeights(Callback):
     def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
         """Update the average."""
         self.ema.update(state.step)
+
+
+class Event(Protocol):
+    """A point in the work of a device."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has reached it."""
+
+
+class FinishedSteps(Callback):
+    """Lets training seconds count finished steps: a GPU may be many steps behind the process that launches them.
+
+    Before the next step is launched, all but the last STEPS_AHEAD ones have to be done, and waiting for them counts as
+    training.
+
+    Args:
+        record: returns an event that the device reaches when all that was launched is done.
+    """
+
+    def __init__(self, record: Callable[[], Event]) -> None:
+        self.record = record
+        self.launched: deque[Event] = deque()
+
+    def on_step_end(self, state: TrainState, losses: dict[str, Tensor]) -> None:
+        """Wait for an earlier step."""
+        began = time.perf_counter()
+        self.launched.append(self.record())
+        if len(self.launched) > STEPS_AHEAD:
+            self.launched.popleft().synchronize()
+        state.seconds += time.perf_counter() - began
 
 
 class EarlyStopping(Callback):
@@ -132,6 +165,21 @@ class Heartbeat(Callback):
             progress = min(1.0, self.built.spent(self.state))
             self.folder.status.write("running", self.built.name, self.state.step, progress)
             self.written_at = now
+
+
+class StopOnSignal(Callback):
+    """Ends the run after a signal, once a checkpoint is saved: it is called last.
+
+    Args:
+        interruption: the signal, if one has arrived.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        self.interruption = interruption
+
+    def on_checkpoint(self, state: TrainState) -> None:
+        """Stop where a signal has arrived."""
+        self.interruption.stop_if_signalled()
 
 
 class OutOfMemoryReport(Callback):

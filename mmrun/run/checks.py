@@ -1,13 +1,16 @@
 """Checks of a run before anything is decoded or trained: values, machine, shapes, rows and monitored metrics."""
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 
-from mmrun.config import LABELS, RunConfig, TrainerConfig
+from mmrun.compose import as_dict
+from mmrun.config import LABELS, BudgetConfig, Node, RunConfig, TrainerConfig
 from mmrun.data.loader import Loader
 from mmrun.data.store import open_blank
 from mmrun.dataset_path import describe_dataset_choice
@@ -34,6 +37,8 @@ from mmrun.training.stages import Stage
 from mmrun.types import Objective
 from mmrun.values import convert
 
+RATES = ("lr", "weight_decay")  # of an optimizer; any that fits its type fits every model
+
 
 def check(config: RunConfig) -> list[str]:
     """Build everything of a run except its decoded columns, to raise its errors early.
@@ -47,6 +52,40 @@ def check(config: RunConfig) -> list[str]:
     Raises:
         ConfigError, DataError: the run could not start.
     """
+    return _check(config, open_data)
+
+
+def check_sweep(configs: Iterable[RunConfig]) -> list[str]:
+    """Check the runs of a sweep: each distinct configuration once, each data set opened once.
+
+    Args:
+        configs: of the runs. Those that differ only in seeds, learning rates, weight decay and budgets, which are
+            checked when they are composed, are the same configuration.
+
+    Returns:
+        What `describe_start` says of all, each line once.
+
+    Raises:
+        ConfigError, DataError: a run could not start.
+    """
+    opened: dict[str, Data] = {}
+
+    def open_once(config: RunConfig) -> Data:
+        key = _identify_data(config)
+        if key not in opened:
+            opened[key] = open_data(config)
+        return opened[key]
+
+    distinct: dict[str, RunConfig] = {}
+    for config in configs:
+        distinct.setdefault(identify_build(config), config)
+    notes = dict[str, None]()
+    for config in distinct.values():
+        notes.update(dict.fromkeys(_check(config, open_once)))
+    return list(notes)
+
+
+def _check(config: RunConfig, open_data: Callable[[RunConfig], Data]) -> list[str]:
     check_nodes(config)
     check_machine(config.trainer)
     build_callbacks(config)
@@ -54,6 +93,30 @@ def check(config: RunConfig) -> list[str]:
     model = build_model(config, data)
     dry_run_stages(config, data, model, resolve_stages(config, model))
     return describe_start(config, data)
+
+
+def _identify_data(config: RunConfig) -> str:
+    """Return a key that configs share whose data set is opened in the same way; seeds do not change whether it can."""
+    preprocess = {modality: node["preprocess"] for modality, node in config.encoder.items()}
+    return json.dumps([config.dataset, preprocess, config.missing, config.tasks, config.cache], sort_keys=True)
+
+
+def identify_build(config: RunConfig) -> str:
+    """Return a key that configs share from which the same objects are built, whose steps take the same time.
+
+    Args:
+        config: its seed, budgets, learning rates and weight decay do not count.
+    """
+    stages = {}
+    for name, stage in config.strategy.stages.items():
+        stages[name] = replace(stage, lr=None, optimizer=_drop_rates(stage.optimizer))
+    strategy = replace(config.strategy, stages=stages)
+    same = replace(config, seed=0, budget=BudgetConfig(), optimizer=_drop_rates(config.optimizer), strategy=strategy)
+    return json.dumps(as_dict(same), sort_keys=True)
+
+
+def _drop_rates(optimizer: Node) -> Node:
+    return optimizer and {key: value for key, value in optimizer.items() if key not in RATES}
 
 
 def describe_start(config: RunConfig, data: Data) -> list[str]:

@@ -58,12 +58,14 @@ class Data(Fitted):
             rows), val, test.
         files: digests of the files that the data set names.
         task_arguments: what the labelled rows decided about each task.
+        train: numbers of the training rows, also of those that turn out not to be decodable.
     """
 
     table: Table
     rows: dict[str, np.ndarray]
     files: FileDigests
     task_arguments: dict[str, dict[str, Any]]
+    train: np.ndarray
 
     @property
     def notes(self) -> list[str]:
@@ -138,11 +140,7 @@ def open_data(config: RunConfig) -> Data:
             f"missing=drop: {num_left_out} of {len(train)} training rows lack a modality, and are left out"
         )
         train = complete
-    labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
-    labelled = labelled[np.isin(labelled, train)]
-    rows = {"all": train, "labelled": labelled, "unlabelled": train[~np.isin(train, labelled)]}
-    rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
-    rows |= {name: table.rows(name) for name in ("val", "test")}
+    rows = choose_rows(config, table, train)
     preprocessors = {}
     for modality, node in config.encoder.items():
         column = table.columns[modality]
@@ -150,10 +148,46 @@ def open_data(config: RunConfig) -> Data:
         preprocessor = items.wrap(preprocessor, column)
         preprocessor.fit(column, train)
         preprocessors[modality] = preprocessor
-    arguments = {name: fit_task(name, target, labelled) for name, target in table.targets.items()}
-    tasks = _build_tasks(config, table, arguments)
+    arguments, tasks = _fit_tasks(config, table, rows["labelled"])
     kinds = {modality: table.columns[modality].kind for modality in config.encoder}
-    return Data(kinds, preprocessors, tasks, table, rows, files, arguments)
+    return Data(kinds, preprocessors, tasks, table, rows, files, arguments, train)
+
+
+def redraw_data(data: Data, columns: Mapping[str, PreprocessedColumn], config: RunConfig) -> Data:
+    """Return an opened data set as a run with another seed sees it; what a seed does not draw is shared.
+
+    Args:
+        data: of a run with the same data set and encoders.
+        columns: decoded, of that run.
+        config: of the other run.
+    """
+    rows = choose_rows(config, data.table, data.train)
+    arguments, tasks = _fit_tasks(config, data.table, rows["labelled"])
+    _remove_undecodable(rows, columns.values())
+    return replace(data, rows=rows, task_arguments=arguments, tasks=tasks)
+
+
+def choose_rows(config: RunConfig, table: Table, train: np.ndarray) -> dict[str, np.ndarray]:
+    """Return row numbers by what they are for: all, labelled, unlabelled, bootstrap, val and test.
+
+    Args:
+        config: its seed draws the labelled share and the bootstrap.
+        table: of the rows.
+        train: numbers of the rows to train on.
+    """
+    labelled = split.choose_labelled_rows(table, config.dataset["labelled"], config.seed, config.dataset["shots"])
+    labelled = labelled[np.isin(labelled, train)]
+    rows = {"all": train, "labelled": labelled, "unlabelled": train[~np.isin(train, labelled)]}
+    rows["bootstrap"] = split.draw_bootstrap_rows(labelled, config.seed)
+    return rows | {name: table.rows(name) for name in ("val", "test")}
+
+
+def _fit_tasks(
+    config: RunConfig, table: Table, labelled: np.ndarray
+) -> tuple[dict[str, dict[str, Any]], dict[str, Task]]:
+    """Return what the labelled rows decide about each task, and the tasks."""
+    arguments = {name: fit_task(name, target, labelled) for name, target in table.targets.items()}
+    return arguments, _build_tasks(config, table, arguments)
 
 
 def _build_tasks(config: RunConfig, table: Table, arguments: Mapping[str, dict[str, Any]]) -> dict[str, Task]:
@@ -189,13 +223,18 @@ def open_columns(config: RunConfig, data: Data, listener: Listener | None = None
     for modality, preprocessor in data.preprocessors.items():
         key = f"{table.fingerprint}/{modality}"
         column = open_column(table.columns[modality], preprocessor, key, folder, limit, table.on_error, listener)
-        for name, rows in data.rows.items():
-            data.rows[name] = rows[~np.isin(rows, column.bad_rows)]
+        _remove_undecodable(data.rows, [column])
         table.skipped.extend(column.bad)
         columns[modality] = column
     table.columns.clear()
     release_memory()
     return columns
+
+
+def _remove_undecodable(rows: dict[str, np.ndarray], columns: Iterable[PreprocessedColumn]) -> None:
+    for column in columns:
+        for name, numbers in rows.items():
+            rows[name] = numbers[~np.isin(numbers, column.bad_rows)]
 
 
 def describe_data(data: Data) -> list[str]:

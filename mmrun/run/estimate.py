@@ -93,6 +93,9 @@ class StageEstimate:
     stored: int
 
 
+Timings = dict[tuple[str, str], float]  # seconds by what builds a run, and the part of it that was timed
+
+
 @dataclass(frozen=True)
 class RunEstimate:
     """A run.
@@ -113,14 +116,17 @@ class RunEstimate:
         return self.around + sum(stage.seconds for stage in self.stages)
 
 
-def estimate_run(config: RunConfig, scratch: Path, callback: Callback) -> RunEstimate:
+def estimate_run(config: RunConfig, scratch: Path, callback: Callback, timings: Timings | None = None) -> RunEstimate:
     """Open a run as if to train it, and time a few steps of each stage.
 
     Args:
         config: of the run.
         scratch: an empty folder.
         callback: receives messages.
+        timings: of other runs; what was timed for one that differs in rates alone is not timed again. The others are
+            added.
     """
+    time_once = partial(_time_once, {} if timings is None else timings, checks.identify_build(config))
     began = time.perf_counter()
     session = open_undecoded(config, scratch, callback)
     opened = time.perf_counter() - began
@@ -134,12 +140,14 @@ def estimate_run(config: RunConfig, scratch: Path, callback: Callback) -> RunEst
     stages = []
     for stage in session.stages.values():
         model.load_state_dict(initial)
-        estimate = _estimate_stage(session, stage, trained_by, columns)
+        estimate = _estimate_stage(session, stage, trained_by, columns, time_once)
         trained_by.update(dict.fromkeys(trained_parts(stage), estimate.key))
         stages.append(estimate)
     session.model.eval()
     opened += sum(column.seconds for column in columns if column.kept == "memory")
-    evaluation = _time_evaluation(session, session.model, session.columns, ["val", "test"])
+    evaluation = time_once(
+        "the last evaluation", lambda: _time_evaluation(session, session.model, session.columns, ["val", "test"])
+    )
     return RunEstimate(stages, opened + evaluation, columns)
 
 
@@ -168,21 +176,33 @@ def open_undecoded(config: RunConfig, scratch: Path, callback: Callback) -> Sess
     return resolve_batch_size(session)
 
 
+def _time_once(timings: Timings, build: str, part: str, measure: Callable[[], float]) -> float:
+    """Return the seconds that a part of a run takes, measured once for all runs that are built alike."""
+    if (build, part) not in timings:
+        timings[build, part] = measure()
+    return timings[build, part]
+
+
 def _estimate_stage(
-    session: Session, stage: Stage, trained_by: Mapping[str, str], columns: Sequence[ColumnEstimate]
+    session: Session,
+    stage: Stage,
+    trained_by: Mapping[str, str],
+    columns: Sequence[ColumnEstimate],
+    time_once: Callable[[str, Callable[[], float]], float],
 ) -> StageEstimate:
     built = build_stage(session, stage)
     batch_size = built.batch_size
     before = {part: trained_by[part] for part in sorted(built.parts) if part in trained_by}
     key = reuse.result_key({"own": stage_key(session, built), "before": before})
-    whole = [built.batches.batch(number) for number in range(2)]
-    replaced = features.replaceable_features(session, built, whole[0])
+    first = built.batches.batch(0)
+    replaced = features.replaceable_features(session, built, first)
+    whole = [first] if replaced else [built.batches.batch(number) for number in (1, 2)]  # features are not cropped
     use_features = partial(replace_inputs, session.model, parts=replaced, accelerator=session.accelerator)
     began = time.perf_counter()
     batches = RepeatedBatches([use_features(batch) for batch in whole])
     _synchronize(session)
     encoding = (time.perf_counter() - began) / len(whole) / batch_size  # seconds per row
-    step = _time_step(session, built, batches)
+    step = time_once(f"{stage.name}, step", lambda: _time_step(session, built, batches))
     for column in columns:  # one that is kept nowhere is decoded while the last step runs
         if column.kept == "nowhere" and column.modality in set(stage.modalities) - set(replaced):
             step = max(step, column.seconds / column.rows * batch_size)
@@ -193,7 +213,10 @@ def _estimate_stage(
     flops_per_row = (built.flops_per_step - flops) / batch_size
     num_train_rows = len(np.unique(session.data.rows[stage.config.rows]))
     built.prepared.eval()
-    evaluation = _time_evaluation(session, built.prepared, stage.modalities, ["val"], use_features)
+    evaluation = time_once(
+        f"{stage.name}, evaluation",
+        lambda: _time_evaluation(session, built.prepared, stage.modalities, ["val"], use_features),
+    )
     once = encoding * len(features.rows_read(session, stage)) if replaced else 0.0
     weights = session.model.state_dict()
     return StageEstimate(

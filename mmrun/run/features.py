@@ -41,7 +41,7 @@ def read_features(session: Session, built: BuiltStage, on_batch: Callable[[], No
     session = replace(session, columns=session.columns | columns)
     rows, reads_targets = built.batches.rows, bool(built.batches.targets)
     batches = session.loader(rows, built.batch_size, built.stage.modalities, reads_targets, built.batches.stream)
-    flops = cost.flops_per_step(built.learner, batches.batch(0)) * session.accelerator.num_processes
+    flops = cost.flops_per_step(built.learner, batches.typical_batch()) * session.accelerator.num_processes
     flops_per_row = (built.flops_per_step - flops) / built.batch_size
     feature_cost = _feature_cost(columns, batches.rows, flops_per_row)
     return session, replace(built, batches=batches, flops_per_step=flops, feature_cost=feature_cost)

@@ -72,6 +72,11 @@ class Interruption:
         """Raise the exception of the signal."""
         raise KeyboardInterrupt if self.signal == signal.SIGINT else Terminated
 
+    def stop_if_signalled(self) -> None:
+        """Raise the exception of the signal, if one has arrived."""
+        if self.signal is not None:
+            self.stop()
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Let a signal wait for the end of a training step while the context is open, so that a checkpoint is saved."""
@@ -80,8 +85,7 @@ class Interruption:
             yield
         finally:
             self._can_wait = False
-        if self.signal is not None:  # it arrived after the last step
-            self.stop()
+        self.stop_if_signalled()  # where it arrived after the last step
 
 
 @contextmanager

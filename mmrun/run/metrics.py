@@ -25,20 +25,23 @@ Metrics = dict[str, float]
 SUMMED = ("epochs", "steps", "samples", "seconds", "flops")  # costs that add up over the stages
 
 
-def compute_metrics(session: Session, outputs: engine.Outputs, targets: Mapping[str, Tensor]) -> Metrics:
-    """Return every metric of some rows.
+def compute_metrics(
+    session: Session, outputs: engine.Outputs, targets: Mapping[str, Tensor], quick: bool = False
+) -> Metrics:
+    """Return the metrics of some rows.
 
     Args:
         session: its tasks compute the metrics.
         outputs: by head and task, [N, C].
         targets: by task, [N] or [N, C].
+        quick: only those that take little time.
     """
     tasks = session.data.tasks
     metrics: Metrics = {}
     for head, by_task in outputs.items():
         for name, output in by_task.items():
-            task_metrics = tasks[name].metrics(_scores(session, name, output), targets[name].numpy())
-            for metric, value in task_metrics.items():
+            compute = tasks[name].quick_metrics if quick else tasks[name].metrics
+            for metric, value in compute(_scores(session, name, output), targets[name].numpy()).items():
                 metrics[metric_name(metric, name, head, len(tasks))] = value
     return metrics
 

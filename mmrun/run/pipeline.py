@@ -29,16 +29,17 @@ from mmrun.results.selection import format_value
 from mmrun.run import build, checks
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
-from mmrun.run.data import open_columns, open_data, open_file_digests, open_table
+from mmrun.run.data import open_columns, open_data, open_file_digests, open_table, redraw_data
 from mmrun.run.data_identity import check_data, check_fitted
 from mmrun.run.fitted import record_fitted
 from mmrun.run.interruption import handle_signals
 from mmrun.run.session import Pruned, Session
-from mmrun.run.stage import train_stage
+from mmrun.run.stage import train_stage, try_kernels
 from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.training import device
 from mmrun.training.callback import Callback, CallbackList
 from mmrun.training.placement import Placement, Replicated
+from mmrun.training.stage_cost import StageCost
 
 # An objective may leave trainable parameters without a gradient: masked tokens pass through no pooler.
 UNUSED = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -87,22 +88,31 @@ def run(
         if writes and rerun:
             folder.clear()
         if writes and not folder.finished:
-            _report_previous(folder, callback)
-            _record_data(session)
-            _record_fitted(session)
-            _record_start(session, overrides)
+            record_start(session, overrides)
         accelerator.wait_for_everyone()
         if folder.finished:  # by another process, while this one opened the data or waited
             return folder
-        with _record_failure(folder, writes, callback), handle_signals(callback.on_message) as interruption:
-            _train(replace(resolve_batch_size(session), interruption=interruption))
+        failures = record_failure(folder, writes, callback)
+        with failures, device.naming_kernel(), handle_signals(callback.on_message) as interruption:
+            session = resolve_batch_size(session)
+            try_kernels(session)
+            _train(replace(session, interruption=interruption))
         accelerator.wait_for_everyone()
     return folder
 
 
 @contextmanager
-def _record_failure(folder: RunFolder, writes: bool, callback: Callback) -> Iterator[None]:
-    """Record in the status how training ended, if it does not reach its end; tell how an interrupted run goes on."""
+def record_failure(folder: RunFolder, writes: bool, callback: Callback) -> Iterator[None]:
+    """Record in the status how training ended, if it does not reach its end; tell how an interrupted run goes on.
+
+    Args:
+        folder: of the run.
+        writes: whether this process writes it.
+        callback: observes the run.
+
+    Raises:
+        StorageError: in place of an error of the disk; it says how the run goes on.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -126,9 +136,18 @@ def _record_failure(folder: RunFolder, writes: bool, callback: Callback) -> Iter
 
 
 def _train(session: Session) -> None:
-    """Train every stage in order, evaluate once, write the result."""
+    """Train every stage in order, then finish the run."""
     session.callback.on_run_start(session.folder.path, list(session.stages))
-    costs = {name: train_stage(session, stage) for name, stage in session.stages.items()}
+    finish_run(session, {name: train_stage(session, stage) for name, stage in session.stages.items()})
+
+
+def finish_run(session: Session, costs: dict[str, StageCost]) -> None:
+    """Evaluate a trained run once, and write its result.
+
+    Args:
+        session: the run, with its final weights.
+        costs: of each stage.
+    """
     evaluation = run_metrics.evaluate(session)
     if session.is_writer:
         session.folder.finish(run_metrics.summarize(session, costs, evaluation))
@@ -201,6 +220,38 @@ def open_session(
     )
 
 
+def open_sibling(first: Session, config: RunConfig, folder: RunFolder, callback: Callback) -> Session:
+    """Open a run of the same data and architecture as an opened one; the two share all that a seed does not draw.
+
+    Args:
+        first: opened for training.
+        config: of the other run: its seed, and numbers of its optimizer, may differ.
+        folder: where it writes.
+        callback: observes it.
+
+    Raises:
+        DataError: what the folder recorded was fitted to other rows.
+    """
+    data = redraw_data(first.data, first.columns, config)
+    for line in check_fitted(folder, data.fits):
+        callback.on_message(f"warning: {line}")
+    model = build.build_model(config, data)
+    placement = place_model(model, config, first.accelerator)
+    build.fit_encoders(data, first.columns, model, first.accelerator.device)
+    assert first.record is not None
+    return replace(
+        first,
+        config=config,
+        folder=folder,
+        callback=callback,
+        data=data,
+        model=model,
+        stages=build.resolve_stages(config, model),
+        placement=placement,
+        record=first.record._replace(fits=data.fits),
+    )
+
+
 def _has_shards(config: RunConfig, accelerator: Accelerator) -> bool:
     """Return whether the model is sharded: a single process would only copy its weights to and fro."""
     return config.trainer.fsdp and accelerator.num_processes > 1
@@ -266,6 +317,19 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
+def record_start(session: Session, overrides: Sequence[str]) -> None:
+    """Record in the run folder what the run starts with; report how an earlier process left it.
+
+    Args:
+        session: the run, whose folder this process has locked.
+        overrides: what was typed.
+    """
+    _report_previous(session.folder, session.callback)
+    _record_data(session)
+    _record_fitted(session)
+    _record_environment(session, overrides)
+
+
 def _record_data(session: Session) -> None:
     """Write the digests of the data set, unless the run has them."""
     folder = session.folder
@@ -286,7 +350,7 @@ def _record_fitted(session: Session) -> None:
         folder.write_fitted(record_fitted(session))
 
 
-def _record_start(session: Session, overrides: Sequence[str]) -> None:
+def _record_environment(session: Session, overrides: Sequence[str]) -> None:
     """Record machine and code; where the run goes on with others than it began with, say so."""
     folder, config = session.folder, session.config
     environment = describe_environment(str(session.accelerator.device), torch.get_num_threads())

@@ -18,6 +18,7 @@ from mmrun.run.data import Data
 from mmrun.run.interruption import Interruption
 from mmrun.seeding import named_seed
 from mmrun.training.callback import Callback
+from mmrun.training.device import is_enabled
 from mmrun.training.placement import Placement
 from mmrun.training.stages import Stage
 from mmrun.types import Batch
@@ -121,6 +122,7 @@ class Session:
             stream: order of the rows in training; None: one permutation per epoch.
         """
         targets = self.data.table.targets if with_targets else {}
+        is_compiled = is_enabled(self.config.trainer.compile, self.accelerator.device)  # for each width anew
         return Loader(
             {modality: self.columns[modality] for modality in modalities},
             {name: target.values for name, target in targets.items()},
@@ -131,6 +133,7 @@ class Session:
             hidden=self.data.rows["unlabelled"],
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
+            cropped=() if is_compiled else self.model.croppable,
             group_by_length=self.config.trainer.group_by_length,
             stream=stream,
         )

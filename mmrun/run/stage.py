@@ -1,7 +1,7 @@
 """One stage of one run: from its line in the strategy to trained weights on disk."""
 
 import hashlib
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from mmrun.run import metrics as run_metrics
 from mmrun.run.callbacks import (
     AverageWeights,
     EarlyStopping,
+    FinishedSteps,
     Heartbeat,
     JsonlLog,
     ModalityGradients,
     OutOfMemoryReport,
+    StopOnSignal,
 )
 from mmrun.run.features import read_features
 from mmrun.run.reinitialize import reinitialize
@@ -31,7 +33,7 @@ from mmrun.run.sampling import order_rows
 from mmrun.run.session import Session
 from mmrun.run.stage_checkpoints import StageCheckpoints, discard_damaged, load_stage_weights, trained_parts
 from mmrun.run.validation import LossValidation, MetricValidation, monitored_metrics
-from mmrun.training import checkpoint, cost, device, engine, reuse
+from mmrun.training import checkpoint, cost, device, dry_run, engine, reuse
 from mmrun.training.budget import stage_budget
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.callback import Callback, CallbackList
@@ -48,6 +50,8 @@ from mmrun.training.stages import Stage
 from mmrun.training.state import Batches, FitConfig, TrainState
 from mmrun.training.throughput import ThroughputMeter, device_peak_flops
 
+TRIED_ROWS = 8  # of a step that only shows whether each of its kernels can be used
+
 
 def train_stage(session: Session, stage: Stage) -> StageCost:
     """Train a stage, resume it, load its stored result, or find it finished; leave its weights in the model.
@@ -59,19 +63,48 @@ def train_stage(session: Session, stage: Stage) -> StageCost:
     Returns:
         What the stage cost, in this run or in the one whose result was loaded.
     """
-    last = session.folder.checkpoint_path(stage.name, "last")
-    discard_damaged(session, stage)
-    if not (checkpoint.exists(last) and checkpoint.load(last)[0]["finished"]):
+    if not is_trained(session, stage):
         built = build_stage(session, stage)
         if stage.config.reuse:
-            run_or_reuse_stage(session, built, Path(session.config.cache).expanduser() / "stages")
+            run_or_reuse_stage(session, built, stage_cache(session))
         else:
             run_stage(session, built)
         session.accelerator.wait_for_everyone()
+    return load_trained(session, stage)
+
+
+def is_trained(session: Session, stage: Stage) -> bool:
+    """Return whether the run holds the result of a stage; damaged checkpoints are removed first.
+
+    Args:
+        session: the run.
+        stage: that may be trained.
+    """
+    discard_damaged(session, stage)
+    last = session.folder.checkpoint_path(stage.name, "last")
+    return checkpoint.exists(last) and bool(checkpoint.load(last)[0]["finished"])
+
+
+def load_trained(session: Session, stage: Stage) -> StageCost:
+    """Load the weights of a trained stage into the model, and return what it cost.
+
+    Args:
+        session: the run.
+        stage: trained.
+    """
     load_stage_weights(session, stage)
-    (state,) = checkpoint.load(last)
+    (state,) = checkpoint.load(session.folder.checkpoint_path(stage.name, "last"))
     stage_costs: StageCost = state["cost"]
     return stage_costs
+
+
+def stage_cache(session: Session) -> Path:
+    """Return the folder of stored results of stages.
+
+    Args:
+        session: the run.
+    """
+    return Path(session.config.cache).expanduser() / "stages"
 
 
 def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None:
@@ -90,14 +123,26 @@ def run_or_reuse_stage(session: Session, built: BuiltStage, cache: Path) -> None
 
     with exclusive(stored, report_wait) if session.is_writer else nullcontext():
         session.accelerator.wait_for_everyone()
-        if checkpoint.exists(stored) and _is_intact(session, stored):
-            session.callback.on_stage_start(built, TrainState())
-            charged = checkpoints.load_stored(stored)
-            session.callback.on_message(f"{built.name}: reused, charged {charged['seconds']:.1f} s")
-        else:
+        if not load_stored(checkpoints, stored):
             stage_costs = run_stage(session, built)
             if session.is_writer:
                 _store(checkpoints, stored, stage_costs)
+
+
+def load_stored(checkpoints: StageCheckpoints, stored: Path) -> bool:
+    """Finish a stage with the result that an earlier run stored, and return whether there is one.
+
+    Args:
+        checkpoints: of the stage.
+        stored: folder of the result.
+    """
+    session, built = checkpoints.session, checkpoints.built
+    if not (checkpoint.exists(stored) and _is_intact(session, stored)):
+        return False
+    session.callback.on_stage_start(built, TrainState())
+    charged = checkpoints.load_stored(stored)
+    session.callback.on_message(f"{built.name}: reused, charged {charged['seconds']:.1f} s")
+    return True
 
 
 def _is_intact(session: Session, stored: Path) -> bool:
@@ -125,31 +170,76 @@ def run_stage(session: Session, built: BuiltStage) -> StageCost:
         session: the run.
         built: the stage.
     """
-    heartbeat = Heartbeat(session.folder, built)
-    session, built = read_features(session, built, heartbeat.beat)
-    trainer, report = session.config.trainer, partial(_report, session.callback, built.name)
-    guard = NanGuard(built.prepared, session.accelerator, trainer.on_nan, session.data.table.ids, report)
-    checkpoints = StageCheckpoints(session, built, partial(guard.check, built.batches))
-    rollback = Rollback(checkpoints) if trainer.on_nan == "rollback" else None
-    if checkpoint.exists(checkpoints.last):
-        state = checkpoints.restore()
-        session.callback.on_message(f"{built.name}: resumes after step {state.step}")
-    else:
-        state = TrainState()
-        checkpoints.save(state)
-    compile_stage(session, built, state)
-    meter = _measure_throughput(session, built, state)
-    savers = [checkpoints, heartbeat] if rollback is None else [rollback, checkpoints, heartbeat]
-    callbacks = CallbackList([*_stage_callbacks(session, built, meter), *savers])
-    callbacks.on_stage_start(built, state)
-    validate = _validation(session, built, checkpoints)
-    with session.interruption.deferred():
-        _fit(session, built, meter, state, validate, callbacks, guard, rollback)
-    checkpoints.require_best(state)
-    callbacks.on_stage_end(built, state)
-    stage_costs = stage_cost(built, state)
-    checkpoints.finish(stage_costs)
-    return stage_costs
+    training = StageTraining(session, built)
+    training.start()
+    training.fit()
+    return training.finish()
+
+
+class StageTraining:
+    """A built stage with all that its training loop is called with: batches, callbacks, validation, guard.
+
+    Args:
+        session: the run.
+        built: the stage; it reads features from here on where that pays.
+    """
+
+    def __init__(self, session: Session, built: BuiltStage) -> None:
+        heartbeat = Heartbeat(session.folder, built)
+        session, built = read_features(session, built, heartbeat.beat)
+        self.session, self.built = session, built
+        trainer, report = session.config.trainer, partial(_report, session.callback, built.name)
+        self.guard = NanGuard(built.prepared, session.accelerator, trainer.on_nan, session.data.table.ids, report)
+        self.checkpoints = StageCheckpoints(session, built, partial(self.guard.check, built.batches))
+        self.rollback = Rollback(self.checkpoints) if trainer.on_nan == "rollback" else None
+        if checkpoint.exists(self.checkpoints.last):
+            self.state = self.checkpoints.restore()
+            session.callback.on_message(f"{built.name}: resumes after step {self.state.step}")
+        else:
+            self.state = TrainState()
+            self.checkpoints.save(self.state)
+        self.meter = _measure_throughput(session, built, self.state)
+        savers = [] if self.rollback is None else [self.rollback]
+        observers = _stage_callbacks(session, built, self.meter)
+        self.callbacks = CallbackList([*observers, *savers, self.checkpoints, heartbeat])
+        self.validate = _validation(session, built, self.checkpoints)
+
+    def start(self) -> None:
+        """Compile the learner where that is asked for, and tell the callbacks that the stage starts."""
+        compile_stage(self.session, self.built, self.state)
+        self.callbacks.on_stage_start(self.built, self.state)
+
+    def fit(self) -> None:
+        """Train until the budget is spent; where a loss is not finite, go back if `trainer.on_nan` is rollback."""
+        built, session = self.built, self.session
+        callbacks = CallbackList([self.callbacks, StopOnSignal(session.interruption)])
+        with session.interruption.deferred():
+            while True:
+                try:
+                    engine.fit(
+                        built.prepared,
+                        self.meter,
+                        built.optimizer,
+                        built.config,
+                        self.state,
+                        session.accelerator,
+                        self.validate,
+                        callbacks,
+                        self.guard,
+                    )
+                    return
+                except NonFiniteLossError as error:
+                    if self.rollback is None:
+                        raise
+                    self.rollback.go_back(self.state, error)
+
+    def finish(self) -> StageCost:
+        """Save the result of the trained stage, and return what it cost."""
+        self.checkpoints.require_best(self.state)
+        self.callbacks.on_stage_end(self.built, self.state)
+        stage_costs = stage_cost(self.built, self.state)
+        self.checkpoints.finish(stage_costs)
+        return stage_costs
 
 
 # -------------------------------------------------------------------------------------------------- building a stage
@@ -184,7 +274,7 @@ def build_stage(session: Session, stage: Stage) -> BuiltStage:
     stream = order_rows(config, stage, session.data)
     batches = session.loader(rows, batch_size, stage.modalities, stream=stream)
     learner.train()
-    batch = batches.batch(0)
+    batch = batches.typical_batch()
     targets = reuse.RecordedTargets(batch.targets)
     with reuse.record_used_parts(session.model) as used_parts:
         flops = cost.flops_per_step(learner, batch._replace(targets=targets)) * accelerator.num_processes
@@ -223,6 +313,36 @@ def build_learner(session: Session, stage: Stage) -> Learner:
     offload = partial(save_on_cpu, pin_memory=session.accelerator.device.type == "cuda")
     saved_tensors = offload if session.config.trainer.offload_activations else nullcontext
     return Learner(session.model, objective, saved_tensors).to(session.accelerator.device)
+
+
+def try_step(session: Session, stage: Stage, learner: Learner, rows: int) -> None:
+    """Try a step of a stage on the device; nothing changes.
+
+    Args:
+        session: the run.
+        stage: of the step.
+        learner: from `build_learner`.
+        rows: of each process.
+    """
+    size = rows * session.accelerator.num_processes
+    batch = session.loader(session.data.rows[stage.config.rows], size, stage.modalities).batch(0)
+    with session.accelerator.autocast():
+        dry_run.try_step(learner, batch)
+
+
+def try_kernels(session: Session) -> None:
+    """Try a step of each later stage where some kernels are refused, so that such an error comes before any training.
+
+    The first stage takes a step anyway, as its operations are counted.
+
+    Args:
+        session: the run.
+    """
+    if not torch.are_deterministic_algorithms_enabled() or session.config.trainer.fsdp:
+        return
+    for stage in list(session.stages.values())[1:]:
+        with suppress(torch.OutOfMemoryError):  # the loop splits a batch that memory does not hold
+            try_step(session, stage, build_learner(session, stage), TRIED_ROWS)
 
 
 def compile_stage(session: Session, built: BuiltStage, state: TrainState) -> None:
@@ -309,6 +429,8 @@ def _stage_callbacks(session: Session, built: BuiltStage, meter: ThroughputMeter
     """Return the callbacks of a stage before those that save, in order: what adds metrics, decides, reads metrics."""
     trainer, patience = session.config.trainer, built.stage.config.patience
     callbacks: list[Callback] = []
+    if built.config.budget.seconds is not None and built.device.type == "cuda":
+        callbacks.append(FinishedSteps(torch.cuda.current_stream(built.device).record_event))
     if built.ema is not None:
         callbacks.append(AverageWeights(built.ema))
     callbacks.append(meter)
@@ -318,30 +440,6 @@ def _stage_callbacks(session: Session, built: BuiltStage, meter: ThroughputMeter
         callbacks.append(EarlyStopping(patience))
     log, out_of_memory = JsonlLog(session.folder, built), OutOfMemoryReport(built, trainer.compile, session.callback)
     return [*callbacks, log, out_of_memory, session.callback]
-
-
-def _fit(
-    session: Session,
-    built: BuiltStage,
-    meter: ThroughputMeter,
-    state: TrainState,
-    validate: engine.Validate,
-    callbacks: Callback,
-    guard: NanGuard,
-    rollback: Rollback | None,
-) -> None:
-    """Train until the budget is spent; where a loss is not finite, go back if `trainer.on_nan` is rollback."""
-    accelerator = session.accelerator
-    while True:
-        try:
-            engine.fit(
-                built.prepared, meter, built.optimizer, built.config, state, accelerator, validate, callbacks, guard
-            )
-            return
-        except NonFiniteLossError as error:
-            if rollback is None:
-                raise
-            rollback.go_back(state, error)
 
 
 def _measure_throughput(session: Session, built: BuiltStage, state: TrainState) -> ThroughputMeter:

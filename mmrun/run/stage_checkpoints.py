@@ -126,15 +126,12 @@ class StageCheckpoints(Callback):
     def on_checkpoint(self, state: TrainState) -> None:
         """Save a checkpoint every `trainer.save_every` seconds, and before a signal ends the run."""
         session, now = self.session, time.monotonic()
-        interruption = session.interruption
-        is_interrupted = interruption.signal is not None
+        is_interrupted = session.interruption.signal is not None
         is_due = is_interrupted or now - self.saved_at >= session.config.trainer.save_every
         if session.placement.broadcast(is_due):
             self.before_save()
             self.save(state)
             self.saved_at = now
-        if is_interrupted:
-            interruption.stop()
 
     def final_weights(self) -> AbstractContextManager[None]:
         """Use the averaged weights, where there are any, while the context is open."""
@@ -186,7 +183,7 @@ class StageCheckpoints(Callback):
         parts = {
             "learner": self.built.learner.state_dict(),
             "optimizer": optimizer,
-            "random": checkpoint.random_state(),
+            "random": checkpoint.random_state(self.session.accelerator.device),
         }
         if self.built.ema is not None:
             parts["ema"] = self.built.ema.averages
@@ -231,7 +228,7 @@ class StageCheckpoints(Callback):
         saved = translate_train_state(values["progress"]) if is_old else values["state"]
         state = TrainState.from_state_dict(saved)
         if session.accelerator.num_processes == values["world"] == 1:
-            checkpoint.restore_random(random_states)
+            checkpoint.restore_random(random_states, session.accelerator.device)
         else:
             torch.manual_seed(session.noise_seed(built.name, f"/{state.step}"))
         if session.is_writer:

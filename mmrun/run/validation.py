@@ -47,12 +47,14 @@ class MetricValidation:
         self.session, self.built, self.checkpoints, self.names = session, built, checkpoints, names
 
     def __call__(self) -> Validation:
-        """Return the mean, and all metrics."""
+        """Return the mean, and the quick metrics; all of them where another one is monitored or requested."""
         session = self.session
         batches = session.ordered("val", self.built.stage.modalities)
         with self.checkpoints.final_weights():
             outputs, targets, _ = engine.predict(session.model, self.built.heads, batches, session.accelerator)
-        metrics = run_metrics.compute_metrics(session, outputs, targets)
+        metrics = run_metrics.compute_metrics(session, outputs, targets, quick=True)
+        if not metrics.keys() >= {*self.names, *session.callback.requested_metrics}:
+            metrics = run_metrics.compute_metrics(session, outputs, targets)
         return run_metrics.monitored_value(metrics, self.names, self.built.stage.key_path), metrics
 
 

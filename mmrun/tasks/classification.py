@@ -99,8 +99,8 @@ class Classification:
         """
         return output.float().softmax(-1)
 
-    def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a whole split; empty where every row is hidden.
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return the metrics of a whole split but those of its curves; empty where every row is hidden.
 
         Args:
             scores: probabilities [N, C].
@@ -112,7 +112,6 @@ class Classification:
             return {}
         counts, predicted = self._count(scores, target), scores.argmax(1)
         likelihood = scores[np.arange(len(target)), target].clip(np.finfo(np.float32).tiny)
-        truth = target[:, None] == np.arange(self.num_outputs)
         return {
             "accuracy": float((predicted == target).mean()),
             "balanced_accuracy": float(counts.recall[counts.true > 0].mean()),
@@ -120,10 +119,21 @@ class Classification:
             "f1_weighted": float((counts.f1 * counts.true).sum() / len(target)),
             "precision_macro": float(counts.precision[counts.used].mean()),
             "recall_macro": float(counts.recall[counts.used].mean()),
-            **ranking_metrics(scores, truth, np.ones_like(truth)),
             "calibration_error": calibration_error(scores.max(1), predicted == target),
             "nll": float(-np.log(likelihood, dtype=np.float64).mean()),
         }
+
+    def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return the metrics of a whole split, AUROC and average precision included; empty where every row is hidden.
+
+        Args:
+            scores: probabilities [N, C].
+            target: [N].
+        """
+        visible = target != IGNORE_INDEX
+        truth = target[visible, None] == np.arange(self.num_outputs)
+        curves = ranking_metrics(scores[visible], truth, np.ones_like(truth))
+        return {**self.quick_metrics(scores, target), **curves}
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
         """Return precision, recall, F1 and number of rows by class.
@@ -139,8 +149,8 @@ class Classification:
         """Average over the visible rows; `class_balanced` weighs them by class."""
         self._move(each.device)
         visible = target != IGNORE_INDEX
-        weight = self.class_weights[target.clamp(min=0)] if class_balanced else 1.0
-        return (weight * each).where(visible, 0).sum() / visible.sum().clamp(min=1)
+        weighed = self.class_weights[target.clamp(min=0)] * each if class_balanced else each
+        return weighed.where(visible, 0).sum() / visible.sum().clamp(min=1)
 
     def _move(self, device: torch.device) -> None:
         """Move the weights to the device once, not at every step."""

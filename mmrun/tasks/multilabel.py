@@ -57,8 +57,10 @@ class Multilabel:
         """
         return output.float().sigmoid()
 
-    def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a whole split; empty where every label is hidden. A label is predicted from 0.5 on.
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return the metrics of a whole split but those of its curves; empty where every label is hidden.
+
+        A label is predicted from 0.5 on.
 
         Args:
             scores: probabilities [N, C].
@@ -72,12 +74,20 @@ class Multilabel:
         metrics = {
             "f1_micro": float(2 * counts.both.sum() / max((counts.true + counts.predicted).sum(), 1)),
             "f1_macro": float(counts.f1[counts.used].mean()) if counts.used.any() else 0.0,
-            **ranking_metrics(scores, truth, visible),
             "calibration_error": calibration_error(scores[visible], truth[visible]),
         }
         if whole.any():
             metrics["exact_match"] = float((predicted == truth)[whole].all(1).mean())
         return metrics
+
+    def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return the metrics of a whole split, AUROC and average precision included; empty where all is hidden.
+
+        Args:
+            scores: probabilities [N, C].
+            target: [N, C].
+        """
+        return {**self.quick_metrics(scores, target), **ranking_metrics(scores, target > 0.5, ~np.isnan(target))}
 
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
         """Return precision, recall, F1 and number of rows by label.

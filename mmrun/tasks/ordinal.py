@@ -36,15 +36,15 @@ class Ordinal(Classification):
         each = F.binary_cross_entropy_with_logits(cumulative_logits(output.float()), smooth, reduction="none").mean(1)
         return self._mean(each, target, class_balanced)
 
-    def metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """Return the metrics of a classification, the mean rank error `mae` and the quadratic kappa.
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return the quick metrics of a classification, the mean rank error `mae` and the quadratic kappa.
 
         Args:
             scores: probabilities [N, C].
             target: [N].
         """
         visible = target != IGNORE_INDEX
-        metrics = super().metrics(scores, target)
+        metrics = super().quick_metrics(scores, target)
         predicted, truth = scores[visible].argmax(1).astype(np.float64), target[visible].astype(np.float64)
         if len(truth) == 0:
             return metrics

@@ -110,6 +110,15 @@ class Regression:
                 metrics[metric] = float(np.mean(values))
         return metrics
 
+    def quick_metrics(self, scores: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Return all metrics.
+
+        Args:
+            scores: [N, C].
+            target: [N] or [N, C].
+        """
+        return self.metrics(scores, target)
+
     def per_class(self, scores: np.ndarray, target: np.ndarray) -> dict[str, dict[str, float]]:
         """Return errors and number of rows by output; R2 is left out where the target does not vary.
 

@@ -113,6 +113,8 @@ def check_metrics(build: BuildTask, target: Target) -> None:
     scores = task.scores(_outputs(task).detach())
     assert scores.shape == (len(values), task.num_outputs), f"scores have shape {tuple(scores.shape)}"
     metrics = task.metrics(scores.numpy(), values.numpy())
+    quick = task.quick_metrics(scores.numpy(), values.numpy())
+    assert quick.items() <= metrics.items(), f"quick_metrics returns others than metrics: {', '.join(quick)}"
     assert task.primary_metric in metrics, f"the primary metric {task.primary_metric} is not among {', '.join(metrics)}"
     for name, value in metrics.items():
         assert isinstance(value, float), f"{name} is {type(value).__name__}, not a float"

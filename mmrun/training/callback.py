@@ -15,7 +15,13 @@ class Callback:
     Callbacks are called in order. A callback may add metrics in `on_evaluate_end`, end the stage by setting
     `state.should_stop`, or end the run by raising. It is called in every process; `stage.is_main_process` tells which
     one writes files. One object serves all stages of a run.
+
+    Attributes:
+        requested_metrics: validation metrics to compute at every evaluation, though no stage monitors them and they
+            take long: auroc, average_precision.
     """
+
+    requested_metrics: frozenset[str] = frozenset()
 
     def on_run_start(self, folder: Path, stages: Sequence[str]) -> None:
         """A run starts or resumes.
@@ -114,6 +120,7 @@ class CallbackList(Callback):
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.callbacks = list(callbacks)
+        self.requested_metrics = frozenset[str]().union(*(callback.requested_metrics for callback in self.callbacks))
 
     def on_run_start(self, folder: Path, stages: Sequence[str]) -> None:
         """Call all."""

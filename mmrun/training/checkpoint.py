@@ -191,27 +191,32 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, values
     optimizer.load_state_dict({"state": state, "param_groups": values["param_groups"]})
 
 
-def random_state() -> Tensors:
-    """Return the states of torch's global generators, for the CPU and each GPU.
+def random_state(device: torch.device) -> Tensors:
+    """Return the states of torch's global generators, for the CPU and the device of the run.
+
+    Args:
+        device: that the run uses; a GPU that it does not use is not touched.
 
     Returns:
-        By device: `cpu`, `cuda0` ..., each [bytes] uint8.
+        By type of device, `cpu` and perhaps `cuda`, each [bytes] uint8.
     """
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def restore_random(states: Tensors) -> None:
-    """Restore what `random_state` returned.
+def restore_random(states: Tensors, device: torch.device) -> None:
+    """Restore what `random_state` returned. Where a run moves from a CPU to a GPU, the state of that is left as it is.
 
     Args:
-        states: by device; every GPU of this process needs one.
+        states: by type of device, or numbered (`cuda0`) as in checkpoints of version 0.1.0.
+        device: that the run uses.
     """
     torch.set_rng_state(states["cpu"])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([states[f"cuda{number}"] for number in range(torch.cuda.device_count())])
+    state = states.get(device.type, states.get(f"{device.type}{device.index or 0}"))
+    if device.type == "cuda" and state is not None:
+        torch.cuda.set_rng_state(state, device)
 
 
 def load_weights(module: nn.Module, tensors: Tensors, folder: Path) -> None:

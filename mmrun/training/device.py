@@ -1,9 +1,16 @@
 """Settings of the device, made before anything runs on it."""
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from mmrun.errors import ConfigError
+
+CUBLAS_CONFIG = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
@@ -14,19 +21,46 @@ def set_up(device: torch.device, deterministic: bool, tf32: bool) -> None:
 
     Args:
         device: that the run uses.
-        deterministic: on a GPU, prefer kernels that return the same bits each time.
+        deterministic: on a GPU, use kernels that return the same bits each time; what has none raises an error, which
+            `naming_kernel` translates. A mere warning would not do: attention then keeps its faster kernels.
         tf32: on a GPU, allow TF32.
     """
     torch.set_flush_denormal(True)  # for this thread, and for those that torch starts from now on
     if device.type != "cuda":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first call
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    os.environ.setdefault(CUBLAS_CONFIG, ":4096:8")  # cuBLAS reads it at its first call
+    torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cuda.matmul.allow_tf32 = tf32
+    # These two set the old flags and the new ones (`fp32_precision`) alike. Inductor reads either, by version, and
+    # raises an error where an old flag contradicts a new one.
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextmanager
+def naming_kernel() -> Iterator[None]:
+    """Translate torch's error where a kernel has no deterministic version.
+
+    Raises:
+        ConfigError: it names the kernel and the key.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if CUBLAS_CONFIG in str(error):  # a notebook, say
+            raise ConfigError(
+                "trainer.deterministic: this process has used the GPU before; "
+                f"start Python with {CUBLAS_CONFIG}=:4096:8, or set trainer.deterministic=false"
+            ) from error
+        kernel = re.match(r"(.+?) does not have a deterministic implementation", str(error))
+        if kernel is None:
+            raise
+        raise ConfigError(
+            f"trainer.deterministic: torch has no deterministic kernel for {kernel[1]} on this device; "
+            "trainer.deterministic=false trains without (equal runs then differ in their last bits)"
+        ) from error
 
 
 def model_name(device: torch.device | str) -> str:

@@ -7,6 +7,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
+from mmrun.training.learner import Learner
 from mmrun.types import Batch
 
 
@@ -29,8 +30,12 @@ def no_side_effects(learner: nn.Module, device: torch.device) -> Iterator[None]:
         learner.zero_grad(set_to_none=True)
 
 
-def try_step(learner: nn.Module, batch: Batch) -> None:
+def try_step(learner: Learner, batch: Batch) -> None:
     """Run a forward and a backward pass while holding as much memory as AdamW's state: two values per parameter.
+
+    Args:
+        learner: left as it is, in training mode.
+        batch: of a step.
 
     Raises:
         torch.OutOfMemoryError: the step does not fit.
@@ -39,7 +44,7 @@ def try_step(learner: nn.Module, batch: Batch) -> None:
     trainable = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     with no_side_effects(learner, batch.index.device):
         optimizer_state = [torch.empty_like(parameter) for parameter in trainable for _ in range(2)]
-        learner(batch)["loss"].backward()
+        learner.objective.backward(learner.model, learner(batch), lambda loss: loss)
         del optimizer_state
 
 

@@ -12,6 +12,7 @@ from torch.amp import GradScaler
 from mmrun.head import Head
 from mmrun.models.multimodal import Multimodal
 from mmrun.training.callback import Callback
+from mmrun.training.cpu_copies import CPUCopies
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows
 from mmrun.training.learner import Learner
 from mmrun.training.nan_guard import NanGuard
@@ -79,11 +80,11 @@ def fit(
 
         if state.step % config.evaluate_every == 0 or config.budget.spent(state.step, state.seconds) >= 1:
             guard.check(batches)
-            _evaluate(learner, config, state, accelerator, validate, callback)
+            evaluate(learner, config, state, accelerator, validate, callback)
         callback.on_checkpoint(state)
 
 
-def _evaluate(
+def evaluate(
     learner: nn.Module,
     config: FitConfig,
     state: TrainState,
@@ -91,7 +92,16 @@ def _evaluate(
     validate: Validate,
     callback: Callback,
 ) -> None:
-    """Read the training losses, validate, and report both."""
+    """Read the training losses, validate, and report both.
+
+    Args:
+        learner: in training mode, also afterwards.
+        config: how to train.
+        state: updated where the monitored value is the best so far.
+        accelerator: precision, devices and processes.
+        validate: returns the monitored value and all validation metrics.
+        callback: is called with the metrics.
+    """
     metrics = read_train_losses(state, accelerator)
     learner.eval()
     value, val_metrics = validate()
@@ -196,6 +206,8 @@ def predict(
 ) -> tuple[Outputs, dict[str, Tensor], Tensor]:
     """Return outputs, targets and row numbers, on the CPU of every process.
 
+    What a batch gives is gathered and copied to the CPU while the device computes the next one.
+
     Args:
         model: a `Multimodal`, in eval mode.
         heads: whose outputs to compute.
@@ -206,26 +218,18 @@ def predict(
         The outputs by head and task, [N, C]; the targets by task, [N] or [N, C]; the row numbers [N], each once and
         ascending.
     """
-    collected: list[tuple[Outputs, dict[str, Tensor], Tensor]] = []
+    collected = CPUCopies()
     for batch in batches:
         with accelerator.autocast():
             outputs = {}
             for head in heads:
                 outputs[head] = model(batch) if head.modality is None else model.forward_unimodal(batch, head.modality)
-        collected.append((outputs, batch.targets, batch.index))
-    gathered: Any = accelerator.gather(_concatenate(collected))
-    outputs, targets, index = gathered
-    rows, positions = _first_of_each(index.cpu())
+        collected.append(accelerator.gather((outputs, batch.targets, batch.index)))
+    outputs, targets, index = collected.concatenate()
+    rows, positions = _first_of_each(index)
+    if rows.equal(index):
+        return outputs, targets, rows
     return _pick(outputs, positions), _pick(targets, positions), rows
-
-
-def _concatenate(items: list[Any]) -> Any:
-    first = items[0]
-    if isinstance(first, Tensor):
-        return torch.cat([item.float() if item.is_floating_point() else item for item in items])
-    if isinstance(first, dict):
-        return {key: _concatenate([item[key] for item in items]) for key in first}
-    return tuple(_concatenate([item[i] for item in items]) for i in range(len(first)))
 
 
 def _first_of_each(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,5 +243,5 @@ def _first_of_each(index: Tensor) -> tuple[Tensor, Tensor]:
 
 def _pick(value: Any, rows: Tensor) -> Any:
     if isinstance(value, Tensor):
-        return value.cpu()[rows]
+        return value[rows]
     return {key: _pick(item, rows) for key, item in value.items()}

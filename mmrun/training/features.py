@@ -203,7 +203,9 @@ def open_features(
             blank = {name: _as_array(part[0]) for name, part in parts.items()}
 
             def encode(start: int) -> Iterator[Arrays]:
-                loader = Loader({modality: column}, {}, rows[start:], batch_size, device=accelerator.device)
+                cropped = [modality] if encoder.ignores_padding else []
+                device = accelerator.device
+                loader = Loader({modality: column}, {}, rows[start:], batch_size, device=device, cropped=cropped)
                 return _encode(encoder, modality, loader, blank, accelerator, on_batch, meta)
 
             write_arrays(folder, len(rows), blank, encode, meta)
@@ -226,11 +228,17 @@ def _encode(
     for batch in loader.ordered():
         with accelerator.autocast():
             parts = _parts(encoder(batch.inputs[modality]))
-        arrays = {name: _as_array(parts[name]) for name in blank}
-        assert all(arrays[name].shape[1:] == row.shape for name, row in blank.items()), "rows have equally many tokens"
+        arrays = {name: _pad_tokens(_as_array(parts[name]), row) for name, row in blank.items()}
         meta["seconds"] = before + time.perf_counter() - began
         yield arrays
         on_batch()
+
+
+def _pad_tokens(part: np.ndarray, row: np.ndarray) -> np.ndarray:  # [B, T, ...] -> [B, longest T, ...]
+    """Pad the tokens of a batch that was cropped with zeros, which are masked, to as many as a row has."""
+    padded = np.zeros((len(part), *row.shape), dtype=part.dtype)
+    padded[(slice(None), *map(slice, part.shape[1:]))] = part
+    return padded
 
 
 def _as_array(part: Tensor) -> np.ndarray:

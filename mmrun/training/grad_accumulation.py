@@ -84,7 +84,8 @@ class GradientAccumulator:
                 scale = partial(scale_loss, self.accelerator.scaler, weight)
                 self.bare.objective.backward(self.bare.model, part_losses, scale)
             for name, loss in part_losses.items():
-                value = loss.detach().float() / weight
+                value = loss.detach().float()
+                value = value if weight == 1 else value / weight
                 losses[name] = losses[name] + value if name in losses else value
         return losses
 
@@ -129,7 +130,7 @@ def scale_loss(scaler: GradScaler | None, weight: float, loss: Tensor) -> Tensor
         weight: rows of the batch divided by those of the micro-batch.
         loss: scalar, the mean over the micro-batch.
     """
-    share = loss / weight
+    share = loss if weight == 1 else loss / weight  # a division would cost a step on a CPU 20 us
     return share if scaler is None else scaler.scale(share)
 
 

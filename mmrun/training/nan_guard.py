@@ -66,8 +66,12 @@ class NanGuard:
             bad_step = torch.where(torch.isfinite(loss), math.inf, float(step))
             self.first_step = torch.minimum(self.first_step, bad_step)
             return True
-        num_bad = self.accelerator.reduce((~torch.isfinite(loss) | self._has_bad_gradient()).float())
-        if num_bad == 0:
+        is_bad = not math.isfinite(loss.item())
+        if self.policy != "stop" and self.accelerator.scaler is None:  # fp16 has a scaler that looks for that itself
+            is_bad = is_bad or self._has_bad_gradient()
+        if self.accelerator.num_processes > 1:
+            is_bad = self.accelerator.reduce(torch.tensor(float(is_bad), device=loss.device)).item() > 0
+        if not is_bad:
             self.skipped_in_a_row = 0
             return True
         reason = self._explain(step, batch, loss.item())
@@ -95,12 +99,10 @@ class NanGuard:
             reason = self._explain(int(step), batches.batch(int(step)), loss)
             raise NonFiniteLossError(f"{reason}; lower the learning rate, or set trainer.on_nan=skip or rollback")
 
-    def _has_bad_gradient(self) -> Tensor:
-        """Return whether a gradient is not finite; fp16 has a scaler that looks for that itself."""
+    def _has_bad_gradient(self) -> bool:
+        """Return whether a gradient is not finite."""
         gradients = [parameter.grad for parameter in self.learner.parameters() if parameter.grad is not None]
-        if self.policy == "stop" or self.accelerator.scaler is not None or not gradients:
-            return torch.zeros((), dtype=torch.bool, device=self.accelerator.device)
-        return ~torch.isfinite(nn.utils.get_total_norm(gradients))
+        return not math.isfinite(nn.utils.get_total_norm(gradients).item())
 
     def _explain(self, step: int, batch: Batch, loss: float) -> str:
         """Describe which loss is not finite, and where in the batch that begins: in the process where it does."""

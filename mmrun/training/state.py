@@ -76,7 +76,8 @@ class RunningMean:
         """
         for name, loss in losses.items():
             value = loss.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            # A copy, as the next replay of a CUDA graph overwrites the losses of this step
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def pop(self) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Training speed, and how close it comes to the peak of the device."""
 
+import re
 import time
 
 import torch
@@ -9,14 +10,18 @@ from mmrun.training.callback import Callback
 from mmrun.training.state import Batches, TrainState
 from mmrun.types import Batch
 
-# Dense TFLOP/s by part of a GPU's name, from data sheets: fp32, TF32, bf16 or fp16. The first match counts.
+# Dense TFLOP/s by words of a GPU's name, from data sheets: fp32, TF32, bf16 or fp16. The first match counts.
 PEAKS: dict[str, tuple[float, float | None, float]] = {
     "B200": (75, 1100, 2250),
+    "GH200": (67, 495, 989),
+    "H200 NVL": (60, 418, 835),
     "H200": (67, 495, 989),
+    "H100 NVL": (60, 418, 835),
     "H100 PCIe": (51, 378, 756),
     "H100": (67, 495, 989),
     "A100": (19.5, 156, 312),
     "L40S": (91.6, 183, 362),
+    "L40": (90.5, 90.5, 181),
     "L4": (30.3, 60, 121),
     "A10G": (31.2, 35, 70),
     "A10": (31.2, 62.5, 125),
@@ -35,8 +40,8 @@ def peak_flops(name: str, precision: str, tf32: bool) -> float | None:
         precision: fp32, bf16 or fp16.
         tf32: whether fp32 products may be rounded to TF32.
     """
-    for part, (fp32, rounded, half) in PEAKS.items():
-        if part in name:
+    for words, (fp32, rounded, half) in PEAKS.items():
+        if re.search(rf"\b{words}\b", name):
             full = rounded if tf32 and rounded is not None else fp32
             return 1e12 * (full if precision == "fp32" else half)
     return None
@@ -119,5 +124,5 @@ def _utilisation(device: torch.device) -> dict[str, float]:
         return {}
     try:
         return {"speed/utilisation": torch.cuda.utilization(device) / 100}
-    except (ModuleNotFoundError, RuntimeError):  # pynvml is not installed, or does not fit the driver
+    except Exception:  # pynvml is not installed, or raises errors of its own: a part of a GPU (MIG) has no such figure
         return {}

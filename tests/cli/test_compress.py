@@ -105,6 +105,68 @@ def test_the_best_steps_that_reach_a_target_are_found(shell, trained, monkeypatc
     assert (code, "nothing reaches parameters=0.01 with a drop of at most 1" in err) == (1, True)
 
 
+def test_a_run_in_8_bits_is_a_run(shell, trained):
+    folder, inference = compress(shell, trained, "--quantize", "int8", "--max-drop", "1")
+    assert folder.name == f"{trained.name}-int8"
+    assert inference["compressed"]["file_size"] < 0.4 * inference["original"]["file_size"]
+    costs = [RunFolder(run).read_metrics()["cost"] for run in (trained, folder.path)]
+    assert costs[0]["trainable_parameters"] == costs[1]["trainable_parameters"]
+    weights = final_weights(folder)
+    assert weights["encoder.text.blocks.layers.0.self_attn.qkv.int8_weight"].dtype == torch.int8
+    shutil.rmtree(trained)
+    expected = read_predictions(shell, folder.path)
+    code, out, _ = shell("show", folder.path)
+    assert (code, f"from {trained.name}: int8, static, asymmetric, per channel" in out) == (0, True)
+    assert shell("pack", folder.path, "-o", "run.zip")[0] == 0
+    assert shell("unpack", "run.zip", "-o", "elsewhere")[0] == 0
+    assert read_predictions(shell, f"elsewhere/{folder.name}") == expected
+    assert shell("eval", folder.path)[0] == 0
+    assert shell("explain", folder.path, "digits/rows.csv", "-o", "why.html", "--rows", "1")[0] == 0
+    code, out, err = shell("compare", folder.path, "--by", "compress")
+    assert (code, "predicting one row" in out) == (0, True), err
+    code, _, err = shell("compress", folder.path, "--cluster", "4")
+    assert (code, "computes in 8 bits, which comes last" in err) == (2, True)
+
+
+def test_8_bits_come_after_other_steps(shell, trained):
+    words = ("--quantize", "int8", "--quantize-mode", "dynamic", "--prune-heads", "0.5", "--finetune-epochs", "0.1")
+    folder, _ = compress(shell, trained, *words, "--max-drop", "1")
+    assert folder.read_metrics()["choices"]["compress"] == "prune_heads=0.5+finetune=0.1+int8-dynamic"
+    assert set(folder.read_compression()["structure"]["heads"].values()) == {2}
+
+
+def test_a_run_that_predicts_worse_in_8_bits_is_refused(shell, trained, monkeypatch):
+    monkeypatch.setattr("mmrun.deploy.compress.quality.Quality.measure_drop", lambda *_: 0.5)
+    code, _, err = shell("compress", trained, "--quantize", "int8")
+    assert (code, "val/accuracy drops by 0.5000 in 8 bits (from " in err) == (1, True)
+    assert err.endswith("more than --max-drop 0.01; nothing is written\n")
+    assert not trained.with_name(f"{trained.name}-int8").exists()
+
+
+def test_a_student_learns_from_the_run(shell, trained):
+    words = ("--student", "encoder.text=gru", "encoder.image.channels=[3,6,12,24]")
+    folder, inference = compress(shell, trained, *words)
+    assert folder.name == f"{trained.name}-student"
+    assert inference["compressed"]["parameters"] < 0.6 * inference["original"]["parameters"]
+    choice = "student:encoder.text=gru,encoder.image.channels=[3,6,12,24]"
+    assert folder.read_metrics()["choices"]["compress"] == choice
+    assert folder.read_compression()["run"] == trained.name
+    shutil.rmtree(trained)
+    read_predictions(shell, folder.path)
+    assert "student with encoder.text=gru" in shell("show", folder.path)[1]
+    small, _ = compress(shell, folder.path, "--cluster", "16")
+    assert small.read_metrics()["choices"]["compress"] == f"{choice}+cluster=16"
+
+
+def test_a_student_that_cannot_be_built_leaves_no_folder(shell, trained):
+    code, _, err = shell("compress", trained, "--student", "encoder.text=nothing", "-o", "student")
+    assert (code, "nothing" in err) == (2, True)
+    code, _, err = shell("compress", trained, "--student", "encoder.image.preprocess.size=14", "-o", "student")
+    assert (code, "preprocesses image differently" in err) == (2, True)
+    assert not (trained.parent / "student").exists()
+    assert not RunFolder("student").path.exists()
+
+
 def test_compare_keeps_compressed_runs_apart(shell, trained):
     folder, _ = compress(shell, trained, "--cluster", "4")
     code, out, err = shell("compare")
@@ -134,6 +196,13 @@ def test_a_run_without_its_data_is_compressed_without_metrics(shell, moved_run):
         (["--cluster", "1"], "argument --cluster: 1: must be from 2 to 256"),
         ([], "name either steps (--prune, --prune-per-layer, --prune-filters"),
         (["--cluster", "4", "--target", "latency=0.5"], "name either steps"),
+        (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
+        (["--quantize-mode", "static", "--cluster", "4"], "--quantize-mode: belongs to --quantize int8"),
+        (["--quantize", "int8"], "--quantize int8: needs training rows, which are not there; add --rows FILE"),
+        (["--quantize", "int8", "--finetune-epochs", "1"], "--finetune-epochs: nothing is trained before --quantize"),
+        (["--quantize", "int8", "--target", "file=0.5"], "name either steps"),
+        (["--student", "encoder.note=gru"], "--student: needs the training rows, which are not there"),
+        (["--student", "a=b", "--finetune-epochs", "1"], "--student: is trained for the budget of RUN"),
         (["--target", "latncy=0.5"], "--target: no target 'latncy'; did you mean 'latency'?"),
         (["--target", "latency=2"], "--target latency=2: write latency=RATIO, a number above 0 and below 1"),
         (["--cluster", "4", "--finetune-epochs", "1"], "--finetune-epochs: needs the training rows"),

@@ -126,3 +126,12 @@ def test_another_class_gets_the_opposite_contributions(shell, moved_run, tmp_pat
         out = shell("explain", moved_run, "new.csv", "--format", "json", "--target", f"label={name}")[1]
         values.append([row["contributions"]["body"] for row in json.loads(out)["explained"]])
     np.testing.assert_allclose(values[0], -np.array(values[1]), atol=1e-5)
+
+
+def test_a_report_links_to_the_explanations_of_a_run(shell, moved_run, tmp_path):
+    write(tmp_path / "new.csv", COLUMNS, list(rows())[:6])
+    code, out, _ = shell("report", moved_run, "--show", moved_run, "--explain", "new.csv", "-o", "some/report.html")
+    (page,) = (tmp_path / "some").glob("*-explained.html")
+    assert (code, out) == (0, f"some/{page.name}\n")
+    assert "Shapley" in page.read_text("utf-8")
+    assert f'<a href="{page.name}">' in (tmp_path / "some" / "report.html").read_text("utf-8")

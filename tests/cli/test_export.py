@@ -46,7 +46,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def onnx():
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
@@ -102,15 +102,6 @@ def test_without_data_rows_of_noise_are_compared(shell, moved_run, tmp_path):
     assert (code, out) == (0, "model\n")
     assert err.startswith("note: compared on rows of noise: its data is not there (")
     assert "16 rows (rows of noise)" in err
-
-
-@pytest.mark.slow
-def test_a_model_that_differs_is_refused(shell, moved_run, tmp_path):
-    code, out, err = shell("export", moved_run, "--format", "torch", "-o", "model", "--tolerance", "1e-12")
-    assert (code, out) == (1, "")
-    assert err.startswith("mmrun: model.pt2 differs from the run by ")
-    assert err.endswith("more than --tolerance 1e-12; nothing is written\n")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -175,7 +166,8 @@ def write_data(folder, number=48):
             note = "" if row % 7 == 3 else f"note {row % 5} of a {label}"
             sensor = json.dumps(generator.normal(size=12 + row % 4).round(3).tolist())
             size = "NA" if row % 5 == 0 else row / 3
-            photo, colour = ("" if row % 11 == 5 else f"{row}.png"), ("red", "blue")[row % 2]
+            photos = f"{row}.png|0.png" if row % 3 == 1 else f"{row}.png"
+            photo, colour = ("" if row % 11 == 5 else photos), ("red", "blue")[row % 2]
             tags = ("new", "new|old", "old")[row % 3]
             writer.writerow([f"r{row}", photo, f"{row}.wav", note, size, colour, sensor, split, label, tags, price])
 
@@ -203,29 +195,33 @@ def mixed_run(tmp_path_factory):
     return trained
 
 
+@pytest.fixture(scope="module")
+def exported_mixed_run(onnx, mixed_run, tmp_path_factory):
+    """The folder with the mixed run as ONNX."""
+    from mmrun.cli import main
+
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(mixed_run.parents[2])
+        assert main(["export", str(mixed_run), "-o", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.slow
-def test_the_script_predicts_what_the_run_does_without_mmrun_and_torch(shell, mixed_run, tmp_path, onnx, monkeypatch):
+def test_the_script_predicts_what_the_run_does_without_mmrun_and_torch(shell, mixed_run, exported_mixed_run, tmp_path):
     data = mixed_run.parents[2]
-    monkeypatch.chdir(data)
-    code, _, err = shell("export", mixed_run, "-o", tmp_path / "model")
-    assert code == 0, err
-    assert "compared with the run on 12 rows (test rows)" in err
-    assert shell("predict", mixed_run, "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
-    monkeypatch.chdir(tmp_path)
-    done = run_alone("model/predict_onnx.py", data / "rows.csv", "-o", "actual.csv")
+    assert shell("predict", mixed_run, data / "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
+    done = run_alone(exported_mixed_run / "predict_onnx.py", data / "rows.csv", "-o", "actual.csv")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert_same_predictions(Path("actual.csv"), Path("expected.csv"))
 
 
 @pytest.mark.slow
-def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixed_run, tmp_path, onnx, monkeypatch):
-    data = mixed_run.parents[2]
-    monkeypatch.chdir(data)
-    assert shell("export", mixed_run, "-o", tmp_path / "model")[0] == 0
-    monkeypatch.chdir(tmp_path)
+def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixed_run, exported_mixed_run):
+    script = exported_mixed_run / "predict_onnx.py"
     Path("few.csv").write_text("note,size,colour\na note,3,red\n,4,green\n")
     assert shell("predict", mixed_run, "few.csv", "-o", "expected.csv")[0] == 0
-    done = run_alone("model/predict_onnx.py", "few.csv", "-o", "actual.csv")
+    done = run_alone(script, "few.csv", "-o", "actual.csv")
     assert done.stderr == "".join(
         f"note: few.csv has no {name}: predicted without it\n" for name in ("photo", "sound", "sensor")
     ) + (
@@ -234,7 +230,7 @@ def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixe
     )
     assert_same_predictions(Path("actual.csv"), Path("expected.csv"))
     Path("bad.csv").write_text("note,size,colour\na note,3,red\na note,big,green\n")
-    done = run_alone("model/predict_onnx.py", "bad.csv", "-o", "actual.csv")
+    done = run_alone(script, "bad.csv", "-o", "actual.csv")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
         "bad.csv:3: columns 'size', 'colour': 'size' is 'big', but it is a number in all training rows"
@@ -251,27 +247,26 @@ def test_the_script_predicts_without_a_modality_and_refuses_bad_rows(shell, mixe
         ("rows.xlsx", "", "rows.xlsx: Excel files need openpyxl; install it with "),
     ):
         Path(name).write_text(text)
-        done = run_alone("model/predict_onnx.py", name)
+        done = run_alone(script, name)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.splitlines()[-1].startswith(message)
 
 
 @pytest.mark.slow
-def test_the_script_decodes_rows_to_the_bits_of_the_run(mixed_run, tmp_path, onnx, monkeypatch, shell):
+def test_the_script_decodes_rows_to_the_bits_of_the_run(mixed_run, exported_mixed_run, tmp_path, monkeypatch):
     data = mixed_run.parents[2]
     monkeypatch.chdir(data)
-    assert shell("export", mixed_run, "-o", tmp_path / "model")[0] == 0
-    (tmp_path / "model" / "decode.py").write_text(
+    (tmp_path / "decode.py").write_text(
         "import json, sys\n"
         "from pathlib import Path\n"
-        "sys.path.insert(0, str(Path(__file__).parent))\n"
+        "sys.path.insert(0, sys.argv[3])\n"
         "import predict_onnx\n"
         "import numpy as np\n"
         "run = predict_onnx.ExportedRun(json.loads((predict_onnx.FOLDER / 'preprocess.json').read_text()))\n"
         "rows = predict_onnx.read_rows(run, Path(sys.argv[1])).rows\n"
         "np.savez(sys.argv[2], **run.decode(rows, range(len(rows.ids))))\n"
     )
-    done = run_alone(tmp_path / "model" / "decode.py", data / "rows.csv", tmp_path / "decoded.npz")
+    done = run_alone(tmp_path / "decode.py", data / "rows.csv", tmp_path / "decoded.npz", exported_mixed_run)
     assert done.stderr == ""
     predictor = open_predictor(resolve(str(mixed_run)), Terminal(live=False), on_cpu=True)
     expected = gather_inputs(decode(predictor, read_rows(predictor, data / "rows.csv").rows, 48), torch.arange(48))
@@ -317,6 +312,7 @@ def test_the_script_reads_units_dates_deep_colours_parquet_and_excel(shell, writ
     monkeypatch.chdir(data)
     code, _, err = shell("export", written_run, "-o", tmp_path / "model")
     assert code == 0, err
+    assert "compared with the run on 6 rows (test rows)" in err
     assert "left out" not in err
     assert shell("predict", written_run, "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
     with open(data / "rows.csv", newline="") as stream:
@@ -333,6 +329,17 @@ def test_the_script_reads_units_dates_deep_colours_parquet_and_excel(shell, writ
         )
         assert (done.returncode, done.stderr) == (0, ""), name
         assert_same_scores(tmp_path / "actual.csv", tmp_path / "expected.csv")
+
+
+@pytest.mark.slow
+def test_a_model_that_differs_is_refused(shell, written_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(written_run.parents[2])
+    arguments = ("--format", "torch", "-o", tmp_path / "model", "--tolerance", "1e-12")
+    code, out, err = shell("export", written_run, *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("mmrun: model.pt2 differs from the run by ")
+    assert err.endswith("more than --tolerance 1e-12; nothing is written\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def assert_same_scores(file, other_file):

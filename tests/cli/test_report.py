@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +85,30 @@ def test_hint_names_the_runs_without_evaluation(outputs, capsys):
     assert capsys.readouterr().err.splitlines()[-2] == (
         "hint: 1 of 6 runs were not evaluated with missing and noisy modalities; "
         "run the same command with --eval to evaluate them first."
+    )
+
+
+def test_runs_that_are_shown_have_sections(outputs, capsys):
+    runs = sorted(path.name for path in outputs.glob("default/*"))
+    assert main(["report", "--show", runs[0], f"outputs/default/{runs[0]}", runs[1], "--figures", "figures"]) == 0
+    page = Path("report.html").read_text()
+    titles = re.findall(r"<h2 [^>]*>(Run .*?)</h2>", page)
+    assert titles == [f"Run default/{name}" for name in runs[:2]]
+    assert "label (test): ROC, dog against cat; chance is the dotted diagonal" in page
+    written = {path.name for path in Path("figures").glob("run-*.svg")}
+    assert len(written) == 2 * 6
+    assert f"run-default-{runs[0]}-learning-train-loss.svg" in written
+
+
+def test_a_misspelt_run_to_show(outputs, capsys):
+    assert main(["report", "--show", "digits-holystic-s0"]) == 2
+    assert capsys.readouterr().err.startswith("mmrun: no run 'digits-holystic-s0'")
+
+
+def test_explanations_need_a_run_that_is_shown(outputs, capsys):
+    assert main(["report", "--explain", "rows.csv"]) == 2
+    assert capsys.readouterr().err == (
+        "mmrun: --explain needs --show RUN, and no --format: it writes a page for each run that is shown\n"
     )
 
 

@@ -1,8 +1,11 @@
 """mmrun show."""
 
 import json
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mmrun.cli import main
 from tests.results.fabricate import detail, finished, metrics, started
@@ -131,3 +134,56 @@ def test_a_damaged_log_is_reported_and_the_rest_is_shown(outputs, capsys):
     out, err = capsys.readouterr()
     assert "accuracy" in out
     assert err.startswith("note: without learning curves: ")
+
+
+# --------------------------------------------------------------------------------------------------------------- plots
+
+
+def test_plots_are_written_as_pictures_and_listed(outputs, capsys):
+    run = detail(finished(outputs, 0.875))
+    assert main(["show", run.name, "--plots", "some/plots", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["run"] == run.name
+    assert shown["plots"][0] == {
+        "plot": "test-label-roc",
+        "caption": "label (test): ROC, dog against cat; chance is the dotted diagonal",
+        "png": "some/plots/test-label-roc.png",
+        "svg": "some/plots/test-label-roc.svg",
+    }
+    assert len(shown["plots"]) == 6
+    for plot in shown["plots"]:
+        picture = np.asarray(Image.open(plot["png"]).convert("RGBA"))
+        assert len(np.unique(picture.reshape(-1, 4), axis=0)) > 10
+        assert picture[0, 0].tolist() == [255, 255, 255, 255]  # white, not transparent
+        assert ElementTree.parse(plot["svg"]).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_table_of_plots_names_the_files(outputs, capsys):
+    run = detail(finished(outputs, 0.875))
+    assert main(["show", run.name, "--plots", "plots", "--format", "md"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "| plots/learning-train-accuracy.png | stage train: accuracy while it trains |"
+
+
+def test_an_unfinished_run_has_no_plots(outputs, capsys):
+    run = started(outputs)
+    assert main(["show", run.name, "--plots", "plots"]) == 2
+    assert capsys.readouterr().err == f"mmrun: {run.name}: the run is running; only finished runs have plots\n"
+
+
+def test_a_run_without_predictions_has_no_plots(outputs, capsys):
+    run = finished(outputs, 0.875)
+    assert main(["show", run.name, "--plots", "plots"]) == 2
+    assert capsys.readouterr().err == (
+        f"mmrun: outputs/default/{run.name}/predictions/test.parquet: no such file; "
+        "the run stored no predictions of the test rows\n"
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_a_one_line_error(outputs, capsys, tmp_path):
+    run = detail(finished(outputs, 0.875))
+    (tmp_path / "taken").write_text("")
+    assert main(["show", run.name, "--plots", "taken"]) == 2
+    assert capsys.readouterr().err == "mmrun: --plots taken: cannot be written (File exists)\n"
+    assert main(["show", run.name, "--plots", "taken/plots"]) == 2
+    assert capsys.readouterr().err == "mmrun: --plots taken/plots: cannot be written (Not a directory)\n"

@@ -19,10 +19,9 @@ def text(lengths=LENGTHS):
 
 
 def loader(columns=None, rows=None, **arguments):
-    arguments = {"batch_size": SIZE, "group_by_length": True, **arguments}
-    return Loader(
-        {"text": text()} if columns is None else columns, {}, np.arange(N) if rows is None else rows, **arguments
-    )
+    columns = {"text": text()} if columns is None else columns
+    arguments = {"batch_size": SIZE, "cropped": columns, "group_by_length": True, **arguments}
+    return Loader(columns, {}, np.arange(N) if rows is None else rows, **arguments)
 
 
 def widths(loaded, steps):
@@ -80,7 +79,7 @@ def test_batches_are_cropped_to_their_longest_text():
         assert batch.inputs["text"]["mask"].equal(mask)
         assert batch.inputs["text"]["ids"].equal(batch.index[:, None] * mask)
     assert np.mean(widths(loaded, range(1, 38))) < 0.65 * LONGEST
-    assert np.mean(widths(loader(group_by_length=False), range(1, 38))) == LONGEST
+    assert np.mean(widths(loader(group_by_length=False, cropped=()), range(1, 38))) == LONGEST
 
 
 def test_the_first_batch_is_not_cropped():
@@ -96,7 +95,7 @@ def test_lengths_do_not_follow_a_trend_within_an_epoch():
 
 
 def test_evaluation_keeps_its_order_and_is_cropped():
-    plain, cropped = loader(group_by_length=False).ordered(), loader().ordered()
+    plain, cropped = loader(cropped=()).ordered(), loader().ordered()
     for full, batch in zip(plain, cropped, strict=True):
         assert full.index.equal(batch.index)
         width = batch.inputs["text"]["mask"].shape[1]
@@ -112,7 +111,7 @@ def test_ranks_share_a_batch():
 
 def test_rows_are_sorted_by_the_length_of_all_their_texts():
     complement = text(LONGEST - LENGTHS)  # together, all rows have the same length
-    assert length_groups.count_tokens([text(), complement]).tolist() == [LONGEST] * N
+    assert length_groups.measure_columns([text(), complement]).tolist() == [1] * N
     batch = loader({"text": text(), "title": text(np.full(N, 9))}).batch(1)
     assert batch.inputs["title"]["mask"].shape[1] == 16
     assert batch.inputs["text"]["mask"].shape[1] == -(-LENGTHS[batch.index].max() // 8) * 8
@@ -122,15 +121,48 @@ def test_a_batch_without_any_text_has_a_width():
     assert widths(loader({"text": text(np.zeros(N, dtype=int))}), [1]) == [8]
 
 
-def test_other_kinds_are_not_cropped():
+def test_features_are_neither_cropped_nor_grouped():
     features = {"pooled": torch.ones(N, 3), "tokens": torch.ones(N, LONGEST, 3), "mask": torch.zeros(N, LONGEST) > 0}
-    series = {"values": torch.ones(N, 2, LONGEST), "mask": torch.zeros(N, LONGEST) > 0}
-    columns = {"text": MappedColumn(features, EVERY, {}), "series": MappedColumn(series, EVERY, {})}
+    columns = {"text": MappedColumn(features, EVERY, {})}
     grouped, plain = loader(columns), loader(columns, group_by_length=False)
     assert grouped.sampler.stream.permute_rows(0).tolist() == plain.sampler.stream.permute_rows(0).tolist()
-    batch = grouped.batch(1)
-    assert batch.inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
-    assert batch.inputs["series"]["mask"].shape == (SIZE, LONGEST)
+    assert grouped.batch(1).inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
+    assert grouped.typical_batch().inputs["text"]["tokens"].shape == (SIZE, LONGEST, 3)
+
+
+def test_series_sounds_and_several_items_are_cropped():
+    mask = text().parts["mask"]
+    series = MappedColumn({"values": mask[:, None].float(), "mask": mask}, EVERY, {})
+    lengths = torch.from_numpy(LENGTHS) * 100
+    sound = MappedColumn({"waveform": torch.ones(N, 4000, dtype=torch.int16), "length": lengths}, EVERY, {})
+    several = {"ids": mask.int()[:, None], "mask": mask[:, None], "items": torch.ones(N, 1) > 0}
+    loaded = loader({"series": series, "sound": sound, "texts": MappedColumn(several, EVERY, {})})
+    for batch in (loaded.batch(step) for step in range(1, 38)):
+        longest = LENGTHS[batch.index].max()
+        width = -(-longest // 8) * 8
+        assert batch.inputs["series"]["values"].shape == (SIZE, 1, width)
+        assert batch.inputs["series"]["mask"].shape == (SIZE, width)
+        assert batch.inputs["texts"]["ids"].shape == (SIZE, 1, width)
+        assert batch.inputs["texts"]["items"].shape == (SIZE, 1)
+        assert batch.inputs["sound"]["waveform"].shape == (SIZE, min(-(-longest // 16) * 1600, 4000))
+        assert batch.inputs["sound"]["length"].equal(lengths[batch.index])
+
+
+def test_a_typical_batch_has_the_mean_width_of_the_epoch():
+    for loaded in (loader(batch_size=4), loader(batch_size=4, group_by_length=False)):
+        mean = np.mean(widths(loaded, range(1, 76)))
+        assert loaded.typical_batch().inputs["text"]["ids"].shape == (4, round(mean))
+        assert loaded.typical_batch().index.equal(loaded.batch(0).index)
+    ranks = [loader(batch_size=4, rank=rank, world=2) for rank in range(2)]
+    assert len({rank.typical_batch().inputs["text"]["ids"].shape for rank in ranks}) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 3, SIZE])
+def test_a_few_rows_have_a_typical_batch(rows):
+    assert (
+        loader(rows=np.arange(rows)).typical_batch().index.tolist()
+        == loader(rows=np.arange(rows)).batch(0).index.tolist()
+    )
 
 
 def test_texts_of_a_lazy_column_are_cropped_but_not_grouped(tmp_path):

@@ -1,10 +1,13 @@
 """What a header claims is checked before memory is taken; tests/security tries whole files."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmrun.data import limits
+from mmrun.data.sheets.sheet import read_sheet
 from mmrun.errors import DataError
 
 
@@ -36,3 +39,20 @@ def test_json_that_is_too_deep(brackets):
     assert limits.parse_json('{"a": [1, [2]]}') == {"a": [1, [2]]}
     with pytest.raises(ValueError, match="more than 32 brackets inside each other"):
         limits.parse_json("[" * (brackets + 1) + "]" * (brackets + 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("wide.csv", ",".join(f"x{i}" for i in range(20_001)) + "\n" + ",".join(["1"] * 20_001) + "\n"),
+        ("wide.jsonl", json.dumps({f"x{i}": 1 for i in range(20_001)}) + "\n"),
+    ],
+)
+def test_a_table_of_too_many_columns(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(DataError) as error:
+        read_sheet(tmp_path / file)
+    assert str(error.value) == (
+        f"{file}: has 20,001 columns, more than 20,000; write the numbers of one signal into a file per row (.npy), "
+        "and name these files in one column"
+    )

@@ -154,7 +154,7 @@ def test_codes_are_categories_where_that_is_set(tmp_path):
     table = manifest(write_column(tmp_path, ["10115", "20095"]), read={"x": "category"})
     cells = Cells()
     cells.fit(table.columns["tabular"], table.rows("train"))
-    assert cells.categories == {"x": {"10115": 1, "20095": 2}}
+    assert cells.categories["x"].numbers == {"10115": 1, "20095": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
-from mmrun.data.names import find_near_equal, normalize_name, sort_names
+from mmrun.data.names import collect_names, find_near_equal, normalize_name, sort_names
+from mmrun.data.packed import PackedValues
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,16 @@ def test_names_that_are_nearly_equal():
 def test_integers_are_sorted_by_size():
     assert sort_names({"10", "9", "-1"}) == ["-1", "9", "10"]
     assert sort_names({"10", "9", "--1"}) == ["--1", "10", "9"]
+
+
+def test_a_long_name_is_held_once_whatever_the_number_of_its_rows():
+    rows = PackedValues.from_codes(["a" * 1_000_000, "b"], np.arange(100_000) % 2)
+    names = collect_names(rows)
+    assert names.dtype == object
+    assert len(names) == 100_000
+    assert names[1] == "b"
+    assert names[0] is names[2]
+
+
+def test_short_names_are_an_array_of_text():
+    assert collect_names(PackedValues(["ann", "bo", "ann"])).tolist() == ["ann", "bo", "ann"]

@@ -40,15 +40,3 @@ def test_an_error_in_the_thread_is_raised_by_result():
 
 def test_every_tensor_is_found():
     assert len(list(iterate_tensors(build_batch(np.arange(2))))) == 5
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_result_waits_for_copies_on_another_stream():
-    device = torch.device("cuda")
-
-    def slow(rows):
-        return build_batch(rows)._replace(index=torch.from_numpy(rows).pin_memory().to(device, non_blocking=True))
-
-    prefetcher = Prefetcher(slow, device)
-    pending = [prefetcher.submit(np.full(1_000_000, number)) for number in range(8)]
-    assert [int(prefetcher.result(item).index.sum()) for item in pending] == [number * 1_000_000 for number in range(8)]

@@ -1,5 +1,7 @@
 """Which encoders and fusions can be exported, each at a tiny size and compared with itself."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,17 @@ from tests.models.fusions.test_contract import make_builder as make_builder
 REFUSED_BY_TORCH_EXPORT = ("audio/tower",)  # CLAP's window attention fixes the number of rows
 REFUSED_BY_ONNX = ("text/hf:t5",)
 LARGER = ("image/vit_small", "image/resnet50")  # of the same blocks as vit_tiny and resnet18
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_registry():
+    """Let torch build its table of ONNX operators once, not for each export: two thirds of the time of a small one."""
+    pytest.importorskip("onnxscript")
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 class Pooled(nn.Module):
@@ -52,7 +65,6 @@ def assert_equal(module, arguments, path):
 
 @pytest.mark.parametrize("case", sorted({*ENCODERS} - {*REFUSED_BY_TORCH_EXPORT, *LARGER}))
 def test_encoders_export_to_onnx(case, build, tmp_path):
-    pytest.importorskip("onnxscript")
     encoder, x = Pooled(build(case)), encoder_input(kind_of(case))
     export_onnx(encoder, (x,), tmp_path / "model.onnx")
     assert_equal(encoder, (take_rows(x, [1, 0, 1, 2, 0]),), tmp_path / "model.onnx")
@@ -61,14 +73,12 @@ def test_encoders_export_to_onnx(case, build, tmp_path):
 
 @pytest.mark.parametrize("case", [*REFUSED_BY_TORCH_EXPORT, *REFUSED_BY_ONNX])
 def test_the_others_do_not_export(case, build, tmp_path):
-    pytest.importorskip("onnxscript")
     with pytest.raises(Exception):  # noqa: B017, PT011 - of several classes, none of which is promised
         export_onnx(Pooled(build(case)), (encoder_input(kind_of(case)),), tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("name", FUSIONS)
 def test_fusions_export_to_onnx(name, make_builder, tmp_path):
-    pytest.importorskip("onnxscript")
     fusion = build_seeded(make_builder(name), 3)
     features, present = fusion_input(3, tokens=True)
     present["text"] = torch.arange(6) % 2 == 0

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from mmrun.data.store import MappedColumn
-from mmrun.deploy.quantize import SCOPES, Quantization, quantize
+from mmrun.deploy.quantize import SCOPES, quantize
 from mmrun.errors import RunError
+from mmrun.models.compress.int8 import Quantization
 
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrun.cli import launch, main
+from mmrun.cli import hydra_launcher, main
 from tests.end_to_end.conftest import FEW, metrics
 
 pytestmark = pytest.mark.usefixtures("few_digits")
@@ -100,11 +100,13 @@ def test_an_interrupted_sweep_says_how_to_go_on(shell, monkeypatch):
     assert out.splitlines()[-1] == "3 of 3 runs finished"
 
 
-def test_runs_may_be_launched_in_processes(shell):
-    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
-    code, out, _ = shell("train", "-m", *TINY, *words)
-    assert code == 0
-    assert out.splitlines()[-1] == "2 of 2 runs finished"
+def test_runs_may_train_side_by_side(shell):
+    code, out, _ = shell("train", "-m", "--jobs", "2", *FEW, "seed=0,1", "optimizer.lr=1e30,1e-3")
+    assert code == 1
+    assert out.splitlines()[-1] == "2 of 4 runs finished"
+    reasons = [line.partition(": ")[2] for line in out.splitlines() if ": failed: " in line]
+    assert len(reasons) == 2
+    assert all(reason.startswith("failed: NonFiniteLossError: the loss is nan") for reason in reasons)
 
 
 def test_the_command_after_a_sweep_compares_its_groups(shell):
@@ -184,8 +186,14 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
     ("words", "answer"),
     [
         (
-            ["-m", "hydra/launcher=jobli"],
-            "hydra/launcher: no option 'jobli'; did you mean 'joblib'? (there are ",
+            ["-m", "hydra/launcher=basi"],
+            "hydra/launcher: no option 'basi'; did you mean 'basic'? (there are ",
+        ),
+        (["--jobs", "2"], "--jobs: a single run is one job; add -m to train a run for every combination of values"),
+        (["-m", "--jobs", "0"], "argument --jobs: 0 is not a whole number from 1 to 1000"),
+        (
+            ["-m", "--jobs", "2", "hydra/launcher=basic"],
+            "--jobs trains on this machine; leave out hydra/launcher=basic",
         ),
         (["-m", "hydra/launcher=far"], "hydra/launcher=far is not installed; "),
         (
@@ -204,7 +212,22 @@ def test_a_search_gives_each_strategy_as_many_trials(shell):
 )
 def test_a_wrong_word_is_answered_in_a_line(capsys, tmp_path, monkeypatch, words, answer):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(launch.EXTRAS, "far", "far-launcher")
+    monkeypatch.setitem(hydra_launcher.EXTRAS, "far", "far-launcher")
     assert main(["train", *words]) == 2
     assert capsys.readouterr().err.startswith(f"mmrun: {answer}")
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_seeds_train_together(shell):
+    words = ["train", "-m", *FEW, "modalities=[image]", "fusion=sum", "trainer.vectorize=true"]
+    code, out, err = shell(*words, "seed=0,1,2")
+    assert code == 0
+    assert "run 1/3: train: 3 runs train 2 at a time\n" in err
+    alone = {}
+    for seed in range(3):
+        folder = shell.train(*FEW, "modalities=[image]", "fusion=sum", f"seed={seed}", "outputs=alone")
+        alone[seed] = metrics(folder)["metrics"]["test"]["nll"]
+    together = {metrics(folder)["seed"]: metrics(folder)["metrics"]["test"]["nll"] for folder in finished_in(out)}
+    assert together == pytest.approx(alone, abs=1e-3)
+    code, out, err = shell(*words[:-1], "seed=0,1,2,3")
+    assert (code, "a sweep of 4 runs, 3 already finished\n" in err) == (0, True)

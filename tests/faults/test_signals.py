@@ -65,11 +65,35 @@ def test_a_killed_run_is_shown_as_killed_at_once(start, fork_server, tmp_path):
     assert "status      killed at train, " in mmrun("show", run)
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_signal_ends_a_sweep_with_checkpoints(start, tmp_path, launcher):
-    launch = [] if launcher == "basic" else ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    process = start("-m", *launch, "budget.steps=100000", "seed=0,1")
-    runs = wait_until_training(tmp_path, 1 if launcher == "basic" else 2)
+def read_status(run):
+    return json.loads((run / "status.json").read_text())
+
+
+def test_a_killed_run_takes_no_other_of_its_sweep_with_it(start, tmp_path):
+    words = ["-m", "--jobs", "2", "budget.steps=100000,2000,10", "trainer.save_every=1000"]
+    process = start(*words)
+    training = wait_until_training(tmp_path, 2)
+    longest = next(run for run in training if "steps: 100000" in (run / "config.yaml").read_text())
+    others = [run for run in longest.parent.glob("synthetic-*") if run != longest]
+    os.kill(read_status(longest)["process"]["pid"], signal.SIGKILL)
+    assert process.wait(120) == 1
+    assert [read_status(run)["status"] for run in others] == ["finished", "finished"]
+    stamps = [(run / "metrics.json").stat().st_mtime_ns for run in others]
+
+    killed = read_status(longest)["process"]["pid"]
+    again = start(*words)
+    while read_status(longest)["process"]["pid"] == killed and again.poll() is None:
+        time.sleep(0.05)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(60) == 143
+    assert (tmp_path / "err.txt").read_text().startswith("a sweep of 3 runs, 2 already finished\n")
+    assert [(run / "metrics.json").stat().st_mtime_ns for run in others] == stamps
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_signal_ends_a_sweep_with_checkpoints(start, tmp_path, jobs):
+    process = start("-m", f"--jobs={jobs}", "budget.steps=100000", "seed=0,1")
+    runs = wait_until_training(tmp_path, jobs)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
     assert (tmp_path / "err.txt").read_text().splitlines()[-2:] == [

@@ -45,7 +45,7 @@ def test_contract(check, name):
 @pytest.mark.parametrize("name", FUSIONS)
 def test_joint_pretraining_teaches_every_fusion(name):
     torch.manual_seed(0)
-    node = load_option("fusion", name) | ({"width": 4} if name == "tensor" else {})  # of many modalities
+    node = load_option("fusion", name) | ({"width": 3} if name == "tensor" else {})  # of many modalities
     fusion = instantiate(node, "fusion", {"dims": DIMS, "num_outputs": 3})
     learner = Multimodal(dict(build_model().encoder.items()), fusion, {"label": TASKS["label"]})
     losses = build("joint_self_supervised", fusion_dim=fusion.dim)(learner, build_batch())

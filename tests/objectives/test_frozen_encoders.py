@@ -59,9 +59,15 @@ def test_an_encoder_that_learns_or_drops_out_is_read_from_inputs():
     learner, accelerator = build_frozen("task")
     learner.model.encoder["photo"].requires_grad_(True)
     data = build_batch()
-    assert list(replaceable_inputs(learner.train(), data, [], accelerator)) == ["title", "sound", "cells", "sensor"]
+    assert list(replaceable_inputs(learner.train(), data, [], accelerator)) == [
+        "title",
+        "sound",
+        "cells",
+        "sensor",
+        "clip",
+    ]
     learner.model.encoder["sound"].requires_grad_(True).dropout = torch.nn.Dropout(0.5)
-    assert list(replaceable_inputs(learner.train(), data, [], accelerator)) == ["title", "cells", "sensor"]
+    assert list(replaceable_inputs(learner.train(), data, [], accelerator)) == ["title", "cells", "sensor", "clip"]
 
 
 def test_what_validation_reads_counts_as_well():

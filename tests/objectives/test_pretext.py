@@ -70,7 +70,7 @@ def test_two_kinds_are_chosen_on_the_shell():
     key_path = "strategy.stages.pretrain.objective"
     overrides = [
         f"{key_path}=simclr",
-        f"pretext/text@{key_path}.by_kind.text=causal_lm",
+        f"{key_path}.by_kind.text=causal_lm",
         f"{key_path}.by_kind.image.flip=0",
     ]
     objective = load(["strategy=component", *overrides]).strategy.stages["pretrain"].objective

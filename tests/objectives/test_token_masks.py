@@ -51,12 +51,13 @@ def test_a_patch_token_is_hidden_where_half_of_it_is_and_a_class_token_never():
     ],
 )
 def test_spans_are_hidden_whole_and_tokens_with_them(mask, x, part):
-    masked, hidden = mask.hide(x)
+    masked, parts = mask.hide(x)
+    hidden = parts.view(2, 4, -1)[:, :, 0]  # of each span
     assert torch.equal(masked[part].view(2, 4, 4) == 0, hidden.unsqueeze(2).expand(2, 4, 4))
     real = torch.tensor([[True] * 8, [True] * 4 + [False] * 4])
-    tokens = mask.align(hidden, Features(hidden, torch.zeros(2, 8, 3), real))
+    tokens = mask.align(parts, Features(hidden, torch.zeros(2, 8, 3), real))
     assert torch.equal(tokens, hidden.repeat_interleave(2, 1) & real)
-    assert mask.align(hidden, Features(hidden, torch.zeros(2, 8, 3))) is None  # not in the order of time
+    assert mask.align(parts, Features(hidden, torch.zeros(2, 8, 3))) is None  # not in the order of time
 
 
 def test_cells_go_missing_and_those_that_are_missing_are_not_chosen():

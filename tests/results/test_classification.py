@@ -63,3 +63,12 @@ def test_reports_and_comparisons_load_no_torch():
         [sys.executable, "-c", f"{imports}; {check}"], capture_output=True, text=True, check=True
     )
     assert completed.stdout == "[]\n"
+
+
+def test_the_most_confused_classes_are_selected():
+    counts = np.diag([9, 9, 9, 9, 9])
+    counts[3, 1], counts[1, 3], counts[0, 4] = 5, 2, 1
+    assert classification.select_most_confused(counts, 5).tolist() == [0, 1, 2, 3, 4]
+    assert classification.select_most_confused(counts, 4).tolist() == [0, 1, 3, 4]
+    assert classification.select_most_confused(counts, 2).tolist() == [1, 3]
+    assert classification.select_most_confused(np.diag([1, 3, 2]), 2).tolist() == [1, 2]  # no errors: the most frequent

@@ -1,11 +1,12 @@
 import json
+import time
 
 import pytest
 import torch
 
 from mmrun.errors import ConfigError
 from mmrun.run import callbacks, pipeline
-from mmrun.run.callbacks import EarlyStopping, Heartbeat, JsonlLog, Tracker
+from mmrun.run.callbacks import EarlyStopping, FinishedSteps, Heartbeat, JsonlLog, Tracker
 from mmrun.run.stage import build_stage
 from mmrun.training.callback import Callback, NullCallback
 from mmrun.training.state import TrainState
@@ -43,6 +44,35 @@ def test_the_hooks_of_a_run_are_called_in_order(load):
     assert recorder.hooks[4][0] == "evaluate"
     assert {"train/loss", "val/accuracy"} <= set(recorder.hooks[4][1])
     assert recorder.hooks[5:] == [("stage_end", 2), ("run_end", True)]
+
+
+class SlowDevice:
+    """Takes 10 ms a step, however quickly steps are launched."""
+
+    def __init__(self):
+        self.launched, self.done = 0, 0
+
+    def record(self):
+        self.launched += 1
+        return Launched(self, self.launched)
+
+
+class Launched:
+    def __init__(self, device, step):
+        self.device, self.step = device, step
+
+    def synchronize(self):
+        time.sleep(0.01 * (self.step - self.device.done))
+        self.device.done = self.step
+
+
+def test_seconds_of_a_budget_are_those_of_finished_steps():
+    device, state = SlowDevice(), TrainState()
+    callback = FinishedSteps(device.record)
+    for _ in range(10):
+        callback.on_step_end(state, {})
+    assert device.launched - device.done == 2
+    assert state.seconds >= 0.08
 
 
 def test_early_stopping_of_the_config_ends_a_stage(load):

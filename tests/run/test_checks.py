@@ -3,7 +3,11 @@
 import pytest
 
 from mmrun import compose
-from mmrun.run.checks import check
+from mmrun.errors import ConfigError
+from mmrun.run import checks
+from mmrun.run.build import build_model
+from mmrun.run.checks import check, check_sweep
+from mmrun.run.data import open_data
 
 BYOL = [
     *("modalities=[image]", "encoder.image=lenet", "strategy=component"),
@@ -19,3 +23,23 @@ def test_the_lowest_loss_of_a_moving_target_is_warned_of(more, warned):
         "strategy.stages.pretrain.keep=last"
     )
     assert (warning in lines) is warned
+
+
+def load_sweep(*overrides):
+    overrides = ["modalities=[image]", "encoder.image=lenet", *overrides]
+    return [compose.load(run) for run in compose.expand_sweep(overrides)]
+
+
+def test_a_sweep_is_checked_once_per_configuration_and_opens_its_data_once(monkeypatch):
+    opened, built = [], []
+    monkeypatch.setattr(checks, "open_data", lambda config: opened.append(config) or open_data(config))
+    monkeypatch.setattr(checks, "build_model", lambda *parts: built.append(parts) or build_model(*parts))
+    words = ["seed=range(3)", "optimizer.lr=1e-3,1e-2", "budget.epochs=1,2", "fusion.dim=8,16"]
+    notes = check_sweep(load_sweep(*words, "dataset.labelled=0.5,1"))
+    assert (len(opened), len(built)) == (2, 4)
+    assert notes == ["note: image: 28 x 28 pixels, 1 channel"]
+
+
+def test_each_run_of_a_sweep_is_checked():
+    with pytest.raises(ConfigError, match=r"^strategy.stages.train.train: 'hed' matches no parameter "):
+        check_sweep(load_sweep("seed=0,1", "strategy.stages.train.train=[fusion,head],[hed]"))

@@ -39,3 +39,13 @@ def test_columns_in_memory_are_not_written(load, tmp_path):
         ("a", 60, "memory"),
         ("b", 60, "memory"),
     ]
+
+
+def test_runs_that_differ_in_rates_alone_are_timed_once(load, tmp_path):
+    timings = {}
+    first = estimate.estimate_run(load("optimizer.lr=0.1"), tmp_path / "first", NullCallback(), timings)
+    num_timed = len(timings)
+    second = estimate.estimate_run(load("optimizer.lr=0.2"), tmp_path / "second", NullCallback(), timings)
+    assert len(timings) == num_timed == 3  # a step, an evaluation, and that of the end
+    assert [stage.step for stage in first.stages] == [stage.step for stage in second.stages]
+    assert first.stages[0].key != second.stages[0].key

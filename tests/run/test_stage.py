@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mmrun.errors import ConfigError
 from mmrun.head import FUSED
-from mmrun.run.stage import build_stage, run_or_reuse_stage, run_stage, stage_key
+from mmrun.run.stage import build_stage, run_or_reuse_stage, run_stage, stage_key, try_kernels
 from mmrun.run.stage_checkpoints import load_stage_weights
 from mmrun.training import checkpoint, device
+from mmrun.training.device import naming_kernel
 
 
 def test_a_built_stage_touches_no_file_and_trains_only_what_it_names(open_run, tmp_path):
@@ -109,3 +111,32 @@ def test_the_model_of_the_device_decides_the_result(open_run, monkeypatch):
         session = open_run(name=model)
         keys.append(stage_key(session, build_stage(session, session.stages["train"])))
     assert keys[0] != keys[1]
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_a_kernel_that_a_later_stage_is_refused_ends_a_run_before_it_trains(open_run, deterministic):
+    session = open_run("strategy=component")
+    try_kernels(session)
+
+    def put(module, args, output):
+        return output.clone().put_(torch.tensor([0]), torch.tensor([1.0]))
+
+    session.model.fusion.register_forward_hook(put)
+    with pytest.raises(ConfigError, match="torch has no deterministic kernel for put_ on this device"), naming_kernel():
+        try_kernels(session)
+
+
+def test_trying_kernels_leaves_no_trace(open_run, deterministic):
+    session = open_run("strategy=component")
+    before = {name: tensor.clone() for name, tensor in session.model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    try_kernels(session)
+    assert all(tensor.equal(before[name]) for name, tensor in session.model.state_dict().items())
+    assert {parameter.grad for parameter in session.model.parameters()} == {None}
+    assert torch.get_rng_state().equal(random_state)

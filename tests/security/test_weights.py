@@ -85,13 +85,13 @@ def test_an_adapter_is_refused(model):
 
 
 def test_a_tokenizer_runs_no_code(model):
-    from mmrun.data.preprocess.text import _load_vocabulary
+    from mmrun.data.preprocess.vocabulary import load_vocabulary
 
     (model / "own.py").write_text("from pathlib import Path\nPath('pwned').touch()\n")
     tokenizer = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}}
     (model / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ConfigError) as caught:
-        _load_vocabulary(str(model))
+        load_vocabulary(str(model))
     assert "\n" not in str(caught.value)
     assert not Path("pwned").exists()
 

@@ -6,6 +6,8 @@ from mmrun.errors import DamagedError, RunError, StorageError
 from mmrun.training import checkpoint
 from tests.damage import DAMAGES, damage
 
+CPU = torch.device("cpu")
+
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     tensors = {"a": torch.arange(3.0), "b": torch.eye(2, dtype=torch.bfloat16)}
@@ -99,7 +101,7 @@ def test_an_optimizer_goes_on_as_if_it_had_never_stopped(tmp_path, make):
     step()
     tensors, rest = checkpoint.optimizer_state(optimizer)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    checkpoint.save(tmp_path / "last", {"optimizer": tensors, "random": checkpoint.random_state()}, {"rest": rest})
+    checkpoint.save(tmp_path / "last", {"optimizer": tensors, "random": checkpoint.random_state(CPU)}, {"rest": rest})
     drawn = torch.randn(3)
     step()
     expected = model.weight.clone()
@@ -108,10 +110,18 @@ def test_an_optimizer_goes_on_as_if_it_had_never_stopped(tmp_path, make):
     optimizer = make(model.parameters())
     state, tensors, random = checkpoint.load(tmp_path / "last", "optimizer", "random")
     checkpoint.restore_optimizer(optimizer, tensors, state["rest"])
-    checkpoint.restore_random(random)
+    checkpoint.restore_random(random, CPU)
     assert torch.equal(torch.randn(3), drawn)
     step()
     assert torch.equal(model.weight, expected)
+
+
+def test_a_run_on_a_cpu_saves_the_random_state_of_the_cpu_alone_and_ignores_that_of_a_gpu():
+    saved = checkpoint.random_state(CPU)
+    assert list(saved) == ["cpu"]
+    drawn = torch.rand(3)
+    checkpoint.restore_random({**saved, "cuda": torch.zeros(16, dtype=torch.uint8)}, CPU)
+    assert torch.rand(3).equal(drawn)
 
 
 def test_the_state_of_an_optimizer_with_other_groups_is_refused():

@@ -21,6 +21,14 @@ def test_warm_up_rises_to_the_full_rate():
     assert 0 < config.lr_factor(0.0) < config.lr_factor(0.05) < config.lr_factor(0.1) == 1.0
 
 
+def test_means_are_those_of_losses_that_a_later_step_overwrites():
+    losses, loss = RunningMean(), torch.tensor(1.0)
+    losses.add({"loss": loss})
+    loss.fill_(3.0)  # as the replay of a CUDA graph does
+    losses.add({"loss": loss})
+    assert losses.pop() == {"loss": torch.tensor(2.0)}
+
+
 def test_the_train_state_survives_json():
     state = TrainState(step=7, seconds=1.5, best=0.25, best_step=4, stale=1)
     state.losses.add({"loss": torch.tensor(0.1)})

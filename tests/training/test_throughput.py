@@ -31,7 +31,11 @@ def test_speed_is_that_since_the_last_time():
         ("NVIDIA H100 PCIe", "bf16", True, 756),
         ("NVIDIA H100 80GB HBM3", "fp32", True, 495),
         ("NVIDIA A100-SXM4-40GB", "fp32", False, 19.5),
+        ("NVIDIA H100 NVL", "bf16", True, 835),
+        ("NVIDIA GH200 480GB", "bf16", True, 989),
         ("NVIDIA L40S", "fp16", True, 362),
+        ("NVIDIA L40", "fp16", True, 181),
+        ("NVIDIA L4", "fp16", True, 121),
         ("Tesla V100-SXM2-16GB", "fp32", True, 15.7),
     ],
 )
@@ -41,6 +45,7 @@ def test_what_a_gpu_could_do(name, precision, tf32, teraflops):
 
 def test_where_the_peak_is_not_known_there_is_no_share_of_it():
     assert peak_flops("GeForce 256", "fp32", True) is None
+    assert peak_flops("NVIDIA RTX A1000", "fp32", True) is None  # no A100
     assert device_peak_flops(torch.device("cpu"), "fp32", True) is None
     state = TrainState()
     meter = ThroughputMeter(Numbers(), torch.device("cpu"), None, state, 1, 1.0)

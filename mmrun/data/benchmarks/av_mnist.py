@@ -75,7 +75,7 @@ BENCHMARK = Benchmark(
     title="AV-MNIST",
     paper="Vielzeuf et al., 2018",
     url="https://github.com/pliang279/MultiBench (avmnist.tar.gz)",
-    size="70,000 pairs of digits; 1 GB unpacked or more, by the type of the arrays",
+    size="70,000 pairs of digits",
     license="none stated; built from MNIST (CC BY-SA 3.0) and recordings of spoken digits",
     layout=(
         "image/train_data.npy, image/test_data.npy [N, 784]",

@@ -34,7 +34,7 @@ BENCHMARK = Benchmark(
     title="UPMC Food-101",
     paper="Wang et al., 2015",
     url="https://visiir.isir.upmc.fr/explore",
-    size="90,704 images with titles of 101 dishes; several GB",
+    size="90,704 images with titles of 101 dishes",
     license="none stated; images and texts belong to the owners of the web pages",
     layout=(
         "images/train/apple_pie/apple_pie_0.jpg (or train/...)",

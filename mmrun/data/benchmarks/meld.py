@@ -62,7 +62,7 @@ BENCHMARK = Benchmark(
     title="MELD",
     paper="Poria et al., 2019",
     url="https://affective-meld.github.io (MELD.Raw.tar.gz)",
-    size="13,708 utterances of 1,433 dialogues; 11 GB",
+    size="13,708 utterances of 1,433 dialogues; about 11 GB",
     license="GPL 3.0 for the annotations; the videos belong to their owners",
     layout=(
         "train/train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv",

@@ -156,7 +156,7 @@ BENCHMARK = Benchmark(
     title="MIMIC-CXR-JPG",
     paper="Johnson et al., 2019",
     url="https://physionet.org/content/mimic-cxr-jpg; reports: mimic-cxr (mimic-cxr-reports.zip); vitals: mimic-iv-ed",
-    size="227,827 studies of 65,379 patients, 377,110 images; 570 GB",
+    size="227,827 studies of 65,379 patients, 377,110 images; about 570 GB",
     license="PhysioNet Credentialed Health Data License 1.5.0: training and a signed agreement are needed",
     layout=(
         "mimic-cxr-2.0.0-metadata.csv.gz, mimic-cxr-2.0.0-split.csv.gz, mimic-cxr-2.0.0-chexpert.csv.gz",

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmrun.data.packed import PackedValues, Records
-from mmrun.data.sheets.numbers import parse_numbers
+from mmrun.data.sheets.numbers import as_number, parse_numbers
 
 MIN_IDENTIFIERS = 20  # training rows, from which long numbers that all differ are suspicious
 MIN_DIGITS = 7
+NUM_FRACTIONS = 3  # first training rows; where they show what a column is, no other is looked at
 
 
 def find_useless_columns(modality: str, records: Records, is_training: np.ndarray) -> list[str]:
@@ -20,8 +21,12 @@ def find_useless_columns(modality: str, records: Records, is_training: np.ndarra
         is_training: which rows are training rows [N] bool.
     """
     lines = []
+    rows = np.flatnonzero(is_training)
+    first_rows = rows[:NUM_FRACTIONS].tolist()
     for name, cells in records.columns.items():
-        training = cells.take(np.flatnonzero(is_training)).drop_empty()
+        if _are_fractions([cells[row] for row in first_rows]):
+            continue
+        training = cells.take(rows).drop_empty()
         if _is_constant(training):
             lines.append(f"{modality}: column '{name}' is the same in all training rows")
         elif _are_row_numbers(cells):
@@ -35,6 +40,12 @@ def find_useless_columns(modality: str, records: Records, is_training: np.ndarra
                 "it out with dataset.columns"
             )
     return lines
+
+
+def _are_fractions(cells: Sequence[object]) -> bool:
+    """Return whether cells are different numbers that are not whole: then their column is none of the useless ones."""
+    numbers = [as_number(cell) for cell in cells]
+    return len(set(numbers)) > 1 and all(number is not None and number % 1 > 0 for number in numbers)
 
 
 def _is_constant(cells: Sequence[object]) -> bool:

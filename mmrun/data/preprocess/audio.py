@@ -59,7 +59,7 @@ class Waveform:
         self,
         sample_rate: SampleRate,
         seconds: Seconds | Auto = AUTO,
-        auto_range: tuple[Seconds, Seconds] = (1.0, 10.0),
+        auto_range: tuple[Seconds, Seconds] = (0.1, 10.0),
         mono: Mono = "mean",
         trim_db: Decibels | None = None,
         loudness: Loudness = "none",

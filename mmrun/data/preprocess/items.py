@@ -130,9 +130,18 @@ def restore(preprocessor: Preprocessor, state: dict[str, Any]) -> Preprocessor:
         preprocessor: decodes one item.
         state: of the whole.
     """
-    whole = Items(preprocessor) if state.keys() == {"item", "pooling", "max_items"} else preprocessor
+    whole = Items(preprocessor) if is_of_items(state) else preprocessor
     whole.restore(state)
     return whole
+
+
+def is_of_items(state: dict[str, Any]) -> bool:
+    """Return whether a state is that of a preprocessor of item lists.
+
+    Args:
+        state: of any preprocessor.
+    """
+    return state.keys() == {"item", "pooling", "max_items"}
 
 
 def has_items(column: Column) -> bool:

@@ -138,8 +138,10 @@ class Cells:
         self.numeric[name] = transform
         self.notes += self._describe_transform(name, transform, int(np.isnan(numbers[is_training]).sum()))
         self.notes += describe_extremes(f"column '{name}'", numbers[is_training], numbers[~is_training])
-        without_number = np.flatnonzero(np.isnan(numbers) & is_cell_present(cells))
-        num_infinite = sum(map(_is_infinite, cells.take(without_number)))
+        is_missing = np.isnan(numbers)
+        if not is_missing.any():
+            return
+        num_infinite = sum(map(_is_infinite, cells.take(np.flatnonzero(is_missing & is_cell_present(cells)))))
         if num_infinite:
             self.notes.append(f"column '{name}': {num_infinite} cells are infinite, and read as missing")
 
@@ -210,16 +212,16 @@ class Cells:
             return None
         is_empty = ~is_cell_present(values)
         numbers = np.zeros((len(values), len(self.numeric)), dtype=np.float32)
-        missing = np.zeros((len(values), len(self.numeric)), dtype=bool)
         for i, (name, transform) in enumerate(self.numeric.items()):
             column = parse_numbers(values.columns[name])
             if column is None:
                 return None
-            transformed = transform.apply(column)
-            if (np.abs(transformed) > MAX_DEVIATIONS).any():
-                return None
-            missing[:, i] = np.isnan(transformed)
-            numbers[:, i] = np.nan_to_num(transformed, nan=0.0)
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is checked below
+                numbers[:, i] = transform.apply(column)
+        if (np.abs(numbers) > MAX_DEVIATIONS).any():
+            return None
+        missing = np.isnan(numbers)
+        numbers[missing] = 0.0
         categories = np.zeros((len(values), len(self.categories)), dtype=np.int64)
         for i, (name, of_column) in enumerate(self.categories.items()):
             categories[:, i] = of_column.number_cells(values.columns[name])
@@ -339,9 +341,9 @@ def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarr
     finite, others = numbers[np.isfinite(numbers)], other_numbers[np.isfinite(other_numbers)]
     if len(finite) == 0:
         return []
-    low, high = np.quantile(finite, (0.05, 0.95), method="nearest")
+    low, high = _find_quantiles(finite, (0.05, 0.95))
     if high == low:  # mostly one value: its neighbours are no outliers
-        low, high = np.quantile(finite, (0.005, 0.995), method="nearest")
+        low, high = _find_quantiles(finite, (0.005, 0.995))
     spread = high - low
     margin = MAX_SPREADS * spread if spread > 0 else MAX_SPREADS * max(abs(high), 1.0)
     lines = []
@@ -354,6 +356,13 @@ def describe_extremes(subject: str, numbers: np.ndarray, other_numbers: np.ndarr
                 f"most ({low:.4g} to {high:.4g}); if they mark missing values, empty those cells"
             )
     return lines
+
+
+def _find_quantiles(numbers: np.ndarray, levels: tuple[float, float]) -> tuple[float, float]:
+    """Return the numbers nearest to two quantiles: np.quantile takes ten times as long for a short column."""
+    places = [round((len(numbers) - 1) * level) for level in levels]
+    low, high = np.partition(numbers, places)[places].tolist()
+    return low, high
 
 
 def _is_infinite(cell: object) -> bool:

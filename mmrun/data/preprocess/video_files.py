@@ -31,8 +31,9 @@ Sampling = Literal["time", "number"]
 VideoValue = Path | FrameList | np.ndarray  # a file, frames that are files, or an array [T, C, H, W]
 
 DEFAULT_DURATION = 100  # ms, of a frame of an animated image that claims none, as browsers show it
-HEAD_BYTES = 192  # of a file, by which its format is recognised
+HEAD_BYTES = 384  # of a file, by which its format is recognised
 MPEG_PACKET = 188  # bytes, each of which starts with the same one
+GIF_START = b"GIF8"
 STARTS = {  # first bytes -> FFmpeg's name of the format
     b"\x1aE\xdf\xa3": "matroska",  # WebM, too
     b"OggS": "ogg",
@@ -148,13 +149,15 @@ def find_format(file: Path) -> str | None:
         return "mov"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
-    if head[:1] == head[MPEG_PACKET : MPEG_PACKET + 1] == b"G":
+    if head.startswith(GIF_START):
+        return None  # which would also start an MPEG packet
+    if head[::MPEG_PACKET] == b"GGG":
         return "mpegts"
     for start, name in STARTS.items():
         if head.startswith(start):
             return name
     if file.suffix.lower() in SUFFIXES["video"]:
-        raise DataError(f"{file.name} is no video, whatever its name says; replace it")
+        raise DataError(f"{file.name} is no video, whatever its name says")
     return None
 
 
@@ -253,7 +256,7 @@ def _read_at(
             latest, stamp = frame, frame.dts if frame.pts is None else frame.pts
             position = position if stamp is None else stamp
         if latest is None or latest.is_corrupt:
-            raise DataError(f"{name} is damaged at {times.seconds[place]:.1f} s; replace it")
+            raise DataError(f"{name} is damaged at {times.seconds[place]:.1f} s")
         image = _to_image(latest)
         yield from (image for _ in repeated)
 
@@ -286,9 +289,9 @@ def _list_times(container: "InputContainer", stream: "VideoStream", name: str) -
         if len(stamps) > MAX_FRAMES:
             break
     if not stamps:
-        raise DataError(f"{name} holds no frame; replace it")
+        raise DataError(f"{name} holds no frame")
     if len(stamps) < MIN_SHARE * min(stream.frames, MAX_FRAMES):
-        raise DataError(f"{name} is cut off: it has {len(stamps):,} of {stream.frames:,} frames; replace it")
+        raise DataError(f"{name} is cut off: it has {len(stamps):,} of {stream.frames:,} frames")
     stamps.sort()
     unit = float(stream.time_base or 1)
     seconds = [stamp * unit for stamp in stamps]
@@ -310,7 +313,7 @@ def _open(file: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
             av.open(content, format=find_format(file), io_open=_refuse, metadata_errors="ignore") as container,
         ):
             if not container.streams.video:
-                raise DataError(f"{file.name} holds sound, but no video; replace it")
+                raise DataError(f"{file.name} holds sound, but no video")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # rows are decoded in parallel
             check_video(stream.codec_context.width, stream.codec_context.height, stream.frames, file.name)
@@ -318,7 +321,7 @@ def _open(file: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     except DataError:
         raise
     except Exception as error:  # PyAV's exception classes depend on what is wrong
-        raise DataError(f"{file.name} is damaged or not a video ({type(error).__name__}); replace it") from None
+        raise DataError(f"{file.name} is damaged or not a video ({type(error).__name__})") from None
 
 
 def _refuse(url: str, flags: int, options: Mapping[str, Any]) -> NoReturn:

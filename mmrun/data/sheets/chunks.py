@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mmrun.data.limits import check_column_count
 from mmrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ def check_header(names: Sequence[str], file: str) -> None:
         file: its name.
 
     Raises:
-        DataError: a name occurs twice.
+        DataError: a name occurs twice, or there are too many.
     """
+    check_column_count(len(names), file)
     duplicates = [name for name, count in Counter(names).items() if name and count > 1]
     if duplicates:
         raise DataError(f"{file}:1: column '{min(duplicates)}' occurs twice; rename one")

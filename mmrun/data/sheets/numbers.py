@@ -109,18 +109,17 @@ def _parse_cells(cells: Iterable[object]) -> np.ndarray | None:
 
 
 def _parse_array(array: "pyarrow.Array") -> np.ndarray | None:
-    from pyarrow import ArrowInvalid, compute, float64, types
+    import pyarrow  # "from pyarrow import" would take as long as the work on a short column
 
-    if types.is_string(array.type) or types.is_large_string(array.type):
+    kind, number = array.type, pyarrow.float64()
+    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
         try:
-            array = compute.cast(array, float64())
-        except ArrowInvalid:  # marks of missing cells, spaces, or words
+            array = array.cast(number)
+        except pyarrow.ArrowInvalid:  # marks of missing cells, spaces, or words
             is_number = _parse_cells(array.slice(0, NUM_TRIED).to_pylist()) is not None
             return _parse_different(array) if is_number else None
-    elif types.is_boolean(array.type):
-        array = compute.cast(array, float64())
-    if array.type != float64():
-        array = compute.cast(array, float64(), safe=False)
+    elif kind != number:
+        array = array.cast(number, safe=pyarrow.types.is_boolean(kind))
     numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
     infinite = np.isinf(numbers)
     return np.where(infinite, np.nan, numbers) if infinite.any() else numbers

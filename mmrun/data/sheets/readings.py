@@ -57,24 +57,18 @@ def infer_readings(sheet: Sheet, requested: Mapping[str, str] | None, raw: Conta
         if choice not in READINGS:
             raise ConfigError(f"dataset.read.{name}: '{choice}'; choose one of {', '.join(READINGS)}")
     readings: dict[str, Reading] = {}
-    has_decimal_comma = _has_decimal_comma(sheet)
-    for name, column in sheet.columns.items():
+    heads = {name: column.head(SAMPLE_ROWS) for name, column in sheet.columns.items()}
+    plain = {name for name, head in heads.items() if parse_numbers(head) is not None}
+    # One column that shows it decides for all columns: then a point is no decimal sign
+    has_decimal_comma = any(uses_decimal_comma(_list_texts(heads[name])) for name in heads if name not in plain)
+    for name, head in heads.items():
         if name in requested:
-            readings[name] = _request(name, _list_texts(column.head(SAMPLE_ROWS)), requested[name])
-        elif name not in raw:
-            reading = _infer(name, column.head(SAMPLE_ROWS), sheet, has_decimal_comma)
+            readings[name] = _request(name, _list_texts(head), requested[name])
+        elif name not in raw and (name not in plain or has_decimal_comma):
+            reading = _infer(name, head, sheet, name in plain, has_decimal_comma)
             if reading is not None:
                 readings[name] = reading
     return readings
-
-
-def _has_decimal_comma(sheet: Sheet) -> bool:
-    """Return whether any column of a file shows that its numbers have a decimal comma: then a point is none."""
-    for column in sheet.columns.values():
-        head = column.head(SAMPLE_ROWS)
-        if parse_numbers(head) is None and uses_decimal_comma(_list_texts(head)):
-            return True
-    return False
 
 
 def apply_readings(sheet: Sheet, readings: Mapping[str, Reading]) -> Sheet:
@@ -148,11 +142,10 @@ def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
     return Reading("date", (infer_date_format(dates, best) if dates else None) or DateFormat(best, True, False))
 
 
-def _infer(name: str, head: PackedValues[object], sheet: Sheet, has_decimal_comma: bool) -> Reading | None:
-    """Return the reading of a column that is not written plainly, or None."""
-    is_plain = parse_numbers(head) is not None
-    if is_plain and not has_decimal_comma:
-        return None
+def _infer(
+    name: str, head: PackedValues[object], sheet: Sheet, is_plain: bool, has_decimal_comma: bool
+) -> Reading | None:
+    """Return the reading of a column that is not written plainly, or whose points may separate thousands."""
     texts = _list_texts(head)
     if is_plain:
         is_number = not is_ambiguous(texts, ".")

@@ -2,7 +2,7 @@
 
 import mmap
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,12 @@ import pyarrow
 from pyarrow import compute, csv
 
 from mmrun.data.limits import MAX_LINE_BYTES
+from mmrun.data.packed import CHUNK_SIZE
 from mmrun.data.sheets.chunks import Chunk, CsvHeader
 
 BLOCK_BYTES = 1 << 24
+MAX_BLOCK_BYTES = 1 << 27
+CELL_BYTES = 8  # of most numbers, with the delimiter
 
 
 def read_columns(path: Path, header: CsvHeader, limit: int | None) -> Iterator[Chunk] | None:
@@ -33,31 +36,39 @@ def read_columns(path: Path, header: CsvHeader, limit: int | None) -> Iterator[C
         if not _has_short_lines(content):
             return None
         end = len(content) if limit is None else _find_line_end(content, header.num_lines + limit)
-        has_quotes = content.find(b'"', 0, end) >= 0
-        if (limit is not None and has_quotes) or not _is_regular(content, header.delimiter, has_quotes, end):
+        padding = (header.delimiter.encode() + b" ", b"\n ")
+        marks = _find_marks(content, (b'"', b"\r", b"\n\n", b"\n\r\n", *padding), end)
+        has_quotes, has_spaces = b'"' in marks, not marks.isdisjoint(padding)
+        if (limit is not None and has_quotes) or not _is_regular(content, header.delimiter, marks, end):
             return None
         num_lines = _count_lines(content, end)
-    table = _parse(path, header, end)
+    table = _parse(path, header, end, has_quotes)
     if table is None:
         return None
     lines = np.arange(table.num_rows, dtype=np.int64) + header.num_lines + 1
     if num_lines - header.num_lines != table.num_rows:  # cells of several lines
         lines[1:] += np.cumsum(_count_inner_lines(table))[:-1]
-    return _iterate_chunks(table, header.names, lines)
+    return _iterate_chunks(table, header.names, lines, has_spaces)
 
 
-def _iterate_chunks(table: "pyarrow.Table", names: Sequence[str], lines: np.ndarray) -> Iterator[Chunk]:
+def _iterate_chunks(
+    table: "pyarrow.Table", names: Sequence[str], lines: np.ndarray, has_spaces: bool
+) -> Iterator[Chunk]:
     start = 0
     for batch in table.to_batches():
-        columns = {name: _trim_start(column) for name, column in zip(names, batch.columns, strict=True) if name}
+        columns = {name: column for name, column in zip(names, batch.columns, strict=True) if name}
+        if has_spaces:
+            columns = {name: _trim_start(column) for name, column in columns.items()}
         yield Chunk(lines[start : start + len(batch)], columns, {})
         start += len(batch)
 
 
-def _parse(path: Path, header: CsvHeader, end: int) -> "pyarrow.Table | None":
+def _parse(path: Path, header: CsvHeader, end: int, has_quotes: bool) -> "pyarrow.Table | None":
     names = [str(number) for number in range(len(header.names))]  # names of the header may be empty
-    read = csv.ReadOptions(column_names=names, skip_rows=header.num_lines, block_size=BLOCK_BYTES)
-    parse = csv.ParseOptions(delimiter=header.delimiter, newlines_in_values=True)
+    # A block of a wide table holds a chunk of rows too, so that its many columns are not cut into small arrays
+    block_size = min(max(BLOCK_BYTES, len(names) * CHUNK_SIZE * CELL_BYTES), MAX_BLOCK_BYTES)
+    read = csv.ReadOptions(column_names=names, skip_rows=header.num_lines, block_size=block_size)
+    parse = csv.ParseOptions(delimiter=header.delimiter, newlines_in_values=has_quotes)
     strings = dict.fromkeys(names, pyarrow.string())
     convert = csv.ConvertOptions(column_types=strings, null_values=[], strings_can_be_null=False)
     try:
@@ -87,12 +98,24 @@ def _find_line_end(content: mmap.mmap, num_lines: int) -> int:
     return position
 
 
-def _is_regular(content: mmap.mmap, delimiter: str, has_quotes: bool, end: int) -> bool:
+def _find_marks(content: mmap.mmap, marks: Sequence[bytes], end: int) -> set[bytes]:
+    """Return which of a few short texts a file holds, block by block: mmap.find is a slow loop."""
+    present: set[bytes] = set()
+    overlap = max(map(len, marks)) - 1
+    for start in range(0, end, BLOCK_BYTES):
+        block = content[start : min(start + BLOCK_BYTES + overlap, end)]
+        present |= {mark for mark in marks if mark in block}
+    return present
+
+
+def _is_regular(content: mmap.mmap, delimiter: str, marks: Set[bytes], end: int) -> bool:
     """Return whether a file has no empty lines, no odd quotes, and lines that end in one way."""
-    odd = [rb"\n\r?\n(?!\s*\Z)"]
-    if content.find(b"\r", 0, end) >= 0:
+    odd = []
+    if not marks.isdisjoint((b"\n\n", b"\n\r\n")):
+        odd.append(rb"\n\r?\n(?!\s*\Z)")
+    if b"\r" in marks:
         odd.append(rb"\r(?!\n)")
-    if has_quotes:
+    if b'"' in marks:
         boundary = rb"\r\n" + re.escape(delimiter.encode())
         odd += [
             rb'"(?<=[%b] ")' % boundary,  # spaces before a quote

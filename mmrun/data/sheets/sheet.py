@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmrun.data.limits import MAX_LINE_BYTES
+from mmrun.data.limits import MAX_LINE_BYTES, check_column_count
 from mmrun.data.packed import CHUNK_SIZE, HAS_ARROW, PackedValues, release_memory
 from mmrun.data.sheets.chunks import Chunk, CsvHeader, Row, check_header
 from mmrun.data.sheets.encoding import choose_encoding
@@ -239,7 +239,7 @@ def build_sheet(
     Raises:
         DataError: there is no row.
     """
-    sheet = _build_sheet(name, _group_rows(islice(rows, limit)))
+    sheet = _build_sheet(name, _group_rows(islice(rows, limit), name))
     return replace(sheet, places=places.take(np.arange(len(sheet.lines))), derived=derived)
 
 
@@ -301,10 +301,10 @@ def _read_chunks(path: Path, limit: int | None, encoding: str | None) -> Iterato
 
         return read_arrow(path, limit)
     if suffix == ".xlsx":
-        return _group_rows(islice(read_excel(path), limit))
+        return _group_rows(islice(read_excel(path), limit), path.name)
     chosen = choose_encoding(path, encoding)
     if suffix in (".jsonl", ".ndjson", ".json"):
-        return _group_rows(_check_decoding(islice(read_json(path, chosen), limit), path))
+        return _group_rows(_check_decoding(islice(read_json(path, chosen), limit), path), path.name)
     return _read_csv(path, chosen, limit)
 
 
@@ -316,12 +316,13 @@ def _check_decoding(rows: Iterator[Row], path: Path) -> Iterator[Row]:
         raise _decoding_error(path, error) from None
 
 
-def _group_rows(rows: Iterator[Row]) -> Iterator[Chunk]:
+def _group_rows(rows: Iterator[Row], file: str) -> Iterator[Chunk]:
     """Turn rows into chunks of columns; the first rows decide which columns there are."""
     names: list[str] | None = None
     while chunk := list(islice(rows, CHUNK_SIZE)):
         if names is None:
             names = _column_names(chunk[:SAMPLE_ROWS])
+            check_column_count(len(names), file)
         columns = {}
         for name in names:
             columns[name] = [row.cells.get(name) for row in chunk]
@@ -365,10 +366,21 @@ def _normalize_array(cells: "pyarrow.Array") -> "pyarrow.Array":
     if types.is_floating(cells.type):
         is_empty = compute.is_nan(cells)
     elif types.is_string(cells.type) or types.is_large_string(cells.type):
+        if _start_visibly(cells):
+            return cells
         is_empty = compute.equal(compute.utf8_trim_whitespace(cells), "")
     else:
         return cells
     return compute.if_else(is_empty, None, cells) if compute.any(is_empty).as_py() else cells
+
+
+def _start_visibly(cells: "pyarrow.Array") -> bool:
+    """Return whether all texts start with a visible ASCII character: then none of them is blank."""
+    from pyarrow import binary, compute, large_binary, types
+
+    kind = large_binary() if types.is_large_string(cells.type) else binary()
+    lowest, highest = compute.min_max(cells.cast(kind)).as_py().values()
+    return lowest is None or bool(lowest[:1] > b" " and highest < b"\x7f")
 
 
 def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
@@ -380,7 +392,7 @@ def _read_csv(path: Path, encoding: str, limit: int | None) -> Iterator[Chunk]:
         columns = read_columns(path, header, limit)
         if columns is not None:
             return columns
-    return _group_rows(_check_decoding(islice(_read_csv_rows(path, header), limit), path))
+    return _group_rows(_check_decoding(islice(_read_csv_rows(path, header), limit), path), path.name)
 
 
 def read_header(path: Path, encoding: str) -> CsvHeader:

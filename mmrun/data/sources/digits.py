@@ -3,7 +3,10 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Literal
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
@@ -56,13 +59,10 @@ def digits(
         ConfigError: an argument is out of range.
     """
     _check(image_occlusion, text_wrong, text_typos, languages, kinds)
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    classes = raw.target.astype(np.int64)
+    pictures, classes = _load_digits()
     image_rng, audio_rng, text_rng = (np.random.default_rng([data_seed, stream]) for stream in range(3))
     columns = {
-        "image": Column("image", _draw_images(raw.images, image_noise, image_occlusion, image_rng)),
+        "image": Column("image", _draw_images(pictures, image_noise, image_occlusion, image_rng)),
         "audio": Column("audio", _draw_tones(classes, audio_snr, audio_spread, audio_rng)),
         "text": Column("text", _draw_words(classes, text_wrong, text_typos, sorted(languages), text_rng)),
     }
@@ -95,6 +95,13 @@ def _check(
     unknown = [language for language in languages if language not in WORDS]
     if unknown or not languages:
         raise ConfigError(f"dataset.languages: {list(languages)}; choose at least one of {', '.join(WORDS)}")
+
+
+def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return the pictures, [N, 8, 8], and classes of scikit-learn's `load_digits`, whose import takes a second."""
+    spec = cast(ModuleSpec, find_spec("sklearn"))
+    rows = np.loadtxt(Path(cast(str, spec.origin)).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
 
 
 def _draw_images(pictures: np.ndarray, noise: float, occlusion: float, rng: np.random.Generator) -> list[np.ndarray]:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -21,7 +20,7 @@ from mmrun.data.folders.root import choose_root
 from mmrun.data.folds import EVERY_FOLD, parse_fold, split_by_fold
 from mmrun.data.items import ItemOptions, Pooling
 from mmrun.data.labels import Label, encode_target, get_label_parser
-from mmrun.data.names import normalize_name
+from mmrun.data.names import collect_names, normalize_name, shorten
 from mmrun.data.packed import PackedValues
 from mmrun.data.preprocess.items import has_items
 from mmrun.data.schema import Layout, Names, Schema, infer_layout, resolve_schema
@@ -99,15 +98,19 @@ def manifest(
     cache = None if digests is None else digests.folder
     opened = open_path(require_path(path, hint), cache, encoding=encoding, hint=hint)
     sheet = opened.sheet
-    readings = infer_readings(sheet.head(), read, _list_raw_columns(target, task, split, group, id, fold_column))
-    head = apply_readings(sheet.head(), readings)
+    head = sheet.head()
+    readings = infer_readings(head, read, _list_raw_columns(target, task, split, group, id, fold_column))
+    head = apply_readings(head, readings)
     file_columns = infer_layout(head, columns, kinds, target, split, group, id, fold, fold_column)
     decoding = Decoding(items or {}, max_items, layout or {})
     decoding.check(file_columns)
     sheet = apply_readings(sheet, _select_readings(readings, file_columns))
     reader = cells.RowReader(sheet, on_error)
     schema = resolve_schema(sheet, file_columns, task, order)
-    folder, root_notes = (Path(root).expanduser(), []) if root else choose_root(opened, _list_columns(file_columns))
+    if root:
+        folder, root_notes = Path(root).expanduser(), list[str]()
+    else:
+        folder, root_notes = choose_root(opened, _list_file_columns(file_columns))
     files = FileResolver(folder, allow_outside, cache=cache)
     table = _build_table(opened, sheet, reader, schema, files, decoding, split_seed, fold)
     fingerprint = table.fingerprint
@@ -168,9 +171,9 @@ def infer_modalities(
     return layout.modalities
 
 
-def _list_columns(layout: Layout) -> list[str]:
-    """Return the columns of all modalities."""
-    return list(chain.from_iterable(modality.columns for modality in layout.modalities.values()))
+def _list_file_columns(layout: Layout) -> list[str]:
+    """Return the columns whose cells may be names of files."""
+    return [modality.columns[0] for modality in layout.modalities.values() if modality.kind != "tabular"]
 
 
 def _list_raw_columns(target: Names, task: str | Mapping[str, str] | None, *bookkeeping: str | None) -> set[str | None]:
@@ -302,8 +305,8 @@ def _build_table(
         locations = sheet.locate_rows(modality.columns).take(rows)
         categorical = frozenset(sheet.columns_read_as("category")) & frozenset(modality.columns)
         columns[name] = decoding.apply(name, Column(modality.kind, values[name].take(rows), locations, categorical))
-    group_of = None if groups is None else _to_array(groups.take(rows))
-    given_split = None if split is None else _to_array(split.take(rows))
+    group_of = None if groups is None else collect_names(groups.take(rows))
+    given_split = None if split is None else collect_names(split.take(rows))
     return Table(
         ids=cast(Sequence[str], ids.take(rows)),
         columns=columns,
@@ -318,12 +321,6 @@ def _build_table(
         fields={name: list(modality.columns) for name, modality in layout.modalities.items()},
         formats={name: format_to_json(reading.format) for name, reading in sheet.readings.items() if reading.format},
     )
-
-
-def _to_array(names: PackedValues[str | None]) -> np.ndarray:
-    """Return a column of names that is filled as an array, [N] str."""
-    encoded = names.encode()
-    return np.array(list(names)) if encoded is None else np.array(encoded.values)[encoded.codes]
 
 
 def _read_modalities(reader: cells.RowReader, layout: Layout, files: FileResolver) -> dict[str, cells.RawValues]:
@@ -428,11 +425,14 @@ def _complete_split(
 
 def _check_groups(name: str, split: np.ndarray, groups: np.ndarray) -> None:
     """Raise an error if a group is in two splits."""
-    pairs = np.unique(np.stack([groups, split]), axis=1)  # [2, group-split pairs], sorted
-    torn = np.flatnonzero(pairs[0, 1:] == pairs[0, :-1])
+    names, group = np.unique(groups, return_inverse=True)
+    parts, part = np.unique(split, return_inverse=True)
+    group_of_pair, part_of_pair = np.divmod(np.unique(group * len(parts) + part), len(parts))
+    torn = np.flatnonzero(np.diff(group_of_pair) == 0)
     if len(torn):
-        group, first, second = pairs[0, torn[0]], pairs[1, torn[0]], pairs[1, torn[0] + 1]
-        raise DataError(f"{name}: group '{group}' is in {first} and in {second}; keep the rows of a group in one split")
+        first, second = parts[part_of_pair[torn[0] : torn[0] + 2]]
+        label = shorten(str(names[group_of_pair[torn[0]]]))
+        raise DataError(f"{name}: group '{label}' is in {first} and in {second}; keep the rows of a group in one split")
 
 
 def _compute_fingerprint(

@@ -2,18 +2,64 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mmrun.deploy import latency
 from mmrun.deploy.latency import Latency
+from mmrun.models.compress.int8 import Int8Layer
+from mmrun.results.schema import Footprint, Inference
+from mmrun.training.cost import count_parameters
 
 NUM_ROUNDS = 200
 
-
 Call = Callable[[], object]  # predicts one row
+
+
+class Measured(NamedTuple):
+    """A model to measure.
+
+    Attributes:
+        model: in eval mode.
+        predict: predicts one row with it.
+        file: its weights.
+    """
+
+    model: nn.Module
+    predict: Call
+    file: Path
+
+
+def measure_inference(original: Measured, compressed: Measured, device: torch.device) -> Inference:
+    """Measure two models in turns.
+
+    Args:
+        original: of the run that was compressed.
+        compressed: of the new run.
+        device: of both.
+    """
+    calls = {"original": original.predict, "compressed": compressed.predict}
+    latencies = measure_latencies(calls, device)
+    return {
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "original": _describe_footprint(original, latencies["original"]),
+        "compressed": _describe_footprint(compressed, latencies["compressed"]),
+    }
+
+
+def _describe_footprint(measured: Measured, latency: Latency) -> Footprint:
+    return {
+        "parameters": count_parameters(measured.model.parameters()),
+        "nonzero_parameters": count_nonzero(measured.model),
+        "file_size": measured.file.stat().st_size,
+        "p50": latency.p50,
+        "p99": latency.p99,
+        "memory": measure_memory(measured.model, measured.predict),
+    }
 
 
 @torch.no_grad()
@@ -73,7 +119,8 @@ def measure_memory(model: nn.Module, call: Call) -> int:
         for hook in hooks:
             hook.remove()
     weights = [*model.parameters(), *model.buffers()]
-    return largest + sum(tensor.nbytes for tensor in weights)
+    packed = [module.packed_bytes for module in model.modules() if isinstance(module, Int8Layer)]
+    return largest + sum(tensor.nbytes for tensor in weights) + sum(packed)
 
 
 def _count_bytes(value: Any) -> int:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,17 +12,19 @@ import torch
 from mmrun.compose import as_dict
 from mmrun.config import BudgetConfig
 from mmrun.deploy.compress.constraints import Constraints
-from mmrun.deploy.compress.footprint import count_nonzero, measure_latencies, measure_memory
+from mmrun.deploy.compress.footprint import Measured, measure_inference
+from mmrun.deploy.compress.quality import measure_quality
 from mmrun.deploy.compress.source import Source
-from mmrun.deploy.compress.steps import Material, Step
+from mmrun.deploy.compress.steps import Material, Step, quantize
 from mmrun.errors import ConfigError, RunError
+from mmrun.models.compress.int8 import Quantization
 from mmrun.models.compress.record import Structure
 from mmrun.models.compress.structure import describe_structure
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.environment import describe_environment
 from mmrun.results.files import write_json
 from mmrun.results.folder import RunFolder
-from mmrun.results.schema import CompressionRecord, CompressionStep, Footprint, Inference, RunMetrics
+from mmrun.results.schema import CompressionRecord, CompressionStep, Inference, RunMetrics
 from mmrun.run import build
 from mmrun.run import metrics as run_metrics
 from mmrun.run.interruption import handle_signals
@@ -30,7 +33,6 @@ from mmrun.run.stage import train_stage
 from mmrun.run.stage_checkpoints import load_weights
 from mmrun.training import checkpoint, packed_weights
 from mmrun.training.callback import Callback, CallbackList
-from mmrun.training.cost import count_parameters
 from mmrun.training.grad_accumulation import first_rows
 from mmrun.training.placement import Placement, Replicated
 from mmrun.training.stage_cost import StageCost
@@ -38,6 +40,10 @@ from mmrun.training.stages import Stage
 
 TOLERANCE = 1e-5  # of the outputs of the model that is rebuilt from the folder
 SUMMED = ("epochs", "steps", "samples", "seconds", "flops")
+
+
+class QualityError(RunError):
+    """A model predicts worse in 8 bits than the user accepts."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,22 @@ class Plan:
         steps: in their order.
         importance: l1 or taylor.
         finetune_epochs: passes over the training rows afterwards; 0: none.
+        quantization: how layers compute in 8 bits in the end; None: they do not.
+        max_drop: by how much quantization may worsen the primary metric on validation rows.
     """
 
     steps: tuple[Step, ...]
     importance: str = "l1"
     finetune_epochs: float = 0.0
+    quantization: Quantization | None = None
+    max_drop: float = 0.01
 
     @property
     def name(self) -> str:
-        """prune_filters=0.5+cluster=16+finetune=2, as the choice `compress` of the new run."""
+        """prune_filters=0.5+cluster=16+finetune=2+int8, as the choice `compress` of the new run."""
         taylor = ["taylor"] if self.importance == "taylor" else []
         finetuned = [f"finetune={self.finetune_epochs:g}"] if self.finetune_epochs else []
-        return "+".join([*map(str, self.steps), *taylor, *finetuned])
+        return "+".join([*map(str, self.steps), *taylor, *finetuned, *self._quantized])
 
     @property
     def slug(self) -> str:
@@ -67,7 +77,11 @@ class Plan:
         parts = [f"{step.method}{step.amount:g}" for step in self.steps]
         taylor = ["taylor"] if self.importance == "taylor" else []
         finetuned = [f"ft{self.finetune_epochs:g}"] if self.finetune_epochs else []
-        return "-".join([*parts, *taylor, *finetuned])
+        return "-".join([*parts, *taylor, *finetuned, *self._quantized])
+
+    @property
+    def _quantized(self) -> list[str]:
+        return [] if self.quantization is None else [self.quantization.slug]
 
 
 def compress(source: Source, plan: Plan, path: Path, callback: Callback) -> RunFolder:
@@ -84,13 +98,16 @@ def compress(source: Source, plan: Plan, path: Path, callback: Callback) -> RunF
 
     Raises:
         ConfigError: the folder holds a finished run, a step changes nothing, or fine-tuning needs data that are gone.
-        RunError: another process writes there, or fine-tuning failed.
+        RunError: another process writes there, fine-tuning failed, or the run predicts worse in 8 bits: then no folder
+            is left.
     """
     folder = RunFolder(path)
     if folder.finished:
         raise ConfigError(f"{path}: exists; remove it with mmrun rm {path}, or choose another name with -o")
     if plan.finetune_epochs and source.session is None:
         raise ConfigError("--finetune-epochs: needs the training rows, which are not there; leave it out")
+    if plan.quantization is not None:
+        source.check_calibration(plan.quantization)
     material = source.compress(list(plan.steps), plan.importance)
     for note in material.notes:
         callback.on_message(note)
@@ -99,6 +116,9 @@ def compress(source: Source, plan: Plan, path: Path, callback: Callback) -> RunF
         _start(source, folder, plan, structure)
         try:
             _finish(source, folder, plan, material, callback)
+        except QualityError:
+            shutil.rmtree(folder.path)
+            raise
         except BaseException as error:
             is_interrupted = isinstance(error, KeyboardInterrupt)
             folder.status.write("interrupted" if is_interrupted else "failed", message=str(error) or None)
@@ -127,7 +147,10 @@ def _start(source: Source, folder: RunFolder, plan: Plan, structure: Structure) 
         "finetune_epochs": plan.finetune_epochs,
         "structure": structure,
     }
-    if folder.compression_file.exists() and folder.read_compression() != record:
+    if plan.quantization is not None:
+        record["quantization"] = str(plan.quantization)
+    unfinished = folder.read_compression()
+    if unfinished is not None and {**unfinished, "structure": structure} != record:
         raise ConfigError(
             f"{folder.path}: holds an unfinished run of other steps; remove it with mmrun rm {folder.path}, or choose "
             "another name with -o"
@@ -158,6 +181,15 @@ def _finish(source: Source, folder: RunFolder, plan: Plan, material: Material, c
             with handle_signals(callback.on_message) as interruption:
                 session = replace(session, interruption=interruption)
                 costs[last.name] = _add_costs(costs[last.name], finetune(session, last, plan))
+    trained = {name for stage in stages.values() for name in stage.trainable}
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    if plan.quantization is not None:
+        _quantize(source, material, plan, plan.quantization, callback)
+        structure = describe_structure(model, _build_original(source), material.drops)
+        record = cast(CompressionRecord, folder.read_compression())
+        write_json(folder.compression_file, {**record, "structure": structure})
+        if session is not None:
+            session = replace(session, stages=build.resolve_stages(source.config, model))
     _save_weights(folder, last, model, costs[last.name])
     _check_rebuilt(source, folder, last, model, placement)
     evaluation: dict[str, Any] = {"metrics": {}, "per_class": {}, "primary_head": original["primary_head"]}
@@ -165,8 +197,27 @@ def _finish(source: Source, folder: RunFolder, plan: Plan, material: Material, c
         session.model.eval()
         evaluation = run_metrics.evaluate(session)
     metrics = _summarize(source, folder, plan, session, costs, evaluation)
-    folder.finish({**metrics, "inference": _measure(source, folder, last, model)})
+    if session is not None:  # what was trained, before it was quantized
+        metrics["cost"]["trainable_parameters"] = sum(sizes[name] for name in trained)
+    folder.finish({**metrics, "inference": measure(source, folder, last, model.eval())})
     callback.on_run_end(folder.path)
+
+
+def _quantize(source: Source, material: Material, plan: Plan, quantization: Quantization, callback: Callback) -> None:
+    """Quantize a model in place; raise a QualityError if its primary metric drops by more than the plan allows."""
+    model, session = material.model.eval(), source.session
+    before = None if session is None else measure_quality(source, session, model)
+    unchanged = quantize(material, quantization, source.iterate_calibration_rows)
+    if unchanged:
+        callback.on_message(f"{', '.join(unchanged)} stays in fp32, as it has no convolution or linear layer")
+    if session is not None and before is not None:
+        after = measure_quality(source, session, model)
+        drop = before.measure_drop(after)
+        if not drop <= plan.max_drop:
+            raise QualityError(
+                f"val/{before.metric} drops by {drop:.4f} in 8 bits (from {before.value:.4f} to {after.value:.4f}), "
+                f"more than --max-drop {plan.max_drop:g}; nothing is written"
+            )
 
 
 def _open_session(
@@ -258,35 +309,26 @@ def _summarize(
     return {**kept, "run": folder.name, "choices": choices, "config": config, **evaluation}
 
 
-# ------------------------------------------------------------------------------------------------------ what it takes
+def measure(source: Source, folder: RunFolder, last: Stage, model: Multimodal) -> Inference:
+    """Measure the original and the compressed model in turns.
 
-
-def _measure(source: Source, folder: RunFolder, last: Stage, model: Multimodal) -> Inference:
-    """Measure the original and the compressed model in turns."""
+    Args:
+        source: the run.
+        folder: of the new run.
+        last: stage of the new run.
+        model: of the new run, in eval mode.
+    """
     batch = first_rows(source.batch, 1)
-    models = {"original": source.model.eval(), "compressed": model.eval()}
 
-    def predict(name: str) -> object:
+    def predict(measured: Multimodal) -> object:
         with source.accelerator.autocast():
-            return source.predict(models[name], batch)
+            return source.predict(measured, batch)
 
-    calls = {"original": lambda: predict("original"), "compressed": lambda: predict("compressed")}
-    latencies = measure_latencies(calls, source.accelerator.device)
-    files = {"original": source.folder, "compressed": folder}
-    footprints: dict[str, Footprint] = {}
-    for name, measured in models.items():
-        file = files[name].checkpoint_path(last.name, last.config.keep) / "model.safetensors"
-        footprints[name] = {
-            "parameters": count_parameters(measured.parameters()),
-            "nonzero_parameters": count_nonzero(measured),
-            "file_size": file.stat().st_size,
-            "p50": latencies[name].p50,
-            "p99": latencies[name].p99,
-            "memory": measure_memory(measured, calls[name]),
-        }
-    return {
-        "device": source.accelerator.device.type,
-        "threads": torch.get_num_threads(),
-        "original": footprints["original"],
-        "compressed": footprints["compressed"],
-    }
+    original_last = list(build.resolve_stages(source.config, source.model).values())[-1]
+    original = Measured(source.model, partial(predict, source.model), _find_weights(source.folder, original_last))
+    compressed = Measured(model, partial(predict, model), _find_weights(folder, last))
+    return measure_inference(original, compressed, source.accelerator.device)
+
+
+def _find_weights(folder: RunFolder, last: Stage) -> Path:
+    return folder.checkpoint_path(last.name, last.config.keep) / "model.safetensors"

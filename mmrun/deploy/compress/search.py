@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,15 +11,16 @@ import torch
 
 from mmrun.deploy.compress.footprint import measure_latencies
 from mmrun.deploy.compress.pipeline import Plan, finetune
+from mmrun.deploy.compress.quality import Quality, measure_quality
 from mmrun.deploy.compress.source import Source
-from mmrun.deploy.compress.steps import Material, Step
+from mmrun.deploy.compress.steps import Step, quantize
 from mmrun.errors import ConfigError
+from mmrun.models.compress.int8 import Quantization
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run import build
-from mmrun.run import metrics as run_metrics
 from mmrun.run.session import Session
-from mmrun.training import engine, packed_weights
+from mmrun.training import packed_weights
 from mmrun.training.callback import Callback
 from mmrun.training.cost import count_parameters
 from mmrun.training.grad_accumulation import first_rows
@@ -85,24 +87,29 @@ def search(source: Source, wish: Wish, callback: Callback) -> tuple[list[Candida
     """
     if source.session is None:
         raise ConfigError("--target: needs the validation rows, which are not there; name the steps instead")
-    metric = _find_metric(source, source.session)
-    original = _evaluate(source.session, source.model, source, metric)
+    original = measure_quality(source, source.session, source.model)
     candidates = []
     plans = list(_iterate_plans(wish))
     for number, plan in enumerate(plans, start=1):
-        try:
+        with suppress(ConfigError):  # a step changes nothing here
             material = source.compress(list(plan.steps), plan.importance)
-        except ConfigError:  # a step changes nothing here
-            continue
-        callback.on_message(f"{number} of {len(plans)}: {plan.name}")
-        candidate = _try(source, plan, material, metric, original)
-        candidates.append(candidate)
+            callback.on_message(f"{number} of {len(plans)}: {plan.name or 'as it is'}, and in 8 bits")
+            if plan.finetune_epochs:
+                _finetune(source, source.session, plan, material.model)
+            if plan.steps:
+                candidates.append(_judge(source, source.session, plan, material.model, original))
+            quantized = replace(plan, quantization=Quantization(), max_drop=wish.max_drop)
+            quantize(material, Quantization(), source.iterate_calibration_rows)
+            candidates.append(_judge(source, source.session, quantized, material.model, original))
     good = [candidate for candidate in candidates if candidate.meets(wish)]
     return candidates, min(good, key=lambda candidate: candidate.drop, default=None)
 
 
 def _iterate_plans(wish: Wish) -> Iterator[Plan]:
-    """Yield combinations of steps, each method at most once; only the size of the file needs weight sharing."""
+    """Yield combinations of steps, each method at most once, and none; only the size of the file needs weight sharing.
+
+    Where there are no steps, there is nothing to fine-tune.
+    """
     choices: list[list[Step | None]] = [
         [None, Step("drop_layers", 0.5)],
         [None, Step("prune_heads", 0.5)],
@@ -112,29 +119,11 @@ def _iterate_plans(wish: Wish) -> Iterator[Plan]:
     ]
     for combination in itertools.product(*choices):
         steps = tuple(step for step in combination if step is not None)
-        if steps:
-            yield Plan(steps, wish.importance, wish.finetune_epochs)
+        yield Plan(steps, wish.importance, wish.finetune_epochs) if steps else Plan(())
 
 
-def _find_metric(source: Source, session: Session) -> str:
-    """Return the name of the primary metric of the first task, without that of a probe."""
-    return run_metrics.primary_metrics(session, [source.head])[0]
-
-
-def _evaluate(session: Session, model: Multimodal, source: Source, metric: str) -> float:
-    """Return the metric on the validation rows."""
-    batches = session.ordered("val", session.columns)
-    outputs, targets, _ = engine.predict(model.eval(), [source.head], batches, session.accelerator)
-    return run_metrics.compute_metrics(session, outputs, targets)[metric]
-
-
-def _try(source: Source, plan: Plan, material: Material, metric: str, original: float) -> Candidate:
-    session, model = source.session, material.model
-    assert session is not None
-    if plan.finetune_epochs:
-        _finetune(source, session, plan, model)
-    value = _evaluate(session, model, source, metric)
-    sign = 1 if run_metrics.higher_is_better(metric) else -1
+def _judge(source: Source, session: Session, plan: Plan, model: Multimodal, original: Quality) -> Candidate:
+    quality = measure_quality(source, session, model)
     batch = first_rows(source.batch, 1)
     calls = {"original": lambda: source.predict(source.model, batch), "new": lambda: source.predict(model, batch)}
     latencies = measure_latencies(calls, source.accelerator.device, NUM_ROUNDS)
@@ -143,7 +132,7 @@ def _try(source: Source, plan: Plan, material: Material, metric: str, original: 
         "file": _count_stored(model) / _count_stored(source.model),
         "parameters": count_parameters(model.parameters()) / count_parameters(source.model.parameters()),
     }
-    return Candidate(plan, value, sign * (original - value), ratios)
+    return Candidate(plan, quality.value, original.measure_drop(quality), ratios)
 
 
 def _finetune(source: Source, session: Session, plan: Plan, model: Multimodal) -> None:

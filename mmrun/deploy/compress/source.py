@@ -1,7 +1,7 @@
 """A finished run, opened to be compressed: with its data where they are there."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,12 @@ from torch import Tensor
 
 from mmrun.config import RunConfig
 from mmrun.data.loader import Loader
-from mmrun.deploy.agreement import choose_rows
+from mmrun.deploy.agreement import choose_rows, decode
 from mmrun.deploy.compress.steps import Material, Step, apply_steps
-from mmrun.deploy.predictor import open_predictor
+from mmrun.deploy.predictor import Predictor, open_predictor
 from mmrun.errors import ConfigError, DamagedError, DataError
 from mmrun.head import Head
+from mmrun.models.compress.int8 import Quantization
 from mmrun.models.multimodal import Multimodal
 from mmrun.results.folder import RunFolder
 from mmrun.run.data import Fitted
@@ -29,6 +30,7 @@ from mmrun.training.grad_accumulation import first_rows
 from mmrun.types import Batch
 
 EXAMPLE_ROWS = 4  # on which shapes are traced
+CALIBRATION_ROWS = 256  # at most, from which ranges of activations are read
 TAYLOR_ROWS = 1024  # of the training rows, at most, from which importance is estimated
 IMPORTANCES = ("l1", "taylor")
 
@@ -46,6 +48,7 @@ class Source:
         head: that represents the run.
         batch: a few rows.
         session: its data; None: they are not there.
+        examples: rows of a file that the user named, if there is one.
     """
 
     folder: RunFolder
@@ -56,6 +59,32 @@ class Source:
     head: Head
     batch: Batch
     session: Session | None
+    examples: Loader | None
+
+    def check_calibration(self, quantization: Quantization) -> None:
+        """Check that there are rows to read ranges of activations from, if they are needed.
+
+        Args:
+            quantization: how the run is quantized.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if quantization.mode == "static" and self.examples is None and self.session is None:
+            raise ConfigError(
+                "--quantize int8: needs training rows, which are not there; add --rows FILE, or --quantize-mode dynamic"
+            )
+
+    def iterate_calibration_rows(self) -> Iterator[Batch]:
+        """Yield the rows that ranges of activations are read from: those of the user's file, or training rows."""
+        if self.examples is not None:
+            yield from self.examples.ordered()
+            return
+        assert self.session is not None
+        rows = self.session.data.rows["labelled"]
+        if len(rows) > CALIBRATION_ROWS:
+            rows = np.sort(np.random.default_rng(0).choice(rows, CALIBRATION_ROWS, replace=False))
+        yield from self.session.loader(rows, self.config.trainer.eval_batch_size, self.session.columns).ordered()
 
     def predict(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of the run's head by task, [B, C].
@@ -113,7 +142,8 @@ def open_source(folder: RunFolder, callback: Callback, rows: Path | None = None)
     Args:
         folder: of a finished run.
         callback: gets messages.
-        rows: a file of example rows; None: the validation rows or, without the data, rows of noise.
+        rows: a file of example rows, which are also those of calibration; None: the validation rows or, without the
+            data, rows of noise.
 
     Raises:
         ConfigError: the run is not finished, or trains no head.
@@ -121,6 +151,8 @@ def open_source(folder: RunFolder, callback: Callback, rows: Path | None = None)
     """
     if folder.finished and folder.read_metrics()["primary_head"] is None:
         raise ConfigError(f"{folder.name}: its strategy trains no head, so nothing says whether it still works")
+    if folder.is_int8:
+        raise ConfigError(f"{folder.name}: computes in 8 bits, which comes last; compress the run it was made from")
     try:
         session = reopen(folder, callback)
     except DamagedError:
@@ -131,15 +163,14 @@ def open_source(folder: RunFolder, callback: Callback, rows: Path | None = None)
     head = Head.parse(str(folder.read_metrics()["primary_head"]))
     batch = first_rows(next(session.ordered("val", session.columns)), EXAMPLE_ROWS)
     fitted = restore_fitted(session.config, folder.read_fitted())
-    return Source(folder, session.config, fitted, session.model, session.accelerator, head, batch, session)
+    examples = None if rows is None else _read_examples(open_predictor(folder, callback), rows)
+    return Source(folder, session.config, fitted, session.model, session.accelerator, head, batch, session, examples)
 
 
 def _open_without_data(folder: RunFolder, callback: Callback, file: Path | None) -> Source:
     predictor = open_predictor(folder, callback)
-    rows = choose_rows(predictor, file, EXAMPLE_ROWS).rows
-    numbers = np.arange(min(EXAMPLE_ROWS, len(rows.ids)))
-    columns = predictor.decode(rows, numbers)
-    batch = next(Loader(columns, {}, numbers, EXAMPLE_ROWS, device=predictor.accelerator.device).ordered())
+    examples = _read_examples(predictor, file)
+    batch = first_rows(next(examples.ordered()), EXAMPLE_ROWS)
     return Source(
         folder,
         predictor.config,
@@ -149,4 +180,14 @@ def _open_without_data(folder: RunFolder, callback: Callback, file: Path | None)
         predictor.head,
         batch,
         None,
+        None if file is None else examples,
     )
+
+
+def _read_examples(predictor: Predictor, file: Path | None) -> Loader:
+    """Decode rows of a file; without one, rows of noise."""
+    rows = choose_rows(predictor, file, EXAMPLE_ROWS).rows
+    columns = decode(predictor, rows, CALIBRATION_ROWS)
+    numbers = np.arange(min(CALIBRATION_ROWS, len(rows.ids)))
+    size = predictor.config.trainer.eval_batch_size
+    return Loader(columns, {}, numbers, size, device=predictor.accelerator.device)

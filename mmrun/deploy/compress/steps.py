@@ -13,8 +13,10 @@ from mmrun.models.compress.clusters import share_weights
 from mmrun.models.compress.depth import drop_blocks
 from mmrun.models.compress.filters import prune_filters
 from mmrun.models.compress.heads import prune_heads
+from mmrun.models.compress.int8 import Quantization
 from mmrun.models.compress.low_rank import factorize
 from mmrun.models.compress.magnitude import prune_weights
+from mmrun.models.compress.quantize import quantize_layers, split_attentions
 from mmrun.models.compress.record import Drop
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Encoder, Input
@@ -86,6 +88,37 @@ def apply_steps(material: Material, steps: Iterable[Step]) -> None:
 
 def _describe_encoders(material: Material) -> str:
     return ", ".join(f"{modality} ({type(encoder).__name__})" for modality, encoder in material.encoders.items())
+
+
+def quantize(material: Material, quantization: Quantization, rows: Callable[[], Iterable[Batch]]) -> list[str]:
+    """Let the layers of encoders and fusion compute in 8 bits; nothing can be trained afterwards.
+
+    Args:
+        material: its model is changed in place.
+        quantization: how.
+        rows: returns those of calibration, which static mode reads.
+
+    Returns:
+        The encoders that stay in fp32.
+
+    Raises:
+        ConfigError: all of them would.
+    """
+
+    def forward() -> None:
+        for batch in rows():
+            material.model(batch)
+
+    for encoder in material.encoders.values():
+        split_attentions(encoder)
+    names = quantize_layers(_get_body(material), quantization, forward)
+    if not names:
+        raise ConfigError(
+            f"--quantize int8: changes nothing, as neither encoders ({_describe_encoders(material)}) nor fusion have a "
+            "convolution or linear layer; leave it out"
+        )
+    encoders = [f"encoder.{modality}" for modality in material.encoders]
+    return [encoder for encoder in encoders if not any(name.startswith(f"{encoder}.") for name in names)]
 
 
 # -------------------------------------------------------------------------- methods: how much changed, by part

@@ -15,6 +15,7 @@ from mmrun.data.loader import Loader
 from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.preprocess.text import Tokens, read_text
 from mmrun.data.store import MappedColumn
+from mmrun.deploy.explain.baselines import IMAGE_BASELINES, ImageBaselineName
 from mmrun.deploy.explain.contributions import Contributions, check_modalities, compute_contributions
 from mmrun.deploy.explain.gradients import Attribution, integrate_gradients
 from mmrun.deploy.explain.occlusion import occlude, open_cover
@@ -27,8 +28,7 @@ from mmrun.types import Batch, Encoder, Features
 
 Method = Literal["integrated_gradients", "occlusion"]
 METHODS: tuple[Method, ...] = ("integrated_gradients", "occlusion")
-BASELINES = {  # what covers a part of a modality, by kind
-    "image": "a plain picture of its mean colour",
+BASELINES = {  # what covers a part of a modality, by kind; see IMAGE_BASELINES for pictures
     "video": "plain frames of their mean colours",
     "text": "padding",
     "audio": "silence",
@@ -104,6 +104,7 @@ class Explainer:
         predictor: of the run.
         target: that is explained.
         method: of the saliency; where no gradient reaches the input of an encoder, occlusion replaces it.
+        image_baseline: what pictures are compared with.
 
     Attributes:
         notes: what was computed in another way than asked, one line each.
@@ -112,11 +113,25 @@ class Explainer:
         ConfigError: the run has too many modalities.
     """
 
-    def __init__(self, predictor: Predictor, target: ExplainedTarget, method: Method = "integrated_gradients") -> None:
-        self.predictor, self.target, self.method = predictor, target, method
+    def __init__(
+        self,
+        predictor: Predictor,
+        target: ExplainedTarget,
+        method: Method = "integrated_gradients",
+        image_baseline: ImageBaselineName = "mean",
+    ) -> None:
+        self.predictor, self.target, self.method, self.image_baseline = predictor, target, method, image_baseline
         self.scorer = Scorer(predictor, target.task.name)
         check_modalities(self.scorer.modalities)
         self.notes: list[str] = []
+
+    def describe_baseline(self, kind: str) -> str:
+        """Return what the values inside a modality are against.
+
+        Args:
+            kind: of the modality.
+        """
+        return IMAGE_BASELINES[self.image_baseline].description if kind == "image" else BASELINES[kind]
 
     def explain(self, rows: Rows) -> Explanations:
         """Explain rows.
@@ -231,7 +246,7 @@ class Explainer:
         path: Path | None = None
         attribution: Attribution | None = None
         if self.method == "integrated_gradients":
-            path = open_path(encoder, kind, x, word_of_token >= 0, self._pad_id(modality))
+            path = open_path(encoder, kind, x, word_of_token >= 0, self._pad_id(modality), self.image_baseline)
             with self._allow_gradients():
                 attribution = None if path is None else integrate_gradients(path, score, self.target.scale_of(output))
             if attribution is not None and kind == "text":
@@ -240,7 +255,7 @@ class Explainer:
         if attribution is None:
             method = "occlusion"
             self._note_occlusion(modality, kind, encoder)
-            cover = open_cover(kind, x, word_of_token, self._pad_id(modality))
+            cover = open_cover(kind, x, word_of_token, self._pad_id(modality), self.image_baseline)
             attribution = occlude(cover, lambda variants: score(self.scorer.encode_modality(modality, variants)))
         names = words.names if words else self._name_columns(modality, len(attribution.values))
         return Saliency(

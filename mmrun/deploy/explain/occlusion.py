@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmrun.deploy.explain.baselines import IMAGE_BASELINES, ImageBaselineName, average_colour
 from mmrun.deploy.explain.gradients import Attribution
-from mmrun.deploy.explain.paths import Parts, average_colour
+from mmrun.deploy.explain.paths import Parts
 from mmrun.types import Input
 
 GRID = 8  # patches along each side of a picture
@@ -50,7 +51,9 @@ def occlude(cover: Cover, score: Callable[[Input], Tensor]) -> Attribution:
     return Attribution(cover.spread(falls), baseline_score, float("nan"))
 
 
-def open_cover(kind: str, x: Input, word_of_token: Tensor, pad_id: int) -> Cover:
+def open_cover(
+    kind: str, x: Input, word_of_token: Tensor, pad_id: int, image_baseline: ImageBaselineName = "mean"
+) -> Cover:
     """Return how the parts of a modality are covered.
 
     Args:
@@ -58,9 +61,10 @@ def open_cover(kind: str, x: Input, word_of_token: Tensor, pad_id: int) -> Cover
         x: its input, of one row.
         word_of_token: of a text, the number of the word of each token [T]; -1 for special tokens and padding.
         pad_id: of a text, the token that replaces a covered one.
+        image_baseline: what a covered patch shows.
     """
     if kind == "image":
-        return _cover_patches(cast(Tensor, x))
+        return _cover_patches(cast(Tensor, x), IMAGE_BASELINES[image_baseline].make(cast(Tensor, x)))
     if kind == "video":
         return _cover_frames(cast(Tensor, x))
     parts = cast(Parts, x)
@@ -73,16 +77,15 @@ def open_cover(kind: str, x: Input, word_of_token: Tensor, pad_id: int) -> Cover
     return _cover_windows(parts, "waveform" if kind == "audio" else "values")
 
 
-def _cover_patches(x: Tensor) -> Cover:
+def _cover_patches(x: Tensor, baseline: Tensor) -> Cover:
     height, width = x.shape[2:]
     rows, columns = (torch.arange(size) * min(GRID, size) // size for size in (height, width))
     num_rows, num_columns = int(rows[-1]) + 1, int(columns[-1]) + 1
     patches = rows.unsqueeze(1) * num_columns + columns  # [H, W]
     masks = patches == torch.arange(num_rows * num_columns).view(-1, 1, 1)
-    plain = average_colour(x)
 
     def hide(mask: Tensor) -> Tensor:
-        return torch.where(mask.unsqueeze(1), plain, x)
+        return torch.where(mask.unsqueeze(1), baseline, x)
 
     return Cover(masks.to(x.device), hide, lambda falls: falls.reshape(num_rows, num_columns))
 

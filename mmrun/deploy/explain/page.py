@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmrun.data.preprocess.points import draw_map
 from mmrun.deploy.explain import pictures
-from mmrun.deploy.explain.explainer import BASELINES, Explainer, Saliency
+from mmrun.deploy.explain.explainer import Explainer, Saliency
 from mmrun.deploy.explain.file import ExplainedRow, FileExplanation
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.results.formatting import pluralize
@@ -269,7 +269,8 @@ def _draw_panel(modality: str, row: ExplainedRow, explainer: Explainer) -> Panel
     saliency, raw = row.saliency[modality], row.raw[modality]
     title = shorten(raw.name) if isinstance(raw, Path) else ""
     change = float(row.scores[row.explained]) - saliency.baseline_score
-    about = f"{METHODS[saliency.method]}; {format_signed(change)} in all, against {BASELINES[saliency.kind]}"
+    baseline = explainer.describe_baseline(saliency.kind)
+    about = f"{METHODS[saliency.method]}; {format_signed(change)} in all, against {baseline}"
     panel = {
         "image": _draw_image,
         "video": _draw_video,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmrun.deploy.explain.baselines import IMAGE_BASELINES, ImageBaselineName, average_colour
 from mmrun.deploy.explain.taps import Tap
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.models.encoders.tabular import Categories
@@ -42,7 +43,9 @@ class Path:
     picture: np.ndarray | None = None
 
 
-def open_path(encoder: Encoder, kind: str, x: Input, replaceable: Tensor, pad_id: int) -> Path | None:
+def open_path(
+    encoder: Encoder, kind: str, x: Input, replaceable: Tensor, pad_id: int, image_baseline: ImageBaselineName = "mean"
+) -> Path | None:
     """Return the path of one modality, or None where its encoder is not differentiable at any known place.
 
     Args:
@@ -51,9 +54,10 @@ def open_path(encoder: Encoder, kind: str, x: Input, replaceable: Tensor, pad_id
         x: its input, of one row.
         replaceable: of a text, which tokens the baseline replaces [T] bool; special tokens and padding stay.
         pad_id: of a text, the token that replaces them.
+        image_baseline: where the path of a picture starts.
     """
     if kind == "image":
-        return _open_image(encoder, cast(Tensor, x))
+        return _open_image(encoder, cast(Tensor, x), IMAGE_BASELINES[image_baseline].make(cast(Tensor, x)))
     if kind == "video":
         return _open_video(encoder, cast(Tensor, x))
     parts = cast(Parts, x)
@@ -66,20 +70,8 @@ def open_path(encoder: Encoder, kind: str, x: Input, replaceable: Tensor, pad_id
     return _open_series(encoder, parts) if kind == "series" else None
 
 
-def average_colour(x: Tensor) -> Tensor:
-    """Return a plain picture of the mean colour of each picture or frame.
-
-    Args:
-        x: [B, C, H, W] or [B, T, C, H, W].
-
-    Returns:
-        The same shape.
-    """
-    return x.mean(dim=(-2, -1), keepdim=True).expand_as(x)
-
-
-def _open_image(encoder: Encoder, x: Tensor) -> Path:
-    return Path({"": average_colour(x)}, {"": x}, lambda points: encoder(points[""]), lambda sums: sums[""].sum(1)[0])
+def _open_image(encoder: Encoder, x: Tensor, baseline: Tensor) -> Path:
+    return Path({"": baseline}, {"": x}, lambda points: encoder(points[""]), lambda sums: sums[""].sum(1)[0])
 
 
 def _open_video(encoder: Encoder, x: Tensor) -> Path:

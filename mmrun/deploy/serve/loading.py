@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from mmrun.training.callback import Callback
 
 MODEL, PREPROCESSING = "model.onnx", "preprocess.json"  # of an exported run
-EXPORT_TOLERANCE = 1e-4  # that of `mmrun export`
 
 
 def is_exported(path: Path) -> bool:
@@ -63,7 +62,7 @@ def open_run(path: Path, backend: str | None, scratch: Path, callback: "Callback
     if backend == "onnx":
         from mmrun.deploy.export import ExportRequest, export
 
-        export(predictor, scratch / "onnx", ExportRequest("onnx", None, EXPORT_TOLERANCE))
+        export(predictor, scratch / "onnx", ExportRequest("onnx", None, None))
         return open_exported(scratch / "onnx", backend, scratch)
     from mmrun.deploy.serve.torch_model import TorchModel
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from mmrun.data import limits
+from mmrun.data.items import list_items
+from mmrun.data.preprocess.items import is_of_items
 from mmrun.deploy.predict_onnx import ExportedRun, Parts
 from mmrun.deploy.serve.cells import ReadRow
 from mmrun.deploy.serve.model import Answer, describe_row, describe_unseen, split_answers
@@ -69,8 +71,9 @@ class OnnxModel:
         return split_answers(requests, answers, errors)
 
     def _decode(self, modality: Modality, value: object) -> Parts | None:
-        if isinstance(value, Path):
-            _check_file(modality.fields[0], value)
+        for item in list_items(value):
+            if isinstance(item, Path):
+                _check_file(modality.fields[0], item)
         try:
             return self._run.decode_value(modality.name, value)
         except DataError as error:
@@ -140,8 +143,10 @@ def build_schema(settings: Mapping[str, Any]) -> Schema:
         kind = spec["kind"]
         fields = []
         for column in spec["columns"]:
-            is_cell = kind == "tabular"
-            fields.append(describe_cell_field(column, name, spec["state"]) if is_cell else Field(column, name, kind))
+            if kind == "tabular":
+                fields.append(describe_cell_field(column, name, spec["state"]))
+            else:
+                fields.append(Field(column, name, kind, is_list=is_of_items(spec["state"])))
         modalities.append(Modality(name, kind, fields))
     targets = [ServedTarget(name, task["kind"], task["names"]) for name, task in settings["tasks"].items()]
     return Schema(settings["run"], modalities, targets)

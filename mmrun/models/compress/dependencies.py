@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 from mmrun.installation import format_pip_command
-from mmrun.models.compress.structure import BATCH_NORMS, CONVOLUTIONS
+from mmrun.models.compress.layers import BATCH_NORMS, CONVOLUTIONS
 
 PRUNABLE = (*CONVOLUTIONS, nn.Linear, *BATCH_NORMS)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.models.compress.dependencies import Dependencies, Forward, Group, Member
-from mmrun.models.compress.structure import BATCH_NORMS
+from mmrun.models.compress.layers import BATCH_NORMS
 
 TOLERANCE = 1e-3  # of outputs, relative to their largest
 

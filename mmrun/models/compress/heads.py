@@ -27,20 +27,35 @@ def prune_heads(encoder: nn.Module, share: float, gradients: Gradients) -> int:
     num_smaller = 0
     for name, attention in attentions:
         count = int(share * attention.num_heads)
-        if count == 0 or not attention._qkv_same_embed_dim or not attention.batch_first:
+        if count == 0 or not can_lose_heads(attention):
             continue
         weight = attention.out_proj.weight.detach()
         gradient = gradients.get(f"{name}.out_proj.weight")
         scores = weight.abs() if gradient is None else (weight * gradient).abs()
         by_head = scores.view(-1, attention.num_heads, attention.head_dim).sum((0, 2))
         kept = by_head.argsort(descending=True)[: attention.num_heads - count].sort().values
-        replace_module(encoder, name, _keep_heads(attention, kept))
+        replace_module(encoder, name, keep_heads(attention, kept))
         num_smaller += 1
     return num_smaller
 
 
+def can_lose_heads(attention: nn.MultiheadAttention) -> bool:
+    """Return whether `SmallAttention` can take the place of an attention inside an encoder.
+
+    Args:
+        attention: of queries to themselves.
+    """
+    return bool(attention._qkv_same_embed_dim and attention.batch_first)
+
+
 @torch.no_grad()
-def _keep_heads(attention: nn.MultiheadAttention, heads: Tensor) -> SmallAttention:
+def keep_heads(attention: nn.MultiheadAttention, heads: Tensor) -> SmallAttention:
+    """Return an attention with some heads of another.
+
+    Args:
+        attention: that `can_lose_heads` accepts.
+        heads: their numbers, at least one.
+    """
     width = attention.head_dim
     rows = (heads[:, None] * width + torch.arange(width, device=heads.device)).flatten()
     all_rows = torch.cat([rows + part * attention.embed_dim for part in range(3)])

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from mmrun.models.compress.structure import Factors, Layer, build_factors, can_factorize, replace_module
+from mmrun.models.compress.layers import Layer
+from mmrun.models.compress.structure import Factors, build_factors, can_factorize, replace_module
 
 
 def factorize(model: nn.Module, share: float) -> int:

@@ -1,6 +1,9 @@
 """How a compressed model differs in shape from the one that its config builds, as JSON holds it."""
 
-from typing import TypedDict
+from typing import Literal, NotRequired, TypedDict
+
+Mode = Literal["static", "dynamic"]
+Scheme = Literal["asymmetric", "symmetric"]
 
 
 class Drop(TypedDict):
@@ -15,6 +18,20 @@ class Drop(TypedDict):
     children: list[str]
 
 
+class Int8(TypedDict):
+    """Layers that compute in 8 bits.
+
+    Attributes:
+        mode: static, with ranges in the checkpoint, or dynamic.
+        scheme: of the inputs.
+        layers: their names.
+    """
+
+    mode: Mode
+    scheme: Scheme
+    layers: list[str]
+
+
 class Structure(TypedDict):
     """What is smaller than in the model that the config builds. Names are those of modules, after blocks were dropped.
 
@@ -24,6 +41,7 @@ class Structure(TypedDict):
         ranks: rank of each layer that is a product of two.
         sizes: inputs and outputs of each layer whose width differs.
         dims: width of the features of an encoder or the fusion, where it differs.
+        int8: layers that compute in 8 bits, if there are any.
     """
 
     drops: list[Drop]
@@ -31,3 +49,4 @@ class Structure(TypedDict):
     ranks: dict[str, int]
     sizes: dict[str, list[int]]
     dims: dict[str, int]
+    int8: NotRequired[Int8]

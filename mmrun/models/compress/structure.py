@@ -8,13 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.compress.record import Drop, Structure
+from mmrun.models.compress.int8 import Int8Layer, can_quantize
+from mmrun.models.compress.layers import BATCH_NORMS, CONVOLUTIONS, Layer
+from mmrun.models.compress.record import Drop, Int8, Structure
 from mmrun.types import Encoder, Fusion
-
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Size(NamedTuple):
@@ -53,6 +50,17 @@ def apply_structure(model: nn.Module, structure: Structure) -> None:
         if not isinstance(part, Encoder | Fusion) or not _is_up_to(dim, part.dim):
             raise ConfigError(f"{name}: cannot have features of width {dim}")
         part.dim = dim
+    if "int8" in structure:
+        _apply_int8(model, structure["int8"])
+
+
+def _apply_int8(model: nn.Module, int8: Int8) -> None:
+    for name in int8["layers"]:
+        layer = _get_module(model, name)
+        if not can_quantize(layer):
+            raise ConfigError(f"{name}: cannot compute in 8 bits")
+        input_range = (0.0, 0.0) if int8["mode"] == "static" else None
+        replace_module(model, name, Int8Layer(layer, int8["scheme"], input_range=input_range))
 
 
 def describe_structure(model: nn.Module, blank: nn.Module, drops: Sequence[Drop]) -> Structure:
@@ -77,6 +85,10 @@ def describe_structure(model: nn.Module, blank: nn.Module, drops: Sequence[Drop]
     for name, size in _iterate_sizes(model):
         if size != original[name]:
             structure["sizes"][name] = list(size)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, Int8Layer)}
+    if layers:
+        first = next(iter(layers.values()))  # all are quantized in one way
+        structure["int8"] = {"mode": first.mode, "scheme": first.scheme, "layers": list(layers)}
     return structure
 
 
@@ -147,7 +159,7 @@ def get_size(module: nn.Module) -> Size | None:
         return Size(module.in_features, module.out_features)
     if isinstance(module, BATCH_NORMS):
         return Size(module.num_features, module.num_features)
-    return None
+    return Size(*module.size) if isinstance(module, Int8Layer) else None
 
 
 def _iterate_sizes(model: nn.Module) -> Iterator[tuple[str, Size]]:

@@ -22,6 +22,7 @@ from mmrun.types import Encoder, Features, Input
 
 RATE = 16000  # Hz, the sample rate of all these models
 HOP = 160  # samples from one frame of a spectrogram to the next
+MAX_WINDOW = RATE  # samples; no model needs as many for a step
 
 
 def hf_audio(
@@ -80,6 +81,13 @@ class Wave(Encoder):
         self.normalize = settings["do_normalize"] if settings else True
         # Models with a group norm over time were trained on zero-padded sound without an attention mask.
         self.masked = getattr(net.config, "feat_extract_norm", "layer") == "layer"
+        steps: Tensor = net._get_feat_extract_output_lengths(torch.arange(MAX_WINDOW))
+        self.window = int((steps < 1).sum())  # samples of the first step
+
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether padding is masked."""
+        return self.masked
 
     def forward(self, x: dict[str, Tensor]) -> Features:
         """Standardise each clip if the model expects it, and encode.
@@ -105,8 +113,7 @@ class Wave(Encoder):
         """Return the waveform [B, S] as the model expects it, its length [B, 1], and the attention mask [B, S]."""
         waveform, length = x["waveform"].float(), x["length"]
         num_samples = waveform.shape[1]
-        too_short = self._count_steps(length) < 1
-        length = torch.where(too_short, num_samples, length).unsqueeze(1)  # such a clip is read with its padding
+        length = length.clamp(min=self.window).unsqueeze(1)  # a shorter clip is read with some of its padding
         real = torch.arange(num_samples, device=waveform.device) < length  # [B, S]
         if self.normalize:
             mean = (waveform * real).sum(dim=1, keepdim=True) / length

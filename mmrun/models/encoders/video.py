@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Literal, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
@@ -143,6 +144,26 @@ def _build_temporal(temporal: Temporal, dim: int, num_frames: int, num_layers: i
     raise ConfigError(f"temporal={temporal!r}: choose mean, attention or gru")
 
 
+class FrameMaxPool(nn.Module):
+    """Max pooling that halves height and width of each frame, rounded up.
+
+    Unlike `nn.MaxPool3d`, its backward pass returns the same bits each time on a GPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool.
+
+        Args:
+            x: [B, C, T, H, W].
+
+        Returns:
+            [B, C, T, H', W'].
+        """
+        pooled: Tensor = F.max_pool2d(x.flatten(1, 2), 2, ceil_mode=True)
+        by_frame: Tensor = pooled.unflatten(1, x.shape[1:3])
+        return by_frame
+
+
 class Cnn3d(Encoder):
     """Convolutions over time and space (C3D: Tran et al., 2015); the cells of the last feature map are the tokens.
 
@@ -167,7 +188,7 @@ class Cnn3d(Encoder):
         for (before, after), kernel in zip(pairwise([in_channels, *channels]), kernels, strict=True):
             block = nn.Sequential(
                 nn.Conv3d(before, after, kernel, padding=kernel // 2, bias=False),
-                nn.MaxPool3d((1, 2, 2), ceil_mode=True),
+                FrameMaxPool(),
                 nn.BatchNorm3d(after),
                 nn.ReLU(),
             )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
@@ -40,6 +41,8 @@ class AugmentText(Augmentation):
         typo: probability that a word gets a typo: letters swapped, missing, doubled or hit beside the key.
         synonym: probability that a word that has a synonym is replaced by one.
         synonyms: lists of words that mean the same: [[film, movie], [big, large, huge]].
+        max_tokens: of the longest text. Where typos or synonyms make texts longer, the result has as many, also that of
+            a batch that was cropped; None: as many as the input.
 
     Raises:
         ConfigError: there is no tokenizer for typos and synonyms, or no synonym is a token.
@@ -61,8 +64,10 @@ class AugmentText(Augmentation):
         typo: Share = 0.0,
         synonym: Share = 0.0,
         synonyms: Sequence[Sequence[str]] = (),
+        max_tokens: int | None = None,
     ) -> None:
         super().__init__()
+        self.max_tokens = max_tokens
         self.drop, self.mask_id, self.pad_id = drop, mask_id, pad_id
         self.delete, self.swap, self.typo, self.synonym = delete, swap, typo, synonym
         self.register_buffer("special", torch.tensor(list(special_ids), dtype=torch.int64), persistent=False)
@@ -83,6 +88,9 @@ class AugmentText(Augmentation):
         Args:
             x: text; the mask changes where words are deleted or replaced by longer ones.
         """
+        if self.max_tokens is not None and (self.typos is not None or self.synonyms is not None):
+            room = (0, self.max_tokens - x["ids"].shape[1])
+            x = {**x, "ids": F.pad(x["ids"], room, value=self.pad_id), "mask": F.pad(x["mask"], room)}
         if self.swap > 0:
             x = {**x, "ids": self._swap(x)}
         is_word, word = find_words(x, self.special), self._number_words(x)

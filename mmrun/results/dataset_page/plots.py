@@ -8,12 +8,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mmrun.data.checks.statistics import Correlations, Distribution, Frequencies
 from mmrun.data.table import SPLITS
-from mmrun.results.report.charts import draw_heatmap
+from mmrun.results.report.charts import draw_heatmap, shorten_name
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.style import assign_styles, draw_legend
 
 STYLES = assign_styles([(split,) for split in SPLITS])
-MAX_LETTERS = 30  # of a name in a plot
 TICK_STEPS = [1, 2, 2.5, 5, 10]
 BAR_HEIGHT = 0.26  # inches, of one value
 
@@ -36,7 +35,7 @@ def plot_distribution(name: str, distribution: Distribution) -> Plot:
                 axes.stairs(shares, edges, color=color, linewidth=1.6, label=split, fill=False)
                 if split == "train":
                     axes.stairs(shares, edges, color=color, alpha=0.2, fill=True)
-        axes.set_xlabel(_shorten(name))
+        axes.set_xlabel(shorten_name(name))
         axes.set_ylabel("share of rows")
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="x", useOffset=False)
@@ -67,7 +66,7 @@ def plot_frequencies(name: str, frequencies: Frequencies, total_by_split: dict[s
             shares = [frequencies.counts[value][split] / total_by_split[split] for value in values]
             positions = np.arange(len(values)) + (place - (len(splits) - 1) / 2) * height
             axes.barh(positions, shares, height, color=style.color, label=split)
-        axes.set_yticks(range(len(values)), [_shorten(value) or "(empty)" for value in values])
+        axes.set_yticks(range(len(values)), [shorten_name(value) or "(empty)" for value in values])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=TICK_STEPS))
@@ -76,7 +75,7 @@ def plot_frequencies(name: str, frequencies: Frequencies, total_by_split: dict[s
 
     shown = f"the {len(values)} most frequent of {frequencies.num_different:,}"
     caption = f"{name}: {shown if len(values) < frequencies.num_different else f'{len(values)} values'}"
-    most = ", ".join(_shorten(value) for value in values[:5])
+    most = ", ".join(shorten_name(value) for value in values[:5])
     alt = f"Bars of the share of {name} by split. Most frequent: {most}."
     return Plot("frequencies", caption, alt, draw, 4.6, 1.0 + BAR_HEIGHT * len(values))
 
@@ -87,7 +86,7 @@ def plot_correlations(correlations: Correlations) -> Plot:
     Args:
         correlations: of the columns.
     """
-    names = [_shorten(name) for name in correlations.names]
+    names = [shorten_name(name) for name in correlations.names]
     caption = "Pearson correlation between columns of numbers, over the rows that have both"
     alt = f"{caption}: {_describe_strongest(correlations)}."
     size = 1.6 + 0.42 * len(names)
@@ -107,8 +106,3 @@ def _describe_strongest(correlations: Correlations) -> str:
     first, second = np.unravel_index(values.argmax(), values.shape)
     value = correlations.values[int(first)][int(second)]
     return f"the strongest is {correlations.names[first]} and {correlations.names[second]}, {value:.2f}"
-
-
-def _shorten(name: str) -> str:
-    line = " ".join(name.split())
-    return line if len(line) <= MAX_LETTERS else f"{line[: MAX_LETTERS - 3]}..."

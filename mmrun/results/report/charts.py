@@ -10,6 +10,7 @@ from mmrun.results.report.groups import format_group
 from mmrun.results.report.style import PlotKwargs, Styles, draw_legend
 from mmrun.results.selection import Group
 
+MAX_LETTERS = 30  # of a name
 COLORMAP = "cividis"  # looks the same to any colour vision, and in grey
 LIGHT_TEXT, DARK_TEXT = "#ffffff", "#101010"
 DARK_BELOW = 0.55  # of the range of a colour map: darker cells get light text
@@ -74,3 +75,17 @@ def draw_heatmap(
     axes.tick_params(length=0)
     axes.grid(False)
     axes.invert_yaxis()
+
+
+def shorten_name(name: str, max_letters: int = MAX_LETTERS) -> str:
+    """Return a name as one line; of a long one its beginning and its end.
+
+    Args:
+        name: of the user: a class, a column or a cell.
+        max_letters: of the line.
+    """
+    line = " ".join(name.split())
+    if len(line) <= max_letters:
+        return line
+    end = (max_letters - 3) // 3
+    return f"{line[: max_letters - 3 - end]}...{line[-end:]}"

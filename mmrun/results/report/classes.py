@@ -1,15 +1,16 @@
 """The section on classes, from stored predictions: calibration, ROC and precision-recall curves, confusion matrices."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mmrun.results import classification
+from mmrun.results.classification import GRID, OneVsRestCurves
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions
-from mmrun.results.report.charts import draw_heatmap
+from mmrun.results.report.confusion import plot_confusion
 from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group, map_groups
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
@@ -18,38 +19,6 @@ from mmrun.results.schema import RunRecord
 from mmrun.results.selection import Group
 
 MAX_MATRICES = 6  # groups whose confusion matrix is drawn
-MAX_CLASSES = 20  # with more, a confusion matrix cannot be read
-GRID = np.linspace(0, 1, 101)  # of mean curves
-
-
-class OneVsRestCurves(NamedTuple):
-    """The ROC and precision-recall curves of one class against the rest, or the mean of several, on GRID.
-
-    Args:
-        true_positive_rate: [101], over the false positive rate.
-        precision: [101], over recall.
-        auroc: area under the ROC curve.
-        average_precision: area under the precision-recall curve.
-    """
-
-    true_positive_rate: np.ndarray
-    precision: np.ndarray
-    auroc: float
-    average_precision: float
-
-    @classmethod
-    def from_curve(cls, curve: classification.Curve) -> "OneVsRestCurves":
-        """Read a curve at the points of GRID.
-
-        Args:
-            curve: at every threshold.
-
-        Returns:
-            The true positive rate is interpolated; precision is that of the first threshold that reaches a recall.
-        """
-        thresholds = np.searchsorted(curve.recall[1:], GRID - 1e-9)
-        true_positive_rate = np.interp(GRID, curve.false_positive_rate, curve.recall)
-        return cls(true_positive_rate, curve.precision[1:][thresholds], curve.auroc, curve.average_precision)
 
 
 class ClassificationSummary:
@@ -105,16 +74,11 @@ class ClassificationSummary:
     @property
     def calibration_error(self) -> float:
         """Expected calibration error (Guo et al., 2017) over the rows of all runs."""
-        return float(np.abs(self.correct - self.confidence).sum() / self.rows.sum())
+        return classification.ConfidenceBins(self.rows, self.confidence, self.correct).calibration_error
 
     def average_curves(self) -> OneVsRestCurves:
-        """Average the curves over all classes and runs.
-
-        Returns:
-            The mean of each curve and of each area.
-        """
-        means = [np.mean(values, axis=0) for values in zip(*self.curves, strict=True)]
-        return OneVsRestCurves(*means)
+        """Average the curves and areas over all classes and runs."""
+        return OneVsRestCurves.average(self.curves)
 
 
 def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styles: Styles) -> Section | None:
@@ -148,8 +112,10 @@ def _plot_task(summaries: Mapping[Group, ClassificationSummary], styles: Styles)
     for group, summary in summaries.items():
         if summary.curves:
             curves[group] = summary.average_curves()
-        if summary.confusion.any() and len(summary.names) <= MAX_CLASSES:
-            matrices.append(plot_confusion(group, summary))
+        if summary.confusion.any():
+            name = format_group(group)
+            plot = plot_confusion(name, summary.names, summary.confusion, "rows of all seeds pooled")
+            matrices.append(replace(plot, name=f"confusion-{name}"))
     plots = [plot_roc(curves, styles), plot_precision_recall(curves, styles)] if curves else []
     return [*plots, plot_calibration(summaries, styles), *matrices[:MAX_MATRICES]]
 
@@ -171,7 +137,7 @@ def summarize_predictions(runs: Iterable[RunRecord], split: str) -> dict[str, Cl
             continue
         for task in list_tasks(folder, split):
             per_class = run["per_class"][split][task]
-            if not all("f1" in metrics for metrics in per_class.values()):  # a regression task has errors instead
+            if not classification.has_classes(per_class):
                 continue
             summary = summaries.setdefault(task, ClassificationSummary(list(per_class)))
             _, scores, target = read_predictions(folder, split, task, parse_primary_head(run))
@@ -274,35 +240,3 @@ def plot_precision_recall(curves: Mapping[Group, OneVsRestCurves], styles: Style
 
     caption = "precision and recall: each class against the rest, mean over classes and seeds"
     return Plot("precision-recall", caption, f"Precision-recall curves. {describe_groups(curves, describe)}.", draw)
-
-
-def plot_confusion(group: Group, summary: ClassificationSummary) -> Plot:
-    """Plot a confusion matrix, normalised over the true classes.
-
-    Args:
-        group: whose runs were summed up.
-        summary: of the group, with C classes.
-
-    Returns:
-        A heat map; cells are percentages of the true class.
-    """
-    counts = summary.confusion
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-
-    def draw(axes: Axes) -> None:
-        draw_heatmap(axes, shares, summary.names, summary.names, _format_percentage, 0, 1)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-
-    errors = counts - np.diag(counts.diagonal())
-    true, predicted = np.unravel_index(errors.argmax(), errors.shape)
-    error = f"{summary.names[true]} predicted as {summary.names[predicted]}"
-    side = max(3.2, min(5.0, 1.6 + 0.2 * len(summary.names)))
-    name = format_group(group)
-    caption = f"{name}: confusion, % of each true class, rows of all seeds pooled"
-    alt = f"Confusion matrix of {name}; the most frequent error is {error}: {shares[true, predicted]:.0%}."
-    return Plot(f"confusion-{name}", caption, alt, draw, side, side)
-
-
-def _format_percentage(share: float) -> str:
-    return f"{share * 100:.0f}" if share >= 0.005 else ""

@@ -52,11 +52,12 @@ class Report:
     records: list[dict[str, object]]
 
 
-def build_report(findings: Findings) -> Report:
+def build_report(findings: Findings, run_sections: Sequence[Section] = ()) -> Report:
     """Build a report from the results of its comparisons, and from what else the run folders hold.
 
     Args:
         findings: of `compute_findings`.
+        run_sections: on single runs.
 
     Returns:
         The report; its plots are not drawn yet.
@@ -69,6 +70,7 @@ def build_report(findings: Findings) -> Report:
     for index, setting in enumerate(findings.settings):
         sections += _build_setting(findings, setting, styles, plotted=index < MAX_PLOTTED_SETTINGS)
     sections += [
+        *run_sections,
         provenance.build_config_section(findings, list(styles)),
         provenance.build_environment_section(environments),
         provenance.build_run_section(findings),

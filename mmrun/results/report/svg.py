@@ -1,8 +1,9 @@
-"""Plots as inline SVG, which takes its colours from the page, and as SVG and PDF files for a paper."""
+"""Plots as inline SVG, which takes its colours from the page, and as SVG, PDF and PNG files."""
 
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 
 from mmrun.results.formatting import escape_controls
 from mmrun.results.report.plots import Plot
+from mmrun.results.report.style import PlotKwargs
 
 TEXT_COLOR, GRID_COLOR = "#010203", "#040506"  # placeholders: the page's light or dark theme replaces them
 
@@ -34,6 +36,11 @@ ON_PAGE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), TEXT_COLOR),
     "grid.color": GRID_COLOR,
     "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
+}
+SAVE_ARGUMENTS: dict[str, PlotKwargs] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"dpi": 200, "facecolor": "white"},
 }
 ON_PAPER = {"grid.color": "#dddddd", "svg.fonttype": "path", "pdf.fonttype": 42}
 
@@ -69,18 +76,26 @@ def render_inline(plot: Plot, id: str) -> str:
     return svg.replace(">", f">{title}", 1)
 
 
-def save_plot(plot: Plot, file: Path) -> None:
-    """Save a plot as an SVG and a PDF file, the same bytes for the same data.
+def save_plot(plot: Plot, file: Path, formats: Sequence[str] = ("svg", "pdf")) -> list[Path]:
+    """Save a plot, the same bytes for the same data.
 
     Args:
         plot: to be drawn.
         file: path without a suffix; missing folders are created.
+        formats: svg, pdf (both transparent) or png (on white).
+
+    Returns:
+        The files, one for each format.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    files = []
     with matplotlib.rc_context({**STYLE, **ON_PAPER}):
         figure = _draw(plot)
-        figure.savefig(f"{file}.svg", metadata={"Date": None})
-        figure.savefig(f"{file}.pdf", metadata={"CreationDate": None})
+        for name in formats:
+            figure.patch.set_alpha(1.0 if name == "png" else 0.0)
+            files.append(file.with_name(f"{file.name}.{name}"))
+            figure.savefig(files[-1], **SAVE_ARGUMENTS[name])
+    return files
 
 
 def _draw(plot: Plot) -> Figure:

@@ -35,11 +35,14 @@ def test_the_duration_is_that_of_the_training_rows():
     assert waveform.seconds == 10.0  # no more
 
 
-def test_a_given_duration_stays_and_short_clips_get_a_second():
-    clips = [(np.ones(4000, dtype=np.int16), 8000)]
-    for waveform, seconds in ((Waveform(8000, 0.25), 0.25), (Waveform(8000), 1.0)):
-        waveform.fit(Column("audio", clips), np.array([0]))
-        assert waveform.state() == {"sample_rate": 8000, "seconds": seconds}
+@pytest.mark.parametrize(
+    ("waveform", "samples", "seconds"),
+    [(Waveform(8000, 0.25), 4000, 0.25), (Waveform(8000), 4000, 0.5), (Waveform(8000), 80, 0.1)],
+)
+def test_a_given_duration_stays_and_others_are_no_longer_than_the_clips(waveform, samples, seconds):
+    clips = [(np.ones(samples, dtype=np.int16), 8000)]
+    waveform.fit(Column("audio", clips), np.array([0]))
+    assert waveform.state() == {"sample_rate": 8000, "seconds": seconds}
 
 
 def test_a_damaged_file_is_left_to_the_decoding(media):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from mmrun.data.preprocess.text import Tokens, choose_vocab_size, count_words
+from mmrun.data.preprocess.text import Tokens
+from mmrun.data.preprocess.vocabulary import choose_vocab_size, count_words
 from mmrun.data.table import Column
 from mmrun.errors import ConfigError, DataError
 from tests.data.preprocess.fitted import TEXTS, fitted
@@ -222,7 +223,7 @@ def test_word_vectors_bring_their_own_vocabulary(tmp_path):
     assert vectors.matrix[words["good"]].tolist() == [1, 2]
     assert vectors.matrix[words["great"]].tolist() == [3, 4]
     assert np.isnan(vectors.matrix[words["films"]]).all()
-    assert tokens.notes[1] == "9 words: 33.3% of all words have a vector in vectors.txt, 44.4% are unknown"
+    assert tokens.notes[1] == "9 words: 33.3% of all words have a vector, 44.4% are unknown"
     assert tokens.decode("the great GOOD!")["ids"].tolist() == [2, 7, 8, 6, 1, 3, 0, 0]
 
 

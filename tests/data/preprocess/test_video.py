@@ -69,3 +69,12 @@ def test_a_damaged_animation_is_one_line(tmp_path):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DataError, match=r"a\.gif is damaged or not an image"):
         Frames(4, 4, channels=1).decode(path)
+
+
+def test_a_gif_that_resembles_an_mpeg_stream_is_a_gif(tmp_path):
+    path = save_gif(tmp_path / "a.gif", [0, 200])
+    content = path.read_bytes()
+    comment = b"\x21\xfe\xff" + b"G" * 255 + b"\xff" + b"G" * 255 + b"\x00"  # an extension full of G
+    start = 13 + 3 * 2 ** ((content[10] & 7) + 1) if content[10] & 0x80 else 13  # behind the header and its palette
+    path.write_bytes(content[:start] + comment + content[start:])
+    assert decode_levels(fitted(Frames(2, 4), "video", [path]), path) == [0, 200]

@@ -75,9 +75,9 @@ def test_files_that_are_cut_off_or_broken_are_one_line(tmp_path):
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError) as caught:
         list(read_frames(path, 4))
-    assert str(caught.value) == "a.mp4 is damaged or not a video (InvalidDataError); replace it"
+    assert str(caught.value) == "a.mp4 is damaged or not a video (InvalidDataError)"
     path.write_bytes(b"\x1aE\xdf\xa3" + bytes(range(256)) * 4)
-    with pytest.raises(DataError, match=r"a\.mp4 is damaged or not a video \(\w+\); replace it"):
+    with pytest.raises(DataError, match=r"a\.mp4 is damaged or not a video \(\w+\)"):
         list(read_frames(path, 4))
 
 
@@ -90,7 +90,7 @@ def test_sound_alone_is_no_video(tmp_path):
         container.mux(stream.encode(frame))
     with pytest.raises(DataError) as caught:
         list(read_frames(path, 4))
-    assert str(caught.value) == "a.mkv holds sound, but no video; replace it"
+    assert str(caught.value) == "a.mkv holds sound, but no video"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_playlists_are_not_opened(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DataError) as caught:
         list(read_frames(path, 1))
-    assert str(caught.value) == "a.mp4 is no video, whatever its name says; replace it"
+    assert str(caught.value) == "a.mp4 is no video, whatever its name says"
 
 
 def test_too_many_or_too_large_frames_are_refused(tmp_path, monkeypatch):

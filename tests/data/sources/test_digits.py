@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmrun.data.sources.digits import digits
+from mmrun.data.sources.digits import _load_digits, digits
 from mmrun.data.table import SPLITS
 from mmrun.errors import ConfigError
 
@@ -16,6 +16,15 @@ def test_digits_are_the_same_every_time():
         assert (first.columns["audio"].values[row][0] == second.columns["audio"].values[row][0]).all()
     assert first.columns["text"].values != different.columns["text"].values
     assert first.fingerprint == second.fingerprint != different.fingerprint
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    pictures, classes = _load_digits()
+    expected = load_digits()
+    assert np.array_equal(pictures, expected.images)
+    assert np.array_equal(classes, expected.target)
 
 
 def test_digits_without_noise_are_recognizable():

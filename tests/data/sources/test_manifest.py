@@ -216,7 +216,8 @@ def test_too_few_rows_to_split(tmp_path):
         ({"split": "fold"}, "dataset.split: my.csv has no column 'fold' (it has photo, age, label)"),
         (
             {"kinds": {"photo": "picture"}},
-            "dataset.kinds.photo: 'picture' is not a kind; choose one of image, text, audio, tabular, series",
+            "dataset.kinds.photo: 'picture' is not a kind; choose one of image, text, audio, tabular, series, video, "
+            "points",
         ),
         ({"kinds": {"photos": "image"}}, "dataset.kinds.photos: there is no such modality (there are photo, tabular)"),
         (

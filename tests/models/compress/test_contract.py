@@ -9,7 +9,9 @@ import torch
 from mmrun.models.compress.depth import drop_blocks
 from mmrun.models.compress.filters import prune_filters
 from mmrun.models.compress.heads import prune_heads
+from mmrun.models.compress.int8 import Quantization
 from mmrun.models.compress.low_rank import factorize
+from mmrun.models.compress.quantize import quantize_layers, split_attentions
 from mmrun.models.compress.structure import apply_structure, describe_structure
 from mmrun.testing.encoders import check_rows_are_independent, check_shapes
 from mmrun.testing.examples import encoder_input
@@ -85,6 +87,21 @@ FACTORIZED = {
 }
 
 
+WITHOUT_LAYERS = {
+    "audio/ica",
+    "audio/pca",
+    "image/ica",
+    "image/pca",
+    "series/gru",
+    "series/ica",
+    "series/pca",
+    "tabular/ica",
+    "tabular/pca",
+    "text/gru",
+    "text/lstm",
+}  # of a kind that computes in 8 bits
+
+
 def compute(encoder, x):
     features = encoder(x)
     return [part for part in (features.pooled, features.tokens) if part is not None]
@@ -135,3 +152,22 @@ def test_a_compressed_encoder_keeps_its_contract_and_is_rebuilt_from_its_shapes(
     x = encoder_input(kind_of(case))
     with torch.no_grad():
         torch.testing.assert_close(compute(rebuilt, x), compute(encoder, x))
+
+
+@pytest.mark.parametrize("case", LIGHT)
+def test_an_encoder_in_8_bits_keeps_its_contract_and_is_rebuilt_from_its_names(build, case):
+    original = build(case).eval()
+    encoder, x = copy.deepcopy(original), encoder_input(kind_of(case))
+    split_attentions(encoder)
+    names = quantize_layers(encoder, Quantization(), partial(compute, encoder, x))
+    assert bool(names) == (case not in WITHOUT_LAYERS)
+    if not names:
+        return
+    check_shapes(encoder)
+    rebuilt = copy.deepcopy(original)
+    apply_structure(rebuilt, describe_structure(encoder, copy.deepcopy(original), []))
+    rebuilt.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        for actual, again, expected in zip(compute(encoder, x), compute(rebuilt, x), compute(original, x), strict=True):
+            torch.testing.assert_close(again, actual)
+            torch.testing.assert_close(actual, expected, atol=0.2 * float(expected.abs().max()), rtol=0)

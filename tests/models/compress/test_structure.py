@@ -52,6 +52,8 @@ def test_what_a_layer_stands_for_can_be_read():
         ({"heads": {"layer.self_attn": 5}}, "layer.self_attn: cannot have 5 attention heads"),
         ({"heads": {"layer": 1}}, "layer: cannot have 1 attention heads"),
         ({"dims": {"layer": 4}}, "layer: cannot have features of width 4"),
+        ({"int8": {"mode": "static", "scheme": "symmetric", "layers": ["blocks.1"]}}, "blocks.1: cannot compute in 8"),
+        ({"int8": {"mode": "dynamic", "scheme": "symmetric", "layers": ["no"]}}, "the model has no part 'no'"),
         ({"drops": [{"container": "blocks", "children": ["0", "1", "2"]}]}, "blocks 0, 1, 2 cannot be dropped"),
         ({"drops": [{"container": "layer", "children": ["linear1"]}]}, "blocks linear1 cannot be dropped"),
     ],

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 
+from mmrun.data.length_groups import crop_parts
 from mmrun.errors import ConfigError
 from mmrun.models.encoders.hf_audio import hf_audio
+from mmrun.testing.encoders import check_padding
 
 Tiny = Callable[[str], str]
 
@@ -41,6 +44,18 @@ def test_wav2vec_reads_what_its_extractor_gives(tiny: Tiny) -> None:
     assert features.mask.sum().item() == 27
     torch.testing.assert_close(features.tokens[0, :27], expected[0, :27], atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(features.pooled[0], expected[0, :27].mean(0), atol=1e-4, rtol=1e-3)
+
+
+def test_padding_is_ignored_where_the_model_masks_it(tiny: Tiny, tmp_path: Path) -> None:
+    encoder = hf_audio(tiny("wav2vec2"), 16000, 16000).eval()
+    assert encoder.ignores_padding
+    check_padding(encoder)
+    empty = {"waveform": torch.zeros(2, 16000), "length": torch.tensor([0, 399])}  # shorter than a step
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(crop_parts(empty, 1600)).pooled, encoder(empty).pooled)
+    config = AutoConfig.from_pretrained(tiny("wav2vec2"), feat_extract_norm="group")
+    config.save_pretrained(tmp_path)
+    assert not hf_audio(str(tmp_path), 16000, 16000, pretrained=False).ignores_padding
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from mmrun.errors import ConfigError
 from mmrun.models.encoders.hf_video import HfVideo
 from mmrun.models.encoders.image import Cnn
 from mmrun.models.encoders.series import Cnn1d
-from mmrun.models.encoders.video import Cnn3d, FrameEncoder
+from mmrun.models.encoders.video import Cnn3d, FrameEncoder, FrameMaxPool
 
 FRAMES, SIZE = 5, 8
 
@@ -90,3 +90,8 @@ def test_a_transformer_says_which_videos_it_reads(tiny):
         HfVideo(tiny("videomae"), in_channels=3, image_size=32, num_frames=8)
     start = f"{tiny('videomae')} cannot read 8 frames of 3 x 32 x 32 pixels; it was trained with 4 of 32: set "
     assert str(caught.value).startswith(start + "preprocess.num_frames and preprocess.size (")
+
+
+def test_frames_are_pooled_as_by_torch_in_three_dimensions():
+    x = torch.randn(2, 3, 4, 5, 7)
+    assert FrameMaxPool()(x).equal(nn.MaxPool3d((1, 2, 2), ceil_mode=True)(x))

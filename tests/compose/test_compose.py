@@ -59,6 +59,10 @@ def error_message(capsys, *arguments):
         ("experiment=a(b", "'experiment=a(b' cannot be read; to set it literally, type 'experiment=\"a(b\"'"),
         ("dataset.größe=3", "'dataset.größe=3' cannot be read; its key may hold a-z, 0-9, _ and points"),
         ("~strategy.stages.pretrain", "Could not delete from config. 'strategy.stages.pretrain' does not exist."),
+        (
+            "strategy.stages.trian.objective=task",
+            "strategy.stages.trian.objective: no option of objective stands there that could be replaced; mmrun train",
+        ),
         ("callbacks=tensorbord", "callbacks: no option 'tensorbord'; did you mean 'tensorboard'? ("),
         (
             "callbacks=tensorboard callbacks.tensorboard.name=tensorbord",

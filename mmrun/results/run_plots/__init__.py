@@ -1,0 +1,1 @@
+"""The plots of one run, from what its folder holds."""
