@@ -195,7 +195,7 @@ class TrainerConfig:
     progress: bool = changes(NOTHING, True)  # a live progress bar, on a terminal
 
 
-Missing = Literal["absent", "zero", "mean", "token", "drop"]
+Missing = Literal["absent", "zero", "mean", "token", "generate", "drop"]
 
 
 @dataclass
@@ -210,8 +210,8 @@ class RunConfig:
     # learning rates of encoders by modality, those of the others being that of the optimizer; None: no encoder has one
     encoder_lr: dict[str, PositiveFloat] | None = changes(TRAINING, None, later=True)
     fusion: Node = None  # may have an `init`
-    # what a fusion sees of a missing modality: that it is absent; or zeros, a running mean or a learned token in its
-    # place. drop: training rows that lack one are left out
+    # what a fusion sees of a missing modality: that it is absent; or zeros, a running mean, a learned token or what is
+    # generated from the others in its place. drop: training rows that lack one are left out
     missing: Missing = changes(TRAINING, "absent", later=True)
     head: HeadConfig = field(default_factory=HeadConfig)
     init: str | None = changes(TRAINING, None, later=True)  # a run, all parts of which start this one where they match

@@ -199,6 +199,18 @@ class Fusion(nn.Module):
         """
         return {}
 
+    def auxiliary_losses(self, features: dict[str, Features], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return losses that the fusion adds to those of the tasks, for parts that these do not teach; by default none.
+
+        Args:
+            features: by modality.
+            present: by modality, [B] bool.
+
+        Returns:
+            By modality, each the mean over the rows that have it, 0 where there is none.
+        """
+        return {}
+
 
 class Task(Protocol):
     """What the model predicts for one target column.

@@ -45,6 +45,7 @@ NOT_RUN = {  # how a command begins -> why it is not run
     "mmrun compare outputs/easy_vqa": "compares these runs",
     "mmrun train -m augment=none,light,strong,trivial seed=0,1,2": "12 runs of 10 epochs",
     "mmrun compare augmented/": "compares these runs",
+    "mmrun compare incomplete/": "compares runs on data that is not here",
     "mmrun report outputs --eval": "evaluates dozens of runs; end_to_end/test_eval.py runs it on two",
     "mmrun train -m --jobs 2": "starts processes; end_to_end/test_sweep.py does so with small runs",
     "mmrun compare outputs/avdigits": "compares these runs",

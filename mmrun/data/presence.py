@@ -96,5 +96,7 @@ def find_complete_rows(table: Table, modalities: Iterable[str], rows: np.ndarray
     """
     is_complete = np.all([table.columns[modality].is_present()[rows] for modality in modalities], axis=0)
     if not is_complete.any():
-        raise DataError("missing=drop: every training row lacks a modality; choose absent, zero, mean or token")
+        raise DataError(
+            "missing=drop: every training row lacks a modality; choose absent, zero, mean, token or generate"
+        )
     return rows[is_complete]

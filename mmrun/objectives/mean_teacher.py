@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
+from mmrun.models.fusions.presence import drop_modalities
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.continuous import add_noise
 from mmrun.objectives.distill import select_present
 from mmrun.objectives.losses import masked_mean, sum_losses
-from mmrun.objectives.modality_dropout import drop_modalities
 from mmrun.objectives.task import ModelOutputs, Supervised
 from mmrun.objectives.teacher import EMATeacher
 from mmrun.tasks.multilabel import Multilabel

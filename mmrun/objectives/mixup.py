@@ -1,33 +1,51 @@
 """Mixup: learn from rows that lie between two others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Gamma
 
 from mmrun.errors import ConfigError
 from mmrun.models.multimodal import Multimodal
-from mmrun.objectives.task import Supervised
+from mmrun.objectives.losses import sum_losses
+from mmrun.objectives.synthetic_rows import SyntheticRows
+from mmrun.objectives.task import ModelOutputs, Supervised, choose_modalities
 from mmrun.types import Batch, Features, Objective
 from mmrun.types import Task as AnyTask
 from mmrun.values import PositiveFloat
 
 
+class Mixture(NamedTuple):
+    """The targets of the rows that a batch was mixed with.
+
+    Attributes:
+        targets: by task.
+        own_share: of a row itself in the mixture, a scalar.
+    """
+
+    targets: dict[str, Tensor]
+    own_share: Tensor
+
+
 class MixUp(Objective):
     """Mixup (Zhang et al., 2018) of features: lambda * row + (1 - lambda) * partner, and the same of their losses.
 
-    Lambda and partners are the same for all modalities of a batch. Where only one of the two rows has a modality, its
-    features are used unmixed. Validation uses unmixed rows. Partners are rows of the same micro-batch.
+    Where only one of the two rows has a modality, its features are used unmixed. Modalities that are not mixed stay the
+    row's own. Validation uses unmixed rows. Partners are rows of the same micro-batch.
 
     Args:
         task: builds the supervised objective.
         tasks: the tasks by name.
         kinds: kind of each modality.
         alpha: lambda is drawn from Beta(alpha, alpha); if it is small, most rows stay nearly unmixed.
+        modalities: those to mix; None: all that the stage reads.
+        joint: lambda and partners are the same for all modalities of a batch; otherwise each modality has its own, and
+            the loss is the mean over them.
 
     Raises:
-        ConfigError: `alpha` is not above 0.
+        ConfigError: `alpha` is not above 0, or the stage does not read one of `modalities`.
     """
 
     def __init__(
@@ -36,6 +54,8 @@ class MixUp(Objective):
         tasks: Mapping[str, AnyTask],
         kinds: Mapping[str, str],
         alpha: PositiveFloat = 0.2,
+        modalities: Sequence[str] | None = None,
+        joint: bool = True,
     ) -> None:
         super().__init__()
         if alpha <= 0:
@@ -43,6 +63,8 @@ class MixUp(Objective):
         self.task = task(tasks=tasks, kinds=kinds)
         self.needs_targets = self.task.needs_targets
         self.alpha = alpha
+        self.groups = group_modalities(choose_modalities(modalities, kinds), joint)
+        self.synthetic = SyntheticRows()
 
     def forward(self, model: Multimodal, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the wrapped objective on mixed features: the weighted mean of those to both targets.
@@ -55,19 +77,54 @@ class MixUp(Objective):
             losses: dict[str, Tensor] = self.task(model, batch)
             return losses
         device = batch.index.device
-        lam = draw_beta(self.alpha, device)
-        partner = torch.rand(len(batch.index), device=device).argsort()
-        features, present = {}, {}
-        for modality, unmixed in self.task.encode(model, batch.inputs).items():
-            features[modality] = mix(unmixed, batch.present[modality], partner, lam)
-        for modality, rows in batch.present.items():
-            present[modality] = rows | rows[partner]
+        features, present = self.task.encode(model, batch.inputs), dict(batch.present)
+        mixtures, is_mixed = [], torch.zeros_like(batch.index, dtype=torch.bool)
+        for group in self.groups:
+            lam = draw_beta(self.alpha, device)
+            partner = torch.rand(len(batch.index), device=device).argsort()
+            for modality in group:
+                rows = batch.present[modality]
+                present[modality] = rows | rows[partner]
+                if modality in features:
+                    features[modality] = mix(features[modality], rows, partner, lam)
+            targets = {name: target[partner] for name, target in batch.targets.items()}
+            mixtures.append(Mixture(targets, lam))
+            is_mixed |= batch.index[partner] != batch.index
+        self.synthetic.add(is_mixed)
         outputs = self.task.predict(model, features, present)
-        mixed = batch._replace(present=present)
-        first = self.task.compute_losses(outputs, mixed)
-        targets = {name: target[partner] for name, target in batch.targets.items()}
-        second = self.task.compute_losses(outputs, mixed._replace(targets=targets))
-        return {name: torch.lerp(second[name], loss, lam) for name, loss in first.items()}
+        return mix_losses(self.task, outputs, batch._replace(present=present), mixtures)
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Count the mixed rows."""
+        self.synthetic.end_step()
+
+
+def group_modalities(modalities: Sequence[str], joint: bool) -> list[list[str]]:
+    """Return the modalities that are mixed with one partner, in lists.
+
+    Args:
+        modalities: by name.
+        joint: all have the same partner; otherwise each has its own.
+    """
+    return [list(modalities)] if joint else [[modality] for modality in modalities]
+
+
+def mix_losses(task: Supervised, outputs: ModelOutputs, batch: Batch, mixtures: Sequence[Mixture]) -> dict[str, Tensor]:
+    """Return the losses to both targets, weighted by their shares; the mean over the mixtures.
+
+    Args:
+        task: computes the losses.
+        outputs: on mixed rows.
+        batch: with the rows' own targets.
+        mixtures: at least one.
+    """
+    own = task.compute_losses(outputs, batch)
+    mixed: dict[str, list[Tensor]] = {name: [] for name in own}
+    for mixture in mixtures:
+        partners = task.compute_losses(outputs, batch._replace(targets=mixture.targets))
+        for name, loss in own.items():
+            mixed[name].append(torch.lerp(partners[name], loss, mixture.own_share))
+    return {name: sum_losses(losses) / len(mixtures) for name, losses in mixed.items()}
 
 
 def draw_beta(alpha: float, device: torch.device) -> Tensor:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-import torch
 from torch import Tensor
 
 from mmrun.errors import ConfigError
+from mmrun.models.fusions.presence import drop_modalities
 from mmrun.models.multimodal import Multimodal
 from mmrun.types import Batch, Objective
 from mmrun.types import Task as AnyTask
@@ -58,20 +58,3 @@ class ModalityDropout(Objective):
             batch = self.prepare(batch)
         losses: dict[str, Tensor] = self.task(model, batch)
         return losses
-
-
-def drop_modalities(present: dict[str, Tensor], drop_prob: float) -> dict[str, Tensor]:
-    """Draw which of the present modalities are kept; a row that would lose all keeps the one drawn highest.
-
-    Args:
-        present: by modality, [B] bool.
-        drop_prob: probability that a modality is dropped.
-
-    Returns:
-        What is still present, by modality, [B] bool.
-    """
-    before = torch.stack(list(present.values()), dim=1)  # [B, M]
-    drawn = torch.rand(before.shape, device=before.device).masked_fill(~before, -1.0)
-    highest = drawn == drawn.amax(dim=1, keepdim=True)
-    after = before & ((drawn >= drop_prob) | highest)
-    return dict(zip(present, after.unbind(1), strict=True))

@@ -40,11 +40,13 @@ class ModelOutputs(NamedTuple):
         heads: outputs by head and task, [B, C].
         fused: [B, D]; None where the fusion was not run.
         decisions: of each modality alone, where the fusion makes them.
+        auxiliary: losses of the fusion beside those of the tasks, by modality; see `Fusion.auxiliary_losses`.
     """
 
     heads: dict[Head, dict[str, Tensor]]
     fused: Tensor | None = None
     decisions: Mapping[str, UnimodalDecision] = MappingProxyType({})
+    auxiliary: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Supervised(Objective):
@@ -140,7 +142,8 @@ class Task(Supervised):
         heads = {FUSED: model.forward_head(fused)}
         for modality in self.unimodal_weight:
             heads[Head(modality)] = model.forward_probe(modality, features[modality].pooled)
-        return ModelOutputs(heads, fused, model.fusion.decide_alone(features, present))
+        decisions = model.fusion.decide_alone(features, present)
+        return ModelOutputs(heads, fused, decisions, model.fusion.auxiliary_losses(features, present))
 
     def compute_losses(self, outputs: ModelOutputs, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and its parts.
@@ -150,7 +153,7 @@ class Task(Supervised):
             batch: targets, and what is present.
 
         Returns:
-            loss, loss/<task>, loss/probe.<modality>, loss/decision.<modality>, loss/penalty.
+            loss, loss/<task>, loss/probe.<modality>, loss/decision.<modality>, loss/auxiliary.<modality>, loss/penalty.
         """
         fused = outputs.fused
         by_task = outputs.heads[FUSED]
@@ -167,6 +170,9 @@ class Task(Supervised):
         for modality, decision in outputs.decisions.items():
             parts[f"decision.{modality}"] = self._teach_decision(decision, batch, modality)
             weighted.append(parts[f"decision.{modality}"])
+        for modality, mean in outputs.auxiliary.items():
+            parts[f"auxiliary.{modality}"] = batch.weigh(mean, modality=modality)
+            weighted.append(parts[f"auxiliary.{modality}"])
         if self.penalty is not None and fused is not None:
             parts["penalty"] = PENALTIES[self.penalty](fused.float())
             weighted.append(self.penalty_weight * parts["penalty"])
@@ -246,9 +252,7 @@ class Probe(Supervised):
         class_balanced: bool = False,
     ) -> None:
         super().__init__()
-        stage_modalities = list(kinds)
-        _check_names("objective.modalities", "modality", modalities or (), stage_modalities)
-        self.modalities = stage_modalities if modalities is None else list(modalities)
+        self.modalities = choose_modalities(modalities, kinds)
         self.losses = build_losses(tasks, loss, gamma, delta, label_smoothing, class_balanced)
 
     def encode(self, model: Multimodal, inputs: Mapping[str, Input]) -> dict[str, Features]:
@@ -293,6 +297,25 @@ def _resolve_unimodal_weights(
         return dict.fromkeys(kinds, unimodal_weight) if unimodal_weight > 0 else {}
     _check_names("objective.unimodal_weight", "modality", unimodal_weight, kinds)
     return {modality: weight for modality, weight in unimodal_weight.items() if weight > 0}
+
+
+def choose_modalities(modalities: Sequence[str] | None, kinds: Iterable[str]) -> list[str]:
+    """Return the modalities that `objective.modalities` selects.
+
+    Args:
+        modalities: by name; None: all that the stage reads.
+        kinds: the modalities that the stage reads.
+
+    Raises:
+        ConfigError: the stage does not read one of them, or none is named.
+    """
+    of_stage = list(kinds)
+    if modalities is None:
+        return of_stage
+    _check_names("objective.modalities", "modality", modalities, of_stage)
+    if not modalities:
+        raise ConfigError(f"objective.modalities: names none of {', '.join(of_stage)}; leave it out to choose all")
+    return list(modalities)
 
 
 def _check_names(key_path: str, noun: str, names: Iterable[str], choices: Iterable[str]) -> None:

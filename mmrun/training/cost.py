@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmrun.objectives.synthetic_rows import SyntheticRows
 from mmrun.training.built_stage import BuiltStage
 from mmrun.training.dry_run import no_side_effects
 from mmrun.training.grad_accumulation import refuse_one_row, split
@@ -41,6 +42,7 @@ def stage_cost(built: BuiltStage, state: TrainState) -> StageCost:
         "trainable_parameters": count_parameters(trainable),
         "total_parameters": count_parameters(built.learner.model.parameters()),
         "reused": False,
+        "synthetic_rows": count_synthetic_rows(built.learner.objective),
     }
 
 
@@ -86,3 +88,8 @@ def peak_memory(device: torch.device) -> int:
 def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
     """Count the scalars in some parameters."""
     return sum(parameter.numel() for parameter in parameters)
+
+
+def count_synthetic_rows(objective: nn.Module) -> int:
+    """Return how many training rows an objective has made from others so far."""
+    return sum(int(part.total) for part in objective.modules() if isinstance(part, SyntheticRows))

@@ -1,6 +1,6 @@
 """What a stage cost, as a type. It needs no torch, so that reading results is quick."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class StageCost(TypedDict):
@@ -20,3 +20,4 @@ class StageCost(TypedDict):
     trainable_parameters: int
     total_parameters: int
     reused: bool  # loaded from an earlier run, whose costs these are
+    synthetic_rows: NotRequired[int]  # of `samples`, those made from several rows; older runs did not record it

@@ -57,4 +57,6 @@ def test_rows_with_every_modality_are_found():
     assert find_complete_rows(table, ["text", "words"], np.array([0, 1])).tolist() == [0]
     with pytest.raises(DataError) as error:
         find_complete_rows(table, ["text", "words"], np.array([1]))
-    assert str(error.value) == ("missing=drop: every training row lacks a modality; choose absent, zero, mean or token")
+    assert str(error.value) == (
+        "missing=drop: every training row lacks a modality; choose absent, zero, mean, token or generate"
+    )

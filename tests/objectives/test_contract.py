@@ -57,7 +57,18 @@ def test_joint_pretraining_teaches_every_fusion(name):
 
 def test_what_learns_from_targets_alone_says_so():
     names = {name for name in NAMES if build(name).needs_targets}
-    assert names == {"task", "multi_loss", "probe", "mixup", "cutmix", "modality_dropout", "fgm", "fgsm", "pgd"}
+    assert names == {
+        "task",
+        "multi_loss",
+        "probe",
+        "mixup",
+        "cutmix",
+        "modality_dropout",
+        "modality_shuffle",
+        "fgm",
+        "fgsm",
+        "pgd",
+    }
 
 
 @pytest.mark.parametrize("name", ["task", "probe", "mixup", "modality_dropout", "fgsm"])

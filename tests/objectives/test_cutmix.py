@@ -34,7 +34,7 @@ def cut(seed=0, change=None):
     data.inputs["photo"][:] = torch.arange(8.0).view(8, 1, 1, 1)
     if change is not None:
         change(data)
-    objective = build(Seen)
+    objective = build(Seen, modalities=["photo"])
     torch.manual_seed(seed)
     return objective, data, objective(build_model(), data)
 
@@ -113,4 +113,38 @@ def test_validation_sees_the_rows_as_they_are():
 def test_without_an_image_there_is_nothing_to_cut():
     with pytest.raises(ConfigError) as error:
         build(kinds={"title": "text"})
-    assert str(error.value) == "objective: CutMix needs an image, and the stage reads title (text); choose mixup"
+    assert (
+        str(error.value)
+        == "objective: CutMix needs an image or a video, and the stage reads title (text); choose mixup"
+    )
+
+
+def test_the_same_rectangle_of_a_video_is_cut_from_all_frames():
+    data, objective = build_batch(), build(Seen, modalities=["clip"])
+    torch.manual_seed(0)
+    objective(build_model(), data)
+    assert objective.task.inputs["photo"] is data.inputs["photo"]
+    changed = (objective.task.inputs["clip"] != data.inputs["clip"]).any(2)  # [B, T, H, W]
+    assert changed.any()
+    assert (changed == changed[:, :1]).all()
+
+
+def test_images_cut_apart_have_partners_of_their_own():
+    data, objective = build_batch(), build(Seen, modalities=["photo", "clip"], joint=False)
+    torch.manual_seed(1)
+    objective(build_model(), data)
+    _, partners_of_photo, partners_of_clip = (targets["age"] for targets in objective.task.targets)
+    assert not partners_of_photo.equal(partners_of_clip)
+
+
+def test_rows_that_were_cut_are_counted():
+    objective, data, _ = cut()
+    changed = (objective.task.inputs["photo"] != data.inputs["photo"]).flatten(1).any(1)
+    objective.on_step_end(build_model())
+    assert objective.synthetic.total.item() == changed.sum().item()
+
+
+def test_what_has_no_rectangle_is_refused():
+    with pytest.raises(ConfigError) as error:
+        build(modalities=["photo", "title"])
+    assert str(error.value) == "objective.modalities: CutMix cuts images and videos, not title (text)"

@@ -75,3 +75,49 @@ def test_the_share_of_a_row_follows_the_beta_distribution(alpha, unmixed):
     shares = torch.stack([draw_beta(alpha, torch.device("cpu")) for _ in range(2000)])
     assert shares.mean().item() == pytest.approx(0.5, abs=0.04)
     assert ((shares - 0.5).abs() > 0.45).float().mean().item() == pytest.approx(unmixed, abs=0.04)
+
+
+class Seen(Task):
+    """Records the features that are fused, and the targets."""
+
+    def predict(self, model, features, present):
+        self.features, self.targets = features, []
+        return super().predict(model, features, present)
+
+    def compute_losses(self, outputs, batch):
+        self.targets.append(batch.targets["age"])
+        return super().compute_losses(outputs, batch)
+
+
+def mix_some(**changes):
+    """Return the objective after a step, and the features of its rows before they were mixed."""
+    torch.manual_seed(0)
+    objective, model, data = MixUp(Seen, TASKS, KINDS, alpha=1.0, **changes), build_model(), build_batch()
+    objective(model, data)
+    return objective, model.encode(data.inputs)
+
+
+def test_modalities_that_are_not_named_are_not_mixed():
+    objective, unmixed = mix_some(modalities=["photo"])
+    mixed = objective.task.features
+    assert mixed["sound"].pooled.equal(unmixed["sound"].pooled)
+    assert not mixed["photo"].pooled.allclose(unmixed["photo"].pooled)
+
+
+def test_modalities_mixed_apart_have_partners_of_their_own():
+    objective, _ = mix_some(modalities=["photo", "sound"], joint=False)
+    _, partners_of_photo, partners_of_sound = objective.task.targets
+    assert not partners_of_photo.equal(partners_of_sound)
+    together, _ = mix_some(modalities=["photo", "sound"])
+    assert len(together.task.targets) == 2
+
+
+def test_mixed_rows_are_counted_and_those_of_validation_are_not():
+    objective, _ = mix_some()
+    objective.on_step_end(build_model())
+    own, partners = objective.task.targets
+    assert objective.synthetic.total.item() == (own != partners).sum().item()
+    before = objective.synthetic.total.item()
+    objective.eval()(build_model(), build_batch())
+    objective.on_step_end(build_model())
+    assert objective.synthetic.total.item() == before

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mmrun.errors import ConfigError
-from mmrun.objectives.modality_dropout import ModalityDropout, drop_modalities
+from mmrun.models.fusions.presence import drop_modalities
+from mmrun.objectives.modality_dropout import ModalityDropout
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import KINDS, TASKS, build_batch, build_model
 

@@ -30,7 +30,7 @@ def train(folder, *overrides):
     return api.train("dataset=manifest", path, f"outputs={folder}/runs", f"cache={folder}/cache", *overrides)
 
 
-@pytest.mark.parametrize("policy", ["absent", "zero", "mean", "token", "drop"])
+@pytest.mark.parametrize("policy", ["absent", "zero", "mean", "token", "generate", "drop"])
 def test_half_of_the_training_rows_lack_a_modality(policy, tmp_path):
     write_table(tmp_path, lambda row, split, label: split == "train" and row // 10 % 2)
     run = train(tmp_path, f"missing={policy}")
@@ -83,5 +83,5 @@ def test_a_typo_in_the_policy_is_refused(tmp_path):
     with pytest.raises(ConfigError) as error:
         train(tmp_path, "missing=tokens")
     assert str(error.value) == (
-        "missing: 'tokens' is not one of absent, zero, mean, token, drop; did you mean 'token'?"
+        "missing: 'tokens' is not one of absent, zero, mean, token, generate, drop; did you mean 'token'?"
     )

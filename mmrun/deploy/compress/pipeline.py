@@ -267,6 +267,7 @@ def _add_costs(before: StageCost, added: StageCost) -> StageCost:
     total: Any = {**added, "peak_memory": max(before["peak_memory"], added["peak_memory"])}
     for key in SUMMED:
         total[key] = before[key] + added[key]  # type: ignore[literal-required]
+    total["synthetic_rows"] = before.get("synthetic_rows", 0) + added.get("synthetic_rows", 0)
     return cast(StageCost, total)
 
 

@@ -69,6 +69,23 @@ def stack_present(modalities: Sequence[str], present: dict[str, Tensor]) -> Tens
     return torch.stack([present[name] for name in modalities], dim=1)
 
 
+def drop_modalities(present: dict[str, Tensor], drop_prob: float) -> dict[str, Tensor]:
+    """Draw which of the present modalities are kept; a row that would lose all keeps the one drawn highest.
+
+    Args:
+        present: by modality, [B] bool.
+        drop_prob: probability that a modality is dropped.
+
+    Returns:
+        What is still present, by modality, [B] bool.
+    """
+    before = torch.stack(list(present.values()), dim=1)  # [B, M]
+    drawn = torch.rand(before.shape, device=before.device).masked_fill(~before, -1.0)
+    highest = drawn == drawn.amax(dim=1, keepdim=True)
+    after = before & ((drawn >= drop_prob) | highest)
+    return dict(zip(present, after.unbind(1), strict=True))
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Average over dimension 1 where the mask is True.
 

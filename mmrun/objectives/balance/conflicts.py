@@ -64,7 +64,7 @@ class Pcgrad(Objective):
             raise ConfigError(
                 f"balance: pcgrad needs a separate loss for each task ({', '.join(tasks)}), which "
                 f"{type(objective).__name__} does not return; choose another balance, or objective task, multi_loss, "
-                "modality_dropout, pseudo_label, fixmatch or mean_teacher"
+                "modality_dropout, modality_shuffle, pseudo_label, fixmatch or mean_teacher"
             )
         self.objective, self.unimodal_weight = objective, unimodal_weight
         self.modalities, self.tasks = list(kinds), list(tasks)

@@ -52,5 +52,5 @@ def check_needs_targets(balance: str, objective: Objective) -> None:
         raise ConfigError(
             f"balance: {balance} hides the targets of held-out rows, and {type(objective).__name__} learns from rows "
             "without targets too; choose another balance, or objective task, multi_loss, mixup, cutmix, "
-            "modality_dropout, fgm, fgsm or pgd"
+            "modality_dropout, modality_shuffle, fgm, fgsm or pgd"
         )

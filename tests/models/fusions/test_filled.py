@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmrun.errors import ConfigError
 from mmrun.models.fusions.filled import Filled
 from mmrun.models.fusions.simple import Concat
 from mmrun.types import Features, Fusion
@@ -27,7 +28,7 @@ def make_features(filler):
     return {"a": Features(torch.ones(2, 3)), "b": Features(b, b[:, None].repeat(1, 2, 1), mask)}
 
 
-@pytest.mark.parametrize("fill", ["zero", "mean", "token"])
+@pytest.mark.parametrize("fill", ["zero", "mean", "token", "generate"])
 def test_what_stands_in_a_missing_modality_does_not_matter(fill):
     fusion = Filled(Concat(DIMS, 4), DIMS, fill).eval()
     assert torch.equal(fusion(make_features(0.0), PRESENT), fusion(make_features(float("nan")), PRESENT))
@@ -54,3 +55,20 @@ def test_the_token_is_learned():
     fusion(make_features(9.0), PRESENT).sum().backward()
     assert fusion.token["b"].grad.tolist() == [1.0, 1.0]
     assert fusion.token["a"].grad is None
+
+
+def test_each_row_gets_what_is_generated_for_it():
+    fusion = Filled(Record(), DIMS, "generate").eval()
+    features = make_features(9.0)
+    fused = fusion(features, PRESENT)
+    generated = fusion.generator({"a": features["a"].pooled, "b": features["b"].pooled}, PRESENT)["b"]
+    assert fused[0].tolist() == [1.0, 3.0]
+    assert fused[1].equal(generated[1])
+    assert fusion.fusion.features["b"].tokens[1, 0].equal(generated[1])
+    assert fusion.auxiliary_losses(features, PRESENT).keys() == {"a", "b"}
+
+
+def test_nothing_generates_the_only_modality():
+    with pytest.raises(ConfigError) as error:
+        Filled(Record(), {"b": 2}, "generate")
+    assert str(error.value) == "missing=generate: b is the only modality; choose zero, mean or token"

@@ -11,12 +11,31 @@ from mmrun.testing.objectives import OPTIONAL_KWARGS
 from tests.objectives.balance.methods import NAMES, all_close, build_learner, compute_gradients, get_kwargs, tasks_of
 
 OBJECTIVES = list_options("objective")
-LEARN_FROM_TARGETS = {"task", "multi_loss", "probe", "mixup", "cutmix", "modality_dropout", "fgm", "fgsm", "pgd"}
+LEARN_FROM_TARGETS = {
+    "task",
+    "multi_loss",
+    "probe",
+    "mixup",
+    "cutmix",
+    "modality_dropout",
+    "modality_shuffle",
+    "fgm",
+    "fgsm",
+    "pgd",
+}
 ACCEPTED = {  # by each balance that does not accept all of them
     "gradient_blending": LEARN_FROM_TARGETS,
     "lfm_learned": LEARN_FROM_TARGETS,
     "mla": {"task", "multi_loss"},
-    "pcgrad": {"task", "multi_loss", "modality_dropout", "pseudo_label", "fixmatch", "mean_teacher"},
+    "pcgrad": {
+        "task",
+        "multi_loss",
+        "modality_dropout",
+        "modality_shuffle",
+        "pseudo_label",
+        "fixmatch",
+        "mean_teacher",
+    },
 }
 READ_TOKENS = ("data2vec", "wav2vec2")  # of every encoder
 PAIRS = [(balance, objective) for balance in NAMES for objective in OBJECTIVES]
@@ -57,15 +76,15 @@ def test_a_pair_trains_or_is_refused(balance, objective):
             "pcgrad",
             "mixup",
             "balance: pcgrad needs a separate loss for each task (label, age), which MixUp does not return; "
-            "choose another balance, or objective task, multi_loss, modality_dropout, pseudo_label, fixmatch or "
-            "mean_teacher",
+            "choose another balance, or objective task, multi_loss, modality_dropout, modality_shuffle, pseudo_label, "
+            "fixmatch or mean_teacher",
         ),
         (
             "gradient_blending",
             "distill",
             "balance: gradient_blending hides the targets of held-out rows, and Distill learns from rows without "
-            "targets too; choose another balance, or objective task, multi_loss, mixup, cutmix, modality_dropout, fgm, "
-            "fgsm or pgd",
+            "targets too; choose another balance, or objective task, multi_loss, mixup, cutmix, modality_dropout, "
+            "modality_shuffle, fgm, fgsm or pgd",
         ),
     ],
 )
