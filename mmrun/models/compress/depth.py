@@ -1,7 +1,6 @@
 """Fewer layers: blocks that keep the shape of their input are left out."""
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -49,10 +48,9 @@ def _find_droppable(model: nn.Module, forward: Callable[[], object]) -> dict[str
     keeps_shape: dict[nn.Module, bool] = {}
 
     def observe(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        first = output[0] if isinstance(output, tuple) and output else output
-        entering = inputs[0] if inputs else None
-        is_known = isinstance(first, Tensor) and isinstance(entering, Tensor)
-        keeps_shape[module] = is_known and cast(Tensor, first).shape == cast(Tensor, entering).shape
+        leaving = _list_shapes(output if isinstance(output, tuple) else (output,))
+        entering = _list_shapes(inputs)
+        keeps_shape[module] = bool(leaving and entering) and leaving[: len(entering)] == entering[: len(leaving)]
 
     containers = _list_containers(model)
     blocks = [block for container in containers.values() for block in container.children()]
@@ -68,6 +66,10 @@ def _find_droppable(model: nn.Module, forward: Callable[[], object]) -> dict[str
         names = [child for child, block in container.named_children() if keeps_shape.get(block, False)]
         droppable[name] = [child for child in names if _is_block(container.get_submodule(child))]
     return {name: children for name, children in droppable.items() if children}
+
+
+def _list_shapes(values: tuple[object, ...]) -> list[torch.Size]:
+    return [value.shape for value in values if isinstance(value, Tensor)]
 
 
 def _is_block(module: nn.Module) -> bool:

@@ -180,9 +180,10 @@ class SetAbstraction(nn.Module):
         distances = measure_distances(centers, coordinates).masked_fill(~mask.unsqueeze(1), torch.inf)  # [B, S, N]
         nearest, neighbors = distances.topk(min(self.num_neighbors, mask.shape[1]), largest=False)  # [B, S, K]
         offsets = (select_points(coordinates, neighbors) - centers.unsqueeze(3)) / self.radius  # [B, 3, S, K]
-        grouped = torch.cat([offsets, select_points(features, neighbors)], 1)  # [B, 3 + F, S, K]
-        encoded = self.layers(grouped.flatten(2)).unflatten(2, neighbors.shape[1:])  # [B, F', S, K]
         is_near = (nearest <= self.radius**2).unsqueeze(1)
+        grouped = torch.cat([offsets, select_points(features, neighbors)], 1)  # [B, 3 + F, S, K]
+        grouped = grouped.masked_fill(~is_near, 0)  # so that batch statistics and ranges are those of neighbours
+        encoded = self.layers(grouped.flatten(2)).unflatten(2, neighbors.shape[1:])  # [B, F', S, K]
         pooled = encoded.masked_fill(~is_near, 0).amax(3)  # after a ReLU, 0 is the least
         is_center = torch.arange(num_centers, device=mask.device) < mask.sum(1, keepdim=True)
         return centers, pooled, is_center

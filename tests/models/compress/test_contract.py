@@ -58,7 +58,6 @@ SHALLOWER = {
     "image/tower",
     "image/vit_tiny",
     "points/bev_timm",
-    "points/pointnet2",
     "series/tcn",
     "tabular/ft_transformer",
     "text/hf",

@@ -52,10 +52,10 @@ def test_a_modality_that_another_determines_is_generated_where_a_token_knows_not
 def test_the_posterior_is_the_product_of_the_experts_and_the_prior():
     """Of N(0, 1), N(2, 1 / 3) and N(-1, 1 / 2): precision 1 + 3 + 2 = 6, mean (3 * 2 - 2 * 1) / 6."""
     vae = CrossModalVae(DIMS, latent_dim=1)
-    for modality, mean, precision in (("a", 2.0, 3.0), ("b", -1.0, 2.0)):
+    for modality, of_expert in {"a": (2.0, 3.0), "b": (-1.0, 2.0)}.items():
         last = vae.expert[modality][-1]
         nn.init.zeros_(last.weight)
-        last.bias.data = torch.tensor([mean, math.log(math.expm1(precision))])
+        last.bias.data = torch.tensor([of_expert[0], math.log(math.expm1(of_expert[1]))])
     rows = {"a": torch.tensor([True, True, False]), "b": torch.tensor([True, False, False])}
     mean, precision = vae._infer({"a": torch.zeros(3, 4), "b": torch.zeros(3, 4)}, rows)
     assert precision.flatten().tolist() == pytest.approx([6.0, 4.0, 1.0])
