@@ -52,6 +52,7 @@ SLOW = (
     "objectives/test_gather.py",
     "run/test_data_identity.py",
     "run/test_storage.py",
+    "run/test_vectorized.py",
     "search/test_trials.py",
     "security",
     "test_wrong_command_lines.py",
