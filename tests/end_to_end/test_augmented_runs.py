@@ -58,7 +58,7 @@ def test_where_nothing_is_augmented_it_is_said(shell, words):
 def test_a_kind_that_there_is_not_is_refused(shell):
     told = (
         "mmrun: +augment.imgae=null: no modality or kind 'imgae'; did you mean 'image'? "
-        "(there are image, text, audio, tabular, series)\n"
+        "(there are image, text, audio, tabular, series, video, points)\n"
     )
     assert shell("train", *FEW, "augment=light", "+augment.imgae=null")[::2] == (2, told)
 

@@ -69,7 +69,7 @@ def find_nodes(value: object, key_path: str) -> Iterator[tuple[str, dict[str, ob
 
 def test_every_class_of_every_yaml_file_fits_its_place():
     places = {"encoder": "encoder.x", "callbacks": "callbacks.x", "objective": "strategy.stages.x.objective"}
-    places |= {"pretext": "strategy.stages.x.objective.pretext", "adapter": "strategy.adapt"}
+    places |= {"task": "tasks.x", "pretext": "strategy.stages.x.objective.pretext", "adapter": "strategy.adapt"}
     num_checked = 0
     for file in sorted(config_dir().rglob("*.yaml")):
         group = file.relative_to(config_dir()).parts[0]

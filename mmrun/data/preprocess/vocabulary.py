@@ -122,9 +122,10 @@ def find_words(texts: Texts, file: Path, num_frequent: int, normalizer: "Normali
     Raises:
         ConfigError: the file cannot be read.
     """
-    from tokenizers import models
+    from tokenizers import decoders, models
 
     tokenizer = _build_tokenizer(models.WordLevel(unk_token="[UNK]"), normalizer)
+    tokenizer.decoder = decoders.WordPiece()  # puts spaces between words
     in_training = _list_words(tokenizer, texts(), min_frequency=1)
     repeated = set(_list_words(tokenizer, texts(), min_frequency=2))
     vectors = read_word_vectors(file, in_training, num_frequent)
@@ -209,13 +210,12 @@ def _train_tokenizer(texts: Iterator[str], vocab_size: int, normalizer: "Normali
 
 def _build_tokenizer(model: "Model", normalizer: "Normalizer | None") -> "Tokenizer":
     """Return a tokenizer of words in lower case, between [CLS] and [SEP]."""
-    from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     _prepend_normalizer(tokenizer, normalizer)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()  # puts spaces between words
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
