@@ -229,5 +229,6 @@ def test_seeds_train_together(shell):
         alone[seed] = metrics(folder)["metrics"]["test"]["nll"]
     together = {metrics(folder)["seed"]: metrics(folder)["metrics"]["test"]["nll"] for folder in finished_in(out)}
     assert together == pytest.approx(alone, abs=1e-3)
-    code, out, err = shell(*words[:-1], "seed=0,1,2,3")
+    code, out, err = shell(*words, "--jobs", "2", "seed=0,1,2,3")
     assert (code, "a sweep of 4 runs, 3 already finished\n" in err) == (0, True)
+    assert "trainer.vectorize: trials, and runs of several processes, train alone\n" in err

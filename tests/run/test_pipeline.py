@@ -5,23 +5,8 @@ import pytest
 
 from mmrun.errors import ConfigError
 from mmrun.run.pipeline import build_accelerator, reopen, run
-from mmrun.training.callback import Callback, NullCallback
-
-
-class Messages(Callback):
-    def __init__(self):
-        self.texts = []
-
-    def on_message(self, text):
-        self.texts.append(text)
-
-
-class Interrupt(Callback):
-    """Stops the run as Ctrl-C does."""
-
-    def on_step_end(self, state, losses):
-        if state.step == 3:
-            raise KeyboardInterrupt
+from mmrun.training.callback import NullCallback
+from tests.run.observers import Interrupt, Messages
 
 
 def test_libraries_of_pretrained_encoders_are_imported_only_by_runs_that_have_one():

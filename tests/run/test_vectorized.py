@@ -11,25 +11,10 @@ from mmrun.training import checkpoint
 from mmrun.training.callback import Callback, NullCallback
 from mmrun.training.nan_guard import NanGuard
 from mmrun.training.vectorized import find_collected
+from tests.run.observers import Interrupt, Messages
 
 # No random numbers are drawn in a step, so that a run is the same alone and together, up to rounding
 PLAIN = [f"encoder.{modality}.{key}=0" for modality in "ab" for key in ("dropout", "cell_dropout")]
-
-
-class Messages(Callback):
-    def __init__(self):
-        self.texts = []
-
-    def on_message(self, text):
-        self.texts.append(text)
-
-
-class Interrupt(Callback):
-    """Stops all runs as Ctrl-C does."""
-
-    def on_step_end(self, state, losses):
-        if state.step == 3:
-            raise KeyboardInterrupt
 
 
 class Spoil(Callback):

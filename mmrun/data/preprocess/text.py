@@ -114,7 +114,7 @@ class Tokens:
     def _build_vocabulary(self, column: Column, rows: np.ndarray, normalizer: "Normalizer | None") -> Vocabulary:
         texts = partial(_read_rows, column, rows)
         if self.vectors is not None:
-            return find_words(texts, Path(self.vectors), self.frequent_words, normalizer)
+            return find_words(texts, Path(self.vectors).expanduser(), self.frequent_words, normalizer)
         if self.tokenizer is not None:
             return load_vocabulary(self.tokenizer, normalizer)
         return train_vocabulary(texts, self.vocab_size, normalizer)
