@@ -160,11 +160,20 @@ class Heartbeat(Callback):
 
     def beat(self) -> None:
         """Write the progress if it is time."""
-        now = time.monotonic()
-        if self.built.is_main_process and now - self.written_at >= HEARTBEAT:
+        if time.monotonic() - self.written_at >= HEARTBEAT:
+            self.write()
+
+    def on_stage_end(self, stage: BuiltStage, state: TrainState) -> None:
+        """Write the last step: a short stage has not written any since it started."""
+        self.state = state
+        self.write()
+
+    def write(self) -> None:
+        """Write the progress."""
+        if self.built.is_main_process:
             progress = min(1.0, self.built.spent(self.state))
             self.folder.status.write("running", self.built.name, self.state.step, progress)
-            self.written_at = now
+        self.written_at = time.monotonic()
 
 
 class StopOnSignal(Callback):

@@ -119,6 +119,13 @@ def test_a_run_gives_signs_of_life(open_run, monkeypatch):
     assert (session.folder.status.read()["step"], session.folder.status.read()["progress"]) == (3, 0.5)
 
 
+def test_the_status_of_a_short_run_names_its_last_step(load):
+    """It ends before the first heartbeat is due."""
+    folder = pipeline.run(load("budget.steps=2"), NullCallback())
+    status = folder.status.read()
+    assert (status["status"], status["stage"], status["step"], status["progress"]) == ("finished", "train", 2, 1.0)
+
+
 def test_an_unknown_tracker_is_rejected():
     with pytest.raises(ConfigError, match=r"^callbacks: no tracker 'tensorbord'; did you mean 'tensorboard'\? "):
         Tracker("tensorbord")
