@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
+from mmrun.cli.rows_file import check_output_folder, open_rows_file
 from mmrun.cli.table import format_number, inform, print_note
 from mmrun.errors import ConfigError
 
@@ -34,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add_run(parser)
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file; targets are optional"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a CSV, JSON Lines or Parquet file, - for stdin; targets are optional",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write (default: explained.html; json: stdout)"
@@ -101,9 +105,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = open_predictor(folder, Terminal(live=False))
     target = parse_target(predictor.tasks, args.target)
     explainer = Explainer(predictor, target, args.method, args.image_baseline)
-    new_rows = read_rows(predictor, args.file, args.root, args.on_error)
-    explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
-    _write(explanation, explainer, output_format, output)
+    with open_rows_file(args.file, args.root) as (file, root):
+        new_rows = read_rows(predictor, file, root, args.on_error)
+        explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
+        _write(explanation, explainer, output_format, output)
     _print_summary(explanation, explainer)
     return 0
 
@@ -128,8 +133,7 @@ def _choose_output(path: Path | None, name: str | None) -> tuple[str, Path | Non
     suffix_format = SUFFIXES.get(path.suffix.lower())
     if name is None and suffix_format is None:
         raise ConfigError(f"-o {path}: end the name in {', '.join(SUFFIXES)}, or add --format html|json")
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+    check_output_folder(path)
     return name or suffix_format or "html", path
 
 

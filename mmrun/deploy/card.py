@@ -97,9 +97,6 @@ def read_source(
 def write_card(source: CardSource) -> str:
     """Write a model card as the README.md of a repository on a hub.
 
-    Args:
-        source: what it is written from.
-
     Returns:
         YAML metadata and Markdown.
     """
@@ -236,18 +233,10 @@ def _build_per_class(task: str, classes: Mapping[str, Mapping[str, float | None]
         return ""
     rows = []
     for label, values in list(classes.items())[:MAX_ROWS]:
-        rows.append(
-            [
-                label,
-                *(f"{values.get(name):g}" if name == "count" else format_number(values.get(name)) for name in names),
-            ]
-        )
+        cells = [f"{values.get(name):g}" if name == "count" else format_number(values.get(name)) for name in names]
+        rows.append([label, *cells])
     more = f"\n\n{len(classes) - MAX_ROWS} more are in metrics.json." if len(classes) > MAX_ROWS else ""
     return f"{_table([f'{task} (test)', *names], rows)}{more}"
-
-
-def _format_per_class(metric: str, value: float | None) -> str:
-    return format_count(value) if metric == "count" else format_number(value)
 
 
 def _describe_subgroups(source: CardSource) -> str:
