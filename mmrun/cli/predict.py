@@ -9,7 +9,6 @@ from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
 from mmrun.cli.rows_file import check_output_folder, open_rows_file
 from mmrun.cli.table import inform, print_note
-from mmrun.results.formatting import pluralize
 
 if TYPE_CHECKING:
     from mmrun.deploy.outputs import Writer
@@ -86,8 +85,8 @@ def _write(predictor: "Predictor", rows: "Rows", args: argparse.Namespace, outpu
         writer.close()
         if isinstance(writer, CsvWriter) and writer.num_escaped:
             print_note(
-                f"{pluralize(writer.num_escaped, 'cell')} would be a formula in a spreadsheet, and begin with an "
-                "apostrophe now (--format json keeps them)"
+                f"cells that a spreadsheet would run as formulas begin with an apostrophe now: {writer.num_escaped} "
+                "(--format json keeps them)"
             )
 
     def write_file(path: Path) -> None:
