@@ -47,6 +47,7 @@ def test_what_is_none_nan_or_absent_is_missing(run):
 
 def test_embeddings(run):
     assert run.embed(CELLS).shape == (2, 128)
+    assert run.embed([]).shape == (0, 128)
 
 
 def test_explanations(run):

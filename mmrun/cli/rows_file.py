@@ -5,7 +5,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 from mmrun.errors import ConfigError
 
@@ -23,7 +25,7 @@ def open_rows_file(file: Path, root: Path | None) -> Iterator[tuple[Path, Path |
     if file != STDIN:
         yield file, root
         return
-    stdin = sys.stdin.buffer
+    stdin = cast(BufferedReader, sys.stdin.buffer)
     suffix = ".jsonl" if stdin.peek(1)[:1] == b"{" else ".csv"
     with tempfile.TemporaryDirectory(prefix="mmrun-") as folder:
         copy = Path(folder) / f"stdin{suffix}"

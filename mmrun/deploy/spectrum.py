@@ -5,7 +5,7 @@ window is no power of two (its error is then 1e-3). The kernels are computed whe
 otherwise be most of the file.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def replace_transforms(graph: "onnx_ir.Graph") -> None:
     for node in list(graph):
         if node.op_type != "STFT":
             continue
-        signal, hop, window, length = node.inputs
+        signal, hop, window, length = cast(Any, node.inputs)
         num_samples, stride = _read_number(length), _read_number(hop)
         is_power = num_samples & (num_samples - 1) == 0
         if num_samples % 4 or window is None or (is_power and num_samples > LARGEST_WINDOW):
@@ -39,8 +39,9 @@ def replace_transforms(graph: "onnx_ir.Graph") -> None:
         last = added[-1].outputs[0]
         last.shape, last.dtype = spectrum.shape, spectrum.dtype
         graph.insert_before(node, added)
-        onnx_ir.convenience.replace_all_uses_with(spectrum, last)
+        onnx_ir.convenience.replace_all_uses_with(spectrum, last, replace_graph_outputs=True)
         graph.remove(node, safe=True)
+        last.name = spectrum.name
         for value in (hop, length):
             if value.is_initializer() and not value.uses():
                 graph.initializers.pop(value.name)

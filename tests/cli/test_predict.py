@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from io import BufferedReader, BytesIO, TextIOWrapper
 
 import pytest
 from pyarrow import parquet
@@ -36,9 +37,22 @@ def test_the_suffix_of_the_output_decides_its_format(shell, moved_run, tmp_path)
     assert shell("predict", moved_run, "new.csv", "-o", "out.xlsx") == (
         2, "", "mmrun: -o out.xlsx: end the name in .csv, .jsonl, .json, .parquet, or add --format csv|json|parquet\n"
     )  # fmt: skip
+    assert shell("predict", moved_run, "new.csv", "-o", "gone/out.csv") == (
+        2, "", "mmrun: -o gone/out.csv: there is no folder gone\n"
+    )  # fmt: skip
     assert shell("predict", moved_run, "new.csv", "--format", "parquet") == (
         2, "", "mmrun: --format parquet: a terminal cannot show it; add -o FILE.parquet\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["note\nred\nblue\n", '{"note": "red"}\n{"note": "blue"}\n'])
+def test_rows_come_from_stdin(shell, moved_run, tmp_path, monkeypatch, text):
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BufferedReader(BytesIO(text.encode()))))
+    code, out, err = shell("predict", moved_run, "-", "--format", "json")
+    suffix = "jsonl" if text.startswith("{") else "csv"
+    assert (code, err) == (0, f"note: stdin.{suffix} has no body: predicted without it\n")
+    first = 1 if text.startswith("{") else 2
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [f"stdin.{suffix}:{first + n}" for n in (0, 1)]
 
 
 def test_a_modality_that_the_file_lacks_is_absent(shell, moved_run, tmp_path):

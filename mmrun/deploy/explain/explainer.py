@@ -24,7 +24,7 @@ from mmrun.deploy.explain.scorer import Scorer
 from mmrun.deploy.explain.target import ExplainedTarget
 from mmrun.deploy.explain.words import Words, WordSplitter, number_tokens
 from mmrun.deploy.predictor import Predictor, Rows
-from mmrun.types import Batch, Encoder, Features
+from mmrun.types import ITEMS, Batch, Encoder, Features
 
 Method = Literal["integrated_gradients", "occlusion"]
 METHODS: tuple[Method, ...] = ("integrated_gradients", "occlusion")
@@ -35,6 +35,7 @@ BASELINES = {  # what covers a part of a modality, by kind; see IMAGE_BASELINES 
     "tabular": "means of the training rows and unknown categories",
     "series": "means of the training rows",
     "points": "a scene without points",
+    ITEMS: "a row without items",
 }
 
 
@@ -43,14 +44,14 @@ class Saliency:
     """What each part of one modality adds to the explained score of one row.
 
     Attributes:
-        kind: of the modality.
+        kind: of the modality; "items" where the row has several pictures or sounds.
         method: integrated_gradients: values add up to the explained score less `baseline_score`; occlusion: each value
             is how much the score falls when the part is covered.
         values: pixels [H, W] or patches; pixels of all frames side by side [H, TW], or frames [1, T]; words [W]; cells
-            of the spectrogram [bands, frames] or windows; columns [F + K]; steps [C, T] or windows.
+            of the spectrogram [bands, frames] or windows; columns [F + K]; steps [C, T] or windows; items [M].
         baseline_score: score with the whole modality replaced by its baseline.
         gap: sum of the values less what they should add up to; NaN for occlusion.
-        names: of the words or columns; empty for other kinds.
+        names: of the words, columns or items; empty for other kinds.
         text: as the user wrote it; "" for other kinds.
         spans: begin and end of each word in the text; empty for other kinds.
         picture: the log-mel spectrogram that the encoder reads [bands, frames]; None for other kinds.
@@ -225,6 +226,8 @@ class Explainer:
     ) -> Saliency:
         """Explain one modality of one row; the others are as they are."""
         x, kind = batch.inputs[modality], self.predictor.modalities[modality]["kind"]
+        if isinstance(x, dict) and ITEMS in x:
+            kind = ITEMS
         encoder = cast(Encoder, self.predictor.model.encoder[modality])
         device = self.predictor.accelerator.device
         word_of_token = torch.as_tensor(words.word_of_token if words else np.zeros(0, dtype=np.int64), device=device)
@@ -250,14 +253,14 @@ class Explainer:
             self._note_occlusion(modality, kind, encoder)
             cover = open_cover(kind, x, word_of_token, self._pad_id(modality), self.image_baseline)
             attribution = occlude(cover, lambda variants: score(self.scorer.encode_modality(modality, variants)))
-        names = words.names if words else self._name_columns(modality, len(attribution.values))
+        names = words.names if words else self._name_parts(modality, kind, len(attribution.values))
         return Saliency(
             kind=kind,
             method=method,
             values=attribution.values,
             baseline_score=attribution.baseline_score,
             gap=attribution.gap,
-            names=names if kind in ("text", "tabular") else [],
+            names=names if kind in ("text", "tabular", ITEMS) else [],
             text=words.text if words else "",
             spans=words.spans if words else [],
             picture=None if path is None else path.picture,
@@ -270,7 +273,9 @@ class Explainer:
 
     def _note_occlusion(self, modality: str, kind: str, encoder: nn.Module) -> None:
         reason = f"no gradient reaches the input of its encoder ({type(encoder).__name__})"
-        if kind == "points":
+        if kind == ITEMS:
+            reason = "its rows have several items"
+        elif kind == "points":
             reason = "no path leads from a scene without points to this one"
         note = f"{modality}: {reason}; occlusion is used"
         if self.method != "occlusion" and note not in self.notes:
@@ -298,11 +303,11 @@ class Explainer:
                 splitters[modality] = WordSplitter(preprocessor.state())
         return splitters
 
-    def _name_columns(self, modality: str, count: int) -> list[str]:
+    def _name_parts(self, modality: str, kind: str, count: int) -> list[str]:
         preprocessor = self.predictor.fitted.preprocessors[modality]
         if isinstance(preprocessor, Cells):
             return [*preprocessor.numeric, *preprocessor.categories]
-        return [f"column {number}" for number in range(1, count + 1)]
+        return [f"{'item' if kind == ITEMS else 'column'} {number}" for number in range(1, count + 1)]
 
 
 def is_complete(saliency: Saliency, score: float, scale: float = 1.0) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmrun.deploy.explain.baselines import IMAGE_BASELINES, ImageBaselineName, average_colour
 from mmrun.deploy.explain.gradients import Attribution
 from mmrun.deploy.explain.paths import Parts
-from mmrun.types import Input
+from mmrun.types import ITEMS, Input
 
 GRID = 8  # patches along each side of a picture
 WINDOWS = 24  # of a sound or series
@@ -57,7 +57,7 @@ def open_cover(
     """Return how the parts of a modality are covered.
 
     Args:
-        kind: of the modality.
+        kind: of the modality; ITEMS where the row has several pictures or sounds.
         x: its input, of one row.
         word_of_token: of a text, the number of the word of each token [T]; -1 for special tokens and padding.
         pad_id: of a text, the token that replaces a covered one.
@@ -68,6 +68,8 @@ def open_cover(
     if kind == "video":
         return _cover_frames(cast(Tensor, x))
     parts = cast(Parts, x)
+    if kind == ITEMS:
+        return _cover_items(parts)
     if kind == "text":
         return _cover_words(parts, word_of_token, pad_id)
     if kind == "tabular":
@@ -98,6 +100,18 @@ def _cover_frames(x: Tensor) -> Cover:
 
     masks = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
     return Cover(masks, hide, lambda falls: falls.reshape(1, -1))
+
+
+def _cover_items(x: Parts) -> Cover:
+    """Cover whole pictures or sounds of a row that has several."""
+    mask = x[ITEMS]  # [1, M]
+    masks = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)[mask[0]]
+
+    def hide(covered: Tensor) -> Parts:
+        variants = {name: part.expand(len(covered), *part.shape[1:]) for name, part in x.items()}
+        return {**variants, ITEMS: mask & ~covered}
+
+    return Cover(masks, hide, lambda falls: falls)
 
 
 def _cover_words(x: Parts, word_of_token: Tensor, pad_id: int) -> Cover:

@@ -16,7 +16,7 @@ from mmrun.deploy.explain.explainer import Explainer, Saliency
 from mmrun.deploy.explain.file import ExplainedRow
 from mmrun.models.encoders.logmel import LogMel
 from mmrun.results import formatting
-from mmrun.types import Input
+from mmrun.types import ITEMS, Input
 
 MAP_SIZE = 84  # pixels along each side of a point cloud from above
 MAX_COLUMNS = 20  # of a table, those with the largest values
@@ -226,6 +226,10 @@ def _draw_table(view: View) -> Panel:
     return Panel(bars=draw_bars({name: values[name] for name in shown}, details), more=more)
 
 
+def _draw_items(view: View) -> Panel:
+    return Panel(bars=draw_bars(dict(zip(view.saliency.names, view.saliency.values.tolist(), strict=True))))
+
+
 def _draw_series(view: View) -> Panel:
     x = cast(dict[str, Tensor], view.x)
     values, num_steps = x["values"][0].cpu().numpy(), int(x["mask"].sum())
@@ -243,4 +247,5 @@ DRAW: dict[str, Callable[[View], Panel]] = {
     "tabular": _draw_table,
     "series": _draw_series,
     "points": _draw_points,
+    ITEMS: _draw_items,
 }

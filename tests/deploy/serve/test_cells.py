@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmrun.deploy.serve.cells import read_rows
@@ -95,7 +95,7 @@ def test_names_that_mean_one_column_are_not_both_given(files):
     assert (caught.value.where, caught.value.what) == ("rows[0].file", "is given twice, also as 'file'")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(row=JSON_VALUES | st.dictionaries(NAMES, JSON_VALUES, max_size=4))
 def test_any_row_is_read_or_a_clear_error(row):
     values, error = {}, None

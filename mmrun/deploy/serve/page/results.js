@@ -91,8 +91,9 @@ function drawPanel(panel) {
 }
 
 function formatScore(value) {
-  if (value !== 0 && Math.abs(value) < 0.0005) return value.toExponential(1);
-  return Math.abs(value) >= 1000 ? value.toPrecision(4) : value.toFixed(3);
+  const size = Math.abs(value);
+  if (value !== 0 && size < 0.001) return value.toExponential(3);
+  return size < 10 ? value.toFixed(4) : value.toPrecision(4);
 }
 
 function formatSigned(value) {
