@@ -15,7 +15,7 @@ from mmrun.cli.options import config_folders
 from mmrun.cli.table import Table, format_size, inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
-from mmrun.installation import format_pip_command
+from mmrun.installation import format_pip_command, format_venv_command
 from mmrun.results.table import Style
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
@@ -32,6 +32,7 @@ EXTRAS = {  # extra -> the library that it installs
     "compress": "torch-pruning",
     "medical": "pydicom",
     "video": "av",
+    "litert": "litert-torch",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
 
@@ -123,7 +124,8 @@ def _check_library(name: str) -> Check:
 def _check_extra(extra: str, library: str) -> Check:
     installed = find_version(library)
     if installed is None:
-        return Check(f"extra [{extra}]", "note", f"{library} not installed", format_pip_command("install", library))
+        command = format_venv_command(extra) if extra == "litert" else format_pip_command("install", library)
+        return Check(f"extra [{extra}]", "note", f"{library} not installed", command)
     return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
 
 

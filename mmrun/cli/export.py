@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mmrun.deploy.quantized_export import QuantizationRecord, QuantizationRequest
 
 HELP = (
-    "Write the model of a finished run as ONNX or torch.export, with its preprocessing and a script that predicts "
-    "without mmrun, and compare it with the run at once."
+    "Write the model of a finished run as ONNX, torch.export or LiteRT, with its preprocessing and a script that "
+    "predicts without mmrun, and compare it with the run at once."
 )
 
 
@@ -80,10 +80,6 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code, 0.
     """
-    if args.format == "litert":
-        raise ConfigError(
-            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read"
-        )
     quantization = _build_request(args)
 
     from mmrun.results.index import resolve
@@ -91,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.run)
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.deploy.export import ExportRequest, check_libraries, export
+    from mmrun.deploy.export import ExportRequest, export
+    from mmrun.deploy.formats import check_libraries
     from mmrun.deploy.predictor import open_predictor
 
     check_libraries(args.format)

@@ -10,7 +10,7 @@ import numpy as np
 from mmrun.data import limits
 from mmrun.data.items import list_items
 from mmrun.data.preprocess.items import is_of_items
-from mmrun.deploy.predict_onnx import ExportedRun, Parts
+from mmrun.deploy.predict_exported import ExportedRun, Parts
 from mmrun.deploy.serve.cells import ReadRow
 from mmrun.deploy.serve.model import Answer, describe_row, describe_unseen, split_answers
 from mmrun.deploy.serve.problems import RequestError, from_message
