@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_run, add_table_format
 from mmrun.cli.braille import draw_curve
-from mmrun.cli.table import Table, format_count, format_duration, format_number, format_size, print_note
+from mmrun.cli.table import Table, format_count, format_duration, format_metric, format_number, format_size, print_note
 from mmrun.errors import ConfigError, DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
@@ -188,7 +188,7 @@ def _build_per_class(task: str, classes: Mapping[str, Metrics]) -> Table:
     names = list(next(iter(classes.values())))
     rows = []
     for label, metrics in classes.items():
-        rows.append([label, *(format_number(metrics.get(name)) for name in names)])
+        rows.append([label, *(format_metric(name, metrics.get(name)) for name in names)])
     return Table("", [f"{task} (test)", *names], rows)
 
 
