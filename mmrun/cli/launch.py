@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mmrun import compose
 from mmrun.cli.console import Console
@@ -28,6 +28,9 @@ from mmrun.quoting import quote_values
 from mmrun.results.folder import RunFolder
 from mmrun.results.identity import run_folder_path
 from mmrun.results.index import determine_status
+
+if TYPE_CHECKING:
+    from mmrun.run.last_data import LastData  # imports torch
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,20 @@ class Executor(Protocol):
 class ThisProcess:
     """Trains one run after the other in this process, on this terminal; some together, as `trainer.vectorize` asks."""
 
+    def __init__(self) -> None:
+        self._last_data: LastData | None = None
+
     def train(self, jobs: Mapping[Path, Job]) -> dict[Path, str | None]:
         """Train runs, by folder, and return why each failed; None: it did not."""
+        from mmrun.run.last_data import LastData  # here: it imports torch
+
+        self._last_data = self._last_data or LastData()
         reasons: dict[Path, str | None] = {}
         for group in group_jobs(jobs.values(), _print_note):
-            alone = group[0]
-            reasons |= train_jobs_together(group) if len(group) > 1 else {Path(alone["run"]): train_job(alone)}
+            if len(group) > 1:
+                reasons |= train_jobs_together(group, self._last_data)
+            else:
+                reasons[Path(group[0]["run"])] = train_job(group[0], self._last_data)
         return reasons
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
 from mmrun.run import build, checks, pipeline
 from mmrun.run.interruption import Interruption, handle_signals
+from mmrun.run.last_data import LastData
 from mmrun.run.session import Session
 from mmrun.run.stage import (
     StageTraining,
@@ -87,11 +88,12 @@ class Sibling:
             self.error = error
 
 
-def run_together(siblings: Sequence[Sibling]) -> None:
+def run_together(siblings: Sequence[Sibling], last_data: LastData | None = None) -> None:
     """Train, evaluate and write several runs; a run that is finished is left as it is. See `pipeline.run`.
 
     Args:
         siblings: that differ in their seeds, and in numbers of their optimizers. What ended a run early is its `error`.
+        last_data: of the process, if it trains other runs as well.
 
     Raises:
         ConfigError, DataError: no run can start.
@@ -104,12 +106,12 @@ def run_together(siblings: Sequence[Sibling]) -> None:
                 sibling.folder.clear()
         siblings = [sibling for sibling in siblings if sibling.trains]
         if siblings:
-            _open(siblings)
+            _open(siblings, last_data)
             with device.naming_kernel(), handle_signals(siblings[0].callback.on_message) as interruption:
                 _train_interruptible(siblings, interruption)
 
 
-def _open(siblings: Sequence[Sibling]) -> None:
+def _open(siblings: Sequence[Sibling], last_data: LastData | None) -> None:
     """Open all runs: the first from its data, the others from what it opened."""
     first = siblings[0]
     accelerator = pipeline.build_accelerator(first.config)
@@ -117,7 +119,9 @@ def _open(siblings: Sequence[Sibling]) -> None:
     for sibling in siblings:
         callback = CallbackList([sibling.callback, *build.build_callbacks(sibling.config)])
         if first.opened is None:
-            sibling.opened = pipeline.open_session(sibling.config, sibling.folder, callback, accelerator)
+            sibling.opened = pipeline.open_session(
+                sibling.config, sibling.folder, callback, accelerator, last_data=last_data
+            )
         else:
             sibling.opened = pipeline.open_sibling(first.session, sibling.config, sibling.folder, callback)
         pipeline.record_start(sibling.session, sibling.overrides)

@@ -166,8 +166,8 @@ def _list_places(learner: Learner, names: Sequence[str]) -> dict[str, int]:
     """
     tensors = dict([*learner.named_parameters(), *learner.named_buffers()])
     numbers = {id(tensors[name]): number for number, name in enumerate(names)}
-    parameters, buffers = learner.named_parameters(remove_duplicate=False), learner.named_buffers(remove_duplicate=False)
-    return {name: numbers[id(tensor)] for name, tensor in [*parameters, *buffers] if id(tensor) in numbers}
+    places = [*learner.named_parameters(remove_duplicate=False), *learner.named_buffers(remove_duplicate=False)]
+    return {name: numbers[id(tensor)] for name, tensor in places if id(tensor) in numbers}
 
 
 def _may_share(name: str, tensors: Sequence[Tensor]) -> bool:
