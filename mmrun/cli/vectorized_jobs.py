@@ -45,9 +45,13 @@ def train_jobs_together(jobs: Sequence[Job], last_data: "LastData") -> dict[Path
 
     Returns:
         By run folder, why the run failed; None: it did not.
+
+    Raises:
+        NotStackableError: they would train slower than one after another; nothing was trained.
     """
     from mmrun.cli.terminal import Terminal
     from mmrun.run.vectorized import Sibling, run_together
+    from mmrun.training.vectorized import NotStackableError
 
     siblings, terminals = [], []
     for job in jobs:
@@ -58,6 +62,8 @@ def train_jobs_together(jobs: Sequence[Job], last_data: "LastData") -> dict[Path
         siblings.append(Sibling(config, folder, folder.read_overrides(), terminals[-1], job["rerun"]))
     try:
         run_together(siblings, last_data)
+    except NotStackableError:
+        raise
     except Exception as error:  # of all runs
         for sibling in siblings:
             if sibling.trains:

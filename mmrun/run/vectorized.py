@@ -97,6 +97,7 @@ def run_together(siblings: Sequence[Sibling], last_data: LastData | None = None)
 
     Raises:
         ConfigError, DataError: no run can start.
+        NotStackableError: they would train slower than one after another; nothing was trained.
         KeyboardInterrupt: a signal ended all of them; each has a checkpoint.
     """
     with ExitStack() as locks:
@@ -122,9 +123,17 @@ def _open(siblings: Sequence[Sibling], last_data: LastData | None) -> None:
             sibling.opened = pipeline.open_session(
                 sibling.config, sibling.folder, callback, accelerator, last_data=last_data
             )
+            _check_size(sibling.session, len(siblings))
         else:
             sibling.opened = pipeline.open_sibling(first.session, sibling.config, sibling.folder, callback)
         pipeline.record_start(sibling.session, sibling.overrides)
+
+
+def _check_size(session: Session, number: int) -> None:
+    """Raise NotStackableError if a step of several runs takes longer than one step after another."""
+    loader = session.loader(session.data.rows["all"], session.config.trainer.batch_size, session.columns)
+    if number > 1 and choose_size(session.model, loader.batch(0), number) == 1:
+        raise NotStackableError("on a CPU, their feature maps do not fit into its cache together")
 
 
 def _train_interruptible(siblings: Sequence[Sibling], interruption: Interruption) -> None:
@@ -211,7 +220,7 @@ def _fit(opened: Sequence[OpenedStage], interruption: Interruption) -> None:
     batches = StackedBatches([training.built.batches for training in trainings])
     learners = [training.built.learner for training in trainings]
     size = choose_size(learners[0], first.built.batches.batch(first.state.step), len(learners))
-    reason, collected = "on a CPU, their feature maps do not fit into its cache together", set[str]()
+    reason, collected = "their feature maps do not fit into the cache together", set[str]()
     tolerance = ROUNDED_TOLERANCE if _rounds_products(first.session) else TOLERANCE
     while size > 1:
         try:

@@ -205,26 +205,26 @@ def find_collected(learners: Sequence[Learner], batch: Batch, tolerance: float =
     return alone.collected
 
 
-def choose_size(learner: Learner, batch: Batch, number: int) -> int:
+def choose_size(module: nn.Module, batch: Batch, number: int) -> int:
     """Return how many learners to train at a time, so that a step of each takes the least time.
 
     Small layers gain from being computed together, the more the better. On a CPU, feature maps of convolutions do not
     fit into its cache together, unless they are small.
 
     Args:
-        learner: one of them.
+        module: one of them, or its model.
         batch: of this one.
         number: of learners.
     """
     sizes: list[int] = []
 
-    def note_size(module: nn.Module, inputs: object, output: Tensor) -> None:
+    def note_size(convolution: nn.Module, inputs: object, output: Tensor) -> None:
         sizes.append(output.numel() * output.element_size())
 
-    convolutions = [module for module in learner.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
-    hooks = [module.register_forward_hook(note_size) for module in convolutions]
-    with no_side_effects(learner, batch.index.device), torch.no_grad():
-        learner(batch)
+    convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Conv3d)]
+    hooks = [convolution.register_forward_hook(note_size) for convolution in convolutions]
+    with no_side_effects(module, batch.index.device), torch.no_grad():
+        module(batch)
     for hook in hooks:
         hook.remove()
     if not sizes or batch.index.device.type != "cpu":
