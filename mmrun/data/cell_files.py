@@ -40,15 +40,16 @@ class CellFiles:
         Raises:
             StorageError: it cannot be written.
         """
-        path = self._open_folder() / hashlib.sha256(content).hexdigest()[:40]
-        if not path.exists():
-            partial = path.with_name(f"{path.name}.{os.getpid()}")
-            try:
+        try:
+            path = self._open_folder() / hashlib.sha256(content).hexdigest()[:40]
+            if not path.exists():
+                partial = path.with_name(f"{path.name}.{os.getpid()}")
                 partial.write_bytes(content)
                 partial.replace(path)
-            except OSError as error:
-                raise StorageError(f"{path.parent}: cannot be written ({error.strerror}); set cache=FOLDER") from None
-        return path
+            return path
+        except OSError as error:
+            folder = self._folder or tempfile.gettempdir()
+            raise StorageError(f"{folder}: cannot be written ({error.strerror}); set cache=FOLDER") from None
 
     def _open_folder(self) -> Path:
         if self._folder is None:

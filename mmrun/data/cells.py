@@ -9,9 +9,9 @@ import numpy as np
 from mmrun.data.file_resolver import FileResolver
 from mmrun.data.infer import Modality
 from mmrun.data.items import FrameList, ItemList
-from mmrun.data.labels import Label, parse_number
+from mmrun.data.labels import MAX_TARGET, Label, parse_number
 from mmrun.data.packed import PackedValues, Records, is_present
-from mmrun.data.sheets.numbers import parse_numbers
+from mmrun.data.sheets.numbers import is_infinite, parse_numbers
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import DataError
 
@@ -113,7 +113,7 @@ class RowReader:
         """
         cells = self._sheet.columns[column]
         numbers = None if cells.arrays() is None else parse_numbers(cells)
-        if numbers is None:
+        if numbers is None or _has_unusable_number(cells, numbers):
             return self.read_column(column, parse_number)
         return cast(PackedValues[Label | None], PackedValues.from_numbers(numbers))
 
@@ -199,6 +199,14 @@ class RowReader:
     def skipped(self) -> list[str]:
         """Which rows are bad and why, "my.csv:17: reason", in the order of the file."""
         return [self._messages[row] for row in sorted(self._messages)]
+
+
+def _has_unusable_number(cells: PackedValues[object], numbers: np.ndarray) -> bool:
+    """Return whether a number is infinite or beyond float32; `parse_number` raises an error for it."""
+    is_missing = np.isnan(numbers)
+    if (np.abs(numbers[~is_missing]) > MAX_TARGET).any():
+        return True
+    return bool(cells.take(np.flatnonzero(is_missing)).map(is_infinite).any())
 
 
 def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> RawValues:

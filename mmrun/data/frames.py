@@ -24,14 +24,15 @@ def is_frame(name: str) -> bool:
     return splitext(name)[1].lower() in FRAME_SUFFIXES
 
 
-def split_numbers(name: str) -> list[tuple[bool, int, str]]:
+def split_numbers(name: str) -> list[tuple[int, str, str]]:
     """Return what sorts names by the numbers in them, so that 2.png precedes 10.png.
 
     Args:
         name: of a file.
     """
     parts = [part for part in re.split(r"(\d+)", name) if part]
-    return [(True, int(part), part) if part.isdecimal() else (False, 0, part) for part in parts]
+    digits = [part.lstrip("0") if part.isdecimal() else "" for part in parts]
+    return [(len(number), number, part) for number, part in zip(digits, parts, strict=True)]
 
 
 def list_frames(folder: str) -> list[str]:

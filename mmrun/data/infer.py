@@ -300,7 +300,7 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
         return "tabular", "numbers"
     contents = [split_items(cell) for cell in cells]
     if all(isinstance(item, bytes) for items in contents for item in items):
-        return _infer_content([item for items in contents for item in items])
+        return _infer_content([item for items in contents for item in items], name)
     if POINT_CLOUD_NAMES.search(name) and np.mean([_may_name_points(cell) for cell in cells]) >= MIN_FILE_NAMES:
         return "points", "column name"
     for kind in (*SUFFIXES, "text"):
@@ -315,11 +315,14 @@ def infer_kind(cells: Sequence[object], name: str) -> tuple[str, str]:
     return "text", "words"
 
 
-def _infer_content(cells: Sequence[object]) -> tuple[str, str]:
+def _infer_content(cells: Sequence[object], name: str) -> tuple[str, str]:
     kinds = {infer_content(cell) for cell in cells if isinstance(cell, bytes)}
     kind = kinds.pop()
     if kinds or kind is None:
-        raise DataError("a column holds binary data that are neither pictures, sounds nor videos; leave it out")
+        raise DataError(
+            f"column '{name}' holds binary data that are neither pictures, sounds nor videos; leave it out of "
+            "dataset.columns"
+        )
     return kind, "bytes"
 
 

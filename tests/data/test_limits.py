@@ -42,6 +42,21 @@ def test_json_that_is_too_deep(brackets):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"a": 1, "b": 2, "a": 3}]', "the key 'a' occurs twice in an object"),
+        (r'{"a": "\ud83d"}', r"\ud83d is half a character"),
+        (rb'{"a": ["\udC00\ud800"]}', r"\udc00 is half a character"),
+    ],
+)
+def test_json_of_which_something_would_be_lost(text, message):
+    with pytest.raises(ValueError) as error:
+        limits.parse_json(text)
+    assert str(error.value) == message
+    assert limits.parse_json(r'["\ud83d\ude00"]') == ["\U0001f600"]
+
+
+@pytest.mark.parametrize(
     ("file", "text"),
     [
         ("wide.csv", ",".join(f"x{i}" for i in range(20_001)) + "\n" + ",".join(["1"] * 20_001) + "\n"),

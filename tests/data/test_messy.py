@@ -12,6 +12,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from mmrun.data.checks.audit import audit
+from mmrun.data.sheets.formats import parse_date
 from mmrun.data.sources.manifest import describe, manifest
 from mmrun.errors import ConfigError, DataError
 from tests.data.files import error_of, write
@@ -114,6 +115,19 @@ def test_dates(tmp_path, cells, year, hour, note):
     assert first["x.month_cos"] == pytest.approx(1.0, abs=0.001)
     assert first.get("x.hour_cos") == (None if hour is None else pytest.approx(hour))
     assert table.notes[-1] == f"column 'x': read as {note}; dataset.read.x=text keeps it as written"
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2024-12-31T22:30:00+05:30", datetime.datetime(2024, 12, 31, 17)),
+        ("31.12.2024 20:00:00 -0800", datetime.datetime(2025, 1, 1, 4)),
+        ("2024-12-31 12:00:00.75 UTC", datetime.datetime(2024, 12, 31, 12, 0, 0, 750_000)),
+        ("0001-01-01 00:00:00+01:00", None),
+    ],
+)
+def test_dates_are_in_utc_to_the_microsecond(text, date):
+    assert parse_date(text, None) == date
 
 
 def test_times_of_day(tmp_path):
@@ -506,3 +520,11 @@ def test_data_check_names_an_odd_file_among_good_ones(tmp_path, name, write_file
     [finding] = [finding for finding in findings if finding.kind == kind]
     assert finding.message == message
     assert [where.split(": ")[0] for where in finding.where] == ["my.csv:35"]
+
+
+def test_a_list_among_numbers_with_a_unit(tmp_path):
+    items = [{"x": f"{row} kg" if row < 1100 else [row, 2], "label": row % 2} for row in range(1101)]
+    path = write(tmp_path, "".join(json.dumps(item) + "\n" for item in items), "my.jsonl")
+    message = "my.jsonl:1101: column 'x': '[1100, 2]' is not a number; correct it, or set dataset.read.x=text"
+    assert error_of(DataError, path) == message
+    assert manifest(path, on_error="skip").skipped == [message]

@@ -59,5 +59,5 @@ def locate_rows(table: Table, rows: Sequence[int]) -> list[str]:
     """
     locations = next(iter(table.columns.values())).locations
     if isinstance(locations, Locations):
-        return [f"{locations.name}:{line}" for line in locations.lines[list(rows)].tolist()]
+        return [locations.locate(row) for row in rows]
     return [f"row {row}" if locations is None else locations[row] for row in rows]

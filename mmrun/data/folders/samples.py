@@ -122,7 +122,7 @@ def _iterate_rows(
         cells: dict[str, object] = {"id": name, **empty}
         if splits:
             cells["split"] = splits[name]
-        problem, reserved = "", {"split", *empty}
+        problem, reserved = _find_conflict(sample, columns), {"split", *empty}
         for ending, file in sample.items():
             try:
                 read_cells = _read_cells(listing, file, ending, columns.get(ending))
@@ -130,6 +130,16 @@ def _iterate_rows(
             except DataError as error:
                 problem = problem or str(error)
         yield Row(number + 1, cells, problem)
+
+
+def _find_conflict(sample: Mapping[str, str], columns: Mapping[str, str]) -> str:
+    """Return which two files of a sample would be one cell, or ""."""
+    names: dict[str, str] = {}
+    for ending, name in sample.items():
+        column = columns.get(ending)
+        if column and names.setdefault(column, name) != name:
+            return f"{names[column]} and {name} would be one cell, '{column}'; rename one, as in 000.left.png"
+    return ""
 
 
 def _avoid(reserved: Container[str], cells: Mapping[str, object]) -> dict[str, object]:

@@ -98,20 +98,20 @@ def _parse_column(
     cells: PackedValues[object], format: NumberFormat | DateFormat | WordFormat
 ) -> tuple[PackedValues[object], dict[int, str]]:
     """Parse each different cell once; return the values, and why rows could not be read."""
-    problems: dict[object, str] = {}
+    problems: dict[str, str] = {}  # by text of the cell, which may be a list
 
     def parse(cell: object) -> object:
         try:
             return None if cell is None else format.parse(cell)
         except DataError as error:
-            problems[cell] = str(error)
+            problems[repr(cell)] = str(error)
             return None
 
     values = PackedValues[object](cells.map(parse).tolist())
     if not problems:
         return values, {}
-    bad_rows = np.flatnonzero(cells.map(lambda cell: cell in problems).astype(bool))
-    return values, {row: problems[cells[row]] for row in bad_rows.tolist()}
+    bad_rows = np.flatnonzero(cells.map(lambda cell: repr(cell) in problems).astype(bool))
+    return values, {row: problems[repr(cells[row])] for row in bad_rows.tolist()}
 
 
 def _split_dates(name: str, days: PackedValues[object], format: DateFormat) -> dict[str, PackedValues[object]]:

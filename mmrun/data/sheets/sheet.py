@@ -356,7 +356,7 @@ def _normalize_cell(value: object) -> object:
     """Return None for an empty cell, else the cell."""
     if isinstance(value, str):
         return value if value.strip() else None
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if value == b"" or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def _normalize_array(cells: "pyarrow.Array") -> "pyarrow.Array":
