@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -222,11 +222,9 @@ def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> R
     """
     if modality.kind == "tabular":
         return reader.read_records(modality.columns)
-    column = modality.columns[0]
-    if modality.kind == "text":
-        return reader.read_column(column, files.parse_text)
-    if modality.kind == "series":
-        return reader.read_column(column, files.parse_series)
-    if modality.kind == "video":
-        return reader.read_column(column, files.parse_video)
-    return reader.read_column(column, files.parse_files)
+    parsers: dict[str, Callable[[object], Any]] = {
+        "text": files.parse_text,
+        "series": files.parse_series,
+        "video": files.parse_video,
+    }
+    return reader.read_column(modality.columns[0], parsers.get(modality.kind, files.parse_files))

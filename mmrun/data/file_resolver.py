@@ -104,9 +104,9 @@ class FileResolver:
         Raises:
             DataError: as for `resolve`; or the cell names too many files.
         """
-        if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
+        if is_missing_mark(cell) and not self._exists(str(cell)):
             return None
-        if isinstance(cell, str) and (not may_be_several(cell) or os.path.exists(os.path.join(self._root, cell))):
+        if isinstance(cell, str) and (not may_be_several(cell) or self._exists(cell)):
             return self.resolve(cell)  # whatever separator its name contains
         items = split_items(cell)
         if len(items) > limits.MAX_ITEMS:
@@ -119,11 +119,11 @@ class FileResolver:
         Raises:
             DataError: as for `resolve`; or a folder holds no image, or the cell names several videos.
         """
-        if is_missing_mark(cell) and not os.path.exists(os.path.join(self._root, str(cell))):
+        if is_missing_mark(cell) and not self._exists(str(cell)):
             return None
         if isinstance(cell, str) and os.path.isdir(folder := self._locate(cell)):
             return FrameList(self.resolve(os.path.join(cell, name)) for name in list_frames(folder))
-        if isinstance(cell, bytes) or (isinstance(cell, str) and os.path.exists(os.path.join(self._root, cell))):
+        if isinstance(cell, bytes) or (isinstance(cell, str) and self._exists(cell)):
             return self.resolve(cell)
         names = split_items(cell)
         if len(names) == 1:
@@ -134,6 +134,9 @@ class FileResolver:
         if len(names) > limits.MAX_FRAME_FILES:
             raise DataError(f"names {len(names):,} frames; at most {limits.MAX_FRAME_FILES:,} are read")
         return FrameList(map(self.resolve, names))
+
+    def _exists(self, cell: str) -> bool:
+        return os.path.exists(os.path.join(self._root, cell))
 
     def is_folder(self, cell: object) -> bool:
         """Return whether a cell names a folder in the root."""

@@ -75,7 +75,10 @@ def check_image(image: "Image", name: str) -> None:
     """
     if image.format in EXTERNAL_FORMATS:
         raise DataError(f"{name} is {image.format}, which is not read; convert it to PNG")
-    width, height = image.size
+    _check_pixels(*image.size, name)
+
+
+def _check_pixels(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise DataError(
             f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
@@ -94,10 +97,7 @@ def check_video(width: int, height: int, num_frames: int, name: str) -> None:
     Raises:
         DataError: its frames are too large, or too many.
     """
-    if width * height > MAX_PIXELS:
-        raise DataError(
-            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS / 1e6:.0f} million are refused, so resize it"
-        )
+    _check_pixels(width, height, name)
     if num_frames > MAX_FRAMES or width * height * num_frames > MAX_VIDEO_PIXELS:
         raise DataError(
             f"{name} has more than {MAX_FRAMES:,} frames, or {MAX_VIDEO_PIXELS / 1e9:.0f} billion pixels in all, which "
@@ -187,8 +187,8 @@ def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | N
         shrink: replaces each object once it is parsed, so that large files need less memory.
 
     Raises:
-        ValueError: it is not JSON, an object has two equal keys, a text holds half a character, or lists and objects lie
-            more than MAX_DEPTH deep inside each other.
+        ValueError: it is not JSON, an object has two equal keys, a text holds half a character, or lists and objects
+            lie more than MAX_DEPTH deep inside each other.
     """
 
     def build_object(pairs: list[tuple[str, Any]]) -> object:

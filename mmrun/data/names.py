@@ -92,3 +92,14 @@ def shorten(text: str, length: int = 80) -> str:
         length: letters to keep.
     """
     return text if len(text) <= length else f"{text[:length]} ..."
+
+
+def join_names(names: Sequence[str], limit: int) -> str:
+    """Return a list for a message: "a, b and 7 more".
+
+    Args:
+        names: to list.
+        limit: how many are listed.
+    """
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

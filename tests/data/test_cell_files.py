@@ -14,4 +14,4 @@ def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(StorageError) as error:
         CellFiles(tmp_path / "cache").store(b"a")
-    assert str(error.value) == f"{tmp_path}/cache/cells: cannot be written (Not a directory); set cache=FOLDER"
+    assert str(error.value) == f"{tmp_path}/cache: cannot be written (Not a directory); set cache=FOLDER"

@@ -1,13 +1,14 @@
 """What a header claims is checked before memory is taken; tests/security tries whole files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmrun.data import limits
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 from mmrun.errors import DataError
 
 
@@ -50,9 +51,8 @@ def test_json_that_is_too_deep(brackets):
     ],
 )
 def test_json_of_which_something_would_be_lost(text, message):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         limits.parse_json(text)
-    assert str(error.value) == message
     assert limits.parse_json(r'["\ud83d\ude00"]') == ["\U0001f600"]
 
 

@@ -396,16 +396,17 @@ def test_delimiters_and_encodings(tmp_path, delimiter, encoding):
     ],
 )
 def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch, text):
-    from mmrun.data.sheets import regular_csv, sheet
+    from mmrun.data.sheets import csv_rows, regular_csv
+    from mmrun.data.sheets.table_files import read_sheet
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]))
-    monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 1 << 40)
-    by_rows = sheet.read_sheet(path)
-    monkeypatch.setattr(sheet, "MIN_COLUMNAR_BYTES", 0)
-    header = sheet.read_header(path, "utf-8-sig")
+    monkeypatch.setattr(csv_rows, "MIN_COLUMNAR_BYTES", 1 << 40)
+    by_rows = read_sheet(path)
+    monkeypatch.setattr(csv_rows, "MIN_COLUMNAR_BYTES", 0)
+    header = csv_rows.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is not None
-    by_columns = sheet.read_sheet(path)
+    by_columns = read_sheet(path)
     assert {name: list(cells) for name, cells in by_columns.columns.items()} == {
         name: list(cells) for name, cells in by_rows.columns.items()
     }
@@ -424,11 +425,11 @@ def test_large_files_are_read_by_columns_as_small_ones_are(tmp_path, monkeypatch
     ],
 )
 def test_irregular_files_are_left_to_the_reader_of_rows(tmp_path, text):
-    from mmrun.data.sheets import regular_csv, sheet
+    from mmrun.data.sheets import csv_rows, regular_csv
 
     path = tmp_path / "my.csv"
     path.write_text("\n".join(["a,b,c,d", *[text] * 2000, ""]), "utf-8", "surrogateescape", newline="")
-    header = sheet.read_header(path, "utf-8-sig")
+    header = csv_rows.read_header(path, "utf-8-sig")
     assert regular_csv.read_columns(path, header, None) is None
 
 

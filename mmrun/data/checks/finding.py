@@ -1,7 +1,8 @@
 """What a check reports: a kind, what is wrong, the rows, and what to do about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from mmrun.data.sheets.sheet import Locations
@@ -48,6 +49,15 @@ def split_remedy(kind: str, line: str) -> Finding:
     """
     message, _, remedy = line.rpartition("; ")
     return Finding(kind, message, remedy) if message else Finding(kind, remedy)
+
+
+def collect_rows(findings: Iterable[Finding]) -> set[int]:
+    """Return the rows of several findings.
+
+    Args:
+        findings: of any kinds.
+    """
+    return set(chain.from_iterable(finding.rows for finding in findings))
 
 
 def locate_rows(table: Table, rows: Sequence[int]) -> list[str]:

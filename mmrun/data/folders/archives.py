@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from mmrun.data.cell_files import open_temporary
 from mmrun.data.file_digests import MEMORY, FileDigests
 from mmrun.data.folders.listing import is_hidden
 from mmrun.data.folders.tar_index import check_member_name, iterate_files
@@ -63,7 +63,7 @@ def unpack(archive: Path, cache: Path | None) -> Path:
         StorageError: the files cannot be written.
     """
     [digest] = FileDigests(None if cache is None else cache / MEMORY).digest([os.path.abspath(archive)])
-    parent = _open_temporary() if cache is None else cache / FOLDER
+    parent = open_temporary("mmrun-archives-") if cache is None else cache / FOLDER
     name = hashlib.sha256(digest.encode()).hexdigest()[:32]
     folder = parent / name / _strip_suffix(archive.name)
     if folder.is_dir():
@@ -158,12 +158,3 @@ def _strip_suffix(name: str) -> str:
     """Return the name of an archive as that of a folder."""
     suffix = max((suffix for suffix in ZIP_SUFFIXES + TAR_SUFFIXES if name.lower().endswith(suffix)), key=len)
     return name[: -len(suffix)].lstrip(".") or "archive"
-
-
-def _open_temporary() -> Path:
-    if not _TEMPORARY:
-        _TEMPORARY.append(tempfile.TemporaryDirectory(prefix="mmrun-archives-"))
-    return Path(_TEMPORARY[0].name)
-
-
-_TEMPORARY: list["tempfile.TemporaryDirectory[str]"] = []  # kept until the process ends: tables name their files

@@ -135,6 +135,19 @@ def open_image(value: Path, size: int | None = None) -> "Image":
         return upright
 
 
+def composite(image: "Image", background: Sequence[int]) -> "Image":
+    """Lay an image with transparency on a background.
+
+    Args:
+        image: of any mode.
+        background: red, green and blue, 0 to 255.
+    """
+    from PIL import Image
+
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+
+
 def read_array(value: Path | np.ndarray) -> np.ndarray:
     """Read an image that is an array.
 

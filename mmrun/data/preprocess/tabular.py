@@ -311,11 +311,7 @@ class Cells:
         return state if self.encode == "embedding" else {**state, "encode": self.encode}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state.
-
-        Args:
-            state: of another object.
-        """
+        """Restore a state of another object."""
         options = state.get("transforms", {})
         self.numeric = {}
         for name, (center, scale) in state["numeric"].items():

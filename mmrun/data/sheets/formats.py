@@ -34,7 +34,8 @@ NUMBER = re.compile(
 SEPARATORS = str.maketrans("", "", f"'\u2019{SPACES}")
 AMBIGUOUS = re.compile(r"[1-9]\d{0,2},\d{3}")  # 1,234
 
-HOURS = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d+))?)?\s?(?P<half>[AaPp]\.?[Mm]\.?)?"
+SECONDS = r"(?::(?P<second>\d{2})(?:\.(?P<fraction>\d+))?)?"
+HOURS = rf"(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}}){SECONDS}\s?(?P<half>[AaPp]\.?[Mm]\.?)?"
 TIME = rf"(?:[T ,]+{HOURS}\s?(?P<zone>Z|UTC|[+-]\d{{2}}:?\d{{2}})?)?"
 YEAR_FIRST = re.compile(r"(?P<year>\d{4})([-/.])(?P<second_part>\d{1,2})\2(?P<third_part>\d{1,2})" + TIME)
 YEAR_LAST = re.compile(r"(?P<first_part>\d{1,2})([-/.])(?P<second_part>\d{1,2})\2(?P<year>\d{4}|\d{2})" + TIME)
@@ -114,10 +115,6 @@ class DateFormat:
         if date is None:
             raise DataError(f"{str(cell)[:40]!r} is not a date")
         return (date - EPOCH) / timedelta(days=1)
-
-    def accepts(self, cell: str) -> bool:
-        """Return whether a cell is such a date."""
-        return parse_date(cell, self.order) is not None
 
     def __str__(self) -> str:
         kinds = [name for name, is_there in (("dates", self.has_date), ("times", self.has_time)) if is_there]

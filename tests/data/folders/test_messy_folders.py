@@ -373,14 +373,12 @@ def test_damaged_archives(tmp_path, name, content, message):
     assert message in error_of(DataError, str(tmp_path / name))
 
 
-@pytest.mark.parametrize(
-    ("suffix", "error"), [("gz", "BadGzipFile"), ("bz2", "OSError"), ("xz", "LZMAError")]
-)
+@pytest.mark.parametrize(("suffix", "error"), [("gz", "BadGzipFile"), ("bz2", "OSError"), ("xz", "LZMAError")])
 def test_an_archive_with_a_changed_byte(tmp_path, suffix, error):
     path = tmp_path / f"my.tar.{suffix}"
-    write_tar(path, {"a/1.png": os.urandom(100_000), "b/1.png": b"2"}, f"w:{suffix}")
+    write_tar(path, {"a/1.png": os.urandom(1_000_000), "b/1.png": b"2"}, f"w:{suffix}")
     content = bytearray(path.read_bytes())
-    content[50_000] ^= 1
+    content[950_000] ^= 1
     path.write_bytes(content)
     assert error_of(DataError, str(path)) == f"{path.name}: is damaged or no archive ({error}); download it again"
 

@@ -6,7 +6,8 @@ import pytest
 from pyarrow import parquet
 
 from mmrun.data.preprocess.text import read_text
-from mmrun.data.sheets.sheet import find_delimiter, read_sheet
+from mmrun.data.sheets.csv_rows import find_delimiter
+from mmrun.data.sheets.table_files import read_sheet
 from mmrun.errors import DataError
 
 
@@ -88,5 +89,7 @@ def test_text_of_parquet_that_is_not_utf_8(tmp_path):
     content = pyarrow.array([b"\xff"] * 2000)
     text = pyarrow.Array.from_buffers(pyarrow.string(), len(content), content.buffers())
     parquet.write_table(pyarrow.table({"text": text}), tmp_path / "my.parquet")
-    with pytest.raises(DataError, match=r"^my.parquet: is damaged or not a Parquet file \(ArrowInvalid\); write it again$"):
+    with pytest.raises(
+        DataError, match=r"^my.parquet: is damaged or not a Parquet file \(ArrowInvalid\); write it again$"
+    ):
         read_sheet(tmp_path / "my.parquet")
