@@ -13,15 +13,8 @@ MULTIPLES = {"ids": 8, "values": 8, "waveform": 1600}  # of widths, for few dist
 PADDED = (*MULTIPLES, "mask")  # parts along whose last axis rows are padded, at the end
 
 
-def measure_lengths(parts: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the length of each row: tokens of a text, steps of a series, samples of a sound.
-
-    Args:
-        parts: of one modality.
-
-    Returns:
-        [B] int64, of several items the longest; None for what is not padded, and for features.
-    """
+def _measure_lengths(parts: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the length of each row [B], of several items the longest; None of what is not padded, and of features."""
     if "waveform" in parts:
         lengths = parts["length"]
     elif "ids" in parts or "values" in parts:
@@ -43,7 +36,7 @@ def measure_columns(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:
     totals = []
     for column in columns:
         parts = column.parts if isinstance(column, MappedColumn) else {}
-        lengths = measure_lengths(parts)
+        lengths = _measure_lengths(parts)
         if lengths is not None:
             totals.append(lengths.numpy() / _get_width(parts))
     return np.sum(totals, axis=0) if totals else None
@@ -61,13 +54,13 @@ def compute_mean_width(column: PreprocessedColumn, batches: np.ndarray) -> int |
     """
     rows = torch.from_numpy(batches.ravel())
     parts = column.gather(rows[:1])
-    if measure_lengths(parts) is None:
+    if _measure_lengths(parts) is None:
         return None
     if isinstance(column, LazyColumn):
         parts = column.gather(rows)
     else:
         parts |= {name: column.parts[name][rows] for name in ("mask", "length") if name in column.parts}
-    lengths = measure_lengths(parts)
+    lengths = _measure_lengths(parts)
     assert lengths is not None
     longest = lengths.view(batches.shape).amax(1)
     return round(np.mean([_round_up(parts, length) for length in longest.tolist()]))
@@ -111,7 +104,7 @@ def crop_padding(parts: dict[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         [B, ..., width], the width rounded up to a multiple of 8 tokens or steps, or of 1,600 samples.
     """
-    lengths = measure_lengths(parts)
+    lengths = _measure_lengths(parts)
     return parts if lengths is None else crop_parts(parts, _round_up(parts, int(lengths.max())))
 
 
