@@ -9,7 +9,8 @@ from torch import Tensor
 from mmrun.data.store import LazyColumn, MappedColumn, PreprocessedColumn
 
 WINDOW = 50  # batches within which rows are sorted: more would save little padding, and make batches less random
-MULTIPLES = {"ids": 8, "values": 8, "waveform": 1600}  # of widths, for few distinct shapes and for tensor cores
+MULTIPLES = {"ids": 2, "values": 8, "waveform": 1600}  # of widths, for few distinct shapes; a token costs most
+MIN_WIDTH = 8  # tokens, steps or samples
 PADDED = (*MULTIPLES, "mask")  # parts along whose last axis rows are padded, at the end
 
 
@@ -102,7 +103,8 @@ def crop_padding(parts: dict[str, Tensor]) -> dict[str, Tensor]:
         parts: of one modality, [B, ..., T]; others than texts, series and sounds stay as they are.
 
     Returns:
-        [B, ..., width], the width rounded up to a multiple of 8 tokens or steps, or of 1,600 samples.
+        [B, ..., width], the width rounded up to an even number of tokens, at least 8, or to a
+            multiple of 8 steps or 1,600 samples.
     """
     lengths = _measure_lengths(parts)
     return parts if lengths is None else crop_parts(parts, _round_up(parts, int(lengths.max())))
@@ -133,4 +135,4 @@ def _get_width(parts: Mapping[str, Tensor]) -> int:
 def _round_up(parts: Mapping[str, Tensor], length: int) -> int:
     """Return the width of a batch whose longest row has a length."""
     multiple = next(MULTIPLES[name] for name in MULTIPLES if name in parts)
-    return min(-(-max(1, length) // multiple) * multiple, _get_width(parts))
+    return min(-(-max(MIN_WIDTH, length) // multiple) * multiple, _get_width(parts))
