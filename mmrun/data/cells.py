@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from mmrun.data.file_resolver import FileResolver
 from mmrun.data.infer import Modality
 from mmrun.data.items import FrameList, ItemList
-from mmrun.data.labels import Label, parse_number
+from mmrun.data.labels import MAX_TARGET, Label, parse_number
 from mmrun.data.packed import PackedValues, Records, is_present
-from mmrun.data.sheets.numbers import parse_numbers
+from mmrun.data.sheets.numbers import is_infinite, parse_numbers
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import DataError
 
@@ -113,7 +113,7 @@ class RowReader:
         """
         cells = self._sheet.columns[column]
         numbers = None if cells.arrays() is None else parse_numbers(cells)
-        if numbers is None:
+        if numbers is None or _has_unusable_number(cells, numbers):
             return self.read_column(column, parse_number)
         return cast(PackedValues[Label | None], PackedValues.from_numbers(numbers))
 
@@ -201,6 +201,14 @@ class RowReader:
         return [self._messages[row] for row in sorted(self._messages)]
 
 
+def _has_unusable_number(cells: PackedValues[object], numbers: np.ndarray) -> bool:
+    """Return whether a number is infinite or beyond float32; `parse_number` raises an error for it."""
+    is_missing = np.isnan(numbers)
+    if (np.abs(numbers[~is_missing]) > MAX_TARGET).any():
+        return True
+    return bool(cells.take(np.flatnonzero(is_missing)).map(is_infinite).any())
+
+
 def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> RawValues:
     """Read the raw values of a modality.
 
@@ -214,11 +222,9 @@ def read_values(reader: RowReader, modality: Modality, files: FileResolver) -> R
     """
     if modality.kind == "tabular":
         return reader.read_records(modality.columns)
-    column = modality.columns[0]
-    if modality.kind == "text":
-        return reader.read_column(column, files.parse_text)
-    if modality.kind == "series":
-        return reader.read_column(column, files.parse_series)
-    if modality.kind == "video":
-        return reader.read_column(column, files.parse_video)
-    return reader.read_column(column, files.parse_files)
+    parsers: dict[str, Callable[[object], Any]] = {
+        "text": files.parse_text,
+        "series": files.parse_series,
+        "video": files.parse_video,
+    }
+    return reader.read_column(modality.columns[0], parsers.get(modality.kind, files.parse_files))

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmrun.data.packed import PackedValues
 
-INTEGER = re.compile(r"[+-]?\d+")
+SHORT_INTEGER = re.compile(r"[+-]?\d{1,100}")  # Python refuses to parse thousands of digits
 WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 MAX_FIXED = 64  # letters of a name that arrays of fixed width hold for each row
 
@@ -72,7 +72,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
         names: distinct.
     """
     distinct = set(names)
-    are_integers = all(INTEGER.fullmatch(name) for name in distinct)
+    are_integers = all(SHORT_INTEGER.fullmatch(name) for name in distinct)
     return sorted(distinct, key=lambda name: (int(name) if are_integers else 0, name))
 
 
@@ -81,7 +81,7 @@ def _fold(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
     visible = (letter for letter in folded if not letter.isspace() and unicodedata.category(letter) not in ("Cf", "Cc"))
     text = "".join(visible) or name
-    return str(int(text)) if INTEGER.fullmatch(text) else text
+    return str(int(text)) if SHORT_INTEGER.fullmatch(text) else text
 
 
 def shorten(text: str, length: int = 80) -> str:
@@ -92,3 +92,14 @@ def shorten(text: str, length: int = 80) -> str:
         length: letters to keep.
     """
     return text if len(text) <= length else f"{text[:length]} ..."
+
+
+def join_names(names: Sequence[str], limit: int) -> str:
+    """Return a list for a message: "a, b and 7 more".
+
+    Args:
+        names: to list.
+        limit: how many are listed.
+    """
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

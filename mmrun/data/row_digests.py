@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -99,7 +100,7 @@ def _digest_names(names: Sequence[str]) -> np.ndarray:
 
 def _digest_values(values: Sequence[object], files: FileDigests) -> np.ndarray:
     """Return the digests [N] of raw values; that of a path is the digest of the file's content."""
-    contents = files.digest(str(path) for value in values for path in list_paths(value))
+    contents = files.digest(map(str, chain.from_iterable(map(list_paths, values))))
     return np.fromiter((_digest_value(value, contents) for value in values), dtype=np.uint32, count=len(values))
 
 

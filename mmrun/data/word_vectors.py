@@ -70,7 +70,7 @@ def read_word_vectors(path: Path, wanted: Collection[str], num_frequent: int) ->
     try:
         with _open(path) as stream:
             header = _read_header(path, stream)
-            entries = _read_binary(path, stream, header.dim) if header.is_binary else _read_lines(path, stream, header)
+            entries = _read_binary(path, stream, header.dim) if header.is_binary else _read_lines(stream, header)
             count = 0
             for count, entry in enumerate(entries, start=1):
                 spelled = entry.word.decode("utf-8", errors="replace")
@@ -128,7 +128,7 @@ def _is_binary(stream: IO[bytes], start: int) -> bool:
     return not NUMBERS.issuperset(numbers.split(b"\n")[0][:64])
 
 
-def _read_lines(path: Path, stream: IO[bytes], header: Header) -> Iterator[Entry]:
+def _read_lines(stream: IO[bytes], header: Header) -> Iterator[Entry]:
     place = int(header.num_words is not None)
     while line := stream.readline(MAX_LINE_BYTES):
         place += 1

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmrun.data.checks.statistics import encodes_date
+from mmrun.data.checks.modality_statistics import encodes_date
 from mmrun.data.items import list_items
 from mmrun.data.names import shorten
 from mmrun.data.preprocess.audio import Sound, read_audio
-from mmrun.data.preprocess.image_files import is_array, open_image, read_array, read_deep, read_header
+from mmrun.data.preprocess.image_files import composite, is_array, open_image, read_array, read_deep, read_header
 from mmrun.data.preprocess.point_files import read_cloud
 from mmrun.data.preprocess.points import draw_map
 from mmrun.data.preprocess.series_files import read_series
@@ -101,19 +101,18 @@ class Sample:
     values: dict[str, Value]
 
 
-def draw_samples(table: Table, seed: int = 0) -> tuple[dict[str, list[Sample]], list[str]]:
+def draw_samples(table: Table) -> tuple[dict[str, list[Sample]], list[str]]:
     """Draw rows of each class of the first target, or of each range of its numbers.
 
     Args:
         table: the data set.
-        seed: of the draw.
 
     Returns:
         Samples by class, the largest classes first; and what was left out, one line each.
     """
     name, target = next(iter(table.targets.items()))
     strata = _find_strata(target)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     numbers, sizes = np.unique(strata[strata >= 0], return_counts=True)
     largest = numbers[np.argsort(-sizes, kind="stable")][:MAX_CLASSES]
     notes = (
@@ -201,8 +200,7 @@ def _open_shown(value: Path | np.ndarray) -> "Image":
         assert isinstance(value, Path)
         image = open_image(value, PIXELS)
     if header.has_alpha and not header.is_deep:
-        opaque = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", opaque.size, (*GREY, 255)), opaque)
+        image = composite(image, GREY)
     return image.convert("L" if header.channels == 1 else "RGB")
 
 
@@ -280,8 +278,7 @@ def _read_points(value: Path | np.ndarray) -> Media:
 
 
 def _read_text(value: str | Path) -> str:
-    text = read_text(value)
-    return shorten(text, MAX_LETTERS)
+    return shorten(read_text(value), MAX_LETTERS)
 
 
 def _read_cells(value: Mapping[str, object]) -> Cells:

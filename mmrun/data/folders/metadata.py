@@ -9,7 +9,8 @@ from mmrun.data.folders.listing import Listing, describe_unused
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.tables import add_split
 from mmrun.data.packed import PackedValues
-from mmrun.data.sheets.sheet import Sheet, read_sheets
+from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.sheets.table_files import read_sheets
 from mmrun.errors import DataError
 
 NAMES = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
@@ -17,21 +18,12 @@ FILE_NAME = "file_name"  # the column, or the end of the column's name, that hol
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether a folder, or a folder in it, holds a metadata file.
-
-    Args:
-        listing: of the folder.
-    """
+    """Return whether a folder, or a folder in it, holds a metadata file."""
     return bool(_list_tables(listing))
 
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read all metadata files; names of files start from the folder of each.
-
-    Args:
-        listing: of the folder.
-        limit: number of rows of each file; None: all.
-        encoding: of text files that are not Unicode.
 
     Returns:
         `file_name` is called after the kind of the files, `left_file_name` is called left.

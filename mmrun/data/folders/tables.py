@@ -10,8 +10,10 @@ from mmrun.data.folders.listing import Listing, list_folder
 from mmrun.data.folders.opened import Opened
 from mmrun.data.folders.samples import strip_number
 from mmrun.data.packed import PackedValues
+from mmrun.data.sheets.csv_rows import SAMPLE_LINES
 from mmrun.data.sheets.excel import describe_sheets
-from mmrun.data.sheets.sheet import SAMPLE_LINES, SUFFIXES, Sheet, read_sheet, read_sheets
+from mmrun.data.sheets.sheet import Sheet
+from mmrun.data.sheets.table_files import SUFFIXES, read_sheet, read_sheets
 from mmrun.errors import DataError
 
 TABLE_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".txt")  # which in a folder is a text
@@ -59,11 +61,7 @@ def locate_table(path: str, hint: str) -> Path:
 
 
 def recognize(listing: Listing) -> bool:
-    """Return whether tables lie at the top of a folder, or in folders that are called as splits.
-
-    Args:
-        listing: of the folder.
-    """
+    """Return whether tables lie at the top of a folder, or in folders that are called as splits."""
     return bool(list_tables(listing))
 
 
@@ -95,11 +93,6 @@ def names_files(listing: Listing) -> bool:
 
 def read(listing: Listing, limit: int | None = None, encoding: str | None = None) -> Opened:
     """Read the tables of a folder as one. File names in their cells start from the folder.
-
-    Args:
-        listing: of the folder.
-        limit: number of rows of each table; None: all.
-        encoding: of text files that are not Unicode.
 
     Raises:
         DataError: they have different columns, or cannot be read.

@@ -120,7 +120,7 @@ def _read_steps(path: Path) -> np.ndarray:
     """Read a text file with one step per line [steps, channels]."""
     lines = [line for line in read_text(path).decode("utf-8-sig", "replace").splitlines() if line.strip()]
     rows = [re.split(r"[,;\t ]+", line.strip()) for line in lines]
-    steps = [[as_number(cell) for cell in row] for row in rows]
+    steps = [list(map(as_number, row)) for row in rows]
     if steps and None in steps[0]:
         steps = steps[1:]  # a header
     for line, step in enumerate(steps, start=1 + len(rows) - len(steps)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmrun.data.sheets.new_column import find_name_conflict, write_with_columns
-from mmrun.data.sheets.sheet import read_sheet
+from mmrun.data.sheets.table_files import read_sheet
 
 
 def extend(tmp_path, name: str, content: bytes, columns: dict, encoding: str | None = None) -> bytes:
