@@ -41,7 +41,8 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     for name, column in sheet.columns.items():
         if name.endswith(FILE_NAME):
             column = _start_from_root(sheet, column, folders)
-            named.update(str(cell) for cell in column.list_different())
+            for cell in column.list_different():
+                named.update(map(str, cell if isinstance(cell, list) else [cell]))
             name = _rename(name, column)
         if name in columns:
             raise DataError(f"{listing.name}: {tables[0]} has two columns for '{name}'; rename one of them")

@@ -43,6 +43,11 @@ def test_excel_may_name_the_delimiter(tmp_path):
     assert read_sheet(tmp_path / "my.csv").lines.tolist() == [3]
 
 
+def test_a_second_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "my.csv").write_bytes(b"\xef\xbb\xbf\xef\xbb\xbfage,label\n1,a\n")
+    assert read(tmp_path / "my.csv") == {"age": ["1"], "label": ["a"]}
+
+
 def test_two_keys_of_one_name_are_never_one_cell(tmp_path):
     (tmp_path / "my.jsonl").write_text('{"a": {"b": 1, "c": {}}}\n{"a": {"b": 1}, "a.b": 2}\n')
     sheet = read_sheet(tmp_path / "my.jsonl")
