@@ -90,7 +90,7 @@ class Summary(NamedTuple):
         words: by name, what is known -> what is counted.
     """
 
-    read: Callable[[Any], Any]
+    read: Callable[..., Any]
     numbers: dict[str, Callable[[Any], float | None]]
     words: dict[str, Callable[[Any], Iterable[str]]]
 
