@@ -61,7 +61,7 @@ def find_near_equal(names: Iterable[str]) -> list[tuple[str, str]]:
     first_names: dict[str, str] = {}
     pairs = []
     for name in sorted(names):
-        first = first_names.setdefault(_fold(name), name)
+        first = first_names.setdefault(_fold_case(name), name)
         if first != name:
             pairs.append((first, name))
     return pairs
@@ -78,7 +78,7 @@ def sort_names(names: Iterable[str]) -> list[str]:
     return sorted(distinct, key=lambda name: (int(name) if are_integers else 0, name))
 
 
-def _fold(name: str) -> str:
+def _fold_case(name: str) -> str:
     """Return what near-equal names have in common."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     text = folded if folded.isascii() and folded.isalnum() else "".join(filter(_is_visible, folded)) or name

@@ -62,12 +62,12 @@ def _start_from_root(sheet: Sheet, column: PackedValues[object], folders: list[s
     """Return names of files, which start from the folder of their table, as paths from the root."""
     assert sheet.places is not None
     numbers = sheet.places.numbers.tolist()
-    return PackedValues(_join(folders[number], cell) for number, cell in zip(numbers, column, strict=True))
+    return PackedValues(_prepend_folder(folders[number], cell) for number, cell in zip(numbers, column, strict=True))
 
 
-def _join(folder: str, cell: object) -> object:
+def _prepend_folder(folder: str, cell: object) -> object:
     if isinstance(cell, list):
-        return [_join(folder, item) for item in cell]
+        return [_prepend_folder(folder, item) for item in cell]
     return cell if not isinstance(cell, str) or folder == "." else f"{folder}/{cell}"
 
 
