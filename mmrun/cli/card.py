@@ -14,22 +14,14 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
     add_card(parser)
 
 
 def add_card(parser: argparse.ArgumentParser) -> None:
-    """Declare what a card says besides what the run folder holds.
-
-    Args:
-        parser: of a verb.
-    """
+    """Declare what a card says besides what the run folder holds."""
     parser.add_argument("--license", metavar="ID", help="of the model, as the hub names it: mit, apache-2.0 ...")
     parser.add_argument(
         "--evidence",
@@ -42,11 +34,7 @@ def add_card(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the card.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Write the card."""
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)

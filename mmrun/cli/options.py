@@ -9,9 +9,9 @@ import yaml
 
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.table import Table
 from mmrun.config import config_dir
 from mmrun.errors import ConfigError, nearest
+from mmrun.results.table import Table
 
 HELP = "List the groups of options, the options of a group, or the keys of an option with their default values."
 
@@ -62,11 +62,7 @@ class Option:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument(
         "group",
         nargs="?",
@@ -79,9 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all groups, the options of one, or the keys of an option.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         ConfigError: there is no such group or option.

@@ -16,11 +16,7 @@ HELP = "Predict the rows of a file that has the columns of the training data; ne
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
@@ -37,11 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and write one line per row.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Predict, and write one line per row."""
     from mmrun.results.index import resolve
 
     folder = resolve(args.run)

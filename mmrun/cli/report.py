@@ -24,11 +24,7 @@ HELP = "Write a page that answers the question behind finished runs, with tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_question(parser, None)
     parser.add_argument(
         "--apart",
@@ -66,11 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report; its answers and caveats go to stderr.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Write the report; its answers and caveats go to stderr."""
     from mmrun.results.index import resolve
     from mmrun.results.report import content, findings
 

@@ -9,20 +9,12 @@ HELP = "Continue an interrupted run from its last checkpoint."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train the rest of a run, with the config in its folder.
-
-    Returns:
-        The exit code, 0.
-    """
+    """Train the rest of a run, with the config in its folder."""
     from mmrun import compose
     from mmrun.results.index import resolve
 

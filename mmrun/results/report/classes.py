@@ -11,12 +11,12 @@ from mmrun.results.classification import GRID, OneVsRestCurves
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions
 from mmrun.results.report.confusion import plot_confusion
-from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group, map_groups
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups, merge_keys
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group
 
 MAX_MATRICES = 6  # groups whose confusion matrix is drawn
 
@@ -96,7 +96,7 @@ def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styl
     summaries = drop_empty(map_groups(lambda runs: summarize_predictions(runs, split), groups))
     if not summaries:
         return None
-    tasks = collect_keys(summaries)
+    tasks = merge_keys(summaries.values())
     task = next((task for task in tasks if name.startswith(f"{task}.")), tasks[0])
     of_task: dict[Group, ClassificationSummary] = {}
     for group, by_task in summaries.items():
@@ -139,8 +139,11 @@ def summarize_predictions(runs: Iterable[RunRecord], split: str) -> dict[str, Cl
             per_class = run["per_class"][split][task]
             if not classification.has_classes(per_class):
                 continue
-            summary = summaries.setdefault(task, ClassificationSummary(list(per_class)))
             _, scores, target = read_predictions(folder, split, task, parse_primary_head(run))
+            summary = summaries.get(task, ClassificationSummary(list(per_class)))
+            if summary.names != list(per_class) or not classification.has_fitting_shapes(per_class, scores, target):
+                continue  # the data of the runs differ, which the report says, or the task is the user's
+            summaries[task] = summary
             if target.ndim == 1:
                 summary.add(scores, target)
             else:
