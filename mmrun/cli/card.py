@@ -6,6 +6,7 @@ from pathlib import Path
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform
+from mmrun.results.index import resolve
 
 HELP = (
     "Write the model card of a finished run: what it is, its data, cost and metrics with intervals, its limits, and "
@@ -35,8 +36,6 @@ def add_card(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the card."""
-    from mmrun.results.index import resolve
-
     folder = resolve(args.run)
 
     from mmrun.deploy.card import read_source, write_card

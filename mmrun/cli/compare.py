@@ -9,7 +9,7 @@ from mmrun.cli.arguments import add_folders, add_where, split_keys
 from mmrun.cli.output import echo
 from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError
-from mmrun.results.index import OUTPUTS
+from mmrun.results.index import OUTPUTS, resolve
 
 if TYPE_CHECKING:
     from mmrun.results.compare import Question
@@ -198,7 +198,6 @@ def _compare_groups(args: argparse.Namespace) -> "Result":
 
 def _compare_two_runs(args: argparse.Namespace) -> "Result":
     from mmrun.results.examples import examine
-    from mmrun.results.index import resolve
 
     if len(args.folders) != 2:
         raise ConfigError(

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, print_answer
-from mmrun.cli.arguments import add_run, add_table_format, format_flag, parse_number
+from mmrun.cli.arguments import add_run, add_table_format, parse_number
 from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_quantization
 from mmrun.cli.table import inform
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
 from mmrun.results.table import Table
 from mmrun.values import Range
 
@@ -29,13 +30,13 @@ SHARE = Range(above=0, below=1)
 TARGETS = ("latency", "file", "parameters")
 
 
-METHODS = {  # steps, each with a flag of its own
-    "prune": "set the smallest weights of all layers to zero",
-    "prune_per_layer": "set the smallest weights of each layer to zero",
-    "prune_filters": "remove filters and hidden units (extra compress)",
-    "prune_heads": "remove attention heads",
-    "drop_layers": "remove residual and transformer blocks",
-    "low_rank": "replace layers by products of two, which have so many fewer weights",
+METHODS = {  # by flag
+    "--prune": "set the smallest weights of all layers to zero",
+    "--prune-per-layer": "set the smallest weights of each layer to zero",
+    "--prune-filters": "remove filters and hidden units (extra compress)",
+    "--prune-heads": "remove attention heads",
+    "--drop-layers": "remove residual and transformer blocks",
+    "--low-rank": "replace layers by products of two, which have so many fewer weights",
 }
 
 
@@ -100,9 +101,10 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(steps=[])
     steps = parser.add_argument_group("steps")
 
-    def add_step(name: str, metavar: str, kind: Callable[[str], float], description: str) -> None:
+    def add_step(flag: str, metavar: str, kind: Callable[[str], float], description: str) -> None:
+        name = flag.removeprefix("--").replace("-", "_")
         steps.add_argument(
-            format_flag(name),
+            flag,
             action=AddStep,
             const=name,
             type=kind,
@@ -112,10 +114,10 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
             help=description,
         )
 
-    for name, description in METHODS.items():
-        add_step(name, "SHARE", parse_number(float, SHARE), description)
+    for flag, description in METHODS.items():
+        add_step(flag, "SHARE", parse_number(float, SHARE), description)
     clusters = "let the weights of each layer share K values, 2 to 256: the file holds a code for each"
-    add_step("cluster", "K", parse_number(int, Range(at_least=2, at_most=256)), clusters)
+    add_step("--cluster", "K", parse_number(int, Range(at_least=2, at_most=256)), clusters)
     steps.add_argument(
         "--importance",
         choices=["l1", "taylor"],
@@ -142,8 +144,6 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     max_drop = DEFAULT_MAX_DROP if args.max_drop is None else args.max_drop
     targets = {} if args.target is None else parse_targets(args.target)
-
-    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
     if not folder.finished:
@@ -185,7 +185,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
     }
     chosen = [way for way, is_chosen in ways.items() if is_chosen]
     if len(chosen) != 1:
-        flags = ", ".join(map(format_flag, METHODS))
+        flags = ", ".join(METHODS)
         raise ConfigError(
             f"name either steps ({flags}, --cluster, --quantize), --student OVERRIDE, or --target latency=0.5, which "
             "also tries 8 bits"

@@ -9,6 +9,7 @@ from mmrun.cli.arguments import RUN_HELP, add_table_format
 from mmrun.cli.table import inform
 from mmrun.errors import ConfigError, nearest
 from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
 from mmrun.results.table import Table
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the metrics of the members and of each ensemble."""
-    from mmrun.results.index import resolve
-
     runs = [resolve(name) for name in args.runs]
     methods = args.method.split(",")
     _check(runs, methods)

@@ -11,6 +11,7 @@ from mmrun.cli.answer import print_answer
 from mmrun.cli.arguments import add_run, add_table_format, format_flag
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError, MmrunError, nearest
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from mmrun.results.evaluation_schema import Evaluation
@@ -72,8 +73,6 @@ def _add_what_if(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the run; store and print the result."""
-    from mmrun.results.index import resolve
-
     folder = resolve(args.run)
     if args.data is not None:
         return _evaluate_file(folder, args)

@@ -11,6 +11,7 @@ from mmrun.cli.output import echo
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
 from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
 from mmrun.values import Range
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain, and write the page or the numbers."""
-    from mmrun.results.index import resolve
-
     folder = resolve(args.run)
     output_format, output = _choose_output(args.output, args.format)
 

@@ -11,6 +11,7 @@ from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_qua
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
 from mmrun.results.formatting import format_interval, format_number, format_signed, format_size, pluralize
+from mmrun.results.index import resolve
 from mmrun.results.table import Table
 from mmrun.values import Range
 
@@ -64,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
             "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read"
         )
     quantization = _build_request(args)
-
-    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
 

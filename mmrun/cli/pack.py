@@ -7,6 +7,7 @@ from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform
 from mmrun.results.formatting import format_size, pluralize
+from mmrun.results.index import resolve
 
 HELP = "Write a finished run into one zip file to hand over: all that predict, show and compare need, without the data."
 
@@ -22,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the archive, and print its name."""
-    from mmrun.results.index import resolve
-
     folder = resolve(args.run)
 
     from mmrun.deploy.pack import pack

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform, print_note
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from mmrun.deploy.outputs import Writer
@@ -34,8 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and write one line per row."""
-    from mmrun.results.index import resolve
-
     folder = resolve(args.run)
 
     from mmrun.cli.progress_bar import track

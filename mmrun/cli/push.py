@@ -11,6 +11,7 @@ from mmrun.cli.output import echo, shows_progress
 from mmrun.cli.table import inform, print_table
 from mmrun.errors import ConfigError
 from mmrun.results.formatting import format_size, pluralize
+from mmrun.results.index import resolve
 from mmrun.results.table import Table
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: the address names a revision.
     """
     from mmrun.deploy.share import Address, parse_address
-    from mmrun.results.index import resolve
 
     address = parse_address(args.address)
     if address.revision is not None:

@@ -11,6 +11,7 @@ from mmrun.cli.arguments import add_run, parse_number
 from mmrun.cli.output import echo, is_quiet
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
+from mmrun.results.index import resolve
 from mmrun.values import Range
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ def _open_model(name: str, backend: str | None, scratch: Path) -> "ServedModel":
         return open_exported(path, backend, scratch)
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.results.index import resolve
 
     source = path if path.is_file() else resolve(name).path
     return open_run(source, backend, scratch, Terminal(live=False))

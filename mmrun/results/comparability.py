@@ -11,7 +11,7 @@ from mmrun.data.names import shorten
 from mmrun.results.formatting import pluralize
 from mmrun.results.run_values import Group, format_value, lookup_values
 from mmrun.results.schema import CostName, RunRecord
-from mmrun.results.selection import MAX_NAMES, Groups
+from mmrun.results.selection import MAX_NAMES, Groups, list_names
 from mmrun.results.variation import Variation, sum_differing
 
 
@@ -118,8 +118,8 @@ def shorten_notices(notices: dict[str, str]) -> list[str]:
     names, texts = list(notices), list(notices.values())
     if len(names) <= MAX_NAMES + 1:
         return texts
-    others = names[MAX_NAMES:]
-    return [*texts[:MAX_NAMES], f"{len(others)} more keys differ between compared runs: {', '.join(others)}"]
+    others = list_names(names[MAX_NAMES:], "more key")
+    return [*texts[:MAX_NAMES], f"{others} differ between compared runs"]
 
 
 def list_counts(counts: Counter[str]) -> str:
