@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, check_folder, parse_number
 from mmrun.cli.output import echo
-from mmrun.cli.table import format_number, inform, print_note
+from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
+from mmrun.results.formatting import format_number
+from mmrun.results.index import resolve
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +30,7 @@ SUFFIXES = {".html": "html", ".htm": "html", ".json": "json"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file; targets are optional"
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rows",
-        type=_parse_rows,
+        type=parse_number(int, Range(at_least=1, at_most=MAX_ROWS)),
         default=DEFAULT_ROWS,
         metavar="N",
         help=f"rows that are explained one by one, at most {MAX_ROWS:,} (default: {DEFAULT_ROWS})",
@@ -73,21 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _parse_rows(text: str) -> int:
-    number = int(text)  # argparse reports a ValueError
-    if not 1 <= number <= MAX_ROWS:
-        raise argparse.ArgumentTypeError(f"{text}: must be from 1 to {MAX_ROWS:,}")
-    return number
-
-
 def run(args: argparse.Namespace) -> int:
-    """Explain, and write the page or the numbers.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Explain, and write the page or the numbers."""
     folder = resolve(args.run)
     output_format, output = _choose_output(args.output, args.format)
 
@@ -128,8 +114,7 @@ def _choose_output(path: Path | None, name: str | None) -> tuple[str, Path | Non
     suffix_format = SUFFIXES.get(path.suffix.lower())
     if name is None and suffix_format is None:
         raise ConfigError(f"-o {path}: end the name in {', '.join(SUFFIXES)}, or add --format html|json")
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+    check_folder(path)
     return name or suffix_format or "html", path
 
 

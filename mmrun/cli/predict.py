@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmrun.cli.arguments import add_run
 from mmrun.cli.output import echo
 from mmrun.cli.table import inform, print_note
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from mmrun.deploy.outputs import Writer
@@ -16,11 +17,7 @@ HELP = "Predict the rows of a file that has the columns of the training data; ne
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
@@ -37,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and write one line per row.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Predict, and write one line per row."""
     folder = resolve(args.run)
 
     from mmrun.cli.progress_bar import track

@@ -13,9 +13,9 @@ from mmrun.deploy.latency import Latency, measure_latencies
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.run_models import RunModel
 from mmrun.errors import DataError
+from mmrun.known_metrics import is_higher_better
 from mmrun.results.statistics import LEVEL
 from mmrun.tasks.classification import Classification
-from mmrun.tasks.metrics import is_higher_better
 from mmrun.types import IGNORE_INDEX, Task
 
 BATCH_SIZE = 32
