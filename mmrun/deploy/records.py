@@ -147,9 +147,6 @@ def _put_channels_first(array: np.ndarray) -> np.ndarray:
 def list_records(rows: object) -> list[Record]:
     """Return a data frame of pandas or polars, a table of pyarrow, or a list of dicts, as a list of dicts.
 
-    Args:
-        rows: any of these.
-
     Raises:
         ConfigError: it is none of these.
     """
