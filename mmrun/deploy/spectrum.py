@@ -42,7 +42,7 @@ def replace_transforms(graph: "onnx_ir.Graph") -> None:
         onnx_ir.convenience.replace_all_uses_with(spectrum, last)
         graph.remove(node, safe=True)
         for value in (hop, length):
-            if value.is_initializer() and not value.uses():
+            if value is not None and value.name and value.is_initializer() and not value.uses():
                 graph.initializers.pop(value.name)
 
 

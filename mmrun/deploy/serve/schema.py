@@ -136,8 +136,8 @@ def _describe_field(column: str, modality: str, kind: str, preprocessor: "Prepro
         type_name = "text" if kind == "tabular" else kind
         return Field(column, modality, type_name, is_list=isinstance(preprocessor, Items))
     if column in preprocessor.categories:
-        known = preprocessor.state()["categories"][column]
+        known = preprocessor.categories[column].numbers
         return Field(column, modality, "category", [category for category in known if category])
     if column in preprocessor.numeric:
-        return Field(column, modality, "number", mean=preprocessor.state()["numeric"][column][0])
+        return Field(column, modality, "number", mean=preprocessor.numeric[column].center)
     return Field(column, modality, "date")
