@@ -15,6 +15,7 @@ CASES = {
     "bilinear-mlb": {**NODES["bilinear"], "method": "mlb"},
     "cnn-nearest": {**NODES["cnn"], "align": "nearest"},
     "cnn-attention": {**NODES["cnn"], "align": "attention"},
+    "cross_attention-rotary": {**NODES["cross_attention"], "positions": "rotary"},
     "late-learned": {**NODES["late"], "weights": "learned"},
 }
 
@@ -32,7 +33,7 @@ def test_all_fusions_are_listed():
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_lists_every_argument_at_its_default(name):
     parameters = inspect.signature(find_target(NODES[name], "fusion")).parameters
-    defaults = {key: p.default for key, p in parameters.items() if key not in ("dims", "num_outputs")}
+    defaults = {key: p.default for key, p in parameters.items() if key not in ("dims", "num_outputs", "windows")}
     assert {key: value for key, value in NODES[name].items() if key != "_target_"} == defaults
 
 
