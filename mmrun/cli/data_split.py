@@ -167,7 +167,7 @@ def _build_answer(division: "Division", args: argparse.Namespace, request: "Requ
 def _describe_part(division: "Division", name: str) -> Record:
     import numpy as np
 
-    from mmrun.data.split_file import count_labels
+    from mmrun.data.split import count_labels
 
     rows = division.parts == name
     record: dict[str, object] = {"part": name, "rows": int(rows.sum()), "share": float(rows.mean())}
@@ -199,7 +199,7 @@ def _tabulate_parts(records: list[Record], args: argparse.Namespace) -> Table:
 
 def _tabulate_targets(division: "Division") -> Iterator[Part]:
     from mmrun.data.names import shorten
-    from mmrun.data.split_file import count_labels
+    from mmrun.data.split import count_labels
 
     for name, target in division.targets.items():
         if target.task == "regression":

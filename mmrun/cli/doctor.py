@@ -15,7 +15,7 @@ from mmrun.cli.options import config_folders
 from mmrun.cli.table import inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
-from mmrun.installation import format_pip_command
+from mmrun.installation import format_pip_command, format_venv_command
 from mmrun.results.formatting import format_size
 from mmrun.results.table import Style, Table
 
@@ -33,6 +33,7 @@ EXTRAS = {  # extra -> the library that it installs
     "compress": "torch-pruning",
     "medical": "pydicom",
     "video": "av",
+    "litert": "litert-torch",
 }
 MIN_FREE_DISK = 2 * 1024**3  # bytes
 
@@ -120,7 +121,8 @@ def _check_library(name: str) -> Check:
 def _check_extra(extra: str, library: str) -> Check:
     installed = find_version(library)
     if installed is None:
-        return Check(f"extra [{extra}]", "note", f"{library} not installed", format_pip_command("install", library))
+        command = format_venv_command(extra) if extra == "litert" else format_pip_command("install", library)
+        return Check(f"extra [{extra}]", "note", f"{library} not installed", command)
     return Check(f"extra [{extra}]", "ok", f"{library} {installed}")
 
 

@@ -110,7 +110,7 @@ def _evaluate_file(folder: "RunFolder", args: argparse.Namespace) -> int:
     others = ("split", "all", "unimodal_runs", "group", "missing", "noise", "zero_shot", "fill")
     given = [format_flag(name) for name in others if getattr(args, name)]
     if given:
-        raise ConfigError(f"--data: cannot be combined with {', '.join(given)}, which evaluate the run's own rows")
+        raise ConfigError(f"--data: cannot be combined with {', '.join(given)}, which concern the run's own rows")
 
     from mmrun.cli import eval_tables
     from mmrun.cli.terminal import Terminal

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmrun.cli.arguments import add_run, check_folder, parse_number
 from mmrun.cli.output import echo
+from mmrun.cli.rows_file import open_rows_file
 from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
 from mmrun.results.formatting import format_number
@@ -33,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_run(parser)
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file; targets are optional"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a CSV, JSON Lines or Parquet file, - for stdin; targets are optional",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write (default: explained.html; json: stdout)"
@@ -87,9 +91,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = open_predictor(folder, Terminal(live=False))
     target = parse_target(predictor.tasks, args.target)
     explainer = Explainer(predictor, target, args.method, args.image_baseline)
-    new_rows = read_rows(predictor, args.file, args.root, args.on_error)
-    explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
-    _write(explanation, explainer, output_format, output)
+    with open_rows_file(args.file, args.root) as (file, root):
+        new_rows = read_rows(predictor, file, root, args.on_error)
+        explanation = explain_rows(explainer, new_rows, str(args.file), args.rows, args.on_error, _track_blocks)
+        _write(explanation, explainer, output_format, output)
     _print_summary(explanation, explainer)
     return 0
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mmrun.deploy.quantized_export import QuantizationRecord, QuantizationRequest
 
 HELP = (
-    "Write the model of a finished run as ONNX or torch.export, with its preprocessing and a script that predicts "
-    "without mmrun, and compare it with the run at once."
+    "Write the model of a finished run as ONNX, torch.export or LiteRT, with its preprocessing and a script that "
+    "predicts without mmrun, and compare it with the run at once."
 )
 
 
@@ -59,17 +59,18 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, compare, and print the folder."""
-    if args.format == "litert":
-        raise ConfigError(
-            "--format litert: litert-torch needs torch below 2.15; use --format onnx, which converters read"
-        )
+    """Export, compare, and print the folder.
+
+    Returns:
+        The exit code, 0.
+    """
     quantization = _build_request(args)
 
     folder = resolve(args.run)
 
     from mmrun.cli.terminal import Terminal
-    from mmrun.deploy.export import ExportRequest, check_libraries, export
+    from mmrun.deploy.export import ExportRequest, export
+    from mmrun.deploy.formats import check_libraries
     from mmrun.deploy.predictor import open_predictor
 
     check_libraries(args.format)

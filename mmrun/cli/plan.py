@@ -144,6 +144,7 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[Ru
     """Estimate one run of each group. All of `sweep_runs` represent `num_runs` runs."""
     from mmrun import compose
     from mmrun.cli.terminal import Terminal
+    from mmrun.run.data import DataSets
     from mmrun.run.estimate import Timings, estimate_run
 
     members: dict[str, list[SweepRun]] = {}
@@ -153,11 +154,12 @@ def _estimate_groups(sweep_runs: Sequence["SweepRun"], num_runs: int) -> list[Ru
     all_overrides = [sweep_run.overrides for sweep_run in sweep_runs]
     groups = []
     timings: Timings = {}
+    data_sets = DataSets()
     with tempfile.TemporaryDirectory() as scratch, Terminal(live=False) as terminal:
         for runs in members.values():
             label = _label(runs[0].overrides, all_overrides)
             terminal.on_message(f"timing {label}")
-            estimate = estimate_run(runs[0].config, Path(scratch), terminal, timings)
+            estimate = estimate_run(runs[0].config, Path(scratch), terminal, timings, data_sets)
             seeds = [sweep_run.config.seed for sweep_run in runs]
             groups.append(RunGroup(label, seeds, num_runs * len(runs) / len(sweep_runs), estimate))
     return groups

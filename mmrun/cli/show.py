@@ -13,7 +13,7 @@ from mmrun.cli.table import print_note
 from mmrun.errors import ConfigError, DamagedError
 from mmrun.results.environment import compare_starts
 from mmrun.results.folder import RunFolder
-from mmrun.results.formatting import format_count, format_duration, format_number, format_size
+from mmrun.results.formatting import format_count, format_duration, format_metric, format_number, format_size
 from mmrun.results.index import FAILED, determine_status, find_primary_metric, resolve
 from mmrun.results.inference_table import build_inference_table
 from mmrun.results.listing import list_tags
@@ -181,7 +181,7 @@ def _build_per_class(task: str, classes: Mapping[str, Metrics]) -> Table:
     names = list(next(iter(classes.values()), {}))
     rows = []
     for label, metrics in classes.items():
-        rows.append([label, *(format_number(metrics.get(name)) for name in names)])
+        rows.append([label, *(format_metric(name, metrics.get(name)) for name in names)])
     return Table("", [f"{task} (test)", *names], rows)
 
 

@@ -18,10 +18,12 @@ def main(descriptor: int) -> int:
     """
     try:
         from mmrun.cli.job import train_job
+        from mmrun.run.last_data import LastData
 
+        last_data = LastData()
         with socket.socket(fileno=descriptor) as connection, connection.makefile("rw", encoding="utf-8") as channel:
             for line in channel:
-                reason = train_job(json.loads(line))
+                reason = train_job(json.loads(line), last_data)
                 channel.write(f"{json.dumps(reason)}\n")
                 channel.flush()
     except (KeyboardInterrupt, BrokenPipeError):

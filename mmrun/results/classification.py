@@ -257,13 +257,13 @@ def has_classes(per_class: Mapping[str, Mapping[str, object]]) -> bool:
     return all("f1" in metrics for metrics in per_class.values())
 
 
-def has_fitting_shapes(per_class: Mapping[str, Mapping[str, object]], scores: np.ndarray, target: np.ndarray) -> bool:
-    """Return whether predictions fit the classes of their metrics: a run may be someone else's, its task any class.
+def match_outputs(per_class: Mapping[str, Mapping[str, object]], scores: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether predictions are those of a task's outputs: it may be the user's class, its run someone else's.
 
     Args:
         per_class: metrics of the task by class or output, as in metrics.json.
-        scores: as stored.
-        target: as stored.
+        scores: [N, C].
+        target: [N] or [N, C].
     """
     if scores.shape != (len(target), len(per_class)) or target.dtype.kind not in "if":
         return False

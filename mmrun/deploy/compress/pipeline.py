@@ -88,12 +88,6 @@ class Plan:
 def compress(source: Source, plan: Plan, path: Path, callback: Callback) -> RunFolder:
     """Write a compressed run; continue its fine-tuning if that was interrupted.
 
-    Args:
-        source: the run.
-        plan: how.
-        path: of the new run folder.
-        callback: observes fine-tuning, and gets messages.
-
     Returns:
         The folder of the finished run.
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mmrun.data.checks.statistics import Correlations, Distribution, Frequencies
+from mmrun.data.checks.distributions import Distribution, Frequencies
+from mmrun.data.checks.statistics import Correlations
 from mmrun.data.table import SPLITS
 from mmrun.results.report.charts import draw_heatmap, shorten_name
 from mmrun.results.report.plots import Plot

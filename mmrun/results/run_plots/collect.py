@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmrun.errors import ConfigError, DataError
-from mmrun.results.classification import has_classes, has_fitting_shapes
+from mmrun.results.classification import has_classes, match_outputs
 from mmrun.results.folder import RunFolder
 from mmrun.results.index import determine_status, find_primary_metric
 from mmrun.results.predictions import (
@@ -95,7 +95,7 @@ def _plot_predictions(folder: RunFolder, metrics: RunMetrics, only_split: str | 
 def _plot_task(title: str, per_class: dict[str, MetricValues], predictions: StoredPredictions) -> Drawn:
     """Plot a task by its type: a regression, labels or classes."""
     _, scores, target = predictions
-    if not has_fitting_shapes(per_class, scores, target):
+    if not match_outputs(per_class, scores, target):
         return Drawn([], [f"{title}: no plots, the predictions are not those of classes, labels or numbers"])
     if not has_classes(per_class):
         return plot_regression(title, per_class, scores, target.reshape(scores.shape).astype(np.float64))
