@@ -47,6 +47,19 @@ class Answer:
     written: Path | None = None
 
 
+def format_list(title: str, lines: Sequence[str], limit: int | None = None) -> str:
+    """Return lines below a title, indented.
+
+    Args:
+        title: with its colon.
+        lines: in order.
+        limit: on their number; what is left out is counted. None: there is none.
+    """
+    shown = [f"  {line}" for line in lines[:limit]]
+    more = [f"  and {len(lines) - len(shown):,} more (--format json lists all)"] if len(shown) < len(lines) else []
+    return "\n".join([title, *shown, *more])
+
+
 def print_answer(answer: Answer, format: str) -> None:
     """Print an answer to stdout.
 

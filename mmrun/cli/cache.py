@@ -188,7 +188,7 @@ def verify(cache: Path, entries: Sequence[Entry]) -> int:
             _verify_entry(entry.kind, entry.path(cache))
         except DamagedError as error:
             num_damaged += 1
-            echo(f"{error}; the next run that needs it makes it anew")
+            echo(f"{error}; the next run that needs it writes it again")
     incomplete = f", {num_incomplete} {INCOMPLETE}" if num_incomplete else ""
     echo(f"{len(entries) - num_damaged - num_incomplete} of {len(entries)} entries are intact{incomplete}")
     return num_damaged

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.answer import Answer, Command, Part, print_answer
+from mmrun.cli.answer import Answer, Command, Part, format_list, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.errors import ConfigError
 from mmrun.results.formatting import pluralize
@@ -124,9 +124,9 @@ def _describe_benchmark(name: str, benchmark: "Benchmark") -> Answer:
     }
     text = [f"{benchmark.title} ({benchmark.paper})"]
     text += [f"  {label}: {value}" for label, value in lines.items() if value]
-    layout = ["expected in the folder:", *(f"  {line}" for line in benchmark.layout)]
+    layout = format_list("expected in the folder:", benchmark.layout)
     command = Command("to prepare", f"mmrun data prepare {name} --source DIR")
-    return Answer(["\n".join(text), "\n".join(layout), command], facts, [facts])
+    return Answer(["\n".join(text), layout, command], facts, [facts])
 
 
 # ----------------------------------------------------------------------------------------------------- what was written
@@ -143,8 +143,9 @@ def _describe_manifest(benchmark: "Benchmark", prepared: "Prepared", output: Pat
     train_command = shlex.join(train + [f"dataset.{override}" for override in overrides])
     parts: list[Part] = [f"{output}: {num_rows:,} rows{': ' if splits else ''}{', '.join(splits)}"]
     parts.append(f"split: {benchmark.split}\nmetric of papers: {benchmark.metric}")
-    parts += ["\n".join(["missing files:", *_list_missing(prepared)])] if prepared.missing else []
-    parts += ["\n".join(["notes:", *(f"  {note}" for note in notes)])] if notes else []
+    if prepared.missing:
+        parts.append(format_list("missing files:", _list_missing(prepared), MAX_MISSING_PRINTED))
+    parts += [format_list("notes:", notes)] if notes else []
     parts += [Command("to check", check), Command("to train", train_command)]
     document = {
         "path": str(output),
@@ -172,10 +173,8 @@ def _describe_gaps(benchmark: "Benchmark", prepared: "Prepared") -> list[str]:
 def _list_missing(prepared: "Prepared") -> list[str]:
     lines = []
     for modality, names in prepared.missing.items():
-        lines += [f"  {modality}: {pluralize(len(names), 'file')}", *(f"    {name}" for name in names)]
-    more = len(lines) - MAX_MISSING_PRINTED
-    shown = lines[:MAX_MISSING_PRINTED]
-    return [*shown, f"  and {more:,} more (--format json lists all)"] if more > 0 else shown
+        lines += [f"{modality}: {pluralize(len(names), 'file')}", *(f"  {name}" for name in names)]
+    return lines
 
 
 def list_overrides(benchmark: "Benchmark", prepared: "Prepared", folder: Path, output: Path) -> list[str]:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     output, num_rows = args.output, args.rows
     if output.suffix.lower() not in FORMATS:
         formats = f"{nearest(output.suffix, FORMATS)} (there are {', '.join(FORMATS)})"
-        raise ConfigError(f"-o {output}: '{output.suffix}' is no format of a picture{formats}")
+        raise ConfigError(f"-o {output}: '{output.suffix}' is not a picture format{formats}")
     check_folder(output)
 
     from mmrun import compose

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
+from mmrun.cli.answer import Answer, Command, Part, Record, format_list, print_answer
 from mmrun.cli.arguments import add_table_format, check_folder, parse_number
 from mmrun.cli.dataset_arguments import add_file, compose_node, find_override
 from mmrun.errors import ConfigError, DataError
@@ -151,7 +151,7 @@ def _build_answer(division: "Division", args: argparse.Namespace, request: "Requ
     records = [_describe_part(division, name) for name in division.names]
     parts: list[Part] = [_tabulate_parts(records, args), *_tabulate_targets(division)]
     if division.notes:
-        parts.append("\n".join(["notes:", *(f"  {note}" for note in division.notes)]))
+        parts.append(format_list("notes:", division.notes))
     parts.append(f"wrote {args.output}")
     parts.append(Command("to train", command))
     document = {

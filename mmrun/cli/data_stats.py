@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.answer import Answer, Part, print_answer
+from mmrun.cli.answer import Answer, Part, format_list, print_answer
 from mmrun.cli.arguments import add_table_format, check_folder
 from mmrun.cli.data_set import open_table
 from mmrun.cli.dataset_arguments import add_file, compose_node
@@ -94,4 +94,4 @@ def _iterate_parts(statistics: "Statistics") -> Iterator[Part]:
     if numbers is not None:
         yield numbers
     if statistics.notes:
-        yield "\n".join(["notes:", *(f"  {note}" for note in statistics.notes)])
+        yield format_list("notes:", statistics.notes)

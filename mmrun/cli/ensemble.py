@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         tables.append(_build_table(name if len(tasks) > 1 else "", metric, metrics[name]))
     document = {"members": [run.name for run in runs], "tasks": metrics}
     print_answer(Answer(tables, document, list(_iterate_records(metrics))), args.format)
-    inform("inference costs the sum of the members; that of soup costs as much as one member")
+    soup = "; a soup costs as much as one of them" if "soup" in methods else ""
+    inform(f"predicting costs as much as all members together{soup}")
     return 0
 
 

@@ -368,8 +368,8 @@ def check_family(comparisons: Sequence[Comparison]) -> list[str]:
     Returns:
         A notice where none can, unless a comparison has it already.
     """
-    told = set(chain.from_iterable(comparison.notices for comparison in comparisons))
-    return [notice for notice in check_smallest_p(comparisons) if notice not in told]
+    reported = set(chain.from_iterable(comparison.notices for comparison in comparisons))
+    return [notice for notice in check_smallest_p(comparisons) if notice not in reported]
 
 
 def _mark_best(rows: list[Row], lower_is_better: bool) -> list[Row]:

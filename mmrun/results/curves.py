@@ -110,15 +110,15 @@ def compare_across(runs: Sequence[RunRecord], question: Question, key: str, noti
 
 
 def _find_unequal_along(curves: Curves, runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Return notices about what changes along the axis besides its key, unless a comparison tells it."""
+    """Return notices about what changes along the axis besides its key, unless a comparison reports it."""
     question = curves.question
     by = [*question.by, curves.across]
     variation = Variation(runs, by, question.paired)
     unequal = comparability.find_unequal_terms(runs, by, question.paired, question.match, variation)
-    told = set[str]()
+    reported = set[str]()
     for comparison in curves.comparisons:
-        told.update(*(row.unmatched for row in comparison.rows))
-    return {name: f"along {curves.across}: {notice}" for name, notice in unequal.items() if name not in told}
+        reported.update(*(row.unmatched for row in comparison.rows))
+    return {name: f"along {curves.across}: {notice}" for name, notice in unequal.items() if name not in reported}
 
 
 def _group_by_value(runs: Sequence[RunRecord], key: str) -> dict[float, list[RunRecord]]:

@@ -54,7 +54,7 @@ def compare_starts(starts: Sequence[Environment]) -> dict[str, list[object]]:
     for of_start in properties:
         names.update(dict.fromkeys(of_start))
     values = {name: [of_start.get(name) for of_start in properties] for name in names if name not in OF_ONE_START}
-    return {name: of_starts for name, of_starts in values.items() if any(each != of_starts[0] for each in of_starts)}
+    return {name: of_starts for name, of_starts in values.items() if of_starts != of_starts[:1] * len(of_starts)}
 
 
 def _read_git_state() -> GitState | None:

@@ -148,7 +148,7 @@ def _leave_out_damaged(runs: list[RunRecord], notices: list[str]) -> tuple[list[
             damaged.append(f"{folder.name}: {explain_damage(folder, error)}")
     notices = [*notices, *selection.describe_damaged(damaged)]
     if not intact:
-        raise ConfigError("; ".join(["no run is whole", *notices]))
+        raise ConfigError("; ".join(["no run is intact", *notices]))
     return intact, notices
 
 
