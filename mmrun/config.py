@@ -138,6 +138,8 @@ class StageConfig:
     ema_decay: OpenShare | None = None  # per step; the result of the stage is then the moving average of its weights
     monitor: str = "loss"  # selects the best weights on validation rows: loss, primary_metric, or a metric: f1_macro
     patience: PositiveInt | None = None  # evaluations without improvement before the stage ends; None: no early stop
+    # the stage ends at the first evaluation whose monitored value is at least as good: 0.9; None: at no value
+    stopping_threshold: float | None = changes(TRAINING, None, later=True)
     # WiSE-FT: the result has this share of the trained weights, and the rest of those that the stage starts from
     interpolate: OpenShare | None = changes(TRAINING, None, later=True)
     without_model: bool = changes(NOTHING, False)  # a stage that is left out where `model` starts the run

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, check_folder
 from mmrun.cli.output import echo
-from mmrun.cli.rows_file import check_output_folder, open_rows_file
+from mmrun.cli.rows_file import open_rows_file
 from mmrun.cli.table import inform, print_note
+from mmrun.results.index import resolve
 
 if TYPE_CHECKING:
     from mmrun.deploy.outputs import Writer
@@ -19,11 +20,7 @@ HELP = "Predict the rows of a file that has the columns of the training data; ne
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="a CSV, JSON Lines or Parquet file, or - for stdin")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: stdout)")
@@ -40,13 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and write one line per row.
-
-    Returns:
-        The exit code, 0.
-    """
-    from mmrun.results.index import resolve
-
+    """Predict, and write one line per row."""
     folder = resolve(args.run)
 
     from mmrun.cli.terminal import Terminal
@@ -56,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     output_format = choose_format(args.output, args.format)
     if args.output is not None:
-        check_output_folder(args.output)
+        check_folder(args.output)
     predictor = open_predictor(folder, Terminal(live=False))
     with open_rows_file(args.file, args.root) as (file, root):
         file_rows = read_rows(predictor, file, root, args.on_error)

@@ -9,8 +9,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
-from mmrun.errors import ConfigError
-
 STDIN = Path("-")
 
 
@@ -32,9 +30,3 @@ def open_rows_file(file: Path, root: Path | None) -> Iterator[tuple[Path, Path |
         with copy.open("wb") as stream:
             shutil.copyfileobj(stdin, stream)
         yield copy, root or Path.cwd()
-
-
-def check_output_folder(output: Path) -> None:
-    """Raise a ConfigError if there is no folder to write a file into, before anything is computed."""
-    if not output.parent.is_dir():
-        raise ConfigError(f"-o {output}: there is no folder {output.parent}")

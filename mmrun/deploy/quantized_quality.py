@@ -14,8 +14,8 @@ from mmrun.deploy.latency import Latency, measure_latencies
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.run_models import RunModel
 from mmrun.errors import DataError
+from mmrun.known_metrics import is_higher_better
 from mmrun.results.statistics import LEVEL
-from mmrun.tasks.metrics import is_higher_better
 from mmrun.types import Task
 
 BATCH_SIZE = 32

@@ -105,7 +105,7 @@ def read_rows(run: RowSpec, file: Path, root: Path | None = None, on_error: str 
     opened = open_path(str(file), encoding=dataset.get("encoding"))
     sheet = read_as_trained(run, opened.sheet, _list_columns(run))
     reader = cells.RowReader(sheet, on_error)
-    folder, root_notes = (root, []) if root else choose_root(opened, _list_columns(run))
+    folder, root_notes = choose_root(opened, _list_columns(run), root)
     files = FileResolver(folder, dataset.get("allow_outside", False), "--root FOLDER")
     alignments = parse_alignments(dataset.get("align"))
     raw: dict[str, cells.RawValues] = {}

@@ -43,7 +43,7 @@ def replace_transforms(graph: "onnx_ir.Graph") -> None:
         graph.remove(node, safe=True)
         last.name = spectrum.name
         for value in (hop, length):
-            if value.is_initializer() and not value.uses():
+            if value is not None and value.name and value.is_initializer() and not value.uses():
                 graph.initializers.pop(value.name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrun.deploy.predict_onnx import ExportedRun, Parts
+from mmrun.deploy.predict_exported import ExportedRun, Parts
 from mmrun.deploy.serve.cells import ReadRow
 from mmrun.deploy.serve.model import Answer, Errors, Scores, answer_requests
 from mmrun.deploy.serve.problems import RequestError

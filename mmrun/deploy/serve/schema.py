@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from mmrun.data.preprocess.items import Items
 from mmrun.data.preprocess.tabular import Cells
@@ -135,9 +135,9 @@ def _describe_field(column: str, modality: str, kind: str, preprocessor: "Prepro
     if not isinstance(preprocessor, Cells):  # a class of the user's own may read the cells of a table
         type_name = "text" if kind == "tabular" else kind
         return Field(column, modality, type_name, is_list=isinstance(preprocessor, Items))
-    state = cast(dict[str, Any], preprocessor.state())
-    if column in state["categories"]:
-        return Field(column, modality, "category", [category for category in state["categories"][column] if category])
-    if column in state["numeric"]:
-        return Field(column, modality, "number", mean=state["numeric"][column][0])
+    if column in preprocessor.categories:
+        known = preprocessor.categories[column].numbers
+        return Field(column, modality, "category", [category for category in known if category])
+    if column in preprocessor.numeric:
+        return Field(column, modality, "number", mean=preprocessor.numeric[column].center)
     return Field(column, modality, "date")
