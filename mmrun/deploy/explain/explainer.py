@@ -246,13 +246,16 @@ class Explainer:
             with self._allow_gradients():
                 attribution = None if path is None else integrate_gradients(path, score, self.target.scale_of(output))
             if attribution is not None and kind == "text":
-                attribution = attribution._replace(values=_sum_words(attribution.values, word_of_token.cpu().numpy()))
+                attribution = attribution._replace(values=_sum_parts(attribution.values, word_of_token.cpu().numpy()))
         method = self.method
         if attribution is None:
             method = "occlusion"
             self._note_occlusion(modality, kind, encoder)
             cover = open_cover(kind, x, word_of_token, self._pad_id(modality), self.image_baseline)
             attribution = occlude(cover, lambda variants: score(self.scorer.encode_modality(modality, variants)))
+        preprocessor = self.predictor.preprocessors[modality]
+        if isinstance(preprocessor, Cells):
+            attribution = attribution._replace(values=_sum_parts(attribution.values, number_columns(preprocessor)))
         names = words.names if words else self._name_parts(modality, kind, len(attribution.values))
         return Saliency(
             kind=kind,
@@ -332,8 +335,18 @@ def _expand(features: Features, count: int) -> Features:
     )
 
 
-def _sum_words(values: np.ndarray, word_of_token: np.ndarray) -> np.ndarray:
-    """Sum the attributions of tokens [T] by word."""
-    num_words = int(word_of_token.max(initial=-1)) + 1
-    is_word = word_of_token[: len(values)] >= 0
-    return np.bincount(word_of_token[: len(values)][is_word], values[is_word], minlength=num_words)
+def number_columns(cells: Cells) -> np.ndarray:
+    """Return the number of the column of each value that an encoder reads; a one-hot category has several values."""
+    widths = [1] * len(cells.numeric)
+    for transform in cells.categories.values():
+        is_embedded = cells.encode == "embedding"
+        widths.append(1 if is_embedded else transform.encode(np.zeros(1, dtype=np.int64), cells.encode).shape[1])
+    return np.repeat(np.arange(len(widths)), widths)
+
+
+def _sum_parts(values: np.ndarray, part_of_value: np.ndarray) -> np.ndarray:
+    """Sum attributions by the part that they belong to, such as a word or a column; -1 is none."""
+    part_of_value = part_of_value[: len(values)]
+    is_part = part_of_value >= 0
+    num_parts = int(part_of_value.max(initial=-1)) + 1
+    return np.bincount(part_of_value[is_part], values[is_part], minlength=num_parts)

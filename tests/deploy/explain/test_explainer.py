@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmrun.data.preprocess.tabular import Cells
 from mmrun.data.table import Column
 from mmrun.deploy.explain.contributions import check_modalities
-from mmrun.deploy.explain.explainer import METHODS, Explainer, is_complete
+from mmrun.deploy.explain.explainer import METHODS, Explainer, is_complete, number_columns
 from mmrun.deploy.explain.target import parse_target
 from mmrun.deploy.predictor import Rows
 from mmrun.errors import ConfigError
@@ -111,3 +112,10 @@ def test_occlusion_replaces_gradients_that_do_not_reach_the_input():
     assert {part.method for part in (row["note"] for row in explanations.saliency)} == {"occlusion"}
     assert {part.method for part in (row["facts"] for row in explanations.saliency)} == {"integrated_gradients"}
     assert explanations.notes == ["note: no gradient reaches the input of its encoder (Bow); occlusion is used"]
+
+
+def test_the_numbers_of_a_one_hot_category_belong_to_its_column():
+    cells = Cells(encode="one_hot")
+    rows = [{"weight": float(row), "city": ("Rome", "Oslo")[row % 2]} for row in range(20)]
+    cells.fit(Column("tabular", rows), np.arange(20))
+    assert number_columns(cells).tolist() == [0, 1, 1]
