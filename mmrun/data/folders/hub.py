@@ -51,6 +51,8 @@ def _download(repository: str, folder: Path) -> None:
     except PermissionError as error:
         raise StorageError(f"{folder.parent}: cannot be written ({error.strerror}); set cache=FOLDER") from None
     except Exception as error:  # of huggingface_hub and its HTTP client, which have many classes
+        if folder.is_dir():  # another process was quicker
+            return
         raise DataError(
             f"dataset.path: {START}{repository} cannot be downloaded ({summarize_error(error)}); check the name, or "
             f"{remedy}"

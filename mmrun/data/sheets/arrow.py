@@ -16,7 +16,8 @@ from mmrun.errors import DataError
 FEATURES_KEY = b"huggingface"  # of the metadata of a schema, in Arrow and Parquet files that `datasets` wrote
 CONTENT_FIELDS = {"bytes", "path"}  # of a struct that is an Image or Audio of Hugging Face
 
-Cells = "list[object] | pyarrow.Array"
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a duration, in a second
+
 Features = Mapping[str, object]  # as dataset_info.json holds them
 
 
@@ -110,6 +111,8 @@ def _to_cells(name: str, column: pyarrow.Array, feature: object) -> "dict[str, l
         return columns
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind):
         column = compute.cast(column, pyarrow.string())
+    elif types.is_duration(kind):
+        column = compute.divide(compute.cast(column.cast(pyarrow.int64()), pyarrow.float64()), UNITS[kind.unit])
     elif types.is_decimal(kind):
         column = _convert_decimals(column)
     return {name: column if _is_plain(column.type) and len(column) >= MIN_PACKED else column.to_pylist()}

@@ -440,6 +440,21 @@ def test_a_data_set_of_the_hub_that_cannot_be_reached(tmp_path, monkeypatch):
     assert error_of(DataError, "hf://owner/../x").endswith("write hf://owner/name")
 
 
+def test_a_data_set_of_the_hub_that_another_process_has_downloaded_meanwhile(tmp_path, monkeypatch):
+    from mmrun.data.folders import hub
+
+    def download(name, local_dir, **options):
+        for folder in (local_dir, tmp_path / "hub_datasets" / "owner--name"):
+            folder.mkdir(parents=True)
+            (folder / "my.csv").write_text("x,label\n")
+
+    monkeypatch.setattr(hub, "is_hub_reachable", lambda: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    folder = hub.download("hf://owner/name", tmp_path)
+    assert [file.name for file in folder.iterdir()] == ["my.csv"]
+    assert [file.name for file in folder.parent.iterdir()] == ["owner--name"]
+
+
 def test_a_tar_archive_that_is_a_link_out_of_a_folder(tmp_path):
     write_tar(tmp_path / "secret.tar", {"1.png": PICTURE, "1.cls": b"a", "2.png": PICTURE, "2.cls": b"b"})
     (tmp_path / "data").mkdir()

@@ -57,12 +57,13 @@ def test_an_excel_file_that_unpacks_to_too_much(tmp_path):
         read_sheet(tmp_path / "my.xlsx")
 
 
-def test_whole_decimals_keep_all_digits(tmp_path):
+def test_types_of_arrow_that_csv_does_not_know(tmp_path):
     columns = {
         "count": pyarrow.array([Decimal(7), None], pyarrow.decimal128(38, 0)),
         "account": pyarrow.array([Decimal(12345678901234567891), Decimal(12345678901234567892)]),
         "price": pyarrow.array([Decimal("1.5"), Decimal("2.25")]),
         "photo": pyarrow.array([b"", b"\x89PNG"]),
+        "wait": pyarrow.array([1500, None], pyarrow.duration("ms")),
     }
     parquet.write_table(pyarrow.table(columns), tmp_path / "my.parquet")
     assert read(tmp_path / "my.parquet") == {
@@ -70,6 +71,7 @@ def test_whole_decimals_keep_all_digits(tmp_path):
         "account": ["12345678901234567891", "12345678901234567892"],
         "price": [1.5, 2.25],
         "photo": [None, b"\x89PNG"],
+        "wait": [1.5, None],
     }
 
 
