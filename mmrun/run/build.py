@@ -14,6 +14,7 @@ from mmrun import hub
 from mmrun.compose import AUGMENTATIONS
 from mmrun.config import RunConfig
 from mmrun.data import split
+from mmrun.data.align.options import list_windows, parse_alignments
 from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError, DamagedError
@@ -24,6 +25,7 @@ from mmrun.models.items import ItemEncoder
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.augment import Augment
 from mmrun.objectives.losses import has_true_classes
+from mmrun.recipe import is_adapted
 from mmrun.results.files import explain_mend
 from mmrun.results.folder import RunFolder
 from mmrun.results.schema import ClassTokens
@@ -124,6 +126,7 @@ def _build_parts(config: RunConfig, fitted: Fitted, stream: str, class_tokens: M
     optional_kwargs = {
         "dims": dims,
         "num_outputs": sum(task.num_outputs for task in fitted.tasks.values()),
+        "windows": list_windows(parse_alignments(config.dataset.get("align"))),
     }
     with seeded_generator(config.seed, f"{stream}/fusion"):
         fusion: Fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))
@@ -140,6 +143,7 @@ def _adapt(config: RunConfig, fitted: Fitted, model: Multimodal, stream: str) ->
     if config.strategy.adapt is None:
         return
     encoders, num_adapted = cast("dict[str, Encoder]", dict(model.encoder.items())), 0
+    encoders = {modality: encoder for modality, encoder in encoders.items() if is_adapted(config.strategy, modality)}
     for modality, encoder in encoders.items():
         with seeded_generator(config.seed, f"{stream}/adapt.{modality}"):
             num_adapted += instantiate(

@@ -20,7 +20,7 @@ from mmrun.instantiate import check_values
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.pretext import Pretext
 from mmrun.objectives.teacher import EMACopy
-from mmrun.recipe import describe_recipe
+from mmrun.recipe import describe_recipe, is_adapted, starts_at_random
 from mmrun.run.build import (
     augmentation_of,
     build_callbacks,
@@ -37,6 +37,7 @@ from mmrun.training.stages import Stage
 from mmrun.types import Objective
 from mmrun.values import convert
 
+MOSTLY = 0.5  # share of an encoder's weights
 RATES = ("lr", "weight_decay")  # of an optimizer; any that fits its type fits every model
 
 
@@ -184,6 +185,7 @@ def dry_run_stages(
         ConfigError: parts do not fit each other.
     """
     try_forward(data, model, columns)
+    data.warn(_describe_random_encoders(config, model, stages))
     parameters = dict(model.named_parameters())
     for stage in stages.values():
         objective = build_objective(config, stage, data, model)
@@ -200,6 +202,22 @@ def dry_run_stages(
     if config.balance is not None and not any(uses_balance(stage) for stage in stages.values()):
         raise ConfigError("balance: no stage of this strategy trains several encoders with a head; drop balance")
     _check_augmentation(config, data, stages)
+
+
+def _describe_random_encoders(config: RunConfig, model: Multimodal, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """Yield a warning for each encoder that starts from random weights, most of which stay as they are."""
+    trainable = frozenset[str]().union(*(stage.trainable for stage in stages.values()))
+    for modality, encoder in model.encoder.items():
+        sizes = {f"encoder.{modality}.{name}": parameter.numel() for name, parameter in encoder.named_parameters()}
+        trained = sum(size for name, size in sizes.items() if name in trainable)
+        if trained >= MOSTLY * sum(sizes.values()) or not starts_at_random(config, modality):
+            continue
+        share = f"{trained / sum(sizes.values()):.0%} of them"
+        if is_adapted(config.strategy, modality):
+            mend = "strategy.adapt_modalities names the encoders to adapt; the others are trained whole"
+        else:
+            mend = f"encoder.{modality} in the train list of a stage trains it"
+        yield f"encoder.{modality} starts from random weights, and {share} are trained; {mend}"
 
 
 def _describe_moving_target(stage: Stage, objective: Objective) -> Iterator[str]:
