@@ -12,11 +12,12 @@ from pathlib import Path
 from mmrun.cli.answer import Answer, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.options import config_folders
-from mmrun.cli.table import Table, format_size, inform
+from mmrun.cli.table import inform
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.config import RunConfig
 from mmrun.installation import format_pip_command, format_venv_command
-from mmrun.results.table import Style
+from mmrun.results.formatting import format_size
+from mmrun.results.table import Style, Table
 
 HELP = "Check that this machine has what mmrun needs. The exit code is 1 if something is broken."
 
@@ -55,11 +56,7 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_table_format(parser)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import Answer, Record
-from mmrun.cli.table import Table, format_metric, format_number, pluralize
-from mmrun.results.selection import flatten
-from mmrun.results.table import Style
+from mmrun.results.formatting import format_metric, format_number, pluralize
+from mmrun.results.run_values import flatten
+from mmrun.results.table import Style, Table
 
 if TYPE_CHECKING:
     from mmrun.deploy.labelled import NewEvaluation
@@ -64,11 +64,7 @@ def describe_zero_shot(result: "ZeroShot") -> Answer:
 
 
 def describe_file(evaluation: "NewEvaluation") -> Answer:
-    """Show how the rows of another file were predicted: metrics, and those of each class.
-
-    Args:
-        evaluation: of a file.
-    """
+    """Show how the rows of another file were predicted: metrics, and those of each class."""
     parts: list[Table | str] = [f"{evaluation['run']}: {evaluation['rows']} rows of {evaluation['file']}"]
     records: list[Record] = []
     for name, result in evaluation["tasks"].items():

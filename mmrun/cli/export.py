@@ -1,17 +1,19 @@
 """mmrun export: a finished run as a model for other software."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrun.cli.answer import print_parts
-from mmrun.cli.arguments import add_run
+from mmrun.cli.arguments import add_run, parse_number
 from mmrun.cli.output import echo
 from mmrun.cli.quantization import DEFAULT_MAX_DROP, add_quantization, build_quantization
-from mmrun.cli.table import Table, format_size, inform, pluralize, print_note
+from mmrun.cli.table import inform, print_note
 from mmrun.errors import ConfigError
-from mmrun.results.formatting import format_interval, format_number, format_signed
+from mmrun.results.formatting import format_interval, format_number, format_signed, format_size, pluralize
+from mmrun.results.index import resolve
+from mmrun.results.table import Table
+from mmrun.values import Range
 
 if TYPE_CHECKING:
     from mmrun.deploy.export import Exported
@@ -24,11 +26,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_run(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="a new folder (default: NAME-FORMAT)")
     parser.add_argument("--format", choices=["onnx", "torch", "litert"], default="onnx", help="default: onnx")
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tolerance",
-        type=_parse_tolerance,
+        type=parse_number(float, Range(above=0)),
         metavar="X",
         help="refuse a model whose outputs differ by more from those of the run (default: 1e-4; for a run in 8 bits "
         "0.05, where rounding makes a step of a last digit)",
@@ -54,24 +52,10 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--calibrate", type=Path, metavar="FILE", help="read ranges from the rows of this file instead")
     group.add_argument(
         "--max-drop",
-        type=_parse_drop,
+        type=parse_number(float, Range(at_least=0)),
         metavar="X",
         help=f"refuse a model whose primary metric drops by more (default: {DEFAULT_MAX_DROP:g})",
     )
-
-
-def _parse_drop(text: str) -> float:
-    number = float(text)  # argparse reports a ValueError
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more")
-    return number
-
-
-def _parse_tolerance(text: str) -> float:
-    number = float(text)  # argparse reports a ValueError
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
         The exit code, 0.
     """
     quantization = _build_request(args)
-
-    from mmrun.results.index import resolve
 
     folder = resolve(args.run)
 

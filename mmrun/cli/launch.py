@@ -212,9 +212,6 @@ class Launcher:
 def check_configs(configs: Iterable[RunConfig]) -> list[str]:
     """Build what each run needs before the first one is trained, so that errors are raised early.
 
-    Args:
-        configs: of the runs.
-
     Returns:
         Notes about the data, each once.
 
@@ -233,9 +230,6 @@ def check_configs(configs: Iterable[RunConfig]) -> list[str]:
 
 def check_data(sweep_runs: Iterable[SweepRun]) -> None:
     """Check that the data of runs that were started before have not changed. Each data set is opened once.
-
-    Args:
-        sweep_runs: the runs.
 
     Raises:
         DataError: the data of a run have changed.
@@ -276,9 +270,6 @@ def explain_unfinished(sweep_run: SweepRun, reasons: Mapping[Path, str]) -> str:
 
 def format_command(overrides: Sequence[str]) -> str:
     """Format the command that trains one run.
-
-    Args:
-        overrides: of the run.
 
     Returns:
         A line for the shell.

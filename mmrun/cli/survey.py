@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrun.cli.answer import Answer, Command, Part
-from mmrun.cli.table import Table
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.data.checks.survey import Survey

@@ -13,9 +13,6 @@ import sys
 def main(descriptor: int) -> int:
     """Train jobs until the other end of the socket is closed.
 
-    Args:
-        descriptor: of the socket.
-
     Returns:
         The exit code: 130 after an interruption, which the run has reported.
     """

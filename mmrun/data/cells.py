@@ -10,10 +10,13 @@ from mmrun.data.file_resolver import FileResolver
 from mmrun.data.infer import Modality
 from mmrun.data.items import FrameList, ItemList
 from mmrun.data.labels import MAX_TARGET, Label, parse_number
+from mmrun.data.names import shorten
 from mmrun.data.packed import PackedValues, Records, is_present
 from mmrun.data.sheets.numbers import is_infinite, parse_numbers
 from mmrun.data.sheets.sheet import Sheet
 from mmrun.errors import DataError
+
+MAX_QUOTED = 200  # letters of a cell in a message
 
 T = TypeVar("T")
 RawValues = (  # of one modality
@@ -84,7 +87,7 @@ class RowReader:
             try:
                 values.append(parse(cell))
             except DataError as error:
-                problems[code] = str(error)
+                problems[code] = _quote_start(str(error), cell)
                 values.append(None)
         for row in np.flatnonzero(np.isin(encoded.codes, list(problems))).tolist():
             self.reject(row, f"column '{column}': {problems[int(encoded.codes[row])]}")
@@ -99,7 +102,7 @@ class RowReader:
                 elif required:
                     raise DataError("is empty; fill it in")
             except DataError as error:
-                self.reject(row, f"column '{column}': {error}")
+                self.reject(row, f"column '{column}': {_quote_start(str(error), cell)}")
             yield value
 
     def read_numbers(self, column: str) -> "PackedValues[Label | None]":
@@ -142,7 +145,7 @@ class RowReader:
         for row, name in enumerate(ids):
             if name is not None and first_rows.setdefault(name, row) != row:
                 first = self._sheet.locate_rows()[first_rows[name]]
-                self.reject(row, f"column '{column}': '{name}' is also in {first}; ids have to be unique")
+                self.reject(row, f"column '{column}': '{shorten(name)}' is also in {first}; ids have to be unique")
         return ids
 
     def require_any_modality(self, values: Mapping[str, Sequence[object]], has_times: bool = False) -> None:
@@ -199,6 +202,12 @@ class RowReader:
     def skipped(self) -> list[str]:
         """Which rows are bad and why, "my.csv:17: reason", in the order of the file."""
         return [self._messages[row] for row in sorted(self._messages)]
+
+
+def _quote_start(message: str, cell: object) -> str:
+    """Return a message in which a cell, which may have megabytes, is quoted by its start."""
+    text = str(cell)
+    return message if len(text) <= MAX_QUOTED else message.replace(text, shorten(text, MAX_QUOTED))
 
 
 def _has_unusable_number(cells: PackedValues[object], numbers: np.ndarray) -> bool:

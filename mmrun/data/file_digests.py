@@ -68,7 +68,7 @@ class FileDigests:
         computed: Known = {}
         for path, digest in zip(changed, pool.map(_digest_file, changed), strict=True):
             computed[path] = stamps[path], digest
-        self._remember({path: found for path, found in computed.items() if _is_settled(found[0], now)})
+        self._remember({path: entry for path, entry in computed.items() if _is_settled(entry[0], now)})
         known |= computed
         return [known[path][1] for path in paths]
 

@@ -205,10 +205,9 @@ class FileResolver:
         if isinstance(cell, list | dict | bytes):
             raise DataError(f"is a {type(cell).__name__}, not text; write a string")
         text = str(cell)
-        if text.lower().endswith(DOCUMENTS) and os.path.isfile(os.path.join(self._root, text)):
-            return self.resolve(text)  # which says that it is not read
-        if text.lower().endswith(".txt") and os.path.isfile(os.path.join(self._root, text)):
-            return self.resolve(text)
+        has_suffix = text[-5:].lower().endswith((".txt", *DOCUMENTS))  # not of the whole, which may be long
+        if has_suffix and os.path.isfile(os.path.join(self._root, text)):
+            return self.resolve(text)  # of a document, an error says that it is not read
         return text
 
     def parse_series(self, cell: object) -> np.ndarray | Path:

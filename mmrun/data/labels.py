@@ -55,7 +55,7 @@ def encode_target(
     if task == "regression":
         return _encode_numbers(labels, column, file)
     if task == "multilabel":
-        return _encode_label_sets(labels)
+        return _encode_label_sets(labels, column, file)
     labels = labels if isinstance(labels, PackedValues) else PackedValues(labels)
     encoded = labels.encode()
     different = labels if encoded is None else encoded.values
@@ -70,11 +70,13 @@ def encode_target(
     return Target(task, classes.astype(np.int64), names)
 
 
-def _encode_label_sets(label_sets: Sequence[Label | None]) -> Target:
+def _encode_label_sets(label_sets: Sequence[Label | None], column: str, file: str) -> Target:
     """Encode each row's set of labels as zeros and ones; a hidden row is NaN."""
     distinct: set[str] = set()
     for labels in label_sets:
         distinct.update(() if labels is None else cast(list[str], labels))
+    if not distinct:
+        raise DataError(f"{file}: column '{column}': no row has a label; fill in some, or name another target")
     names = sort_names(distinct)
     numbers = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(label_sets), len(names)), dtype=np.float32)

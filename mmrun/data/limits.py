@@ -50,7 +50,6 @@ MAX_UNPACKED_RATIO = 200  # of the bytes in an archive to its size; deflate reac
 MIN_UNPACKED_CHECKED = 1 << 28  # archives of less than 256 MiB are not worth a limit on the ratio
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # the start of an escape that is half a character
-SURROGATE_BYTES = re.compile(SURROGATE.pattern.encode())
 
 EXTERNAL_FORMATS = ("EPS",)  # images that Pillow passes to another program: Ghostscript
 
@@ -190,15 +189,13 @@ def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | N
         ValueError: it is not JSON, an object has two equal keys, a text holds half a character, or lists and objects
             lie more than MAX_DEPTH deep inside each other.
     """
-
-    def build_object(pairs: list[tuple[str, Any]]) -> object:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            raise ValueError(f"the key '{_find_repeated(pairs)}' occurs twice in an object")
-        return values if shrink is None else shrink(values)
-
+    decoder = DECODER
+    if shrink is not None:
+        decoder = json.JSONDecoder(object_pairs_hook=lambda pairs: shrink(_build_object(pairs)))
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        value = json.loads(text, object_pairs_hook=build_object)
+        value: object = decoder.decode(text)
         _check_depth(value)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} brackets inside each other") from None
@@ -206,15 +203,20 @@ def parse_json(text: str | bytes, shrink: Callable[[dict[str, Any]], object] | N
     return value
 
 
-def _find_repeated(pairs: list[tuple[str, Any]]) -> str:
-    counts = Counter(key for key, _ in pairs)
-    return counts.most_common(1)[0][0]
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key '{key}' occurs twice in an object")
+    return values
 
 
-def _check_characters(text: str | bytes, value: object) -> None:
+DECODER = json.JSONDecoder(object_pairs_hook=_build_object)
+
+
+def _check_characters(text: str, value: object) -> None:
     """Raise a ValueError if an escape such as \\ud83d is half a character: no file and no tokenizer can hold it."""
-    has_surrogate = SURROGATE.search(text) if isinstance(text, str) else SURROGATE_BYTES.search(text)
-    if has_surrogate is None:
+    if SURROGATE.search(text) is None:
         return
     try:
         json.dumps(value, ensure_ascii=False).encode()

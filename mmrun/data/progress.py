@@ -1,4 +1,4 @@
-"""What is said while rows are decoded: how many, at which rate, and for whom this process waits."""
+"""The progress of decoding: how many rows are done, and at which rate."""
 
 import time
 from typing import Protocol
@@ -7,7 +7,7 @@ WORTH_A_LINE = 5.0  # seconds that decoding takes at least, to be reported when 
 
 
 class Listener(Protocol):
-    """Is told what happens while a column is opened; callbacks of a run are such."""
+    """Receives messages while a column is opened; the callbacks of a run implement it."""
 
     def on_message(self, text: str) -> None:
         """Report something that the user should know.

@@ -104,9 +104,6 @@ def read_source(
 def write_card(source: CardSource) -> str:
     """Write a model card as the README.md of a repository on a hub.
 
-    Args:
-        source: what it is written from.
-
     Returns:
         YAML metadata and Markdown.
     """

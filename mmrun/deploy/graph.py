@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_with_path
 from mmrun.data.loader import convert_stored
 from mmrun.deploy.predictor import Predictor
 from mmrun.deploy.run_models import open_session
+from mmrun.deploy.spectrum import replace_transforms
 from mmrun.errors import RunError
 from mmrun.types import Batch, Input
 
@@ -191,6 +192,7 @@ def save_onnx(program: ExportedProgram, graph: Graph, inputs: Inputs, path: Path
                 _rename(translated, [*inputs, *outputs])
             else:
                 translated = _translate(torch.export.export(module, arguments))
+        replace_transforms(translated.model.graph)
         _drop_sources(translated.model)
         translated.save(str(path))  # one file, unless it is larger than the 2 GB that ONNX allows
         open_session(path)  # which fails where onnxruntime lacks an operator

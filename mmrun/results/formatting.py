@@ -119,6 +119,11 @@ def format_size(value: float | None) -> str:
     return f"{_round(value)} {unit}"
 
 
+def format_milliseconds(seconds: float) -> str:
+    """Write a short time: 12.3 ms."""
+    return f"{1000 * seconds:.3g} ms"
+
+
 def format_duration(seconds: float | None) -> str:
     """Write a duration in its one or two largest units: 1.5 s, 3 min 20 s, 2 h 5 min, 4 d.
 

@@ -23,9 +23,10 @@ from mmrun.renamed import list_corrections
 from mmrun.results.data_records import write_data_record
 from mmrun.results.environment import compare_starts, describe_environment
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import lock_run
 from mmrun.results.identity import run_folder_path
+from mmrun.results.run_values import format_value
 from mmrun.results.schema import State
-from mmrun.results.selection import format_value
 from mmrun.run import build, checks
 from mmrun.run import metrics as run_metrics
 from mmrun.run.batch_size_search import recorded_batch_size, resolve_batch_size
@@ -87,7 +88,7 @@ def run(
     callbacks = CallbackList([callback, *build.build_callbacks(config)])
     session = open_session(config, folder, callbacks, accelerator, rerun=rerun, last_data=last_data)
     writes = accelerator.is_main_process
-    with folder.lock(callback.on_message if wait else None) if writes else nullcontext():
+    with lock_run(folder, callback.on_message if wait else None) if writes else nullcontext():
         if writes and rerun:
             folder.clear()
         if writes and not folder.finished:

@@ -10,6 +10,7 @@ import torch
 
 from mmrun.config import RunConfig
 from mmrun.results.folder import RunFolder
+from mmrun.results.folder_lock import lock_run
 from mmrun.run import build, checks, pipeline
 from mmrun.run.interruption import Interruption, handle_signals
 from mmrun.run.last_data import LastData
@@ -102,7 +103,7 @@ def run_together(siblings: Sequence[Sibling], last_data: LastData | None = None)
     """
     with ExitStack() as locks:
         for sibling in sorted(siblings, key=lambda sibling: sibling.folder.path):
-            locks.enter_context(sibling.folder.lock(sibling.callback.on_message))
+            locks.enter_context(lock_run(sibling.folder, sibling.callback.on_message))
             if sibling.rerun:
                 sibling.folder.clear()
         siblings = [sibling for sibling in siblings if sibling.trains]

@@ -113,7 +113,7 @@ def test_without_data_rows_of_noise_are_compared(shell, moved_run, tmp_path):
         ),
         (
             ["--tolerance", "0"],
-            "argument --tolerance: 0: must be above 0 (see `mmrun export -h`)",
+            "argument --tolerance: 0 is not a number above 0 (see `mmrun export -h`)",
         ),
         (["--calibrate", "rows.csv"], "--calibrate: belongs to --quantize int8; add it, or drop this"),
         (["--max-drop", "0"], "--max-drop: belongs to --quantize int8; add it, or drop this"),
@@ -127,7 +127,7 @@ def test_without_data_rows_of_noise_are_compared(shell, moved_run, tmp_path):
         ),
         (
             ["--quantize", "int8", "--max-drop", "-1"],
-            "argument --max-drop: -1: must be 0 or more (see `mmrun export -h`)",
+            "argument --max-drop: -1 is not a number of at least 0 (see `mmrun export -h`)",
         ),
         (["--format", "torch", "-o", "taken"], "taken: exists; remove it, or export elsewhere with -o FOLDER"),
         (

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmrun.cli import launch, workers
+from mmrun.cli import launch
 from mmrun.cli.launch import ThisProcess
+from mmrun.cli.workers import count_free_cores
 from mmrun.training.vectorized import NotStackableError
 
 
@@ -58,4 +59,4 @@ def test_on_one_core_they_train_one_after_another(trained, monkeypatch, capsys):
 
 def test_a_user_who_sets_the_threads_gets_no_more_processes(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert workers.count_free_cores() == 1
+    assert count_free_cores() == 1

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -16,8 +18,8 @@ from mmrun.training.callback import NullCallback
 
 
 @pytest.fixture
-def finished(load):
-    return run(load(), NullCallback())
+def finished(train_once):
+    return train_once()
 
 
 def test_an_encoder_starts_from_another_run(load, finished):
@@ -74,9 +76,8 @@ def test_fusion_and_head_start_from_another_run(load, finished):
     assert not torch.equal(model.probe["a"].label.weight, weights["probe.a.label.weight"])
 
 
-def test_a_single_part_counts_more_than_all_parts(load, finished):
-    config = load("seed=1")
-    other = run(config, NullCallback())
+def test_a_single_part_counts_more_than_all_parts(load, train_once, finished):
+    other = train_once("seed=1")
     config = load("seed=2", f"init={finished.path}", f"encoder.a.init={other.path}:encoder.a")
     model = build_model(config, open_data(config))
     weights = init_from.final_weights(*init_from.open_config(str(other.path), "init"))
@@ -203,9 +204,9 @@ def test_a_soup_of_runs_with_other_vocabularies_is_refused(load_texts):
         predict_soup([first, second], ["test"], NullCallback())
 
 
-def test_a_run_without_a_record_is_taken_with_a_warning(load, finished):
-    finished.data_file.unlink()
-    config = load(f"encoder.a.init={finished.path}:encoder.a", "seed=1")
+def test_a_run_without_a_record_is_taken_with_a_warning(load, finished, tmp_path):
+    path = shutil.copytree(finished.path, tmp_path / finished.name, ignore=shutil.ignore_patterns("data.npz"))
+    config = load(f"encoder.a.init={path}:encoder.a", "seed=1")
     data = open_data(config)
     build_model(config, data)
     assert data.warnings == [

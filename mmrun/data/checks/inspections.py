@@ -140,11 +140,11 @@ def _inspect_files(table: Table, name: str, column: Column, rows: np.ndarray) ->
     features = samples.stack_features()
     differences = features - features.mean(axis=1, keepdims=True)
     pairs = samples.rows[find_similar_vectors(differences, MIN_LENGTH_RATIO[column.kind])]
-    findings = [*_report(name, column, samples), *_report_differing(name, facts)]
+    findings = [*_report_values(name, column, samples), *_report_differing(name, facts)]
     return Inspection(facts, findings, pairs, Features(samples.rows, features.__getitem__))
 
 
-def _report(name: str, column: Column, samples: ReadValues) -> list[Finding]:
+def _report_values(name: str, column: Column, samples: ReadValues) -> list[Finding]:
     """Report the rows that cannot be read, and those that are odd."""
     findings = []
     if samples.unreadable:
@@ -180,14 +180,14 @@ def _inspect_texts(table: Table, name: str, column: Column, rows: np.ndarray) ->
     facts: ModalityAudit = {"words": words, "different": len(set(texts))}
     pairs = samples.rows[find_similar_texts(texts)]
     features = Features(samples.rows, lambda places: hash_texts([texts[place] for place in places]))
-    return Inspection(facts, _report(name, column, samples), pairs, features)
+    return Inspection(facts, _report_values(name, column, samples), pairs, features)
 
 
 def _inspect_cells(table: Table, name: str, column: Column, rows: np.ndarray) -> Inspection:
     cells, records = Cells(), Records.from_rows(column.values)
     cells.fit(column, table.rows("train"))
     decoded, unreadable = decode_records(cells, records)
-    findings = _report(name, column, ReadValues(rows[:0], [], unreadable))
+    findings = _report_values(name, column, ReadValues(rows[:0], [], unreadable))
     findings += check_columns(table, name, cells)
     readable = np.setdiff1d(rows, list(unreadable))
     decoded = {part: values[readable] for part, values in decoded.items()}

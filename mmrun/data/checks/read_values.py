@@ -93,7 +93,7 @@ def read_values(column: Column, rows: np.ndarray) -> ReadValues:
         read = partial(_read_steps, layout=choose_layout(column, rows).layout)
 
     def read_items(value: object) -> ReadValue:
-        return _join([read(item) for item in list_items(value)])
+        return _merge_items([read(item) for item in list_items(value)])
 
     read_rows, values = [], []
     unreadable = {}
@@ -106,7 +106,7 @@ def read_values(column: Column, rows: np.ndarray) -> ReadValues:
     return ReadValues(np.array(read_rows, dtype=np.int64), values, unreadable)
 
 
-def _join(items: Sequence[ReadValue]) -> ReadValue:
+def _merge_items(items: Sequence[ReadValue]) -> ReadValue:
     """Return one value for all items of a row: the facts of the first, the mean features, and what is odd in any."""
     if len(items) == 1:
         return items[0]

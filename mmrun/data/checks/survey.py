@@ -1,4 +1,4 @@
-"""Looks at a file of which nothing is known: the kind of each column, and which ones may be targets or groups."""
+"""Guesses what the columns of an unknown file are: their kinds, and which ones may be targets or groups."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -41,7 +41,8 @@ def read(listing: Listing, limit: int | None = None, encoding: str | None = None
     for name, column in sheet.columns.items():
         if name.endswith(FILE_NAME):
             column = _start_from_root(sheet, column, folders)
-            named.update(str(cell) for cell in column.list_different())
+            for cell in column.list_different():
+                named.update(map(str, cell if isinstance(cell, list) else [cell]))
             name = _rename(name, column)
         if name in columns:
             raise DataError(f"{listing.name}: {tables[0]} has two columns for '{name}'; rename one of them")
@@ -61,12 +62,12 @@ def _start_from_root(sheet: Sheet, column: PackedValues[object], folders: list[s
     """Return names of files, which start from the folder of their table, as paths from the root."""
     assert sheet.places is not None
     numbers = sheet.places.numbers.tolist()
-    return PackedValues(_join(folders[number], cell) for number, cell in zip(numbers, column, strict=True))
+    return PackedValues(_prepend_folder(folders[number], cell) for number, cell in zip(numbers, column, strict=True))
 
 
-def _join(folder: str, cell: object) -> object:
+def _prepend_folder(folder: str, cell: object) -> object:
     if isinstance(cell, list):
-        return [_join(folder, item) for item in cell]
+        return [_prepend_folder(folder, item) for item in cell]
     return cell if not isinstance(cell, str) or folder == "." else f"{folder}/{cell}"
 
 

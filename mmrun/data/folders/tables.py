@@ -17,7 +17,7 @@ from mmrun.data.sheets.table_files import SUFFIXES, read_sheet, read_sheets
 from mmrun.errors import DataError
 
 TABLE_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".txt")  # which in a folder is a text
-MANIFEST = "manifest"  # the table that counts before all else
+MANIFEST = "manifest"  # the table that takes precedence
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "state.json", "package.json"}  # what others leave beside data
 DATA_FOLDER = "data"  # in which the Hugging Face hub keeps Parquet files
 
@@ -66,7 +66,7 @@ def recognize(listing: Listing) -> bool:
 
 
 def has_manifest(listing: Listing) -> bool:
-    """Return whether a folder holds a table that is called manifest, which counts before all else.
+    """Return whether a folder holds a table that is called manifest, which takes precedence.
 
     Args:
         listing: of the folder.
@@ -75,7 +75,7 @@ def has_manifest(listing: Listing) -> bool:
 
 
 def names_files(listing: Listing) -> bool:
-    """Return whether a table of a folder names files of the folder, or cannot be read: then it is no chance find.
+    """Return whether a table of a folder names files of the folder, or cannot be read and must not be ignored.
 
     Args:
         listing: of the folder, which has tables.

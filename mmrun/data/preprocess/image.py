@@ -263,8 +263,10 @@ def _match_channels(pixels: np.ndarray, channels: int | None, value: Path | np.n
     raise _wrong_channels(value, len(pixels), channels)
 
 
-def _wrong_channels(value: Path | np.ndarray | None, found: int, channels: int | None) -> DataError:
-    return DataError(f"{_name(value)} has {found} channels, but the encoder reads {channels}; give all the same number")
+def _wrong_channels(value: Path | np.ndarray | None, num_channels: int, channels: int | None) -> DataError:
+    return DataError(
+        f"{_name(value)} has {num_channels} channels, but the encoder reads {channels}; give all the same number"
+    )
 
 
 def _name(value: Path | np.ndarray | None) -> str:

@@ -1,4 +1,4 @@
-"""Reads Arrow files, and turns Arrow columns of any file into cells, as the features of Hugging Face data sets tell."""
+"""Reads Arrow files, and converts Arrow columns of any file into cells, by the features of Hugging Face data sets."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -104,12 +104,12 @@ def _list_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def normalize_column_name(name: str) -> str:
-    """Return a name without outer spaces, with composed accents: it equals what the user types as dataset.target.
+    """Return a name in Unicode's form NFC, without outer spaces and byte order marks: it equals what the user types.
 
     Args:
         name: as the file has it.
     """
-    return unicodedata.normalize("NFC", name).strip()
+    return unicodedata.normalize("NFC", name).strip().strip("\ufeff")
 
 
 def check_header(names: Sequence[str], file: str) -> None:

@@ -38,11 +38,12 @@ def write_with_columns(
         _write_parquet(source, output, columns)
         return
     chosen = choose_encoding(source, encoding)
+    is_json = source.suffix.lower() in JSON_SUFFIXES
     with (
-        open(source, encoding=chosen, newline="") as text,
+        open(source, encoding=chosen, newline="\n" if is_json else "") as text,  # lines end as they do for the reader
         open(output, "w", encoding=_get_output_encoding(source, chosen), newline="") as file,
     ):
-        if source.suffix.lower() not in JSON_SUFFIXES:
+        if not is_json:
             file.writelines(_extend_lines(text, source, sheet, columns, chosen))
         elif _is_array(text):
             file.writelines(_extend_array(text.read(), columns))

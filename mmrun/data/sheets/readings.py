@@ -65,9 +65,9 @@ def infer_readings(sheet: Sheet, requested: Mapping[str, str] | None, raw: Conta
     has_decimal_comma = any(uses_decimal_comma(_list_texts(heads[name])) for name in heads if name not in plain)
     for name, head in heads.items():
         if name in requested:
-            readings[name] = _request(name, _list_texts(head), requested[name])
+            readings[name] = _build_requested(name, _list_texts(head), requested[name])
         elif name not in raw and (name not in plain or has_decimal_comma):
-            reading = _infer(name, head, sheet, name in plain, has_decimal_comma)
+            reading = _infer_reading(name, head, sheet, name in plain, has_decimal_comma)
             if reading is not None:
                 readings[name] = reading
     return readings
@@ -144,7 +144,7 @@ def _split_dates(name: str, days: PackedValues[object], format: DateFormat) -> d
 # --------------------------------------------------------------------------------------------------------- one column
 
 
-def _request(name: str, cells: Sequence[str], requested: str) -> Reading:
+def _build_requested(name: str, cells: Sequence[str], requested: str) -> Reading:
     """Return the reading that the user set."""
     if requested in ("text", "category"):
         return Reading(requested, None)
@@ -164,7 +164,7 @@ def _select_dates(cells: Sequence[str], order: DateOrder | None) -> list[str]:
     return [cell for cell in cells if parse_date(cell, order) is not None]
 
 
-def _infer(
+def _infer_reading(
     name: str, head: PackedValues[object], sheet: Sheet, is_plain: bool, has_decimal_comma: bool
 ) -> Reading | None:
     """Return the reading of a column that is not written plainly, or whose points may separate thousands."""

@@ -82,11 +82,7 @@ def plot_frequencies(name: str, frequencies: Frequencies, total_by_split: dict[s
 
 
 def plot_correlations(correlations: Correlations) -> Plot:
-    """Plot the correlations between columns as a heat map.
-
-    Args:
-        correlations: of the columns.
-    """
+    """Plot the correlations between columns as a heat map."""
     names = [shorten_name(name) for name in correlations.names]
     caption = "Pearson correlation between columns of numbers, over the rows that have both"
     alt = f"{caption}: {_describe_strongest(correlations)}."

@@ -83,3 +83,9 @@ def test_a_name_that_is_taken(tmp_path):
     assert find_name_conflict(csv, read_sheet(csv), "split") == "split"
     assert find_name_conflict(csv, read_sheet(csv), "fold") is None
     assert find_name_conflict(jsonl, read_sheet(jsonl), "fold") == "fold.a"
+
+
+def test_an_object_with_a_carriage_return_inside_is_one_line(tmp_path):
+    content = b'{"a": 1,\r"b": 2}\n{"a": 3}\r\n'
+    written = extend(tmp_path, "my.jsonl", content, {"split": ["train", "test"]})
+    assert written == b'{"a": 1,\r"b": 2, "split": "train"}\n{"a": 3, "split": "test"}\r\n'

@@ -6,7 +6,6 @@ import pytest
 from pyarrow import parquet
 
 from mmrun.data.preprocess.text import read_text
-from mmrun.data.sheets.csv_rows import find_delimiter
 from mmrun.data.sheets.table_files import read_sheet
 from mmrun.errors import DataError
 
@@ -21,26 +20,15 @@ def test_text_files_may_be_utf_16(tmp_path):
         assert read_text(tmp_path / "note.txt") == "grüß dich"
 
 
-@pytest.mark.parametrize(
-    ("text", "delimiter"),
-    [
-        ("a,b\n1,2\n", ","),
-        ("x;y\n1,5;2,5\n3,5;4,5\n", ";"),
-        ('"a, b, c";label\n1;2\n', ";"),
-        ("a\tb\nx, y\tz\n", "\t"),
-        ("a|b\n1|2\n", "|"),
-        ("text,tags\nhi,a|b|c\nho; he,d\n", ","),
-        ("text\nhi, you\n", ","),
-    ],
-)
-def test_the_delimiter_is_what_cuts_all_lines_alike(text, delimiter):
-    assert find_delimiter(text, ".csv") == delimiter
-
-
 def test_excel_may_name_the_delimiter(tmp_path):
     (tmp_path / "my.csv").write_text("sep=;\na;b\n1;2\n")
     assert read(tmp_path / "my.csv") == {"a": ["1"], "b": ["2"]}
     assert read_sheet(tmp_path / "my.csv").lines.tolist() == [3]
+
+
+def test_a_second_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "my.csv").write_bytes(b"\xef\xbb\xbf\xef\xbb\xbfage,label\n1,a\n")
+    assert read(tmp_path / "my.csv") == {"age": ["1"], "label": ["a"]}
 
 
 def test_two_keys_of_one_name_are_never_one_cell(tmp_path):
