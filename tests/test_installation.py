@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmrun import installation
-from mmrun.installation import format_pip_command
+from mmrun.installation import format_pip_command, format_venv_command
 
 
 @pytest.fixture
@@ -36,3 +37,8 @@ def test_setuptools_still_replaces_distutils():
     code = "from mmrun.installation import format_pip_command; format_pip_command('install', 'peft'); import setuptools"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_extra_that_needs_other_versions_gets_an_environment_of_its_own():
+    root = Path(__file__).parents[1]
+    assert format_venv_command("litert") == f"python3 -m venv litert && litert/bin/pip install '{root}[litert]'"

@@ -104,7 +104,7 @@ def check_libraries(model_format: str) -> None:
     problem = f"--format {model_format}: {', '.join(missing)} {verb} not installed"
     if missing == [LITERT_LIBRARY]:
         raise ConfigError(
-            f"{problem}, and needs an older torch than other parts of mmrun may; {format_venv_command('litert')}, "
-            "then export with litert/bin/mmrun"
+            f"{problem}, and requires an older torch; install it into an environment of its own: "
+            f"{format_venv_command('litert')}; then export with litert/bin/mmrun"
         )
     raise ConfigError(f"{problem}; {format_pip_command('install', *missing)}")

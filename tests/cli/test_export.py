@@ -151,8 +151,8 @@ def test_missing_libraries_are_named(shell, moved_run, monkeypatch):
     code, out, err = shell("export", moved_run, "--format", "litert")
     assert (code, out) == (2, "")
     assert err == (
-        "mmrun: --format litert: litert-torch is not installed, and needs an older torch than other parts of mmrun "
-        f"may; {format_venv_command('litert')}, then export with litert/bin/mmrun\n"
+        "mmrun: --format litert: litert-torch is not installed, and requires an older torch; install it into an "
+        f"environment of its own: {format_venv_command('litert')}; then export with litert/bin/mmrun\n"
     )
 
 
@@ -285,25 +285,6 @@ def test_the_script_decodes_rows_to_the_bits_of_the_run(mixed_run, exported_mixe
             np.testing.assert_array_equal(decoded[name], tensor.numpy(), err_msg=name)
 
 
-@pytest.mark.slow
-def test_a_litert_file_and_its_script_predict_what_the_run_does(shell, mixed_run, tmp_path, monkeypatch):
-    pytest.importorskip("litert_torch", reason="the extra litert is not installed; it needs an environment of its own")
-    monkeypatch.chdir(mixed_run.parents[2])
-    code, out, err = shell("export", mixed_run, "--format", "litert", "-o", tmp_path / "model")
-    assert (code, out) == (0, f"{tmp_path / 'model'}\n"), err
-    assert err.splitlines()[0] == "note: model.tflite predicts one row at a time"
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "README.md", "lib", "model.tflite", "predict_litert.py", "preprocess.json",
-    ]  # fmt: skip
-    described = json.loads((tmp_path / "model" / "preprocess.json").read_text())
-    assert described["inputs"]["sound.length"] == {"dtype": "int32", "shape": [1]}
-    assert described["outputs"]["scores.label"] == {"dtype": "float32", "shape": [1, 2]}
-    assert shell("predict", mixed_run, "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
-    done = run_alone(tmp_path / "model" / "predict_litert.py", "rows.csv", "-o", tmp_path / "actual.csv")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert_same_predictions(tmp_path / "actual.csv", tmp_path / "expected.csv")
-
-
 # ------------------------------------------------------- numbers with units, dates, and pictures of 16 bits per colour
 
 
@@ -357,6 +338,25 @@ def test_the_script_reads_units_dates_deep_colours_parquet_and_excel(shell, writ
         )
         assert (done.returncode, done.stderr) == (0, ""), name
         assert_same_scores(tmp_path / "actual.csv", tmp_path / "expected.csv")
+
+
+@pytest.mark.slow
+def test_a_litert_file_and_its_script_predict_what_the_run_does(shell, written_run, tmp_path, monkeypatch):
+    pytest.importorskip("litert_torch", reason="the extra litert is not installed; it needs an environment of its own")
+    monkeypatch.chdir(written_run.parents[2])
+    code, out, err = shell("export", written_run, "--format", "litert", "-o", tmp_path / "model")
+    assert (code, out) == (0, f"{tmp_path / 'model'}\n"), err
+    assert err.startswith("note: model.tflite predicts one row at a time\nmodel.tflite: ")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md", "lib", "model.tflite", "predict_litert.py", "preprocess.json",
+    ]  # fmt: skip
+    described = json.loads((tmp_path / "model" / "preprocess.json").read_text())
+    assert described["inputs"]["present.photo"] == {"dtype": "bool", "shape": [1]}
+    assert described["outputs"]["scores.label"] == {"dtype": "float32", "shape": [1, 2]}
+    assert shell("predict", written_run, "rows.csv", "-o", tmp_path / "expected.csv")[0] == 0
+    done = run_alone(tmp_path / "model" / "predict_litert.py", "rows.csv", "-o", tmp_path / "actual.csv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert_same_predictions(tmp_path / "actual.csv", tmp_path / "expected.csv")
 
 
 @pytest.mark.slow

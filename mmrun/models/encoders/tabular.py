@@ -88,6 +88,8 @@ class Categories(nn.Module):
         Returns:
             [B, K, E].
         """
+        if len(self.first) == 0:  # LiteRT looks nothing up in a table of no rows
+            return self.embedding.weight[:0].expand(categorical.shape[0], -1, -1)
         embedded: Tensor = self.embedding(categorical + self.first)
         return embedded
 

@@ -73,3 +73,12 @@ def test_cepstrum_is_the_cosine_transform() -> None:
     frames = torch.randn(2, 40, 5, generator=torch.Generator().manual_seed(0))
     expected = dct(frames.numpy(), axis=1, norm="ortho")[:, :13]
     np.testing.assert_allclose(Cepstrum(40, 13)(frames).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(256, 128), (400, 160)])
+def test_a_convolution_computes_the_spectrogram_without_complex_numbers(n_fft: int, hop_length: int) -> None:
+    logmel = LogMel(8000, 32, n_fft, hop_length)
+    waveform = torch.sin(torch.arange(4000) * 0.3).repeat(2, 1) * torch.tensor([[0.5], [0.01]])
+    expected = logmel(waveform)
+    logmel.waves = logmel.build_waves()
+    torch.testing.assert_close(logmel(waveform), expected, atol=1e-4, rtol=1e-4)
