@@ -76,7 +76,7 @@ def test_a_run_trains_with_it_and_options_list_it(their_parts, how, monkeypatch,
     if how == "variable":
         monkeypatch.setenv(plugins.VARIABLE, "their_parts")
     flag = ["--allow", "their_parts"] if how == "flag" else []
-    run = ["modalities=[image,text]", "encoder.image=lenet", "budget.steps=2", "trainer.progress=false", "cache=cache"]
+    run = ["dataset=synthetic", "dataset.num_rows=60", "budget.steps=2", "trainer.progress=false", "cache=cache"]
     assert main(["train", "fusion=product", *run, *flag]) == 0, capsys.readouterr().err
     capsys.readouterr()
     assert main(["options", "fusion"]) == 0

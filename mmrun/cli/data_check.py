@@ -7,13 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrun.cli.answer import Answer, Command, Part, Record, print_answer
+from mmrun.cli.answer import Answer, Command, Part, Record, format_list, print_answer
 from mmrun.cli.arguments import add_table_format
 from mmrun.cli.data_set import Node, open_table, read_group_cells
 from mmrun.cli.dataset_arguments import add_file, compose_node
 from mmrun.cli.survey import describe_survey, survey_file, train_command
-from mmrun.cli.table import Table
-from mmrun.results.table import Style
+from mmrun.results.table import Style, Table
 
 if TYPE_CHECKING:
     from mmrun.data.checks.audit import Audit
@@ -46,11 +45,7 @@ COLUMNS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     add_file(parser)
     parser.add_argument(
         "--all", action="store_true", help=f"decode every file, not only {AUDITED_FILES} of each modality"
@@ -151,7 +146,7 @@ def _iterate_parts(audit: "Audit") -> Iterator[Table | str]:
         yield _build_findings(audit.findings)
     for title, lines in {**_list_places(audit.findings), "notes:": audit.notes}.items():
         if lines:
-            yield "\n".join([title, *_indent(lines)])
+            yield format_list(title, lines, MAX_ROWS_PRINTED)
 
 
 def _list_places(findings: "Sequence[Finding]") -> dict[str, list[str]]:
@@ -197,12 +192,6 @@ def _format_missing(facts: Facts) -> str:
     if len(set(by_split.values())) < 2:
         return f"{facts['missing']:.1%}"
     return ", ".join(f"{share} of {split}" for split, share in by_split.items())
-
-
-def _indent(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - MAX_ROWS_PRINTED
-    shown = [f"  {line}" for line in lines[:MAX_ROWS_PRINTED]]
-    return [*shown, f"  and {more} more (--format json lists all)"] if more > 0 else shown
 
 
 def _build_target(target: Facts) -> Iterator[Table | str]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrun.cli.answer import Answer, Command, Part, print_answer
+from mmrun.cli.answer import Answer, Command, Part, format_list, print_answer
 from mmrun.cli.arguments import add_table_format
-from mmrun.cli.table import Table, pluralize
 from mmrun.errors import ConfigError
+from mmrun.results.formatting import pluralize
+from mmrun.results.table import Table
 
 if TYPE_CHECKING:
     from mmrun.data.benchmarks.benchmark import Benchmark
@@ -22,11 +23,7 @@ MAX_MISSING_PRINTED = 20  # files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments.
-
-    Args:
-        parser: of this verb.
-    """
+    """Declare the arguments."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="a benchmark; without it, all are listed")
     parser.add_argument("--source", type=Path, metavar="DIR", help="the folder into which it was unpacked")
     parser.add_argument(
@@ -40,11 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the benchmarks, describe one, or write its manifest.
-
-    Returns:
-        The exit code, 0.
-    """
+    """List the benchmarks, describe one, or write its manifest."""
     from mmrun.data.benchmarks.catalog import BENCHMARKS, find_benchmark
 
     if args.name is None:
@@ -131,9 +124,9 @@ def _describe_benchmark(name: str, benchmark: "Benchmark") -> Answer:
     }
     text = [f"{benchmark.title} ({benchmark.paper})"]
     text += [f"  {label}: {value}" for label, value in lines.items() if value]
-    layout = ["expected in the folder:", *(f"  {line}" for line in benchmark.layout)]
+    layout = format_list("expected in the folder:", benchmark.layout)
     command = Command("to prepare", f"mmrun data prepare {name} --source DIR")
-    return Answer(["\n".join(text), "\n".join(layout), command], facts, [facts])
+    return Answer(["\n".join(text), layout, command], facts, [facts])
 
 
 # ----------------------------------------------------------------------------------------------------- what was written
@@ -150,8 +143,9 @@ def _describe_manifest(benchmark: "Benchmark", prepared: "Prepared", output: Pat
     train_command = shlex.join(train + [f"dataset.{override}" for override in overrides])
     parts: list[Part] = [f"{output}: {num_rows:,} rows{': ' if splits else ''}{', '.join(splits)}"]
     parts.append(f"split: {benchmark.split}\nmetric of papers: {benchmark.metric}")
-    parts += ["\n".join(["missing files:", *_list_missing(prepared)])] if prepared.missing else []
-    parts += ["\n".join(["notes:", *(f"  {note}" for note in notes)])] if notes else []
+    if prepared.missing:
+        parts.append(format_list("missing files:", _list_missing(prepared), MAX_MISSING_PRINTED))
+    parts += [format_list("notes:", notes)] if notes else []
     parts += [Command("to check", check), Command("to train", train_command)]
     document = {
         "path": str(output),
@@ -163,7 +157,8 @@ def _describe_manifest(benchmark: "Benchmark", prepared: "Prepared", output: Pat
         "check": check,
         "train": train_command,
     }
-    return Answer(parts, document, [{"path": str(output), **{f"rows_{key}": n for key, n in prepared.rows.items()}}])
+    record = {"path": str(output), **{f"rows_{split}": count for split, count in prepared.rows.items()}}
+    return Answer(parts, document, [record], written=output)
 
 
 def _describe_gaps(benchmark: "Benchmark", prepared: "Prepared") -> list[str]:
@@ -178,10 +173,8 @@ def _describe_gaps(benchmark: "Benchmark", prepared: "Prepared") -> list[str]:
 def _list_missing(prepared: "Prepared") -> list[str]:
     lines = []
     for modality, names in prepared.missing.items():
-        lines += [f"  {modality}: {pluralize(len(names), 'file')}", *(f"    {name}" for name in names)]
-    more = len(lines) - MAX_MISSING_PRINTED
-    shown = lines[:MAX_MISSING_PRINTED]
-    return [*shown, f"  and {more:,} more (--format json lists all)"] if more > 0 else shown
+        lines += [f"{modality}: {pluralize(len(names), 'file')}", *(f"  {name}" for name in names)]
+    return lines
 
 
 def list_overrides(benchmark: "Benchmark", prepared: "Prepared", folder: Path, output: Path) -> list[str]:

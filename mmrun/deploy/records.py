@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmrun.data.align.options import parse_alignments
+from mmrun.data.align.rows import read_modality
 from mmrun.data.cells import RowReader
+from mmrun.data.file_resolver import FileResolver
 from mmrun.data.frames import list_frames
+from mmrun.data.infer import Modality
 from mmrun.data.items import FrameList, ItemList
 from mmrun.data.packed import PackedValues
 from mmrun.data.sheets.sheet import Sheet
@@ -20,6 +24,7 @@ from mmrun.results.schema import FittedModality
 
 Record = Mapping[str, Any]
 FILES = ("image", "audio", "video", "points")  # kinds whose strings are file names
+EXPECTED = {"text": "a string", "audio": "a path, or samples with their rate in Hz"}
 MAX_CHANNELS = 4  # the axis of an array that has no more is that of the channels
 
 
@@ -31,12 +36,13 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
         records: cells by the column of the training file, or by modality. A missing, None or NaN cell is absent. An
             image is a path, a Pillow image, or an array [H, W], [H, W, C] or [C, H, W]; a sound is a path, or samples
             [S] with their rate in Hz; a video is a path, the paths or images of its frames, or an array of uint8
-            [T, H, W, C] or [T, C, H, W]; a series is an array or list; a text is a string.
+            [T, H, W, C] or [T, C, H, W]; a series is an array or list; a text is a string. Where the run reads streams,
+            a path names one, and the record holds its time.
         scratch: an existing folder, for Pillow images; it has to live until the rows are predicted.
 
     Raises:
         ConfigError: a record has a key that the run does not read, and none that it does.
-        DataError: a file does not exist.
+        DataError: a file does not exist, or a value is of no type that its kind may have.
     """
     readable: list[str] = []
     for modality, spec in predictor.modalities.items():
@@ -52,7 +58,13 @@ def read_records(predictor: Predictor, records: Sequence[Record], scratch: Path)
         if spec["kind"] == "tabular":
             columns[modality] = _read_cells(predictor, modality, names, records)
             continue
-        values = [_read_value(record, modality, names, spec, scratch, number) for number, record in enumerate(records)]
+        of_streams = _read_streams(predictor, modality, names[0], spec, records)
+        values = []
+        for number, record in enumerate(records):
+            if number in of_streams:
+                values.append(of_streams[number])
+            else:
+                values.append(_read_value(record, modality, names, spec, scratch, number))
         columns[modality] = Column(spec["kind"], values)
     ids = [str(record.get("id", number)) for number, record in enumerate(records)]
     return Rows(ids, columns)
@@ -90,6 +102,34 @@ def _read_cells(predictor: Predictor, modality: str, names: Sequence[str], recor
     return Column("tabular", RowReader(sheet, "raise").read_records(names), sheet.locate_rows())
 
 
+def _read_streams(
+    predictor: Predictor, modality: str, name: str, spec: FittedModality, records: Sequence[Record]
+) -> dict[int, object]:
+    """Return what belongs to the time of each row that names a stream; other rows hold their window."""
+    alignment = parse_alignments(predictor.dataset.get("align")).get(modality)
+    if alignment is None:
+        return {}
+    streams: list[str | None] = []
+    times: list[object] = []
+    for number, record in enumerate(records):
+        value = record.get(name, record.get(modality))
+        is_stream = isinstance(value, str | Path)
+        if is_stream and alignment.time not in record:
+            raise DataError(f"row {number}: {name} names a stream; add '{alignment.time}', the time of the row in it")
+        streams.append(str(Path(value).expanduser()) if is_stream else None)
+        times.append(record[alignment.time] if is_stream else None)
+    cells = {name: PackedValues[object](streams), alignment.time: PackedValues(times)}
+    reader = RowReader(Sheet("row", cells, np.arange(len(records)), {}), "raise")
+    files = FileResolver(Path.cwd(), allow_outside=True)
+    layouts = predictor.dataset.get("layout") or {}
+    read = read_modality(
+        reader, modality, Modality(spec["kind"], [name], "the run"), files, {modality: alignment}, layouts
+    )
+    if read.warnings:
+        raise DataError(read.warnings[0])
+    return {number: read.values[number] for number, stream in enumerate(streams) if stream is not None}
+
+
 def _read_value(
     record: Record, modality: str, names: Sequence[str], spec: FittedModality, scratch: Path, number: int | str
 ) -> object:
@@ -114,7 +154,13 @@ def _read_value(
     if spec["kind"] in ("image", "video"):
         return _put_channels_first(np.asarray(value))
     if spec["kind"] == "series" and not isinstance(value, Path):
-        return np.asarray(value, dtype=np.float32)
+        try:
+            return np.asarray(value, dtype=np.float32)
+        except (ValueError, TypeError):
+            raise DataError(f"row {number}: {names[0]}: is not numbers; pass an array, or the Path of a file") from None
+    is_sound = isinstance(value, tuple) and len(value) == 2
+    if (spec["kind"] == "text" and not isinstance(value, str | Path)) or (spec["kind"] == "audio" and not is_sound):
+        raise DataError(f"row {number}: {names[0]}: is of type {type(value).__name__}; pass {EXPECTED[spec['kind']]}")
     return value
 
 
@@ -142,9 +188,6 @@ def _put_channels_first(array: np.ndarray) -> np.ndarray:
 
 def list_records(rows: object) -> list[Record]:
     """Return a data frame of pandas or polars, a table of pyarrow, or a list of dicts, as a list of dicts.
-
-    Args:
-        rows: any of these.
 
     Raises:
         ConfigError: it is none of these.

@@ -257,6 +257,21 @@ def has_classes(per_class: Mapping[str, Mapping[str, object]]) -> bool:
     return all("f1" in metrics for metrics in per_class.values())
 
 
+def match_outputs(per_class: Mapping[str, Mapping[str, object]], scores: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether predictions are those of a task's outputs: it may be the user's class, its run someone else's.
+
+    Args:
+        per_class: metrics of the task by class or output, as in metrics.json.
+        scores: [N, C].
+        target: [N] or [N, C].
+    """
+    if scores.shape != (len(target), len(per_class)) or target.dtype.kind not in "if":
+        return False
+    if has_classes(per_class) and target.ndim == 1:
+        return target.dtype.kind == "i" and int(target.max(initial=0)) < len(per_class)
+    return target.size == scores.size
+
+
 def _thin(points: np.ndarray) -> list[float]:
     """Return at most MAX_POINTS of some points [T], rounded."""
     places = np.unique(np.linspace(0, len(points) - 1, min(len(points), MAX_POINTS)).round().astype(int))

@@ -10,8 +10,8 @@ from scipy import stats
 from mmrun.errors import ConfigError
 from mmrun.results import comparability, compare, selection, statistics
 from mmrun.results.compare import Comparison, Question, Row, check_family, is_significant
+from mmrun.results.run_values import Group, get_metric, lookup_values, parse_number
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group, get_metric, lookup_values
 from mmrun.results.variation import Variation
 
 WIDE = 10.0  # an axis over more than this factor is logarithmic
@@ -110,22 +110,22 @@ def compare_across(runs: Sequence[RunRecord], question: Question, key: str, noti
 
 
 def _find_unequal_along(curves: Curves, runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Return notices about what changes along the axis besides its key, unless a comparison tells it."""
+    """Return notices about what changes along the axis besides its key, unless a comparison reports it."""
     question = curves.question
     by = [*question.by, curves.across]
     variation = Variation(runs, by, question.paired)
     unequal = comparability.find_unequal_terms(runs, by, question.paired, question.match, variation)
-    told = set[str]()
+    reported = set[str]()
     for comparison in curves.comparisons:
-        told.update(*(row.unmatched for row in comparison.rows))
-    return {name: f"along {curves.across}: {notice}" for name, notice in unequal.items() if name not in told}
+        reported.update(*(row.unmatched for row in comparison.rows))
+    return {name: f"along {curves.across}: {notice}" for name, notice in unequal.items() if name not in reported}
 
 
 def _group_by_value(runs: Sequence[RunRecord], key: str) -> dict[float, list[RunRecord]]:
     """Group runs by the value of a key, ascending."""
     by_value: dict[float, list[RunRecord]] = {}
     for (text,), runs_of_value in selection.group_runs(list(runs), [key]).items():
-        value = selection.parse_number(text)
+        value = parse_number(text)
         if value is None:
             raise ConfigError(f"--curve-over {key}: {text!r} is not a number; use --rank-over for values without order")
         by_value[value] = runs_of_value

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmrun.code_version import LIBRARIES, find_version
 from mmrun.results.folder import RunFolder
+from mmrun.results.run_values import flatten
 from mmrun.results.schema import Environment, GitState, RunRecord
-from mmrun.results.selection import flatten
 from mmrun.version import __version__
 
 OF_ONE_START = ("time", "batch_size")  # differ, or are recorded once
@@ -54,7 +54,7 @@ def compare_starts(starts: Sequence[Environment]) -> dict[str, list[object]]:
     for of_start in properties:
         names.update(dict.fromkeys(of_start))
     values = {name: [of_start.get(name) for of_start in properties] for name in names if name not in OF_ONE_START}
-    return {name: of_starts for name, of_starts in values.items() if any(each != of_starts[0] for each in of_starts)}
+    return {name: of_starts for name, of_starts in values.items() if of_starts != of_starts[:1] * len(of_starts)}
 
 
 def _read_git_state() -> GitState | None:

@@ -14,6 +14,7 @@ from mmrun import hub
 from mmrun.compose import AUGMENTATIONS
 from mmrun.config import RunConfig
 from mmrun.data import split
+from mmrun.data.align.options import list_windows, parse_alignments
 from mmrun.data.loader import Loader
 from mmrun.data.store import PreprocessedColumn
 from mmrun.errors import ConfigError, DamagedError
@@ -125,6 +126,7 @@ def _build_parts(config: RunConfig, fitted: Fitted, stream: str, class_tokens: M
     optional_kwargs = {
         "dims": dims,
         "num_outputs": sum(task.num_outputs for task in fitted.tasks.values()),
+        "windows": list_windows(parse_alignments(config.dataset.get("align"))),
     }
     with seeded_generator(config.seed, f"{stream}/fusion"):
         fusion: Fusion = instantiate(config.fusion, "fusion", optional_kwargs, drop=("init",))

@@ -64,7 +64,9 @@ def main(arguments: list[str]) -> None:
     """Write the toy to the folder that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m mmrun.testing.shifted_streams", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    write_shifted_streams(parser.parse_args(arguments).folder)
+    parser.add_argument("--rows", type=int, default=600, help="of the table (default: 600)")
+    options = parser.parse_args(arguments)
+    write_shifted_streams(options.folder, options.rows)
 
 
 if __name__ == "__main__":

@@ -135,13 +135,14 @@ def test_a_run_of_a_data_set_without_a_file_reads_columns_named_like_its_modalit
     assert err == "note: new.csv has no image: predicted without it\n"
 
 
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize(
     "chosen",
     [["model=clip", "model.path=model"], ["encoder.text=hf", "encoder.text.model=model", "encoder.image=lenet"]],
 )
 def test_a_pretrained_model_is_needed_no_more(shell, tiny_model, tmp_path, chosen):
     model = shutil.copytree(tiny_model("clip"), tmp_path / "model")
-    shell.words = ["modalities=[image,text]", "budget.epochs=0.02", "trainer.progress=false"]
+    shell.words = ["dataset=manifest", "dataset.path=digits/rows.csv", "budget.steps=1", "trainer.progress=false"]
     folder = shell.train(*chosen)
     (tmp_path / "new.csv").write_text("text\nseven\nzwei\n")
     before = shell("predict", folder, "new.csv")

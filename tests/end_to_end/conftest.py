@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import soundfile
 from PIL import Image
 
 from mmrun.cli import main
-from mmrun.data.sources.digits import digits
+from mmrun.data.sources.digits import SAMPLE_RATE, digits
 from mmrun.hydra_internals import UserConfigs
 
 SMALL = ["modalities=[image,text]", "encoder.image=lenet", "budget.epochs=0.2", "trainer.progress=false"]
@@ -16,15 +17,55 @@ FEW = ["dataset=manifest", "dataset.path=digits/rows.csv", "trainer.batch_size=8
 
 @pytest.fixture(scope="session")
 def folder_of_few_digits(tmp_path_factory):
-    """Every seventh image and word of digits, 240 of them, as files."""
+    """Every seventh image and word of digits, 240 of them, as files; with their sounds in all.csv."""
     folder = tmp_path_factory.mktemp("digits")
     table = digits()
-    lines = ["image,text,label"]
+    files = {"rows.csv": ["image,text,label"], "all.csv": ["image,audio,text,label"]}
     for row in range(0, 7 * 240, 7):
         Image.fromarray(table.columns["image"].values[row][0]).save(folder / f"{row}.png")
-        lines.append(f"{row}.png,{table.columns['text'].values[row]},{table.targets['label'].values[row]}")
-    (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+        soundfile.write(folder / f"{row}.wav", table.columns["audio"].values[row][0], SAMPLE_RATE)
+        word, label = table.columns["text"].values[row], table.targets["label"].values[row]
+        files["rows.csv"].append(f"{row}.png,{word},{label}")
+        files["all.csv"].append(f"{row}.png,{row}.wav,{word},{label}")
+    for name, lines in files.items():
+        (folder / name).write_text("\n".join(lines) + "\n")
     return folder
+
+
+STRATEGY_NEEDS = {
+    **{name: ["encoder.text=transformer"] for name in ("adapter", "prompt")},  # what they can adapt
+    "component_pretrained": ["encoder.text=gru"],  # no hub
+    "few_shot": ["dataset.shots=3"],
+}
+
+
+class TrainedOnce:
+    """Trains strategies on few digits, each once; stages and columns that they share lie in `cache`.
+
+    Args:
+        folder: with the digits.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.cache, self.runs = folder, folder / "cache", {}
+
+    def __call__(self, strategy, *words):
+        """Return the folder of a run, which no test may change."""
+        words = (*FEW, *words, f"strategy={strategy}", *STRATEGY_NEEDS.get(strategy, []))
+        if words not in self.runs:
+            outputs = self.folder / f"outputs{len(self.runs)}"
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(self.folder)
+                assert main(["train", *words, f"outputs={outputs}", f"cache={self.cache}"]) == 0
+            [self.runs[words]] = outputs.glob("*/*")
+        return self.runs[words]
+
+
+@pytest.fixture(scope="session")
+def train_once(folder_of_few_digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("strategies")
+    (folder / "digits").symlink_to(folder_of_few_digits)
+    return TrainedOnce(folder)
 
 
 class Shell:

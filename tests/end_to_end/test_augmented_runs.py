@@ -10,9 +10,10 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 @pytest.mark.parametrize("name", [name for name in compose.list_options("augment") if name != "none"])
-def test_every_augmentation_trains_supervised_stages_alone(shell, name):
-    words = ["strategy=component", "budget.epochs=0.5"]
-    plain, folder = shell.train(*words), shell.train(*words, f"augment={name}")
+def test_every_augmentation_trains_supervised_stages_alone(shell, train_once, name):
+    plain = train_once("component", "budget.epochs=0.5")
+    words = ["strategy=component", "budget.epochs=0.5", f"cache={train_once.cache}"]
+    folder = shell.train(*words, f"augment={name}")
     told = metrics(folder)
     assert told["choices"]["augment"] == name
     assert told["cost"]["stages"]["pretrain-image"]["reused"]  # the stages before know nothing of it

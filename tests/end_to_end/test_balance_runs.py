@@ -13,9 +13,10 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 @pytest.mark.parametrize("name", [name for name in compose.list_options("balance") if name != "none"])
-def test_every_balance_trains_on_any_strategy(shell, name):
-    words = ["strategy=component", "budget.epochs=0.5", *(["fusion=mla"] if name == "mla" else [])]
-    plain, folder = shell.train(*words), shell.train(*words, f"balance={name}")
+def test_every_balance_trains_on_any_strategy(shell, train_once, name):
+    words = ["budget.epochs=0.5", *(["fusion=mla"] if name == "mla" else [])]
+    plain = train_once("component", *words)
+    folder = shell.train("strategy=component", *words, f"balance={name}", f"cache={train_once.cache}")
     told = metrics(folder)
     assert told["choices"]["balance"] == name
     assert told["cost"]["stages"]["pretrain-image"]["reused"]  # the stages before know nothing of it

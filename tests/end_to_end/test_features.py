@@ -1,7 +1,6 @@
 """A stage whose encoders are frozen computes their features once."""
 
 import json
-import multiprocessing
 import re
 from pathlib import Path
 
@@ -9,13 +8,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from mmrun.cli import main
-from tests.end_to_end.conftest import SMALL, metrics
+from tests.end_to_end.conftest import FEW, metrics
 
-WORDS = [
-    *("strategy=frozen", "dataset.labelled=0.1", "budget.epochs=0.4", "trainer.evaluate_every=0.1"),
-    "trainer.batch_size=32",
-]  # 18 steps on 142 rows
+pytestmark = pytest.mark.usefixtures("few_digits")
+
+WORDS = ["strategy=frozen", "dataset.labelled=0.1", "budget.epochs=0.4", "trainer.evaluate_every=0.1"]
+ROWS, STEPS = 20, 10  # of 8 rows
 
 
 def costs(folder):
@@ -68,23 +66,23 @@ def test_it_learns_the_same(shell, words):
 
 
 def test_it_says_so_charges_it_once_and_keeps_the_allowance(shell):
-    code, _, said = shell("train", *SMALL, *WORDS)
+    code, _, said = shell("train", *FEW, *WORDS)
     assert code == 0
-    assert "train: features of image, text computed once (322 rows, 0.2 MB)" in " ".join(said.split())
+    assert "train: features of image, text computed once (44 rows, 0.0 MB)" in " ".join(said.split())
     assert kept() == ["image", "text"]
     [once] = Path("outputs").glob("*/*")
     again = shell.train(*WORDS, "trainer.cache_features=false")
-    assert costs(once)["steps"] == costs(again)["steps"] == 18
+    assert costs(once)["steps"] == costs(again)["steps"] == STEPS
     spent = costs(once)["features"]
     assert spent["modalities"] == ["image", "text"]
-    assert spent["rows"] == 142  # of training; validation is charged nowhere
+    assert spent["rows"] == ROWS  # of training; validation is charged nowhere
     assert costs(once)["seconds"] > spent["seconds"] > 0
-    of_a_step = (costs(once)["flops"] - spent["flops"]) / 18
-    assert of_a_step * 18 + spent["flops"] * 18 * 32 / 142 == pytest.approx(costs(again)["flops"])
+    of_a_step = (costs(once)["flops"] - spent["flops"]) / STEPS
+    assert of_a_step * STEPS + spent["flops"] * STEPS * 8 / ROWS == pytest.approx(costs(again)["flops"])
 
 
 def test_a_flops_budget_buys_as_many_steps(shell):
-    words = [*WORDS, "budget.epochs=null", "budget.flops=3e9"]
+    words = [*WORDS, "budget.epochs=null", "budget.flops=3e8"]
     once, again = (shell.train(*words, f"trainer.cache_features={on}") for on in ("true", "false"))
     assert costs(once)["features"] is not None
     assert costs(once)["steps"] == costs(again)["steps"]
@@ -93,13 +91,13 @@ def test_a_flops_budget_buys_as_many_steps(shell):
 
 def test_runs_that_differ_elsewhere_share_them(shell):
     first = shell.train(*WORDS)
-    code, out, said = shell("train", *SMALL, *WORDS, "fusion=gated", "optimizer.lr=1e-4")
+    code, out, said = shell("train", *FEW, *WORDS, "fusion=gated", "optimizer.lr=1e-4")
     assert code == 0
     assert "features of image, text computed by an earlier run" in " ".join(said.split())
     assert costs(Path(out.split()[-1]))["features"] == costs(first)["features"]  # who finds them pays as well
     shell.train(*WORDS, "seed=1")  # other weights
     shell.train(*WORDS, "trainer.precision=bf16")
-    shell.train(*WORDS, "dataset.image_noise=0.1")  # other data
+    shell.train(*WORDS, "dataset.split_seed=1")  # other rows
     assert kept() == ["image"] * 4 + ["text"] * 4
 
 
@@ -119,9 +117,9 @@ def test_where_it_does_not_fit_inputs_are_read(shell, words):
 
 
 def test_what_does_not_fit_on_the_disk_is_not_kept(shell):
-    code, out, said = shell("train", *SMALL, *WORDS, "cache_limit=0.0001")
+    code, out, said = shell("train", *FEW, *WORDS, "cache_limit=0.00001")
     assert code == 0
-    assert "train: features of text would take 0.2 MB, so they are not stored" in " ".join(said.split())
+    assert "train: features of text would take 0.0 MB, so they are not stored" in " ".join(said.split())
     assert costs(Path(out.split()[-1]))["features"]["modalities"] == ["image"]
 
 
@@ -139,14 +137,14 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(shell, monkeypatch)
     from mmrun.run.stage_checkpoints import StageCheckpoints
 
     def interrupted(self, state):
-        if state.step == 8:
+        if state.step == 4:
             self.save(state)
-        if state.step >= 12:
+        if state.step >= 6:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(StageCheckpoints, "on_checkpoint", interrupted)
-        assert shell("train", *SMALL, *WORDS)[0] == 130
+        assert shell("train", *FEW, *WORDS)[0] == 130
     assert shell("cache", "clear")[0] == 0  # they are computed again
     [folder] = Path("outputs").glob("*/*")
     assert shell("resume", folder)[0] == 0
@@ -155,18 +153,12 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(shell, monkeypatch)
     assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
-def train_quietly(words):
-    main(["train", *words])
-
-
-def test_of_two_processes_one_computes(shell):
-    words = [[*SMALL, *WORDS, f"fusion={fusion}"] for fusion in ("concat", "gated")]
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=train_quietly, args=(each,)) for each in words]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+def test_of_two_processes_one_computes(shell, fork_server):
+    processes = []
+    for fusion in ("concat", "gated"):
+        words = ["train", *FEW, *WORDS, f"fusion={fusion}"]
+        processes.append(fork_server.start("-m", "mmrun", *words, cwd=Path.cwd()))
+    assert [process.wait() for process in processes] == [0, 0]
     one, other = Path("outputs").glob("*/*")
     assert costs(one)["features"] == costs(other)["features"]  # the seconds, too
     assert kept() == ["image", "text"]
@@ -175,11 +167,11 @@ def test_of_two_processes_one_computes(shell):
 def test_the_cache_shows_verifies_and_clears_them(shell):
     shell.train(*WORDS)
     _, out, _ = shell("cache", "ls")
-    assert sorted(re.findall(r"feature .*?  (\w+, 322 rows, pooled)", out)) == [
-        "image, 322 rows, pooled",
-        "text, 322 rows, pooled",
+    assert sorted(re.findall(r"feature .*?  (\w+, 44 rows, pooled)", out)) == [
+        "image, 44 rows, pooled",
+        "text, 44 rows, pooled",
     ]
-    assert shell("cache", "verify")[:2] == (0, "2 of 2 entries are intact\n")
+    assert shell("cache", "verify")[:2] == (0, "3 of 3 entries are intact\n")  # with the decoded images
     file = next(Path("cache/features").glob("*/pooled.npy"))
     file.write_bytes(file.read_bytes()[:-9])
     assert shell("cache", "verify")[0] == 1

@@ -14,8 +14,15 @@ from mmrun.towers import FAMILIES
 from mmrun.training import checkpoint
 
 
+@pytest.fixture
+def digits(shell, few_digits):
+    """Type overrides that train for a step on digits of three modalities."""
+    shell.words = ["dataset=manifest", "dataset.path=digits/all.csv", "trainer.batch_size=8", "trainer.progress=false"]
+
+
+@pytest.mark.usefixtures("digits")
 def test_a_pretrained_model_is_fine_tuned_as_a_whole(shell, tiny_model):
-    shell.words = ["budget.steps=2", "trainer.batch_size=16", "trainer.progress=false", "dataset.labelled=0.05"]
+    shell.words.append("budget.steps=2")
     folder = shell.train("model=clip", f"model.path={tiny_model('clip')}")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["choices"]["model"] == "clip"
@@ -27,9 +34,10 @@ def test_a_pretrained_model_is_fine_tuned_as_a_whole(shell, tiny_model):
         assert 0 < change < 0.1
 
 
+@pytest.mark.usefixtures("digits")
 @pytest.mark.parametrize("family", sorted({*FAMILIES} - {"clip"}))
 def test_every_family_trains_beside_encoders_of_the_other_modalities(shell, tiny_model, family):
-    shell.words = ["budget.steps=1", "trainer.batch_size=8", "trainer.progress=false", "dataset.labelled=0.05"]
+    shell.words.append("budget.steps=1")
     folder = shell.train(f"model={family}", f"model.path={tiny_model(family)}", "strategy=component")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics["config"]["encoder"]) == ["image", "audio", "text"]
@@ -42,8 +50,9 @@ def test_a_pretrained_model_takes_the_place_of_pre_training(tiny_model):
     assert list(compose.load(["dataset=digits", "strategy=holistic"]).strategy.stages) == ["pretrain", "finetune"]
 
 
+@pytest.mark.usefixtures("digits")
 def test_components_start_from_their_own_public_weights(shell, tiny_model):
-    shell.words = ["budget.steps=1", "trainer.batch_size=8", "trainer.progress=false", "dataset.labelled=0.05"]
+    shell.words.append("budget.steps=1")
     models = []
     for modality, family in (("image", "clip"), ("text", "clip"), ("audio", "wav2vec2")):
         models.append(f"encoder.{modality}.model={tiny_model(family)}")
@@ -53,8 +62,9 @@ def test_components_start_from_their_own_public_weights(shell, tiny_model):
     assert [metrics["choices"][f"encoder.{name}"] for name in ("image", "audio", "text")] == ["hf", "hf", "hf"]
 
 
+@pytest.mark.usefixtures("digits")
 def test_zero_shot_heads_are_fine_tuned_and_interpolated(shell, tiny_model):
-    shell.words = ["budget.steps=4", "trainer.batch_size=8", "trainer.progress=false", "dataset.labelled=0.05"]
+    shell.words.append("budget.steps=4")
     clip = ["model=clip", f"model.path={tiny_model('clip')}", "modalities=[image,text]", "fusion=aligned"]
     folder = shell.train(*clip, "head.prompt=a photo of a {class}", "strategy=wise_ft")
     final = init_from.final_weights(*init_from.open_config(str(folder), "RUN"))

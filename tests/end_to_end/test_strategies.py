@@ -45,8 +45,8 @@ def moved(folder, before, after):
         ("distill_unimodal", ["teach", "distill"], [{"encoder", "fusion", "head", "probe"}]),
     ],
 )
-def test_each_stage_teaches_what_it_says(shell, strategy, stages, learning):
-    folder = shell.train(f"strategy={strategy}", *["dataset.shots=3"] * (strategy == "few_shot"))
+def test_each_stage_teaches_what_it_says(train_once, strategy, stages, learning):
+    folder = train_once(strategy)
     told = [moved(folder, *pair) for pair in pairwise(stages)]
     assert told == learning
 
@@ -61,8 +61,8 @@ def test_only_upper_layers_are_fine_tuned(shell):
         assert "encoder.image.blocks.3.0.weight" not in still
 
 
-def test_layer_rates_leave_encoders_nearer_to_where_they_were(shell):
-    start = kept(shell.train("strategy=frozen"), "train")
+def test_layer_rates_leave_encoders_nearer_to_where_they_were(shell, train_once):
+    start = kept(train_once("frozen"), "train")
     way = {}
     for strategy in ("scratch", "layer_rates"):
         end = kept(shell.train(f"strategy={strategy}", "optimizer=sgd"), "train")
@@ -174,13 +174,13 @@ def test_tasks_of_three_kinds_at_once(shell):
     assert shell("eval", told["run"])[0] == 0
 
 
-def test_a_probe_whose_encoder_went_on_without_it_is_not_asked(shell):
-    after = metrics(shell.train("strategy=component_supervised"))["metrics"]["test"]
+def test_a_probe_whose_encoder_went_on_without_it_is_not_asked(train_once):
+    after = metrics(train_once("component_supervised"))["metrics"]["test"]
     assert [name for name in after if name.startswith("accuracy")] == ["accuracy"]
-    still = metrics(shell.train("strategy=unimodal"))["metrics"]["test"]
+    still = metrics(train_once("unimodal"))["metrics"]["test"]
     assert {name for name in still if name.startswith("accuracy")} == {"accuracy", "accuracy/image", "accuracy/text"}
 
 
-def test_a_teacher_is_not_kept_with_what_it_taught(shell):
-    run = shell.train("strategy=distill")
+def test_a_teacher_is_not_kept_with_what_it_taught(train_once):
+    run = train_once("distill")
     assert load_file(run / "checkpoints/distill/best/objective.safetensors") == {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmrun.compose import list_options, load_option
+from mmrun.compose import list_options
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.objectives.augment import Augment, Augmentations, Chain
@@ -19,6 +19,7 @@ from mmrun.testing import augmentations
 from mmrun.testing.examples import KINDS, METADATA, TASKS, build_batch, build_model
 from mmrun.types import KINDS as ALL_KINDS
 from mmrun.types import Augmentation, Objective
+from tests.options import load_option
 
 NAMES = [name for name in list_options("augment") if name != "none"]
 BY_KIND = [(kind, name) for kind in ALL_KINDS for name in list_options(f"augment/{kind}")]

@@ -6,11 +6,12 @@ from itertools import product
 import pytest
 import torch
 
-from mmrun.compose import list_options, load_option
+from mmrun.compose import list_options
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.testing import objectives as contract
 from mmrun.testing.examples import DIMS, TASKS, build_batch, build_model
+from tests.options import load_option
 
 NAMES = list_options("objective")
 READ_TOKENS = ("data2vec", "wav2vec2")  # of every encoder

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from mmrun.compose import list_options, load_option
+from mmrun.compose import list_options
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.cross_modal import CrossModal
 from mmrun.testing.examples import DIMS, KINDS, METADATA, TASKS, build_batch, build_model
+from tests.options import load_option
 
 FUSIONS = [
     name for name in list_options("fusion") if name not in ("aligned", "flava")

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from mmrun.compose import load_option
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.objectives.augmentations.image import AugmentImage
@@ -14,6 +13,7 @@ from mmrun.testing.examples import DIM, KINDS, METADATA, build_batch, build_mode
 from mmrun.training.grad_accumulation import split
 from tests.objectives.digits import draw_digit_view, load_images, pretrain
 from tests.objectives.single import SelfSupervised
+from tests.options import load_option
 
 
 def test_each_view_is_predicted_from_every_other_one_and_never_from_itself():

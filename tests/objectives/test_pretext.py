@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmrun.compose import list_options, load, load_option
+from mmrun.compose import list_options, load
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.objectives.pretext import (
@@ -17,6 +17,7 @@ from mmrun.objectives.pretext import (
 )
 from mmrun.testing.examples import DIM, ENCODER_METADATA, KINDS
 from mmrun.types import KINDS as ALL_KINDS
+from tests.options import load_option
 
 DEFAULT = load_option("objective", "self_supervised")
 CHANGES = {  # the kinds whose pretext an objective of the same name changes

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from mmrun.compose import load_option
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.objectives.self_supervised import SelfSupervised
 from mmrun.testing.examples import DIM, DIMS, KINDS, METADATA, build_batch, build_model
 from tests.objectives.single import BY_KIND, build_objective, get_trained_parts
+from tests.options import load_option
 
 
 def test_the_loss_is_the_sum_over_modalities():

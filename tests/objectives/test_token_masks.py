@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from mmrun.compose import load_option
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.models.encoders.image import Bottleneck, Cnn
@@ -18,6 +17,7 @@ from mmrun.objectives.token_masks import (
 )
 from mmrun.testing.examples import KINDS, METADATA, build_batch
 from mmrun.types import Features
+from tests.options import load_option
 
 
 def test_words_are_masked_and_special_tokens_are_not():

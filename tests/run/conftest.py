@@ -1,10 +1,12 @@
 """Tiny runs on synthetic data: opened in a tenth of a second, trained in another."""
 
+import functools
+
 import pytest
 
 from mmrun import compose
 from mmrun.results.folder import RunFolder
-from mmrun.run.pipeline import build_accelerator, open_session
+from mmrun.run.pipeline import build_accelerator, open_session, run
 from mmrun.training.callback import NullCallback
 
 TINY = [
@@ -21,6 +23,19 @@ def load(tmp_path):
         return compose.load([*TINY, f"outputs={tmp_path}/outputs", f"cache={tmp_path}/cache", *overrides])
 
     return load_tiny
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory):
+    """Return a function that trains a tiny run with further overrides, once; tests leave its folder as it is."""
+    folder = tmp_path_factory.mktemp("tiny_runs")
+
+    @functools.cache
+    def train(*overrides):
+        config = compose.load([*TINY, f"outputs={folder}/outputs", f"cache={folder}/cache", *overrides])
+        return run(config, NullCallback())
+
+    return train
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from mmrun import compose
 from mmrun.errors import ConfigError
-from mmrun.run import checks
+from mmrun.run import checks, data
 from mmrun.run.build import build_model
 from mmrun.run.checks import check, check_sweep
 from mmrun.run.data import open_data
@@ -56,7 +56,7 @@ def load_sweep(*overrides):
 
 def test_a_sweep_is_checked_once_per_configuration_and_opens_its_data_once(monkeypatch):
     opened, built = [], []
-    monkeypatch.setattr(checks, "open_data", lambda config: opened.append(config) or open_data(config))
+    monkeypatch.setattr(data, "open_data", lambda config: opened.append(config) or open_data(config))
     monkeypatch.setattr(checks, "build_model", lambda *parts: built.append(parts) or build_model(*parts))
     words = ["seed=range(3)", "optimizer.lr=1e-3,1e-2", "budget.epochs=1,2", "fusion.dim=8,16"]
     notes = check_sweep(load_sweep(*words, "dataset.labelled=0.5,1"))

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -16,8 +18,8 @@ from mmrun.training.callback import NullCallback
 
 
 @pytest.fixture
-def finished(load):
-    return run(load(), NullCallback())
+def finished(train_once):
+    return train_once()
 
 
 def test_an_encoder_starts_from_another_run(load, finished):
@@ -48,7 +50,7 @@ def test_all_parts_start_from_another_run(load, finished):
     model = build_model(config, data)
     weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
-    assert data.table.warnings == []
+    assert data.warnings == []
 
 
 def test_parts_that_do_not_match_are_listed_and_keep_their_own_weights(load, finished):
@@ -57,7 +59,7 @@ def test_parts_that_do_not_match_are_listed_and_keep_their_own_weights(load, fin
     model = build_model(config, data)
     weights = init_from.final_weights(*init_from.open_config(str(finished.path), "init"))
     assert torch.equal(model.probe["a"].label.weight, weights["probe.a.label.weight"])
-    assert data.table.warnings == [
+    assert data.warnings == [
         f"init: encoder.a, probe.a, probe.b start from {finished.name}, but not encoder.b (other parameters), "
         "fusion (other shapes), head.label (other shapes)"
     ]
@@ -74,9 +76,8 @@ def test_fusion_and_head_start_from_another_run(load, finished):
     assert not torch.equal(model.probe["a"].label.weight, weights["probe.a.label.weight"])
 
 
-def test_a_single_part_counts_more_than_all_parts(load, finished):
-    config = load("seed=1")
-    other = run(config, NullCallback())
+def test_a_single_part_counts_more_than_all_parts(load, train_once, finished):
+    other = train_once("seed=1")
     config = load("seed=2", f"init={finished.path}", f"encoder.a.init={other.path}:encoder.a")
     model = build_model(config, open_data(config))
     weights = init_from.final_weights(*init_from.open_config(str(other.path), "init"))
@@ -166,7 +167,7 @@ def test_an_encoder_of_a_run_with_other_means_is_taken_with_a_warning(load_texts
     data = open_data(config)
     for _ in range(2):
         build_model(config, data)
-    assert data.table.warnings == [
+    assert data.warnings == [
         f"encoder.cells.init: encoder.cells of {first.name} was fitted to other training rows (numeric differs), so "
         "its weights see inputs in another scale or size than they were trained on"
     ]
@@ -180,7 +181,7 @@ def test_a_head_of_a_run_with_other_classes_is_refused_alone_and_listed_with_all
     config = load_texts(f"init={first.path}", labels=("a", "b"), name="other")
     data = open_data(config)
     build_model(config, data)
-    assert [line for line in data.table.warnings if line.startswith("init: ")] == [
+    assert [line for line in data.warnings if line.startswith("init: ")] == [
         f"init: encoder.words, encoder.cells, fusion start from {first.name}, but not head.label (other classes), "
         "probe.words (other classes), probe.cells (other classes)"
     ]
@@ -203,12 +204,12 @@ def test_a_soup_of_runs_with_other_vocabularies_is_refused(load_texts):
         predict_soup([first, second], ["test"], NullCallback())
 
 
-def test_a_run_without_a_record_is_taken_with_a_warning(load, finished):
-    finished.data_file.unlink()
-    config = load(f"encoder.a.init={finished.path}:encoder.a", "seed=1")
+def test_a_run_without_a_record_is_taken_with_a_warning(load, finished, tmp_path):
+    path = shutil.copytree(finished.path, tmp_path / finished.name, ignore=shutil.ignore_patterns("data.npz"))
+    config = load(f"encoder.a.init={path}:encoder.a", "seed=1")
     data = open_data(config)
     build_model(config, data)
-    assert data.table.warnings == [
+    assert data.warnings == [
         f"encoder.a.init: {finished.name} has no record of its vocabulary and statistics, so they are not compared"
     ]
 

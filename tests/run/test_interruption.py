@@ -32,8 +32,8 @@ class Signal(Callback):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *TERMINATION])
-def test_a_signal_ends_the_run_after_a_checkpoint_and_resuming_gives_the_same_result(load, number):
-    expected = run(load(), NullCallback()).read_metrics()["metrics"]
+def test_a_signal_ends_the_run_after_a_checkpoint_and_resuming_gives_the_same_result(load, train_once, number):
+    expected = train_once().read_metrics()["metrics"]
     config = load(f"outputs={load().outputs}-{number}")
     sender = Signal(number)
     with pytest.raises(KeyboardInterrupt) as raised:

@@ -24,8 +24,8 @@ def test_a_finished_run_is_returned_and_not_repeated(load):
     assert folder.metrics_file.stat().st_mtime_ns == modified
 
 
-def test_an_interrupted_run_is_resumed_with_the_same_result(load):
-    expected = run(load("trainer.save_every=0"), NullCallback()).read_metrics()["metrics"]
+def test_an_interrupted_run_is_resumed_with_the_same_result(load, train_once):
+    expected = train_once("trainer.save_every=0").read_metrics()["metrics"]
     config = load("trainer.save_every=0", f"outputs={load().outputs}-interrupted")
     with pytest.raises(KeyboardInterrupt):
         run(config, Interrupt())

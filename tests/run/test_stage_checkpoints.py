@@ -80,8 +80,8 @@ def losses_of(folder):
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(load, how):
-    whole = run(load("trainer.evaluate_every=0.5"), NullCallback())
+def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(load, train_once, how):
+    whole = train_once("trainer.evaluate_every=0.5")
     folder, messages = resumed_after_damage(load, ["last/learner.safetensors"], how)
     assert messages[0].startswith(f"{folder.path}/checkpoints/train/last/learner.safetensors: ")
     assert messages[0].endswith("; train continues from the checkpoint before it")
@@ -91,8 +91,8 @@ def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(load, how):
 
 
 @pytest.mark.parametrize("files", [["best/model.safetensors"], ["last/state.json", "last.old/random.safetensors"]])
-def test_a_stage_without_an_intact_checkpoint_is_trained_again(load, files):
-    whole = run(load("trainer.evaluate_every=0.5"), NullCallback())
+def test_a_stage_without_an_intact_checkpoint_is_trained_again(load, train_once, files):
+    whole = train_once("trainer.evaluate_every=0.5")
     folder, messages = resumed_after_damage(load, files)
     assert messages[-1].endswith("; train is trained again from its start")
     assert folder.read_metrics()["metrics"] == whole.read_metrics()["metrics"]
@@ -109,8 +109,8 @@ def test_a_stage_of_a_finished_run_is_checked_when_it_is_read(load):
     reopen(folder, NullCallback())
 
 
-def test_only_the_result_is_kept_of_a_finished_stage(load):
-    folder = run(load("trainer.save_every=0"), NullCallback())
+def test_only_the_result_is_kept_of_a_finished_stage(train_once):
+    folder = train_once("trainer.save_every=0")
     assert sorted(path.name for path in (folder.checkpoints / "train").iterdir()) == ["best", "last"]
 
 

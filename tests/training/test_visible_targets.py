@@ -9,7 +9,6 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mmrun.compose import load_option
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.autoencode import Autoencoder
@@ -28,6 +27,7 @@ from mmrun.testing.examples import DIMS, KINDS, METADATA, ConcatFusion, LinearEn
 from mmrun.training.engine import mean_losses
 from mmrun.training.grad_accumulation import GradientAccumulator, first_rows, split
 from mmrun.training.learner import Learner
+from tests.options import load_option
 
 MODALITIES = ("photo", "cells")
 KINDS_OF_TWO, DIMS_OF_TWO = {m: KINDS[m] for m in MODALITIES}, {m: DIMS[m] for m in MODALITIES}

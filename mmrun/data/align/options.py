@@ -79,6 +79,16 @@ def parse_alignments(nodes: Mapping[str, Any] | None) -> dict[str, Alignment]:
     return alignments
 
 
+def list_windows(alignments: Mapping[str, Alignment]) -> dict[str, tuple[float, float]] | None:
+    """Return the first and last moment that is read of each modality, in s from the time of a row; None: none is.
+
+    Args:
+        alignments: by modality; those without a window are left out.
+    """
+    windows = {name: alignment.window for name, alignment in alignments.items() if alignment.window is not None}
+    return windows or None
+
+
 def list_times(alignments: Mapping[str, Alignment]) -> list[str]:
     """Return the columns of a table that hold the times of rows.
 

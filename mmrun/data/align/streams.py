@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -14,8 +15,9 @@ from mmrun.data.frames import FRAME_SUFFIXES
 from mmrun.data.items import Excerpt, FrameList
 from mmrun.data.limits import MAX_FRAME_FILES, MAX_STREAM_FILES, read_text
 from mmrun.data.preprocess.audio import measure_duration
-from mmrun.data.preprocess.series_files import read_axes, read_rate
+from mmrun.data.preprocess.series_files import TEXT_SUFFIXES, Axes, read_axes, read_rate
 from mmrun.data.preprocess.video_files import read_video_header
+from mmrun.data.subfiles import stat_file
 from mmrun.data.suffixes import SUFFIXES
 from mmrun.data.table import SeriesLayout
 from mmrun.errors import DataError
@@ -24,6 +26,7 @@ TIMES_FILE = "timestamps.txt"  # in a folder of files, or beside it, as in KITTI
 FOLDER_SUFFIXES = {"image": FRAME_SUFFIXES, "video": FRAME_SUFFIXES, "points": SUFFIXES["points"] | {".npy"}}
 ROUNDING = 1e-6  # s, by which sums of time stamps since 1970 may be wrong
 MAX_CUT = 1 << 22  # numbers that are interpolated at a time
+MAX_PARSED = 4  # text files whose numbers stay in memory, up to 64 MiB each
 
 
 class Stream(Protocol):
@@ -208,7 +211,8 @@ def _open_series(value: object, alignment: Alignment, layout: SeriesLayout) -> S
     """Open a series; its first column is the time, unless its rate is known."""
     if not isinstance(value, Path):
         raise DataError("holds numbers; with dataset.align it has to name the file of a stream")
-    axes = read_axes(value)
+    is_text = value.suffix.lower() in TEXT_SUFFIXES
+    axes = _parse_text(value, stat_file(value).stamp) if is_text else read_axes(value)
     layout = layout if axes.layout == "auto" else axes.layout
     if layout == "auto":
         layout = "time_first" if axes.numbers.shape[0] > axes.numbers.shape[1] else "channels_first"
@@ -223,6 +227,12 @@ def _open_series(value: object, alignment: Alignment, layout: SeriesLayout) -> S
     if len(times) == 1:
         raise DataError(f"{value.name} has a single sample, and is no stream")
     return SeriesStream(times, samples, alignment)
+
+
+@lru_cache(MAX_PARSED)
+def _parse_text(path: Path, stamp: str) -> Axes:
+    """Read a text file once, however many runs of a process read it; the stamp changes when it is written."""
+    return read_axes(path)
 
 
 def _open_video(path: Path, alignment: Alignment) -> MediaStream:

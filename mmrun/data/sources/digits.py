@@ -1,5 +1,6 @@
 """Real handwritten digits with synthetic sound and text: three modalities, created in a second without a download."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -59,19 +60,13 @@ def digits(
         ConfigError: an argument is out of range.
     """
     _check(image_occlusion, text_wrong, text_typos, languages, kinds)
-    pictures, classes = _load_digits()
-    image_rng, audio_rng, text_rng = (np.random.default_rng([data_seed, stream]) for stream in range(3))
-    columns = {
-        "image": Column("image", _draw_images(pictures, image_noise, image_occlusion, image_rng)),
-        "audio": Column("audio", _draw_tones(classes, audio_snr, audio_spread, audio_rng)),
-        "text": Column("text", _draw_words(classes, text_wrong, text_typos, sorted(languages), text_rng)),
-    }
-    levels = [image_noise, image_occlusion, audio_snr, audio_spread, text_wrong, text_typos]
+    levels = (image_noise, image_occlusion, audio_snr, audio_spread, text_wrong, text_typos)
+    columns, classes = _draw_columns(levels, tuple(sorted(languages)), data_seed)
     recipe = json.dumps(["digits", REVISION, levels, sorted(languages), data_seed])
     return Table(
         ids=[f"digit-{row:04d}" for row in range(len(classes))],
-        columns=columns,
-        targets={"label": Target("classification", classes, [str(digit) for digit in range(10)])},
+        columns=dict(columns),
+        targets={"label": Target("classification", classes.copy(), [str(digit) for digit in range(10)])},
         split=make_split(len(classes), data_seed, classes),
         fingerprint=hashlib.sha256(recipe.encode()).hexdigest(),
     )
@@ -95,6 +90,22 @@ def _check(
     unknown = [language for language in languages if language not in WORDS]
     if unknown or not languages:
         raise ConfigError(f"dataset.languages: {list(languages)}; choose at least one of {', '.join(WORDS)}")
+
+
+@functools.lru_cache(maxsize=1)  # the runs of a sweep read the same rows
+def _draw_columns(
+    levels: tuple[float, float, float, float, float, float], languages: tuple[str, ...], data_seed: int
+) -> tuple[dict[str, Column], np.ndarray]:
+    """Return the columns and the classes of the rows."""
+    image_noise, image_occlusion, audio_snr, audio_spread, text_wrong, text_typos = levels
+    pictures, classes = _load_digits()
+    image_rng, audio_rng, text_rng = (np.random.default_rng([data_seed, stream]) for stream in range(3))
+    columns = {
+        "image": Column("image", _draw_images(pictures, image_noise, image_occlusion, image_rng)),
+        "audio": Column("audio", _draw_tones(classes, audio_snr, audio_spread, audio_rng)),
+        "text": Column("text", _draw_words(classes, text_wrong, text_typos, languages, text_rng)),
+    }
+    return columns, classes
 
 
 def _load_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +147,7 @@ def _draw_tones(
 
 
 def _draw_words(
-    classes: np.ndarray, wrong: float, typos: float, languages: list[str], rng: np.random.Generator
+    classes: np.ndarray, wrong: float, typos: float, languages: Sequence[str], rng: np.random.Generator
 ) -> list[str]:
     """Return a name for each digit, in one of the languages; some name a random digit, some have a typo."""
     num_rows = len(classes)

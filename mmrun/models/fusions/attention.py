@@ -1,13 +1,15 @@
 """Fusions that attend to tokens. A modality without tokens contributes its pooled vector as its only token."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
-from mmrun.models.fusions.positions import PositionKind, build_positions
+from mmrun.models.fusions.positions import PositionKind, Rotary, Windows, build_positions
 from mmrun.models.fusions.presence import build_projections, masked_mean, project_tokens, stack_present
 from mmrun.models.fusions.tokens import Tokens, concat_tokens, init_tokens, prepend_tokens
-from mmrun.models.fusions.transformer import Block, Transformer
+from mmrun.models.fusions.transformer import Angles, Block, Transformer
 from mmrun.types import Features, Fusion
 from mmrun.values import Depth, ShareBelow1, Width
 
@@ -116,8 +118,9 @@ class CrossAttention(Fusion):
         dim: D, the width of the tokens and of the fused vector.
         num_heads: attention heads; must divide `dim`.
         num_layers: blocks of each transformer.
-        positions: learned per modality, or none: the tokens are a set.
+        positions: learned per modality; rotary: by time, see `positions.Rotary`; or none: the tokens are a set.
         dropout: see `transformer.Block`.
+        windows: of the modalities that are recorded over time; used with positions=rotary only.
     """
 
     def __init__(
@@ -126,8 +129,9 @@ class CrossAttention(Fusion):
         dim: Width = 128,
         num_heads: Width = 4,
         num_layers: Depth = 1,
-        positions: PositionKind = "learned",
+        positions: PositionKind | Literal["rotary"] = "learned",
         dropout: ShareBelow1 = 0.0,
+        windows: Windows | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -138,7 +142,9 @@ class CrossAttention(Fusion):
             self.readers[reader] = Reader(sources, dim, num_heads, num_layers, dropout)
         self.norm = nn.LayerNorm(dim)
         self.out = nn.Linear(dim * len(dims), dim)
-        self.positions = build_positions(positions, dims, dim)  # last, so that it changes no other initial weight
+        self.rotary = Rotary(dims, dim // num_heads, windows) if positions == "rotary" else None
+        kind: PositionKind = "none" if positions == "rotary" else positions
+        self.positions = build_positions(kind, dims, dim)  # last, so that it changes no other initial weight
 
     def forward(self, features: dict[str, Features], present: dict[str, Tensor]) -> Tensor:
         """Fuse.
@@ -151,10 +157,11 @@ class CrossAttention(Fusion):
             Fused vectors [B, D].
         """
         tokens = self.positions(project_tokens(self.project, features, present))
+        angles = None if self.rotary is None else self.rotary(tokens)
         averages = []
         for name, reader in self.readers.items():
-            x, mask = tokens[name]
-            averages.append(masked_mean(self.norm(reader(x, mask, tokens)), mask))
+            output = self.norm(reader(name, tokens, angles))
+            averages.append(masked_mean(output, tokens[name][1]))
         fused: Tensor = self.out(torch.cat(averages, dim=1))
         return fused
 
@@ -176,23 +183,29 @@ class Reader(nn.Module):
         self.merge = nn.Linear(dim * len(sources), dim)
         self.memory = Block(dim, num_heads, dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, tokens: dict[str, Tokens]) -> Tensor:
+    def forward(self, reader: str, tokens: dict[str, Tokens], angles: dict[str, Tensor] | None) -> Tensor:
         """Update one modality's tokens by attention to those of the sources.
 
         Args:
-            x: [B, T, D].
-            mask: [B, T] bool, True where x is real.
-            tokens: by modality, with their masks.
+            reader: the modality.
+            tokens: by modality, [B, T, D], with masks [B, T].
+            angles: by modality, see `positions.Rotary`; None: tokens have no times.
 
         Returns:
             [B, T, D].
         """
+        x, mask = tokens[reader]
         attended = []
-        for name, transformer in self.cross.items():
-            context, context_mask = tokens[name]
-            attended.append(transformer(x, context_mask, context))
-        output: Tensor = self.memory(self.merge(torch.cat(attended, dim=2)), mask)
+        for source, transformer in self.cross.items():
+            context, context_mask = tokens[source]
+            attended.append(transformer(x, context_mask, context, _select(angles, reader, source)))
+        merged = self.merge(torch.cat(attended, dim=2))
+        output: Tensor = self.memory(merged, mask, angles=_select(angles, reader, reader))
         return output
+
+
+def _select(angles: dict[str, Tensor] | None, queries: str, keys: str) -> Angles | None:
+    return None if angles is None else (angles[queries], angles[keys])
 
 
 class Bottleneck(Fusion):

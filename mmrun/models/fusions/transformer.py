@@ -6,6 +6,10 @@ from torch import Tensor, nn
 
 from mmrun.errors import ConfigError
 
+Angles = tuple[
+    Tensor, Tensor
+]  # of queries [B, Q, D / heads / 2] and keys [B, K, D / heads / 2], see `positions.Rotary`
+
 
 class MultiHead(nn.Module):
     """Multi-head attention (Vaswani et al., 2017) with an additional key and value of zeros.
@@ -32,19 +36,23 @@ class MultiHead(nn.Module):
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor, angles: Angles | None = None) -> Tensor:
         """Attend from x to the context.
 
         Args:
             x: [B, Q, D].
             context: [B, K, D].
             mask: [B, K] bool, True where the context may be read.
+            angles: by which queries and keys are rotated; None: they are not.
 
         Returns:
             [B, Q, D].
         """
         query = self._split_heads(self.query(x))  # [B, heads, Q, D / heads]
-        key = F.pad(self._split_heads(self.key(context)), (0, 0, 0, 1))  # [B, heads, K + 1, D / heads]
+        key = self._split_heads(self.key(context))
+        if angles is not None:
+            query, key = _rotate(query, angles[0]), _rotate(key, angles[1])
+        key = F.pad(key, (0, 0, 0, 1))  # [B, heads, K + 1, D / heads]
         value = F.pad(self._split_heads(self.value(context)), (0, 0, 0, 1))
         mask = F.pad(mask, (0, 1), value=True)[:, None, None, :]  # [B, 1, 1, K + 1]
         dropout = self.dropout if self.training else 0.0
@@ -54,6 +62,13 @@ class MultiHead(nn.Module):
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return torch.unflatten(x, 2, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _rotate(x: Tensor, angles: Tensor) -> Tensor:  # [B, heads, T, 2 * F], [B, T, F]
+    """Rotate each pair of channels i and i + F."""
+    cos, sin = angles.cos()[:, None].to(x.dtype), angles.sin()[:, None].to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
 class Block(nn.Module):
@@ -74,19 +89,20 @@ class Block(nn.Module):
             nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim), nn.Dropout(dropout)
         )
 
-    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None, angles: Angles | None = None) -> Tensor:
         """Update x by attention to the context.
 
         Args:
             x: [B, Q, D].
             mask: [B, K] bool, True where the context is real.
             context: [B, K, D]; None for self-attention.
+            angles: see `MultiHead.forward`.
 
         Returns:
             [B, Q, D].
         """
         normed = self.norm(x)
-        attended = self.attention(normed, normed if context is None else self.norm(context), mask)
+        attended = self.attention(normed, normed if context is None else self.norm(context), mask, angles)
         x = x + self.dropout(attended)
         output: Tensor = x + self.mlp(x)
         return output
@@ -106,17 +122,18 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
 
-    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None = None, angles: Angles | None = None) -> Tensor:
         """Update x by attention to the context, block after block.
 
         Args:
             x: [B, Q, D].
             mask: [B, K] bool, True where the context is real.
             context: [B, K, D], the same for each block; None for self-attention.
+            angles: see `MultiHead.forward`.
 
         Returns:
             [B, Q, D].
         """
         for block in self.blocks:
-            x = block(x, mask, context)
+            x = block(x, mask, context, angles)
         return x

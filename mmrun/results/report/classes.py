@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,12 +13,12 @@ from mmrun.results.classification import GRID, OneVsRestCurves
 from mmrun.results.folder import RunFolder
 from mmrun.results.predictions import list_tasks, parse_primary_head, read_predictions
 from mmrun.results.report.confusion import plot_confusion
-from mmrun.results.report.groups import collect_keys, describe_groups, drop_empty, format_group, map_groups
+from mmrun.results.report.groups import describe_groups, drop_empty, format_group, map_groups, merge_keys
 from mmrun.results.report.plots import Plot
 from mmrun.results.report.section import Section
 from mmrun.results.report.style import Styles, draw_legend
+from mmrun.results.run_values import Group
 from mmrun.results.schema import RunRecord
-from mmrun.results.selection import Group
 
 MAX_MATRICES = 6  # groups whose confusion matrix is drawn
 
@@ -81,6 +83,18 @@ class ClassificationSummary:
         return OneVsRestCurves.average(self.curves)
 
 
+class GroupSummary(NamedTuple):
+    """What the runs of a group predicted.
+
+    Attributes:
+        tasks: by name, those that have classes or labels.
+        notes: on runs that are left out, one line each.
+    """
+
+    tasks: dict[str, ClassificationSummary]
+    notes: list[str]
+
+
 def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styles: Styles) -> Section | None:
     """Build the section for one task: that of the metric where it has classes, else the first that has.
 
@@ -93,16 +107,19 @@ def build_section(groups: Mapping[Group, Iterable[RunRecord]], metric: str, styl
         The section; None where no run stored predictions of a task with classes.
     """
     split, _, name = metric.partition("/")
-    summaries = drop_empty(map_groups(lambda runs: summarize_predictions(runs, split), groups))
+    summarized = map_groups(lambda runs: summarize_predictions(runs, split), groups)
+    notes = chain.from_iterable(summary.notes for summary in summarized.values())
+    summaries = drop_empty({group: summary.tasks for group, summary in summarized.items()})
     if not summaries:
         return None
-    tasks = collect_keys(summaries)
+    tasks = merge_keys(summaries.values())
     task = next((task for task in tasks if name.startswith(f"{task}.")), tasks[0])
     of_task: dict[Group, ClassificationSummary] = {}
     for group, by_task in summaries.items():
         if task in by_task:
             of_task[group] = by_task[task]
-    text = f"Task {task}, one of {len(tasks)}." if len(tasks) > 1 else ""
+    sentences = [f"Task {task}, one of {len(tasks)}."] if len(tasks) > 1 else []
+    text = " ".join([*sentences, *notes])
     return Section("Calibration and classes", text, plots=_plot_task(of_task, styles))
 
 
@@ -120,32 +137,32 @@ def _plot_task(summaries: Mapping[Group, ClassificationSummary], styles: Styles)
     return [*plots, plot_calibration(summaries, styles), *matrices[:MAX_MATRICES]]
 
 
-def summarize_predictions(runs: Iterable[RunRecord], split: str) -> dict[str, ClassificationSummary]:
+def summarize_predictions(runs: Iterable[RunRecord], split: str) -> GroupSummary:
     """Sum up what the runs of a group predicted.
 
     Args:
         runs: of one group; those without stored predictions are left out.
         split: whose predictions are read.
-
-    Returns:
-        A summary by task, of the tasks that have classes or labels.
     """
     summaries: dict[str, ClassificationSummary] = {}
+    notes = []
     for run in runs:
         folder = RunFolder(run["folder"])
         if not (folder.predictions / f"{split}.parquet").exists():
             continue
         for task in list_tasks(folder, split):
-            per_class = run["per_class"][split][task]
+            per_class = run["per_class"][split].get(task, {})
             if not classification.has_classes(per_class):
                 continue
-            summary = summaries.setdefault(task, ClassificationSummary(list(per_class)))
             _, scores, target = read_predictions(folder, split, task, parse_primary_head(run))
-            if target.ndim == 1:
-                summary.add(scores, target)
-            else:
-                summary.add_labels(scores, target)
-    return summaries
+            summary = summaries.get(task, ClassificationSummary(list(per_class)))
+            if list(per_class) != summary.names or not classification.match_outputs(per_class, scores, target):
+                notes.append(f"{folder.name} is left out: its predictions of {task} are not those of its classes.")
+                continue
+            summaries[task] = summary
+            add = summary.add if target.ndim == 1 else summary.add_labels
+            add(scores, target)
+    return GroupSummary(summaries, notes)
 
 
 # --------------------------------------------------------------------------------------------------------- plots

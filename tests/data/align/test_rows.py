@@ -3,6 +3,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from mmrun.data.align import streams
 from mmrun.data.align.options import Alignment
 from mmrun.data.items import Excerpt
 from mmrun.data.preprocess.audio import read_audio
@@ -264,6 +265,18 @@ def test_the_fingerprint_covers_the_alignment_and_its_streams(tmp_path):
     prints.append(open_aligned(path, **WINDOW).fingerprint)
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
+
+
+def test_a_text_file_is_parsed_once_until_it_changes(tmp_path):
+    write_ramp(tmp_path / "slow.csv", 0, 10, rate=2)
+    path = write_table(tmp_path, "slow.csv", TIMES)
+    parses = streams._parse_text.cache_info().misses
+    for _ in range(3):
+        open_aligned(path, **WINDOW)
+    assert streams._parse_text.cache_info().misses == parses + 1
+    write_ramp(tmp_path / "slow.csv", 1, 12, rate=2)
+    assert open_aligned(path, **WINDOW).columns["stream"].values[0].tolist() == [[3.0, 3.5, 4.0, 4.5]]
+    assert streams._parse_text.cache_info().misses == parses + 2
 
 
 def test_the_kinds_are_described_without_the_streams(tmp_path):

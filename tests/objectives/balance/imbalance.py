@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmrun.compose import load_option
 from mmrun.instantiate import instantiate
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Task
 from mmrun.tasks.classification import Classification
 from mmrun.types import Batch, Encoder, Features, Objective
+from tests.options import load_option
 
 LABEL = {"label": Classification("label", ["x", "y"], np.ones(2))}
 KINDS, DIMS = {"strong": "tabular", "weak": "tabular"}, {"strong": 8, "weak": 8}

@@ -2,12 +2,13 @@
 
 import torch
 
-from mmrun.compose import list_options, load_option
+from mmrun.compose import list_options
 from mmrun.instantiate import instantiate
 from mmrun.models.fusions.dynamic import SharedHead
 from mmrun.models.multimodal import Multimodal
 from mmrun.objectives.task import Task
 from mmrun.testing.examples import DIMS, KINDS, TASKS, build_model
+from tests.options import load_option
 
 NAMES = [name for name in list_options("balance") if name != "none"]
 LABEL, AGE = TASKS["label"], TASKS["age"]

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from mmrun.compose import list_options, load_option
+from mmrun.compose import list_options
 from mmrun.errors import ConfigError
 from mmrun.instantiate import instantiate
 from mmrun.testing.examples import TASKS, build_batch, build_model
 from mmrun.testing.objectives import OPTIONAL_KWARGS
 from tests.objectives.balance.methods import NAMES, all_close, build_learner, compute_gradients, get_kwargs, tasks_of
+from tests.options import load_option
 
 OBJECTIVES = list_options("objective")
 LEARN_FROM_TARGETS = {

@@ -266,6 +266,14 @@ def test_predictions_of_all_seeds_are_summed():
     assert len(summary.curves) == 2  # the second run has rows of one class: no curve
 
 
+def test_a_run_whose_classes_are_out_of_range_is_left_out(detailed):
+    run = detail(finished(detailed, 0.5, "holistic", seed=3))
+    write_predictions(run, "test", ["0", "1"], {"label": np.array([0, 7])}, {"label": np.full((2, 2), 0.5)})
+    shown = build_sections(detailed)["Calibration and classes"]
+    assert shown.text == f"{run.name} is left out: its predictions of label are not those of its classes."
+    assert "confusion-holistic" in [plot.name for plot in shown.plots]
+
+
 def test_a_mean_curve_is_the_mean_of_the_curves():
     summary = classes.ClassificationSummary(["cat", "dog"])
     summary.add(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))  # perfect, for both classes
