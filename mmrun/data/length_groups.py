@@ -43,6 +43,20 @@ def measure_columns(columns: Iterable[PreprocessedColumn]) -> np.ndarray | None:
     return np.sum(totals, axis=0) if totals else None
 
 
+def compute_longest_width(column: PreprocessedColumn) -> int | None:
+    """Return the width of a batch that holds the longest row of a column.
+
+    Args:
+        column: of one modality.
+
+    Returns:
+        None where there is nothing to crop, or rows are decoded anew for each batch.
+    """
+    parts = column.parts if isinstance(column, MappedColumn) else {}
+    lengths = _measure_lengths(parts)
+    return None if lengths is None else _round_up(parts, int(lengths.max()))
+
+
 def compute_mean_width(column: PreprocessedColumn, batches: np.ndarray) -> int | None:
     """Return the mean width of some batches once they are cropped.
 

@@ -37,7 +37,8 @@ class Loader:
         rank: of this process.
         world: number of processes; it divides `batch_size`.
         cropped: modalities whose padding is cropped where all rows of a batch have it; those without a column are
-            ignored. Batch 0 is not cropped: what is tried on it, such as whether it fits into memory, holds for all.
+            ignored. Batch 0 is as wide as the longest row of all: what is tried on it, such as whether it fits into
+            memory, holds for all batches.
         group_by_length: rows of similar length, in the modalities that are cropped, share training batches.
         stream: order of the rows in training; None: one permutation per epoch.
     """
@@ -152,7 +153,8 @@ class Loader:
         )
 
     def _submit(self, step: int) -> object:
-        return self._batcher.submit(self.sampler.sample_batch(step), step > 0)
+        widths = self.build_batch.longest_widths if step == 0 else None
+        return self._batcher.submit(self.sampler.sample_batch(step), widths)
 
 
 class BatchBuilder:
@@ -175,30 +177,35 @@ class BatchBuilder:
         self.columns, self.targets, self.device = columns, targets, device
         self.cropped = cropped
 
-    def __call__(self, rows: np.ndarray, crop: bool = True) -> Batch:
+    @cached_property
+    def longest_widths(self) -> dict[str, int]:
+        """Widths that hold the longest row of all, by modality that is cropped; none of rows that are decoded anew."""
+        widths = {name: length_groups.compute_longest_width(self.columns[name]) for name in sorted(self.cropped)}
+        return {name: width for name, width in widths.items() if width is not None}
+
+    def __call__(self, rows: np.ndarray, widths: Mapping[str, int] | None = None) -> Batch:
         """Build a batch.
 
         Args:
             rows: row numbers [B].
-            crop: False: nothing is cropped.
+            widths: to which modalities are cropped; None: to that of the longest of these rows.
         """
         index = torch.from_numpy(rows)
         inputs: dict[str, Input] = {}
         for name, column in self.columns.items():
-            inputs[name] = self._gather(column, index, crop and name in self.cropped)
+            stored = column.gather(index, pin=self.device.type == "cuda")
+            if widths is None and name in self.cropped:
+                stored = length_groups.crop_padding(stored)
+            elif widths is not None and name in widths:
+                stored = length_groups.crop_parts(stored, widths[name])
+            parts = {part: self._copy_and_convert(tensor) for part, tensor in stored.items()}
+            inputs[name] = parts[""] if list(parts) == [""] else parts
         return Batch(
             inputs=inputs,
             present={name: self._copy_pinned(column.present[index]) for name, column in self.columns.items()},
             targets={name: self._copy_pinned(values[index]) for name, values in self.targets.items()},
             index=self._copy_pinned(index),
         )
-
-    def _gather(self, column: PreprocessedColumn, index: Tensor, crop: bool) -> Input:
-        stored = column.gather(index, pin=self.device.type == "cuda")
-        if crop:
-            stored = length_groups.crop_padding(stored)
-        parts = {name: self._copy_and_convert(part) for name, part in stored.items()}
-        return parts[""] if list(parts) == [""] else parts
 
     def _copy_pinned(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor

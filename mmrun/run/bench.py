@@ -87,7 +87,7 @@ def _time_steps(session: Session, stage: Stage, seconds: float) -> Timing:
     state = TrainState()
     compile_stage(session, built, state)
     clock = _StepClock(session.accelerator.device)
-    batches = RepeatedBatches([built.batches.batch(number) for number in (1, 2)])  # batch 0 is not cropped
+    batches = RepeatedBatches([built.batches.batch(number) for number in (1, 2)])  # batch 0 is wider
     for number in (WARMUP_CALLS, MIN_CALLS):
         _train_steps(session, built, batches, state, state.step + number, clock)
     remaining = int((seconds - sum(clock.times[WARMUP_CALLS:])) / clock.median())

@@ -14,7 +14,8 @@ from mmrun.types import Batch
 class StackedBatches:
     """The training batches of several runs: at each step, each has the rows that it reads when it trains alone.
 
-    Where the runs read the same columns, all rows are gathered at once. Texts are not cropped.
+    Where the runs read the same columns, all rows are gathered at once, as wide as the longest row of all; elsewhere
+    texts are not cropped.
 
     Args:
         loaders: of the runs, with batches of one size.
@@ -38,9 +39,9 @@ class StackedBatches:
         loaders = [self.loaders[number] for number in numbers]
         rows = [loader.sampler.sample_batch(step) for loader in loaders]
         if self.is_shared:
-            batch = loaders[0].build_batch(np.concatenate(rows), False)
+            batch = loaders[0].build_batch(np.concatenate(rows), widths=loaders[0].build_batch.longest_widths)
             return map_tensors(lambda tensor: tensor.unflatten(0, (len(loaders), -1)), batch)
-        batches = [loader.build_batch(of_run, False) for loader, of_run in zip(loaders, rows, strict=True)]
+        batches = [loader.build_batch(of_run, widths={}) for loader, of_run in zip(loaders, rows, strict=True)]
         return map_tensors(lambda *tensors: torch.stack(tensors), *batches)
 
 

@@ -86,8 +86,11 @@ def test_batches_are_cropped_to_their_longest_text():
     assert np.mean(widths(loader(group_by_length=False, cropped=()), range(1, 38))) == LONGEST
 
 
-def test_the_first_batch_is_not_cropped():
-    assert widths(loader({"text": text(np.full(N, 3))}), [0, 1, 0]) == [LONGEST, 8, LONGEST]
+def test_the_first_batch_is_as_wide_as_the_longest_row_of_all():
+    lengths = np.full(N, 3)
+    lengths[-1] = 19
+    loaded = loader({"text": text(lengths)}, rows=np.arange(100))
+    assert widths(loaded, [0, 1, 0]) == [20, 8, 20]
 
 
 def test_lengths_do_not_follow_a_trend_within_an_epoch():
