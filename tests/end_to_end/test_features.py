@@ -171,7 +171,7 @@ def test_the_cache_shows_verifies_and_clears_them(shell):
         "image, 44 rows, pooled",
         "text, 44 rows, pooled",
     ]
-    assert shell("cache", "verify")[:2] == (0, "3 of 3 entries are intact\n")  # with the decoded images
+    assert shell("cache", "verify")[:2] == (0, "4 of 4 entries are intact\n")  # with images and digests
     file = next(Path("cache/features").glob("*/pooled.npy"))
     file.write_bytes(file.read_bytes()[:-9])
     assert shell("cache", "verify")[0] == 1

@@ -33,11 +33,19 @@ def read_answers(outputs, question=ANY):
     return [answer.text for answer in build_report(outputs, question).answers]
 
 
-def write_detailed_runs(outputs):
-    """Write three seeds of two strategies, with everything that a run folder can hold."""
+@pytest.fixture(scope="module")
+def detailed_outputs(tmp_path_factory):
+    """Three seeds of two strategies, with everything that a run folder can hold."""
+    outputs = tmp_path_factory.mktemp("detailed") / "outputs"
     for strategy, accuracies in (("holistic", [0.60, 0.70, 0.65]), ("component", [0.70, 0.81, 0.74])):
         for run in write_runs(outputs, strategy, accuracies):
             detail(run)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def detailed_report(detailed_outputs):
+    return build_report(detailed_outputs)
 
 
 # ------------------------------------------------------------------------------------------------------------- answers
@@ -273,15 +281,13 @@ def test_the_report_says_why_a_group_is_the_baseline(outputs, strategies, agains
 # ------------------------------------------------------------------------------------------------------------- content
 
 
-def test_sections_come_in_the_order_of_reading(outputs):
-    write_detailed_runs(outputs)
-    report = build_report(outputs)
-    assert [section.title for section in report.sections] == [
+def test_sections_come_in_the_order_of_reading(detailed_report):
+    assert [section.title for section in detailed_report.sections] == [
         *("Comparison", "Learning curves", "Contribution of each modality", "Robustness to noise", "By site"),
         *("Calibration and classes", "Gradients of the modalities", "Encoder drift"),
         *("Configs that differ", "Environment", "Runs"),
     ]
-    comparison, curves, *_, configs, environment, every = report.sections
+    comparison, curves, *_, configs, environment, every = detailed_report.sections
     assert [plot.name for plot in comparison.plots] == ["quality-flops", "quality-seconds"]
     assert curves.plots[0].alt == (
         "Learning curves of val/accuracy over epochs (each modality counts its share). "
@@ -394,9 +400,8 @@ class Page(HTMLParser):
         self.named += [attributes["aria-labelledby"]] if "aria-labelledby" in attributes else []
 
 
-def test_a_page_is_self_contained_and_accessible(outputs):
-    write_detailed_runs(outputs)
-    text = page.render_html(build_report(outputs))
+def test_a_page_is_self_contained_and_accessible(detailed_report):
+    text = page.render_html(detailed_report)
     read = Page(text)
     assert {"header", "nav", "main", "footer", "caption", "figcaption"} <= set(read.tags)
     assert read.tags.count("h1") == 1
@@ -433,9 +438,8 @@ def test_each_run_links_to_its_config_from_where_the_page_lies(outputs, tmp_path
     assert (tmp_path / "pages" / unquote(link)).resolve() == run.config_file
 
 
-def test_the_same_runs_make_the_same_page(outputs):
-    write_detailed_runs(outputs)
-    assert page.render_html(build_report(outputs)) == page.render_html(build_report(outputs))
+def test_the_same_runs_make_the_same_page(detailed_outputs, detailed_report):
+    assert page.render_html(build_report(detailed_outputs)) == page.render_html(detailed_report)
 
 
 @pytest.mark.parametrize(
@@ -475,9 +479,8 @@ def test_a_plot_takes_its_colours_from_the_page():
 # ------------------------------------------------------------------------------------------------------------ papers
 
 
-def test_markdown_and_latex_have_the_same_content(outputs):
-    write_detailed_runs(outputs)
-    report = build_report(outputs)
+def test_markdown_and_latex_have_the_same_content(detailed_report):
+    report = detailed_report
     text = text_formats.render_markdown(report, None)
     assert text.startswith(
         "# digits: which strategy has the highest test/accuracy?\n\n- **component beats holistic by "
